@@ -1,0 +1,55 @@
+# Everything starts from an empty clone: each target makes what it needs in .venv.
+ARGS ?=
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo up test lint format bench clean
+.DEFAULT_GOAL := demo
+
+# See it work: normal traffic stays quiet, drifted traffic rings. ARGS="--exit" ends after the story.
+demo: .venv/demo.stamp
+	@$(BIN)/driftbell demo $(ARGS)
+
+# Serve and monitor on port 8000.
+up: .venv/demo.stamp
+	@$(BIN)/driftbell up $(ARGS)
+
+# Every test. ARGS="tests/unit -k psi" runs some.
+test: .venv/dev.stamp
+	@$(BIN)/pytest $(ARGS)
+
+# Style, types, layers.
+lint: .venv/dev.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# Let ruff rewrite what it can.
+format: .venv/dev.stamp
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# Measure. ARGS="--tiny" only proves that each benchmark runs.
+bench: .venv/dev.stamp
+	@for program in bench/*.py; do $(BIN)/python $$program $(ARGS) || exit 1; done
+
+clean:
+	rm -rf .venv
+
+.venv/pip.stamp:
+	@test -n "$(PYTHON)" || { echo "driftbell needs Python 3.11, 3.12 or 3.13; name one with make PYTHON=…" >&2; exit 1; }
+	@echo "Making .venv with $(PYTHON) …"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo.stamp: pyproject.toml constraints.txt | .venv/pip.stamp
+	@echo "Installing driftbell with Evidently into .venv; this takes a minute or two …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently]'
+	@touch $@
+
+.venv/dev.stamp: .venv/demo.stamp
+	@echo "Installing the tools for tests into .venv …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,dev]'
+	@touch $@

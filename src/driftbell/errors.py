@@ -1,0 +1,66 @@
+"""What can go wrong, as one tree.
+
+```
+DriftbellError
+├── ConfigError        a setting, file or argument is wrong; the message names it and says what to do
+│   └── ModelError     a model file cannot be loaded, or may not be
+├── InputError         a row or table does not fit the schema; `problems` lists every field
+├── PredictError       the model itself failed on valid input
+├── LogError           the prediction log cannot be read or written now
+│   └── LeaseLostError another monitor has taken over; the result was not saved
+├── OverloadedError    a bounded queue is full; try again later
+└── ReportError        a report could not be made or written
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from driftbell.records import FieldProblem
+
+
+class DriftbellError(Exception):
+    """Anything that driftbell raises on purpose."""
+
+
+class ConfigError(DriftbellError):
+    """A setting, file or argument is wrong."""
+
+
+class ModelError(ConfigError):
+    """A model file cannot be loaded, or may not be."""
+
+
+class InputError(DriftbellError):
+    """A row or table does not fit the schema.
+
+    Args:
+        problems: one entry for each field that is wrong, in the order of the input.
+    """
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(p.message for p in self.problems))
+
+
+class PredictError(DriftbellError):
+    """The model itself failed on valid input."""
+
+
+class LogError(DriftbellError):
+    """The prediction log cannot be read or written now."""
+
+
+class LeaseLostError(LogError):
+    """Another monitor has taken over; the result was not saved."""
+
+
+class OverloadedError(DriftbellError):
+    """A bounded queue is full; try again later."""
+
+
+class ReportError(DriftbellError):
+    """A report could not be made or written."""
