@@ -1,0 +1,169 @@
+"""The window against the reference, column by column: numbers only, no decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from driftbell.columns import as_columns
+from driftbell.profile import NEW, ColumnLayout, ColumnProfile, layout, numbers, profile
+from driftbell.records import Column, ColumnComparison, Histogram, Kind, Result, ResultKind
+from driftbell.stats import (
+    chi_square,
+    exceedance,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    normed_wasserstein,
+    null_share,
+    pool_rare,
+    psi,
+)
+
+NUMERIC_TESTS = 4
+"""Kolmogorov–Smirnov, rows below, rows above, nulls: the smallest p-value counts four times (Bonferroni)."""
+
+
+def compare(
+    reference: Any, window: Any, *, roles: Mapping[str, str] | None = None
+) -> tuple[ColumnComparison, ...]:
+    """Compare every column of the window with the same column of the reference.
+
+    Numeric columns: exact two-sample Kolmogorov–Smirnov, Rosenbaum's exceedance tests below and above the
+    reference's range, Fisher's exact test on the nulls; and as effect sizes PSI and Jensen–Shannon
+    distance on the reference's deciles and the Wasserstein distance in sigmas. Every other kind:
+    chi-square with nulls and unseen categories as bins of their own and rare ones pooled; PSI and
+    Jensen–Shannon. A column that is bad in any way is a finding, never an exception.
+
+    Args:
+        reference: a table: mapping of sequences, pandas, Polars or Arrow; n rows.
+        window: likewise; m rows.
+        roles: `prediction` or `probability` for columns that are not features.
+
+    Returns:
+        One comparison for each column of the reference, in its order; then one, without a p-value and
+        with the role `extra`, for each column that only the window has.
+
+    Raises:
+        InputError: the columns of a table differ in length.
+
+    >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
+    >>> age.p_value
+    1.0
+    """
+    before, now = as_columns(reference), as_columns(window)
+    roles = roles or {}
+    bins = layout(before)
+    known = [
+        _column(name, roles.get(name, "feature"), before[name], now.get(name), bins[name]) for name in before
+    ]
+    extra = [
+        ColumnComparison(name, "extra", Kind.CATEGORICAL, None, (), None, "the reference has no such column")
+        for name in now
+        if name not in before
+    ]
+    return (*known, *extra)
+
+
+def _column(name: str, role: str, before: Column, now: Column | None, on: ColumnLayout) -> ColumnComparison:
+    if now is None:
+        return ColumnComparison(name, role, on.kind, None, (), None, "the window has no such column")
+    if not len(now) or not len(before):
+        return ColumnComparison(name, role, on.kind, None, (), None, "there are no rows to compare")
+    old, new = profile(before, on), profile(now, on)
+    histogram: Histogram | None = Histogram(on.labels, tuple(old.bars.tolist()), tuple(new.bars.tolist()))
+    if on.kind is Kind.NUMERIC:
+        p_value, results, note = _numeric(before, now, old, new)
+    elif on.comparable:
+        p_value, results, note = _categorical(on, old, new)
+    else:
+        p_value, results, note = _nulls_only(old, new)
+        histogram = None
+    return ColumnComparison(name, role, on.kind, p_value, tuple(results), histogram, note)
+
+
+def _numeric(
+    before: Column, now: Column, old: ColumnProfile, new: ColumnProfile
+) -> tuple[float, list[Result], str]:
+    a, b = numbers(before), numbers(now)
+    a, b = a[~np.isnan(a)], b[~np.isnan(b)]
+    n, m = len(a), len(b)
+    nulls = null_share(old.nulls, old.rows, new.nulls, new.rows)
+    results = []
+    p_values = [nulls.p_value]
+    notes = []
+    if m:
+        ks, (below, above) = kolmogorov_smirnov(a, b), exceedance(a, b)
+        p_values += [ks.p_value, below.p_value, above.p_value]
+        results = [
+            _distance("Kolmogorov–Smirnov", ks.statistic, n, m),
+            _p_value("Kolmogorov–Smirnov", ks.p_value, n, m),
+            _p_value("rows below the reference", below.p_value, n, m),
+            _p_value("rows above the reference", above.p_value, n, m),
+            _distance("PSI", psi(old.counts, new.counts), n, m),
+            _distance("Jensen–Shannon", jensen_shannon(old.counts, new.counts), n, m),
+            _distance("Wasserstein in sigmas", _wasserstein(a, b), n, m),
+        ]
+        notes.append(_moved(a, b))
+        if below.statistic:
+            notes.append(f"{below.statistic:.0f} of {m} rows below the reference's minimum {_short(a.min())}")
+        if above.statistic:
+            notes.append(f"{above.statistic:.0f} of {m} rows above the reference's maximum {_short(a.max())}")
+        if not np.isfinite(b).all():
+            notes.append(f"{np.count_nonzero(~np.isfinite(b))} infinite values")
+    if old.nulls or new.nulls:
+        results.append(_p_value("nulls", nulls.p_value, old.rows, new.rows))
+        notes.append(f"null or not a number {old.nulls / old.rows:.1%} → {new.nulls / new.rows:.1%}")
+    return min(1.0, NUMERIC_TESTS * min(p_values)), results, "; ".join(notes)
+
+
+def _moved(a: Column, b: Column) -> str:
+    """Say where the middle went; where the medians are alike, the means tell more."""
+    medians = _short(np.median(a)), _short(np.median(b))
+    if medians[0] != medians[1]:
+        return f"median {medians[0]} → {medians[1]}"
+    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+    return f"mean {_short(a.mean())} → {_short(b.mean())}" if len(a) and len(b) else f"median {medians[0]}"
+
+
+def _wasserstein(a: Column, b: Column) -> float | None:
+    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+    found = normed_wasserstein(a, b) if len(a) and len(b) else np.nan
+    return found if np.isfinite(found) else None
+
+
+def _categorical(on: ColumnLayout, old: ColumnProfile, new: ColumnProfile) -> tuple[float, list[Result], str]:
+    n, m = old.rows, new.rows
+    test = chi_square(*pool_rare(old.counts, new.counts))
+    results = [
+        _distance("chi-square", test.statistic, n, m),
+        _p_value("chi-square", test.p_value, n, m),
+        _distance("PSI", psi(old.counts, new.counts), n, m),
+        _distance("Jensen–Shannon", jensen_shannon(old.counts, new.counts), n, m),
+    ]
+    shares = zip(on.categories, old.counts / n, new.counts / m, strict=True)
+    most = max(shares, key=lambda s: abs(s[2] - s[1]))
+    notes = [f"{most[0]} {most[1]:.1%} → {most[2]:.1%}"]
+    unseen = int(new.counts[on.categories.index(NEW)])
+    if unseen and most[0] != NEW:
+        notes.append(f"{unseen} of {m} rows have a category that the reference has not")
+    return test.p_value, results, "; ".join(notes)
+
+
+def _nulls_only(old: ColumnProfile, new: ColumnProfile) -> tuple[float, list[Result], str]:
+    test = null_share(old.nulls, old.rows, new.nulls, new.rows)
+    note = "values are all different or dates, so only nulls are compared"
+    return test.p_value, [_p_value("nulls", test.p_value, old.rows, new.rows)], note
+
+
+def _distance(statistic: str, value: float | None, n: int, m: int) -> Result:
+    return Result(statistic, value, ResultKind.DISTANCE, None, n, m)
+
+
+def _p_value(statistic: str, value: float, n: int, m: int) -> Result:
+    return Result(statistic, value, ResultKind.P_VALUE, None, n, m)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

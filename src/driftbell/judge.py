@@ -1,0 +1,104 @@
+"""From numbers to a verdict: the only place where "drift or not" is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import scipy
+
+from driftbell.records import ColumnComparison, ColumnVerdict, Judgement, Result, ResultKind, Verdict
+
+MINIMUM_ROWS = 10
+FALSE_DISCOVERY_RATE = 0.05
+
+
+def judge(
+    comparisons: Sequence[ColumnComparison],
+    *,
+    rows: int,
+    minimum_rows: int = MINIMUM_ROWS,
+    false_discovery_rate: float = FALSE_DISCOVERY_RATE,
+) -> Judgement:
+    """Decide which columns have drifted, and what to call the whole.
+
+    The p-values of all columns are adjusted by Benjamini and Hochberg's step-up procedure; a column has
+    drifted where its adjusted p-value is at most the rate. On unchanged data this rings in at most that
+    share of checks; where something has changed, at most that share of the named columns is wrong on
+    average.
+
+    Args:
+        comparisons: what `compare` gave.
+        rows: rows of the window.
+        minimum_rows: with fewer, the verdict is `unknown`.
+        false_discovery_rate: between 0 and 1.
+
+    Returns:
+        `alarm` where a column has drifted; else `unknown` where one could not be judged; else `warning`
+        where the window has columns that the reference has not; else `ok`.
+
+    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995); computed
+    by `scipy.stats.false_discovery_control`.
+
+    >>> judge([], rows=7).sentence
+    'Cannot judge: needs 10, has 7 predictions.'
+    """
+    if rows < minimum_rows:
+        return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} predictions.")
+    judged = [c for c in comparisons if c.p_value is not None]
+    if not judged:
+        return Judgement(Verdict.UNKNOWN, "Cannot judge: no column of the window can be compared.")
+    adjusted = dict(
+        zip(
+            (c.column for c in judged),
+            scipy.stats.false_discovery_control([c.p_value for c in judged]),
+            strict=True,
+        )
+    )
+    columns = tuple(_column(c, adjusted.get(c.column), false_discovery_rate) for c in comparisons)
+    verdict, sentence = _whole(columns, rows)
+    return Judgement(verdict, sentence, columns)
+
+
+def _column(found: ColumnComparison, adjusted: float | None, rate: float) -> ColumnVerdict:
+    if adjusted is None:
+        verdict = Verdict.WARNING if found.role == "extra" else Verdict.UNKNOWN
+        return ColumnVerdict(found, verdict, None, rate, f"Not compared: {found.note}.")
+    p_value = float(adjusted)
+    drifted = p_value <= rate
+    n, m = (found.results[0].n_reference, found.results[0].n_window) if found.results else (0, 0)
+    deciding = Result("all tests, adjusted for all columns", p_value, ResultKind.P_VALUE, rate, n, m)
+    found = replace(found, results=(deciding, *found.results))
+    reason = f"{'Drift' if drifted else 'No drift'}: {found.note}." if found.note else ""
+    return ColumnVerdict(found, Verdict.ALARM if drifted else Verdict.OK, p_value, rate, reason)
+
+
+def _whole(columns: Sequence[ColumnVerdict], rows: int) -> tuple[Verdict, str]:
+    compared = [c for c in columns if c.adjusted_p_value is not None]
+    drifted = [c for c in compared if c.verdict is Verdict.ALARM]
+    unknown = [c for c in columns if c.verdict is Verdict.UNKNOWN]
+    extra = [c for c in columns if c.verdict is Verdict.WARNING]
+    tail = f" Not judged: {_listed(c.column for c in unknown)}." if unknown else ""
+    if drifted:
+        features = [c.column for c in drifted if c.comparison.role == "feature"]
+        outputs = [c.column for c in drifted if c.comparison.role != "feature"]
+        what = _listed(features) if features else f"the predictions ({_listed(outputs)})"
+        them = "it" if len(features) == 1 else "them"
+        also = f", and the predictions with {them}" if features and outputs else ""
+        return Verdict.ALARM, (
+            f"Drift in {what}{also}: {len(drifted)} of {len(compared)} columns of the last {rows} "
+            f"predictions differ from the reference.{tail}"
+        )
+    if unknown:
+        return Verdict.UNKNOWN, f"Cannot judge every column: {_listed(c.column for c in unknown)} is missing."
+    same = f"No drift: all {len(compared)} columns of the last {rows} predictions look like the reference."
+    if extra:
+        return Verdict.WARNING, f"{same} Not in the reference: {_listed(c.column for c in extra)}."
+    return Verdict.OK, same
+
+
+def _listed(names: Iterable[str], most: int = 8) -> str:
+    shown = list(names)
+    if len(shown) > most:
+        return f"{', '.join(shown[:most])} and {len(shown) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

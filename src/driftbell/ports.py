@@ -1,0 +1,136 @@
+"""The boundaries of the system: what a model, a log and a sink must be able to do, and nothing about how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from driftbell.records import (
+    Check,
+    CheckKind,
+    CheckRequest,
+    CheckTotals,
+    Columns,
+    Lease,
+    Outputs,
+    Prediction,
+    TrafficBucket,
+    Window,
+)
+from driftbell.schema import Schema
+
+
+class Model(Protocol):
+    """What predicts; immutable."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def version(self) -> str:
+        """The first twelve hexadecimal digits of its content hash."""
+
+    @property
+    def schema(self) -> Schema:
+        """What it takes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What it answers, by class id."""
+
+    def predict(self, columns: Columns) -> Outputs:
+        """Answer a table of n rows.
+
+        Raises:
+            PredictError: it could not.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The data that a model is compared with, its own answers on them included.
+
+    Attributes:
+        columns: features, predicted class and the probability of each class, n rows.
+        roles: `feature`, `prediction` or `probability` by column.
+        version: content hash.
+    """
+
+    columns: Columns
+    roles: dict[str, str]
+    version: str
+
+
+class Log(Protocol):
+    """Where predictions and checks live. Every method raises `LogError` when the log cannot be reached."""
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Write all or none, skipping known ids; once this returns they survive the death of the process."""
+
+    def window(self, rows: int, *, model: str, version: str) -> Window:
+        """Read the last predictions of one model version, at most `rows`."""
+
+    def count(self, *, model: str, version: str, limit: int | None = None) -> int:
+        """Count predictions of one model version, stopping at `limit`."""
+
+    def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
+        """Count predictions and latencies since a time, by bucket; empty buckets are left out."""
+
+    def save_check(self, check: Check, lease: Lease) -> None:
+        """Write a check; saving a known id again changes nothing.
+
+        Raises:
+            LeaseLostError: somebody else holds the lease now.
+        """
+
+    def check(self, check_id: str) -> Check | None:
+        """Read one check."""
+
+    def checks(self, limit: int) -> list[Check]:
+        """Read the newest checks, newest first."""
+
+    def check_totals(self) -> CheckTotals:
+        """Count all checks."""
+
+    def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
+        """Ask the monitor for a check."""
+
+    def pending_request(self) -> CheckRequest | None:
+        """Read the oldest request that nobody answered yet."""
+
+    def answer_request(self, request_id: str, *, check_id: str | None, error: str = "") -> None:
+        """Say that a request is done (with its check) or failed (with the error)."""
+
+    def request(self, request_id: str) -> CheckRequest | None:
+        """Read one request."""
+
+    def take_lease(
+        self, holder: str, *, now: datetime, seconds: float, next_run: datetime | None
+    ) -> Lease | None:
+        """Take or renew the monitor's lease; None while another holder's has not expired."""
+
+    def release_lease(self, holder: str) -> None:
+        """Give the lease back, if it is this holder's."""
+
+    def lease(self) -> Lease | None:
+        """Read who holds the lease, expired or not."""
+
+    def ping(self) -> None:
+        """Prove that the log can be written."""
+
+    def close(self) -> None:
+        """Let go of every connection."""
+
+
+class Sink(Protocol):
+    """Who is told about a check by a report file."""
+
+    def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
+        """Make the report.
+
+        Raises:
+            ReportError: it could not.
+        """

@@ -1,0 +1,175 @@
+"""The summary of a table that can be added up: counts on bins that the reference alone decides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.columns import kind_of
+from driftbell.records import Column, Columns, Kind
+
+BINS = 10
+"""Bins of equal share in the reference, for the distances."""
+
+BARS = 16
+"""Bins of equal width between the reference's 1 % and 99 % points, for the eye."""
+
+MOST_CATEGORIES = 40
+"""Categories with a bin of their own; the rest of the reference's share the bin `(rare)`."""
+
+NULL, RARE, NEW = "(null)", "(rare)", "(new)"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnLayout:
+    """The bins of one column.
+
+    Attributes:
+        kind: what the reference holds.
+        edges: numeric: inner edges of the decile bins (-inf, e1], (e1, e2], …, (ek, inf).
+        bars: numeric: inner edges of the drawn bins, likewise.
+        categories: every other kind: the bins' names, `(rare)`, `(new)` and `(null)` last.
+        rare: reference categories that share the bin `(rare)`.
+        comparable: False where almost every value is different (names, keys, dates): there, only nulls
+            can be compared.
+    """
+
+    kind: Kind
+    edges: tuple[float, ...] = ()
+    bars: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    rare: frozenset[str] = frozenset()
+    comparable: bool = True
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each drawn bin."""
+        if self.kind is not Kind.NUMERIC:
+            return self.categories
+        b = [f"{e:.4g}" for e in self.bars]
+        return (f"≤ {b[0]}", *(f"{lo} to {hi}" for lo, hi in pairwise(b)), f"> {b[-1]}")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """Counts of one column; profiles on one layout add up.
+
+    Attributes:
+        rows: all rows.
+        nulls: rows without a value, or with one that is not of the column's kind.
+        counts: rows in each bin of `edges` or `categories`, shape (bins,).
+        bars: rows in each drawn bin, shape (drawn bins,).
+    """
+
+    rows: int
+    nulls: int
+    counts: NDArray[np.int64]
+    bars: NDArray[np.int64]
+
+    def __add__(self, other: ColumnProfile) -> ColumnProfile:
+        return ColumnProfile(
+            self.rows + other.rows,
+            self.nulls + other.nulls,
+            self.counts + other.counts,
+            self.bars + other.bars,
+        )
+
+
+def layout(reference: Columns) -> dict[str, ColumnLayout]:
+    """Decide the bins of every column from the reference alone.
+
+    A column without any value gets the layout of a categorical column with no category.
+    """
+    return {name: _column_layout(column) for name, column in reference.items()}
+
+
+def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
+    """Count one column on a layout.
+
+    Args:
+        column: n cells.
+        on: the bins.
+
+    >>> on = layout({"x": np.arange(100.0)})["x"]
+    >>> profile(np.array([-5.0, 200.0, np.nan]), on).counts
+    array([1, 0, 0, 0, 0, 0, 0, 0, 0, 1])
+    """
+    if on.kind is Kind.NUMERIC:
+        values = numbers(column)
+        present = values[~np.isnan(values)]
+        nulls = len(values) - len(present)
+        return ColumnProfile(len(values), nulls, _binned(present, on.edges), _binned(present, on.bars))
+    known = set(on.categories)
+    found = Counter(
+        NULL if t is None else t if t in known else RARE if t in on.rare else NEW for t in texts(column)
+    )
+    counts = np.array([found[c] for c in on.categories], dtype=np.int64)
+    return ColumnProfile(len(column), found[NULL], counts, counts)
+
+
+def numbers(column: Column) -> NDArray[np.float64]:
+    """See a column as numbers: what is not a number becomes NaN."""
+    if column.dtype == np.float64:
+        return column
+    cells = [
+        float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan
+        for v in column.tolist()
+    ]
+    return np.array(cells, dtype=np.float64)
+
+
+def texts(column: Column) -> list[str | None]:
+    """See a column as categories: whole numbers lose their `.0`, null becomes None."""
+    return [None if v is None or v != v else _text(v) for v in column.tolist()]
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _column_layout(column: Column) -> ColumnLayout:
+    kind = kind_of(column)
+    if kind is Kind.NUMERIC:
+        finite = column[np.isfinite(column)]
+        return ColumnLayout(kind, _share_edges(finite), _width_edges(finite))
+    found = Counter(t for t in texts(column) if t is not None)
+    ranked = [c for c, _ in found.most_common()]
+    rare = frozenset(ranked[MOST_CATEGORIES:])
+    names = (*ranked[:MOST_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
+    distinct = len(found) > max(MOST_CATEGORIES, len(column) / 2)
+    return ColumnLayout(
+        kind or Kind.CATEGORICAL,
+        categories=names,
+        rare=rare,
+        comparable=not distinct and kind is not Kind.DATETIME,
+    )
+
+
+def _share_edges(finite: NDArray[np.float64]) -> tuple[float, ...]:
+    if not len(finite):
+        return (0.0,)
+    inner = np.unique(np.quantile(finite, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
+    if finite.min() == finite.max():  # a constant has a bin of its own
+        inner = np.array([np.nextafter(finite[0], -np.inf), finite[0]])
+    return tuple(float(e) for e in inner)
+
+
+def _width_edges(finite: NDArray[np.float64]) -> tuple[float, ...]:
+    if not len(finite):
+        return (0.0,)
+    low, high = (float(q) for q in np.quantile(finite, [0.01, 0.99]))
+    if low == high:
+        low, high = float(finite.min()), float(finite.max())
+    if low == high:
+        return (float(np.nextafter(low, -np.inf)), low)
+    return tuple(float(e) for e in np.linspace(low, high, BARS - 1))
+
+
+def _binned(values: NDArray[np.float64], edges: Iterable[float]) -> NDArray[np.int64]:
+    inner = np.fromiter(edges, dtype=np.float64)
+    return np.bincount(np.searchsorted(inner, values, side="left"), minlength=len(inner) + 1).astype(np.int64)

@@ -1,0 +1,147 @@
+"""Statistics on two rows of counts over the same bins or categories."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy
+from numpy.typing import ArrayLike, NDArray
+
+from driftbell.stats.samples import Outcome
+
+
+def _pair(reference: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b = np.asarray(reference, dtype=float), np.asarray(window, dtype=float)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"counts must be two rows of one length, got shapes {a.shape} and {b.shape}")
+    if a.sum() == 0 or b.sum() == 0:
+        raise ValueError("counts must not be all zero")
+    if (a < 0).any() or (b < 0).any():
+        raise ValueError("counts must not be negative")
+    return a, b
+
+
+def psi(reference: ArrayLike, window: ArrayLike) -> float:
+    """Population stability index with half a row added to every bin of both samples.
+
+    PSI = Σ (q_i - p_i) ln(q_i / p_i) with p_i = (a_i + ½) / (n + k/2) and q_i likewise over k bins.
+    The half row (Jeffreys' prior) keeps an empty bin from deciding alone. On unchanged data its mean is
+    about (k - 1)(1/n + 1/m), which is the noise to hold a value against.
+
+    Args:
+        reference: counts, shape (k,).
+        window: counts, shape (k,).
+
+    Raises:
+        ValueError: shapes differ, a count is negative, or a row is all zero.
+
+    Source: B. Yurdakul, "Statistical properties of population stability index", Western Michigan
+    University (2018).
+
+    >>> psi([5, 5], [5, 5])
+    0.0
+    """
+    a, b = _pair(reference, window)
+    p = (a + 0.5) / (a.sum() + 0.5 * len(a))
+    q = (b + 0.5) / (b.sum() + 0.5 * len(b))
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def jensen_shannon(reference: ArrayLike, window: ArrayLike) -> float:
+    """Jensen–Shannon distance to base 2: 0 for equal shares, 1 where no bin is shared.
+
+    JS = sqrt(½ KL(p ‖ m) + ½ KL(q ‖ m)) with m = ½ (p + q); no smoothing is needed.
+
+    Args:
+        reference: counts, shape (k,).
+        window: counts, shape (k,).
+
+    Raises:
+        ValueError: shapes differ, a count is negative, or a row is all zero.
+
+    Source: D. M. Endres, J. E. Schindelin, "A new metric for probability distributions", IEEE
+    Transactions on Information Theory 49 (2003); computed by `scipy.spatial.distance.jensenshannon`.
+
+    >>> jensen_shannon([1, 0], [0, 1])
+    1.0
+    """
+    a, b = _pair(reference, window)
+    found = float(scipy.spatial.distance.jensenshannon(a, b, base=2))
+    return 0.0 if np.isnan(found) else found  # the square root of a rounding error below zero
+
+
+def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
+    """Two-sample chi-square test of equal shares, without Yates' correction.
+
+    X² = Σ (O - E)² / E over both rows, E from the margins, k - 1 degrees of freedom. Bins that are
+    empty in both rows are left out; with fewer than two left there is nothing to tell apart and p = 1.
+
+    Args:
+        reference: counts, shape (k,).
+        window: counts, shape (k,).
+
+    Raises:
+        ValueError: shapes differ, a count is negative, or a row is all zero.
+
+    Source: K. Pearson, Philosophical Magazine 50 (1900); computed by `scipy.stats.chi2_contingency`.
+
+    >>> round(chi_square([10, 20], [20, 10]).statistic, 4)
+    6.6667
+    """
+    a, b = _pair(reference, window)
+    used = (a + b) > 0
+    if np.count_nonzero(used) < 2:
+        return Outcome(0.0, 1.0)
+    statistic, p_value, *_ = scipy.stats.chi2_contingency(np.array([a[used], b[used]]), correction=False)
+    return Outcome(float(statistic), float(p_value))
+
+
+def pool_rare(
+    reference: ArrayLike, window: ArrayLike, least: float = 5.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put every category that is too rare for the chi-square distribution into one last category.
+
+    Rare means: fewer than `least` rows are expected in the smaller sample, judged on both samples
+    together, so that the choice does not depend on how they differ.
+
+    Args:
+        reference: counts, shape (k,).
+        window: counts, shape (k,).
+        least: expected rows.
+
+    Raises:
+        ValueError: shapes differ, a count is negative, or a row is all zero.
+
+    Source: W. G. Cochran, "Some methods for strengthening the common χ² tests", Biometrics 10 (1954).
+
+    >>> pool_rare([50, 1, 1], [50, 0, 2])
+    (array([50.,  2.]), array([50.,  2.]))
+    """
+    a, b = _pair(reference, window)
+    share = min(a.sum(), b.sum()) / (a.sum() + b.sum())
+    rare = (a + b) * share < least
+    if not rare.any():
+        return a, b
+    return np.append(a[~rare], a[rare].sum()), np.append(b[~rare], b[rare].sum())
+
+
+def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outcome:
+    """Fisher's exact test, two-sided, that both samples have nulls equally often.
+
+    Args:
+        reference_nulls: nulls in the reference.
+        n: rows of the reference, n ≥ 1.
+        window_nulls: nulls in the window.
+        m: rows of the window, m ≥ 1.
+
+    Returns:
+        The difference of the shares (window minus reference), and the p-value.
+
+    Source: R. A. Fisher, "On the interpretation of χ² from contingency tables", JRSS 85 (1922); computed
+    by `scipy.stats.fisher_exact`.
+
+    >>> null_share(0, 100, 0, 50)
+    Outcome(statistic=0.0, p_value=1.0)
+    """
+    table = [[reference_nulls, n - reference_nulls], [window_nulls, m - window_nulls]]
+    p_value = 1.0 if reference_nulls == window_nulls == 0 else float(scipy.stats.fisher_exact(table).pvalue)
+    return Outcome(window_nulls / m - reference_nulls / n, min(1.0, p_value))
