@@ -1,0 +1,303 @@
+"""The log in a SQL database: SQLite in WAL mode."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from driftbell.errors import LeaseLostError, LogError
+from driftbell.log.codec import check_from_json, check_to_json
+from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, predictions, requests
+from driftbell.records import (
+    Check,
+    CheckKind,
+    CheckRequest,
+    CheckTotals,
+    Lease,
+    Prediction,
+    TrafficBucket,
+    Window,
+)
+
+MONITOR = "monitor"
+BUSY_SECONDS = 10
+
+
+def sqlite_log(path: Path) -> SqlLog:
+    """Open the log in a SQLite file, creating or migrating it first.
+
+    Every writing transaction takes the write lock at its beginning, so that two processes wait for each
+    other instead of failing; `synchronous = NORMAL` in WAL mode survives the death of every process
+    (not a power cut).
+
+    Raises:
+        LogError: the file cannot be opened, or is no database, or was written by a newer release.
+    """
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get("driftbell_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    with _errors():
+        migrate(engine)
+    return SqlLog(engine)
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the tables up to date; a second process that does the same waits and then finds nothing to do.
+
+    Raises:
+        LogError: the tables were made by a newer release.
+    """
+    with engine.begin() as connection:
+        if sa.inspect(connection).has_table(VERSION_TABLE):
+            version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+            if version == HEAD:
+                return
+            if version is not None and version > HEAD:
+                raise LogError(f"the log has tables of a newer driftbell ({version}); this one knows {HEAD}")
+        from alembic import command  # only here: it is not needed at every start
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", "driftbell.log:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise LogError(f"the prediction log cannot be used: {cause}") from error
+
+
+class SqlLog:
+    """See `driftbell.ports.Log`."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with _errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with _errors(), self._engine.connect().execution_options(driftbell_reads=True) as connection:
+            yield connection
+
+    def append(self, new: Sequence[Prediction]) -> None:
+        """Write predictions in one transaction."""
+        rows = [
+            {
+                "id": p.id,
+                "time": p.time,
+                "model": p.model,
+                "version": p.version,
+                "features": p.features,
+                "output": p.output,
+                "probabilities": p.probabilities,
+                "latency_ms": p.latency_ms,
+            }
+            for p in new
+        ]
+        if rows:
+            with self._write() as connection:
+                connection.execute(insert(predictions).on_conflict_do_nothing(), rows)
+
+    def window(self, rows: int, *, model: str, version: str) -> Window:
+        """Read the last predictions of one model version."""
+        query = (
+            sa.select(predictions)
+            .where(predictions.c.model == model, predictions.c.version == version)
+            .order_by(predictions.c.seq.desc())
+            .limit(rows)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()[::-1]
+        if not found:
+            return Window()
+        return Window(
+            tuple(
+                Prediction(
+                    r.id, r.time, r.model, r.version, r.features, r.output, r.probabilities, r.latency_ms
+                )
+                for r in found
+            ),
+            found[0].seq,
+            found[-1].seq,
+        )
+
+    def count(self, *, model: str, version: str, limit: int | None = None) -> int:
+        """Count predictions of one model version."""
+        rows = (
+            sa.select(predictions.c.seq)
+            .where(predictions.c.model == model, predictions.c.version == version)
+            .limit(limit)
+            .subquery()
+        )
+        with self._read() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+
+    def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
+        """Count predictions and latencies by bucket."""
+        seconds = sa.cast(sa.func.unixepoch(predictions.c.time), sa.Integer)
+        bucket = sa.cast(seconds / bucket_seconds, sa.Integer).label("bucket")
+        latency = predictions.c.latency_ms
+        query = (
+            sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
+            .where(predictions.c.time >= since)
+            .group_by(bucket)
+            .order_by(bucket)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()
+        return [
+            TrafficBucket(datetime.fromtimestamp(b * bucket_seconds, UTC), count, mean, largest)
+            for b, count, mean, largest in found
+        ]
+
+    def save_check(self, check: Check, lease: Lease) -> None:
+        """Write a check, if the lease still holds."""
+        row = {
+            "id": check.id,
+            "time": check.time,
+            "kind": check.kind.value,
+            "model": check.model,
+            "version": check.version,
+            "verdict": check.judgement.verdict.value,
+            "duration": check.duration,
+            "error": check.error,
+            "body": check_to_json(check),
+        }
+        with self._write() as connection:
+            token = connection.execute(sa.select(leases.c.token).where(leases.c.name == MONITOR)).scalar()
+            if token != lease.token:
+                raise LeaseLostError("another monitor has taken over, so this check was not saved")
+            connection.execute(insert(checks).on_conflict_do_nothing(), row)
+
+    def check(self, check_id: str) -> Check | None:
+        """Read one check."""
+        with self._read() as connection:
+            body = connection.execute(sa.select(checks.c.body).where(checks.c.id == check_id)).scalar()
+        return check_from_json(body) if body else None
+
+    def checks(self, limit: int) -> list[Check]:
+        """Read the newest checks."""
+        query = sa.select(checks.c.body).order_by(checks.c.seq.desc()).limit(limit)
+        with self._read() as connection:
+            return [check_from_json(body) for body in connection.execute(query).scalars()]
+
+    def check_totals(self) -> CheckTotals:
+        """Count all checks."""
+        failed = sa.func.sum(sa.cast(checks.c.error != "", sa.Integer))
+        query = sa.select(checks.c.verdict, sa.func.count(), failed, sa.func.sum(checks.c.duration)).group_by(
+            checks.c.verdict
+        )
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+        return CheckTotals({r[0]: r[1] for r in rows}, sum(r[2] for r in rows), sum(r[3] for r in rows))
+
+    def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
+        """Ask the monitor for a check."""
+        request = CheckRequest(secrets.token_hex(8), now, kind)
+        row = {
+            "id": request.id,
+            "time": now,
+            "kind": kind.value,
+            "state": request.state,
+            "check_id": None,
+            "error": "",
+        }
+        with self._write() as connection:
+            connection.execute(requests.insert(), row)
+        return request
+
+    def pending_request(self) -> CheckRequest | None:
+        """Read the oldest unanswered request."""
+        query = sa.select(requests).where(requests.c.state == "pending").order_by(requests.c.seq).limit(1)
+        with self._read() as connection:
+            return _request(connection.execute(query).one_or_none())
+
+    def answer_request(self, request_id: str, *, check_id: str | None, error: str = "") -> None:
+        """Say that a request is done or failed."""
+        values = {"state": "done" if check_id else "failed", "check_id": check_id, "error": error}
+        with self._write() as connection:
+            connection.execute(requests.update().where(requests.c.id == request_id).values(values))
+
+    def request(self, request_id: str) -> CheckRequest | None:
+        """Read one request."""
+        with self._read() as connection:
+            return _request(
+                connection.execute(sa.select(requests).where(requests.c.id == request_id)).one_or_none()
+            )
+
+    def take_lease(
+        self, holder: str, *, now: datetime, seconds: float, next_run: datetime | None
+    ) -> Lease | None:
+        """Take or renew the monitor's lease."""
+        with self._write() as connection:
+            held = _lease(connection.execute(sa.select(leases).where(leases.c.name == MONITOR)).one_or_none())
+            if held and held.holder != holder and held.expires > now:
+                return None
+            same = held is not None and held.holder == holder
+            token = 1 if held is None else held.token if same else held.token + 1
+            taken = Lease(holder, token, now + timedelta(seconds=seconds), next_run)
+            row = {
+                "holder": holder,
+                "token": token,
+                "expires": taken.expires,
+                "next_run": next_run,
+            }
+            statement = insert(leases).values(name=MONITOR, **row)
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row))
+            return taken
+
+    def release_lease(self, holder: str) -> None:
+        """Give the lease back."""
+        mine = (leases.c.name == MONITOR) & (leases.c.holder == holder)
+        with self._write() as connection:
+            past = datetime.fromtimestamp(0, UTC)
+            connection.execute(leases.update().where(mine).values(expires=past, next_run=None))
+
+    def lease(self) -> Lease | None:
+        """Read who holds the lease."""
+        with self._read() as connection:
+            return _lease(connection.execute(sa.select(leases).where(leases.c.name == MONITOR)).one_or_none())
+
+    def ping(self) -> None:
+        """Take the write lock and let it go again."""
+        with self._write() as connection:
+            connection.execute(sa.text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _lease(row: Any) -> Lease | None:
+    return row and Lease(row.holder, row.token, row.expires, row.next_run)
+
+
+def _request(row: Any) -> CheckRequest | None:
+    return row and CheckRequest(row.id, row.time, CheckKind(row.kind), row.state, row.check_id, row.error)

@@ -1,0 +1,84 @@
+"""The tables of the log, as SQLAlchemy sees them; how they came about is in `migrations/`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+VERSION_TABLE = "driftbell_version"
+HEAD = "0001"
+
+
+class Utc(sa.TypeDecorator[datetime]):
+    """A moment in UTC, on databases with time zones and on those without."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: D102
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: D102
+        return value and value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+metadata = sa.MetaData()
+_Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("time", Utc, nullable=False, index=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("output", sa.Text, nullable=False),
+    sa.Column("probabilities", sa.JSON, nullable=False),
+    sa.Column("latency_ms", sa.Float, nullable=False),
+    sa.Index("predictions_window", "model", "version", "seq"),
+    sqlite_autoincrement=True,
+)
+
+checks = sa.Table(
+    "checks",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("time", Utc, nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.String(20), nullable=False),
+    sa.Column("duration", sa.Float, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+
+requests = sa.Table(
+    "check_requests",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("time", Utc, nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("check_id", sa.String(64)),
+    sa.Column("error", sa.Text, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(200), nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires", Utc, nullable=False),
+    sa.Column("next_run", Utc),
+)
