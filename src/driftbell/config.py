@@ -1,0 +1,294 @@
+"""One TOML file and the environment, made into frozen settings; where each value came from is kept."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from driftbell.errors import ConfigError
+
+PREFIX = "DRIFTBELL_"
+FILE_VARIABLE = "DRIFTBELL_CONFIG"
+FILE_NAME = "driftbell.toml"
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {
+    "": 1,
+    "b": 1,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+}
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        if value == "off":
+            return None
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
+        if not found:
+            raise ValueError("must be a duration such as '5m', '30s' or '1h', or 'off'")
+        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("must be a duration with its unit, such as '5m' or '30s', or 'off'")
+    return value
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", value)
+        if not found or found[2].lower() not in _SIZES:
+            raise ValueError("must be a size such as '1MiB' or a number of bytes")
+        return int(found[1]) * _SIZES[found[2].lower()]
+    return value
+
+
+Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ServerSettings(_Section):
+    """`[server]`."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; loopback unless told otherwise."""
+    port: int = Field(8000, ge=1, le=65535)
+    """The port to listen on."""
+    workers: int = Field(1, ge=1, le=64)
+    """Server processes on that port."""
+    body_limit: Size = 1024 * 1024
+    """The largest request body, such as '1MiB'; a larger one is refused before it is read whole."""
+    queue_limit: int = Field(2000, ge=1)
+    """Requests that may wait for the model or the log; beyond them the answer is 503."""
+    access_log: bool = True
+    """Whether each request is a log line."""
+
+
+class WindowSettings(_Section):
+    """`[window]`."""
+
+    rows: int = Field(500, ge=1, le=1_000_000)
+    """How many of the last predictions a check looks at."""
+
+
+class CheckSettings(_Section):
+    """`[check]`."""
+
+    every: Duration = timedelta(minutes=5)
+    """How often the monitor checks by itself, such as '5m'; 'off' leaves only checks that are asked for."""
+    minimum_rows: int = Field(10, ge=1)
+    """With fewer predictions in the window the verdict is unknown."""
+    false_discovery_rate: float = Field(0.05, gt=0, lt=1)
+    """The share of checks that may ring on unchanged data (Benjamini–Hochberg over all columns)."""
+
+
+class ReportSettings(_Section):
+    """`[reports]`."""
+
+    keep: int = Field(200, ge=1)
+    """How many checks' reports stay on disk; the oldest go first."""
+    evidently: Literal["auto", "on", "off"] = "auto"
+    """Whether each check writes the Evidently report; 'auto' does where the extra is installed."""
+
+
+class ModelSettings(_Section):
+    """`[model]`."""
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """What people call the model; without it, its file's name, or 'iris'."""
+    path: Path | None = None
+    """A fitted scikit-learn classifier (.skops, .joblib, .pkl); none serves the Iris random forest."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
+    """The file's SHA-256; without it no pickle or joblib file is loaded."""
+    reference: Path | None = None
+    """What predictions are compared with, .csv or .parquet: rows like the training data."""
+    target: str | None = None
+    """A column of the reference that is the label and not a feature."""
+
+
+class Settings(_Section):
+    """Every setting; see `docs/reference/configuration.md`."""
+
+    data_dir: Path = Path("driftbell-data")
+    """Where everything written goes: log, models, reports."""
+    server: ServerSettings = ServerSettings()
+    window: WindowSettings = WindowSettings()
+    check: CheckSettings = CheckSettings()
+    reports: ReportSettings = ReportSettings()
+    model: ModelSettings = ModelSettings()
+
+    @model_validator(mode="after")
+    def _window_is_enough(self) -> Self:
+        if self.window.rows < self.check.minimum_rows:
+            raise ValueError(
+                f"window.rows ({self.window.rows}) is less than check.minimum_rows "
+                f"({self.check.minimum_rows}), so no check could ever judge: raise the one or lower the other"
+            )
+        return self
+
+    @property
+    def log_path(self) -> Path:
+        """The SQLite file of the log."""
+        return self.data_dir / "log.sqlite"
+
+    @property
+    def reports_dir(self) -> Path:
+        """The folder of the reports."""
+        return self.data_dir / "reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and the source of each value by its dotted name (`default` where it is not listed)."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(
+    file: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read the settings: defaults, then the file, then the environment, then what the command line said.
+
+    Args:
+        file: the TOML file; None takes `DRIFTBELL_CONFIG`, or `driftbell.toml` in the working folder
+            where it exists.
+        environment: variables such as `DRIFTBELL_CHECK__EVERY`; None takes the process's own.
+        overrides: values by dotted name.
+
+    Raises:
+        ConfigError: a file cannot be read, a key is unknown, or a value is wrong; all are listed.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    layers = [
+        _from_file(file, environment),
+        _from_environment(environment),
+        [(name, value, "command line") for name, value in (overrides or {}).items()],
+    ]
+    problems = []
+    known = names()
+    for layer in layers:
+        for name, value, source in layer:
+            if name not in known:
+                problems.append(_unknown(name, source, known))
+                continue
+            values[name], sources[name] = value, source
+    if not problems:
+        try:
+            return Loaded(Settings.model_validate(_nested(values)), sources)
+        except ValidationError as error:
+            problems = [_invalid(e, sources) for e in error.errors()]
+    raise ConfigError("\n".join(problems))
+
+
+def names() -> dict[str, str]:
+    """List every setting's dotted name with its description."""
+    found: dict[str, str] = {}
+    for key, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+            found |= {f"{key}.{k}": f.description or "" for k, f in field.annotation.model_fields.items()}
+        else:
+            found[key] = field.description or ""
+    return found
+
+
+def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
+    """Give every value by dotted name as one would write it in the file."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, timedelta):
+            seconds = value.total_seconds()
+            return f"{seconds / 60:g}m" if seconds % 60 == 0 else f"{seconds:g}s"
+        return str(value) if isinstance(value, Path) else value
+
+    found = {}
+    for name in names():
+        value: Any = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        found[name] = "off" if value is None and name == "check.every" else plain(value)
+    return found
+
+
+def variable(name: str) -> str:
+    """Name the environment variable of a setting.
+
+    >>> variable("check.every")
+    'DRIFTBELL_CHECK__EVERY'
+    """
+    return PREFIX + name.replace(".", "__").upper()
+
+
+def _from_file(file: Path | None, environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
+    path = named or Path(FILE_NAME)
+    if named is None and not path.is_file():
+        return []
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from error
+    sections = {name.split(".")[0] for name in names() if "." in name}
+    found = []
+    for key, value in content.items():
+        if isinstance(value, dict) and key in sections:
+            found += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
+        else:
+            found.append((key, value, str(path)))
+    return found
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    return [
+        (key.removeprefix(PREFIX).lower().replace("__", "."), value, f"environment, {key}")
+        for key, value in environment.items()
+        if key.startswith(PREFIX) and key != FILE_VARIABLE
+    ]
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        section, _, key = name.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[key] = value
+    return tree
+
+
+def _unknown(name: str, source: str, known: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if not close:  # the right key in the wrong section
+        close = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]][:1]
+    hint = f"did you mean '{close[0]}'?" if close else "`driftbell config` lists every setting"
+    return f"unknown setting '{name}' ({source}): {hint}"
+
+
+def _invalid(error: Any, sources: Mapping[str, str]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if not name:
+        return f"settings: {message}"
+    message = message[:1].lower() + message[1:]
+    return f"setting '{name}' ({sources.get(name, 'default')}): {message}, got {error['input']!r}"
