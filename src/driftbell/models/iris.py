@@ -1,0 +1,107 @@
+"""The default model: a random forest on Fisher's Iris data, trained once and kept."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from driftbell.columns import as_columns
+from driftbell.errors import ModelError
+from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
+from driftbell.records import Columns
+from driftbell.schema import infer_schema
+from driftbell.tables import read_table
+
+TREES = 100
+SEED = 0
+TREE_TYPE = "sklearn.tree._tree.Tree"
+"""The one type in the cache that skops does not vouch for: its node numbers are used unchecked."""
+
+logger = structlog.get_logger()
+
+
+def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
+    """Load the Iris forest and its training data from a folder, or train and keep it there first.
+
+    A cached model that is damaged, or was trained by another scikit-learn, is trained anew. The caller
+    makes sure that no other process does the same at the same time.
+
+    Args:
+        folder: where `model.skops`, `reference.csv` and `manifest.json` are kept.
+
+    Raises:
+        ModelError: the folder cannot be written.
+    """
+    import sklearn
+
+    manifest_path = folder / "manifest.json"
+    try:
+        manifest = json.loads(manifest_path.read_text("utf-8"))
+        wanted = {"scikit-learn": sklearn.__version__, "trees": TREES, "seed": SEED}
+        if all(manifest[key] == value for key, value in wanted.items()):
+            if _sha256(folder / "reference.csv") != manifest["reference"]:
+                raise ModelError("reference.csv is not the one that was written with the model")
+            return _loaded(folder, manifest["model"], tuple(manifest["classes"]))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
+        logger.warning("cached model is damaged, training it anew", folder=str(folder), error=str(error))
+    try:
+        return _train(folder, sklearn.__version__)
+    except OSError as error:
+        raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
+
+
+def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
+    from sklearn.datasets import load_iris
+    from sklearn.ensemble import RandomForestClassifier
+    from skops import io as skops_io
+
+    data: Any = load_iris()
+    forest = RandomForestClassifier(n_estimators=TREES, random_state=SEED).fit(data.data, data.target)
+    classes = tuple(str(c) for c in data.target_names)
+    folder.mkdir(parents=True, exist_ok=True)
+    skops_io.dump(forest, folder / "model.skops")
+    with (folder / "reference.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(data.feature_names)
+        writer.writerows(data.data.tolist())
+    model_hash = _sha256(folder / "model.skops")
+    manifest = {
+        "scikit-learn": release,
+        "trees": TREES,
+        "seed": SEED,
+        "classes": classes,
+        "model": model_hash,
+        "reference": _sha256(folder / "reference.csv"),
+    }
+    written = folder / "manifest.json.new"
+    written.write_text(json.dumps(manifest, indent=1), "utf-8")
+    os.replace(written, folder / "manifest.json")
+    logger.info("model trained", model="iris", version=model_hash[:VERSION_DIGITS], trees=TREES, seed=SEED)
+    return _loaded(folder, model_hash, classes)
+
+
+def _loaded(folder: Path, model_hash: str, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
+    reference = as_columns(read_table(folder / "reference.csv"))
+    schema = infer_schema(reference)
+    from skops import io as skops_io
+
+    if _sha256(folder / "model.skops") != model_hash:
+        raise ModelError("model.skops is not the one that was written")
+    try:
+        forest = skops_io.load(folder / "model.skops", trusted=[TREE_TYPE])
+    except Exception as error:  # a broken file can raise anything
+        raise ModelError(f"model.skops cannot be loaded: {error}") from error
+    version = model_hash[:VERSION_DIGITS]
+    return SklearnModel(forest, name="iris", version=version, schema=schema, classes=classes), reference
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

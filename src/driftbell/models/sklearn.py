@@ -1,0 +1,179 @@
+"""scikit-learn classifiers: loaded from skops files, or from pickles whose hash is pinned."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftbell.columns import as_column
+from driftbell.errors import ModelError, PredictError
+from driftbell.ports import Model, Reference
+from driftbell.records import PREDICTION_COLUMN, Columns, Kind, Outputs, probability_column
+from driftbell.schema import Schema
+
+VERSION_DIGITS = 12
+
+
+class SklearnModel:
+    """See `driftbell.ports.Model`.
+
+    Args:
+        estimator: a fitted classifier.
+        name: what people call it.
+        version: content hash.
+        schema: its features, in the order it was fitted with.
+        classes: labels by class id; None takes the estimator's own.
+
+    Raises:
+        ModelError: it is no fitted classifier, or was fitted with other features than the schema's.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        name: str,
+        version: str,
+        schema: Schema,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        if not hasattr(estimator, "predict") or not hasattr(estimator, "classes_"):
+            raise ModelError(
+                f"model '{name}' is no fitted scikit-learn classifier but {type(estimator).__name__}"
+            )
+        self.name = name
+        self.version = version
+        self.classes = classes or tuple(str(c) for c in estimator.classes_)
+        self._estimator = _one_thread(estimator)
+        self._order = [str(n) for n in getattr(estimator, "feature_names_in_", ())]
+        if self._order and set(self._order) != set(schema.names):
+            missing = sorted(set(self._order) - set(schema.names))
+            extra = sorted(set(schema.names) - set(self._order))
+            raise ModelError(
+                f"the reference of model '{name}' does not have the model's features: missing {missing}, "
+                f"not known to the model {extra} (if one of them is the label, name it in model.target)"
+            )
+        expected = getattr(estimator, "n_features_in_", len(schema.features))
+        if expected != len(schema.features):
+            raise ModelError(
+                f"model '{name}' takes {expected} features, its reference has {len(schema.features)} "
+                "(if one of them is the label, name it in model.target)"
+            )
+        self.schema = (
+            Schema(tuple(sorted(schema.features, key=lambda f: self._order.index(f.name))))
+            if self._order
+            else schema
+        )
+
+    def predict(self, columns: Columns) -> Outputs:
+        """Answer a table; the class is the one with the largest probability where there are probabilities."""
+        try:
+            table = self._table(columns)
+            if hasattr(self._estimator, "predict_proba"):
+                probabilities = np.asarray(self._estimator.predict_proba(table), dtype=np.float64)
+                return Outputs(probabilities.argmax(axis=1), probabilities)
+            labels = self._estimator.predict(table)
+            return Outputs(np.searchsorted(self._estimator.classes_, labels), None)
+        except Exception as error:  # a user's model may raise anything
+            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+
+    def _table(self, columns: Columns) -> Any:
+        if self._order:  # fitted on a DataFrame: it wants one again
+            import pandas as pd
+
+            return pd.DataFrame({name: columns[name] for name in self._order})
+        if all(f.kind is Kind.NUMERIC for f in self.schema.features):
+            return np.column_stack([columns[name] for name in self.schema.names])
+        return np.array([columns[name] for name in self.schema.names], dtype=object).T
+
+
+def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> SklearnModel:
+    """Load a classifier from a file.
+
+    A `.skops` file holds no code and is loaded when skops vouches for every type in it. Any other file,
+    a `.joblib`, `.pkl` or `.pickle` above all, can do harm when it is loaded, so its hash must be pinned.
+
+    Args:
+        path: the file.
+        name: what people call the model.
+        schema: its features.
+        sha256: the file's pinned hash.
+
+    Raises:
+        ModelError: the file cannot be read or loaded, may not be loaded, or is not what was pinned.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model.path {path}: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 and sha256.lower() != digest:
+        raise ModelError(f"{path} is not the pinned model: model.sha256 is {sha256}, the file's is {digest}")
+    estimator = _load(path, content, pinned=sha256 is not None, digest=digest)
+    return SklearnModel(estimator, name=name, version=digest[:VERSION_DIGITS], schema=schema)
+
+
+def reference_of(model: Model, features: Columns) -> Reference:
+    """Make the reference: the features and the model's own answers on them.
+
+    Args:
+        model: what predicts.
+        features: its training data, n rows.
+
+    Raises:
+        ModelError: a feature has a name that the answers' columns need.
+        PredictError: the model fails on its own training data.
+    """
+    outputs = model.predict(features)
+    columns = {name: features[name] for name in model.schema.names}
+    roles = dict.fromkeys(columns, "feature")
+    answers = {PREDICTION_COLUMN: as_column([model.classes[i] for i in outputs.class_ids])}
+    roles[PREDICTION_COLUMN] = "prediction"
+    if outputs.probabilities is not None:
+        for label, column in zip(model.classes, outputs.probabilities.T, strict=True):
+            answers[probability_column(label)] = column
+            roles[probability_column(label)] = "probability"
+    clash = sorted(set(columns) & set(answers))
+    if clash:
+        raise ModelError(f"rename the features {clash}: the model's answers are logged under these names")
+    digest = hashlib.sha256()
+    for name, column in {**columns, **answers}.items():
+        digest.update(repr((name, column.tolist())).encode("utf-8", "surrogatepass"))
+    return Reference({**columns, **answers}, roles, digest.hexdigest()[:VERSION_DIGITS])
+
+
+def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
+    suffix = path.suffix.lower()
+    if suffix not in (".skops", ".joblib", ".pkl", ".pickle"):
+        raise ModelError(f"cannot load {path}: the name must end in .skops, .joblib or .pkl")
+    consent = f'if you trust it, set model.sha256 = "{digest}"'
+    if suffix != ".skops" and not pinned:
+        raise ModelError(f"{path} is a pickle, which can run any code when it is loaded: {consent}")
+    try:
+        if suffix != ".skops":
+            import joblib
+
+            return joblib.load(io.BytesIO(content))
+        from skops import io as skops_io
+
+        unknown = skops_io.get_untrusted_types(data=content)
+        if unknown and not pinned:
+            raise ModelError(
+                f"{path} has parts that skops cannot vouch for ({', '.join(unknown)}): {consent}"
+            )
+        return skops_io.loads(content, trusted=unknown)
+    except ModelError:
+        raise
+    except Exception as error:  # a broken file can raise anything
+        raise ModelError(f"cannot load {path}: {type(error).__name__}: {error}") from error
+
+
+def _one_thread(estimator: Any) -> Any:
+    """Threads for one row cost more than they bring: a forest pickled with n_jobs=-1 is six times slower."""
+    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    jobs = {k: 1 for k, v in parameters.items() if k.rpartition("__")[2] == "n_jobs" and v not in (None, 1)}
+    return estimator.set_params(**jobs) if jobs else estimator
