@@ -1,0 +1,1 @@
+"""Who is told about a check: one file a sink."""
