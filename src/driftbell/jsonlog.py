@@ -1,0 +1,79 @@
+"""Log lines as JSON on stdout: time, level, event, request id; never a feature value."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from driftbell.errors import DriftbellError
+
+_ORDER = ("time", "level", "event", "request_id")
+
+
+def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
+    """Send every log line of this process, libraries' included, to one stream as JSON.
+
+    Args:
+        stream: stdout unless another is given.
+        level: lines below it are dropped.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        _failure,
+        _arranged,
+    ]
+    structlog.configure(
+        processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared[:-1],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _arranged,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("alembic", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def _failure(_: Any, __: str, event: EventDict) -> EventDict:
+    """Say where an exception came from; the words of a foreign one may hold feature values."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["error_type"] = type(error).__name__
+        if isinstance(error, DriftbellError):
+            event.setdefault("error", str(error))
+        event["where"] = _frames(error.__traceback__)
+    return event
+
+
+def _frames(trace: TracebackType | None, most: int = 8) -> list[str]:
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)[-most:]]
+
+
+def _arranged(_: Any, __: str, event: EventDict) -> EventDict:
+    event["level"] = str(event.get("level", "info")).upper()
+    first = {key: event[key] for key in _ORDER if key in event}
+    return {**first, **{k: v for k, v in event.items() if k not in first}}
