@@ -1,0 +1,182 @@
+"""The application: routes, errors, life."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+import driftbell
+from driftbell.errors import DriftbellError, InputError, LogError, OverloadedError
+from driftbell.ports import Log, Model
+from driftbell.publish.folder import ReportFolder
+from driftbell.publish.prometheus import DriftCollector
+from driftbell.server.monitor import MonitorView, monitor_router
+from driftbell.server.pages import pages_router
+from driftbell.server.predict import Predictor, predict_router
+from driftbell.server.problems import Refused, documented, problem
+from driftbell.server.telemetry import Metrics, RequestTelemetry
+
+STATIC = Path(__file__).parent / "static"
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the application is made of.
+
+    Attributes:
+        model: what predicts.
+        log: where predictions go and checks are read.
+        folder: where reports are.
+        window_rows: the largest window.
+        body_limit: bytes of the largest body.
+        queue_limit: rows that may wait for the model, and for the log.
+        access_log: whether each request is a log line.
+        clock: tells the time (UTC).
+    """
+
+    model: Model
+    log: Log
+    folder: ReportFolder
+    window_rows: int
+    body_limit: int
+    queue_limit: int
+    access_log: bool
+    clock: Callable[[], datetime]
+
+
+def create_app(service: Service) -> FastAPI:
+    """Make the application; it owns the log from then on and closes it at the end."""
+    model, log = service.model, service.log
+    metrics = Metrics()
+    predictor = Predictor(model, log, metrics, queue_limit=service.queue_limit, clock=service.clock)
+    collector = DriftCollector(log, model=model.name, version=model.version, window_rows=service.window_rows)
+    view = MonitorView(
+        log,
+        service.folder,
+        model=model.name,
+        version=model.version,
+        window_rows=service.window_rows,
+        clock=service.clock,
+    )
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        logger.info("service started", model=model.name, version=model.version)
+        yield
+        await predictor.close()
+        log.close()
+        logger.info("service stopped")
+
+    app = FastAPI(
+        title="driftbell",
+        version=driftbell.__version__,
+        description="Predictions, logged and watched for drift.",
+        lifespan=life,
+        docs_url=None,  # served from the package by the pages below
+        redoc_url=None,
+    )
+    app.add_middleware(RequestTelemetry, metrics=metrics, access_log=service.access_log)
+    _answer_errors(app, metrics)
+    app.include_router(predict_router(predictor, metrics, body_limit=service.body_limit))
+    app.include_router(monitor_router(view))
+    _add_health(app, service, view)
+
+    @app.get(
+        "/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response, responses=_TEXT
+    )
+    def prometheus_metrics() -> Response:
+        """Requests, latency, predictions, rejected inputs, and the last check."""
+        return metrics.exposition([collector])
+
+    app.include_router(pages_router(view, model))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
+
+
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text exposition."}
+}
+
+
+def _add_health(app: FastAPI, service: Service, view: MonitorView) -> None:
+    @app.get("/health", tags=["operation"], summary="Ready to serve?", responses=documented(503))
+    def health() -> dict[str, Any]:
+        """200 when predictions can be made and logged, else 503 with the reason."""
+        service.log.ping()
+        return {
+            "status": "ready",
+            "model": service.model.name,
+            "version": service.model.version,
+            "monitor": view.status()["monitor"],
+        }
+
+    @app.get("/health/live", tags=["operation"], summary="Alive?")
+    async def live() -> dict[str, Any]:
+        """200 while the process answers at all."""
+        return {"status": "alive"}
+
+
+def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
+    """Make every error an `application/problem+json` answer."""
+
+    def on(kind: type[Exception], answer: Callable[[Any], Response]) -> None:
+        async def handler(_: Request, error: Exception) -> Response:
+            return answer(error)
+
+        app.add_exception_handler(kind, handler)
+
+    def refused(error: Refused) -> Response:
+        metrics.rejected.labels(error.reason).inc()
+        return problem(error.status, error.detail, errors=error.errors, headers=error.headers)
+
+    def bad_input(error: InputError) -> Response:
+        metrics.rejected.labels(error.problems[0].reason).inc()
+        more = len(error.problems) - 5
+        detail = "; ".join(
+            p.message if p.row is None else f"row {p.row}: {p.message}" for p in error.problems[:5]
+        )
+        return problem(422, detail + (f"; and {more} more" if more > 0 else ""), errors=error.problems)
+
+    def busy(error: DriftbellError) -> Response:
+        return problem(503, str(error), headers={"Retry-After": "1"})
+
+    def bad_query(error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][1:])
+        return problem(422, f"'{name}' {first['msg'].lower()}")
+
+    def http_error(error: HTTPException) -> Response:
+        allowed = (error.headers or {}).get("Allow", "see /docs")
+        detail = {
+            404: "there is nothing here; the API is described at /docs",
+            405: f"this method is not allowed here; allowed: {allowed}",
+        }.get(error.status_code, str(error.detail))
+        return problem(error.status_code, detail, headers=error.headers)
+
+    def failed(error: DriftbellError) -> Response:
+        logger.error("request failed", error=str(error), error_type=type(error).__name__)
+        return problem(500, str(error))
+
+    def broken(_: Exception) -> Response:
+        return problem(500, "something went wrong inside the service; its log has the details")
+
+    on(Refused, refused)
+    on(InputError, bad_input)
+    on(LogError, busy)
+    on(OverloadedError, busy)
+    on(DriftbellError, failed)
+    on(RequestValidationError, bad_query)
+    on(HTTPException, http_error)
+    on(Exception, broken)

@@ -1,0 +1,89 @@
+"""Request bodies: bounded, strict JSON, with words that help."""
+
+from __future__ import annotations
+
+import json
+from email.message import Message
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from driftbell.server.problems import Refused
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """Read one JSON value.
+
+    Args:
+        request: whose body was not read yet.
+        limit: bytes; a larger body is refused before it is read whole.
+
+    Raises:
+        Refused: 400 not JSON, 413 too large, 415 not `application/json` in UTF-8.
+    """
+    _check_headers(request)
+    raw = await _read(request, limit)
+    if not raw.strip():
+        raise Refused(400, "empty_body", "the body is empty: send a JSON object of features by name")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(400, "not_json", "the body is not UTF-8: send JSON in UTF-8") from error
+    try:
+        return json.loads(text, parse_constant=_constant, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Refused(400, "not_json", f"the body is not valid JSON: {error.msg} ({where})") from error
+    except RecursionError as error:
+        raise Refused(
+            400, "not_json", "the body is not valid JSON for this service: nested too deeply"
+        ) from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise Refused(422, "not_finite", "the body has a number with too many digits") from error
+
+
+def _check_headers(request: Request) -> None:
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    kind = message.get_content_type() if request.headers.get("content-type") else ""
+    charset = str(message.get_param("charset", "utf-8")).lower()
+    if kind != "application/json" or charset not in ("utf-8", "utf8"):
+        detail = "send the header 'Content-Type: application/json' and a body of JSON in UTF-8"
+        raise Refused(415, "content_type", detail)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "content_encoding", "send the body without Content-Encoding")
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        _too_large(limit)
+    parts = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise Refused(400, "disconnected", "the client went away before the body was complete") from error
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> NoReturn:
+    detail = f"the body is larger than {limit} bytes: send fewer rows at a time, or raise server.body_limit"
+    raise Refused(413, "too_large", detail, headers={"Connection": "close"})
+
+
+def _constant(token: str) -> NoReturn:
+    raise Refused(400, "not_finite", f"{token} is not JSON: every number must be finite")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refused(400, "duplicate", f"the field '{twice[:80]}' is there more than once")
+    return found

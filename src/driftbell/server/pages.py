@@ -1,0 +1,147 @@
+"""The pages for people: first page, reports, API docs. Rendered here, complete without the network."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import driftbell
+from driftbell.ports import Model
+from driftbell.publish.charts import histogram_svg
+from driftbell.records import CheckKind, TrafficBucket
+from driftbell.server.monitor import MonitorView, check_shown
+from driftbell.server.problems import Refused
+
+HISTORY = 12
+TRAFFIC = timedelta(hours=1)
+BUCKET_SECONDS = 60
+
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "img-src data: blob:; font-src data:; base-uri 'none'; frame-ancestors 'self'; sandbox allow-scripts"
+)
+
+_templates = Environment(
+    loader=PackageLoader("driftbell.server"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def pages_router(view: MonitorView, model: Model) -> APIRouter:
+    """Make the routes; they are for people, so OpenAPI does not list them."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    def home(request: Request) -> Response:
+        return _page("home.html.j2", base=str(request.base_url), **_home(view, model))
+
+    @router.get("/index.json")
+    def home_json() -> Response:
+        return JSONResponse(_home_json(view))
+
+    @router.post("/check")
+    async def check_now() -> Response:
+        await view.ask(CheckKind.TRIGGERED, wait=True)
+        return RedirectResponse("/", 303)
+
+    @router.get("/reports/")
+    def reports() -> Response:
+        return _page("reports.html.j2", reports=view.folder.files())
+
+    @router.get("/reports.json")
+    def reports_json() -> Response:
+        return JSONResponse({"reports": view.reports()})
+
+    @router.get("/reports/{name}")
+    def report(name: str) -> Response:
+        path = view.folder.open(name)
+        if path is None:
+            raise Refused(
+                404, "unknown_report", "there is no such report; /reports/ lists those that are kept"
+            )
+        headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-cache", **_SAFE}
+        return FileResponse(path, media_type="text/html", headers=headers)
+
+    @router.get("/docs")
+    def docs(request: Request) -> Response:
+        return _page("docs.html.j2", spec=request.app.openapi_url)
+
+    return router
+
+
+_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+def _page(template: str, **context: Any) -> Response:
+    content = _templates.get_template(template).render(version=driftbell.__version__, **context)
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store", **_SAFE}
+    return HTMLResponse(content, headers=headers)
+
+
+def _home(view: MonitorView, model: Model) -> dict[str, Any]:
+    now = view.clock()
+    checks = view.log.checks(HISTORY)
+    last = checks[0] if checks else None
+    traffic = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
+    drawn = {
+        c.column: histogram_svg(c.comparison.histogram, compact=True)
+        for c in (last.judgement.columns if last else ())
+        if c.comparison.histogram
+    }
+    return {
+        "status": view.status(),
+        "last": last,
+        "checks": checks,
+        "drawn": drawn,
+        "traffic": minutes(traffic, now),
+        "total": sum(b.count for b in traffic),
+        "mean_latency": _mean_latency(traffic),
+        "max_latency": max((b.max_latency_ms for b in traffic), default=0.0),
+        "now": now,
+        "example": json.dumps(model.schema.example),
+    }
+
+
+def _home_json(view: MonitorView) -> dict[str, Any]:
+    now = view.clock()
+    buckets = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
+    last = next(iter(view.log.checks(1)), None)
+    return {
+        "status": view.status(),
+        "checks": [check_shown(c) for c in view.log.checks(HISTORY)],
+        "columns": check_shown(last, columns=True)["columns"] if last else [],
+        "traffic": [
+            {
+                "start": b.start.isoformat(),
+                "count": b.count,
+                "mean_latency_ms": b.mean_latency_ms,
+                "max_latency_ms": b.max_latency_ms,
+            }
+            for b in buckets
+        ],
+    }
+
+
+def minutes(buckets: list[TrafficBucket], now: datetime) -> list[tuple[datetime, int, float]]:
+    """Give start, count and mean latency of each minute of the last hour, empty ones included."""
+    known = {b.start: b for b in buckets}
+    last = now.replace(second=0, microsecond=0)
+    starts = [last - timedelta(seconds=BUCKET_SECONDS * i) for i in range(59, -1, -1)]
+    return [(s, known[s].count, known[s].mean_latency_ms) if s in known else (s, 0, 0.0) for s in starts]
+
+
+def _mean_latency(buckets: list[TrafficBucket]) -> float:
+    rows = sum(b.count for b in buckets)
+    return sum(b.count * b.mean_latency_ms for b in buckets) / rows if rows else 0.0

@@ -1,0 +1,15 @@
+// Brings the page up to date every few seconds while somebody looks at it.
+setInterval(async () => {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(location.href, { cache: "no-store" });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const live = document.getElementById("live");
+    if (live.contains(document.activeElement)) return;
+    live.replaceWith(fresh.getElementById("live"));
+    document.title = fresh.title;
+  } catch {
+    // the service is away; the page stays as it is until it is back
+  }
+}, 5000);

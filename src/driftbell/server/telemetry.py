@@ -1,0 +1,163 @@
+"""What the server counts about itself, and its access log."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+QUIET = {"/metrics", "/health", "/health/live", "/static"}
+"""Routes that machines ask for every few seconds; they are counted, not logged."""
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+logger = structlog.get_logger()
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The server's own metrics; those about drift are read from the log at scrape.
+
+    With several workers (`PROMETHEUS_MULTIPROC_DIR` is set) each process writes files and a scrape adds
+    them up, whichever process answers it.
+    """
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        labels = ["route", "method", "status"]
+        self.requests = Counter(
+            "driftbell_http_requests", "HTTP requests answered.", labels, registry=registry
+        )
+        self.duration = Histogram(
+            "driftbell_http_request_duration_seconds",
+            "Time from a request's arrival to its last byte.",
+            labels,
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "driftbell_http_requests_in_flight",
+            "HTTP requests being worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.predictions = Counter(
+            "driftbell_predictions",
+            "Predictions answered.",
+            ["model", "version", "class"],
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "driftbell_rejected_inputs", "Inputs refused, by reason.", ["reason"], registry=registry
+        )
+        self.log_queue = Gauge(
+            "driftbell_log_queue",
+            "Predictions that wait to be logged.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.lost = Counter(
+            "driftbell_predictions_lost",
+            "Predictions that could not be logged; their requests were answered with 503.",
+            registry=registry,
+        )
+
+    def exposition(self, collectors: Iterable[Collector]) -> Response:
+        """Answer a scrape with these metrics and those of more collectors."""
+        registry = CollectorRegistry()
+        folder = os.environ.get(MULTIPROCESS_VARIABLE)
+        if folder:
+            _forget_the_dead(Path(folder))
+            MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        else:
+            registry.register(self._registry)
+        for collector in collectors:
+            registry.register(collector)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take gauges of workers that were killed out of the sums; their counters stay."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
+
+
+class RequestTelemetry:
+    """ASGI middleware: request id, counters, latency, access log."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on and take its measure."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = scope["driftbell.started"] = time.perf_counter()
+        status = 500  # what a client sees when the application raises
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            self._metrics.in_flight.dec()
+            self._measured(scope, status, time.perf_counter() - started)
+            structlog.contextvars.clear_contextvars()
+
+    def _measured(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        labels = (route, method, str(status))
+        self._metrics.requests.labels(*labels).inc()
+        self._metrics.duration.labels(*labels).observe(seconds)
+        if self._access_log and (route not in QUIET or status >= 500):
+            write = logger.error if status >= 500 else logger.warning if status >= 400 else logger.info
+            write("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 2))
+
+
+def _route(scope: Scope) -> str:
+    """Name the route by its template: names taken from the path would be without number."""
+    template = getattr(scope.get("route"), "path", None)
+    if template:
+        return str(template)
+    return "/static" if scope["path"].startswith("/static/") else "unmatched"
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

@@ -1,0 +1,131 @@
+"""The pages in a real browser: complete, without errors, without a word to any other host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import Running, running, wait_until
+
+from driftbell.simulate import CONTRACT_FAULTS, simulate
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [pytest.mark.service, pytest.mark.browser]
+
+if not CHROMIUM and os.environ.get("CI") != "true":
+    pytestmark.append(pytest.mark.skip(reason="Debian's chromium is not installed"))
+
+
+@pytest.fixture(scope="module")
+def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service after 60 normal and 60 drifted requests and one check."""
+    with running("up", tmp_path_factory.mktemp("pages"), CHECK__EVERY="off") as service:
+        wait_until(lambda: httpx.get(f"{service.url}/health").json()["monitor"] == "running")
+        simulate(
+            service.url,
+            normal=60,
+            drifted=60,
+            rate=None,
+            faults=CONTRACT_FAULTS,
+            rng=np.random.default_rng(0),
+            report=lambda _: None,
+            concurrency=8,
+        )
+        check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).json()
+        assert check["verdict"] == "alarm"
+        yield service
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    assert CHROMIUM, "CI promises a browser: install Debian's chromium"
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page, with all that went wrong on it."""
+
+    def __init__(self, browser: sync_api.Browser, service: Running, path: str, width: int = 1200) -> None:
+        self.trouble: list[str] = []
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.set_default_timeout(20_000)
+        self.page.on(
+            "console", lambda m: self.trouble.append(m.text) if m.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda e: self.trouble.append(str(e)))
+        self.page.on(
+            "request",
+            lambda r: (
+                self.trouble.append(r.url) if not r.url.startswith((service.url, "data:", "blob:")) else None
+            ),
+        )
+        self.page.goto(service.url + path)
+
+
+def test_first_page_tells_the_verdict_and_draws_every_column(
+    browser: sync_api.Browser, alarmed: Running
+) -> None:
+    visit = Visit(browser, alarmed, "/")
+    assert "Drift in sepal length (cm), sepal width (cm) and petal length (cm)" in visit.page.inner_text("h1")
+    assert visit.page.locator("article.column svg").count() == 8
+    assert visit.page.locator("article.column.alarm h3", has_text="petal width").count() == 0
+    assert visit.trouble == []
+
+
+def test_first_page_fits_a_phone(browser: sync_api.Browser, alarmed: Running) -> None:
+    visit = Visit(browser, alarmed, "/", width=390)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert visit.trouble == []
+
+
+def test_check_now_makes_a_check(browser: sync_api.Browser, alarmed: Running) -> None:
+    before = len(httpx.get(f"{alarmed.url}/monitor/checks").json()["checks"])
+    visit = Visit(browser, alarmed, "/")
+    visit.page.click("text=Check now")
+    visit.page.wait_for_selector("text=triggered")
+    wait_until(lambda: len(httpx.get(f"{alarmed.url}/monitor/checks").json()["checks"]) > before)
+    assert visit.page.url == f"{alarmed.url}/"
+    assert visit.trouble == []
+
+
+def test_docs_answer_when_execute_is_pressed(browser: sync_api.Browser, alarmed: Running) -> None:
+    visit = Visit(browser, alarmed, "/docs")
+    visit.page.click("#operations-predict-predict_predict_post .opblock-summary-control")
+    visit.page.wait_for_selector("textarea")
+    assert '"sepal length (cm)": 5.1' in visit.page.input_value("textarea")
+    visit.page.click("button.execute")
+    visit.page.wait_for_selector(".live-responses-table .response-col_status:has-text('200')")
+    assert '"class": "setosa"' in visit.page.inner_text(".live-responses-table tbody .highlight-code")
+    assert visit.trouble == []
+
+
+@pytest.mark.parametrize("prefix", ["drift_report", "driftbell_report"])
+def test_reports_open_without_another_host(browser: sync_api.Browser, alarmed: Running, prefix: str) -> None:
+    path = f"/reports/{prefix}_latest.html"
+    if httpx.get(alarmed.url + path).status_code == 404:
+        pytest.skip("without Evidently there is one report only")
+    visit = Visit(browser, alarmed, path)
+    visit.page.wait_for_selector("text=sepal length (cm)")
+    assert visit.trouble == []
+
+
+def test_report_list_leads_to_the_reports(
+    browser: sync_api.Browser, alarmed: Running, tmp_path: Path
+) -> None:
+    visit = Visit(browser, alarmed, "/reports/")
+    visit.page.click("tbody a >> nth=0")
+    visit.page.wait_for_selector("text=sepal length (cm)")
+    assert visit.trouble == []
