@@ -1,0 +1,5 @@
+"""`python -m driftbell`."""
+
+from driftbell.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""Server and monitor as one command: starts both, restarts the monitor, stops both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import structlog
+
+STOP_SECONDS = 15.0
+LONGEST_PAUSE = 30.0
+USAGE_ERROR = 2
+
+logger = structlog.get_logger()
+
+
+def run_up() -> int:
+    """Run server and monitor as child processes until SIGTERM or SIGINT, or until the server ends.
+
+    A monitor that dies is started again, after a pause that doubles up to half a minute. The children
+    read their settings from the file and the environment, and end when this process does, however it
+    ends.
+
+    Returns:
+        The exit code: 0 after a signal, else the one of the child that ended it.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = _start("serve")
+    monitor = _start("monitor")
+    pause, restart_at = 1.0, 0.0
+    code = 0
+    while not stop.wait(0.2):
+        if server.poll() is not None:
+            logger.error("server process ended", exit_code=server.returncode)
+            code = server.returncode or 1
+            break
+        if monitor.poll() is None:
+            continue
+        if monitor.returncode == USAGE_ERROR:
+            code = USAGE_ERROR
+            break
+        if not restart_at:
+            logger.error("monitor process ended", exit_code=monitor.returncode, restart_in_s=pause)
+            restart_at = time.monotonic() + pause
+            pause = min(2 * pause, LONGEST_PAUSE)
+        elif time.monotonic() >= restart_at:
+            monitor, restart_at = _start("monitor"), 0.0
+    _end(server)  # first, so that what it still answers is logged while all else stands
+    _end(monitor)
+    return abs(code)
+
+
+def _start(verb: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "driftbell", verb, "--parent", str(os.getpid())]
+    # a process group of its own: Ctrl-C reaches this process alone, which then stops the children in order
+    return subprocess.Popen(command, process_group=0)  # noqa: S603
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            logger.error("child process did not stop in time and is killed", pid=child.pid)
+            child.kill()
+            child.wait()

@@ -1,0 +1,292 @@
+"""The only place where settings become objects."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from driftbell import jsonlog
+from driftbell.check import Checker
+from driftbell.compare import compare
+from driftbell.config import Settings, load
+from driftbell.errors import ConfigError
+from driftbell.judge import judge
+from driftbell.log import SqlLog, sqlite_log
+from driftbell.models import iris_model, load_model, reference_of
+from driftbell.ports import Model, Reference, Sink
+from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
+from driftbell.publish.folder import MAIN, OWN, ReportFolder
+from driftbell.publish.report import OwnReport
+from driftbell.records import Columns, Judgement
+from driftbell.schedule import Monitor
+from driftbell.schema import infer_schema
+from driftbell.tables import read_table
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+NICENESS = 10
+"""The monitor yields to the server wherever both want the processor."""
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SHUTDOWN_SECONDS = 10
+
+logger = structlog.get_logger()
+
+
+def clock() -> datetime:
+    """Tell the time in UTC."""
+    return datetime.now(UTC)
+
+
+def open_log(settings: Settings) -> SqlLog:
+    """Open the prediction log, made or migrated first.
+
+    Raises:
+        LogError: it cannot be opened.
+        ConfigError: the data folder cannot be written.
+    """
+    with _alone(settings.data_dir):
+        return sqlite_log(settings.log_path)
+
+
+def open_model(settings: Settings) -> tuple[Model, Columns]:
+    """Load the model and its training data; the first start trains the default model.
+
+    Raises:
+        ConfigError: files are missing or wrong, see the message.
+    """
+    chosen = settings.model
+    if chosen.path is None:
+        if chosen.reference or chosen.sha256:
+            raise ConfigError(
+                "model.path is missing: model.reference and model.sha256 belong to a model file"
+            )
+        with _alone(settings.data_dir):
+            return iris_model(settings.data_dir / "models" / "iris")
+    if chosen.reference is None:
+        raise ConfigError("model.reference is missing: name the model's training data (.csv or .parquet)")
+    columns = read_table(chosen.reference)
+    if chosen.target and columns.pop(chosen.target, None) is None:
+        raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
+    name = chosen.name or chosen.path.stem
+    model = load_model(chosen.path, name=name, schema=infer_schema(columns), sha256=chosen.sha256)
+    return model, columns
+
+
+def report_folder(settings: Settings) -> ReportFolder:
+    """Open the folder of the reports."""
+    return ReportFolder(settings.reports_dir, keep=settings.reports.keep)
+
+
+def checker(settings: Settings, log: SqlLog) -> Checker:
+    """Make what runs a check.
+
+    Raises:
+        ConfigError: see `open_model`, or Evidently is wanted and not installed.
+    """
+    model, columns = open_model(settings)
+    reference: Reference = reference_of(model, columns)
+    return Checker(
+        log=log,
+        model=model,
+        reference=reference,
+        folder=report_folder(settings),
+        sinks=_sinks(settings),
+        window_rows=settings.window.rows,
+        minimum_rows=settings.check.minimum_rows,
+        false_discovery_rate=settings.check.false_discovery_rate,
+        clock=clock,
+    )
+
+
+def judged_window(settings: Settings) -> Judgement:
+    """Judge the log's current window; nothing is saved.
+
+    Raises:
+        ConfigError, LogError: the model or the log cannot be opened.
+    """
+    log = open_log(settings)
+    try:
+        return checker(settings, log).look()[0].judgement
+    finally:
+        log.close()
+
+
+def judged_files(reference: Path, current: Path, settings: Settings) -> Judgement:
+    """Judge one table against another.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    before, now = read_table(reference), read_table(current)
+    rows = len(next(iter(now.values())))
+    return judge(
+        compare(before, now),
+        rows=rows,
+        minimum_rows=settings.check.minimum_rows,
+        false_discovery_rate=settings.check.false_discovery_rate,
+    )
+
+
+def write_report(settings: Settings, target: Path) -> Judgement:
+    """Write driftbell's own report on the log's current window to a file.
+
+    Raises:
+        ConfigError, LogError: the model or the log cannot be opened, or the file cannot be written.
+    """
+    log = open_log(settings)
+    try:
+        looking = checker(settings, log)
+        check, columns = looking.look()
+        page = OwnReport().write(check, looking.reference, columns)
+    finally:
+        log.close()
+    try:
+        target.write_bytes(page)
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {error.strerror}") from error
+    return check.judgement
+
+
+def _sinks(settings: Settings) -> Mapping[str, Sink]:
+    wanted = settings.reports.evidently
+    if wanted == "on" and not evidently_available():
+        raise ConfigError(
+            "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
+        )
+    if wanted != "off" and evidently_available():
+        return {MAIN: EvidentlyReport(), OWN: OwnReport()}
+    return {MAIN: OwnReport()}
+
+
+def run_monitor(settings: Settings) -> None:
+    """Run the monitor in this process until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError, LogError: it cannot start.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    os.nice(NICENESS)
+    log = open_log(settings)
+    monitor = Monitor(log, checker(settings, log), every=settings.check.every, clock=clock)
+    if settings.reports.evidently != "off" and evidently_available():
+        threading.Thread(target=warm_up, name="evidently", daemon=True).start()
+    monitor.run(stop)
+    log.close()
+
+
+def run_server(settings: Settings) -> None:
+    """Serve in this process, or in `server.workers` processes below it, until SIGTERM or SIGINT.
+
+    The workers read the settings again, from the file and the environment.
+
+    Raises:
+        ConfigError, LogError: it cannot start.
+    """
+    import uvicorn
+
+    open_log(settings).close()  # migrated once, before the workers start
+    open_model(settings)  # trained once, likewise
+    several = settings.server.workers > 1
+    folder = _metrics_folder(settings) if several else None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    host, port = settings.server.host, settings.server.port
+    logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
+    try:
+        uvicorn.run(
+            "driftbell.wire:application",
+            factory=True,
+            host=host,
+            port=port,
+            workers=settings.server.workers,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def application() -> FastAPI:
+    """Make the application in a server process; uvicorn calls this."""
+    from driftbell.server import Service, create_app
+
+    parent = parent_process()
+    if parent and parent.pid:  # a worker
+        jsonlog.configure()
+        exit_with(parent.pid)
+    settings = load().settings
+    model, _ = open_model(settings)
+    return create_app(
+        Service(
+            model=model,
+            log=open_log(settings),
+            folder=report_folder(settings),
+            window_rows=settings.window.rows,
+            body_limit=settings.server.body_limit,
+            queue_limit=settings.server.queue_limit,
+            access_log=settings.server.access_log,
+            clock=clock,
+        )
+    )
+
+
+def exit_with(parent: int) -> None:
+    """Ask this process to end when its parent is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        logger.warning("parent process is gone, stopping")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _metrics_folder(settings: Settings) -> Path:
+    """Make an empty folder in which the workers add up their metrics, and remove those of dead servers."""
+    run = settings.data_dir / "run"
+    for old in run.glob("metrics-*"):
+        if not Path(f"/proc/{old.name.removeprefix('metrics-')}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = run / f"metrics-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[METRICS_VARIABLE] = str(folder)
+    return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes on the same data folder out while something is made there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except PermissionError as error:
+        raise ConfigError(f"cannot write to the data folder {folder}: {error.strerror}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"the data folder {folder} is not a folder") from error
