@@ -4,7 +4,7 @@ A real `driftbell up` on loopback with the Iris forest; requests arrive at a ste
 In every second phase one check follows the other, each with its reports (Evidently's too where it is
 installed).
 
-    python bench/latency.py [--tiny] [--rate 100] [--seconds 10] [--pairs 6]
+    python bench/latency.py [--tiny] [--rate 40] [--seconds 10] [--pairs 6]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
-    parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--rate", type=float, default=40.0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--pairs", type=int, default=6)
     options = parser.parse_args()

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 import driftbell
-from driftbell import config
+from driftbell import config, jsonlog
 from driftbell.errors import ConfigError, DriftbellError
 from driftbell.records import Judgement, Verdict
 
@@ -24,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def main() -> NoReturn:
     """Run a command; every error that driftbell raises on purpose is one line on stderr and exit code 2."""
+    jsonlog.configure(sys.stderr, level="WARNING")  # results go to stdout, talk does not
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -77,7 +78,7 @@ def _settings(config_file: Path | None, **overrides: Any) -> config.Loaded:
 
 def _begin(parent: int | None) -> None:
     """Prepare a long-running process: JSON logs on stdout, and an end with its parent."""
-    from driftbell import jsonlog, wire
+    from driftbell import wire
 
     jsonlog.configure()
     if parent:

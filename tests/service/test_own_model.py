@@ -1,0 +1,62 @@
+"""A user's own model, from the example: trained, served, watched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import running, wait_until
+
+from driftbell.simulate import Fault, FaultKind, simulate
+from driftbell.tables import read_table
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
+
+
+@pytest.mark.service
+def test_own_model_is_served_and_its_stuck_feature_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    subprocess.run([sys.executable, str(EXAMPLE), str(folder)], check=True, timeout=60)
+    config = str(folder / "driftbell.toml")
+    with running("up", tmp_path / "data", "--config", config, CHECK__EVERY="off") as service:
+        wait_until(lambda: httpx.get(f"{service.url}/health").json()["monitor"] == "running")
+        example = httpx.get(f"{service.url}/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
+        row = example["content"]["application/json"]["example"]
+        assert set(row) == {"age", "plan", "late"}
+        answer = httpx.post(f"{service.url}/predict", json=row).json()
+        assert answer["class"] in ("stays", "leaves")
+        assert answer["model"] == "churn"
+        bad = httpx.post(f"{service.url}/predict", json={"age": 40, "plan": 3, "late": "no"})
+        assert [e["field"] for e in bad.json()["errors"]] == ["plan", "late"]
+
+        reference = {k: v for k, v in read_table(folder / "reference.csv").items() if k != "label"}
+
+        def send(normal: int, drifted: int) -> dict[str, object]:
+            stuck = [Fault(FaultKind.STUCK, "age")]
+            rng = np.random.default_rng(0)
+            simulate(
+                service.url,
+                normal=normal,
+                drifted=drifted,
+                rate=None,
+                faults=stuck,
+                rng=rng,
+                report=lambda _: None,
+                reference=reference,
+                concurrency=4,
+            )
+            found = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).json()
+            assert isinstance(found, dict)
+            return found
+
+        assert send(200, 0)["verdict"] == "ok"
+        rung = send(0, 150)
+        assert rung["verdict"] == "alarm"
+        features = {"age", "plan", "late"}
+        drifted = rung["drifted_columns"]
+        assert isinstance(drifted, list)
+        assert features & set(drifted) == {"age"}

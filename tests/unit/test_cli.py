@@ -1,0 +1,99 @@
+"""The command line: exit codes, messages, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def driftbell(*args: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
+    return subprocess.run(
+        [sys.executable, "-m", "driftbell", *args],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=cwd,
+        env=environment | {f"DRIFTBELL_{k}": v for k, v in settings.items()},
+    )
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    (tmp_path / "before.csv").write_text(
+        "age,plan\n" + "\n".join(f"{i % 50},{'ab'[i % 2]}" for i in range(200))
+    )
+    (tmp_path / "same.csv").write_text(
+        "age,plan\n" + "\n".join(f"{i % 50},{'ab'[i % 2]}" for i in range(100))
+    )
+    (tmp_path / "older.csv").write_text(
+        "age,plan\n" + "\n".join(f"{i % 50 + 30},{'ab'[i % 2]}" for i in range(100))
+    )
+    (tmp_path / "few.csv").write_text("age,plan\n1,a\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("current", "code", "word"), [("same.csv", 0, "OK"), ("older.csv", 1, "ALARM"), ("few.csv", 3, "UNKNOWN")]
+)
+def test_check_of_two_files_exits_by_verdict(tables: Path, current: str, code: int, word: str) -> None:
+    done = driftbell("check", "before.csv", current, cwd=tables)
+    assert (done.returncode, done.stdout.split()[0]) == (code, word)
+    assert done.stderr == ""
+
+
+def test_check_prints_json(tables: Path) -> None:
+    found = json.loads(driftbell("check", "before.csv", "older.csv", "--json", cwd=tables).stdout)
+    assert found["verdict"] == "alarm"
+    assert [c["comparison"]["column"] for c in found["columns"] if c["verdict"] == "alarm"] == ["age"]
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("check", "before.csv"), "two"),
+        (("check", "before.csv", "missing.csv"), "missing.csv"),
+        (("check", "before.csv", "before.xlsx"), ".csv or .parquet"),
+        (("frobnicate",), "frobnicate"),
+        (("up", "--every", "5"), "check.every"),
+        (("serve", "--port", "70000"), "server.port"),
+        (("config", "--config", "nowhere.toml"), "nowhere.toml"),
+        (("simulate", "--fault", "shfit:x=1"), "shift"),
+        (("simulate", "--url", "http://127.0.0.1:9", "--normal", "1"), "driftbell up"),
+    ],
+)
+def test_usage_errors_exit_2_and_say_what_is_wrong(tables: Path, args: tuple[str, ...], word: str) -> None:
+    done = driftbell(*args, cwd=tables)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_check_and_report_on_an_empty_log_cannot_judge(tmp_path: Path) -> None:
+    done = driftbell("check", "--data-dir", "data", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "UNKNOWN  Cannot judge: needs 10, has 0 predictions.\n")
+    done = driftbell("report", "page.html", "--data-dir", "data", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "Cannot judge: needs 10" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_config_shows_values_and_their_sources(tmp_path: Path) -> None:
+    (tmp_path / "driftbell.toml").write_text("[window]\nrows = 300\n")
+    found = json.loads(
+        driftbell("config", "--json", "--data-dir", "here", cwd=tmp_path, CHECK__EVERY="1m").stdout
+    )
+    assert found["window.rows"] == {"value": 300, "source": "driftbell.toml"}
+    assert found["check.every"] == {"value": "1m", "source": "environment, DRIFTBELL_CHECK__EVERY"}
+    assert found["data_dir"] == {"value": "here", "source": "command line"}
+    assert found["server.port"] == {"value": 8000, "source": "default"}
+
+
+def test_unknown_setting_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    done = driftbell("up", cwd=tmp_path, CHECK__EVRY="1m")
+    assert done.returncode == 2
+    assert "did you mean 'check.every'?" in done.stderr

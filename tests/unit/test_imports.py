@@ -1,0 +1,48 @@
+"""What importing costs and brings in: little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import driftbell
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_brings_in_no_heavy_library() -> None:
+    heavy = "{'pandas', 'evidently', 'sklearn', 'scipy.stats', 'fastapi', 'sqlalchemy', 'pydantic'}"
+    assert python(f"import sys, driftbell; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+def test_import_opens_no_socket() -> None:
+    forbid = "import sys; sys.addaudithook(lambda e, a: sys.exit(e) if e.startswith('socket.') else None)"
+    assert python(f"{forbid}; import driftbell, driftbell.wire; print('quiet')") == "quiet"
+
+
+def test_public_names_are_those_of_the_list_and_are_not_modules() -> None:
+    assert len(driftbell.__all__) <= 18
+    for name in driftbell.__all__:
+        assert callable(getattr(driftbell, name)), name
+
+
+def test_server_process_never_imports_evidently() -> None:
+    code = """
+import os, sys, tempfile
+os.environ["DRIFTBELL_DATA_DIR"] = tempfile.mkdtemp()
+from starlette.testclient import TestClient
+from driftbell import jsonlog, wire
+jsonlog.configure(sys.stderr)
+with TestClient(wire.application()) as client:
+    body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
+    row = body["content"]["application/json"]["example"]
+    assert client.post("/predict", json=row).status_code == 200
+    for path in ("/", "/metrics", "/monitor/status", "/reports/", "/docs", "/openapi.json"):
+        assert client.get(path).status_code == 200, path
+print("evidently" in sys.modules)
+"""
+    assert python(code) == "False"
