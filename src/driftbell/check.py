@@ -13,7 +13,7 @@ import structlog
 
 from driftbell.columns import as_column
 from driftbell.compare import compare
-from driftbell.errors import DriftbellError, ReportError
+from driftbell.errors import DriftbellError, LogError, ReportError
 from driftbell.judge import judge
 from driftbell.ports import Log, Model, Reference, Sink
 from driftbell.publish.folder import ReportFolder
@@ -74,13 +74,16 @@ class Checker:
             LogError: the log cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
-        started = time.perf_counter()
-        window = self._window()
-        check = self._blank(window, kind, occasion)
+        started, now = time.perf_counter(), self.clock()  # before the window is read: it has all from before
+        check = self._blank(Window(), kind, occasion, now)
         try:
+            window = self._window()
+            check = self._blank(window, kind, occasion, now)
             check, columns = self._judged(check, window)
             if check.rows >= self.minimum_rows:
                 check = self._reported(check, columns)
+        except LogError:
+            raise
         except Exception as error:  # whatever the data did, the next check must run
             logger.exception("drift check failed", check_id=check.id)
             check = replace(check, error=_described(error))
@@ -96,15 +99,15 @@ class Checker:
             LogError: the log cannot be read.
         """
         window = self._window()
-        return self._judged(self._blank(window, CheckKind.MANUAL, ""), window)
+        return self._judged(self._blank(window, CheckKind.MANUAL, "", self.clock()), window)
 
     def _window(self) -> Window:
         return self.log.window(self.window_rows, model=self.model.name, version=self.model.version)
 
-    def _blank(self, window: Window, kind: CheckKind, occasion: str) -> Check:
+    def _blank(self, window: Window, kind: CheckKind, occasion: str, now: datetime) -> Check:
         return Check(
             id=self._identity(window, occasion),
-            time=self.clock(),
+            time=now,
             kind=kind,
             model=self.model.name,
             version=self.model.version,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ def as_columns(table: Any) -> dict[str, Column]:
     Raises:
         InputError: the columns differ in length.
     """
-    columns = {str(name): _column(table[name]) for name in _names(table)}
+    columns = {str(name): _column(str(name), table[name]) for name in _names(table)}
     lengths = {len(c) for c in columns.values()}
     if len(lengths) > 1:
         found = ", ".join(f"{k} has {len(v)}" for k, v in columns.items())
@@ -34,12 +34,15 @@ def _names(table: Any) -> list[Any]:
     return arrow if isinstance(arrow, list) else list(table.columns)
 
 
-def _column(cells: Any) -> Column:
+def _column(name: str, cells: Any) -> Column:
+    if hasattr(cells, "to_pylist"):  # Arrow
+        cells = cells.to_pylist()
     if isinstance(cells, list | tuple):
         return as_column(cells)
     array = np.asarray(cells)
     if array.ndim != 1:
-        raise InputError([FieldProblem("", "shape", f"a column must have one dimension, got {array.ndim}")])
+        message = f"column '{name}' must have one dimension, got {array.ndim}"
+        raise InputError([FieldProblem(name, "shape", message)])
     if array.dtype.kind in "fiu":
         return array.astype(np.float64)
     return as_column((array.astype("datetime64[us]") if array.dtype.kind == "M" else array).tolist())
@@ -56,7 +59,7 @@ def as_column(values: Iterable[Any], kind: Kind | None = None) -> Column:
     >>> as_column([1, None, 2.5])
     array([1. , nan, 2.5])
     """
-    cells = list(values)
+    cells = [v.item() if isinstance(v, np.generic) else v for v in values]
     if kind is Kind.NUMERIC or (kind is None and _all_numbers(cells)):
         return np.array([_as_float(v) for v in cells], dtype=np.float64)
     out = np.empty(len(cells), dtype=object)
@@ -73,7 +76,7 @@ def kind_of(column: Column) -> Kind | None:
         return None
     if all(isinstance(v, bool) for v in present):
         return Kind.BOOLEAN
-    if all(isinstance(v, datetime) for v in present):
+    if all(isinstance(v, date) for v in present):
         return Kind.DATETIME
     return Kind.CATEGORICAL
 

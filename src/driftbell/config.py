@@ -40,8 +40,11 @@ def _duration(value: object) -> object:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
         if not found:
             raise ValueError("must be a duration such as '5m', '30s' or '1h', or 'off'")
-        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
-    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if not 0.001 <= seconds <= 1e9:
+            raise ValueError("must be a duration from '1ms' to some 30 years, or 'off'")
+        return timedelta(seconds=seconds)
+    if isinstance(value, int | float):
         raise ValueError("must be a duration with its unit, such as '5m' or '30s', or 'off'")
     return value
 
@@ -219,7 +222,7 @@ def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
     def plain(value: Any) -> Any:
         if isinstance(value, timedelta):
             seconds = value.total_seconds()
-            return f"{seconds / 60:g}m" if seconds % 60 == 0 else f"{seconds:g}s"
+            return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
         return str(value) if isinstance(value, Path) else value
 
     found = {}
@@ -251,10 +254,9 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> list[tuple[
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from error
-    sections = {name.split(".")[0] for name in names() if "." in name}
     found = []
     for key, value in content.items():
-        if isinstance(value, dict) and key in sections:
+        if isinstance(value, dict) and value:
             found += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
         else:
             found.append((key, value, str(path)))
@@ -265,7 +267,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, st
     return [
         (key.removeprefix(PREFIX).lower().replace("__", "."), value, f"environment, {key}")
         for key, value in environment.items()
-        if key.startswith(PREFIX) and key != FILE_VARIABLE
+        if key.startswith(PREFIX) and key != FILE_VARIABLE and value  # compose files set empty ones
     ]
 
 

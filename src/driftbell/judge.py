@@ -90,7 +90,8 @@ def _whole(columns: Sequence[ColumnVerdict], rows: int) -> tuple[Verdict, str]:
             f"predictions differ from the reference.{tail}"
         )
     if unknown:
-        return Verdict.UNKNOWN, f"Cannot judge every column: {_listed(c.column for c in unknown)} is missing."
+        missing = f"{_listed(c.column for c in unknown)} {'is' if len(unknown) == 1 else 'are'} missing"
+        return Verdict.UNKNOWN, f"Cannot judge every column: {missing}."
     same = f"No drift: all {len(compared)} columns of the last {rows} predictions look like the reference."
     if extra:
         return Verdict.WARNING, f"{same} Not in the reference: {_listed(c.column for c in extra)}."

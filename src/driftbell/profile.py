@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.columns import kind_of
+from driftbell.columns import as_column, is_null, kind_of
 from driftbell.records import Column, Columns, Kind
 
 BINS = 10
@@ -18,6 +18,9 @@ BINS = 10
 
 BARS = 16
 """Bins of equal width between the reference's 1 % and 99 % points, for the eye."""
+
+LARGEST = 1e150
+"""Numbers beyond this count in the outer bins but not in means and widths, where they would overflow."""
 
 MOST_CATEGORIES = 40
 """Categories with a bin of their own; the rest of the reference's share the bin `(rare)`."""
@@ -116,27 +119,29 @@ def numbers(column: Column) -> NDArray[np.float64]:
     """See a column as numbers: what is not a number becomes NaN."""
     if column.dtype == np.float64:
         return column
-    cells = [
-        float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan
-        for v in column.tolist()
-    ]
-    return np.array(cells, dtype=np.float64)
+    return as_column(column.tolist(), Kind.NUMERIC)
+
+
+def finite(values: Column) -> Column:
+    """Leave out NaN, infinity, and numbers so large that their squares would be infinite."""
+    return values[np.abs(values) <= LARGEST]
 
 
 def texts(column: Column) -> list[str | None]:
     """See a column as categories: whole numbers lose their `.0`, null becomes None."""
-    return [None if v is None or v != v else _text(v) for v in column.tolist()]
+    return [None if is_null(v) else _text(v) for v in column.tolist()]
 
 
 def _text(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return repr(text) if text in (NULL, RARE, NEW) else text  # a category of that name is not the bin
 
 
 def _column_layout(column: Column) -> ColumnLayout:
     kind = kind_of(column)
     if kind is Kind.NUMERIC:
-        finite = column[np.isfinite(column)]
-        return ColumnLayout(kind, _share_edges(finite), _width_edges(finite))
+        known = finite(column)
+        return ColumnLayout(kind, _share_edges(known), _width_edges(known))
     found = Counter(t for t in texts(column) if t is not None)
     ranked = [c for c, _ in found.most_common()]
     rare = frozenset(ranked[MOST_CATEGORIES:])
@@ -150,21 +155,21 @@ def _column_layout(column: Column) -> ColumnLayout:
     )
 
 
-def _share_edges(finite: NDArray[np.float64]) -> tuple[float, ...]:
-    if not len(finite):
+def _share_edges(known: NDArray[np.float64]) -> tuple[float, ...]:
+    if not len(known):
         return (0.0,)
-    inner = np.unique(np.quantile(finite, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
-    if finite.min() == finite.max():  # a constant has a bin of its own
-        inner = np.array([np.nextafter(finite[0], -np.inf), finite[0]])
+    inner = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    if known.min() == known.max():  # a constant has a bin of its own
+        inner = np.array([np.nextafter(known[0], -np.inf), known[0]])
     return tuple(float(e) for e in inner)
 
 
-def _width_edges(finite: NDArray[np.float64]) -> tuple[float, ...]:
-    if not len(finite):
+def _width_edges(known: NDArray[np.float64]) -> tuple[float, ...]:
+    if not len(known):
         return (0.0,)
-    low, high = (float(q) for q in np.quantile(finite, [0.01, 0.99]))
+    low, high = (float(q) for q in np.quantile(known, [0.01, 0.99]))
     if low == high:
-        low, high = float(finite.min()), float(finite.max())
+        low, high = float(known.min()), float(known.max())
     if low == high:
         return (float(np.nextafter(low, -np.inf)), low)
     return tuple(float(e) for e in np.linspace(low, high, BARS - 1))

@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,9 @@ def infer_schema(table: Columns) -> Schema:
         categories: tuple[str, ...] = ()
         if kind is Kind.CATEGORICAL:
             categories = tuple(k for k, _ in Counter(map(str, present)).most_common())
-        example = _stored(Feature(name, kind), present[0])
+        bare = Feature(name, kind)
+        stored = (_stored(bare, v) for v in present)
+        example = next((v for v in stored if not _problem_with(bare, v)), None)
         features.append(Feature(name, kind, len(present) < len(column), categories, example))
     if problems or not features:
         raise InputError(problems or [FieldProblem("", "empty", "the reference has no columns")])
@@ -153,7 +155,7 @@ def _stored(feature: Feature, value: Any) -> Value:
             return float(value)
         case Kind.BOOLEAN:
             return bool(value)
-        case Kind.DATETIME if isinstance(value, datetime):
+        case Kind.DATETIME if isinstance(value, date):
             return value.isoformat()
         case _:
             return str(value)

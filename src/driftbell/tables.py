@@ -50,6 +50,8 @@ def _typed(cells: list[str]) -> list[Any]:
     present = [c for c in cells if c]
     if present and all(c.lower() in ("true", "false") for c in present):
         return [c.lower() == "true" if c else None for c in cells]
+    if any("_" in c for c in present):  # float() takes 1_000, which is a name and no number
+        return [c or None for c in cells]
     try:
         return [float(c) if c else None for c in cells]
     except ValueError:
@@ -58,12 +60,12 @@ def _typed(cells: list[str]) -> list[Any]:
 
 def _parquet(path: Path) -> dict[str, Column]:
     try:
-        from pyarrow import ArrowInvalid, parquet
+        from pyarrow import ArrowException, parquet
     except ImportError as error:
         message = f"cannot read {path}: Parquet needs pyarrow; pip install 'driftbell[parquet]'"
         raise ConfigError(message) from error
     try:
         table = parquet.read_table(path)
-    except ArrowInvalid as error:
+    except ArrowException as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     return as_columns({name: table[name].to_pylist() for name in table.column_names})

@@ -40,7 +40,8 @@ def sqlite_log(path: Path) -> SqlLog:
     Raises:
         LogError: the file cannot be opened, or is no database, or was written by a newer release.
     """
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from driftbell.columns import as_columns
@@ -47,7 +48,9 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
         if all(manifest[key] == value for key, value in wanted.items()):
             if _sha256(folder / "reference.csv") != manifest["reference"]:
                 raise ModelError("reference.csv is not the one that was written with the model")
-            return _loaded(folder, manifest["model"], tuple(manifest["classes"]))
+            if _sha256(folder / "model.skops") != manifest["model"]:
+                raise ModelError("model.skops is not the one that was written")
+            return _loaded(folder, tuple(manifest["classes"]))
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
@@ -72,35 +75,43 @@ def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
         writer = csv.writer(file)
         writer.writerow(data.feature_names)
         writer.writerows(data.data.tolist())
-    model_hash = _sha256(folder / "model.skops")
     manifest = {
         "scikit-learn": release,
         "trees": TREES,
         "seed": SEED,
         "classes": classes,
-        "model": model_hash,
+        "model": _sha256(folder / "model.skops"),
         "reference": _sha256(folder / "reference.csv"),
     }
     written = folder / "manifest.json.new"
     written.write_text(json.dumps(manifest, indent=1), "utf-8")
     os.replace(written, folder / "manifest.json")
-    logger.info("model trained", model="iris", version=model_hash[:VERSION_DIGITS], trees=TREES, seed=SEED)
-    return _loaded(folder, model_hash, classes)
+    model, reference = _loaded(folder, classes)
+    logger.info("model trained", model=model.name, version=model.version, trees=TREES, seed=SEED)
+    return model, reference
 
 
-def _loaded(folder: Path, model_hash: str, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
+def _loaded(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
     reference = as_columns(read_table(folder / "reference.csv"))
     schema = infer_schema(reference)
     from skops import io as skops_io
 
-    if _sha256(folder / "model.skops") != model_hash:
-        raise ModelError("model.skops is not the one that was written")
     try:
         forest = skops_io.load(folder / "model.skops", trusted=[TREE_TYPE])
     except Exception as error:  # a broken file can raise anything
         raise ModelError(f"model.skops cannot be loaded: {error}") from error
-    version = model_hash[:VERSION_DIGITS]
+    version = _content_hash(forest, classes)[:VERSION_DIGITS]
     return SklearnModel(forest, name="iris", version=version, schema=schema, classes=classes), reference
+
+
+def _content_hash(forest: Any, classes: tuple[str, ...]) -> str:
+    """Hash what the forest answers by; its file has the time in it and differs after each training."""
+    digest = hashlib.sha256(repr(classes).encode("utf-8"))
+    for estimator in forest.estimators_:
+        tree = estimator.tree_
+        for part in (tree.children_left, tree.children_right, tree.feature, tree.threshold, tree.value):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -45,6 +45,8 @@ class SklearnModel:
             raise ModelError(
                 f"model '{name}' is no fitted scikit-learn classifier but {type(estimator).__name__}"
             )
+        if isinstance(estimator.classes_, list):
+            raise ModelError(f"model '{name}' has several outputs: only classifiers with one are served")
         self.name = name
         self.version = version
         self.classes = classes or tuple(str(c) for c in estimator.classes_)

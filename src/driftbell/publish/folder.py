@@ -17,6 +17,11 @@ MAIN = "drift_report"
 OWN = "driftbell_report"
 """Prefix of driftbell's own report where the main one is Evidently's."""
 
+AHEAD = timedelta(hours=1)
+"""Names this far in the future are another clock's, and not what the next name follows."""
+
+SECOND = timedelta(seconds=1)
+
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(rf"({MAIN}|{OWN})_(manual_)?(\d{{8}}_\d{{6}})\.html")
 _LATEST = re.compile(rf"({MAIN}|{OWN})_latest\.html")
@@ -68,15 +73,13 @@ class ReportFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            moment = time.astimezone(UTC)
-            while any((self.path / _name(p, moment, manual)).exists() for p in reports):
-                moment += timedelta(seconds=1)
+            moment = self._moment(time.astimezone(UTC))
             names = tuple(_name(prefix, moment, manual) for prefix in reports)
             for name, content in zip(names, reports.values(), strict=True):
                 self._write(name, content)
             for name, prefix in zip(names, reports, strict=True):
                 self._point(f"{prefix}_latest.html", name)
-            self._prune()
+            self._prune(written=(moment, manual))
         except OSError as error:
             raise ReportError(f"cannot write the report to {self.path}: {error.strerror}") from error
         return names
@@ -86,8 +89,8 @@ class ReportFolder:
         found = []
         for name in _names_in(self.path):
             match = _NAME.fullmatch(name)
-            if match:
-                time = datetime.strptime(match[3], _STAMP).replace(tzinfo=UTC)
+            time = _time(match[3]) if match else None
+            if match and time:
                 found.append(ReportFile(name, time, bool(match[2]), _size(self.path / name)))
         return sorted(found, key=lambda f: (f.time, f.name), reverse=True)
 
@@ -96,6 +99,11 @@ class ReportFolder:
         path = self.path / name
         known = _NAME.fullmatch(name) or _LATEST.fullmatch(name)
         return path if known and path.is_file() and not path.is_symlink() else None
+
+    def _moment(self, time: datetime) -> datetime:
+        """Give a second for the names, later than that of every report so far, so that they sort as written."""
+        second = time.replace(microsecond=0)
+        return max([second, *(f.time + SECOND for f in self.files() if f.time < second + AHEAD)])
 
     def _write(self, name: str, content: bytes) -> None:
         part = self.path / f".{name}{_PART}"
@@ -115,9 +123,9 @@ class ReportFolder:
             part.write_bytes((self.path / name).read_bytes())
         part.replace(self.path / latest)
 
-    def _prune(self) -> None:
-        checks = sorted({(f.time, f.manual) for f in self.files()}, reverse=True)
-        gone = set(checks[self._keep :])
+    def _prune(self, written: tuple[datetime, bool]) -> None:
+        checks = sorted({(f.time, f.manual) for f in self.files()} - {written}, reverse=True)
+        gone = set(checks[self._keep - 1 :])
         for file in self.files():
             if (file.time, file.manual) in gone:
                 (self.path / file.name).unlink(missing_ok=True)
@@ -128,6 +136,13 @@ class ReportFolder:
 
 def _name(prefix: str, time: datetime, manual: bool) -> str:
     return f"{prefix}_{'manual_' if manual else ''}{time.strftime(_STAMP)}.html"
+
+
+def _time(stamp: str) -> datetime | None:
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:  # digits, but no date: not a name of ours
+        return None
 
 
 def _names_in(path: Path) -> list[str]:

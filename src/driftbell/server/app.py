@@ -20,6 +20,7 @@ from driftbell.errors import DriftbellError, InputError, LogError, OverloadedErr
 from driftbell.ports import Log, Model
 from driftbell.publish.folder import ReportFolder
 from driftbell.publish.prometheus import DriftCollector
+from driftbell.records import FieldProblem
 from driftbell.server.monitor import MonitorView, monitor_router
 from driftbell.server.pages import pages_router
 from driftbell.server.predict import Predictor, predict_router
@@ -138,7 +139,8 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
         app.add_exception_handler(kind, handler)
 
     def refused(error: Refused) -> Response:
-        metrics.rejected.labels(error.reason).inc()
+        if error.status < 500:  # else the fault is not the sender's
+            metrics.rejected.labels(error.reason).inc()
         return problem(error.status, error.detail, errors=error.errors, headers=error.headers)
 
     def bad_input(error: InputError) -> Response:
@@ -150,12 +152,15 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
         return problem(422, detail + (f"; and {more} more" if more > 0 else ""), errors=error.problems)
 
     def busy(error: DriftbellError) -> Response:
+        logger.error("request failed", error=str(error), error_type=type(error).__name__)
         return problem(503, str(error), headers={"Retry-After": "1"})
 
     def bad_query(error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:])
-        return problem(422, f"'{name}' {first['msg'].lower()}")
+        message = f"'{name}' {first['msg'].lower()}"
+        metrics.rejected.labels("query").inc()
+        return problem(422, message, errors=[FieldProblem(name, "query", message)])
 
     def http_error(error: HTTPException) -> Response:
         allowed = (error.headers or {}).get("Allow", "see /docs")
@@ -169,9 +174,6 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
         logger.error("request failed", error=str(error), error_type=type(error).__name__)
         return problem(500, str(error))
 
-    def broken(_: Exception) -> Response:
-        return problem(500, "something went wrong inside the service; its log has the details")
-
     on(Refused, refused)
     on(InputError, bad_input)
     on(LogError, busy)
@@ -179,4 +181,3 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
     on(DriftbellError, failed)
     on(RequestValidationError, bad_query)
     on(HTTPException, http_error)
-    on(Exception, broken)

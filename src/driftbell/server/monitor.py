@@ -163,12 +163,12 @@ def monitor_router(view: MonitorView) -> APIRouter:
         """Run a check whose report is named `drift_report_manual_…`."""
         return _answer(*await view.ask(CheckKind.MANUAL, wait=wait))
 
-    @router.get("/checks", summary="The history of checks")
+    @router.get("/checks", summary="The history of checks", responses=documented(422))
     def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """The newest checks, newest first."""
         return {"checks": [check_shown(c) for c in view.log.checks(limit)]}
 
-    @router.get("/checks/{check_id}", summary="One check, column by column", responses=documented(404))
+    @router.get("/checks/{check_id}", summary="One check, column by column", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
         """Every statistic of one check."""
         found = view.log.check(check_id)
@@ -177,7 +177,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
         return check_shown(found, columns=True)
 
     @router.get(
-        "/requests/{request_id}", summary="Poll a check that was asked for", responses=documented(404)
+        "/requests/{request_id}", summary="Poll a check that was asked for", responses=documented(404, 422)
     )
     def one_request(request_id: str) -> dict[str, Any]:
         """`state` is `pending`, `done` (with the check) or `failed` (with the error)."""
@@ -190,7 +190,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
 
 
 def _asked() -> dict[int | str, dict[str, Any]]:
-    return {202: {"description": "Not done yet: poll the URL given."}}
+    return {202: {"description": "Not done yet: poll the URL given."}, **documented(422)}
 
 
 def _polled(asked: CheckRequest, found: Check | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from driftbell.server.telemetry import Metrics
 
 Answer = tuple[int, tuple[float, ...]]
 """Class id and the probability of each class (none where the model gives none)."""
+
+MOST_PROBLEMS = 1000
+"""A batch with so many is not read further: telling what is wrong must not cost more than predicting."""
 
 
 class Predictor:
@@ -170,6 +174,8 @@ def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
             rows.append(schema.validate(row, index))
         except InputError as error:
             problems += error.problems
+        if len(problems) >= MOST_PROBLEMS:
+            break
     if problems:
         raise InputError(problems)
     return rows
@@ -185,10 +191,10 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
         )
     if not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
         raise Refused(422, "not_a_batch", "'columns' must be feature names, each once")
+    wrong = (i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(columns))
     problems = [
         FieldProblem("data", "length", f"row {i} must be a list of {len(columns)} values", i)
-        for i, row in enumerate(data)
-        if not isinstance(row, list) or len(row) != len(columns)
+        for i in itertools.islice(wrong, MOST_PROBLEMS)
     ]
     if problems:
         raise InputError(problems)

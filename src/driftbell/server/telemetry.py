@@ -24,10 +24,15 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from driftbell.server.problems import problem
+
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 QUIET = {"/metrics", "/health", "/health/live", "/static"}
 """Routes that machines ask for every few seconds; they are counted, not logged."""
+
+BROKEN = "something went wrong inside the service; its log has the details"
+"""The answer to a request that crashed."""
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -107,7 +112,7 @@ def _forget_the_dead(folder: Path) -> None:
 
 
 class RequestTelemetry:
-    """ASGI middleware: request id, counters, latency, access log."""
+    """ASGI middleware: request id, counters, latency, access log, and an answer when all else crashed."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
         self._app = app
@@ -122,7 +127,7 @@ class RequestTelemetry:
         request_id = _request_id(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = scope["driftbell.started"] = time.perf_counter()
-        status = 500  # what a client sees when the application raises
+        status = 0
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -133,10 +138,16 @@ class RequestTelemetry:
 
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, send_on)
+            try:
+                await self._app(scope, receive, send_on)
+            except Exception:
+                logger.exception("request failed")
+                if status:  # half an answer is out: closing the connection is all that is left
+                    raise
+                await problem(500, BROKEN)(scope, receive, send_on)
         finally:
             self._metrics.in_flight.dec()
-            self._measured(scope, status, time.perf_counter() - started)
+            self._measured(scope, status or 500, time.perf_counter() - started)
             structlog.contextvars.clear_contextvars()
 
     def _measured(self, scope: Scope, status: int, seconds: float) -> None:
@@ -155,7 +166,10 @@ def _route(scope: Scope) -> str:
     template = getattr(scope.get("route"), "path", None)
     if template:
         return str(template)
-    return "/static" if scope["path"].startswith("/static/") else "unmatched"
+    if scope["path"].startswith("/static/"):
+        return "/static"
+    # a match without a template, such as /openapi.json, is on a fixed path
+    return str(scope["path"]) if "endpoint" in scope else "unmatched"
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,16 +1,16 @@
 """Statistics as pure functions on arrays; each names its formula and its source."""
 
-from driftbell.stats.counts import chi_square, jensen_shannon, null_share, pool_rare, psi
+from driftbell.stats.counts import category_shares, chi_square, jensen_shannon, null_share, psi
 from driftbell.stats.samples import Outcome, exceedance, kolmogorov_smirnov, normed_wasserstein
 
 __all__ = [
     "Outcome",
+    "category_shares",
     "chi_square",
     "exceedance",
     "jensen_shannon",
     "kolmogorov_smirnov",
     "normed_wasserstein",
     "null_share",
-    "pool_rare",
     "psi",
 ]

@@ -13,10 +13,10 @@ def _pair(reference: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64],
     a, b = np.asarray(reference, dtype=float), np.asarray(window, dtype=float)
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"counts must be two rows of one length, got shapes {a.shape} and {b.shape}")
+    if not ((a >= 0).all() and (b >= 0).all()):
+        raise ValueError("counts must not be negative")
     if a.sum() == 0 or b.sum() == 0:
         raise ValueError("counts must not be all zero")
-    if (a < 0).any() or (b < 0).any():
-        raise ValueError("counts must not be negative")
     return a, b
 
 
@@ -95,33 +95,42 @@ def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
     return Outcome(float(statistic), float(p_value))
 
 
-def pool_rare(
+def category_shares(
     reference: ArrayLike, window: ArrayLike, least: float = 5.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Put every category that is too rare for the chi-square distribution into one last category.
+) -> tuple[Outcome, Outcome | None]:
+    """Test equal shares of categories of any number: the frequent ones by chi-square, the rare ones as one.
 
-    Rare means: fewer than `least` rows are expected in the smaller sample, judged on both samples
-    together, so that the choice does not depend on how they differ.
+    Rare means: fewer than `least` rows are expected in the smaller sample. That is judged on both samples
+    together, and so is which categories there are, so that neither depends on how the samples differ. A
+    category that only one sample has needs no bin of its own for this.
 
     Args:
         reference: counts, shape (k,).
         window: counts, shape (k,).
         least: expected rows.
 
+    Returns:
+        The chi-square test among the frequent categories; and Fisher's exact test on the share of all rare
+        ones together, its statistic the difference of the shares (window minus reference), or None where
+        no category is rare.
+
     Raises:
         ValueError: shapes differ, a count is negative, or a row is all zero.
 
     Source: W. G. Cochran, "Some methods for strengthening the common χ² tests", Biometrics 10 (1954).
 
-    >>> pool_rare([50, 1, 1], [50, 0, 2])
-    (array([50.,  2.]), array([50.,  2.]))
+    >>> category_shares([50, 40, 1], [50, 40, 1])
+    (Outcome(statistic=0.0, p_value=1.0), Outcome(statistic=0.0, p_value=1.0))
     """
     a, b = _pair(reference, window)
-    share = min(a.sum(), b.sum()) / (a.sum() + b.sum())
-    rare = (a + b) * share < least
+    n, m = a.sum(), b.sum()
+    rare = (a + b) * min(n, m) / (n + m) < least
+    frequent = Outcome(0.0, 1.0)
+    if a[~rare].any() and b[~rare].any():
+        frequent = chi_square(a[~rare], b[~rare])
     if not rare.any():
-        return a, b
-    return np.append(a[~rare], a[rare].sum()), np.append(b[~rare], b[rare].sum())
+        return frequent, None
+    return frequent, _fisher(int(a[rare].sum()), int(n), int(b[rare].sum()), int(m))
 
 
 def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outcome:
@@ -136,12 +145,20 @@ def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outco
     Returns:
         The difference of the shares (window minus reference), and the p-value.
 
+    Raises:
+        ValueError: a sample is empty, or has more nulls than rows.
+
     Source: R. A. Fisher, "On the interpretation of χ² from contingency tables", JRSS 85 (1922); computed
     by `scipy.stats.fisher_exact`.
 
     >>> null_share(0, 100, 0, 50)
     Outcome(statistic=0.0, p_value=1.0)
     """
-    table = [[reference_nulls, n - reference_nulls], [window_nulls, m - window_nulls]]
-    p_value = 1.0 if reference_nulls == window_nulls == 0 else float(scipy.stats.fisher_exact(table).pvalue)
-    return Outcome(window_nulls / m - reference_nulls / n, min(1.0, p_value))
+    return _fisher(reference_nulls, n, window_nulls, m)
+
+
+def _fisher(a: int, n: int, b: int, m: int) -> Outcome:
+    if not (0 <= a <= n and 0 <= b <= m and n and m):
+        raise ValueError(f"{a} of {n} and {b} of {m} rows are no shares")
+    p_value = 1.0 if a == b == 0 else float(scipy.stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue)
+    return Outcome(b / m - a / n, min(1.0, p_value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,11 @@ def kolmogorov_smirnov(reference: NDArray[np.float64], window: NDArray[np.float6
     >>> kolmogorov_smirnov(np.arange(10.0), np.arange(10.0) + 5).statistic
     0.5
     """
-    found = scipy.stats.ks_2samp(reference, window, method="auto")
+    if not len(reference) or not len(window):
+        raise ValueError("the Kolmogorov–Smirnov test needs at least one row in each sample")
+    with warnings.catch_warnings():  # scipy says so where it falls back to the asymptotic p-value
+        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
+        found = scipy.stats.ks_2samp(reference, window, method="auto")
     return Outcome(float(found.statistic), float(found.pvalue))
 
 
@@ -100,6 +105,8 @@ def normed_wasserstein(reference: NDArray[np.float64], window: NDArray[np.float6
     >>> normed_wasserstein(np.array([0.0, 2.0]), np.array([1.0, 3.0]))
     1.0
     """
+    if not len(reference) or not len(window):
+        raise ValueError("the Wasserstein distance needs at least one row in each sample")
     if not (np.isfinite(reference).all() and np.isfinite(window).all()):
         raise ValueError("the Wasserstein distance needs finite values")
     with np.errstate(over="ignore"):  # values near the largest double: the distance is then infinite or NaN

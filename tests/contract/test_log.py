@@ -1,0 +1,520 @@
+"""Every promise of `driftbell.ports.Log`, run on every implementation."""
+
+import multiprocessing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from driftbell.compare import compare
+from driftbell.errors import LeaseLostError, LogError
+from driftbell.judge import judge
+from driftbell.log import sqlite_log
+from driftbell.log.tables import VERSION_TABLE, metadata
+from driftbell.records import Check, CheckKind, CheckTotals, Judgement, Lease, Prediction, Verdict, Window
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+IRIS = {"model": "iris", "version": "v1"}
+
+
+def open_sqlite(place):
+    return sqlite_log(place / "log.sqlite")
+
+
+OPENERS = {"SQLite": open_sqlite}  # each opens the same log again when it is called again
+
+
+@pytest.fixture(params=OPENERS)
+def opener(request, tmp_path):
+    return lambda: OPENERS[request.param](tmp_path)
+
+
+@pytest.fixture
+def log(opener):
+    log = opener()
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def lease(log):
+    return log.take_lease("a", now=NOW, seconds=30, next_run=None)
+
+
+def prediction(number, **changes):
+    made = Prediction(
+        id=f"id-{number}",
+        time=NOW + timedelta(seconds=number),
+        model="iris",
+        version="v1",
+        features={"x": float(number), "größe": "ü\n\"'", "flag": True, "gone": None},
+        output="setosa",
+        probabilities={"setosa": 0.75, "virginica": 0.25},
+        latency_ms=1.5,
+    )
+    return replace(made, **changes)
+
+
+def check(number=0, verdict=Verdict.OK, **changes):
+    made = Check(
+        id=f"check-{number}",
+        time=NOW,
+        kind=CheckKind.AUTOMATIC,
+        model="iris",
+        version="v1",
+        reference="5f5f5f5f5f5f",
+        rows=500,
+        first=1,
+        last=500,
+        judgement=Judgement(verdict, "A sentence."),
+        duration=0.25,
+    )
+    return replace(made, **changes)
+
+
+def full_judgement():
+    rng = np.random.default_rng(0)
+    reference = {"x": rng.normal(size=50), "t": ["a", "b"] * 25, "gone": [1.0] * 50, "u": [np.inf] * 50}
+    window = {"x": rng.normal(3, 1, 40), "t": ["a", None] * 20, "u": [1.0] * 40, "extra": [1] * 40}
+    return judge(compare(reference, window), rows=40)
+
+
+# predictions
+
+
+def test_what_was_appended_is_read_back_with_every_field(log):
+    sent = [prediction(1), prediction(2, probabilities={}, features={})]
+    log.append(sent)
+    assert log.window(10, **IRIS).predictions == tuple(sent)
+
+
+def test_times_come_back_in_utc_whatever_zone_they_were_written_in(log):
+    there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    log.append([prediction(1, time=there)])
+    (found,) = log.window(1, **IRIS).predictions
+    assert found.time == NOW
+    assert found.time.utcoffset() == timedelta(0)
+
+
+def test_nothing_can_be_appended(log):
+    log.append([])
+    assert log.count(**IRIS) == 0
+
+
+def test_a_known_id_is_skipped_and_the_rest_is_written(log):
+    log.append([prediction(1), prediction(2)])
+    log.append([prediction(2, output="virginica"), prediction(3)])
+    found = log.window(10, **IRIS).predictions
+    assert [p.id for p in found] == ["id-1", "id-2", "id-3"]
+    assert found[1].output == "setosa"
+
+
+def test_an_id_twice_in_one_batch_is_written_once(log):
+    log.append([prediction(1), prediction(1)])
+    assert log.count(**IRIS) == 1
+
+
+@pytest.mark.parametrize("bad", [{"features": {"x": object()}}, {"output": None}], ids=["features", "output"])
+def test_a_batch_with_one_bad_row_is_not_written_at_all(log, bad):
+    try:
+        log.append([prediction(1), prediction(2, **bad), prediction(3)])
+    except LogError:
+        assert log.count(**IRIS) == 0
+    else:
+        pytest.fail("a row that cannot be written was taken")
+
+
+def test_a_window_is_the_last_rows_oldest_first(log):
+    log.append([prediction(i) for i in range(10)])
+    found = log.window(3, **IRIS)
+    assert [p.id for p in found.predictions] == ["id-7", "id-8", "id-9"]
+    assert found.last - found.first == 2
+
+
+def test_a_window_goes_by_the_order_of_writing_and_not_by_time(log):
+    log.append([prediction(9)])
+    log.append([prediction(1)])
+    assert [p.id for p in log.window(1, **IRIS).predictions] == ["id-1"]
+
+
+def test_sequence_numbers_grow(log):
+    log.append([prediction(1)])
+    before = log.window(10, **IRIS)
+    log.append([prediction(2)])
+    after = log.window(1, **IRIS)
+    assert before.first == before.last < after.first == after.last
+
+
+def test_other_models_and_versions_are_left_out(log):
+    log.append([prediction(1), prediction(2, version="v2"), prediction(3, model="other"), prediction(4)])
+    assert [p.id for p in log.window(10, **IRIS).predictions] == ["id-1", "id-4"]
+    assert log.count(**IRIS) == 2
+    assert log.count(model="iris", version="v2") == 1
+
+
+def test_a_window_on_nothing_is_empty(log):
+    assert log.window(10, **IRIS) == Window()
+
+
+def test_counting_stops_at_the_limit(log):
+    log.append([prediction(i) for i in range(10)])
+    assert [log.count(**IRIS, limit=limit) for limit in (None, 4, 100)] == [10, 4, 10]
+
+
+def test_predictions_survive_reopening(log, opener):
+    log.append([prediction(1)])
+    log.close()
+    again = opener()
+    assert again.window(10, **IRIS).predictions == (prediction(1),)
+    again.close()
+
+
+def test_what_one_reader_wrote_another_sees_at_once(log, opener):
+    other = opener()
+    log.append([prediction(1)])
+    assert other.count(**IRIS) == 1
+    other.close()
+
+
+def append_many(open_log, place, name, rows):
+    log = open_log(place)
+    for number in range(rows):
+        log.append([prediction(number, id=f"id-{name}-{number}")])
+    log.close()
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_two_processes_that_open_and_write_at_once_lose_nothing(name, tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=append_many, args=(OPENERS[name], tmp_path, worker, 500))
+        for worker in ("a", "b")
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    log = OPENERS[name](tmp_path)
+    assert log.count(**IRIS) == 1000
+    found = [p.id for p in log.window(1000, **IRIS).predictions]
+    assert [i for i in found if i.startswith("id-a")] == [f"id-a-{n}" for n in range(500)]
+    log.close()
+
+
+# traffic
+
+
+def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(log):
+    start = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    seconds = [(0, 1.0), (59.9, 3.0), (60, 5.0), (300, 7.0)]
+    log.append(
+        [prediction(i, time=start + timedelta(seconds=s), latency_ms=ms) for i, (s, ms) in enumerate(seconds)]
+    )
+    found = [(b.start, b.count, b.mean_latency_ms, b.max_latency_ms) for b in log.traffic(start, 60)]
+    assert found == [
+        (start, 2, 2.0, 3.0),
+        (start + timedelta(minutes=1), 1, 5.0, 5.0),
+        (start + timedelta(minutes=5), 1, 7.0, 7.0),
+    ]
+
+
+def test_traffic_begins_at_the_given_time(log):
+    log.append([prediction(i) for i in range(4)])
+    counts = [b.count for b in log.traffic(NOW + timedelta(seconds=2), 3600)]
+    assert counts == [2]
+    assert log.traffic(NOW + timedelta(days=1), 60) == []
+
+
+def test_traffic_counts_every_model(log):
+    log.append([prediction(1), prediction(2, model="other")])
+    assert sum(b.count for b in log.traffic(NOW, 3600)) == 2
+
+
+# checks
+
+
+def test_a_check_comes_back_with_every_field(log, lease):
+    saved = check(
+        kind=CheckKind.TRIGGERED,
+        judgement=full_judgement(),
+        reports=("report-1.html", "evidently-1.html"),
+        error="a report could not be written",
+        time=NOW,
+    )
+    columns = saved.judgement.columns
+    assert {c.verdict for c in columns} >= {Verdict.ALARM, Verdict.UNKNOWN, Verdict.WARNING}
+    assert None in [c.adjusted_p_value for c in columns]
+    assert None in [c.comparison.histogram for c in columns]
+    assert None in [r.value for c in columns for r in c.comparison.results]
+    log.save_check(saved, lease)
+    assert log.check(saved.id) == saved
+    assert log.checks(1) == [saved]
+
+
+def test_an_unknown_check_is_none(log):
+    assert log.check("nothing") is None
+    assert log.checks(5) == []
+
+
+def test_saving_a_check_again_changes_nothing(log, lease):
+    log.save_check(check(), lease)
+    log.save_check(check(duration=99.0, verdict=Verdict.ALARM), lease)
+    assert log.checks(5) == [check()]
+
+
+def test_checks_come_newest_first(log, lease):
+    for number in range(5):
+        log.save_check(check(number), lease)
+    assert [c.id for c in log.checks(3)] == ["check-4", "check-3", "check-2"]
+
+
+def test_checks_survive_reopening(log, lease, opener):
+    log.save_check(check(), lease)
+    log.close()
+    again = opener()
+    assert again.checks(5) == [check()]
+    again.close()
+
+
+def test_check_totals_count_every_check(log, lease):
+    assert log.check_totals() == CheckTotals()
+    for number, verdict in enumerate([Verdict.OK, Verdict.OK, Verdict.ALARM]):
+        log.save_check(check(number, verdict), lease)
+    log.save_check(check(9, Verdict.UNKNOWN, error="the model failed"), lease)
+    assert log.check_totals() == CheckTotals({"ok": 2, "alarm": 1, "unknown": 1}, failed=1, duration_sum=1.0)
+
+
+def test_a_check_under_an_old_token_is_refused_and_not_saved(log, lease):
+    log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        log.save_check(check(), lease)
+    assert log.checks(5) == []
+
+
+def test_a_check_without_any_lease_is_refused(log):
+    with pytest.raises(LeaseLostError):
+        log.save_check(check(), Lease("a", 1, NOW))
+
+
+def test_a_check_under_an_expired_lease_that_nobody_took_is_saved(log, lease):
+    assert log.take_lease("a", now=lease.expires + timedelta(days=1), seconds=1, next_run=None).token == 1
+    log.save_check(check(), lease)
+    assert log.checks(5) == [check()]
+
+
+# requests for checks
+
+
+def test_a_request_waits_until_it_is_done(log):
+    asked = log.request_check(CheckKind.TRIGGERED, NOW)
+    assert (asked.kind, asked.time, asked.state, asked.check_id) == (
+        CheckKind.TRIGGERED,
+        NOW,
+        "pending",
+        None,
+    )
+    assert log.request(asked.id) == log.pending_request() == asked
+    log.answer_request(asked.id, check_id="check-1")
+    assert log.request(asked.id) == replace(asked, state="done", check_id="check-1")
+    assert log.pending_request() is None
+
+
+def test_a_request_can_fail(log):
+    asked = log.request_check(CheckKind.MANUAL, NOW)
+    log.answer_request(asked.id, check_id=None, error="the model failed")
+    assert log.request(asked.id) == replace(asked, state="failed", error="the model failed")
+    assert log.pending_request() is None
+
+
+def test_requests_are_answered_oldest_first(log):
+    first, second = (log.request_check(CheckKind.MANUAL, NOW) for _ in range(2))
+    assert first.id != second.id
+    assert log.pending_request() == first
+    log.answer_request(first.id, check_id="c")
+    assert log.pending_request() == second
+
+
+def test_an_unknown_request_is_none(log):
+    assert log.request("nothing") is None
+    assert log.pending_request() is None
+
+
+def test_requests_survive_reopening(log, opener):
+    asked = log.request_check(CheckKind.MANUAL, NOW)
+    log.close()
+    again = opener()
+    assert again.pending_request() == asked
+    again.close()
+
+
+# the lease
+
+
+def test_nobody_holds_the_lease_at_first(log):
+    assert log.lease() is None
+
+
+def test_a_lease_is_taken_and_read(log):
+    taken = log.take_lease("a", now=NOW, seconds=30, next_run=NOW + timedelta(minutes=5))
+    assert taken == Lease("a", 1, NOW + timedelta(seconds=30), NOW + timedelta(minutes=5))
+    assert log.lease() == taken
+
+
+def test_another_holder_waits_until_the_lease_expires(log, lease):
+    just_before = lease.expires - timedelta(microseconds=1)
+    assert log.take_lease("b", now=just_before, seconds=30, next_run=None) is None
+    assert log.lease() == lease
+    assert log.take_lease("b", now=lease.expires, seconds=30, next_run=None).token == lease.token + 1
+    assert log.take_lease("a", now=lease.expires, seconds=30, next_run=None) is None
+
+
+def test_renewing_keeps_the_token_and_moves_the_end(log, lease):
+    later = NOW + timedelta(seconds=20)
+    renewed = log.take_lease("a", now=later, seconds=30, next_run=later)
+    assert renewed == Lease("a", lease.token, later + timedelta(seconds=30), later)
+    assert log.take_lease("b", now=lease.expires, seconds=30, next_run=None) is None
+
+
+def test_an_expired_lease_can_still_be_read(log, lease):
+    assert log.lease() == lease
+
+
+def test_a_lease_that_was_given_back_is_free_at_once(log, lease):
+    log.release_lease("a")
+    assert log.lease().next_run is None
+    assert log.take_lease("b", now=NOW, seconds=30, next_run=None).token == lease.token + 1
+
+
+def test_only_the_holder_can_give_the_lease_back(log, lease):
+    log.release_lease("b")
+    assert log.lease() == lease
+
+
+# faults
+
+
+def test_ping_proves_a_log_that_can_be_written(log):
+    assert log.ping() is None
+
+
+def test_ping_fails_while_somebody_else_never_stops_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr("driftbell.log.sql.BUSY_SECONDS", 0)
+    log = open_sqlite(tmp_path)
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}", isolation_level="AUTOCOMMIT")
+    with engine.connect() as blocker:
+        blocker.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(LogError, match="locked"):
+            log.ping()
+        assert log.count(**IRIS) == 0, "readers do not wait"
+        blocker.exec_driver_sql("ROLLBACK")
+    log.ping()
+    log.close()
+    engine.dispose()
+
+
+CALLS = {
+    "append": lambda log: log.append([prediction(1)]),
+    "window": lambda log: log.window(1, **IRIS),
+    "count": lambda log: log.count(**IRIS),
+    "traffic": lambda log: log.traffic(NOW, 60),
+    "save_check": lambda log: log.save_check(check(), Lease("a", 1, NOW)),
+    "check": lambda log: log.check("x"),
+    "checks": lambda log: log.checks(1),
+    "check_totals": lambda log: log.check_totals(),
+    "request_check": lambda log: log.request_check(CheckKind.MANUAL, NOW),
+    "pending_request": lambda log: log.pending_request(),
+    "answer_request": lambda log: log.answer_request("x", check_id=None),
+    "request": lambda log: log.request("x"),
+    "take_lease": lambda log: log.take_lease("a", now=NOW, seconds=1, next_run=None),
+    "release_lease": lambda log: log.release_lease("a"),
+    "lease": lambda log: log.lease(),
+    "ping": lambda log: log.ping(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_on_a_log_that_is_gone_is_a_log_error(call, tmp_path):
+    log = open_sqlite(tmp_path)
+    log.close()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    (tmp_path / "log.sqlite").mkdir()
+    with pytest.raises(LogError, match="cannot be used"):
+        CALLS[call](log)
+
+
+def test_a_folder_in_place_of_the_file_is_a_log_error(tmp_path):
+    (tmp_path / "log.sqlite").mkdir()
+    with pytest.raises(LogError):
+        open_sqlite(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_a_log_error(tmp_path):
+    with pytest.raises(LogError):
+        open_sqlite(tmp_path / "nowhere")
+
+
+def test_a_file_that_is_no_database_is_a_log_error_and_left_alone(tmp_path):
+    path = tmp_path / "log.sqlite"
+    path.write_bytes(b"precious text, and no database " * 100)
+    with pytest.raises(LogError, match="not a database"):
+        sqlite_log(path)
+    assert path.read_bytes().startswith(b"precious text")
+
+
+def test_tables_of_a_newer_release_are_refused(tmp_path):
+    open_sqlite(tmp_path).close()
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(LogError, match="newer driftbell"):
+        open_sqlite(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b.sqlite", "what?mode=ro.sqlite", "50%25.sqlite", "größe#1.sqlite"])
+def test_any_file_name_is_taken_as_it_is(tmp_path, name):
+    log = sqlite_log(tmp_path / name)
+    log.append([prediction(1)])
+    log.close()
+    assert name in [path.name for path in tmp_path.iterdir()]
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path):
+    open_sqlite(tmp_path).close()
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_the_log_outlives_a_writer_that_dies_in_the_middle_of_a_batch(tmp_path):
+    log = open_sqlite(tmp_path)
+    log.append([prediction(1)])
+    spawn = multiprocessing.get_context("spawn")
+    worker = spawn.Process(target=write_and_die, args=(tmp_path,))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 3
+    log.append([prediction(2)])
+    assert [p.id for p in log.window(10, **IRIS).predictions] == ["id-1", "id-2"]
+    log.close()
+
+
+def write_and_die(place):
+    import os
+
+    engine = sa.create_engine(f"sqlite:///{place / 'log.sqlite'}", isolation_level="AUTOCOMMIT")
+    connection = engine.connect()
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(
+        "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
+        "VALUES ('lost', '2026-01-31 12:00:00.000000', 'iris', 'v1', '{}', 'x', '{}', 1)"
+    )
+    os._exit(3)

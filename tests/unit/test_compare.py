@@ -1,0 +1,268 @@
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftbell.compare import compare
+from driftbell.errors import InputError
+from driftbell.records import Kind, ResultKind
+
+RNG = np.random.default_rng(4)
+HEIGHT = RNG.normal(170, 10, 200)
+PLAN = ["free", "paid", "trial", "free"] * 50
+cells = st.floats() | st.none() | st.text(max_size=3) | st.booleans() | st.integers() | st.just(10**400)
+column = st.lists(cells, max_size=25)
+
+
+def one(reference, window):
+    (found,) = compare({"x": reference}, {"x": window})
+    return found
+
+
+def value(found, statistic):
+    return next(r.value for r in found.results if r.statistic == statistic)
+
+
+def test_a_column_is_like_itself():
+    assert one(HEIGHT, HEIGHT).p_value == 1.0
+    assert one(PLAN, PLAN).p_value == pytest.approx(1.0)
+
+
+def test_a_shift_is_found_and_said_in_words():
+    found = one(HEIGHT, HEIGHT + 20)
+    assert found.p_value < 1e-10
+    assert found.note.startswith("median 170 → 190; ")
+    assert "rows above the reference's maximum" in found.note
+
+
+def test_a_change_of_shares_is_found_and_said_in_words():
+    found = one(PLAN, ["paid"] * 200)
+    assert found.p_value < 1e-10
+    assert found.note == "paid 25.0% → 100.0%"
+
+
+def test_the_p_value_is_the_smallest_times_the_number_of_tests():
+    found = one(HEIGHT, HEIGHT[:100] + 3)
+    p_values = [r.value for r in found.results if r.kind is ResultKind.P_VALUE]
+    assert found.p_value == pytest.approx(min(1.0, 3 * min(p_values)))
+    with_nulls = one([*HEIGHT, None], HEIGHT[:100] + 3)
+    p_values = [r.value for r in with_nulls.results if r.kind is ResultKind.P_VALUE]
+    assert len(p_values) == 4
+    assert with_nulls.p_value == pytest.approx(min(1.0, 4 * min(p_values)))
+
+
+def test_every_result_says_how_many_rows_went_into_it():
+    found = one([*HEIGHT, None], HEIGHT[:50])
+    ks = found.results[0]
+    nulls = next(r for r in found.results if r.statistic == "nulls")
+    assert (ks.n_reference, ks.n_window) == (200, 50)
+    assert (nulls.n_reference, nulls.n_window) == (201, 50)
+
+
+def test_a_few_rows_far_outside_are_found_where_kolmogorov_smirnov_sees_nothing():
+    found = one(HEIGHT, np.append(HEIGHT[:190], np.full(10, 400.0)))
+    assert found.p_value < 0.01
+    assert next(r.value for r in found.results if r.statistic == "Kolmogorov–Smirnov") < 0.06
+
+
+def test_a_constant_reference_can_be_compared():
+    assert one([5.0] * 50, [5.0] * 50).p_value == 1.0
+    assert one([5.0] * 50, [5.0] * 25 + [6.0] * 25).p_value < 1e-5
+
+
+def test_a_window_that_got_stuck_is_found():
+    found = one(HEIGHT, [170.0] * 50)
+    assert found.p_value < 1e-5
+
+
+def test_a_numeric_column_that_is_all_null_in_the_window_is_a_finding():
+    found = one(HEIGHT, [None] * 50)
+    assert found.p_value < 1e-5
+    assert found.note == "null or not a number 0.0% → 100.0%"
+    assert [r.statistic for r in found.results] == ["nulls"]
+
+
+def test_a_category_that_is_all_null_in_the_window_is_a_finding():
+    found = one(PLAN, [None] * 50)
+    assert found.p_value < 1e-5
+    assert found.note == "(null) 0.0% → 100.0%"
+
+
+def test_an_all_null_reference_differs_from_values_and_not_from_nulls():
+    assert one([None] * 50, [None] * 50).p_value == 1.0
+    assert one([None] * 50, HEIGHT[:50]).p_value < 1e-5
+    assert one([math.nan] * 50, HEIGHT[:50]).p_value < 1e-5
+
+
+def test_numbers_that_became_text_are_a_finding():
+    found = one(HEIGHT, [f"{h:.1f}" for h in HEIGHT[:50]])
+    assert found.kind is Kind.NUMERIC
+    assert found.p_value < 1e-5
+    assert "not a number 0.0% → 100.0%" in found.note
+
+
+def test_text_that_became_numbers_is_a_finding():
+    found = one(PLAN, [1.0, 2.0] * 25)
+    assert found.p_value < 1e-5
+    assert found.note == "(new) 0.0% → 100.0%"
+
+
+def test_whole_numbers_and_their_texts_are_one_category():
+    assert one(["1", "2"] * 50, [1.0, 2.0] * 25).p_value == pytest.approx(1.0)
+
+
+def test_a_new_category_is_a_finding():
+    found = one(PLAN, PLAN[:180] + ["gold"] * 20)
+    assert found.p_value < 0.01
+    assert found.note == "(new) 0.0% → 10.0%"
+
+
+def test_a_new_category_beside_a_larger_change_is_still_mentioned():
+    found = one(PLAN, ["paid"] * 95 + ["gold"] * 5)
+    assert found.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that the reference has not"
+
+
+def test_infinite_values_are_a_finding():
+    found = one(HEIGHT, [*HEIGHT[:40], *[np.inf] * 10])
+    assert found.p_value < 1e-3
+    assert "10 infinite values" in found.note
+    assert math.isfinite(value(found, "Wasserstein in sigmas"))
+
+
+@pytest.mark.parametrize("reference", [[np.inf, -np.inf] * 10, list(HEIGHT)])
+@pytest.mark.parametrize("window", [[np.inf, -np.inf] * 10, [np.inf], [1.7e308, -1.7e308]])
+def test_what_is_not_defined_for_infinite_values_is_none(reference, window):
+    found = one(reference, window)
+    assert value(found, "Wasserstein in sigmas") is None
+    assert 0 <= found.p_value <= 1
+
+
+def test_a_missing_column_is_not_compared():
+    known, missing = compare({"a": [1, 2], "b": [1, 2]}, {"a": [1, 2]})
+    assert known.p_value == 1.0
+    assert (missing.column, missing.p_value, missing.results) == ("b", None, ())
+    assert missing.note == "the window has no such column"
+
+
+def test_an_extra_column_comes_last_with_a_role_of_its_own():
+    *_, extra = compare({"a": [1, 2]}, {"z": [1, 2], "a": [1, 2]})
+    assert (extra.column, extra.role, extra.p_value) == ("z", "extra", None)
+
+
+def test_an_empty_window_cannot_be_compared():
+    found = one(HEIGHT, [])
+    assert (found.p_value, found.note) == (None, "there are no rows to compare")
+
+
+def test_an_empty_reference_cannot_be_compared():
+    assert one([], HEIGHT).p_value is None
+
+
+def test_one_row_is_no_evidence():
+    assert one(HEIGHT, [170.0]).p_value == 1.0
+    assert one(PLAN, ["gold"]).p_value > 0.005
+    assert one([1.0], [9.0]).p_value == 1.0
+
+
+def test_columns_of_names_and_keys_are_judged_by_their_nulls_alone():
+    keys = [f"user-{i}" for i in range(200)]
+    fresh = [f"user-{i}" for i in range(200, 300)]
+    assert one(keys, fresh).p_value == 1.0
+    assert one(keys, [None] * 50 + fresh[:50]).p_value < 1e-5
+    assert one(keys, fresh).histogram is None
+
+
+def test_dates_move_on_without_an_alarm():
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    days = [start + timedelta(days=i) for i in range(100)]
+    assert one(days[:50], days[50:]).p_value == 1.0
+
+
+def test_a_long_tail_of_categories_does_not_ring_on_unchanged_data():
+    rng, weights = np.random.default_rng(9), 1 / np.arange(1, 301)
+    names = np.array([f"city-{i}" for i in range(300)])
+
+    def draw(rows):
+        return rng.choice(names, rows, p=weights / weights.sum())
+
+    assert np.mean([one(draw(1000), draw(500)).p_value <= 0.05 for _ in range(150)]) <= 0.05 + 0.055
+
+
+def test_roles_are_passed_on():
+    a, b = compare({"a": [1], "b": [1]}, {"a": [1], "b": [1]}, roles={"b": "prediction"})
+    assert (a.role, b.role) == ("feature", "prediction")
+
+
+def test_the_bins_of_two_windows_are_the_same():
+    near, far = one(HEIGHT, HEIGHT + 1), one(HEIGHT, HEIGHT * 100)
+    assert near.histogram.labels == far.histogram.labels
+    assert near.histogram.reference == far.histogram.reference
+
+
+def test_the_histogram_counts_every_row():
+    found = one(HEIGHT, [*HEIGHT[:40], np.inf, -np.inf])
+    assert sum(found.histogram.reference) == 200
+    assert sum(found.histogram.window) == 42
+
+
+@pytest.mark.parametrize(
+    "table_of",
+    [
+        dict,
+        pd.DataFrame,
+        pa.table,
+        lambda columns: {name: np.array(cells) for name, cells in columns.items()},
+        lambda columns: {name: tuple(cells) for name, cells in columns.items()},
+    ],
+    ids=["lists", "pandas", "Arrow", "numpy", "tuples"],
+)
+def test_every_sort_of_table_is_taken(table_of):
+    columns = {"height": HEIGHT.tolist(), "plan": PLAN, "vip": [True, False] * 100}
+    found = compare(columns, table_of(columns))
+    assert [(c.column, c.kind) for c in found] == [
+        ("height", Kind.NUMERIC),
+        ("plan", Kind.CATEGORICAL),
+        ("vip", Kind.BOOLEAN),
+    ]
+    assert [c.p_value for c in found] == [pytest.approx(1.0)] * 3
+
+
+def test_the_nulls_of_pandas_are_nulls():
+    table = pd.DataFrame(
+        {
+            "i": pd.array([1, None, 3], dtype="Int64"),
+            "s": pd.array(["a", None, "b"], dtype="string"),
+            "b": pd.array([True, None, False], dtype="boolean"),
+            "c": pd.Categorical(["a", None, "b"]),
+            "t": pd.to_datetime(["2026-01-01", None, "2026-01-02"]),
+        }
+    )
+    found = compare(table, table)
+    kinds = [Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN, Kind.CATEGORICAL, Kind.DATETIME]
+    assert [c.kind for c in found] == kinds
+    assert [c.p_value for c in found] == [pytest.approx(1.0)] * 5
+
+
+def test_unequal_lengths_are_refused():
+    with pytest.raises(InputError, match="differ in length"):
+        compare({"a": [1, 2], "b": [1]}, {"a": [1]})
+
+
+def test_a_column_of_two_dimensions_is_refused():
+    with pytest.raises(InputError, match="one dimension"):
+        compare({"a": np.zeros((2, 2))}, {"a": [1]})
+
+
+@settings(deadline=None)
+@given(column, column)
+def test_no_column_whatever_is_an_exception(reference, window):
+    found = one(reference, window)
+    assert found.note
+    assert (found.p_value is None) == (not reference or not window)
+    assert found.p_value is None or 0 <= found.p_value <= 1
+    assert all(r.value is None or math.isfinite(r.value) for r in found.results)

@@ -1,0 +1,172 @@
+import math
+
+import numpy as np
+import pytest
+import scipy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftbell.compare import compare
+from driftbell.judge import judge
+from driftbell.models import iris_model, reference_of
+from driftbell.records import ColumnComparison, Kind, Verdict
+
+SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}
+
+
+def column(name, p_value, role="feature", note="median 1 → 2"):
+    return ColumnComparison(name, role, Kind.NUMERIC, p_value, (), None, note)
+
+
+def missing(name):
+    return column(name, None, note="the window has no such column")
+
+
+def extra(name):
+    return column(name, None, role="extra", note="the reference has no such column")
+
+
+def test_nothing_found_is_ok():
+    found = judge([column("a", 0.3), column("b", 0.9)], rows=500)
+    assert found.verdict is Verdict.OK
+    assert found.sentence == "No drift: all 2 columns of the last 500 predictions look like the reference."
+    assert found.drifted_columns == ()
+    assert [c.reason for c in found.columns] == ["No drift: median 1 → 2."] * 2
+
+
+def test_drift_is_an_alarm_that_names_the_column():
+    found = judge([column("a", 1e-6), column("b", 0.9)], rows=500)
+    assert found.verdict is Verdict.ALARM
+    assert found.sentence == (
+        "Drift in a: 1 of 2 columns of the last 500 predictions differ from the reference."
+    )
+    assert found.drifted_columns == ("a",)
+    assert found.columns[0].reason == "Drift: median 1 → 2."
+
+
+def test_drift_of_inputs_and_outputs_names_the_inputs():
+    found = judge([column("a", 1e-6), column("b", 1e-6), column("prediction", 1e-6, "prediction")], rows=50)
+    assert found.sentence.startswith("Drift in a and b, and the predictions with them: 3 of 3 columns")
+
+
+def test_drift_of_the_outputs_alone_says_so():
+    found = judge([column("a", 0.9), column("prediction", 1e-6, "prediction")], rows=50)
+    assert found.sentence.startswith("Drift in the predictions (prediction): 1 of 2 columns")
+
+
+def test_many_drifted_columns_are_counted_and_not_all_listed():
+    found = judge([column(f"c{i}", 1e-6) for i in range(12)], rows=50)
+    assert "c0, c1, c2, c3, c4, c5, c6, c7 and 4 more: 12 of 12" in found.sentence
+
+
+def test_too_few_rows_are_unknown():
+    found = judge([column("a", 1e-6)], rows=9)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.sentence == "Cannot judge: needs 10, has 9 predictions."
+
+
+def test_the_fewest_rows_can_be_chosen():
+    assert judge([column("a", 0.9)], rows=9, minimum_rows=9).verdict is Verdict.OK
+    assert judge([column("a", 0.9)], rows=99, minimum_rows=100).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("comparisons", [[], [missing("a")], [extra("z")]])
+def test_nothing_to_compare_is_unknown(comparisons):
+    found = judge(comparisons, rows=50)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.sentence == "Cannot judge: no column of the window can be compared."
+
+
+@pytest.mark.parametrize(("names", "words"), [(["b"], "b is missing"), (["b", "c"], "b and c are missing")])
+def test_a_missing_column_is_unknown(names, words):
+    found = judge([column("a", 0.9), *map(missing, names)], rows=50)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.sentence == f"Cannot judge every column: {words}."
+    assert found.columns[1].verdict is Verdict.UNKNOWN
+    assert found.columns[1].reason == "Not compared: the window has no such column."
+
+
+def test_drift_beside_a_missing_column_is_an_alarm_that_names_both():
+    found = judge([column("a", 1e-6), missing("b")], rows=50)
+    assert found.verdict is Verdict.ALARM
+    assert found.sentence.endswith("differ from the reference. Not judged: b.")
+
+
+def test_an_extra_column_is_a_warning():
+    found = judge([column("a", 0.9), extra("z")], rows=50)
+    assert found.verdict is Verdict.WARNING
+    assert found.sentence.endswith("look like the reference. Not in the reference: z.")
+
+
+def test_missing_weighs_more_than_extra():
+    assert judge([column("a", 0.9), missing("b"), extra("z")], rows=50).verdict is Verdict.UNKNOWN
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
+def test_the_adjustment_is_scipys_benjamini_hochberg(p_values, rate):
+    found = judge([column(f"c{i}", p) for i, p in enumerate(p_values)], rows=50, false_discovery_rate=rate)
+    adjusted = scipy.stats.false_discovery_control(p_values)
+    assert [c.adjusted_p_value for c in found.columns] == adjusted.tolist()
+    assert [c.verdict is Verdict.ALARM for c in found.columns] == (adjusted <= rate).tolist()
+
+
+def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment():
+    alone = judge([column("a", 0.01)], rows=50)
+    beside = judge([missing("x"), column("a", 0.01), extra("z")], rows=50)
+    assert alone.columns[0].adjusted_p_value == beside.columns[1].adjusted_p_value == 0.01
+
+
+def test_the_deciding_number_comes_first_with_its_threshold():
+    (found,) = compare({"a": [1.0, 2, 3]}, {"a": [1.0, 2, 3]})
+    (judged,) = judge([found], rows=50, false_discovery_rate=0.02).columns
+    deciding, *rest = judged.comparison.results
+    assert (deciding.value, deciding.threshold) == (1.0, 0.02)
+    assert tuple(rest) == found.results
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    model, features = iris_model(tmp_path_factory.mktemp("iris"))
+    return model, features, reference_of(model, features)
+
+
+def judged(iris, rows, drifted, seed):
+    model, features, reference = iris
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(reference.columns["prediction"]), rows)
+    window = {name: cells[drawn] for name, cells in features.items()}
+    for name, shift in SHIFTS.items():
+        window[name] = window[name] + shift * (np.arange(rows) >= rows - drifted)
+    answered = reference_of(model, window).columns
+    return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
+
+
+def test_unchanged_windows_of_iris_and_its_answers_ring_in_at_most_one_of_twenty(iris):
+    windows = 300
+    alarms = [judged(iris, 500, 0, seed).verdict is Verdict.ALARM for seed in range(windows)]
+    assert np.mean(alarms) <= 0.05
+
+
+def test_a_tenth_of_drifted_rows_rings_in_nearly_every_window(iris):
+    alarms = [judged(iris, 500, 50, seed).verdict is Verdict.ALARM for seed in range(200)]
+    assert np.mean(alarms) >= 0.95
+
+
+def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(iris):
+    named = {judged(iris, 100, 50, seed).drifted_columns for seed in range(50)}
+    features = {tuple(c for c in columns if c in iris[1]) for columns in named}
+    assert features == {tuple(SHIFTS)}
+
+
+@pytest.mark.parametrize("columns", [1, 8, 50])
+def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns):
+    rng, runs = np.random.default_rng(columns), 150
+    alarms = 0
+    for _ in range(runs):
+        reference, window = (
+            {f"c{i}": column for i, column in enumerate(rng.normal(size=(columns, rows)))}
+            for rows in (150, 100)
+        )
+        alarms += judge(compare(reference, window), rows=100).verdict is Verdict.ALARM
+    assert alarms / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)

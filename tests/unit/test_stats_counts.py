@@ -1,0 +1,209 @@
+import math
+
+import numpy as np
+import pytest
+import scipy
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from driftbell.stats import category_shares, chi_square, jensen_shannon, null_share, psi
+
+TOLERANCE = 1e-12
+TWO_ROWS = [psi, jensen_shannon, chi_square, category_shares]
+
+
+@st.composite
+def two_rows(draw):
+    bins = draw(st.integers(1, 12))
+    row = st.lists(st.integers(0, 1000), min_size=bins, max_size=bins).filter(any)
+    return draw(row), draw(row)
+
+
+@settings(deadline=None)
+@given(two_rows())
+def test_jensen_shannon_is_scipys(rows):
+    a, b = rows
+    # scipy's own is NaN where a rounding error makes the divergence negative
+    expected = np.nan_to_num(scipy.spatial.distance.jensenshannon(a, b, base=2))
+    assert jensen_shannon(a, b) == pytest.approx(expected, abs=TOLERANCE)
+
+
+@settings(deadline=None)
+@given(two_rows())
+def test_chi_square_is_scipys_without_the_correction(rows):
+    table = np.array(rows)
+    table = table[:, table.sum(axis=0) > 0]
+    assume(table.shape[1] > 1)
+    scipys = scipy.stats.chi2_contingency(table, correction=False)
+    found = chi_square(*rows)
+    assert found.statistic == pytest.approx(scipys.statistic, rel=TOLERANCE, abs=TOLERANCE)
+    assert found.p_value == pytest.approx(scipys.pvalue, rel=TOLERANCE, abs=TOLERANCE)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.data())
+def test_null_share_is_scipys_fisher_test(n, m, data):
+    a, b = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
+    found = null_share(a, n, b, m)
+    expected = scipy.stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+    assert found.p_value == pytest.approx(expected, rel=TOLERANCE)
+    assert found.statistic == b / m - a / n
+
+
+@settings(deadline=None)
+@given(two_rows())
+def test_counts_do_not_differ_from_themselves(rows):
+    a, _ = rows
+    assert psi(a, a) == 0
+    assert jensen_shannon(a, a) == pytest.approx(0, abs=1e-7)
+    assert chi_square(a, a) == (pytest.approx(0), pytest.approx(1))
+
+
+@settings(deadline=None)
+@given(two_rows())
+def test_distances_are_symmetric_and_not_negative(rows):
+    a, b = rows
+    assert psi(a, b) == pytest.approx(psi(b, a), abs=TOLERANCE)
+    assert psi(a, b) >= 0
+    assert jensen_shannon(a, b) == pytest.approx(jensen_shannon(b, a), abs=1e-7)
+    assert 0 <= jensen_shannon(a, b) <= 1 + TOLERANCE
+
+
+def test_psi_follows_its_formula():
+    a, b = [10, 0, 40], [5, 5, 20]
+    p = [10.5 / 51.5, 0.5 / 51.5, 40.5 / 51.5]
+    q = [5.5 / 31.5, 5.5 / 31.5, 20.5 / 31.5]
+    by_hand = sum((y - x) * math.log(y / x) for x, y in zip(p, q, strict=True))
+    assert psi(a, b) == pytest.approx(by_hand, abs=TOLERANCE)
+
+
+def test_one_empty_bin_does_not_decide_alone():
+    # Of a thousand rows the window has none in the second bin. With half a row PSI is about 1.2; without
+    # smoothing it is infinite, and 135 where a share of zero is replaced by the smallest double.
+    reference, window = np.array([809, 191]), np.array([1000, 0])
+    assert psi(reference, window) == pytest.approx(1.2, abs=0.05)
+    p, q = reference / 1000, np.maximum(window / 1000, np.finfo(float).tiny)
+    assert ((q - p) * np.log(q / p)).sum() == pytest.approx(135, abs=0.5)
+
+
+def test_psi_of_unchanged_data_is_the_noise_that_its_docstring_states():
+    rng, n, m, bins = np.random.default_rng(1), 2000, 500, 10
+    shares = np.full(bins, 1 / bins)
+    found = [psi(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(400)]
+    assert np.mean(found) == pytest.approx((bins - 1) * (1 / n + 1 / m), rel=0.1)
+
+
+def test_chi_square_of_a_textbook_table():
+    # A. Agresti, Categorical Data Analysis, 2nd ed. (2002), table 3.1, aspirin and myocardial infarction:
+    # 189 of 11034 with placebo, 104 of 11037 with aspirin; X² = 25.01 with one degree of freedom.
+    found = chi_square([189, 11034 - 189], [104, 11037 - 104])
+    assert found.statistic == pytest.approx(25.01, abs=0.005)
+    assert found.p_value < 1e-6
+
+
+def test_fishers_tea():
+    # R. A. Fisher, The Design of Experiments (1935): three of four cups right, two-sided p = 34/70.
+    assert null_share(3, 4, 1, 4).p_value == pytest.approx(34 / 70, abs=TOLERANCE)
+
+
+def test_jensen_shannon_of_counts_without_a_common_bin_is_one():
+    assert jensen_shannon([3, 0, 9], [0, 5, 0]) == pytest.approx(1)
+
+
+def test_bins_that_nobody_uses_do_not_count_for_chi_square():
+    assert chi_square([10, 0, 20], [20, 0, 10]) == chi_square([10, 20], [20, 10])
+    assert chi_square([7, 0], [3, 0]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("statistic", TWO_ROWS)
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ([], [], "all zero"),
+        ([0, 0], [1, 1], "all zero"),
+        ([1, 1], [0, 0], "all zero"),
+        ([1, -1], [1, 1], "negative"),
+        ([1, 1], [1, math.nan], "negative"),
+        ([1, 1], [1, 1, 1], "one length"),
+        ([[1], [1]], [[1], [1]], "one length"),
+    ],
+)
+def test_rows_that_are_no_counts_are_errors(statistic, a, b, words):
+    with pytest.raises(ValueError, match=words):
+        statistic(a, b)
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 5), (0, 5, 0, 0), (3, 2, 0, 5), (0, 5, 6, 5), (-1, 5, 0, 5)])
+def test_nulls_that_are_no_share_are_errors(counts):
+    with pytest.raises(ValueError, match="no shares"):
+        null_share(*counts)
+
+
+def test_category_shares_without_rare_categories_is_chi_square_alone():
+    assert category_shares([60, 40], [30, 70]) == (chi_square([60, 40], [30, 70]), None)
+
+
+def test_the_least_expected_rows_decide_what_is_rare():
+    a, b = [90, 6, 4], [85, 5, 10]
+    frequent, rare = category_shares(a, b, least=6)
+    assert frequent == chi_square([90, 4], [85, 10])
+    assert rare == null_share(6, 100, 5, 100)
+    assert category_shares(a, b, least=5) == (chi_square(a, b), None)
+
+
+def test_many_categories_that_only_the_window_has_are_found_together():
+    reference, window = [150, 150, *[0] * 20], [140, 140, *[1] * 20]
+    frequent, rare = category_shares(reference, window)
+    assert frequent.p_value == pytest.approx(1)
+    assert rare.p_value < 1e-5
+
+
+@settings(deadline=None)
+@given(two_rows())
+def test_which_categories_are_rare_does_not_depend_on_the_side(rows):
+    (frequent, rare), (frequent_back, rare_back) = category_shares(*rows), category_shares(*rows[::-1])
+    assert frequent.p_value == pytest.approx(frequent_back.p_value, abs=TOLERANCE)
+    assert (rare and rare.p_value) == pytest.approx(rare_back and rare_back.p_value, abs=TOLERANCE)
+
+
+def zipf(categories):
+    weights = 1 / np.arange(1, categories + 1)
+    return weights / weights.sum()
+
+
+ERROR_RATES = {  # shares of the categories, rows of the reference, rows of the window
+    "three equal": (np.full(3, 1 / 3), 150, 500),
+    "three unequal, few rows": (np.array([0.7, 0.2, 0.1]), 150, 50),
+    "one in a thousand": (np.array([0.999, 0.001]), 5000, 50),
+    "long tail": (zipf(300), 1000, 500),
+    "many equal": (np.full(200, 1 / 200), 1000, 500),
+    "many equal, many rows": (np.full(200, 1 / 200), 10_000, 5000),
+}
+
+
+@pytest.mark.parametrize("level", [0.05, 0.05 / 8])
+@pytest.mark.parametrize("case", ERROR_RATES)
+def test_category_shares_keeps_its_error_rate(case, level):
+    (shares, n, m), rng, runs = ERROR_RATES[case], np.random.default_rng(6), 1000
+    found = [category_shares(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(runs)]
+    p_values = [2 * min(f.p_value, r.p_value) if r else f.p_value for f, r in found]
+    assert np.mean(np.array(p_values) <= level) <= level + 3 * math.sqrt(level * (1 - level) / runs)
+
+
+@pytest.mark.parametrize("bins", [2, 3, 10])
+def test_chi_square_keeps_its_error_rate(bins):
+    rng, runs = np.random.default_rng(7), 2000
+    shares = np.full(bins, 1 / bins)
+    p_values = [
+        chi_square(rng.multinomial(500, shares), rng.multinomial(500, shares)).p_value for _ in range(runs)
+    ]
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_null_share_keeps_its_error_rate(share):
+    rng, runs = np.random.default_rng(8), 1000
+    p_values = [
+        null_share(rng.binomial(150, share), 150, rng.binomial(500, share), 500).p_value for _ in range(runs)
+    ]
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)

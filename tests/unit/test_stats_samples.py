@@ -1,0 +1,152 @@
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+import scipy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftbell.stats import exceedance, kolmogorov_smirnov, normed_wasserstein
+
+TOLERANCE = 1e-12
+cells = st.floats(-1e6, 1e6)
+samples = st.lists(cells, min_size=1, max_size=40).map(np.array)
+with_infinities = st.lists(cells | st.sampled_from([-np.inf, np.inf]), min_size=1, max_size=40).map(np.array)
+
+
+def normal(rows, seed, shift=0.0):
+    return np.random.default_rng(seed).normal(shift, 1, rows)
+
+
+@pytest.mark.parametrize("rows", [(1, 1), (7, 5), (150, 500), (10_000, 500)])
+def test_kolmogorov_smirnov_is_scipys_exact_test(rows):
+    a, b = normal(rows[0], 1), normal(rows[1], 2, 0.1)
+    found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="exact")
+    assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
+    assert found.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
+
+
+def test_kolmogorov_smirnov_is_asymptotic_beyond_ten_thousand_rows():
+    a, b = normal(10_001, 1), normal(800, 2, 0.02)
+    found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="asymp")
+    assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
+    assert found.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
+
+
+def test_kolmogorov_smirnov_agrees_with_the_published_table():
+    # W. J. Conover, Practical Nonparametric Statistics, 3rd ed. (1999), table A19: for n = m = 10 the 0.95
+    # quantile of the two-sided statistic is 6/10, the 0.99 quantile 7/10.
+    ranks = np.arange(10.0)
+    assert kolmogorov_smirnov(ranks, ranks + 6).p_value > 0.05 > kolmogorov_smirnov(ranks, ranks + 7).p_value
+    assert kolmogorov_smirnov(ranks, ranks + 7).p_value > 0.01 > kolmogorov_smirnov(ranks, ranks + 8).p_value
+
+
+def test_kolmogorov_smirnov_of_separate_samples_has_probability_two_over_all_arrangements():
+    # Of the C(8, 4) = 70 arrangements of two samples of four, two separate them.
+    found = kolmogorov_smirnov(np.arange(4.0), np.arange(4.0) + 10)
+    assert found.statistic == 1.0
+    assert found.p_value == pytest.approx(2 / math.comb(8, 4), abs=TOLERANCE)
+
+
+@settings(deadline=None)
+@given(with_infinities)
+def test_a_sample_does_not_differ_from_itself(a):
+    assert kolmogorov_smirnov(a, a) == (0.0, 1.0)
+    assert [side.p_value for side in exceedance(a, a)] == [1.0, 1.0]
+
+
+@settings(deadline=None)
+@given(with_infinities, with_infinities)
+def test_kolmogorov_smirnov_is_symmetric(a, b):
+    there, back = kolmogorov_smirnov(a, b), kolmogorov_smirnov(b, a)
+    assert there.statistic == pytest.approx(back.statistic, abs=TOLERANCE)
+    assert there.p_value == pytest.approx(back.p_value, abs=TOLERANCE)
+
+
+@settings(deadline=None)
+@given(with_infinities, with_infinities)
+def test_every_p_value_is_a_probability_whatever_the_ties_and_infinities(a, b):
+    outcomes = [kolmogorov_smirnov(a, b), *exceedance(a, b)]
+    assert all(0 <= found.p_value <= 1 for found in outcomes)
+
+
+@settings(deadline=None)
+@given(samples, samples)
+def test_exceedance_mirrors_when_the_signs_do(a, b):
+    below, above = exceedance(a, b)
+    assert exceedance(-a, -b) == (above, below)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 3), (3, 2), (5, 4), (6, 6)])
+def test_exceedance_is_the_share_of_all_arrangements(n, m):
+    arrangements = [set(places) for places in combinations(range(n + m), m)]
+    for k in range(m + 1):
+        top = sum(set(range(n + m - k, n + m)) <= places for places in arrangements)
+        places = [*range(m - k), *range(n + m - k, n + m)]  # k rows of the window above the whole reference
+        window = np.array(places, dtype=float)
+        reference = np.array([i for i in range(n + m) if i not in places], dtype=float)
+        assert exceedance(reference, window)[1].statistic == k
+        assert exceedance(reference, window)[1].p_value == pytest.approx(
+            top / len(arrangements), abs=TOLERANCE
+        )
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(150, 500, 3), (150, 50, 5), (1000, 10, 10), (3, 900, 40)])
+def test_exceedance_is_hypergeometric(n, m, k):
+    # the k largest of n + m values are all from the window: k draws without replacement
+    window = np.append(np.zeros(m - k), np.full(k, 2.0))
+    found = exceedance(np.ones(n), window)[1]
+    assert found.p_value == pytest.approx(scipy.stats.hypergeom(n + m, m, k).pmf(k), rel=1e-9)
+
+
+def test_ties_with_the_extreme_count_for_neither_side():
+    below, above = exceedance(np.array([0.0, 1.0]), np.array([0.0, 1.0, 1.0]))
+    assert (below.statistic, above.statistic) == (0.0, 0.0)
+
+
+def test_one_row_against_one_row_is_no_evidence():
+    one, other = np.array([0.0]), np.array([9.0])
+    assert kolmogorov_smirnov(one, other).p_value == 1.0
+    assert exceedance(one, other)[1].p_value == pytest.approx(0.5)
+
+
+@settings(deadline=None)
+@given(samples, samples)
+def test_wasserstein_is_scipys_over_the_reference_deviation(a, b):
+    expected = scipy.stats.wasserstein_distance(a, b) / max(a.std(), 1e-3)
+    assert normed_wasserstein(a, b) == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
+
+
+def test_wasserstein_of_a_shift_is_the_shift_in_sigmas():
+    a = normal(200, 3)
+    assert normed_wasserstein(a, a + 3 * a.std()) == pytest.approx(3.0)
+    assert normed_wasserstein(a, a) == 0.0
+
+
+def test_wasserstein_of_a_constant_reference_is_defined():
+    assert normed_wasserstein(np.ones(5), np.full(5, 2.0)) == pytest.approx(1000.0)
+
+
+def test_wasserstein_refuses_values_that_are_not_finite():
+    with pytest.raises(ValueError, match="finite"):
+        normed_wasserstein(np.array([1.0, np.inf]), np.array([1.0]))
+
+
+@pytest.mark.parametrize("statistic", [kolmogorov_smirnov, exceedance, normed_wasserstein])
+@pytest.mark.parametrize("rows", [(0, 3), (3, 0), (0, 0)])
+def test_an_empty_sample_is_an_error(statistic, rows):
+    with pytest.raises(ValueError, match="at least one row"):
+        statistic(np.arange(float(rows[0])), np.arange(float(rows[1])))
+
+
+@pytest.mark.parametrize("decimals", [15, 1, 0])
+@pytest.mark.parametrize("rows", [(150, 50), (150, 500)])
+def test_at_most_five_in_a_hundred_unchanged_samples_are_called_different(decimals, rows):
+    rng, runs = np.random.default_rng(20), 1000
+    p_values = np.empty((runs, 3))
+    for run in range(runs):
+        a, b = (np.round(rng.normal(size=n), decimals) for n in rows)
+        p_values[run] = [found.p_value for found in (kolmogorov_smirnov(a, b), *exceedance(a, b))]
+    noise = 3 * math.sqrt(0.05 * 0.95 / runs)
+    assert ((p_values <= 0.05).mean(axis=0) <= 0.05 + noise).all()
