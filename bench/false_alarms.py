@@ -10,6 +10,7 @@ it is installed.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from driftbell import jsonlog
 from driftbell.compare import compare
 from driftbell.judge import judge
 from driftbell.models import iris_model, reference_of
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    jsonlog.configure(sys.stderr, level="WARNING")
     windows = 3 if options.tiny else options.windows
     with tempfile.TemporaryDirectory() as folder:
         model, features = iris_model(Path(folder))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,
@@ -22,6 +28,9 @@ EXAMPLE = {
     "petal length (cm)": 1.4,
     "petal width (cm)": 0.2,
 }
+
+TRAINED: list[Path] = []
+"""Where a service has trained its model already: the next ones start faster with a copy."""
 
 
 @dataclass
@@ -36,6 +45,32 @@ class Running:
     def lines(self) -> str:
         return self.output.read_text("utf-8")
 
+    def events(self, event: str = "") -> list[dict[str, Any]]:
+        """The log lines, each of which must be JSON; those of one event if it is given."""
+        found = [json.loads(line) for line in self.lines().rpartition("\n")[0].splitlines()]
+        return [e for e in found if not event or e["event"] == event]
+
+    def status(self) -> dict[str, Any]:
+        return httpx.get(f"{self.url}/monitor/status", timeout=10).raise_for_status().json()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        return total(self.samples(), name, **labels)
+
+    def samples(self) -> list[Sample]:
+        """One scrape; the buckets are left out, since reading them takes most of the time."""
+        answer = httpx.get(f"{self.url}/metrics", timeout=10).raise_for_status()
+        text = "\n".join(line for line in answer.text.split("\n") if "_bucket{" not in line)
+        return [s for family in text_string_to_metric_families(text) for s in family.samples]
+
+    def logged_ids(self) -> list[str]:
+        return [row[0] for row in self.sql("SELECT id FROM predictions")]
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement on the log behind the service's back."""
+        with contextlib.closing(sqlite3.connect(self.data_dir / "log.sqlite", timeout=10)) as log, log:
+            return log.execute(statement, values).fetchall()
+
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -47,6 +82,19 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+
+
+def command(pid: int) -> str:
+    """The command line of a process, or "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    return command(pid) != ""
 
 
 def descendants(pid: int) -> list[int]:
@@ -81,6 +129,8 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
     """
     port = free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
+    if TRAINED and not (data_dir / "models").exists():
+        shutil.copytree(TRAINED[0], data_dir / "models")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
     environment |= {f"DRIFTBELL_{k}": v for k, v in settings.items()}
     environment |= {"DRIFTBELL_DATA_DIR": str(data_dir), "DRIFTBELL_SERVER__PORT": str(port)}
@@ -100,6 +150,7 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
                 wait_until(lambda: ready(service), 60, f"`driftbell {verb}`")
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{service.lines()}") from error
+            TRAINED.append(data_dir / "models")
         yield service
     finally:
         try:
@@ -116,13 +167,26 @@ def ready(service: Running) -> bool:
     return health.is_success
 
 
+def monitored(service: Running) -> None:
+    """Wait until a monitor holds the lease."""
+    wait_until(lambda: service.status()["monitor"] == "running", 60, "the monitor")
+
+
+def total(samples: list[Sample], name: str, **labels: str) -> float:
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def predict(url: str, rows: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """Send one batch and give the answers."""
+    answer = httpx.post(f"{url}/predict/batch", json=rows, timeout=30).raise_for_status()
+    return answer.json()["predictions"]
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`driftbell up` without automatic checks, shared by the tests that only ask it things."""
     with running(
         "up", tmp_path_factory.mktemp("service"), CHECK__EVERY="off", REPORTS__EVIDENTLY="off"
     ) as found:
-        wait_until(
-            lambda: httpx.get(f"{found.url}/monitor/status").json()["monitor"] == "running", 30, "the monitor"
-        )
+        monitored(found)
         yield found

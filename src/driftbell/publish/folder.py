@@ -101,7 +101,7 @@ class ReportFolder:
         return path if known and path.is_file() and not path.is_symlink() else None
 
     def _moment(self, time: datetime) -> datetime:
-        """Give a second for the names, later than that of every report so far, so that they sort as written."""
+        """Give a second that is later than that of every report so far, so that names sort as written."""
         second = time.replace(microsecond=0)
         return max([second, *(f.time + SECOND for f in self.files() if f.time < second + AHEAD)])
 

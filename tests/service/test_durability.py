@@ -1,0 +1,172 @@
+"""What was answered is in the log, whatever is killed; what could not be logged was not answered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.conftest import (
+    EXAMPLE,
+    Running,
+    alive,
+    command,
+    descendants,
+    monitored,
+    predict,
+    running,
+    wait_until,
+)
+
+pytestmark = pytest.mark.service
+
+QUIET = {"REPORTS__EVIDENTLY": "off", "SERVER__ACCESS_LOG": "false"}
+
+
+class Load:
+    """Eight clients that send rows and batches as fast as they are answered, and keep the ids."""
+
+    def __init__(self, url: str) -> None:
+        self.answered: list[str] = []
+        self.statuses: Counter[int] = Counter()
+        self._url = url
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._send, args=(i,)) for i in range(8)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _send(self, number: int) -> None:
+        with contextlib.suppress(httpx.HTTPError), httpx.Client(base_url=self._url, timeout=15) as client:
+            while not self._stop.is_set():
+                if number % 2:
+                    answer = client.post("/predict", json=EXAMPLE)
+                    found = [answer.json()] if answer.status_code == 200 else []
+                else:
+                    answer = client.post("/predict/batch", json=[EXAMPLE] * 5)
+                    found = answer.json()["predictions"] if answer.status_code == 200 else []
+                self.statuses[answer.status_code] += 1
+                self.answered += [p["id"] for p in found]
+
+
+def all_there(service: Running, answered: list[str]) -> None:
+    logged = service.logged_ids()
+    assert len(set(answered)) == len(answered)
+    assert len(set(logged)) == len(logged)
+    assert set(answered) <= set(logged)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, workers: int) -> None:
+    settings = {**QUIET, "CHECK__EVERY": "1s", "SERVER__WORKERS": str(workers)}
+    with running("up", tmp_path, **settings) as service, Load(service.url) as load:
+        wait_until(lambda: len(load.answered) > 600, 30, "the load")
+        service.kill_tree()
+    assert load.statuses.keys() == {200}
+    with running("serve", tmp_path, **QUIET) as again:
+        all_there(again, load.answered)
+        assert again.sql("PRAGMA integrity_check") == [("ok",)]
+        assert again.status()["data_points"] == 500
+        assert httpx.post(f"{again.url}/predict", json=EXAMPLE).json()["id"] in again.logged_ids()
+
+
+def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
+    with running("up", tmp_path, CHECK__EVERY="1s", SERVER__WORKERS="2", **QUIET) as service:
+        children = descendants(service.process.pid)
+        assert len(children) >= 4
+        with Load(service.url) as load:
+            wait_until(lambda: len(load.answered) > 300, 30, "the load")
+            assert service.stop() == 0
+        assert load.statuses.keys() == {200}
+        all_there(service, load.answered)
+        wait_until(lambda: not any(alive(pid) for pid in children), 5, "the end of every child")
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", httpx.URL(service.url).port))
+        assert len(service.events("service stopped")) == 2
+        assert len(service.events("drift scheduler stopped")) == 1
+        assert [e for e in service.events() if e["level"] == "ERROR"] == []
+        assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_the_children_end_by_themselves_when_only_their_parent_is_killed(tmp_path: Path) -> None:
+    with running("up", tmp_path, CHECK__EVERY="1s", SERVER__WORKERS="2", **QUIET) as service:
+        children = descendants(service.process.pid)
+        with Load(service.url) as load:
+            wait_until(lambda: len(load.answered) > 100, 30, "the load")
+            os.kill(service.process.pid, signal.SIGKILL)
+            service.process.wait(5)
+            wait_until(lambda: not any(alive(pid) for pid in children), 15, "the end of every child")
+        all_there(service, load.answered)
+        assert load.statuses.keys() == {200}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running("up", tmp_path_factory.mktemp("durable"), CHECK__EVERY="off", **QUIET) as found:
+        monitored(found)
+        yield found
+
+
+@pytest.fixture
+def full(service: Running) -> Iterator[None]:
+    """The log takes no rows, as on a full disk."""
+    service.sql(
+        "CREATE TRIGGER disk BEFORE INSERT ON predictions BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    )
+    try:
+        yield
+    finally:
+        service.sql("DROP TRIGGER IF EXISTS disk")
+
+
+@pytest.mark.usefixtures("full")
+def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back(service: Running) -> None:
+    logged = service.logged_ids()
+    lost = service.metric("driftbell_predictions_lost_total")
+    predicted = service.metric("driftbell_predictions_total")
+    for path, body, rows in (("/predict", EXAMPLE, 1), ("/predict/batch", [EXAMPLE] * 3, 3)):
+        answer = httpx.post(f"{service.url}{path}", json=body)
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "1"
+        assert "disk is full" in answer.json()["detail"]
+        lost += rows
+    assert service.metric("driftbell_predictions_lost_total") == lost
+    assert service.metric("driftbell_predictions_total") == predicted
+    assert service.logged_ids() == logged
+    assert any(
+        e["level"] == "ERROR" and "disk is full" in e["error"] for e in service.events("request failed")
+    )
+
+    service.sql("DROP TRIGGER disk")
+    (new,) = predict(service.url, [EXAMPLE])
+    assert service.logged_ids() == [*logged, new["id"]]
+    assert service.metric("driftbell_predictions_lost_total") == lost
+
+
+def test_a_monitor_that_was_killed_is_started_again(service: Running) -> None:
+    (killed,) = monitors(service)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: monitors(service) not in ([], [killed]), 20, "another monitor")
+    wait_until(lambda: len(service.events("drift scheduler started")) == 2, 20, "its start")
+    assert len(service.events("monitor process ended")) == 1
+    assert httpx.get(f"{service.url}/health").is_success
+
+
+def monitors(service: Running) -> list[int]:
+    return [pid for pid in descendants(service.process.pid) if " monitor " in command(pid)]

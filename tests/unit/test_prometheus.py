@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from driftbell.errors import LogError
+from driftbell.log import SqlLog, sqlite_log
+from driftbell.publish.prometheus import DriftCollector
+from driftbell.records import (
+    Check,
+    CheckKind,
+    CheckTotals,
+    ColumnComparison,
+    ColumnVerdict,
+    Judgement,
+    Kind,
+    Lease,
+    Prediction,
+    Result,
+    ResultKind,
+    Verdict,
+)
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+NAME = 'a "strange"\\name\nwith é'
+
+
+def column(name: str, verdict: Verdict, *results: Result) -> ColumnVerdict:
+    comparison = ColumnComparison(name, "feature", Kind.NUMERIC, 0.01, results, None)
+    return ColumnVerdict(comparison, verdict, 0.02, 0.05, "")
+
+
+def check(check_id: str, verdict: Verdict, *columns: ColumnVerdict, error: str = "") -> Check:
+    return Check(
+        id=check_id,
+        time=NOON,
+        kind=CheckKind.AUTOMATIC,
+        model="m",
+        version="v",
+        reference="r",
+        rows=120,
+        first=1,
+        last=120,
+        judgement=Judgement(verdict, "so it is", columns),
+        duration=0.5,
+        error=error,
+    )
+
+
+P_VALUE = Result("Kolmogorov–Smirnov", 0.01, ResultKind.P_VALUE, 0.05, 150, 120)
+DISTANCE = Result("PSI", 0.3, ResultKind.DISTANCE, None, 150, 120)
+UNDEFINED = Result("Wasserstein", None, ResultKind.DISTANCE, None, 150, 0)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqlLog]:
+    found = sqlite_log(tmp_path / "log.sqlite")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def lease(log: SqlLog) -> Lease:
+    found = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert found is not None
+    return found
+
+
+def scraped(log: SqlLog, window_rows: int = 500) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Values by name and label values (in the labels' order), read back from the text of a scrape."""
+    registry = CollectorRegistry()
+    registry.register(DriftCollector(log, model="m", version="v", window_rows=window_rows))
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {
+        (s.name, tuple(v for _, v in sorted(s.labels.items()))): s.value for f in families for s in f.samples
+    }
+
+
+def test_an_empty_log_has_no_last_check_and_zeros(log: SqlLog) -> None:
+    found = scraped(log)
+    assert found["driftbell_log_up", ()] == 1
+    assert found["driftbell_window_rows", ()] == 0
+    assert {v: found["driftbell_checks_total", (v.value,)] for v in Verdict} == dict.fromkeys(Verdict, 0)
+    assert found["driftbell_check_failures_total", ()] == 0
+    assert not any(name.startswith(("driftbell_last_check", "driftbell_column")) for name, _ in found)
+    assert not any(name == "driftbell_verdict" for name, _ in found)
+
+
+def test_the_window_counts_its_own_model_up_to_its_size(log: SqlLog) -> None:
+    def row(i: int, version: str) -> Prediction:
+        return Prediction(f"{version}{i}", NOON, "m", version, {}, "a", {}, 1.0)
+
+    log.append([row(i, "v") for i in range(7)] + [row(i, "old") for i in range(5)])
+    assert scraped(log)["driftbell_window_rows", ()] == 7
+    assert scraped(log, window_rows=4)["driftbell_window_rows", ()] == 4
+
+
+def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: SqlLog, lease: Lease) -> None:
+    for i, verdict in enumerate([Verdict.OK, Verdict.OK, Verdict.ALARM, Verdict.UNKNOWN]):
+        log.save_check(check(str(i), verdict, error="crashed" if verdict is Verdict.UNKNOWN else ""), lease)
+    found = scraped(log)
+    counts = {v.value: found["driftbell_checks_total", (v.value,)] for v in Verdict}
+    assert counts == {"ok": 2, "warning": 0, "alarm": 1, "unknown": 1}
+    assert found["driftbell_check_failures_total", ()] == 1
+    assert found["driftbell_check_duration_seconds_count", ()] == 4
+    assert found["driftbell_check_duration_seconds_sum", ()] == 2.0
+
+
+def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.ALARM, column("gone", Verdict.ALARM, P_VALUE)), lease)
+    log.save_check(
+        check(
+            "2",
+            Verdict.ALARM,
+            column("age", Verdict.ALARM, P_VALUE, DISTANCE, UNDEFINED),
+            column("city", Verdict.UNKNOWN),
+        ),
+        lease,
+    )
+    found = scraped(log)
+    assert found["driftbell_last_check_timestamp_seconds", ()] == NOON.timestamp()
+    assert found["driftbell_last_check_rows", ()] == 120
+    assert [found["driftbell_verdict", (v.value,)] for v in Verdict] == [0, 0, 1, 0]
+    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 0, 1, 0]
+    assert [found["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
+    assert found["driftbell_column_threshold", ("age",)] == 0.05
+    statistics = {labels: v for (name, labels), v in found.items() if name == "driftbell_column_statistic"}
+    assert statistics == {("age", "p_value", "Kolmogorov–Smirnov"): 0.01, ("age", "distance", "PSI"): 0.3}
+    assert not any("gone" in labels for _, labels in found)
+
+
+def test_any_column_name_can_be_a_label(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.OK, column(NAME, Verdict.OK)), lease)
+    assert scraped(log)["driftbell_column_verdict", (NAME, "ok")] == 1
+
+
+class Down(SqlLog):
+    """A log whose last part cannot be read."""
+
+    def check_totals(self) -> CheckTotals:
+        raise LogError("the disk is away")
+
+
+def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.OK, column("age", Verdict.OK, DISTANCE)), lease)
+    assert scraped(Down(log._engine)) == {("driftbell_log_up", ()): 0}
+
+
+def test_registering_reads_nothing(log: SqlLog) -> None:
+    CollectorRegistry().register(DriftCollector(Down(log._engine), model="m", version="v", window_rows=1))
+    assert list(DriftCollector(Down(log._engine), model="m", version="v", window_rows=1).describe()) == []
