@@ -18,6 +18,9 @@ from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Valu
 LARGEST = float(np.finfo(np.float32).max)
 """Numbers beyond this are refused: most models compute in single precision, where they become infinite."""
 
+MOST_EXTRAS = 20
+"""Unknown fields that get a suggestion each; looking for one takes long where there are thousands."""
+
 SHOWN = 80
 """Longest field name that is repeated in a message."""
 
@@ -67,11 +70,17 @@ class Schema:
                 problems.append(FieldProblem(feature.name, problem[0], problem[1], index))
             else:
                 values.append(_stored(feature, row[feature.name]))
-        known = set(self.names)
-        problems += [self._extra(str(name), index) for name in row if name not in known]
+        problems += self._extras([str(name) for name in row if name not in self.names], index)
         if problems:
             raise InputError(problems)
         return values
+
+    def _extras(self, names: list[str], index: int | None) -> list[FieldProblem]:
+        found = [self._extra(name, index) for name in names[:MOST_EXTRAS]]
+        more = len(names) - len(found)
+        return (
+            [*found, FieldProblem("", "extra", f"and {more} more unknown fields", index)] if more else found
+        )
 
     def _extra(self, name: str, index: int | None) -> FieldProblem:
         close = difflib.get_close_matches(name[:SHOWN], self.names, n=1)

@@ -43,6 +43,8 @@ NICENESS = 10
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SHUTDOWN_SECONDS = 10
+START_SECONDS = 60
+"""A worker that does not answer its parent for so long is replaced; a busy machine starts slowly."""
 
 logger = structlog.get_logger()
 
@@ -223,6 +225,7 @@ def run_server(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            timeout_worker_healthcheck=START_SECONDS,
         )
     finally:
         if folder:

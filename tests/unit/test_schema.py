@@ -191,3 +191,12 @@ def test_rows_become_columns_of_the_features_kinds():
 def test_no_rows_become_empty_columns():
     columns = SCHEMA.columns([])
     assert {name: len(column) for name, column in columns.items()} == dict.fromkeys(SCHEMA.names, 0)
+
+
+def test_thousands_of_unknown_fields_are_told_in_a_few_words():
+    schema = infer_schema({"age": [1.0, 2.0]})
+    row = {"age": 1.0} | {f"field {i}": 0 for i in range(20_000)}
+    with pytest.raises(InputError) as refused:
+        schema.validate(row)
+    assert len(refused.value.problems) == 21
+    assert refused.value.problems[-1].message == "and 19980 more unknown fields"

@@ -26,7 +26,7 @@ from driftbell.records import (
     Window,
 )
 
-MONITOR = "monitor"
+MONITOR, PING = "monitor", "ping"
 BUSY_SECONDS = 10
 
 
@@ -287,9 +287,11 @@ class SqlLog:
             return _lease(connection.execute(sa.select(leases).where(leases.c.name == MONITOR)).one_or_none())
 
     def ping(self) -> None:
-        """Take the write lock and let it go again."""
+        """Write a row of its own: a full disk lets one take the lock, and fails at the commit."""
+        row = {"holder": "", "token": 0, "expires": datetime.fromtimestamp(0, UTC), "next_run": None}
         with self._write() as connection:
-            connection.execute(sa.text("SELECT 1"))
+            statement = insert(leases).values(name=PING, **row)
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row))
 
     def close(self) -> None:
         """Close every connection."""
