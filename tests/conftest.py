@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+
+from driftbell.wire import METRICS_PREFIX
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,
@@ -103,6 +106,14 @@ def descendants(pid: int) -> list[int]:
     ).stdout.split()
     children = [int(p) for p in found]
     return [*children, *(d for c in children for d in descendants(c))]
+
+
+def metrics_folders(service: Running) -> list[Path]:
+    """Where the workers of a running service add up their metrics."""
+    pids = [service.process.pid, *descendants(service.process.pid)]
+    places = [Path("/dev/shm"), Path(tempfile.gettempdir())]
+    found = [place / f"{METRICS_PREFIX}{pid}" for place in places for pid in pids]
+    return [folder for folder in found if folder.exists()]
 
 
 def free_port() -> int:

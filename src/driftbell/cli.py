@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -35,6 +36,12 @@ def main() -> NoReturn:
     except DriftbellError as error:
         click.echo(f"driftbell: {error}", err=True)
         sys.exit(USAGE)
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(USAGE)
+    except Exception:  # noqa: BLE001 - never 1, which says drift
+        traceback.print_exc()
+        sys.exit(CANNOT_JUDGE)
     sys.exit(OK)
 
 
@@ -228,7 +235,8 @@ def report(config_file: Path | None, data_dir: str | None, parent: int | None, t
     "--fault", "faults", multiple=True, help='What "drifted" means, such as shift:"petal length (cm)"=+3.'
 )
 @click.option("--reference", type=click.Path(path_type=Path), help="Draw rows like this .csv or .parquet.")
-@click.option("--seed", type=int, help="Makes the traffic repeatable.")
+@click.option("--target", help="A column of --reference that is the label, so is not sent.")
+@click.option("--seed", type=click.IntRange(0), help="Makes the traffic repeatable.")
 def simulate(
     url: str,
     normal: int,
@@ -236,6 +244,7 @@ def simulate(
     rate: float,
     faults: tuple[str, ...],
     reference: Path | None,
+    target: str | None,
     seed: int | None,
 ) -> None:
     """Send normal, then drifted traffic to a service.
@@ -249,7 +258,7 @@ def simulate(
     Examples:
       driftbell simulate --normal 200 --drifted 0
       driftbell simulate --fault 'scale:petal width (cm)=10'
-      driftbell simulate --reference training.csv --fault stuck:age
+      driftbell simulate --reference training.csv --target churned --fault stuck:age
     """
     import numpy as np
 
@@ -257,6 +266,9 @@ def simulate(
     from driftbell.tables import read_table
 
     chosen = [simulator.parse_fault(text) for text in faults] or simulator.CONTRACT_FAULTS
+    if reference and drifted and not faults:
+        raise ConfigError("with --reference, say what goes wrong with --fault, or send --drifted 0")
+    table = {n: c for n, c in read_table(reference).items() if n != target} if reference else None
     on_terminal = sys.stdout.isatty()
     with click.progressbar(length=normal + drifted, label="requests", hidden=not on_terminal) as bar:
 
@@ -274,12 +286,14 @@ def simulate(
             faults=chosen,
             rng=np.random.default_rng(seed),
             report=tell,
-            reference=read_table(reference) if reference else None,
+            reference=table,
         )
     statuses = ", ".join(f"{count} answered {status}" for status, count in sorted(summary.by_status.items()))
     click.echo(f"Simulation complete: {summary.sent} requests sent: {statuses or 'none answered'}.")
     if summary.failed:
         raise ConfigError(f"{summary.failed} requests got no answer from {url}")
+    if summary.sent and 200 not in summary.by_status:
+        raise ConfigError("no request was accepted; for a model of your own give its table as --reference")
 
 
 @cli.command()

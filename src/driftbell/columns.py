@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -85,17 +86,20 @@ def _all_numbers(cells: list[Any]) -> bool:
     present = [v for v in cells if not is_null(v)]
     none_at_all = not present and any(isinstance(v, float) for v in cells)
     return none_at_all or (
-        bool(present) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in present)
+        bool(present)
+        and all(isinstance(v, int | float | Decimal) and not isinstance(v, bool) for v in present)
     )
 
 
 def _as_float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return math.nan
     try:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+    except ValueError:  # a signalling NaN
+        return math.nan
 
 
 def is_null(value: Any) -> bool:

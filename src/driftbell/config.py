@@ -268,6 +268,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, st
         (key.removeprefix(PREFIX).lower().replace("__", "."), value, f"environment, {key}")
         for key, value in environment.items()
         if key.startswith(PREFIX) and key != FILE_VARIABLE and value  # compose files set empty ones
+        if not re.match(f"{PREFIX}(SERVICE_|PORT(_|$))", key)  # Kubernetes' own, for a service of our name
     ]
 
 

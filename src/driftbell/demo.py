@@ -24,6 +24,7 @@ from driftbell.errors import DriftbellError
 from driftbell.simulate import simulate
 
 EVERY = "3s"
+KEEP = 20
 NORMAL, DRIFTED, ROUNDS = 300, 250, 6
 START_SECONDS, CHECK_SECONDS = 60.0, 60.0
 SHIFTED = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)")
@@ -55,9 +56,9 @@ def demo(*, host: str, port: int | None, data_dir: Path | None, leave: bool, say
     with contextlib.ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="driftbell-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
-        port = port or _free_port(host)
-        url = f"http://{host}:{port}"
         try:
+            port = _port(host, port or 0)
+            url = f"http://{host}:{port}"
             process = stack.enter_context(_service(folder, host, port))
             code = _story(url, process, folder, say, np.random.default_rng(seed))
         except (DriftbellError, httpx.HTTPError) as error:
@@ -139,20 +140,20 @@ def _next_steps(url: str, say: Say) -> None:
     say("\nIt stays up until Ctrl-C. In another terminal, from this folder:")
     say(f"  curl {url}/predict -H 'Content-Type: application/json' -d '{row}'")
     say(f"  curl -X POST {url}/monitor/trigger_now")
-    say(f"  .venv/bin/driftbell simulate --url {url} --drifted 0      (then watch it become quiet again)")
-    say(f"  .venv/bin/driftbell up --data-dir mine --port {int(port) + 1}      (a service that stays)")
+    say(
+        f"  .venv/bin/driftbell simulate --url {url} --normal 500 --drifted 0 --rate 0  # becomes quiet again"
+    )
+    say(f"  .venv/bin/driftbell up --data-dir mine --port {int(port) + 1}  # a service that stays")
 
 
 @contextlib.contextmanager
 def _service(folder: Path, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run `driftbell up` on settings of its own, whatever the working folder or the environment say."""
-    settings = folder / "driftbell.toml"
-    settings.write_text(
-        f"data_dir = '{folder}'\n[server]\nhost = '{host}'\nport = {port}\n[check]\nevery = '{EVERY}'\n",
-        "utf-8",
-    )
+    own = {"DATA_DIR": str(folder), "SERVER__HOST": host, "SERVER__PORT": str(port), "CHECK__EVERY": EVERY}
+    own["REPORTS__KEEP"] = str(KEEP)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
-    environment[FILE_VARIABLE] = str(settings)
+    environment |= {PREFIX + name: value for name, value in own.items()}
+    environment[FILE_VARIABLE] = os.devnull
     command = [sys.executable, "-m", "driftbell", "up", "--parent", str(os.getpid())]
     with (folder / "driftbell.out").open("wb") as out:
         process = subprocess.Popen(  # noqa: S603
@@ -177,10 +178,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     raise DemoError(f"the service was not ready within {START_SECONDS:.0f} s; its log says why:")
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as free:
-        free.bind((host, 0))
-        return int(free.getsockname()[1])
+def _port(host: str, wanted: int) -> int:
+    """Make sure that a port is free; 0 finds one."""
+    try:
+        with socket.create_server((host, wanted)) as free:
+            return int(free.getsockname()[1])
+    except OSError as error:
+        raise DemoError(f"cannot listen on {host}:{wanted}: {error.strerror}") from error
 
 
 def _tail(path: Path, lines: int = 15) -> str:

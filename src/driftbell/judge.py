@@ -30,7 +30,7 @@ def judge(
     Args:
         comparisons: what `compare` gave.
         rows: rows of the window.
-        minimum_rows: with fewer, the verdict is `unknown`.
+        minimum_rows: with fewer, or with fewer in the reference, the verdict is `unknown`.
         false_discovery_rate: between 0 and 1.
 
     Returns:
@@ -45,6 +45,11 @@ def judge(
     """
     if rows < minimum_rows:
         return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} predictions.")
+    known = max((r.n_reference for c in comparisons for r in c.results), default=minimum_rows)
+    if known < minimum_rows:
+        return Judgement(
+            Verdict.UNKNOWN, f"Cannot judge: the reference needs {minimum_rows}, has {known} rows."
+        )
     judged = [c for c in comparisons if c.p_value is not None]
     if not judged:
         return Judgement(Verdict.UNKNOWN, "Cannot judge: no column of the window can be compared.")

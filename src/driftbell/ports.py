@@ -89,8 +89,8 @@ class Log(Protocol):
     def check(self, check_id: str) -> Check | None:
         """Read one check."""
 
-    def checks(self, limit: int) -> list[Check]:
-        """Read the newest checks, newest first."""
+    def checks(self, limit: int, *, version: str | None = None) -> list[Check]:
+        """Read the newest checks, of one model version if it is given, newest first."""
 
     def check_totals(self) -> CheckTotals:
         """Count all checks."""

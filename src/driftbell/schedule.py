@@ -100,7 +100,8 @@ class Monitor:
             self._renew(due)
         else:
             stop.wait(POLL_SECONDS)
-        return due
+        soonest = self._next()  # sooner than what was due only where the clock was set back
+        return min(due, soonest) if due and soonest else due
 
     def _next(self) -> datetime | None:
         return next_run(self._clock(), self._every) if self._every else None

@@ -6,7 +6,9 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -25,7 +27,7 @@ from driftbell.config import Settings, load
 from driftbell.errors import ConfigError
 from driftbell.judge import judge
 from driftbell.log import SqlLog, sqlite_log
-from driftbell.models import iris_model, load_model, reference_of
+from driftbell.models import iris_model, load_model, reference_of, try_model
 from driftbell.ports import Model, Reference, Sink
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
@@ -42,6 +44,7 @@ NICENESS = 10
 """The monitor yields to the server wherever both want the processor."""
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
 START_SECONDS = 60
 """A worker that does not answer its parent for so long is replaced; a busy machine starts slowly."""
@@ -86,6 +89,7 @@ def open_model(settings: Settings) -> tuple[Model, Columns]:
         raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
     name = chosen.name or chosen.path.stem
     model = load_model(chosen.path, name=name, schema=infer_schema(columns), sha256=chosen.sha256)
+    try_model(model)
     return model, columns
 
 
@@ -134,8 +138,9 @@ def judged_files(reference: Path, current: Path, settings: Settings) -> Judgemen
     Raises:
         ConfigError: a file cannot be read.
     """
-    before, now = read_table(reference), read_table(current)
-    rows = len(next(iter(now.values())))
+    before = read_table(reference)
+    now = read_table(current, like=before)
+    rows = len(next(iter(now.values()), ()))
     return judge(
         compare(before, now),
         rows=rows,
@@ -203,13 +208,14 @@ def run_server(settings: Settings) -> None:
     """
     import uvicorn
 
+    host, port = settings.server.host, settings.server.port
+    _must_be_free(host, port)
     open_log(settings).close()  # migrated once, before the workers start
     open_model(settings)  # trained once, likewise
     several = settings.server.workers > 1
-    folder = _metrics_folder(settings) if several else None
+    folder = _metrics_folder() if several else None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    host, port = settings.server.host, settings.server.port
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
     try:
         uvicorn.run(
@@ -230,6 +236,14 @@ def run_server(settings: Settings) -> None:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _must_be_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        hint = "choose another port with --port or server.port"
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from error
 
 
 def application() -> FastAPI:
@@ -268,15 +282,19 @@ def exit_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _metrics_folder(settings: Settings) -> Path:
-    """Make an empty folder in which the workers add up their metrics, and remove those of dead servers."""
-    run = settings.data_dir / "run"
-    for old in run.glob("metrics-*"):
-        if not Path(f"/proc/{old.name.removeprefix('metrics-')}").exists():
+def _metrics_folder() -> Path:
+    """Make an empty folder in which the workers add up their metrics, and remove those of dead servers.
+
+    It is in memory where that can be had: the workers map its files, and a full disk would kill them.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the name is the process's own, and must not exist
+    place = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    for old in place.glob(f"{METRICS_PREFIX}*"):
+        if not Path(f"/proc/{old.name.removeprefix(METRICS_PREFIX)}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    folder = run / f"metrics-{os.getpid()}"
+    folder = place / f"{METRICS_PREFIX}{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700)
     os.environ[METRICS_VARIABLE] = str(folder)
     return folder
 
@@ -289,7 +307,5 @@ def _alone(folder: Path) -> Iterator[None]:
         with (folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-    except PermissionError as error:
+    except OSError as error:
         raise ConfigError(f"cannot write to the data folder {folder}: {error.strerror}") from error
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"the data folder {folder} is not a folder") from error

@@ -444,7 +444,7 @@ def test_every_call_on_a_log_that_is_gone_is_a_log_error(call, tmp_path):
     for file in tmp_path.iterdir():
         file.unlink()
     (tmp_path / "log.sqlite").mkdir()
-    with pytest.raises(LogError, match="cannot be used"):
+    with pytest.raises(LogError, match=r"cannot be used|was removed"):
         CALLS[call](log)
 
 
@@ -518,3 +518,14 @@ def write_and_die(place):
         "VALUES ('lost', '2026-01-31 12:00:00.000000', 'iris', 'v1', '{}', 'x', '{}', 1)"
     )
     os._exit(3)
+
+
+def test_a_log_whose_file_was_removed_takes_no_more_predictions(tmp_path):
+    log = open_sqlite(tmp_path)
+    log.append([prediction(1)])
+    for file in tmp_path.glob("log.sqlite*"):
+        file.unlink()
+    with pytest.raises(LogError, match="was removed or replaced"):
+        log.append([prediction(2)])
+    with pytest.raises(LogError, match="was removed or replaced"):
+        log.ping()

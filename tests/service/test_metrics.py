@@ -16,6 +16,7 @@ from tests.conftest import (
     Running,
     command,
     descendants,
+    metrics_folders,
     monitored,
     predict,
     ready,
@@ -52,7 +53,9 @@ def test_counters_add_up_whatever_worker_answers(service: Running) -> None:
         statuses = [a.status_code for a in pool.map(lambda _: post(service, {}), range(40))]
     assert classes == ["setosa"] * 120
     assert statuses == [422] * 40
-    counted = [f for f in (service.data_dir / "run").glob("metrics-*/counter_*.db") if f.stat().st_size]
+    counted = [
+        f for folder in metrics_folders(service) for f in folder.glob("counter_*.db") if f.stat().st_size
+    ]
     assert len(counted) == 2  # both workers have answered
     for after in [service.samples() for _ in range(6)]:
         for name, labels, new in (

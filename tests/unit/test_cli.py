@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,32 @@ def test_unknown_setting_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
     done = driftbell("up", cwd=tmp_path, CHECK__EVRY="1m")
     assert done.returncode == 2
     assert "did you mean 'check.every'?" in done.stderr
+
+
+def test_a_crash_never_exits_with_the_code_of_drift(tables: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "driftbell", "check", "before.csv", "same.csv"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tables,
+            timeout=90,
+        )
+    assert done.returncode not in (0, 1)
+
+
+def test_a_port_in_use_is_a_configuration_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for args in (("serve", "--data-dir", "data"), ("demo", "--exit")):
+            done = driftbell(*args, "--port", port, cwd=tmp_path)
+            assert done.returncode != 0
+            assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr + done.stdout
+    assert not (tmp_path / "data" / "models").exists()
+
+
+def test_kubernetes_links_to_a_service_of_our_name_are_not_settings(tmp_path: Path) -> None:
+    done = driftbell(
+        "config", cwd=tmp_path, SERVICE_HOST="10.0.0.1", PORT="tcp://10.0.0.1:8000", PORT_8000_TCP="x"
+    )
+    assert done.returncode == 0, done.stderr

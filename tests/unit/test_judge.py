@@ -117,8 +117,21 @@ def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment():
     assert alone.columns[0].adjusted_p_value == beside.columns[1].adjusted_p_value == 0.01
 
 
+def test_a_reference_of_a_few_rows_cannot_be_judged_against():
+    judged = judge(compare({"x": [1.0]}, {"x": [1000.0] * 10}), rows=10)
+    assert judged.verdict is Verdict.UNKNOWN
+    assert judged.sentence == "Cannot judge: the reference needs 10, has 1 rows."
+
+
+@pytest.mark.parametrize("rows", [10, 24, 100])
+@pytest.mark.parametrize("value", ["Z", None, "a"])
+def test_a_window_of_one_category_alone_alarms(value, rows):
+    found = compare({"x": list("abcde") * 100}, {"x": [value] * rows})
+    assert judge(found, rows=rows).verdict is Verdict.ALARM
+
+
 def test_the_deciding_number_comes_first_with_its_threshold():
-    (found,) = compare({"a": [1.0, 2, 3]}, {"a": [1.0, 2, 3]})
+    (found,) = compare({"a": [1.0, 2, 3] * 5}, {"a": [1.0, 2, 3] * 5})
     (judged,) = judge([found], rows=50, false_discovery_rate=0.02).columns
     deciding, *rest = judged.comparison.results
     assert (deciding.value, deciding.threshold) == (1.0, 0.02)

@@ -17,7 +17,7 @@ from skops import io as skops_io
 from structlog.testing import capture_logs
 
 from driftbell.errors import ModelError, PredictError
-from driftbell.models import SklearnModel, iris_model, load_model, reference_of
+from driftbell.models import SklearnModel, iris_model, load_model, reference_of, try_model
 from driftbell.schema import infer_schema
 
 RNG = np.random.default_rng(0)
@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize("suffix", [".joblib", ".pkl", ".pickle"])
 def test_a_pickle_is_refused_without_its_hash_and_the_message_gives_it(tmp_path, suffix):
     path = file_of(logistic(), tmp_path / f"model{suffix}")
-    with pytest.raises(ModelError, match=f'set model.sha256 = "{sha256_of(path)}"'):
+    with pytest.raises(ModelError, match=f'set sha256 = "{sha256_of(path)}"'):
         loaded(path)
 
 
@@ -320,3 +320,60 @@ def test_a_feature_with_the_name_of_an_answer_is_refused():
     table = {"prediction": X[:, 0], "b": X[:, 1]}
     with pytest.raises(ModelError, match=r"rename the features \['prediction'\]"):
         reference_of(served(logistic(), infer_schema(table)), table)
+
+
+def frame_model(frame, label, *steps):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    fitted = make_pipeline(*steps, LogisticRegression()).fit(frame, label)
+    return fitted, SklearnModel(fitted, name="m", version="v", schema=infer_schema(frame))
+
+
+def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them():
+    pd = pytest.importorskip("pandas")
+    from sklearn.compose import make_column_transformer
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+    frame = pd.DataFrame(
+        {
+            "city": ["Rome", np.nan, "Oslo", "Rome", np.nan, "Oslo"] * 20,
+            "at": pd.date_range("2026-01-01", periods=120, freq="h"),
+        }
+    )
+    label = ["yes" if i % 3 else "no" for i in range(120)]
+    hour = FunctionTransformer(lambda x: x.apply(lambda c: c.dt.hour))
+    fitted, model = frame_model(
+        frame, label, make_column_transformer((OneHotEncoder(), ["city"]), (hour, ["at"]))
+    )
+    try_model(model)
+    for i in (0, 1, 2):
+        row = {"city": None if i == 1 else frame["city"][i], "at": frame["at"][i].isoformat()}
+        found = model.predict(model.schema.columns([model.schema.validate(row)]))
+        np.testing.assert_allclose(found.probabilities, fitted.predict_proba(frame.iloc[[i]]))
+
+
+def test_the_class_is_that_of_the_estimators_own_predict():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import FixedThresholdClassifier
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1))
+    y = np.where(x[:, 0] + rng.normal(size=200) > 1, "yes", "no")
+    fitted = FixedThresholdClassifier(LogisticRegression(), threshold=0.1, pos_label="yes").fit(x, y)
+    model = SklearnModel(fitted, name="m", version="v", schema=infer_schema({"x": x[:, 0]}))
+    found = model.predict({"x": x[:, 0]})
+    assert [model.classes[i] for i in found.class_ids] == fitted.predict(x).tolist()
+    assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
+
+
+def test_a_model_that_cannot_answer_its_example_is_told_at_the_start():
+    class Broken:
+        classes_ = np.array(["a", "b"])
+
+        def predict(self, table):
+            raise ValueError("no such luck")
+
+    model = SklearnModel(Broken(), name="m", version="v", schema=infer_schema({"x": [1.0, 2.0]}))
+    with pytest.raises(ModelError, match=r"cannot answer a row like its reference's first.*no such luck"):
+        try_model(model)

@@ -132,3 +132,26 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"pip install 'driftbell\[parquet\]'"):
         read_table(tmp_path / "table.parquet")
+
+
+def test_the_second_table_is_read_by_the_kinds_of_the_first(tmp_path):
+    (tmp_path / "before.csv").write_text("n,flag,code\n1,true,01\n2,maybe,A1\n")
+    (tmp_path / "now.csv").write_text("n,flag,code\n3,true,01\nn/a,false,02\n")
+    before = read_table(tmp_path / "before.csv")
+    now = read_table(tmp_path / "now.csv", like=before)
+    assert now["n"].tolist() == [3.0, "n/a"]
+    assert now["flag"].tolist() == ["true", "false"]
+    assert now["code"].tolist() == ["01", "02"]
+
+
+def test_numbers_with_leading_zeros_are_names(tmp_path):
+    (tmp_path / "zip.csv").write_text("zip,share\n01234,0.5\n99999,0\n")
+    table = read_table(tmp_path / "zip.csv")
+    assert table["zip"].tolist() == ["01234", "99999"]
+    assert table["share"].tolist() == [0.5, 0.0]
+
+
+def test_pandas_row_numbers_are_no_column(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"a": [1, 2]}, index=[7, 3]).to_parquet(tmp_path / "t.parquet")
+    assert list(read_table(tmp_path / "t.parquet")) == ["a"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,7 +57,18 @@ def sqlite_log(path: Path) -> SqlLog:
 
     with _errors():
         migrate(engine)
-    return SqlLog(engine)
+    inode = path.stat().st_ino
+
+    def still_there() -> None:
+        """SQLite goes on writing to a file that was removed; its rows would be gone with the process."""
+        try:
+            if path.stat().st_ino == inode:
+                return
+        except OSError:
+            pass
+        raise LogError(f"the prediction log {path} was removed or replaced: restart the service")
+
+    return SqlLog(engine, still_there)
 
 
 def migrate(engine: sa.Engine) -> None:
@@ -94,11 +105,13 @@ def _errors() -> Iterator[None]:
 class SqlLog:
     """See `driftbell.ports.Log`."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, still_there: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
+        self._still_there = still_there
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
+        self._still_there()
         with _errors(), self._engine.begin() as connection:
             yield connection
 
@@ -203,9 +216,11 @@ class SqlLog:
             body = connection.execute(sa.select(checks.c.body).where(checks.c.id == check_id)).scalar()
         return check_from_json(body) if body else None
 
-    def checks(self, limit: int) -> list[Check]:
+    def checks(self, limit: int, *, version: str | None = None) -> list[Check]:
         """Read the newest checks."""
         query = sa.select(checks.c.body).order_by(checks.c.seq.desc()).limit(limit)
+        if version is not None:
+            query = query.where(checks.c.version == version)
         with self._read() as connection:
             return [check_from_json(body) for body in connection.execute(query).scalars()]
 

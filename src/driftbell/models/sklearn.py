@@ -12,7 +12,7 @@ import numpy as np
 from driftbell.columns import as_column
 from driftbell.errors import ModelError, PredictError
 from driftbell.ports import Model, Reference
-from driftbell.records import PREDICTION_COLUMN, Columns, Kind, Outputs, probability_column
+from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, probability_column
 from driftbell.schema import Schema
 
 VERSION_DIGITS = 12
@@ -51,6 +51,8 @@ class SklearnModel:
         self.version = version
         self.classes = classes or tuple(str(c) for c in estimator.classes_)
         self._estimator = _one_thread(estimator)
+        self._class_ids = {label: i for i, label in enumerate(np.asarray(estimator.classes_).tolist())}
+        self._most_probable = _answers_the_most_probable(estimator)
         self._order = [str(n) for n in getattr(estimator, "feature_names_in_", ())]
         if self._order and set(self._order) != set(schema.names):
             missing = sorted(set(self._order) - set(schema.names))
@@ -72,14 +74,18 @@ class SklearnModel:
         )
 
     def predict(self, columns: Columns) -> Outputs:
-        """Answer a table; the class is the one with the largest probability where there are probabilities."""
+        """Answer a table with the class that the estimator's own `predict` gives."""
         try:
             table = self._table(columns)
+            probabilities = None
             if hasattr(self._estimator, "predict_proba"):
                 probabilities = np.asarray(self._estimator.predict_proba(table), dtype=np.float64)
-                return Outputs(probabilities.argmax(axis=1), probabilities)
-            labels = self._estimator.predict(table)
-            return Outputs(np.searchsorted(self._estimator.classes_, labels), None)
+                if self._most_probable:
+                    return Outputs(probabilities.argmax(axis=1), probabilities)
+            labels = self._estimator.predict(table).tolist()
+            return Outputs(
+                np.array([self._class_ids[label] for label in labels], dtype=np.intp), probabilities
+            )
         except Exception as error:  # a user's model may raise anything
             raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
 
@@ -87,7 +93,8 @@ class SklearnModel:
         if self._order:  # fitted on a DataFrame: it wants one again
             import pandas as pd
 
-            return pd.DataFrame({name: columns[name] for name in self._order})
+            kinds = {f.name: f.kind for f in self.schema.features}
+            return pd.DataFrame({name: _frame_column(columns[name], kinds[name]) for name in self._order})
         if all(f.kind is Kind.NUMERIC for f in self.schema.features):
             return np.column_stack([columns[name] for name in self.schema.names])
         return np.array([columns[name] for name in self.schema.names], dtype=object).T
@@ -117,6 +124,22 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
         raise ModelError(f"{path} is not the pinned model: model.sha256 is {sha256}, the file's is {digest}")
     estimator = _load(path, content, pinned=sha256 is not None, digest=digest)
     return SklearnModel(estimator, name=name, version=digest[:VERSION_DIGITS], schema=schema)
+
+
+def try_model(model: Model) -> None:
+    """Have a model answer its own example row, so that one that cannot is told at the start.
+
+    Raises:
+        ModelError: it failed, with its own words: no request is involved yet.
+    """
+    try:
+        model.predict(model.schema.columns([model.schema.validate(model.schema.example)]))
+    except PredictError as error:
+        cause = error.__cause__
+        raise ModelError(
+            f"model '{model.name}' cannot answer a row like its reference's first: "
+            f"{type(cause).__name__}: {cause}"
+        ) from error
 
 
 def reference_of(model: Model, features: Columns) -> Reference:
@@ -152,7 +175,7 @@ def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
     suffix = path.suffix.lower()
     if suffix not in (".skops", ".joblib", ".pkl", ".pickle"):
         raise ModelError(f"cannot load {path}: the name must end in .skops, .joblib or .pkl")
-    consent = f'if you trust it, set model.sha256 = "{digest}"'
+    consent = f'if you trust it, set sha256 = "{digest}" under [model]'
     if suffix != ".skops" and not pinned:
         raise ModelError(f"{path} is a pickle, which can run any code when it is loaded: {consent}")
     try:
@@ -172,6 +195,27 @@ def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
         raise
     except Exception as error:  # a broken file can raise anything
         raise ModelError(f"cannot load {path}: {type(error).__name__}: {error}") from error
+
+
+def _frame_column(column: Column, kind: Kind) -> Any:
+    """Make a column what pandas reads from a file: NaN for null, timestamps for dates, flags as bool."""
+    import pandas as pd
+
+    if kind is Kind.NUMERIC:
+        return column
+    if kind is Kind.DATETIME:
+        moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)
+        return moments.dt.tz_localize(None)
+    if kind is Kind.BOOLEAN and None not in column.tolist():
+        return column.astype(bool)
+    return pd.Series(column, dtype=object).where(pd.notna(column), np.nan)
+
+
+def _answers_the_most_probable(estimator: Any) -> bool:
+    """Tell whether `predict` is known to give the most probable class, so that it need not be asked."""
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    other = {"FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC"}
+    return type(last).__module__.startswith("sklearn.") and type(last).__name__ not in other
 
 
 def _one_thread(estimator: Any) -> Any:

@@ -148,7 +148,7 @@ def _time(stamp: str) -> datetime | None:
 def _names_in(path: Path) -> list[str]:
     try:
         return os.listdir(path)
-    except FileNotFoundError:
+    except OSError:  # no folder yet, or none that can be read
         return []
 
 

@@ -42,7 +42,7 @@ class DriftCollector(Collector):
     def _collect(self) -> Iterable[Metric]:
         rows = self._log.count(model=self._model, version=self._version, limit=self._window_rows)
         totals = self._log.check_totals()
-        last = next(iter(self._log.checks(1)), None)
+        last = next(iter(self._log.checks(1, version=self._version)), None)
         yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
         yield GaugeMetricFamily("driftbell_window_rows", "Predictions in the current window.", rows)
         checks = CounterMetricFamily("driftbell_checks", "Checks by verdict.", labels=["verdict"])

@@ -51,7 +51,7 @@ class MonitorView:
         lease = self.log.lease()
         alive = bool(lease and lease.expires > self.clock())
         next_run = lease.next_run if lease and alive else None
-        last = next(iter(self.log.checks(1)), None)
+        last = self.last_check()
         totals = self.log.check_totals()
         return {
             "enabled": next_run is not None,
@@ -67,6 +67,10 @@ class MonitorView:
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
         }
+
+    def last_check(self) -> Check | None:
+        """Give the newest check of the served version: another version's verdict says nothing about it."""
+        return next(iter(self.log.checks(1, version=self._version)), None)
 
     def reports(self, most: int | None = None) -> list[dict[str, Any]]:
         """List the reports, newest first."""

@@ -93,7 +93,7 @@ def _page(template: str, **context: Any) -> Response:
 def _home(view: MonitorView, model: Model) -> dict[str, Any]:
     now = view.clock()
     checks = view.log.checks(HISTORY)
-    last = checks[0] if checks else None
+    last = view.last_check()
     traffic = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
     drawn = {
         c.column: histogram_svg(c.comparison.histogram, compact=True)
@@ -117,7 +117,7 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
 def _home_json(view: MonitorView) -> dict[str, Any]:
     now = view.clock()
     buckets = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
-    last = next(iter(view.log.checks(1)), None)
+    last = view.last_check()
     return {
         "status": view.status(),
         "checks": [check_shown(c) for c in view.log.checks(HISTORY)],

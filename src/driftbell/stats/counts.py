@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from driftbell.stats.samples import Outcome
 
+ENOUGH, BLOCK = 50, 500
+"""A permutation test ends after so many tables as extreme as the one found; it draws so many at a time."""
+
 
 def _pair(reference: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     a, b = np.asarray(reference, dtype=float), np.asarray(window, dtype=float)
@@ -96,41 +99,59 @@ def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
 
 
 def category_shares(
-    reference: ArrayLike, window: ArrayLike, least: float = 5.0
-) -> tuple[Outcome, Outcome | None]:
-    """Test equal shares of categories of any number: the frequent ones by chi-square, the rare ones as one.
+    reference: ArrayLike, window: ArrayLike, *, least: float = 5.0, draws: int = 9999, seed: int = 0
+) -> Outcome:
+    """Chi-square test of equal shares that holds for rare categories too.
 
-    Rare means: fewer than `least` rows are expected in the smaller sample. That is judged on both samples
-    together, and so is which categories there are, so that neither depends on how the samples differ. A
-    category that only one sample has needs no bin of its own for this.
+    Where fewer than `least` rows of a category are expected in the smaller sample, Pearson's statistic has
+    not the chi-square distribution. Then the p-value is that of a permutation test: tables with the same
+    margins are drawn (multivariate hypergeometric), and p = (1 + #{X²* ≥ X²}) / (1 + draws), which is exact
+    at any level for any counts; its floor is 1 / (1 + draws).
 
     Args:
         reference: counts, shape (k,).
         window: counts, shape (k,).
         least: expected rows.
-
-    Returns:
-        The chi-square test among the frequent categories; and Fisher's exact test on the share of all rare
-        ones together, its statistic the difference of the shares (window minus reference), or None where
-        no category is rare.
+        draws: tables.
+        seed: of the draws, so that the same counts give the same p-value.
 
     Raises:
         ValueError: shapes differ, a count is negative, or a row is all zero.
 
-    Source: W. G. Cochran, "Some methods for strengthening the common χ² tests", Biometrics 10 (1954).
+    Source: W. G. Cochran, "Some methods for strengthening the common χ² tests", Biometrics 10 (1954);
+    J. Besag, P. Clifford, "Sequential Monte Carlo p-values", Biometrika 78 (1991).
 
-    >>> category_shares([50, 40, 1], [50, 40, 1])
-    (Outcome(statistic=0.0, p_value=1.0), Outcome(statistic=0.0, p_value=1.0))
+    >>> category_shares([4] * 5 + [0], [0] * 5 + [12]).p_value
+    0.0002
     """
     a, b = _pair(reference, window)
+    a, b = a[a + b > 0], b[a + b > 0]
     n, m = a.sum(), b.sum()
+    found = chi_square(a, b)
     rare = (a + b) * min(n, m) / (n + m) < least
-    frequent = Outcome(0.0, 1.0)
-    if a[~rare].any() and b[~rare].any():
-        frequent = chi_square(a[~rare], b[~rare])
     if not rare.any():
-        return frequent, None
-    return frequent, _fisher(int(a[rare].sum()), int(n), int(b[rare].sum()), int(m))
+        return found
+    together = _fisher(int(a[rare].sum()), int(n), int(b[rare].sum()), int(m)).p_value
+    return Outcome(found.statistic, min(1.0, 2 * min(_permuted(a, b, draws, seed), together)))
+
+
+def _permuted(a: NDArray[np.float64], b: NDArray[np.float64], draws: int, seed: int) -> float:
+    if len(a) < 2:
+        return 1.0
+    rng = np.random.default_rng(seed)
+    # over all tables with these margins, X² grows with the sum of the squares of b over the column totals
+    totals, observed = a + b, float(np.sum(b**2 / (a + b))) * (1 - 1e-12)
+    worse = done = 0
+    while done < draws:
+        size = min(BLOCK, draws - done)
+        drawn = rng.multivariate_hypergeometric(
+            totals.astype(np.int64), int(b.sum()), size=size, method="marginals"
+        )
+        hits = np.flatnonzero((drawn**2 / totals).sum(axis=1) >= observed)
+        if worse + len(hits) >= ENOUGH:
+            return ENOUGH / float(done + hits[ENOUGH - worse - 1] + 1)
+        worse, done = worse + len(hits), done + size
+    return (worse + 1) / (draws + 1)
 
 
 def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outcome:

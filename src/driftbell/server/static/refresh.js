@@ -6,10 +6,11 @@ setInterval(async () => {
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const live = document.getElementById("live");
-    if (live.contains(document.activeElement)) return;
+    document.getElementById("contact").hidden = true;
+    if (live.contains(document.activeElement) || !getSelection().isCollapsed) return;
     live.replaceWith(fresh.getElementById("live"));
     document.title = fresh.title;
   } catch {
-    // the service is away; the page stays as it is until it is back
+    document.getElementById("contact").hidden = false;
   }
 }, 5000);
