@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -46,17 +47,19 @@ def post(service: Running, body: object = EXAMPLE, **headers: str) -> httpx.Resp
     return httpx.post(f"{service.url}/predict", json=body, headers=headers, timeout=20)
 
 
+def counters(service: Running) -> list[Path]:
+    """The counters' file of each worker that has started."""
+    return [f for folder in metrics_folders(service) for f in folder.glob("counter_*.db")]
+
+
 def test_counters_add_up_whatever_worker_answers(service: Running) -> None:
+    wait_until(lambda: len(counters(service)) == 2, 60, "the second worker")
     before = service.samples()
     with ThreadPoolExecutor(16) as pool:
         classes = [a.json()["class"] for a in pool.map(lambda _: post(service), range(120))]
         statuses = [a.status_code for a in pool.map(lambda _: post(service, {}), range(40))]
     assert classes == ["setosa"] * 120
     assert statuses == [422] * 40
-    counted = [
-        f for folder in metrics_folders(service) for f in folder.glob("counter_*.db") if f.stat().st_size
-    ]
-    assert len(counted) == 2  # both workers have answered
     for after in [service.samples() for _ in range(6)]:
         for name, labels, new in (
             ("driftbell_predictions_total", {"class": "setosa"}, 120),
