@@ -45,11 +45,11 @@ clean:
 	@touch $@
 
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/pip.stamp
-	@echo "Installing driftbell with Evidently into .venv; this takes a minute or two …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently]'
+	@echo "Installing driftbell with its extras into .venv; this takes a minute or two …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,alerts,otel,certs]'
 	@touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
 	@echo "Installing the tools for tests into .venv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,alerts,otel,certs,dev]'
 	@touch $@

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,9 @@ def lease(log: SqlLog) -> Lease:
 def scraped(log: SqlLog, window_rows: int = 500) -> dict[tuple[str, tuple[str, ...]], float]:
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()
-    registry.register(DriftCollector(log, model="m", version="v", window_rows=window_rows))
+    registry.register(
+        DriftCollector(log, model="m", version="v", window_rows=window_rows, clock=lambda: NOON)
+    )
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return {
         (s.name, tuple(v for _, v in sorted(s.labels.items()))): s.value for f in families for s in f.samples
@@ -89,6 +91,22 @@ def test_an_empty_log_has_no_last_check_and_zeros(log: SqlLog) -> None:
     assert found["driftbell_check_failures_total", ()] == 0
     assert not any(name.startswith(("driftbell_last_check", "driftbell_column")) for name, _ in found)
     assert not any(name == "driftbell_verdict" for name, _ in found)
+
+
+def test_a_monitor_is_up_while_its_lease_holds_and_leaves_when_it_was_due(log: SqlLog) -> None:
+    found = scraped(log)
+    assert found["driftbell_model_info", ("m", "v")] == 1
+    assert found["driftbell_monitor_up", ()] == 0
+    assert ("driftbell_next_check_timestamp_seconds", ()) not in found
+    due = NOON + timedelta(minutes=5)
+    assert log.take_lease("a", now=NOON, seconds=60, next_run=due)
+    found = scraped(log)
+    assert found["driftbell_monitor_up", ()] == 1
+    assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
+    assert log.take_lease("a", now=NOON - timedelta(hours=1), seconds=60, next_run=due)
+    found = scraped(log)
+    assert found["driftbell_monitor_up", ()] == 0
+    assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
 
 
 def test_the_window_counts_its_own_model_up_to_its_size(log: SqlLog) -> None:
@@ -152,5 +170,6 @@ def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(log: SqlLog, lease: 
 
 
 def test_registering_reads_nothing(log: SqlLog) -> None:
-    CollectorRegistry().register(DriftCollector(Down(log._engine), model="m", version="v", window_rows=1))
-    assert list(DriftCollector(Down(log._engine), model="m", version="v", window_rows=1).describe()) == []
+    collector = DriftCollector(Down(log._engine), model="m", version="v", window_rows=1, clock=lambda: NOON)
+    CollectorRegistry().register(collector)
+    assert list(collector.describe()) == []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
@@ -20,13 +21,17 @@ class DriftCollector(Collector):
         model: the served model's name.
         version: its version.
         window_rows: the largest window.
+        clock: tells the time (UTC).
     """
 
-    def __init__(self, log: Log, *, model: str, version: str, window_rows: int) -> None:
+    def __init__(
+        self, log: Log, *, model: str, version: str, window_rows: int, clock: Callable[[], datetime]
+    ) -> None:
         self._log = log
         self._model = model
         self._version = version
         self._window_rows = window_rows
+        self._clock = clock
 
     def describe(self) -> Iterable[Metric]:
         """Promise nothing, so that registering does not read the log."""
@@ -43,7 +48,21 @@ class DriftCollector(Collector):
         rows = self._log.count(model=self._model, version=self._version, limit=self._window_rows)
         totals = self._log.check_totals()
         last = next(iter(self._log.checks(1, version=self._version)), None)
+        lease = self._log.lease()
         yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
+        served = GaugeMetricFamily(
+            "driftbell_model_info", "The served model; always 1.", labels=["model", "version"]
+        )
+        served.add_metric([self._model, self._version], 1)
+        yield served
+        running = bool(lease and lease.expires > self._clock())
+        yield GaugeMetricFamily("driftbell_monitor_up", "Whether a monitor holds the lease.", float(running))
+        if lease and lease.next_run:  # a monitor that died leaves it, so it is how long a check is overdue
+            yield GaugeMetricFamily(
+                "driftbell_next_check_timestamp_seconds",
+                "When the next automatic check is due.",
+                lease.next_run.timestamp(),
+            )
         yield GaugeMetricFamily("driftbell_window_rows", "Predictions in the current window.", rows)
         checks = CounterMetricFamily("driftbell_checks", "Checks by verdict.", labels=["verdict"])
         for verdict in Verdict:

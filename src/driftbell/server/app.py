@@ -62,7 +62,13 @@ def create_app(service: Service) -> FastAPI:
     model, log = service.model, service.log
     metrics = Metrics()
     predictor = Predictor(model, log, metrics, queue_limit=service.queue_limit, clock=service.clock)
-    collector = DriftCollector(log, model=model.name, version=model.version, window_rows=service.window_rows)
+    collector = DriftCollector(
+        log,
+        model=model.name,
+        version=model.version,
+        window_rows=service.window_rows,
+        clock=service.clock,
+    )
     view = MonitorView(
         log,
         service.folder,
