@@ -157,6 +157,16 @@ def test_the_override_takes_promtail_away_and_starts_alloy_on_its_file() -> None
     assert f"/dev/tcp/127.0.0.1/{address.rpartition(':')[2]} " in service["healthcheck"]["test"][-1]
 
 
+def test_the_guide_has_the_contracts_queries_and_every_label() -> None:
+    guide = (ROOT / "docs/guides/logs.md").read_text("utf-8").replace("\\|", "|")
+    for word in ("INFO", "drift", "ERROR"):
+        assert f'{{container="ml_service"}} |= "{word}"' in guide
+    stages = {name: value for stage in scrape()["pipeline_stages"] for name, value in stage.items()}
+    targets = {r["target_label"] for r in scrape()["relabel_configs"] if "target_label" in r}
+    for name in targets | stages["labels"].keys() | stages["structured_metadata"].keys():
+        assert f"`{name}`" in guide
+
+
 def level_of(line: str) -> str | None:
     """What the pipeline makes of a line, by its own expressions."""
     stages = scrape()["pipeline_stages"]

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import yaml
 from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, running, wait_until
+from tests.stack.fake_docker import Container, Docker, docker
 
 from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
 
@@ -30,8 +31,6 @@ LOKI = ROOT / "deploy/loki/loki-config.yaml"
 PROMTAIL = ROOT / "deploy/promtail/promtail-config.yaml"
 
 LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR"}
-META = "__meta_docker_container_"
-CONTAINER_ID = "8f3e" * 16
 ML_SERVICE = '{container="ml_service"}'
 PLAIN = "2026/03/01 10:00:00 [error] 31#31: *1 open() failed"
 TEXT = "a line that is not JSON and tells no level, errors or not"
@@ -149,28 +148,15 @@ class Loki:
 
 @dataclass
 class Logs:
-    """A service, its collector and its Loki."""
+    """A service, its Loki, and the engine that the collector between them asks."""
 
     service: Running
     loki: Loki
+    engine: Docker
 
     def arrived(self) -> bool:
         """Whether every line that the service has written is in Loki."""
         return set(self.service.lines().splitlines()) <= self.loki.texts(ML_SERVICE)
-
-
-def target(file: Path, name: str, stream: str = "stdout") -> dict[str, Any]:
-    """The labels that discovery gives a container of this name, on a file in place of its output."""
-    return {
-        "targets": ["localhost"],
-        "labels": {
-            "__path__": str(file),
-            f"{META}name": f"/{name}",
-            f"{META}id": CONTAINER_ID,
-            f"{META}log_stream": stream,
-            f"{META}label_com_docker_compose_service": name,
-        },
-    }
 
 
 @pytest.fixture(scope="module")
@@ -180,29 +166,32 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
         binary(name)
     folder = tmp_path_factory.mktemp("logs")
     loki = Loki(folder)
-    other, own = folder / "other.out", folder / "own.out"
+    other, quiet = folder / "other.out", folder / "quiet.out"
     other.write_text(f"{TEXT}\n{PLAIN}\n", "utf-8")
-    own.write_text("level=error msg=mine\n", "utf-8")
+    quiet.write_text("level=error msg=mine\n", "utf-8")
     with contextlib.ExitStack() as stack:
         stack.callback(loki.stop)
         loki.start()
         service = stack.enter_context(
             running("up", folder / "service", CHECK__EVERY="off", REPORTS__EVIDENTLY="off")
         )
+        engine = stack.enter_context(
+            docker(
+                Container("ml_service", service.output),
+                Container("other", other, "stderr"),
+                Container("promtail", quiet),
+                Container("alloy", quiet),
+                Container("stranger", quiet, composed=False),
+            )
+        )
         config = parsed(PROMTAIL)
         ready = f"{own_server(config)}/ready"
         config["positions"]["filename"] = str(folder / "positions.yaml")
         config["clients"][0]["url"] = f"{loki.url}/loki/api/v1/push"
-        containers = config["scrape_configs"][0]
-        del containers["docker_sd_configs"]
-        containers["static_configs"] = [
-            target(service.output, "ml_service"),
-            target(other, "other", "stderr"),
-            target(own, "promtail"),
-        ]
+        config["scrape_configs"][0]["docker_sd_configs"][0]["host"] = engine.url
         stack.enter_context(program("promtail", config, folder, ready))
         told(service)
-        found = Logs(service, loki)
+        found = Logs(service, loki, engine)
         wait_until(found.arrived, 60, "every line in Loki")
         yield found
 
@@ -242,10 +231,10 @@ def test_the_contracts_queries_return_the_services_lines_with_their_levels(logs:
 def test_a_line_has_few_labels_its_own_time_and_its_ids_beside_it(logs: Logs) -> None:
     found = logs.loki.ask(ML_SERVICE)
     for line in found:
-        labels = line.labels.keys() - {"filename", "service_name"}  # of the file here, and of Loki's own
+        labels = line.labels.keys() - {"service_name"}  # Loki's own
         assert labels == {"container", "stream", "service", "level"}
         assert (line.labels["service"], line.labels["stream"]) == ("ml_service", "stdout")
-        assert line.metadata["container_id"] == CONTAINER_ID[:12]
+        assert line.metadata["container_id"] == b"ml_service".hex()[:12]
         event = json.loads(line.text)
         written = datetime.fromisoformat(event["time"]) - datetime.fromisoformat("1970-01-01T00:00:00Z")
         assert int(line.time) == written // timedelta(microseconds=1) * 1000
@@ -269,9 +258,13 @@ def test_a_line_that_is_not_json_survives(logs: Logs) -> None:
     assert found[PLAIN].labels["stream"] == "stderr"
 
 
-def test_the_collectors_own_lines_stay_out(logs: Logs) -> None:
+def test_lines_of_the_collectors_and_of_what_compose_did_not_start_stay_out(logs: Logs) -> None:
     answer = httpx.get(f"{logs.loki.url}/loki/api/v1/label/container/values").json()
     assert set(answer["data"]) == {"ml_service", "other"}
+
+
+def test_the_collector_asks_docker_only_what_the_proxy_allows(logs: Logs) -> None:
+    assert logs.engine.refused == []
 
 
 def test_after_a_crash_of_loki_every_line_is_there_also_those_of_the_time_without_it(logs: Logs) -> None:
