@@ -1,0 +1,233 @@
+"""The TLS front: deploy/nginx/tls.conf in a real nginx, before a real service, with certificates of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.conftest import EXAMPLE, Running, free_port, running, wait_until
+from tests.stack.nginx import Nginx, needs_nginx, nginx
+
+from driftbell import config
+from driftbell.certs import DevCertificates, dev_certificates
+
+pytestmark = [pytest.mark.service, needs_nginx]
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers with what it got, and after an upgrade with each line it gets."""
+
+    def do_GET(self) -> None:
+        if self.headers["Upgrade"] and self.headers["Connection"] == "upgrade":
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "upgrade")
+            self.end_headers()
+            self.wfile.write(self.rfile.readline())
+            return
+        body = json.dumps({"port": self.server.server_port, "path": self.path, **self.headers}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def echo() -> Iterator[int]:
+    """Run a server that echoes; gives its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> DevCertificates:
+    folder = tmp_path_factory.mktemp("tls") / "certs"
+    return dev_certificates(folder, hosts=["box.test", "reports.box.test"], now=datetime.now(UTC))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running("serve", tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def echoes() -> Iterator[tuple[int, int]]:
+    with echo() as reports, echo() as grafana:
+        yield reports, grafana
+
+
+@pytest.fixture(scope="module")
+def front(
+    tmp_path_factory: pytest.TempPathFactory,
+    certs: DevCertificates,
+    served: Running,
+    echoes: tuple[int, int],
+) -> Iterator[Nginx]:
+    moved = {
+        "/certs/": f"{certs.key.parent}/",
+        "ml_service:8000": served.url.removeprefix("http://"),
+        "report_server:8080": f"127.0.0.1:{echoes[0]}",
+        "grafana:3000": f"127.0.0.1:{echoes[1]}",
+    }
+    with nginx("tls.conf", tmp_path_factory.mktemp("front"), moved) as found:
+        yield found
+
+
+@pytest.fixture
+def client(front: Nginx, certs: DevCertificates) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=front.tls, verify=trusting(certs)) as found:
+        yield found
+
+
+def trusting(certs: DevCertificates, *protocols: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certs.authority)
+    context.set_alpn_protocols(list(protocols) or ["http/1.1"])
+    return context
+
+
+def connected(front: Nginx, context: ssl.SSLContext, host: str = "localhost") -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", front.ports[8443]), timeout=10)
+    return context.wrap_socket(plain, server_hostname=host)
+
+
+def test_predictions_are_the_same_through_tls(client: httpx.Client, served: Running) -> None:
+    through = client.post("/predict", json=EXAMPLE, headers={"X-Request-ID": "asked-1"})
+    direct = httpx.post(f"{served.url}/predict", json=EXAMPLE)
+    assert through.status_code == 200
+    own = {"prediction_id", "id"}
+    assert {k: v for k, v in through.json().items() if k not in own} == {
+        k: v for k, v in direct.json().items() if k not in own
+    }
+    assert through.json()["class"] == "setosa"
+    assert through.headers["X-Request-ID"] == "asked-1"
+    assert client.get("/health").json() == httpx.get(f"{served.url}/health").json()
+    assert client.post("/predict", json={}).status_code == 422
+
+
+def test_service_knows_that_it_is_asked_over_https(client: httpx.Client) -> None:
+    assert client.get("/health/").headers["Location"] == f"{client.base_url}/health"
+
+
+def test_large_bodies_are_refused_like_by_the_service(client: httpx.Client, served: Running) -> None:
+    headers = {"Content-Type": "application/json"}
+    most = config.Settings().server.body_limit
+    for size, status in ((most, 400), (most + 1, 413), (5 * most, 413)):
+        answer = client.post("/predict", content=b"[" * size, headers=headers)
+        assert (answer.status_code, answer.json()["status"]) == (status, status)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_http_2_is_negotiated_and_old_tls_refused(front: Nginx, certs: DevCertificates) -> None:
+    with connected(front, trusting(certs, "h2", "http/1.1")) as both:
+        assert both.selected_alpn_protocol() == "h2"
+        assert both.version() == "TLSv1.3"
+    context = trusting(certs)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connected(front, context) as older:
+        assert older.version() == "TLSv1.2"
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol version"):
+        connected(front, context)
+
+
+def test_certificate_names_every_host_and_no_other(front: Nginx, certs: DevCertificates) -> None:
+    for host in ("localhost", "reports.localhost", "grafana.localhost", "127.0.0.1", "::1", "box.test"):
+        connected(front, trusting(certs), host).close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connected(front, trusting(certs), "elsewhere.test")
+
+
+def test_plain_http_is_sent_to_https_with_path_and_query(front: Nginx) -> None:
+    answer = httpx.post(f"{front.url}/predict/batch?a=1&b=%20x", headers={"Host": "box.test:80"}, json=[])
+    assert answer.status_code == 308
+    assert answer.headers["Location"] == "https://box.test/predict/batch?a=1&b=%20x"
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_https_is_made_strict_except_on_localhost(client: httpx.Client) -> None:
+    for host in ("localhost", "reports.localhost", "grafana.localhost:443"):
+        assert "Strict-Transport-Security" not in client.get("/health", headers={"Host": host}).headers
+    for host in ("box.test", "reports.box.test", "mylocalhost"):
+        answer = client.get("/health", headers={"Host": host})
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_names_lead_to_reports_and_grafana(client: httpx.Client, echoes: tuple[int, int]) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    sent = {"Host": "reports.box.test:8443", "traceparent": trace, "X-Forwarded-For": "10.1.1.1"}
+    got = client.get("/a%20b?c=/../d", headers=sent).json()
+    assert (got["port"], got["path"]) == (echoes[0], "/a%20b?c=/../d")
+    assert got["Host"] == got["X-Forwarded-Host"] == "reports.box.test:8443"
+    assert (got["X-Forwarded-Proto"], got["X-Forwarded-For"]) == ("https", "127.0.0.1")
+    assert got["traceparent"] == trace
+    assert client.get("/", headers={"Host": "grafana.localhost"}).json()["port"] == echoes[1]
+
+
+def test_grafana_gets_web_sockets(front: Nginx, certs: DevCertificates) -> None:
+    with connected(front, trusting(certs)) as connection:
+        upgrade = "Host: grafana.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        connection.sendall(f"GET /api/live/ws HTTP/1.1\r\n{upgrade}".encode())
+        answers = connection.makefile("rb")
+        assert answers.readline().startswith(b"HTTP/1.1 101 ")
+        while answers.readline() != b"\r\n":
+            pass
+        connection.sendall(b"hello\n")
+        assert answers.readline() == b"hello\n"
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "//metrics", "/%6Detrics", "/x/../metrics", "/x/..%2Fmetrics", "/metrics?a"]
+)
+def test_metrics_stay_inside(front: Nginx, certs: DevCertificates, path: str) -> None:
+    for host in ("localhost", "grafana.localhost"):
+        with connected(front, trusting(certs)) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        assert answer.startswith("HTTP/1.1 404 ")
+        assert "Prometheus reads them inside" in answer
+
+
+def test_a_service_that_is_down_is_a_problem_in_json(certs: DevCertificates, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    moved = {"/certs/": f"{certs.key.parent}/", "ml_service:8000": address}
+    with nginx("tls.conf", tmp_path, moved) as found:
+        answer = httpx.post(f"{found.tls}/predict", json=EXAMPLE, verify=trusting(certs))
+        assert answer.status_code == 502
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json() == {
+            "type": "about:blank",
+            "title": "Bad Gateway",
+            "status": 502,
+            "detail": f"{address} does not answer: is it running?",
+        }
+        wait_until(found.requests)
+        line = found.requests()[-1]
+    assert (line["level"], line["status"], line["host"], line["uri"]) == (
+        "ERROR",
+        502,
+        "localhost",
+        "/predict",
+    )
+
+
+def test_log_lines_carry_the_services_request_id(front: Nginx, client: httpx.Client) -> None:
+    client.get("/health", headers={"X-Request-ID": "seen-in-both"})
+    wait_until(lambda: "seen-in-both" in [line["request_id"] for line in front.requests()])
