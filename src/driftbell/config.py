@@ -11,14 +11,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from driftbell.errors import ConfigError
 
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
+HIDDEN = "hidden"
+"""The type of an error whose input is not shown."""
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {
@@ -58,8 +70,27 @@ def _size(value: object) -> object:
     return value
 
 
+def _collector(value: str) -> str:
+    if any(mark in value for mark in "@?#"):  # what was given may be a secret, so it is not shown
+        raise PydanticCustomError(
+            HIDDEN, "must not hold credentials or a query; headers go into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    hint = "must be the base URL of an OTLP/HTTP collector, such as 'http://127.0.0.1:4318'"
+    try:
+        url = urlsplit(value)
+        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError as error:
+        raise ValueError(hint) from error
+    if not good or not value.isprintable() or " " in value:
+        raise ValueError(hint)
+    if url.path.rstrip("/").endswith("/v1/traces"):
+        raise ValueError(f"{hint}, without '/v1/traces'")
+    return value
+
+
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
+Collector = Annotated[str, AfterValidator(_collector)]
 
 
 class _Section(BaseModel):
@@ -125,6 +156,15 @@ class ModelSettings(_Section):
     """A column of the reference that is the label and not a feature."""
 
 
+class TracingSettings(_Section):
+    """`[tracing]`."""
+
+    endpoint: Collector | None = None
+    """Where spans go, an OTLP/HTTP base URL such as 'http://127.0.0.1:4318'; without it nothing is traced."""
+    sample: float = Field(1.0, ge=0, le=1)
+    """The share of requests that are traced; what a caller's `traceparent` says comes first."""
+
+
 class Settings(_Section):
     """Every setting; see `docs/reference/configuration.md`."""
 
@@ -135,6 +175,7 @@ class Settings(_Section):
     check: CheckSettings = CheckSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _window_is_enough(self) -> Self:
@@ -294,4 +335,5 @@ def _invalid(error: Any, sources: Mapping[str, str]) -> str:
     if not name:
         return f"settings: {message}"
     message = message[:1].lower() + message[1:]
-    return f"setting '{name}' ({sources.get(name, 'default')}): {message}, got {error['input']!r}"
+    got = "" if error["type"] == HIDDEN else f", got {error['input']!r}"
+    return f"setting '{name}' ({sources.get(name, 'default')}): {message}{got}"

@@ -208,6 +208,7 @@ def run_server(settings: Settings) -> None:
     """
     import uvicorn
 
+    _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
     _must_be_free(host, port)
     open_log(settings).close()  # migrated once, before the workers start
@@ -249,6 +250,7 @@ def _must_be_free(host: str, port: int) -> None:
 def application() -> FastAPI:
     """Make the application in a server process; uvicorn calls this."""
     from driftbell.server import Service, create_app
+    from driftbell.server.tracing import Tracing, open_tracing
 
     parent = parent_process()
     if parent and parent.pid:  # a worker
@@ -256,6 +258,8 @@ def application() -> FastAPI:
         exit_with(parent.pid)
     settings = load().settings
     model, _ = open_model(settings)
+    _require_opentelemetry(settings)
+    endpoint = settings.tracing.endpoint
     return create_app(
         Service(
             model=model,
@@ -265,9 +269,22 @@ def application() -> FastAPI:
             body_limit=settings.server.body_limit,
             queue_limit=settings.server.queue_limit,
             access_log=settings.server.access_log,
+            tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
             clock=clock,
         )
     )
+
+
+def _require_opentelemetry(settings: Settings) -> None:
+    if settings.tracing.endpoint is None:
+        return
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace.export  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "tracing.endpoint is set but OpenTelemetry is missing: pip install 'driftbell[otel]'"
+        ) from error
 
 
 def exit_with(parent: int) -> None:

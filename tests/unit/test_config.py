@@ -29,6 +29,8 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.sha256": (f'"{SHA}"', SHA),
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
+    "tracing.endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
+    "tracing.sample": ("0.25", 0.25),
 }
 
 
@@ -191,6 +193,20 @@ BAD = {
     "model.sha256": ["abc", SHA + "a", "g" * 64],
     "model.reference": [5],
     "model.target": [5],
+    "tracing.endpoint": [
+        "",
+        "127.0.0.1:4318",
+        "grpc://127.0.0.1:4317",
+        "http://",
+        "http://a b",
+        "http://[::1",
+        "http://a:99999",
+        "http://a:0",
+        "http://a/v1/traces",
+        "http://a\n",
+        4318,
+    ],
+    "tracing.sample": [-0.1, 1.1, "half", float("nan")],
 }
 
 
@@ -205,6 +221,15 @@ def test_a_wrong_value_is_named_with_its_source(name, value):
 
 def test_every_setting_refuses_something():
     assert set(BAD) == set(names())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:SeCrEt@a:4318", "http://a?token=SeCrEt", "a@SeCrEt", "http://a/#SeCrEt"]
+)
+def test_an_endpoint_with_credentials_is_refused_and_not_shown(url):
+    found = problem(overrides={"tracing.endpoint": url})
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in found
+    assert "SeCrEt" not in found
 
 
 def test_all_wrong_values_are_told_at_once():
