@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +23,15 @@ import structlog
 from driftbell import jsonlog
 from driftbell.check import Checker
 from driftbell.compare import compare
-from driftbell.config import Settings, load
+from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
 from driftbell.judge import judge
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.models import iris_model, load_model, reference_of, try_model
-from driftbell.ports import Model, Reference, Sink
+from driftbell.ports import Model, Reference, Sink, Target
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
+from driftbell.publish.notify import Courier, apprise_targets
 from driftbell.publish.report import OwnReport
 from driftbell.records import Columns, Judgement
 from driftbell.schedule import Monitor
@@ -46,6 +47,9 @@ NICENESS = 10
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
+STOP_SECONDS = 5
+"""How long a monitor that ends waits for a message that is being sent; the next one sends it again."""
+
 START_SECONDS = 60
 """A worker that does not answer its parent for so long is replaced; a busy machine starts slowly."""
 
@@ -98,8 +102,22 @@ def report_folder(settings: Settings) -> ReportFolder:
     return ReportFolder(settings.reports_dir, keep=settings.reports.keep)
 
 
-def checker(settings: Settings, log: SqlLog) -> Checker:
+def alert_targets(settings: Settings) -> list[Target]:
+    """Make who is told when the verdict changes.
+
+    Raises:
+        ConfigError: a URL is wrong, the file of URLs cannot be read, or apprise is missing.
+    """
+    return apprise_targets(alert_urls(settings.alerts))
+
+
+def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
     """Make what runs a check.
+
+    Args:
+        settings: all of them.
+        log: where predictions are.
+        tells: whether changes of the verdict become alerts.
 
     Raises:
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
@@ -116,6 +134,7 @@ def checker(settings: Settings, log: SqlLog) -> Checker:
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
+        cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
     )
 
 
@@ -190,11 +209,17 @@ def run_monitor(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     os.nice(NICENESS)
+    targets = alert_targets(settings)
     log = open_log(settings)
-    monitor = Monitor(log, checker(settings, log), every=settings.check.every, clock=clock)
+    check = checker(settings, log, tells=bool(targets))
+    monitor = Monitor(log, check, every=settings.check.every, clock=clock)
+    courier = Courier(log, targets, holder=monitor.holder, link=settings.alerts.link, clock=clock)
+    delivering = threading.Thread(target=courier.run, args=(stop,), name="alerts", daemon=True)
+    delivering.start()
     if settings.reports.evidently != "off" and evidently_available():
         threading.Thread(target=warm_up, name="evidently", daemon=True).start()
     monitor.run(stop)
+    delivering.join(STOP_SECONDS)
     log.close()
 
 
