@@ -1,6 +1,6 @@
 """The command line: parse, call one function, print, exit."""
 
-from driftbell.cli import judge, run
+from driftbell.cli import judge, operate, run
 from driftbell.cli.frame import cli, main
 
-__all__ = ["cli", "judge", "main", "run"]
+__all__ = ["cli", "judge", "main", "operate", "run"]
