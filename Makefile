@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo up test lint format bench clean
+.PHONY: demo up stack test lint format bench clean
 .DEFAULT_GOAL := demo
 
 # See it work: normal traffic stays quiet, drifted traffic rings. ARGS="--exit" ends after the story.
@@ -14,6 +14,13 @@ demo: .venv/demo.stamp
 # Serve and monitor on port 8000.
 up: .venv/demo.stamp
 	@$(BIN)/driftbell up $(ARGS)
+
+# The whole stack by Docker Compose, with a password for Grafana made first. ARGS="--profile alerts" and others.
+stack:
+	@deploy/secrets.sh
+	@docker compose $(ARGS) up --build --detach --wait
+	@echo "service http://localhost:8000  reports http://localhost:8080  Grafana http://localhost:3000 (admin, secrets/grafana_admin_password)"
+	@echo "Prometheus http://localhost:9090  Loki http://localhost:3100  Is all well? driftbell doctor"
 
 # Every test. ARGS="tests/unit -k psi" runs some.
 test: .venv/dev.stamp

@@ -7,17 +7,18 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from driftbell.columns import as_column
 from driftbell.compare import compare
 from driftbell.errors import DriftbellError, LogError, ReportError
-from driftbell.judge import judge
+from driftbell.judge import alert_after, judge, same_state
 from driftbell.ports import Log, Model, Reference, Sink
 from driftbell.publish.folder import ReportFolder
 from driftbell.records import (
+    Alert,
     Check,
     CheckKind,
     Column,
@@ -47,6 +48,7 @@ class Checker:
         minimum_rows: with fewer, the verdict is unknown.
         false_discovery_rate: see `judge`.
         clock: tells the time (UTC).
+        cooldown: see `alert_after`; None where nobody is told.
     """
 
     log: Log
@@ -58,9 +60,10 @@ class Checker:
     minimum_rows: int
     false_discovery_rate: float
     clock: Callable[[], datetime]
+    cooldown: timedelta | None = None
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
-        """Run one check and save it.
+        """Run one check and save it, with the alert if there is one.
 
         A check that crashes is saved as `unknown` with its error; a report that cannot be made leaves
         the verdict as it is.
@@ -88,7 +91,7 @@ class Checker:
             logger.exception("drift check failed", check_id=check.id)
             check = replace(check, error=_described(error))
         check = replace(check, duration=time.perf_counter() - started)
-        self.log.save_check(check, lease)
+        self.log.save_check(check, lease, self._alert(check))
         _tell(check)
         return check
 
@@ -100,6 +103,16 @@ class Checker:
         """
         window = self._window()
         return self._judged(self._blank(window, CheckKind.MANUAL, "", self.clock()), window)
+
+    def _alert(self, check: Check) -> Alert | None:
+        if self.cooldown is None:
+            return None
+        whose = {"model": check.model, "version": check.version}
+        alert = alert_after(check, self.log.last_alert(**whose), cooldown=self.cooldown)
+        if alert is None:
+            return None
+        since = self.log.state_since(same_state(alert.verdict), **whose)
+        return replace(alert, since=since) if since else alert
 
     def _window(self) -> Window:
         return self.log.window(self.window_rows, model=self.model.name, version=self.model.version)

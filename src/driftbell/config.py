@@ -11,14 +11,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from driftbell.errors import ConfigError
 
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
+URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
+UNSHOWN = ("alerts.urls", "alerts.link", "tracing.endpoint")
+"""Settings whose wrong values may hold a password."""
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {
@@ -58,8 +71,45 @@ def _size(value: object) -> object:
     return value
 
 
+def _collector(value: str) -> str:
+    if any(mark in value for mark in "@?#"):
+        raise ValueError("must not hold credentials or a query; headers go into OTEL_EXPORTER_OTLP_HEADERS")
+    hint = "must be the base URL of an OTLP/HTTP collector, such as 'http://127.0.0.1:4318'"
+    try:
+        url = urlsplit(value)
+        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError as error:
+        raise ValueError(hint) from error
+    if not good or not value.isprintable() or " " in value:
+        raise ValueError(hint)
+    if url.path.rstrip("/").endswith("/v1/traces"):
+        raise ValueError(f"{hint}, without '/v1/traces'")
+    return value
+
+
+def _secret_urls(value: object) -> object:
+    """Split before each URL, as apprise does; no message shows any part of a value."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise ValueError("must be a list of apprise URLs")
+    plain = [u.get_secret_value() if isinstance(u, SecretStr) else str(u) for u in given]
+    urls = [u for text in plain for u in re.split(r"[\s,]+(?=[\w+.-]+://)", text.strip(" \t\r\n,")) if u]
+    for number, url in enumerate(urls, 1):
+        if not re.match(URL, url):
+            raise ValueError(f"must be apprise URLs such as {URL_EXAMPLE}, but number {number} is none")
+    return tuple(map(SecretStr, urls))
+
+
+def _address(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and re.fullmatch(r"https?://[^\s@?#]+", value)):
+        raise ValueError("must be an address such as 'https://ml.example.org', without user, '?' and '#'")
+    return value
+
+
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
+Collector = Annotated[str, AfterValidator(_collector)]
+SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
 
 
 class _Section(BaseModel):
@@ -110,6 +160,19 @@ class ReportSettings(_Section):
     """Whether each check writes the Evidently report; 'auto' does where the extra is installed."""
 
 
+class AlertSettings(_Section):
+    """`[alerts]`."""
+
+    urls: SecretUrls = ()
+    """Who is told when the verdict changes: apprise URLs, which are secrets; none tells nobody."""
+    urls_file: Path | None = None
+    """A file with more of them, one a line; lines that begin with # are skipped."""
+    cooldown: Duration = timedelta(minutes=30)
+    """How long after a message the next one waits, unless it is an alarm; 'off' tells every change."""
+    link: Annotated[str | None, BeforeValidator(_address)] = None
+    """Where people reach the service, such as 'https://ml.example.org', for the report's address."""
+
+
 class ModelSettings(_Section):
     """`[model]`."""
 
@@ -125,6 +188,15 @@ class ModelSettings(_Section):
     """A column of the reference that is the label and not a feature."""
 
 
+class TracingSettings(_Section):
+    """`[tracing]`."""
+
+    endpoint: Collector | None = None
+    """Where spans go, an OTLP/HTTP base URL such as 'http://127.0.0.1:4318'; without it nothing is traced."""
+    sample: float = Field(1.0, ge=0, le=1)
+    """The share of requests that are traced; what a caller's `traceparent` says comes first."""
+
+
 class Settings(_Section):
     """Every setting; see `docs/reference/configuration.md`."""
 
@@ -135,6 +207,8 @@ class Settings(_Section):
     check: CheckSettings = CheckSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
+    tracing: TracingSettings = TracingSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="after")
     def _window_is_enough(self) -> Self:
@@ -205,6 +279,31 @@ def load(
     raise ConfigError("\n".join(problems))
 
 
+def alert_urls(settings: AlertSettings) -> list[tuple[str, str]]:
+    """Give each URL that alerts go to, after the name of the setting that it comes from.
+
+    Raises:
+        ConfigError: the file cannot be read, or has a line that is no URL.
+    """
+    found = [("alerts.urls", url.get_secret_value()) for url in settings.urls]
+    if settings.urls_file is None:
+        return found
+    try:
+        text = settings.urls_file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"alerts.urls_file: cannot read {settings.urls_file}: {error.strerror}") from error
+    except UnicodeDecodeError:  # without its cause, which has the secret
+        raise ConfigError(f"alerts.urls_file: {settings.urls_file} is not a text in UTF-8") from None
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if not line or line.startswith("#"):
+            continue
+        if not re.match(URL, line):
+            where = f"line {number} of {settings.urls_file}"
+            raise ConfigError(f"alerts.urls_file: {where} must be an apprise URL such as {URL_EXAMPLE}")
+        found.append(("alerts.urls_file", line))
+    return found
+
+
 def names() -> dict[str, str]:
     """List every setting's dotted name with its description."""
     found: dict[str, str] = {}
@@ -217,12 +316,14 @@ def names() -> dict[str, str]:
 
 
 def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
-    """Give every value by dotted name as one would write it in the file."""
+    """Give every value by dotted name as one would write it in the file; of secrets, how many there are."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, timedelta):
             seconds = value.total_seconds()
             return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
+        if isinstance(value, tuple):  # secrets
+            return f"({len(value)} set)" if value else None
         return str(value) if isinstance(value, Path) else value
 
     found = {}
@@ -230,7 +331,8 @@ def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
         value: Any = settings
         for part in name.split("."):
             value = getattr(value, part)
-        found[name] = "off" if value is None and name == "check.every" else plain(value)
+        off = value is None and name in ("check.every", "alerts.cooldown")
+        found[name] = "off" if off else plain(value)
     return found
 
 
@@ -294,4 +396,5 @@ def _invalid(error: Any, sources: Mapping[str, str]) -> str:
     if not name:
         return f"settings: {message}"
     message = message[:1].lower() + message[1:]
-    return f"setting '{name}' ({sources.get(name, 'default')}): {message}, got {error['input']!r}"
+    given = "" if name in UNSHOWN else f", got {error['input']!r}"
+    return f"setting '{name}' ({sources.get(name, 'default')}): {message}{given}"

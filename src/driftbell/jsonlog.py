@@ -13,7 +13,7 @@ from structlog.typing import EventDict, Processor
 
 from driftbell.errors import DriftbellError
 
-_ORDER = ("time", "level", "event", "request_id")
+_ORDER = ("time", "level", "event", "request_id", "trace_id", "span_id")
 
 
 def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from driftbell.records import (
+    Alert,
     Check,
     CheckKind,
     CheckRequest,
     CheckTotals,
     Columns,
+    Delivery,
     Lease,
     Outputs,
     Prediction,
     TrafficBucket,
+    Verdict,
     Window,
 )
 from driftbell.schema import Schema
@@ -79,8 +82,8 @@ class Log(Protocol):
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are left out."""
 
-    def save_check(self, check: Check, lease: Lease) -> None:
-        """Write a check; saving a known id again changes nothing.
+    def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
+        """Write a check and its alert, both or none; saving a known id again changes nothing.
 
         Raises:
             LeaseLostError: somebody else holds the lease now.
@@ -94,6 +97,28 @@ class Log(Protocol):
 
     def check_totals(self) -> CheckTotals:
         """Count all checks."""
+
+    def last_alert(self, *, model: str, version: str) -> Alert | None:
+        """Read the newest alert of one model version."""
+
+    def state_since(self, verdicts: Collection[Verdict], *, model: str, version: str) -> datetime | None:
+        """Tell when the newest checks of one model version, as many as have one of these verdicts, began.
+
+        None where the newest has another verdict, or there is none.
+        """
+
+    def pending_alerts(self) -> list[Delivery]:
+        """Read the alerts that wait to be delivered, oldest first."""
+
+    def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
+        """Write how far the delivery of an alert is.
+
+        Raises:
+            LeaseLostError: somebody else holds the lease now.
+        """
+
+    def alert_totals(self) -> Mapping[str, int]:
+        """Count all alerts by state of their delivery."""
 
     def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
         """Ask the monitor for a check."""
@@ -134,3 +159,18 @@ class Sink(Protocol):
         Raises:
             ReportError: it could not.
         """
+
+
+class Target(Protocol):
+    """Where alerts are sent."""
+
+    @property
+    def name(self) -> str:
+        """What logs call it; no secret."""
+
+    @property
+    def key(self) -> str:
+        """The same after a restart, another one for every other target; no secret."""
+
+    def send(self, title: str, body: str, verdict: Verdict) -> str:
+        """Send a message within a bounded time, and tell why it was not delivered; "" where it was."""

@@ -276,6 +276,56 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """A change of state that somebody is told about; a check has one at most.
+
+    Attributes:
+        check_id: the check that found it.
+        time: when that check ran (UTC).
+        model: the model's name.
+        version: its version.
+        before: the verdict that was told before; None where nothing was.
+        verdict: the verdict that is told.
+        since: time of the first check in this state.
+        sentence: the check's sentence.
+        columns: the names of the columns that drifted.
+        report: file name of the check's main report, "" where it has none.
+    """
+
+    check_id: str
+    time: datetime
+    model: str
+    version: str
+    before: Verdict | None
+    verdict: Verdict
+    since: datetime
+    sentence: str
+    columns: tuple[str, ...] = ()
+    report: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An alert on its way.
+
+    Attributes:
+        alert: what is told.
+        next_try: not before this time (UTC).
+        state: `pending`, `sent` or `failed`.
+        delivered: the keys of the targets that have it.
+        attempts: how often it failed so far.
+        error: why it failed the last time, without secrets.
+    """
+
+    alert: Alert
+    next_try: datetime
+    state: str = "pending"
+    delivered: frozenset[str] = frozenset()
+    attempts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckRequest:
     """Somebody asks the monitor for a check.
 

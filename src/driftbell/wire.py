@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +23,15 @@ import structlog
 from driftbell import jsonlog
 from driftbell.check import Checker
 from driftbell.compare import compare
-from driftbell.config import Settings, load
+from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
 from driftbell.judge import judge
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.models import iris_model, load_model, reference_of, try_model
-from driftbell.ports import Model, Reference, Sink
+from driftbell.ports import Model, Reference, Sink, Target
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
+from driftbell.publish.notify import Courier, apprise_targets
 from driftbell.publish.report import OwnReport
 from driftbell.records import Columns, Judgement
 from driftbell.schedule import Monitor
@@ -46,6 +47,9 @@ NICENESS = 10
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
+STOP_SECONDS = 5
+"""How long a monitor that ends waits for a message that is being sent; the next one sends it again."""
+
 START_SECONDS = 60
 """A worker that does not answer its parent for so long is replaced; a busy machine starts slowly."""
 
@@ -98,8 +102,22 @@ def report_folder(settings: Settings) -> ReportFolder:
     return ReportFolder(settings.reports_dir, keep=settings.reports.keep)
 
 
-def checker(settings: Settings, log: SqlLog) -> Checker:
+def alert_targets(settings: Settings) -> list[Target]:
+    """Make who is told when the verdict changes.
+
+    Raises:
+        ConfigError: a URL is wrong, the file of URLs cannot be read, or apprise is missing.
+    """
+    return apprise_targets(alert_urls(settings.alerts))
+
+
+def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
     """Make what runs a check.
+
+    Args:
+        settings: all of them.
+        log: where predictions are.
+        tells: whether changes of the verdict become alerts.
 
     Raises:
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
@@ -116,6 +134,7 @@ def checker(settings: Settings, log: SqlLog) -> Checker:
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
+        cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
     )
 
 
@@ -190,11 +209,17 @@ def run_monitor(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     os.nice(NICENESS)
+    targets = alert_targets(settings)
     log = open_log(settings)
-    monitor = Monitor(log, checker(settings, log), every=settings.check.every, clock=clock)
+    check = checker(settings, log, tells=bool(targets))
+    monitor = Monitor(log, check, every=settings.check.every, clock=clock)
+    courier = Courier(log, targets, holder=monitor.holder, link=settings.alerts.link, clock=clock)
+    delivering = threading.Thread(target=courier.run, args=(stop,), name="alerts", daemon=True)
+    delivering.start()
     if settings.reports.evidently != "off" and evidently_available():
         threading.Thread(target=warm_up, name="evidently", daemon=True).start()
     monitor.run(stop)
+    delivering.join(STOP_SECONDS)
     log.close()
 
 
@@ -208,6 +233,7 @@ def run_server(settings: Settings) -> None:
     """
     import uvicorn
 
+    _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
     _must_be_free(host, port)
     open_log(settings).close()  # migrated once, before the workers start
@@ -249,6 +275,7 @@ def _must_be_free(host: str, port: int) -> None:
 def application() -> FastAPI:
     """Make the application in a server process; uvicorn calls this."""
     from driftbell.server import Service, create_app
+    from driftbell.server.tracing import Tracing, open_tracing
 
     parent = parent_process()
     if parent and parent.pid:  # a worker
@@ -256,6 +283,8 @@ def application() -> FastAPI:
         exit_with(parent.pid)
     settings = load().settings
     model, _ = open_model(settings)
+    _require_opentelemetry(settings)
+    endpoint = settings.tracing.endpoint
     return create_app(
         Service(
             model=model,
@@ -265,9 +294,22 @@ def application() -> FastAPI:
             body_limit=settings.server.body_limit,
             queue_limit=settings.server.queue_limit,
             access_log=settings.server.access_log,
+            tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
             clock=clock,
         )
     )
+
+
+def _require_opentelemetry(settings: Settings) -> None:
+    if settings.tracing.endpoint is None:
+        return
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace.export  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "tracing.endpoint is set but OpenTelemetry is missing: pip install 'driftbell[otel]'"
+        ) from error
 
 
 def exit_with(parent: int) -> None:

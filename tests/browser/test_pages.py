@@ -129,3 +129,11 @@ def test_report_list_leads_to_the_reports(
     visit.page.click("tbody a >> nth=0")
     visit.page.wait_for_selector("text=sepal length (cm)")
     assert visit.trouble == []
+
+
+def test_an_alert_leads_to_its_section_of_the_runbook(browser: sync_api.Browser, alarmed: Running) -> None:
+    visit = Visit(browser, alarmed, "/runbook#DriftAlarm")
+    assert visit.page.locator("section:target h2").inner_text() == "DriftAlarm"
+    told = {e["alert"]: e for e in httpx.get(f"{alarmed.url}/runbook.json").json()["alerts"]}
+    assert told["DriftAlarm"]["means"] in visit.page.inner_text("section:target")
+    assert visit.trouble == []

@@ -1,5 +1,6 @@
 """Every promise of `driftbell.ports.Log`, run on every implementation."""
 
+import json
 import multiprocessing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,15 +8,29 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from driftbell.compare import compare
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.judge import judge
 from driftbell.log import sqlite_log
-from driftbell.log.tables import VERSION_TABLE, metadata
-from driftbell.records import Check, CheckKind, CheckTotals, Judgement, Lease, Prediction, Verdict, Window
+from driftbell.log.codec import check_to_json
+from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
+from driftbell.records import (
+    Alert,
+    Check,
+    CheckKind,
+    CheckTotals,
+    Delivery,
+    Judgement,
+    Lease,
+    Prediction,
+    Verdict,
+    Window,
+)
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 IRIS = {"model": "iris", "version": "v1"}
@@ -72,6 +87,22 @@ def check(number=0, verdict=Verdict.OK, **changes):
         last=500,
         judgement=Judgement(verdict, "A sentence."),
         duration=0.25,
+    )
+    return replace(made, **changes)
+
+
+def alert(number=0, verdict=Verdict.ALARM, **changes):
+    made = Alert(
+        check_id=f"check-{number}",
+        time=NOW,
+        model="iris",
+        version="v1",
+        before=None,
+        verdict=verdict,
+        since=NOW - timedelta(minutes=5),
+        sentence="A sentence.",
+        columns=("a", "größe"),
+        report="drift_report_20260131_120000.html",
     )
     return replace(made, **changes)
 
@@ -307,6 +338,94 @@ def test_a_check_under_an_expired_lease_that_nobody_took_is_saved(log, lease):
     assert log.checks(5) == [check()]
 
 
+# alerts
+
+
+def test_an_alert_is_saved_with_its_check_and_waits(log, lease):
+    log.save_check(check(), lease, alert())
+    assert log.checks(5) == [check()]
+    assert log.last_alert(**IRIS) == alert()
+    assert log.pending_alerts() == [Delivery(alert(), NOW)]
+    assert log.alert_totals() == {"pending": 1}
+
+
+def test_without_an_alert_there_is_none(log, lease):
+    log.save_check(check(), lease)
+    assert log.last_alert(**IRIS) is None
+    assert log.pending_alerts() == []
+    assert log.alert_totals() == {}
+
+
+def test_a_check_that_is_saved_twice_gives_one_alert(log, lease):
+    log.save_check(check(), lease, alert())
+    log.save_check(check(), lease, alert(sentence="Another."))
+    assert [d.alert for d in log.pending_alerts()] == [alert()]
+
+
+def test_an_alert_under_an_old_token_is_refused_with_its_check(log, lease):
+    log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        log.save_check(check(), lease, alert())
+    assert log.checks(5) == []
+    assert log.pending_alerts() == []
+
+
+def test_an_alert_that_cannot_be_written_takes_its_check_with_it(log, lease):
+    with pytest.raises(LogError):
+        log.save_check(check(), lease, alert(sentence=None))
+    assert log.checks(5) == []
+
+
+def test_the_last_alert_is_the_newest_of_its_model_and_version(log, lease):
+    log.save_check(check(1), lease, alert(1))
+    log.save_check(check(2), lease, alert(2, Verdict.OK, before=Verdict.ALARM, columns=(), report=""))
+    log.save_check(check(3, version="v2"), lease, alert(3, version="v2"))
+    assert log.last_alert(**IRIS).check_id == "check-2"
+    assert log.last_alert(**IRIS).before is Verdict.ALARM
+    assert log.last_alert(model="other", version="v1") is None
+
+
+def test_alerts_wait_oldest_first_with_how_far_they_are(log, lease):
+    for number in range(3):
+        log.save_check(check(number), lease, alert(number))
+    later = NOW + timedelta(seconds=10)
+    tried = Delivery(alert(0), later, "pending", frozenset({"k1", "k2"}), 3, "no answer")
+    log.save_delivery(tried, lease)
+    log.save_delivery(Delivery(alert(1), NOW, "sent", frozenset({"k1"})), lease)
+    assert log.pending_alerts() == [tried, Delivery(alert(2), NOW)]
+    log.save_delivery(Delivery(alert(2), NOW, "failed", attempts=9), lease)
+    assert log.alert_totals() == {"pending": 1, "sent": 1, "failed": 1}
+
+
+def test_a_delivery_under_an_old_token_is_refused(log, lease):
+    log.save_check(check(), lease, alert())
+    log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        log.save_delivery(Delivery(alert(), NOW, "sent"), lease)
+    assert log.alert_totals() == {"pending": 1}
+
+
+def test_alerts_survive_reopening(log, lease, opener):
+    log.save_check(check(), lease, alert())
+    log.close()
+    again = opener()
+    assert again.pending_alerts() == [Delivery(alert(), NOW)]
+    again.close()
+
+
+def test_a_state_is_as_old_as_the_first_check_that_had_it_without_a_break(log, lease):
+    verdicts = [Verdict.OK, Verdict.ALARM, Verdict.OK, Verdict.WARNING, Verdict.OK]
+    calm = {Verdict.OK, Verdict.WARNING}
+    assert log.state_since(calm, **IRIS) is None
+    for number, verdict in enumerate(verdicts):
+        log.save_check(check(number, verdict, time=NOW + timedelta(minutes=number)), lease)
+    log.save_check(check(9, Verdict.ALARM, version="v2"), lease)
+    assert log.state_since(calm, **IRIS) == NOW + timedelta(minutes=2)
+    assert log.state_since({Verdict.OK}, **IRIS) == NOW + timedelta(minutes=4)
+    assert log.state_since({Verdict.ALARM}, **IRIS) is None
+    assert log.state_since({Verdict.ALARM}, model="iris", version="v2") == NOW
+
+
 # requests for checks
 
 
@@ -423,6 +542,11 @@ CALLS = {
     "count": lambda log: log.count(**IRIS),
     "traffic": lambda log: log.traffic(NOW, 60),
     "save_check": lambda log: log.save_check(check(), Lease("a", 1, NOW)),
+    "last_alert": lambda log: log.last_alert(**IRIS),
+    "state_since": lambda log: log.state_since({Verdict.OK}, **IRIS),
+    "pending_alerts": lambda log: log.pending_alerts(),
+    "save_delivery": lambda log: log.save_delivery(Delivery(alert(), NOW), Lease("a", 1, NOW)),
+    "alert_totals": lambda log: log.alert_totals(),
     "check": lambda log: log.check("x"),
     "checks": lambda log: log.checks(1),
     "check_totals": lambda log: log.check_totals(),
@@ -475,6 +599,41 @@ def test_tables_of_a_newer_release_are_refused(tmp_path):
     engine.dispose()
     with pytest.raises(LogError, match="newer driftbell"):
         open_sqlite(tmp_path)
+
+
+def test_tables_of_the_first_release_are_migrated_with_what_is_in_them(tmp_path):
+    path = tmp_path / "log.sqlite"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "driftbell.log:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        assert not sa.inspect(connection).has_table("alerts")
+    with engine.begin() as connection:
+        row = {"id": "old", "time": "2026-01-31 12:00:00.000000", "body": json.dumps(check_to_json(check()))}
+        connection.exec_driver_sql(
+            "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
+            "VALUES (:id, :time, 'iris', 'v1', '{}', 'setosa', '{}', 1)",
+            row,
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO checks (id, time, kind, model, version, verdict, duration, error, body) "
+            "VALUES ('check-0', :time, 'automatic', 'iris', 'v1', 'ok', 0.25, '', :body)",
+            row,
+        )
+    engine.dispose()
+    log = sqlite_log(path)
+    assert [p.id for p in log.window(10, **IRIS).predictions] == ["old"]
+    assert log.checks(5) == [check()]
+    lease = log.take_lease("a", now=NOW, seconds=30, next_run=None)
+    log.save_check(check(1, Verdict.ALARM), lease, alert(1))
+    assert [d.alert for d in log.pending_alerts()] == [alert(1)]
+    log.close()
+    again = sqlite_log(path)
+    assert again.last_alert(**IRIS) == alert(1)
+    again.close()
+    assert HEAD > "0001"
 
 
 @pytest.mark.parametrize("name", ["a b.sqlite", "what?mode=ro.sqlite", "50%25.sqlite", "größe#1.sqlite"])

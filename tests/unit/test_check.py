@@ -325,3 +325,35 @@ def test_values_of_another_kind_become_null_instead_of_an_error() -> None:
     assert found["age"].dtype == np.float64
     assert np.isnan(found["age"][0])
     assert Model.schema.features[0].kind is Kind.NUMERIC
+
+
+def test_a_change_of_the_verdict_is_saved_as_an_alert_with_the_first_checks_time(
+    checker: Checker, log: SqlLog, lease: Lease
+) -> None:
+    def run(number: int, rows: list[Prediction]) -> Check:
+        log.append(rows)
+        moved = replace(checker, clock=lambda: NOON + number * timedelta(minutes=5), **told)
+        return moved(CheckKind.AUTOMATIC, str(number), lease)
+
+    told = {"cooldown": timedelta(minutes=10)}
+    whose = {"model": "m", "version": "v1"}
+    run(0, predictions(100))
+    assert log.last_alert(**whose) is None
+    alarm = run(1, predictions(100, shift=40, start=100))
+    found = log.last_alert(**whose)
+    assert found is not None
+    assert (found.check_id, found.verdict, found.since) == (alarm.id, Verdict.ALARM, alarm.time)
+    assert found.report == alarm.reports[0]
+    run(2, predictions(100, start=200))
+    assert log.last_alert(**whose) == found, "the cooldown"
+    over = run(3, [])
+    found = log.last_alert(**whose)
+    assert found is not None
+    assert (found.verdict, found.check_id) == (Verdict.OK, over.id)
+    assert found.since == NOON + timedelta(minutes=10)
+
+
+def test_without_a_cooldown_nobody_is_told(checker: Checker, log: SqlLog, lease: Lease) -> None:
+    log.append(predictions(100, shift=40))
+    assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.ALARM
+    assert log.pending_alerts() == []

@@ -127,3 +127,24 @@ def test_kubernetes_links_to_a_service_of_our_name_are_not_settings(tmp_path: Pa
         "config", cwd=tmp_path, SERVICE_HOST="10.0.0.1", PORT="tcp://10.0.0.1:8000", PORT_8000_TCP="x"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_alerts_test_with_nobody_to_tell_is_an_error(tmp_path: Path) -> None:
+    done = driftbell("alerts", "test", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "set alerts.urls or alerts.urls_file" in done.stderr
+
+
+def test_no_command_shows_the_secret_of_an_alerts_url(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("slack://hunter2\n")
+    for args, settings in (
+        (("config",), {"ALERTS__URLS": "json://hunter2/"}),
+        (("config", "--json"), {"ALERTS__URLS": "json://hunter2/"}),
+        (("config",), {"ALERTS__URLS": "hunter2"}),
+        (("alerts", "test"), {"ALERTS__URLS": "slack://hunter2"}),
+        (("monitor",), {"ALERTS__URLS_FILE": "urls.txt"}),
+    ):
+        done = driftbell(*args, cwd=tmp_path, **settings)
+        assert "hunter2" not in done.stdout + done.stderr
+        assert "(1 set)" in done.stdout or done.returncode == 2
+        assert "(1 set)" in done.stdout or "alerts.urls" in done.stderr

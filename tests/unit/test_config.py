@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from driftbell.config import Settings, load, names, shown, variable
+from driftbell.config import AlertSettings, Settings, alert_urls, load, names, shown, variable
 from driftbell.errors import ConfigError
 
 SHA = "ab" * 32
+SECRETS = (SecretStr("json://a.example/x"), SecretStr("json://b.example"))
 VALUES = {  # another value than the default for each setting: as in TOML, and as the setting holds it
     "data_dir": ('"elsewhere"', Path("elsewhere")),
     "server.host": ('"0.0.0.0"', "0.0.0.0"),
@@ -29,6 +30,12 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.sha256": (f'"{SHA}"', SHA),
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
+    "tracing.endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
+    "tracing.sample": ("0.25", 0.25),
+    "alerts.urls": ('"json://a.example/x,json://b.example"', SECRETS),
+    "alerts.urls_file": ('"alerts.txt"', Path("alerts.txt")),
+    "alerts.cooldown": ('"1h"', timedelta(hours=1)),
+    "alerts.link": ('"https://ml.example.org/x"', "https://ml.example.org/x"),
 }
 
 
@@ -191,6 +198,24 @@ BAD = {
     "model.sha256": ["abc", SHA + "a", "g" * 64],
     "model.reference": [5],
     "model.target": [5],
+    "tracing.endpoint": [
+        "",
+        "127.0.0.1:4318",
+        "grpc://127.0.0.1:4317",
+        "http://",
+        "http://a b",
+        "http://[::1",
+        "http://a:99999",
+        "http://a:0",
+        "http://a/v1/traces",
+        "http://a\n",
+        4318,
+    ],
+    "tracing.sample": [-0.1, 1.1, "half", float("nan")],
+    "alerts.urls": ["slack", "hunter2 json://ok", ["json://ok", "hunter2"], 5, {"a": 1}, [5]],
+    "alerts.urls_file": [5],
+    "alerts.cooldown": [5, "soon"],
+    "alerts.link": ["localhost:8000", "ftp://x", "https://me:hunter2@x", "https://x?a", 5],
 }
 
 
@@ -200,11 +225,21 @@ BAD = {
 def test_a_wrong_value_is_named_with_its_source(name, value):
     found = problem(overrides={name: value})
     assert found.startswith(f"setting '{name}' (command line): ")
+    assert "hunter2" not in found
     assert "\n" not in found
 
 
 def test_every_setting_refuses_something():
     assert set(BAD) == set(names())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:SeCrEt@a:4318", "http://a?token=SeCrEt", "a@SeCrEt", "http://a/#SeCrEt"]
+)
+def test_an_endpoint_with_credentials_is_refused_and_not_shown(url):
+    found = problem(overrides={"tracing.endpoint": url})
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in found
+    assert "SeCrEt" not in found
 
 
 def test_all_wrong_values_are_told_at_once():
@@ -270,3 +305,65 @@ def test_settings_are_frozen():
 def test_everything_written_goes_below_the_data_folder():
     settings = Settings(data_dir=Path("d"))
     assert settings.log_path.parent == settings.reports_dir.parent == Path("d")
+
+
+# who is told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slack://a/b mailto://me:pw@x.org?to=a@x.org,b@x.org",
+        "slack://a/b, mailto://me:pw@x.org?to=a@x.org,b@x.org,",
+        "\nslack://a/b\n\n\tmailto://me:pw@x.org?to=a@x.org,b@x.org\n",
+    ],
+)
+def test_urls_are_separated_by_white_space_or_commas_that_are_not_part_of_one(text):
+    both = [("alerts.urls", "slack://a/b"), ("alerts.urls", "mailto://me:pw@x.org?to=a@x.org,b@x.org")]
+    assert alert_urls(load(environment={"DRIFTBELL_ALERTS__URLS": text}).settings.alerts) == both
+    assert alert_urls(load(environment={}, overrides={"alerts.urls": [text]}).settings.alerts) == both
+
+
+def test_urls_from_a_file_come_after_the_others_without_comments():
+    Path("urls.txt").write_text("# the team\nslack://a/b?x=1, 2\n\n  json://c  \n", "utf-8")
+    file = written("[alerts]\nurls = ['json://first']\nurls_file = 'urls.txt'\n")
+    assert alert_urls(load(file, environment={}).settings.alerts) == [
+        ("alerts.urls", "json://first"),
+        ("alerts.urls_file", "slack://a/b?x=1, 2"),
+        ("alerts.urls_file", "json://c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "alerts.urls_file: cannot read urls.txt: No such file"),
+        (b"json://ok\nhunter2\n", "alerts.urls_file: line 2 of urls.txt must be an apprise URL such as"),
+        (b"hunter2\xff", "alerts.urls_file: urls.txt is not a text in UTF-8"),
+    ],
+)
+def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+    if content:
+        Path("urls.txt").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        alert_urls(AlertSettings(urls_file=Path("urls.txt")))
+    assert str(caught.value).startswith(message)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_empty_file_of_urls_tells_nobody():
+    Path("urls.txt").write_text("")
+    assert alert_urls(AlertSettings(urls_file=Path("urls.txt"))) == []
+
+
+def test_of_the_urls_only_their_number_is_shown():
+    settings = load(environment={}, overrides={"alerts.urls": "slack://hunter2 json://x"}).settings
+    assert shown(settings)["alerts.urls"] == "(2 set)"
+    assert shown(Settings())["alerts.urls"] is None
+    assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_a_cooldown_can_be_switched_off():
+    settings = load(environment={}, overrides={"alerts.cooldown": "off"}).settings
+    assert settings.alerts.cooldown is None
+    assert shown(settings)["alerts.cooldown"] == "off"

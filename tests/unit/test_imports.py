@@ -46,3 +46,32 @@ with TestClient(wire.application()) as client:
 print("evidently" in sys.modules)
 """
     assert python(code) == "False"
+
+
+WITHOUT_OTEL = """
+import os, sys, tempfile
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto")):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+os.environ["DRIFTBELL_DATA_DIR"] = tempfile.mkdtemp()
+from driftbell import errors, jsonlog, server, wire
+jsonlog.configure(sys.stderr)
+"""
+
+
+def test_the_server_needs_no_opentelemetry_sdk() -> None:
+    assert python(f"{WITHOUT_OTEL}print(wire.application().title)") == "driftbell"
+
+
+def test_tracing_without_opentelemetry_says_what_to_install() -> None:
+    code = f"""{WITHOUT_OTEL}
+os.environ["DRIFTBELL_TRACING__ENDPOINT"] = "http://127.0.0.1:4318"
+try:
+    wire.run_server(wire.load().settings)
+except errors.ConfigError as error:
+    print(error)
+"""
+    expected = "tracing.endpoint is set but OpenTelemetry is missing: pip install 'driftbell[otel]'"
+    assert python(code) == expected

@@ -1,4 +1,6 @@
+import itertools
 import math
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -7,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftbell.compare import compare
-from driftbell.judge import judge
+from driftbell.judge import alert_after, judge, same_state
 from driftbell.models import iris_model, reference_of
-from driftbell.records import ColumnComparison, Kind, Verdict
+from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
 
 SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}
 
@@ -183,3 +185,107 @@ def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns):
         )
         alarms += judge(compare(reference, window), rows=100).verdict is Verdict.ALARM
     assert alarms / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+# verdicts to alerts
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+COOLDOWN = 30 * MINUTE
+OK, WARNING, ALARM, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.ALARM, Verdict.UNKNOWN
+
+
+def check(verdict, minute):
+    judgement = judge([column("age", 1e-6)], rows=50) if verdict is ALARM else Judgement(verdict, "So it is.")
+    return Check(
+        f"c{minute}",
+        NOON + minute * MINUTE,
+        CheckKind.AUTOMATIC,
+        "iris",
+        "v1",
+        "r",
+        50,
+        1,
+        50,
+        judgement,
+        reports=(f"report-{minute}.html", "other.html"),
+    )
+
+
+def story(*moments, cooldown=COOLDOWN):
+    """What is told of checks, each a verdict and its minute."""
+    told = []
+    for verdict, minute in moments:
+        alert = alert_after(check(verdict, minute), told[-1] if told else None, cooldown=cooldown)
+        told += [alert] if alert else []
+    return told
+
+
+def short(*moments, **options):
+    return [(a.verdict, (a.time - NOON) / MINUTE) for a in story(*moments, **options)]
+
+
+def test_an_alarm_is_told_at_once_with_what_the_check_found():
+    (alert,) = story((OK, 0), (ALARM, 5))
+    assert (alert.check_id, alert.time, alert.model, alert.version) == ("c5", NOON + 5 * MINUTE, "iris", "v1")
+    assert (alert.before, alert.verdict, alert.since) == (None, ALARM, alert.time)
+    assert alert.sentence.startswith("Drift in age")
+    assert (alert.columns, alert.report) == (("age",), "report-5.html")
+
+
+@pytest.mark.parametrize("first", [OK, WARNING, UNKNOWN])
+def test_a_fresh_service_says_nothing_before_its_first_alarm(first):
+    assert short((first, 0), (UNKNOWN, 100), (OK, 200), (WARNING, 300), (ALARM, 400)) == [(ALARM, 400)]
+
+
+def test_a_state_that_lasts_is_told_once():
+    assert short(*((ALARM, minute) for minute in range(0, 1000, 5))) == [(ALARM, 0)]
+
+
+def test_ok_and_warning_are_one_state():
+    assert short((ALARM, 0), (WARNING, 40), (OK, 80), (WARNING, 120)) == [(ALARM, 0), (WARNING, 40)]
+    assert same_state(OK) == same_state(WARNING) == {OK, WARNING}
+    assert same_state(ALARM) == {ALARM}
+
+
+def test_what_is_over_is_told_once_the_cooldown_has_passed_if_it_is_still_over():
+    assert short((ALARM, 0), (OK, 5), (OK, 29)) == [(ALARM, 0)]
+    assert short((ALARM, 0), (OK, 5), (OK, 30)) == [(ALARM, 0), (OK, 30)]
+    assert short((ALARM, 0), (OK, 5), (ALARM, 10), (ALARM, 60)) == [(ALARM, 0)]
+
+
+def test_that_it_cannot_judge_any_more_and_can_again_is_told():
+    found = story((ALARM, 0), (UNKNOWN, 30), (OK, 60), (UNKNOWN, 90), (ALARM, 91))
+    assert [a.verdict for a in found] == [ALARM, UNKNOWN, OK, UNKNOWN, ALARM]
+    assert [a.before for a in found] == [None, ALARM, UNKNOWN, OK, UNKNOWN]
+
+
+def test_without_a_cooldown_every_change_is_told():
+    moments = [(ALARM, 0), (OK, 1), (ALARM, 2), (UNKNOWN, 3), (UNKNOWN, 4), (OK, 5)]
+    assert [v for v, _ in short(*moments, cooldown=timedelta())] == [ALARM, OK, ALARM, UNKNOWN, OK]
+
+
+def test_a_message_from_the_future_damps_nothing():
+    assert short((ALARM, 10_000), (OK, 0)) == [(ALARM, 10_000), (OK, 0)]
+
+
+moments = st.lists(st.tuples(st.sampled_from(Verdict), st.integers(1, 40)), max_size=60)
+
+
+@given(moments, st.integers(0, 60))
+def test_whatever_flaps_no_state_is_told_twice_and_an_alarm_at_most_once_a_cooldown(steps, minutes):
+    minute, sequence = 0, []
+    for verdict, step in steps:
+        minute += step
+        sequence.append((verdict, minute))
+    told = short(*sequence, cooldown=minutes * MINUTE)
+    assert all(b not in same_state(a) for (a, _), (b, _) in itertools.pairwise(told))
+    assert not told or told[0][0] is ALARM
+    alarms = [when for verdict, when in told if verdict is ALARM]
+    assert all(b - a >= minutes for a, b in itertools.pairwise(alarms))
+    lasting = (*sequence, *((sequence[-1][0], minute + i) for i in range(minutes + 1))) if sequence else ()
+    last = short(*lasting, cooldown=minutes * MINUTE)
+    if last:
+        assert lasting[-1][0] in same_state(last[-1][0]), "a state that lasts is told in the end"
+    else:
+        assert ALARM not in [verdict for verdict, _ in lasting]

@@ -12,11 +12,13 @@ from driftbell.errors import LogError
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import (
+    Alert,
     Check,
     CheckKind,
     CheckTotals,
     ColumnComparison,
     ColumnVerdict,
+    Delivery,
     Judgement,
     Kind,
     Lease,
@@ -127,6 +129,18 @@ def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: Sql
     assert found["driftbell_check_failures_total", ()] == 1
     assert found["driftbell_check_duration_seconds_count", ()] == 4
     assert found["driftbell_check_duration_seconds_sum", ()] == 2.0
+
+
+def test_alerts_are_counted_by_how_they_ended(log: SqlLog, lease: Lease) -> None:
+    names = ("driftbell_alerts_pending", ()), ("driftbell_alerts_total", ("sent",))
+    assert [scraped(log)[name] for name in names] == [0, 0]
+    for i, state in enumerate(["sent", "sent", "failed", "pending"]):
+        alert = Alert(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "so it is")
+        log.save_check(check(str(i), Verdict.ALARM), lease, alert)
+        log.save_delivery(Delivery(alert, NOON, state), lease)
+    found = scraped(log)
+    assert [found[name] for name in names] == [1, 2]
+    assert found["driftbell_alerts_total", ("failed",)] == 1
 
 
 def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,16 +15,20 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from driftbell.errors import LeaseLostError, LogError
+from driftbell.log import outbox
 from driftbell.log.codec import check_from_json, check_to_json
 from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, predictions, requests
 from driftbell.records import (
+    Alert,
     Check,
     CheckKind,
     CheckRequest,
     CheckTotals,
+    Delivery,
     Lease,
     Prediction,
     TrafficBucket,
+    Verdict,
     Window,
 )
 
@@ -206,8 +210,8 @@ class SqlLog:
             for b, count, mean, largest in found
         ]
 
-    def save_check(self, check: Check, lease: Lease) -> None:
-        """Write a check, if the lease still holds."""
+    def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
+        """Write a check and its alert in one transaction, if the lease still holds."""
         row = {
             "id": check.id,
             "time": check.time,
@@ -220,10 +224,12 @@ class SqlLog:
             "body": check_to_json(check),
         }
         with self._write() as connection:
-            token = connection.execute(sa.select(leases.c.token).where(leases.c.name == MONITOR)).scalar()
-            if token != lease.token:
-                raise LeaseLostError("another monitor has taken over, so this check was not saved")
-            connection.execute(insert(checks).on_conflict_do_nothing(), row)
+            _fence(connection, lease)
+            if connection.execute(sa.select(checks.c.seq).where(checks.c.id == check.id)).scalar():
+                return
+            connection.execute(checks.insert(), row)
+            if alert:
+                outbox.add(connection, alert)
 
     def check(self, check_id: str) -> Check | None:
         """Read one check."""
@@ -248,6 +254,32 @@ class SqlLog:
         with self._read() as connection:
             rows = connection.execute(query).all()
         return CheckTotals({r[0]: r[1] for r in rows}, sum(r[2] for r in rows), sum(r[3] for r in rows))
+
+    def last_alert(self, *, model: str, version: str) -> Alert | None:
+        """Read the newest alert of one model version."""
+        with self._read() as connection:
+            return outbox.last(connection, model, version)
+
+    def state_since(self, verdicts: Collection[Verdict], *, model: str, version: str) -> datetime | None:
+        """Tell when the newest checks that have one of these verdicts began."""
+        with self._read() as connection:
+            return outbox.state_since(connection, verdicts, model, version)
+
+    def pending_alerts(self) -> list[Delivery]:
+        """Read the alerts that wait to be delivered."""
+        with self._read() as connection:
+            return outbox.pending(connection)
+
+    def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
+        """Write how far a delivery is, if the lease still holds."""
+        with self._write() as connection:
+            _fence(connection, lease)
+            outbox.save(connection, delivery)
+
+    def alert_totals(self) -> dict[str, int]:
+        """Count all alerts by state of their delivery."""
+        with self._read() as connection:
+            return outbox.totals(connection)
 
     def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
         """Ask the monitor for a check."""
@@ -326,6 +358,12 @@ class SqlLog:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _fence(connection: sa.Connection, lease: Lease) -> None:
+    token = connection.execute(sa.select(leases.c.token).where(leases.c.name == MONITOR)).scalar()
+    if token != lease.token:
+        raise LeaseLostError("another monitor has taken over, so nothing was saved")
 
 
 def _lease(row: Any) -> Lease | None:

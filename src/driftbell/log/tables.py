@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0001"
+HEAD = "0002"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -59,6 +59,27 @@ checks = sa.Table(
     sa.Column("duration", sa.Float, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("check_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("time", Utc, nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("before", sa.String(20)),
+    sa.Column("verdict", sa.String(20), nullable=False),
+    sa.Column("since", Utc, nullable=False),
+    sa.Column("sentence", sa.Text, nullable=False),
+    sa.Column("columns", sa.JSON, nullable=False),
+    sa.Column("report", sa.String(200), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("delivered", sa.JSON, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_try", Utc, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
 )
 
 requests = sa.Table(

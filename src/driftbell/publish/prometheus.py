@@ -49,6 +49,7 @@ class DriftCollector(Collector):
         totals = self._log.check_totals()
         last = next(iter(self._log.checks(1, version=self._version)), None)
         lease = self._log.lease()
+        alerts = self._log.alert_totals()
         yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
         served = GaugeMetricFamily(
             "driftbell_model_info", "The served model; always 1.", labels=["model", "version"]
@@ -76,6 +77,13 @@ class DriftCollector(Collector):
             "Duration of checks, reports included.",
             sum(totals.by_verdict.values()),
             totals.duration_sum,
+        )
+        told = CounterMetricFamily("driftbell_alerts", "Alerts by how they ended.", labels=["state"])
+        for state in ("sent", "failed"):
+            told.add_metric([state], alerts.get(state, 0))
+        yield told
+        yield GaugeMetricFamily(
+            "driftbell_alerts_pending", "Alerts that wait to be delivered.", alerts.get("pending", 0)
         )
         if last:
             yield from _last_check(last)

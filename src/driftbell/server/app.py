@@ -21,11 +21,13 @@ from driftbell.ports import Log, Model
 from driftbell.publish.folder import ReportFolder
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import FieldProblem
+from driftbell.server.alertmanager import alertmanager_router
 from driftbell.server.monitor import MonitorView, monitor_router
 from driftbell.server.pages import pages_router
 from driftbell.server.predict import Predictor, predict_router
 from driftbell.server.problems import Refused, documented, problem
 from driftbell.server.telemetry import Metrics, RequestTelemetry
+from driftbell.server.tracing import TracedRequests, Tracing
 
 STATIC = Path(__file__).parent / "static"
 
@@ -44,6 +46,7 @@ class Service:
         body_limit: bytes of the largest body.
         queue_limit: rows that may wait for the model, and for the log.
         access_log: whether each request is a log line.
+        tracing: makes spans, or is off.
         clock: tells the time (UTC).
     """
 
@@ -54,6 +57,7 @@ class Service:
     body_limit: int
     queue_limit: int
     access_log: bool
+    tracing: Tracing
     clock: Callable[[], datetime]
 
 
@@ -61,7 +65,9 @@ def create_app(service: Service) -> FastAPI:
     """Make the application; it owns the log from then on and closes it at the end."""
     model, log = service.model, service.log
     metrics = Metrics()
-    predictor = Predictor(model, log, metrics, queue_limit=service.queue_limit, clock=service.clock)
+    tracing = service.tracing
+    tracing.count_failures(metrics.trace_failures)
+    predictor = Predictor(model, log, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock)
     collector = DriftCollector(
         log,
         model=model.name,
@@ -84,6 +90,7 @@ def create_app(service: Service) -> FastAPI:
         yield
         await predictor.close()
         log.close()
+        tracing.close()
         logger.info("service stopped")
 
     app = FastAPI(
@@ -93,11 +100,15 @@ def create_app(service: Service) -> FastAPI:
         lifespan=life,
         docs_url=None,  # served from the package by the pages below
         redoc_url=None,
+        telemetry=_NO_TELEMETRY,
     )
+    if tracing.on:  # inside the next one, whose log lines bear the trace id
+        app.add_middleware(TracedRequests, tracing=tracing)
     app.add_middleware(RequestTelemetry, metrics=metrics, access_log=service.access_log)
     _answer_errors(app, metrics)
     app.include_router(predict_router(predictor, metrics, body_limit=service.body_limit))
     app.include_router(monitor_router(view))
+    app.include_router(alertmanager_router(body_limit=service.body_limit))
     _add_health(app, service, view)
 
     @app.get(
@@ -111,6 +122,9 @@ def create_app(service: Service) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
+
+_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own (newer ones have it) would tell exceptions' words, which may hold feature values."""
 
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text exposition."}

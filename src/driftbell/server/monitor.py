@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from driftbell.ports import Log
 from driftbell.publish.folder import MAIN, ReportFolder
-from driftbell.records import Check, CheckKind, CheckRequest
+from driftbell.records import Alert, Check, CheckKind, CheckRequest
 from driftbell.server.problems import Refused, documented
 
 RECENT = 20
@@ -66,6 +66,14 @@ class MonitorView:
             "last_check": check_shown(last) if last else None,
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
+            "alerts": self._alerts(),
+        }
+
+    def _alerts(self) -> dict[str, Any]:
+        last = self.log.last_alert(model=self._model, version=self._version)
+        return {
+            "last": last and alert_shown(last),
+            "pending": self.log.alert_totals().get("pending", 0),
         }
 
     def last_check(self) -> Check | None:
@@ -146,6 +154,18 @@ def check_shown(check: Check, *, columns: bool = False) -> dict[str, Any]:
             for c in check.judgement.columns
         ]
     return shown
+
+
+def alert_shown(alert: Alert) -> dict[str, Any]:
+    """Make an alert JSON for the API."""
+    return {
+        "check_id": alert.check_id,
+        "time": alert.time.isoformat(),
+        "before": alert.before.value if alert.before else None,
+        "verdict": alert.verdict.value,
+        "since": alert.since.isoformat(),
+        "sentence": alert.sentence,
+    }
 
 
 def monitor_router(view: MonitorView) -> APIRouter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -29,6 +30,9 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "img-src data: blob:; font-src data:; base-uri 'none'; frame-ancestors 'self'; sandbox allow-scripts"
 )
+
+RUNBOOK = json.loads(files("driftbell.server").joinpath("runbook.json").read_text("utf-8"))
+"""What to do about each alert of `deploy/prometheus/rules`; the alerts link here."""
 
 _templates = Environment(
     loader=PackageLoader("driftbell.server"),
@@ -73,6 +77,14 @@ def pages_router(view: MonitorView, model: Model) -> APIRouter:
             )
         headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-cache", **_SAFE}
         return FileResponse(path, media_type="text/html", headers=headers)
+
+    @router.get("/runbook")
+    def runbook() -> Response:
+        return _page("runbook.html.j2", entries=RUNBOOK)
+
+    @router.get("/runbook.json")
+    def runbook_json() -> Response:
+        return JSONResponse({"alerts": RUNBOOK})
 
     @router.get("/docs")
     def docs(request: Request) -> Response:

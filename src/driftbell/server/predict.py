@@ -20,6 +20,7 @@ from driftbell.server.batching import Batcher
 from driftbell.server.body import read_json
 from driftbell.server.problems import Refused, documented
 from driftbell.server.telemetry import Metrics
+from driftbell.server.tracing import Tracing
 
 Answer = tuple[int, tuple[float, ...]]
 """Class id and the probability of each class (none where the model gives none)."""
@@ -36,11 +37,13 @@ class Predictor:
         model: Model,
         log: Log,
         metrics: Metrics,
+        tracing: Tracing,
         *,
         queue_limit: int,
         clock: Callable[[], datetime],
     ) -> None:
         self.model = model
+        self.tracing = tracing
         self._metrics = metrics
         self._clock = clock
         self._last_ms = 0
@@ -65,13 +68,17 @@ class Predictor:
             OverloadedError: too much waits already.
         """
         now = self._clock()
-        answers = await self._model.submit(rows)
+        with self.tracing.step("model") as note:
+            note(len(rows))
+            answers = await self._model.submit(rows)
         latency = (time.perf_counter() - started) * 1000
         predictions = [
             self._prediction(row, answer, now, latency) for row, answer in zip(rows, answers, strict=True)
         ]
         try:
-            await self._log.submit(predictions)
+            with self.tracing.step("log") as note:
+                note(len(rows))
+                await self._log.submit(predictions)
         except (LogError, OverloadedError):
             self._metrics.lost.inc(len(predictions))
             raise
@@ -128,8 +135,10 @@ def predict_router(predictor: Predictor, metrics: Metrics, *, body_limit: int) -
     )
     async def predict(request: Request) -> Response:
         """Answer one object of features by name; the answer leaves once the prediction is in the log."""
-        value = await read_json(request, body_limit)
-        rows = [schema.validate(value)]
+        with predictor.tracing.step("validate") as note:
+            value = await read_json(request, body_limit)
+            rows = [schema.validate(value)]
+            note(1)
         found = await predictor.predict(rows, request.scope["driftbell.started"])
         return JSONResponse(
             {**_shown(found[0], classes), "model": found[0].model, "version": found[0].version}
@@ -143,8 +152,10 @@ def predict_router(predictor: Predictor, metrics: Metrics, *, body_limit: int) -
     )
     async def predict_batch(request: Request) -> Response:
         """Answer a list of rows, or `columns` and `data`; all rows or none."""
-        value = await read_json(request, body_limit)
-        rows = validated_rows(schema, value)
+        with predictor.tracing.step("validate") as note:
+            value = await read_json(request, body_limit)
+            rows = validated_rows(schema, value)
+            note(len(rows))
         found = await predictor.predict(rows, request.scope["driftbell.started"])
         shown = [_shown(p, classes) for p in found]
         return JSONResponse({"predictions": shown, "model": found[0].model, "version": found[0].version})

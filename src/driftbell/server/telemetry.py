@@ -29,7 +29,10 @@ from driftbell.server.problems import problem
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 QUIET = {"/metrics", "/health", "/health/live", "/static"}
-"""Routes that machines ask for every few seconds; they are counted, not logged."""
+"""Routes that machines ask for every few seconds; they are counted, neither logged nor traced."""
+
+UNMATCHED = "unmatched"
+"""The route of a request that no route takes."""
 
 BROKEN = "something went wrong inside the service; its log has the details"
 """The answer to a request that crashed."""
@@ -88,6 +91,11 @@ class Metrics:
             "Predictions that could not be logged; their requests were answered with 503.",
             registry=registry,
         )
+        self.trace_failures = Counter(
+            "driftbell_trace_exports_failed",
+            "Batches of spans that did not reach the collector.",
+            registry=registry,
+        )
 
     def exposition(self, collectors: Iterable[Collector]) -> Response:
         """Answer a scrape with these metrics and those of more collectors."""
@@ -125,6 +133,7 @@ class RequestTelemetry:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        structlog.contextvars.clear_contextvars()  # a pipelined request starts in the one before it
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = scope["driftbell.started"] = time.perf_counter()
         status = 0
@@ -151,7 +160,7 @@ class RequestTelemetry:
             structlog.contextvars.clear_contextvars()
 
     def _measured(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope)
+        route = route_of(scope)
         method = scope["method"] if scope["method"] in METHODS else "other"
         labels = (route, method, str(status))
         self._metrics.requests.labels(*labels).inc()
@@ -161,7 +170,7 @@ class RequestTelemetry:
             write("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 2))
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """Name the route by its template: names taken from the path would be without number."""
     template = getattr(scope.get("route"), "path", None)
     if template:
@@ -169,7 +178,7 @@ def _route(scope: Scope) -> str:
     if scope["path"].startswith("/static/"):
         return "/static"
     # a match without a template, such as /openapi.json, is on a fixed path
-    return str(scope["path"]) if "endpoint" in scope else "unmatched"
+    return str(scope["path"]) if "endpoint" in scope else UNMATCHED
 
 
 def _request_id(scope: Scope) -> str:

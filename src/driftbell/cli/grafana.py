@@ -1,0 +1,109 @@
+"""The verb that sets a running Grafana up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from driftbell.cli.frame import cli
+from driftbell.errors import ConfigError
+
+_FILE = click.Path(path_type=Path)
+
+
+@cli.group()
+def grafana() -> None:
+    """Dashboards for a Grafana that you have already.
+
+    \b
+    Example:
+      driftbell grafana setup --url http://127.0.0.1:3000
+    """
+
+
+@grafana.command()
+@click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="Grafana.")
+@click.option(
+    "--token", envvar="GRAFANA_TOKEN", show_envvar=True, help="A service account's token (role Admin)."
+)
+@click.option("--token-file", type=_FILE, help="The file that holds the token.")
+@click.option("--user", help="Log in as this user (admin), where no token is given.")
+@click.option(
+    "--password-file", type=_FILE, help="The user's password; or set GRAFANA_PASSWORD, or be asked."
+)
+@click.option(
+    "--prometheus-url", default="http://prometheus:9090", show_default=True, help="As Grafana reaches it."
+)
+@click.option("--loki-url", default="http://loki:3100", show_default=True, help="As Grafana reaches it.")
+@click.option(
+    "--wait",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds that Grafana may take to start.",
+)
+@click.option("--ca-file", type=_FILE, help="Certificates to trust, for https (PEM).")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def setup(
+    url: str,
+    token: str | None,
+    token_file: Path | None,
+    user: str | None,
+    password_file: Path | None,
+    prometheus_url: str,
+    loki_url: str,
+    wait: float,
+    ca_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Create or update datasources and dashboards; running it again changes nothing.
+
+    Waits until Grafana is ready. What Grafana was provisioned with by files is left alone.
+
+    \b
+    Examples:
+      GRAFANA_PASSWORD=… driftbell grafana setup
+      driftbell grafana setup --url https://grafana.example --token-file token --prometheus-url http://prom:9090
+    """
+    from driftbell import grafana as program
+
+    auth: tuple[str, str] | str
+    if user is None and (token or token_file):
+        auth = _secret(token_file) if token_file else str(token)
+    else:
+        auth = (user or "admin", _password(password_file))
+    done = []
+    for step in program.setup(
+        url, auth=auth, prometheus_url=prometheus_url, loki_url=loki_url, wait=wait, ca_file=ca_file
+    ):
+        done.append(dataclasses.asdict(step))
+        if not as_json:
+            click.echo(str(step))
+    if as_json:
+        click.echo(json.dumps(done, indent=1))
+
+
+def _password(file: Path | None) -> str:
+    if file:
+        return _secret(file)
+    given = os.environ.get("GRAFANA_PASSWORD")
+    if given:
+        return given
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "no credentials for Grafana: set GRAFANA_TOKEN or GRAFANA_PASSWORD, "
+            "or name a file with --token-file or --password-file"
+        )
+    return str(click.prompt("Password", hide_input=True, err=True))
+
+
+def _secret(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: the secret in it cannot be read: {type(error).__name__}") from None

@@ -1,0 +1,235 @@
+"""Alerts of a real service to real webhooks: one a change, none lost; and Alertmanager's in the log."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import (
+    Running,
+    alive,
+    command,
+    descendants,
+    free_port,
+    monitored,
+    predict,
+    running,
+    wait_until,
+)
+from tests.receiver import Receiver, receiving
+
+from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+
+pytestmark = pytest.mark.service
+
+PORTS = free_port(), free_port()
+SECRET = "s3same"
+ALARM, RESOLVED = "driftbell: iris ALARM", "driftbell: iris resolved"
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service that tells two webhooks, of which each test runs those that it wants."""
+    with running(
+        "up",
+        tmp_path_factory.mktemp("alerts"),
+        CHECK__EVERY="off",
+        REPORTS__EVIDENTLY="off",
+        WINDOW__ROWS="60",
+        ALERTS__URLS=" ".join(f"json://127.0.0.1:{port}/{SECRET}" for port in PORTS),
+        ALERTS__COOLDOWN="1ms",
+        ALERTS__LINK="http://ml.example.org/",
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+def told(started: Running) -> Iterator[Running]:
+    """The service before its first prediction."""
+    monitored(started)
+    started.sql("DELETE FROM alerts")
+    started.sql("DELETE FROM predictions")
+    yield started
+    assert SECRET not in started.lines()
+    assert SECRET not in repr(started.sql("SELECT * FROM alerts"))
+
+
+@pytest.fixture
+def first() -> Iterator[Receiver]:
+    with receiving(PORTS[0]) as found:
+        yield found
+
+
+@pytest.fixture
+def second() -> Iterator[Receiver]:
+    with receiving(PORTS[1]) as found:
+        yield found
+
+
+def normal(service: Running, seed: int = 3) -> None:
+    predict(service.url, normal_rows(60, np.random.default_rng(seed)))
+
+
+def drifted(service: Running) -> None:
+    rng = np.random.default_rng(3)
+    predict(service.url, apply(normal_rows(60, rng), CONTRACT_FAULTS, rng))
+
+
+def checked(service: Running) -> dict[str, Any]:
+    answer = httpx.post(f"{service.url}/monitor/trigger_now", timeout=130)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def settled(service: Running) -> bool:
+    return service.metric("driftbell_alerts_pending") == 0
+
+
+def monitor_of(service: Running) -> int:
+    (found,) = [p for p in descendants(service.process.pid) if " driftbell monitor " in command(p)]
+    return found
+
+
+def test_drift_rings_once_and_its_end_is_told_once(told: Running, first: Receiver, second: Receiver) -> None:
+    normal(told)
+    assert checked(told)["verdict"] == "ok"
+    drifted(told)
+    alarm = checked(told)
+    assert alarm["verdict"] == "alarm"
+    for _ in range(3):
+        assert checked(told)["verdict"] == "alarm"
+    wait_until(lambda: first.titles(SECRET), 20, "the alarm")
+    normal(told, seed=4)
+    over = checked(told)
+    assert over["verdict"] == "ok"
+    checked(told)
+    wait_until(lambda: told.metric("driftbell_alerts_total", state="sent") == 2, 20, "the end")
+
+    assert first.titles(SECRET) == second.titles(SECRET) == [ALARM, RESOLVED]
+    message = first.messages[0]["message"]
+    assert message.startswith(alarm["sentence"])
+    assert f"http://ml.example.org{alarm['report_url']}" in message
+    assert told.metric("driftbell_alerts_total", state="failed") == 0
+    status = told.status()["alerts"]
+    assert status["pending"] == 0
+    assert (status["last"]["verdict"], status["last"]["before"]) == ("ok", "alarm")
+    assert status["last"]["check_id"] == over["id"]
+    sent = [e["target"] for e in told.events("drift alert sent") if e["check_id"] == alarm["id"]]
+    assert sent == ["target 1 (json)", "target 2 (json)"]
+
+
+def test_a_receiver_that_is_away_gets_it_later_once_while_checks_go_on(
+    told: Running, first: Receiver
+) -> None:
+    drifted(told)
+    alarm = checked(told)
+
+    def refused() -> list[dict[str, Any]]:
+        return [e for e in told.events("drift alert not sent") if e["check_id"] == alarm["id"]]
+
+    wait_until(refused, 20, "the first attempt")
+    line = refused()[0]
+    assert (line["level"], line["target"]) == ("WARNING", "target 2 (json)")
+    assert str(PORTS[1]) not in line["reason"]
+    assert told.metric("driftbell_alerts_pending") == told.status()["alerts"]["pending"] == 1
+    normal(told)
+    assert checked(told)["verdict"] == "ok", "checks go on"
+    wait_until(lambda: len(first.titles(SECRET)) == 2, 20, "both messages at the target that is there")
+    with receiving(PORTS[1]) as late:
+        wait_until(lambda: settled(told), 60, "the delivery")
+        assert late.titles(SECRET) == first.titles(SECRET) == [ALARM, RESOLVED]
+
+
+def test_a_receiver_that_hangs_delays_no_check(told: Running, first: Receiver, second: Receiver) -> None:
+    first.hold.clear()
+    drifted(told)
+    checked(told)
+    wait_until(lambda: first.messages, 20, "the attempt")
+    assert checked(told)["verdict"] == "alarm"
+    assert told.status()["monitor"] == "running"
+    assert told.metric("driftbell_alerts_pending") == 1, "all this while the first attempt hangs"
+    first.hold.set()
+    wait_until(lambda: settled(told), 40, "the delivery")
+    assert second.titles(SECRET) == [ALARM]
+
+
+def test_a_monitor_that_is_killed_before_it_sends_loses_nothing(told: Running) -> None:
+    drifted(told)
+    monitor = monitor_of(told)
+    check = checked(told)
+    os.kill(monitor, signal.SIGKILL)
+    assert told.sql("SELECT check_id, state FROM alerts") == [(check["id"], "pending")]
+    wait_until(lambda: not alive(monitor), 10, "the end of the monitor")
+    with receiving(PORTS[0]) as first, receiving(PORTS[1]) as second:
+        wait_until(lambda: settled(told), 90, "the delivery by the next monitor")
+        checked(told)
+        assert first.titles(SECRET) == second.titles(SECRET) == [ALARM]
+        assert told.sql("SELECT check_id, state FROM alerts") == [(check["id"], "sent")]
+
+
+def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
+    tmp_path: Path, first: Receiver
+) -> None:
+    (tmp_path / "urls").write_text(f"# the team\n{first.url(SECRET)}\n")
+    settings = {"DRIFTBELL_ALERTS__URLS_FILE": "urls"}
+
+    def alerts_test(*args: str) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
+        return subprocess.run(
+            [sys.executable, "-m", "driftbell", "alerts", "test", *args],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            cwd=tmp_path,
+            env=environment | settings,
+        )
+
+    done = alerts_test()
+    assert (done.returncode, done.stdout) == (0, "target 1 (json): delivered\n")
+    assert done.stderr == ""
+    assert first.titles(SECRET) == ["driftbell: test"]
+    settings["DRIFTBELL_ALERTS__URLS"] = f"json://127.0.0.1:{free_port()}/hunter2"
+    done = alerts_test("--json")
+    assert done.returncode == 2
+    refused, taken = json.loads(done.stdout)
+    assert (refused["target"], refused["delivered"]) == ("target 1 (json)", False)
+    assert refused["reason"].startswith("A Connection error")
+    assert taken == {"target": "target 2 (json)", "delivered": True, "reason": None}
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_wrong_url_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    with running("up", tmp_path, wait=False, ALERTS__URLS="slakc://hunter2") as service:
+        assert service.process.wait(60) == 2
+        assert "alerts.urls: target 1 (slakc)" in service.lines()
+        assert "hunter2" not in service.lines()
+
+
+def test_what_alertmanager_says_is_a_line_of_the_log(started: Running) -> None:
+    def say(status: str, count: int = 1) -> httpx.Response:
+        labels = {"alertname": f"Drift{count}", "severity": "warning"}
+        alert = {"status": status, "labels": labels, "annotations": {"summary": "x" * 1000}}
+        body = {"version": "4", "status": status, "receiver": "log", "alerts": [alert] * count}
+        return httpx.post(f"{started.url}/monitor/alertmanager", json=body)
+
+    assert say("firing").status_code == say("resolved").status_code == 204
+    (firing,) = [e for e in started.events("alert firing") if e["alertname"] == "Drift1"]
+    assert (firing["level"], firing["severity"], firing["summary"]) == ("WARNING", "warning", "x" * 300)
+    (resolved,) = [e for e in started.events("alert resolved") if e["alertname"] == "Drift1"]
+    assert resolved["level"] == "INFO"
+    assert say("firing", 150).status_code == 204
+    assert len([e for e in started.events("alert firing") if e["alertname"] == "Drift150"]) == 100
+    assert started.events("more alerts are not shown")[-1]["count"] == 50
+    answer = httpx.post(f"{started.url}/monitor/alertmanager", json={"version": "4"})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"][0]["field"] == "alerts"

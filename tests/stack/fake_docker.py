@@ -1,0 +1,128 @@
+"""As much of Docker's API as a collector of logs may use: reading containers and networks, nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+STREAMS = {"stdout": 1, "stderr": 2}
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container whose output is a file that may grow."""
+
+    name: str
+    output: Path
+    stream: str = "stdout"
+    composed: bool = True
+
+    @property
+    def id(self) -> str:
+        return self.name.encode().hex().ljust(64, "0")
+
+    def summary(self) -> dict[str, Any]:
+        labels = {PROJECT: "driftbell", SERVICE: self.name} if self.composed else {}
+        networks = {"monitoring": {"NetworkID": "n1", "IPAddress": "172.18.0.2"}}
+        return {
+            "Id": self.id,
+            "Names": [f"/{self.name}"],
+            "Labels": labels,
+            "State": "running",
+            "Ports": [],
+            "HostConfig": {"NetworkMode": "monitoring"},
+            "NetworkSettings": {"Networks": networks},
+        }
+
+
+@dataclass
+class Docker:
+    """Where the API is, and the requests that a read-only proxy would have refused."""
+
+    url: str
+    refused: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def docker(*containers: Container) -> Iterator[Docker]:
+    """Serve these containers on a free port of loopback."""
+    ended = threading.Event()
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            match [p for p in url.path.split("/") if not p.startswith("v1.")][1:]:
+                case ["_ping"]:
+                    self.json("OK")
+                case ["networks"]:
+                    self.json([{"Id": "n1", "Name": "monitoring", "Scope": "local", "Labels": {}}])
+                case ["containers", "json"]:
+                    self.json([c.summary() for c in containers if wanted(c, url.query)])
+                case ["containers", id_, "json"]:
+                    self.json({"Id": id_, "Config": {"Tty": False}})
+                case ["containers", id_, "logs"]:
+                    self.follow(next(c for c in containers if c.id == id_))
+                case _:
+                    self.refuse()
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_POST(self) -> None:
+            self.refuse()
+
+        def refuse(self) -> None:
+            found.refused.append(f"{self.command} {self.path}")
+            self.send_error(403)
+
+        def json(self, value: object) -> None:
+            self.send_response(200)
+            self.send_header("Api-Version", "1.51")
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(value).encode() if self.command == "GET" else b"")
+
+        def follow(self, container: Container) -> None:
+            """Each line in a frame: the stream, the length, and Docker's time before the text."""
+            self.send_response(200)
+            self.end_headers()
+            with container.output.open("rb") as output, contextlib.suppress(OSError):
+                rest = b""
+                while not ended.is_set():
+                    *lines, rest = (rest + output.read()).split(b"\n")
+                    for line in lines:
+                        text = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z ".encode() + line + b"\n"
+                        head = struct.pack(">BxxxL", STREAMS[container.stream], len(text))
+                        self.wfile.write(head + text)
+                    time.sleep(0.1)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    server.daemon_threads = True
+    found = Docker(f"tcp://127.0.0.1:{server.server_port}")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
+
+
+def wanted(container: Container, query: str) -> bool:
+    filters = json.loads(parse_qs(query).get("filters", ["{}"])[0])
+    return all(label in container.summary()["Labels"] for label in filters.get("label", []))

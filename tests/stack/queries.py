@@ -1,0 +1,83 @@
+"""Every query of both dashboards, with Grafana's variables filled in as Grafana would."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).parents[2] / "src/driftbell/dashboards"
+NAMES = ("health", "drift")
+
+VALUES = {
+    "$__rate_interval": "10s",
+    "$__auto": "10s",
+    "$job": "driftbell",
+    "$column": ".+",
+    "$distance": "Jensen–Shannon",
+    "$level": ".*",
+    "$filter": "",
+}
+
+
+class Query(NamedTuple):
+    """One expression and where it is."""
+
+    where: str
+    expression: str
+
+
+def dashboard(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def panels(name: str) -> list[dict[str, Any]]:
+    """The panels that show something, so without the headings of rows."""
+    return [p for p in dashboard(name)["panels"] if p["type"] != "row"]
+
+
+def promql() -> list[Query]:
+    """Every PromQL expression: of panels, annotations and variables."""
+    return [*_of_panels("prometheus"), *_annotations(), *_variables()]
+
+
+def logql() -> list[str]:
+    """Every LogQL expression."""
+    return [q.expression for q in _of_panels("loki")]
+
+
+def filled(expression: str) -> str:
+    for name, value in VALUES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression, expression
+    return expression
+
+
+def _of_panels(datasource: str) -> list[Query]:
+    return [
+        Query(f"{name}: {panel['title']} {target['refId']}", filled(target["expr"]))
+        for name in NAMES
+        for panel in panels(name)
+        for target in panel["targets"]
+        if target["datasource"]["uid"] == datasource
+    ]
+
+
+def _annotations() -> Iterator[Query]:
+    for name in NAMES:
+        for annotation in dashboard(name)["annotations"]["list"]:
+            if "expr" in annotation:
+                yield Query(f"{name}: annotation {annotation['name']}", filled(annotation["expr"]))
+
+
+def _variables() -> Iterator[Query]:
+    for name in NAMES:
+        for variable in dashboard(name)["templating"]["list"]:
+            if variable["type"] == "query":
+                found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+                assert found, variable["definition"]
+                selector, label = filled(found[1]), found[2]
+                yield Query(f"{name}: variable {variable['name']}", f"group by ({label}) ({selector})")

@@ -1,0 +1,136 @@
+"""Real servers of the stack on loopback, on the repository's own configuration with other addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.conftest import free_port, wait_until
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def binary(name: str, package: str) -> str:
+    """Where a program is; skips the test where it is not, which CI does not allow."""
+    found = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
+    if not found:
+        assert os.environ.get("CI") != "true", f"CI promises {name}: install Debian's {package}"
+        pytest.skip(f"{name} is not installed (Debian's {package})")
+    return found
+
+
+@contextlib.contextmanager
+def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the end of the block; it has to answer `ready` with 200 first."""
+    with output.open("wb") as out:
+        started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        try:
+            wait_until(lambda: started.poll() is None and httpx.get(ready).is_success, 30, ready)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{output.read_text('utf-8')}") from error
+        yield started
+    finally:
+        started.terminate()
+        started.wait(20)
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, *args: str, target: str, alertmanager: str = "") -> Iterator[str]:
+    """Debian's Prometheus on the stack's configuration, every second; gives its address.
+
+    Args:
+        folder: where configuration and data go.
+        args: more of its flags.
+        target: host and port of the service, instead of `ml_service:8000`.
+        alertmanager: host and port of the Alertmanager, if there is one.
+    """
+    program = binary("prometheus", "prometheus")
+    port = free_port()
+    shutil.copytree(DEPLOY / "prometheus", folder / "config", dirs_exist_ok=True)
+    config = folder / "config" / "prometheus.yml"
+    text = config.read_text("utf-8").replace("_interval: 5s", "_interval: 1s")
+    text = text.replace("ml_service:8000", target).replace("localhost:9090", f"127.0.0.1:{port}")
+    text = re.sub(r"- dns_sd_configs:(\n {8}.*)+", f"- static_configs: [{{targets: [{alertmanager}]}}]", text)
+    config.write_text(text, "utf-8")
+    rules = folder / "config" / "rules" / "alerts.yml"
+    rules.write_text(re.sub(r"for: \w+", "for: 2s", rules.read_text("utf-8")), "utf-8")
+    url = f"http://127.0.0.1:{port}"
+    command = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", *args]
+    with process(
+        *command,
+        f"--web.listen-address=127.0.0.1:{port}",
+        output=folder / "prometheus.out",
+        ready=f"{url}/-/ready",
+    ):
+        yield url
+
+
+def query(url: str, expression: str) -> list[dict[str, Any]]:
+    """The series that Prometheus has for an expression now."""
+    answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}, timeout=10)
+    assert answer.is_success, f"{expression}: {answer.text}"
+    return answer.json()["data"]["result"]
+
+
+def firing(url: str) -> set[str]:
+    """The names of the alerts that fire."""
+    return {s["metric"]["alertname"] for s in query(url, 'ALERTS{alertstate="firing"}')}
+
+
+@contextlib.contextmanager
+def alertmanager(folder: Path, *, webhook: str) -> Iterator[str]:
+    """Debian's Alertmanager on the stack's configuration, without its pauses; gives host and port."""
+    program = binary("prometheus-alertmanager", "prometheus-alertmanager")
+    port = free_port()
+    text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text("utf-8")
+    text = re.sub(r"group_(wait|interval): \w+", r"group_\1: 1s", text)
+    text = re.sub(r"url: http.*", f"url: {webhook}", text)
+    config = folder / "alertmanager.yml"
+    config.write_text(text, "utf-8")
+    with process(
+        program,
+        f"--config.file={config}",
+        f"--storage.path={folder / 'alertmanager'}",
+        "--cluster.listen-address=",
+        f"--web.listen-address=127.0.0.1:{port}",
+        output=folder / "alertmanager.out",
+        ready=f"http://127.0.0.1:{port}/-/ready",
+    ):
+        yield f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def receiver() -> Iterator[tuple[str, list[Any]]]:
+    """A webhook: its address, and the JSON bodies that came so far."""
+    bodies: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", bodies
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

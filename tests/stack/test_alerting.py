@@ -1,0 +1,106 @@
+"""Rules on a real Prometheus, through a real Alertmanager, to a webhook."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import Running, command, descendants, monitored, running, wait_until
+from tests.stack.servers import alertmanager, firing, prometheus, query, receiver
+
+from driftbell.simulate import simulate
+
+pytestmark = pytest.mark.service
+
+
+@dataclass
+class Stack:
+    """Everything that an alert goes through."""
+
+    service: Running
+    prometheus: str
+    bodies: list[Any]
+
+    def told(self, alert: str, status: str) -> bool:
+        return any(
+            a["labels"]["alertname"] == alert and a["status"] == status
+            for body in self.bodies
+            for a in body["alerts"]
+        )
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("alerting")
+    with (
+        running(
+            "up",
+            folder / "data",
+            CHECK__EVERY="1h",
+            REPORTS__EVIDENTLY="off",
+            WINDOW__ROWS="100",
+        ) as service,
+        receiver() as (webhook, bodies),
+        alertmanager(folder, webhook=webhook) as manager,
+        prometheus(folder, target=service.url.removeprefix("http://"), alertmanager=manager) as url,
+    ):
+        monitored(service)
+        yield Stack(service, url, bodies)
+
+
+def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
+    rng = np.random.default_rng(1)
+    simulate(
+        service.url,
+        normal=normal,
+        drifted=drifted,
+        rate=None,
+        rng=rng,
+        report=lambda _: None,
+        concurrency=8,
+    )
+    return httpx.post(f"{service.url}/monitor/trigger_now", timeout=60).json()["verdict"]
+
+
+def test_drift_rings_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
+    assert send(stack.service, normal=60, drifted=60) == "alarm"
+    wait_until(lambda: stack.told("DriftAlarm", "firing"), 30, "the alarm at the webhook")
+    assert firing(stack.prometheus) == {"DriftAlarm", "Watchdog"}
+    assert send(stack.service, normal=110) == "ok"
+    wait_until(lambda: stack.told("DriftAlarm", "resolved"), 30, "its end at the webhook")
+    assert not stack.told("Watchdog", "firing")
+
+
+def test_recorded_series_are_there(stack: Stack) -> None:
+    for name in (
+        "route:driftbell_http_requests:rate1m",
+        "job:driftbell_http_errors:ratio5m",
+        "route:driftbell_http_request_duration_seconds:p50_5m",
+        "route:driftbell_http_request_duration_seconds:p99_5m",
+    ):
+        wait_until(lambda name=name: query(stack.prometheus, name), 30, name)
+
+
+def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
+    (monitor,) = [p for p in descendants(stack.service.process.pid) if " monitor " in command(p)]
+    os.kill(stack.service.process.pid, signal.SIGSTOP)  # else `up` would start another at once
+    try:
+        os.kill(monitor, signal.SIGKILL)
+        wait_until(lambda: "DriftCheckStale" in firing(stack.prometheus), 40, "the stale check")
+        wait_until(lambda: stack.told("DriftCheckStale", "firing"), 20, "the stale check at the webhook")
+    finally:
+        os.kill(stack.service.process.pid, signal.SIGCONT)
+    wait_until(lambda: "DriftCheckStale" not in firing(stack.prometheus), 60, "the next monitor")
+
+
+def test_a_service_that_is_gone_silences_what_it_said_last(stack: Stack, tmp_path: Path) -> None:
+    stack.service.stop()
+    wait_until(lambda: stack.told("ServiceDown", "firing"), 30, "the alert on the service")
+    assert "DriftCheckStale" not in firing(stack.prometheus)

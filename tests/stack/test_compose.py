@@ -1,0 +1,209 @@
+"""The stack's files: valid, pinned, careful, and true to the contract. No engine is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.stack.servers import DEPLOY, binary
+
+ROOT = Path(__file__).parents[2]
+PROFILES = ("alerts", "tracing", "tls")
+CONTRACT = {
+    "ml_service": 8000,
+    "prometheus": 9090,
+    "loki": 3100,
+    "promtail": None,
+    "grafana": 3000,
+    "report_server": 8080,
+}
+
+
+def tool(name: str) -> str:
+    """A program that the extra `dev` installs beside this Python."""
+    return str(Path(sys.executable).parent / name)
+
+
+def config(*args: str, **environment: str) -> dict[str, Any]:
+    """What Compose makes of the files."""
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(
+        [tool("docker-compose"), "--env-file", os.devnull, *args, "config", "--format", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "level=warning" not in done.stderr, done.stderr
+    return json.loads(done.stdout)
+
+
+ALL = [f"--profile={p}" for p in PROFILES]
+BOTH = ["-f", "docker-compose.yaml", "-f", "docker-compose.alloy.yaml"]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return config(*BOTH, *ALL)["services"] | config(*ALL)["services"]
+
+
+def test_by_default_exactly_the_services_of_the_contract_run() -> None:
+    found = config()
+    assert set(found["services"]) == {*CONTRACT, "docker-proxy"}
+    for name, port in CONTRACT.items():
+        published = [int(p["target"]) for p in found["services"][name].get("ports", [])]
+        assert published == ([port] if port else [])
+        assert "monitoring" in found["services"][name]["networks"]
+    assert found["services"]["ml_service"]["container_name"] == "ml_service"
+    assert found["services"]["report_server"]["container_name"] == "report_viewer"
+    assert found["networks"]["monitoring"]["name"] == "monitoring"
+
+
+def test_the_override_replaces_promtail_by_alloy() -> None:
+    assert set(config(*BOTH)["services"]) ^ set(config()["services"]) == {"promtail", "alloy"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_profile_adds_its_services(profile: str) -> None:
+    more = {"alerts": {"alertmanager"}, "tracing": {"jaeger"}, "tls": {"tls_proxy"}}
+    assert set(config(f"--profile={profile}")["services"]) - set(config()["services"]) == more[profile]
+
+
+def test_every_service_is_careful(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert int(service["mem_limit"]) <= 2 * 1024**3, name
+        assert not service.get("privileged"), name
+        assert "healthcheck" in service or name in {"ml_service", "promtail", "jaeger"}, name
+
+
+def test_images_are_pinned_by_version(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-alpine)?", service["image"]), name
+
+
+def test_ports_are_on_loopback_unless_told_otherwise(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert {p["host_ip"] for p in service.get("ports", [])} <= {"127.0.0.1"}, name
+    opened = config(*ALL, BIND="0.0.0.0")["services"]
+    assert {p["host_ip"] for s in opened.values() for p in s.get("ports", [])} == {"0.0.0.0"}
+
+
+def test_only_the_proxy_sees_docker_and_only_to_read(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        sockets = [v for v in service.get("volumes", []) if "docker.sock" in v["source"]]
+        assert bool(sockets) == (name == "docker-proxy"), name
+    proxy = services["docker-proxy"]
+    assert set(proxy["environment"]) == {"CONTAINERS", "NETWORKS"}
+    assert set(proxy["networks"]) == {"docker-socket"}
+    assert "ports" not in proxy
+    assert config()["networks"]["docker-socket"]["internal"] is True
+
+
+def test_what_must_last_is_in_volumes_and_what_is_mounted_exists(services: dict[str, Any]) -> None:
+    mounts = [volume for service in services.values() for volume in service.get("volumes", [])]
+    kept = {v["source"] for v in mounts if v["type"] == "volume"}
+    assert kept >= {"predictions", "reports", "prometheus-data", "loki-data", "promtail-data", "grafana-data"}
+    for volume in mounts:
+        if volume["type"] == "bind" and Path(volume["source"]).is_relative_to(ROOT):
+            assert volume["read_only"] is True, volume
+            assert Path(volume["source"]).exists() or volume["target"].startswith("/certs"), volume
+
+
+def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy", (name, needed)
+
+
+def test_grafana_has_the_default_password_only_where_no_secret_is_given() -> None:
+    default = config()["secrets"]["grafana_admin_password"]["file"]
+    assert Path(default).read_text("utf-8") == "admin"
+    given = config(GRAFANA_ADMIN_PASSWORD_FILE="./secrets/mine")["secrets"]["grafana_admin_password"]["file"]
+    assert given == str(ROOT / "secrets" / "mine")
+
+
+def test_secrets_are_made_once_outside_git_and_readable_by_their_service(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = tmp_path / "deploy" / "secrets.sh"
+    script.write_bytes((DEPLOY / "secrets.sh").read_bytes())
+    for said in ("secrets/grafana_admin_password", ""):
+        done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=10, check=True)
+        assert said in done.stdout
+        assert bool(done.stdout) == bool(said)
+    made = tmp_path / "secrets" / "grafana_admin_password"
+    assert len(made.read_text("utf-8")) == 32
+    assert made.read_text("utf-8") not in done.stdout
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert made.stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / ".env").read_text("utf-8").count("GRAFANA_ADMIN_PASSWORD_FILE=") == 1
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert {"secrets/", ".env", "driftbell.env", "certs/"} <= set(ignored)
+
+
+def test_the_dockerfile_is_clean() -> None:
+    done = subprocess.run(
+        [tool("hadolint"), "Dockerfile"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_prometheus_and_alertmanager_take_their_configuration() -> None:
+    for command in (
+        [binary("promtool", "prometheus"), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
+        [
+            binary("amtool", "prometheus-alertmanager"),
+            "check-config",
+            str(DEPLOY / "alertmanager" / "alertmanager.yml"),
+        ],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_fires_when_it_should() -> None:
+    rules = Path(__file__).parent / "rules.test.yml"
+    done = subprocess.run(
+        [binary("promtool", "prometheus"), "test", "rules", str(rules)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = set(re.findall(r"alertname: (\w+)", rules.read_text("utf-8")))
+    assert {r["alert"] for r in alert_rules()} <= tested
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text("utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_every_alert_says_what_it_is_and_leads_to_its_section_of_the_runbook() -> None:
+    runbook = json.loads((ROOT / "src/driftbell/server/runbook.json").read_text("utf-8"))
+    sections = {entry["alert"] for entry in runbook}
+    assert {rule["alert"] for rule in alert_rules()} == sections
+    for rule in alert_rules():
+        assert rule["annotations"]["summary"]
+        assert rule["annotations"]["runbook_url"] == f"http://localhost:8000/runbook#{rule['alert']}"
+        assert rule["labels"]["severity"] in {"none", "warning", "critical"}
+    assert all(entry["means"] and entry["look"] and entry["mend"] for entry in runbook)
+
+
+def test_rules_and_documents_speak_of_metrics_that_exist() -> None:
+    known = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
+    for file in sorted((DEPLOY / "prometheus" / "rules").glob("*.yml")):
+        for name in re.findall(r"(?<![:\w])driftbell_\w+", file.read_text("utf-8")):
+            assert name.removesuffix("_bucket") in known, name

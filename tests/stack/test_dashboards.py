@@ -1,0 +1,142 @@
+"""Every PromQL expression of both dashboards, asked of a real Prometheus after traffic, returns data."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import Running, monitored, running, wait_until
+from tests.stack.prometheus import Prometheus, needs_prometheus, prometheus, scrape_config
+from tests.stack.queries import Query, promql
+
+from driftbell.simulate import CONTRACT_FAULTS, simulate
+
+pytestmark = needs_prometheus
+
+FEATURES = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"}
+SECONDS = 30
+"""How soon after the traffic every panel shows something."""
+
+
+def send(service: Running, *, normal: int, drifted: int) -> None:
+    simulate(
+        service.url,
+        normal=normal,
+        drifted=drifted,
+        rate=None,
+        faults=CONTRACT_FAULTS,
+        rng=np.random.default_rng(0),
+        report=lambda _: None,
+        concurrency=4,
+    )
+
+
+def check(service: Running) -> str:
+    answer = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).raise_for_status()
+    return str(answer.json()["verdict"])
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that has seen normal, bad and drifted traffic and a check after each."""
+    folder = tmp_path_factory.mktemp("dashboards")
+    with (
+        running(
+            "up", folder / "data", CHECK__EVERY="1h", REPORTS__EVIDENTLY="off", WINDOW__ROWS="60"
+        ) as service,
+        prometheus(scrape_config(folder, service.url), folder) as found,
+    ):
+        monitored(service)
+        wait_until(lambda: found.query("driftbell_monitor_up == 1"), 20, "the first scrape")
+        send(service, normal=60, drifted=0)
+        for bad in ({}, {"sepal length (cm)": "wide"}):
+            assert httpx.post(f"{service.url}/predict", json=bad).status_code == 422
+        assert check(service) == "ok"
+        wait_until(lambda: found.query('driftbell_verdict{verdict="ok"} == 1'), 10, "the first verdict")
+        send(service, normal=0, drifted=60)
+        assert check(service) == "alarm"
+        yield found
+
+
+@pytest.fixture(scope="module")
+def answered(watched: Prometheus) -> dict[Query, list[list[float]]]:
+    """The values of every query's series over the last minute; asked until all have some."""
+    began = time.monotonic()
+    found: dict[Query, list[list[float]]] = {}
+    while time.monotonic() - began < SECONDS:
+        missing = [q for q in promql() if not found.get(q)]
+        if not missing:
+            break
+        for query in missing:
+            found[query] = values(watched, query.expression)
+        time.sleep(0.5)
+    return found
+
+
+def values(prometheus: Prometheus, expression: str) -> list[list[float]]:
+    series = prometheus.query_range(expression, seconds=60)
+    numbers = [[float(v) for _, v in s["values"]] for s in series]
+    return [n for n in ([v for v in s if not math.isnan(v)] for s in numbers) if n]
+
+
+@pytest.mark.parametrize("query", promql(), ids=lambda q: q.where)
+def test_a_query_returns_data(answered: dict[Query, list[list[float]]], query: Query) -> None:
+    assert answered[query], f"{query.where}: no data within {SECONDS} s of traffic: {query.expression}"
+
+
+def named(word: str) -> str:
+    (found,) = [q.expression for q in promql() if q.where == word]
+    return found
+
+
+def test_the_verdict_timeline_shows_the_change(watched: Prometheus) -> None:
+    wait_until(lambda: 2.0 in values(watched, named("drift: Verdict over time A"))[0], 10, "the alarm")
+    (timeline,) = values(watched, named("drift: Verdict over time A"))
+    assert [v for v, before in zip(timeline, [None, *timeline], strict=False) if v != before] == [0, 2]
+    assert watched.query(named("drift: annotation Alarms"))
+
+
+def test_the_columns_that_moved_are_the_ones_below_the_threshold(watched: Prometheus) -> None:
+    wait_until(lambda: watched.query('driftbell_verdict{verdict="alarm"} == 1'), 10, "the alarm")
+    p_values = by_column(watched, "drift: Adjusted p-value by column A")
+    (threshold,) = watched.query(named("drift: Adjusted p-value by column B"))
+    drifted = {c for c, p in p_values.items() if p <= float(threshold["value"][1])}
+    assert drifted & FEATURES == FEATURES - {"petal width (cm)"}
+    assert min(p_values.values()) >= 1e-12
+    verdicts = by_column(watched, "drift: Verdict by column over time A")
+    assert {c for c, v in verdicts.items() if v == 2} == drifted
+
+
+def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
+    wait_until(lambda: watched.query("driftbell_column_threshold"), 10, "a check")
+    every = {s["metric"]["column"] for s in watched.query("driftbell_column_threshold")}
+    heat = by_column(watched, "drift: Heatmap of drift: column by time A")
+    assert heat.keys() == every > FEATURES
+    assert all(0 <= v <= 1 for v in heat.values())
+
+
+def test_shares_add_up_to_one_and_failures_are_no_share_of_good_traffic(watched: Prometheus) -> None:
+    shares = watched.query_range(named("drift: Share of predictions by class A"), seconds=60)
+    totals: dict[float, float] = {}
+    for series in shares:
+        for when, share in series["values"]:
+            totals[when] = totals.get(when, 0) + float(share)
+    known = [t for t in totals.values() if not math.isnan(t)]
+    assert known
+    assert known == pytest.approx([1] * len(known))
+    assert {v for s in values(watched, named("health: Error ratio A")) for v in s} == {0}
+    assert max(v for s in values(watched, named("health: Error ratio B")) for v in s) > 0
+
+
+def test_before_any_check_there_is_no_verdict(watched: Prometheus) -> None:
+    # `max` of nothing is nothing: the panel says "no data" and not "ok"
+    for where in ("health: Verdict A", "drift: Verdict A"):
+        assert watched.query(named(where).replace('job="driftbell"', 'job="other"')) == []
+
+
+def by_column(prometheus: Prometheus, where: str) -> dict[str, float]:
+    return {s["metric"]["column"]: float(s["value"][1]) for s in prometheus.query(named(where))}

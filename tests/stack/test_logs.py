@@ -1,0 +1,288 @@
+"""Real Loki and Promtail on loopback with our files: the contract's queries find the service's lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, running, wait_until
+from tests.stack.fake_docker import Container, Docker, docker
+
+from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+
+pytestmark = pytest.mark.service
+
+ROOT = Path(__file__).parents[2]
+LOKI = ROOT / "deploy/loki/loki-config.yaml"
+PROMTAIL = ROOT / "deploy/promtail/promtail-config.yaml"
+
+LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR"}
+ML_SERVICE = '{container="ml_service"}'
+PLAIN = "2026/03/01 10:00:00 [error] 31#31: *1 open() failed"
+TEXT = "a line that is not JSON and tells no level, errors or not"
+
+
+def parsed(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_text("utf-8"))
+
+
+def binary(name: str) -> str:
+    variable = f"{name.upper()}_BIN"
+    found = shutil.which(os.environ.get(variable, name))
+    if not found:
+        pytest.skip(f"no {name} here: set {variable} to its path")
+    return found
+
+
+@contextlib.contextmanager
+def program(name: str, config: dict[str, Any], folder: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Loki or Promtail on a rewritten configuration until the block ends."""
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(config), "utf-8")
+    log = folder / f"{name}.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen([binary(name), f"-config.file={file}"], stdout=out, stderr=out, cwd=folder)
+
+    def answers() -> bool:
+        assert process.poll() is None, f"{name} ended:\n{log.read_text('utf-8')}"
+        return httpx.get(ready, timeout=5).is_success
+
+    try:
+        wait_until(answers, 60, f"{name} at {ready}")
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def moved(value: Any, place: Path) -> Any:
+    """The same configuration with everything below /loki elsewhere."""
+    if isinstance(value, dict):
+        return {k: moved(v, place) for k, v in value.items()}
+    if isinstance(value, list):
+        return [moved(v, place) for v in value]
+    if isinstance(value, str) and re.match(r"/loki(/|$)", value):
+        return f"{place}{value}"
+    return value
+
+
+def own_server(config: dict[str, Any]) -> str:
+    """Move a server to free ports of loopback and say where it is."""
+    config["server"] |= {
+        "http_listen_address": "127.0.0.1",
+        "http_listen_port": free_port(),
+        "grpc_listen_address": "127.0.0.1",
+        "grpc_listen_port": free_port(),
+    }
+    return f"http://127.0.0.1:{config['server']['http_listen_port']}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line that Loki gave back."""
+
+    time: str
+    text: str
+    labels: dict[str, str]
+    metadata: dict[str, str]
+
+
+class Loki:
+    """A real Loki that may be killed and started again on what it kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._config = moved(parsed(LOKI), folder)
+        self.url = own_server(self._config)
+        self._up = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        ready = f"{self.url}/ready"
+        self._process = self._up.enter_context(program("loki", self._config, self._folder, ready))
+
+    def kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._up.close()
+
+    def stop(self) -> None:
+        self._up.close()
+
+    def ask(self, query: str) -> list[Line]:
+        answer = httpx.get(
+            f"{self.url}/loki/api/v1/query_range",
+            params={"query": query, "since": "1h", "limit": 5000, "direction": "forward"},
+            headers={"X-Loki-Response-Encoding-Flags": "categorize-labels"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        streams = answer.json()["data"]["result"]
+        return [
+            Line(moment, text, s["stream"], more.get("structuredMetadata", {}))
+            for s in streams
+            for moment, text, more in s["values"]
+        ]
+
+    def texts(self, query: str) -> set[str]:
+        return {line.text for line in self.ask(query)}
+
+
+@dataclass
+class Logs:
+    """A service, its Loki, and the engine that the collector between them asks."""
+
+    service: Running
+    loki: Loki
+    engine: Docker
+
+    def arrived(self) -> bool:
+        """Whether every line that the service has written is in Loki."""
+        return set(self.service.lines().splitlines()) <= self.loki.texts(ML_SERVICE)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
+    """Normal and drifted traffic, a check, a bad request and one that fails, all of it logged."""
+    for name in ("loki", "promtail"):
+        binary(name)
+    folder = tmp_path_factory.mktemp("logs")
+    loki = Loki(folder)
+    other, quiet = folder / "other.out", folder / "quiet.out"
+    other.write_text(f"{TEXT}\n{PLAIN}\n", "utf-8")
+    quiet.write_text("level=error msg=mine\n", "utf-8")
+    with contextlib.ExitStack() as stack:
+        stack.callback(loki.stop)
+        loki.start()
+        service = stack.enter_context(
+            running("up", folder / "service", CHECK__EVERY="off", REPORTS__EVIDENTLY="off")
+        )
+        engine = stack.enter_context(
+            docker(
+                Container("ml_service", service.output),
+                Container("other", other, "stderr"),
+                Container("promtail", quiet),
+                Container("alloy", quiet),
+                Container("stranger", quiet, composed=False),
+            )
+        )
+        config = parsed(PROMTAIL)
+        ready = f"{own_server(config)}/ready"
+        config["positions"]["filename"] = str(folder / "positions.yaml")
+        config["clients"][0]["url"] = f"{loki.url}/loki/api/v1/push"
+        config["scrape_configs"][0]["docker_sd_configs"][0]["host"] = engine.url
+        stack.enter_context(program("promtail", config, folder, ready))
+        told(service)
+        found = Logs(service, loki, engine)
+        wait_until(found.arrived, 60, "every line in Loki")
+        yield found
+
+
+def told(service: Running) -> None:
+    """Make the service log something of everything."""
+    monitored(service)
+    rng = np.random.default_rng(7)
+    predict(service.url, normal_rows(50, rng))
+    predict(service.url, apply(normal_rows(50, rng), CONTRACT_FAULTS, rng))
+    check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=130).json()
+    assert check["verdict"] == "alarm"
+    bad = httpx.post(f"{service.url}/predict", json={}, headers={"X-Request-ID": "bad-one"})
+    assert bad.status_code == 422
+    service.sql("CREATE TRIGGER disk BEFORE INSERT ON predictions BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    failed = httpx.post(f"{service.url}/predict", json=EXAMPLE, headers={"X-Request-ID": "failed-one"})
+    assert failed.status_code == 503
+    service.sql("DROP TRIGGER disk")
+
+
+def words(service: Running, word: str) -> set[str]:
+    return {line for line in service.lines().splitlines() if word in line}
+
+
+@pytest.mark.parametrize("word", ["INFO", "drift", "ERROR"])
+def test_the_contracts_queries_return_the_services_lines_with_their_levels(logs: Logs, word: str) -> None:
+    found = logs.loki.ask(f'{ML_SERVICE} |= "{word}"')
+    assert {line.text for line in found} == words(logs.service, word) != set()
+    for line in found:
+        event = json.loads(line.text)
+        assert line.labels["level"] == event["level"]
+        assert line.labels["level"] in LEVELS
+    if word != "drift":
+        assert {line.labels["level"] for line in found} == {word}
+
+
+def test_a_line_has_few_labels_its_own_time_and_its_ids_beside_it(logs: Logs) -> None:
+    found = logs.loki.ask(ML_SERVICE)
+    for line in found:
+        labels = line.labels.keys() - {"service_name"}  # Loki's own
+        assert labels == {"container", "stream", "service", "level"}
+        assert (line.labels["service"], line.labels["stream"]) == ("ml_service", "stdout")
+        assert line.metadata["container_id"] == b"ml_service".hex()[:12]
+        event = json.loads(line.text)
+        written = datetime.fromisoformat(event["time"]) - datetime.fromisoformat("1970-01-01T00:00:00Z")
+        assert int(line.time) == written // timedelta(microseconds=1) * 1000
+        assert line.metadata.get("request_id") == event.get("request_id")
+
+
+@pytest.mark.parametrize(("request_id", "level"), [("bad-one", "WARNING"), ("failed-one", "ERROR")])
+def test_the_lines_of_one_request_are_found_by_its_id(logs: Logs, request_id: str, level: str) -> None:
+    found = logs.loki.ask(f'{ML_SERVICE} | request_id="{request_id}"')
+    assert {line.text for line in found} == words(logs.service, f'"{request_id}"') != set()
+    assert {line.labels["level"] for line in found} == {level}
+    levelled = f'{{container="ml_service", level="{level}"}} | request_id="{request_id}"'
+    assert logs.loki.texts(levelled) == {line.text for line in found}
+
+
+def test_a_line_that_is_not_json_survives(logs: Logs) -> None:
+    found = {line.text: line for line in logs.loki.ask('{container="other"}')}
+    assert found.keys() == {TEXT, PLAIN}
+    assert "level" not in found[TEXT].labels
+    assert found[PLAIN].labels["level"] == "ERROR"
+    assert found[PLAIN].labels["stream"] == "stderr"
+
+
+def test_lines_of_the_collectors_and_of_what_compose_did_not_start_stay_out(logs: Logs) -> None:
+    answer = httpx.get(f"{logs.loki.url}/loki/api/v1/label/container/values").json()
+    assert set(answer["data"]) == {"ml_service", "other"}
+
+
+def test_the_collector_asks_docker_only_what_the_proxy_allows(logs: Logs) -> None:
+    assert logs.engine.refused == []
+
+
+def test_after_a_crash_of_loki_every_line_is_there_also_those_of_the_time_without_it(logs: Logs) -> None:
+    before = {word: logs.loki.texts(f'{ML_SERVICE} |= "{word}"') for word in ("INFO", "drift", "ERROR")}
+    logs.loki.kill()
+    httpx.get(f"{logs.service.url}/monitor/status", headers={"X-Request-ID": "meanwhile"}).raise_for_status()
+    time.sleep(2)  # the collector tries in vain
+    logs.loki.start()
+    for word, texts in before.items():
+        assert texts <= logs.loki.texts(f'{ML_SERVICE} |= "{word}"')
+    wait_until(logs.arrived, 60, "every line in Loki")
+    assert logs.loki.texts(f'{ML_SERVICE} | request_id="meanwhile"')
+
+
+def test_each_program_accepts_its_file_as_it_is() -> None:
+    for command in (
+        [binary("loki"), "-verify-config", f"-config.file={LOKI}"],
+        [binary("promtail"), "-check-syntax", f"-config.file={PROMTAIL}"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
