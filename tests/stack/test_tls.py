@@ -228,6 +228,46 @@ def test_a_service_that_is_down_is_a_problem_in_json(certs: DevCertificates, tmp
     )
 
 
+@contextlib.contextmanager
+def docker_dns(known: bytes) -> Iterator[int]:
+    """Answer like Docker's DNS that one name is at 127.0.0.1 and no other exists; gives the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            while True:
+                question, sender = server.recvfrom(512)
+                if not question:
+                    return
+                found = question[12:].startswith(known)
+                counts = b"\x81\x80\0\1\0\1\0\0\0\0" if found else b"\x81\x83\0\1\0\0\0\0\0\0"
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1" if found else b""
+                server.sendto(question[:2] + counts + question[12:] + record, sender)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.sendto(b"", server.getsockname())  # the end, for the thread
+            thread.join(10)
+
+
+def test_names_are_asked_of_docker_at_each_request(certs: DevCertificates, tmp_path: Path) -> None:
+    with echo() as port, docker_dns(b"\x07grafana\0") as dns:
+        moved = {
+            "/certs/": f"{certs.key.parent}/",
+            "grafana:3000": f"grafana:{port}",
+            "resolver 127.0.0.11": f"resolver 127.0.0.1:{dns}",
+        }
+        with nginx("tls.conf", tmp_path, moved) as found, httpx.Client(verify=trusting(certs)) as client:
+            there = client.get(found.tls, headers={"Host": "grafana.localhost"})
+            assert there.json()["port"] == port
+            absent = client.get(f"{found.tls}/health")
+    assert absent.status_code == 502
+    assert absent.json()["detail"] == "ml_service:8000 does not answer: is it running?"
+
+
 def test_log_lines_carry_the_services_request_id(front: Nginx, client: httpx.Client) -> None:
     client.get("/health", headers={"X-Request-ID": "seen-in-both"})
     wait_until(lambda: "seen-in-both" in [line["request_id"] for line in front.requests()])
