@@ -113,7 +113,7 @@ def ready(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def service(folder: Path) -> Iterator[int]:
+def service(folder: Path, **more: str) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -122,6 +122,7 @@ def service(folder: Path) -> Iterator[int]:
         "SERVER__PORT": str(port),
         "CHECK__EVERY": "off",
         "SERVER__ACCESS_LOG": "true",
+        **more,
     }
     environment = {**os.environ, **{f"DRIFTBELL_{k}": v for k, v in settings.items()}}
     with (folder / "out").open("wb") as out:
