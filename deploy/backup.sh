@@ -74,7 +74,7 @@ save_stopped() {
   fi
 }
 
-[ $# -eq 1 ] && [ -n "$1" ] && [ "${1#-}" = "$1" ] || usage
+if [ $# -ne 1 ] || [ -z "$1" ] || [ "${1#-}" != "$1" ]; then usage; fi
 if [ -e "$1" ] || [ -e "$1.part" ]; then
   say "$1 (or $1.part) is there already: choose another folder"
   exit 2

@@ -14,7 +14,7 @@ TEXT
 
 say() { printf 'restore: %s\n' "$*" >&2; }
 
-[ $# -eq 1 ] && [ -n "$1" ] && [ "${1#-}" = "$1" ] || usage
+if [ $# -ne 1 ] || [ -z "$1" ] || [ "${1#-}" != "$1" ]; then usage; fi
 for name in driftbell.tar prometheus.tar loki.tar grafana.tar SHA256SUMS; do
   [ -f "$1/$name" ] || { say "$1 is no whole backup: $name is missing"; exit 2; }
 done

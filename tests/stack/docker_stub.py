@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-STACK = Path(os.environ["STACK"])
+STACK = Path(os.environ.get("STACK", "."))  # read by doctest too, where there is none
 ARGS = sys.argv[1:]
 VOLUMES = {
     "ml_service": "data/reports",

@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.conftest import wait_until
 
 import driftbell
 from driftbell.backup import Manifest, back_up, restore, verified
 from driftbell.config import Settings
 from driftbell.errors import ConfigError, DriftbellError, LogError
-from driftbell.log import SqlLog, copy_log, facts_of, in_use, sqlite_log
+from driftbell.log import SqlLog, alone, copy_log, facts_of, in_use, sqlite_log
 from driftbell.log.tables import HEAD
 from driftbell.records import CheckKind, Prediction
 
@@ -368,6 +369,18 @@ def test_commands_print_one_line_or_json(settings: Settings, tmp_path: Path) -> 
     done = run("restore", tmp_path / "saved", "--data-dir", tmp_path / "new")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "move it away" in done.stderr
+
+
+def test_a_backup_that_is_told_to_end_leaves_no_half(settings: Settings, tmp_path: Path) -> None:
+    part = tmp_path / "saved.part"
+    with alone(settings.data_dir):  # it waits for this when the log is copied
+        process = subprocess.Popen(
+            [sys.executable, "-m", "driftbell", "backup", tmp_path / "saved", "--data-dir", settings.data_dir]
+        )
+        wait_until((part / "log.sqlite").exists, 60, "a half")
+        process.terminate()
+        assert process.wait(30) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
 
 @pytest.mark.parametrize("largest", [20_000, 1_000_000], ids=["full at the log", "full at the model"])
