@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -11,8 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from multiprocessing import parent_process
 from pathlib import Path
@@ -26,7 +24,7 @@ from driftbell.compare import compare
 from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
 from driftbell.judge import judge
-from driftbell.log import SqlLog, sqlite_log
+from driftbell.log import SqlLog, alone, sqlite_log
 from driftbell.models import iris_model, load_model, reference_of, try_model
 from driftbell.ports import Model, Reference, Sink, Target
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
@@ -68,7 +66,7 @@ def open_log(settings: Settings) -> SqlLog:
         LogError: it cannot be opened.
         ConfigError: the data folder cannot be written.
     """
-    with _alone(settings.data_dir):
+    with alone(settings.data_dir):
         return sqlite_log(settings.log_path)
 
 
@@ -84,7 +82,7 @@ def open_model(settings: Settings) -> tuple[Model, Columns]:
             raise ConfigError(
                 "model.path is missing: model.reference and model.sha256 belong to a model file"
             )
-        with _alone(settings.data_dir):
+        with alone(settings.data_dir):
             return iris_model(settings.data_dir / "models" / "iris")
     if chosen.reference is None:
         raise ConfigError("model.reference is missing: name the model's training data (.csv or .parquet)")
@@ -339,15 +337,3 @@ def _metrics_folder() -> Path:
     folder.mkdir(mode=0o700)
     os.environ[METRICS_VARIABLE] = str(folder)
     return folder
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes on the same data folder out while something is made there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise ConfigError(f"cannot write to the data folder {folder}: {error.strerror}") from error

@@ -70,8 +70,10 @@ def serve(
     )
     begin(parent)
     from driftbell import wire
+    from driftbell.log import in_use
 
-    wire.run_server(loaded.settings)
+    with in_use(loaded.settings.data_dir):
+        wire.run_server(loaded.settings)
 
 
 @cli.command()
@@ -89,8 +91,10 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     loaded = settings(config_file, data_dir=data_dir, check__every=every)
     begin(parent)
     from driftbell import wire
+    from driftbell.log import in_use
 
-    wire.run_monitor(loaded.settings)
+    with in_use(loaded.settings.data_dir):
+        wire.run_monitor(loaded.settings)
 
 
 @cli.command()

@@ -1,5 +1,7 @@
 """Where predictions and checks live."""
 
+from driftbell.log.locks import alone, in_use, unused
+from driftbell.log.snapshot import LogFacts, copy_log, facts_of
 from driftbell.log.sql import SqlLog, sqlite_log
 
-__all__ = ["SqlLog", "sqlite_log"]
+__all__ = ["LogFacts", "SqlLog", "alone", "copy_log", "facts_of", "in_use", "sqlite_log", "unused"]

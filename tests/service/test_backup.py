@@ -1,0 +1,76 @@
+"""A backup of a service under load, restored: the same window, checks, reports and model version."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.conftest import EXAMPLE, monitored, running, wait_until
+from tests.service.test_durability import Load
+
+pytestmark = pytest.mark.service
+
+QUIET = {"REPORTS__EVIDENTLY": "off", "SERVER__ACCESS_LOG": "false"}
+
+
+def driftbell(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "driftbell", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")},
+    )
+
+
+def test_a_backup_under_load_is_whole_and_comes_back(tmp_path: Path) -> None:
+    data, saved, restored = tmp_path / "data", tmp_path / "saved", tmp_path / "restored"
+    with (
+        running("up", data, CHECK__EVERY="1s", **QUIET) as service,
+        Load(service.url) as load,
+    ):
+        wait_until(lambda: len(load.answered) > 600 and service.status()["reports"], 60, "load and a report")
+        before, at_first = list(load.answered), service.status()
+        done = driftbell("backup", saved, "--data-dir", data)
+        assert done.returncode == 0, done.stderr
+        backed_up = len(load.answered)
+        wait_until(lambda: len(load.answered) > backed_up + 100, 30, "more load")
+        assert driftbell("restore", saved, "--data-dir", data).returncode == 2
+    assert load.statuses.keys() == {200}
+
+    done = driftbell("restore", saved, "--data-dir", restored)
+    assert done.returncode == 0, done.stderr
+    with running("up", restored, CHECK__EVERY="off", **QUIET) as again:
+        assert again.sql("PRAGMA integrity_check") == [("ok",)]
+        logged = again.logged_ids()
+        assert set(before) <= set(logged) < set(service.logged_ids())
+        assert len(set(logged)) == len(logged)
+        assert done.stdout.startswith(f"{restored}: {len(logged)} predictions")
+        now = again.status()
+        assert (now["model"], now["version"]) == (at_first["model"], at_first["version"])
+        assert now["data_points"] == now["window_rows"] == 500
+        assert again.events("model trained") == []
+        checks = httpx.get(f"{again.url}/monitor/checks").json()["checks"]
+        assert at_first["last_check"] in checks
+        assert all(httpx.get(f"{again.url}{r}").is_success for c in checks for r in c["reports"])
+        monitored(again)
+        triggered = httpx.post(f"{again.url}/monitor/trigger_now", timeout=60).json()
+        assert triggered["rows"] == 500
+        assert httpx.post(f"{again.url}/predict", json=EXAMPLE).json()["id"] in again.logged_ids()
+
+
+def test_nothing_is_restored_under_a_running_service_whose_log_was_removed(tmp_path: Path) -> None:
+    data, saved = tmp_path / "data", tmp_path / "saved"
+    with running("serve", data, **QUIET):
+        assert driftbell("backup", saved, "--data-dir", data).returncode == 0
+        for file in data.glob("log.sqlite*"):
+            file.unlink()
+        done = driftbell("restore", saved, "--data-dir", data)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "runs on" in done.stderr
+        assert "stop it first" in done.stderr
+        assert not (data / "log.sqlite").exists()

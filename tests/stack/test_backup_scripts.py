@@ -1,0 +1,286 @@
+"""deploy/backup.sh and deploy/restore.sh with a real Prometheus, a real log, and folders for containers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.conftest import free_port, wait_until
+
+from driftbell.log import facts_of, sqlite_log
+from driftbell.records import Prediction
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = shutil.which("prometheus")
+ITSELF = "scrape_configs: [{job_name: driftbell, static_configs: [{targets: [ADDRESS]}]}]"
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+needs_prometheus = pytest.mark.skipif(
+    not PROMETHEUS and os.environ.get("CI") != "true", reason="Debian's prometheus is not installed"
+)
+
+
+@dataclass
+class Stack:
+    """A stack of folders, and the scripts run on it."""
+
+    folder: Path
+    bin: Path
+    prometheus: str
+
+    def run(self, script: str, *args: object, fail: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
+        environment |= {"STACK": str(self.folder), "PROMETHEUS": self.prometheus, "FAIL": fail}
+        return subprocess.run(
+            [ROOT / "deploy" / script, *map(str, args)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.folder.parent,
+            env=environment | {"PATH": f"{self.bin}:{environment['PATH']}"},
+        )
+
+    def calls(self) -> list[str]:
+        file = self.folder / "calls"
+        return file.read_text("utf-8").splitlines() if file.exists() else []
+
+    def running(self) -> set[str]:
+        return {p.stem for p in self.folder.glob("*.running")}
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    """A folder for PATH with `docker` in it."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("docker_stub.py")} "$@"\n')
+    docker.chmod(0o755)
+    return docker.parent
+
+
+@pytest.fixture
+def stack(tmp_path: Path, stub: Path) -> Iterator[Stack]:
+    """A stack that runs, whose Prometheus only answers the snapshot's call."""
+    found = Stack(tmp_path / "stack", stub, "")
+    data = found.folder / "ml_service" / "data"
+    (data / "models").mkdir(parents=True)
+    (data / "models" / "model.skops").write_text("model")
+    (data / "reports").mkdir()
+    (data / "reports" / "drift_report_latest.html").write_text("<p>report")
+    with contextlib.closing(sqlite_log(data / "log.sqlite")) as log:
+        log.append([Prediction(f"id-{n}", NOW, "iris", "v1", {"x": 1.0}, "a", {}, 1.0) for n in range(50)])
+    for service, file in {"loki": "loki/chunks/one", "grafana": "var/lib/grafana/grafana.db"}.items():
+        path = found.folder / service / file
+        path.parent.mkdir(parents=True)
+        path.write_text(service)
+        (found.folder / f"{service}.running").touch()
+    snapshots = found.folder / "prometheus" / "prometheus" / "snapshots"
+    with snapshot_api(snapshots) as found.prometheus:
+        yield found
+
+
+@contextlib.contextmanager
+def snapshot_api(snapshots: Path) -> Iterator[str]:
+    class Api(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            known = self.path == "/api/v1/admin/tsdb/snapshot"
+            name = "20260131T120000Z-0a1b2c3d4e5f6071"
+            if known:
+                (snapshots / name / "block").mkdir(parents=True)
+            body = json.dumps({"status": "success", "data": {"name": name}}).encode()
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def prometheus(data: Path, config: str = "") -> Iterator[str]:
+    """Start a Prometheus on a data folder and give its address, which may be ADDRESS in the configuration."""
+    assert PROMETHEUS, "CI promises a Prometheus: install Debian's prometheus"
+    address = f"127.0.0.1:{free_port()}"
+    file = data.parent / "prometheus.yml"
+    file.write_text("global: {scrape_interval: 1s}\n" + config.replace("ADDRESS", address))
+    with (data.parent / "prometheus.out").open("ab") as out:
+        process = subprocess.Popen(
+            [
+                PROMETHEUS,
+                f"--config.file={file}",
+                f"--storage.tsdb.path={data}",
+                f"--web.listen-address={address}",
+                "--web.enable-admin-api",
+            ],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: httpx.get(f"http://{address}/-/ready").is_success, 60, "Prometheus")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def samples(address: str) -> list[list[object]]:
+    answer = httpx.get(f"http://{address}/api/v1/query", params={"query": 'up{job="driftbell"}[1h]'}).json()
+    return answer["data"]["result"][0]["values"] if answer["data"]["result"] else []
+
+
+@needs_prometheus
+def test_the_stack_comes_back_from_its_backup(stack: Stack, tmp_path: Path, stub: Path) -> None:
+    data = stack.folder / "prometheus" / "prometheus"
+    data.mkdir(parents=True)
+    with prometheus(data, ITSELF) as stack.prometheus:
+        wait_until(lambda: len(samples(stack.prometheus)) >= 3, 30, "three scrapes")
+        asked, before = time.time(), samples(stack.prometheus)
+        done = stack.run("backup.sh", "backups/one")
+        assert done.returncode == 0, done.stderr
+        assert list((data / "snapshots").iterdir()) == []
+    saved = tmp_path / "backups" / "one"
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["one"]
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in saved.iterdir()} == {0o600}
+    assert stack.running() == {"loki", "grafana"}
+    assert not (stack.folder / "ml_service" / "data" / "driftbell-backup").exists()
+
+    new = Stack(tmp_path / "new", stub, "")
+    new.folder.mkdir()
+    done = new.run("restore.sh", saved)
+    assert done.returncode == 0, done.stderr
+    for service, path in {
+        "ml_service": "data/models/model.skops",
+        "loki": "loki/chunks/one",
+        "grafana": "var/lib/grafana/grafana.db",
+    }.items():
+        assert (new.folder / service / path).read_text() == (stack.folder / service / path).read_text()
+    assert facts_of(new.folder / "ml_service" / "data" / "log.sqlite").rows["predictions"] == 50
+    assert (new.folder / "ml_service" / "data" / "reports" / "drift_report_latest.html").exists()
+    assert not (new.folder / "ml_service" / "data" / "driftbell-backup").exists()
+    with prometheus(new.folder / "prometheus" / "prometheus") as address:
+        restored = samples(address)
+    assert [s for s in restored if float(str(s[0])) <= asked] == before
+
+    again = new.run("restore.sh", saved)
+    assert again.returncode == 2
+    assert "has volumes" in again.stderr
+
+
+def test_each_service_is_stopped_alone_and_only_for_its_copy(stack: Stack, tmp_path: Path) -> None:
+    assert stack.run("backup.sh", "one").returncode == 0
+    calls = stack.calls()
+    for service, folder in {"loki": "/loki", "grafana": "/var/lib/grafana"}.items():
+        at = calls.index(f"stop {service}")
+        assert calls[at + 1 : at + 3] == [f"cp {service}:{folder}/. -", f"start {service}"]
+    assert not [c for c in calls if c.startswith("stop") and ("ml_service" in c or "prometheus" in c)]
+
+
+def test_a_service_that_did_not_run_is_not_started(stack: Stack) -> None:
+    (stack.folder / "grafana.running").unlink()
+    assert stack.run("backup.sh", "one").returncode == 0
+    assert stack.running() == {"loki"}
+    assert "cp grafana:/var/lib/grafana/. -" in stack.calls()
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        "exec -T ml_service driftbell",
+        "cp ml_service:",
+        "port prometheus",
+        "cp prometheus:",
+        "stop loki",
+        "cp loki:",
+        "cp grafana:",
+    ],
+)
+def test_whatever_fails_all_runs_again_and_nothing_is_left(stack: Stack, tmp_path: Path, fail: str) -> None:
+    done = stack.run("backup.sh", "backups/one", fail=fail)
+    assert done.returncode == 1
+    assert f"failed; there is no {tmp_path}/backups/one" in done.stderr
+    assert list((tmp_path / "backups").iterdir()) == []
+    assert stack.running() == {"loki", "grafana"}
+    assert not (stack.folder / "ml_service" / "data" / "driftbell-backup").exists()
+    assert list((stack.folder / "prometheus").glob("prometheus/snapshots/*")) == []
+
+
+def test_a_prometheus_that_does_not_answer_fails_the_backup(stack: Stack, tmp_path: Path) -> None:
+    stack.prometheus = f"127.0.0.1:{free_port()}"
+    done = stack.run("backup.sh", "one")
+    assert done.returncode != 0
+    assert "curl" in done.stderr
+    assert not (tmp_path / "one").exists()
+
+
+def test_a_service_that_cannot_be_started_again_is_named(stack: Stack) -> None:
+    done = stack.run("backup.sh", "one", fail="start loki")
+    assert done.returncode == 1
+    assert "docker compose start loki" in done.stderr
+
+
+def missing(saved: Path) -> str:
+    (saved / "loki.tar").unlink()
+    return "loki.tar is missing"
+
+
+def damaged(saved: Path) -> str:
+    with (saved / "grafana.tar").open("r+b") as file:
+        file.write(b"x")
+    return "is damaged"
+
+
+@pytest.mark.parametrize("damage", [missing, damaged])
+def test_a_damaged_backup_is_not_restored(
+    stack: Stack, tmp_path: Path, damage: Callable[[Path], str]
+) -> None:
+    assert stack.run("backup.sh", "one").returncode == 0
+    before = len(stack.calls())
+    message = damage(tmp_path / "one")
+    done = stack.run("restore.sh", "one")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert stack.calls()[before:] == []
+
+
+@pytest.mark.parametrize("args", [(), ("--help",), ("",), ("one", "two")])
+@pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
+def test_wrong_arguments_print_the_usage_and_do_nothing(
+    stack: Stack, script: str, args: tuple[str, ...]
+) -> None:
+    done = stack.run(script, *args)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: deploy/{script}")
+    assert stack.calls() == []
+
+
+def test_a_target_that_exists_is_left_alone(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    done = stack.run("backup.sh", "one")
+    assert done.returncode == 2
+    assert "there already" in done.stderr
+    assert stack.calls() == []
