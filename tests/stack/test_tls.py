@@ -194,15 +194,24 @@ def test_grafana_gets_web_sockets(front: Nginx, certs: DevCertificates) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "//metrics", "/%6Detrics", "/x/../metrics", "/x/..%2Fmetrics", "/metrics?a"]
+    "path",
+    [
+        "/metrics",
+        "//metrics",
+        "/%6Detrics",
+        "/x/../metrics",
+        "/x/..%2Fmetrics",
+        "/metrics?a",
+        "/monitor/alertmanager",
+    ],
 )
-def test_metrics_stay_inside(front: Nginx, certs: DevCertificates, path: str) -> None:
+def test_addresses_for_the_stack_stay_inside(front: Nginx, certs: DevCertificates, path: str) -> None:
     for host in ("localhost", "grafana.localhost"):
         with connected(front, trusting(certs)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         assert answer.startswith("HTTP/1.1 404 ")
-        assert "Prometheus reads them inside" in answer
+        assert "for the stack itself" in answer
 
 
 def test_a_service_that_is_down_is_a_problem_in_json(certs: DevCertificates, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "\n  docker compose --profile tls up -d\n" in done.output
     assert "curl --cacert certs/ca.crt https://localhost/health" in done.output
     other = CliRunner().invoke(cli, ["certs", "dev", "other"], catch_exceptions=False)
-    assert "\n  CERTS_DIR=other docker compose" in other.output
+    assert "\n  CERTS=other docker compose" in other.output
     again = subprocess.run(
         [sys.executable, "-m", "driftbell", "certs", "dev"], capture_output=True, text=True, timeout=60
     )
