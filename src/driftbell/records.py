@@ -280,16 +280,10 @@ class Alert:
     """A change of state that somebody is told about; a check has one at most.
 
     Attributes:
-        check_id: the check that found it.
-        time: when that check ran (UTC).
-        model: the model's name.
-        version: its version.
+        check_id: the check that found it; likewise time, model, version, verdict, sentence.
         before: the verdict that was told before; None where nothing was.
-        verdict: the verdict that is told.
-        since: time of the first check in this state.
-        sentence: the check's sentence.
-        columns: the names of the columns that drifted.
-        report: file name of the check's main report, "" where it has none.
+        since: time of the first check in this state (UTC).
+        columns: the names of the columns that drifted; `report` is the file name of the main report.
     """
 
     check_id: str
@@ -309,12 +303,9 @@ class Delivery:
     """An alert on its way.
 
     Attributes:
-        alert: what is told.
-        next_try: not before this time (UTC).
-        state: `pending`, `sent` or `failed`.
+        next_try: it is not tried before this time (UTC); `state` is `pending`, `sent` or `failed`.
         delivered: the keys of the targets that have it.
-        attempts: how often it failed so far.
-        error: why it failed the last time, without secrets.
+        attempts: how often it failed; `error` is why it did the last time, without secrets.
     """
 
     alert: Alert
