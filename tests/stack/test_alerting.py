@@ -7,13 +7,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from tests.conftest import Running, command, descendants, monitored, running, wait_until
-from tests.stack.servers import alertmanager, firing, prometheus, query, receiver
+from tests.receiver import Receiver, receiving
+from tests.stack.servers import alertmanager, firing, prometheus, query
 
 from driftbell.simulate import simulate
 
@@ -26,12 +26,12 @@ class Stack:
 
     service: Running
     prometheus: str
-    bodies: list[Any]
+    webhook: Receiver
 
     def told(self, alert: str, status: str) -> bool:
         return any(
             a["labels"]["alertname"] == alert and a["status"] == status
-            for body in self.bodies
+            for body in self.webhook.messages
             for a in body["alerts"]
         )
 
@@ -47,12 +47,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             REPORTS__EVIDENTLY="off",
             WINDOW__ROWS="100",
         ) as service,
-        receiver() as (webhook, bodies),
-        alertmanager(folder, webhook=webhook) as manager,
+        receiving() as webhook,
+        alertmanager(folder, webhook=f"http://127.0.0.1:{webhook.port}/hook") as manager,
         prometheus(folder, target=service.url.removeprefix("http://"), alertmanager=manager) as url,
     ):
         monitored(service)
-        yield Stack(service, url, bodies)
+        yield Stack(service, url, webhook)
 
 
 def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
