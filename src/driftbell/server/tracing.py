@@ -225,9 +225,10 @@ class Exports:
     def close(self, *, complete: bool) -> None:
         """Say nothing more: a thread that writes while Python ends can stop it from ending."""
         self._silent_until = float("inf")
-        if not complete:
+        if complete:
+            logging.getLogger(SDK_LOGGER).removeFilter(self._words)
+        else:  # the SDK's thread still tries, and its words stay filtered for the same reason
             logger.warning("the last spans were not exported", endpoint=self._endpoint)
-        logging.getLogger(SDK_LOGGER).removeFilter(self._words)
 
     def _failed(self) -> None:
         self._failures += 1
