@@ -35,6 +35,11 @@ def send(service: Running, *, normal: int, drifted: int) -> None:
     )
 
 
+def send_bad(service: Running) -> None:
+    for bad in ({}, {"sepal length (cm)": "wide"}):
+        assert httpx.post(f"{service.url}/predict", json=bad, timeout=20).status_code == 422
+
+
 def check(service: Running) -> str:
     answer = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).raise_for_status()
     return str(answer.json()["verdict"])
@@ -51,12 +56,14 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         prometheus(scrape_config(folder, service.url), folder) as found,
     ):
         monitored(service)
-        wait_until(lambda: found.query("driftbell_monitor_up == 1"), 20, "the first scrape")
+        wait_until(lambda: found.query("driftbell_monitor_up == 1"), 30, "the first scrape")
         send(service, normal=60, drifted=0)
-        for bad in ({}, {"sepal length (cm)": "wide"}):
-            assert httpx.post(f"{service.url}/predict", json=bad).status_code == 422
+        send_bad(service)
         assert check(service) == "ok"
-        wait_until(lambda: found.query('driftbell_verdict{verdict="ok"} == 1'), 10, "the first verdict")
+        wait_until(lambda: found.query('driftbell_verdict{verdict="ok"} == 1'), 30, "the first verdict")
+        # a rate sees a counter grow only after it has been scraped once
+        wait_until(lambda: found.query('driftbell_http_requests_total{status="422"}'), 30, "the refusals")
+        send_bad(service)
         send(service, normal=0, drifted=60)
         assert check(service) == "alarm"
         yield found
@@ -88,20 +95,26 @@ def test_a_query_returns_data(answered: dict[Query, list[list[float]]], query: Q
     assert answered[query], f"{query.where}: no data within {SECONDS} s of traffic: {query.expression}"
 
 
+def test_the_service_is_scraped(watched: Prometheus) -> None:
+    assert watched.healthy_targets() == 1
+    (instance,) = watched.query("up")
+    assert (instance["metric"]["job"], instance["value"][1]) == ("driftbell", "1")
+
+
 def named(word: str) -> str:
     (found,) = [q.expression for q in promql() if q.where == word]
     return found
 
 
 def test_the_verdict_timeline_shows_the_change(watched: Prometheus) -> None:
-    wait_until(lambda: 2.0 in values(watched, named("drift: Verdict over time A"))[0], 10, "the alarm")
+    wait_until(lambda: 2.0 in values(watched, named("drift: Verdict over time A"))[0], 30, "the alarm")
     (timeline,) = values(watched, named("drift: Verdict over time A"))
     assert [v for v, before in zip(timeline, [None, *timeline], strict=False) if v != before] == [0, 2]
     assert watched.query(named("drift: annotation Alarms"))
 
 
 def test_the_columns_that_moved_are_the_ones_below_the_threshold(watched: Prometheus) -> None:
-    wait_until(lambda: watched.query('driftbell_verdict{verdict="alarm"} == 1'), 10, "the alarm")
+    wait_until(lambda: watched.query('driftbell_verdict{verdict="alarm"} == 1'), 30, "the alarm")
     p_values = by_column(watched, "drift: Adjusted p-value by column A")
     (threshold,) = watched.query(named("drift: Adjusted p-value by column B"))
     drifted = {c for c, p in p_values.items() if p <= float(threshold["value"][1])}
@@ -112,7 +125,7 @@ def test_the_columns_that_moved_are_the_ones_below_the_threshold(watched: Promet
 
 
 def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
-    wait_until(lambda: watched.query("driftbell_column_threshold"), 10, "a check")
+    wait_until(lambda: watched.query("driftbell_column_threshold"), 30, "a check")
     every = {s["metric"]["column"] for s in watched.query("driftbell_column_threshold")}
     heat = by_column(watched, "drift: Heatmap of drift: column by time A")
     assert heat.keys() == every > FEATURES
@@ -120,7 +133,9 @@ def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
 
 
 def test_shares_add_up_to_one_and_failures_are_no_share_of_good_traffic(watched: Prometheus) -> None:
-    shares = watched.query_range(named("drift: Share of predictions by class A"), seconds=60)
+    where = "drift: Share of predictions by class A"
+    wait_until(lambda: values(watched, named(where)), 30, "the shares")
+    shares = watched.query_range(named(where), seconds=60)
     totals: dict[float, float] = {}
     for series in shares:
         for when, share in series["values"]:
@@ -129,7 +144,8 @@ def test_shares_add_up_to_one_and_failures_are_no_share_of_good_traffic(watched:
     assert known
     assert known == pytest.approx([1] * len(known))
     assert {v for s in values(watched, named("health: Error ratio A")) for v in s} == {0}
-    assert max(v for s in values(watched, named("health: Error ratio B")) for v in s) > 0
+    refused = named("health: Error ratio B")
+    wait_until(lambda: max(v for s in values(watched, refused) for v in s) > 0, 30, "the refusals")
 
 
 def test_before_any_check_there_is_no_verdict(watched: Prometheus) -> None:
