@@ -93,7 +93,7 @@ class Engine:
 
     def build(self) -> None:
         limits = [f"--ulimit={limit}" for limit in LIMITS]
-        command = ["build", "--network=host", *limits, f"--build-arg=BASE_IMAGE={BASE}"]
+        command = ["build", "--format=docker", "--network=host", *limits, f"--build-arg=BASE_IMAGE={BASE}"]
         mounts = [f"--volume={path}:{path}:ro" for path in PIP if Path(path).exists()]
         self.podman(*command, *mounts, "-t", "localhost/driftbell:0.1.0", str(ROOT))
         self.podman("build", "--network=host", *limits, "-t", SERVERS, "-", text=DOCKERFILE)
