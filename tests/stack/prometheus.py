@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-import yaml
-from tests.conftest import free_port, wait_until
+from tests.conftest import free_port
+from tests.stack.servers import DEPLOY, binary, process
 
-BINARY = shutil.which("prometheus")
-JOB = "driftbell"
-
-needs_prometheus = [pytest.mark.service]
-"""The marks of a test that starts Prometheus."""
-if not BINARY and os.environ.get("CI") != "true":
-    needs_prometheus.append(pytest.mark.skip(reason="Debian's prometheus is not installed"))
+ITSELF = "localhost:9090"
+"""Its own address in a configuration."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +24,10 @@ class Prometheus:
     """A running Prometheus."""
 
     url: str
-    process: subprocess.Popen[bytes]
-    output: Path
+
+    @property
+    def address(self) -> str:
+        return self.url.removeprefix("http://")
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query now; a bad expression is an error with Prometheus's own words."""
@@ -43,83 +38,56 @@ class Prometheus:
         end = time.time()
         return self._get("query_range", query=expression, start=end - seconds, end=end, step=step)["result"]
 
-    def alerts(self) -> list[dict[str, Any]]:
-        return self._get("alerts")["alerts"]
-
-    def healthy_targets(self) -> int:
-        return sum(t["health"] == "up" for t in self._get("targets")["activeTargets"])
+    def firing(self) -> set[str]:
+        """The names of the alerts that fire."""
+        return {s["metric"]["alertname"] for s in self.query('ALERTS{alertstate="firing"}')}
 
     def _get(self, path: str, **parameters: object) -> Any:
-        answer = httpx.post if path.startswith("query") else httpx.get
-        found = answer(
-            f"{self.url}/api/v1/{path}",
-            **{"data" if path.startswith("query") else "params": parameters},  # type: ignore[arg-type]
-            timeout=20,
-        ).json()
+        found = httpx.post(f"{self.url}/api/v1/{path}", data=parameters, timeout=20).json()
         assert found["status"] == "success", f"{parameters}: {found.get('error')}"
         return found["data"]
 
 
-def scrape_config(
-    folder: Path,
-    *service_urls: str,
-    job: str = JOB,
-    rules: Sequence[Path] = (),
-    alertmanager_url: str = "",
-) -> Path:
-    """Write a configuration that scrapes these services every second."""
-    content: dict[str, Any] = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "scrape_configs": [
-            {
-                "job_name": job,
-                "static_configs": [{"targets": [httpx.URL(u).netloc.decode() for u in service_urls]}],
-            }
-        ],
-        "rule_files": [str(r) for r in rules],
-    }
-    if alertmanager_url:
-        targets = [httpx.URL(alertmanager_url).netloc.decode()]
-        content["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": targets}]}]}
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "prometheus.yaml"
-    file.write_text(yaml.safe_dump(content), "utf-8")
-    return file
-
-
 @contextlib.contextmanager
-def prometheus(config: Path, folder: Path) -> Iterator[Prometheus]:
-    """Start Prometheus with a configuration file; its data goes to the folder."""
-    assert BINARY, "CI promises a Prometheus: install Debian's prometheus"
+def prometheus(folder: Path, config: str, data: Path | None = None) -> Iterator[Prometheus]:
+    """Debian's Prometheus, as in the stack with the calls for snapshots.
+
+    Args:
+        folder: where its files go.
+        config: the text of its configuration, in which `localhost:9090` is itself.
+        data: its storage, else one in the folder.
+    """
+    address = f"127.0.0.1:{free_port()}"
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{free_port()}"
-    output = folder / "prometheus.out"
-    with output.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                BINARY,
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={url.removeprefix('http://')}",
-                "--log.level=warn",
-            ],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-        )
-    found = Prometheus(url, process, output)
-    try:
-        wait_until(lambda: _ready(found), 30, "Prometheus")
-        yield found
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+    file = folder / "prometheus.yml"
+    file.write_text(config.replace(ITSELF, address), "utf-8")
+    with process(
+        binary("prometheus", "prometheus"),
+        f"--config.file={file}",
+        f"--storage.tsdb.path={data or folder / 'data'}",
+        f"--web.listen-address={address}",
+        "--web.enable-admin-api",
+        output=folder / "prometheus.out",
+        ready=f"http://{address}/-/ready",
+    ):
+        yield Prometheus(f"http://{address}")
 
 
-def _ready(found: Prometheus) -> bool:
-    assert found.process.poll() is None, found.output.read_text("utf-8")
-    return httpx.get(f"{found.url}/-/ready", timeout=5).is_success
+def stack_config(folder: Path, service: str, alertmanager: str = "") -> str:
+    """The stack's configuration, every second and with short waits, for a service and an Alertmanager here.
+
+    Args:
+        folder: Prometheus's, where the rules go.
+        service: its URL, instead of `ml_service:8000`.
+        alertmanager: host and port, if there is one.
+    """
+    shutil.copytree(DEPLOY / "prometheus" / "rules", folder / "rules")
+    for file in (folder / "rules").iterdir():
+        file.write_text(re.sub(r"for: \w+", "for: 2s", file.read_text("utf-8")), "utf-8")
+    text = (
+        (DEPLOY / "prometheus" / "prometheus.yml")
+        .read_text("utf-8")
+        .replace("_interval: 5s", "_interval: 1s")
+    )
+    text = text.replace("ml_service:8000", httpx.URL(service).netloc.decode())
+    return re.sub(r"- dns_sd_configs:(\n {8}.*)+", f"- static_configs: [{{targets: [{alertmanager}]}}]", text)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -41,49 +40,6 @@ def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Pope
     finally:
         started.terminate()
         started.wait(20)
-
-
-@contextlib.contextmanager
-def prometheus(folder: Path, *args: str, target: str, alertmanager: str = "") -> Iterator[str]:
-    """Debian's Prometheus on the stack's configuration, every second; gives its address.
-
-    Args:
-        folder: where configuration and data go.
-        args: more of its flags.
-        target: host and port of the service, instead of `ml_service:8000`.
-        alertmanager: host and port of the Alertmanager, if there is one.
-    """
-    program = binary("prometheus", "prometheus")
-    port = free_port()
-    shutil.copytree(DEPLOY / "prometheus", folder / "config", dirs_exist_ok=True)
-    config = folder / "config" / "prometheus.yml"
-    text = config.read_text("utf-8").replace("_interval: 5s", "_interval: 1s")
-    text = text.replace("ml_service:8000", target).replace("localhost:9090", f"127.0.0.1:{port}")
-    text = re.sub(r"- dns_sd_configs:(\n {8}.*)+", f"- static_configs: [{{targets: [{alertmanager}]}}]", text)
-    config.write_text(text, "utf-8")
-    rules = folder / "config" / "rules" / "alerts.yml"
-    rules.write_text(re.sub(r"for: \w+", "for: 2s", rules.read_text("utf-8")), "utf-8")
-    url = f"http://127.0.0.1:{port}"
-    command = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", *args]
-    with process(
-        *command,
-        f"--web.listen-address=127.0.0.1:{port}",
-        output=folder / "prometheus.out",
-        ready=f"{url}/-/ready",
-    ):
-        yield url
-
-
-def query(url: str, expression: str) -> list[dict[str, Any]]:
-    """The series that Prometheus has for an expression now."""
-    answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}, timeout=10)
-    assert answer.is_success, f"{expression}: {answer.text}"
-    return answer.json()["data"]["result"]
-
-
-def firing(url: str) -> set[str]:
-    """The names of the alerts that fire."""
-    return {s["metric"]["alertname"] for s in query(url, 'ALERTS{alertstate="firing"}')}
 
 
 @contextlib.contextmanager

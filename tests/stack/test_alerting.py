@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from tests.conftest import Running, command, descendants, monitored, running, wait_until
 from tests.receiver import Receiver, receiving
-from tests.stack.servers import alertmanager, firing, prometheus, query
+from tests.stack.prometheus import Prometheus, prometheus, stack_config
+from tests.stack.servers import alertmanager
 
 from driftbell.simulate import simulate
 
@@ -25,7 +26,7 @@ class Stack:
     """Everything that an alert goes through."""
 
     service: Running
-    prometheus: str
+    prometheus: Prometheus
     webhook: Receiver
 
     def told(self, alert: str, status: str) -> bool:
@@ -49,10 +50,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ) as service,
         receiving() as webhook,
         alertmanager(folder, webhook=f"http://127.0.0.1:{webhook.port}/hook") as manager,
-        prometheus(folder, target=service.url.removeprefix("http://"), alertmanager=manager) as url,
+        prometheus(folder, stack_config(folder, service.url, manager)) as watching,
     ):
         monitored(service)
-        yield Stack(service, url, webhook)
+        yield Stack(service, watching, webhook)
 
 
 def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
@@ -72,7 +73,7 @@ def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
 def test_drift_rings_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
     assert send(stack.service, normal=60, drifted=60) == "alarm"
     wait_until(lambda: stack.told("DriftAlarm", "firing"), 30, "the alarm at the webhook")
-    assert firing(stack.prometheus) == {"DriftAlarm", "Watchdog"}
+    assert stack.prometheus.firing() == {"DriftAlarm", "Watchdog"}
     assert send(stack.service, normal=110) == "ok"
     wait_until(lambda: stack.told("DriftAlarm", "resolved"), 30, "its end at the webhook")
     assert not stack.told("Watchdog", "firing")
@@ -85,7 +86,7 @@ def test_recorded_series_are_there(stack: Stack) -> None:
         "route:driftbell_http_request_duration_seconds:p50_5m",
         "route:driftbell_http_request_duration_seconds:p99_5m",
     ):
-        wait_until(lambda name=name: query(stack.prometheus, name), 30, name)
+        wait_until(lambda name=name: stack.prometheus.query(name), 30, name)
 
 
 def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
@@ -93,14 +94,14 @@ def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
     os.kill(stack.service.process.pid, signal.SIGSTOP)  # else `up` would start another at once
     try:
         os.kill(monitor, signal.SIGKILL)
-        wait_until(lambda: "DriftCheckStale" in firing(stack.prometheus), 40, "the stale check")
+        wait_until(lambda: "DriftCheckStale" in stack.prometheus.firing(), 40, "the stale check")
         wait_until(lambda: stack.told("DriftCheckStale", "firing"), 20, "the stale check at the webhook")
     finally:
         os.kill(stack.service.process.pid, signal.SIGCONT)
-    wait_until(lambda: "DriftCheckStale" not in firing(stack.prometheus), 60, "the next monitor")
+    wait_until(lambda: "DriftCheckStale" not in stack.prometheus.firing(), 60, "the next monitor")
 
 
 def test_a_service_that_is_gone_silences_what_it_said_last(stack: Stack, tmp_path: Path) -> None:
     stack.service.stop()
     wait_until(lambda: stack.told("ServiceDown", "firing"), 30, "the alert on the service")
-    assert "DriftCheckStale" not in firing(stack.prometheus)
+    assert "DriftCheckStale" not in stack.prometheus.firing()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -20,18 +19,17 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.conftest import free_port, wait_until
+from tests.stack.prometheus import prometheus
 
 from driftbell.log import facts_of, sqlite_log
 from driftbell.records import Prediction
 
 ROOT = Path(__file__).parents[2]
-PROMETHEUS = shutil.which("prometheus")
-ITSELF = "scrape_configs: [{job_name: driftbell, static_configs: [{targets: [ADDRESS]}]}]"
+SCRAPES_ITSELF = """
+global: {scrape_interval: 1s}
+scrape_configs: [{job_name: driftbell, static_configs: [{targets: ['localhost:9090']}]}]
+"""
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-needs_prometheus = pytest.mark.skipif(
-    not PROMETHEUS and os.environ.get("CI") != "true", reason="Debian's prometheus is not installed"
-)
 
 
 @dataclass
@@ -120,43 +118,16 @@ def snapshot_api(snapshots: Path) -> Iterator[str]:
             thread.join()
 
 
-@contextlib.contextmanager
-def prometheus(data: Path, config: str = "") -> Iterator[str]:
-    """Start a Prometheus on a data folder and give its address, which may be ADDRESS in the configuration."""
-    assert PROMETHEUS, "CI promises a Prometheus: install Debian's prometheus"
-    address = f"127.0.0.1:{free_port()}"
-    file = data.parent / "prometheus.yml"
-    file.write_text("global: {scrape_interval: 1s}\n" + config.replace("ADDRESS", address))
-    with (data.parent / "prometheus.out").open("ab") as out:
-        process = subprocess.Popen(
-            [
-                PROMETHEUS,
-                f"--config.file={file}",
-                f"--storage.tsdb.path={data}",
-                f"--web.listen-address={address}",
-                "--web.enable-admin-api",
-            ],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until(lambda: httpx.get(f"http://{address}/-/ready").is_success, 60, "Prometheus")
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def samples(address: str) -> list[list[object]]:
     answer = httpx.get(f"http://{address}/api/v1/query", params={"query": 'up{job="driftbell"}[1h]'}).json()
     return answer["data"]["result"][0]["values"] if answer["data"]["result"] else []
 
 
-@needs_prometheus
 def test_the_stack_comes_back_from_its_backup(stack: Stack, tmp_path: Path, stub: Path) -> None:
     data = stack.folder / "prometheus" / "prometheus"
     data.mkdir(parents=True)
-    with prometheus(data, ITSELF) as stack.prometheus:
+    with prometheus(tmp_path / "first", SCRAPES_ITSELF, data) as watching:
+        stack.prometheus = watching.address
         wait_until(lambda: len(samples(stack.prometheus)) >= 3, 30, "three scrapes")
         asked, before = time.time(), samples(stack.prometheus)
         done = stack.run("backup.sh", "backups/one")
@@ -182,8 +153,8 @@ def test_the_stack_comes_back_from_its_backup(stack: Stack, tmp_path: Path, stub
     assert facts_of(new.folder / "ml_service" / "data" / "log.sqlite").rows["predictions"] == 50
     assert (new.folder / "ml_service" / "data" / "reports" / "drift_report_latest.html").exists()
     assert not (new.folder / "ml_service" / "data" / "driftbell-backup").exists()
-    with prometheus(new.folder / "prometheus" / "prometheus") as address:
-        restored = samples(address)
+    with prometheus(tmp_path / "second", "global: {}", new.folder / "prometheus" / "prometheus") as found:
+        restored = samples(found.address)
     assert [s for s in restored if float(str(s[0])) <= asked] == before
 
     again = new.run("restore.sh", saved)

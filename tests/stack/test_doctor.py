@@ -5,26 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.conftest import Running, running, wait_until
-from tests.stack.test_backup_scripts import needs_prometheus, prometheus
+from tests.stack.prometheus import prometheus, stack_config
 from tests.unit.test_doctor import GRAFANA, LOKI, REPORTS, serving
 
 from driftbell.doctor import Stack, State, examine
 
-pytestmark = [pytest.mark.service, needs_prometheus]
-
-RULES = "groups: [{name: up, rules: [{record: driftbell:up, expr: 'up{job=\"driftbell\"}'}]}]"
-
-
-def scraping(folder: Path, service: str) -> str:
-    (folder / "rules.yml").write_text(RULES)
-    target = f"[{{targets: ['{httpx.URL(service).netloc.decode()}']}}]"
-    return (
-        f"rule_files: [{folder}/rules.yml]\n"
-        f"scrape_configs: [{{job_name: driftbell, static_configs: {target}}}]"
-    )
+pytestmark = pytest.mark.service
 
 
 def states(stack: Stack) -> dict[str, State]:
@@ -33,14 +21,12 @@ def states(stack: Stack) -> dict[str, State]:
 
 def test_a_running_stack_is_well(service: Running, tmp_path: Path) -> None:
     with (
-        prometheus(tmp_path / "data", scraping(tmp_path, service.url)) as address,
+        prometheus(tmp_path, stack_config(tmp_path, service.url)) as found,
         serving(LOKI) as loki,
         serving(GRAFANA) as grafana,
         serving(REPORTS) as reports,
     ):
-        stack = Stack(
-            service.url, f"http://{address}", loki.url, grafana.url, reports.url, None, token="glsa_1"
-        )
+        stack = Stack(service.url, found.url, loki.url, grafana.url, reports.url, None, token="glsa_1")
         wait_until(lambda: states(stack)["scrape"] is State.OK, 30, "the first scrape")
         assert set(states(stack).values()) == {State.OK}
 
@@ -48,14 +34,14 @@ def test_a_running_stack_is_well(service: Running, tmp_path: Path) -> None:
 def test_a_missing_monitor_and_then_a_missing_service_are_found(tmp_path: Path) -> None:
     with (
         running("serve", tmp_path / "service", REPORTS__EVIDENTLY="off") as service,
-        prometheus(tmp_path / "data", scraping(tmp_path, service.url)) as address,
+        prometheus(tmp_path, stack_config(tmp_path, service.url)) as found,
     ):
-        stack = Stack(service.url, f"http://{address}", None, None, None, None)
+        stack = Stack(service.url, found.url, None, None, None, None)
         wait_until(lambda: states(stack)["scrape"] is State.OK, 30, "the first scrape")
         assert states(stack)["monitor"] is State.WRONG
         service.stop()
         wait_until(lambda: states(stack)["scrape"] is State.WRONG, 30, "a failed scrape")
-        found = {f.hop: f for f in examine(stack, clock=lambda: datetime.now(UTC))}
-    assert "connection refused" in found["scrape"].message
-    assert found["service"].message == f"nothing answers at {service.url}"
-    assert found["rules"].state is State.OK
+        findings = {f.hop: f for f in examine(stack, clock=lambda: datetime.now(UTC))}
+    assert "connection refused" in findings["scrape"].message
+    assert findings["service"].message == f"nothing answers at {service.url}"
+    assert findings["rules"].state is State.OK

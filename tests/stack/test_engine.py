@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import yaml
 from tests.conftest import free_port, wait_until
-from tests.stack.servers import query
+from tests.stack.prometheus import Prometheus
 from tests.stack.test_compose import ROOT, tool
 
 from driftbell.simulate import simulate
@@ -177,10 +177,10 @@ def send(engine: Engine, normal: int, drifted: int) -> dict[str, Any]:
 def test_drift_goes_through_the_containers(stack: Engine) -> None:
     check = send(stack, 50, 50)
     assert check["verdict"] == "alarm"
-    prometheus = stack.url("prometheus")
-    wait_until(lambda: query(prometheus, 'up{job="driftbell"} == 1'), 40, "the scrape")
-    wait_until(lambda: query(prometheus, 'driftbell_verdict{verdict="alarm"} == 1'), 40, "the verdict")
-    wait_until(lambda: query(prometheus, 'ALERTS{alertname="DriftAlarm"}'), 40, "the alert")
+    prometheus = Prometheus(stack.url("prometheus"))
+    wait_until(lambda: prometheus.query('up{job="driftbell"} == 1'), 40, "the scrape")
+    wait_until(lambda: prometheus.query('driftbell_verdict{verdict="alarm"} == 1'), 40, "the verdict")
+    wait_until(lambda: prometheus.query('ALERTS{alertname="DriftAlarm"}'), 40, "the alert")
     name = check["reports"][0].rpartition("/")[2]
     viewer = stack.url("report_server")
     assert name in httpx.get(f"{viewer}/").text
@@ -205,4 +205,4 @@ def test_predictions_and_checks_survive_new_containers(stack: Engine) -> None:
     after = httpx.get(f"{url}/monitor/status").json()
     for key in ("data_points", "version", "last_check", "reports"):
         assert after[key] == before[key], key
-    assert query(stack.url("prometheus"), "max_over_time(driftbell_window_rows[10m])")
+    assert Prometheus(stack.url("prometheus")).query("max_over_time(driftbell_window_rows[10m])")
