@@ -21,6 +21,7 @@ import pytest
 import yaml
 from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, running, wait_until
 from tests.stack.fake_docker import Container, Docker, docker
+from tests.stack.queries import logql
 
 from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
 
@@ -265,6 +266,13 @@ def test_lines_of_the_collectors_and_of_what_compose_did_not_start_stay_out(logs
 
 def test_the_collector_asks_docker_only_what_the_proxy_allows(logs: Logs) -> None:
     assert logs.engine.refused == []
+
+
+@pytest.mark.parametrize("expression", logql())
+def test_the_dashboards_queries_return_lines(logs: Logs, expression: str) -> None:
+    answer = httpx.get(f"{logs.loki.url}/loki/api/v1/query_range", params={"query": expression}, timeout=20)
+    assert answer.is_success, answer.text
+    assert answer.json()["data"]["result"], expression
 
 
 def test_after_a_crash_of_loki_every_line_is_there_also_those_of_the_time_without_it(logs: Logs) -> None:

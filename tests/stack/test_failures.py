@@ -1,0 +1,64 @@
+"""What is away or full costs no prediction, and is seen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.conftest import EXAMPLE, Running, monitored, predict, running, wait_until
+from tests.stack.prometheus import prometheus, stack_config
+
+pytestmark = pytest.mark.service
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own, with room for no report."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def latencies(service: Running, count: int = 60) -> list[float]:
+    found = []
+    for _ in range(count):
+        began = time.perf_counter()
+        assert httpx.post(f"{service.url}/predict", json=EXAMPLE, timeout=20).status_code == 200
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def test_a_full_disk_of_the_reports_costs_no_prediction_and_is_told(tmp_path: Path) -> None:
+    reports = tmp_path / "data" / "reports"
+    with (
+        small_disk(reports),
+        running("up", tmp_path / "data", CHECK__EVERY="1s", REPORTS__EVIDENTLY="off") as service,
+        prometheus(tmp_path / "prometheus", stack_config(tmp_path / "prometheus", service.url)) as watching,
+    ):
+        monitored(service)
+        wait_until(lambda: watching.query('up{job="driftbell"} == 1'), 30, "the first scrape")
+        before = latencies(service)
+        assert list(reports.iterdir()) == []
+        wait_until(lambda: service.status()["check_failures"] > 2, 30, "checks whose report failed")
+        ids = [p["id"] for p in predict(service.url, [EXAMPLE] * 40)]
+        during = latencies(service)
+        assert statistics.median(during) < 3 * statistics.median(before) + 0.005
+        assert set(ids) <= set(service.logged_ids())
+        assert len(service.logged_ids()) == 60 + 40 + 60
+        last = service.status()["last_check"]
+        assert "cannot write the report" in last["error"]
+        assert last["verdict"] == "alarm"  # one row again and again; the verdict holds without its report
+        assert service.events("drift report not written")
+        wait_until(lambda: "DriftCheckFailing" in watching.firing(), 30, "the alert")
