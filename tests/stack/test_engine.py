@@ -112,6 +112,7 @@ class Engine:
                 "entrypoint": "/usr/bin/prometheus",
                 "user": "65534:65534",
                 "ports": publish("prometheus", 9090),
+                "healthcheck": {"test": ["CMD", "wget", "-q", "--spider", "http://127.0.0.1:9090/-/ready"]},
             },
             "report_server": {
                 "image": SERVERS,
