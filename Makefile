@@ -20,7 +20,7 @@ stack:
 	@deploy/secrets.sh
 	@docker compose $(ARGS) up --build --detach --wait
 	@echo "service http://localhost:8000  reports http://localhost:8080  Grafana http://localhost:3000 (admin, secrets/grafana_admin_password)"
-	@echo "Prometheus http://localhost:9090  Loki http://localhost:3100  Is all well? driftbell doctor"
+	@echo "Prometheus http://localhost:9090  Loki http://localhost:3100  Is all well? GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor"
 
 # Every test. ARGS="tests/unit -k psi" runs some.
 test: .venv/dev.stamp

@@ -97,7 +97,7 @@ def doctor(
 
     \b
     Example:
-      GRAFANA_PASSWORD_FILE=secrets/grafana driftbell doctor --loki off
+      GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor
     """
     from driftbell import wire
     from driftbell.doctor import Stack, State, examine
