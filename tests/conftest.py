@@ -122,7 +122,7 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def wait_until(true: Callable[[], object], seconds: float = 30.0, what: str = "the condition") -> None:
+def wait_until(true: Callable[[], object], seconds: float = 60.0, what: str = "the condition") -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
@@ -158,7 +158,7 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
     try:
         if wait and verb in ("up", "serve"):
             try:
-                wait_until(lambda: ready(service), 60, f"`driftbell {verb}`")
+                wait_until(lambda: ready(service), 120, f"`driftbell {verb}`")
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{service.lines()}") from error
             TRAINED.append(data_dir / "models")
@@ -180,7 +180,7 @@ def ready(service: Running) -> bool:
 
 def monitored(service: Running) -> None:
     """Wait until a monitor holds the lease."""
-    wait_until(lambda: service.status()["monitor"] == "running", 60, "the monitor")
+    wait_until(lambda: service.status()["monitor"] == "running", 120, "the monitor")
 
 
 def total(samples: list[Sample], name: str, **labels: str) -> float:

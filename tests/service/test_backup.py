@@ -38,7 +38,7 @@ def test_a_backup_under_load_is_whole_and_comes_back(tmp_path: Path) -> None:
         done = driftbell("backup", saved, "--data-dir", data)
         assert done.returncode == 0, done.stderr
         backed_up = len(load.answered)
-        wait_until(lambda: len(load.answered) > backed_up + 100, 30, "more load")
+        wait_until(lambda: len(load.answered) > backed_up + 100, 60, "more load")
         assert driftbell("restore", saved, "--data-dir", data).returncode == 2
     assert load.statuses.keys() == {200}
 

@@ -75,7 +75,7 @@ def all_there(service: Running, answered: list[str]) -> None:
 def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, workers: int) -> None:
     settings = {**QUIET, "CHECK__EVERY": "1s", "SERVER__WORKERS": str(workers)}
     with running("up", tmp_path, **settings) as service, Load(service.url) as load:
-        wait_until(lambda: len(load.answered) > 600, 30, "the load")
+        wait_until(lambda: len(load.answered) > 600, 60, "the load")
         service.kill_tree()
     assert load.statuses.keys() == {200}
     with running("serve", tmp_path, **QUIET) as again:
@@ -91,7 +91,7 @@ def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
         assert len(children) >= 4
         (metrics,) = metrics_folders(service)
         with Load(service.url) as load:
-            wait_until(lambda: len(load.answered) > 300, 30, "the load")
+            wait_until(lambda: len(load.answered) > 300, 60, "the load")
             assert service.stop() == 0
         assert load.statuses.keys() == {200}
         all_there(service, load.answered)
@@ -109,7 +109,7 @@ def test_the_children_end_by_themselves_when_only_their_parent_is_killed(tmp_pat
     with running("up", tmp_path, CHECK__EVERY="1s", SERVER__WORKERS="2", **QUIET) as service:
         children = descendants(service.process.pid)
         with Load(service.url) as load:
-            wait_until(lambda: len(load.answered) > 100, 30, "the load")
+            wait_until(lambda: len(load.answered) > 100, 60, "the load")
             os.kill(service.process.pid, signal.SIGKILL)
             service.process.wait(5)
             wait_until(lambda: not any(alive(pid) for pid in children), 15, "the end of every child")

@@ -79,7 +79,7 @@ def test_a_trigger_that_does_not_wait_says_where_to_look(service: Running) -> No
     def done() -> bool:
         return httpx.get(f"{service.url}{where}").json()["state"] == "done"
 
-    wait_until(done, 30, "the check")
+    wait_until(done, 60, "the check")
     check = httpx.get(f"{service.url}{where}").json()["check"]
     assert check == checked_by_id(service, check["id"])
     assert check["rows"] == 30
@@ -210,7 +210,7 @@ def test_checks_run_by_themselves_at_whole_intervals(tmp_path: Path) -> None:
     with running("up", tmp_path, CHECK__EVERY="1s", REPORTS__EVIDENTLY="off", REPORTS__KEEP="3") as service:
         monitored(service)
         predict(service.url, normal_rows(20, np.random.default_rng(0)))
-        wait_until(lambda: service.metric("driftbell_checks_total", verdict="ok") >= 3, 30, "three checks")
+        wait_until(lambda: service.metric("driftbell_checks_total", verdict="ok") >= 3, 60, "three checks")
         status = service.status()
         assert status["enabled"] is True
         due = datetime.fromisoformat(status["next_run"])
@@ -241,7 +241,7 @@ def test_monitors_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
         pair = [started.enter_context(running("monitor", tmp_path, **settings)) for _ in range(2)]
         wait_until(lambda: all(m.events("drift scheduler started") for m in pair), 60, "both monitors")
         begun = len(slots(service))
-        wait_until(lambda: len(slots(service)) >= begun + 6, 30, "six checks")
+        wait_until(lambda: len(slots(service)) >= begun + 6, 60, "six checks")
         once(slots(service))
         holders = [m for m in pair if m.events("drift monitor holds the lease")]
         assert len(holders) == 1
@@ -251,8 +251,8 @@ def test_monitors_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
         os.kill(holder.process.pid, signal.SIGKILL)
         assert not other.events("drift monitor holds the lease")
         before = len(slots(service))
-        wait_until(lambda: other.events("drift monitor holds the lease"), 30, "the new holder")
-        wait_until(lambda: len(slots(service)) >= before + 3, 30, "its checks")
+        wait_until(lambda: other.events("drift monitor holds the lease"), 60, "the new holder")
+        wait_until(lambda: len(slots(service)) >= before + 3, 60, "its checks")
         once(slots(service))
         assert checked(service)["verdict"] == "ok"
 

@@ -198,7 +198,7 @@ def test_requests_at_the_same_time_do_not_mix(traced: tuple[Running, Collector])
     with ThreadPoolExecutor(16) as pool:
         ids = list(pool.map(send, callers))
     traces = [trace for trace, _, _ in callers]
-    wait_until(lambda: len(collector.spans(*traces)) == 4 * len(callers), 30, "the spans")
+    wait_until(lambda: len(collector.spans(*traces)) == 4 * len(callers), 60, "the spans")
     logged = {e["request_id"]: e["trace_id"] for e in service.events("request")}
     for request_id, (trace, parent, _) in zip(ids, callers, strict=True):
         assert tree(collector.spans(trace), parent) == {"POST /predict": ["validate", "model", "log"]}
@@ -242,7 +242,7 @@ def test_a_collector_that_is_not_there_is_told_and_costs_nothing_else(tmp_path: 
     nowhere = f"http://127.0.0.1:{free_port()}"
     with running("serve", tmp_path, TRACING__ENDPOINT=nowhere, **QUIET_SERVICE) as service:
         ids = [post(service).raise_for_status().json()["id"] for _ in range(10)]
-        wait_until(lambda: service.metric("driftbell_trace_exports_failed_total") > 0, 30, "the failure")
+        wait_until(lambda: service.metric("driftbell_trace_exports_failed_total") > 0, 60, "the failure")
         assert post(service).status_code == 200
         started = time.monotonic()
         assert service.stop() == 0
@@ -272,7 +272,7 @@ def test_a_collector_that_hangs_does_not_slow_predictions_or_the_end(tmp_path: P
                     ids.append(answer.raise_for_status().json()["id"])
         medians = {url: statistics.median(found) for url, found in times.items()}
         assert medians[hung.url] < 3 * medians[untraced.url] + 0.005
-        wait_until(lambda: hung.metric("driftbell_trace_exports_failed_total") > 0, 30, "the failure")
+        wait_until(lambda: hung.metric("driftbell_trace_exports_failed_total") > 0, 60, "the failure")
         client.post(f"{hung.url}/predict", json=EXAMPLE)
         started = time.monotonic()
         assert hung.stop() == 0

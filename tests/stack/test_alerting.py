@@ -72,10 +72,10 @@ def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
 
 def test_drift_rings_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
     assert send(stack.service, normal=60, drifted=60) == "alarm"
-    wait_until(lambda: stack.told("DriftAlarm", "firing"), 30, "the alarm at the webhook")
+    wait_until(lambda: stack.told("DriftAlarm", "firing"), 60, "the alarm at the webhook")
     assert stack.prometheus.firing() == {"DriftAlarm", "Watchdog"}
     assert send(stack.service, normal=110) == "ok"
-    wait_until(lambda: stack.told("DriftAlarm", "resolved"), 30, "its end at the webhook")
+    wait_until(lambda: stack.told("DriftAlarm", "resolved"), 60, "its end at the webhook")
     assert not stack.told("Watchdog", "firing")
 
 
@@ -103,5 +103,5 @@ def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
 
 def test_a_service_that_is_gone_silences_what_it_said_last(stack: Stack, tmp_path: Path) -> None:
     stack.service.stop()
-    wait_until(lambda: stack.told("ServiceDown", "firing"), 30, "the alert on the service")
+    wait_until(lambda: stack.told("ServiceDown", "firing"), 60, "the alert on the service")
     assert "DriftCheckStale" not in stack.prometheus.firing()

@@ -128,7 +128,7 @@ def test_the_stack_comes_back_from_its_backup(stack: Stack, tmp_path: Path, stub
     data.mkdir(parents=True)
     with prometheus(tmp_path / "first", SCRAPES_ITSELF, data) as watching:
         stack.prometheus = watching.address
-        wait_until(lambda: len(samples(stack.prometheus)) >= 3, 30, "three scrapes")
+        wait_until(lambda: len(samples(stack.prometheus)) >= 3, 60, "three scrapes")
         asked, before = time.time(), samples(stack.prometheus)
         done = stack.run("backup.sh", "backups/one")
         assert done.returncode == 0, done.stderr

@@ -56,13 +56,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         prometheus(folder, stack_config(folder, service.url)) as found,
     ):
         monitored(service)
-        wait_until(lambda: found.query("driftbell_monitor_up == 1"), 30, "the first scrape")
+        wait_until(lambda: found.query("driftbell_monitor_up == 1"), 60, "the first scrape")
         send(service, normal=60, drifted=0)
         send_bad(service)
         assert check(service) == "ok"
-        wait_until(lambda: found.query('driftbell_verdict{verdict="ok"} == 1'), 30, "the first verdict")
+        wait_until(lambda: found.query('driftbell_verdict{verdict="ok"} == 1'), 60, "the first verdict")
         # a rate sees a counter grow only after it has been scraped once
-        wait_until(lambda: found.query('driftbell_http_requests_total{status="422"}'), 30, "the refusals")
+        wait_until(lambda: found.query('driftbell_http_requests_total{status="422"}'), 60, "the refusals")
         send_bad(service)
         send(service, normal=0, drifted=60)
         assert check(service) == "alarm"
@@ -105,14 +105,14 @@ def named(word: str) -> str:
 
 
 def test_the_verdict_timeline_shows_the_change(watched: Prometheus) -> None:
-    wait_until(lambda: 2.0 in values(watched, named("drift: Verdict over time A"))[0], 30, "the alarm")
+    wait_until(lambda: 2.0 in values(watched, named("drift: Verdict over time A"))[0], 60, "the alarm")
     (timeline,) = values(watched, named("drift: Verdict over time A"))
     assert [v for v, before in zip(timeline, [None, *timeline], strict=False) if v != before] == [0, 2]
     assert watched.query(named("drift: annotation Alarms"))
 
 
 def test_the_columns_that_moved_are_the_ones_below_the_threshold(watched: Prometheus) -> None:
-    wait_until(lambda: watched.query('driftbell_verdict{verdict="alarm"} == 1'), 30, "the alarm")
+    wait_until(lambda: watched.query('driftbell_verdict{verdict="alarm"} == 1'), 60, "the alarm")
     p_values = by_column(watched, "drift: Adjusted p-value by column A")
     (threshold,) = watched.query(named("drift: Adjusted p-value by column B"))
     drifted = {c for c, p in p_values.items() if p <= float(threshold["value"][1])}
@@ -123,7 +123,7 @@ def test_the_columns_that_moved_are_the_ones_below_the_threshold(watched: Promet
 
 
 def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
-    wait_until(lambda: watched.query("driftbell_column_threshold"), 30, "a check")
+    wait_until(lambda: watched.query("driftbell_column_threshold"), 60, "a check")
     every = {s["metric"]["column"] for s in watched.query("driftbell_column_threshold")}
     heat = by_column(watched, "drift: Heatmap of drift: column by time A")
     assert heat.keys() == every > FEATURES
@@ -132,7 +132,7 @@ def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
 
 def test_shares_add_up_to_one_and_failures_are_no_share_of_good_traffic(watched: Prometheus) -> None:
     where = "drift: Share of predictions by class A"
-    wait_until(lambda: values(watched, named(where)), 30, "the shares")
+    wait_until(lambda: values(watched, named(where)), 60, "the shares")
     shares = watched.query_range(named(where), seconds=60)
     totals: dict[float, float] = {}
     for series in shares:
@@ -143,7 +143,7 @@ def test_shares_add_up_to_one_and_failures_are_no_share_of_good_traffic(watched:
     assert known == pytest.approx([1] * len(known))
     assert {v for s in values(watched, named("health: Error ratio A")) for v in s} == {0}
     refused = named("health: Error ratio B")
-    wait_until(lambda: max(v for s in values(watched, refused) for v in s) > 0, 30, "the refusals")
+    wait_until(lambda: max(v for s in values(watched, refused) for v in s) > 0, 60, "the refusals")
 
 
 def test_before_any_check_there_is_no_verdict(watched: Prometheus) -> None:

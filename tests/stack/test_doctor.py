@@ -27,7 +27,7 @@ def test_a_running_stack_is_well(service: Running, tmp_path: Path) -> None:
         serving(REPORTS) as reports,
     ):
         stack = Stack(service.url, found.url, loki.url, grafana.url, reports.url, None, token="glsa_1")
-        wait_until(lambda: states(stack)["scrape"] is State.OK, 30, "the first scrape")
+        wait_until(lambda: states(stack)["scrape"] is State.OK, 60, "the first scrape")
         assert set(states(stack).values()) == {State.OK}
 
 
@@ -37,10 +37,10 @@ def test_a_missing_monitor_and_then_a_missing_service_are_found(tmp_path: Path) 
         prometheus(tmp_path, stack_config(tmp_path, service.url)) as found,
     ):
         stack = Stack(service.url, found.url, None, None, None, None)
-        wait_until(lambda: states(stack)["scrape"] is State.OK, 30, "the first scrape")
+        wait_until(lambda: states(stack)["scrape"] is State.OK, 60, "the first scrape")
         assert states(stack)["monitor"] is State.WRONG
         service.stop()
-        wait_until(lambda: states(stack)["scrape"] is State.WRONG, 30, "a failed scrape")
+        wait_until(lambda: states(stack)["scrape"] is State.WRONG, 60, "a failed scrape")
         findings = {f.hop: f for f in examine(stack, clock=lambda: datetime.now(UTC))}
     assert "connection refused" in findings["scrape"].message
     assert findings["service"].message == f"nothing answers at {service.url}"

@@ -64,7 +64,7 @@ class Engine:
         self.service = subprocess.Popen(
             ["podman", "system", "service", "--time=0", socket], env=self.environment
         )
-        wait_until((folder / "podman.sock").exists, 30, "podman's socket")
+        wait_until((folder / "podman.sock").exists, 60, "podman's socket")
 
     def podman(self, *args: str, text: str = "", check: bool = True, seconds: int = 900) -> str:
         done = subprocess.run(

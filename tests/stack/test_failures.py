@@ -48,10 +48,10 @@ def test_a_full_disk_of_the_reports_costs_no_prediction_and_is_told(tmp_path: Pa
         prometheus(tmp_path / "prometheus", stack_config(tmp_path / "prometheus", service.url)) as watching,
     ):
         monitored(service)
-        wait_until(lambda: watching.query('up{job="driftbell"} == 1'), 30, "the first scrape")
+        wait_until(lambda: watching.query('up{job="driftbell"} == 1'), 60, "the first scrape")
         before = latencies(service)
         assert list(reports.iterdir()) == []
-        wait_until(lambda: service.status()["check_failures"] > 2, 30, "checks whose report failed")
+        wait_until(lambda: service.status()["check_failures"] > 2, 60, "checks whose report failed")
         ids = [p["id"] for p in predict(service.url, [EXAMPLE] * 40)]
         during = latencies(service)
         assert statistics.median(during) < 3 * statistics.median(before) + 0.005
@@ -61,4 +61,4 @@ def test_a_full_disk_of_the_reports_costs_no_prediction_and_is_told(tmp_path: Pa
         assert "cannot write the report" in last["error"]
         assert last["verdict"] == "alarm"  # one row again and again; the verdict holds without its report
         assert service.events("drift report not written")
-        wait_until(lambda: "DriftCheckFailing" in watching.firing(), 30, "the alert")
+        wait_until(lambda: "DriftCheckFailing" in watching.firing(), 60, "the alert")
