@@ -380,6 +380,16 @@ def test_the_standard_headers_variable_reaches_the_exporter(monkeypatch: pytest.
     found.close()
 
 
+@pytest.mark.parametrize("header", ["Authorization: Bearer s3cret", "s3cret"])
+def test_a_header_that_cannot_be_read_is_told_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", header)
+    open_tracing("http://127.0.0.1:9/", sample=1.0).close()
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_the_frameworks_own_telemetry_stays_off(
     service: Callable[[Tracing], Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
