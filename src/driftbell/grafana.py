@@ -138,7 +138,7 @@ class _Grafana:
             last = self._not_ready(min(TIMEOUT_SECONDS, max(1.0, left)))
             if not last:
                 return
-            if time.monotonic() + PAUSE_SECONDS > deadline:
+            if not time.monotonic() + PAUSE_SECONDS <= deadline:  # nan is no time to wait
                 raise ConfigError(f"Grafana at {self._url} was not ready within {seconds:g} s: {last}")
             time.sleep(PAUSE_SECONDS)
 

@@ -155,6 +155,13 @@ def test_it_waits_while_nothing_listens_yet() -> None:
     assert [set(f.values()) for f in found] == [{"created"}]
 
 
+def test_a_wait_that_is_no_number_does_not_last_for_ever() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = run("--url", url, "--wait", "nan", GRAFANA_TOKEN=TOKEN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "was not ready" in done.stderr
+
+
 def test_after_the_deadline_it_says_what_it_saw_last(grafana: Grafana) -> None:
     grafana.starting = time.monotonic() + 60
     assert refusal(grafana, wait=0.6).endswith(

@@ -385,6 +385,8 @@ def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) 
         ({"loki": "127.0.0.1:3100"}, {}, "--loki must be an address"),
         ({"loki": "http://127.0.0.1:x"}, {}, "--loki must be an address"),
         ({"loki": ""}, {}, "--loki must be an address"),
+        ({"loki": "http://[::1"}, {}, "--loki must be an address"),
+        ({"grafana": "http://ann:s3cret@[::1"}, {}, "--grafana must have no user"),
         ({"grafana": "http://ann:s3cret@127.0.0.1"}, {}, "--grafana must have no user"),
         ({}, {"GRAFANA_PASSWORD_FILE": "/nowhere/x"}, "GRAFANA_PASSWORD_FILE /nowhere/x: No such file"),
     ],
