@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import traceback
@@ -30,6 +31,9 @@ SILENT_SECONDS = 60.0
 """After one line about a collector that fails, the next one waits so long."""
 SDK_LOGGER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 HEADERS_LOGGER = "opentelemetry.util.re"
+
+_HEADER = re.compile(r"(header (?:value|name)).*", re.IGNORECASE | re.DOTALL)
+"""What is said of a header that cannot be sent ends in the header, which is a password as a rule."""
 
 Note = Callable[[int], None]
 """Says how many rows a step is about."""
@@ -259,7 +263,7 @@ class _Words(logging.Filter):
     first = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.first = self.first or record.getMessage()
+        self.first = self.first or _HEADER.sub(r"\1 in OTEL_EXPORTER_OTLP_HEADERS", record.getMessage())
         return False
 
 
