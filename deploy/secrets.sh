@@ -11,5 +11,7 @@ if [ ! -s secrets/grafana_admin_password ]; then
   echo "Made a password for Grafana's user admin: secrets/grafana_admin_password"
 fi
 if ! grep -qs '^GRAFANA_ADMIN_PASSWORD_FILE=' .env; then
+  # a last line without an end would become one with ours
+  if [ -n "$(tail -c 1 .env 2>/dev/null)" ]; then echo >>.env; fi
   echo 'GRAFANA_ADMIN_PASSWORD_FILE=./secrets/grafana_admin_password' >>.env
 fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -286,21 +287,27 @@ def _moment(text: str) -> datetime:
 async def _loki(part: _Part, now: datetime) -> list[Finding]:
     await part.get("/ready")
     found = [Finding("loki", State.OK, "ready")]
-    nanoseconds = int((now - RECENT).timestamp() * 1e9)
-    answer = await part.json(
-        "/loki/api/v1/query_range",
-        query='{container="ml_service"}',
-        start=str(nanoseconds),
-        limit="1",
-        direction="backward",
-    )
-    if any(stream["values"] for stream in answer["data"]["result"]):
+    if await _has_lines(part, now):
         found.append(Finding("logs", State.OK, "Loki has lines of ml_service"))
     else:
         minutes = f"{RECENT.total_seconds() / 60:g} min"
         mend = "does Promtail (or Alloy) run, and reach docker-proxy? look at their logs"
         found.append(Finding("logs", State.WRONG, f"Loki has no line of ml_service within {minutes}", mend))
     return found
+
+
+async def _has_lines(part: _Part, now: datetime) -> bool:
+    """Wait a little: the question to the service makes a line, on a quiet one the only line."""
+    start = str(int((now - RECENT).timestamp() * 1e9))
+    ask = {"query": '{container="ml_service"}', "start": start, "limit": "1", "direction": "backward"}
+    deadline = time.monotonic() + part.seconds
+    while True:
+        answer = await part.json("/loki/api/v1/query_range", **ask)
+        if any(stream["values"] for stream in answer["data"]["result"]):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.5)
 
 
 async def _grafana(part: _Part, stack: Stack) -> list[Finding]:

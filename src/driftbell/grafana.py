@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -138,7 +140,7 @@ class _Grafana:
             last = self._not_ready(min(TIMEOUT_SECONDS, max(1.0, left)))
             if not last:
                 return
-            if time.monotonic() + PAUSE_SECONDS > deadline:
+            if not time.monotonic() + PAUSE_SECONDS <= deadline:  # nan is no time to wait
                 raise ConfigError(f"Grafana at {self._url} was not ready within {seconds:g} s: {last}")
             time.sleep(PAUSE_SECONDS)
 
@@ -146,7 +148,7 @@ class _Grafana:
         """Say what is missing, or "" when Grafana is ready."""
         try:
             answer = self._send("GET", "/api/health", timeout=timeout)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return _words(error)
         if answer.status_code >= 400:
             return f"GET /api/health answers {answer.status_code} ({_message(answer)})"
@@ -164,7 +166,7 @@ class _Grafana:
         """Send one request; the answer has one of the expected statuses."""
         try:
             answer = self._send(method, path, body)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ConfigError(f"Grafana at {self._url}: {method} {path}: {_words(error)}") from None
         if answer.status_code not in expected:
             said = f"{method} {path} was answered {answer.status_code}: {_message(answer)}"
@@ -181,7 +183,7 @@ class _Grafana:
         timeout: float = TIMEOUT_SECONDS,
     ) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, json=body, timeout=timeout)
+            answer = _within(timeout, lambda: self._http.request(method, path, json=body, timeout=timeout))
         except httpx.ConnectError as error:
             if "CERTIFICATE" in str(error) or "SSL" in str(error):
                 raise ConfigError(
@@ -212,6 +214,23 @@ class _Grafana:
             kind = answer.headers.get("content-type", "nothing")
             raise ConfigError(f"{answer.url} answers {kind} and not Grafana's JSON: is the URL right?")
         return found
+
+
+def _within(seconds: float, ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Wait no longer for the whole answer; httpx's own limit begins anew with each piece of it."""
+    found: Future[httpx.Response] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(ask())
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="grafana", daemon=True).start()
+    try:
+        return found.result(seconds + 1)  # the second is for httpx's own words about it
+    except TimeoutError:
+        raise httpx.ReadTimeout("no answer in time") from None
 
 
 def _datasource(grafana: _Grafana, name: str, url: str, options: Json) -> Done:
@@ -299,7 +318,7 @@ def _message(answer: httpx.Response) -> str:
         return f"a page of {answer.headers.get('content-type', 'no type')}, not Grafana's JSON"
 
 
-def _words(error: httpx.TransportError) -> str:
+def _words(error: httpx.RequestError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     return str(error) or type(error).__name__

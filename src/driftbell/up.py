@@ -21,9 +21,10 @@ logger = structlog.get_logger()
 def run_up() -> int:
     """Run server and monitor as child processes until SIGTERM or SIGINT, or until the server ends.
 
-    A monitor that dies is started again, after a pause that doubles up to half a minute. The children
-    read their settings from the file and the environment, and end when this process does, however it
-    ends.
+    A monitor that dies is started again, after a pause that doubles up to half a minute; what is wrong in
+    the settings ends both at the first start, and later the monitor alone, so that predictions go on. The
+    children read their settings from the file and the environment, and end when this process does, however
+    it ends.
 
     Returns:
         The exit code: 0 after a signal, else the one of the child that ended it.
@@ -34,7 +35,7 @@ def run_up() -> int:
     server = _start("serve")
     monitor = _start("monitor")
     pause, restart_at = 1.0, 0.0
-    code = 0
+    code, restarted = 0, False
     while not stop.wait(0.2):
         if server.poll() is not None:
             logger.error("server process ended", exit_code=server.returncode)
@@ -42,7 +43,7 @@ def run_up() -> int:
             break
         if monitor.poll() is None:
             continue
-        if monitor.returncode == USAGE_ERROR:
+        if monitor.returncode == USAGE_ERROR and not restarted:
             code = USAGE_ERROR
             break
         if not restart_at:
@@ -50,7 +51,7 @@ def run_up() -> int:
             restart_at = time.monotonic() + pause
             pause = min(2 * pause, LONGEST_PAUSE)
         elif time.monotonic() >= restart_at:
-            monitor, restart_at = _start("monitor"), 0.0
+            monitor, restart_at, restarted = _start("monitor"), 0.0, True
     _end(server)  # first, so that what it still answers is logged while all else stands
     _end(monitor)
     return abs(code)

@@ -172,3 +172,22 @@ def test_a_monitor_that_was_killed_is_started_again(service: Running) -> None:
 
 def monitors(service: Running) -> list[int]:
     return [pid for pid in descendants(service.process.pid) if " monitor " in command(pid)]
+
+
+def test_a_setting_that_went_wrong_meanwhile_costs_the_monitor_and_not_the_server(tmp_path: Path) -> None:
+    urls = tmp_path / "urls"
+    urls.write_text("# nobody yet\n", "utf-8")
+    with running("up", tmp_path / "data", ALERTS__URLS_FILE=str(urls)) as service:
+        wait_until(lambda: service.status()["monitor"] == "running", 30, "the monitor")
+        urls.write_text("half a li", "utf-8")
+        os.kill(monitors(service)[0], signal.SIGKILL)
+        wait_until(lambda: "line 1 of" in service.lines(), 30, "the monitor's last words")
+        wait_until(lambda: service.lines().count('"monitor process ended"') > 1, 30, "the parent's")
+        assert httpx.post(f"{service.url}/predict", json=EXAMPLE, timeout=10).status_code == 200
+        urls.write_text("# nobody again\n", "utf-8")
+        wait_until(lambda: len(monitors(service)) == 1, 30, "a new monitor")
+
+
+def test_a_setting_that_is_wrong_from_the_start_ends_both(tmp_path: Path) -> None:
+    with running("up", tmp_path, ALERTS__URLS_FILE=str(tmp_path / "nowhere"), wait=False) as service:
+        assert service.process.wait(60) == 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -153,6 +155,56 @@ def test_it_waits_while_nothing_listens_yet() -> None:
     with fake_grafana(port):
         waiting.join(20)
     assert [set(f.values()) for f in found] == [{"created"}]
+
+
+def test_a_wait_that_is_no_number_does_not_last_for_ever() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = run("--url", url, "--wait", "nan", GRAFANA_TOKEN=TOKEN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "was not ready" in done.stderr
+
+
+@contextlib.contextmanager
+def answering(*pieces: bytes) -> Iterator[str]:
+    """A server that sends pieces, then one more byte again and again."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.recv(65536)
+                        for piece in pieces:
+                            connection.sendall(piece)
+                        while not over.wait(0.1):
+                            connection.sendall(b" ")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("pieces", [(HEAD, b"Content-Length: 100000\r\n\r\n"), (HEAD, b"X-Long: ")])
+def test_an_answer_that_never_ends_is_given_up(pieces: tuple[bytes, ...]) -> None:
+    began = time.monotonic()
+    with answering(*pieces) as url:
+        done = run("--url", url, "--wait", "1", GRAFANA_TOKEN=TOKEN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "was not ready within 1 s: no answer in time" in done.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_an_answer_that_cannot_be_decoded_is_one_sentence() -> None:
+    with answering(HEAD, b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello") as url:
+        done = run("--url", url, "--wait", "1", GRAFANA_TOKEN=TOKEN)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "was not ready" in done.stderr
 
 
 def test_after_the_deadline_it_says_what_it_saw_last(grafana: Grafana) -> None:

@@ -131,6 +131,27 @@ def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -
             assert how["condition"] == "service_healthy", (name, needed)
 
 
+def test_every_setting_may_stand_in_driftbell_env(tmp_path: Path) -> None:
+    (tmp_path / "deploy" / "defaults").mkdir(parents=True)
+    for name in ("docker-compose.yaml", "deploy/defaults/service.env"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    folder = f"--project-directory={tmp_path}"
+
+    def found(**environment: str) -> tuple[str, str]:
+        values = config(f"-f={tmp_path}/docker-compose.yaml", folder, **environment)["services"]["ml_service"]
+        return (
+            values["environment"]["DRIFTBELL_ALERTS__LINK"],
+            values["environment"]["DRIFTBELL_TRACING__ENDPOINT"],
+        )
+
+    assert found() == ("http://localhost:8000", "")
+    given = {"PUBLIC_URL": "https://ml.example.org", "TRACING_ENDPOINT": "http://jaeger:4318"}
+    assert found(**given) == ("https://ml.example.org", "http://jaeger:4318")
+    own = "DRIFTBELL_ALERTS__LINK=https://own\nDRIFTBELL_TRACING__ENDPOINT=http://own:4318\n"
+    (tmp_path / "driftbell.env").write_text(own, "utf-8")
+    assert found() == ("https://own", "http://own:4318")
+
+
 def test_grafana_has_the_default_password_only_where_no_secret_is_given() -> None:
     default = config()["secrets"]["grafana_admin_password"]["file"]
     assert Path(default).read_text("utf-8") == "admin"
@@ -154,6 +175,17 @@ def test_secrets_are_made_once_outside_git_and_readable_by_their_service(tmp_pat
     assert (tmp_path / ".env").read_text("utf-8").count("GRAFANA_ADMIN_PASSWORD_FILE=") == 1
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert {"secrets/", ".env", "driftbell.env", "certs/"} <= set(ignored)
+
+
+@pytest.mark.parametrize("before", ["BIND=10.0.0.1", "BIND=10.0.0.1\n", ""])
+def test_what_stands_in_env_already_stays(tmp_path: Path, before: str) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = tmp_path / "deploy" / "secrets.sh"
+    script.write_bytes((DEPLOY / "secrets.sh").read_bytes())
+    (tmp_path / ".env").write_text(before, "utf-8")
+    subprocess.run(["bash", str(script)], capture_output=True, timeout=10, check=True)
+    ours = "GRAFANA_ADMIN_PASSWORD_FILE=./secrets/grafana_admin_password"
+    assert (tmp_path / ".env").read_text("utf-8").splitlines() == [*before.split(), ours]
 
 
 def test_the_dockerfile_is_clean() -> None:

@@ -241,6 +241,13 @@ def test_a_viewer_without_reports_is_wrong_only_where_the_service_has_one() -> N
         assert only(found, "latest report").state is state
 
 
+def test_a_line_that_arrives_only_now_is_enough() -> None:
+    query = "/loki/api/v1/query_range"
+    with serving({**LOKI, query: {"data": {"result": []}}}) as loki:
+        threading.Timer(1, loki.answers.update, [{query: LOKI[query]}]).start()
+        assert only(look(replace(NOTHING, loki=loki.url)), "logs").state is State.OK
+
+
 def test_an_alertmanager_that_nobody_asked_for_may_be_absent() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     (found,) = look(replace(NOTHING, alertmanager=nowhere))
@@ -385,6 +392,8 @@ def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) 
         ({"loki": "127.0.0.1:3100"}, {}, "--loki must be an address"),
         ({"loki": "http://127.0.0.1:x"}, {}, "--loki must be an address"),
         ({"loki": ""}, {}, "--loki must be an address"),
+        ({"loki": "http://[::1"}, {}, "--loki must be an address"),
+        ({"grafana": "http://ann:s3cret@[::1"}, {}, "--grafana must have no user"),
         ({"grafana": "http://ann:s3cret@127.0.0.1"}, {}, "--grafana must have no user"),
         ({}, {"GRAFANA_PASSWORD_FILE": "/nowhere/x"}, "GRAFANA_PASSWORD_FILE /nowhere/x: No such file"),
     ],

@@ -261,6 +261,15 @@ def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
     assert [t.titles for t in pair] == [["driftbell: iris resolved"]] * 2
 
 
+def test_a_clock_that_was_set_back_holds_nothing_up(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    save(log, lease, alert())
+    clock.now -= timedelta(hours=3)
+    courier.deliver()
+    assert [len(t.titles) for t in pair] == [1, 1]
+
+
 def test_a_restart_goes_on_where_the_last_one_stopped(
     log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:

@@ -336,6 +336,18 @@ def test_failing_exports_are_counted_each_and_told_once_a_minute(
     assert caplog.records == []  # the SDK's own words are in our line
 
 
+def test_a_header_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret%0Aen")
+    found = open_tracing("http://127.0.0.1:9", sample=1.0)
+    with capture_logs() as lines:
+        with found.step("x"):
+            pass
+        found._provider.force_flush()
+    found.close()
+    (line,) = lines
+    assert line["error"].endswith("header value in OTEL_EXPORTER_OTLP_HEADERS")
+
+
 def test_an_exporter_that_raises_is_a_failure_too(exports: Exports) -> None:
     exports._exporter.answer = ConnectionError("secret")
     with capture_logs() as lines:
@@ -378,6 +390,16 @@ def test_the_standard_headers_variable_reaches_the_exporter(monkeypatch: pytest.
     assert exporter._endpoint == "http://127.0.0.1:9/v1/traces"
     assert exporter._client._headers["authorization"] == "Bearer abc"
     found.close()
+
+
+@pytest.mark.parametrize("header", ["Authorization: Bearer s3cret", "s3cret"])
+def test_a_header_that_cannot_be_read_is_told_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", header)
+    open_tracing("http://127.0.0.1:9/", sample=1.0).close()
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 def test_the_frameworks_own_telemetry_stays_off(

@@ -127,13 +127,13 @@ def doctor(
 def _address(name: str, text: str) -> str | None:
     if text == "off":
         return None
-    parts = urlsplit(text)
-    try:
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        usable = False
-    if parts.username or parts.password:
+    if "@" in text:
         raise ConfigError(f"--{name} must have no user and password in it")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        usable = False
     if not usable or parts.query or parts.fragment:
         raise ConfigError(f"--{name} must be an address such as http://127.0.0.1:9090, or off, got '{text}'")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import traceback
@@ -29,6 +30,10 @@ BATCH_SPANS = 512
 SILENT_SECONDS = 60.0
 """After one line about a collector that fails, the next one waits so long."""
 SDK_LOGGER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+HEADERS_LOGGER = "opentelemetry.util.re"
+
+_HEADER = re.compile(r"(header (?:value|name)).*", re.IGNORECASE | re.DOTALL)
+"""What is said of a header that cannot be sent ends in the header, which is a password as a rule."""
 
 Note = Callable[[int], None]
 """Says how many rows a step is about."""
@@ -258,7 +263,7 @@ class _Words(logging.Filter):
     first = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.first = self.first or record.getMessage()
+        self.first = self.first or _HEADER.sub(r"\1 in OTEL_EXPORTER_OTLP_HEADERS", record.getMessage())
         return False
 
 
@@ -274,6 +279,7 @@ def open_tracing(endpoint: str, *, sample: float) -> Tracing:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
+    logging.getLogger(HEADERS_LOGGER).addFilter(_without_header)
     url = f"{endpoint.rstrip('/')}/v1/traces"
     exports = Exports(OTLPSpanExporter(url, timeout=EXPORT_SECONDS), endpoint)
     provider = TracerProvider(
@@ -288,6 +294,12 @@ def open_tracing(endpoint: str, *, sample: float) -> Tracing:
         )
     )
     return Tracing(provider, exports)
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """The SDK shows a header that it cannot read, and that is a password as a rule."""
+    record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: left out what is not name=value", ()
+    return True
 
 
 def _resource() -> Any:
