@@ -177,7 +177,11 @@ def send(engine: Engine, normal: int, drifted: int) -> dict[str, Any]:
 
 def test_drift_goes_through_the_containers(stack: Engine) -> None:
     check = send(stack, 50, 50)
-    assert check["verdict"] == "alarm"
+    assert (check["verdict"], check["error"]) == ("alarm", None)
+    assert [name.partition("_2")[0] for name in check["reports"]] == [
+        "/reports/drift_report",
+        "/reports/driftbell_report",
+    ]
     prometheus = Prometheus(stack.url("prometheus"))
     wait_until(lambda: prometheus.query('up{job="driftbell"} == 1'), 40, "the scrape")
     wait_until(lambda: prometheus.query('driftbell_verdict{verdict="alarm"} == 1'), 40, "the verdict")
