@@ -17,6 +17,7 @@ up: .venv/demo.stamp
 
 # The whole stack by Docker Compose, with a password for Grafana made first. ARGS="--profile alerts" and others.
 stack:
+	@docker compose version >/dev/null 2>&1 || { echo "make stack needs Docker with Compose: \`docker compose version\` must answer (Debian's package is docker-compose-v2 or docker-compose-plugin)" >&2; exit 1; }
 	@deploy/secrets.sh
 	@docker compose $(ARGS) up --build --detach --wait
 	@echo "service http://localhost:8000  reports http://localhost:8080  Grafana http://localhost:3000 (admin, secrets/grafana_admin_password)"

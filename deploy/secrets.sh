@@ -14,4 +14,5 @@ if ! grep -qs '^GRAFANA_ADMIN_PASSWORD_FILE=' .env; then
   # a last line without an end would become one with ours
   if [ -n "$(tail -c 1 .env 2>/dev/null)" ]; then echo >>.env; fi
   echo 'GRAFANA_ADMIN_PASSWORD_FILE=./secrets/grafana_admin_password' >>.env
+  echo "Compose finds it by GRAFANA_ADMIN_PASSWORD_FILE in .env"
 fi

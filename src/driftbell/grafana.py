@@ -141,7 +141,9 @@ class _Grafana:
             if not last:
                 return
             if not time.monotonic() + PAUSE_SECONDS <= deadline:  # nan is no time to wait
-                raise ConfigError(f"Grafana at {self._url} was not ready within {seconds:g} s: {last}")
+                raise ConfigError(
+                    f"Grafana at {self._url} was not ready within {seconds:g} s: {last}; is --url right?"
+                )
             time.sleep(PAUSE_SECONDS)
 
     def _not_ready(self, timeout: float) -> str:

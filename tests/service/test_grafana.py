@@ -210,7 +210,7 @@ def test_an_answer_that_cannot_be_decoded_is_one_sentence() -> None:
 def test_after_the_deadline_it_says_what_it_saw_last(grafana: Grafana) -> None:
     grafana.starting = time.monotonic() + 60
     assert refusal(grafana, wait=0.6).endswith(
-        "not ready within 0.6 s: GET /api/health answers 503 (failing)"
+        "not ready within 0.6 s: GET /api/health answers 503 (failing); is --url right?"
     )
     grafana.starting = 0
     grafana.forced["GET /api/health"] = (502, "text/html", b"<h1>Bad Gateway</h1>")

@@ -41,7 +41,7 @@ def dev(folder: Path, hosts: tuple[str, ...]) -> None:
     click.echo(f"{made.authority}   the authority that signed it")
     click.echo("\nNext:")
     where = "" if folder == Path("certs") else f"CERTS={folder} "
-    click.echo(f"  {where}docker compose --profile tls up -d")
+    click.echo(f"  {where}docker compose --profile tls up --build -d")
     click.echo(f"  curl --cacert {made.authority} https://localhost/health")
     click.echo(
         f"  import {made.authority} as an authority in the browser, and remove it there when you are done"
