@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from driftbell.records import (
     Alert,
@@ -15,6 +15,8 @@ from driftbell.records import (
     CheckTotals,
     Columns,
     Delivery,
+    Harm,
+    Labelled,
     Lease,
     Outputs,
     Prediction,
@@ -148,6 +150,28 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Let go of every connection."""
+
+
+class Watch(Protocol):
+    """Who tells whether the model does worse: fitted on the reference, immutable; all memory is in `state`."""
+
+    def advance(
+        self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
+    ) -> tuple[Mapping[str, Any], Harm]:
+        """Count new evidence, every row once.
+
+        Args:
+            state: what the last call gave, JSON; empty at the beginning. `seq` and `label_seq` in it are the
+                sequence numbers of the newest prediction and label that were counted (0 where none was).
+            window: the predictions after `seq`, oldest first.
+            labels: the labels after `label_seq`, in the order of arrival.
+
+        Returns:
+            The next state, and what is known now. Where the evidence is short it waits: `seq` stays.
+        """
+
+    def rebased(self, window: Window) -> Watch:
+        """Give one for which these predictions are what is normal."""
 
 
 class Sink(Protocol):

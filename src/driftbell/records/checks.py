@@ -1,0 +1,171 @@
+"""What a check finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from driftbell.records.data import Kind
+from driftbell.records.harm import Harm
+from driftbell.records.verdict import Verdict
+
+
+class CheckKind(StrEnum):
+    """Why a check was made."""
+
+    AUTOMATIC = "automatic"
+    TRIGGERED = "triggered"
+    MANUAL = "manual"
+
+
+class ResultKind(StrEnum):
+    """How to read a statistic: a distance grows with the difference, a p-value shrinks."""
+
+    DISTANCE = "distance"
+    P_VALUE = "p-value"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One statistic on one column.
+
+    Attributes:
+        statistic: its name, such as `Kolmogorov–Smirnov`.
+        value: the number; None where it is not defined (no rows).
+        kind: distance or p-value.
+        threshold: what the decision compares it with; None where it is shown as an effect size only.
+        n_reference: rows of the reference that went into it.
+        n_window: rows of the window that went into it.
+    """
+
+    statistic: str
+    value: float | None
+    kind: ResultKind
+    threshold: float | None
+    n_reference: int
+    n_window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of one column on bins that come from the reference alone.
+
+    Attributes:
+        labels: a name for each bin; the first and the last numeric bin are open.
+        reference: rows of the reference in each bin.
+        window: rows of the window in each bin.
+    """
+
+    labels: tuple[str, ...]
+    reference: tuple[int, ...]
+    window: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnComparison:
+    """One column of the window against the same column of the reference.
+
+    Attributes:
+        column: its name.
+        role: `feature`, `prediction` or `probability`.
+        kind: what it holds.
+        p_value: the column's one p-value, all its tests taken together; None where it cannot be judged.
+        results: every statistic.
+        histogram: both distributions, None where there is nothing to draw.
+        note: a finding in words (new category, nulls, out of range), or "".
+    """
+
+    column: str
+    role: str
+    kind: Kind
+    p_value: float | None
+    results: tuple[Result, ...]
+    histogram: Histogram | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnVerdict:
+    """What was decided about one column.
+
+    Attributes:
+        comparison: the numbers.
+        verdict: ok, alarm or unknown.
+        adjusted_p_value: the p-value after the correction for many columns; the column has drifted
+            where it is at most `threshold`.
+        threshold: see there.
+        reason: one sentence.
+    """
+
+    comparison: ColumnComparison
+    verdict: Verdict
+    adjusted_p_value: float | None
+    threshold: float
+    reason: str
+
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        return self.comparison.column
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict with the reason in one sentence, and the answers to the two questions behind it.
+
+    Attributes:
+        verdict: over both.
+        sentence: the reason.
+        columns: what has changed, column by column.
+        harm: whether the model does worse; None where that was not asked.
+    """
+
+    verdict: Verdict
+    sentence: str
+    columns: tuple[ColumnVerdict, ...] = ()
+    harm: Harm | None = None
+
+    @property
+    def drifted_columns(self) -> tuple[str, ...]:
+        """The names of the columns that alarmed, features first."""
+        return tuple(c.column for c in self.columns if c.verdict is Verdict.ALARM)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One run: window + reference → results → verdict → report.
+
+    Attributes:
+        id: a hash of what was looked at and on which occasion; the same check twice is one check.
+        time: when it ran (UTC).
+        kind: why it ran.
+        model: the model's name.
+        version: the model's version.
+        reference: the content hash of the reference.
+        rows: predictions in the window.
+        first: sequence number of the window's oldest prediction.
+        last: that of its newest.
+        judgement: what it found.
+        duration: seconds, reports included.
+        reports: file names of the reports, the main one first.
+        error: why the check, or a report of it, failed; "" where nothing did.
+        state: what the next check goes on from, JSON.
+    """
+
+    id: str
+    time: datetime
+    kind: CheckKind
+    model: str
+    version: str
+    reference: str
+    rows: int
+    first: int
+    last: int
+    judgement: Judgement
+    duration: float = 0.0
+    reports: tuple[str, ...] = ()
+    error: str = ""
+    state: Mapping[str, Any] = field(default_factory=dict)
