@@ -153,7 +153,7 @@ class Log(Protocol):
 
 
 class Watch(Protocol):
-    """Who tells whether the model does worse: fitted on the reference, immutable; all memory is in `state`."""
+    """Who tells whether the model does worse: fitted on the reference, immutable; its memory is `state`."""
 
     def advance(
         self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
