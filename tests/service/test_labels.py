@@ -296,3 +296,11 @@ def test_a_full_request_is_taken_within_seconds(service: Running) -> None:
     found = post(service, [pair(f"{i:032x}") for i in range(10_000)])
     assert found.json()["unknown_count"] == 10_000
     assert time.monotonic() - started < 20
+
+
+def test_what_was_acknowledged_survives_the_death_of_every_process(service: Running, ids: list[str]) -> None:
+    """The last test of this file: nothing is left of the service after it."""
+    assert post(service, [pair(i) for i in ids]).json() == receipt(10)
+    service.kill_tree()
+    written = service.sql("SELECT prediction_id FROM labels ORDER BY seq DESC LIMIT 10")
+    assert [row[0] for row in reversed(written)] == ids
