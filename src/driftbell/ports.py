@@ -13,6 +13,7 @@ from driftbell.records import (
     CheckKind,
     CheckRequest,
     CheckTotals,
+    Column,
     Columns,
     Delivery,
     Harm,
@@ -55,6 +56,22 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """The data that a model is compared with, before it has answered them.
+
+    Attributes:
+        features: n rows.
+        labels: the true class by row, null where it is not known; None where no row has one.
+        honest: answers on these rows by a model of the same kind that has not seen them; None where there
+            is none, and the model's own answers are all there is.
+    """
+
+    features: Columns
+    labels: Column | None = None
+    honest: Outputs | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """The data that a model is compared with, its own answers on them included.
 
@@ -62,11 +79,15 @@ class Reference:
         columns: features, predicted class and the probability of each class, n rows.
         roles: `feature`, `prediction` or `probability` by column.
         version: content hash.
+        labels: the true class by row, likewise null where it is not known; None where no row has one.
+        honest: see `Training`.
     """
 
     columns: Columns
     roles: dict[str, str]
     version: str
+    labels: Column | None = None
+    honest: Outputs | None = None
 
 
 class Log(Protocol):

@@ -25,13 +25,13 @@ from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
 from driftbell.judge import judge
 from driftbell.log import SqlLog, alone, sqlite_log
-from driftbell.models import iris_model, load_model, reference_of, try_model
-from driftbell.ports import Model, Reference, Sink, Target
+from driftbell.models import iris_model, iris_training, labels_of, load_model, reference_of, try_model
+from driftbell.ports import Model, Sink, Target, Training
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
 from driftbell.publish.notify import Courier, apprise_targets
 from driftbell.publish.report import OwnReport
-from driftbell.records import Columns, Judgement
+from driftbell.records import Judgement
 from driftbell.schedule import Monitor
 from driftbell.schema import infer_schema
 from driftbell.tables import read_table
@@ -70,7 +70,7 @@ def open_log(settings: Settings) -> SqlLog:
         return sqlite_log(settings.log_path)
 
 
-def open_model(settings: Settings) -> tuple[Model, Columns]:
+def open_model(settings: Settings) -> tuple[Model, Training]:
     """Load the model and its training data; the first start trains the default model.
 
     Raises:
@@ -83,16 +83,18 @@ def open_model(settings: Settings) -> tuple[Model, Columns]:
                 "model.path is missing: model.reference and model.sha256 belong to a model file"
             )
         with alone(settings.data_dir):
-            return iris_model(settings.data_dir / "models" / "iris")
+            folder = settings.data_dir / "models" / "iris"
+            return iris_model(folder)[0], iris_training(folder)
     if chosen.reference is None:
         raise ConfigError("model.reference is missing: name the model's training data (.csv or .parquet)")
     columns = read_table(chosen.reference)
-    if chosen.target and columns.pop(chosen.target, None) is None:
+    target = columns.pop(chosen.target, None) if chosen.target else None
+    if chosen.target and target is None:
         raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
     name = chosen.name or chosen.path.stem
     model = load_model(chosen.path, name=name, schema=infer_schema(columns), sha256=chosen.sha256)
     try_model(model)
-    return model, columns
+    return model, Training(columns, None if target is None else labels_of(target, model.classes))
 
 
 def report_folder(settings: Settings) -> ReportFolder:
@@ -120,8 +122,8 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
     Raises:
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
     """
-    model, columns = open_model(settings)
-    reference: Reference = reference_of(model, columns)
+    model, training = open_model(settings)
+    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
     return Checker(
         log=log,
         model=model,

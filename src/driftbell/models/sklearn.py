@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.columns import as_column
+from driftbell.columns import as_column, is_null
 from driftbell.errors import ModelError, PredictError
 from driftbell.ports import Model, Reference
 from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, probability_column
@@ -142,12 +142,48 @@ def try_model(model: Model) -> None:
         ) from error
 
 
-def reference_of(model: Model, features: Columns) -> Reference:
+def labels_of(column: Column, classes: tuple[str, ...]) -> Column:
+    """Read labels as a model's classes; a file may have `1.0` or `True` where the class is `1` or `true`.
+
+    Args:
+        column: the labels as they were read, n rows.
+        classes: what the model answers.
+
+    Returns:
+        Texts, with None for null.
+
+    Raises:
+        ModelError: no label is one of the classes.
+
+    >>> labels_of(np.array([1.0, 0.0, np.nan]), ("0", "1")).tolist()
+    ['1', '0', None]
+    """
+
+    def text(value: Any) -> str:
+        ways = [str(value), str(value).lower()]
+        if isinstance(value, float) and value.is_integer():
+            ways.append(str(int(value)))
+        return next((way for way in ways if way in classes), ways[0])
+
+    labels = as_column([None if is_null(v) else text(v) for v in column.tolist()], Kind.CATEGORICAL)
+    if not set(labels.tolist()) & set(classes):
+        found = sorted({v for v in labels.tolist() if v is not None})[:5]
+        raise ModelError(
+            f"no label of the reference is a class of the model: {found} against {list(classes)}"
+        )
+    return labels
+
+
+def reference_of(
+    model: Model, features: Columns, *, labels: Column | None = None, honest: Outputs | None = None
+) -> Reference:
     """Make the reference: the features and the model's own answers on them.
 
     Args:
         model: what predicts.
         features: its training data, n rows.
+        labels: see `Reference`.
+        honest: see `Training`.
 
     Raises:
         ModelError: a feature has a name that the answers' columns need.
@@ -168,7 +204,7 @@ def reference_of(model: Model, features: Columns) -> Reference:
     digest = hashlib.sha256()
     for name, column in {**columns, **answers}.items():
         digest.update(repr((name, column.tolist())).encode("utf-8", "surrogatepass"))
-    return Reference({**columns, **answers}, roles, digest.hexdigest()[:VERSION_DIGITS])
+    return Reference({**columns, **answers}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, honest)
 
 
 def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
