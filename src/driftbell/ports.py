@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from driftbell.alarms import Mark
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
@@ -105,8 +107,12 @@ class Log(Protocol):
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are left out."""
 
-    def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
-        """Write a check and its alert, both or none; saving a known id again changes nothing.
+    def save_check(
+        self, check: Check, lease: Lease, alert: Alert | None = None, alarm: Alarm | None = None
+    ) -> None:
+        """Write a check, its alert and its alarm, all or none; saving a known id again changes nothing.
+
+        An alarm that somebody closed meanwhile stays as it is, and so does every mark.
 
         Raises:
             LeaseLostError: somebody else holds the lease now.
@@ -129,6 +135,33 @@ class Log(Protocol):
 
         None where the newest has another verdict, or there is none.
         """
+
+    def open_alarm(self, *, model: str, version: str) -> Alarm | None:
+        """Read the open alarm of one model version."""
+
+    def alarm(self, alarm_id: str) -> Alarm | None:
+        """Read one alarm."""
+
+    def alarms(self, limit: int, *, version: str | None = None) -> list[Alarm]:
+        """Read the newest alarms, of one model version if it is given, newest first."""
+
+    def decided_alarms(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
+        """Read the alarms that were marked expected or false after a time, in the order of the marks."""
+
+    def silent_until(self, *, model: str, version: str) -> datetime | None:
+        """Read until when the alarms of one model version make no message; None where none is silenced."""
+
+    def mark_alarm(self, alarm_id: str, mark: Mark) -> Alarm | None:
+        """Write what somebody says about an alarm; one that is expected or false is closed by it.
+
+        The time of a mark is later than that of every mark before it. None where the alarm is not known.
+        """
+
+    def alarm_totals(self, *, model: str, version: str) -> Mapping[str, int]:
+        """Count the alarms of one model version by mark."""
+
+    def seq_at(self, time: datetime, *, model: str, version: str) -> int | None:
+        """Read the sequence number of the first prediction that is not older than a time."""
 
     def pending_alerts(self) -> list[Delivery]:
         """Read the alerts that wait to be delivered, oldest first."""

@@ -16,9 +16,12 @@ from sqlalchemy.dialects.sqlite import insert
 
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.log import outbox
+from driftbell.log.alarms import AlarmsInSql
+from driftbell.log.alarms import save as save_alarm
 from driftbell.log.codec import check_from_json, check_to_json
 from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, predictions, requests
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
@@ -121,7 +124,7 @@ def _errors() -> Iterator[None]:
         raise LogError(f"the prediction log cannot be used: {cause}") from error
 
 
-class SqlLog:
+class SqlLog(AlarmsInSql):
     """See `driftbell.ports.Log`."""
 
     def __init__(self, engine: sa.Engine, still_there: Callable[[], None] = lambda: None) -> None:
@@ -210,8 +213,10 @@ class SqlLog:
             for b, count, mean, largest in found
         ]
 
-    def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
-        """Write a check and its alert in one transaction, if the lease still holds."""
+    def save_check(
+        self, check: Check, lease: Lease, alert: Alert | None = None, alarm: Alarm | None = None
+    ) -> None:
+        """Write a check, its alert and its alarm in one transaction, if the lease still holds."""
         row = {
             "id": check.id,
             "time": check.time,
@@ -230,6 +235,8 @@ class SqlLog:
             connection.execute(checks.insert(), row)
             if alert:
                 outbox.add(connection, alert)
+            if alarm:
+                save_alarm(connection, alarm)
 
     def check(self, check_id: str) -> Check | None:
         """Read one check."""
