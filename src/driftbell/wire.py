@@ -146,7 +146,7 @@ def judged_window(settings: Settings) -> Judgement:
     """
     log = open_log(settings)
     try:
-        return checker(settings, log).look()[0].judgement
+        return checker(settings, log).look().check.judgement
     finally:
         log.close()
 
@@ -177,15 +177,15 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     log = open_log(settings)
     try:
         looking = checker(settings, log)
-        check, columns = looking.look()
-        page = OwnReport().write(check, looking.reference, columns)
+        found = looking.look()
+        page = OwnReport().write(found.check, found.reference, found.columns)
     finally:
         log.close()
     try:
         target.write_bytes(page)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
-    return check.judgement
+    return found.check.judgement
 
 
 def _sinks(settings: Settings) -> Mapping[str, Sink]:
