@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -105,9 +106,16 @@ def _text_problems(name: str, value: Any) -> list[FieldProblem]:
         return [FieldProblem(name, "missing", f"'{name}' is missing: say {_WHAT[name]}")]
     if not isinstance(value, str) or not value.strip():
         return [FieldProblem(name, "type", f"'{name}' must be a text: say {_WHAT[name]}")]
+    if not _is_text(value):
+        return [FieldProblem(name, "type", f"'{name}' must be a text without control characters")]
     if len(value) > LONGEST[name]:
         return [FieldProblem(name, "long", f"'{name}' must have at most {LONGEST[name]} characters")]
     return []
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether it is printable but for line ends and tabs; half a surrogate pair is not."""
+    return re.sub(r"[\r\n\t]", "", value).isprintable()
 
 
 _WHAT = {"author": "who you are", "reason": "why"}

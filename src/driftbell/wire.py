@@ -25,7 +25,15 @@ from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
 from driftbell.judge import judge
 from driftbell.log import SqlLog, alone, sqlite_log
-from driftbell.models import iris_model, iris_training, labels_of, load_model, reference_of, try_model
+from driftbell.models import (
+    iris_model,
+    iris_training,
+    known_by_heart,
+    labels_of,
+    load_model,
+    reference_of,
+    try_model,
+)
 from driftbell.ports import Model, Sink, Target, Training
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
@@ -124,6 +132,9 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
     """
     model, training = open_model(settings)
     reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    warning = known_by_heart(reference)
+    if warning:
+        logger.warning("reference looks known to the model", reason=warning)
     return Checker(
         log=log,
         model=model,
@@ -135,6 +146,9 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
         cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
+        watch=None,
+        promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
+        warnings=(warning,) if warning else (),
     )
 
 

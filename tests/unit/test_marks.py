@@ -45,11 +45,11 @@ def test_only_harm_is_an_alarm(drift: Verdict, found: Verdict, verdict: Verdict,
 
 
 ALARM = Alarm("c1", "m", "v1", NOON, None, "Worse.")
-SAYS = {"mark": "false", "author": " ada ", "reason": "a test run"}
+SAYS = {"mark": "false", "author": " ada ", "reason": "a test\nrun"}
 
 
 def test_a_mark_is_read() -> None:
-    assert read_mark(SAYS, ALARM, now=NOON) == Mark("false", "ada", "a test run", NOON)
+    assert read_mark(SAYS, ALARM, now=NOON) == Mark("false", "ada", "a test\nrun", NOON)
     found = read_mark({**SAYS, "mark": "silenced", "until": "2026-01-31T15:00:00+01:00"}, ALARM, now=NOON)
     assert found.until == NOON + timedelta(hours=2)
 
@@ -63,6 +63,8 @@ def test_a_mark_is_read() -> None:
         ({"author": None}, "author", "'author' is missing: say who you are"),
         ({"author": "  "}, "author", "must be a text"),
         ({"author": "a" * 201}, "author", "at most 200"),
+        ({"author": "\ud800"}, "author", "control characters"),
+        ({"author": "\x00"}, "author", "control characters"),
         ({"reason": 5}, "reason", "must be a text: say why"),
         ({"until": "2026-02-01T00:00:00Z"}, "until", "for silenced alone"),
         ({"mark": "silenced"}, "until", "is missing"),

@@ -22,6 +22,7 @@ from driftbell.models import (
     SklearnModel,
     iris_model,
     iris_training,
+    known_by_heart,
     labels_of,
     load_model,
     reference_of,
@@ -336,6 +337,21 @@ def test_labels_are_read_as_the_models_classes(cells, classes, labels):
 def test_labels_of_which_none_is_a_class_are_refused():
     with pytest.raises(ModelError, match="no label of the reference is a class"):
         labels_of(as_column(["2", "3"]), ("0", "1"))
+
+
+def test_a_reference_that_the_model_knows_by_heart_is_told():
+    model = served(logistic())
+    answers = reference_of(model, TABLE).columns["prediction"]
+    wrong = answers.copy()
+    wrong[:2] = ["no" if label == "yes" else "yes" for label in wrong[:2]]
+    unknown = wrong.copy()
+    unknown[:2] = None
+    honest = model.predict(TABLE)
+    assert known_by_heart(reference_of(model, TABLE)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=wrong)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=answers, honest=honest)) == ""
+    for labels in (answers, unknown):
+        assert "right on 100.0% of its reference" in known_by_heart(reference_of(model, TABLE, labels=labels))
 
 
 def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone():

@@ -21,6 +21,7 @@ from driftbell.ports import Log, Model
 from driftbell.publish.folder import ReportFolder
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import FieldProblem
+from driftbell.server.alarms import alarms_router
 from driftbell.server.alertmanager import alertmanager_router
 from driftbell.server.monitor import MonitorView, monitor_router
 from driftbell.server.pages import pages_router
@@ -108,6 +109,7 @@ def create_app(service: Service) -> FastAPI:
     _answer_errors(app, metrics)
     app.include_router(predict_router(predictor, metrics, body_limit=service.body_limit))
     app.include_router(monitor_router(view))
+    app.include_router(alarms_router(view, body_limit=service.body_limit))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     _add_health(app, service, view)
 
