@@ -17,8 +17,8 @@ from driftbell.alarms import alarm_after
 from driftbell.columns import as_column
 from driftbell.compare import compare
 from driftbell.errors import DriftbellError, LogError, ReportError
-from driftbell.judge import alert_after, judge, same_state, whole
-from driftbell.memory import BASE, HARM, Standing, State
+from driftbell.judge import alert_after, carry, held_columns, judge, same_state, whole
+from driftbell.memory import BASE, DRIFT, HARM, Standing, State
 from driftbell.ports import Log, Model, Reference, Sink, Watch
 from driftbell.publish.folder import ReportFolder
 from driftbell.records import (
@@ -27,6 +27,7 @@ from driftbell.records import (
     Check,
     CheckKind,
     Column,
+    ColumnComparison,
     Harm,
     Judgement,
     Kind,
@@ -41,6 +42,9 @@ MOST_ROWS = 10_000
 """Predictions, and labels, that one check takes in as evidence; and the most that make a reference."""
 
 logger = structlog.get_logger()
+
+NEWEST_ROWS, NEWEST_PART = 50, 10
+"""The newest tenth of a window is compared on its own too, but no fewer rows than these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Checker:
         false_discovery_rate: see `judge`.
         clock: tells the time (UTC).
         cooldown: see `alert_after`; None where nobody is told.
+        strong: see `judge`.
         watch: who looks for harm; None where nobody does.
         promise: what the watch was made for (budget, smallest loss), in words.
         warnings: what is wrong with the model or its reference, in words.
@@ -88,6 +93,7 @@ class Checker:
     false_discovery_rate: float
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
+    strong: float | None = None
     watch: Watch | None = None
     promise: str = ""
     warnings: tuple[str, ...] = ()
@@ -205,27 +211,32 @@ class Checker:
         if standing.waiting:
             judgement = Judgement(Verdict.UNKNOWN, standing.waiting)
             return Looked(replace(check, judgement=judgement), columns, standing.reference)
-        drift = self._drift(columns, standing.reference, rows=check.rows)
+        check = self._drift(check, columns, standing.reference)
         try:
-            state, harm = self._harm(standing)
+            counted, harm = self._harm(check.state.get(HARM, {}), standing.watch)
         except LogError:
             raise
         except Exception as error:  # a fault of the watch costs neither the other answer nor what was counted
             logger.exception("drift check failed", check_id=check.id)
-            failed = Harm(Verdict.UNKNOWN, "Cannot judge whether the model does worse: the check failed.")
-            check = replace(check, judgement=whole(drift, failed), error=_described(error))
-            return Looked(check, columns, standing.reference)
-        check = replace(check, judgement=whole(drift, harm), state=state)
+            harm = Harm(Verdict.UNKNOWN, "Cannot judge whether the model does worse: the check failed.")
+            check = replace(check, error=_described(error))
+        else:
+            check = replace(check, state={**check.state, HARM: counted})
+        check = replace(check, judgement=whole(check.judgement, harm))
         return Looked(check, columns, standing.reference)
 
-    def _drift(self, columns: Mapping[str, Column], reference: Reference, *, rows: int) -> Judgement:
-        enough = rows >= self.minimum_rows
-        return judge(
-            compare(reference.columns, columns, roles=reference.roles) if enough else [],
-            rows=rows,
+    def _drift(self, check: Check, columns: Mapping[str, Column], reference: Reference) -> Check:
+        since = check.state.get(DRIFT, {})
+        judgement = judge(
+            _compared(reference, columns) if check.rows >= self.minimum_rows else [],
+            rows=check.rows,
             minimum_rows=self.minimum_rows,
             false_discovery_rate=self.false_discovery_rate,
+            strong=self.strong,
+            held=held_columns(since, check.first),
         )
+        after = carry(since, judgement, last=check.last, false_discovery_rate=self.false_discovery_rate)
+        return replace(check, judgement=judgement, state={**check.state, DRIFT: after})
 
     def _standing(self, state: State) -> Standing:
         base = state.get(BASE)
@@ -254,15 +265,14 @@ class Checker:
             self._rebased[key] = made, self.watch.rebased(window) if self.watch else None
         return self._rebased[key]
 
-    def _harm(self, standing: Standing) -> tuple[State, Harm | None]:
-        if standing.watch is None:
-            return standing.state, None
-        counted = standing.state.get(HARM, {})
+    def _harm(self, counted: State, watch: Watch | None) -> tuple[State, Harm | None]:
+        if watch is None:
+            return counted, None
         new = self.log.predictions_after(counted.get("seq", 0), MOST_ROWS, **self._whose)
         labels = self.log.labelled_after(counted.get("label_seq", 0), MOST_ROWS, **self._whose)
-        state, harm = standing.watch.advance(counted, new, labels)
+        state, harm = watch.advance(counted, new, labels)
         json.dumps(state)  # what cannot be written is a fault of the watch, not of the log
-        return {**standing.state, HARM: dict(state)}, harm
+        return dict(state), harm
 
     def _reported(self, found: Looked) -> Check:
         check = found.check
@@ -317,14 +327,26 @@ def window_columns(window: Window, model: Model, reference: Reference) -> dict[s
     return columns
 
 
+def _compared(reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
+    rows = max(map(len, columns.values()), default=0)
+    newest = max(NEWEST_ROWS, rows // NEWEST_PART)
+    return compare(
+        reference.columns,
+        columns,
+        roles=reference.roles,
+        newest=newest if rows >= 2 * newest else 0,
+    )
+
+
 def _described(error: Exception) -> str:
     """Name an error; the words of a foreign one may hold feature values, so they are left out."""
     return str(error) if isinstance(error, DriftbellError) else f"{type(error).__name__} in the check"
 
 
 def _tell(check: Check) -> None:
-    alarming = check.judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
-    (logger.warning if alarming else logger.info)(
+    judgement = check.judgement
+    notable = judgement.drifted_columns or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    (logger.warning if notable else logger.info)(
         "drift check",
         verdict=check.judgement.verdict.value,
         sentence=check.judgement.sentence,

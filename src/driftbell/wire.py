@@ -146,6 +146,7 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
         cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
+        strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
         watch=None,
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
         warnings=(warning,) if warning else (),

@@ -150,6 +150,7 @@ def check_shown(check: Check, *, columns: bool = False) -> dict[str, Any]:
                 "role": c.comparison.role,
                 "kind": c.comparison.kind.value,
                 "verdict": c.verdict.value,
+                "drifted": c.drifted,
                 "adjusted_p_value": c.adjusted_p_value,
                 "threshold": c.threshold,
                 "reason": c.reason,
