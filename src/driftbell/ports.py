@@ -151,7 +151,8 @@ class Log(Protocol):
     ) -> None:
         """Write a check, its alert and its alarm, all or none; saving a known id again changes nothing.
 
-        An alarm that somebody closed meanwhile stays as it is, and so does every mark.
+        An alarm that somebody closed meanwhile stays as it is, and so does every mark. Open alarms of other
+        versions of the model are closed: nobody serves these any more.
 
         Raises:
             LeaseLostError: somebody else holds the lease now.

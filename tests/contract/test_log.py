@@ -709,6 +709,16 @@ def test_alarms_come_newest_first_and_belong_to_their_version(log, lease):
     assert log.open_alarm(model="other", version="v2") is None
 
 
+def test_an_alarm_ends_with_its_version(log, lease):
+    ring(log, lease, 0)
+    log.save_check(check(1, model="another", version="v2"), lease)
+    assert log.open_alarm(**IRIS) is not None
+    later = check(2, version="v2")
+    log.save_check(later, lease)
+    assert log.open_alarm(**IRIS) is None
+    assert log.alarms(5) == [alarm(closed=later.time)]
+
+
 @pytest.mark.parametrize("word", ["expected", "false"])
 def test_a_decided_alarm_is_over_and_no_check_changes_it(log, lease, word):
     ring(log, lease, 0)

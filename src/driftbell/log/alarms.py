@@ -105,6 +105,12 @@ def save(connection: sa.Connection, alarm: Alarm) -> None:
     connection.execute(alarms.update().where(mine).values(new))
 
 
+def close_replaced(connection: sa.Connection, *, model: str, version: str, now: datetime) -> None:
+    """Close what is open about other versions of a model: nobody serves them any more."""
+    others = (alarms.c.model == model) & (alarms.c.version != version) & alarms.c.closed.is_(None)
+    connection.execute(alarms.update().where(others).values(closed=now))
+
+
 def _row(alarm: Alarm) -> dict[str, Any]:
     return {**asdict(alarm), "columns": list(alarm.columns)}
 

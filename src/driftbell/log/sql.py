@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.log import labels, outbox, predictions
-from driftbell.log.alarms import AlarmsInSql
+from driftbell.log.alarms import AlarmsInSql, close_replaced
 from driftbell.log.alarms import save as save_alarm
 from driftbell.log.codec import check_from_json, check_to_json
 from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, requests
@@ -236,6 +236,7 @@ class SqlLog(AlarmsInSql):
             connection.execute(checks.insert(), row)
             if alert:
                 outbox.add(connection, alert)
+            close_replaced(connection, model=check.model, version=check.version, now=check.time)
             if alarm:
                 save_alarm(connection, alarm)
 
