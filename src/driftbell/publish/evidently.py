@@ -17,7 +17,7 @@ import numpy as np
 from driftbell.errors import ReportError
 from driftbell.ports import Reference
 from driftbell.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
-from driftbell.records import Check, Column, Columns, ColumnVerdict, Kind, Verdict
+from driftbell.records import Check, Column, Columns, ColumnVerdict, Kind
 
 MOST_COLUMNS = 100
 """Columns in a report: each one costs a tenth of a second and 60 kB."""
@@ -215,7 +215,7 @@ def _register(columns: dict[str, _Drawn]) -> None:
 
     def decision(reference: Any, _window: Any, _kind: Any, _threshold: float) -> tuple[float, bool]:
         verdict = columns[reference.name].verdict
-        return float(verdict.adjusted_p_value or 0.0), verdict.verdict is Verdict.ALARM
+        return float(verdict.adjusted_p_value or 0.0), verdict.drifted
 
     for name, display_name in TEST_NAMES.items():
         test = StatTest(name, display_name, [ColumnType.Numerical, ColumnType.Categorical])
