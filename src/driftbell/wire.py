@@ -16,6 +16,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
 from driftbell import jsonlog
@@ -23,6 +24,7 @@ from driftbell.check import Checker
 from driftbell.compare import compare
 from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
+from driftbell.harm import watch
 from driftbell.judge import judge
 from driftbell.log import SqlLog, alone, sqlite_log
 from driftbell.models import (
@@ -34,12 +36,12 @@ from driftbell.models import (
     reference_of,
     try_model,
 )
-from driftbell.ports import Model, Sink, Target, Training
+from driftbell.ports import Model, Reference, Sink, Target, Training, Watch
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
 from driftbell.publish.notify import Courier, apprise_targets
 from driftbell.publish.report import OwnReport
-from driftbell.records import Judgement
+from driftbell.records import PREDICTION_COLUMN, Judgement, Outputs, probability_column
 from driftbell.schedule import Monitor
 from driftbell.schema import infer_schema
 from driftbell.tables import read_table
@@ -147,10 +149,42 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
         clock=clock,
         cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
-        watch=None,
+        watch=_watch(settings, model, reference),
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
         warnings=(warning,) if warning else (),
     )
+
+
+def _watch(settings: Settings, model: Model, reference: Reference) -> Watch:
+    """Fit who looks for harm; honest answers tell more than those of a model that has seen the rows."""
+    classes = model.classes
+    answers = {name: i for i, name in enumerate(classes)}
+    own = Outputs(
+        np.array([answers[str(v)] for v in reference.columns[PREDICTION_COLUMN].tolist()], dtype=np.intp),
+        np.column_stack([reference.columns[probability_column(c)] for c in classes])
+        if all(probability_column(c) in reference.columns for c in classes)
+        else None,
+    )
+    started = time.perf_counter()
+    found = watch(
+        {name: reference.columns[name] for name in model.schema.names},
+        reference.honest or own,
+        reference.labels,
+        classes=classes,
+        smallest_loss=settings.alarms.smallest_loss,
+        checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
+        block_rows=settings.window.rows,
+    )
+    seen = found.evidence.smallest_seen(settings.window.rows, 1)
+    logger.info(
+        "drift watch fitted",
+        budget=str(settings.alarms.budget),
+        rate_of_budget=round(found.evidence.promised, 2),
+        smallest_loss_seen_in_one_window=round(seen, 4),
+        labels=reference.labels is not None,
+        duration_s=round(time.perf_counter() - started, 2),
+    )
+    return found
 
 
 def judged_window(settings: Settings) -> Judgement:
