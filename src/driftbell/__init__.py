@@ -1,6 +1,5 @@
 """Serve a model or watch one, and ring when its inputs or predictions drift, and only then."""
 
-from driftbell.backtest import BacktestCheck, backtest
 from driftbell.compare import compare
 from driftbell.errors import ConfigError, DriftbellError, InputError, LogError, ModelError
 from driftbell.judge import judge
@@ -14,6 +13,7 @@ from driftbell.records import (
     Result,
     Verdict,
 )
+from driftbell.replay import BacktestCheck, backtest
 from driftbell.schema import Schema, infer_schema
 
 __version__ = "0.1.0"

@@ -91,5 +91,24 @@ def parse_budget(text: str) -> Budget:
     return Budget(alarms, period=timedelta(seconds=seconds))
 
 
+def parse_every(text: str) -> timedelta:
+    """Read how often a check runs.
+
+    Args:
+        text: a number with s, m, h, d or w.
+
+    Raises:
+        ConfigError: it is something else, or less than a second.
+
+    >>> parse_every("5m")
+    datetime.timedelta(seconds=300)
+    """
+    found = re.fullmatch(rf"\s*({_NUMBER})\s*([smhdw])\s*", text)
+    seconds = _number(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 1 <= seconds <= 1e9:
+        raise ConfigError("must be how often a check runs, such as '5m' or '1d', from one second to 30 years")
+    return timedelta(seconds=seconds)
+
+
 def _number(text: str) -> float:
     return float(text.replace(",", "").replace("_", ""))

@@ -22,7 +22,8 @@ def read_table(path: Path, *, like: Columns | None = None) -> dict[str, Column]:
 
     Args:
         path: a .csv or .parquet file.
-        like: a table whose kinds the columns of a CSV file of the same names have, whatever is in them.
+        like: a table whose kinds the columns of a CSV file of the same names have, whatever is in them,
+            but those of columns without any value.
 
     Raises:
         ConfigError: the file cannot be read, is of no known format, or its rows differ in length.
@@ -52,7 +53,7 @@ def _csv(path: Path, like: Columns) -> dict[str, Column]:
             )
     cells = {name: [row[i] for row in rows] for i, name in enumerate(header)}
     return {
-        name: as_column(_typed(found, kind_of(like[name]) if name in like else _kind(found)))
+        name: as_column(_typed(found, (kind_of(like[name]) if name in like else None) or _kind(found)))
         for name, found in cells.items()
     }
 

@@ -56,11 +56,7 @@ def sentence(known: Known, suspects: Sequence[Suspect], where: str, classes: int
     else:
         cost = f"{value:.4g} more error a row (90 %: {low:.4g} to {high:.4g})"
     how = "by its labels" if known.part != ESTIMATE else "as estimated without labels"
-    since = known.since
-    when = (
-        f"since {since.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC "
-        f"(between {since.low.astimezone(UTC):%m-%d %H:%M} and {since.high.astimezone(UTC):%m-%d %H:%M})"
-    )
+    when = since_words(known.since)
     which = (
         "; most likely because of " + ", ".join(f"{s.column} ({s.words})" for s in suspects[:2])
         if suspects
@@ -71,6 +67,14 @@ def sentence(known: Known, suspects: Sequence[Suspect], where: str, classes: int
         fine = "Inputs changed, results are fine"
         return f"{fine}: the estimate says {cost} {when}, but the labels show no loss{which}."
     return f"The model loses {cost}, {how}, {when}{which}{hit}."
+
+
+def since_words(since: ChangePoint) -> str:
+    """Say since when, as `sentence` does."""
+    return (
+        f"since {since.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC "
+        f"(between {since.low.astimezone(UTC):%m-%d %H:%M} and {since.high.astimezone(UTC):%m-%d %H:%M})"
+    )
 
 
 def finding(
