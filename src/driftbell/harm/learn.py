@@ -316,6 +316,7 @@ def _surrogate(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Cal
 
 @cache
 def _threads() -> Any:
+    import sklearn.ensemble  # noqa: F401 - only a library that is loaded can be limited
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
