@@ -18,7 +18,7 @@ from driftbell.stats.sequential import false_alarms, threshold
 ESTIMATE, LABELS, BROKEN = "estimate", "labels", "broken data"
 
 IMPORTANT, MANY = 0.05, 0.08
-"""Broken data ring at once in features of at least this importance, in at least this share of the rows more."""
+"""Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
 
 ALLOWANCES = (0.625, 2.0)
 """What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
@@ -202,7 +202,7 @@ class Evidence:
         return Block(n, loss, "confidence", errors, some, diagnosis)
 
     def broken(self, block: Block) -> float:
-        """Give the score of broken data: beyond chance, many, in an important feature, and probably harmful."""
+        """Score broken data: beyond chance, many, in an important feature, and probably harmful."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)

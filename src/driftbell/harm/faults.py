@@ -196,6 +196,8 @@ class FaultFinder:
                         continue
                     after = self._seen(tried)
                     left = self._distances(after)
+                    if any(left[k] > max(FIT, 1.1 * distances[k]) for k in left):
+                        continue  # the others fitted it as it was
                     total = sum(d**2 for d in left.values())
                     if best is None or total < best[0]:
                         best = total, fault, tried, after, left
