@@ -21,6 +21,11 @@ FILES = {
     "acs": ("acs_employment_ma.parquet", ("id", "year")),
     "car loan": ("nml_car_loan.parquet", ("id", "timestamp", "y_pred_proba", "y_pred", "part")),
 }
+SHIPPED = {
+    "car price": ("regression_synthetic", "analysis_targets", True),
+    "credit cards": ("mc", "analysis_gt", False),
+}
+NO_FEATURES = ("y_", "timestamp", "id", "period", "partition")
 
 
 @dataclass(frozen=True)
@@ -50,21 +55,21 @@ class Frame:
         return [name for name, column in self.columns.items() if column.dtype != np.float64]
 
 
-def datasets(folder: Path | None, *, generated: bool = True, shipped: bool = False) -> dict[str, Frame]:
+def datasets(folder: Path | None, *, generated: bool = True, shipped: Path | None = None) -> dict[str, Frame]:
     """Load all data sets that are there.
 
     Args:
         folder: where the Parquet files are; None for none of them.
         generated: with the generators.
-        shipped: with what the package nannyml ships, where it is installed.
+        shipped: where the package nannyml keeps its data; None for none of them.
     """
     frames = []
     if folder is not None:
         frames += [_file(folder, name) for name in FILES if (folder / FILES[name][0]).exists()]
     if generated:
         frames += [generate() for generate in GENERATORS]
-    if shipped:
-        frames += _shipped()
+    if shipped is not None:
+        frames += [_shipped(shipped, name) for name in SHIPPED]
     return {frame.name: frame for frame in frames}
 
 
@@ -90,29 +95,21 @@ def _cells(column: Any) -> NDArray[Any]:
     return values.astype(np.float64) if values.dtype.kind in "fiu" else values.astype(object)
 
 
-def _shipped() -> list[Frame]:
+def nannyml_data() -> Path | None:
+    """Find the data of the package nannyml, without importing it."""
     spec = importlib.util.find_spec("nannyml")
-    if spec is None or spec.origin is None:
-        return []
-    place = Path(spec.origin).parent / "datasets" / "data"
-    frames = []
-    for name, stem, target, regression in (
-        ("car price", "regression_synthetic", "y_true", True),
-        ("credit cards", "mc", "y_true", False),
-    ):
-        parts = [place / f"{stem}_{part}.csv" for part in ("reference", "analysis")]
-        truths = [place / f"{stem}_analysis_{word}.csv" for word in ("gt", "targets")]
-        truths = [path for path in truths if path.exists()]
-        if not truths or not all(path.exists() for path in parts):
-            continue
-        first, second, truth = (read_table(path) for path in (*parts, truths[0]))
-        second[target] = truth[target]
-        label = np.concatenate([first[target], second[target]])
-        drop = {target, "y_pred", "timestamp", "id", "period", "partition", ""}
-        names = [k for k in first if k in second and k not in drop and not k.startswith("y_pred")]
-        columns = {k: np.concatenate([first[k], second[k]]) for k in names}
-        frames.append(Frame(name, columns, label, regression=regression, in_time_order=True))
-    return frames
+    return Path(spec.origin).parent / "datasets" / "data" if spec and spec.origin else None
+
+
+def _shipped(place: Path, name: str) -> Frame:
+    stem, truth, regression = SHIPPED[name]
+    first, second, late = (
+        read_table(place / f"{stem}_{part}.csv") for part in ("reference", "analysis", truth)
+    )
+    label = np.concatenate([first["y_true"], late["y_true"]])
+    names = [k for k in first if k in second and not k.startswith(NO_FEATURES) and k]
+    columns = {k: np.concatenate([first[k], second[k]]) for k in names}
+    return Frame(name, columns, label, regression=regression, in_time_order=True)
 
 
 def _sure(logit: Array, rng: np.random.Generator) -> NDArray[Any]:

@@ -113,7 +113,8 @@ def scenario(
     if name == "natural":
         return _natural(dataset, seed, model, reference_rows, window_rows)
     rows = (before + after) * window_rows
-    pool = _shuffled(dataset, seed, model, reference_rows + rows)
+    wanted = 45_000 if name == "season" else reference_rows + rows
+    pool = _shuffled(dataset, seed, model, wanted)
     rng = np.random.default_rng([seed, SCENARIOS.index(name)])
     order = rng.permutation(len(pool.label))
     reference, rest = order[:reference_rows], order[reference_rows:]
@@ -209,10 +210,8 @@ def _season(
     count = reference_rows + rows
     phases = np.sin(2 * math.pi * (np.arange(count) / day + rng.random()))
     order = rng.permutation(len(column))
-    sides = order[: len(order) // 3], order[len(order) // 3 :]  # no row is in the reference and the stream
-    chosen = np.empty(count, dtype=np.intp)
-    for part, side in ((slice(0, reference_rows), sides[0]), (slice(reference_rows, count), sides[1])):
-        chosen[part] = _accepted(swing * phases[part], ranks, side, rng)
+    first, used = _once(swing * phases[:reference_rows], ranks, order[: len(order) * 3 // 5], rng)
+    chosen = np.concatenate([first, _accepted(swing * phases[reference_rows:], ranks, order[used:], rng)])
     table = _rows(_table(pool.table, pool.answer, pool.label), chosen)
     if seed % 2 == 0:
         begin = datetime(2026, 1, 5, tzinfo=UTC)
@@ -221,6 +220,23 @@ def _season(
     reference, stream = _rows(table, slice(0, reference_rows)), _rows(table, slice(reference_rows, count))
     timestamp = TIME if TIME in table else None
     return _run("season", pool, seed, model, window, reference, stream, timestamp=timestamp)
+
+
+def _once(
+    tilt: Array, ranks: Array, side: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[NDArray[np.intp], int]:
+    """Draw as `_accepted` does, each row once as long as there are any; give the number of rows used up."""
+    chosen, used = [], 0
+    chances = rng.random(len(side))
+    for lean in tilt:
+        while used < len(side):
+            row, chance = side[used], chances[used]
+            used += 1
+            if chance < math.exp(lean * ranks[row] - abs(lean) / 2):
+                chosen.append(row)
+                break
+    rest = _accepted(tilt[len(chosen) :], ranks, side, rng)
+    return np.concatenate([np.array(chosen, dtype=np.intp), rest]), used
 
 
 def _accepted(
