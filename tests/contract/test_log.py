@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from driftbell.alarms import Mark
 from driftbell.compare import compare
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.judge import judge
@@ -20,14 +21,20 @@ from driftbell.log import sqlite_log
 from driftbell.log.codec import check_to_json
 from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
     CheckTotals,
     Delivery,
     Judgement,
+    Label,
+    Labelled,
+    LabelReceipt,
+    LabelTotals,
     Lease,
     Prediction,
+    Share,
     Verdict,
     Window,
 )
@@ -237,6 +244,194 @@ def test_two_processes_that_open_and_write_at_once_lose_nothing(name, tmp_path):
     log.close()
 
 
+def test_one_prediction_is_read_by_its_id(log):
+    log.append([prediction(1), prediction(2)])
+    assert log.prediction("id-2") == prediction(2)
+    assert log.prediction("nothing") is None
+
+
+def test_of_the_predictions_after_a_number_the_newest_are_read(log):
+    log.append([prediction(i) for i in range(10)])
+    log.append([prediction(99, version="v2")])
+    start = log.window(7, **IRIS).first - 1
+    assert log.predictions_after(0, 100, **IRIS) == log.window(10, **IRIS)
+    found = log.predictions_after(start, 100, **IRIS)
+    assert [p.id for p in found.predictions] == [f"id-{i}" for i in range(3, 10)]
+    assert (found.first, found.last) == (start + 1, start + 7)
+    assert [p.id for p in log.predictions_after(start, 2, **IRIS).predictions] == ["id-8", "id-9"]
+    assert log.predictions_after(found.last, 100, **IRIS) == Window()
+
+
+# labels
+
+
+def label(number, value="setosa", minutes=60):
+    return Label(f"id-{number}", value, NOW + timedelta(minutes=minutes))
+
+
+def seen(found):
+    return [(f.prediction.id, f.label, f.before) for f in found]
+
+
+def test_a_label_comes_back_with_its_prediction(log):
+    log.append([prediction(1), prediction(2)])
+    assert log.add_labels([label(2, "virginica")]) == LabelReceipt(accepted=1)
+    (found,) = log.labelled(10, **IRIS)
+    assert found == Labelled(prediction(2), "virginica", NOW + timedelta(hours=1), found.seq, None)
+    assert log.labelled_after(0, 10, **IRIS) == [found]
+    assert log.labelled_after(found.seq, 10, **IRIS) == []
+
+
+def test_no_labels_are_no_labels(log):
+    log.append([prediction(1)])
+    assert log.add_labels([]) == LabelReceipt()
+    assert log.labelled(10, **IRIS) == log.labelled_after(0, 10, **IRIS) == []
+    assert log.label_totals(**IRIS) == LabelTotals()
+    assert log.realised(10, **IRIS) == Share(0, 0)
+    assert log.label_share(10, **IRIS) == Share(0, 1)
+    assert log.label_share(10, model="other", version="v1") == Share(0, 0)
+
+
+def test_a_correction_is_one_more_label_and_a_repetition_is_none(log):
+    log.append([prediction(1), prediction(2)])
+    log.add_labels([label(1), label(2)])
+    assert log.add_labels([label(1, "virginica", 70), label(2, minutes=80)]) == LabelReceipt(
+        corrected=1, duplicates=1
+    )
+    assert log.add_labels([label(1, "setosa", 90)]) == LabelReceipt(corrected=1)
+    assert seen(log.labelled(10, **IRIS)) == [("id-1", "setosa", "virginica"), ("id-2", "setosa", None)]
+    assert seen(log.labelled_after(0, 10, **IRIS)) == [
+        ("id-1", "setosa", None),
+        ("id-2", "setosa", None),
+        ("id-1", "virginica", "setosa"),
+        ("id-1", "setosa", "virginica"),
+    ]
+
+
+def test_of_an_id_twice_in_one_call_the_last_one_wins(log):
+    log.append([prediction(1), prediction(2)])
+    sent = [label(1), label(2), label(1, "virginica"), label(2)]
+    assert log.add_labels(sent) == LabelReceipt(accepted=2, corrected=1, duplicates=1)
+    assert seen(log.labelled(10, **IRIS)) == [("id-1", "virginica", "setosa"), ("id-2", "setosa", None)]
+
+
+def test_labels_of_no_prediction_are_told_and_not_written(log):
+    log.append([prediction(1)])
+    found = log.add_labels([label(8), label(1), label(7), label(8)])
+    assert found == LabelReceipt(accepted=1, unknown=("id-8", "id-7"))
+    assert seen(log.labelled_after(0, 10, **IRIS)) == [("id-1", "setosa", None)]
+
+
+def test_labels_are_read_in_the_order_in_which_they_came_and_predictions_in_their_own(log):
+    log.append([prediction(i) for i in range(5)])
+    log.add_labels([label(3)])
+    log.add_labels([label(1), label(4)])
+    arrived = log.labelled_after(0, 10, **IRIS)
+    assert [f.prediction.id for f in arrived] == ["id-3", "id-1", "id-4"]
+    assert [f.seq for f in arrived] == sorted(f.seq for f in arrived)
+    assert log.labelled_after(0, 2, **IRIS) == arrived[:2]
+    assert log.labelled_after(arrived[0].seq, 10, **IRIS) == arrived[1:]
+    assert [f.prediction.id for f in log.labelled(2, **IRIS)] == ["id-3", "id-4"]
+    assert log.label_share(4, **IRIS) == Share(3, 4)
+
+
+def test_labels_that_had_arrived_by_a_time_are_read_as_they_were_then(log):
+    log.append([prediction(i) for i in range(3)])
+    log.add_labels([label(0, minutes=1), label(1, "virginica", minutes=2)])
+    log.add_labels([label(0, "virginica", minutes=3), label(2, minutes=4)])
+
+    def then(minutes):
+        return seen(log.labelled(10, **IRIS, as_of=NOW + timedelta(minutes=minutes)))
+
+    def right(minutes):
+        return log.realised(10, **IRIS, as_of=NOW + timedelta(minutes=minutes))
+
+    assert then(0) == []
+    assert then(2) == [("id-0", "setosa", None), ("id-1", "virginica", None)]
+    assert then(3) == [("id-0", "virginica", "setosa"), ("id-1", "virginica", None)]
+    assert [right(m) for m in (0, 1, 2, 3, 4)] == [
+        Share(0, 0),
+        Share(1, 1),
+        Share(1, 2),
+        Share(0, 2),
+        Share(1, 3),
+    ]
+    assert log.realised(1, **IRIS) == Share(1, 1)
+
+
+def test_labels_belong_to_the_version_that_predicted(log):
+    log.append([prediction(1), prediction(2, version="v2"), prediction(3)])
+    log.add_labels([label(1), label(2), label(3)])
+    other = {"model": "iris", "version": "v2"}
+    assert [f.prediction.id for f in log.labelled(10, **IRIS)] == ["id-1", "id-3"]
+    assert [f.prediction.id for f in log.labelled_after(0, 10, **other)] == ["id-2"]
+    assert [log.label_totals(**whose).labelled for whose in (IRIS, other)] == [2, 1]
+
+
+def test_label_totals_count_predictions_corrections_and_times(log):
+    log.append([prediction(i) for i in range(5)])
+    log.add_labels([label(3, minutes=1)])
+    log.add_labels([label(1, minutes=2), label(1, "virginica", 2), label(1, "virginica", 3)])
+    assert log.label_totals(**IRIS) == LabelTotals(2, 1, NOW + timedelta(minutes=2), prediction(3).time)
+
+
+def test_labels_survive_reopening(log, opener):
+    log.append([prediction(1)])
+    log.add_labels([label(1)])
+    log.close()
+    again = opener()
+    assert again.add_labels([label(1), label(1, "virginica")]) == LabelReceipt(corrected=1, duplicates=1)
+    assert seen(again.labelled(10, **IRIS)) == [("id-1", "virginica", "setosa")]
+    again.close()
+
+
+def test_ten_thousand_labels_are_taken_in_one_call(log):
+    log.append([prediction(i) for i in range(10_000)])
+    found = log.add_labels([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
+    assert found == LabelReceipt(accepted=10_000, unknown=("id-10000",))
+    assert log.realised(8_000, **IRIS) == Share(2_000, 8_000)
+    assert log.label_totals(**IRIS).labelled == 10_000
+
+
+def test_labels_of_which_one_cannot_be_written_are_not_written_at_all(log):
+    log.append([prediction(1), prediction(2)])
+    with pytest.raises(LogError):
+        log.add_labels([label(1), Label("id-2", "setosa", None)])
+    assert log.labelled(10, **IRIS) == []
+    assert log.add_labels([label(1)]) == LabelReceipt(accepted=1)
+
+
+def label_many(open_log, place, values):
+    log = open_log(place)
+    for round_ in range(20):
+        log.add_labels([label(i, values[round_ % 2]) for i in range(50)])
+    log.close()
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_two_processes_that_label_at_once_write_one_history(name, tmp_path):
+    log = OPENERS[name](tmp_path)
+    log.append([prediction(i) for i in range(50)])
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=label_many, args=(OPENERS[name], tmp_path, values))
+        for values in (("setosa", "virginica"), ("virginica", "setosa"))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    value = {}
+    arrived = log.labelled_after(0, 10_000, **IRIS)
+    for found in arrived:
+        assert found.before == value.get(found.prediction.id) != found.label
+        value[found.prediction.id] = found.label
+    totals = log.label_totals(**IRIS)
+    assert (totals.labelled, totals.corrections) == (50, len(arrived) - 50)
+    log.close()
+
+
 # traffic
 
 
@@ -428,6 +623,162 @@ def test_a_state_is_as_old_as_the_first_check_that_had_it_without_a_break(log, l
     assert log.state_since({Verdict.ALARM}, model="iris", version="v2") == NOW
 
 
+# alarms
+
+
+def alarm(number=0, **changes):
+    values = {
+        "id": f"check{number}",
+        **IRIS,
+        "opened": NOW + timedelta(hours=number),
+        "closed": None,
+        "sentence": "Worse since 11:30.",
+        "columns": ("age", "city"),
+        "first": 7,
+        "last": 90,
+    }
+    return Alarm(**{**values, **changes})
+
+
+def mark(word, minutes=0, until=None):
+    return Mark(word, "ada", "a new sensor", NOW + timedelta(minutes=minutes), until)
+
+
+def ring(log, lease, *numbers, **changes):
+    for number in numbers:
+        log.save_check(check(number), lease, alarm=alarm(number, **changes))
+
+
+def test_an_alarm_is_saved_with_its_check_and_is_open(log, lease, opener):
+    log.save_check(check(), lease, alert(), alarm())
+    log.save_check(check(1), lease)
+    assert log.alarm("check0") == log.open_alarm(**IRIS) == alarm()
+    assert log.alarms(5) == [alarm()]
+    log.close()
+    again = opener()
+    assert again.alarms(5) == [alarm()]
+    again.close()
+
+
+def test_where_there_is_no_alarm_there_is_none(log):
+    assert log.open_alarm(**IRIS) is None
+    assert log.alarm("check0") is None
+    assert log.mark_alarm("check0", mark("false")) is None
+    assert log.alarms(5) == log.decided_alarms(None, **IRIS) == []
+    assert log.silent_until(**IRIS) is None
+    assert log.alarm_totals(**IRIS) == {}
+
+
+def test_an_alarm_under_an_old_token_is_refused_with_its_check(log, lease):
+    log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        log.save_check(check(), lease, alarm=alarm())
+    assert (log.checks(5), log.alarms(5)) == ([], [])
+
+
+def test_an_alarm_that_cannot_be_written_takes_its_check_with_it(log, lease):
+    with pytest.raises(LogError):
+        log.save_check(check(), lease, alarm=alarm(sentence=None))
+    assert (log.checks(5), log.alarms(5)) == ([], [])
+
+
+def test_an_open_alarm_says_what_the_newest_check_says_until_it_is_closed(log, lease):
+    ring(log, lease, 0)
+    newer = alarm(sentence="Worse since 11:20.", columns=("age",), first=5, last=120)
+    log.save_check(check(1), lease, alarm=newer)
+    assert log.open_alarm(**IRIS) == newer
+    over = replace(newer, closed=NOW + timedelta(hours=2))
+    log.save_check(check(2), lease, alarm=over)
+    assert log.open_alarm(**IRIS) is None
+    log.save_check(check(3), lease, alarm=replace(over, sentence="No.", closed=NOW + timedelta(hours=3)))
+    assert log.alarms(5) == [over]
+
+
+def test_a_check_that_is_saved_twice_changes_no_alarm(log, lease):
+    ring(log, lease, 0)
+    log.save_check(check(0), lease, alarm=alarm(sentence="Another."))
+    assert log.alarms(5) == [alarm()]
+
+
+def test_alarms_come_newest_first_and_belong_to_their_version(log, lease):
+    ring(log, lease, 0, 1)
+    ring(log, lease, 2, version="v2")
+    assert [a.id for a in log.alarms(5)] == ["check2", "check1", "check0"]
+    assert [a.id for a in log.alarms(1)] == ["check2"]
+    assert [a.id for a in log.alarms(5, version="v1")] == ["check1", "check0"]
+    assert log.open_alarm(**IRIS).id == "check1"
+    assert log.open_alarm(model="iris", version="v2").id == "check2"
+    assert log.open_alarm(model="other", version="v2") is None
+
+
+def test_an_alarm_ends_with_its_version(log, lease):
+    ring(log, lease, 0)
+    log.save_check(check(1, model="another", version="v2"), lease)
+    assert log.open_alarm(**IRIS) is not None
+    later = check(2, version="v2")
+    log.save_check(later, lease)
+    assert log.open_alarm(**IRIS) is None
+    assert log.alarms(5) == [alarm(closed=later.time)]
+
+
+@pytest.mark.parametrize("word", ["expected", "false"])
+def test_a_decided_alarm_is_over_and_no_check_changes_it(log, lease, word):
+    ring(log, lease, 0)
+    found = log.mark_alarm("check0", mark(word, minutes=3))
+    time = NOW + timedelta(minutes=3)
+    assert found == alarm(closed=time, mark=word, author="ada", reason="a new sensor", marked=time)
+    log.save_check(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
+    assert log.alarms(5) == [found]
+    assert log.decided_alarms(None, **IRIS) == [found]
+    assert log.decided_alarms(time, **IRIS) == []
+    assert log.alarm_totals(**IRIS) == {word: 1}
+
+
+def test_the_newest_mark_counts_and_an_end_stays_what_it_was(log, lease):
+    ring(log, lease, 0)
+    first = log.mark_alarm("check0", mark("expected", minutes=1))
+    second = log.mark_alarm("check0", mark("false", minutes=2))
+    assert (second.mark, second.closed) == ("false", first.closed)
+    assert log.decided_alarms(first.marked, **IRIS) == [second]
+
+
+def test_marks_are_told_in_their_order_even_where_the_clock_was_set_back(log, lease):
+    ring(log, lease, 0, 1, 2)
+    log.mark_alarm("check1", mark("false", minutes=5))
+    seen = log.decided_alarms(None, **IRIS)[-1].marked
+    log.mark_alarm("check0", mark("expected", minutes=-60))
+    log.mark_alarm("check2", mark("silenced", until=NOW + timedelta(days=1)))
+    assert [a.id for a in log.decided_alarms(seen, **IRIS)] == ["check0"]
+    assert [a.id for a in log.decided_alarms(None, **IRIS)] == ["check1", "check0"]
+    assert log.alarm_totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
+
+
+def test_a_silenced_alarm_stays_open(log, lease):
+    ring(log, lease, 0, 1)
+    for number, hours in enumerate([5, 3]):
+        log.mark_alarm(f"check{number}", mark("silenced", until=NOW + timedelta(hours=hours)))
+    assert log.silent_until(**IRIS) == NOW + timedelta(hours=5)
+    assert log.open_alarm(**IRIS).until == NOW + timedelta(hours=3)
+    assert log.silent_until(model="iris", version="v2") is None
+    assert log.decided_alarms(None, **IRIS) == []
+
+
+def test_the_first_prediction_after_a_time_is_found(log):
+    log.append([prediction(i, time=NOW + timedelta(minutes=i)) for i in range(5)])
+    log.append([prediction(9, time=NOW + timedelta(minutes=2), version="v2")])
+    assert log.seq_at(NOW - timedelta(days=1), **IRIS) == 1
+    assert log.seq_at(NOW + timedelta(minutes=2), **IRIS) == 3
+    assert log.seq_at(NOW + timedelta(minutes=2, seconds=1), **IRIS) == 4
+    assert log.seq_at(NOW + timedelta(minutes=9), **IRIS) is None
+
+
+def test_predictions_are_read_up_to_a_number(log):
+    log.append([prediction(i) for i in range(10)])
+    found = log.predictions_after(2, 3, **IRIS, last=7)
+    assert [p.id for p in found.predictions] == [prediction(i).id for i in (4, 5, 6)]
+    assert (found.first, found.last) == (5, 7)
+
+
 # requests for checks
 
 
@@ -543,9 +894,25 @@ CALLS = {
     "window": lambda log: log.window(1, **IRIS),
     "count": lambda log: log.count(**IRIS),
     "traffic": lambda log: log.traffic(NOW, 60),
+    "prediction": lambda log: log.prediction("x"),
+    "predictions_after": lambda log: log.predictions_after(0, 1, **IRIS),
+    "add_labels": lambda log: log.add_labels([label(1)]),
+    "labelled": lambda log: log.labelled(1, **IRIS),
+    "labelled_after": lambda log: log.labelled_after(0, 1, **IRIS),
+    "realised": lambda log: log.realised(1, **IRIS),
+    "label_share": lambda log: log.label_share(1, **IRIS),
+    "label_totals": lambda log: log.label_totals(**IRIS),
     "save_check": lambda log: log.save_check(check(), Lease("a", 1, NOW)),
     "last_alert": lambda log: log.last_alert(**IRIS),
     "state_since": lambda log: log.state_since({Verdict.OK}, **IRIS),
+    "open_alarm": lambda log: log.open_alarm(**IRIS),
+    "alarm": lambda log: log.alarm("x"),
+    "alarms": lambda log: log.alarms(1),
+    "decided_alarms": lambda log: log.decided_alarms(None, **IRIS),
+    "silent_until": lambda log: log.silent_until(**IRIS),
+    "mark_alarm": lambda log: log.mark_alarm("x", mark("false")),
+    "alarm_totals": lambda log: log.alarm_totals(**IRIS),
+    "seq_at": lambda log: log.seq_at(NOW, **IRIS),
     "pending_alerts": lambda log: log.pending_alerts(),
     "save_delivery": lambda log: log.save_delivery(Delivery(alert(), NOW), Lease("a", 1, NOW)),
     "alert_totals": lambda log: log.alert_totals(),
@@ -631,8 +998,10 @@ def test_tables_of_the_first_release_are_migrated_with_what_is_in_them(tmp_path)
     lease = log.take_lease("a", now=NOW, seconds=30, next_run=None)
     log.save_check(check(1, Verdict.ALARM), lease, alert(1))
     assert [d.alert for d in log.pending_alerts()] == [alert(1)]
+    assert log.add_labels([Label("old", "setosa", NOW)]) == LabelReceipt(accepted=1)
     log.close()
     again = sqlite_log(path)
+    assert [f.label for f in again.labelled(10, **IRIS)] == ["setosa"]
     assert again.last_alert(**IRIS) == alert(1)
     again.close()
     assert HEAD > "0001"

@@ -9,12 +9,25 @@ from driftbell.stats.counts import (
     psi,
     psi_noise,
 )
+from driftbell.stats.performance import (
+    CalibrationBin,
+    ClassScore,
+    calibration,
+    class_scores,
+    confusion,
+    wilson,
+)
 from driftbell.stats.samples import Outcome, exceedance, kolmogorov_smirnov, normed_wasserstein
 
 __all__ = [
+    "CalibrationBin",
+    "ClassScore",
     "Outcome",
+    "calibration",
     "category_shares",
     "chi_square",
+    "class_scores",
+    "confusion",
     "exceedance",
     "jensen_shannon",
     "js_noise",
@@ -23,4 +36,5 @@ __all__ = [
     "null_share",
     "psi",
     "psi_noise",
+    "wilson",
 ]
