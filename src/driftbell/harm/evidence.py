@@ -85,6 +85,7 @@ class Block:
         errors: expected error of the rows that were looked at.
         looked_at: their places in the block.
         diagnosis: the faults, where there are any.
+        sure: the loss without what rests on features that seem to have moved.
     """
 
     rows: int
@@ -93,6 +94,7 @@ class Block:
     errors: Vector
     looked_at: np.ndarray
     diagnosis: Diagnosis | None = None
+    sure: float = 0.0
 
 
 def baseline_of(errors: Vector) -> Baseline:
@@ -192,12 +194,14 @@ class Evidence:
             diagnosis = self._faults.diagnose(columns, matrix, answers)
             shifted = self._shares.loss(matrix, answers) if self._shares else None
         if shifted is not None:  # one cause that explains every feature beats one that explains a single one
-            return Block(n, shifted, "label shift", errors, some)
+            return Block(n, shifted, "label shift", errors, some, sure=shifted)
         if diagnosis:
             found = float(diagnosis.errors.mean()) - self._by_features
+            alone = diagnosis.unrepaired
+            sure = loss if alone is None else max(loss, float(alone.mean()) - self._by_features)
             if found > loss:
-                return Block(n, found, "fault", diagnosis.errors, some, diagnosis)
-        return Block(n, loss, "confidence", errors, some, diagnosis)
+                return Block(n, found, "fault", diagnosis.errors, some, diagnosis, min(sure, found))
+        return Block(n, loss, "confidence", errors, some, diagnosis, loss)
 
     def broken(self, block: Block) -> float:
         """Score broken data: beyond chance, many, in an important feature, and probably harmful."""

@@ -65,10 +65,17 @@ class Diagnosis:
     Attributes:
         faults: what is wrong.
         errors: expected error of each row.
+        unrepaired: the same with broken values alone, None where none are.
     """
 
     faults: tuple[Fault, ...]
     errors: Vector
+    unrepaired: Vector | None = None
+
+    @property
+    def repairs(self) -> tuple[int, ...]:
+        """The places of the features that have moved."""
+        return tuple(f.place for f in self.faults if f.scale)
 
     @property
     def broken(self) -> tuple[Fault, ...]:
@@ -118,7 +125,9 @@ class FaultFinder:
         faults = (*repairs, *broken)
         if not faults:
             return None
-        return Diagnosis(faults, self._errors(matrix, answers, repairs, broken))
+        errors = self._errors(matrix, answers, repairs, broken)
+        alone = errors if not repairs else self._errors(matrix, answers, [], broken) if broken else None
+        return Diagnosis(faults, errors, alone)
 
     def _errors(self, matrix: Matrix, answers: Answers, repairs: list[Fault], broken: list[Fault]) -> Vector:
         right = matrix.copy()

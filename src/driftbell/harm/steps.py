@@ -93,13 +93,26 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     if len(rows.answers) >= LEAST_ROWS:
         found = evidence.look(rows.columns, rows.answers)
         new["rows"] = new.get("rows", 0) + found.rows
-        _count(new, evidence, ESTIMATE, found.rows, found.loss, rows.times[0], rows.times[-1])
+        loss = _confirmed(new, found)
+        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1])
         new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
     _count_labels(new, evidence, labels)
     known = _known(evidence, new)
     if found:
         new["finding"] = finding(evidence, found, rows.columns, rows.answers, rows.ids, loud=known.loud)
     return new, _harm(evidence, new, known, waiting=0 if found else len(rows.answers))
+
+
+def _confirmed(state: dict[str, Any], block: Block) -> float:
+    """Give the loss of a block: what rests on a moved feature counts once the next block shows it too."""
+    repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
+    before, owed = state.get("repairs", []), state.get("owed", 0.0)
+    state["repairs"] = repairs
+    if repairs and not set(repairs) & set(before):
+        state["owed"] = block.rows * (block.loss - block.sure)
+        return block.sure
+    state["owed"] = 0.0
+    return block.loss + (owed / block.rows if repairs else 0.0)
 
 
 def _count(
