@@ -15,8 +15,10 @@ from driftbell.harm.learn import Answers, Learned, Vector, one_thread
 from driftbell.records import Columns
 from driftbell.stats.sequential import false_alarms, threshold
 
-ESTIMATE, LABELS = "estimate", "labels"
-PARTS = (ESTIMATE, LABELS)
+ESTIMATE, LABELS, BROKEN = "estimate", "labels", "broken data"
+
+IMPORTANT, MANY = 0.05, 0.08
+"""Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
 
 ALLOWANCES = (0.625, 2.0)
 """What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
@@ -83,6 +85,7 @@ class Block:
         errors: expected error of the rows that were looked at.
         looked_at: their places in the block.
         diagnosis: the faults, where there are any.
+        sure: the loss without what rests on features that seem to have moved.
     """
 
     rows: int
@@ -91,6 +94,7 @@ class Block:
     errors: Vector
     looked_at: np.ndarray
     diagnosis: Diagnosis | None = None
+    sure: float = 0.0
 
 
 def baseline_of(errors: Vector) -> Baseline:
@@ -188,15 +192,30 @@ class Evidence:
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
             diagnosis = self._faults.diagnose(columns, matrix, answers)
-            if diagnosis:
-                found = float(diagnosis.errors.mean()) - self._by_features
-                if found > loss:
-                    return Block(n, found, "fault", diagnosis.errors, some, diagnosis)
-                return Block(n, loss, "confidence", errors, some, diagnosis)
             shifted = self._shares.loss(matrix, answers) if self._shares else None
-        if shifted is not None:
-            return Block(n, shifted, "label shift", errors, some)
-        return Block(n, loss, "confidence", errors, some)
+        if shifted is not None:  # one cause that explains every feature beats one that explains a single one
+            return Block(n, shifted, "label shift", errors, some, sure=shifted)
+        if diagnosis:
+            found = float(diagnosis.errors.mean()) - self._by_features
+            alone = diagnosis.unrepaired
+            sure = loss if alone is None else max(loss, float(alone.mean()) - self._by_features)
+            if found > loss:
+                return Block(n, found, "fault", diagnosis.errors, some, diagnosis, min(sure, found))
+        return Block(n, loss, "confidence", errors, some, diagnosis, loss)
+
+    def broken(self, block: Block) -> float:
+        """Score broken data: beyond chance, many, in an important feature, and probably harmful."""
+        if block.diagnosis is None or not block.loss > 0:
+            return 0.0
+        level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
+        scores = [
+            min(
+                f.excess / MANY, -math.log(max(f.chance, 1e-300)) / level, 2 * block.loss / self.smallest_loss
+            )
+            for f in block.diagnosis.broken
+            if self.learned.importance[f.place] >= IMPORTANT
+        ]
+        return max(scores, default=0.0)
 
     def add(self, sums: list[float], part: str, rows: int, loss: float) -> tuple[list[float], float]:
         """Add a block to the sums of a part.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.harm.evidence import (
-    CAP,
+    BROKEN,
     ESTIMATE,
     LABELS,
     LEAST_LABELS,
@@ -93,12 +93,26 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     if len(rows.answers) >= LEAST_ROWS:
         found = evidence.look(rows.columns, rows.answers)
         new["rows"] = new.get("rows", 0) + found.rows
-        _count(new, evidence, ESTIMATE, found.rows, found.loss, rows.times[0], rows.times[-1])
+        loss = _confirmed(new, found)
+        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1])
+        new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
     _count_labels(new, evidence, labels)
     known = _known(evidence, new)
     if found:
         new["finding"] = finding(evidence, found, rows.columns, rows.answers, rows.ids, loud=known.loud)
     return new, _harm(evidence, new, known, waiting=0 if found else len(rows.answers))
+
+
+def _confirmed(state: dict[str, Any], block: Block) -> float:
+    """Give the loss of a block: what rests on a moved feature counts once the next block shows it too."""
+    repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
+    before, owed = state.get("repairs", []), state.get("owed", 0.0)
+    state["repairs"] = repairs
+    if repairs and not set(repairs) & set(before):
+        state["owed"] = block.rows * (block.loss - block.sure)
+        return block.sure
+    state["owed"] = 0.0
+    return block.loss + (owed / block.rows if repairs else 0.0)
 
 
 def _count(
@@ -148,7 +162,8 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
 def _known(evidence: Evidence, state: State) -> Known:
     """Put together what the sums say."""
     scores = state.get("scores", {})
-    estimated, measured = scores.get(ESTIMATE, 0.0), scores.get(LABELS, 0.0)
+    estimated = max(scores.get(ESTIMATE, 0.0), scores.get(BROKEN, 0.0))
+    measured = scores.get(LABELS, 0.0)
     part = LABELS if measured >= 1 or measured > estimated else ESTIMATE
     blocks = state.get("blocks", {}).get(part, [])
     if not blocks:
@@ -165,7 +180,7 @@ def _known(evidence: Evidence, state: State) -> Known:
         datetime.fromisoformat(blocks[low - 1][2] if low else blocks[low][2]),
         datetime.fromisoformat(blocks[high][3]),
     )
-    fine = part == ESTIMATE and _contradicted(evidence, state, change, loss)
+    fine = _over(evidence, state) or (part == ESTIMATE and _contradicted(evidence, state, change, loss))
     return Known(Verdict.WARNING if fine else Verdict.ALARM, part, score, change, loss, fine)
 
 
@@ -176,7 +191,20 @@ def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
     error = math.hypot(base.block(rows), base.doubt)
     if part == ESTIMATE:
         error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
-    return Interval(mean, mean - ONE_SIDED * error, mean + ONE_SIDED * error)
+    most = 1 - base.mean if evidence.learned.classes and evidence.learned.labelled else math.inf
+    return Interval(min(mean, most), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, most))
+
+
+def _over(evidence: Evidence, state: State) -> bool:
+    """Tell whether the labels of the newest rows show no loss that matters: what was lost is over."""
+    blocks = state.get("blocks", {})
+    labels, estimates = blocks.get(LABELS, []), blocks.get(ESTIMATE, [])
+    if not evidence.learned.labelled or not labels or labels[-1][0] < CONTRADICTING:
+        return False
+    newest = not estimates or datetime.fromisoformat(labels[-1][3]) >= datetime.fromisoformat(
+        estimates[-1][2]
+    )
+    return newest and bool(labels[-1][1] < evidence.smallest_loss / 2)
 
 
 def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:
@@ -205,11 +233,11 @@ def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Ha
     parts = tuple(
         Part(
             part,
-            suspects[0].column if suspects and part == ESTIMATE and known.part == part else "",
+            suspects[0].column if suspects and part != LABELS and known.part == ESTIMATE else "",
             round(scores[part], 4),
             note=state.get("finding", {}).get("why", "") if part == ESTIMATE else "",
         )
-        for part in (ESTIMATE, LABELS)
+        for part in (ESTIMATE, BROKEN, LABELS)
         if part in scores
     )
     return Harm(
@@ -257,6 +285,3 @@ def performance(evidence: Evidence, state: State) -> Performance:
         shown(realised, mean),
         sum(b[0] for b in recent),
     )
-
-
-assert CAP > 1
