@@ -16,10 +16,14 @@ from driftbell.records import (
     Columns,
     Delivery,
     Harm,
+    Label,
     Labelled,
+    LabelReceipt,
+    LabelTotals,
     Lease,
     Outputs,
     Prediction,
+    Share,
     TrafficBucket,
     Verdict,
     Window,
@@ -83,6 +87,39 @@ class Log(Protocol):
 
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are left out."""
+
+    def prediction(self, prediction_id: str) -> Prediction | None:
+        """Read one prediction."""
+
+    def predictions_after(self, seq: int, limit: int, *, model: str, version: str) -> Window:
+        """Read the predictions with a larger sequence number; of more than `limit`, the newest."""
+
+    def add_labels(self, new: Sequence[Label]) -> LabelReceipt:
+        """Write labels in the order given, all or none; once this returns they survive as predictions do.
+
+        Nothing is overwritten: a correction is one more row. What is known already, or belongs to no
+        prediction, is counted and not written.
+        """
+
+    def labelled_after(self, seq: int, limit: int, *, model: str, version: str) -> list[Labelled]:
+        """Read the labels with a larger sequence number in the order of arrival, the first `limit`."""
+
+    def labelled(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> list[Labelled]:
+        """Read the newest predictions that have a label, oldest first, each with its newest label.
+
+        With `as_of` only labels count that had arrived by then.
+        """
+
+    def realised(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
+        """Count the right ones among what `labelled` would read."""
+
+    def label_share(self, rows: int, *, model: str, version: str) -> Share:
+        """Count those of the last `rows` predictions that have a label."""
+
+    def label_totals(self, *, model: str, version: str) -> LabelTotals:
+        """Count all labels; takes no longer when there are many."""
 
     def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
         """Write a check and its alert, both or none; saving a known id again changes nothing.

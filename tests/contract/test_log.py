@@ -26,8 +26,13 @@ from driftbell.records import (
     CheckTotals,
     Delivery,
     Judgement,
+    Label,
+    Labelled,
+    LabelReceipt,
+    LabelTotals,
     Lease,
     Prediction,
+    Share,
     Verdict,
     Window,
 )
@@ -234,6 +239,194 @@ def test_two_processes_that_open_and_write_at_once_lose_nothing(name, tmp_path):
     assert log.count(**IRIS) == 1000
     found = [p.id for p in log.window(1000, **IRIS).predictions]
     assert [i for i in found if i.startswith("id-a")] == [f"id-a-{n}" for n in range(500)]
+    log.close()
+
+
+def test_one_prediction_is_read_by_its_id(log):
+    log.append([prediction(1), prediction(2)])
+    assert log.prediction("id-2") == prediction(2)
+    assert log.prediction("nothing") is None
+
+
+def test_of_the_predictions_after_a_number_the_newest_are_read(log):
+    log.append([prediction(i) for i in range(10)])
+    log.append([prediction(99, version="v2")])
+    start = log.window(7, **IRIS).first - 1
+    assert log.predictions_after(0, 100, **IRIS) == log.window(10, **IRIS)
+    found = log.predictions_after(start, 100, **IRIS)
+    assert [p.id for p in found.predictions] == [f"id-{i}" for i in range(3, 10)]
+    assert (found.first, found.last) == (start + 1, start + 7)
+    assert [p.id for p in log.predictions_after(start, 2, **IRIS).predictions] == ["id-8", "id-9"]
+    assert log.predictions_after(found.last, 100, **IRIS) == Window()
+
+
+# labels
+
+
+def label(number, value="setosa", minutes=60):
+    return Label(f"id-{number}", value, NOW + timedelta(minutes=minutes))
+
+
+def seen(found):
+    return [(f.prediction.id, f.label, f.before) for f in found]
+
+
+def test_a_label_comes_back_with_its_prediction(log):
+    log.append([prediction(1), prediction(2)])
+    assert log.add_labels([label(2, "virginica")]) == LabelReceipt(accepted=1)
+    (found,) = log.labelled(10, **IRIS)
+    assert found == Labelled(prediction(2), "virginica", NOW + timedelta(hours=1), found.seq, None)
+    assert log.labelled_after(0, 10, **IRIS) == [found]
+    assert log.labelled_after(found.seq, 10, **IRIS) == []
+
+
+def test_no_labels_are_no_labels(log):
+    log.append([prediction(1)])
+    assert log.add_labels([]) == LabelReceipt()
+    assert log.labelled(10, **IRIS) == log.labelled_after(0, 10, **IRIS) == []
+    assert log.label_totals(**IRIS) == LabelTotals()
+    assert log.realised(10, **IRIS) == Share(0, 0)
+    assert log.label_share(10, **IRIS) == Share(0, 1)
+    assert log.label_share(10, model="other", version="v1") == Share(0, 0)
+
+
+def test_a_correction_is_one_more_label_and_a_repetition_is_none(log):
+    log.append([prediction(1), prediction(2)])
+    log.add_labels([label(1), label(2)])
+    assert log.add_labels([label(1, "virginica", 70), label(2, minutes=80)]) == LabelReceipt(
+        corrected=1, duplicates=1
+    )
+    assert log.add_labels([label(1, "setosa", 90)]) == LabelReceipt(corrected=1)
+    assert seen(log.labelled(10, **IRIS)) == [("id-1", "setosa", "virginica"), ("id-2", "setosa", None)]
+    assert seen(log.labelled_after(0, 10, **IRIS)) == [
+        ("id-1", "setosa", None),
+        ("id-2", "setosa", None),
+        ("id-1", "virginica", "setosa"),
+        ("id-1", "setosa", "virginica"),
+    ]
+
+
+def test_of_an_id_twice_in_one_call_the_last_one_wins(log):
+    log.append([prediction(1), prediction(2)])
+    sent = [label(1), label(2), label(1, "virginica"), label(2)]
+    assert log.add_labels(sent) == LabelReceipt(accepted=2, corrected=1, duplicates=1)
+    assert seen(log.labelled(10, **IRIS)) == [("id-1", "virginica", "setosa"), ("id-2", "setosa", None)]
+
+
+def test_labels_of_no_prediction_are_told_and_not_written(log):
+    log.append([prediction(1)])
+    found = log.add_labels([label(8), label(1), label(7), label(8)])
+    assert found == LabelReceipt(accepted=1, unknown=("id-8", "id-7"))
+    assert seen(log.labelled_after(0, 10, **IRIS)) == [("id-1", "setosa", None)]
+
+
+def test_labels_are_read_in_the_order_in_which_they_came_and_predictions_in_their_own(log):
+    log.append([prediction(i) for i in range(5)])
+    log.add_labels([label(3)])
+    log.add_labels([label(1), label(4)])
+    arrived = log.labelled_after(0, 10, **IRIS)
+    assert [f.prediction.id for f in arrived] == ["id-3", "id-1", "id-4"]
+    assert [f.seq for f in arrived] == sorted(f.seq for f in arrived)
+    assert log.labelled_after(0, 2, **IRIS) == arrived[:2]
+    assert log.labelled_after(arrived[0].seq, 10, **IRIS) == arrived[1:]
+    assert [f.prediction.id for f in log.labelled(2, **IRIS)] == ["id-3", "id-4"]
+    assert log.label_share(4, **IRIS) == Share(3, 4)
+
+
+def test_labels_that_had_arrived_by_a_time_are_read_as_they_were_then(log):
+    log.append([prediction(i) for i in range(3)])
+    log.add_labels([label(0, minutes=1), label(1, "virginica", minutes=2)])
+    log.add_labels([label(0, "virginica", minutes=3), label(2, minutes=4)])
+
+    def then(minutes):
+        return seen(log.labelled(10, **IRIS, as_of=NOW + timedelta(minutes=minutes)))
+
+    def right(minutes):
+        return log.realised(10, **IRIS, as_of=NOW + timedelta(minutes=minutes))
+
+    assert then(0) == []
+    assert then(2) == [("id-0", "setosa", None), ("id-1", "virginica", None)]
+    assert then(3) == [("id-0", "virginica", "setosa"), ("id-1", "virginica", None)]
+    assert [right(m) for m in (0, 1, 2, 3, 4)] == [
+        Share(0, 0),
+        Share(1, 1),
+        Share(1, 2),
+        Share(0, 2),
+        Share(1, 3),
+    ]
+    assert log.realised(1, **IRIS) == Share(1, 1)
+
+
+def test_labels_belong_to_the_version_that_predicted(log):
+    log.append([prediction(1), prediction(2, version="v2"), prediction(3)])
+    log.add_labels([label(1), label(2), label(3)])
+    other = {"model": "iris", "version": "v2"}
+    assert [f.prediction.id for f in log.labelled(10, **IRIS)] == ["id-1", "id-3"]
+    assert [f.prediction.id for f in log.labelled_after(0, 10, **other)] == ["id-2"]
+    assert [log.label_totals(**whose).labelled for whose in (IRIS, other)] == [2, 1]
+
+
+def test_label_totals_count_predictions_corrections_and_times(log):
+    log.append([prediction(i) for i in range(5)])
+    log.add_labels([label(3, minutes=1)])
+    log.add_labels([label(1, minutes=2), label(1, "virginica", 2), label(1, "virginica", 3)])
+    assert log.label_totals(**IRIS) == LabelTotals(2, 1, NOW + timedelta(minutes=2), prediction(3).time)
+
+
+def test_labels_survive_reopening(log, opener):
+    log.append([prediction(1)])
+    log.add_labels([label(1)])
+    log.close()
+    again = opener()
+    assert again.add_labels([label(1), label(1, "virginica")]) == LabelReceipt(corrected=1, duplicates=1)
+    assert seen(again.labelled(10, **IRIS)) == [("id-1", "virginica", "setosa")]
+    again.close()
+
+
+def test_ten_thousand_labels_are_taken_in_one_call(log):
+    log.append([prediction(i) for i in range(10_000)])
+    found = log.add_labels([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
+    assert found == LabelReceipt(accepted=10_000, unknown=("id-10000",))
+    assert log.realised(8_000, **IRIS) == Share(2_000, 8_000)
+    assert log.label_totals(**IRIS).labelled == 10_000
+
+
+def test_labels_of_which_one_cannot_be_written_are_not_written_at_all(log):
+    log.append([prediction(1), prediction(2)])
+    with pytest.raises(LogError):
+        log.add_labels([label(1), Label("id-2", "setosa", None)])
+    assert log.labelled(10, **IRIS) == []
+    assert log.add_labels([label(1)]) == LabelReceipt(accepted=1)
+
+
+def label_many(open_log, place, values):
+    log = open_log(place)
+    for round_ in range(20):
+        log.add_labels([label(i, values[round_ % 2]) for i in range(50)])
+    log.close()
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_two_processes_that_label_at_once_write_one_history(name, tmp_path):
+    log = OPENERS[name](tmp_path)
+    log.append([prediction(i) for i in range(50)])
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=label_many, args=(OPENERS[name], tmp_path, values))
+        for values in (("setosa", "virginica"), ("virginica", "setosa"))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    value = {}
+    arrived = log.labelled_after(0, 10_000, **IRIS)
+    for found in arrived:
+        assert found.before == value.get(found.prediction.id) != found.label
+        value[found.prediction.id] = found.label
+    totals = log.label_totals(**IRIS)
+    assert (totals.labelled, totals.corrections) == (50, len(arrived) - 50)
     log.close()
 
 
@@ -541,6 +734,14 @@ CALLS = {
     "window": lambda log: log.window(1, **IRIS),
     "count": lambda log: log.count(**IRIS),
     "traffic": lambda log: log.traffic(NOW, 60),
+    "prediction": lambda log: log.prediction("x"),
+    "predictions_after": lambda log: log.predictions_after(0, 1, **IRIS),
+    "add_labels": lambda log: log.add_labels([label(1)]),
+    "labelled": lambda log: log.labelled(1, **IRIS),
+    "labelled_after": lambda log: log.labelled_after(0, 1, **IRIS),
+    "realised": lambda log: log.realised(1, **IRIS),
+    "label_share": lambda log: log.label_share(1, **IRIS),
+    "label_totals": lambda log: log.label_totals(**IRIS),
     "save_check": lambda log: log.save_check(check(), Lease("a", 1, NOW)),
     "last_alert": lambda log: log.last_alert(**IRIS),
     "state_since": lambda log: log.state_since({Verdict.OK}, **IRIS),
@@ -629,8 +830,10 @@ def test_tables_of_the_first_release_are_migrated_with_what_is_in_them(tmp_path)
     lease = log.take_lease("a", now=NOW, seconds=30, next_run=None)
     log.save_check(check(1, Verdict.ALARM), lease, alert(1))
     assert [d.alert for d in log.pending_alerts()] == [alert(1)]
+    assert log.add_labels([Label("old", "setosa", NOW)]) == LabelReceipt(accepted=1)
     log.close()
     again = sqlite_log(path)
+    assert [f.label for f in again.labelled(10, **IRIS)] == ["setosa"]
     assert again.last_alert(**IRIS) == alert(1)
     again.close()
     assert HEAD > "0001"

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from driftbell.errors import LeaseLostError, LogError
-from driftbell.log import outbox
+from driftbell.log import labels, outbox, predictions
 from driftbell.log.codec import check_from_json, check_to_json
-from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, predictions, requests
+from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, requests
 from driftbell.records import (
     Alert,
     Check,
@@ -25,8 +25,13 @@ from driftbell.records import (
     CheckRequest,
     CheckTotals,
     Delivery,
+    Label,
+    Labelled,
+    LabelReceipt,
+    LabelTotals,
     Lease,
     Prediction,
+    Share,
     TrafficBucket,
     Verdict,
     Window,
@@ -141,74 +146,68 @@ class SqlLog:
 
     def append(self, new: Sequence[Prediction]) -> None:
         """Write predictions in one transaction."""
-        rows = [
-            {
-                "id": p.id,
-                "time": p.time,
-                "model": p.model,
-                "version": p.version,
-                "features": p.features,
-                "output": p.output,
-                "probabilities": p.probabilities,
-                "latency_ms": p.latency_ms,
-            }
-            for p in new
-        ]
-        if rows:
+        if new:
             with self._write() as connection:
-                connection.execute(insert(predictions).on_conflict_do_nothing(), rows)
+                predictions.append(connection, new)
 
     def window(self, rows: int, *, model: str, version: str) -> Window:
         """Read the last predictions of one model version."""
-        query = (
-            sa.select(predictions)
-            .where(predictions.c.model == model, predictions.c.version == version)
-            .order_by(predictions.c.seq.desc())
-            .limit(rows)
-        )
         with self._read() as connection:
-            found = connection.execute(query).all()[::-1]
-        if not found:
-            return Window()
-        return Window(
-            tuple(
-                Prediction(
-                    r.id, r.time, r.model, r.version, r.features, r.output, r.probabilities, r.latency_ms
-                )
-                for r in found
-            ),
-            found[0].seq,
-            found[-1].seq,
-        )
+            return predictions.newest(connection, rows, model, version)
+
+    def predictions_after(self, seq: int, limit: int, *, model: str, version: str) -> Window:
+        """Read the predictions with a larger sequence number, at most the newest `limit`."""
+        with self._read() as connection:
+            return predictions.newest(connection, limit, model, version, seq)
+
+    def prediction(self, prediction_id: str) -> Prediction | None:
+        """Read one prediction."""
+        with self._read() as connection:
+            return predictions.one(connection, prediction_id)
 
     def count(self, *, model: str, version: str, limit: int | None = None) -> int:
         """Count predictions of one model version."""
-        rows = (
-            sa.select(predictions.c.seq)
-            .where(predictions.c.model == model, predictions.c.version == version)
-            .limit(limit)
-            .subquery()
-        )
         with self._read() as connection:
-            return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+            return predictions.count(connection, model, version, limit)
 
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies by bucket."""
-        seconds = sa.cast(sa.func.unixepoch(predictions.c.time), sa.Integer)
-        bucket = sa.cast(seconds / bucket_seconds, sa.Integer).label("bucket")
-        latency = predictions.c.latency_ms
-        query = (
-            sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
-            .where(predictions.c.time >= since)
-            .group_by(bucket)
-            .order_by(bucket)
-        )
         with self._read() as connection:
-            found = connection.execute(query).all()
-        return [
-            TrafficBucket(datetime.fromtimestamp(b * bucket_seconds, UTC), count, mean, largest)
-            for b, count, mean, largest in found
-        ]
+            return predictions.traffic(connection, since, bucket_seconds)
+
+    def add_labels(self, new: Sequence[Label]) -> LabelReceipt:
+        """Write labels in one transaction."""
+        if not new:
+            return LabelReceipt()
+        with self._write() as connection:
+            return labels.add(connection, new)
+
+    def labelled_after(self, seq: int, limit: int, *, model: str, version: str) -> list[Labelled]:
+        """Read the labels with a larger sequence number in the order of arrival."""
+        with self._read() as connection:
+            return labels.after(connection, seq, limit, model, version)
+
+    def labelled(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> list[Labelled]:
+        """Read the newest predictions that have a label, each with its newest label."""
+        with self._read() as connection:
+            return labels.newest(connection, rows, model, version, as_of)
+
+    def realised(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
+        """Count the right ones among the newest predictions that have a label."""
+        with self._read() as connection:
+            return labels.realised(connection, rows, model, version, as_of)
+
+    def label_share(self, rows: int, *, model: str, version: str) -> Share:
+        """Count those of the last predictions that have a label."""
+        with self._read() as connection:
+            return labels.share(connection, rows, model, version)
+
+    def label_totals(self, *, model: str, version: str) -> LabelTotals:
+        """Count all labels of one model version."""
+        with self._read() as connection:
+            return labels.totals(connection, model, version)
 
     def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
         """Write a check and its alert in one transaction, if the lease still holds."""

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0002"
+HEAD = "0003"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -80,6 +80,45 @@ alerts = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_try", Utc, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
+)
+
+labels = sa.Table(
+    "labels",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("prediction_id", sa.String(64), nullable=False, index=True),
+    sa.Column("prediction_seq", sa.BigInteger, nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("time", Utc, nullable=False),
+    # running totals of the model version, this row included: counting them anew would read every row
+    sa.Column("labelled", sa.BigInteger, nullable=False),
+    sa.Column("corrections", sa.BigInteger, nullable=False),
+    sa.Index("labels_arrived", "model", "version", "seq"),
+    sa.Index("labels_by_prediction", "model", "version", "prediction_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+alarms = sa.Table(
+    "alarms",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("opened", Utc, nullable=False),
+    sa.Column("closed", Utc),
+    sa.Column("sentence", sa.Text, nullable=False),
+    sa.Column("columns", sa.JSON, nullable=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("mark", sa.String(20), nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("marked", Utc),
+    sa.Column("until", Utc),
+    sa.Index("alarms_opened", "model", "version", "opened"),
 )
 
 requests = sa.Table(

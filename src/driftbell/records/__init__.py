@@ -30,8 +30,11 @@ from driftbell.records.harm import (
     Interval,
     Label,
     Labelled,
+    LabelReceipt,
+    LabelTotals,
     Part,
     Performance,
+    Share,
     Suspect,
 )
 from driftbell.records.operation import Alert, CheckRequest, CheckTotals, Delivery, Lease, TrafficBucket
@@ -59,6 +62,8 @@ __all__ = [
     "Judgement",
     "Kind",
     "Label",
+    "LabelReceipt",
+    "LabelTotals",
     "Labelled",
     "Lease",
     "Outputs",
@@ -67,6 +72,7 @@ __all__ = [
     "Prediction",
     "Result",
     "ResultKind",
+    "Share",
     "Suspect",
     "TrafficBucket",
     "Value",

@@ -53,6 +53,48 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelReceipt:
+    """What became of labels that were sent.
+
+    Attributes:
+        accepted: first labels of their predictions.
+        corrected: labels that replaced another one.
+        duplicates: labels that were known already.
+        unknown: ids that no prediction has, each once, in the order of arrival.
+    """
+
+    accepted: int = 0
+    corrected: int = 0
+    duplicates: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTotals:
+    """All labels of one model version.
+
+    Attributes:
+        labelled: predictions that have a label.
+        corrections: labels that replaced another one.
+        last_label: when the newest label arrived (UTC); None where there is none.
+        last_prediction: when the newest prediction that has a label was made (UTC).
+    """
+
+    labelled: int = 0
+    corrections: int = 0
+    last_label: datetime | None = None
+    last_prediction: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many rows of so many."""
+
+    part: int
+    whole: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One kind of evidence that the model does worse.
 

@@ -1,16 +1,30 @@
 """Statistics as pure functions on arrays; each names its formula and its source."""
 
 from driftbell.stats.counts import category_shares, chi_square, jensen_shannon, null_share, psi
+from driftbell.stats.performance import (
+    CalibrationBin,
+    ClassScore,
+    calibration,
+    class_scores,
+    confusion,
+    wilson,
+)
 from driftbell.stats.samples import Outcome, exceedance, kolmogorov_smirnov, normed_wasserstein
 
 __all__ = [
+    "CalibrationBin",
+    "ClassScore",
     "Outcome",
+    "calibration",
     "category_shares",
     "chi_square",
+    "class_scores",
+    "confusion",
     "exceedance",
     "jensen_shannon",
     "kolmogorov_smirnov",
     "normed_wasserstein",
     "null_share",
     "psi",
+    "wilson",
 ]

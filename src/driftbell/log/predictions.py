@@ -1,0 +1,93 @@
+"""Predictions in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from driftbell.log.tables import predictions
+from driftbell.records import Prediction, TrafficBucket, Window
+
+
+def append(connection: sa.Connection, new: Sequence[Prediction]) -> None:
+    """Write predictions, skipping known ids."""
+    rows = [
+        {
+            "id": p.id,
+            "time": p.time,
+            "model": p.model,
+            "version": p.version,
+            "features": p.features,
+            "output": p.output,
+            "probabilities": p.probabilities,
+            "latency_ms": p.latency_ms,
+        }
+        for p in new
+    ]
+    connection.execute(insert(predictions).on_conflict_do_nothing(), rows)
+
+
+def newest(connection: sa.Connection, rows: int, model: str, version: str, after: int = 0) -> Window:
+    """Read the last predictions of one model version whose sequence number is larger than `after`."""
+    query = (
+        sa.select(predictions)
+        .where(predictions.c.model == model, predictions.c.version == version, predictions.c.seq > after)
+        .order_by(predictions.c.seq.desc())
+        .limit(rows)
+    )
+    found = connection.execute(query).all()[::-1]
+    if not found:
+        return Window()
+    return Window(tuple(prediction_of(row) for row in found), found[0].seq, found[-1].seq)
+
+
+def one(connection: sa.Connection, prediction_id: str) -> Prediction | None:
+    """Read one prediction."""
+    row = connection.execute(sa.select(predictions).where(predictions.c.id == prediction_id)).one_or_none()
+    return prediction_of(row) if row else None
+
+
+def count(connection: sa.Connection, model: str, version: str, limit: int | None) -> int:
+    """Count predictions of one model version, stopping at `limit`."""
+    rows = (
+        sa.select(predictions.c.seq)
+        .where(predictions.c.model == model, predictions.c.version == version)
+        .limit(limit)
+        .subquery()
+    )
+    return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+
+
+def traffic(connection: sa.Connection, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
+    """Count predictions and latencies by bucket."""
+    seconds = sa.cast(sa.func.unixepoch(predictions.c.time), sa.Integer)
+    bucket = sa.cast(seconds / bucket_seconds, sa.Integer).label("bucket")
+    latency = predictions.c.latency_ms
+    query = (
+        sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
+        .where(predictions.c.time >= since)
+        .group_by(bucket)
+        .order_by(bucket)
+    )
+    return [
+        TrafficBucket(datetime.fromtimestamp(b * bucket_seconds, UTC), rows, mean, largest)
+        for b, rows, mean, largest in connection.execute(query)
+    ]
+
+
+def prediction_of(row: Any) -> Prediction:
+    """Make a row of the table a prediction."""
+    return Prediction(
+        row.id,
+        row.time,
+        row.model,
+        row.version,
+        row.features,
+        row.output,
+        row.probabilities,
+        row.latency_ms,
+    )
