@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from driftbell.columns import as_column
 from driftbell.compare import compare
 from driftbell.errors import DriftbellError, LogError, ReportError
-from driftbell.judge import alert_after, judge, same_state
+from driftbell.judge import alert_after, carry, held_columns, judge, same_state
 from driftbell.ports import Log, Model, Reference, Sink
 from driftbell.publish.folder import ReportFolder
 from driftbell.records import (
@@ -22,6 +23,7 @@ from driftbell.records import (
     Check,
     CheckKind,
     Column,
+    ColumnComparison,
     Judgement,
     Kind,
     Lease,
@@ -32,6 +34,12 @@ from driftbell.records import (
 )
 
 logger = structlog.get_logger()
+
+DRIFT = "drift"
+"""Where a check's state has what `carry` gives."""
+
+NEWEST_ROWS, NEWEST_PART = 50, 10
+"""The newest tenth of a window is compared on its own too, but no fewer rows than these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class Checker:
         false_discovery_rate: see `judge`.
         clock: tells the time (UTC).
         cooldown: see `alert_after`; None where nobody is told.
+        strong: see `judge`.
     """
 
     log: Log
@@ -61,6 +70,7 @@ class Checker:
     false_discovery_rate: float
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
+    strong: float | None = None
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
         """Run one check and save it, with the alert if there is one.
@@ -129,18 +139,37 @@ class Checker:
             first=window.first,
             last=window.last,
             judgement=Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed."),
+            state=self._state(),
         )
+
+    def _state(self) -> Mapping[str, Any]:
+        """Go on from the newest check, unless it looked at another reference."""
+        before = next(iter(self.log.checks(1, version=self.model.version)), None)
+        return before.state if before and before.reference == self.reference.version else {}
 
     def _judged(self, check: Check, window: Window) -> tuple[Check, dict[str, Column]]:
         columns = window_columns(window, self.model, self.reference)
-        enough = check.rows >= self.minimum_rows
+        since = check.state.get(DRIFT, {})
         judgement = judge(
-            compare(self.reference.columns, columns, roles=self.reference.roles) if enough else [],
+            self._compared(columns) if check.rows >= self.minimum_rows else [],
             rows=check.rows,
             minimum_rows=self.minimum_rows,
             false_discovery_rate=self.false_discovery_rate,
+            strong=self.strong,
+            held=held_columns(since, check.first),
         )
-        return replace(check, judgement=judgement), columns
+        after = carry(since, judgement, last=check.last, false_discovery_rate=self.false_discovery_rate)
+        return replace(check, judgement=judgement, state={**check.state, DRIFT: after}), columns
+
+    def _compared(self, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
+        rows = max(map(len, columns.values()), default=0)
+        newest = max(NEWEST_ROWS, rows // NEWEST_PART)
+        return compare(
+            self.reference.columns,
+            columns,
+            roles=self.reference.roles,
+            newest=newest if rows >= 2 * newest else 0,
+        )
 
     def _reported(self, check: Check, columns: Mapping[str, Column]) -> Check:
         made: dict[str, bytes] = {}
@@ -200,9 +229,10 @@ def _described(error: Exception) -> str:
 
 
 def _tell(check: Check) -> None:
-    alarming = check.judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
-    harm = check.judgement.harm
-    (logger.warning if alarming else logger.info)(
+    judgement = check.judgement
+    harm = judgement.harm
+    notable = judgement.drifted_columns or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    (logger.warning if notable else logger.info)(
         "drift check",
         verdict=check.judgement.verdict.value,
         sentence=check.judgement.sentence,

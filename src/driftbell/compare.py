@@ -15,10 +15,12 @@ from driftbell.stats import (
     category_shares,
     exceedance,
     jensen_shannon,
+    js_noise,
     kolmogorov_smirnov,
     normed_wasserstein,
     null_share,
     psi,
+    psi_noise,
 )
 
 NUMERIC_TESTS = 4
@@ -26,7 +28,7 @@ NUMERIC_TESTS = 4
 
 
 def compare(
-    reference: Any, window: Any, *, roles: Mapping[str, str] | None = None
+    reference: Any, window: Any, *, roles: Mapping[str, str] | None = None, newest: int = 0
 ) -> tuple[ColumnComparison, ...]:
     """Compare every column of the window with the same column of the reference.
 
@@ -37,10 +39,14 @@ def compare(
     PSI and Jensen–Shannon. A column that is bad in any way is a finding, never an
     exception.
 
+    A change that has just begun is thin in a long window. So the newest rows can be compared on their own
+    too; then a column's p-value is twice the smaller of both (Bonferroni).
+
     Args:
         reference: a table: mapping of sequences, pandas, Polars or Arrow; n rows.
         window: likewise; m rows.
         roles: `prediction` or `probability` for columns that are not features.
+        newest: so many rows at the end of the window are compared on their own too; 0 for none.
 
     Returns:
         One comparison for each column of the reference, in its order; then one, without a p-value and
@@ -57,7 +63,8 @@ def compare(
     roles = roles or {}
     bins = layout(before)
     known = [
-        _column(name, roles.get(name, "feature"), before[name], now.get(name), bins[name]) for name in before
+        _column(name, roles.get(name, "feature"), before[name], now.get(name), bins[name], newest)
+        for name in before
     ]
     extra = [
         ColumnComparison(name, "extra", Kind.CATEGORICAL, None, (), None, "the reference has no such column")
@@ -67,21 +74,34 @@ def compare(
     return (*known, *extra)
 
 
-def _column(name: str, role: str, before: Column, now: Column | None, on: ColumnLayout) -> ColumnComparison:
+def _column(
+    name: str, role: str, before: Column, now: Column | None, on: ColumnLayout, newest: int
+) -> ColumnComparison:
     if now is None:
         return ColumnComparison(name, role, on.kind, None, (), None, "the window has no such column")
     if not len(now) or not len(before):
         return ColumnComparison(name, role, on.kind, None, (), None, "there are no rows to compare")
     old, new = profile(before, on), profile(now, on)
     histogram: Histogram | None = Histogram(on.labels, tuple(old.bars.tolist()), tuple(new.bars.tolist()))
-    if on.kind is Kind.NUMERIC:
-        p_value, results, note = _numeric(before, now, old, new)
-    elif on.comparable:
-        p_value, results, note = _categorical(before, now, on, old, new)
-    else:
-        p_value, results, note = _nulls_only(old, new)
+    if not on.comparable:
         histogram = None
+    p_value, results, note = _tested(before, now, on, old, new)
+    if 0 < newest < len(now):
+        end = now[-newest:]
+        alone, _, says = _tested(before, end, on, old, profile(end, on))
+        results.append(_p_value(f"newest {newest} rows alone", alone, len(before), newest))
+        if alone < p_value:
+            note = f"newest {newest} rows: {says}"
+        p_value = min(1.0, 2 * p_value, 2 * alone)
     return ColumnComparison(name, role, on.kind, p_value, tuple(results), histogram, note)
+
+
+def _tested(
+    before: Column, now: Column, on: ColumnLayout, old: ColumnProfile, new: ColumnProfile
+) -> tuple[float, list[Result], str]:
+    if on.kind is Kind.NUMERIC:
+        return _numeric(before, now, old, new)
+    return _categorical(before, now, on, old, new) if on.comparable else _nulls_only(old, new)
 
 
 def _numeric(
@@ -102,8 +122,7 @@ def _numeric(
             _p_value("Kolmogorov–Smirnov", ks.p_value, n, m),
             _p_value("rows below the reference", below.p_value, n, m),
             _p_value("rows above the reference", above.p_value, n, m),
-            _distance("PSI", psi(old.counts, new.counts), n, m),
-            _distance("Jensen–Shannon", jensen_shannon(old.counts, new.counts), n, m),
+            *_effects(old, new),
             _distance("Wasserstein in sigmas", _wasserstein(a, b), n, m),
         ]
         notes.append(_moved(a, b))
@@ -148,8 +167,7 @@ def _categorical(
     results = [
         _distance("chi-square", test.statistic, n, m),
         _p_value("chi-square", test.p_value, n, m),
-        _distance("PSI", psi(old.counts, new.counts), n, m),
-        _distance("Jensen–Shannon", jensen_shannon(old.counts, new.counts), n, m),
+        *_effects(old, new),
     ]
     shares = zip(on.categories, old.counts / n, new.counts / m, strict=True)
     most = max(shares, key=lambda s: abs(s[2] - s[1]))
@@ -164,6 +182,18 @@ def _nulls_only(old: ColumnProfile, new: ColumnProfile) -> tuple[float, list[Res
     test = null_share(old.nulls, old.rows, new.nulls, new.rows)
     note = "values are all different or dates, so only nulls are compared"
     return test.p_value, [_p_value("nulls", test.p_value, old.rows, new.rows)], note
+
+
+def _effects(old: ColumnProfile, new: ColumnProfile) -> list[Result]:
+    """Tell how large the difference is, and how large it would be by chance."""
+    used = (old.counts + new.counts) > 0
+    a, b = old.counts[used], new.counts[used]
+    n, m = int(a.sum()), int(b.sum())
+    chance = {"n": n, "m": m, "bins": len(a)}
+    return [
+        Result("PSI", psi(a, b), ResultKind.DISTANCE, None, n, m, psi_noise(**chance)),
+        Result("Jensen–Shannon", jensen_shannon(a, b), ResultKind.DISTANCE, None, n, m, js_noise(**chance)),
+    ]
 
 
 def _distance(statistic: str, value: float | None, n: int, m: int) -> Result:

@@ -34,7 +34,8 @@ class ColumnLayout:
 
     Attributes:
         kind: what the reference holds.
-        edges: numeric: inner edges of the decile bins (-inf, e1], (e1, e2], …, (ek, inf).
+        edges: numeric: inner edges of the decile bins (-inf, e1], (e1, e2], …, (ek, inf); a value that is
+            several deciles has a bin of its own.
         bars: numeric: inner edges of the drawn bins, likewise.
         categories: every other kind: the bins' names, `(rare)`, `(new)` and `(null)` last.
         rare: reference categories that share the bin `(rare)`.
@@ -158,10 +159,10 @@ def _column_layout(column: Column) -> ColumnLayout:
 def _share_edges(known: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(known):
         return (0.0,)
-    inner = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf"))
-    if known.min() == known.max():  # a constant has a bin of its own
-        inner = np.array([np.nextafter(known[0], -np.inf), known[0]])
-    return tuple(float(e) for e in inner)
+    deciles = np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    values, times = np.unique(deciles, return_counts=True)
+    heaps = np.nextafter(values[times > 1], -np.inf)  # so that what lies between two heaps is seen
+    return tuple(np.unique(np.concatenate([values, heaps])).tolist())
 
 
 def _width_edges(known: NDArray[np.float64]) -> tuple[float, ...]:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 NICENESS = 10
 """The monitor yields to the server wherever both want the processor."""
 
+BUDGET_PERIOD, USUAL_EVERY = timedelta(days=30), timedelta(minutes=5)
+"""One check in so long may list drift falsely; where none is automatic, this often is assumed."""
+
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
@@ -133,6 +136,7 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
         cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
+        strong=(settings.check.every or USUAL_EVERY) / BUDGET_PERIOD,
     )
 
 

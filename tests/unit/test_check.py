@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def checker(log: SqlLog, tmp_path: Path) -> Checker:
 def test_a_check_is_saved_with_its_verdict_and_reports(checker: Checker, lease: Lease) -> None:
     checker.log.append(predictions(150, shift=20))
     check = checker(CheckKind.TRIGGERED, "now", lease)
-    assert check.judgement.verdict is Verdict.ALARM
+    assert check.judgement.verdict is Verdict.WARNING
     assert check.judgement.drifted_columns[0] == "age"
     assert check.rows == 100
     assert (check.first, check.last) == (51, 150)
@@ -205,7 +206,7 @@ def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
     checker = replace(checker, sinks={MAIN: Page(error), OWN: Page()})
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.TRIGGERED, "now", lease)
-    assert check.judgement.verdict is Verdict.ALARM
+    assert check.judgement.verdict is Verdict.WARNING
     assert check.reports == ("driftbell_report_20260131_120000.html",)
     assert check.error == ("no paper" if isinstance(error, ReportError) else "ValueError in the check")
     assert checker.log.check_totals().failed == 1
@@ -304,7 +305,7 @@ def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lea
     (line,) = lines
     assert "drift" in line["event"]
     assert line["log_level"] == "warning"
-    assert line["verdict"] == "alarm"
+    assert line["verdict"] == "warning"
     assert line["sentence"] == check.judgement.sentence
     assert line["drifted_columns"] == list(check.judgement.drifted_columns)
 
@@ -312,7 +313,7 @@ def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lea
 def test_a_look_saves_and_writes_nothing(checker: Checker) -> None:
     checker.log.append(predictions(50, shift=20))
     check, columns = checker.look()
-    assert check.judgement.verdict is Verdict.ALARM
+    assert check.judgement.verdict is Verdict.WARNING
     assert columns.keys() == checker.reference.columns.keys()
     assert checker.log.checks(1) == []
     assert not checker.folder.path.exists()
@@ -344,33 +345,57 @@ def test_values_of_another_kind_become_null_instead_of_an_error() -> None:
     assert Model.schema.features[0].kind is Kind.NUMERIC
 
 
-def test_a_change_of_the_verdict_is_saved_as_an_alert_with_the_first_checks_time(
+def test_drift_alone_tells_nobody(checker: Checker, log: SqlLog, lease: Lease) -> None:
+    log.append(predictions(100, shift=40))
+    told = replace(checker, cooldown=timedelta())
+    assert told(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
+    assert log.last_alert(model="m", version="v1") is None
+    assert log.pending_alerts() == []
+
+
+def later(checker: Checker, log: SqlLog, lease: Lease, shift: float, start: int, **changes: Any) -> Check:
+    """Log a window of its own for the checker, and check it."""
+    log.append(predictions(100, shift=shift, start=start))
+    moved = replace(checker, strong=1e-12, clock=lambda: NOON + start * timedelta(minutes=1), **changes)
+    return moved(CheckKind.AUTOMATIC, str(start), lease)
+
+
+def test_weak_evidence_is_listed_once_it_has_lasted_for_two_windows(
     checker: Checker, log: SqlLog, lease: Lease
 ) -> None:
-    def run(number: int, rows: list[Prediction]) -> Check:
-        log.append(rows)
-        moved = replace(checker, clock=lambda: NOON + number * timedelta(minutes=5), **told)
-        return moved(CheckKind.AUTOMATIC, str(number), lease)
+    first = later(checker, log, lease, 6, 0)
+    assert first.judgement.verdict is Verdict.OK
+    assert first.judgement.sentence.startswith("No drift so far")
+    again = replace(checker, strong=1e-12)(CheckKind.AUTOMATIC, "again", lease)
+    assert again.judgement.drifted_columns == ()
+    assert "age" in later(checker, log, lease, 6, 100).judgement.drifted_columns
 
-    told = {"cooldown": timedelta(minutes=10)}
-    whose = {"model": "m", "version": "v1"}
-    run(0, predictions(100))
-    assert log.last_alert(**whose) is None
-    alarm = run(1, predictions(100, shift=40, start=100))
-    found = log.last_alert(**whose)
-    assert found is not None
-    assert (found.check_id, found.verdict, found.since) == (alarm.id, Verdict.ALARM, alarm.time)
-    assert found.report == alarm.reports[0]
-    run(2, predictions(100, start=200))
-    assert log.last_alert(**whose) == found, "the cooldown"
-    over = run(3, [])
-    found = log.last_alert(**whose)
-    assert found is not None
-    assert (found.verdict, found.check_id) == (Verdict.OK, over.id)
-    assert found.since == NOON + timedelta(minutes=10)
+
+def test_weak_evidence_that_pauses_begins_anew(checker: Checker, log: SqlLog, lease: Lease) -> None:
+    found = [later(checker, log, lease, shift, 100 * i) for i, shift in enumerate([6, 0, 6, 6])]
+    assert ["age" in c.judgement.drifted_columns for c in found] == [False, False, False, True]
+
+
+def test_evidence_against_another_reference_does_not_count(
+    checker: Checker, log: SqlLog, lease: Lease
+) -> None:
+    later(checker, log, lease, 6, 0)
+    other = replace(checker.reference, version="r2")
+    assert later(checker, log, lease, 6, 100, reference=other).judgement.drifted_columns == ()
+
+
+def test_a_change_of_the_newest_rows_is_seen_in_a_long_window(
+    checker: Checker, log: SqlLog, lease: Lease
+) -> None:
+    log.append(predictions(450))
+    log.append(predictions(50, shift=20, start=450))
+    check = replace(checker, window_rows=500, strong=1e-4)(CheckKind.AUTOMATIC, "now", lease)
+    assert "age" in check.judgement.drifted_columns
+    (age,) = (c for c in check.judgement.columns if c.column == "age")
+    assert age.reason.startswith("Drift: newest 50 rows: median ")
 
 
 def test_without_a_cooldown_nobody_is_told(checker: Checker, log: SqlLog, lease: Lease) -> None:
     log.append(predictions(100, shift=40))
-    assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.ALARM
+    assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.WARNING
     assert log.pending_alerts() == []

@@ -40,7 +40,8 @@ def tables(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("current", "code", "word"), [("same.csv", 0, "OK"), ("older.csv", 1, "ALARM"), ("few.csv", 3, "UNKNOWN")]
+    ("current", "code", "word"),
+    [("same.csv", 0, "OK"), ("older.csv", 1, "WARNING"), ("few.csv", 3, "UNKNOWN")],
 )
 def test_check_of_two_files_exits_by_verdict(tables: Path, current: str, code: int, word: str) -> None:
     done = driftbell("check", "before.csv", current, cwd=tables)
@@ -50,8 +51,8 @@ def test_check_of_two_files_exits_by_verdict(tables: Path, current: str, code: i
 
 def test_check_prints_json(tables: Path) -> None:
     found = json.loads(driftbell("check", "before.csv", "older.csv", "--json", cwd=tables).stdout)
-    assert found["verdict"] == "alarm"
-    assert [c["comparison"]["column"] for c in found["columns"] if c["verdict"] == "alarm"] == ["age"]
+    assert found["verdict"] == "warning"
+    assert [c["comparison"]["column"] for c in found["columns"] if c["drifted"]] == ["age"]
 
 
 @pytest.mark.parametrize(

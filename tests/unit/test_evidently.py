@@ -17,7 +17,7 @@ from driftbell.errors import ReportError
 from driftbell.judge import judge
 from driftbell.ports import Reference
 from driftbell.publish import evidently as sink
-from driftbell.records import Check, CheckKind, Verdict
+from driftbell.records import Check, CheckKind
 from driftbell.schema import as_column
 
 if os.environ.get("CI") != "true" and not sink.evidently_available():
@@ -81,14 +81,14 @@ def assert_agrees(check, snapshot):
     assert whole["value"]["count"] == drifted
     assert [m["value"] for m in columns] == pytest.approx([c.adjusted_p_value for c in judged])
     failed = ["FAIL" in str(t["status"]) for t in found["tests"]]
-    assert failed == [drifted > 0, *(c.verdict is Verdict.ALARM for c in judged)]
+    assert failed == [drifted > 0, *(c.drifted for c in judged)]
     widgets = snapshot._widgets
     summary = json.dumps([w.params for w in widgets if "counters" in w.params])
     assert ("Dataset Drift is NOT detected" in summary) == (drifted == 0)
     assert ("Dataset Drift is detected" in summary) == (drifted > 0)
     table = next(w for w in widgets if w.type == "big_table")
     said = [row["data_drift"] for row in table.params["data"]]
-    assert said == ["Detected" if c.verdict is Verdict.ALARM else "Not Detected" for c in judged]
+    assert said == ["Detected" if c.drifted else "Not Detected" for c in judged]
 
 
 def plain_table(rows, *, shift=0.0, seed=1):
@@ -123,7 +123,7 @@ def test_the_page_names_the_model_the_verdict_and_the_tests():
     reference, window = plain_table(150), plain_table(ROWS, shift=3, seed=2)
     check, known = check_of(reference, window)
     page = sink.EvidentlyReport().write(check, known, window).decode()
-    assert "<title>alarm: drift report of iris</title>" in page
+    assert "<title>warning: drift report of iris</title>" in page
     data = data_of(page)
     for said in (check.judgement.sentence, "0123456789ab", "2026-01-31 12:00:05 UTC"):
         assert said in data

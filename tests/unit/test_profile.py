@@ -101,7 +101,12 @@ def test_a_constant_has_a_bin_of_its_own():
 
 def test_a_column_that_is_almost_constant_keeps_a_bin_for_the_rest():
     on = layout_of([0.0] * 95 + [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert counted([0.0, 0.0, 3.0], on)[2] == [2, 1]
+    assert counted([-1.0, 0.0, 0.0, 3.0], on)[2] == [1, 2, 1]
+
+
+def test_what_lies_between_two_heaps_has_a_bin():
+    on = layout_of([0.0] * 50 + [1.0] * 50)
+    assert counted([0.0, 0.5, 0.5, 0.5, 1.0, 2.0], on)[2] == [0, 1, 3, 1, 1]
 
 
 def test_infinity_moves_no_edge():

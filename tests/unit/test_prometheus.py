@@ -39,7 +39,7 @@ NAME = 'a "strange"\\name\nwith é'
 
 def column(name: str, verdict: Verdict, *results: Result) -> ColumnVerdict:
     comparison = ColumnComparison(name, "feature", Kind.NUMERIC, 0.01, results, None)
-    return ColumnVerdict(comparison, verdict, 0.02, 0.05, "")
+    return ColumnVerdict(comparison, verdict, 0.02, 0.05, "", drifted=verdict is Verdict.WARNING)
 
 
 def check(
@@ -158,7 +158,7 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None
         check(
             "2",
             Verdict.ALARM,
-            column("age", Verdict.ALARM, P_VALUE, DISTANCE, UNDEFINED),
+            column("age", Verdict.WARNING, P_VALUE, DISTANCE, UNDEFINED),
             column("city", Verdict.UNKNOWN),
         ),
         lease,
@@ -167,7 +167,7 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None
     assert found["driftbell_last_check_timestamp_seconds", ()] == NOON.timestamp()
     assert found["driftbell_last_check_rows", ()] == 120
     assert [found["driftbell_verdict", (v.value,)] for v in Verdict] == [0, 0, 1, 0]
-    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 0, 1, 0]
+    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 1, 0, 0]
     assert [found["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
     assert found["driftbell_column_threshold", ("age",)] == 0.05
     assert found["driftbell_drifted_columns", ()] == 1

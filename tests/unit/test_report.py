@@ -77,13 +77,14 @@ def test_the_page_tells_the_verdict_and_what_was_looked_at():
     assert check.judgement.drifted_columns == ("x1",)
     for said in (
         check.judgement.sentence,
-        "▲ alarm",
+        "! warning",
         "2026-01-31 12:00:05 UTC",
         "iris, version 0123456789ab",
         "5f5f5f5f5f5f, 100 rows",
         "80 predictions, numbers 11 to 90",
         "triggered",
-        "1 of 3 columns alarmed",
+        "Has something changed?",
+        "1 of 3 columns have changed",
         "Benjamini–Hochberg",
     ):
         assert said in page.text

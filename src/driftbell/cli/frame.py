@@ -14,12 +14,18 @@ import click
 import driftbell
 from driftbell import config, jsonlog
 from driftbell.errors import DriftbellError
-from driftbell.records import Verdict
+from driftbell.records import Judgement, Verdict
 
 OK, DRIFT, USAGE, CANNOT_JUDGE = 0, 1, 2, 3
-CODES = {Verdict.OK: OK, Verdict.WARNING: OK, Verdict.ALARM: DRIFT, Verdict.UNKNOWN: CANNOT_JUDGE}
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def exit_code(found: Judgement) -> int:
+    """Give the exit code that tells what was found: 1 for an alarm and for drift."""
+    if found.verdict is Verdict.ALARM or found.drifted_columns:
+        return DRIFT
+    return CANNOT_JUDGE if found.verdict is Verdict.UNKNOWN else OK
 
 
 def main() -> NoReturn:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from driftbell import config
-from driftbell.cli.frame import CODES, cli, common, settings
+from driftbell.cli.frame import cli, common, exit_code, settings
 from driftbell.records import Judgement
 
 
@@ -40,7 +40,7 @@ def check(
         case _:
             raise click.UsageError("give no file (the log's window) or two: REFERENCE and CURRENT")
     _print_judgement(found, as_json=as_json)
-    sys.exit(CODES[found.verdict])
+    sys.exit(exit_code(found))
 
 
 @cli.command()
@@ -58,7 +58,7 @@ def report(config_file: Path | None, data_dir: str | None, parent: int | None, t
 
     found = wire.write_report(loaded.settings, target)
     click.echo(f"{target}: {found.sentence}")
-    sys.exit(CODES[found.verdict])
+    sys.exit(exit_code(found))
 
 
 @cli.command("config")

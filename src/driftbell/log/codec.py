@@ -72,7 +72,11 @@ def _column(body: dict[str, Any]) -> ColumnVerdict:
             and Histogram(**{k: tuple(v) for k, v in found["histogram"].items()}),
         }
     )
-    return ColumnVerdict(**{**body, "comparison": comparison, "verdict": Verdict(body["verdict"])})
+    verdict = Verdict(body["verdict"])
+    drifted = body.get("drifted", verdict is Verdict.ALARM)  # before drift was told apart from harm
+    if verdict is Verdict.ALARM:
+        verdict = Verdict.WARNING
+    return ColumnVerdict(**{**body, "comparison": comparison, "verdict": verdict, "drifted": drifted})
 
 
 def _harm(body: dict[str, Any] | None) -> Harm | None:

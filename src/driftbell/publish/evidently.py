@@ -18,7 +18,7 @@ from driftbell.errors import ReportError
 from driftbell.ports import Reference
 from driftbell.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 from driftbell.publish.words import CANNOT_SAY, loss_words, measured, since_words
-from driftbell.records import Check, Column, Columns, ColumnVerdict, Harm, Kind, Verdict
+from driftbell.records import Check, Column, Columns, ColumnVerdict, Harm, Kind
 
 MOST_COLUMNS = 100
 """Columns in a report: each one costs a tenth of a second and 60 kB."""
@@ -216,7 +216,7 @@ def _register(columns: dict[str, _Drawn]) -> None:
 
     def decision(reference: Any, _window: Any, _kind: Any, _threshold: float) -> tuple[float, bool]:
         verdict = columns[reference.name].verdict
-        return float(verdict.adjusted_p_value or 0.0), verdict.verdict is Verdict.ALARM
+        return float(verdict.adjusted_p_value or 0.0), verdict.drifted
 
     for name, display_name in TEST_NAMES.items():
         test = StatTest(name, display_name, [ColumnType.Numerical, ColumnType.Categorical])

@@ -26,7 +26,7 @@ SIZES = ((40, 1000), (30, 600), (20, 400), (10, 200), (0, 60))
 LONGEST_NAME = 80
 LONGEST_TEXT = 500
 
-ORDER = (Verdict.ALARM, Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
+ORDER = (Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
 
 EFFECT_SIZES = ("PSI", "Jensen–Shannon")
 """Distances that every compared column has; they get columns of their own in the table."""
@@ -59,9 +59,9 @@ class OwnReport:
         raise ReportError(f"the report would be larger than {LARGEST} bytes")
 
 
-def _urgency(column: ColumnVerdict) -> tuple[int, float]:
+def _urgency(column: ColumnVerdict) -> tuple[bool, int, float]:
     p_value = column.adjusted_p_value
-    return ORDER.index(column.verdict), math.inf if p_value is None else p_value
+    return not column.drifted, ORDER.index(column.verdict), math.inf if p_value is None else p_value
 
 
 def _render(
@@ -73,7 +73,7 @@ def _render(
         .render(
             check=check,
             columns=columns,
-            drifted=[c for c in columns if c.verdict is Verdict.ALARM],
+            drifted=[c for c in columns if c.drifted],
             reference_rows=reference_rows,
             detailed=detailed,
             listed=listed,
@@ -110,13 +110,9 @@ def _badge(verdict: Verdict, *, big: bool = False) -> Markup:
     )
 
 
-def _distance(column: ColumnVerdict, statistic: str) -> float | None:
+def _distance(column: ColumnVerdict, statistic: str) -> Result | None:
     return next(
-        (
-            r.value
-            for r in column.comparison.results
-            if r.statistic == statistic and r.kind is ResultKind.DISTANCE
-        ),
+        (r for r in column.comparison.results if r.statistic == statistic and r.kind is ResultKind.DISTANCE),
         None,
     )
 

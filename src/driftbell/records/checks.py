@@ -39,6 +39,8 @@ class Result:
         threshold: what the decision compares it with; None where it is shown as an effect size only.
         n_reference: rows of the reference that went into it.
         n_window: rows of the window that went into it.
+        noise: what an effect size stays below in 95 of 100 windows where nothing has changed; None where
+            that is not known, and for p-values.
     """
 
     statistic: str
@@ -47,6 +49,7 @@ class Result:
     threshold: float | None
     n_reference: int
     n_window: int
+    noise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,12 @@ class ColumnVerdict:
 
     Attributes:
         comparison: the numbers.
-        verdict: ok, alarm or unknown.
+        verdict: `warning` where it drifted or is new, `unknown` where it cannot be compared, else `ok`.
         adjusted_p_value: the p-value after the correction for many columns; the column has drifted
             where it is at most `threshold`.
         threshold: see there.
         reason: one sentence.
+        drifted: whether it is listed as changed.
     """
 
     comparison: ColumnComparison
@@ -105,6 +109,7 @@ class ColumnVerdict:
     adjusted_p_value: float | None
     threshold: float
     reason: str
+    drifted: bool = False
 
     @property
     def column(self) -> str:
@@ -130,8 +135,8 @@ class Judgement:
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
-        """The names of the columns that alarmed, features first."""
-        return tuple(c.column for c in self.columns if c.verdict is Verdict.ALARM)
+        """The names of the columns that have changed, in the order of the reference."""
+        return tuple(c.column for c in self.columns if c.drifted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> 
                 "role": c.comparison.role,
                 "kind": c.comparison.kind.value,
                 "verdict": c.verdict.value,
+                "drifted": c.drifted,
                 "adjusted_p_value": c.adjusted_p_value,
                 "threshold": c.threshold,
                 "reason": c.reason,

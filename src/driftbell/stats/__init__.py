@@ -1,6 +1,14 @@
 """Statistics as pure functions on arrays; each names its formula and its source."""
 
-from driftbell.stats.counts import category_shares, chi_square, jensen_shannon, null_share, psi
+from driftbell.stats.counts import (
+    category_shares,
+    chi_square,
+    jensen_shannon,
+    js_noise,
+    null_share,
+    psi,
+    psi_noise,
+)
 from driftbell.stats.performance import (
     CalibrationBin,
     ClassScore,
@@ -22,9 +30,11 @@ __all__ = [
     "confusion",
     "exceedance",
     "jensen_shannon",
+    "js_noise",
     "kolmogorov_smirnov",
     "normed_wasserstein",
     "null_share",
     "psi",
+    "psi_noise",
     "wilson",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +72,49 @@ def jensen_shannon(reference: ArrayLike, window: ArrayLike) -> float:
     a, b = _pair(reference, window)
     found = float(scipy.spatial.distance.jensenshannon(a, b, base=2))
     return 0.0 if np.isnan(found) else found  # the square root of a rounding error below zero
+
+
+def psi_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
+    """Tell what PSI stays below, at this level, where nothing has changed.
+
+    Then PSI / (1/n + 1/m) has nearly the chi-square distribution with k - 1 degrees of freedom, so its mean
+    is (k - 1)(1/n + 1/m). It holds where some five rows are expected in each bin of both samples.
+
+    Args:
+        bins: k, those that are not empty in both samples.
+        n: rows of the reference, n ≥ 1.
+        m: rows of the window, m ≥ 1.
+        level: between 0 and 1.
+
+    Source: B. Yurdakul, "Statistical properties of population stability index", Western Michigan
+    University (2018).
+
+    >>> round(psi_noise(bins=10, n=500, m=500), 4)
+    0.0677
+    """
+    if bins < 2:
+        return 0.0
+    return float(scipy.stats.chi2.ppf(level, bins - 1)) * (1 / n + 1 / m)
+
+
+def js_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
+    """Tell what the Jensen–Shannon distance stays below, at this level, where nothing has changed.
+
+    Near equality all f-divergences are one: JS² ln 2 ≈ PSI / 8.
+
+    Args:
+        bins: k, those that are not empty in both samples.
+        n: rows of the reference, n ≥ 1.
+        m: rows of the window, m ≥ 1.
+        level: between 0 and 1.
+
+    Source: I. Csiszár, P. C. Shields, "Information theory and statistics: a tutorial", Foundations and
+    Trends in Communications and Information Theory 1 (2004), theorem 4.1.
+
+    >>> round(js_noise(bins=10, n=500, m=500), 4)
+    0.1105
+    """
+    return math.sqrt(psi_noise(bins=bins, n=n, m=m, level=level) / (8 * math.log(2)))
 
 
 def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
