@@ -22,8 +22,10 @@ from driftbell.publish.folder import ReportFolder
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import FieldProblem
 from driftbell.server.alertmanager import alertmanager_router
+from driftbell.server.labels import Labeller, labels_router
 from driftbell.server.monitor import MonitorView, monitor_router
 from driftbell.server.pages import pages_router
+from driftbell.server.performance import performance_router
 from driftbell.server.predict import Predictor, predict_router
 from driftbell.server.problems import Refused, documented, problem
 from driftbell.server.telemetry import Metrics, RequestTelemetry
@@ -71,6 +73,7 @@ def create_app(service: Service) -> FastAPI:
     tracing = service.tracing
     tracing.count_failures(metrics.trace_failures)
     predictor = Predictor(model, log, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock)
+    labeller = Labeller(log, metrics, queue_limit=service.queue_limit, clock=service.clock)
     collector = DriftCollector(
         log,
         model=model.name,
@@ -94,6 +97,7 @@ def create_app(service: Service) -> FastAPI:
         logger.info("service started", model=model.name, version=model.version)
         yield
         await predictor.close()
+        await labeller.close()
         log.close()
         tracing.close()
         logger.info("service stopped")
@@ -112,7 +116,9 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(RequestTelemetry, metrics=metrics, access_log=service.access_log)
     _answer_errors(app, metrics)
     app.include_router(predict_router(predictor, metrics, body_limit=service.body_limit))
+    app.include_router(labels_router(labeller, model.classes, body_limit=service.body_limit))
     app.include_router(monitor_router(view))
+    app.include_router(performance_router(log, model, window_rows=service.window_rows, clock=service.clock))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     _add_health(app, service, view)
 

@@ -31,7 +31,7 @@ async def read_json(request: Request, limit: int) -> Any:
     _check_headers(request)
     raw = await _read(request, limit)
     if not raw.strip():
-        raise Refused(400, "empty_body", "the body is empty: send a JSON object of features by name")
+        raise Refused(400, "empty_body", "the body is empty: send JSON as described at /docs")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

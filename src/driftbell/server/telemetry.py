@@ -31,6 +31,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 QUIET = {"/metrics", "/health", "/health/live", "/static"}
 """Routes that machines ask for every few seconds; they are counted, neither logged nor traced."""
 
+LABEL_RESULTS = ("accepted", "corrected", "duplicate", "unknown", "failed")
 UNMATCHED = "unmatched"
 """The route of a request that no route takes."""
 
@@ -91,6 +92,11 @@ class Metrics:
             "Predictions that could not be logged; their requests were answered with 503.",
             registry=registry,
         )
+        self.labels = Counter(
+            "driftbell_labels", "Labels that came in, by what became of them.", ["result"], registry=registry
+        )
+        for result in LABEL_RESULTS:  # a rate needs the zero before the first one
+            self.labels.labels(result)
         self.trace_failures = Counter(
             "driftbell_trace_exports_failed",
             "Batches of spans that did not reach the collector.",
