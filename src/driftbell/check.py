@@ -6,24 +6,29 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
+from driftbell import memory
+from driftbell.alarms import alarm_after
 from driftbell.columns import as_column
 from driftbell.compare import compare
 from driftbell.errors import DriftbellError, LogError, ReportError
-from driftbell.judge import alert_after, carry, held_columns, judge, same_state
-from driftbell.ports import Log, Model, Reference, Sink
+from driftbell.judge import alert_after, carry, held_columns, judge, same_state, whole
+from driftbell.memory import BASE, DRIFT, HARM, Standing, State
+from driftbell.ports import Log, Model, Reference, Sink, Watch
 from driftbell.publish.folder import ReportFolder
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
     Column,
     ColumnComparison,
+    Harm,
     Judgement,
     Kind,
     Lease,
@@ -33,13 +38,28 @@ from driftbell.records import (
     probability_column,
 )
 
-logger = structlog.get_logger()
+MOST_ROWS = 10_000
+"""Predictions, and labels, that one check takes in as evidence; and the most that make a reference."""
 
-DRIFT = "drift"
-"""Where a check's state has what `carry` gives."""
+logger = structlog.get_logger()
 
 NEWEST_ROWS, NEWEST_PART = 50, 10
 """The newest tenth of a window is compared on its own too, but no fewer rows than these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a check has found.
+
+    Attributes:
+        check: the verdict, and the state for the next one.
+        columns: the window as a table.
+        reference: what it was compared with.
+    """
+
+    check: Check
+    columns: Mapping[str, Column]
+    reference: Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,9 @@ class Checker:
         clock: tells the time (UTC).
         cooldown: see `alert_after`; None where nobody is told.
         strong: see `judge`.
+        watch: who looks for harm; None where nobody does.
+        promise: what the watch was made for (budget, smallest loss), in words.
+        warnings: what is wrong with the model or its reference, in words.
     """
 
     log: Log
@@ -71,6 +94,12 @@ class Checker:
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
     strong: float | None = None
+    watch: Watch | None = None
+    promise: str = ""
+    warnings: tuple[str, ...] = ()
+    _rebased: dict[str, tuple[Reference, Watch | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
         """Run one check and save it, with the alert if there is one.
@@ -88,48 +117,81 @@ class Checker:
             LeaseLostError: another monitor has taken over.
         """
         started, now = time.perf_counter(), self.clock()  # before the window is read: it has all from before
-        check = self._blank(Window(), kind, occasion, now)
+        check = self._blank(Window(), kind, occasion, now, {})
         try:
+            check = replace(check, state=self._state())
             window = self._window()
-            check = self._blank(window, kind, occasion, now)
-            check, columns = self._judged(check, window)
+            check = self._blank(window, kind, occasion, now, check.state)
+            found = self._judged(check, window)
+            check = found.check
             if check.rows >= self.minimum_rows:
-                check = self._reported(check, columns)
+                check = self._reported(found)
         except LogError:
             raise
         except Exception as error:  # whatever the data did, the next check must run
             logger.exception("drift check failed", check_id=check.id)
             check = replace(check, error=_described(error))
         check = replace(check, duration=time.perf_counter() - started)
-        self.log.save_check(check, lease, self._alert(check))
+        self.log.save_check(check, lease, self._alert(check), self._alarm(check))
         _tell(check)
         return check
 
-    def look(self) -> tuple[Check, dict[str, Column]]:
-        """Judge the current window without saving or reporting anything; give its columns too.
+    def look(self) -> Looked:
+        """Judge the current window without saving or reporting anything.
 
         Raises:
             LogError: the log cannot be read.
         """
         window = self._window()
-        return self._judged(self._blank(window, CheckKind.MANUAL, "", self.clock()), window)
+        return self._judged(self._blank(window, CheckKind.MANUAL, "", self.clock(), self._state()), window)
+
+    @property
+    def _whose(self) -> dict[str, Any]:
+        return {"model": self.model.name, "version": self.model.version}
+
+    def _state(self) -> State:
+        """Read what the newest check left, and what people have said since."""
+        newest = next(iter(self.log.checks(1, version=self.model.version)), None)
+        state = memory.against(newest.state if newest else {}, self.reference.version)
+        marked = self.log.decided_alarms(memory.newest_mark(state), **self._whose)
+        state = {**memory.with_marks(state, marked), "warnings": list(self.warnings)}
+        if BASE in state and not state[BASE]["last"]:
+            window = self.log.predictions_after(state[BASE]["first"] - 1, MOST_ROWS, **self._whose)
+            if len(window.predictions) >= self._base_rows:
+                state = memory.with_base(state, window)
+        return state
 
     def _alert(self, check: Check) -> Alert | None:
         if self.cooldown is None:
             return None
-        whose = {"model": check.model, "version": check.version}
-        alert = alert_after(check, self.log.last_alert(**whose), cooldown=self.cooldown)
+        alert = alert_after(check, self.log.last_alert(**self._whose), cooldown=self.cooldown)
         if alert is None:
             return None
-        since = self.log.state_since(same_state(alert.verdict), **whose)
+        silent = self.log.silent_until(**self._whose) if alert.verdict is Verdict.ALARM else None
+        if silent and check.time < silent:
+            return None
+        since = self.log.state_since(same_state(alert.verdict), **self._whose)
         return replace(alert, since=since) if since else alert
 
-    def _window(self) -> Window:
-        return self.log.window(self.window_rows, model=self.model.name, version=self.model.version)
+    def _alarm(self, check: Check) -> Alarm | None:
+        harm = check.judgement.harm
+        change = harm.since if harm and harm.verdict is Verdict.ALARM else None
+        first = self.log.seq_at(change.time, **self._whose) if change else None
+        current = self.log.open_alarm(**self._whose)
+        if current is None and self.log.decided_alarms(memory.newest_mark(check.state), **self._whose):
+            return None  # somebody has spoken while this check ran: the next one takes it in
+        return alarm_after(check, current, first=first)
 
-    def _blank(self, window: Window, kind: CheckKind, occasion: str, now: datetime) -> Check:
+    @property
+    def _base_rows(self) -> int:
+        return max(self.minimum_rows, min(memory.BASE_ROWS, self.window_rows))
+
+    def _window(self) -> Window:
+        return self.log.window(self.window_rows, **self._whose)
+
+    def _blank(self, window: Window, kind: CheckKind, occasion: str, now: datetime, state: State) -> Check:
         return Check(
-            id=self._identity(window, occasion),
+            id=self._identity(window, occasion, state),
             time=now,
             kind=kind,
             model=self.model.name,
@@ -139,19 +201,34 @@ class Checker:
             first=window.first,
             last=window.last,
             judgement=Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed."),
-            state=self._state(),
+            state=state,
         )
 
-    def _state(self) -> Mapping[str, Any]:
-        """Go on from the newest check, unless it looked at another reference."""
-        before = next(iter(self.log.checks(1, version=self.model.version)), None)
-        return before.state if before and before.reference == self.reference.version else {}
+    def _judged(self, check: Check, window: Window) -> Looked:
+        standing = self._standing(check.state)
+        check = replace(check, reference=standing.reference.version)
+        columns = window_columns(window, self.model, standing.reference)
+        if standing.waiting:
+            judgement = Judgement(Verdict.UNKNOWN, standing.waiting)
+            return Looked(replace(check, judgement=judgement), columns, standing.reference)
+        check = self._drift(check, columns, standing.reference)
+        try:
+            counted, harm = self._harm(check.state.get(HARM, {}), standing.watch)
+        except LogError:
+            raise
+        except Exception as error:  # a fault of the watch costs neither the other answer nor what was counted
+            logger.exception("drift check failed", check_id=check.id)
+            harm = Harm(Verdict.UNKNOWN, "Cannot judge whether the model does worse: the check failed.")
+            check = replace(check, error=_described(error))
+        else:
+            check = replace(check, state={**check.state, HARM: counted})
+        check = replace(check, judgement=whole(check.judgement, harm))
+        return Looked(check, columns, standing.reference)
 
-    def _judged(self, check: Check, window: Window) -> tuple[Check, dict[str, Column]]:
-        columns = window_columns(window, self.model, self.reference)
+    def _drift(self, check: Check, columns: Mapping[str, Column], reference: Reference) -> Check:
         since = check.state.get(DRIFT, {})
         judgement = judge(
-            self._compared(columns) if check.rows >= self.minimum_rows else [],
+            _compared(reference, columns) if check.rows >= self.minimum_rows else [],
             rows=check.rows,
             minimum_rows=self.minimum_rows,
             false_discovery_rate=self.false_discovery_rate,
@@ -159,24 +236,51 @@ class Checker:
             held=held_columns(since, check.first),
         )
         after = carry(since, judgement, last=check.last, false_discovery_rate=self.false_discovery_rate)
-        return replace(check, judgement=judgement, state={**check.state, DRIFT: after}), columns
+        return replace(check, judgement=judgement, state={**check.state, DRIFT: after})
 
-    def _compared(self, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
-        rows = max(map(len, columns.values()), default=0)
-        newest = max(NEWEST_ROWS, rows // NEWEST_PART)
-        return compare(
-            self.reference.columns,
-            columns,
-            roles=self.reference.roles,
-            newest=newest if rows >= 2 * newest else 0,
-        )
+    def _standing(self, state: State) -> Standing:
+        base = state.get(BASE)
+        if base is None:
+            return Standing(state, self.reference, self.watch)
+        if not base["last"]:
+            since = self.log.predictions_after(base["first"] - 1, self._base_rows, **self._whose)
+            waiting = (
+                f"Cannot judge: the new reference needs {self._base_rows} predictions since the change that "
+                f"is expected, has {len(since.predictions)}."
+            )
+            return Standing(state, self.reference, None, waiting)
+        reference, watch = self._on(base)
+        return Standing(state, reference, watch)
 
-    def _reported(self, check: Check, columns: Mapping[str, Column]) -> Check:
+    def _on(self, base: Mapping[str, Any]) -> tuple[Reference, Watch | None]:
+        """Make a reference of logged predictions, once."""
+        key = json.dumps(base)
+        if key not in self._rebased:
+            window = self.log.predictions_after(
+                base["first"] - 1, MOST_ROWS, last=base["last"], **self._whose
+            )
+            columns = window_columns(window, self.model, self.reference)
+            made = memory.base_reference(self.reference, columns, base)
+            self._rebased.clear()
+            self._rebased[key] = made, self.watch.rebased(window) if self.watch else None
+        return self._rebased[key]
+
+    def _harm(self, counted: State, watch: Watch | None) -> tuple[State, Harm | None]:
+        if watch is None:
+            return counted, None
+        new = self.log.predictions_after(counted.get("seq", 0), MOST_ROWS, **self._whose)
+        labels = self.log.labelled_after(counted.get("label_seq", 0), MOST_ROWS, **self._whose)
+        state, harm = watch.advance(counted, new, labels)
+        json.dumps(state)  # what cannot be written is a fault of the watch, not of the log
+        return dict(state), harm
+
+    def _reported(self, found: Looked) -> Check:
+        check = found.check
         made: dict[str, bytes] = {}
-        errors = []
+        errors = [check.error] if check.error else []
         for prefix, sink in self.sinks.items():
             try:
-                made[prefix] = sink.write(check, self.reference, columns)
+                made[prefix] = sink.write(check, found.reference, found.columns)
             except Exception as error:  # one report's failure costs neither the verdict nor the other report
                 logger.exception("drift report failed", check_id=check.id, report=prefix)
                 errors.append(_described(error))
@@ -189,13 +293,13 @@ class Checker:
             return replace(check, error="; ".join([*errors, str(error)]))
         return replace(check, reports=names, error="; ".join(errors))
 
-    def _identity(self, window: Window, occasion: str) -> str:
+    def _identity(self, window: Window, occasion: str, state: State) -> str:
         looked_at = [
             self.model.name,
             self.model.version,
-            self.reference.version,
+            [self.reference.version, state.get(BASE)],
             [window.first, window.last, len(window.predictions)],
-            [self.window_rows, self.minimum_rows, self.false_discovery_rate],
+            [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.promise],
             occasion,
         ]
         return hashlib.sha256(json.dumps(looked_at).encode()).hexdigest()[:16]
@@ -221,6 +325,17 @@ def window_columns(window: Window, model: Model, reference: Reference) -> dict[s
             cells = [p.probabilities.get(label) for p in rows]
             columns[probability_column(label)] = as_column(cells, Kind.NUMERIC)
     return columns
+
+
+def _compared(reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
+    rows = max(map(len, columns.values()), default=0)
+    newest = max(NEWEST_ROWS, rows // NEWEST_PART)
+    return compare(
+        reference.columns,
+        columns,
+        roles=reference.roles,
+        newest=newest if rows >= 2 * newest else 0,
+    )
 
 
 def _described(error: Exception) -> str:

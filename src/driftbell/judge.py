@@ -13,6 +13,7 @@ from driftbell.records import (
     Check,
     ColumnComparison,
     ColumnVerdict,
+    Harm,
     Judgement,
     Result,
     ResultKind,
@@ -146,6 +147,33 @@ def _listed(names: Iterable[str], most: int = 8) -> str:
     if len(shown) > most:
         return f"{', '.join(shown[:most])} and {len(shown) - most} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def whole(drift: Judgement, harm: Harm | None) -> Judgement:
+    """Put the answers to both questions together.
+
+    Args:
+        drift: whether something has changed, as `judge` gives it.
+        harm: whether the model does worse; None where that was not asked.
+
+    Returns:
+        `alarm` where the model does worse, and there alone; else `warning` where something has changed or
+        speaks for harm; else `unknown` where one of both cannot be judged; else `ok`. What is worth a word
+        about harm comes first in the sentence.
+    """
+    if harm is None:
+        return drift
+    changed = drift.verdict is Verdict.WARNING
+    if harm.verdict is Verdict.ALARM:
+        verdict = Verdict.ALARM
+    elif changed or harm.verdict is Verdict.WARNING:
+        verdict = Verdict.WARNING
+    elif Verdict.UNKNOWN in (drift.verdict, harm.verdict):
+        verdict = Verdict.UNKNOWN
+    else:
+        verdict = Verdict.OK
+    sentence = drift.sentence if harm.verdict is Verdict.OK else f"{harm.sentence} {drift.sentence}"
+    return replace(drift, verdict=verdict, sentence=sentence, harm=harm)
 
 
 def held_columns(state: Mapping[str, int], first: int) -> frozenset[str]:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from driftbell.alarms import Mark
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
     CheckRequest,
     CheckTotals,
+    Column,
     Columns,
     Delivery,
     Harm,
@@ -59,6 +62,22 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """The data that a model is compared with, before it has answered them.
+
+    Attributes:
+        features: n rows.
+        labels: the true class by row, null where it is not known; None where no row has one.
+        honest: answers on these rows by a model of the same kind that has not seen them; None where there
+            is none, and the model's own answers are all there is.
+    """
+
+    features: Columns
+    labels: Column | None = None
+    honest: Outputs | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """The data that a model is compared with, its own answers on them included.
 
@@ -66,11 +85,15 @@ class Reference:
         columns: features, predicted class and the probability of each class, n rows.
         roles: `feature`, `prediction` or `probability` by column.
         version: content hash.
+        labels: the true class by row, likewise null where it is not known; None where no row has one.
+        honest: see `Training`.
     """
 
     columns: Columns
     roles: dict[str, str]
     version: str
+    labels: Column | None = None
+    honest: Outputs | None = None
 
 
 class Log(Protocol):
@@ -91,8 +114,10 @@ class Log(Protocol):
     def prediction(self, prediction_id: str) -> Prediction | None:
         """Read one prediction."""
 
-    def predictions_after(self, seq: int, limit: int, *, model: str, version: str) -> Window:
-        """Read the predictions with a larger sequence number; of more than `limit`, the newest."""
+    def predictions_after(
+        self, seq: int, limit: int, *, model: str, version: str, last: int | None = None
+    ) -> Window:
+        """Read the predictions with a larger number, up to `last`; of more than `limit`, the newest."""
 
     def add_labels(self, new: Sequence[Label]) -> LabelReceipt:
         """Write labels in the order given, all or none; once this returns they survive as predictions do.
@@ -121,8 +146,13 @@ class Log(Protocol):
     def label_totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels; takes no longer when there are many."""
 
-    def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
-        """Write a check and its alert, both or none; saving a known id again changes nothing.
+    def save_check(
+        self, check: Check, lease: Lease, alert: Alert | None = None, alarm: Alarm | None = None
+    ) -> None:
+        """Write a check, its alert and its alarm, all or none; saving a known id again changes nothing.
+
+        An alarm that somebody closed meanwhile stays as it is, and so does every mark. Open alarms of other
+        versions of the model are closed: nobody serves these any more.
 
         Raises:
             LeaseLostError: somebody else holds the lease now.
@@ -145,6 +175,33 @@ class Log(Protocol):
 
         None where the newest has another verdict, or there is none.
         """
+
+    def open_alarm(self, *, model: str, version: str) -> Alarm | None:
+        """Read the open alarm of one model version."""
+
+    def alarm(self, alarm_id: str) -> Alarm | None:
+        """Read one alarm."""
+
+    def alarms(self, limit: int, *, version: str | None = None) -> list[Alarm]:
+        """Read the newest alarms, of one model version if it is given, newest first."""
+
+    def decided_alarms(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
+        """Read the alarms that were marked expected or false after a time, in the order of the marks."""
+
+    def silent_until(self, *, model: str, version: str) -> datetime | None:
+        """Read until when the alarms of one model version make no message; None where none is silenced."""
+
+    def mark_alarm(self, alarm_id: str, mark: Mark) -> Alarm | None:
+        """Write what somebody says about an alarm; one that is expected or false is closed by it.
+
+        The time of a mark is later than that of every mark before it. None where the alarm is not known.
+        """
+
+    def alarm_totals(self, *, model: str, version: str) -> Mapping[str, int]:
+        """Count the alarms of one model version by mark."""
+
+    def seq_at(self, time: datetime, *, model: str, version: str) -> int | None:
+        """Read the sequence number of the first prediction that is not older than a time."""
 
     def pending_alerts(self) -> list[Delivery]:
         """Read the alerts that wait to be delivered, oldest first."""

@@ -16,6 +16,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
 from driftbell import jsonlog
@@ -23,15 +24,24 @@ from driftbell.check import Checker
 from driftbell.compare import compare
 from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
+from driftbell.harm import watch
 from driftbell.judge import judge
 from driftbell.log import SqlLog, alone, sqlite_log
-from driftbell.models import iris_model, load_model, reference_of, try_model
-from driftbell.ports import Model, Reference, Sink, Target
+from driftbell.models import (
+    iris_model,
+    iris_training,
+    known_by_heart,
+    labels_of,
+    load_model,
+    reference_of,
+    try_model,
+)
+from driftbell.ports import Model, Reference, Sink, Target, Training, Watch
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
 from driftbell.publish.notify import Courier, apprise_targets
 from driftbell.publish.report import OwnReport
-from driftbell.records import Columns, Judgement
+from driftbell.records import PREDICTION_COLUMN, Judgement, Outputs, probability_column
 from driftbell.schedule import Monitor
 from driftbell.schema import infer_schema
 from driftbell.tables import read_table
@@ -41,9 +51,6 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 """The monitor yields to the server wherever both want the processor."""
-
-BUDGET_PERIOD, USUAL_EVERY = timedelta(days=30), timedelta(minutes=5)
-"""One check in so long may list drift falsely; where none is automatic, this often is assumed."""
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
@@ -73,7 +80,7 @@ def open_log(settings: Settings) -> SqlLog:
         return sqlite_log(settings.log_path)
 
 
-def open_model(settings: Settings) -> tuple[Model, Columns]:
+def open_model(settings: Settings) -> tuple[Model, Training]:
     """Load the model and its training data; the first start trains the default model.
 
     Raises:
@@ -86,16 +93,18 @@ def open_model(settings: Settings) -> tuple[Model, Columns]:
                 "model.path is missing: model.reference and model.sha256 belong to a model file"
             )
         with alone(settings.data_dir):
-            return iris_model(settings.data_dir / "models" / "iris")
+            folder = settings.data_dir / "models" / "iris"
+            return iris_model(folder)[0], iris_training(folder)
     if chosen.reference is None:
         raise ConfigError("model.reference is missing: name the model's training data (.csv or .parquet)")
     columns = read_table(chosen.reference)
-    if chosen.target and columns.pop(chosen.target, None) is None:
+    target = columns.pop(chosen.target, None) if chosen.target else None
+    if chosen.target and target is None:
         raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
     name = chosen.name or chosen.path.stem
     model = load_model(chosen.path, name=name, schema=infer_schema(columns), sha256=chosen.sha256)
     try_model(model)
-    return model, columns
+    return model, Training(columns, None if target is None else labels_of(target, model.classes))
 
 
 def report_folder(settings: Settings) -> ReportFolder:
@@ -123,8 +132,11 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
     Raises:
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
     """
-    model, columns = open_model(settings)
-    reference: Reference = reference_of(model, columns)
+    model, training = open_model(settings)
+    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    warning = known_by_heart(reference)
+    if warning:
+        logger.warning("reference looks known to the model", reason=warning)
     return Checker(
         log=log,
         model=model,
@@ -136,8 +148,43 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
         cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
-        strong=(settings.check.every or USUAL_EVERY) / BUDGET_PERIOD,
+        strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
+        watch=_watch(settings, model, reference),
+        promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
+        warnings=(warning,) if warning else (),
     )
+
+
+def _watch(settings: Settings, model: Model, reference: Reference) -> Watch:
+    """Fit who looks for harm; honest answers tell more than those of a model that has seen the rows."""
+    classes = model.classes
+    answers = {name: i for i, name in enumerate(classes)}
+    own = Outputs(
+        np.array([answers[str(v)] for v in reference.columns[PREDICTION_COLUMN].tolist()], dtype=np.intp),
+        np.column_stack([reference.columns[probability_column(c)] for c in classes])
+        if all(probability_column(c) in reference.columns for c in classes)
+        else None,
+    )
+    started = time.perf_counter()
+    found = watch(
+        {name: reference.columns[name] for name in model.schema.names},
+        reference.honest or own,
+        reference.labels,
+        classes=classes,
+        smallest_loss=settings.alarms.smallest_loss,
+        checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
+        block_rows=settings.window.rows,
+    )
+    seen = found.evidence.smallest_seen(settings.window.rows, 1)
+    logger.info(
+        "drift watch fitted",
+        budget=str(settings.alarms.budget),
+        rate_of_budget=round(found.evidence.promised, 2),
+        smallest_loss_seen_in_one_window=round(seen, 4),
+        labels=reference.labels is not None,
+        duration_s=round(time.perf_counter() - started, 2),
+    )
+    return found
 
 
 def judged_window(settings: Settings) -> Judgement:
@@ -148,7 +195,7 @@ def judged_window(settings: Settings) -> Judgement:
     """
     log = open_log(settings)
     try:
-        return checker(settings, log).look()[0].judgement
+        return checker(settings, log).look().check.judgement
     finally:
         log.close()
 
@@ -179,15 +226,15 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     log = open_log(settings)
     try:
         looking = checker(settings, log)
-        check, columns = looking.look()
-        page = OwnReport().write(check, looking.reference, columns)
+        found = looking.look()
+        page = OwnReport().write(found.check, found.reference, found.columns)
     finally:
         log.close()
     try:
         target.write_bytes(page)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
-    return check.judgement
+    return found.check.judgement
 
 
 def _sinks(settings: Settings) -> Mapping[str, Sink]:

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from driftbell.alarms import Mark
 from driftbell.compare import compare
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.judge import judge
@@ -20,6 +21,7 @@ from driftbell.log import sqlite_log
 from driftbell.log.codec import check_to_json
 from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
@@ -471,7 +473,7 @@ def test_a_check_comes_back_with_every_field(log, lease):
         time=NOW,
     )
     columns = saved.judgement.columns
-    assert {c.verdict for c in columns} >= {Verdict.ALARM, Verdict.UNKNOWN, Verdict.WARNING}
+    assert {c.verdict for c in columns} >= {Verdict.UNKNOWN, Verdict.WARNING}
     assert None in [c.adjusted_p_value for c in columns]
     assert None in [c.comparison.histogram for c in columns]
     assert None in [r.value for c in columns for r in c.comparison.results]
@@ -619,6 +621,162 @@ def test_a_state_is_as_old_as_the_first_check_that_had_it_without_a_break(log, l
     assert log.state_since({Verdict.ALARM}, model="iris", version="v2") == NOW
 
 
+# alarms
+
+
+def alarm(number=0, **changes):
+    values = {
+        "id": f"check{number}",
+        **IRIS,
+        "opened": NOW + timedelta(hours=number),
+        "closed": None,
+        "sentence": "Worse since 11:30.",
+        "columns": ("age", "city"),
+        "first": 7,
+        "last": 90,
+    }
+    return Alarm(**{**values, **changes})
+
+
+def mark(word, minutes=0, until=None):
+    return Mark(word, "ada", "a new sensor", NOW + timedelta(minutes=minutes), until)
+
+
+def ring(log, lease, *numbers, **changes):
+    for number in numbers:
+        log.save_check(check(number), lease, alarm=alarm(number, **changes))
+
+
+def test_an_alarm_is_saved_with_its_check_and_is_open(log, lease, opener):
+    log.save_check(check(), lease, alert(), alarm())
+    log.save_check(check(1), lease)
+    assert log.alarm("check0") == log.open_alarm(**IRIS) == alarm()
+    assert log.alarms(5) == [alarm()]
+    log.close()
+    again = opener()
+    assert again.alarms(5) == [alarm()]
+    again.close()
+
+
+def test_where_there_is_no_alarm_there_is_none(log):
+    assert log.open_alarm(**IRIS) is None
+    assert log.alarm("check0") is None
+    assert log.mark_alarm("check0", mark("false")) is None
+    assert log.alarms(5) == log.decided_alarms(None, **IRIS) == []
+    assert log.silent_until(**IRIS) is None
+    assert log.alarm_totals(**IRIS) == {}
+
+
+def test_an_alarm_under_an_old_token_is_refused_with_its_check(log, lease):
+    log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        log.save_check(check(), lease, alarm=alarm())
+    assert (log.checks(5), log.alarms(5)) == ([], [])
+
+
+def test_an_alarm_that_cannot_be_written_takes_its_check_with_it(log, lease):
+    with pytest.raises(LogError):
+        log.save_check(check(), lease, alarm=alarm(sentence=None))
+    assert (log.checks(5), log.alarms(5)) == ([], [])
+
+
+def test_an_open_alarm_says_what_the_newest_check_says_until_it_is_closed(log, lease):
+    ring(log, lease, 0)
+    newer = alarm(sentence="Worse since 11:20.", columns=("age",), first=5, last=120)
+    log.save_check(check(1), lease, alarm=newer)
+    assert log.open_alarm(**IRIS) == newer
+    over = replace(newer, closed=NOW + timedelta(hours=2))
+    log.save_check(check(2), lease, alarm=over)
+    assert log.open_alarm(**IRIS) is None
+    log.save_check(check(3), lease, alarm=replace(over, sentence="No.", closed=NOW + timedelta(hours=3)))
+    assert log.alarms(5) == [over]
+
+
+def test_a_check_that_is_saved_twice_changes_no_alarm(log, lease):
+    ring(log, lease, 0)
+    log.save_check(check(0), lease, alarm=alarm(sentence="Another."))
+    assert log.alarms(5) == [alarm()]
+
+
+def test_alarms_come_newest_first_and_belong_to_their_version(log, lease):
+    ring(log, lease, 0, 1)
+    ring(log, lease, 2, version="v2")
+    assert [a.id for a in log.alarms(5)] == ["check2", "check1", "check0"]
+    assert [a.id for a in log.alarms(1)] == ["check2"]
+    assert [a.id for a in log.alarms(5, version="v1")] == ["check1", "check0"]
+    assert log.open_alarm(**IRIS).id == "check1"
+    assert log.open_alarm(model="iris", version="v2").id == "check2"
+    assert log.open_alarm(model="other", version="v2") is None
+
+
+def test_an_alarm_ends_with_its_version(log, lease):
+    ring(log, lease, 0)
+    log.save_check(check(1, model="another", version="v2"), lease)
+    assert log.open_alarm(**IRIS) is not None
+    later = check(2, version="v2")
+    log.save_check(later, lease)
+    assert log.open_alarm(**IRIS) is None
+    assert log.alarms(5) == [alarm(closed=later.time)]
+
+
+@pytest.mark.parametrize("word", ["expected", "false"])
+def test_a_decided_alarm_is_over_and_no_check_changes_it(log, lease, word):
+    ring(log, lease, 0)
+    found = log.mark_alarm("check0", mark(word, minutes=3))
+    time = NOW + timedelta(minutes=3)
+    assert found == alarm(closed=time, mark=word, author="ada", reason="a new sensor", marked=time)
+    log.save_check(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
+    assert log.alarms(5) == [found]
+    assert log.decided_alarms(None, **IRIS) == [found]
+    assert log.decided_alarms(time, **IRIS) == []
+    assert log.alarm_totals(**IRIS) == {word: 1}
+
+
+def test_the_newest_mark_counts_and_an_end_stays_what_it_was(log, lease):
+    ring(log, lease, 0)
+    first = log.mark_alarm("check0", mark("expected", minutes=1))
+    second = log.mark_alarm("check0", mark("false", minutes=2))
+    assert (second.mark, second.closed) == ("false", first.closed)
+    assert log.decided_alarms(first.marked, **IRIS) == [second]
+
+
+def test_marks_are_told_in_their_order_even_where_the_clock_was_set_back(log, lease):
+    ring(log, lease, 0, 1, 2)
+    log.mark_alarm("check1", mark("false", minutes=5))
+    seen = log.decided_alarms(None, **IRIS)[-1].marked
+    log.mark_alarm("check0", mark("expected", minutes=-60))
+    log.mark_alarm("check2", mark("silenced", until=NOW + timedelta(days=1)))
+    assert [a.id for a in log.decided_alarms(seen, **IRIS)] == ["check0"]
+    assert [a.id for a in log.decided_alarms(None, **IRIS)] == ["check1", "check0"]
+    assert log.alarm_totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
+
+
+def test_a_silenced_alarm_stays_open(log, lease):
+    ring(log, lease, 0, 1)
+    for number, hours in enumerate([5, 3]):
+        log.mark_alarm(f"check{number}", mark("silenced", until=NOW + timedelta(hours=hours)))
+    assert log.silent_until(**IRIS) == NOW + timedelta(hours=5)
+    assert log.open_alarm(**IRIS).until == NOW + timedelta(hours=3)
+    assert log.silent_until(model="iris", version="v2") is None
+    assert log.decided_alarms(None, **IRIS) == []
+
+
+def test_the_first_prediction_after_a_time_is_found(log):
+    log.append([prediction(i, time=NOW + timedelta(minutes=i)) for i in range(5)])
+    log.append([prediction(9, time=NOW + timedelta(minutes=2), version="v2")])
+    assert log.seq_at(NOW - timedelta(days=1), **IRIS) == 1
+    assert log.seq_at(NOW + timedelta(minutes=2), **IRIS) == 3
+    assert log.seq_at(NOW + timedelta(minutes=2, seconds=1), **IRIS) == 4
+    assert log.seq_at(NOW + timedelta(minutes=9), **IRIS) is None
+
+
+def test_predictions_are_read_up_to_a_number(log):
+    log.append([prediction(i) for i in range(10)])
+    found = log.predictions_after(2, 3, **IRIS, last=7)
+    assert [p.id for p in found.predictions] == [prediction(i).id for i in (4, 5, 6)]
+    assert (found.first, found.last) == (5, 7)
+
+
 # requests for checks
 
 
@@ -745,6 +903,14 @@ CALLS = {
     "save_check": lambda log: log.save_check(check(), Lease("a", 1, NOW)),
     "last_alert": lambda log: log.last_alert(**IRIS),
     "state_since": lambda log: log.state_since({Verdict.OK}, **IRIS),
+    "open_alarm": lambda log: log.open_alarm(**IRIS),
+    "alarm": lambda log: log.alarm("x"),
+    "alarms": lambda log: log.alarms(1),
+    "decided_alarms": lambda log: log.decided_alarms(None, **IRIS),
+    "silent_until": lambda log: log.silent_until(**IRIS),
+    "mark_alarm": lambda log: log.mark_alarm("x", mark("false")),
+    "alarm_totals": lambda log: log.alarm_totals(**IRIS),
+    "seq_at": lambda log: log.seq_at(NOW, **IRIS),
     "pending_alerts": lambda log: log.pending_alerts(),
     "save_delivery": lambda log: log.save_delivery(Delivery(alert(), NOW), Lease("a", 1, NOW)),
     "alert_totals": lambda log: log.alert_totals(),

@@ -312,7 +312,8 @@ def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lea
 
 def test_a_look_saves_and_writes_nothing(checker: Checker) -> None:
     checker.log.append(predictions(50, shift=20))
-    check, columns = checker.look()
+    found = checker.look()
+    check, columns = found.check, found.columns
     assert check.judgement.verdict is Verdict.WARNING
     assert columns.keys() == checker.reference.columns.keys()
     assert checker.log.checks(1) == []

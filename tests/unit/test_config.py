@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from driftbell.budget import Budget
 from driftbell.config import AlertSettings, Settings, alert_urls, load, names, shown, variable
 from driftbell.errors import ConfigError
 
@@ -23,6 +24,8 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "check.every": ('"30s"', timedelta(seconds=30)),
     "check.minimum_rows": ("20", 20),
     "check.false_discovery_rate": ("0.01", 0.01),
+    "alarms.budget": ('"2 per 1000 checks"', Budget(2, checks=1000)),
+    "alarms.smallest_loss": ("0.05", 0.05),
     "reports.keep": ("5", 5),
     "reports.evidently": ('"off"', "off"),
     "model.name": ('"churn"', "churn"),
@@ -191,6 +194,8 @@ BAD = {
     "check.every": [5, "5", "soon", "-5m", "0s", "99999999999999d", True, [], {"minutes": 5}],
     "check.minimum_rows": [0, "x"],
     "check.false_discovery_rate": [0, 1, -0.1, "5%", float("nan")],
+    "alarms.budget": ["", "soon", "0 per 30d", "1 per month", "5 per 5 checks", 1, None, {"alarms": 1}],
+    "alarms.smallest_loss": [0, 1, -0.1, "2%", float("nan")],
     "reports.keep": [0, "x"],
     "reports.evidently": ["yes", True],
     "model.name": ["", "a b", "x" * 101, "../x"],

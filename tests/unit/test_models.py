@@ -16,8 +16,18 @@ from sklearn.svm import SVC
 from skops import io as skops_io
 from structlog.testing import capture_logs
 
+from driftbell.columns import as_column
 from driftbell.errors import ModelError, PredictError
-from driftbell.models import SklearnModel, iris_model, load_model, reference_of, try_model
+from driftbell.models import (
+    SklearnModel,
+    iris_model,
+    iris_training,
+    known_by_heart,
+    labels_of,
+    load_model,
+    reference_of,
+    try_model,
+)
 from driftbell.schema import infer_schema
 
 RNG = np.random.default_rng(0)
@@ -118,6 +128,7 @@ def test_another_forest_has_another_version(trained, tmp_path, monkeypatch):
     [
         ("model.skops", b"not a model"),
         ("reference.csv", b"a\n1\n"),
+        ("truth.csv", b"species\nsetosa\n"),
         ("manifest.json", b"{"),
         ("manifest.json", b"{}"),
         ("manifest.json", b"[]"),
@@ -141,6 +152,28 @@ def test_a_cache_of_another_scikit_learn_is_trained_anew_without_a_warning(cache
     manifest = json.loads((cache / "manifest.json").read_text())
     (cache / "manifest.json").write_text(json.dumps({**manifest, "scikit-learn": "0.1"}))
     assert events_of(cache)[1] == [TRAINED]
+
+
+def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(cache, trained):
+    manifest = json.loads((cache / "manifest.json").read_text())
+    del manifest["truth"]
+    (cache / "truth.csv").unlink()
+    (cache / "manifest.json").write_text(json.dumps(manifest))
+    model, events = events_of(cache)
+    assert events == [TRAINED]
+    assert model.version == trained[1].version
+
+
+def test_the_species_and_honest_probabilities_are_kept_next_to_the_features(trained):
+    folder, model, features = trained
+    found = iris_training(folder)
+    assert {name: column.tolist() for name, column in found.features.items()} == {
+        name: column.tolist() for name, column in features.items()
+    }
+    assert found.labels.tolist() == np.repeat(model.classes, 50).tolist()
+    assert found.honest.probabilities.sum(axis=1) == pytest.approx(1)
+    right = np.array(model.classes)[found.honest.class_ids] == found.labels
+    assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -284,6 +317,41 @@ def test_a_classifier_without_probabilities_is_served():
     outputs = served(fitted).predict(TABLE)
     assert outputs.probabilities is None
     assert [("no", "yes")[i] for i in outputs.class_ids] == fitted.predict(X).tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "labels"),
+    [
+        (["no", None, "yes"], ("no", "yes"), ["no", None, "yes"]),
+        ([1.0, 0.0, np.nan], ("0", "1"), ["1", "0", None]),
+        ([1.0, 0.0], ("0.0", "1.0"), ["1.0", "0.0"]),
+        ([True, False], ("False", "True"), ["True", "False"]),
+        ([True, False], ("false", "true"), ["true", "false"]),
+        (["a", "z"], ("a", "b"), ["a", "z"]),
+    ],
+)
+def test_labels_are_read_as_the_models_classes(cells, classes, labels):
+    assert labels_of(as_column(cells), classes).tolist() == labels
+
+
+def test_labels_of_which_none_is_a_class_are_refused():
+    with pytest.raises(ModelError, match="no label of the reference is a class"):
+        labels_of(as_column(["2", "3"]), ("0", "1"))
+
+
+def test_a_reference_that_the_model_knows_by_heart_is_told():
+    model = served(logistic())
+    answers = reference_of(model, TABLE).columns["prediction"]
+    wrong = answers.copy()
+    wrong[:2] = ["no" if label == "yes" else "yes" for label in wrong[:2]]
+    unknown = wrong.copy()
+    unknown[:2] = None
+    honest = model.predict(TABLE)
+    assert known_by_heart(reference_of(model, TABLE)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=wrong)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=answers, honest=honest)) == ""
+    for labels in (answers, unknown):
+        assert "right on 100.0% of its reference" in known_by_heart(reference_of(model, TABLE, labels=labels))
 
 
 def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone():

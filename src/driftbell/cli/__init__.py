@@ -1,6 +1,6 @@
 """The command line: parse, call one function, print, exit."""
 
-from driftbell.cli import alerts, certs, grafana, judge, labels, operate, run
+from driftbell.cli import alarms, alerts, certs, grafana, judge, labels, operate, run
 from driftbell.cli.frame import cli, main
 
-__all__ = ["alerts", "certs", "cli", "grafana", "judge", "labels", "main", "operate", "run"]
+__all__ = ["alarms", "alerts", "certs", "cli", "grafana", "judge", "labels", "main", "operate", "run"]

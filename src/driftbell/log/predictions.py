@@ -31,14 +31,18 @@ def append(connection: sa.Connection, new: Sequence[Prediction]) -> None:
     connection.execute(insert(predictions).on_conflict_do_nothing(), rows)
 
 
-def newest(connection: sa.Connection, rows: int, model: str, version: str, after: int = 0) -> Window:
-    """Read the last predictions of one model version whose sequence number is larger than `after`."""
+def newest(
+    connection: sa.Connection, rows: int, model: str, version: str, after: int = 0, last: int | None = None
+) -> Window:
+    """Read the last predictions of one model version whose number is larger than `after`, up to `last`."""
     query = (
         sa.select(predictions)
         .where(predictions.c.model == model, predictions.c.version == version, predictions.c.seq > after)
         .order_by(predictions.c.seq.desc())
         .limit(rows)
     )
+    if last is not None:
+        query = query.where(predictions.c.seq <= last)
     found = connection.execute(query).all()[::-1]
     if not found:
         return Window()

@@ -16,9 +16,12 @@ from sqlalchemy.dialects.sqlite import insert
 
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.log import labels, outbox, predictions
+from driftbell.log.alarms import AlarmsInSql, close_replaced
+from driftbell.log.alarms import save as save_alarm
 from driftbell.log.codec import check_from_json, check_to_json
 from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, requests
 from driftbell.records import (
+    Alarm,
     Alert,
     Check,
     CheckKind,
@@ -126,7 +129,7 @@ def _errors() -> Iterator[None]:
         raise LogError(f"the prediction log cannot be used: {cause}") from error
 
 
-class SqlLog:
+class SqlLog(AlarmsInSql):
     """See `driftbell.ports.Log`."""
 
     def __init__(self, engine: sa.Engine, still_there: Callable[[], None] = lambda: None) -> None:
@@ -155,10 +158,12 @@ class SqlLog:
         with self._read() as connection:
             return predictions.newest(connection, rows, model, version)
 
-    def predictions_after(self, seq: int, limit: int, *, model: str, version: str) -> Window:
+    def predictions_after(
+        self, seq: int, limit: int, *, model: str, version: str, last: int | None = None
+    ) -> Window:
         """Read the predictions with a larger sequence number, at most the newest `limit`."""
         with self._read() as connection:
-            return predictions.newest(connection, limit, model, version, seq)
+            return predictions.newest(connection, limit, model, version, seq, last)
 
     def prediction(self, prediction_id: str) -> Prediction | None:
         """Read one prediction."""
@@ -209,8 +214,10 @@ class SqlLog:
         with self._read() as connection:
             return labels.totals(connection, model, version)
 
-    def save_check(self, check: Check, lease: Lease, alert: Alert | None = None) -> None:
-        """Write a check and its alert in one transaction, if the lease still holds."""
+    def save_check(
+        self, check: Check, lease: Lease, alert: Alert | None = None, alarm: Alarm | None = None
+    ) -> None:
+        """Write a check, its alert and its alarm in one transaction, if the lease still holds."""
         row = {
             "id": check.id,
             "time": check.time,
@@ -229,6 +236,9 @@ class SqlLog:
             connection.execute(checks.insert(), row)
             if alert:
                 outbox.add(connection, alert)
+            close_replaced(connection, model=check.model, version=check.version, now=check.time)
+            if alarm:
+                save_alarm(connection, alarm)
 
     def check(self, check_id: str) -> Check | None:
         """Read one check."""

@@ -6,21 +6,26 @@ import csv
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from driftbell.columns import as_columns
-from driftbell.errors import ModelError
+from driftbell.columns import as_column, as_columns
+from driftbell.errors import ConfigError, ModelError
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
-from driftbell.records import Columns
+from driftbell.ports import Training
+from driftbell.records import Columns, Kind, Outputs
 from driftbell.schema import infer_schema
 from driftbell.tables import read_table
 
 TREES = 100
 SEED = 0
+FOLDS = 5
+TRUTH = "truth.csv"
 TREE_TYPE = "sklearn.tree._tree.Tree"
 """The one type in the cache that skops does not vouch for: its node numbers are used unchecked."""
 
@@ -34,7 +39,7 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
     makes sure that no other process does the same at the same time.
 
     Args:
-        folder: where `model.skops`, `reference.csv` and `manifest.json` are kept.
+        folder: where `model.skops`, `reference.csv`, `truth.csv` and `manifest.json` are kept.
 
     Raises:
         ModelError: the folder cannot be written.
@@ -45,11 +50,14 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
     try:
         manifest = json.loads(manifest_path.read_text("utf-8"))
         wanted = {"scikit-learn": sklearn.__version__, "trees": TREES, "seed": SEED}
-        if all(manifest[key] == value for key, value in wanted.items()):
+        known = "truth" in manifest or "reference" not in manifest  # else it is of an older release
+        if known and all(manifest[key] == value for key, value in wanted.items()):
             if _sha256(folder / "reference.csv") != manifest["reference"]:
                 raise ModelError("reference.csv is not the one that was written with the model")
             if _sha256(folder / "model.skops") != manifest["model"]:
                 raise ModelError("model.skops is not the one that was written")
+            if _sha256(folder / TRUTH) != manifest["truth"]:
+                raise ModelError(f"{TRUTH} is not the one that was written with the model")
             return _loaded(folder, tuple(manifest["classes"]))
     except FileNotFoundError:
         pass
@@ -59,6 +67,26 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
         return _train(folder, sklearn.__version__)
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
+
+
+def iris_training(folder: Path) -> Training:
+    """Give what `iris_model` keeps in a folder: features, species, and probabilities that are honest.
+
+    The forest knows the species of its training data by heart, so its own probabilities on them say
+    nothing about how often it is right. Here each flower's come from a forest of the same kind that has not
+    seen it (five folds).
+
+    Raises:
+        ModelError: the folder cannot be read.
+    """
+    try:
+        features = as_columns(read_table(folder / "reference.csv"))
+        truth = read_table(folder / TRUTH)
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    labels = as_column(truth.pop("species").tolist(), Kind.CATEGORICAL)
+    probabilities = np.column_stack(list(truth.values()))
+    return Training(features, labels, Outputs(probabilities.argmax(axis=1), probabilities))
 
 
 def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
@@ -71,10 +99,10 @@ def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
     classes = tuple(str(c) for c in data.target_names)
     folder.mkdir(parents=True, exist_ok=True)
     skops_io.dump(forest, folder / "model.skops")
-    with (folder / "reference.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(data.feature_names)
-        writer.writerows(data.data.tolist())
+    _write_csv(folder / "reference.csv", data.feature_names, data.data.tolist())
+    species = [classes[i] for i in data.target]
+    honest = _honest(RandomForestClassifier(n_estimators=TREES, random_state=SEED), data)
+    _write_csv(folder / TRUTH, ("species", *classes), zip(species, *honest.T.tolist(), strict=True))
     manifest = {
         "scikit-learn": release,
         "trees": TREES,
@@ -82,6 +110,7 @@ def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
         "classes": classes,
         "model": _sha256(folder / "model.skops"),
         "reference": _sha256(folder / "reference.csv"),
+        "truth": _sha256(folder / TRUTH),
     }
     written = folder / "manifest.json.new"
     written.write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -89,6 +118,21 @@ def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
     model, reference = _loaded(folder, classes)
     logger.info("model trained", model=model.name, version=model.version, trees=TREES, seed=SEED)
     return model, reference
+
+
+def _honest(forest: Any, data: Any) -> NDArray[np.float64]:
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    found = cross_val_predict(forest, data.data, data.target, cv=folds, method="predict_proba")
+    return np.asarray(found, dtype=np.float64)
+
+
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def _loaded(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:

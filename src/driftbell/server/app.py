@@ -21,6 +21,7 @@ from driftbell.ports import Log, Model
 from driftbell.publish.folder import ReportFolder
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import FieldProblem
+from driftbell.server.alarms import alarms_router
 from driftbell.server.alertmanager import alertmanager_router
 from driftbell.server.labels import Labeller, labels_router
 from driftbell.server.monitor import MonitorView, monitor_router
@@ -118,6 +119,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(predict_router(predictor, metrics, body_limit=service.body_limit))
     app.include_router(labels_router(labeller, model.classes, body_limit=service.body_limit))
     app.include_router(monitor_router(view))
+    app.include_router(alarms_router(view, body_limit=service.body_limit))
     app.include_router(performance_router(log, model, window_rows=service.window_rows, clock=service.clock))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     _add_health(app, service, view)

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from driftbell.ports import Log
+from driftbell.publish.alarms import alarm_shown
 from driftbell.publish.folder import MAIN, ReportFolder
 from driftbell.records import Alert, Check, CheckKind, CheckRequest
 from driftbell.server.problems import Refused, documented
@@ -54,6 +55,7 @@ class MonitorView:
         next_run = lease.next_run if lease and alive else None
         last = self.last_check()
         totals = self.log.check_totals()
+        alarm = self.log.open_alarm(model=self._model, version=self._version)
         return {
             "enabled": next_run is not None,
             "monitor": "running" if alive else "not running",
@@ -68,6 +70,8 @@ class MonitorView:
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
             "alerts": self._alerts(),
+            "alarm": alarm and alarm_shown(alarm),
+            "warnings": last.state.get("warnings", []) if last else [],
         }
 
     def _alerts(self) -> dict[str, Any]:

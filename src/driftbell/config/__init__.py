@@ -10,106 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from driftbell.budget import Budget
+from driftbell.config.values import (
+    URL,
+    URL_EXAMPLE,
+    Address,
+    Collector,
+    Duration,
+    FalseAlarms,
+    SecretUrls,
+    Size,
 )
-
 from driftbell.errors import ConfigError
 
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
-URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
 UNSHOWN = ("alerts.urls", "alerts.link", "tracing.endpoint")
 """Settings whose wrong values may hold a password."""
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {
-    "": 1,
-    "b": 1,
-    "kib": 1024,
-    "mib": 1024**2,
-    "gib": 1024**3,
-    "kb": 1000,
-    "mb": 1000**2,
-    "gb": 1000**3,
-}
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        if value == "off":
-            return None
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
-        if not found:
-            raise ValueError("must be a duration such as '5m', '30s' or '1h', or 'off'")
-        seconds = float(found[1]) * _UNITS[found[2]]
-        if not 0.001 <= seconds <= 1e9:
-            raise ValueError("must be a duration from '1ms' to some 30 years, or 'off'")
-        return timedelta(seconds=seconds)
-    if isinstance(value, int | float):
-        raise ValueError("must be a duration with its unit, such as '5m' or '30s', or 'off'")
-    return value
-
-
-def _size(value: object) -> object:
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", value)
-        if not found or found[2].lower() not in _SIZES:
-            raise ValueError("must be a size such as '1MiB' or a number of bytes")
-        return int(found[1]) * _SIZES[found[2].lower()]
-    return value
-
-
-def _collector(value: str) -> str:
-    if any(mark in value for mark in "@?#"):
-        raise ValueError("must not hold credentials or a query; headers go into OTEL_EXPORTER_OTLP_HEADERS")
-    hint = "must be the base URL of an OTLP/HTTP collector, such as 'http://127.0.0.1:4318'"
-    try:
-        url = urlsplit(value)
-        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError as error:
-        raise ValueError(hint) from error
-    if not good or not value.isprintable() or " " in value:
-        raise ValueError(hint)
-    if url.path.rstrip("/").endswith("/v1/traces"):
-        raise ValueError(f"{hint}, without '/v1/traces'")
-    return value
-
-
-def _secret_urls(value: object) -> object:
-    """Split before each URL, as apprise does; no message shows any part of a value."""
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list | tuple):
-        raise ValueError("must be a list of apprise URLs")
-    plain = [u.get_secret_value() if isinstance(u, SecretStr) else str(u) for u in given]
-    urls = [u for text in plain for u in re.split(r"[\s,]+(?=[\w+.-]+://)", text.strip(" \t\r\n,")) if u]
-    for number, url in enumerate(urls, 1):
-        if not re.match(URL, url):
-            raise ValueError(f"must be apprise URLs such as {URL_EXAMPLE}, but number {number} is none")
-    return tuple(map(SecretStr, urls))
-
-
-def _address(value: object) -> object:
-    if value is not None and not (isinstance(value, str) and re.fullmatch(r"https?://[^\s@?#]+", value)):
-        raise ValueError("must be an address such as 'https://ml.example.org', without user, '?' and '#'")
-    return value
-
-
-Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
-Collector = Annotated[str, AfterValidator(_collector)]
-SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
 
 
 class _Section(BaseModel):
@@ -151,6 +73,15 @@ class CheckSettings(_Section):
     """The share of checks that may ring on unchanged data (Benjamini–Hochberg over all columns)."""
 
 
+class AlarmSettings(_Section):
+    """`[alarms]`."""
+
+    budget: FalseAlarms = Budget(1, timedelta(days=30))
+    """How many false alarms are allowed, such as '1 per 30d' or '2 per 1000 checks'."""
+    smallest_loss: float = Field(0.02, gt=0, lt=1)
+    """The smallest loss of accuracy that is worth an alarm: 0.02 is two points."""
+
+
 class ReportSettings(_Section):
     """`[reports]`."""
 
@@ -169,7 +100,7 @@ class AlertSettings(_Section):
     """A file with more of them, one a line; lines that begin with # are skipped."""
     cooldown: Duration = timedelta(minutes=30)
     """How long after a message the next one waits, unless it is an alarm; 'off' tells every change."""
-    link: Annotated[str | None, BeforeValidator(_address)] = None
+    link: Address = None
     """Where people reach the service, such as 'https://ml.example.org', for the report's address."""
 
 
@@ -205,6 +136,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()
+    alarms: AlarmSettings = AlarmSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
     tracing: TracingSettings = TracingSettings()
@@ -324,7 +256,7 @@ def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
             return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
         if isinstance(value, tuple):  # secrets
             return f"({len(value)} set)" if value else None
-        return str(value) if isinstance(value, Path) else value
+        return str(value) if isinstance(value, Path | Budget) else value
 
     found = {}
     for name in names():

@@ -1,0 +1,141 @@
+"""The verbs about alarms: list, mark, label-these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from driftbell.alarms import MARKS, read_mark
+from driftbell.cli.frame import cli, common, settings
+from driftbell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from driftbell.log import SqlLog
+    from driftbell.records import Alarm
+
+
+@cli.group()
+def alarms() -> None:
+    """Alarms: what rang, and what you say about it.
+
+    \b
+    Examples:
+      driftbell alarms list
+      driftbell alarms mark 0f3c expected --author ada --reason "the new sensor is in"
+    """
+
+
+@alarms.command("list")
+@common
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_alarms(
+    config_file: Path | None, data_dir: str | None, parent: int | None, limit: int, as_json: bool
+) -> None:
+    """List the alarms, newest first.
+
+    \b
+    Example:
+      driftbell alarms list --json
+    """
+    with _log(config_file, data_dir) as log:
+        found = log.alarms(limit)
+    if as_json:
+        from driftbell.publish.alarms import alarm_shown
+
+        click.echo(json.dumps([alarm_shown(a) for a in found], indent=1))
+        return
+    for a in found:
+        end = f"closed {a.closed:%Y-%m-%d %H:%M}" if a.closed else "open"
+        said = f", {a.mark} ({a.author}: {a.reason})" if a.mark else ""
+        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M}, {end}{said}")
+        click.echo(f"  {a.sentence}")
+    if not found:
+        click.echo("no alarms")
+
+
+@alarms.command()
+@common
+@click.argument("alarm_id")
+@click.argument("mark", type=click.Choice(MARKS))
+@click.option("--author", required=True, help="Who says so.")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--until", help="How long it is silenced, such as 2026-01-31T18:00:00Z.")
+def mark(
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    alarm_id: str,
+    mark: str,
+    author: str,
+    reason: str,
+    until: str | None,
+) -> None:
+    """Say what an alarm is; the next check heeds it.
+
+    expected: what is current is the reference from now on. false: count anew.
+    silenced: no message until the time given.
+
+    \b
+    Example:
+      driftbell alarms mark 0f3c silenced --until 2026-01-31T18:00:00Z --author ada --reason "we are on it"
+    """
+    body = {"mark": mark, "author": author, "reason": reason, "until": until}
+    with _log(config_file, data_dir) as log:
+        alarm = _known(log, alarm_id)
+        said = read_mark({k: v for k, v in body.items() if v is not None}, alarm, now=datetime.now(UTC))
+        log.mark_alarm(alarm.id, said)
+    click.echo(f"{alarm.id}: {mark}")
+
+
+@alarms.command("label-these")
+@common
+@click.argument("alarm_id")
+@click.argument("target", type=click.Path(path_type=Path))
+def export(
+    config_file: Path | None, data_dir: str | None, parent: int | None, alarm_id: str, target: Path
+) -> None:
+    """Write the rows whose labels would settle an alarm to a CSV file.
+
+    \b
+    Example:
+      driftbell alarms label-these 0f3c label-these.csv
+    """
+    from driftbell.publish.alarms import label_these
+
+    with _log(config_file, data_dir) as log:
+        text = label_these(log, _known(log, alarm_id))
+    try:
+        target.write_text(text, "utf-8", newline="")
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {error.strerror}") from error
+    then = "fill in the column 'label', then: driftbell labels"
+    click.echo(f"{target}: {max(0, text.count(chr(10)) - 1)} rows; {then} {target}")
+
+
+@contextmanager
+def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlLog]:
+    loaded = settings(config_file, data_dir=data_dir)
+    from driftbell import wire
+
+    log = wire.open_log(loaded.settings)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def _known(log: SqlLog, alarm_id: str) -> Alarm:
+    """Find an alarm by its id or the beginning of it."""
+    found = log.alarm(alarm_id)
+    alike = [found] if found else [a for a in log.alarms(1000) if alarm_id and a.id.startswith(alarm_id)]
+    if len(alike) != 1:
+        how_many = "several alarms" if alike else "no alarm"
+        raise ConfigError(f"there is {how_many} with the id {alarm_id}: see driftbell alarms list")
+    return alike[0]

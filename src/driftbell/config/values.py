@@ -1,0 +1,103 @@
+"""The values of settings as people write them: durations, sizes, addresses, budgets."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from driftbell.budget import Budget, parse_budget
+from driftbell.errors import ConfigError
+
+URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {
+    "": 1,
+    "b": 1,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+}
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        if value == "off":
+            return None
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
+        if not found:
+            raise ValueError("must be a duration such as '5m', '30s' or '1h', or 'off'")
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if not 0.001 <= seconds <= 1e9:
+            raise ValueError("must be a duration from '1ms' to some 30 years, or 'off'")
+        return timedelta(seconds=seconds)
+    if isinstance(value, int | float):
+        raise ValueError("must be a duration with its unit, such as '5m' or '30s', or 'off'")
+    return value
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", value)
+        if not found or found[2].lower() not in _SIZES:
+            raise ValueError("must be a size such as '1MiB' or a number of bytes")
+        return int(found[1]) * _SIZES[found[2].lower()]
+    return value
+
+
+def _collector(value: str) -> str:
+    if any(mark in value for mark in "@?#"):
+        raise ValueError("must not hold credentials or a query; headers go into OTEL_EXPORTER_OTLP_HEADERS")
+    hint = "must be the base URL of an OTLP/HTTP collector, such as 'http://127.0.0.1:4318'"
+    try:
+        url = urlsplit(value)
+        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError as error:
+        raise ValueError(hint) from error
+    if not good or not value.isprintable() or " " in value:
+        raise ValueError(hint)
+    if url.path.rstrip("/").endswith("/v1/traces"):
+        raise ValueError(f"{hint}, without '/v1/traces'")
+    return value
+
+
+def _secret_urls(value: object) -> object:
+    """Split before each URL, as apprise does; no message shows any part of a value."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise ValueError("must be a list of apprise URLs")
+    plain = [u.get_secret_value() if isinstance(u, SecretStr) else str(u) for u in given]
+    urls = [u for text in plain for u in re.split(r"[\s,]+(?=[\w+.-]+://)", text.strip(" \t\r\n,")) if u]
+    for number, url in enumerate(urls, 1):
+        if not re.match(URL, url):
+            raise ValueError(f"must be apprise URLs such as {URL_EXAMPLE}, but number {number} is none")
+    return tuple(map(SecretStr, urls))
+
+
+def _address(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and re.fullmatch(r"https?://[^\s@?#]+", value)):
+        raise ValueError("must be an address such as 'https://ml.example.org', without user, '?' and '#'")
+    return value
+
+
+def _budget(value: object) -> object:
+    if isinstance(value, Budget):
+        return value
+    try:
+        return parse_budget(value if isinstance(value, str) else "")
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
+Collector = Annotated[str, AfterValidator(_collector)]
+SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
+Address = Annotated[str | None, BeforeValidator(_address)]
+FalseAlarms = Annotated[Budget, BeforeValidator(_budget)]

@@ -1,0 +1,262 @@
+"""One step of the evidence: new rows and new labels in, the next state and what is known out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from driftbell.harm.evidence import (
+    CAP,
+    ESTIMATE,
+    LABELS,
+    LEAST_LABELS,
+    LEAST_ROWS,
+    MEMORY,
+    Block,
+    Evidence,
+    since,
+)
+from driftbell.harm.learn import Answers, Vector
+from driftbell.harm.words import Known, finding, sentence
+from driftbell.records import (
+    ChangePoint,
+    Columns,
+    Harm,
+    Interval,
+    Part,
+    Performance,
+    Suspect,
+    Verdict,
+)
+
+ONE_SIDED = 1.645
+MODEL_DOUBT = 0.25
+"""An estimate without labels is wrong by about this share of itself; measured in `bench/alarms.py`."""
+
+CONTRADICTING = 100
+"""Labels contradict an estimate only where there are so many of them."""
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """New predictions.
+
+    Attributes:
+        columns: features by name, n rows, oldest first.
+        answers: the model's.
+        times: of each (UTC).
+        ids: of each; may be empty.
+    """
+
+    columns: Columns
+    answers: Answers
+    times: Sequence[datetime]
+    ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRows:
+    """New labels.
+
+    Attributes:
+        errors: of each newly labelled answer.
+        times: of their predictions (UTC).
+        corrected: what corrections add to the errors that were counted before.
+    """
+
+    errors: Vector = field(default_factory=lambda: np.empty(0))
+    times: Sequence[datetime] = ()
+    corrected: float = 0.0
+
+
+def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tuple[State, Harm]:
+    """Count new evidence, every row once.
+
+    Fewer than 50 rows, or 20 labels, wait: the caller brings the rows again with those that follow; labels
+    wait in the state.
+
+    Args:
+        evidence: fitted on the reference.
+        state: what the last call gave; empty at the beginning.
+        rows: the new predictions.
+        labels: the new labels.
+    """
+    new = dict(state)
+    found: Block | None = None
+    if len(rows.answers) >= LEAST_ROWS:
+        found = evidence.look(rows.columns, rows.answers)
+        new["rows"] = new.get("rows", 0) + found.rows
+        _count(new, evidence, ESTIMATE, found.rows, found.loss, rows.times[0], rows.times[-1])
+    _count_labels(new, evidence, labels)
+    known = _known(evidence, new)
+    if found:
+        new["finding"] = finding(evidence, found, rows.columns, rows.answers, rows.ids, loud=known.loud)
+    return new, _harm(evidence, new, known, waiting=0 if found else len(rows.answers))
+
+
+def _count(
+    state: dict[str, Any],
+    evidence: Evidence,
+    part: str,
+    rows: int,
+    loss: float,
+    first: datetime,
+    last: datetime,
+) -> None:
+    sums = dict(state.get("sums", {}))
+    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss)
+    state["sums"] = sums
+    state["scores"] = {**state.get("scores", {}), part: score}
+    blocks = dict(state.get("blocks", {}))
+    one = [rows, loss, first.isoformat(), last.isoformat()]
+    blocks[part] = [*blocks.get(part, []), one][-MEMORY:]
+    state["blocks"] = blocks
+
+
+def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) -> None:
+    if not len(labels.errors) and not labels.corrected:
+        return
+    count, total, *times = state.get("waiting", [0, 0.0])
+    count += len(labels.errors)
+    total += float(np.sum(labels.errors)) + labels.corrected
+    moments = sorted([*map(datetime.fromisoformat, times), *labels.times])
+    if count < LEAST_LABELS:
+        state["waiting"] = [count, total, *(m.isoformat() for m in moments[:1] + moments[-1:])]
+        return
+    state["waiting"] = [0, 0.0]
+    state["labelled"] = state.get("labelled", 0) + count
+    if not evidence.learned.labelled:
+        evidence_mean = (
+            0.0  # without labels of the reference there is nothing to compare with: it is only shown
+        )
+        blocks = dict(state.get("blocks", {}))
+        one = [count, total / count - evidence_mean, moments[0].isoformat(), moments[-1].isoformat()]
+        blocks[LABELS] = [*blocks.get(LABELS, []), one][-MEMORY:]
+        state["blocks"] = blocks
+        return
+    loss = total / count - evidence.baselines[LABELS].mean
+    _count(state, evidence, LABELS, count, loss, moments[0], moments[-1])
+
+
+def _known(evidence: Evidence, state: State) -> Known:
+    """Put together what the sums say."""
+    scores = state.get("scores", {})
+    estimated, measured = scores.get(ESTIMATE, 0.0), scores.get(LABELS, 0.0)
+    part = LABELS if measured >= 1 or measured > estimated else ESTIMATE
+    blocks = state.get("blocks", {}).get(part, [])
+    if not blocks:
+        return Known(Verdict.UNKNOWN, part, 0.0)
+    deviation = evidence.baselines[part].deviation * math.sqrt(evidence.baselines[part].clumping)
+    first, low, high = since([(b[0], b[1]) for b in blocks], deviation)
+    score = max(estimated, measured)
+    if score < 1:
+        return Known(Verdict.OK, part, score)
+    after = blocks[first:]
+    loss = _interval(evidence, part, after)
+    change = ChangePoint(
+        datetime.fromisoformat(blocks[first][2]),
+        datetime.fromisoformat(blocks[low - 1][2] if low else blocks[low][2]),
+        datetime.fromisoformat(blocks[high][3]),
+    )
+    fine = part == ESTIMATE and _contradicted(evidence, state, change, loss)
+    return Known(Verdict.WARNING if fine else Verdict.ALARM, part, score, change, loss, fine)
+
+
+def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
+    rows = sum(b[0] for b in blocks)
+    mean = sum(b[0] * b[1] for b in blocks) / rows
+    base = evidence.baselines[part]
+    error = math.hypot(base.block(rows), base.doubt)
+    if part == ESTIMATE:
+        error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
+    return Interval(mean, mean - ONE_SIDED * error, mean + ONE_SIDED * error)
+
+
+def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:
+    """Tell whether labels since the change show that nothing is lost, at 95 %."""
+    if not evidence.learned.labelled:
+        return False
+    blocks = [
+        b for b in state.get("blocks", {}).get(LABELS, []) if datetime.fromisoformat(b[3]) >= change.time
+    ]
+    if sum(b[0] for b in blocks) < CONTRADICTING:
+        return False
+    measured = _interval(evidence, LABELS, blocks)
+    small = measured.value < evidence.smallest_loss / 2
+    return measured.high < evidence.smallest_loss or (small and measured.high < loss.value / 2)
+
+
+def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Harm:
+    told = state.get("finding", {}) if known.loud else {}
+    suspects = tuple(Suspect(**s) for s in told.get("suspects", ()))
+    if known.verdict is Verdict.UNKNOWN:
+        words = (
+            f"Cannot say yet whether the model does worse: needs {LEAST_ROWS}, has {waiting} new predictions."
+        )
+        return Harm(known.verdict, words)
+    scores = state.get("scores", {})
+    parts = tuple(
+        Part(
+            part,
+            suspects[0].column if suspects and part == ESTIMATE and known.part == part else "",
+            round(scores[part], 4),
+            note=state.get("finding", {}).get("why", "") if part == ESTIMATE else "",
+        )
+        for part in (ESTIMATE, LABELS)
+        if part in scores
+    )
+    return Harm(
+        known.verdict,
+        sentence(known, suspects, told.get("slice", ""), evidence.learned.classes),
+        known.score,
+        parts,
+        state.get("rows", 0),
+        performance(evidence, state),
+        known.loss,
+        known.since,
+        suspects,
+        told.get("slice", ""),
+        tuple(told.get("to_label", ())),
+    )
+
+
+def performance(evidence: Evidence, state: State) -> Performance:
+    """Say how well the model does on the newest block, and on the newest labels."""
+    learned = evidence.learned
+    base = evidence.baselines[LABELS]
+    newest = {part: blocks[-1:] for part, blocks in state.get("blocks", {}).items()}
+    labels = state.get("blocks", {}).get(LABELS, [])
+    recent: list[Any] = []
+    for block in reversed(labels):
+        if recent and sum(b[0] for b in recent) >= 500:
+            break
+        recent.insert(0, block)
+
+    def shown(loss: Interval | None, mean: float) -> Interval | None:
+        if loss is None:
+            return None
+        if learned.classes:
+            value, low, high = 1 - mean - loss.value, 1 - mean - loss.high, 1 - mean - loss.low
+            return Interval(*(min(1.0, max(0.0, v)) for v in (value, low, high)))
+        return Interval(mean + loss.value, max(0.0, mean + loss.low), mean + loss.high)
+
+    estimated = _interval(evidence, ESTIMATE, newest[ESTIMATE]) if newest.get(ESTIMATE) else None
+    realised = _interval(evidence, LABELS, recent) if recent else None
+    mean = base.mean if learned.labelled else 0.0
+    return Performance(
+        "accuracy" if learned.classes else "mean absolute error",
+        (1 - base.mean if learned.classes else base.mean) if learned.labelled else None,
+        shown(estimated, base.mean if learned.labelled else evidence.baselines[ESTIMATE].mean),
+        shown(realised, mean),
+        sum(b[0] for b in recent),
+    )
+
+
+assert CAP > 1

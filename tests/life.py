@@ -1,0 +1,174 @@
+"""A model's life for tests: traffic, checks, and a watch that counts old people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftbell.alarms import Mark
+from driftbell.check import Checker
+from driftbell.columns import as_columns
+from driftbell.log import SqlLog
+from driftbell.ports import Reference
+from driftbell.publish.folder import MAIN, ReportFolder
+from driftbell.records import (
+    Alarm,
+    ChangePoint,
+    Check,
+    CheckKind,
+    Columns,
+    Harm,
+    Labelled,
+    Lease,
+    Outputs,
+    Prediction,
+    Suspect,
+    Verdict,
+    Window,
+)
+from driftbell.schema import infer_schema
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+FEATURES = as_columns({"age": np.random.default_rng(0).normal(40, 10, 300)})
+WHOSE = {"model": "m", "version": "v1"}
+
+
+class Model:
+    """Says "old" to everybody over forty, without a probability."""
+
+    name = "m"
+    version = "v1"
+    schema = infer_schema(FEATURES)
+    classes = ("old", "young")
+
+    def predict(self, columns: Columns) -> Outputs:
+        return Outputs(np.where(columns["age"] > 40, 0, 1), None)
+
+
+class Page:
+    """A report of one line: which reference was compared with."""
+
+    def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
+        return f"{reference.version} {len(reference.columns['age'])} rows".encode()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Counts the rows over sixty beyond what is normal; eight more are harm."""
+
+    normal: float = 0.03
+    broken: bool = False
+    unwritable: bool = False
+
+    def advance(
+        self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
+    ) -> tuple[Mapping[str, Any], Harm]:
+        if self.broken:
+            raise ValueError("5.123457 is too much")
+        over = [p for p in window.predictions if float(p.features["age"] or 0) > 60]
+        excess = state.get("excess", 0.0) + len(over) - self.normal * len(window.predictions)
+        excess += sum(one.label != one.prediction.output for one in labels)
+        if len(over) <= self.normal * len(window.predictions):
+            excess = 0.0
+        since = (state.get("since") or over[0].time.isoformat()) if excess > 0 and over else None
+        after = {
+            "seq": window.last or state.get("seq", 0),
+            "label_seq": labels[-1].seq if labels else state.get("label_seq", 0),
+            "rows": state.get("rows", 0) + len(window.predictions),
+            "labels": state.get("labels", 0) + len(labels),
+            "excess": excess,
+            "since": since,
+        }
+        if self.unwritable:
+            after["excess"] = object()
+        if excess < 8:
+            return after, Harm(Verdict.OK, "No harm.", score=excess / 8, rows=after["rows"])
+        assert since is not None
+        began = datetime.fromisoformat(since)
+        return after, Harm(
+            Verdict.ALARM,
+            f"Worse since {began:%H:%M}: {excess:.0f} too many.",
+            score=excess / 8,
+            rows=after["rows"],
+            since=ChangePoint(began, began, began),
+            suspects=(Suspect("age", 1.0, "older"),),
+            to_label=tuple(p.id for p in over[:5]),
+        )
+
+    def rebased(self, window: Window) -> Watch:
+        over = np.mean([float(p.features["age"] or 0) > 60 for p in window.predictions])
+        return replace(self, normal=float(over) + 0.05)
+
+
+def reference() -> Reference:
+    prediction = np.where(FEATURES["age"] > 40, "old", "young").astype(object)
+    roles = {"age": "feature", "prediction": "prediction"}
+    return Reference({**FEATURES, "prediction": prediction}, roles, "r1")
+
+
+class Life:
+    """A model's life: traffic, five minutes a step, and checks."""
+
+    def __init__(self, log: SqlLog, lease: Lease, folder: Path) -> None:
+        self.log, self.lease, self.now, self.rows = log, lease, NOON, 0
+        self.checker = Checker(
+            log=log,
+            model=Model(),
+            reference=reference(),
+            folder=ReportFolder(folder, keep=10),
+            sinks={MAIN: Page()},
+            window_rows=200,
+            minimum_rows=10,
+            false_discovery_rate=0.05,
+            clock=lambda: self.now,
+            cooldown=timedelta(),
+            watch=Watch(),
+        )
+
+    def traffic(self, rows: int, *, shift: float = 0.0) -> list[str]:
+        ages = np.random.default_rng(self.rows).normal(40 + shift, 10, rows)
+        new = [
+            Prediction(
+                f"id{self.rows + i:06}",
+                self.now,
+                "m",
+                "v1",
+                {"age": float(a)},
+                "old" if a > 40 else "young",
+                {},
+                1.0,
+            )
+            for i, a in enumerate(ages)
+        ]
+        self.log.append(new)
+        self.rows += rows
+        return [p.id for p in new]
+
+    def check(self, rows: int = 0, *, shift: float = 0.0) -> Check:
+        self.now += timedelta(minutes=5)
+        self.traffic(rows, shift=shift)
+        return self.checker(CheckKind.AUTOMATIC, self.now.isoformat(), self.lease)
+
+    def open(self) -> Alarm | None:
+        return self.log.open_alarm(**WHOSE)
+
+    def ring(self) -> Alarm:
+        """Live until an alarm is open."""
+        self.check(200)
+        assert self.check(200, shift=20).judgement.verdict is Verdict.ALARM
+        found = self.open()
+        assert found is not None
+        return found
+
+    def mark(self, alarm: Alarm, word: str, until: datetime | None = None) -> Alarm:
+        found = self.log.mark_alarm(alarm.id, Mark(word, "ada", "because", self.now, until))
+        assert found is not None
+        return found
+
+    def told(self) -> list[Verdict]:
+        return [d.alert.verdict for d in self.log.pending_alerts()]
