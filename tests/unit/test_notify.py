@@ -17,6 +17,7 @@ from tests import harms
 from tests.conftest import free_port, wait_until
 from tests.receiver import Receiver, receiving
 
+from driftbell.alarms import alarm_after
 from driftbell.errors import ConfigError, LeaseLostError, LogError
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.ports import Target
@@ -74,7 +75,7 @@ def test_a_report_is_named_where_there_is_one_and_it_can_be_reached(link: str | 
 
 def test_an_alarm_of_harm_says_what_it_costs_who_is_suspected_and_what_would_settle_it() -> None:
     judgement = Judgement(Verdict.ALARM, "both", harm=harms.ALARM)
-    title, body = message(alert(), "http://localhost:8000", judgement)
+    title, body = message(alert(), "http://localhost:8000", judgement, "a1")
     assert title == "driftbell: iris ALARM"
     assert body == (
         f"{harms.ALARM.sentence}\n"
@@ -83,7 +84,7 @@ def test_an_alarm_of_harm_says_what_it_costs_who_is_suspected_and_what_would_set
         "Suspects: petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?; "
         "sepal width (cm), 19 % of the evidence\n"
         "Hit hardest: petal width (cm) above 1.7\n"
-        "To settle it: label the 50 rows that http://localhost:8000/monitor/checks/c0 lists under to_label\n"
+        "To settle it: label the 50 rows of http://localhost:8000/monitor/alarms/a1/label-these\n"
         "Model: iris, version 5f5f\n"
         "Report: http://localhost:8000/reports/drift_report_20260131_120000.html"
     )
@@ -248,11 +249,11 @@ def test_a_target_is_told_what_the_check_says_of_harm(log: Outbox, lease: Lease,
 
     told = alert()
     judgement = Judgement(Verdict.ALARM, told.sentence, harm=harms.ALARM)
-    log.save_check(
-        Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement), lease, told
-    )
+    check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
+    log.save_check(check, lease, told, alarm_after(check, None))
     Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
-    assert bodies == [message(told, None, judgement)[1]]
+    assert bodies == [message(told, None, judgement, "c0")[1]]
+    assert "label the 50 rows of /monitor/alarms/c0/label-these" in bodies[0]
     assert bodies[0].startswith(harms.ALARM.sentence)
 
 

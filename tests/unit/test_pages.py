@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from tests import harms
 from tests.harms import NOON
 
+from driftbell.alarms import alarm_after
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.publish.folder import ReportFolder
 from driftbell.publish.words import NOT_ASKED
@@ -68,9 +69,8 @@ def save(log: SqlLog, harm: Harm | None) -> None:
     lease = log.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert lease
     judgement = Judgement(harm.verdict if harm else Verdict.OK, "Both answers.", harm=harm)
-    log.save_check(
-        Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement), lease
-    )
+    check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
+    log.save_check(check, lease, None, alarm_after(check, None))
 
 
 def test_before_any_check_nothing_is_said_of_harm(get: Get) -> None:
@@ -82,6 +82,7 @@ def test_before_any_check_nothing_is_said_of_harm(get: Get) -> None:
     [
         (harms.ALARM, harms.ALARM.sentence),
         (harms.ALARM, "Label these 50 rows"),
+        (harms.ALARM, 'href="/monitor/alarms/c/label-these"'),
         (harms.OK, harms.OK.sentence),
         (harms.UNKNOWN, "cannot say"),
         (None, NOT_ASKED),

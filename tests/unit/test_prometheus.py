@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests import harms
 
+from driftbell.alarms import Mark, alarm_after
 from driftbell.errors import LogError
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.publish.prometheus import DriftCollector
@@ -236,6 +237,17 @@ def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
     assert found["driftbell_newest_label_timestamp_seconds", ()] == (NOON + 9 * hour).timestamp()
     newest = found["driftbell_newest_labelled_prediction_timestamp_seconds", ()]
     assert newest == (NOON + 4 * hour).timestamp()
+
+
+def test_an_alarm_is_silenced_while_the_mark_says_so(log: SqlLog, lease: Lease) -> None:
+    found = check("1", Verdict.ALARM, harm=harms.ALARM)
+    log.save_check(found, lease, None, alarm_after(found, None))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 0
+    hour = timedelta(hours=1)
+    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 0
+    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - hour, NOON + hour))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 1
 
 
 def test_the_budget_and_the_smallest_loss_are_told_where_they_are_set(log: SqlLog) -> None:

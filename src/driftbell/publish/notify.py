@@ -36,19 +36,22 @@ MOST_COLUMNS = 20
 logger = structlog.get_logger()
 
 
-def message(alert: Alert, link: str | None, judgement: Judgement | None = None) -> tuple[str, str]:
+def message(
+    alert: Alert, link: str | None, judgement: Judgement | None = None, alarm_id: str = ""
+) -> tuple[str, str]:
     """Make the title and the text of an alert.
 
     Args:
         alert: what is told.
         link: where people reach the service, for the report's address; None leaves it out.
         judgement: of the alert's check; without an answer on harm in it, the alert's own words are told.
+        alarm_id: the alarm that is open; "" where none is.
     """
     words = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
     harm = judgement.harm if judgement else None
     since = f"{alert.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if harm and alert.verdict is Verdict.ALARM:
-        lines = [harm.sentence, f"Since: {since_words(harm) or since}", *_of_alarm(alert, harm, link)]
+        lines = [harm.sentence, f"Since: {since_words(harm) or since}", *_of_alarm(harm, link, alarm_id)]
     else:
         says = harm.sentence if harm and alert.verdict is not Verdict.UNKNOWN else alert.sentence
         lines = [says, f"Since: {since}"]
@@ -62,16 +65,16 @@ def message(alert: Alert, link: str | None, judgement: Judgement | None = None) 
     return f"driftbell: {alert.model} {words.get(alert.verdict, 'resolved')}", "\n".join(lines)
 
 
-def _of_alarm(alert: Alert, harm: Harm, link: str | None) -> Iterator[str]:
+def _of_alarm(harm: Harm, link: str | None, alarm_id: str) -> Iterator[str]:
     """Say what it costs, who is suspected and what would settle it."""
     yield f"Loss: {loss_words(harm)}"
     if harm.suspects:
         yield f"Suspects: {'; '.join(suspects_words(harm))}"
     if harm.slice:
         yield f"Hit hardest: {harm.slice}"
-    if harm.to_label:
-        where = f"{(link or '').rstrip('/')}/monitor/checks/{alert.check_id}"
-        yield f"To settle it: label the {len(harm.to_label)} rows that {where} lists under to_label"
+    if harm.to_label and alarm_id:
+        where = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-these"
+        yield f"To settle it: label the {len(harm.to_label)} rows of {where}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -150,7 +153,9 @@ class Courier:
             blocked |= {t.key for t in missing}
             return
         check = self._log.check(alert.check_id)
-        title, body = message(alert, self._link, check.judgement if check else None)
+        alarm = self._log.open_alarm(model=alert.model, version=alert.version)
+        judgement = check.judgement if check else None
+        title, body = message(alert, self._link, judgement, alarm.id if alarm else "")
         failures = {}
         for target in [t for t in missing if t.key not in blocked]:
             failure = target.send(title, body, alert.verdict)

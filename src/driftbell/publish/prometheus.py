@@ -22,7 +22,7 @@ class DriftCollector(Collector):
         version: its version.
         window_rows: the largest window.
         clock: tells the time (UTC).
-        budget_per_day: false alarms that may be, on average; None where that is not given per time.
+        budget_per_day: false alarms that may be, on average; None leaves it out.
         smallest_loss: of accuracy that matters; None leaves it out.
     """
 
@@ -99,6 +99,7 @@ class DriftCollector(Collector):
         )
         yield from self._settings()
         yield from self._labels()
+        yield from self._silenced()
         if last:
             yield from _last_check(last)
             if last.judgement.harm:
@@ -115,6 +116,14 @@ class DriftCollector(Collector):
             yield GaugeMetricFamily(
                 "driftbell_smallest_loss", "The smallest loss that matters.", self._smallest_loss
             )
+
+    def _silenced(self) -> Iterable[Metric]:
+        until = self._log.silent_until(model=self._model, version=self._version)
+        yield GaugeMetricFamily(
+            "driftbell_alarm_silenced",
+            "Whether somebody has silenced the alarm.",
+            float(until is not None and self._clock() < until),
+        )
 
     def _labels(self) -> Iterable[Metric]:
         whose = {"model": self._model, "version": self._version}
