@@ -15,8 +15,10 @@ from driftbell.harm.learn import Answers, Learned, Vector, one_thread
 from driftbell.records import Columns
 from driftbell.stats.sequential import false_alarms, threshold
 
-ESTIMATE, LABELS = "estimate", "labels"
-PARTS = (ESTIMATE, LABELS)
+ESTIMATE, LABELS, BROKEN = "estimate", "labels", "broken data"
+
+IMPORTANT, MANY = 0.05, 0.08
+"""Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
 
 ALLOWANCES = (0.625, 2.0)
 """What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
@@ -188,15 +190,30 @@ class Evidence:
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
             diagnosis = self._faults.diagnose(columns, matrix, answers)
-            if diagnosis:
-                found = float(diagnosis.errors.mean()) - self._by_features
-                if found > loss:
-                    return Block(n, found, "fault", diagnosis.errors, some, diagnosis)
-                return Block(n, loss, "confidence", errors, some, diagnosis)
-            shifted = self._shares.loss(matrix, answers) if self._shares else None
+            shifted = None
+            if self._shares and not (diagnosis and diagnosis.broken):
+                shifted = self._shares.loss(matrix, answers)
         if shifted is not None:
             return Block(n, shifted, "label shift", errors, some)
-        return Block(n, loss, "confidence", errors, some)
+        if diagnosis:
+            found = float(diagnosis.errors.mean()) - self._by_features
+            if found > loss:
+                return Block(n, found, "fault", diagnosis.errors, some, diagnosis)
+        return Block(n, loss, "confidence", errors, some, diagnosis)
+
+    def broken(self, block: Block) -> float:
+        """Score broken data: beyond chance, many, in an important feature, and probably harmful."""
+        if block.diagnosis is None or not block.loss > 0:
+            return 0.0
+        level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
+        scores = [
+            min(
+                f.excess / MANY, -math.log(max(f.chance, 1e-300)) / level, 2 * block.loss / self.smallest_loss
+            )
+            for f in block.diagnosis.broken
+            if self.learned.importance[f.place] >= IMPORTANT
+        ]
+        return max(scores, default=0.0)
 
     def add(self, sums: list[float], part: str, rows: int, loss: float) -> tuple[list[float], float]:
         """Add a block to the sums of a part.

@@ -25,8 +25,8 @@ BEYOND = 0.1
 GATE = 5.0
 """A feature has moved beside the others where its residuals have by so many standard errors."""
 
-FIT = 0.35
-"""A repair is believed where it leaves at most this share of the distance, or none that is significant."""
+FIT = 1.3
+"""A repair is believed where it leaves no more distance than this, in units of the 5 % point."""
 
 EXPLAINED = 0.5
 """Repairs are believed where all features together are left with at most this share of their distances."""
@@ -45,6 +45,8 @@ class Fault:
         words: what the values look like.
         scale: with `offset`, how to undo it: true = (seen - offset) / scale; 0 where it can't be.
         offset: see there.
+        excess: for broken values, their share of the rows beyond the usual.
+        chance: how probable so many are by chance.
     """
 
     place: int
@@ -52,14 +54,26 @@ class Fault:
     words: str
     scale: float = 0.0
     offset: float = 0.0
+    excess: float = 0.0
+    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The faults of a block, and the expected error of each of its rows with them."""
+    """The faults of a block, and the expected error of each of its rows with them.
+
+    Attributes:
+        faults: what is wrong.
+        errors: expected error of each row.
+    """
 
     faults: tuple[Fault, ...]
     errors: Vector
+
+    @property
+    def broken(self) -> tuple[Fault, ...]:
+        """Those with values that are null, new, out of range or frozen."""
+        return tuple(f for f in self.faults if not f.scale)
 
 
 class FaultFinder:
@@ -125,43 +139,41 @@ class FaultFinder:
         if unseen is not None:
             new, cells = unseen
             nulls &= ~new
-            if self._more(new, 0):
-                most, count = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new).most_common(
-                    1
-                )[0]
-                found.append(Fault(j, new, f"new category '{str(most)[:40]}' {count / len(now):.0%}"))
-        if self._more(nulls, int(np.isnan(before).sum())):
-            share = np.isnan(before).mean()
-            found.append(Fault(j, nulls, f"null {share:.1%} → {nulls.mean():.1%}"))
+            most = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new).most_common(1)
+            words = f"new category '{str(most[0][0])[:40]}' {most[0][1] / len(now):.0%}" if most else ""
+            found += self._more(j, new, 0, words)
+        share = np.isnan(before).mean()
+        words = f"null {share:.1%} → {nulls.mean():.1%}"
+        found += self._more(j, nulls, int(np.isnan(before).sum()), words)
         if not only_nulls and self._learned.encoder.numeric[j]:
             found += self._odd_numbers(before, now, j)
         return found
 
     def _odd_numbers(self, before: Vector, now: Vector, j: int) -> list[Fault]:
-        found: list[Fault] = []
         known = _present(before)
-        if not len(known):
-            return found
+        values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
+        if not len(known) or not len(values):
+            return []
         low, high = float(known.min()), float(known.max())
         beyond = BEYOND * (high - low)
         out = (now < low - beyond) | (now > high + beyond)
-        if self._more(out, 0):
-            found.append(Fault(j, out, f"{out.mean():.0%} of the values outside {low:.4g} to {high:.4g}"))
-        values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
-        if len(values):
-            value = values[counts.argmax()]
-            same = now == value
-            if self._more(same, int((before == value).sum()), more=0.08):
-                found.append(Fault(j, same, f"frozen at {value:.4g} in {same.mean():.0%} of the rows"))
-        return found
+        found = self._more(j, out, 0, f"{out.mean():.0%} of the values outside {low:.4g} to {high:.4g}")
+        value = values[counts.argmax()]
+        same = now == value
+        words = f"frozen at {value:.4g} in {same.mean():.0%} of the rows"
+        return found + self._more(j, same, int((before == value).sum()), words, least=0.08)
 
-    def _more(self, rows: NDArray[np.bool_], before: int, more: float = MORE_ROWS) -> bool:
-        """Tell whether a block has beyond doubt more such rows than the reference (upper end of its rate)."""
+    def _more(
+        self, j: int, rows: NDArray[np.bool_], before: int, words: str, least: float = MORE_ROWS
+    ) -> list[Fault]:
+        """Give the fault if a block has beyond doubt more such rows than the upper end of the usual rate."""
         seen, n = int(np.count_nonzero(rows)), len(rows)
-        if seen < more * n + before / self._rows * n or not seen:
-            return False
+        excess = seen / n - before / self._rows
+        if excess < least:
+            return []
         rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
-        return bool(scipy.stats.binom.sf(seen - 1, n, rate) < LEVEL)
+        chance = float(scipy.stats.binom.sf(seen - 1, n, rate))
+        return [Fault(j, rows, words, excess=excess, chance=chance)] if chance < LEVEL else []
 
     def _repairs(self, matrix: Matrix) -> list[Fault]:
         """Undo moves one after the other, each time the one after which all features look best."""
@@ -180,10 +192,12 @@ class FaultFinder:
                     tried = moved.copy()
                     tried[:, j] = (moved[:, j] - fault.offset) / fault.scale
                     known = _present(tried[:, j] - (moved[:, j] - seen[j]))
-                    if self._distance(j, known) > max(1.0, FIT * distances[j]):
+                    if self._distance(j, known) > FIT:
                         continue
                     after = self._seen(tried)
                     left = self._distances(after)
+                    if any(left[k] > max(FIT, 1.1 * distances[k]) for k in left):
+                        continue  # the others fitted it as it was
                     total = sum(d**2 for d in left.values())
                     if best is None or total < best[0]:
                         best = total, fault, tried, after, left

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.harm.evidence import (
-    CAP,
+    BROKEN,
     ESTIMATE,
     LABELS,
     LEAST_LABELS,
@@ -94,6 +94,7 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
         found = evidence.look(rows.columns, rows.answers)
         new["rows"] = new.get("rows", 0) + found.rows
         _count(new, evidence, ESTIMATE, found.rows, found.loss, rows.times[0], rows.times[-1])
+        new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
     _count_labels(new, evidence, labels)
     known = _known(evidence, new)
     if found:
@@ -148,7 +149,8 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
 def _known(evidence: Evidence, state: State) -> Known:
     """Put together what the sums say."""
     scores = state.get("scores", {})
-    estimated, measured = scores.get(ESTIMATE, 0.0), scores.get(LABELS, 0.0)
+    estimated = max(scores.get(ESTIMATE, 0.0), scores.get(BROKEN, 0.0))
+    measured = scores.get(LABELS, 0.0)
     part = LABELS if measured >= 1 or measured > estimated else ESTIMATE
     blocks = state.get("blocks", {}).get(part, [])
     if not blocks:
@@ -176,7 +178,8 @@ def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
     error = math.hypot(base.block(rows), base.doubt)
     if part == ESTIMATE:
         error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
-    return Interval(mean, mean - ONE_SIDED * error, mean + ONE_SIDED * error)
+    most = 1 - base.mean if evidence.learned.classes and evidence.learned.labelled else math.inf
+    return Interval(min(mean, most), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, most))
 
 
 def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:
@@ -205,11 +208,11 @@ def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Ha
     parts = tuple(
         Part(
             part,
-            suspects[0].column if suspects and part == ESTIMATE and known.part == part else "",
+            suspects[0].column if suspects and part != LABELS and known.part == ESTIMATE else "",
             round(scores[part], 4),
             note=state.get("finding", {}).get("why", "") if part == ESTIMATE else "",
         )
-        for part in (ESTIMATE, LABELS)
+        for part in (ESTIMATE, BROKEN, LABELS)
         if part in scores
     )
     return Harm(
@@ -257,6 +260,3 @@ def performance(evidence: Evidence, state: State) -> Performance:
         shown(realised, mean),
         sum(b[0] for b in recent),
     )
-
-
-assert CAP > 1

@@ -111,7 +111,7 @@ def suspects(evidence: Evidence, block: Block, matrix: Matrix) -> list[Suspect]:
     """Rank the columns that probably cause the loss: faults first, else those that moved and matter."""
     learned = evidence.learned
     names = learned.encoder.names
-    if block.diagnosis and block.why == "fault":
+    if block.diagnosis:
         weight = {f.place: float(learned.importance[f.place] * f.rows.mean()) for f in block.diagnosis.faults}
         total = sum(weight.values()) or 1.0
         words: dict[int, list[str]] = {}

@@ -30,7 +30,7 @@ def run_length(allowance: float | NDArray[np.float64], threshold: float) -> NDAr
     k = np.asarray(allowance, dtype=np.float64)
     b = threshold + OVERSHOOT
     slope = np.where(np.abs(k) < 1e-6, 1e-6, k)
-    exponent = np.clip(2 * slope * b, -700, 700)
+    exponent = np.minimum(2 * slope * b, 700.0)
     return np.asarray(np.maximum((np.expm1(exponent) - exponent) / (2 * slope**2), 1.0))
 
 
