@@ -13,6 +13,7 @@ from driftbell.publish.words import (
     NOT_ASKED,
     bar_svg,
     drift_words,
+    headline,
     loss_words,
     performance_rows,
     since_words,
@@ -48,6 +49,17 @@ def test_the_interval_of_the_beginning_has_its_date_where_it_is_another_one() ->
     earlier = replace(harms.ALARM, since=replace(since, low=since.low - timedelta(days=1)))
     assert since_words(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
     assert since_words(harms.OK) == ""
+
+
+def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_harm() -> None:
+    both = Judgement(Verdict.ALARM, f"{harms.ALARM.sentence} Drift in a.", harm=harms.ALARM)
+    assert headline(both) == ("The model probably does worse: 4.2 points of accuracy.", "Drift in a.")
+    error = replace(harms.ALARM, performance=Performance("mean absolute error"))
+    assert headline(replace(both, harm=error))[0].endswith(": 0.042 more mean absolute error.")
+    fine = Judgement(Verdict.OK, "No drift.", harm=harms.OK)
+    assert headline(fine) == headline(replace(fine, harm=None)) == ("No drift.", "")
+    alone = Judgement(Verdict.UNKNOWN, harms.UNKNOWN.sentence, harm=harms.UNKNOWN)
+    assert headline(alone) == (harms.UNKNOWN.sentence, "")
 
 
 def test_suspects_are_named_with_what_their_values_look_like() -> None:

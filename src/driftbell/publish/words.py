@@ -48,12 +48,26 @@ def loss_words(harm: Harm) -> str:
     """
     if harm.loss is None:
         return CANNOT_SAY
-    metric = harm.performance.metric if harm.performance else "accuracy"
-    points = metric == "accuracy"
-    scale, digits = (100, ".1f") if points else (1, ".3g")
-    known = (harm.loss.value, harm.loss.low, harm.loss.high)
-    value, low, high = (f"{v * scale:{digits}}".replace("-", "−") for v in known)
-    return f"{value} {'points of ' if points else 'more '}{metric} (90 % interval: {low} to {high})"
+    low, high = (_amount(v, _metric(harm)) for v in (harm.loss.low, harm.loss.high))
+    return f"{_cost(harm.loss.value, _metric(harm))} (90 % interval: {low} to {high})"
+
+
+def headline(judgement: Judgement) -> tuple[str, str]:
+    """Say the most important in a few words, and the rest of the sentence but what is said of harm elsewhere.
+
+    >>> headline(Judgement(Verdict.ALARM, "Worse. Drift in age.", harm=Harm(Verdict.ALARM, "Worse.")))
+    ('The model probably does worse.', 'Drift in age.')
+    >>> headline(Judgement(Verdict.WARNING, "Fine. Drift in age.", harm=Harm(Verdict.WARNING, "Fine.")))
+    ('Drift in age.', '')
+    """
+    harm = judgement.harm
+    if harm is None:
+        return judgement.sentence, ""
+    rest = judgement.sentence.replace(harm.sentence, "", 1).strip()
+    if harm.verdict is not Verdict.ALARM:
+        return rest or judgement.sentence, ""
+    cost = f": {_cost(harm.loss.value, _metric(harm))}" if harm.loss else ""
+    return f"The model probably does worse{cost}.", rest
 
 
 def since_words(harm: Harm) -> str:
@@ -173,6 +187,7 @@ def teach(environment: Environment) -> None:
         "about": about,
         "bar_svg": bar_svg,
         "cut": cut,
+        "headline": headline,
         "loss_words": loss_words,
         "performance_rows": performance_rows,
         "score_words": score_words,
@@ -187,6 +202,18 @@ def teach(environment: Environment) -> None:
         "MOST_PARTS": MOST_PARTS,
         "MOST_IDS": MOST_IDS,
     }
+
+
+def _metric(harm: Harm) -> str:
+    return harm.performance.metric if harm.performance else "accuracy"
+
+
+def _amount(value: float, metric: str) -> str:
+    return (f"{value * 100:.1f}" if metric == "accuracy" else f"{value:.3g}").replace("-", "−")
+
+
+def _cost(value: float, metric: str) -> str:
+    return f"{_amount(value, metric)} {'points of' if metric == 'accuracy' else 'more'} {metric}"
 
 
 def _scale(found: Performance) -> tuple[float, float]:
