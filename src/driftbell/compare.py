@@ -23,8 +23,13 @@ from driftbell.stats import (
     psi_noise,
 )
 
-NUMERIC_TESTS = 4
-"""Kolmogorov–Smirnov, rows below, rows above, nulls: the smallest p-value times their number (Bonferroni)."""
+BEYOND, NULLS, NEWEST = 0.15, 0.1, 0.25
+"""The weight of rows below (and above) the reference, of nulls where there are any, and of the newest rows.
+
+Kolmogorov–Smirnov, and the window as a whole, have the rest of one. A p-value is divided by its weight, and
+the smallest counts: weighted Bonferroni, as exact as the plain one. What is overwhelming where it occurs at
+all needs little weight; small shifts need all that can be had.
+"""
 
 
 def compare(
@@ -40,13 +45,18 @@ def compare(
     exception.
 
     A change that has just begun is thin in a long window. So the newest rows can be compared on their own
-    too; then a column's p-value is twice the smaller of both (Bonferroni).
+    too.
+
+    A column's p-value is the smallest of its tests' after each is divided by its weight.
 
     Args:
         reference: a table: mapping of sequences, pandas, Polars or Arrow; n rows.
         window: likewise; m rows.
         roles: `prediction` or `probability` for columns that are not features.
         newest: so many rows at the end of the window are compared on their own too; 0 for none.
+
+    Source: C. R. Genovese, K. Roeder, L. Wasserman, "False discovery control with p-value weighting",
+    Biometrika 93 (2006).
 
     Returns:
         One comparison for each column of the reference, in its order; then one, without a p-value and
@@ -92,7 +102,7 @@ def _column(
         results.append(_p_value(f"newest {newest} rows alone", alone, len(before), newest))
         if alone < p_value:
             note = f"newest {newest} rows: {says}"
-        p_value = min(1.0, 2 * p_value, 2 * alone)
+        p_value = min(1.0, p_value / (1 - NEWEST), alone / NEWEST)
     return ColumnComparison(name, role, on.kind, p_value, tuple(results), histogram, note)
 
 
@@ -112,11 +122,13 @@ def _numeric(
     n, m = len(a), len(b)
     nulls = null_share(old.nulls, old.rows, new.nulls, new.rows)
     results = []
-    p_values = [nulls.p_value]
+    weighted = [nulls.p_value / NULLS]
     notes = []
     if m:
         ks, (below, above) = kolmogorov_smirnov(a, b), exceedance(a, b)
-        p_values += [ks.p_value, below.p_value, above.p_value]
+        # without a null on either side there is nothing that Fisher's test could find
+        rest = 1 - 2 * BEYOND - (NULLS if old.nulls or new.nulls else 0)
+        weighted += [ks.p_value / rest, below.p_value / BEYOND, above.p_value / BEYOND]
         results = [
             _distance("Kolmogorov–Smirnov", ks.statistic, n, m),
             _p_value("Kolmogorov–Smirnov", ks.p_value, n, m),
@@ -135,9 +147,7 @@ def _numeric(
     if old.nulls or new.nulls:
         results.append(_p_value("nulls", nulls.p_value, old.rows, new.rows))
         notes.append(f"null or not a number {old.nulls / old.rows:.1%} → {new.nulls / new.rows:.1%}")
-    # without a null on either side there is nothing that Fisher's test could find: three tests count
-    tests = NUMERIC_TESTS if old.nulls or new.nulls else NUMERIC_TESTS - 1
-    return min(1.0, tests * min(p_values)), results, "; ".join(notes)
+    return min(1.0, *weighted), results, "; ".join(notes)
 
 
 def _moved(a: Column, b: Column) -> str:

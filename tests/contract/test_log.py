@@ -474,6 +474,8 @@ def test_a_check_comes_back_with_every_field(log, lease):
     )
     columns = saved.judgement.columns
     assert {c.verdict for c in columns} >= {Verdict.UNKNOWN, Verdict.WARNING}
+    assert {c.drifted for c in columns} == {True, False}
+    assert any(r.noise for c in columns for r in c.comparison.results)
     assert None in [c.adjusted_p_value for c in columns]
     assert None in [c.comparison.histogram for c in columns]
     assert None in [r.value for c in columns for r in c.comparison.results]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from driftbell.compare import compare
 from driftbell.errors import InputError
 from driftbell.records import Kind, ResultKind
+from driftbell.stats import js_noise, psi_noise
 
 RNG = np.random.default_rng(4)
 HEIGHT = RNG.normal(170, 10, 200)
@@ -46,14 +47,62 @@ def test_a_change_of_shares_is_found_and_said_in_words():
     assert found.note == "paid 25.0% → 100.0%"
 
 
-def test_the_p_value_is_the_smallest_times_the_number_of_tests():
+def weighted(found, weights):
+    known = {r.statistic: r.value for r in found.results if r.kind is ResultKind.P_VALUE}
+    assert known.keys() == weights.keys()
+    return min(1.0, *(known[name] / weight for name, weight in weights.items()))
+
+
+TESTS = {"Kolmogorov–Smirnov": 0.7, "rows below the reference": 0.15, "rows above the reference": 0.15}
+
+
+def test_the_p_value_is_the_smallest_after_each_is_divided_by_its_weight():
     found = one(HEIGHT, HEIGHT[:100] + 3)
-    p_values = [r.value for r in found.results if r.kind is ResultKind.P_VALUE]
-    assert found.p_value == pytest.approx(min(1.0, 3 * min(p_values)))
+    assert found.p_value == pytest.approx(weighted(found, TESTS))
     with_nulls = one([*HEIGHT, None], HEIGHT[:100] + 3)
-    p_values = [r.value for r in with_nulls.results if r.kind is ResultKind.P_VALUE]
-    assert len(p_values) == 4
-    assert with_nulls.p_value == pytest.approx(min(1.0, 4 * min(p_values)))
+    all_tests = TESTS | {"Kolmogorov–Smirnov": 0.6, "nulls": 0.1}
+    assert with_nulls.p_value == pytest.approx(weighted(with_nulls, all_tests))
+    assert sum(TESTS.values()) == sum(all_tests.values()) == pytest.approx(1.0)
+
+
+def test_the_newest_rows_are_compared_on_their_own_too():
+    window = np.append(HEIGHT, HEIGHT[:20] + 30)
+    (plain,) = compare({"x": HEIGHT}, {"x": window})
+    (found,) = compare({"x": HEIGHT}, {"x": window}, newest=20)
+    (alone,) = compare({"x": HEIGHT}, {"x": window[-20:]})
+    assert found.p_value == pytest.approx(alone.p_value / 0.25)
+    assert found.p_value < plain.p_value
+    assert found.note == f"newest 20 rows: {alone.note}"
+    assert value(found, "newest 20 rows alone") == alone.p_value
+    (quiet,) = compare({"x": HEIGHT}, {"x": np.append(HEIGHT + 5, HEIGHT[:20])}, newest=20)
+    assert quiet.note.startswith("median")
+    (short,) = compare({"x": HEIGHT}, {"x": HEIGHT[:20]}, newest=20)
+    assert short == one(HEIGHT, HEIGHT[:20])
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+def test_a_null_rate_from_two_to_twenty_percent_is_drift(numeric):
+    def column(nulls):
+        cells = list(HEIGHT.repeat(3)[:500]) if numeric else ["a", "b"] * 250
+        return [None] * nulls + cells[nulls:]
+
+    assert one(column(10), column(100)).p_value < 1e-10
+    assert one(column(10), column(11)).p_value > 0.05
+
+
+def test_values_between_two_heaps_are_a_large_difference():
+    found = one([0.0, 1.0] * 100, [0.0, 0.5, 1.0, 1.0] * 50)
+    assert value(found, "PSI") > 1
+    assert value(found, "Jensen–Shannon") > 0.3
+
+
+@pytest.mark.parametrize("reference", [HEIGHT, PLAN])
+def test_effect_sizes_come_with_their_noise(reference):
+    found = one(reference, reference[:50])
+    noise = {r.statistic: r.noise for r in found.results if r.noise is not None}
+    bins = 10 if reference is HEIGHT else 3
+    chance = {"bins": bins, "n": 200, "m": 50}
+    assert noise == {"PSI": psi_noise(**chance), "Jensen–Shannon": js_noise(**chance)}
 
 
 def test_every_result_says_how_many_rows_went_into_it():

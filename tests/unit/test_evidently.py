@@ -42,9 +42,9 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def check_of(reference, window):
+def check_of(reference, window, **rule):
     roles = dict.fromkeys(reference, "feature")
-    judgement = judge(compare(reference, window, roles=roles), rows=ROWS)
+    judgement = judge(compare(reference, window, roles=roles), rows=ROWS, **rule)
     check = Check(
         id="abcdef0123456789",
         time=datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC),
@@ -106,6 +106,15 @@ def plain_table(rows, *, shift=0.0, seed=1):
 def test_evidently_agrees_with_the_verdict(shift, seed):
     reference, window = plain_table(150), plain_table(ROWS, shift=shift, seed=seed)
     check, known = check_of(reference, window)
+    assert_agrees(check, snapshot_of(check, known, window))
+
+
+@pytest.mark.parametrize(("held", "drifted"), [((), ()), (("height",), ("height",))])
+def test_evidently_agrees_about_weak_evidence(held, drifted):
+    reference, window = plain_table(150), plain_table(ROWS, shift=0.5, seed=2)
+    check, known = check_of(reference, window, strong=1e-9, held=held)
+    assert check.judgement.columns[0].adjusted_p_value < 0.05
+    assert check.judgement.drifted_columns == drifted
     assert_agrees(check, snapshot_of(check, known, window))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests import harms
 
 from driftbell.compare import compare
-from driftbell.judge import alert_after, judge, same_state
+from driftbell.judge import alert_after, carry, held_columns, judge, same_state
 from driftbell.models import iris_model, reference_of
 from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
 
@@ -188,6 +188,96 @@ def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns):
         )
         listed += judge(compare(reference, window), rows=100).drifted_columns != ()
     assert listed / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+# a row of checks
+
+STRONG = 1e-3
+
+
+def in_a_row(*p_values, strong=STRONG, step=100, rows=100):
+    """Judge checks of two columns, `a` with these p-values, each `step` rows after the last."""
+    state, found = {}, []
+    for number, p_value in enumerate(p_values):
+        first = number * step + 1
+        comparisons = [column("a", p_value), column("b", 0.9)]
+        judgement = judge(comparisons, rows=rows, strong=strong, held=held_columns(state, first))
+        state = carry(state, judgement, last=first + rows - 1)
+        found.append(judgement)
+    return found
+
+
+def listed(*p_values, **options):
+    return [j.drifted_columns == ("a",) for j in in_a_row(*p_values, **options)]
+
+
+def test_strong_evidence_is_listed_at_once():
+    (found,) = in_a_row(STRONG / 2)
+    assert found.drifted_columns == ("a",)
+    assert found.columns[0].threshold == STRONG
+    assert found.columns[0].comparison.results[0].threshold == STRONG
+
+
+def test_weak_evidence_waits_and_says_so():
+    (found,) = in_a_row(0.01)
+    assert (found.verdict, found.drifted_columns) == (Verdict.OK, ())
+    assert found.sentence == (
+        "No drift so far in the last 100 predictions: weak evidence in a is listed if it lasts."
+    )
+    assert found.columns[0].verdict is Verdict.OK
+    assert found.columns[0].reason == "Weak evidence (p 0.02), listed if it lasts: median 1 → 2."
+    assert judge([column("a", 0.01)], rows=50).drifted_columns == ("a",), "a single comparison has no later"
+
+
+def test_weak_evidence_is_listed_with_the_second_window_that_shares_no_row_with_the_first():
+    assert listed(0.01, 0.01) == [False, True]
+    assert listed(*[0.01] * 6, step=25) == [False] * 4 + [True] * 2
+    assert in_a_row(0.01, 0.01)[1].columns[0].threshold == 0.05
+
+
+def test_evidence_that_pauses_begins_anew():
+    assert listed(0.01, 0.9, 0.01, 0.01) == [False, False, False, True]
+
+
+def test_what_is_listed_stays_so_while_evidence_lasts():
+    assert listed(1e-9, 0.01, 0.01, 0.9, 0.01, step=25) == [True, True, True, False, False]
+
+
+def test_a_check_that_cannot_judge_leaves_the_evidence_as_it_was():
+    state = {"a": 100, "b": 0}
+    assert carry(state, judge([], rows=3), last=200) == state
+    half = judge([column("a", 0.01), missing("b")], rows=50, strong=STRONG)
+    assert carry(state, half, last=200) == state
+
+
+def test_the_same_rows_again_are_no_second_window():
+    assert listed(*[0.01] * 5, step=0) == [False] * 5
+
+
+def test_no_limit_for_strong_evidence_is_looser_than_the_rate():
+    assert listed(0.03, strong=0.5) == [False]
+
+
+def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_second_window():
+    rng = np.random.default_rng(6)
+    columns, rows, stories = 6, 300, 12
+    false, first, second = 0, 0, 0
+    for _ in range(stories):
+        reference = {f"c{i}": rng.normal(size=1000) for i in range(columns)}
+        for shift in (0.0, 0.4):
+            state = {}
+            for number in range(2):
+                window = {f"c{i}": rng.normal(shift * (i == 0), size=rows) for i in range(columns)}
+                held = held_columns(state, number * rows + 1)
+                found = judge(compare(reference, window, newest=50), rows=rows, strong=1 / 8640, held=held)
+                state = carry(state, found, last=(number + 1) * rows)
+                right = shift > 0 and "c0" in found.drifted_columns
+                false += len(found.drifted_columns) - right
+                first += right and number == 0
+                second += right and number == 1
+    assert false == 0
+    assert first < second
+    assert second >= 0.9 * stories
 
 
 # verdicts to alerts

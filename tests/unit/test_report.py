@@ -16,6 +16,7 @@ from driftbell.publish.charts import histogram_svg
 from driftbell.publish.report import LARGEST, OwnReport
 from driftbell.records import Check, CheckKind, Histogram, Part, Suspect, Verdict
 from driftbell.schema import as_column
+from driftbell.stats import psi_noise
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 ROWS = 80
@@ -159,6 +160,25 @@ def test_every_statistic_of_every_column_is_shown():
         assert page.text.count(result.statistic) >= sum(r.statistic == result.statistic for r in results)
     assert page.text.count("distance") >= sum(r.kind.value == "distance" for r in results)
     assert all(f"\n{c.reason}" in page.text for c in check.judgement.columns)
+
+
+def test_effect_sizes_are_shown_with_their_noise():
+    _, page = page_of(numeric_table(1), numeric_table(1, rows=ROWS, shifted=(0,), seed=2))
+    shown = f"{psi_noise(bins=10, n=100, m=ROWS):.3f}"
+    assert shown == "0.381"
+    assert re.search(rf"\d\.\d+ / {shown}", page.text)
+    assert page.text.count(shown) == 2
+
+
+def test_weak_evidence_is_told_with_the_strict_threshold():
+    roles = {"x0": "feature"}
+    found = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
+    check, known = check_of(numeric_table(1), numeric_table(1))
+    check = replace(check, judgement=judge(found, rows=ROWS, strong=1e-6))
+    page = Page(OwnReport().write(check, known, {}))
+    assert "No column has changed." in page.text
+    assert "Weak evidence (p 0.0" in page.text
+    assert "1e-06" in page.text
 
 
 def test_unknown_is_no_clean_bill_and_an_error_is_said():

@@ -6,7 +6,7 @@ import scipy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from driftbell.stats import category_shares, chi_square, jensen_shannon, null_share, psi
+from driftbell.stats import category_shares, chi_square, jensen_shannon, js_noise, null_share, psi, psi_noise
 
 TOLERANCE = 1e-12
 TWO_ROWS = [psi, jensen_shannon, chi_square, category_shares]
@@ -218,3 +218,20 @@ def test_null_share_keeps_its_error_rate(share):
         null_share(rng.binomial(150, share), 150, rng.binomial(500, share), 500).p_value for _ in range(runs)
     ]
     assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+@pytest.mark.parametrize(("n", "m", "bins"), [(500, 500, 10), (5000, 500, 10), (150, 500, 6), (1000, 200, 4)])
+def test_the_noise_of_the_effect_sizes_is_what_chance_does(n, m, bins):
+    rng = np.random.default_rng(bins)
+    shares = rng.dirichlet(np.full(bins, 20.0))
+    both = list(zip(rng.multinomial(n, shares, 2000), rng.multinomial(m, shares, 2000), strict=True))
+    psis = np.array([psi(a, b) for a, b in both])
+    assert psis.mean() == pytest.approx((bins - 1) * (1 / n + 1 / m), rel=0.1)
+    assert np.mean(psis > psi_noise(bins=bins, n=n, m=m)) == pytest.approx(0.05, abs=0.02)
+    distances = np.array([jensen_shannon(a, b) for a, b in both])
+    assert np.mean(distances > js_noise(bins=bins, n=n, m=m)) == pytest.approx(0.05, abs=0.02)
+    assert np.mean(psis > psi_noise(bins=bins, n=n, m=m, level=0.5)) == pytest.approx(0.5, abs=0.06)
+
+
+def test_one_bin_has_no_noise():
+    assert psi_noise(bins=1, n=10, m=10) == js_noise(bins=1, n=10, m=10) == 0.0

@@ -70,7 +70,7 @@ class CheckSettings(_Section):
     minimum_rows: int = Field(10, ge=1)
     """With fewer predictions in the window the verdict is unknown."""
     false_discovery_rate: float = Field(0.05, gt=0, lt=1)
-    """The share of checks that may ring on unchanged data (Benjamini–Hochberg over all columns)."""
+    """Evidence of drift that is listed once it lasts (p-value after Benjamini–Hochberg over all columns)."""
 
 
 class AlarmSettings(_Section):

@@ -190,10 +190,8 @@ class Evidence:
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
             diagnosis = self._faults.diagnose(columns, matrix, answers)
-            shifted = None
-            if self._shares and not (diagnosis and diagnosis.broken):
-                shifted = self._shares.loss(matrix, answers)
-        if shifted is not None:
+            shifted = self._shares.loss(matrix, answers) if self._shares else None
+        if shifted is not None:  # one cause that explains every feature beats one that explains a single one
             return Block(n, shifted, "label shift", errors, some)
         if diagnosis:
             found = float(diagnosis.errors.mean()) - self._by_features

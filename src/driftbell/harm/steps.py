@@ -167,7 +167,7 @@ def _known(evidence: Evidence, state: State) -> Known:
         datetime.fromisoformat(blocks[low - 1][2] if low else blocks[low][2]),
         datetime.fromisoformat(blocks[high][3]),
     )
-    fine = part == ESTIMATE and _contradicted(evidence, state, change, loss)
+    fine = _over(evidence, state) or (part == ESTIMATE and _contradicted(evidence, state, change, loss))
     return Known(Verdict.WARNING if fine else Verdict.ALARM, part, score, change, loss, fine)
 
 
@@ -180,6 +180,18 @@ def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
         error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
     most = 1 - base.mean if evidence.learned.classes and evidence.learned.labelled else math.inf
     return Interval(min(mean, most), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, most))
+
+
+def _over(evidence: Evidence, state: State) -> bool:
+    """Tell whether the labels of the newest rows show no loss that matters: what was lost is over."""
+    blocks = state.get("blocks", {})
+    labels, estimates = blocks.get(LABELS, []), blocks.get(ESTIMATE, [])
+    if not evidence.learned.labelled or not labels or labels[-1][0] < CONTRADICTING:
+        return False
+    newest = not estimates or datetime.fromisoformat(labels[-1][3]) >= datetime.fromisoformat(
+        estimates[-1][2]
+    )
+    return newest and bool(labels[-1][1] < evidence.smallest_loss / 2)
 
 
 def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:

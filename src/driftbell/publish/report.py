@@ -97,6 +97,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": _number,
         "p_value": _p_value,
+        "threshold": lambda value: "–" if value is None else f"{value:.2g}",
         "value": _value,
         "name": lambda text: _cut(text, LONGEST_NAME) if text.strip() else "(no name)",
         "text": lambda text: _cut(text, LONGEST_TEXT),

@@ -1,0 +1,224 @@
+"""Changes: what happens to the rows of a stream, or which rows come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alarm.data import Frame
+from alarm.fitted import Array, Fitted, Table, errors
+
+Labels = NDArray[Any]
+UNITS: tuple[tuple[float, float], ...] = (
+    (1.8, 32.0),
+    (1000.0, 0.0),
+    (1 / 2.54, 0.0),
+    (0.4536, 0.0),
+    (60.0, 0.0),
+)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows that no model was fitted on, with the model's answers.
+
+    Attributes:
+        frame: where they come from.
+        table: the features.
+        label: the truth.
+        model: the model.
+        answer: what it says.
+        error: how wrong it is, row by row.
+    """
+
+    frame: Frame
+    table: Table
+    label: Labels
+    model: Fitted
+    answer: Table
+    error: Array
+
+    def by_importance(self, names: list[str]) -> list[str]:
+        """Sort names, the most important first."""
+        return sorted(names, key=lambda name: -self.model.importance[name])
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change does, to a whole pool.
+
+    Attributes:
+        table: the features afterwards.
+        label: the truth afterwards.
+        weights: how often each row comes afterwards; the mean is one.
+        columns: the columns that were touched.
+    """
+
+    table: Table
+    label: Labels
+    weights: Array
+    columns: tuple[str, ...] = ()
+
+
+class NotApplicableError(Exception):
+    """The data set has no column that the change could touch."""
+
+
+def _weighted(pool: Pool, log_weights: Array, *columns: str) -> Change:
+    weights = np.exp(log_weights - log_weights.max())
+    return Change(pool.table, pool.label, weights / weights.mean(), columns)
+
+
+def _touched(pool: Pool, name: str, column: NDArray[Any]) -> Change:
+    return Change({**pool.table, name: column}, pool.label, np.ones(len(pool.label)), (name,))
+
+
+def _ranks(values: Array, rng: np.random.Generator) -> Array:
+    ranks: Array = np.lexsort((rng.random(len(values)), values)).argsort() / len(values)
+    return ranks
+
+
+def _tilt(pool: Pool, rng: np.random.Generator, sign: int) -> Change:
+    """Weigh by the model's doubt, or by one feature towards the side where the model is weaker."""
+    strength = sign * float(rng.uniform(0.5, 4.0))
+    if rng.random() < 0.5 and pool.model.classes:
+        top = np.max([pool.answer[k] for k in pool.answer if k.startswith("probability")], axis=0)
+        return _weighted(pool, strength * _ranks(1 - top, rng))
+    names = pool.by_importance(pool.frame.numeric())[:4]
+    name = names[rng.integers(len(names))]
+    ranks = _ranks(np.nan_to_num(pool.table[name].astype(np.float64)), rng)
+    side = float(np.corrcoef(ranks, pool.error)[0, 1])
+    return _weighted(pool, (strength if side >= 0 else -strength) * ranks, name)
+
+
+def hard(pool: Pool, rng: np.random.Generator) -> Change:
+    """More of the rows on which the model is weak."""
+    return _tilt(pool, rng, 1)
+
+
+def easy(pool: Pool, rng: np.random.Generator) -> Change:
+    """More of the rows on which the model is strong."""
+    return _tilt(pool, rng, -1)
+
+
+def _number(pool: Pool, rng: np.random.Generator, *, important: bool = True) -> tuple[str, Array]:
+    names = pool.by_importance(pool.frame.numeric())
+    if not important and len(names) < 2:
+        raise NotApplicableError("one number only")
+    chosen = names[:3] if important else names[len(names) // 2 :]
+    name = chosen[rng.integers(len(chosen))]
+    return name, pool.table[name].astype(np.float64)
+
+
+def bias(pool: Pool, rng: np.random.Generator) -> Change:
+    """One of the three most important numbers is off by 0.3 to 3 sigma."""
+    name, values = _number(pool, rng)
+    step = float(rng.uniform(0.3, 3.0)) * (1 if rng.random() < 0.5 else -1)
+    return _touched(pool, name, values + step * np.nanstd(values))
+
+
+def bias_of_little(pool: Pool, rng: np.random.Generator) -> Change:
+    """A number of the less important half is off by 0.3 to 3 sigma."""
+    name, values = _number(pool, rng, important=False)
+    step = float(rng.uniform(0.3, 3.0)) * (1 if rng.random() < 0.5 else -1)
+    return _touched(pool, name, values + step * np.nanstd(values))
+
+
+def noise(pool: Pool, rng: np.random.Generator) -> Change:
+    """One of the three most important numbers trembles by 0.3 to 2 sigma."""
+    name, values = _number(pool, rng)
+    size = float(rng.uniform(0.3, 2.0)) * np.nanstd(values)
+    return _touched(pool, name, values + size * rng.normal(size=len(values)))
+
+
+def unit(pool: Pool, rng: np.random.Generator) -> Change:
+    """A number comes in another unit."""
+    name, values = _number(pool, rng, important=bool(rng.random() < 0.75) or len(pool.frame.numeric()) < 2)
+    factor, shift = UNITS[rng.integers(len(UNITS))]
+    return _touched(pool, name, values * factor + shift)
+
+
+def stuck(pool: Pool, rng: np.random.Generator) -> Change:
+    """A number is frozen at one of its values."""
+    name, values = _number(pool, rng, important=bool(rng.random() < 0.75) or len(pool.frame.numeric()) < 2)
+    return _touched(pool, name, np.full(len(values), values[rng.integers(len(values))]))
+
+
+def nulls(pool: Pool, rng: np.random.Generator) -> Change:
+    """5 to 80 % of the cells of one column are lost."""
+    names = pool.by_importance(list(pool.table))
+    name = names[min(int(rng.exponential(2.0)), len(names) - 1)]
+    column = pool.table[name].copy()
+    lost = rng.random(len(column)) < rng.uniform(0.05, 0.8)
+    column[lost] = np.nan if column.dtype == np.float64 else None
+    return _touched(pool, name, column)
+
+
+def renamed(pool: Pool, rng: np.random.Generator) -> Change:
+    """One of the more frequent categories of a column comes by another name."""
+    names = pool.by_importance(pool.frame.categorical())[:4]
+    if not names:
+        raise NotApplicableError("no category")
+    name = names[rng.integers(len(names))]
+    column = pool.table[name].copy()
+    values, counts = np.unique([str(v) for v in column], return_counts=True)
+    frequent = values[np.argsort(-counts)][:3]
+    column[[str(v) == frequent[rng.integers(len(frequent))] for v in column]] = "N/A"
+    return _touched(pool, name, column)
+
+
+def class_shares(pool: Pool, rng: np.random.Generator) -> Change:
+    """The classes come in other shares; within a class nothing changes."""
+    if pool.frame.regression:
+        raise NotApplicableError("no classes")
+    classes = sorted({str(v) for v in pool.label})
+    sign = 1 if rng.random() < 0.5 else -1
+    steps = sign * rng.uniform(0.5, 3.0) * rng.permutation(np.linspace(-0.5, 0.5, len(classes)))
+    by_class = dict(zip(classes, steps, strict=True))
+    return _weighted(pool, np.array([by_class[str(v)] for v in pool.label]))
+
+
+def concept(pool: Pool, rng: np.random.Generator) -> Change:
+    """Other labels for the same inputs: in a region of one feature some become those of another class."""
+    _, values = _number(pool, rng)
+    ranks = _ranks(np.nan_to_num(values), rng)
+    share = float(rng.uniform(0.1, 0.5))
+    start = float(rng.uniform(0, 1 - share))
+    region = (ranks >= start) & (ranks < start + share) & (rng.random(len(ranks)) < rng.uniform(0.2, 0.9))
+    label = pool.label.copy()
+    if pool.frame.regression:
+        spread = float(np.std(label.astype(np.float64)))
+        label[region] = label[region] + rng.uniform(0.3, 1.0) * spread
+        return Change(pool.table, label, np.ones(len(label)))
+    classes = sorted({str(v) for v in label})
+    following = dict(zip(classes, classes[1:] + classes[:1], strict=True))
+    label[region] = np.array([following[str(v)] for v in label[region]], dtype=object)
+    return Change(pool.table, label, np.ones(len(label)))
+
+
+CHANGES: dict[str, Callable[[Pool, np.random.Generator], Change]] = {
+    "hard rows": hard,
+    "easy rows": easy,
+    "sensor bias": bias,
+    "bias of little": bias_of_little,
+    "noise": noise,
+    "unit change": unit,
+    "stuck": stuck,
+    "nulls": nulls,
+    "renamed category": renamed,
+    "class shares": class_shares,
+    "concept": concept,
+}
+
+
+def loss_of(pool: Pool, change: Change) -> tuple[Table, float]:
+    """Give the answers to the changed rows, and how much the mean error rises: measured on the whole pool."""
+    touched = bool(change.columns) and change.table is not pool.table
+    answer = pool.model.answer(change.table) if touched else pool.answer
+    error = errors(answer, change.label)
+    rise = float(np.average(error, weights=change.weights) - pool.error.mean())
+    return answer, rise / float(pool.error.mean()) if pool.frame.regression else rise

@@ -1,0 +1,138 @@
+"""What the outcomes come to: false alarms, harm found and missed, delays, areas under the curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+WITHIN = 20
+HEADS = (
+    "false alarms per 1,000 unchanged checks",
+    "of those, opened anew",
+    "false alarms per 1,000 under a season",
+    f"harmful found within {WITHIN}",
+    f"mean delay, windows ({WITHIN + 1} = missed)",
+    "harmless alarmed",
+    "AUC harmful / harmless",
+    "natural: harmful / benign windows alarmed",
+    "a check, ms CPU",
+    "fit, s",
+)
+
+
+def table(rows: Iterable[Row], mode: str) -> list[str]:
+    """Write one table of Markdown: a line a method, in the order in which they came."""
+    rows = [row for row in rows if row["mode"] == mode]
+    lines = ["| | runs | " + " | ".join(HEADS) + " |", "| --- " * (len(HEADS) + 2) + "|"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        good = [row for row in mine if not row["problem"]]
+        if good:
+            lines.append(f"| {method} | {len(good)} | " + " | ".join(cells(good, mode)) + " |")
+        else:
+            problems = sorted({row["problem"] for row in mine})
+            lines.append(f"| {method} | 0 | {'; '.join(problems)[:200]} " + "| " * len(HEADS))
+    return lines
+
+
+def cells(rows: list[Row], mode: str) -> list[str]:
+    """Give the cells of one method; the order is that of `HEADS`."""
+    quiet = [row["alarms"][: row["change"]] for row in rows if row["scenario"] not in ("season", "natural")]
+    season = [row["alarms"] for row in rows if row["scenario"] == "season"]
+    changed = [row for row in rows if row["change"] is not None and seen(row, mode)]
+    harmful = [row for row in changed if row["harmful"] is True]
+    harmless = [row for row in changed if row["harmful"] is False]
+    delays = [delay(row) for row in harmful]
+    return [
+        per_mille(quiet, sum),
+        per_mille(quiet, openings),
+        per_mille(season, sum),
+        percent([d <= WITHIN for d in delays]),
+        f"{np.mean(delays):.1f}" if delays else "–",
+        percent([delay(row) <= WITHIN for row in harmless]),
+        area([peak(row) for row in harmful], [peak(row) for row in harmless]),
+        " / ".join(percent(natural(rows, harm)) for harm in (True, False)),
+        f"{np.median([row['cpu_ms'] for row in rows]):.1f}",
+        f"{np.median([row['fit_s'] for row in rows]):.2f}",
+    ]
+
+
+def seen(row: Row, mode: str) -> bool:
+    """Tell whether a change can be seen at all: other labels for the same inputs cannot, without labels."""
+    return mode != "none" or row["scenario"] != "concept"
+
+
+def openings(alarms: list[int]) -> int:
+    """Count how often an alarm begins."""
+    return sum(b > a for a, b in zip([0, *alarms], alarms, strict=False))
+
+
+def delay(row: Row) -> int:
+    """Count the windows from the change to the first alarm; one more than all is a miss."""
+    after = row["alarms"][row["change"] :][:WITHIN]
+    return after.index(1) + 1 if 1 in after else WITHIN + 1
+
+
+def peak(row: Row) -> float:
+    """Give the largest score after the change."""
+    return float(np.max(row["scores"][row["change"] :][:WITHIN]))
+
+
+def natural(rows: list[Row], harm: bool) -> list[bool]:
+    """Give alarm or not for the windows of natural streams that are harmful, or benign."""
+    return [
+        bool(alarm)
+        for row in rows
+        if row["scenario"] == "natural"
+        for alarm, judged in zip(row["alarms"], row["window_harmful"], strict=False)
+        if judged is harm
+    ]
+
+
+def area(high: list[float], low: list[float]) -> str:
+    """Give the chance that a harmful change has the higher score; ties count half."""
+    if not high or not low:
+        return "–"
+    above = np.sign(np.subtract.outer(np.array(high), np.array(low)))
+    return f"{(above.mean() + 1) / 2:.3f}"
+
+
+def percent(hits: list[bool]) -> str:
+    """Write a share and what it is a share of."""
+    return f"{np.mean(hits):.0%} of {len(hits)}" if hits else "–"
+
+
+def per_mille(runs: list[list[int]], count: Callable[[list[int]], int]) -> str:
+    """Write a count per 1,000 checks."""
+    checks = sum(len(run) for run in runs)
+    return f"{1000 * sum(count(run) for run in runs) / checks:.1f} of {checks:,}" if checks else "–"
+
+
+def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
+    """Write what one method does to each scenario, in every mode."""
+    rows = [row for row in rows if row["method"] == method and not row["problem"]]
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    lines = [
+        "| scenario | " + " | ".join(f"{m}: harmful found | {m}: harmless alarmed" for m in modes) + " |"
+    ]
+    lines.append("| --- " * (2 * len(modes) + 1) + "|")
+    for name in dict.fromkeys(row["scenario"] for row in rows if row["change"] is not None):
+        found = [
+            percent([d <= WITHIN for d in delays(rows, name, mode, harm)])
+            for mode in modes
+            for harm in (True, False)
+        ]
+        lines.append(f"| {name} | " + " | ".join(found) + " |")
+    return lines
+
+
+def delays(rows: list[Row], name: str, mode: str, harm: bool) -> list[int]:
+    """Give the delays in the runs of one scenario."""
+    return [
+        delay(row)
+        for row in rows
+        if (row["scenario"], row["mode"], row["harmful"]) == (name, mode, harm) and row["change"] is not None
+    ]
