@@ -260,6 +260,13 @@ def alert_after(check: Check, told: Alert | None, *, cooldown: timedelta) -> Ale
         verdict=verdict,
         since=check.time,
         sentence=check.judgement.sentence,
-        columns=check.judgement.drifted_columns,
+        columns=_told_columns(check.judgement, verdict),
         report=next(iter(check.reports), ""),
     )
+
+
+def _told_columns(judgement: Judgement, verdict: Verdict) -> tuple[str, ...]:
+    """Name the suspects of an alarm, else what has changed."""
+    if judgement.harm and verdict is Verdict.ALARM:
+        return tuple(s.column for s in judgement.harm.suspects)
+    return judgement.drifted_columns
