@@ -104,7 +104,7 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
 
 
 def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
-    """Give the loss of a block, and what the one before owed: moved features count once the next shows them."""
+    """Give a block's loss, and what the one before owed: moved features count once the next shows them."""
     repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
     before, owed = state.get("repairs", []), state.get("owed", 0.0)
     state["repairs"] = repairs
