@@ -41,6 +41,9 @@ MODEL_DOUBT = 0.25
 CONTRADICTING = 100
 """Labels contradict an estimate only where there are so many of them."""
 
+BELOW = 0.99
+"""The largest score of what labels contradict."""
+
 State = Mapping[str, Any]
 
 
@@ -182,7 +185,9 @@ def _known(evidence: Evidence, state: State) -> Known:
         datetime.fromisoformat(blocks[high][3]),
     )
     fine = _over(evidence, state) or (part == ESTIMATE and _contradicted(evidence, state, change, loss))
-    return Known(Verdict.WARNING if fine else Verdict.ALARM, part, score, change, loss, fine)
+    if fine:
+        return Known(Verdict.WARNING, part, min(score, BELOW), change, loss, fine)
+    return Known(Verdict.ALARM, part, score, change, loss)
 
 
 def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
@@ -209,7 +214,7 @@ def _over(evidence: Evidence, state: State) -> bool:
 
 
 def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:
-    """Tell whether labels since the change show that nothing is lost, at 95 %."""
+    """Tell whether labels since the change show no loss, at 95 %, or do not bear out the estimate."""
     if not evidence.learned.labelled:
         return False
     blocks = [
@@ -218,8 +223,9 @@ def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: I
     if sum(b[0] for b in blocks) < CONTRADICTING:
         return False
     measured = _interval(evidence, LABELS, blocks)
-    small = measured.value < evidence.smallest_loss / 2
-    return measured.high < evidence.smallest_loss or (small and measured.high < loss.value / 2)
+    doubt = (measured.high - measured.value) / ONE_SIDED
+    none = measured.value - doubt / 2 < evidence.smallest_loss / 2
+    return measured.high < evidence.smallest_loss or (none and measured.high < 2 * loss.value)
 
 
 def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Harm:
