@@ -214,7 +214,9 @@ class Evidence:
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
-                f.excess / MANY, -math.log(max(f.chance, 1e-300)) / level, 2 * block.loss / self.smallest_loss
+                f.excess / MANY,
+                -math.log(max(f.chance, 1e-300)) / level,
+                (block.loss - doubt) / (PROBABLY * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= IMPORTANT
