@@ -1,4 +1,4 @@
-"""Serve a model or watch one, and ring when its inputs or predictions drift, and only then."""
+"""Serve a model or watch one, and ring when it does worse, at most as often falsely as you allow."""
 
 from driftbell.compare import compare
 from driftbell.errors import ConfigError, DriftbellError, InputError, LogError, ModelError

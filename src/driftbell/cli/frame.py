@@ -53,7 +53,7 @@ def main() -> NoReturn:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(driftbell.__version__, prog_name="driftbell")
 def cli() -> None:
-    """Serve a model or watch one, and ring when its inputs or predictions drift.
+    """Serve a model or watch one, list what drifts, and ring when the model does worse.
 
     \b
     Start here:
