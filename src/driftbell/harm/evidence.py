@@ -97,11 +97,12 @@ class Block:
     sure: float = 0.0
 
 
-def baseline_of(errors: Vector) -> Baseline:
+def baseline_of(errors: Vector, *, unit: float = 1.0) -> Baseline:
     """Measure the normal error.
 
     Args:
         errors: of each row, in the order of time.
+        unit: the largest error that a row may have.
     """
     n = len(errors)
     spread = float(errors.std())
@@ -109,7 +110,7 @@ def baseline_of(errors: Vector) -> Baseline:
     floor = 1 / (2 * n) if n else 1.0  # a reference without any error still leaves doubt
     return Baseline(
         float(errors.mean()) if n else 0.0,
-        max(spread, math.sqrt(floor * (1 - floor))),
+        max(spread, unit * math.sqrt(floor * (1 - floor))),
         skew,
         n,
         overdispersion(errors),
@@ -148,9 +149,10 @@ class Evidence:
             learned.by_features,
             learned.errors,
         )
+        unit = 1.0 if learned.classes else float(learned.errors.max() or 1.0)
         self.baselines: Mapping[str, Baseline] = {
-            ESTIMATE: baseline_of(by_confidence),
-            LABELS: baseline_of(measured),
+            ESTIMATE: baseline_of(by_confidence, unit=unit),
+            LABELS: baseline_of(measured, unit=unit),
         }
         self._by_features = float(by_features.mean())
         self._parts = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
