@@ -187,12 +187,13 @@ class Evidence:
         """
         n = len(answers)
         some = np.arange(n) if n <= MOST_ROWS else np.linspace(0, n - 1, MOST_ROWS).astype(np.intp)
-        if n > MOST_ROWS:
-            columns, answers = {k: v[some] for k, v in columns.items()}, answers.take(some)
         with one_thread():
-            matrix = self.learned.encoder(columns, len(some))
+            matrix = self.learned.encoder(columns, n)
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
+            if n > MOST_ROWS:
+                columns, answers = {k: v[some] for k, v in columns.items()}, answers.take(some)
+                matrix, errors = matrix[some], errors[some]
             diagnosis = self._faults.diagnose(columns, matrix, answers)
             shifted = self._shares.loss(matrix, answers) if self._shares else None
         if shifted is not None:  # one cause that explains every feature beats one that explains a single one
