@@ -43,7 +43,8 @@ class ClassShares:
         self._present = [c for c in range(classes) if np.count_nonzero(learned.truth == c) >= 10]
         self._bins = classes * (self._cuts.shape[1] + 1)
         truth = learned.truth
-        self._before = np.array([np.mean(truth == c) for c in self._present])
+        counts = np.array([np.count_nonzero(truth == c) for c in self._present], dtype=np.float64)
+        self._before = counts / max(counts.sum(), 1)
         self._error = np.array([learned.errors[truth == c].mean() for c in self._present])
         own = self._score_bins(learned.answers)
         self._given = np.array([_shares(own[truth == c], self._bins) for c in self._present])
@@ -64,9 +65,10 @@ class ClassShares:
             answers: the model's.
 
         Returns:
-            None where the shares have not changed beyond doubt, or another change explains the block better.
+            None where the shares have not changed beyond doubt, another change explains the block better, or
+            an answer is of no class of the reference's model.
         """
-        if len(self._present) < 2 or not len(answers):
+        if len(self._present) < 2 or not len(answers) or np.any(answers.values < 0):
             return None
         counts = np.bincount(self._score_bins(answers), minlength=self._bins).astype(np.float64)
         shares = self._fit(counts)
