@@ -9,7 +9,7 @@ import numpy as np
 
 from driftbell.columns import as_column
 from driftbell.errors import ConfigError
-from driftbell.harm.evidence import LEAST_LABELS, LEAST_ROWS, Evidence
+from driftbell.harm.evidence import LABELS, LEAST_LABELS, LEAST_ROWS, Evidence
 from driftbell.harm.learn import Answers, Vector, learn
 from driftbell.harm.steps import LabelRows, Rows, step
 from driftbell.records import Column, Columns, Harm, Labelled, Outputs, Window
@@ -47,8 +47,10 @@ class HarmWatch:
         matrix = before.learned.encoder(rows.columns, len(rows.answers))
         by_confidence = before.learned.error_by_confidence(matrix, rows.answers)
         by_features = before.learned.error_by_features(matrix, rows.answers)
-        measured = before.learned.errors + float(by_confidence.mean() - before.learned.by_confidence.mean())
-        moved = before.learned.with_usual(matrix)
+        errors = before.learned.errors
+        risen = before.baselines[LABELS].mean - float(errors.mean())
+        measured = errors + risen + before.look(rows.columns, rows.answers).loss
+        moved = before.learned.with_usual(rows.columns, rows.answers)
         return HarmWatch(
             Evidence(
                 moved,
