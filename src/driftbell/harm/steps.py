@@ -93,8 +93,8 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     if len(rows.answers) >= LEAST_ROWS:
         found = evidence.look(rows.columns, rows.answers)
         new["rows"] = new.get("rows", 0) + found.rows
-        loss = _confirmed(new, found)
-        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1])
+        loss, late = _confirmed(new, found)
+        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1], late)
         new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
     _count_labels(new, evidence, labels)
     known = _known(evidence, new)
@@ -103,16 +103,19 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     return new, _harm(evidence, new, known, waiting=0 if found else len(rows.answers))
 
 
-def _confirmed(state: dict[str, Any], block: Block) -> float:
-    """Give the loss of a block: what rests on a moved feature counts once the next block shows it too."""
+def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
+    """Give the loss of a block, and what the one before it lost beyond what was counted then.
+
+    What rests on a moved feature counts once the next block shows it too.
+    """
     repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
     before, owed = state.get("repairs", []), state.get("owed", 0.0)
     state["repairs"] = repairs
     if repairs and not set(repairs) & set(before):
         state["owed"] = block.rows * (block.loss - block.sure)
-        return block.sure
+        return block.sure, 0.0
     state["owed"] = 0.0
-    return block.loss + (owed / block.rows if repairs else 0.0)
+    return block.loss, owed if repairs else 0.0
 
 
 def _count(
@@ -123,15 +126,24 @@ def _count(
     loss: float,
     first: datetime,
     last: datetime,
+    late: float = 0.0,
 ) -> None:
     sums = dict(state.get("sums", {}))
-    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss)
+    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss + late / rows)
     state["sums"] = sums
     state["scores"] = {**state.get("scores", {}), part: score}
     blocks = dict(state.get("blocks", {}))
     one = [rows, loss, first.isoformat(), last.isoformat()]
-    blocks[part] = [*blocks.get(part, []), one][-MEMORY:]
+    blocks[part] = [*_amended(blocks.get(part, []), late), one][-MEMORY:]
     state["blocks"] = blocks
+
+
+def _amended(blocks: list[Any], late: float) -> list[Any]:
+    """Give blocks whose newest one has lost that much more, all its rows together."""
+    if not blocks or not late:
+        return blocks
+    rows, loss, *times = blocks[-1]
+    return [*blocks[:-1], [rows, loss + late / rows, *times]]
 
 
 def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) -> None:
