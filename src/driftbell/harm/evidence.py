@@ -242,6 +242,23 @@ class Evidence:
             after.append(min(now, CAP * height))
         return after, score
 
+    def correct(self, sums: list[float], part: str, rows: int, errors: float) -> tuple[list[float], float]:
+        """Add to the sums of a part what its rows, counted before, were wrong more often (or less).
+
+        Args:
+            sums: before it.
+            part: `estimate` or `labels`.
+            rows: of its newest block.
+            errors: all those rows' together.
+
+        Returns:
+            As `add` does.
+        """
+        heights = [height for _, height in self.limits(part, rows)]
+        moved = [max(0.0, now + errors) for now in sums]
+        score = max((now / height for now, height in zip(moved, heights, strict=True)), default=0.0)
+        return [min(now, CAP * height) for now, height in zip(moved, heights, strict=True)], score
+
     def _simulate(self, rows: int) -> None:
         """Check the promised rate on months of unchanged traffic; raise the thresholds where it is off."""
         steps = int(min(max(self.checks_per_alarm, 100), MOST_STEPS))

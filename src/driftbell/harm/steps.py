@@ -152,6 +152,10 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
     count, total, *times = state.get("waiting", [0, 0.0])
     count += len(labels.errors)
     total += float(np.sum(labels.errors)) + labels.corrected
+    if evidence.learned.classes:  # those that wait are wrong at most once each; the rest was counted before
+        possible = min(max(total, 0.0), float(count))
+        _correct(state, evidence, total - possible)
+        total = possible
     moments = sorted([*map(datetime.fromisoformat, times), *labels.times])
     if count < LEAST_LABELS:
         state["waiting"] = [count, total, *(m.isoformat() for m in moments[:1] + moments[-1:])]
@@ -169,6 +173,19 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
         return
     loss = total / count - evidence.baselines[LABELS].mean
     _count(state, evidence, LABELS, count, loss, moments[0], moments[-1])
+
+
+def _correct(state: dict[str, Any], evidence: Evidence, errors: float) -> None:
+    """Let corrected labels move what their first ones were counted for."""
+    blocks = state.get("blocks", {})
+    if not errors or not blocks.get(LABELS):
+        return
+    rows = blocks[LABELS][-1][0]
+    state["blocks"] = {**blocks, LABELS: _amended(blocks[LABELS], errors)}
+    if LABELS in state.get("sums", {}):
+        sums, score = evidence.correct(state["sums"][LABELS], LABELS, rows, errors)
+        state["sums"] = {**state["sums"], LABELS: sums}
+        state["scores"] = {**state["scores"], LABELS: score}
 
 
 def _known(evidence: Evidence, state: State) -> Known:
