@@ -158,8 +158,8 @@ def whole(drift: Judgement, harm: Harm | None) -> Judgement:
 
     Returns:
         `alarm` where the model does worse, and there alone; else `warning` where something has changed or
-        speaks for harm; else `unknown` where one of both cannot be judged; else `ok`. What is worth a word
-        about harm comes first in the sentence.
+        speaks for harm; else `unknown` where one of both cannot be judged, but for the first predictions,
+        which harm waits for; else `ok`. What is worth a word about harm comes first in the sentence.
     """
     if harm is None:
         return drift
@@ -168,11 +168,12 @@ def whole(drift: Judgement, harm: Harm | None) -> Judgement:
         verdict = Verdict.ALARM
     elif changed or harm.verdict is Verdict.WARNING:
         verdict = Verdict.WARNING
-    elif Verdict.UNKNOWN in (drift.verdict, harm.verdict):
+    elif drift.verdict is Verdict.UNKNOWN or (harm.verdict is Verdict.UNKNOWN and not harm.waiting):
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK
-    sentence = drift.sentence if harm.verdict is Verdict.OK else f"{harm.sentence} {drift.sentence}"
+    both = [drift.sentence, harm.sentence] if harm.waiting else [harm.sentence, drift.sentence]
+    sentence = drift.sentence if harm.verdict is Verdict.OK else " ".join(both)
     return replace(drift, verdict=verdict, sentence=sentence, harm=harm)
 
 

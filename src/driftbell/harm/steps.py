@@ -93,8 +93,8 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     if len(rows.answers) >= LEAST_ROWS:
         found = evidence.look(rows.columns, rows.answers)
         new["rows"] = new.get("rows", 0) + found.rows
-        loss, late = _confirmed(new, found)
-        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1], late)
+        loss, owed = _confirmed(new, found)
+        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1], owed)
         new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
     _count_labels(new, evidence, labels)
     known = _known(evidence, new)
@@ -104,10 +104,7 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
 
 
 def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
-    """Give the loss of a block, and what the one before it lost beyond what was counted then.
-
-    What rests on a moved feature counts once the next block shows it too.
-    """
+    """Give a block's loss, and what the one before owed: moved features count once the next shows them."""
     repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
     before, owed = state.get("repairs", []), state.get("owed", 0.0)
     state["repairs"] = repairs
@@ -126,24 +123,24 @@ def _count(
     loss: float,
     first: datetime,
     last: datetime,
-    late: float = 0.0,
+    owed: float = 0.0,
 ) -> None:
     sums = dict(state.get("sums", {}))
-    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss + late / rows)
+    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss + owed / rows)
     state["sums"] = sums
     state["scores"] = {**state.get("scores", {}), part: score}
     blocks = dict(state.get("blocks", {}))
     one = [rows, loss, first.isoformat(), last.isoformat()]
-    blocks[part] = [*_amended(blocks.get(part, []), late), one][-MEMORY:]
+    blocks[part] = [*_amended(blocks.get(part, []), owed), one][-MEMORY:]
     state["blocks"] = blocks
 
 
-def _amended(blocks: list[Any], late: float) -> list[Any]:
+def _amended(blocks: list[Any], errors: float) -> list[Any]:
     """Give blocks whose newest one has lost that much more, all its rows together."""
-    if not blocks or not late:
+    if not blocks or not errors:
         return blocks
     rows, loss, *times = blocks[-1]
-    return [*blocks[:-1], [rows, loss + late / rows, *times]]
+    return [*blocks[:-1], [rows, loss + errors / rows, *times]]
 
 
 def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) -> None:
@@ -257,7 +254,7 @@ def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Ha
         words = (
             f"Cannot say yet whether the model does worse: needs {LEAST_ROWS}, has {waiting} new predictions."
         )
-        return Harm(known.verdict, words)
+        return Harm(known.verdict, words, waiting=True)
     scores = state.get("scores", {})
     parts = tuple(
         Part(
