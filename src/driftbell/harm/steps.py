@@ -160,11 +160,8 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
     state["waiting"] = [0, 0.0]
     state["labelled"] = state.get("labelled", 0) + count
     if not evidence.learned.labelled:
-        evidence_mean = (
-            0.0  # without labels of the reference there is nothing to compare with: it is only shown
-        )
-        blocks = dict(state.get("blocks", {}))
-        one = [count, total / count - evidence_mean, moments[0].isoformat(), moments[-1].isoformat()]
+        blocks = dict(state.get("blocks", {}))  # with nothing to compare with it is only shown
+        one = [count, total / count, moments[0].isoformat(), moments[-1].isoformat()]
         blocks[LABELS] = [*blocks.get(LABELS, []), one][-MEMORY:]
         state["blocks"] = blocks
         return
@@ -215,6 +212,8 @@ def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
     mean = sum(b[0] * b[1] for b in blocks) / rows
     base = evidence.baselines[part]
     error = math.hypot(base.block(rows), base.doubt)
+    if part == LABELS and not evidence.learned.labelled and evidence.learned.classes:
+        error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
     if part == ESTIMATE:
         error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
     most = 1 - base.mean if evidence.learned.classes and evidence.learned.labelled else math.inf
