@@ -101,8 +101,8 @@ def watch(
     Args:
         features: of the reference, n rows.
         outputs: the model's answers on them, honest ones where there are any.
-        labels: the true classes by name, null where not known; None where no row has one. Fewer than 20 beside
-            rows without one teach too little, and are not looked at.
+        labels: the true classes by name, null where not known; None where no row has one. Fewer than 20
+            beside rows without one teach too little, and are not looked at.
         classes: what the model answers, by class id.
         smallest_loss: of accuracy that matters, 0.02 is two points.
         checks_per_alarm: how many checks the budget allows for one false alarm.

@@ -12,7 +12,7 @@ import numpy as np
 from driftbell.harm.encode import Matrix
 from driftbell.harm.evidence import ESTIMATE, Block, Evidence
 from driftbell.harm.faults import ks_distance
-from driftbell.harm.learn import Answers, Vector
+from driftbell.harm.learn import Answers, Vector, one_thread
 from driftbell.records import ChangePoint, Columns, Interval, Suspect, Verdict
 
 MOST_SUSPECTS = 5
@@ -89,7 +89,8 @@ def finding(
     some = block.looked_at
     columns = {k: v[some] for k, v in columns.items()} if len(some) < len(answers) else columns
     matrix = learned.encoder(columns, len(some))
-    told = learned.error_by_confidence(matrix, answers.take(some))
+    with one_thread():
+        told = learned.error_by_confidence(matrix, answers.take(some))
     telling = np.argsort(-np.abs(block.errors - told), kind="stable")
     if block.why != "fault":
         telling = np.argsort(-np.asarray(block.errors), kind="stable")
