@@ -43,10 +43,17 @@ class ClassShares:
         self._present = [c for c in range(classes) if np.count_nonzero(learned.truth == c) >= 10]
         self._bins = classes * (self._cuts.shape[1] + 1)
         truth = learned.truth
-        self._before = np.array([np.mean(truth == c) for c in self._present])
+        counts = np.array([np.count_nonzero(truth == c) for c in self._present], dtype=np.float64)
+        self._before = counts / max(counts.sum(), 1)
         self._error = np.array([learned.errors[truth == c].mean() for c in self._present])
         own = self._score_bins(learned.answers)
         self._given = np.array([_shares(own[truth == c], self._bins) for c in self._present])
+        self._rows = len(truth)
+        usual = learned.usual_answers
+        if usual is not learned.answers and self._present and np.all(usual.values >= 0):
+            self._rows = len(usual)
+            floored = np.maximum(self._fit(self._counts(usual)), 0.5 / len(usual))
+            self._before = floored / floored.sum()
         self._edges = {}
         self._features = {}
         for j in learned.top:
@@ -64,13 +71,14 @@ class ClassShares:
             answers: the model's.
 
         Returns:
-            None where the shares have not changed beyond doubt, or another change explains the block better.
+            None where the shares have not changed beyond doubt, another change explains the block better, or
+            an answer is of no class of the reference's model.
         """
-        if len(self._present) < 2 or not len(answers):
+        if len(self._present) < 2 or not len(answers) or np.any(answers.values < 0):
             return None
-        counts = np.bincount(self._score_bins(answers), minlength=self._bins).astype(np.float64)
+        counts = self._counts(answers)
         shares = self._fit(counts)
-        n = len(self._learned.truth)
+        n = self._rows
         thinned = 1 / (1 + len(answers) / n)  # the reference's own shares are uncertain too
         gain = _likelihood(counts, shares @ self._given) - _likelihood(counts, self._before @ self._given)
         if scipy.stats.chi2.sf(2 * thinned * gain, len(self._present) - 1) > LEVEL:
@@ -83,6 +91,9 @@ class ClassShares:
         if min(tests) * len(tests) < FIT_LEVEL:
             return None
         return float((shares - self._before) @ self._error)
+
+    def _counts(self, answers: Answers) -> Vector:
+        return np.bincount(self._score_bins(answers), minlength=self._bins).astype(np.float64)
 
     def _fit(self, counts: Vector) -> Vector:
         shares: Vector = self._before.copy()

@@ -100,11 +100,12 @@ class Block:
     sure: float = 0.0
 
 
-def baseline_of(errors: Vector) -> Baseline:
+def baseline_of(errors: Vector, *, unit: float = 1.0) -> Baseline:
     """Measure the normal error.
 
     Args:
         errors: of each row, in the order of time.
+        unit: the largest error that a row may have.
     """
     n = len(errors)
     spread = float(errors.std())
@@ -112,7 +113,7 @@ def baseline_of(errors: Vector) -> Baseline:
     floor = 1 / (2 * n) if n else 1.0  # a reference without any error still leaves doubt
     return Baseline(
         float(errors.mean()) if n else 0.0,
-        max(spread, math.sqrt(floor * (1 - floor))),
+        max(spread, unit * math.sqrt(floor * (1 - floor))),
         skew,
         n,
         overdispersion(errors),
@@ -151,9 +152,10 @@ class Evidence:
             learned.by_features,
             learned.errors,
         )
+        unit = 1.0 if learned.classes else float(learned.errors.max() or 1.0)
         self.baselines: Mapping[str, Baseline] = {
-            ESTIMATE: baseline_of(by_confidence),
-            LABELS: baseline_of(measured),
+            ESTIMATE: baseline_of(by_confidence, unit=unit),
+            LABELS: baseline_of(measured, unit=unit),
         }
         self._by_features = float(by_features.mean())
         self._parts = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
@@ -188,12 +190,13 @@ class Evidence:
         """
         n = len(answers)
         some = np.arange(n) if n <= MOST_ROWS else np.linspace(0, n - 1, MOST_ROWS).astype(np.intp)
-        if n > MOST_ROWS:
-            columns, answers = {k: v[some] for k, v in columns.items()}, answers.take(some)
         with one_thread():
-            matrix = self.learned.encoder(columns, len(some))
+            matrix = self.learned.encoder(columns, n)
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
+            if n > MOST_ROWS:
+                columns, answers = {k: v[some] for k, v in columns.items()}, answers.take(some)
+                matrix, errors = matrix[some], errors[some]
             diagnosis = self._faults.diagnose(columns, matrix, answers)
             shifted = self._shares.loss(matrix, answers) if self._shares else None
         if shifted is not None:  # one cause that explains every feature beats one that explains a single one
@@ -244,6 +247,23 @@ class Evidence:
             score = max(score, now / height)
             after.append(min(now, CAP * height))
         return after, score
+
+    def correct(self, sums: list[float], part: str, rows: int, errors: float) -> tuple[list[float], float]:
+        """Add to the sums of a part what its rows, counted before, were wrong more often (or less).
+
+        Args:
+            sums: before it.
+            part: `estimate` or `labels`.
+            rows: of its newest block.
+            errors: all those rows' together.
+
+        Returns:
+            As `add` does.
+        """
+        heights = [height for _, height in self.limits(part, rows)]
+        moved = [max(0.0, now + errors) for now in sums]
+        score = max((now / height for now, height in zip(moved, heights, strict=True)), default=0.0)
+        return [min(now, CAP * height) for now, height in zip(moved, heights, strict=True)], score
 
     def _simulate(self, rows: int) -> None:
         """Check the promised rate on months of unchanged traffic; raise the thresholds where it is off."""

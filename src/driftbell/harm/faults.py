@@ -150,10 +150,10 @@ class FaultFinder:
             nulls &= ~new
             most = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new).most_common(1)
             words = f"new category '{str(most[0][0])[:40]}' {most[0][1] / len(now):.0%}" if most else ""
-            found += self._more(j, new, 0, words)
-        share = np.isnan(before).mean()
-        words = f"null {share:.1%} → {nulls.mean():.1%}"
-        found += self._more(j, nulls, int(np.isnan(before).sum()), words)
+            found += self._more(j, new, self._learned.unseen.get(j, 0), words)
+        usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
+        words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
+        found += self._more(j, nulls, usual, words)
         if not only_nulls and self._learned.encoder.numeric[j]:
             found += self._odd_numbers(before, now, j)
         return found

@@ -64,6 +64,8 @@ class Learned:
         by_confidence: expected error of each row from the model's own confidence, out of fold, shape (n,).
         by_features: expected error from the features, out of fold, shape (n,).
         usual: rows whose features are normal: the matrix, unless somebody said that others are, shape (m, d).
+        usual_answers: the model's on them.
+        unseen: how many of them have a category that the reference has not, by place.
         expected: each numeric top feature of `usual` from its other features, out of fold, shape (m,), by
             place.
     """
@@ -82,6 +84,8 @@ class Learned:
     by_confidence: Vector = field(init=False)
     by_features: Vector = field(init=False)
     usual: Matrix = field(init=False)
+    usual_answers: Answers = field(init=False)
+    unseen: dict[int, int] = field(default_factory=dict)
     expected: dict[int, Vector] = field(default_factory=dict)
     _confidence: list[Any] = field(default_factory=list)
     _truths: dict[frozenset[int], list[Any]] = field(default_factory=dict)
@@ -114,10 +118,14 @@ class Learned:
         others = np.delete(matrix, place, axis=1)
         return self._halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
 
-    def with_usual(self, matrix: Matrix) -> Learned:
-        """Give the same models with other rows as the features' usual ones, shape (m, d)."""
+    def with_usual(self, columns: Columns, answers: Answers) -> Learned:
+        """Give the same models with other rows as the usual ones."""
         found = copy.copy(self)
-        found.usual, found.expected = matrix, {j: self.expect(j, matrix) for j in self.expected}
+        matrix = self.encoder(columns, len(answers))
+        new = {j: self.encoder.unseen(columns, j) for j in self.top}
+        found.usual, found.usual_answers = matrix, answers
+        found.unseen = {j: int(rows[0].sum()) for j, rows in new.items() if rows is not None}
+        found.expected = {j: self.expect(j, matrix) for j in self.expected}
         return found
 
     def _halves(self, ask: Callable[[int, slice], Vector], rows: int) -> Vector:
@@ -188,7 +196,7 @@ def learn(columns: Columns, answers: Answers, truth: Vector | None, *, classes: 
         found = Learned(
             classes, encoder, matrix, answers, known, truth is not None, errors, importance, top, seed, fold
         )
-        found.usual = matrix
+        found.usual, found.usual_answers = matrix, answers
         _fit_features(found)
         _fit_confidence(found)
         _fit_others(found)

@@ -134,8 +134,16 @@ def _count(
     state["scores"] = {**state.get("scores", {}), part: score}
     blocks = dict(state.get("blocks", {}))
     one = [rows, loss, first.isoformat(), last.isoformat()]
-    blocks[part] = [*blocks.get(part, []), one][-MEMORY:]
+    blocks[part] = [*_amended(blocks.get(part, []), owed), one][-MEMORY:]
     state["blocks"] = blocks
+
+
+def _amended(blocks: list[Any], errors: float) -> list[Any]:
+    """Give blocks whose newest one has lost that much more, all its rows together."""
+    if not blocks or not errors:
+        return blocks
+    rows, loss, *times = blocks[-1]
+    return [*blocks[:-1], [rows, loss + errors / rows, *times]]
 
 
 def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) -> None:
@@ -144,6 +152,10 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
     count, total, *times = state.get("waiting", [0, 0.0])
     count += len(labels.errors)
     total += float(np.sum(labels.errors)) + labels.corrected
+    if evidence.learned.classes:  # those that wait are wrong at most once each; the rest was counted before
+        possible = min(max(total, 0.0), float(count))
+        _correct(state, evidence, total - possible)
+        total = possible
     moments = sorted([*map(datetime.fromisoformat, times), *labels.times])
     if count < LEAST_LABELS:
         state["waiting"] = [count, total, *(m.isoformat() for m in moments[:1] + moments[-1:])]
@@ -151,16 +163,26 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
     state["waiting"] = [0, 0.0]
     state["labelled"] = state.get("labelled", 0) + count
     if not evidence.learned.labelled:
-        evidence_mean = (
-            0.0  # without labels of the reference there is nothing to compare with: it is only shown
-        )
-        blocks = dict(state.get("blocks", {}))
-        one = [count, total / count - evidence_mean, moments[0].isoformat(), moments[-1].isoformat()]
+        blocks = dict(state.get("blocks", {}))  # with nothing to compare with it is only shown
+        one = [count, total / count, moments[0].isoformat(), moments[-1].isoformat()]
         blocks[LABELS] = [*blocks.get(LABELS, []), one][-MEMORY:]
         state["blocks"] = blocks
         return
     loss = total / count - evidence.baselines[LABELS].mean
     _count(state, evidence, LABELS, count, loss, moments[0], moments[-1])
+
+
+def _correct(state: dict[str, Any], evidence: Evidence, errors: float) -> None:
+    """Let corrected labels move what their first ones were counted for."""
+    blocks = state.get("blocks", {})
+    if not errors or not blocks.get(LABELS):
+        return
+    rows = blocks[LABELS][-1][0]
+    state["blocks"] = {**blocks, LABELS: _amended(blocks[LABELS], errors)}
+    if LABELS in state.get("sums", {}):
+        sums, score = evidence.correct(state["sums"][LABELS], LABELS, rows, errors)
+        state["sums"] = {**state["sums"], LABELS: sums}
+        state["scores"] = {**state["scores"], LABELS: score}
 
 
 def _known(evidence: Evidence, state: State) -> Known:
@@ -195,6 +217,8 @@ def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
     mean = sum(b[0] * b[1] for b in blocks) / rows
     base = evidence.baselines[part]
     error = math.hypot(base.block(rows), base.doubt)
+    if part == LABELS and not evidence.learned.labelled and evidence.learned.classes:
+        error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
     if part == ESTIMATE:
         error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
     most = 1 - base.mean if evidence.learned.classes and evidence.learned.labelled else math.inf

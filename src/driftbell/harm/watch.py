@@ -9,8 +9,8 @@ import numpy as np
 
 from driftbell.columns import as_column
 from driftbell.errors import ConfigError
-from driftbell.harm.evidence import LEAST_LABELS, LEAST_ROWS, Evidence
-from driftbell.harm.learn import Answers, Vector, learn
+from driftbell.harm.evidence import LABELS, LEAST_LABELS, LEAST_ROWS, Evidence
+from driftbell.harm.learn import FOLDS, Answers, Vector, learn, one_thread
 from driftbell.harm.steps import LabelRows, Rows, step
 from driftbell.records import Column, Columns, Harm, Labelled, Outputs, Window
 
@@ -44,11 +44,14 @@ class HarmWatch:
         if len(rows.answers) < LEAST_LABELS:
             return self
         before = self.evidence
-        matrix = before.learned.encoder(rows.columns, len(rows.answers))
-        by_confidence = before.learned.error_by_confidence(matrix, rows.answers)
-        by_features = before.learned.error_by_features(matrix, rows.answers)
-        measured = before.learned.errors + float(by_confidence.mean() - before.learned.by_confidence.mean())
-        moved = before.learned.with_usual(matrix)
+        with one_thread():
+            matrix = before.learned.encoder(rows.columns, len(rows.answers))
+            by_confidence = before.learned.error_by_confidence(matrix, rows.answers)
+            by_features = before.learned.error_by_features(matrix, rows.answers)
+            errors = before.learned.errors
+            risen = before.baselines[LABELS].mean - float(errors.mean())
+            measured = errors + risen + before.look(rows.columns, rows.answers).loss
+            moved = before.learned.with_usual(rows.columns, rows.answers)
         return HarmWatch(
             Evidence(
                 moved,
@@ -98,7 +101,8 @@ def watch(
     Args:
         features: of the reference, n rows.
         outputs: the model's answers on them, honest ones where there are any.
-        labels: the true classes by name, null where not known; None where no row has one.
+        labels: the true classes by name, null where not known; None where no row has one. Fewer than 20
+            beside rows without one teach too little, and are not looked at.
         classes: what the model answers, by class id.
         smallest_loss: of accuracy that matters, 0.02 is two points.
         checks_per_alarm: how many checks the budget allows for one false alarm.
@@ -106,8 +110,10 @@ def watch(
         seed: of everything random.
 
     Raises:
-        ConfigError: a label is no class of the model.
+        ConfigError: a label is no class of the model, or the reference has fewer than two rows.
     """
+    if len(outputs.class_ids) < FOLDS:
+        raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.class_ids)}")
     answers = Answers(outputs.class_ids.astype(np.float64), outputs.probabilities)
     truth: Vector | None = None
     if labels is not None:
@@ -118,7 +124,7 @@ def watch(
             raise ConfigError(
                 f"model.target has labels that are no class of the model: {sorted(unknown)[:5]}"
             )
-        if known.any():
+        if known.all() or np.count_nonzero(known) >= LEAST_LABELS:
             features = {k: v[known] for k, v in features.items()}
             answers = answers.take(known)
             truth = np.array([ids[str(v)] for v in labels[known].tolist()])

@@ -12,12 +12,14 @@ import numpy as np
 from driftbell.harm.encode import Matrix
 from driftbell.harm.evidence import ESTIMATE, Block, Evidence
 from driftbell.harm.faults import ks_distance
-from driftbell.harm.learn import Answers, Vector
+from driftbell.harm.learn import Answers, Vector, one_thread
 from driftbell.records import ChangePoint, Columns, Interval, Suspect, Verdict
 
 MOST_SUSPECTS = 5
 TO_LABEL = 50
 LEAST_SLICE = 30
+NULL = -1e32
+"""What stands for null in the tree that looks for a slice: below every number that it sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def finding(
     some = block.looked_at
     columns = {k: v[some] for k, v in columns.items()} if len(some) < len(answers) else columns
     matrix = learned.encoder(columns, len(some))
-    told = learned.error_by_confidence(matrix, answers.take(some))
+    with one_thread():
+        told = learned.error_by_confidence(matrix, answers.take(some))
     telling = np.argsort(-np.abs(block.errors - told), kind="stable")
     if block.why != "fault":
         telling = np.argsort(-np.asarray(block.errors), kind="stable")
@@ -149,6 +152,8 @@ def _looks(learned: Any, matrix: Matrix, j: int) -> str:
     if not learned.encoder.numeric[j]:
         return "its categories come in other shares"
     before, now = learned.usual[:, j], matrix[:, j]
+    if np.isnan(before).all() or np.isnan(now).all():
+        return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
     return f"median {np.nanmedian(before):.4g} → {np.nanmedian(now):.4g}"
 
 
@@ -159,7 +164,7 @@ def hardest(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Seque
     usable = [j for j in range(len(names)) if numeric[j] and not np.isnan(matrix[:, j]).all()]
     if not usable or len(errors) < 2 * LEAST_SLICE:
         return ""
-    table = np.nan_to_num(matrix[:, usable], nan=-1e9).astype(np.float32)
+    table = np.nan_to_num(matrix[:, usable], nan=NULL).astype(np.float32)
     tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=LEAST_SLICE, random_state=0).fit(table, errors)
     leaves = tree.apply(table)
     means = {leaf: float(errors[leaves == leaf].mean()) for leaf in np.unique(leaves)}
@@ -177,6 +182,10 @@ def _path(tree: Any, leaf: int, names: Sequence[str]) -> str:
         left = np.flatnonzero(tree.children_left == node)
         parent = int(left[0]) if len(left) else int(np.flatnonzero(tree.children_right == node)[0])
         sign = "≤" if len(left) else ">"
-        conditions.insert(0, f"{names[tree.feature[parent]]} {sign} {tree.threshold[parent]:.4g}")
+        name, cut = names[tree.feature[parent]], float(tree.threshold[parent])
+        if cut < NULL / 4:  # halfway between null and the smallest value
+            conditions.insert(0, f"{name} is null" if len(left) else f"{name} is not null")
+        else:
+            conditions.insert(0, f"{name} {sign} {cut:.4g}")
         node = parent
     return " and ".join(conditions)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 OVERSHOOT = 1.166
 """What a sum of steps goes beyond its threshold, in standard deviations of a step (Siegmund 1985)."""
 
+HIGHEST = 1e6
+"""No threshold is beyond so many standard deviations."""
+
 
 def run_length(allowance: float | NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
     """Give the mean number of steps until a one-sided cumulative sum of unchanged steps rings.
@@ -30,7 +33,7 @@ def run_length(allowance: float | NDArray[np.float64], threshold: float) -> NDAr
     k = np.asarray(allowance, dtype=np.float64)
     b = threshold + OVERSHOOT
     slope = np.where(np.abs(k) < 1e-6, 1e-6, k)
-    exponent = np.minimum(2 * slope * b, 700.0)
+    exponent = np.minimum(2 * slope * b, 600.0)
     return np.asarray(np.maximum((np.expm1(exponent) - exponent) / (2 * slope**2), 1.0))
 
 
@@ -42,6 +45,9 @@ def threshold(allowance: float, steps: float, *, doubt: float = 0.0) -> float:
         steps: the mean number of steps from one false alarm to the next.
         doubt: standard error of the mean that was taken for zero, in standard deviations of a step; the rate
             is averaged over it.
+
+    Returns:
+        At most a million: what rings less often is out of reach.
 
     >>> round(threshold(0.5, 938), 2)
     5.0
@@ -56,9 +62,11 @@ def threshold(allowance: float, steps: float, *, doubt: float = 0.0) -> float:
     if excess(0.0) <= 0:
         return 0.0
     high = 1.0
-    while excess(high) > 0 and high < 1e6:
-        high *= 2
-    return float(scipy.optimize.brentq(excess, high / 2 if high > 1 else 0.0, high, xtol=1e-3))
+    while excess(high) > 0:
+        if high >= HIGHEST:
+            return HIGHEST
+        high = min(2 * high, HIGHEST)
+    return float(scipy.optimize.brentq(excess, 0.0, high, xtol=1e-3))
 
 
 def false_alarms(
