@@ -47,6 +47,19 @@ class Budget:
         assert self.period is not None
         return max(1.0, self.period / (every or USUAL) / self.alarms)
 
+    def per_day(self, every: timedelta | None = None) -> float:
+        """Tell how many false alarms a day it allows.
+
+        Args:
+            every: see `checks_per_alarm`; it matters where checks are counted.
+
+        >>> parse_budget("3 per 30d").per_day()
+        0.1
+        >>> parse_budget("2 per 1000 checks").per_day(timedelta(hours=1))
+        0.048
+        """
+        return timedelta(days=1) / (every or USUAL) / self.checks_per_alarm(every)
+
     def __str__(self) -> str:
         """Write it as it is read."""
         if self.checks is not None:

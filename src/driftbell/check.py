@@ -345,6 +345,7 @@ def _described(error: Exception) -> str:
 
 def _tell(check: Check) -> None:
     judgement = check.judgement
+    harm = judgement.harm
     notable = judgement.drifted_columns or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
     (logger.warning if notable else logger.info)(
         "drift check",
@@ -356,4 +357,8 @@ def _tell(check: Check) -> None:
         check_id=check.id,
         reports=list(check.reports),
         duration_s=round(check.duration, 3),
+        harm=harm.verdict.value if harm else None,
+        harm_score=round(harm.score, 3) if harm else None,
+        loss=round(harm.loss.value, 4) if harm and harm.loss else None,
+        suspects=[s.column for s in harm.suspects] if harm else [],
     )

@@ -158,8 +158,8 @@ def whole(drift: Judgement, harm: Harm | None) -> Judgement:
 
     Returns:
         `alarm` where the model does worse, and there alone; else `warning` where something has changed or
-        speaks for harm; else `unknown` where one of both cannot be judged; else `ok`. What is worth a word
-        about harm comes first in the sentence.
+        speaks for harm; else `unknown` where one of both cannot be judged, but for the first predictions,
+        which harm waits for; else `ok`. What is worth a word about harm comes first in the sentence.
     """
     if harm is None:
         return drift
@@ -168,11 +168,12 @@ def whole(drift: Judgement, harm: Harm | None) -> Judgement:
         verdict = Verdict.ALARM
     elif changed or harm.verdict is Verdict.WARNING:
         verdict = Verdict.WARNING
-    elif Verdict.UNKNOWN in (drift.verdict, harm.verdict):
+    elif drift.verdict is Verdict.UNKNOWN or (harm.verdict is Verdict.UNKNOWN and not harm.waiting):
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK
-    sentence = drift.sentence if harm.verdict is Verdict.OK else f"{harm.sentence} {drift.sentence}"
+    both = [drift.sentence, harm.sentence] if harm.waiting else [harm.sentence, drift.sentence]
+    sentence = drift.sentence if harm.verdict is Verdict.OK else " ".join(both)
     return replace(drift, verdict=verdict, sentence=sentence, harm=harm)
 
 
@@ -260,6 +261,13 @@ def alert_after(check: Check, told: Alert | None, *, cooldown: timedelta) -> Ale
         verdict=verdict,
         since=check.time,
         sentence=check.judgement.sentence,
-        columns=check.judgement.drifted_columns,
+        columns=_told_columns(check.judgement, verdict),
         report=next(iter(check.reports), ""),
     )
+
+
+def _told_columns(judgement: Judgement, verdict: Verdict) -> tuple[str, ...]:
+    """Name the suspects of an alarm, else what has changed."""
+    if judgement.harm and verdict is Verdict.ALARM:
+        return tuple(s.column for s in judgement.harm.suspects)
+    return judgement.drifted_columns

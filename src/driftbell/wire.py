@@ -345,6 +345,8 @@ def application() -> FastAPI:
             access_log=settings.server.access_log,
             tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
             clock=clock,
+            budget_per_day=settings.alarms.budget.per_day(settings.check.every),
+            smallest_loss=settings.alarms.smallest_loss,
         )
     )
 

@@ -73,7 +73,8 @@ def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
 def test_drift_rings_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
     assert send(stack.service, normal=60, drifted=60) == "alarm"
     wait_until(lambda: stack.told("DriftAlarm", "firing"), 60, "the alarm at the webhook")
-    assert stack.prometheus.firing() == {"DriftAlarm", "Watchdog"}
+    assert stack.prometheus.firing() == {"DriftAlarm", "DriftListed", "Watchdog"}
+    assert not stack.told("DriftListed", "firing")
     assert send(stack.service, normal=110) == "ok"
     wait_until(lambda: stack.told("DriftAlarm", "resolved"), 60, "its end at the webhook")
     assert not stack.told("Watchdog", "firing")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 import structlog
+from tests import harms
 
-from driftbell.check import Checker, window_columns
+from driftbell.check import Checker, _tell, window_columns
 from driftbell.columns import as_columns
 from driftbell.errors import LeaseLostError, LogError, ReportError
 from driftbell.log import SqlLog, sqlite_log
@@ -22,6 +23,7 @@ from driftbell.records import (
     Check,
     CheckKind,
     Columns,
+    Harm,
     Kind,
     Lease,
     Outputs,
@@ -209,6 +211,21 @@ def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
     assert check.error == ("no paper" if isinstance(error, ReportError) else "ValueError in the check")
     assert checker.log.check_totals().failed == 1
     assert any(line["event"] == "drift report failed" and line["log_level"] == "error" for line in lines)
+
+
+@pytest.mark.parametrize("harm", [harms.ALARM, None])
+def test_the_log_line_says_drift_and_what_is_known_of_harm(
+    checker: Checker, lease: Lease, harm: Harm | None
+) -> None:
+    check = checker(CheckKind.TRIGGERED, "now", lease)
+    check = replace(check, judgement=replace(check.judgement, harm=harm))
+    with structlog.testing.capture_logs() as lines:
+        _tell(check)
+    (line,) = lines
+    assert "drift" in line["event"]
+    known = ("alarm", 1.8, 0.042, ["petal length (cm)", "sepal width (cm)"])
+    expected = known if harm else (None, None, None, [])
+    assert (line["harm"], line["harm_score"], line["loss"], line["suspects"]) == expected
 
 
 def test_a_folder_that_cannot_be_written_costs_no_verdict(checker: Checker, lease: Lease) -> None:

@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from tests import harms
 
 from driftbell.compare import compare
 from driftbell.errors import ReportError
@@ -138,6 +140,30 @@ def test_the_page_names_the_model_the_verdict_and_the_tests():
         assert json.dumps(test)[1:-1] in data
     assert "DATA DISTRIBUTION" in data
     assert "The drift detection method is" in data
+
+
+def test_the_page_answers_whether_the_model_does_worse():
+    reference, window = plain_table(150), plain_table(ROWS, seed=2)
+    check, known = check_of(reference, window)
+    check = replace(check, judgement=replace(check.judgement, harm=harms.ALARM))
+    data = data_of(sink.EvidentlyReport().write(check, known, window).decode())
+    for said in (
+        harms.ALARM.sentence,
+        "does the model do worse?",
+        "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
+        "2026-01-31 10:20 UTC",
+        "95.3 %",
+        "accuracy, realised",
+    ):
+        assert said in data
+
+
+def test_what_cannot_be_said_of_the_model_is_said_so_and_what_was_not_asked_is_left_out():
+    check, _ = check_of(plain_table(150), plain_table(ROWS, seed=2))
+    assert "worse" not in str(sink._heading(check, 0))
+    check = replace(check, judgement=replace(check.judgement, harm=harms.UNKNOWN))
+    assert ("unknown", "does the model do worse?") in sink._heading(check, 0)[-1]
+    assert ("cannot say", "estimated loss") in sink._heading(check, 0)[-1]
 
 
 def data_of(page):

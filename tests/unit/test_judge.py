@@ -8,6 +8,7 @@ import pytest
 import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import harms
 
 from driftbell.compare import compare
 from driftbell.judge import alert_after, carry, held_columns, judge, same_state
@@ -383,3 +384,16 @@ def test_whatever_flaps_no_state_is_told_twice_and_an_alarm_at_most_once_a_coold
         assert lasting[-1][0] in same_state(last[-1][0]), "a state that lasts is told in the end"
     else:
         assert ALARM not in [verdict for verdict, _ in lasting]
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [(harms.ALARM, ("petal length (cm)", "sepal width (cm)")), (None, ("a",))],
+)
+def test_an_alert_names_the_suspects_of_an_alarm(harm, named):
+    judgement = replace(judge([column("a", 1e-6)], rows=500), verdict=Verdict.ALARM, harm=harm)
+    noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    found = Check("c", noon, CheckKind.AUTOMATIC, "m", "v", "r", 500, 1, 500, judgement)
+    alert = alert_after(found, None, cooldown=timedelta())
+    assert alert is not None
+    assert alert.columns == named

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import pytest
 import structlog
+from tests import harms
 from tests.conftest import free_port, wait_until
 from tests.receiver import Receiver, receiving
 
+from driftbell.alarms import alarm_after
 from driftbell.errors import ConfigError, LeaseLostError, LogError
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.ports import Target
 from driftbell.publish import notify
 from driftbell.publish.notify import Courier, apprise_targets, message, pause_after, without_secrets
-from driftbell.records import Alert, Check, CheckKind, Delivery, Judgement, Lease, Verdict
+from driftbell.records import Alert, Check, CheckKind, Delivery, Harm, Judgement, Lease, Verdict
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -69,6 +71,48 @@ def test_the_title_says_what_has_changed(verdict: Verdict, word: str) -> None:
 @pytest.mark.parametrize(("link", "report"), [(None, "report.html"), ("http://localhost", "")])
 def test_a_report_is_named_where_there_is_one_and_it_can_be_reached(link: str | None, report: str) -> None:
     assert "Report" not in message(replace(alert(), report=report), link)[1]
+
+
+def test_an_alarm_of_harm_says_what_it_costs_who_is_suspected_and_what_would_settle_it() -> None:
+    judgement = Judgement(Verdict.ALARM, "both", harm=harms.ALARM)
+    title, body = message(alert(), "http://localhost:8000", judgement, "a1")
+    assert title == "driftbell: iris ALARM"
+    assert body == (
+        f"{harms.ALARM.sentence}\n"
+        "Since: 2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)\n"
+        "Loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6)\n"
+        "Suspects: petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?; "
+        "sepal width (cm), 19 % of the evidence\n"
+        "Hit hardest: petal width (cm) above 1.7\n"
+        "To settle it: label the 50 rows of http://localhost:8000/monitor/alarms/a1/label-these\n"
+        "Model: iris, version 5f5f\n"
+        "Report: http://localhost:8000/reports/drift_report_20260131_120000.html"
+    )
+
+
+def test_an_alarm_without_a_loss_or_a_beginning_says_so() -> None:
+    harm = Harm(Verdict.ALARM, "The model does worse.")
+    _, body = message(alert(), None, Judgement(Verdict.ALARM, "both", harm=harm))
+    assert body.splitlines()[:3] == [
+        "The model does worse.",
+        "Since: 2026-01-31 12:00:00 UTC",
+        "Loss: cannot say",
+    ]
+
+
+@pytest.mark.parametrize("harm", [harms.OK, harms.WARNING])
+def test_what_is_resolved_says_how_the_model_does_now(harm: Harm) -> None:
+    found = replace(alert(verdict=harm.verdict), columns=())
+    title, body = message(found, None, Judgement(harm.verdict, "both", harm=harm))
+    assert title == "driftbell: iris resolved"
+    assert body.splitlines()[:2] == [harm.sentence, "Since: 2026-01-31 12:00:00 UTC"]
+    assert "Suspects" not in body
+
+
+def test_what_cannot_be_judged_gives_the_whole_reason() -> None:
+    judgement = Judgement(Verdict.UNKNOWN, "Cannot judge.", harm=harms.UNKNOWN)
+    _, body = message(alert(verdict=Verdict.UNKNOWN), None, judgement)
+    assert body.startswith("Drift in sepal length (cm): 1 of 4 columns.\n")
 
 
 def test_times_are_in_utc_and_many_columns_are_counted() -> None:
@@ -193,6 +237,24 @@ def test_an_alert_goes_to_every_target_once(
         ("drift alert sent", "a", "info"),
         ("drift alert sent", "b", "info"),
     ]
+
+
+def test_a_target_is_told_what_the_check_says_of_harm(log: Outbox, lease: Lease, clock: Clock) -> None:
+    bodies = []
+
+    class Reader(Known):
+        def send(self, title: str, body: str, verdict: Verdict) -> str:
+            bodies.append(body)
+            return super().send(title, body, verdict)
+
+    told = alert()
+    judgement = Judgement(Verdict.ALARM, told.sentence, harm=harms.ALARM)
+    check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
+    log.save_check(check, lease, told, alarm_after(check, None))
+    Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
+    assert bodies == [message(told, None, judgement, "c0")[1]]
+    assert "label the 50 rows of /monitor/alarms/c0/label-these" in bodies[0]
+    assert bodies[0].startswith(harms.ALARM.sentence)
 
 
 def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests import harms
 
+from driftbell.alarms import Mark, alarm_after
 from driftbell.errors import LogError
 from driftbell.log import SqlLog, sqlite_log
 from driftbell.publish.prometheus import DriftCollector
@@ -19,9 +22,12 @@ from driftbell.records import (
     ColumnComparison,
     ColumnVerdict,
     Delivery,
+    Harm,
     Judgement,
     Kind,
+    Label,
     Lease,
+    Performance,
     Prediction,
     Result,
     ResultKind,
@@ -34,10 +40,12 @@ NAME = 'a "strange"\\name\nwith é'
 
 def column(name: str, verdict: Verdict, *results: Result) -> ColumnVerdict:
     comparison = ColumnComparison(name, "feature", Kind.NUMERIC, 0.01, results, None)
-    return ColumnVerdict(comparison, verdict, 0.02, 0.05, "")
+    return ColumnVerdict(comparison, verdict, 0.02, 0.05, "", drifted=verdict is Verdict.WARNING)
 
 
-def check(check_id: str, verdict: Verdict, *columns: ColumnVerdict, error: str = "") -> Check:
+def check(
+    check_id: str, verdict: Verdict, *columns: ColumnVerdict, error: str = "", harm: Harm | None = None
+) -> Check:
     return Check(
         id=check_id,
         time=NOON,
@@ -48,7 +56,7 @@ def check(check_id: str, verdict: Verdict, *columns: ColumnVerdict, error: str =
         rows=120,
         first=1,
         last=120,
-        judgement=Judgement(verdict, "so it is", columns),
+        judgement=Judgement(verdict, "so it is", columns, harm),
         duration=0.5,
         error=error,
     )
@@ -73,11 +81,13 @@ def lease(log: SqlLog) -> Lease:
     return found
 
 
-def scraped(log: SqlLog, window_rows: int = 500) -> dict[tuple[str, tuple[str, ...]], float]:
+def scraped(
+    log: SqlLog, window_rows: int = 500, **settings: float
+) -> dict[tuple[str, tuple[str, ...]], float]:
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()
     registry.register(
-        DriftCollector(log, model="m", version="v", window_rows=window_rows, clock=lambda: NOON)
+        DriftCollector(log, model="m", version="v", window_rows=window_rows, clock=lambda: NOON, **settings)
     )
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return {
@@ -149,7 +159,7 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None
         check(
             "2",
             Verdict.ALARM,
-            column("age", Verdict.ALARM, P_VALUE, DISTANCE, UNDEFINED),
+            column("age", Verdict.WARNING, P_VALUE, DISTANCE, UNDEFINED),
             column("city", Verdict.UNKNOWN),
         ),
         lease,
@@ -158,12 +168,93 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None
     assert found["driftbell_last_check_timestamp_seconds", ()] == NOON.timestamp()
     assert found["driftbell_last_check_rows", ()] == 120
     assert [found["driftbell_verdict", (v.value,)] for v in Verdict] == [0, 0, 1, 0]
-    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 0, 1, 0]
+    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 1, 0, 0]
     assert [found["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
     assert found["driftbell_column_threshold", ("age",)] == 0.05
+    assert found["driftbell_drifted_columns", ()] == 1
     statistics = {labels: v for (name, labels), v in found.items() if name == "driftbell_column_statistic"}
     assert statistics == {("age", "p_value", "Kolmogorov–Smirnov"): 0.01, ("age", "distance", "PSI"): 0.3}
     assert not any("gone" in labels for _, labels in found)
+
+
+HARM = ("driftbell_harm", "driftbell_evidence", "driftbell_accuracy", "driftbell_mean_absolute_error")
+
+
+def test_harm_is_told_with_the_evidence_of_each_part_and_what_is_known(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.ALARM, harm=harms.ALARM), lease)
+    found = {k: v for k, v in scraped(log).items() if k[0].startswith(HARM)}
+    for verdict in Verdict:
+        assert found.pop(("driftbell_harm_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
+    assert found == {
+        ("driftbell_evidence_rows", ()): 1740,
+        ("driftbell_evidence", ("", "true", "labels")): 0.4,
+        ("driftbell_evidence", ("", "true", "estimate")): 1.2,
+        ("driftbell_evidence", ("petal length (cm)", "true", "disagreement")): 1.8,
+        ("driftbell_evidence", ("sepal width (cm)", "true", "disagreement")): 0.3,
+        ("driftbell_evidence", ("", "false", "label shift")): 0.7,
+        ("driftbell_accuracy", ("reference",)): 0.953,
+        ("driftbell_accuracy", ("estimated",)): 0.911,
+        ("driftbell_accuracy_low", ("estimated",)): 0.887,
+        ("driftbell_accuracy_high", ("estimated",)): 0.935,
+        ("driftbell_accuracy", ("realised",)): 0.917,
+        ("driftbell_accuracy_low", ("realised",)): 0.868,
+        ("driftbell_accuracy_high", ("realised",)): 0.951,
+        ("driftbell_accuracy_loss", ()): 0.042,
+        ("driftbell_accuracy_loss_low", ()): 0.018,
+        ("driftbell_accuracy_loss_high", ()): 0.066,
+    }
+
+
+def test_an_error_is_not_called_accuracy(log: SqlLog, lease: Lease) -> None:
+    harm = replace(harms.OK, performance=Performance("mean absolute error", 1.5))
+    log.save_check(check("1", Verdict.OK, harm=harm), lease)
+    found = scraped(log)
+    assert found["driftbell_mean_absolute_error", ("reference",)] == 1.5
+    assert found["driftbell_mean_absolute_error_loss_low", ()] == -0.012
+    assert not any(name.startswith("driftbell_accuracy") for name, _ in found)
+
+
+def test_of_harm_that_was_not_asked_or_is_not_known_no_number_is_made_up(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.OK), lease)
+    assert not any(name.startswith(HARM) for name, _ in scraped(log))
+    log.save_check(check("2", Verdict.UNKNOWN, harm=harms.UNKNOWN), lease)
+    known = {name for name, _ in scraped(log) if name.startswith(HARM)}
+    assert known == {"driftbell_harm_verdict", "driftbell_evidence_rows"}
+
+
+def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
+    found = scraped(log)
+    assert found["driftbell_labelled_predictions", ()] == found["driftbell_labelled_window_rows", ()] == 0
+    assert not any(name.startswith("driftbell_newest_label") for name, _ in found)
+    hour = timedelta(hours=1)
+    log.append([Prediction(f"p{i}", NOON + i * hour, "m", "v", {}, "a", {}, 1.0) for i in range(6)])
+    log.add_labels([Label(i, "a", NOON + 8 * hour) for i in ("p0", "p1", "p4")])
+    log.add_labels([Label("p1", "b", NOON + 9 * hour)])
+    found = scraped(log, window_rows=3)
+    assert found["driftbell_labelled_predictions", ()] == 3
+    assert found["driftbell_labelled_window_rows", ()] == 1
+    assert found["driftbell_label_corrections_total", ()] == 1
+    assert found["driftbell_newest_label_timestamp_seconds", ()] == (NOON + 9 * hour).timestamp()
+    newest = found["driftbell_newest_labelled_prediction_timestamp_seconds", ()]
+    assert newest == (NOON + 4 * hour).timestamp()
+
+
+def test_an_alarm_is_silenced_while_the_mark_says_so(log: SqlLog, lease: Lease) -> None:
+    found = check("1", Verdict.ALARM, harm=harms.ALARM)
+    log.save_check(found, lease, None, alarm_after(found, None))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 0
+    hour = timedelta(hours=1)
+    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 0
+    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - hour, NOON + hour))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 1
+
+
+def test_the_budget_and_the_smallest_loss_are_told_where_they_are_set(log: SqlLog) -> None:
+    names = ("driftbell_alarm_budget_per_day", ()), ("driftbell_smallest_loss", ())
+    assert not scraped(log).keys() & set(names)
+    found = scraped(log, budget_per_day=1 / 30, smallest_loss=0.02)
+    assert [found[n] for n in names] == pytest.approx([1 / 30, 0.02])
 
 
 def test_any_column_name_can_be_a_label(log: SqlLog, lease: Lease) -> None:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import harms
 
 from driftbell.compare import compare
 from driftbell.judge import judge
 from driftbell.ports import Reference
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.report import LARGEST, OwnReport
-from driftbell.records import Check, CheckKind, Histogram, Verdict
+from driftbell.records import Check, CheckKind, Histogram, Part, Suspect, Verdict
 from driftbell.schema import as_column
 from driftbell.stats import psi_noise
 
@@ -59,8 +60,9 @@ def check_of(reference, window, **changes):
     return check, known
 
 
-def page_of(reference, window, **changes):
+def page_of(reference, window, *, harm=None, **changes):
     check, known = check_of(reference, window, **changes)
+    check = replace(check, judgement=replace(check.judgement, harm=harm))
     content = OwnReport().write(check, known, window)
     assert len(content) <= LARGEST
     return check, Page(content)
@@ -88,6 +90,55 @@ def test_the_page_tells_the_verdict_and_what_was_looked_at():
     ):
         assert said in page.text
     assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_page_answers_whether_the_model_does_worse_before_what_has_changed():
+    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), harm=harms.ALARM)
+    for said in (
+        harms.ALARM.sentence,
+        "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)",
+        "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
+        "95.3 %",
+        "91.1 %",
+        "90 % interval: 86.8 % to 95.1 %",
+        "Realised (120 labels)",
+        "disagreement: petal length (cm)",
+        "unit change?",
+        "petal width (cm) above 1.7",
+        "a note, never pages",
+        "Label these 50 rows",
+        "id-0049",
+    ):
+        assert said in page.text
+    assert page.text.index("Does the model do worse?") < page.text.index("All columns")
+    assert not any("style" in attrs for _, attrs in page.tags)
+    assert all(th["scope"] in ("row", "col") for th in page.all("th"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [(None, "Not asked"), (harms.UNKNOWN, "? cannot say"), (harms.OK, "✓ ok"), (harms.WARNING, "! warning")],
+)
+def test_what_was_not_asked_or_cannot_be_said_is_told_apart_from_ok(harm, said):
+    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), harm=harm)
+    block = page.text.split("Does the model do worse?")[1].split("All columns")[0]
+    assert said in block
+    assert ("✓ ok" in block) == (harm is harms.OK)
+
+
+def test_the_longest_answer_of_harm_stays_small_and_is_text():
+    long = replace(
+        harms.ALARM,
+        sentence=EVIL * 100,
+        parts=tuple(Part("disagreement", f"{EVIL * 9}{i}", 0.5, note=EVIL * 50) for i in range(900)),
+        suspects=tuple(Suspect(EVIL * 9, 0.1, EVIL * 50) for _ in range(900)),
+        slice=EVIL * 50,
+        to_label=tuple(EVIL * 9 for _ in range(900)),
+    )
+    _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2), harm=long)
+    assert not page.all("script")
+    assert not page.all("img")
+    assert "weaker parts are left out" in page.text
 
 
 def test_the_drifted_column_comes_first():

@@ -20,6 +20,9 @@ ESTIMATE, LABELS, BROKEN = "estimate", "labels", "broken data"
 IMPORTANT, MANY = 0.05, 0.08
 """Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
 
+PROBABLY = 0.75
+"""... if their estimated loss is at least this share of the smallest one."""
+
 ALLOWANCES = (0.625, 2.0)
 """What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
 

@@ -245,24 +245,23 @@ class FaultFinder:
         """Give the moves that bring a feature back to where the others expect it."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
         known = ~np.isnan(now)
-        before = self._learned.usual[:, j]
+        before = _present(self._learned.usual[:, j])
+        middle, center = float(np.median(now[known])), self._center[j]
+        shift = float(np.median((now - expected)[known]) - center)
+        moves = [(1.0, shift)]
+        for usual, at in (  # by itself, and as the others expect it
+            (_spread(before), float(np.median(before))),
+            (
+                float(np.hypot(_spread(_present(expected)), self._spread[j])),
+                float(np.nanmedian(expected)) + center,
+            ),
+        ):
+            if usual > 0 and (scale := _spread(now[known]) / usual) > 0:
+                moves.append((scale, middle - scale * at))
+            if at and middle / at > 0:
+                moves.append((middle / at, 0.0))
         every = np.ones(len(now), dtype=bool)
-        offset = float(np.median((now - expected)[known]) - self._center[j])
-        found = [Fault(j, every, f"≈ {offset:+.3g} to all of before", 1.0, offset)]
-        usual = np.hypot(_spread(_present(expected)), self._spread[j])
-        scale = _spread(now[known]) / usual if usual > 0 else 0.0
-        if scale > 0:
-            offset = float(np.median(now[known]) - scale * (np.nanmedian(expected) + self._center[j]))
-            found.append(
-                Fault(j, every, f"≈ {scale:.3g} × {offset:+.3g} of before: unit change?", scale, offset)
-            )
-            zero = _spread(_present(before))
-            middle = float(np.median(_present(before)))
-            if zero > 0 and middle:
-                ratio = float(np.median(now[known]) / (np.nanmedian(expected) + self._center[j] or middle))
-                if ratio > 0:
-                    found.append(Fault(j, every, f"≈ {ratio:.3g} × before: unit change?", ratio, 0.0))
-        return found
+        return [Fault(j, every, _words(scale, offset), scale, offset) for scale, offset in moves]
 
     def _distances(self, seen: dict[int, Vector]) -> dict[int, float]:
         return {j: self._distance(j, _present(residuals)) for j, residuals in seen.items()}
@@ -274,6 +273,12 @@ class FaultFinder:
             return 0.0
         point = float(1.36 * np.sqrt((1 / len(now) + 1 / len(before)) * self._clumping[j]))
         return ks_distance(before, np.sort(now)) / point
+
+
+def _words(scale: float, offset: float) -> str:
+    if abs(scale - 1) < 0.02:
+        return f"≈ {offset:+.3g} to all of before"
+    return f"≈ {scale:.3g} × {f'{offset:+.3g} of ' if offset else ''}before: unit change?"
 
 
 def _present(values: Vector) -> Vector:

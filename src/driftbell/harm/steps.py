@@ -41,6 +41,9 @@ MODEL_DOUBT = 0.25
 CONTRADICTING = 100
 """Labels contradict an estimate only where there are so many of them."""
 
+BELOW = 0.99
+"""The largest score of what labels contradict."""
+
 State = Mapping[str, Any]
 
 
@@ -93,8 +96,8 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     if len(rows.answers) >= LEAST_ROWS:
         found = evidence.look(rows.columns, rows.answers)
         new["rows"] = new.get("rows", 0) + found.rows
-        loss = _confirmed(new, found)
-        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1])
+        loss, owed = _confirmed(new, found)
+        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1], owed)
         new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
     _count_labels(new, evidence, labels)
     known = _known(evidence, new)
@@ -103,16 +106,16 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     return new, _harm(evidence, new, known, waiting=0 if found else len(rows.answers))
 
 
-def _confirmed(state: dict[str, Any], block: Block) -> float:
-    """Give the loss of a block: what rests on a moved feature counts once the next block shows it too."""
+def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
+    """Give a block's loss, and what the one before owed: moved features count once the next shows them."""
     repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
     before, owed = state.get("repairs", []), state.get("owed", 0.0)
     state["repairs"] = repairs
     if repairs and not set(repairs) & set(before):
         state["owed"] = block.rows * (block.loss - block.sure)
-        return block.sure
+        return block.sure, 0.0
     state["owed"] = 0.0
-    return block.loss + (owed / block.rows if repairs else 0.0)
+    return block.loss, owed if repairs else 0.0
 
 
 def _count(
@@ -123,9 +126,10 @@ def _count(
     loss: float,
     first: datetime,
     last: datetime,
+    owed: float = 0.0,
 ) -> None:
     sums = dict(state.get("sums", {}))
-    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss)
+    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss + owed / rows)
     state["sums"] = sums
     state["scores"] = {**state.get("scores", {}), part: score}
     blocks = dict(state.get("blocks", {}))
@@ -181,7 +185,9 @@ def _known(evidence: Evidence, state: State) -> Known:
         datetime.fromisoformat(blocks[high][3]),
     )
     fine = _over(evidence, state) or (part == ESTIMATE and _contradicted(evidence, state, change, loss))
-    return Known(Verdict.WARNING if fine else Verdict.ALARM, part, score, change, loss, fine)
+    if fine:
+        return Known(Verdict.WARNING, part, min(score, BELOW), change, loss, fine)
+    return Known(Verdict.ALARM, part, score, change, loss)
 
 
 def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
@@ -208,7 +214,7 @@ def _over(evidence: Evidence, state: State) -> bool:
 
 
 def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:
-    """Tell whether labels since the change show that nothing is lost, at 95 %."""
+    """Tell whether labels since the change show no loss, at 95 %, or do not bear out the estimate."""
     if not evidence.learned.labelled:
         return False
     blocks = [
@@ -217,8 +223,9 @@ def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: I
     if sum(b[0] for b in blocks) < CONTRADICTING:
         return False
     measured = _interval(evidence, LABELS, blocks)
-    small = measured.value < evidence.smallest_loss / 2
-    return measured.high < evidence.smallest_loss or (small and measured.high < loss.value / 2)
+    doubt = (measured.high - measured.value) / ONE_SIDED
+    none = measured.value - doubt / 2 < evidence.smallest_loss / 2
+    return measured.high < evidence.smallest_loss or (none and measured.high < 2 * loss.value)
 
 
 def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Harm:
@@ -228,7 +235,7 @@ def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Ha
         words = (
             f"Cannot say yet whether the model does worse: needs {LEAST_ROWS}, has {waiting} new predictions."
         )
-        return Harm(known.verdict, words)
+        return Harm(known.verdict, words, waiting=True)
     scores = state.get("scores", {})
     parts = tuple(
         Part(

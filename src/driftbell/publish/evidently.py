@@ -17,7 +17,8 @@ import numpy as np
 from driftbell.errors import ReportError
 from driftbell.ports import Reference
 from driftbell.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
-from driftbell.records import Check, Column, Columns, ColumnVerdict, Kind
+from driftbell.publish.words import CANNOT_SAY, loss_words, measured, since_words
+from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind
 
 MOST_COLUMNS = 100
 """Columns in a report: each one costs a tenth of a second and 60 kB."""
@@ -271,13 +272,38 @@ def _heading(check: Check, left_out: int) -> list[list[tuple[str, str]]]:
         (f"{check.rows}", "predictions"),
         (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at"),
     ]
-    rows = [[("", check.judgement.sentence)], facts]
+    rows = [[("", check.judgement.sentence)], facts, *_harm_heading(check.judgement)]
     if left_out:
         small = (
             f"{left_out} more columns, those with the largest p-values, are left out to keep this page small."
         )
         rows.append([("", small)])
     return [[(_safe(large), _safe(small)) for large, small in row] for row in rows]
+
+
+def _harm_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
+    """Answer "does the model do worse?", of which Evidently knows nothing."""
+    harm = judgement.harm
+    if harm is None:
+        return []
+    facts = [(harm.verdict.value, "does the model do worse?"), (loss_words(harm), "estimated loss")]
+    if harm.since:
+        facts.append((since_words(harm), "since"))
+    rows = [facts] if harm.sentence in judgement.sentence else [[("", harm.sentence)], facts]
+    found = harm.performance
+    if found:
+        known = {
+            "on the reference": found.reference,
+            "estimated": found.estimated.value if found.estimated else None,
+            "realised": found.realised.value if found.realised else None,
+        }
+        rows.append(
+            [
+                (CANNOT_SAY if v is None else measured(v, found.metric), f"{found.metric}, {name}")
+                for name, v in known.items()
+            ]
+        )
+    return rows
 
 
 def _safe(text: str) -> str:

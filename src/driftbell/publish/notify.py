@@ -19,7 +19,8 @@ import structlog
 
 from driftbell.errors import ConfigError, LogError
 from driftbell.ports import Log, Target
-from driftbell.records import Alert, Delivery, Lease, Verdict
+from driftbell.publish.words import loss_words, since_words, suspects_words
+from driftbell.records import Alert, Delivery, Harm, Judgement, Lease, Verdict
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """The longest waits for one connection and for one answer, unless the URL sets `cto` and `rto`."""
@@ -35,23 +36,50 @@ MOST_COLUMNS = 20
 logger = structlog.get_logger()
 
 
-def message(alert: Alert, link: str | None) -> tuple[str, str]:
+def message(
+    alert: Alert, link: str | None, judgement: Judgement | None = None, alarm_id: str = ""
+) -> tuple[str, str]:
     """Make the title and the text of an alert.
 
     Args:
         alert: what is told.
         link: where people reach the service, for the report's address; None leaves it out.
+        judgement: of the alert's check; without an answer on harm in it, the alert's own words are told.
+        alarm_id: the alarm that is open; "" where none is.
     """
     words = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
-    lines = [alert.sentence, f"Since: {alert.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
-    if alert.columns:
-        more = len(alert.columns) - MOST_COLUMNS
-        names = ", ".join(alert.columns[:MOST_COLUMNS])
-        lines.append(f"Columns: {names}{f' and {more} more' if more > 0 else ''}")
+    harm = judgement.harm if judgement else None
+    since = f"{alert.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if harm and alert.verdict is Verdict.ALARM:
+        lines = [harm.sentence, f"Since: {since_words(harm) or since}", *_of_alarm(harm, link, alarm_id)]
+    else:
+        says = harm.sentence if harm and alert.verdict is not Verdict.UNKNOWN else alert.sentence
+        lines = [says, f"Since: {since}"]
+        if alert.columns:
+            lines.append(f"Columns: {_listed(alert.columns)}")
+    if harm and judgement and judgement.drifted_columns:
+        lines.append(f"Changed columns: {_listed(judgement.drifted_columns)}")
     lines.append(f"Model: {alert.model}, version {alert.version}")
     if link and alert.report:
         lines.append(f"Report: {link.rstrip('/')}/reports/{alert.report}")
     return f"driftbell: {alert.model} {words.get(alert.verdict, 'resolved')}", "\n".join(lines)
+
+
+def _of_alarm(harm: Harm, link: str | None, alarm_id: str) -> Iterator[str]:
+    """Say what it costs, who is suspected and what would settle it."""
+    yield f"Loss: {loss_words(harm)}"
+    if harm.suspects:
+        yield f"Suspects: {'; '.join(suspects_words(harm))}"
+    if harm.slice:
+        yield f"Hit hardest: {harm.slice}"
+    if harm.to_label and alarm_id:
+        where = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-these"
+        yield f"To settle it: label the {len(harm.to_label)} rows of {where}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_COLUMNS
+    return f"{', '.join(names[:MOST_COLUMNS])}{f' and {more} more' if more > 0 else ''}"
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -124,7 +152,10 @@ class Courier:
         if missing and timedelta() < delivery.next_try - self._clock() <= LONGEST_PAUSE:
             blocked |= {t.key for t in missing}
             return
-        title, body = message(alert, self._link)
+        check = self._log.check(alert.check_id)
+        alarm = self._log.open_alarm(model=alert.model, version=alert.version)
+        judgement = check.judgement if check else None
+        title, body = message(alert, self._link, judgement, alarm.id if alarm else "")
         failures = {}
         for target in [t for t in missing if t.key not in blocked]:
             failure = target.send(title, body, alert.verdict)

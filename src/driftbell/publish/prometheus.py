@@ -1,8 +1,8 @@
-"""Drift metrics, read from the log at each scrape: right with any number of server processes."""
+"""Metrics of drift and harm, read from the log at each scrape: right with any number of server processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from driftbell.errors import LogError
 from driftbell.ports import Log
-from driftbell.records import Check, ResultKind, Verdict
+from driftbell.records import Check, Harm, Interval, Performance, ResultKind, Verdict
 
 
 class DriftCollector(Collector):
@@ -22,16 +22,28 @@ class DriftCollector(Collector):
         version: its version.
         window_rows: the largest window.
         clock: tells the time (UTC).
+        budget_per_day: false alarms that may be, on average; None leaves it out.
+        smallest_loss: of accuracy that matters; None leaves it out.
     """
 
     def __init__(
-        self, log: Log, *, model: str, version: str, window_rows: int, clock: Callable[[], datetime]
+        self,
+        log: Log,
+        *,
+        model: str,
+        version: str,
+        window_rows: int,
+        clock: Callable[[], datetime],
+        budget_per_day: float | None = None,
+        smallest_loss: float | None = None,
     ) -> None:
         self._log = log
         self._model = model
         self._version = version
         self._window_rows = window_rows
         self._clock = clock
+        self._budget_per_day = budget_per_day
+        self._smallest_loss = smallest_loss
 
     def describe(self) -> Iterable[Metric]:
         """Promise nothing, so that registering does not read the log."""
@@ -85,8 +97,57 @@ class DriftCollector(Collector):
         yield GaugeMetricFamily(
             "driftbell_alerts_pending", "Alerts that wait to be delivered.", alerts.get("pending", 0)
         )
+        yield from self._settings()
+        yield from self._labels()
+        yield from self._silenced()
         if last:
             yield from _last_check(last)
+            if last.judgement.harm:
+                yield from _harm(last.judgement.harm)
+
+    def _settings(self) -> Iterable[Metric]:
+        if self._budget_per_day is not None:
+            yield GaugeMetricFamily(
+                "driftbell_alarm_budget_per_day",
+                "False alarms a day that the settings allow, on average.",
+                self._budget_per_day,
+            )
+        if self._smallest_loss is not None:
+            yield GaugeMetricFamily(
+                "driftbell_smallest_loss", "The smallest loss that matters.", self._smallest_loss
+            )
+
+    def _silenced(self) -> Iterable[Metric]:
+        until = self._log.silent_until(model=self._model, version=self._version)
+        yield GaugeMetricFamily(
+            "driftbell_alarm_silenced",
+            "Whether somebody has silenced the alarm.",
+            float(until is not None and self._clock() < until),
+        )
+
+    def _labels(self) -> Iterable[Metric]:
+        whose = {"model": self._model, "version": self._version}
+        totals = self._log.label_totals(**whose)
+        share = self._log.label_share(self._window_rows, **whose)
+        yield GaugeMetricFamily(
+            "driftbell_labelled_predictions", "Predictions that have a label.", totals.labelled
+        )
+        yield GaugeMetricFamily(
+            "driftbell_labelled_window_rows",
+            "Predictions in the current window that have a label.",
+            share.part,
+        )
+        yield CounterMetricFamily(
+            "driftbell_label_corrections", "Labels that replaced another one.", totals.corrections
+        )
+        for name, what, time in (
+            ("label", "newest label arrived", totals.last_label),
+            ("labelled_prediction", "newest prediction that has a label was made", totals.last_prediction),
+        ):
+            if time:
+                yield GaugeMetricFamily(
+                    f"driftbell_newest_{name}_timestamp_seconds", f"When the {what}.", time.timestamp()
+                )
 
 
 def _last_check(check: Check) -> Iterable[Metric]:
@@ -102,6 +163,11 @@ def _last_check(check: Check) -> Iterable[Metric]:
     for verdict in Verdict:
         verdicts.add_metric([verdict.value], float(check.judgement.verdict is verdict))
     yield verdicts
+    yield GaugeMetricFamily(
+        "driftbell_drifted_columns",
+        "Columns that the last check lists as changed.",
+        len(check.judgement.drifted_columns),
+    )
     columns = GaugeMetricFamily(
         "driftbell_column_verdict",
         "The last check's verdict on each column: 1 for the one that holds.",
@@ -126,3 +192,55 @@ def _last_check(check: Check) -> Iterable[Metric]:
                 kind = "p_value" if result.kind is ResultKind.P_VALUE else "distance"
                 statistics.add_metric([column.column, result.statistic, kind], result.value)
     yield from (columns, statistics, thresholds)
+
+
+def _harm(harm: Harm) -> Iterable[Metric]:
+    verdicts = GaugeMetricFamily(
+        "driftbell_harm_verdict",
+        "What the last check says of harm: 1 for the verdict that holds.",
+        labels=["verdict"],
+    )
+    for verdict in Verdict:
+        verdicts.add_metric([verdict.value], float(harm.verdict is verdict))
+    yield verdicts
+    yield GaugeMetricFamily(
+        "driftbell_evidence_rows", "Predictions that the evidence was counted over.", harm.rows
+    )
+    evidence = GaugeMetricFamily(
+        "driftbell_evidence",
+        "Evidence that the model does worse, as a multiple of its threshold.",
+        labels=["part", "column", "pages"],
+    )
+    for part in harm.parts:
+        evidence.add_metric([part.name, part.column, str(part.pages).lower()], part.score)
+    yield evidence
+    metric = harm.performance.metric if harm.performance else "accuracy"
+    name = f"driftbell_{metric.replace(' ', '_')}"
+    if harm.performance:
+        yield from _performance(harm.performance, name, metric)
+    if harm.loss:
+        found = f"How much worse the {metric} is estimated to be than on the reference"
+        yield from _bounds(f"{name}_loss", found, {(): harm.loss}, labels=[])
+
+
+def _performance(found: Performance, name: str, metric: str) -> Iterable[Metric]:
+    known = {("estimated",): found.estimated, ("realised",): found.realised}
+    what = f"The model's {metric}: on the reference, estimated without labels, realised by labels"
+    values, *bounds = _bounds(name, what, {k: v for k, v in known.items() if v}, labels=["kind"])
+    if found.reference is not None:
+        values.add_metric(["reference"], found.reference)
+    yield from (values, *bounds)
+
+
+def _bounds(
+    name: str, what: str, known: Mapping[tuple[str, ...], Interval], *, labels: Sequence[str]
+) -> list[GaugeMetricFamily]:
+    """Make a metric of the values and two more of the ends of their 90 % intervals."""
+    value = GaugeMetricFamily(name, f"{what}.", labels=labels)
+    low = GaugeMetricFamily(f"{name}_low", f"{what}: lower end of the 90 % interval.", labels=labels)
+    high = GaugeMetricFamily(f"{name}_high", f"{what}: upper end of the 90 % interval.", labels=labels)
+    for of, interval in known.items():
+        value.add_metric(of, interval.value)
+        low.add_metric(of, interval.low)
+        high.add_metric(of, interval.high)
+    return [value, low, high]

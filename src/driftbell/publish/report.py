@@ -12,7 +12,9 @@ from markupsafe import Markup
 
 from driftbell.errors import ReportError
 from driftbell.ports import Reference
+from driftbell.publish import words
 from driftbell.publish.charts import histogram_svg
+from driftbell.publish.words import SIGNS
 from driftbell.records import Check, Columns, ColumnVerdict, Result, ResultKind, Verdict
 
 LARGEST = 300_000
@@ -23,9 +25,6 @@ SIZES = ((40, 1000), (30, 600), (20, 400), (10, 200), (0, 60))
 
 LONGEST_NAME = 80
 LONGEST_TEXT = 500
-
-SIGNS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
-"""So that a verdict can be told without colour."""
 
 ORDER = (Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
 
@@ -94,6 +93,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"histogram": histogram_svg, "badge": _badge, "distance": _distance}
+    words.teach(environment)
     environment.filters |= {
         "number": _number,
         "p_value": _p_value,

@@ -174,6 +174,7 @@ class Harm:
         suspects: the columns that probably cause it, the first one most.
         slice: the rows hit hardest, in words, or "".
         to_label: ids of logged predictions whose labels would settle it, the most telling first.
+        waiting: whether it is unknown only because the first predictions are still too few.
     """
 
     verdict: Verdict
@@ -187,6 +188,7 @@ class Harm:
     suspects: tuple[Suspect, ...] = ()
     slice: str = ""
     to_label: tuple[str, ...] = ()
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ class Alert:
         check_id: the check that found it; likewise time, model, version, verdict, sentence.
         before: the verdict that was told before; None where nothing was.
         since: time of the first check in this state (UTC).
-        columns: the names of the columns that drifted; `report` is the file name of the main report.
+        columns: the suspects' names for an alarm, else the columns that drifted.
+        report: the file name of the main report.
     """
 
     check_id: str

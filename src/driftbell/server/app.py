@@ -51,6 +51,7 @@ class Service:
         access_log: whether each request is a log line.
         tracing: makes spans, or is off.
         clock: tells the time (UTC).
+        budget_per_day: see `DriftCollector`; likewise `smallest_loss`.
     """
 
     model: Model
@@ -62,6 +63,8 @@ class Service:
     access_log: bool
     tracing: Tracing
     clock: Callable[[], datetime]
+    budget_per_day: float | None = None
+    smallest_loss: float | None = None
 
 
 def create_app(service: Service) -> FastAPI:
@@ -78,6 +81,8 @@ def create_app(service: Service) -> FastAPI:
         version=model.version,
         window_rows=service.window_rows,
         clock=service.clock,
+        budget_per_day=service.budget_per_day,
+        smallest_loss=service.smallest_loss,
     )
     view = MonitorView(
         log,

@@ -17,6 +17,7 @@ from driftbell.publish.alarms import alarm_shown
 from driftbell.publish.folder import MAIN, ReportFolder
 from driftbell.records import Alert, Check, CheckKind, CheckRequest
 from driftbell.server.problems import Refused, documented
+from driftbell.server.shown import drift_shown, harm_shown
 
 RECENT = 20
 POLL_SECONDS = 0.05
@@ -126,8 +127,8 @@ def latest_url(folder: ReportFolder) -> str | None:
     return f"/reports/{name}" if folder.open(name) else None
 
 
-def check_shown(check: Check, *, columns: bool = False) -> dict[str, Any]:
-    """Make a check JSON for the API."""
+def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:
+    """Make a check JSON for the API, with every column or, for long lists, without the evidence of harm."""
     shown: dict[str, Any] = {
         "id": check.id,
         "time": check.time.isoformat(),
@@ -137,6 +138,8 @@ def check_shown(check: Check, *, columns: bool = False) -> dict[str, Any]:
         "rows": check.rows,
         "verdict": check.judgement.verdict.value,
         "sentence": check.judgement.sentence,
+        "harm": harm_shown(check.judgement.harm, brief=brief),
+        "drift": drift_shown(check.judgement),
         "drifted_columns": list(check.judgement.drifted_columns),
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
         "reports": [f"/reports/{name}" for name in check.reports],
@@ -195,7 +198,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/checks", summary="The history of checks", responses=documented(422))
     def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """The newest checks, newest first."""
-        return {"checks": [check_shown(c) for c in view.log.checks(limit)]}
+        return {"checks": [check_shown(c, brief=True) for c in view.log.checks(limit)]}
 
     @router.get("/checks/{check_id}", summary="One check, column by column", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:

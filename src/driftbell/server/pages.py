@@ -9,10 +9,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
 from driftbell.ports import Model
+from driftbell.publish import words
 from driftbell.publish.charts import histogram_svg
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.monitor import MonitorView, check_shown
@@ -35,12 +36,13 @@ RUNBOOK = json.loads(files("driftbell.server").joinpath("runbook.json").read_tex
 """What to do about each alert of `deploy/prometheus/rules`; the alerts link here."""
 
 _templates = Environment(
-    loader=PackageLoader("driftbell.server"),
+    loader=ChoiceLoader([PackageLoader("driftbell.server"), PackageLoader("driftbell", "publish")]),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+words.teach(_templates)
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:
@@ -132,7 +134,7 @@ def _home_json(view: MonitorView) -> dict[str, Any]:
     last = view.last_check()
     return {
         "status": view.status(),
-        "checks": [check_shown(c) for c in view.log.checks(HISTORY)],
+        "checks": [check_shown(c, brief=True) for c in view.log.checks(HISTORY)],
         "columns": check_shown(last, columns=True)["columns"] if last else [],
         "traffic": [
             {
