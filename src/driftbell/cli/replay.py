@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from driftbell.budget import Budget, parse_budget, parse_every
-from driftbell.cli.frame import cli
+from driftbell.cli.frame import cli, common, settings
 from driftbell.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from driftbell.rehearse import Outcome
     from driftbell.replay import BacktestCheck
 
 T = TypeVar("T")
@@ -122,6 +123,96 @@ def backtest(
     left = len(now[options["prediction"]]) % window_rows
     if left:
         click.echo(f"the last {left} rows are less than a window, and were not checked", err=True)
+
+
+@cli.command()
+@common
+@click.option(
+    "--fault", "faults", multiple=True, help="What goes wrong, such as scale:NAME=1.8; may be repeated."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Predictions a day (as many as in the log's last week).",
+)
+@click.option("--window-rows", type=click.IntRange(50), help="New predictions of a check (window.rows).")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of everything random."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a fault, each on one line.")
+def rehearse(
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    faults: tuple[str, ...],
+    rate: float | None,
+    window_rows: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Put faults into rows like the reference: would it ring, and after how long?
+
+    The served model answers the rows; the alarms judge its answers, without labels, for 20 windows at most.
+    Nothing is sent or saved. Faults: shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1], nulls:NAME[=0.3],
+    swap:NAME,NAME. Without any, the most important features are moved, scaled, stuck and exchanged. Before
+    them come rows without a fault.
+
+    Exit codes: 0 the rehearsal ran, whatever it found; 2 it could not.
+
+    \b
+    Example:
+      driftbell rehearse --fault "shift:petal length (cm)=+1" --fault "stuck:petal width (cm)" --rate 10000
+    """
+    loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
+    from driftbell import rehearse as stage
+    from driftbell import wire
+    from driftbell.simulate import parse_fault
+
+    chosen = [parse_fault(text) for text in faults]
+    if rate is None:
+        log = wire.open_log(loaded.settings)
+        rate = stage.rows_per_day(log, wire.clock())
+        log.close()
+    for outcome in stage.rehearse(wire.rehearsal(loaded.settings), chosen, seed=seed):
+        click.echo(_told(outcome, rate) if as_json else _outcome(outcome, rate))
+
+
+def _told(outcome: Outcome, rate: float | None) -> str:
+    hours = None if outcome.seen_after is None or rate is None else round(24 * outcome.seen_after / rate, 2)
+    return json.dumps({**asdict(outcome), "hours": hours}, ensure_ascii=False)
+
+
+def _outcome(outcome: Outcome, rate: float | None) -> str:
+    name = outcome.fault or "no fault"
+    if outcome.refused:
+        return f"{name}: refused by the service, which tells the sender: {outcome.refused}"
+    cost = "" if outcome.real_loss is None else f"{100 * outcome.real_loss:.1f} points"
+    if outcome.seen_after is None:
+        if not outcome.fault:
+            return f"{name}: quiet for {outcome.rows} predictions"
+        costs = f": costs {cost}" if cost else ""
+        return f"{name}: not seen within {outcome.rows} predictions{costs}"
+    said = [f"seen after {outcome.seen_after} predictions{_time(outcome.seen_after, rate)}"]
+    if not outcome.fault:
+        said = [f"a false alarm after {outcome.seen_after} predictions"]
+    if outcome.estimated_loss is not None and outcome.interval is not None:
+        low, high = (f"{100 * v:.1f}" for v in outcome.interval)
+        said.append(f"estimated loss {100 * outcome.estimated_loss:.1f} points ({low} to {high})")
+    if cost:
+        said.append(f"really {cost}")
+    if outcome.columns:
+        said.append(f"names {', '.join(outcome.columns)}")
+    return f"{name}: {'; '.join(said)}"
+
+
+def _time(predictions: int, rate: float | None) -> str:
+    if rate is None:
+        return ""
+    minutes = 24 * 60 * predictions / rate
+    for unit, length in (("days", 24 * 60), ("hours", 60), ("minutes", 1)):
+        if minutes >= 2 * length or unit == "minutes":
+            return f" (≈ {minutes / length:.3g} {unit})"
+    return ""
 
 
 def _table(read: Callable[[Path], dict[str, Any]], option: str, path: Path) -> dict[str, Any]:
