@@ -21,7 +21,7 @@ IMPORTANT, MANY = 0.05, 0.08
 """Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
 
 PROBABLY = 0.75
-"""... if their estimated loss is at least this share of the smallest one."""
+"""... if their estimated loss less its standard error is at least this share of the smallest one."""
 
 ALLOWANCES = (0.625, 2.0)
 """What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
@@ -210,10 +210,13 @@ class Evidence:
         """Score broken data: beyond chance, many, in an important feature, and probably harmful."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
+        doubt = self.baselines[ESTIMATE].block(block.rows)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
-                f.excess / MANY, -math.log(max(f.chance, 1e-300)) / level, 2 * block.loss / self.smallest_loss
+                f.excess / MANY,
+                -math.log(max(f.chance, 1e-300)) / level,
+                (block.loss - doubt) / (PROBABLY * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= IMPORTANT

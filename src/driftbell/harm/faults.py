@@ -25,7 +25,7 @@ BEYOND = 0.1
 GATE = 5.0
 """A feature has moved beside the others where its residuals have by so many standard errors."""
 
-FIT = 1.3
+FIT = 1.0
 """A repair is believed where it leaves no more distance than this, in units of the 5 % point."""
 
 EXPLAINED = 0.5
