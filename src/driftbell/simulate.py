@@ -66,6 +66,15 @@ class Fault:
     value: float | None = None
     other: str = ""
 
+    def __str__(self) -> str:
+        """Write it as `parse_fault` reads it."""
+        if self.other:
+            return f"{self.kind}:{_quoted(self.feature)},{_quoted(self.other)}"
+        if self.value is None:
+            return f"{self.kind}:{_quoted(self.feature)}"
+        sign = "+" if self.kind is FaultKind.SHIFT and self.value >= 0 else ""
+        return f"{self.kind}:{_quoted(self.feature)}={sign}{self.value:.15g}"
+
 
 CONTRACT_FAULTS = (
     Fault(FaultKind.SHIFT, "sepal length (cm)", 2.5),
@@ -339,6 +348,10 @@ def _value(kind: FaultKind, text: str) -> float:
     if kind is FaultKind.NULLS and not 0 <= value <= 1:
         raise ConfigError(f"fault 'nulls': the share of rows must be from 0 to 1, got {text}; {GRAMMAR}")
     return value
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "=" in name or "," in name or name != name.strip() else name
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -16,7 +16,6 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import structlog
 
 from driftbell import jsonlog
@@ -24,7 +23,7 @@ from driftbell.check import Checker
 from driftbell.compare import compare
 from driftbell.config import Settings, alert_urls, load
 from driftbell.errors import ConfigError
-from driftbell.harm import watch
+from driftbell.harm import HarmWatch, watch
 from driftbell.judge import judge
 from driftbell.log import SqlLog, alone, sqlite_log
 from driftbell.models import (
@@ -33,15 +32,17 @@ from driftbell.models import (
     known_by_heart,
     labels_of,
     load_model,
+    outputs_of,
     reference_of,
     try_model,
 )
-from driftbell.ports import Model, Reference, Sink, Target, Training, Watch
+from driftbell.ports import Model, Reference, Sink, Target, Training
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN, ReportFolder
 from driftbell.publish.notify import Courier, apprise_targets
 from driftbell.publish.report import OwnReport
-from driftbell.records import PREDICTION_COLUMN, Judgement, Outputs, probability_column
+from driftbell.records import Judgement
+from driftbell.rehearse import Rehearsal
 from driftbell.schedule import Monitor
 from driftbell.schema import infer_schema
 from driftbell.tables import read_table
@@ -155,20 +156,13 @@ def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
     )
 
 
-def _watch(settings: Settings, model: Model, reference: Reference) -> Watch:
+def _watch(settings: Settings, model: Model, reference: Reference) -> HarmWatch:
     """Fit who looks for harm; honest answers tell more than those of a model that has seen the rows."""
     classes = model.classes
-    answers = {name: i for i, name in enumerate(classes)}
-    own = Outputs(
-        np.array([answers[str(v)] for v in reference.columns[PREDICTION_COLUMN].tolist()], dtype=np.intp),
-        np.column_stack([reference.columns[probability_column(c)] for c in classes])
-        if all(probability_column(c) in reference.columns for c in classes)
-        else None,
-    )
     started = time.perf_counter()
     found = watch(
         {name: reference.columns[name] for name in model.schema.names},
-        reference.honest or own,
+        reference.honest or outputs_of(reference, classes),
         reference.labels,
         classes=classes,
         smallest_loss=settings.alarms.smallest_loss,
@@ -185,6 +179,17 @@ def _watch(settings: Settings, model: Model, reference: Reference) -> Watch:
         duration_s=round(time.perf_counter() - started, 2),
     )
     return found
+
+
+def rehearsal(settings: Settings) -> Rehearsal:
+    """Make what tries faults out on the served model.
+
+    Raises:
+        ConfigError: see `open_model`.
+    """
+    model, training = open_model(settings)
+    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    return Rehearsal(model, reference, _watch(settings, model, reference), settings.window.rows)
 
 
 def judged_window(settings: Settings) -> Judgement:

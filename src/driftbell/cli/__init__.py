@@ -1,6 +1,18 @@
 """The command line: parse, call one function, print, exit."""
 
-from driftbell.cli import alarms, alerts, certs, grafana, judge, labels, operate, run
+from driftbell.cli import alarms, alerts, certs, grafana, judge, labels, operate, replay, run
 from driftbell.cli.frame import cli, main
 
-__all__ = ["alarms", "alerts", "certs", "cli", "grafana", "judge", "labels", "main", "operate", "run"]
+__all__ = [
+    "alarms",
+    "alerts",
+    "certs",
+    "cli",
+    "grafana",
+    "judge",
+    "labels",
+    "main",
+    "operate",
+    "replay",
+    "run",
+]

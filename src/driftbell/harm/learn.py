@@ -251,13 +251,13 @@ def _fit_others(to: Learned) -> None:
 
 
 def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
-    from sklearn.dummy import DummyClassifier
+    from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     if not classes:
-        return _trees(seed, iterations=60, leaves=12, rows=len(truth)).fit(
-            matrix if matrix.shape[1] else np.zeros((len(truth), 1)), truth
-        )
+        if not matrix.shape[1]:
+            return DummyRegressor().fit(np.zeros((len(truth), 1)), truth)
+        return _trees(seed, iterations=60, leaves=12, rows=len(truth)).fit(matrix, truth)
     found = len(np.unique(truth))
     if found < 2 or not matrix.shape[1]:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)

@@ -169,7 +169,7 @@ def hardest(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Seque
     leaves = tree.apply(table)
     means = {leaf: float(errors[leaves == leaf].mean()) for leaf in np.unique(leaves)}
     worst = max(means, key=lambda leaf: means[leaf])
-    if means[worst] < 1.2 * float(errors.mean()):
+    if len(means) < 2 or means[worst] < 1.2 * float(errors.mean()):
         return ""
     share = float(np.mean(leaves == worst))
     return f"{_path(tree.tree_, int(worst), [names[j] for j in usable])} ({share:.0%} of the rows)"

@@ -6,6 +6,7 @@ from driftbell.models.sklearn import (
     known_by_heart,
     labels_of,
     load_model,
+    outputs_of,
     reference_of,
     try_model,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "known_by_heart",
     "labels_of",
     "load_model",
+    "outputs_of",
     "reference_of",
     "try_model",
 ]

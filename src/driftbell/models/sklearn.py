@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,21 @@ def reference_of(
     for name, column in {**columns, **answers}.items():
         digest.update(repr((name, column.tolist())).encode("utf-8", "surrogatepass"))
     return Reference({**columns, **answers}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, honest)
+
+
+def outputs_of(reference: Reference, classes: Sequence[str]) -> Outputs:
+    """Give the model's own answers on its reference, as `Model.predict` gave them.
+
+    Args:
+        reference: from `reference_of`.
+        classes: what the model answers, by class id.
+    """
+    ids = {name: i for i, name in enumerate(classes)}
+    columns, names = reference.columns, [probability_column(c) for c in classes]
+    return Outputs(
+        np.array([ids[str(v)] for v in columns[PREDICTION_COLUMN].tolist()], dtype=np.intp),
+        np.column_stack([columns[n] for n in names]) if all(n in columns for n in names) else None,
+    )
 
 
 def known_by_heart(reference: Reference) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.columns import as_columns, is_null, kind_of
+from driftbell.columns import as_column, as_columns, is_null, kind_of
 from driftbell.errors import InputError
 from driftbell.harm.learn import Answers, Vector
 from driftbell.profile import numbers
@@ -103,9 +103,14 @@ class Task:
         return {n: table[n] for n in self.names if n in table}
 
     def shown(self, table: Columns) -> dict[str, Column]:
-        """Give the columns whose drift is judged: features, answers, probabilities."""
-        extra = [n for n in (self.prediction, *self.probabilities.values()) if n in table]
-        return {**self.features(table), **{n: table[n] for n in extra}}
+        """Give the columns whose drift is judged: features, answers (classes by name), probabilities."""
+        answers = table[self.prediction]
+        if self.classes:
+            answers = as_column(
+                [None if is_null(v) else class_name(v) for v in answers.tolist()], Kind.CATEGORICAL
+            )
+        probabilities = {n: table[n] for n in self.probabilities.values()}
+        return {**self.features(table), self.prediction: answers, **probabilities}
 
     def roles(self, before: Columns) -> dict[str, str]:
         """Give the role of each column whose drift is judged."""
