@@ -14,7 +14,7 @@ from driftbell.harm.steps import LabelRows, Rows, step
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHECKS_PER_ALARM = 200.0
 SMALLEST_LOSS = 0.02
-WORTH = {"x": -1.5, "y": 0.0, "z": 1.5}
+WORTH = {"x": -2.0, "y": 0.0, "z": 2.0}
 
 
 def table(rows, seed, ones=None):
@@ -85,10 +85,10 @@ FAULTS = {
     "unit change": ("a", "×", lambda t: t | {"a": 1.8 * t["a"] + 32}),
     "other scale": ("a", "×", lambda t: t | {"a": 0.45 * t["a"]}),
     "shift": ("b", "to all", lambda t: t | {"b": t["b"] + 3}),
-    "stuck": ("a", "frozen at 9.3", lambda t: some(t, 9.3)),
-    "nulls": ("a", "null 0.0% → 40.0%", lambda t: some(t, np.nan)),
+    "stuck": ("a", "frozen at 9.3", lambda t: some(t, 9.3, every=4)),
+    "nulls": ("a", "null 0.0% → 80.0%", lambda t: some(t, np.nan, every=4)),
     "range": ("a", "outside", lambda t: some(t, 99.0)),
-    "new category": ("d", "new category 'N/A' 80%", lambda t: some(t, "N/A", "d", every=4)),
+    "new category": ("d", "new category 'N/A' 100%", lambda t: some(t, "N/A", "d", every=5)),
     "missing column": ("a", "null 0.0% → 100.0%", lambda t: {k: v for k, v in t.items() if k != "a"}),
 }
 """By name: the column at fault, what the words must say, and what happens to a table."""
