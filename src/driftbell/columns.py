@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from driftbell.errors import InputError
 from driftbell.records import Column, FieldProblem, Kind
+
+FLOATS, NAMES = frozenset({float, NoneType}), frozenset({str, bool, NoneType})
+"""Types of cells that make a column as they are; it is one or the other in most tables."""
 
 
 def as_columns(table: Any) -> dict[str, Column]:
@@ -60,11 +64,21 @@ def as_column(values: Iterable[Any], kind: Kind | None = None) -> Column:
     >>> as_column([1, None, 2.5])
     array([1. , nan, 2.5])
     """
-    cells = [v.item() if isinstance(v, np.generic) else v for v in values]
+    cells = list(values)
+    types = set(map(type, cells))
+    if types <= FLOATS and (kind is Kind.NUMERIC or (kind is None and float in types)):
+        return np.array(cells, dtype=np.float64)
+    if types <= NAMES and kind is not Kind.NUMERIC:
+        return _objects(cells)
+    cells = [v.item() if isinstance(v, np.generic) else v for v in cells]
     if kind is Kind.NUMERIC or (kind is None and _all_numbers(cells)):
         return np.array([_as_float(v) for v in cells], dtype=np.float64)
+    return _objects([None if is_null(v) else v for v in cells])
+
+
+def _objects(cells: list[Any]) -> Column:
     out = np.empty(len(cells), dtype=object)
-    out[:] = [None if is_null(v) else v for v in cells]
+    out[:] = cells
     return out
 
 

@@ -172,8 +172,9 @@ def whole(drift: Judgement, harm: Harm | None) -> Judgement:
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK
+    alone = harm.verdict is Verdict.OK or (harm.waiting and drift.verdict is Verdict.UNKNOWN)
     both = [drift.sentence, harm.sentence] if harm.waiting else [harm.sentence, drift.sentence]
-    sentence = drift.sentence if harm.verdict is Verdict.OK else " ".join(both)
+    sentence = drift.sentence if alone else " ".join(both)
     return replace(drift, verdict=verdict, sentence=sentence, harm=harm)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from types import NoneType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ LARGEST = 1e150
 
 MOST_CATEGORIES = 40
 """Categories with a bin of their own; the rest of the reference's share the bin `(rare)`."""
+
+PLAIN = frozenset({str, bool, int, float})
+"""Types of cells of which those that are equal have the same text, as long as they are of one type."""
 
 NULL, RARE, NEW = "(null)", "(rare)", "(new)"
 
@@ -108,12 +112,22 @@ def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
         present = values[~np.isnan(values)]
         nulls = len(values) - len(present)
         return ColumnProfile(len(values), nulls, _binned(present, on.edges), _binned(present, on.bars))
-    known = set(on.categories)
-    found = Counter(
-        NULL if t is None else t if t in known else RARE if t in on.rare else NEW for t in texts(column)
-    )
-    counts = np.array([found[c] for c in on.categories], dtype=np.int64)
-    return ColumnProfile(len(column), found[NULL], counts, counts)
+    return tally(counted(column), on)
+
+
+def tally(found: Counter[str | None], on: ColumnLayout) -> ColumnProfile:
+    """Profile a column that is not numeric, of which every category is counted.
+
+    Args:
+        found: what `counted` gives.
+        on: the bins.
+    """
+    place = {category: i for i, category in enumerate(on.categories)}
+    counts = np.zeros(len(place), dtype=np.int64)
+    for text, times in found.items():
+        name = NULL if text is None else text if text in place else RARE if text in on.rare else NEW
+        counts[place[name]] += times
+    return ColumnProfile(found.total(), found[None], counts, counts)
 
 
 def numbers(column: Column) -> NDArray[np.float64]:
@@ -133,6 +147,18 @@ def texts(column: Column) -> list[str | None]:
     return [None if is_null(v) else _text(v) for v in column.tolist()]
 
 
+def counted(column: Column) -> Counter[str | None]:
+    """Count the categories of a column, as `texts` sees them, in the order in which they first come."""
+    cells = column.tolist()
+    kinds = set(map(type, cells)) - {NoneType}
+    if len(kinds) > 1 or not kinds <= PLAIN:
+        return Counter(texts(column))
+    found: Counter[str | None] = Counter()
+    for cell, times in Counter(cells).items():
+        found[None if is_null(cell) else _text(cell)] += times
+    return found
+
+
 def _text(value: object) -> str:
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return repr(text) if text in (NULL, RARE, NEW) else text  # a category of that name is not the bin
@@ -143,11 +169,11 @@ def _column_layout(column: Column) -> ColumnLayout:
     if kind is Kind.NUMERIC:
         known = finite(column)
         return ColumnLayout(kind, _share_edges(known), _width_edges(known))
-    found = Counter(t for t in texts(column) if t is not None)
-    ranked = [c for c, _ in found.most_common()]
+    found = counted(column)
+    ranked = [c for c, _ in found.most_common() if c is not None]
     rare = frozenset(ranked[MOST_CATEGORIES:])
     names = (*ranked[:MOST_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
-    distinct = len(found) > max(MOST_CATEGORIES, len(column) / 2)
+    distinct = len(ranked) > max(MOST_CATEGORIES, len(column) / 2)
     return ColumnLayout(
         kind or Kind.CATEGORICAL,
         categories=names,

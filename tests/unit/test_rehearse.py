@@ -113,7 +113,7 @@ def test_the_usual_faults(iris: Rehearsal) -> None:
     assert f"scale:{WIDTH}=1.8" in usual
     assert f"shift:{LENGTH}=+1.76" in usual
     assert usual[-1].startswith("swap:petal")
-    assert len(usual) == 10
+    assert len(usual) in (7, 10)  # of two features or of three
     for text in usual:
         assert str(parse_fault(text)) == text
 
