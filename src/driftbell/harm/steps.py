@@ -229,7 +229,7 @@ def _over(evidence: Evidence, state: State) -> bool:
     """Tell whether the labels of the newest rows show no loss that matters: what was lost is over."""
     blocks = state.get("blocks", {})
     labels, estimates = blocks.get(LABELS, []), blocks.get(ESTIMATE, [])
-    if not evidence.learned.labelled or not labels or labels[-1][0] < CONTRADICTING:
+    if not evidence.learned.labelled or not labels or labels[-1][0] < 2 * CONTRADICTING:
         return False
     newest = not estimates or datetime.fromisoformat(labels[-1][3]) >= datetime.fromisoformat(
         estimates[-1][2]

@@ -177,15 +177,15 @@ def hardest(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Seque
 
 def _path(tree: Any, leaf: int, names: Sequence[str]) -> str:
     node = leaf
-    conditions: list[str] = []
+    conditions: dict[tuple[str, str], str] = {}  # nearest to the leaf first: of two limits, the tighter one
     while node:
         left = np.flatnonzero(tree.children_left == node)
         parent = int(left[0]) if len(left) else int(np.flatnonzero(tree.children_right == node)[0])
         sign = "≤" if len(left) else ">"
         name, cut = names[tree.feature[parent]], float(tree.threshold[parent])
+        words = f"{name} {sign} {cut:.4g}"
         if cut < NULL / 4:  # halfway between null and the smallest value
-            conditions.insert(0, f"{name} is null" if len(left) else f"{name} is not null")
-        else:
-            conditions.insert(0, f"{name} {sign} {cut:.4g}")
+            words = f"{name} is null" if len(left) else f"{name} is not null"
+        conditions.setdefault((name, sign), words)
         node = parent
-    return " and ".join(conditions)
+    return " and ".join(reversed(conditions.values()))

@@ -183,7 +183,8 @@ def _evidence(
         answers, truth = answers.take(known), truth[known]
         features = {k: v[known] for k, v in features.items()}
     learned = learn(features, answers, truth, classes=len(task.classes), seed=seed)
-    usual = SMALLEST_LOSS if task.classes else SMALLEST_SHARE * float(learned.errors.mean() or 1.0)
+    error = float(learned.errors.mean() or learned.by_features.mean() or 1.0)
+    usual = SMALLEST_LOSS if task.classes else SMALLEST_SHARE * error
     return Evidence(
         learned,
         smallest_loss=smallest_loss or usual,
