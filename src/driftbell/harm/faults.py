@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -47,6 +47,7 @@ class Fault:
         offset: see there.
         excess: for broken values, their share of the rows beyond the usual.
         chance: how probable so many are by chance.
+        odd: whether they are numbers out of range or frozen, which a move of the whole feature explains.
     """
 
     place: int
@@ -56,6 +57,7 @@ class Fault:
     offset: float = 0.0
     excess: float = 0.0
     chance: float = 1.0
+    odd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +68,18 @@ class Diagnosis:
         faults: what is wrong.
         errors: expected error of each row.
         unrepaired: the same with broken values alone, None where none are.
+        broken: the features with values that are null, new, out of range or frozen, moved ones included.
     """
 
     faults: tuple[Fault, ...]
     errors: Vector
     unrepaired: Vector | None = None
+    broken: tuple[Fault, ...] = ()
 
     @property
     def repairs(self) -> tuple[int, ...]:
         """The places of the features that have moved."""
         return tuple(f.place for f in self.faults if f.scale)
-
-    @property
-    def broken(self) -> tuple[Fault, ...]:
-        """Those with values that are null, new, out of range or frozen."""
-        return tuple(f for f in self.faults if not f.scale)
 
 
 class FaultFinder:
@@ -117,17 +116,14 @@ class FaultFinder:
         """
         repairs = self._repairs(matrix)
         repaired = {f.place for f in repairs}
-        broken = [
-            fault
-            for j in self._learned.top
-            for fault in self._broken(columns, matrix, j, only_nulls=j in repaired)
-        ]
+        every = [fault for j in self._learned.top for fault in self._broken(columns, matrix, j)]
+        broken = [f for f in every if not (f.odd and f.place in repaired)]
         faults = (*repairs, *broken)
         if not faults:
             return None
         errors = self._errors(matrix, answers, repairs, broken)
         alone = errors if not repairs else self._errors(matrix, answers, [], broken) if broken else None
-        return Diagnosis(faults, errors, alone)
+        return Diagnosis(faults, errors, alone, tuple(every))
 
     def _errors(self, matrix: Matrix, answers: Answers, repairs: list[Fault], broken: list[Fault]) -> Vector:
         right = matrix.copy()
@@ -140,7 +136,7 @@ class FaultFinder:
             errors = np.where(rows, self._learned.error_by_features(right, answers, without), errors)
         return errors
 
-    def _broken(self, columns: Columns, matrix: Matrix, j: int, *, only_nulls: bool) -> list[Fault]:
+    def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[Fault]:
         before, now = self._learned.usual[:, j], matrix[:, j]
         unseen = self._learned.encoder.unseen(columns, j)
         nulls = np.isnan(now)
@@ -154,8 +150,8 @@ class FaultFinder:
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
         found += self._more(j, nulls, usual, words)
-        if not only_nulls and self._learned.encoder.numeric[j]:
-            found += self._odd_numbers(before, now, j)
+        if self._learned.encoder.numeric[j]:
+            found += [replace(f, odd=True) for f in self._odd_numbers(before, now, j)]
         return found
 
     def _odd_numbers(self, before: Vector, now: Vector, j: int) -> list[Fault]:
