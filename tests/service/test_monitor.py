@@ -63,7 +63,7 @@ def test_a_trigger_answers_with_the_check(service: Running) -> None:
     assert httpx.get(f"{service.url}{found['report_url']}").is_success
     assert service.status()["last_check"] == found
     history = httpx.get(f"{service.url}/monitor/checks?limit=1").json()["checks"]
-    assert history == [found]
+    assert {k: v for k, v in found.items() if k in history[0]} == history[0]
     columns = httpx.get(f"{service.url}/monitor/checks/{found['id']}").json()["columns"]
     assert {c["column"] for c in columns} >= set(EXAMPLE) | {"prediction"}
 
@@ -189,7 +189,7 @@ def test_the_largest_numbers_that_are_allowed_are_checked_like_others(service: R
     predict(service.url, [dict.fromkeys(EXAMPLE, v) for v in (largest, -largest, 0, 5e-324) * 5])
     check = checked(service)
     assert check["error"] is None
-    assert check["verdict"] == "alarm"
+    assert check["verdict"] == "warning"
     for path in (f"/monitor/checks/{check['id']}", check["report_url"], "/", "/index.json", "/metrics"):
         assert httpx.get(f"{service.url}{path}").status_code == 200, path
 
