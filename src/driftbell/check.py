@@ -15,7 +15,7 @@ import structlog
 from driftbell import memory
 from driftbell.alarms import alarm_after
 from driftbell.columns import as_column
-from driftbell.compare import compare
+from driftbell.compare import Prepared, compare, prepare
 from driftbell.errors import DriftbellError, LogError, ReportError
 from driftbell.judge import alert_after, carry, held_columns, judge, same_state, whole
 from driftbell.memory import BASE, DRIFT, HARM, Standing, State
@@ -100,6 +100,7 @@ class Checker:
     _rebased: dict[str, tuple[Reference, Watch | None]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _prepared: dict[str, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
         """Run one check and save it, with the alert if there is one.
@@ -228,7 +229,7 @@ class Checker:
     def _drift(self, check: Check, columns: Mapping[str, Column], reference: Reference) -> Check:
         since = check.state.get(DRIFT, {})
         judgement = judge(
-            _compared(reference, columns) if check.rows >= self.minimum_rows else [],
+            self._compared(reference, columns) if check.rows >= self.minimum_rows else [],
             rows=check.rows,
             minimum_rows=self.minimum_rows,
             false_discovery_rate=self.false_discovery_rate,
@@ -237,6 +238,15 @@ class Checker:
         )
         after = carry(since, judgement, last=check.last, false_discovery_rate=self.false_discovery_rate)
         return replace(check, judgement=judgement, state={**check.state, DRIFT: after})
+
+    def _compared(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
+        if reference.version not in self._prepared:
+            self._prepared.clear()
+            self._prepared[reference.version] = prepare(reference.columns, roles=reference.roles)
+        rows = max(map(len, columns.values()), default=0)
+        newest = max(NEWEST_ROWS, rows // NEWEST_PART)
+        before = self._prepared[reference.version]
+        return compare(before, columns, newest=newest if rows >= 2 * newest else 0)
 
     def _standing(self, state: State) -> Standing:
         base = state.get(BASE)
@@ -325,17 +335,6 @@ def window_columns(window: Window, model: Model, reference: Reference) -> dict[s
             cells = [p.probabilities.get(label) for p in rows]
             columns[probability_column(label)] = as_column(cells, Kind.NUMERIC)
     return columns
-
-
-def _compared(reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
-    rows = max(map(len, columns.values()), default=0)
-    newest = max(NEWEST_ROWS, rows // NEWEST_PART)
-    return compare(
-        reference.columns,
-        columns,
-        roles=reference.roles,
-        newest=newest if rows >= 2 * newest else 0,
-    )
 
 
 def _described(error: Exception) -> str:

@@ -57,7 +57,7 @@ class PreparedColumn:
         labels: a name for each drawn bin.
         profile: its counts on them.
         values: numeric: what is a number, infinite or not, sorted.
-        finite: numeric: of those, what `finite` leaves, sorted.
+        finite: numeric: of those, what `finite` leaves.
         middle: numeric: their median and mean in words; None where there are none.
         texts: every other kind: how often each category occurs.
     """
@@ -107,11 +107,9 @@ def _prepared(name: str, role: str, cells: Column, on: ColumnLayout) -> Prepared
     else:
         texts = counted(cells)
         old = tally(texts, on)
-    known = finite(values)
-    middle = _middle(known)  # before they are sorted: the order of a sum changes its last digit
-    return PreparedColumn(
-        name, role, len(cells), on, on.labels, old, np.sort(values), np.sort(known), middle, texts
-    )
+    ordered = np.sort(values)
+    known = finite(ordered)
+    return PreparedColumn(name, role, len(cells), on, on.labels, old, ordered, known, _middle(known), texts)
 
 
 def compare(
@@ -193,7 +191,7 @@ def _column(before: PreparedColumn, now: Column | None, newest: int) -> ColumnCo
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of one column of a window: their counts on the reference's bins, and what the tests need."""
+    """Rows of one column of a window, with the attributes that `PreparedColumn` has for the reference."""
 
     profile: ColumnProfile
     values: Column
@@ -202,7 +200,7 @@ class _Rows:
 
 def _window(before: PreparedColumn, now: Column) -> _Rows:
     if before.on.kind is Kind.NUMERIC:
-        return _Rows(profile(now, before.on), now[~np.isnan(now)], Counter())
+        return _Rows(profile(now, before.on), np.sort(now[~np.isnan(now)]), Counter())
     texts = counted(now)
     return _Rows(tally(texts, before.on), _NO_NUMBERS, texts)
 
@@ -216,7 +214,7 @@ def _tested(before: PreparedColumn, now: _Rows, *, sizes: bool) -> tuple[float, 
 
 def _numeric(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, list[Result], str]:
     old, new = before.profile, now.profile
-    a, b = before.values, np.sort(now.values)
+    a, b = before.values, now.values
     n, m = len(a), len(b)
     nulls = null_share(old.nulls, old.rows, new.nulls, new.rows)
     results = []
@@ -233,16 +231,18 @@ def _numeric(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, li
             _p_value("rows below the reference", below.p_value, n, m),
             _p_value("rows above the reference", above.p_value, n, m),
         ]
+        known = finite(b)
         if sizes:
-            moved = _wasserstein(before.finite, finite(b))
+            moved = _wasserstein(before.finite, known)
             results += [*_effects(old, new), _distance("Wasserstein in sigmas", moved, n, m)]
-        notes.append(_moved(before.middle, _middle(finite(now.values))))
+        notes.append(_moved(before.middle, _middle(known)))
         if below.statistic:
             notes.append(f"{below.statistic:.0f} of {m} rows below the reference's minimum {_short(a[0])}")
         if above.statistic:
             notes.append(f"{above.statistic:.0f} of {m} rows above the reference's maximum {_short(a[-1])}")
-        if not np.isfinite(b).all():
-            notes.append(f"{np.count_nonzero(~np.isfinite(b))} infinite values")
+        infinite = np.count_nonzero(np.isinf(b))
+        if infinite:
+            notes.append(f"{infinite} infinite values")
     if old.nulls or new.nulls:
         results.append(_p_value("nulls", nulls.p_value, old.rows, new.rows))
         notes.append(f"null or not a number {old.nulls / old.rows:.1%} → {new.nulls / new.rows:.1%}")
@@ -250,7 +250,12 @@ def _numeric(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, li
 
 
 def _middle(values: Column) -> tuple[str, str] | None:
-    return (_short(np.median(values)), _short(values.mean())) if len(values) else None
+    """Give the median and the mean of sorted values in words."""
+    if not len(values):
+        return None
+    half = len(values) // 2
+    median = (values[half] + values[-half - 1]) / 2 + 0.0  # no minus before a zero
+    return _short(median), _short(values.mean())
 
 
 def _moved(a: tuple[str, str] | None, b: tuple[str, str] | None) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-import scipy
-
 from driftbell.records import (
     Alert,
     Check,
@@ -19,6 +17,7 @@ from driftbell.records import (
     ResultKind,
     Verdict,
 )
+from driftbell.stats import benjamini_hochberg
 
 MINIMUM_ROWS = 10
 FALSE_DISCOVERY_RATE = 0.05
@@ -56,8 +55,7 @@ def judge(
         `warning` where a column has drifted; else `unknown` where one could not be judged; else `warning`
         where the window has columns that the reference has not; else `ok`.
 
-    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995); computed
-    by `scipy.stats.false_discovery_control`.
+    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995).
 
     >>> judge([], rows=7).sentence
     'Cannot judge: needs 10, has 7 predictions.'
@@ -75,7 +73,7 @@ def judge(
     adjusted = dict(
         zip(
             (c.column for c in judged),
-            scipy.stats.false_discovery_control([c.p_value for c in judged]),
+            benjamini_hochberg([c.p_value for c in judged if c.p_value is not None]),
             strict=True,
         )
     )

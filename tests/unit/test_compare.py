@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftbell.compare import compare
+from driftbell.columns import as_column
+from driftbell.compare import compare, prepare
 from driftbell.errors import InputError
 from driftbell.records import Kind, ResultKind
 from driftbell.stats import js_noise, psi_noise
@@ -39,6 +40,10 @@ def test_a_shift_is_found_and_said_in_words():
     assert found.p_value < 1e-10
     assert found.note.startswith("median 170 → 190; ")
     assert "rows above the reference's maximum" in found.note
+
+
+def test_a_median_of_zero_has_no_sign():
+    assert one([-1.0, -0.0, -0.0, 1.0], [-0.0, 1.0, 1.0]).note == "median 0 → 1"
 
 
 def test_a_change_of_shares_is_found_and_said_in_words():
@@ -305,6 +310,58 @@ def test_unequal_lengths_are_refused():
 def test_a_column_of_two_dimensions_is_refused():
     with pytest.raises(InputError, match="one dimension"):
         compare({"a": np.zeros((2, 2))}, {"a": [1]})
+
+
+def mixed(rows, seed, shift=0.0):
+    rng = np.random.default_rng(seed)
+    return {
+        "height": rng.normal(170 + shift, 10, rows),
+        "rounded": np.round(rng.normal(shift, 1, rows), 1),
+        "rare null": [None if u < 0.05 else u for u in rng.random(rows)],
+        "plan": rng.choice(["free", "paid", "trial"], rows).tolist(),
+        "city": [f"city-{i}" for i in rng.geometric(0.1, rows)],
+        "vip": (rng.random(rows) < 0.3).tolist(),
+        "mixed": [1, 1.0, True, "1", None] * (rows // 5),
+        "key": [f"user-{i}-{seed}" for i in range(rows)],
+        "empty": [None] * rows,
+    }
+
+
+@pytest.mark.parametrize("newest", [0, 50])
+def test_a_prepared_reference_gives_the_same_for_one_window_after_the_other(newest):
+    reference, roles = mixed(1000, 1), {"plan": "prediction"}
+    before = prepare(reference, roles=roles)
+    for seed, shift in ((2, 0.0), (3, 5.0), (4, 0.0)):
+        window = mixed(500, seed, shift) | {"new": [1] * 500}
+        found = compare(before, window, newest=newest)
+        assert found == compare(reference, window, roles=roles, newest=newest)
+        assert [c.role for c in found if c.column in ("plan", "new")] == ["prediction", "extra"]
+
+
+@settings(deadline=None)
+@given(column, column)
+def test_a_prepared_reference_gives_the_same_whatever_is_in_it(reference, window):
+    assert compare(prepare({"x": reference}), {"x": window}) == (one(reference, window),)
+
+
+def test_a_prepared_reference_does_not_change_with_its_table_or_its_windows():
+    table = {"height": HEIGHT.copy()}
+    before = prepare(table)
+    first = compare(before, {"height": HEIGHT[:50]})
+    table["height"] += 100
+    compare(before, {"height": HEIGHT + 50})
+    assert compare(before, {"height": HEIGHT[:50]}) == first
+
+
+def test_the_roles_of_a_prepared_reference_are_its_own():
+    with pytest.raises(ValueError, match="roles"):
+        compare(prepare({"a": [1]}), {"a": [1]}, roles={"a": "prediction"})
+
+
+def test_a_table_of_columns_gives_the_same_as_one_of_cells():
+    reference, window = mixed(500, 5), mixed(100, 6)
+    columns = [{name: as_column(cells) for name, cells in t.items()} for t in (reference, window)]
+    assert compare(*columns, newest=20) == compare(reference, window, newest=20)
 
 
 @settings(deadline=None)

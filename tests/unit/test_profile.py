@@ -1,4 +1,6 @@
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -6,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftbell.columns import as_column
-from driftbell.profile import MOST_CATEGORIES, NEW, NULL, RARE, finite, layout, numbers, profile, texts
+from driftbell.profile import (
+    MOST_CATEGORIES,
+    NEW,
+    NULL,
+    RARE,
+    counted,
+    finite,
+    layout,
+    numbers,
+    profile,
+    texts,
+)
 from driftbell.records import Kind
 
 numeric_cells = st.floats(allow_nan=True, allow_infinity=True) | st.none()
@@ -18,7 +31,7 @@ def layout_of(cells):
     return layout({"x": as_column(cells)})["x"]
 
 
-def counted(cells, on):
+def bins_of(cells, on):
     found = profile(as_column(cells), on)
     return found.rows, found.nulls, found.counts.tolist(), found.bars.tolist()
 
@@ -32,13 +45,13 @@ def test_a_window_has_the_bins_of_its_reference():
 
 def test_the_outer_bins_are_open():
     on = layout_of(np.arange(100.0))
-    assert counted([-np.inf, -1e300, np.inf], on)[2] == [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert bins_of([-np.inf, -1e300, np.inf], on)[2] == [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
 def test_a_value_on_an_edge_belongs_to_the_bin_below():
     on = layout_of(np.arange(1.0, 11.0))
     assert on.edges == tuple(np.arange(1.0, 10.0))
-    assert counted([1.0], on)[2][0] == 1
+    assert bins_of([1.0], on)[2][0] == 1
 
 
 @settings(deadline=None)
@@ -54,7 +67,7 @@ def test_the_layout_is_the_same_after_any_window_was_counted(reference, window):
 @given(columns, columns)
 def test_every_row_is_counted_once(reference, window):
     on = layout_of(reference)
-    rows, nulls, counts, bars = counted(window, on)
+    rows, nulls, counts, bars = bins_of(window, on)
     assert rows == len(window)
     in_bins = rows - nulls if on.kind is Kind.NUMERIC else rows
     assert sum(bars) == in_bins
@@ -95,18 +108,18 @@ def test_the_profile_of_no_rows_is_zero(reference, window):
 
 def test_a_constant_has_a_bin_of_its_own():
     on = layout_of([5.0] * 20)
-    assert counted([4.9, 5.0, 5.0, 5.1], on)[2] == [1, 2, 1]
-    assert counted([4.9, 5.0, 5.0, 5.1], on)[3] == [1, 2, 1]
+    assert bins_of([4.9, 5.0, 5.0, 5.1], on)[2] == [1, 2, 1]
+    assert bins_of([4.9, 5.0, 5.0, 5.1], on)[3] == [1, 2, 1]
 
 
 def test_a_column_that_is_almost_constant_keeps_a_bin_for_the_rest():
     on = layout_of([0.0] * 95 + [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert counted([-1.0, 0.0, 0.0, 3.0], on)[2] == [1, 2, 1]
+    assert bins_of([-1.0, 0.0, 0.0, 3.0], on)[2] == [1, 2, 1]
 
 
 def test_what_lies_between_two_heaps_has_a_bin():
     on = layout_of([0.0] * 50 + [1.0] * 50)
-    assert counted([0.0, 0.5, 0.5, 0.5, 1.0, 2.0], on)[2] == [0, 1, 3, 1, 1]
+    assert bins_of([0.0, 0.5, 0.5, 0.5, 1.0, 2.0], on)[2] == [0, 1, 3, 1, 1]
 
 
 def test_infinity_moves_no_edge():
@@ -116,18 +129,18 @@ def test_infinity_moves_no_edge():
 
 def test_a_column_of_infinities_can_be_counted():
     on = layout_of([np.inf, -np.inf])
-    assert counted([1.0, -1.0, np.inf], on)[:3] == (3, 0, [1, 2])
+    assert bins_of([1.0, -1.0, np.inf], on)[:3] == (3, 0, [1, 2])
 
 
 def test_the_largest_numbers_can_be_counted():
     on = layout_of([1.7e308, -1.7e308] * 10)
-    assert counted([1.7e308, -1.7e308, 0.0], on)[:2] == (3, 0)
+    assert bins_of([1.7e308, -1.7e308, 0.0], on)[:2] == (3, 0)
 
 
 def test_an_all_null_column_has_no_category():
     on = layout_of([None] * 5)
     assert on.categories == (NEW, NULL)
-    assert counted([None, "a"], on) == (2, 1, [1, 1], [1, 1])
+    assert bins_of([None, "a"], on) == (2, 1, [1, 1], [1, 1])
 
 
 def test_a_float_column_of_nulls_has_no_category_either():
@@ -137,14 +150,14 @@ def test_a_float_column_of_nulls_has_no_category_either():
 def test_categories_come_most_frequent_first_then_new_and_null():
     on = layout_of(["a", "b", "b", None])
     assert on.categories == ("b", "a", NEW, NULL)
-    assert counted(["a", "z", None, "b"], on)[2] == [1, 1, 1, 1]
+    assert bins_of(["a", "z", None, "b"], on)[2] == [1, 1, 1, 1]
 
 
 def test_categories_beyond_the_most_frequent_share_a_bin():
     cells = [f"c{i:02}" for i in range(MOST_CATEGORIES + 10) for _ in range(3)]
     on = layout_of(cells)
     assert on.categories[-3:] == (RARE, NEW, NULL)
-    assert counted(cells, on)[2][-3:] == [30, 0, 0]
+    assert bins_of(cells, on)[2][-3:] == [30, 0, 0]
     assert on.comparable
 
 
@@ -162,7 +175,7 @@ def test_dates_are_not_comparable():
 def test_a_category_with_the_name_of_a_bin_is_not_that_bin():
     on = layout_of(["(new)", "(null)", "a"])
     assert on.categories == ("'(new)'", "'(null)'", "a", NEW, NULL)
-    assert counted(["(new)", "(null)", "z", None], on) == (4, 1, [1, 1, 0, 1, 1], [1, 1, 0, 1, 1])
+    assert bins_of(["(new)", "(null)", "z", None], on) == (4, 1, [1, 1, 0, 1, 1], [1, 1, 0, 1, 1])
 
 
 def test_booleans_are_categories():
@@ -173,7 +186,7 @@ def test_booleans_are_categories():
 
 def test_text_in_a_numeric_column_counts_as_null():
     on = layout_of([1.0, 2.0, 3.0])
-    assert counted([1, "two", True, 10**400], on)[:2] == (4, 2)
+    assert bins_of([1, "two", True, 10**400], on)[:2] == (4, 2)
 
 
 def test_numbers_sees_what_is_no_number_as_nan():
@@ -185,6 +198,21 @@ def test_numbers_sees_what_is_no_number_as_nan():
 
 def test_whole_numbers_as_categories_lose_their_decimals():
     assert texts(as_column([1.0, 2.5, np.nan, np.inf])) == ["1", "2.5", None, "inf"]
+
+
+@given(st.lists(st.floats() | st.none()) | st.lists(st.booleans() | st.none() | st.integers() | st.text()))
+def test_categories_are_counted_as_their_texts_are(cells):
+    column = np.empty(len(cells), dtype=object)
+    column[:] = cells
+    found = counted(column)
+    assert found == Counter(texts(column))
+    assert list(found) == list(Counter(texts(column)))
+
+
+@pytest.mark.parametrize("cells", [[1, 1.0, True, "1"], [Decimal("1"), Decimal("1.0")], [0.0, -0.0]])
+def test_equal_cells_with_different_texts_stay_apart(cells):
+    column = np.array(cells, dtype=object)
+    assert counted(column) == Counter(texts(column))
 
 
 def test_finite_leaves_out_what_would_overflow():

@@ -6,7 +6,16 @@ import scipy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from driftbell.stats import category_shares, chi_square, jensen_shannon, js_noise, null_share, psi, psi_noise
+from driftbell.stats import (
+    category_shares,
+    chi_square,
+    counts,
+    jensen_shannon,
+    js_noise,
+    null_share,
+    psi,
+    psi_noise,
+)
 
 TOLERANCE = 1e-12
 TWO_ROWS = [psi, jensen_shannon, chi_square, category_shares]
@@ -48,6 +57,20 @@ def test_null_share_is_scipys_fisher_test(n, m, data):
     expected = scipy.stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
     assert found.p_value == pytest.approx(expected, rel=TOLERANCE)
     assert found.statistic == b / m - a / n
+
+
+@pytest.mark.parametrize(("n", "m"), [(5000, 500), (5000, 50), (10_000, 10_000), (150, 500)])
+def test_fishers_test_of_many_rows_is_scipys_far_into_the_tails(n, m):
+    for a in (0, 1, n // 50, n // 2, n - 1, n):
+        for b in (0, 1, m // 50, m // 5, m // 2, m - 1, m):
+            expected = scipy.stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+            assert null_share(a, n, b, m).p_value == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+@given(st.integers(2, 60), st.integers(1, 10_000), st.integers(1, 10_000), st.floats(0.01, 0.99))
+def test_the_noise_of_psi_is_scipys_quantile(bins, n, m, level):
+    expected = scipy.stats.chi2.ppf(level, bins - 1) * (1 / n + 1 / m)
+    assert psi_noise(bins=bins, n=n, m=m, level=level) == pytest.approx(expected, rel=1e-9)
 
 
 @settings(deadline=None)
@@ -162,6 +185,20 @@ def test_the_permutation_p_value_is_that_of_all_tables_with_the_same_margins(a, 
     found = category_shares(a, b, least=1e9).p_value / 2  # all are rare together: Fisher's test finds nothing
     # after 50 of l draws the estimate's relative error is about one seventh
     assert found == pytest.approx(min(exact, 0.5), rel=0.5, abs=3 * math.sqrt(exact / 9999))
+
+
+@pytest.mark.parametrize("window", [[40, 40, 12, 8], [44, 49, 3, 4], [60, 32, 3, 5]])
+def test_how_many_tables_are_drawn_at_a_time_does_not_matter(window, monkeypatch):
+    reference = [400, 480, 70, 50]
+    found = category_shares(reference, window, least=20)
+    monkeypatch.setattr(counts, "BLOCK", 9999)
+    assert category_shares(reference, window, least=20) == found
+
+
+def test_fishers_test_says_more_than_the_floor_of_the_permutations():
+    found = category_shares([100, 100, 100, 0], [5, 5, 5, 12]).p_value
+    assert found == pytest.approx(2 * null_share(0, 300, 12, 27).p_value)
+    assert found < 2 / 10_000
 
 
 def test_many_categories_that_only_the_window_has_are_found():

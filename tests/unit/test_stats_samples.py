@@ -7,7 +7,7 @@ import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftbell.stats import exceedance, kolmogorov_smirnov, normed_wasserstein
+from driftbell.stats import benjamini_hochberg, exceedance, kolmogorov_smirnov, normed_wasserstein
 
 TOLERANCE = 1e-12
 cells = st.floats(-1e6, 1e6)
@@ -25,6 +25,35 @@ def test_kolmogorov_smirnov_is_scipys_exact_test(rows):
     found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="exact")
     assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
     assert found.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("n", "m"), [(1, 7), (7, 1), (6, 6), (20, 30), (30, 20), (150, 500), (997, 50), (5000, 50)]
+)
+@pytest.mark.parametrize("decimals", [15, 1])
+def test_kolmogorov_smirnov_is_scipys_for_any_sizes_and_ties(n, m, decimals):
+    rng = np.random.default_rng(n * m)
+    for shift in (0.0, 0.1, 0.5, 2.0):
+        a, b = np.round(rng.normal(0, 1, n), decimals), np.round(rng.normal(shift, 1, m), decimals)
+        found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
+        assert found.statistic == pytest.approx(scipys.statistic, rel=TOLERANCE, abs=TOLERANCE)
+        assert found.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:ks_2samp")
+@settings(deadline=None)
+@given(with_infinities, with_infinities)
+def test_kolmogorov_smirnov_of_few_rows_is_scipys(a, b):
+    found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
+    assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
+    assert found.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
+
+
+@settings(deadline=None)
+@given(samples, samples)
+def test_sorted_samples_give_the_same(a, b):
+    assert kolmogorov_smirnov(np.sort(a), np.sort(b), ordered=True) == kolmogorov_smirnov(a, b)
+    assert normed_wasserstein(np.sort(a), np.sort(b), ordered=True) == normed_wasserstein(a, b)
 
 
 def test_kolmogorov_smirnov_is_asymptotic_beyond_ten_thousand_rows():
@@ -131,6 +160,12 @@ def test_wasserstein_of_a_constant_reference_is_defined():
 def test_wasserstein_refuses_values_that_are_not_finite():
     with pytest.raises(ValueError, match="finite"):
         normed_wasserstein(np.array([1.0, np.inf]), np.array([1.0]))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_benjamini_hochberg_is_scipys(p_values):
+    expected = scipy.stats.false_discovery_control(p_values)
+    assert benjamini_hochberg(p_values) == pytest.approx(expected, rel=TOLERANCE, abs=0)
 
 
 @pytest.mark.parametrize("statistic", [kolmogorov_smirnov, exceedance, normed_wasserstein])

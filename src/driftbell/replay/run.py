@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.budget import Budget, parse_budget, parse_every
-from driftbell.compare import compare
+from driftbell.compare import compare, prepare
 from driftbell.harm.evidence import Evidence
 from driftbell.harm.learn import Answers, Vector, learn
 from driftbell.harm.steps import LabelRows, Rows, step
@@ -205,7 +205,7 @@ def _replay(
     features, answers, truth = task.features(present.columns), present.answers, present.truth
     errors = None if truth is None else task.errors(answers.values, truth)
     times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
-    roles, table_before = task.roles(past.columns), task.shown(past.columns)
+    before = prepare(task.shown(past.columns), roles=task.roles(past.columns))
     table_now = task.shown(present.columns)
     state: Mapping[str, Any] = {}
     drift: Mapping[str, Any] = {}
@@ -217,7 +217,7 @@ def _replay(
         state, harm = step(evidence, state, new, _arrived(errors, times, index - label_delay, window_rows))
         first = max(0, stop - max(window_rows, WINDOW_ROWS))
         found = judge(
-            compare(table_before, {k: v[first:stop] for k, v in table_now.items()}, roles=roles),
+            compare(before, {k: v[first:stop] for k, v in table_now.items()}),
             rows=stop - first,
             false_discovery_rate=FALSE_DISCOVERY_RATE,
             strong=1 / allowed,

@@ -17,12 +17,19 @@ from driftbell.stats.performance import (
     confusion,
     wilson,
 )
-from driftbell.stats.samples import Outcome, exceedance, kolmogorov_smirnov, normed_wasserstein
+from driftbell.stats.samples import (
+    Outcome,
+    benjamini_hochberg,
+    exceedance,
+    kolmogorov_smirnov,
+    normed_wasserstein,
+)
 
 __all__ = [
     "CalibrationBin",
     "ClassScore",
     "Outcome",
+    "benjamini_hochberg",
     "calibration",
     "category_shares",
     "chi_square",

@@ -236,7 +236,8 @@ def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outco
 def _fisher(a: int, n: int, b: int, m: int) -> Outcome:
     if not (0 <= a <= n and 0 <= b <= m and n and m):
         raise ValueError(f"{a} of {n} and {b} of {m} rows are no shares")
-    return Outcome(b / m - a / n, _as_unlikely(b, m, a + b, n + m))
+    p_value = _as_unlikely(b, m, a + b, n + m) if a or b else 1.0
+    return Outcome(b / m - a / n, p_value)
 
 
 def _as_unlikely(found: int, m: int, marked: int, rows: int) -> float:
