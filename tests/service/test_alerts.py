@@ -116,7 +116,7 @@ def test_drift_rings_once_and_its_end_is_told_once(told: Running, first: Receive
 
     assert first.titles(SECRET) == second.titles(SECRET) == [ALARM, RESOLVED]
     message = first.messages[0]["message"]
-    assert message.startswith(alarm["sentence"])
+    assert message.startswith(alarm["harm"]["sentence"])
     assert f"http://ml.example.org{alarm['report_url']}" in message
     assert told.metric("driftbell_alerts_total", state="failed") == 0
     status = told.status()["alerts"]

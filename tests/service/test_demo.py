@@ -21,5 +21,6 @@ def test_demo_is_quiet_then_rings_and_names_the_three_features(tmp_path: Path) -
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "OK  No drift" in done.stdout
-    assert "ALARM  Drift in sepal length (cm), sepal width (cm) and petal length (cm)" in done.stdout
+    assert "ALARM  The model loses" in done.stdout
+    assert "Drift in sepal length (cm), sepal width (cm) and petal length (cm)" in done.stdout
     assert list(tmp_path.iterdir()) == [tmp_path / "driftbell.toml"]

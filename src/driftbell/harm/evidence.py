@@ -21,7 +21,8 @@ IMPORTANT, MANY = 0.05, 0.08
 """Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
 
 PROBABLY = 0.75
-"""... if their estimated loss less its standard error is at least this share of the smallest one."""
+"""... if their loss is at least this share of the smallest one: the estimate less its standard error where
+few rows are broken, plus it where all are."""
 
 ALLOWANCES = (0.625, 2.0)
 """What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
@@ -219,7 +220,7 @@ class Evidence:
             min(
                 f.excess / MANY,
                 -math.log(max(f.chance, 1e-300)) / level,
-                (block.loss - doubt) / (PROBABLY * self.smallest_loss),
+                (block.loss - doubt * (1 - 2 * f.excess)) / (PROBABLY * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= IMPORTANT
