@@ -103,7 +103,7 @@ def test_the_example_row_of_each_body_works(asked: Running) -> None:
     tried = 0
     for path, operations in paths.items():
         for method, operation in operations.items():
-            if "requestBody" in operation:
+            if "requestBody" in operation and "{" not in path:  # those are of something that is not there
                 example = operation["requestBody"]["content"]["application/json"]["example"]
                 assert httpx.request(method, f"{asked.url}{path}", json=example).is_success
                 tried += 1
