@@ -254,7 +254,7 @@ def test_a_killed_workers_requests_in_flight_are_forgotten_its_counts_are_not(se
     finally:
         for connection in connections:
             connection.close()
-    wait_until(lambda: len(set(workers(service)) - set(killed)) == 2 and ready(service), 60, "new workers")
+    wait_until(lambda: len(set(workers(service)) - set(killed)) == 2 and ready(service), 150, "new workers")
     assert service.metric("driftbell_http_requests_in_flight") == 1  # the scrape itself
     assert service.metric("driftbell_predictions_total") == predictions
     post(service)
