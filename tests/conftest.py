@@ -23,7 +23,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from driftbell.wire import METRICS_PREFIX
+from driftbell.wire.serving import METRICS_PREFIX
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,

@@ -21,7 +21,10 @@ def test_import_brings_in_no_heavy_library() -> None:
 
 def test_import_opens_no_socket() -> None:
     forbid = "import sys; sys.addaudithook(lambda e, a: sys.exit(e) if e.startswith('socket.') else None)"
-    assert python(f"{forbid}; import driftbell, driftbell.wire; print('quiet')") == "quiet"
+    assert (
+        python(f"{forbid}; import driftbell, driftbell.wire.serving, driftbell.wire.watching; print('quiet')")
+        == "quiet"
+    )
 
 
 def test_public_names_are_those_of_the_list_and_are_not_modules() -> None:
@@ -35,9 +38,10 @@ def test_server_process_never_imports_evidently() -> None:
 import os, sys, tempfile
 os.environ["DRIFTBELL_DATA_DIR"] = tempfile.mkdtemp()
 from starlette.testclient import TestClient
-from driftbell import jsonlog, wire
+from driftbell import jsonlog
+from driftbell.wire import serving
 jsonlog.configure(sys.stderr)
-with TestClient(wire.application()) as client:
+with TestClient(serving.application()) as client:
     body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     row = body["content"]["application/json"]["example"]
     assert client.post("/predict", json=row).status_code == 200
@@ -56,20 +60,21 @@ class Blocked:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocked())
 os.environ["DRIFTBELL_DATA_DIR"] = tempfile.mkdtemp()
-from driftbell import errors, jsonlog, server, wire
+from driftbell import errors, jsonlog, server
+from driftbell.wire import serving
 jsonlog.configure(sys.stderr)
 """
 
 
 def test_the_server_needs_no_opentelemetry_sdk() -> None:
-    assert python(f"{WITHOUT_OTEL}print(wire.application().title)") == "driftbell"
+    assert python(f"{WITHOUT_OTEL}print(serving.application().title)") == "driftbell"
 
 
 def test_tracing_without_opentelemetry_says_what_to_install() -> None:
     code = f"""{WITHOUT_OTEL}
 os.environ["DRIFTBELL_TRACING__ENDPOINT"] = "http://127.0.0.1:4318"
 try:
-    wire.run_server(wire.load().settings)
+    serving.run_server(serving.load().settings)
 except errors.ConfigError as error:
     print(error)
 """

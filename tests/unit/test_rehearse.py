@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from driftbell import config, wire
+from driftbell import config
 from driftbell.cli.replay import _time
 from driftbell.columns import as_column
 from driftbell.errors import ConfigError
@@ -23,6 +23,7 @@ from driftbell.records import Kind, Prediction
 from driftbell.rehearse import Outcome, Rehearsal, rehearse, rows_per_day
 from driftbell.schema import infer_schema
 from driftbell.simulate import Fault, FaultKind, parse_fault
+from driftbell.wire import parts, watching
 
 LENGTH, WIDTH = "petal length (cm)", "petal width (cm)"
 
@@ -34,7 +35,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def iris(data_dir: Path) -> Rehearsal:
-    return wire.rehearsal(config.load(None, overrides={"data_dir": str(data_dir)}, environment={}).settings)
+    return watching.rehearsal(
+        config.load(None, overrides={"data_dir": str(data_dir)}, environment={}).settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def test_faults_are_written_as_they_are_read(text: str) -> None:
 def test_traffic_is_measured_in_the_log(tmp_path: Path) -> None:
     settings = config.load(None, overrides={"data_dir": str(tmp_path)}, environment={}).settings
     now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-    log = wire.open_log(settings)
+    log = parts.open_log(settings)
     assert rows_per_day(log, now) is None
     made = [
         Prediction(f"{i:03}", now - timedelta(hours=i), "m", "1", {"x": 1.0}, "a", {}, 1.0) for i in range(48)

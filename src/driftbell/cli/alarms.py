@@ -122,9 +122,9 @@ def export(
 @contextmanager
 def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlLog]:
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell import wire
+    from driftbell.wire import parts
 
-    log = wire.open_log(loaded.settings)
+    log = parts.open_log(loaded.settings)
     try:
         yield log
     finally:

@@ -39,9 +39,9 @@ def send_test(config_file: Path | None, data_dir: str | None, parent: int | None
       DRIFTBELL_ALERTS__URLS=json://localhost:9000/hook driftbell alerts test
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell import wire
+    from driftbell.wire.watching import alert_targets
 
-    targets = wire.alert_targets(loaded.settings)
+    targets = alert_targets(loaded.settings)
     if not targets:
         raise ConfigError("nobody would be told: set alerts.urls or alerts.urls_file to apprise URLs")
     failures = {target.name: target.send(TITLE, BODY, Verdict.OK) for target in targets}

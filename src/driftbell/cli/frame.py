@@ -90,8 +90,8 @@ def settings(config_file: Path | None, **overrides: Any) -> config.Loaded:
 
 def begin(parent: int | None) -> None:
     """Prepare a long-running process: JSON logs on stdout, and an end with its parent."""
-    from driftbell import wire
+    from driftbell.wire.serving import exit_with
 
     jsonlog.configure()
     if parent:
-        wire.exit_with(parent)
+        exit_with(parent)

@@ -30,13 +30,13 @@ def check(
       driftbell check reference.csv today.csv --json
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell import wire
+    from driftbell.wire import watching
 
     match files:
         case ():
-            found = wire.judged_window(loaded.settings)
+            found = watching.judged_window(loaded.settings)
         case (reference, current):
-            found = wire.judged_files(reference, current, loaded.settings)
+            found = watching.judged_files(reference, current, loaded.settings)
         case _:
             raise click.UsageError("give no file (the log's window) or two: REFERENCE and CURRENT")
     _print_judgement(found, as_json=as_json)
@@ -54,9 +54,9 @@ def report(config_file: Path | None, data_dir: str | None, parent: int | None, t
       driftbell report drift.html
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell import wire
+    from driftbell.wire import watching
 
-    found = wire.write_report(loaded.settings, target)
+    found = watching.write_report(loaded.settings, target)
     click.echo(f"{target}: {found.sentence}")
     sys.exit(exit_code(found))
 

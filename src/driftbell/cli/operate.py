@@ -33,10 +33,10 @@ def backup(
     """
     loaded = settings(config_file, data_dir=data_dir)
     _clean_up_when_told_to_end()
-    from driftbell import wire
     from driftbell.backup import back_up
+    from driftbell.wire.parts import clock
 
-    saved = back_up(loaded.settings, folder, now=wire.clock())
+    saved = back_up(loaded.settings, folder, now=clock())
     click.echo(json.dumps(asdict(saved), indent=1) if as_json else f"{folder}: {saved.sentence}")
 
 
@@ -99,8 +99,8 @@ def doctor(
     Example:
       GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor
     """
-    from driftbell import wire
     from driftbell.doctor import Stack, State, examine
+    from driftbell.wire.parts import clock
 
     user, password, token = _grafana_login()
     stack = Stack(
@@ -114,7 +114,7 @@ def doctor(
         login=(user, password),
         token=token,
     )
-    findings = examine(stack, clock=wire.clock)
+    findings = examine(stack, clock=clock)
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings], indent=1, ensure_ascii=False))
     else:

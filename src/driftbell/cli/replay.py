@@ -165,15 +165,15 @@ def rehearse(
     """
     loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
     from driftbell import rehearse as stage
-    from driftbell import wire
     from driftbell.simulate import parse_fault
+    from driftbell.wire import parts, watching
 
     chosen = [parse_fault(text) for text in faults]
     if rate is None:
-        log = wire.open_log(loaded.settings)
-        rate = stage.rows_per_day(log, wire.clock())
+        log = parts.open_log(loaded.settings)
+        rate = stage.rows_per_day(log, parts.clock())
         log.close()
-    for outcome in stage.rehearse(wire.rehearsal(loaded.settings), chosen, seed=seed):
+    for outcome in stage.rehearse(watching.rehearsal(loaded.settings), chosen, seed=seed):
         click.echo(_told(outcome, rate) if as_json else _outcome(outcome, rate))
 
 

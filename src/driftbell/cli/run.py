@@ -69,11 +69,11 @@ def serve(
         config_file, data_dir=data_dir, server__host=host, server__port=port, server__workers=workers
     )
     begin(parent)
-    from driftbell import wire
     from driftbell.log import in_use
+    from driftbell.wire import serving
 
     with in_use(loaded.settings.data_dir):
-        wire.run_server(loaded.settings)
+        serving.run_server(loaded.settings)
 
 
 @cli.command()
@@ -90,11 +90,11 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     """
     loaded = settings(config_file, data_dir=data_dir, check__every=every)
     begin(parent)
-    from driftbell import wire
     from driftbell.log import in_use
+    from driftbell.wire import watching
 
     with in_use(loaded.settings.data_dir):
-        wire.run_monitor(loaded.settings)
+        watching.run_monitor(loaded.settings)
 
 
 @cli.command()

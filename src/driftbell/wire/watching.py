@@ -1,0 +1,204 @@
+"""The monitor's side: checks, reports, alerts, rehearsals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from driftbell.check import Checker
+from driftbell.compare import compare
+from driftbell.config import Settings, alert_urls
+from driftbell.errors import ConfigError
+from driftbell.harm import HarmWatch, watch
+from driftbell.judge import judge
+from driftbell.log import SqlLog
+from driftbell.models import known_by_heart, outputs_of, reference_of
+from driftbell.ports import Model, Reference, Sink, Target
+from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
+from driftbell.publish.folder import MAIN, OWN
+from driftbell.publish.notify import Courier, apprise_targets
+from driftbell.publish.report import OwnReport
+from driftbell.records import Judgement
+from driftbell.rehearse import Rehearsal
+from driftbell.schedule import Monitor
+from driftbell.tables import read_table
+from driftbell.wire.parts import clock, open_log, open_model, report_folder
+
+NICENESS = 10
+"""The monitor yields to the server wherever both want the processor."""
+
+STOP_SECONDS = 5
+"""How long a monitor that ends waits for a message that is being sent; the next one sends it again."""
+
+logger = structlog.get_logger()
+
+
+def alert_targets(settings: Settings) -> list[Target]:
+    """Make who is told when the verdict changes.
+
+    Raises:
+        ConfigError: a URL is wrong, the file of URLs cannot be read, or apprise is missing.
+    """
+    return apprise_targets(alert_urls(settings.alerts))
+
+
+def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
+    """Make what runs a check.
+
+    Args:
+        settings: all of them.
+        log: where predictions are.
+        tells: whether changes of the verdict become alerts.
+
+    Raises:
+        ConfigError: see `open_model`, or Evidently is wanted and not installed.
+    """
+    model, training = open_model(settings)
+    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    warning = known_by_heart(reference)
+    if warning:
+        logger.warning("reference looks known to the model", reason=warning)
+    return Checker(
+        log=log,
+        model=model,
+        reference=reference,
+        folder=report_folder(settings),
+        sinks=_sinks(settings),
+        window_rows=settings.window.rows,
+        minimum_rows=settings.check.minimum_rows,
+        false_discovery_rate=settings.check.false_discovery_rate,
+        clock=clock,
+        cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
+        strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
+        watch=_watch(settings, model, reference),
+        promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
+        warnings=(warning,) if warning else (),
+    )
+
+
+def _watch(settings: Settings, model: Model, reference: Reference) -> HarmWatch:
+    """Fit who looks for harm; honest answers tell more than those of a model that has seen the rows."""
+    classes = model.classes
+    started = time.perf_counter()
+    found = watch(
+        {name: reference.columns[name] for name in model.schema.names},
+        reference.honest or outputs_of(reference, classes),
+        reference.labels,
+        classes=classes,
+        smallest_loss=settings.alarms.smallest_loss,
+        checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
+        block_rows=settings.window.rows,
+    )
+    seen = found.evidence.smallest_seen(settings.window.rows, 1)
+    logger.info(
+        "drift watch fitted",
+        budget=str(settings.alarms.budget),
+        rate_of_budget=round(found.evidence.promised, 2),
+        smallest_loss_seen_in_one_window=round(seen, 4),
+        labels=reference.labels is not None,
+        duration_s=round(time.perf_counter() - started, 2),
+    )
+    return found
+
+
+def rehearsal(settings: Settings) -> Rehearsal:
+    """Make what tries faults out on the served model.
+
+    Raises:
+        ConfigError: see `open_model`.
+    """
+    model, training = open_model(settings)
+    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    return Rehearsal(model, reference, _watch(settings, model, reference), settings.window.rows)
+
+
+def judged_window(settings: Settings) -> Judgement:
+    """Judge the log's current window; nothing is saved.
+
+    Raises:
+        ConfigError, LogError: the model or the log cannot be opened.
+    """
+    log = open_log(settings)
+    try:
+        return checker(settings, log).look().check.judgement
+    finally:
+        log.close()
+
+
+def judged_files(reference: Path, current: Path, settings: Settings) -> Judgement:
+    """Judge one table against another.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    before = read_table(reference)
+    now = read_table(current, like=before)
+    rows = len(next(iter(now.values()), ()))
+    return judge(
+        compare(before, now),
+        rows=rows,
+        minimum_rows=settings.check.minimum_rows,
+        false_discovery_rate=settings.check.false_discovery_rate,
+    )
+
+
+def write_report(settings: Settings, target: Path) -> Judgement:
+    """Write driftbell's own report on the log's current window to a file.
+
+    Raises:
+        ConfigError, LogError: the model or the log cannot be opened, or the file cannot be written.
+    """
+    log = open_log(settings)
+    try:
+        looking = checker(settings, log)
+        found = looking.look()
+        page = OwnReport().write(found.check, found.reference, found.columns)
+    finally:
+        log.close()
+    try:
+        target.write_bytes(page)
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {error.strerror}") from error
+    return found.check.judgement
+
+
+def _sinks(settings: Settings) -> Mapping[str, Sink]:
+    wanted = settings.reports.evidently
+    if wanted == "on" and not evidently_available():
+        raise ConfigError(
+            "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
+        )
+    if wanted != "off" and evidently_available():
+        return {MAIN: EvidentlyReport(), OWN: OwnReport()}
+    return {MAIN: OwnReport()}
+
+
+def run_monitor(settings: Settings) -> None:
+    """Run the monitor in this process until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError, LogError: it cannot start.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    os.nice(NICENESS)
+    targets = alert_targets(settings)
+    log = open_log(settings)
+    check = checker(settings, log, tells=bool(targets))
+    monitor = Monitor(log, check, every=settings.check.every, clock=clock)
+    courier = Courier(log, targets, holder=monitor.holder, link=settings.alerts.link, clock=clock)
+    delivering = threading.Thread(target=courier.run, args=(stop,), name="alerts", daemon=True)
+    delivering.start()
+    if settings.reports.evidently != "off" and evidently_available():
+        threading.Thread(target=warm_up, name="evidently", daemon=True).start()
+    monitor.run(stop)
+    delivering.join(STOP_SECONDS)
+    log.close()
