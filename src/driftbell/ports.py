@@ -102,6 +102,12 @@ class Log(Protocol):
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Write all or none, skipping known ids; once this returns they survive the death of the process."""
 
+    def ingest(self, lines: Sequence[bytes]) -> None:
+        """Do what `append` does, with predictions that `driftbell.log.codec` has already made lines of JSON.
+
+        One line that is none fails them all.
+        """
+
     def window(self, rows: int, *, model: str, version: str) -> Window:
         """Read the last predictions of one model version, at most `rows`."""
 

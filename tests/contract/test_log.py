@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,13 +13,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from driftbell.alarms import Mark
 from driftbell.compare import compare
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.judge import judge
 from driftbell.log import sqlite_log
-from driftbell.log.codec import check_to_json
+from driftbell.log.codec import LineEncoder, check_to_json, line_of, time_text
 from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
 from driftbell.records import (
     Alarm,
@@ -41,6 +44,9 @@ from driftbell.records import (
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 IRIS = {"model": "iris", "version": "v1"}
+ANY = st.characters()
+"""Every character, half a surrogate pair and NUL among them: callers send what they like."""
+TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 def open_sqlite(place):
@@ -164,6 +170,60 @@ def test_a_batch_with_one_bad_row_is_not_written_at_all(log, bad):
         assert log.count(**IRIS) == 0
     else:
         pytest.fail("a row that cannot be written was taken")
+
+
+def test_lines_are_written_in_their_order_and_known_ids_skipped(log):
+    log.append([prediction(2)])
+    encoder = LineEncoder("iris", "v1", ["x"], ["setosa", "virginica"])
+    lines = [
+        encoder.line(f"id-{i}", time_text(NOW), [float(i)], "setosa", [0.5, 0.5], 2.5) for i in (3, 1, 2)
+    ]
+    log.ingest(lines)
+    log.ingest(lines[:1])
+    log.ingest([])
+    found = log.window(10, **IRIS).predictions
+    assert [p.id for p in found] == ["id-2", "id-3", "id-1"]
+    assert found[0] == prediction(2)
+    sent = {"features": {"x": 3.0}, "probabilities": {"setosa": 0.5, "virginica": 0.5}, "latency_ms": 2.5}
+    assert found[1] == prediction(3, time=NOW, **sent)
+
+
+NO_LINES = [b"", b"{", line_of(prediction(2))[:-40], b"[1]", b"{}", b'{"id":"\xff"}', b"null", b"1],[2"]
+
+
+@pytest.mark.parametrize("bad", NO_LINES)
+def test_lines_with_one_that_is_none_are_not_written_at_all(log, bad):
+    with pytest.raises(LogError):
+        log.ingest([line_of(prediction(1)), bad, line_of(prediction(3))])
+    assert log.count(**IRIS) == 0
+    log.ingest([line_of(prediction(1))])
+    assert log.count(**IRIS) == 1
+
+
+CELLS = st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False), st.text(ANY))
+TIMES = st.datetimes().map(lambda time: time.replace(tzinfo=UTC, fold=0))
+# as one measures; SQLite reads a double of 17 digits right, but does not promise to
+MILLISECONDS = st.integers(0, 10**9).map(lambda microseconds: microseconds / 1000)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    features=st.dictionaries(st.text(ANY), CELLS),
+    shares=st.dictionaries(st.text(ANY), st.floats(0, 1)),
+    output=st.text(TEXT),
+    latency=MILLISECONDS,
+    time=TIMES,
+)
+def test_whatever_was_written_is_read_back_to_the_last_bit(log, features, shares, output, latency, time):
+    new = prediction(0, id=secrets.token_hex(8), time=time, features=features)
+    new = replace(new, probabilities=shares, output=output, latency_ms=latency)
+    log.append([new])
+    assert repr(log.prediction(new.id)) == repr(new)  # -0.0 is not 0.0, nor is 1.0 True
+
+
+def test_what_json_cannot_hold_is_null(log):
+    log.append([prediction(1, features={"x": np.float64("nan"), "y": float("inf"), "z": np.int64(3)})])
+    assert log.window(1, **IRIS).predictions[0].features == {"x": None, "y": None, "z": 3}
 
 
 def test_a_window_is_the_last_rows_oldest_first(log):
@@ -891,6 +951,7 @@ def test_ping_fails_while_somebody_else_never_stops_writing(tmp_path, monkeypatc
 
 CALLS = {
     "append": lambda log: log.append([prediction(1)]),
+    "ingest": lambda log: log.ingest([line_of(prediction(1))]),
     "window": lambda log: log.window(1, **IRIS),
     "count": lambda log: log.count(**IRIS),
     "traffic": lambda log: log.traffic(NOW, 60),

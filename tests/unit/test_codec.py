@@ -1,17 +1,69 @@
-"""What older releases wrote is still read."""
+"""Lines of predictions are exact; what older releases wrote is still read."""
 
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pytest
 
 from driftbell.compare import compare
+from driftbell.errors import LogError
 from driftbell.judge import judge
-from driftbell.log.codec import check_from_json, check_to_json
-from driftbell.records import Check, CheckKind, Verdict
+from driftbell.log.codec import LineEncoder, check_from_json, check_to_json, line_of, time_text
+from driftbell.records import Check, CheckKind, Prediction, Verdict
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+TIME = time_text(NOON)
+
+
+def same(names: list[str], values: list[Any], shares: list[float]) -> tuple[bytes, bytes]:
+    """One prediction's line by either way."""
+    classes = ["a", "b"][: len(shares)]
+    encoder = LineEncoder("m", "v", names, classes)
+    features = dict(zip(names, values, strict=True))
+    prediction = Prediction("id", NOON, "m", "v", features, "a", dict(zip(classes, shares, strict=True)), 1.5)
+    return encoder.line("id", TIME, values, "a", shares, 1.5), line_of(prediction)
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        ([], []),
+        (["length (cm)", "größe", "日"], [1.5, None, True]),
+        (['"', "\\", "\n", "\0"], ["ü\n\"'", -0.0, False, 1e300]),
+        (["x", "y"], [float("nan"), float("-inf")]),
+        (["half a pair"], ["\ud800"]),
+        (["half a pair", "x"], ["\ud800", float("nan")]),
+        (["\ud800"], [1.0]),
+        ([f"f{i}" for i in range(40, 0, -1)], [float(i) for i in range(40)]),
+        (["numpy", "whole"], [np.float64(0.1), np.int64(3)]),
+    ],
+)
+def test_both_ways_to_make_a_line_make_the_same(names: list[str], values: list[Any]) -> None:
+    for shares in ([], [0.25, 0.75]):
+        line, other = same(names, values, shares)
+        assert line == other
+        assert b"\n" not in line
+        found = json.loads(line, parse_constant=pytest.fail)
+        sent = [None if isinstance(v, float) and not np.isfinite(v) else v for v in values]
+        assert found["features"] == dict(zip(names, sent, strict=True))
+        assert list(found["features"]) == names
+        assert found["probabilities"] == dict(zip("ab", shares, strict=False))
+
+
+def test_a_line_has_what_the_log_needs() -> None:
+    line = LineEncoder("m", "v", ["x"], ["a", "b"]).line("id", TIME, [0.1], "a", [1.0, 0.0], 2.0)
+    assert line == (
+        b'{"id":"id","time":"2026-01-31 12:00:00.000000","model":"m","version":"v","features":{"x":0.1},'
+        b'"output":"a","probabilities":{"a":1.0,"b":0.0},"latency_ms":2.0}'
+    )
+
+
+def test_what_is_no_value_is_a_log_error() -> None:
+    with pytest.raises(LogError, match="object cannot be logged"):
+        LineEncoder("m", "v", ["x"], []).line("id", TIME, [object()], "a", [], 2.0)  # type: ignore[list-item]
 
 
 def stored() -> dict[str, Any]:

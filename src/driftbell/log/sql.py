@@ -18,7 +18,7 @@ from driftbell.errors import LeaseLostError, LogError
 from driftbell.log import labels, outbox, predictions
 from driftbell.log.alarms import AlarmsInSql, close_replaced
 from driftbell.log.alarms import save as save_alarm
-from driftbell.log.codec import check_from_json, check_to_json
+from driftbell.log.codec import check_from_json, check_to_json, line_of
 from driftbell.log.tables import HEAD, VERSION_TABLE, checks, leases, requests
 from driftbell.records import (
     Alarm,
@@ -127,6 +127,8 @@ def _errors() -> Iterator[None]:
     except sa.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise LogError(f"the prediction log cannot be used: {cause}") from error
+    except UnicodeDecodeError as error:
+        raise LogError("the prediction log cannot be used: a line is not UTF-8") from error
 
 
 class SqlLog(AlarmsInSql):
@@ -149,9 +151,13 @@ class SqlLog(AlarmsInSql):
 
     def append(self, new: Sequence[Prediction]) -> None:
         """Write predictions in one transaction."""
-        if new:
+        self.ingest([line_of(prediction) for prediction in new])
+
+    def ingest(self, lines: Sequence[bytes]) -> None:
+        """Write predictions that are lines already, in one transaction and one statement."""
+        if lines:
             with self._write() as connection:
-                predictions.append(connection, new)
+                predictions.ingest(connection, lines)
 
     def window(self, rows: int, *, model: str, version: str) -> Window:
         """Read the last predictions of one model version."""
