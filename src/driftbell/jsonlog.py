@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -53,6 +54,18 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
     for noisy in ("alembic", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+
+
+def write(lines: str) -> None:
+    """Write lines that are JSON already, each with its line break, where all others go.
+
+    They are not looked at, and cost a tenth of one that goes through structlog.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            with handler.lock or nullcontext(), suppress(OSError, ValueError):  # as logging does: go on
+                handler.stream.write(lines)
+                handler.stream.flush()
 
 
 def _failure(_: Any, __: str, event: EventDict) -> EventDict:

@@ -28,6 +28,7 @@ from driftbell.records import (
     Prediction,
     Share,
     TrafficBucket,
+    Value,
     Verdict,
     Window,
 )
@@ -53,8 +54,24 @@ class Model(Protocol):
     def classes(self) -> tuple[str, ...]:
         """What it answers, by class id."""
 
+    @property
+    def inline(self) -> bool:
+        """Whether `answer` is so short that it may run on an event loop."""
+
     def predict(self, columns: Columns) -> Outputs:
         """Answer a table of n rows.
+
+        Raises:
+            PredictError: it could not.
+        """
+
+    def answer(
+        self, rows: Sequence[Sequence[Value]]
+    ) -> tuple[Sequence[int], Sequence[Sequence[float]] | None]:
+        """Answer validated rows, each with the values in the schema's order, as `predict` does.
+
+        Returns:
+            Class ids and, where the model gives them, the probabilities of the classes.
 
         Raises:
             PredictError: it could not.

@@ -65,10 +65,10 @@ class Load:
 
 
 def all_there(service: Running, answered: list[str]) -> None:
+    wait_until(lambda: set(answered) <= set(service.logged_ids()), 15, "the log of all that was answered")
     logged = service.logged_ids()
     assert len(set(answered)) == len(answered)
     assert len(set(logged)) == len(logged)
-    assert set(answered) <= set(logged)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -82,7 +82,8 @@ def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, work
         all_there(again, load.answered)
         assert again.sql("PRAGMA integrity_check") == [("ok",)]
         assert again.status()["data_points"] == 500
-        assert httpx.post(f"{again.url}/predict", json=EXAMPLE).json()["id"] in again.logged_ids()
+        new = httpx.post(f"{again.url}/predict", json=EXAMPLE).json()["id"]
+        wait_until(lambda: new in again.logged_ids(), 5, "the prediction in the log")
 
 
 def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
@@ -139,6 +140,8 @@ def full(service: Running) -> Iterator[None]:
 @pytest.mark.usefixtures("full")
 def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back(service: Running) -> None:
     logged = service.logged_ids()
+    (kept,) = predict(service.url, [EXAMPLE])  # nobody knows yet; the journal has it
+    wait_until(lambda: service.events("log cannot be written"), 10, "the service's notice")
     lost = service.metric("driftbell_predictions_lost_total")
     predicted = service.metric("driftbell_predictions_total")
     for path, body, rows in (("/predict", EXAMPLE, 1), ("/predict/batch", [EXAMPLE] * 3, 3)):
@@ -148,6 +151,7 @@ def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back
         assert answer.headers["retry-after"] == "1"
         assert "disk is full" in answer.json()["detail"]
         lost += rows
+    assert httpx.get(f"{service.url}/health").status_code == 503
     assert service.metric("driftbell_predictions_lost_total") == lost
     assert service.metric("driftbell_predictions_total") == predicted
     assert service.logged_ids() == logged
@@ -156,8 +160,10 @@ def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back
     )
 
     service.sql("DROP TRIGGER disk")
+    wait_until(lambda: httpx.get(f"{service.url}/health").is_success, 10, "the log")
     (new,) = predict(service.url, [EXAMPLE])
-    assert service.logged_ids() == [*logged, new["id"]]
+    service.status()
+    assert service.logged_ids() == [*logged, kept["id"], new["id"]]
     assert service.metric("driftbell_predictions_lost_total") == lost
 
 

@@ -92,6 +92,7 @@ def service(tmp_path: Path, model: Any) -> Callable[[Tracing], Service]:
         return Service(
             model=model,
             log=sqlite_log(tmp_path / "log.sqlite"),
+            journals=tmp_path / "journal",
             folder=ReportFolder(tmp_path / "reports", keep=1),
             window_rows=10,
             body_limit=10_000,
@@ -158,9 +159,9 @@ def test_a_refused_row_is_the_senders_fault_and_is_not_shown(service: Callable[[
 @pytest.mark.parametrize(
     ("part", "method", "error", "status"),
     [
-        ("model", "predict", PredictError("model 'iris' failed with ValueError"), 500),
-        ("model", "predict", ValueError(f"cannot take {SECRET}"), 500),
-        ("log", "append", LogError("the prediction log cannot be used: disk full"), 503),
+        ("model", "answer", PredictError("model 'iris' failed with ValueError"), 500),
+        ("model", "answer", ValueError(f"cannot take {SECRET}"), 500),
+        ("log", "ingest", LogError("the prediction log cannot be used: disk full"), 503),
     ],
 )
 def test_a_failure_is_an_error_of_its_step_and_of_the_request(
@@ -168,7 +169,7 @@ def test_a_failure_is_an_error_of_its_step_and_of_the_request(
 ) -> None:
     def broken(found: Tracing) -> Service:
         whole = service(found)
-        return replace(whole, **{part: Broken(getattr(whole, part), method, error)})
+        return replace(whole, durability="power", **{part: Broken(getattr(whole, part), method, error)})
 
     traced = Traced(broken)
     with capture_logs():

@@ -55,6 +55,15 @@ class ServerSettings(_Section):
     """Whether each request is a log line."""
 
 
+class LogSettings(_Section):
+    """`[log]`."""
+
+    durability: Literal["process", "power", "async"] = "process"
+    """What an answered prediction survives: a kill of every 'process', a 'power' cut, or nothing: 'async'."""
+    on_failure: Literal["refuse", "spool"] = "refuse"
+    """While the log cannot be written: 'refuse' with 503, or 'spool' to this disk until it is back."""
+
+
 class WindowSettings(_Section):
     """`[window]`."""
 
@@ -134,6 +143,7 @@ class Settings(_Section):
     data_dir: Path = Path("driftbell-data")
     """Where everything written goes: log, models, reports."""
     server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()
     alarms: AlarmSettings = AlarmSettings()
@@ -155,6 +165,11 @@ class Settings(_Section):
     def log_path(self) -> Path:
         """The SQLite file of the log."""
         return self.data_dir / "log.sqlite"
+
+    @property
+    def journals_dir(self) -> Path:
+        """The folder of what is on its way to the log."""
+        return self.data_dir / "journal"
 
     @property
     def reports_dir(self) -> Path:

@@ -34,7 +34,9 @@ from driftbell.records import (
 )
 
 
-class _Line(msgspec.Struct, gc=False):
+class Line(msgspec.Struct, gc=False):
+    """One prediction as a line of JSON has it."""
+
     id: str
     time: str
     model: str
@@ -87,7 +89,7 @@ class LineEncoder:
         """
         features = self._features(*values)
         shares = self._probabilities(*probabilities) if probabilities else {}
-        return _encoded(_Line(id, time, self._model, self._version, features, output, shares, latency_ms))
+        return _encoded(Line(id, time, self._model, self._version, features, output, shares, latency_ms))
 
 
 def line_of(prediction: Prediction) -> bytes:
@@ -98,9 +100,7 @@ def line_of(prediction: Prediction) -> bytes:
     """
     p = prediction
     time = time_text(p.time)
-    return _encoded(
-        _Line(p.id, time, p.model, p.version, p.features, p.output, p.probabilities, p.latency_ms)
-    )
+    return _encoded(Line(p.id, time, p.model, p.version, p.features, p.output, p.probabilities, p.latency_ms))
 
 
 def time_text(moment: datetime) -> str:
@@ -133,7 +133,7 @@ def _known(value: object) -> object:
 _ENCODER = msgspec.json.Encoder(enc_hook=_known)
 
 
-def _encoded(line: _Line) -> bytes:
+def _encoded(line: Line) -> bytes:
     try:
         return _ENCODER.encode(line)
     except UnicodeEncodeError:  # half a surrogate pair: no UTF-8, but JSON can escape it

@@ -13,7 +13,7 @@ import numpy as np
 from driftbell.columns import as_column, is_null
 from driftbell.errors import ModelError, PredictError
 from driftbell.ports import Model, Reference
-from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, probability_column
+from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, Value, probability_column
 from driftbell.schema import Schema
 
 VERSION_DIGITS = 12
@@ -34,6 +34,8 @@ class SklearnModel:
     Raises:
         ModelError: it is no fitted classifier, or was fitted with other features than the schema's.
     """
+
+    inline = False
 
     def __init__(
         self,
@@ -91,6 +93,12 @@ class SklearnModel:
             )
         except Exception as error:  # a user's model may raise anything
             raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
+        """Answer validated rows, see `driftbell.ports.Model`."""
+        outputs = self.predict(self.schema.columns(rows))
+        shares = outputs.probabilities
+        return outputs.class_ids.tolist(), None if shares is None else shares.tolist()
 
     def _table(self, columns: Columns) -> Any:
         if self._order:  # fitted on a DataFrame: it wants one again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import driftbell
 from driftbell.errors import DriftbellError, InputError, LogError, OverloadedError
@@ -24,12 +26,15 @@ from driftbell.records import FieldProblem
 from driftbell.server.alarms import alarms_router
 from driftbell.server.alertmanager import alertmanager_router
 from driftbell.server.labels import Labeller, labels_router
+from driftbell.server.lane import Lane
 from driftbell.server.monitor import MonitorView, monitor_router
 from driftbell.server.pages import pages_router
 from driftbell.server.performance import performance_router
-from driftbell.server.predict import Predictor, predict_router
+from driftbell.server.predict import predict_router
+from driftbell.server.predictor import Predictor
 from driftbell.server.problems import Refused, documented, problem
-from driftbell.server.telemetry import Metrics, RequestTelemetry
+from driftbell.server.recorder import Durability, OnFailure, Recorder
+from driftbell.server.telemetry import Metrics, RequestTelemetry, RouteTelemetry
 from driftbell.server.tracing import TracedRequests, Tracing
 
 STATIC = Path(__file__).parent / "static"
@@ -44,10 +49,12 @@ class Service:
     Attributes:
         model: what predicts.
         log: where predictions go and checks are read.
+        journals: the folder of what is on its way there.
         folder: where reports are.
         window_rows: the largest window.
         body_limit: bytes of the largest body.
         queue_limit: rows that may wait for the model, and for the log.
+        durability: see `Recorder`; likewise `on_failure`.
         access_log: whether each request is a log line.
         tracing: makes spans, or is off.
         clock: tells the time (UTC).
@@ -56,6 +63,7 @@ class Service:
 
     model: Model
     log: Log
+    journals: Path
     folder: ReportFolder
     window_rows: int
     body_limit: int
@@ -63,6 +71,8 @@ class Service:
     access_log: bool
     tracing: Tracing
     clock: Callable[[], datetime]
+    durability: Durability = "process"
+    on_failure: OnFailure = "refuse"
     budget_per_day: float | None = None
     smallest_loss: float | None = None
 
@@ -73,7 +83,17 @@ def create_app(service: Service) -> FastAPI:
     metrics = Metrics()
     tracing = service.tracing
     tracing.count_failures(metrics.trace_failures)
-    predictor = Predictor(model, log, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock)
+    recorder = Recorder(
+        log,
+        service.journals,
+        metrics,
+        durability=service.durability,
+        on_failure=service.on_failure,
+        queue_limit=service.queue_limit,
+    )
+    predictor = Predictor(
+        model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
+    )
     labeller = Labeller(log, metrics, queue_limit=service.queue_limit, clock=service.clock)
     collector = DriftCollector(
         log,
@@ -95,15 +115,19 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        await recorder.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: the collector need not look at it again, which takes long
         logger.info("service started", model=model.name, version=model.version)
         yield
         await predictor.close()
+        await recorder.close()
         await labeller.close()
         log.close()
         tracing.close()
         logger.info("service stopped")
 
-    app = FastAPI(
+    app = _Application(
         title="driftbell",
         version=driftbell.__version__,
         description="Predictions, logged and watched for drift.",
@@ -114,15 +138,24 @@ def create_app(service: Service) -> FastAPI:
     )
     if tracing.on:  # inside the next one, whose log lines bear the trace id
         app.add_middleware(TracedRequests, tracing=tracing)
+    else:
+        telemetry = RouteTelemetry(metrics, route="/predict", access_log=service.access_log)
+        app.lane = Lane(app.passed_on, predictor, telemetry, path="/predict", body_limit=service.body_limit)
     app.add_middleware(RequestTelemetry, metrics=metrics, access_log=service.access_log)
     _answer_errors(app, metrics)
-    app.include_router(predict_router(predictor, metrics, body_limit=service.body_limit))
-    app.include_router(labels_router(labeller, model.classes, body_limit=service.body_limit))
-    app.include_router(monitor_router(view))
-    app.include_router(alarms_router(view, body_limit=service.body_limit))
-    app.include_router(performance_router(log, model, window_rows=service.window_rows, clock=service.clock))
+    app.include_router(predict_router(predictor, body_limit=service.body_limit))
+    settled = [Depends(recorder.settle)]  # what was answered can be read
+    app.include_router(
+        labels_router(labeller, model.classes, body_limit=service.body_limit), dependencies=settled
+    )
+    app.include_router(monitor_router(view), dependencies=settled)
+    app.include_router(alarms_router(view, body_limit=service.body_limit), dependencies=settled)
+    app.include_router(
+        performance_router(log, model, window_rows=service.window_rows, clock=service.clock),
+        dependencies=settled,
+    )
     app.include_router(alertmanager_router(body_limit=service.body_limit))
-    _add_health(app, service, view)
+    _add_health(app, service, recorder, view)
 
     @app.get(
         "/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response, responses=_TEXT
@@ -131,7 +164,7 @@ def create_app(service: Service) -> FastAPI:
         """Requests, latency, predictions, rejected inputs, and the last check."""
         return metrics.exposition([collector])
 
-    app.include_router(pages_router(view, model))
+    app.include_router(pages_router(view, model), dependencies=settled)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
@@ -144,11 +177,25 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _add_health(app: FastAPI, service: Service, view: MonitorView) -> None:
+class _Application(FastAPI):
+    """FastAPI's, behind a lane for plain predictions if there is one."""
+
+    lane: Lane | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one request, or the application's life."""
+        await (self.lane or self.passed_on)(scope, receive, send)
+
+    async def passed_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take what the lane passes on."""
+        await super().__call__(scope, receive, send)
+
+
+def _add_health(app: FastAPI, service: Service, recorder: Recorder, view: MonitorView) -> None:
     @app.get("/health", tags=["operation"], summary="Ready to serve?", responses=documented(503))
     def health() -> dict[str, Any]:
         """200 when predictions can be made and logged, else 503 with the reason."""
-        service.log.ping()
+        recorder.check()
         return {
             "status": "ready",
             "model": service.model.name,

@@ -3,123 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import secrets
-import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from driftbell.errors import InputError, LogError, OverloadedError
-from driftbell.ports import Log, Model
-from driftbell.records import FieldProblem, Kind, Prediction, Value
+from driftbell.errors import InputError
+from driftbell.records import FieldProblem, Kind, Value
 from driftbell.schema import LARGEST, Schema
-from driftbell.server.batching import Batcher
 from driftbell.server.body import read_json
+from driftbell.server.predictor import Answered, Predictor
 from driftbell.server.problems import Refused, documented
-from driftbell.server.telemetry import Metrics
-from driftbell.server.tracing import Tracing
 
-Answer = tuple[int, tuple[float, ...]]
-"""Class id and the probability of each class (none where the model gives none)."""
+FAILED = "driftbell.failed"
+"""Where the scope has the error of a request that `lane` passed on for its answer."""
 
 MOST_PROBLEMS = 1000
 """A batch with so many is not read further: telling what is wrong must not cost more than predicting."""
 
 
-class Predictor:
-    """Validates, asks the model, and answers only what the log has."""
-
-    def __init__(
-        self,
-        model: Model,
-        log: Log,
-        metrics: Metrics,
-        tracing: Tracing,
-        *,
-        queue_limit: int,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self.model = model
-        self.tracing = tracing
-        self._metrics = metrics
-        self._clock = clock
-        self._last_ms = 0
-
-        def logged(predictions: list[Prediction]) -> list[None]:
-            log.append(predictions)
-            return [None] * len(predictions)
-
-        self._model = Batcher(self._ask, name="model", limit=queue_limit, apart=True)
-        self._log = Batcher(logged, name="log", limit=queue_limit)
-
-    async def predict(self, rows: list[list[Value]], started: float) -> list[Prediction]:
-        """Answer validated rows.
-
-        Args:
-            rows: values in the schema's order.
-            started: when the request came in, on `time.perf_counter`.
-
-        Raises:
-            PredictError: the model failed.
-            LogError: the log cannot be written, so nothing may be answered.
-            OverloadedError: too much waits already.
-        """
-        now = self._clock()
-        with self.tracing.step("model") as note:
-            note(len(rows))
-            answers = await self._model.submit(rows)
-        latency = (time.perf_counter() - started) * 1000
-        predictions = [
-            self._prediction(row, answer, now, latency) for row, answer in zip(rows, answers, strict=True)
-        ]
-        try:
-            with self.tracing.step("log") as note:
-                note(len(rows))
-                await self._log.submit(predictions)
-        except (LogError, OverloadedError):
-            self._metrics.lost.inc(len(predictions))
-            raise
-        finally:
-            self._metrics.log_queue.set(self._log.waiting)
-        for p in predictions:
-            self._metrics.predictions.labels(p.model, p.version, p.output).inc()
-        return predictions
-
-    async def close(self) -> None:
-        """Finish what waits; everything that will be answered is logged."""
-        await self._model.close()
-        await self._log.close()
-
-    def _ask(self, rows: list[list[Value]]) -> Sequence[Answer]:
-        outputs = self.model.predict(self.model.schema.columns(rows))
-        if outputs.probabilities is None:
-            return [(int(i), ()) for i in outputs.class_ids]
-        pairs = zip(outputs.class_ids.tolist(), outputs.probabilities.tolist(), strict=True)
-        return [(i, tuple(p)) for i, p in pairs]
-
-    def _prediction(self, row: list[Value], answer: Answer, now: datetime, latency: float) -> Prediction:
-        classes = self.model.classes
-        return Prediction(
-            id=self._new_id(now),
-            time=now,
-            model=self.model.name,
-            version=self.model.version,
-            features=dict(zip(self.model.schema.names, row, strict=True)),
-            output=classes[answer[0]],
-            probabilities=dict(zip(classes, answer[1], strict=True)) if answer[1] else {},
-            latency_ms=latency,
-        )
-
-    def _new_id(self, now: datetime) -> str:
-        """Make an id that sorts by time, even when the clock steps back."""
-        self._last_ms = max(self._last_ms, int(now.timestamp() * 1000))
-        return f"{self._last_ms:012x}{secrets.token_hex(10)}"
-
-
-def predict_router(predictor: Predictor, metrics: Metrics, *, body_limit: int) -> APIRouter:
+def predict_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
     """Make the two routes for one model."""
     router = APIRouter(tags=["predict"])
     schema = predictor.model.schema
@@ -134,15 +37,15 @@ def predict_router(predictor: Predictor, metrics: Metrics, *, body_limit: int) -
         responses={**_answers(answer_schema(classes)), **refusals},
     )
     async def predict(request: Request) -> Response:
-        """Answer one object of features by name; the answer leaves once the prediction is in the log."""
+        """Answer one object of features by name; the answer leaves once the prediction is recorded."""
+        if FAILED in request.scope:
+            raise request.scope[FAILED]
         with predictor.tracing.step("validate") as note:
             value = await read_json(request, body_limit)
             rows = [schema.validate(value)]
             note(1)
         found = await predictor.predict(rows, request.scope["driftbell.started"])
-        return JSONResponse(
-            {**_shown(found[0], classes), "model": found[0].model, "version": found[0].version}
-        )
+        return Response(predictor.body(found[0]), media_type="application/json")
 
     @router.post(
         "/predict/batch",
@@ -158,7 +61,8 @@ def predict_router(predictor: Predictor, metrics: Metrics, *, body_limit: int) -
             note(len(rows))
         found = await predictor.predict(rows, request.scope["driftbell.started"])
         shown = [_shown(p, classes) for p in found]
-        return JSONResponse({"predictions": shown, "model": found[0].model, "version": found[0].version})
+        whose = {"model": predictor.model.name, "version": predictor.model.version}
+        return JSONResponse({"predictions": shown, **whose})
 
     return router
 
@@ -212,12 +116,12 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in data]
 
 
-def _shown(p: Prediction, classes: tuple[str, ...]) -> dict[str, Any]:
+def _shown(answered: Answered, classes: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "class": p.output,
-        "class_id": classes.index(p.output),
-        "probabilities": p.probabilities,
-        "id": p.id,
+        "class": classes[answered.class_id],
+        "class_id": answered.class_id,
+        "probabilities": dict(zip(classes, answered.probabilities, strict=False)),
+        "id": answered.id,
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from prometheus_client import (
@@ -24,8 +26,11 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from driftbell import jsonlog
+from driftbell.server.ids import random_digits
 from driftbell.server.problems import problem
 
+T = TypeVar("T")
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 QUIET = {"/metrics", "/health", "/health/live", "/static"}
@@ -138,10 +143,10 @@ class RequestTelemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         structlog.contextvars.clear_contextvars()  # a pipelined request starts in the one before it
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started = scope["driftbell.started"] = time.perf_counter()
+        started = scope.setdefault("driftbell.started", time.perf_counter())
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -176,6 +181,48 @@ class RequestTelemetry:
             write("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 2))
 
 
+class RouteTelemetry:
+    """What `RequestTelemetry` does, for requests of one route that were answered with 200 before it.
+
+    Args:
+        metrics: counts them.
+        route: by which they are counted, `/predict`.
+        access_log: whether each is a log line; those of one turn of the event loop are written at once.
+    """
+
+    def __init__(self, metrics: Metrics, *, route: str, access_log: bool) -> None:
+        labels = (route, "POST", "200")
+        self._requests = metrics.requests.labels(*labels)
+        self._duration = metrics.duration.labels(*labels)
+        self._in_flight = metrics.in_flight
+        self._access_log = access_log
+        self._rest = f'", "method": "POST", "route": "{route}", "status": 200, "duration_ms": '
+        self._lines: list[tuple[str, float]] = []
+
+    async def worked_on(self, work: Awaitable[T]) -> T:
+        """Count a request as being worked on until its work is done."""
+        self._in_flight.inc()
+        try:
+            return await work
+        finally:
+            self._in_flight.dec()
+
+    def answered(self, request_id: str, seconds: float) -> None:
+        """Count and log a request whose answer was sent."""
+        self._requests.inc()
+        self._duration.observe(seconds)
+        if self._access_log:
+            if not self._lines:
+                asyncio.get_running_loop().call_soon(self._write)
+            self._lines.append((request_id, seconds))
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        first = f'{{"time": "{now}", "level": "INFO", "event": "request", "request_id": "'
+        jsonlog.write("".join(f"{first}{i}{self._rest}{round(s * 1000, 2)}}}\n" for i, s in lines))
+
+
 def route_of(scope: Scope) -> str:
     """Name the route by its template: names taken from the path would be without number."""
     template = getattr(scope.get("route"), "path", None)
@@ -187,6 +234,9 @@ def route_of(scope: Scope) -> str:
     return str(scope["path"]) if "endpoint" in scope else UNMATCHED
 
 
-def _request_id(scope: Scope) -> str:
-    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+def request_id_of(scope: Scope) -> str:
+    """Take the caller's `X-Request-ID`, or make one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(given := value.decode("latin-1")):
+            return str(given)
+    return random_digits(16)

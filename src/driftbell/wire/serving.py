@@ -43,25 +43,33 @@ def run_server(settings: Settings) -> None:
     """
     import uvicorn
 
+    from driftbell.server.onewrite import OneWriteProtocol
+
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
     _must_be_free(host, port)
-    open_log(settings).close()  # migrated once, before the workers start
-    open_model(settings)  # trained once, likewise
     several = settings.server.workers > 1
-    folder = _metrics_folder() if several else None
+    folder = None
+    app: FastAPI | str
+    if several:
+        open_log(settings).close()  # migrated once, before the workers start
+        open_model(settings)  # trained once, likewise
+        folder = _metrics_folder()
+        app = "driftbell.wire.serving:application"
+    else:
+        app = _application(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
     try:
         uvicorn.run(
-            "driftbell.wire.serving:application",
-            factory=True,
+            app,
+            factory=several,
             host=host,
             port=port,
             workers=settings.server.workers,
             loop="uvloop",
-            http="httptools",
+            http=OneWriteProtocol,
             lifespan="on",
             log_config=None,
             access_log=False,
@@ -84,14 +92,17 @@ def _must_be_free(host: str, port: int) -> None:
 
 def application() -> FastAPI:
     """Make the application in a server process; uvicorn calls this."""
-    from driftbell.server import Service, create_app
-    from driftbell.server.tracing import Tracing, open_tracing
-
     parent = parent_process()
     if parent and parent.pid:  # a worker
         jsonlog.configure()
         exit_with(parent.pid)
-    settings = load().settings
+    return _application(load().settings)
+
+
+def _application(settings: Settings) -> FastAPI:
+    from driftbell.server import Service, create_app
+    from driftbell.server.tracing import Tracing, open_tracing
+
     model, _ = open_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
@@ -99,6 +110,7 @@ def application() -> FastAPI:
         Service(
             model=model,
             log=open_log(settings),
+            journals=settings.journals_dir,
             folder=report_folder(settings),
             window_rows=settings.window.rows,
             body_limit=settings.server.body_limit,
@@ -106,6 +118,8 @@ def application() -> FastAPI:
             access_log=settings.server.access_log,
             tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
             clock=clock,
+            durability=settings.log.durability,
+            on_failure=settings.log.on_failure,
             budget_per_day=settings.alarms.budget.per_day(settings.check.every),
             smallest_loss=settings.alarms.smallest_loss,
         )

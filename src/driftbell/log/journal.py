@@ -1,0 +1,214 @@
+"""The journal: predictions on this machine's disk that are on their way into the log.
+
+A process appends to a file of its own with one `write` for all that came in together, which is all an answer
+waits for: what the kernel has taken survives the death of every process (not a power cut). A thread, see
+`driftbell.log.fold`, moves the lines on into the log. Files of processes that are gone are found by the lock
+that the kernel let go, and are moved by whoever looks first. A line may be moved twice, and is logged once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftbell.errors import LogError
+
+ROTATED_BYTES = 16 * 1024 * 1024
+"""A file that is larger is left for a new one, and removed once it is in the log."""
+
+READ_BYTES = 128 * 1024
+
+
+@dataclass(slots=True)
+class _File:
+    path: Path
+    fd: int
+    written: int = 0
+    moved: int = 0
+
+
+class Journal:
+    """What one process appends to; `write` and `sync` belong to one thread, `read` and `moved` to another.
+
+    Args:
+        folder: where journals are, made if it is not there.
+
+    Raises:
+        LogError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._torn = False
+        self.waiting_rows = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._files = deque([self._new_file()])
+        except OSError as error:
+            raise LogError(f"cannot write to the journal {folder}: {error.strerror}") from error
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much is not in the log yet."""
+        return sum(f.written - f.moved for f in tuple(self._files))
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append lines, all or none, each with its line break; once this returns, they outlive the process.
+
+        Raises:
+            LogError: the disk is full, or fails.
+        """
+        data = b"".join(lines)
+        with self._lock:
+            file = self._files[-1]
+            if self._torn:
+                data = b"\n" + data
+            try:
+                done = os.write(file.fd, data)
+            except OSError as error:
+                raise LogError(f"cannot write to the journal {file.path}: {error.strerror}") from error
+            if done < len(data):
+                self._cut(file, done)
+                raise LogError(f"cannot write to the journal {file.path}: No space left on device")
+            self._torn = False
+            file.written += done
+            self.waiting_rows += len(lines)
+
+    def _cut(self, file: _File, done: int) -> None:
+        """Take half a line away; where even that fails, the next line begins on a line of its own."""
+        try:
+            os.ftruncate(file.fd, file.written)
+        except OSError:
+            file.written += done
+            self._torn = True
+
+    def sync(self) -> None:
+        """Wait until what was written outlives a power cut.
+
+        Raises:
+            LogError: the disk fails.
+        """
+        try:
+            os.fdatasync(self._files[-1].fd)
+        except OSError as error:
+            raise LogError(f"cannot write to the journal {self._folder}: {error.strerror}") from error
+
+    def read(self) -> bytes:
+        """Give the oldest whole lines that are not in the log yet, some hundred kilobytes; b"" if none is."""
+        file = self._files[0]
+        return _whole_lines(file.fd, file.moved, file.written)
+
+    def moved(self, size: int, rows: int) -> None:
+        """Say that what was read is in the log: it is forgotten, and a file that is done with goes.
+
+        Args:
+            size: bytes of it.
+            rows: lines of it.
+        """
+        with self._lock:
+            file = self._files[0]
+            file.moved += size
+            self.waiting_rows -= rows
+            if self._files[-1].written > ROTATED_BYTES:
+                with suppress(OSError):  # the disk is full: the next time
+                    self._files.append(self._new_file())
+            if file.moved < file.written:
+                return
+            if len(self._files) > 1:
+                self._files.popleft()
+                _remove(file)
+            else:
+                os.ftruncate(file.fd, 0)
+                file.written = file.moved = self.waiting_rows = 0
+
+    def gone(self) -> bool:
+        """Tell whether somebody removed the file that is written to."""
+        file = self._files[-1]
+        try:
+            return file.path.stat().st_ino != os.fstat(file.fd).st_ino
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Let go; what is not in the log yet stays for the next process."""
+        with self._lock:
+            for file in self._files:
+                if file.moved < file.written:
+                    os.close(file.fd)
+                else:
+                    _remove(file)
+
+    def _new_file(self) -> _File:
+        path = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.jsonl"
+        hidden = path.with_suffix(".new")  # until it is locked, else another process would take it for left
+        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.rename(hidden, path)
+        return _File(path, fd)
+
+
+class Left:
+    """A journal of a process that is gone, read from its beginning."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self._file = _File(path, fd, written=os.fstat(fd).st_size)
+        self.path = path
+
+    def read(self) -> bytes:
+        """Give the next whole lines; half a line at the end was never answered, and is left out."""
+        return _whole_lines(self._file.fd, self._file.moved, self._file.written)
+
+    def moved(self, size: int) -> None:
+        """Go on behind what was read."""
+        self._file.moved += size
+
+    def remove(self) -> None:
+        """Remove it: all is in the log."""
+        _remove(self._file)
+
+    def close(self) -> None:
+        """Leave it to the next who looks."""
+        os.close(self._file.fd)
+
+
+def left_behind(folder: Path) -> list[Left]:
+    """Find the journals that no process writes to any more, and keep others from them."""
+    found = []
+    for path in sorted(folder.glob("*.jsonl")):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:  # another was faster
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:
+                found.append(Left(path, fd))
+                continue
+        except OSError:
+            pass
+        os.close(fd)
+    return found
+
+
+def _whole_lines(fd: int, start: int, end: int) -> bytes:
+    size = READ_BYTES
+    while start < end:
+        found = os.pread(fd, min(size, end - start), start)
+        whole = found.rfind(b"\n") + 1
+        if whole or len(found) < size:
+            return found[:whole]
+        size *= 4
+    return b""
+
+
+def _remove(file: _File) -> None:
+    file.path.unlink(missing_ok=True)
+    os.close(file.fd)

@@ -1,0 +1,152 @@
+"""Makes predictions durable before they are answered; how, `log.durability` says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from driftbell.errors import LogError, OverloadedError
+from driftbell.log.fold import Fold
+from driftbell.log.journal import Journal
+from driftbell.ports import Log
+from driftbell.server.batching import Batcher
+from driftbell.server.telemetry import Metrics
+
+Durability = Literal["process", "power", "async"]
+OnFailure = Literal["refuse", "spool"]
+
+MOST_WAITING = 64 * 1024 * 1024
+"""Bytes of the journal beyond which the log is too slow for the traffic, which is then refused."""
+
+CLOSE_SECONDS = 5.0
+SETTLE_SECONDS = 2.0
+
+
+class Recorder:
+    """Writes lines, see `driftbell.log.codec.LineEncoder`, where they survive what was asked for.
+
+    Args:
+        log: where predictions are read.
+        folder: where the journals are.
+        metrics: counts what waits and what was lost.
+        durability: `process` answers once the journal has a prediction, so that it survives the death of
+            every process; `power` once the log has it on disk; `async` at once.
+        on_failure: while the log cannot be written, `refuse` answers nothing, and `spool` keeps predictions
+            in the journal, on disk, until the log is back.
+        queue_limit: predictions that may wait for the log, but for the journal's.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        folder: Path,
+        metrics: Metrics,
+        *,
+        durability: Durability,
+        on_failure: OnFailure,
+        queue_limit: int,
+    ) -> None:
+        self.inline = durability == "process"
+        self._metrics = metrics
+        self._durability = durability
+        self._spool = on_failure == "spool"
+        self._journal = Journal(folder)
+        self._fold = Fold(log, self._journal, folder)
+        self._ping = log.ping
+        self._behind: set[asyncio.Task[None]] = set()
+
+        def logged(lines: list[bytes]) -> list[None]:
+            log.ingest(lines)
+            return [None] * len(lines)
+
+        self._batcher = Batcher(logged, name="log", limit=queue_limit)
+
+    def keep(self, lines: Sequence[bytes]) -> None:
+        """Write lines to the journal.
+
+        Raises:
+            LogError: the log or the disk takes nothing.
+            OverloadedError: the log is too slow for the traffic.
+        """
+        try:
+            if not self._spool:
+                if self._fold.failure:
+                    raise LogError(str(self._fold.failure)) from self._fold.failure
+                if self._journal.waiting_bytes > MOST_WAITING:
+                    raise OverloadedError(
+                        "the log is too slow for so many predictions; try again in a second"
+                    )
+            self._journal.write(lines)
+        except (LogError, OverloadedError):
+            self._metrics.lost.inc(len(lines))
+            raise
+        self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
+        self._fold.notify()
+
+    async def write(self, lines: list[bytes]) -> None:
+        """Write lines as durably as was asked for.
+
+        Raises:
+            LogError: the log cannot be written, so nothing may be answered.
+            OverloadedError: too much waits already.
+        """
+        if self._durability == "process":
+            self.keep(lines)
+        elif self._durability == "power":
+            await self._log(lines)
+        else:
+            task = asyncio.get_running_loop().create_task(self._log_behind(lines))
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+
+    async def _log(self, lines: list[bytes]) -> None:
+        if self._fold.failure is None:
+            try:
+                await self._batcher.submit(lines)
+                return
+            except LogError as error:
+                self._fold.failed(error)
+                if not self._spool:
+                    self._metrics.lost.inc(len(lines))
+                    raise
+            except OverloadedError:
+                self._metrics.lost.inc(len(lines))
+                raise
+            finally:
+                self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
+        self.keep(lines)  # which refuses, or spools
+        await asyncio.to_thread(self._journal.sync)
+
+    async def _log_behind(self, lines: list[bytes]) -> None:
+        with suppress(LogError, OverloadedError):  # they were counted as lost
+            await self._log(lines)
+
+    def check(self) -> None:
+        """Make sure that predictions can be kept.
+
+        Raises:
+            LogError: they cannot.
+        """
+        if not self._spool:
+            if self._fold.failure:
+                raise LogError(str(self._fold.failure)) from self._fold.failure
+            self._ping()
+
+    async def settle(self) -> None:
+        """Wait a moment until what was answered can be read from the log."""
+        if self._journal.waiting_bytes:
+            await asyncio.to_thread(self._fold.settle, SETTLE_SECONDS)
+
+    async def start(self) -> None:
+        """Wait a moment until what an earlier process has left is in the log."""
+        await asyncio.to_thread(self._fold.settle, SETTLE_SECONDS)
+
+    async def close(self) -> None:
+        """Finish what waits; what the log does not take stays in the journal."""
+        await asyncio.gather(*self._behind)
+        await self._batcher.close()
+        await asyncio.to_thread(self._fold.close, CLOSE_SECONDS)
+        self._journal.close()

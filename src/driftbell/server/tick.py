@@ -1,0 +1,47 @@
+"""Work that is too short for a thread: what comes in together is done together, on the event loop itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Tick(Generic[T, R]):
+    """Collects what one turn of the event loop brings, and works on it at the turn's end.
+
+    Args:
+        work: takes items, gives one result for each, within a millisecond or so.
+    """
+
+    def __init__(self, work: Callable[[list[T]], Sequence[R]]) -> None:
+        self._work = work
+        self._items: list[T] = []
+        self._futures: list[asyncio.Future[R]] = []
+
+    def submit(self, item: T) -> asyncio.Future[R]:
+        """Have an item worked on; the future fails as `work` did, for every item of the turn."""
+        loop = asyncio.get_running_loop()
+        if not self._items:
+            loop.call_soon(self._run)
+        self._items.append(item)
+        future: asyncio.Future[R] = loop.create_future()
+        self._futures.append(future)
+        return future
+
+    def _run(self) -> None:
+        items, self._items = self._items, []
+        futures, self._futures = self._futures, []
+        try:
+            results = self._work(items)
+        except Exception as error:  # noqa: BLE001 - belongs to those who wait, not to the loop
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for future, result in zip(futures, results, strict=True):
+            if not future.done():
+                future.set_result(result)
