@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -49,11 +50,12 @@ def config(*args: str, **environment: str) -> dict[str, Any]:
 
 ALL = [f"--profile={p}" for p in PROFILES]
 BOTH = ["-f", "docker-compose.yaml", "-f", "docker-compose.alloy.yaml"]
+POSTGRES = ["-f", "docker-compose.yaml", "-f", "docker-compose.postgres.yaml"]
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    return config(*BOTH, *ALL)["services"] | config(*ALL)["services"]
+    return config(*BOTH, *ALL)["services"] | config(*POSTGRES)["services"] | config(*ALL)["services"]
 
 
 def test_by_default_exactly_the_services_of_the_contract_run() -> None:
@@ -70,6 +72,23 @@ def test_by_default_exactly_the_services_of_the_contract_run() -> None:
 
 def test_the_override_replaces_promtail_by_alloy() -> None:
     assert set(config(*BOTH)["services"]) ^ set(config()["services"]) == {"promtail", "alloy"}
+
+
+def test_the_override_puts_the_log_into_postgresql() -> None:
+    found = config(*POSTGRES)
+    assert set(found["services"]) - set(config()["services"]) == {"postgres"}
+    server, service = found["services"]["postgres"], found["services"]["ml_service"]
+    assert service["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert {"alert_urls", "log_url"} == {s["source"] for s in service["secrets"]}
+    given = service["environment"] | server["environment"]
+    assert given["DRIFTBELL_LOG__URL_FILE"] == "/run/secrets/log_url"
+    assert given["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
+    assert "POSTGRES_PASSWORD" not in given
+    assert "ports" not in server
+    assert set(server["networks"]) == {"monitoring"}
+    # there is no default: what nobody has made cannot be guessed
+    for name in ("log_url", "postgres_password"):
+        assert found["secrets"][name]["file"] == str(ROOT / "secrets" / name)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -94,7 +113,7 @@ def test_every_service_is_careful(services: dict[str, Any]) -> None:
 
 def test_images_are_pinned_by_version(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-alpine)?", service["image"]), name
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+|-alpine)+", service["image"]), name
 
 
 def test_ports_are_on_loopback_unless_told_otherwise(services: dict[str, Any]) -> None:
@@ -163,15 +182,23 @@ def test_secrets_are_made_once_outside_git_and_readable_by_their_service(tmp_pat
     (tmp_path / "deploy").mkdir()
     script = tmp_path / "deploy" / "secrets.sh"
     script.write_bytes((DEPLOY / "secrets.sh").read_bytes())
-    for said in ("secrets/grafana_admin_password", ""):
-        done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=10, check=True)
-        assert said in done.stdout
-        assert bool(done.stdout) == bool(said)
-    made = tmp_path / "secrets" / "grafana_admin_password"
-    assert len(made.read_text("utf-8")) == 32
-    assert made.read_text("utf-8") not in done.stdout
-    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    assert made.stat().st_mode & 0o777 == 0o644
+    first = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=True).stdout
+    assert "secrets/grafana_admin_password" in first
+    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=10, check=True)
+    assert not done.stdout
+    folder = tmp_path / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    made = {file.name: file.read_text("utf-8") for file in folder.iterdir()}
+    assert made.keys() == {"grafana_admin_password", "postgres_password", "log_url"}
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in folder.iterdir())
+    for name in ("grafana_admin_password", "postgres_password"):
+        assert len(made[name]) == 32
+        assert made[name] not in first + done.stdout
+    url = urlsplit(made["log_url"].strip())
+    assert (url.scheme, url.username, url.password) == ("postgresql", "driftbell", made["postgres_password"])
+    server = config(*POSTGRES)["services"]["postgres"]
+    assert url.username == server["environment"]["POSTGRES_USER"]
+    assert (url.hostname, url.port, url.path) == ("postgres", 5432, "/driftbell")
     assert (tmp_path / ".env").read_text("utf-8").count("GRAFANA_ADMIN_PASSWORD_FILE=") == 1
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert {"secrets/", ".env", "driftbell.env", "certs/"} <= set(ignored)

@@ -1,0 +1,139 @@
+{{- define "driftbell.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" (.Release.Name | trunc 42 | trimSuffix "-") .Chart.Name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "driftbell.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "driftbell.labels" -}}
+{{ include "driftbell.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
+{{- end -}}
+
+{{- define "driftbell.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "driftbell.fullname" .) -}}
+{{- end -}}
+
+{{- define "driftbell.publicUrl" -}}
+{{- .Values.publicUrl | default (printf "http://%s.%s:%v" (include "driftbell.fullname" .) .Release.Namespace .Values.service.port) | trimSuffix "/" -}}
+{{- end -}}
+
+{{/* The sections of driftbell.toml: what the chart decides over what the user says over the chart's defaults. */}}
+{{- define "driftbell.config" -}}
+{{- $defaults := ternary dict (dict "reports" (dict "evidently" "off")) (ne .Values.reports.existingClaim "") -}}
+{{- $fixed := dict "server" (dict "host" "0.0.0.0" "port" 8000) -}}
+{{- if .Values.publicUrl -}}
+{{- $_ := set $fixed "alerts" (dict "link" (include "driftbell.publicUrl" .)) -}}
+{{- end -}}
+data_dir = "/data"
+{{- range $section, $keys := mergeOverwrite $defaults (deepCopy .Values.config) $fixed }}
+
+[{{ $section }}]
+{{- range $key, $value := $keys }}
+{{ $key }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What every pod has. */}}
+{{- define "driftbell.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false # their variables would look like settings of driftbell's
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  {{- with .Values.user }}
+  runAsUser: {{ int . }}
+  runAsGroup: {{ int . }}
+  fsGroup: {{ int . }}
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
+  seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* What every container has. */}}
+{{- define "driftbell.container" -}}
+{{- if .Values.image.digest }}
+image: {{ printf "%s@%s" .Values.image.repository .Values.image.digest | quote }}
+{{- else }}
+image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
+{{- end }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "driftbell.env" -}}
+- {name: DRIFTBELL_LOG__URL_FILE, value: /run/secrets/driftbell/log/url}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "driftbell.mounts" -}}
+- {name: data, mountPath: /data}
+- {name: tmp, mountPath: /tmp}
+- {name: log-url, mountPath: /run/secrets/driftbell/log, readOnly: true}
+{{- end -}}
+
+{{- define "driftbell.volumes" -}}
+- {name: data, emptyDir: {}}
+- {name: tmp, emptyDir: {}}
+- name: log-url
+  secret:
+    secretName: {{ .Values.log.existingSecret }}
+    defaultMode: 0444
+    items: [{key: {{ .Values.log.secretKey | quote }}, path: url}]
+{{- end -}}
+
+{{/* What server and monitor have and the migration has not. */}}
+{{- define "driftbell.workMounts" -}}
+{{ include "driftbell.mounts" . }}
+- {name: config, mountPath: /etc/driftbell, readOnly: true}
+{{- if .Values.model.volume }}
+- {name: model, mountPath: {{ .Values.model.mountPath | quote }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "driftbell.workVolumes" -}}
+{{ include "driftbell.volumes" . }}
+- name: config
+  configMap: {name: {{ include "driftbell.fullname" . }}}
+{{- with .Values.model.volume }}
+- name: model
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.reports.existingClaim }}
+- name: reports
+  persistentVolumeClaim: {claimName: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "driftbell.workAnnotations" -}}
+checksum/config: {{ include "driftbell.config" . | sha256sum }}
+{{- end -}}
+
+{{/* Where pods go. Call it with the values of server or monitor. */}}
+{{- define "driftbell.placement" -}}
+{{- range $key := list "nodeSelector" "affinity" "tolerations" }}
+{{- with index $ $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,347 @@
+"""The Helm chart, rendered by Helm itself: valid, careful, of one source with the rest. Without a cluster."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from tests.stack.chart import (
+    CASES,
+    CHART,
+    OFF,
+    PRODUCTION,
+    Documents,
+    deployments,
+    helm,
+    one,
+    pods,
+    render,
+    schema,
+    written,
+)
+from tests.stack.servers import DEPLOY, binary
+
+import driftbell
+from driftbell import config
+from driftbell.cli import cli
+from driftbell.wire.serving import SHUTDOWN_SECONDS
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = "1.37"
+CRDS = json.loads((Path(__file__).parent / "crds.json").read_text("utf-8"))
+"""What the Prometheus Operator documents of its two kinds, as far as the chart uses it."""
+
+CHARTS_OWN = {
+    *("data_dir", "server.host", "server.port", "log.url", "log.url_file"),
+    *("alerts.urls", "alerts.urls_file", "alerts.link"),
+}
+"""Settings that the chart decides, or that are secrets."""
+
+
+@pytest.fixture(params=CASES)
+def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Documents:
+    return render(tmp_path, CASES[request.param])
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Documents:
+    return render(tmp_path, PRODUCTION)
+
+
+def test_helm_finds_nothing_to_say(tmp_path: Path) -> None:
+    for values in CASES.values():
+        done = helm("lint", "--strict", str(CHART), "-f", written(tmp_path, values))
+        assert done.returncode == 0, done.stdout
+        assert "WARNING" not in done.stdout, done.stdout
+
+
+def test_every_document_is_valid(documents: Documents) -> None:
+    for document in documents:
+        if document["kind"] in CRDS:
+            jsonschema.validate(document, CRDS[document["kind"]])
+        else:
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        assert len(document["metadata"]["name"]) <= 63
+        assert document["metadata"]["labels"]["app.kubernetes.io/instance"] == "demo"
+    assert len({(d["kind"], d["metadata"]["name"]) for d in documents}) == len(documents)
+
+
+def test_the_switches_switch(tmp_path: Path) -> None:
+    kinds = {name: sorted(d["kind"] for d in render(tmp_path, v)) for name, v in CASES.items()}
+    always = ["ConfigMap", "Deployment", "Deployment", "Service"]
+    assert kinds["off"] == always
+    default = ["ConfigMap", "HorizontalPodAutoscaler", "Job", "PodDisruptionBudget", "ServiceAccount"]
+    assert kinds["default"] == sorted(always + default)
+    more = ["NetworkPolicy", "NetworkPolicy", "PrometheusRule", "ServiceMonitor"]
+    assert kinds["production"] == sorted(always + default + more)
+
+
+def test_selectors_find_their_own_pods_and_no_others(documents: Documents) -> None:
+    server, monitor = (d["spec"]["template"]["metadata"]["labels"].items() for d in deployments(documents))
+    both = {"server": server, "monitor": monitor}
+    for document in documents:
+        component = document["metadata"]["labels"].get("app.kubernetes.io/component")
+        spec = document.get("spec", {})
+        found = spec.get("podSelector") or spec.get("selector")
+        if not found or document["kind"] == "ServiceMonitor":
+            continue
+        wanted = found.get("matchLabels", found).items()
+        for name, labels in both.items():
+            assert (wanted <= labels) == (component in (name, None)), document["metadata"]["name"]
+        for spread in spec.get("template", {}).get("spec", {}).get("topologySpreadConstraints", []):
+            assert spread["labelSelector"]["matchLabels"].items() == wanted
+
+
+def test_what_is_named_is_there(production: Documents) -> None:
+    server, _ = deployments(production)
+    target = one(production, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", server["metadata"]["name"])
+    service = one(production, "Service")
+    monitor = one(production, "ServiceMonitor")["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    ports = {p["name"] for p in container["ports"]}
+    assert {p["targetPort"] for p in service["spec"]["ports"]} <= ports
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] in ports
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    for pod in (d["spec"]["template"]["spec"] for d in deployments(production)):
+        assert pod["serviceAccountName"] == one(production, "ServiceAccount")["metadata"]["name"]
+
+
+def test_the_autoscaler_alone_says_how_many_servers_there_are(tmp_path: Path) -> None:
+    server, monitor = deployments(render(tmp_path, {}))
+    assert "replicas" not in server["spec"]
+    assert monitor["spec"]["replicas"] == 1
+    server, _ = deployments(render(tmp_path, OFF))
+    assert server["spec"]["replicas"] == 2
+    done = helm("template", "demo", str(CHART), "--set=server.autoscaling.minReplicas=11")
+    assert "maxReplicas (10) is less than minReplicas (11)" in done.stderr
+
+
+def test_pods_have_no_rights(documents: Documents) -> None:
+    for pod in pods(documents):
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] == 10001
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["requests"]["cpu"]
+            assert container["resources"]["limits"]["memory"]
+            assert "cpu" not in container["resources"]["limits"]
+
+
+def test_a_cluster_may_choose_the_user_itself(tmp_path: Path) -> None:
+    for pod in pods(render(tmp_path, {"user": None})):
+        assert set(pod["spec"]["securityContext"]) == {"runAsNonRoot", "seccompProfile"}
+
+
+def test_what_is_mounted_is_there_and_what_is_written_may_be(documents: Documents) -> None:
+    for pod in pods(documents):
+        volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+        (container,) = pod["spec"]["containers"]
+        mounts = {m["name"]: m for m in container["volumeMounts"]}
+        assert set(mounts) == set(volumes)
+        assert {n for n, v in volumes.items() if "emptyDir" in v} == {"data", "tmp"}
+        writable = {m["mountPath"] for m in mounts.values() if not m.get("readOnly")}
+        assert writable <= {"/data", "/tmp", "/data/reports"}
+        assert mounts["data"]["mountPath"] == "/data"
+        assert "sizeLimit" not in volumes["data"]["emptyDir"]  # beyond it the pod is evicted with its journal
+        assert "ephemeral-storage" not in container["resources"]["limits"]
+
+
+def test_a_server_that_ends_has_the_time_it_needs(tmp_path: Path) -> None:
+    spec = deployments(render(tmp_path, {}))[0]["spec"]["template"]["spec"]
+    pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] >= pause + SHUTDOWN_SECONDS + 15
+    least = schema()["properties"]["server"]["properties"]["terminationGracePeriodSeconds"]["minimum"]
+    assert least > pause + SHUTDOWN_SECONDS
+
+
+def test_the_containers_run_commands_that_exist(documents: Documents) -> None:
+    said = [pod["spec"]["containers"][0]["args"] for pod in pods(documents)]
+    assert [a for a in said if a != ["db", "upgrade"]] == [["monitor"], ["serve"]]
+    assert {a[0] for a in said} <= set(cli.commands)
+    assert not any("command" in pod["spec"]["containers"][0] for pod in pods(documents))  # the image's own
+
+
+def test_the_migration_leans_on_nothing_that_is_not_there_yet(production: Documents) -> None:
+    job = one(production, "Job")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    spec = job["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "default"
+    assert all(set(v) & {"emptyDir", "secret"} for v in spec["volumes"])
+
+
+def test_the_configuration_is_one_that_driftbell_takes(documents: Documents, tmp_path: Path) -> None:
+    file = tmp_path / "driftbell.toml"
+    file.write_text(one(documents, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
+    for pod in pods(documents):
+        env = {e["name"]: e.get("value", "") for e in pod["spec"]["containers"][0]["env"]}
+        assert env.pop("DRIFTBELL_CONFIG", "/etc/driftbell/driftbell.toml") == "/etc/driftbell/driftbell.toml"
+        settings = config.load(file, environment=env).settings
+        assert settings.data_dir == Path("/data")
+        assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8000)
+        assert settings.log.url_file == Path("/run/secrets/driftbell/log/url")
+
+
+def test_the_users_settings_arrive(production: Documents, tmp_path: Path) -> None:
+    file = tmp_path / "driftbell.toml"
+    file.write_text(one(production, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
+    found = config.shown(config.load(file, environment={}).settings)
+    given = {f"{s}.{k}": v for s, keys in PRODUCTION["config"].items() for k, v in keys.items()}
+    assert {name: found[name] for name in given} == given | {"alerts.cooldown": "60m"}
+    assert found["alerts.link"] == "https://ml.example.org"
+    assert found["reports.evidently"] == "auto"  # there is a folder for its reports
+
+
+def test_pods_are_replaced_when_the_configuration_changes(tmp_path: Path) -> None:
+    def sums(values: dict[str, Any]) -> set[str]:
+        found = deployments(render(tmp_path, values))
+        return {d["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for d in found}
+
+    assert len(sums({})) == 1
+    assert sums({}) == sums({"monitor": {"replicas": 2}})
+    assert sums({}) != sums({"config": {"check": {"every": "1m"}}})
+
+
+def test_secrets_are_named_and_never_written(production: Documents) -> None:
+    assert not [d for d in production if d["kind"] == "Secret"]
+    for pod in pods(production):
+        (container,) = pod["spec"]["containers"]
+        volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+        assert volumes["log-url"]["secret"]["secretName"] == "pg"
+        assert volumes["log-url"]["secret"]["items"] == [{"key": "uri", "path": "url"}]
+        assert not {"DRIFTBELL_LOG__URL", "DRIFTBELL_ALERTS__URLS"} & {e["name"] for e in container["env"]}
+        # who is told concerns the monitor alone
+        assert ("alert-urls" in volumes) == (container["name"] == "monitor")
+
+
+def test_config_takes_every_setting_that_is_not_the_charts_own() -> None:
+    sections = schema()["properties"]["config"]["properties"]
+    taken = {f"{section}.{key}" for section, keys in sections.items() for key in keys["properties"]}
+    assert taken == set(config.names()) - CHARTS_OWN
+
+
+def test_the_schema_knows_each_value_and_only_those() -> None:
+    def compare(described: dict[str, Any], given: dict[str, Any], where: str) -> None:
+        known = set(described["properties"]) - {"global"}
+        assert known == set(given), where
+        for name in known - {"config", "volume", "affinity"}:
+            inner = described["properties"][name]
+            if "properties" in inner:
+                assert inner["additionalProperties"] is False, f"{where}.{name}"
+                compare(inner, given[name], f"{where}.{name}")
+
+    compare(schema(), yaml.safe_load((CHART / "values.yaml").read_text("utf-8")), "values")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"replicas": 3}, "'replicas' not allowed"),
+        ({"server": {"replica": 3}}, "at '/server': additional properties 'replica' not allowed"),
+        ({"server": {"replicas": "many"}}, "'/server/replicas': got string, want integer"),
+        ({"server": {"terminationGracePeriodSeconds": 5}}, "'/server/terminationGracePeriodSeconds'"),
+        ({"log": {"url": "postgresql://user:pw@host/db"}}, "at '/log': additional properties 'url'"),
+        ({"log": {"existingSecret": ""}}, "'/log/existingSecret'"),
+        ({"config": {"log": {"url": "postgresql://host/db"}}}, "'/config/log': additional properties 'url'"),
+        ({"config": {"alerts": {"urls": "json://host"}}}, "'/config/alerts': additional properties 'urls'"),
+        ({"config": {"chek": {"every": "1m"}}}, "'/config': additional properties 'chek'"),
+        ({"config": {"check": {"evry": "1m"}}}, "'/config/check': additional properties 'evry'"),
+        ({"env": [{"name": "DRIFTBELL_LOG__URL", "value": "x"}]}, "'/env/0/name'"),
+        ({"image": {"digest": "abc"}}, "'/image/digest'"),
+        ({"model": {"volume": {"claim": {}}}}, "'/model/volume': additional properties 'claim'"),
+        ({"service": {"type": "ExternalName"}}, "'/service/type'"),
+        ({"publicUrl": "https://user:pw@host"}, "'/publicUrl'"),
+        ({"serviceMonitor": {"interval": "soon"}}, "'/serviceMonitor/interval'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+    done = helm("template", "demo", str(CHART), "-f", written(tmp_path, wrong))
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def rules_of(documents: Documents) -> list[dict[str, Any]]:
+    return one(documents, "PrometheusRule")["spec"]["groups"]
+
+
+def rule_files() -> str:
+    files = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+    return "\n".join(file.read_text("utf-8").replace("groups:\n", "") for file in files)
+
+
+def test_the_rules_are_those_of_the_stack(tmp_path: Path) -> None:
+    same = {"prometheusRule": {"enabled": True}} | {"fullnameOverride": "driftbell"}
+    found = rules_of(render(tmp_path, same | {"publicUrl": "http://localhost:8000"}))
+    wanted = yaml.safe_load("groups:\n" + rule_files())["groups"]
+    (down,) = (r for group in found for r in group["rules"] if r.get("alert") == "ServiceDown")
+    assert "kubectl -n ml" in down["annotations"]["description"]
+    for groups in (found, wanted):
+        (rule,) = (r for group in groups for r in group["rules"] if r.get("alert") == "ServiceDown")
+        del rule["annotations"]["description"]  # how to look for the service is another matter here
+    assert found == wanted
+
+
+def test_the_rules_speak_of_this_release(production: Documents, tmp_path: Path) -> None:
+    text = json.dumps(rules_of(production))
+    assert 'up{job=\\"demo-driftbell\\"}' in text
+    assert "https://ml.example.org/runbook#ServiceDown" in text
+    assert "docker" not in text
+    assert "localhost" not in text
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": rules_of(production)}), "utf-8")
+    done = subprocess.run(
+        [binary("promtool", "prometheus"), "check", "rules", "--lint=all", "--lint-fatal", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboards_are_those_of_the_package(tmp_path: Path) -> None:
+    found = one(render(tmp_path, {}), "ConfigMap", "-dashboards")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    files = (ROOT / "src" / "driftbell" / "dashboards").glob("*.json")
+    assert found["data"].keys() == {f"driftbell-{file.name}" for file in files}
+    for name, text in found["data"].items():
+        file = ROOT / "src" / "driftbell" / "dashboards" / name.removeprefix("driftbell-")
+        assert json.loads(text) == json.loads(file.read_text("utf-8"))
+    assert sum(map(len, found["data"].values())) < 900_000  # a ConfigMap holds a mebibyte
+
+
+def test_a_packed_chart_is_whole(production: Documents, tmp_path: Path) -> None:
+    done = helm("package", str(CHART), "--destination", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (packed,) = tmp_path.glob("*.tgz")
+    assert render(tmp_path, PRODUCTION, chart=packed) == production
+
+
+def test_the_chart_is_of_this_release() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["version"] == chart["appVersion"] == driftbell.__version__
+
+
+def test_the_notes_say_which_secret_is_needed(tmp_path: Path) -> None:
+    args = ("--namespace=ml", "-f", written(tmp_path, {"log": {"existingSecret": "pg"}}))
+    notes = helm("install", "demo", str(CHART), "--dry-run=client", *args).stdout.partition("NOTES:")[2]
+    assert "kubectl -n ml create secret generic pg --from-literal=url=postgresql://" in notes
+    assert "deployment/demo-driftbell" in notes
