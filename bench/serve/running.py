@@ -20,7 +20,7 @@ from serve.targets import SERVE, TARGETS, Row, Target, bodies, fit_forest, free_
 ENOUGH, LONGER = 10, 4
 """A phase with fewer answers a connection is made anew and so many times longer: its end cuts some off."""
 BENCH = Path(__file__).parent.parent
-START_SECONDS, STOP_SECONDS, FOLD_SECONDS = 90, 40, 120
+START_SECONDS, STOP_SECONDS, FOLD_SECONDS, UNMOVED_SECONDS = 90, 40, 120, 10
 QUIET = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1"}
 
 
@@ -231,14 +231,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def rows_in(folder: Path, *, at_least: int) -> int:
-    """Count the predictions in the log, once there are enough, or none has come for some seconds."""
+    """Count the predictions in the log once there are enough, or none has come for some seconds."""
     deadline, count, moved = time.monotonic() + FOLD_SECONDS, -1, time.monotonic()
-    while time.monotonic() < deadline:
+    while count < at_least and time.monotonic() < min(deadline, moved + UNMOVED_SECONDS):
+        time.sleep(0.1)
         with contextlib.closing(sqlite3.connect(folder / "log.sqlite", timeout=30)) as log:
             now = int(log.execute("SELECT count(*) FROM predictions").fetchone()[0])
         if now != count:
             count, moved = now, time.monotonic()
-        elif now >= at_least or time.monotonic() - moved > 10:
-            break
-        time.sleep(0.2)
     return count

@@ -100,6 +100,14 @@ def test_rows_are_counted_once_they_are_all_there(tmp_path):
     assert rows_in(tmp_path, at_least=7) == 7
 
 
+def test_rows_that_never_come_are_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("serve.running.UNMOVED_SECONDS", 0.3)
+    with sqlite3.connect(tmp_path / "log.sqlite") as log:
+        log.execute("CREATE TABLE predictions (seq INTEGER PRIMARY KEY)")
+    log.close()
+    assert rows_in(tmp_path, at_least=7) == 0
+
+
 def test_every_target_has_a_body_on_one_line_and_says_how_to_get_it():
     row = {
         "sepal length (cm)": 5.1,
