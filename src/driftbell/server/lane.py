@@ -15,13 +15,18 @@ from typing import Annotated, Any
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from driftbell.errors import InputError
+from driftbell.errors import InputError, OverloadedError
 from driftbell.records import Kind, Value
 from driftbell.schema import LARGEST, Schema
 from driftbell.server.predict import FAILED
 from driftbell.server.predictor import Predictor
+from driftbell.server.problems import MEDIA_TYPE, problem
 from driftbell.server.telemetry import RouteTelemetry, request_id_of
 
+_HEADERS = {
+    200: [(b"content-type", b"application/json")],
+    503: [(b"content-type", MEDIA_TYPE.encode()), (b"retry-after", b"1")],
+}
 _TYPES: dict[Kind, Any] = {
     Kind.NUMERIC: Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)],
     Kind.BOOLEAN: bool,
@@ -65,21 +70,24 @@ class Lane:
         if row is None:
             await self._app(scope, _again(message, receive), send)
             return
+        status = 200
         try:
             answer = await self._telemetry.worked_on(self._predictor.answer(row, started))
+        except OverloadedError as error:  # under a storm, most are: it must cost next to nothing
+            status, answer = 503, bytes(problem(503, str(error)).body)
         except Exception as error:  # noqa: BLE001 - the route raises it again, where all are answered
             scope[FAILED] = error
             await self._app(scope, _again(message, receive), send)
             return
         request_id = request_id_of(scope)
         headers = [
-            (b"content-type", b"application/json"),
+            *_HEADERS[status],
             (b"content-length", b"%d" % len(answer)),
             (b"x-request-id", request_id.encode()),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        self._telemetry.answered(request_id, time.perf_counter() - started)
+        self._telemetry.answered(request_id, status, time.perf_counter() - started)
 
 
 def is_plain(scope: Scope) -> bool:

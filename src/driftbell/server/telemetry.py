@@ -182,7 +182,7 @@ class RequestTelemetry:
 
 
 class RouteTelemetry:
-    """What `RequestTelemetry` does, for requests of one route that were answered with 200 before it.
+    """What `RequestTelemetry` does, for requests of one route that were answered before it.
 
     Args:
         metrics: counts them.
@@ -191,13 +191,18 @@ class RouteTelemetry:
     """
 
     def __init__(self, metrics: Metrics, *, route: str, access_log: bool) -> None:
-        labels = (route, "POST", "200")
-        self._requests = metrics.requests.labels(*labels)
-        self._duration = metrics.duration.labels(*labels)
+        self._counted = {
+            status: (
+                metrics.requests.labels(route, "POST", str(status)),
+                metrics.duration.labels(route, "POST", str(status)),
+                "ERROR" if status >= 500 else "INFO",
+            )
+            for status in (200, 503)
+        }
         self._in_flight = metrics.in_flight
         self._access_log = access_log
-        self._rest = f'", "method": "POST", "route": "{route}", "status": 200, "duration_ms": '
-        self._lines: list[tuple[str, float]] = []
+        self._route = route
+        self._lines: list[tuple[str, float, int]] = []
 
     async def worked_on(self, work: Awaitable[T]) -> T:
         """Count a request as being worked on until its work is done."""
@@ -207,20 +212,30 @@ class RouteTelemetry:
         finally:
             self._in_flight.dec()
 
-    def answered(self, request_id: str, seconds: float) -> None:
+    def answered(self, request_id: str, status: int, seconds: float) -> None:
         """Count and log a request whose answer was sent."""
-        self._requests.inc()
-        self._duration.observe(seconds)
+        requests, duration, _ = self._counted[status]
+        requests.inc()
+        duration.observe(seconds)
         if self._access_log:
             if not self._lines:
                 asyncio.get_running_loop().call_soon(self._write)
-            self._lines.append((request_id, seconds))
+            self._lines.append((request_id, seconds, status))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        first = f'{{"time": "{now}", "level": "INFO", "event": "request", "request_id": "'
-        jsonlog.write("".join(f"{first}{i}{self._rest}{round(s * 1000, 2)}}}\n" for i, s in lines))
+        first = {
+            s: f'{{"time": "{now}", "level": "{c[2]}", "event": "request", "request_id": "'
+            for s, c in self._counted.items()
+        }
+        rest = f'", "method": "POST", "route": "{self._route}", "status": '
+        jsonlog.write(
+            "".join(
+                f'{first[status]}{request_id}{rest}{status}, "duration_ms": {round(seconds * 1000, 2)}}}\n'
+                for request_id, seconds, status in lines
+            )
+        )
 
 
 def route_of(scope: Scope) -> str:
