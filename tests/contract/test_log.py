@@ -935,7 +935,7 @@ def test_ping_proves_a_log_that_can_be_written(log):
 
 
 def test_ping_fails_while_somebody_else_never_stops_writing(tmp_path, monkeypatch):
-    monkeypatch.setattr("driftbell.log.sql.BUSY_SECONDS", 0)
+    monkeypatch.setattr("driftbell.log.sqlite.BUSY_SECONDS", 0)
     log = open_sqlite(tmp_path)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}", isolation_level="AUTOCOMMIT")
     with engine.connect() as blocker:

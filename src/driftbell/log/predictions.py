@@ -65,8 +65,10 @@ def count(connection: sa.Connection, model: str, version: str, limit: int | None
 
 def traffic(connection: sa.Connection, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
     """Count predictions and latencies by bucket."""
-    seconds = sa.cast(sa.func.unixepoch(predictions.c.time), sa.Integer)
-    bucket = sa.cast(seconds / bucket_seconds, sa.Integer).label("bucket")
+    seconds: Any = sa.func.unixepoch(predictions.c.time)
+    if connection.dialect.name == "postgresql":
+        seconds = sa.func.floor(sa.extract("epoch", predictions.c.time))
+    bucket = (sa.cast(seconds, sa.BigInteger) // bucket_seconds).label("bucket")
     latency = predictions.c.latency_ms
     query = (
         sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
