@@ -17,15 +17,17 @@ def told() -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise LogError(f"the prediction log cannot be used: {_words(error)}") from error
+        raise LogError(
+            f"the prediction log cannot be used: {words(getattr(error, 'orig', None) or error)}"
+        ) from error
     except UnicodeError as error:
         raise LogError("the prediction log cannot be used: a text is not UTF-8") from error
 
 
-def _words(error: sa.exc.SQLAlchemyError) -> str:
-    cause: Any = getattr(error, "orig", None) or error
-    found = cause.args[0] if cause.args else cause
+def words(error: BaseException) -> str:
+    """Say what went wrong as the database, the driver or the network said it."""
+    found: Any = error.args[0] if error.args else error
     if isinstance(found, dict):  # PostgreSQL's own words
         return str(found.get("M", "it does not say why"))
-    inner = cause.__cause__
-    return f"{cause}: {inner}" if isinstance(inner, OSError) and str(inner) not in str(cause) else str(cause)
+    inner = error.__cause__
+    return f"{error}: {inner}" if isinstance(inner, OSError) and str(inner) not in str(error) else str(error)

@@ -27,6 +27,38 @@ def sqlite_log(path: Path) -> SqlLog:
     Raises:
         LogError: the file cannot be opened, or is no database, or was written by a newer release.
     """
+    engine = _engine(path)
+    with told():
+        migrate(engine)
+    inode = path.stat().st_ino
+
+    def still_there() -> None:
+        """SQLite goes on writing to a file that was removed; its rows would be gone with the process."""
+        try:
+            if path.stat().st_ino == inode:
+                return
+        except OSError:
+            pass
+        raise LogError(f"the prediction log {path} was removed or replaced: restart the service")
+
+    return SqlLog(engine, still_there)
+
+
+def upgrade_sqlite(path: Path) -> tuple[str | None, str]:
+    """Bring the tables up to date; see `driftbell.log.upgrade.migrate`.
+
+    Raises:
+        LogError: see `sqlite_log`.
+    """
+    engine = _engine(path)
+    try:
+        with told():
+            return migrate(engine)
+    finally:
+        engine.dispose()
+
+
+def _engine(path: Path) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
@@ -42,20 +74,7 @@ def sqlite_log(path: Path) -> SqlLog:
         reads = connection.get_execution_options().get("driftbell_reads")
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
-    with told():
-        migrate(engine)
-    inode = path.stat().st_ino
-
-    def still_there() -> None:
-        """SQLite goes on writing to a file that was removed; its rows would be gone with the process."""
-        try:
-            if path.stat().st_ino == inode:
-                return
-        except OSError:
-            pass
-        raise LogError(f"the prediction log {path} was removed or replaced: restart the service")
-
-    return SqlLog(engine, still_there)
+    return engine
 
 
 def _use_wal(connection: Any) -> None:

@@ -18,14 +18,24 @@ def migrate(engine: sa.Engine) -> tuple[str | None, str]:
         LogError: the tables were made by a newer release.
     """
     with engine.connect().execution_options(driftbell_migrates=True) as connection, connection.begin():
-        version = None
-        if sa.inspect(connection).has_table(VERSION_TABLE):
-            version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
-        if version is not None and version > HEAD:
-            raise LogError(f"the log has tables of a newer driftbell ({version}); this one knows {HEAD}")
+        version = version_of(connection)
         if version != HEAD:
             _run(connection)
         return version, HEAD
+
+
+def version_of(connection: sa.Connection) -> str | None:
+    """Read the version of the tables; None where there are none.
+
+    Raises:
+        LogError: they were made by a newer release.
+    """
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    if version is not None and version > HEAD:
+        raise LogError(f"the log has tables of a newer driftbell ({version}); this one knows {HEAD}")
+    return None if version is None else str(version)
 
 
 def _run(connection: sa.Connection) -> None:
