@@ -50,7 +50,7 @@ class Server:
 
         return DatabaseError, InterfaceError
 
-    def __init__(self, *options):
+    def __init__(self, *options, tls=False):
         self.folder = Path(tempfile.mkdtemp(prefix="driftbell-pg-"))
         self.options = options
         self._who = {}
@@ -74,7 +74,24 @@ class Server:
         )
         assert made.returncode == 0, made.stderr
         self.made = None
+        if tls:
+            self._certify()
         self.start()
+
+    def _certify(self):
+        """Let it speak TLS, with a certificate of its own for the name localhost."""
+        import trustme
+
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.folder / "ca.pem")
+        mine = authority.issue_cert("localhost")
+        for name, content in (("server.key", mine.private_key_pem), ("server.crt", mine.cert_chain_pems[0])):
+            content.write_to_path(self.folder / name)
+            (self.folder / name).chmod(0o600)
+            if self._who:
+                os.chown(self.folder / name, self._who["user"], self._who["group"])
+        files = (f"ssl_key_file={self.folder}/server.key", f"ssl_cert_file={self.folder}/server.crt")
+        self.options = (*self.options, "ssl=on", *files)
 
     @property
     def data(self):

@@ -1,6 +1,5 @@
 """Every promise of `driftbell.ports.Log`, run on every implementation."""
 
-import contextlib
 import json
 import multiprocessing
 import secrets
@@ -16,7 +15,6 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests import postgres
 
 from driftbell.alarms import Mark
 from driftbell.compare import compare
@@ -65,17 +63,10 @@ OPENERS = {"SQLite": open_sqlite, "PostgreSQL": open_postgres}
 """Each opens the same log again when it is called again."""
 
 
-@pytest.fixture(scope="session")
-def server():
-    postgres.required()
-    with contextlib.closing(postgres.Server(*postgres.FAST)) as server:
-        yield server
-
-
 @pytest.fixture(params=OPENERS)
 def open_log(request, tmp_path):
     if request.param == "PostgreSQL":
-        (tmp_path / "url").write_text(request.getfixturevalue("server").clean())
+        (tmp_path / "url").write_text(request.getfixturevalue("postgres_server").clean())
     return OPENERS[request.param]
 
 

@@ -11,7 +11,12 @@ from driftbell.cli.frame import cli, common, settings
 
 @cli.group()
 def db() -> None:
-    """Look after the database of the prediction log."""
+    """Look after the database of the prediction log.
+
+    \b
+    Example:
+      driftbell db upgrade
+    """
 
 
 @db.command()

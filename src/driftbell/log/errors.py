@@ -20,13 +20,15 @@ def told() -> Iterator[None]:
         raise LogError(
             f"the prediction log cannot be used: {words(getattr(error, 'orig', None) or error)}"
         ) from error
+    except OSError as error:  # the network's, which the driver lets through
+        raise LogError(f"the prediction log cannot be used: {words(error)}") from error
     except UnicodeError as error:
         raise LogError("the prediction log cannot be used: a text is not UTF-8") from error
 
 
 def words(error: BaseException) -> str:
     """Say what went wrong as the database, the driver or the network said it."""
-    found: Any = error.args[0] if error.args else error
+    found: Any = error.args[0] if error.args else ""
     if isinstance(found, dict):  # PostgreSQL's own words
         return str(found.get("M", "it does not say why"))
     inner = error.__cause__

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from driftbell.database import Database
 from driftbell.errors import ConfigError, LogError
+from driftbell.log import dialect
 from driftbell.log.errors import told, words
 from driftbell.log.sql import SqlLog
 from driftbell.log.tables import HEAD
@@ -24,13 +25,11 @@ NETWORK_SECONDS = 6.0
 
 LOCK_SECONDS = 5
 STATEMENT_SECONDS = 60
-IDLE_SECONDS = 5
-"""After so long the server ends a transaction whose client is paused or cut off: it holds the lock."""
+IDLE_SECONDS = 3
+"""After so long the server ends a transaction whose client is paused or cut off, for which the others wait."""
 
 CONNECTIONS = 10
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
-GONE = ("57P01", "57P02", "57P03", "25P03", "25006")
-"""Shut down, crashed, starting, idle in a transaction, read only since another server took over."""
 
 _SET = (
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
@@ -86,7 +85,7 @@ def upgrade_postgres(database: Database) -> tuple[str | None, str]:
 def _engine(database: Database, *, patient: bool = False) -> sa.Engine:
     """Make the pool of connections; where `patient`, a connection may be silent for as long as it likes."""
     url = sa.URL.create(
-        "postgresql+pg8000", database.user, database.password, database.host, database.port, database.name
+        dialect.NAME, database.user, database.password, database.host, database.port, database.name
     )
     arguments = {
         "ssl_context": _tls(database),
@@ -122,12 +121,12 @@ class _Backoff:
         self._until = 0.0
         self._reason = ""
 
-    def connect(self, dialect: Any, _: object, args: Any, parameters: Any) -> Any:
+    def connect(self, known: Any, _: object, args: Any, parameters: Any) -> Any:
         if time.monotonic() < self._until:
             raise LogError(f"the prediction log cannot be used: {self._reason}")
         try:
-            connection = dialect.connect(*args, **parameters)
-        except dialect.loaded_dbapi.Error as error:
+            connection = known.connect(*args, **parameters)
+        except (known.loaded_dbapi.Error, OSError) as error:
             self._reason = words(error)
             self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
             self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
@@ -149,9 +148,8 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _failed(context: sa.engine.ExceptionContext) -> None:
-    """Throw the pool's connections away when the server has ended one; the driver does not see it."""
-    said = context.original_exception.args[:1]
-    if said and isinstance(said[0], dict) and said[0].get("C") in GONE:
+    """Have the connections thrown away after an error that the driver lets through as the network's."""
+    if isinstance(context.original_exception, OSError):
         context.is_disconnect = True
 
 

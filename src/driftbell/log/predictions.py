@@ -85,6 +85,7 @@ def count(connection: sa.Connection, model: str, version: str, limit: int | None
     rows = (
         sa.select(predictions.c.seq)
         .where(predictions.c.model == model, predictions.c.version == version)
+        .order_by(predictions.c.seq.desc())  # the order of the index, which alone is quick in any table
         .limit(limit)
         .subquery()
     )
