@@ -1,5 +1,7 @@
 """A real PostgreSQL on loopback, in a folder of its own."""
 
+from __future__ import annotations
+
 import contextlib
 import glob
 import os
@@ -12,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +23,7 @@ ENCODED = "p%40ss%2Fw%3Ard"
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 
 
-def tools():
+def tools() -> Path | None:
     """The folder of the newest server's programs, or None."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda p: int(p.split("/")[4]))
     if found:
@@ -29,7 +32,7 @@ def tools():
     return Path(path).parent if path else None
 
 
-def absent():
+def absent() -> str:
     """Why there is none, or ''."""
     if tools() is None:
         return "no PostgreSQL: apt-get install postgresql"
@@ -45,15 +48,18 @@ class Server:
     """Starts at once; may be stopped and started again."""
 
     @property
-    def not_yet(self):
+    def not_yet(self) -> tuple[type[Exception], ...]:
         from pg8000.exceptions import DatabaseError, InterfaceError
 
         return DatabaseError, InterfaceError
 
-    def __init__(self, *options, tls=False):
+    def __init__(self, *options: str, tls: bool = False) -> None:
+        found = tools()
+        assert found, absent()
+        self._tools = found
         self.folder = Path(tempfile.mkdtemp(prefix="driftbell-pg-"))
         self.options = options
-        self._who = {}
+        self._who: dict[str, Any] = {}
         if os.geteuid() == 0:  # it refuses to run as root
             user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
@@ -64,21 +70,31 @@ class Server:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        arguments = ["-D", self.data, "-U", USER, "-E", "UTF8", "--locale=C.UTF-8", "-A", "scram-sha-256"]
+        arguments = [
+            "-D",
+            str(self.data),
+            "-U",
+            USER,
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "-A",
+            "scram-sha-256",
+        ]
         made = subprocess.run(
-            [tools() / "initdb", *arguments, f"--pwfile={password}", "--no-sync"],
+            [self._tools / "initdb", *arguments, f"--pwfile={password}", "--locale=C.UTF-8", "--no-sync"],
             capture_output=True,
             text=True,
             cwd=self.folder,
             **self._who,
         )
         assert made.returncode == 0, made.stderr
-        self.made = None
+        self.made: str | None = None
         if tls:
             self._certify()
         self.start()
 
-    def _certify(self):
+    def _certify(self) -> None:
         """Let it speak TLS, with a certificate of its own for the name localhost."""
         import trustme
 
@@ -94,15 +110,15 @@ class Server:
         self.options = (*self.options, "ssl=on", *files)
 
     @property
-    def data(self):
+    def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self):
+    def start(self) -> None:
         settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", *self.options)
         options = [word for setting in settings for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [tools() / "postgres", "-D", self.data, "-p", str(self.port), *options],
+                [self._tools / "postgres", "-D", self.data, "-p", str(self.port), *options],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -110,22 +126,22 @@ class Server:
             )
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(self.not_yet):
+            with contextlib.suppress(*self.not_yet):
                 self.run("SELECT 1")
                 return
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.05)
 
-    def said(self):
+    def said(self) -> str:
         return (self.folder / "log").read_text()
 
-    def stop(self, how=signal.SIGINT):
+    def stop(self, how: int = signal.SIGINT) -> None:
         """SIGINT ends every session, SIGQUIT (immediate) is like a crash."""
         self.process.send_signal(how)
         self.process.wait(60)
 
-    def run(self, statement, database="postgres"):
+    def run(self, statement: str, database: str = "postgres") -> list[Any]:
         import pg8000.dbapi
 
         connection = pg8000.dbapi.connect(
@@ -135,17 +151,17 @@ class Server:
             connection.autocommit = True
             cursor = connection.cursor()
             cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
+            return list(cursor.fetchall()) if cursor.description else []
 
-    def url(self, database, query="?sslmode=disable"):
+    def url(self, database: str, query: str = "?sslmode=disable") -> str:
         return f"postgresql://{USER}:{ENCODED}@127.0.0.1:{self.port}/{database}{query}"
 
-    def empty_database(self):
+    def empty_database(self) -> str:
         name = f"test_{secrets.token_hex(4)}"
         self.run(f"CREATE DATABASE {name}")
         return self.url(name)
 
-    def clean(self):
+    def clean(self) -> str:
         """Give the URL of a database with the log's tables, and nothing in them."""
         from driftbell.database import parse_database
         from driftbell.log.postgres import postgres_log
@@ -158,13 +174,13 @@ class Server:
         self.run(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY", name)
         return self.made
 
-    def close(self):
+    def close(self) -> None:
         if self.process.poll() is None:
             self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def required():
+def required() -> None:
     """Skip where there is no server to be had, but not where everything has to be tested."""
     reason = absent()
     if reason:

@@ -26,7 +26,7 @@ NETWORK_SECONDS = 6.0
 LOCK_SECONDS = 5
 STATEMENT_SECONDS = 60
 IDLE_SECONDS = 3
-"""After so long the server ends a transaction whose client is paused or cut off, for which the others wait."""
+"""After so long the server ends a transaction whose client is paused or cut off; others wait for it."""
 
 CONNECTIONS = 10
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
