@@ -30,7 +30,7 @@ _INGEST = {
 }
 """Whatever the dialect: one statement for any number of rows, so that others can use Python meanwhile."""
 
-_UNREADABLE = re.compile(r"\\u0000|\\u[dD][89abAB]")
+_UNREADABLE = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
 """NUL and half a surrogate pair; PostgreSQL keeps them in its JSON as they are written, but reads none."""
 
 _ROW_BY_ROW = sa.text(
