@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from driftbell.wire.serving import METRICS_PREFIX
+from tests import postgres
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,
@@ -201,3 +202,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ) as found:
         monitored(found)
         yield found
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL that is fast and not durable, shared by the tests that leave it running."""
+    postgres.required()
+    with contextlib.closing(postgres.Server(*postgres.FAST)) as server:
+        yield server

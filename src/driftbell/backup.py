@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import driftbell
-from driftbell.config import Settings
+from driftbell.config import Settings, log_database
 from driftbell.errors import ConfigError
 from driftbell.log import alone, copy_log, facts_of, unused
 
@@ -82,6 +82,7 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
         ConfigError: there is nothing to save, or the folder cannot be used.
         LogError: the log cannot be copied, or is damaged.
     """
+    _must_be_a_file(settings)
     if not settings.log_path.is_file():
         raise ConfigError(f"there is no prediction log {settings.log_path}: name its folder with --data-dir")
     target = Path(os.path.abspath(target))
@@ -117,6 +118,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
             nothing has changed then.
         LogError: its log is damaged, or of a newer release.
     """
+    _must_be_a_file(settings)
     manifest = verified(source)
     stage = settings.data_dir / STAGE
     # the reports may be on a file system of their own, from which alone they can be moved in place
@@ -212,6 +214,14 @@ def _put_in_place(settings: Settings, stages: Mapping[str, Path]) -> None:
         for home in reversed(done):
             shutil.rmtree(home) if home.is_dir() else home.unlink()
         raise
+
+
+def _must_be_a_file(settings: Settings) -> None:
+    if log_database(settings.log) is not None:
+        raise ConfigError(
+            "the prediction log is in PostgreSQL: save and restore it with pg_dump and pg_restore, and copy "
+            f"the folders {settings.data_dir / MODELS} and {settings.reports_dir} as they are"
+        )
 
 
 def _must_be_usable(target: Path, settings: Settings) -> None:

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from driftbell.alarms import Mark
 from driftbell.compare import compare
+from driftbell.database import parse_database
 from driftbell.errors import LeaseLostError, LogError
 from driftbell.judge import judge
 from driftbell.log import sqlite_log
 from driftbell.log.codec import LineEncoder, check_to_json, line_of, time_text
+from driftbell.log.postgres import postgres_log
 from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
 from driftbell.records import (
     Alarm,
@@ -53,12 +55,24 @@ def open_sqlite(place):
     return sqlite_log(place / "log.sqlite")
 
 
-OPENERS = {"SQLite": open_sqlite}  # each opens the same log again when it is called again
+def open_postgres(place):
+    return postgres_log(parse_database((place / "url").read_text()))
+
+
+OPENERS = {"SQLite": open_sqlite, "PostgreSQL": open_postgres}
+"""Each opens the same log again when it is called again."""
 
 
 @pytest.fixture(params=OPENERS)
-def opener(request, tmp_path):
-    return lambda: OPENERS[request.param](tmp_path)
+def open_log(request, tmp_path):
+    if request.param == "PostgreSQL":
+        (tmp_path / "url").write_text(request.getfixturevalue("postgres_server").clean())
+    return OPENERS[request.param]
+
+
+@pytest.fixture
+def opener(open_log, tmp_path):
+    return lambda: open_log(tmp_path)
 
 
 @pytest.fixture
@@ -285,19 +299,17 @@ def append_many(open_log, place, name, rows):
     log.close()
 
 
-@pytest.mark.parametrize("name", OPENERS)
-def test_two_processes_that_open_and_write_at_once_lose_nothing(name, tmp_path):
+def test_two_processes_that_open_and_write_at_once_lose_nothing(open_log, tmp_path):
     spawn = multiprocessing.get_context("spawn")
     workers = [
-        spawn.Process(target=append_many, args=(OPENERS[name], tmp_path, worker, 500))
-        for worker in ("a", "b")
+        spawn.Process(target=append_many, args=(open_log, tmp_path, worker, 500)) for worker in ("a", "b")
     ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
-    log = OPENERS[name](tmp_path)
+    log = open_log(tmp_path)
     assert log.count(**IRIS) == 1000
     found = [p.id for p in log.window(1000, **IRIS).predictions]
     assert [i for i in found if i.startswith("id-a")] == [f"id-a-{n}" for n in range(500)]
@@ -468,13 +480,12 @@ def label_many(open_log, place, values):
     log.close()
 
 
-@pytest.mark.parametrize("name", OPENERS)
-def test_two_processes_that_label_at_once_write_one_history(name, tmp_path):
-    log = OPENERS[name](tmp_path)
+def test_two_processes_that_label_at_once_write_one_history(open_log, tmp_path):
+    log = open_log(tmp_path)
     log.append([prediction(i) for i in range(50)])
     spawn = multiprocessing.get_context("spawn")
     workers = [
-        spawn.Process(target=label_many, args=(OPENERS[name], tmp_path, values))
+        spawn.Process(target=label_many, args=(open_log, tmp_path, values))
         for values in (("setosa", "virginica"), ("virginica", "setosa"))
     ]
     for worker in workers:
@@ -935,7 +946,7 @@ def test_ping_proves_a_log_that_can_be_written(log):
 
 
 def test_ping_fails_while_somebody_else_never_stops_writing(tmp_path, monkeypatch):
-    monkeypatch.setattr("driftbell.log.sql.BUSY_SECONDS", 0)
+    monkeypatch.setattr("driftbell.log.sqlite.BUSY_SECONDS", 0)
     log = open_sqlite(tmp_path)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}", isolation_level="AUTOCOMMIT")
     with engine.connect() as blocker:

@@ -149,3 +149,29 @@ def test_no_command_shows_the_secret_of_an_alerts_url(tmp_path: Path) -> None:
         assert "hunter2" not in done.stdout + done.stderr
         assert "(1 set)" in done.stdout or done.returncode == 2
         assert "(1 set)" in done.stdout or "alerts.urls" in done.stderr
+
+
+def test_the_tables_of_a_log_are_brought_up_to_date_once(tmp_path: Path) -> None:
+    first, second = (driftbell("db", "upgrade", "--data-dir", "data", cwd=tmp_path) for _ in range(2))
+    assert first.stdout.endswith("upgraded from nothing\n")
+    assert second.stdout.endswith("up to date already\n")
+    assert (tmp_path / "data" / "log.sqlite").is_file()
+
+
+def test_a_log_in_a_database_is_not_backed_up_as_a_file(tmp_path: Path) -> None:
+    for verb in ("backup", "restore"):
+        done = driftbell(verb, "saved", cwd=tmp_path, LOG__URL="postgresql://me:hunter2@127.0.0.1:1/log")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "pg_dump" in done.stderr
+        assert "hunter2" not in done.stderr
+
+
+def test_a_database_that_is_away_is_said_without_the_password(tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/log"
+    done = driftbell("db", "upgrade", cwd=tmp_path, LOG__URL=url)
+    assert done.returncode == 2
+    assert done.stderr.startswith("driftbell: the prediction log cannot be used: Can't create a connection")
+    assert "hunter2" not in done.stderr
+    shown = driftbell("config", cwd=tmp_path, LOG__URL=url).stdout
+    assert "(set)" in shown
+    assert "hunter2" not in shown

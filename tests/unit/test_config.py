@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from driftbell.budget import Budget
-from driftbell.config import AlertSettings, Settings, alert_urls, load, names, shown, variable
+from driftbell.config import (
+    AlertSettings,
+    LogSettings,
+    Settings,
+    alert_urls,
+    load,
+    log_database,
+    names,
+    shown,
+    variable,
+)
+from driftbell.database import parse_database
 from driftbell.errors import ConfigError
 
 SHA = "ab" * 32
@@ -20,6 +31,8 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "server.body_limit": ('"2MiB"', 2 * 1024**2),
     "server.queue_limit": ("7", 7),
     "server.access_log": ("false", False),
+    "log.url": ('"postgresql://me:pw@db/log"', SecretStr("postgresql://me:pw@db/log")),
+    "log.url_file": ('"log_url"', Path("log_url")),
     "window.rows": ("100", 100),
     "check.every": ('"30s"', timedelta(seconds=30)),
     "check.minimum_rows": ("20", 20),
@@ -40,6 +53,8 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "alerts.cooldown": ('"1h"', timedelta(hours=1)),
     "alerts.link": ('"https://ml.example.org/x"', "https://ml.example.org/x"),
 }
+
+URL = "postgresql://me:hunter2@db/log"
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +211,8 @@ BAD = {
     "check.false_discovery_rate": [0, 1, -0.1, "5%", float("nan")],
     "alarms.budget": ["", "soon", "0 per 30d", "1 per month", "5 per 5 checks", 1, None, {"alarms": 1}],
     "alarms.smallest_loss": [0, 1, -0.1, "2%", float("nan")],
+    "log.url": ["", "hunter2", "mysql://me:hunter2@db/log", "postgresql://hunter2@db:x/log", 5],
+    "log.url_file": [5],
     "reports.keep": [0, "x"],
     "reports.evidently": ["yes", True],
     "model.name": ["", "a b", "x" * 101, "../x"],
@@ -372,3 +389,40 @@ def test_a_cooldown_can_be_switched_off():
     settings = load(environment={}, overrides={"alerts.cooldown": "off"}).settings
     assert settings.alerts.cooldown is None
     assert shown(settings)["alerts.cooldown"] == "off"
+
+
+def test_the_log_is_a_file_unless_a_database_is_named():
+    assert log_database(LogSettings()) is None
+    found = log_database(load(environment={"DRIFTBELL_LOG__URL": URL}).settings.log)
+    assert found == parse_database(URL)
+    Path("url").write_text(f"{URL}\n", "utf-8")
+    assert log_database(LogSettings(url_file=Path("url"))) == found
+
+
+def test_of_the_database_only_that_there_is_one_is_shown():
+    settings = load(environment={"DRIFTBELL_LOG__URL": URL}).settings
+    assert shown(settings)["log.url"] == "(set)"
+    assert shown(Settings())["log.url"] is None
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "log.url_file: cannot read url: No such file"),
+        (b"hunter2\n", "log.url_file: the line in url must be a URL such as"),
+        (b"hunter2\xff", "log.url_file: url is not a text in UTF-8"),
+    ],
+)
+def test_a_file_with_the_url_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+    if content is not None:
+        Path("url").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        log_database(LogSettings(url_file=Path("url")))
+    assert str(caught.value).startswith(message)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_database_is_named_once():
+    with pytest.raises(ConfigError, match="both set"):
+        log_database(load(environment={}, overrides={"log.url": URL, "log.url_file": "url"}).settings.log)

@@ -1,6 +1,6 @@
 """The command line: parse, call one function, print, exit."""
 
-from driftbell.cli import alarms, alerts, certs, grafana, judge, labels, operate, replay, run
+from driftbell.cli import alarms, alerts, certs, database, grafana, judge, labels, operate, replay, run
 from driftbell.cli.frame import cli, main
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "alerts",
     "certs",
     "cli",
+    "database",
     "grafana",
     "judge",
     "labels",

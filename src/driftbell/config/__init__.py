@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from driftbell.budget import Budget
 from driftbell.config.values import (
@@ -20,17 +20,19 @@ from driftbell.config.values import (
     URL_EXAMPLE,
     Address,
     Collector,
+    DatabaseUrl,
     Duration,
     FalseAlarms,
     SecretUrls,
     Size,
 )
+from driftbell.database import Database, parse_database
 from driftbell.errors import ConfigError
 
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
-UNSHOWN = ("alerts.urls", "alerts.link", "tracing.endpoint")
+UNSHOWN = ("alerts.urls", "alerts.link", "log.url", "tracing.endpoint")
 """Settings whose wrong values may hold a password."""
 
 
@@ -58,6 +60,10 @@ class ServerSettings(_Section):
 class LogSettings(_Section):
     """`[log]`."""
 
+    url: DatabaseUrl = None
+    """A PostgreSQL database for the log, a secret; without it, the log is a file in the data folder."""
+    url_file: Path | None = None
+    """A file with that URL, instead of it."""
     durability: Literal["process", "power", "async"] = "process"
     """What an answered prediction survives: a kill of every 'process', a 'power' cut, or nothing: 'async'."""
     on_failure: Literal["refuse", "spool"] = "refuse"
@@ -163,7 +169,7 @@ class Settings(_Section):
 
     @property
     def log_path(self) -> Path:
-        """The SQLite file of the log."""
+        """The SQLite file of the log, where no database is named."""
         return self.data_dir / "log.sqlite"
 
     @property
@@ -251,6 +257,28 @@ def alert_urls(settings: AlertSettings) -> list[tuple[str, str]]:
     return found
 
 
+def log_database(settings: LogSettings) -> Database | None:
+    """Give the database that the log is in; None where it is a file in the data folder.
+
+    Raises:
+        ConfigError: both settings are there, or the file cannot be read or has no such URL.
+    """
+    if settings.url_file is None:
+        return parse_database(settings.url.get_secret_value()) if settings.url else None
+    if settings.url is not None:
+        raise ConfigError("log.url and log.url_file are both set: leave one out")
+    try:
+        text = settings.url_file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"log.url_file: cannot read {settings.url_file}: {error.strerror}") from error
+    except UnicodeDecodeError:  # without its cause, which has the secret
+        raise ConfigError(f"log.url_file: {settings.url_file} is not a text in UTF-8") from None
+    try:
+        return parse_database(text)
+    except ConfigError as error:
+        raise ConfigError(f"log.url_file: the line in {settings.url_file} {error}") from error
+
+
 def names() -> dict[str, str]:
     """List every setting's dotted name with its description."""
     found: dict[str, str] = {}
@@ -263,7 +291,7 @@ def names() -> dict[str, str]:
 
 
 def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
-    """Give every value by dotted name as one would write it in the file; of secrets, how many there are."""
+    """Give every value by dotted name as one would write it in the file; of secrets, that there are some."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, timedelta):
@@ -271,6 +299,8 @@ def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
             return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
         if isinstance(value, tuple):  # secrets
             return f"({len(value)} set)" if value else None
+        if isinstance(value, SecretStr):
+            return "(set)"
         return str(value) if isinstance(value, Path | Budget) else value
 
     found = {}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from driftbell.budget import Budget, parse_budget
+from driftbell.database import parse_database
 from driftbell.errors import ConfigError
 
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
@@ -86,6 +87,17 @@ def _address(value: object) -> object:
     return value
 
 
+def _database(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if value is None:
+        return None
+    try:
+        parse_database(text if isinstance(text, str) else "")
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return SecretStr(str(text).strip())
+
+
 def _budget(value: object) -> object:
     if isinstance(value, Budget):
         return value
@@ -100,4 +112,5 @@ Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
 Collector = Annotated[str, AfterValidator(_collector)]
 SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
 Address = Annotated[str | None, BeforeValidator(_address)]
+DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_database)]
 FalseAlarms = Annotated[Budget, BeforeValidator(_budget)]

@@ -2,6 +2,17 @@
 
 from driftbell.log.locks import alone, in_use, unused
 from driftbell.log.snapshot import LogFacts, copy_log, facts_of
-from driftbell.log.sql import SqlLog, sqlite_log
+from driftbell.log.sql import SqlLog
+from driftbell.log.sqlite import sqlite_log, upgrade_sqlite
 
-__all__ = ["LogFacts", "SqlLog", "alone", "copy_log", "facts_of", "in_use", "sqlite_log", "unused"]
+__all__ = [
+    "LogFacts",
+    "SqlLog",
+    "alone",
+    "copy_log",
+    "facts_of",
+    "in_use",
+    "sqlite_log",
+    "unused",
+    "upgrade_sqlite",
+]

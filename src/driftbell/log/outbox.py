@@ -36,18 +36,14 @@ def last(connection: sa.Connection, model: str, version: str) -> Alert | None:
 def state_since(
     connection: sa.Connection, verdicts: Collection[Verdict], model: str, version: str
 ) -> datetime | None:
-    """Read the newest checks, back to the first of those that have one of these verdicts."""
-    query = (
-        sa.select(checks.c.time, checks.c.verdict)
-        .where(checks.c.model == model, checks.c.version == version)
-        .order_by(checks.c.seq.desc())
-    )
-    since = None
-    for time, verdict in connection.execute(query):  # read row by row: it ends long before the table does
-        if Verdict(verdict) not in verdicts:
-            break
-        since = time
-    return since
+    """Read when the newest checks that have one of these verdicts began: after the last that has another."""
+    mine = (checks.c.model == model) & (checks.c.version == version)
+    other = mine & checks.c.verdict.not_in([verdict.value for verdict in verdicts])
+    last = connection.execute(
+        sa.select(checks.c.seq).where(other).order_by(checks.c.seq.desc()).limit(1)
+    ).scalar()
+    query = sa.select(checks.c.time).where(mine & (checks.c.seq > (last or 0)))
+    return connection.execute(query.order_by(checks.c.seq).limit(1)).scalar()
 
 
 def pending(connection: sa.Connection) -> list[Delivery]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from driftbell.errors import LogError
 from driftbell.log.tables import predictions
 from driftbell.records import Prediction, TrafficBucket, Window
 
@@ -18,14 +21,39 @@ _INGEST = {
     "sqlite": sa.text(
         f"{_INTO} SELECT {_OF_LINE} FROM json_each(:lines) WHERE true ON CONFLICT (id) DO NOTHING"  # noqa: S608
     ),
+    "postgresql": sa.text(
+        f"{_INTO} SELECT id, time AT TIME ZONE 'UTC', model, version, features, output, probabilities, "  # noqa: S608
+        "latency_ms FROM json_to_recordset(CAST(:lines AS json)) AS line (id text, time timestamp, "
+        "model text, version text, features json, output text, probabilities json, "
+        "latency_ms double precision) ON CONFLICT (id) DO NOTHING"
+    ),
 }
 """Whatever the dialect: one statement for any number of rows, so that others can use Python meanwhile."""
+
+_UNREADABLE = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
+"""NUL and half a surrogate pair; PostgreSQL keeps them in its JSON as they are written, but reads none."""
+
+_ROW_BY_ROW = sa.text(
+    f"{_INTO} VALUES (:id, CAST(:time AS timestamp) AT TIME ZONE 'UTC', :model, :version, "
+    "CAST(:features AS json), :output, CAST(:probabilities AS json), :latency_ms) ON CONFLICT (id) DO NOTHING"
+)
 
 
 def ingest(connection: sa.Connection, lines: Sequence[bytes]) -> None:
     """Write predictions that are lines of JSON, skipping known ids; the database reads them, not Python."""
-    text = b"[%b]" % b",".join(lines)
-    connection.execute(_INGEST[connection.dialect.name], {"lines": text.decode()})
+    text = (b"[%b]" % b",".join(lines)).decode()
+    if connection.dialect.name == "postgresql" and _UNREADABLE.search(text):
+        connection.execute(_ROW_BY_ROW, [_row(line) for line in lines])
+    else:
+        connection.execute(_INGEST[connection.dialect.name], {"lines": text})
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        return row | {name: json.dumps(row[name]) for name in ("features", "probabilities")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogError("the prediction cannot be logged: its line is not JSON, or incomplete") from error
 
 
 def newest(
@@ -57,6 +85,7 @@ def count(connection: sa.Connection, model: str, version: str, limit: int | None
     rows = (
         sa.select(predictions.c.seq)
         .where(predictions.c.model == model, predictions.c.version == version)
+        .order_by(predictions.c.seq.desc())  # the order of the index, which alone is quick in any table
         .limit(limit)
         .subquery()
     )
@@ -65,13 +94,15 @@ def count(connection: sa.Connection, model: str, version: str, limit: int | None
 
 def traffic(connection: sa.Connection, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
     """Count predictions and latencies by bucket."""
-    seconds = sa.cast(sa.func.unixepoch(predictions.c.time), sa.Integer)
-    bucket = sa.cast(seconds / bucket_seconds, sa.Integer).label("bucket")
+    seconds: Any = sa.func.unixepoch(predictions.c.time)
+    if connection.dialect.name == "postgresql":
+        seconds = sa.func.floor(sa.extract("epoch", predictions.c.time))
+    bucket = (sa.cast(seconds, sa.BigInteger) // bucket_seconds).label("bucket")
     latency = predictions.c.latency_ms
     query = (
         sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
         .where(predictions.c.time >= since)
-        .group_by(bucket)
+        .group_by("bucket")
         .order_by(bucket)
     )
     return [

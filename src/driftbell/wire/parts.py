@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from driftbell.config import Settings
+from driftbell.config import Settings, log_database
 from driftbell.errors import ConfigError
-from driftbell.log import SqlLog, alone, sqlite_log
+from driftbell.log import SqlLog, alone, sqlite_log, upgrade_sqlite
 from driftbell.models import iris_model, iris_training, labels_of, load_model, try_model
 from driftbell.ports import Model, Training
 from driftbell.publish.folder import ReportFolder
@@ -24,10 +24,33 @@ def open_log(settings: Settings) -> SqlLog:
 
     Raises:
         LogError: it cannot be opened.
-        ConfigError: the data folder cannot be written.
+        ConfigError: the data folder cannot be written, or the database's URL is wrong.
     """
-    with alone(settings.data_dir):
-        return sqlite_log(settings.log_path)
+    database = log_database(settings.log)
+    if database is None:
+        with alone(settings.data_dir):
+            return sqlite_log(settings.log_path)
+    from driftbell.log.postgres import postgres_log
+
+    return postgres_log(database)
+
+
+def upgrade_log(settings: Settings) -> tuple[str | None, str]:
+    """Bring the log's tables up to date.
+
+    Returns:
+        The version of the tables that was found, None where there were none, and the one there is now.
+
+    Raises:
+        LogError, ConfigError: see `open_log`.
+    """
+    database = log_database(settings.log)
+    if database is None:
+        with alone(settings.data_dir):
+            return upgrade_sqlite(settings.log_path)
+    from driftbell.log.postgres import upgrade_postgres
+
+    return upgrade_postgres(database)
 
 
 def open_model(settings: Settings) -> tuple[Model, Training]:

@@ -1,4 +1,4 @@
-"""Alembic runs this; the connection comes from `driftbell.log.sql.migrate`."""
+"""Alembic runs this; the connection comes from `driftbell.log.upgrade.migrate`."""
 
 from alembic import context
 

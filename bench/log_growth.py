@@ -1,0 +1,145 @@
+"""Whether writing predictions stays as fast while the log grows: rows a second by size, in either database.
+
+Each table is filled by its database itself up to a size; then groups of predictions are written as a server
+writes them. PostgreSQL is Debian's with its usual settings, started for this in a temporary folder.
+
+    python bench/log_growth.py [--tiny] [--rows 3000000] [--seconds 5] [--group 500]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests import postgres
+
+from driftbell.database import parse_database
+from driftbell.log import SqlLog, sqlite_log
+from driftbell.log.codec import LineEncoder, time_text
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+NAMES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
+CLASSES = ("setosa", "versicolor", "virginica")
+FEATURES = "{" + ",".join(f'"{name}":5.1' for name in NAMES) + "}"
+SHARES = '{"setosa":0.97,"versicolor":0.02,"virginica":0.01}'
+INTO = "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
+ROW = "'iris', 'v1', :features, 'setosa', :shares, 1.5"
+START_MS = int(BEGIN.timestamp() * 1000)
+FILL = {
+    "sqlite": INTO
+    + "WITH RECURSIVE one(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM one WHERE n < :last) "
+    f"SELECT printf('%012x', {START_MS} + n * 10) || lower(hex(randomblob(10))), "
+    f"strftime('%Y-%m-%d %H:%M:%f000', {START_MS / 1000:.0f} + n / 100.0, 'unixepoch'), {ROW} FROM one",
+    "postgresql": INTO
+    + f"SELECT lpad(to_hex({START_MS} + n * 10), 12, '0') || substr(md5(random()::text), 1, 20), "
+    + f"to_timestamp({START_MS / 1000:.0f} + n / 100.0), "
+    + ROW.replace(":features", "CAST(:features AS json)").replace(":shares", "CAST(:shares AS json)")
+    + " FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS n",
+}
+AT_ONCE = 25_000
+"""Rows in one statement: the log's connections do not wait long for an answer."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
+    parser.add_argument("--rows", type=int, default=3_000_000)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--group", type=int, default=500)
+    options = parser.parse_args()
+    rows, seconds = (2000, 0.2) if options.tiny else (options.rows, options.seconds)
+    sizes = [0, *(size for size in (rows // 30, rows // 10, rows // 3) if size), rows]
+    print("| log | rows in it | rows written a second | of the empty one's |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, opened in (("SQLite", sqlite), ("PostgreSQL", postgresql)):
+        with opened() as log:
+            measure(name, log, sizes, seconds, options.group)
+
+
+@contextlib.contextmanager
+def sqlite() -> Iterator[SqlLog | None]:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        yield stack.enter_context(contextlib.closing(sqlite_log(Path(folder) / "log.sqlite")))
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[SqlLog | None]:
+    reason = postgres.absent()
+    if reason:
+        print(f"| PostgreSQL | left out: {reason} | | |")
+        yield None
+        return
+    from driftbell.log.postgres import postgres_log
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(contextlib.closing(postgres.Server("max_wal_size=2GB")))
+        database = parse_database(server.empty_database())
+        yield stack.enter_context(contextlib.closing(postgres_log(database)))
+
+
+def measure(name: str, log: SqlLog | None, sizes: list[int], seconds: float, group: int) -> None:
+    if log is None:
+        return
+    first, there = 0.0, 0
+    write(log, there, 0.2 * seconds, group)  # what is made once: connections, compiled statements
+    for size in sizes:
+        fill(log, there, size)
+        there = max(there, size)
+        speed = write(log, there, seconds, group)
+        first = first or speed
+        print(f"| {name} | {there:,} | {speed:,.0f} | {speed / first:.2f} |", flush=True)
+
+
+def fill(log: SqlLog, there: int, size: int) -> None:
+    """Have the database write rows up to a size."""
+    engine = log._engine
+    for first in range(there, size, AT_ONCE):
+        values = {
+            "first": first,
+            "last": min(first + AT_ONCE, size) - 1,
+            "features": FEATURES,
+            "shares": SHARES,
+        }
+        with engine.begin() as connection:
+            connection.execute(sa.text(FILL[engine.dialect.name]), values)
+
+
+def write(log: SqlLog, there: int, seconds: float, group: int) -> float:
+    """Write groups for some seconds, give rows a second by the median group."""
+    encoder = LineEncoder("iris", "v1", NAMES, CLASSES)
+    took = []
+    number = 0
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        lines = []
+        for _ in range(group):
+            number += 1
+            moment = BEGIN + timedelta(milliseconds=there * 10 + number)
+            prediction_id = f"{int(moment.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+            values = [5.1, 3.5, 1.4, 0.2]
+            lines.append(
+                encoder.line(prediction_id, time_text(moment), values, "setosa", [0.97, 0.02, 0.01], 1.5)
+            )
+        start = time.perf_counter()
+        log.ingest(lines)
+        took.append(time.perf_counter() - start)
+    return group / statistics.median(took)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The log in a PostgreSQL database, which any number of hosts share."""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from driftbell.database import Database
+from driftbell.errors import ConfigError, LogError
+from driftbell.log import dialect
+from driftbell.log.errors import told, words
+from driftbell.log.sql import SqlLog
+from driftbell.log.tables import HEAD
+from driftbell.log.upgrade import migrate, version_of
+
+WRITES, MIGRATES = 7311470921, 7311470922
+"""Advisory locks; another program that used these numbers in the same database would only be waited for."""
+
+NETWORK_SECONDS = 6.0
+"""How long a connection may be silent: longer than the server waits for a lock, so that it can say so."""
+
+LOCK_SECONDS = 5
+STATEMENT_SECONDS = 60
+IDLE_SECONDS = 3
+"""After so long the server ends a transaction whose client is paused or cut off; others wait for it."""
+
+CONNECTIONS = 10
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+
+_SET = (
+    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'"
+)
+_LOCK = "SELECT pg_advisory_xact_lock({})"
+_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}"
+_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}; {_LOCK.format(WRITES)}"
+_MIGRATE = (
+    "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; "
+    f"{_LOCK.format(MIGRATES)}; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
+)
+"""Each is one round trip; SET LOCAL also holds behind a pooler that hands connections round."""
+
+
+def postgres_log(database: Database) -> SqlLog:
+    """Open the log in a PostgreSQL database, creating or migrating its tables first.
+
+    Every writing transaction takes one advisory lock at its beginning: so sequence numbers are committed
+    in their order, and whoever reads up to one has missed none below it.
+
+    Raises:
+        ConfigError: pg8000 is missing, or a certificate cannot be read.
+        LogError: the database cannot be reached, or was written by a newer release.
+    """
+    engine = _engine(database)
+    try:
+        with told():
+            with engine.connect().execution_options(driftbell_reads=True) as connection:
+                found = version_of(connection)
+            if found != HEAD:
+                upgrade_postgres(database)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlLog(engine)
+
+
+def upgrade_postgres(database: Database) -> tuple[str | None, str]:
+    """Bring the tables up to date, however long that takes; see `driftbell.log.upgrade.migrate`.
+
+    Raises:
+        ConfigError, LogError: see `postgres_log`.
+    """
+    engine = _engine(database, patient=True)
+    try:
+        with told():
+            return migrate(engine)
+    finally:
+        engine.dispose()
+
+
+def _engine(database: Database, *, patient: bool = False) -> sa.Engine:
+    """Make the pool of connections; where `patient`, a connection may be silent for as long as it likes."""
+    url = sa.URL.create(
+        dialect.NAME, database.user, database.password, database.host, database.port, database.name
+    )
+    arguments = {
+        "ssl_context": _tls(database),
+        "timeout": None if patient else NETWORK_SECONDS,
+        "application_name": "driftbell",
+    }
+    try:
+        engine = sa.create_engine(
+            url,
+            connect_args=arguments,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=NETWORK_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "log.url is set but pg8000 is missing: pip install 'driftbell[postgres]'"
+        ) from error
+    sa.event.listen(engine, "do_connect", _Backoff().connect)
+    sa.event.listen(engine, "connect", _connected)
+    sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "handle_error", _failed)
+    return engine
+
+
+class _Backoff:
+    """Tries a server that is away less and less often; in between, whoever asks is told at once."""
+
+    def __init__(self) -> None:
+        self._wait = 0.0
+        self._until = 0.0
+        self._reason = ""
+
+    def connect(self, known: Any, _: object, args: Any, parameters: Any) -> Any:
+        if time.monotonic() < self._until:
+            raise LogError(f"the prediction log cannot be used: {self._reason}")
+        try:
+            connection = known.connect(*args, **parameters)
+        except (known.loaded_dbapi.Error, OSError) as error:
+            self._reason = words(error)
+            self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
+            self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            raise
+        self._wait = 0.0
+        return connection
+
+
+def _connected(connection: Any, _: object) -> None:
+    connection.autocommit = True  # transactions are begun below, not by the driver
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("driftbell_migrates"):
+        connection.exec_driver_sql(_MIGRATE)
+    else:
+        connection.exec_driver_sql(_READ if options.get("driftbell_reads") else _WRITE)
+
+
+def _failed(context: sa.engine.ExceptionContext) -> None:
+    """Have the connections thrown away after an error that the driver lets through as the network's."""
+    if isinstance(context.original_exception, OSError):
+        context.is_disconnect = True
+
+
+def _tls(database: Database) -> ssl.SSLContext | bool | None:
+    if database.sslmode == "disable":
+        return False
+    if database.sslmode == "prefer":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=database.sslrootcert)
+    except OSError as error:
+        reason = error.strerror or "it has no certificates"
+        raise ConfigError(f"log.url: cannot read its sslrootcert {database.sslrootcert}: {reason}") from error
+    if database.sslmode == "require":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,276 @@
+"""What a server over the network adds: it goes away, comes back, is slow, and asks who one is."""
+
+import contextlib
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from tests import postgres
+from tests.contract.test_log import CALLS, IRIS, NOW, label, prediction
+
+from driftbell.database import parse_database
+from driftbell.errors import ConfigError, LogError
+from driftbell.log.postgres import WRITES, postgres_log, upgrade_postgres
+from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
+
+
+@pytest.fixture(scope="module")
+def server():
+    postgres.required()
+    with contextlib.closing(postgres.Server(*postgres.FAST, tls=True)) as server:
+        yield server
+
+
+def opened(url):
+    return contextlib.closing(postgres_log(parse_database(url)))
+
+
+def engine_on(url):
+    found = parse_database(url)
+    address = sa.URL.create(
+        "postgresql+pg8000", found.user, found.password, found.host, found.port, found.name
+    )
+    return sa.create_engine(address)
+
+
+@contextlib.contextmanager
+def connected(url):
+    engine = engine_on(url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_a_log_on_a_server_that_crashed_fails_and_then_works_by_itself(server):
+    url = server.clean()
+    with opened(url) as log, opened(url) as other:
+        log.append([prediction(1)])
+        with ThreadPoolExecutor(8) as threads:  # several connections in the pool
+            list(threads.map(lambda _: log.ping(), range(16)))
+        other.ping()
+        server.stop(signal.SIGQUIT)
+        try:
+            for name, call in CALLS.items():
+                start = time.monotonic()
+                with pytest.raises(LogError, match="cannot be used") as caught:
+                    call(log)
+                assert time.monotonic() - start < 2, name
+                for secret in (postgres.PASSWORD, postgres.ENCODED):
+                    assert secret not in str(caught.value)
+        finally:
+            server.start()
+        other.append([prediction(2)])
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                log.append([prediction(3)])
+                break
+            except LogError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        for call in CALLS.values():
+            with contextlib.suppress(LogError):  # LeaseLostError, here
+                call(log)
+        found = [p.id for p in log.window(9, **IRIS).predictions]
+    assert found == ["id-1", "id-2", "id-3"]
+
+
+def test_a_session_that_the_server_ends_is_not_used_again(server):
+    url = server.clean()
+    with opened(url) as log:
+        log.append([prediction(1)])
+        server.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'driftbell'"
+        )
+        log.append([prediction(2)])
+        assert log.count(**IRIS) == 2
+
+
+def test_a_writer_that_was_paused_is_thrown_out_and_writes_nothing(server):
+    url = server.clean()
+    with opened(url) as paused, opened(url) as log:
+        late = []
+
+        def write():
+            with paused._write() as connection:
+                connection.execute(sa.text("UPDATE leases SET token = 7"))
+                start = time.monotonic()
+                log.ping()
+                late.append(time.monotonic() - start)
+
+        with pytest.raises(LogError):
+            write()
+        assert 1 < late[0] < 5, "the others waited, and no longer than they may"
+        with log._read() as connection:
+            assert connection.execute(sa.text("SELECT sum(token) FROM leases")).scalar() == 0
+        paused.ping()
+
+
+def test_a_lock_that_is_never_let_go_fails_writers_in_time_and_no_reader(server):
+    url = server.clean()
+    with opened(url) as log, connected(url) as connection:
+        log.append([prediction(1)])
+        connection.execute(sa.text(f"SELECT pg_advisory_lock({WRITES})"))
+        start = time.monotonic()
+        with pytest.raises(LogError, match="lock timeout"):
+            log.append([prediction(2)])
+        assert time.monotonic() - start < 8
+        assert log.count(**IRIS) == 1
+        connection.execute(sa.text(f"SELECT pg_advisory_unlock({WRITES})"))
+        log.append([prediction(2)])
+
+
+def test_more_callers_than_connections_wait_for_each_other(server):
+    with opened(server.clean()) as log, ThreadPoolExecutor(30) as threads:
+        list(threads.map(lambda i: log.append([prediction(i)]), range(60)))
+        assert log.count(**IRIS) == 60
+        assert log.window(60, **IRIS).last == 60
+
+
+def test_replicas_that_start_at_once_on_an_empty_database_make_its_tables_once(server):
+    url = server.empty_database()
+    barrier = threading.Barrier(4)
+
+    def start(number):
+        barrier.wait()
+        with opened(url) as log:
+            log.append([prediction(number)])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(start, range(4)))
+    with opened(url) as log:
+        assert log.count(**IRIS) == 4
+    assert upgrade_postgres(parse_database(url)) == (HEAD, HEAD)
+    with connected(url) as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_tables_of_the_first_release_are_upgraded_while_its_replicas_go_on(server):
+    url = server.empty_database()
+    insert = sa.text(
+        "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
+        "VALUES (:id, :time, 'iris', 'v1', '{}', 'setosa', '{}', 1)"
+    )
+    engine = engine_on(url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "driftbell.log:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    with engine.begin() as connection:
+        connection.execute(insert, {"id": "old", "time": NOW})
+        with engine.begin() as writing:  # a transaction of the first release, open all the while
+            writing.execute(insert, {"id": "meanwhile", "time": NOW})
+            assert upgrade_postgres(parse_database(url)) == ("0001", HEAD)
+    with engine.begin() as connection:
+        connection.execute(insert, {"id": "id-7", "time": NOW})
+    engine.dispose()
+    with opened(url) as log:
+        assert {p.id for p in log.window(9, **IRIS).predictions} == {"old", "meanwhile", "id-7"}
+        assert log.add_labels([label(7)]).accepted == 1
+
+
+def test_tables_of_a_newer_release_are_refused(server):
+    url = server.empty_database()
+    upgrade_postgres(parse_database(url))
+    with connected(url) as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        connection.commit()
+    for refused in (postgres_log, upgrade_postgres):
+        with pytest.raises(LogError, match="newer driftbell"):
+            refused(parse_database(url))
+
+
+def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
+    good = parse_database(server.clean())
+    wrong = {
+        "password authentication failed": replace(good, password="hunter2"),
+        'database "nothing" does not exist': replace(good, name="nothing"),
+        "Connection refused": replace(good, port=1),
+    }
+    for words, database in wrong.items():
+        with pytest.raises(LogError, match=words) as caught:
+            postgres_log(database)
+        for secret in ("hunter2", postgres.PASSWORD):
+            assert secret not in str(caught.value)
+
+
+def test_certificates_are_verified_where_that_is_asked_for(server):
+    database = replace(parse_database(server.clean()), host="localhost")
+    authority = server.folder / "ca.pem"
+    verified = replace(database, sslmode="verify-full", sslrootcert=authority)
+    for good in (verified, *(replace(database, sslmode=mode) for mode in ("disable", "prefer", "require"))):
+        log = postgres_log(good)
+        log.ping()
+        with log._read() as connection:
+            query = sa.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            assert connection.execute(query).scalar() is (good.sslmode != "disable"), good.sslmode
+        log.close()
+    for bad in (replace(verified, host="127.0.0.1"), replace(verified, sslrootcert=None)):
+        with pytest.raises(LogError, match="certificate verify failed"):
+            postgres_log(bad)
+    with pytest.raises(ConfigError, match="cannot read its sslrootcert nowhere"):
+        postgres_log(replace(verified, sslrootcert="nowhere"))
+
+
+def test_a_server_without_tls_is_refused_where_tls_is_required(postgres_server):
+    database = parse_database(postgres_server.clean())
+    with pytest.raises(LogError, match="refuses SSL"):
+        postgres_log(replace(database, sslmode="require"))
+    postgres_log(replace(database, sslmode="prefer")).close()
+
+
+FILLED = (
+    "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
+    "SELECT 'id-' || n, TIMESTAMPTZ '2026-01-31 12:00:00Z' + n * interval '1 second', 'iris', 'v1', '{}', "
+    "'setosa', '{}', 1 FROM generate_series(1, 30000) AS n",
+    "INSERT INTO labels (prediction_id, prediction_seq, model, version, value, time, labelled, corrections) "
+    "SELECT id, seq, model, version, 'setosa', time, seq, 0 FROM predictions",
+    "ANALYZE",
+)
+FAST_READS = {
+    "window": lambda log: log.window(50, **IRIS),
+    "predictions_after": lambda log: log.predictions_after(29000, 50, **IRIS, last=29900),
+    "count": lambda log: log.count(**IRIS, limit=50),
+    "prediction": lambda log: log.prediction("id-7"),
+    "traffic": lambda log: log.traffic(NOW + timedelta(seconds=29900), 60),
+    "seq_at": lambda log: log.seq_at(NOW + timedelta(seconds=29900), **IRIS),
+    "add_labels": lambda log: log.add_labels([label(i, "virginica") for i in range(1, 20)]),
+    "labelled": lambda log: log.labelled(50, **IRIS),
+    "labelled_after": lambda log: log.labelled_after(29900, 50, **IRIS),
+    "realised": lambda log: log.realised(50, **IRIS),
+    "label_share": lambda log: log.label_share(50, **IRIS),
+    "label_totals": lambda log: log.label_totals(**IRIS),
+}
+
+
+def test_no_read_goes_through_a_whole_table(server):
+    url = server.clean()
+    for statement in FILLED:
+        server.run(statement, url.split("?")[0].rpartition("/")[2])
+    seen = []
+    with opened(url) as log:
+        sa.event.listen(log._engine, "before_cursor_execute", lambda *told: seen.append(told[2:4]))
+        selects = []
+        for name, call in FAST_READS.items():
+            call(log)
+            new = [(name, *told) for told in seen if told[0].startswith("SELECT")]
+            assert new, name
+            selects += new
+            seen.clear()
+        with log._read() as connection:
+            for name, statement, parameters in selects:
+                rows = connection.exec_driver_sql(f"EXPLAIN {statement}", tuple(parameters)).scalars()
+                plan = "\n".join(rows)
+                assert "Seq Scan on" not in plan, f"{name}\n{statement}\n{plan}"
+                assert "Index" in plan, name

@@ -1,0 +1,188 @@
+"""A real PostgreSQL on loopback, in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+USER, PASSWORD = "driftbell", "p@ss/w:rd"
+ENCODED = "p%40ss%2Fw%3Ard"
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+
+
+def tools() -> Path | None:
+    """The folder of the newest server's programs, or None."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda p: int(p.split("/")[4]))
+    if found:
+        return Path(found[-1]).parent
+    path = shutil.which("postgres")
+    return Path(path).parent if path else None
+
+
+def absent() -> str:
+    """Why there is none, or ''."""
+    if tools() is None:
+        return "no PostgreSQL: apt-get install postgresql"
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            return "PostgreSQL does not run as root, and there is no user postgres"
+    return ""
+
+
+class Server:
+    """Starts at once; may be stopped and started again."""
+
+    @property
+    def not_yet(self) -> tuple[type[Exception], ...]:
+        from pg8000.exceptions import DatabaseError, InterfaceError
+
+        return DatabaseError, InterfaceError
+
+    def __init__(self, *options: str, tls: bool = False) -> None:
+        found = tools()
+        assert found, absent()
+        self._tools = found
+        self.folder = Path(tempfile.mkdtemp(prefix="driftbell-pg-"))
+        self.options = options
+        self._who: dict[str, Any] = {}
+        if os.geteuid() == 0:  # it refuses to run as root
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self._who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        arguments = [
+            "-D",
+            str(self.data),
+            "-U",
+            USER,
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "-A",
+            "scram-sha-256",
+        ]
+        made = subprocess.run(
+            [self._tools / "initdb", *arguments, f"--pwfile={password}", "--locale=C.UTF-8", "--no-sync"],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            **self._who,
+        )
+        assert made.returncode == 0, made.stderr
+        self.made: str | None = None
+        if tls:
+            self._certify()
+        self.start()
+
+    def _certify(self) -> None:
+        """Let it speak TLS, with a certificate of its own for the name localhost."""
+        import trustme
+
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.folder / "ca.pem")
+        mine = authority.issue_cert("localhost")
+        for name, content in (("server.key", mine.private_key_pem), ("server.crt", mine.cert_chain_pems[0])):
+            content.write_to_path(self.folder / name)
+            (self.folder / name).chmod(0o600)
+            if self._who:
+                os.chown(self.folder / name, self._who["user"], self._who["group"])
+        files = (f"ssl_key_file={self.folder}/server.key", f"ssl_cert_file={self.folder}/server.crt")
+        self.options = (*self.options, "ssl=on", *files)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", *self.options)
+        options = [word for setting in settings for word in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._tools / "postgres", "-D", self.data, "-p", str(self.port), *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **self._who,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(*self.not_yet):
+                self.run("SELECT 1")
+                return
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+
+    def said(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """SIGINT ends every session, SIGQUIT (immediate) is like a crash."""
+        self.process.send_signal(how)
+        self.process.wait(60)
+
+    def run(self, statement: str, database: str = "postgres") -> list[Any]:
+        import pg8000.dbapi
+
+        connection = pg8000.dbapi.connect(
+            USER, host="127.0.0.1", port=self.port, database=database, password=PASSWORD, timeout=60
+        )
+        with contextlib.closing(connection):
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def url(self, database: str, query: str = "?sslmode=disable") -> str:
+        return f"postgresql://{USER}:{ENCODED}@127.0.0.1:{self.port}/{database}{query}"
+
+    def empty_database(self) -> str:
+        name = f"test_{secrets.token_hex(4)}"
+        self.run(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def clean(self) -> str:
+        """Give the URL of a database with the log's tables, and nothing in them."""
+        from driftbell.database import parse_database
+        from driftbell.log.postgres import postgres_log
+        from driftbell.log.tables import metadata
+
+        if self.made is None:
+            self.made = self.empty_database()
+            postgres_log(parse_database(self.made)).close()
+        name = self.made.split("?")[0].rpartition("/")[2]
+        self.run(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY", name)
+        return self.made
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def required() -> None:
+    """Skip where there is no server to be had, but not where everything has to be tested."""
+    reason = absent()
+    if reason:
+        assert not os.environ.get("CI"), reason
+        pytest.skip(reason)
