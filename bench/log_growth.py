@@ -1,7 +1,8 @@
 """Whether writing predictions stays as fast while the log grows: rows a second by size, in either database.
 
-Each table is filled by its database itself up to a size; then groups of predictions are written as a server
-writes them. PostgreSQL is Debian's with its usual settings, started for this in a temporary folder.
+A table is filled by its database itself up to a size; then groups of predictions are written as a server
+writes them, in turns with one that was left empty, so that whatever else the machine does counts for both.
+PostgreSQL is Debian's with its usual settings, started for this in a temporary folder.
 
     python bench/log_growth.py [--tiny] [--rows 3000000] [--seconds 5] [--group 500]
 """
@@ -62,47 +63,48 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=500)
     options = parser.parse_args()
     rows, seconds = (2000, 0.2) if options.tiny else (options.rows, options.seconds)
-    sizes = [0, *(size for size in (rows // 30, rows // 10, rows // 3) if size), rows]
-    print("| log | rows in it | rows written a second | of the empty one's |")
-    print("| --- | ---: | ---: | ---: |")
+    sizes = [size for size in (rows // 30, rows // 10, rows // 3) if size] + [rows]
+    print("| log | rows in it | rows written a second | into an empty one, in turns | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for name, opened in (("SQLite", sqlite), ("PostgreSQL", postgresql)):
-        with opened() as log:
-            measure(name, log, sizes, seconds, options.group)
+        with opened() as logs:
+            if logs:
+                measure(name, *logs, sizes, seconds, options.group)
 
 
 @contextlib.contextmanager
-def sqlite() -> Iterator[SqlLog | None]:
+def sqlite() -> Iterator[tuple[SqlLog, SqlLog]]:
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        yield stack.enter_context(contextlib.closing(sqlite_log(Path(folder) / "log.sqlite")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        opened = (sqlite_log(folder / name) for name in ("large.sqlite", "small.sqlite"))
+        large, small = (stack.enter_context(contextlib.closing(log)) for log in opened)
+        yield large, small
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[SqlLog | None]:
+def postgresql() -> Iterator[tuple[SqlLog, SqlLog] | None]:
     reason = postgres.absent()
     if reason:
-        print(f"| PostgreSQL | left out: {reason} | | |")
+        print(f"| PostgreSQL | left out: {reason} | | | |")
         yield None
         return
     from driftbell.log.postgres import postgres_log
 
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(contextlib.closing(postgres.Server("max_wal_size=2GB")))
-        database = parse_database(server.empty_database())
-        yield stack.enter_context(contextlib.closing(postgres_log(database)))
+        opened = (postgres_log(parse_database(server.empty_database())) for _ in range(2))
+        large, small = (stack.enter_context(contextlib.closing(log)) for log in opened)
+        yield large, small
 
 
-def measure(name: str, log: SqlLog | None, sizes: list[int], seconds: float, group: int) -> None:
-    if log is None:
-        return
-    first, there = 0.0, 0
-    write(log, there, 0.2 * seconds, group)  # what is made once: connections, compiled statements
+def measure(name: str, large: SqlLog, small: SqlLog, sizes: list[int], seconds: float, group: int) -> None:
+    there = 0
+    write(large, small, there, 0.2 * seconds, group)  # what is made once: connections, compiled statements
     for size in sizes:
-        fill(log, there, size)
-        there = max(there, size)
-        speed = write(log, there, seconds, group)
-        first = first or speed
-        print(f"| {name} | {there:,} | {speed:,.0f} | {speed / first:.2f} |", flush=True)
+        fill(large, there, size)
+        there = size
+        speed, empty = write(large, small, there, seconds, group)
+        print(f"| {name} | {there:,} | {speed:,.0f} | {empty:,.0f} | {speed / empty:.2f} |", flush=True)
 
 
 def fill(log: SqlLog, there: int, size: int) -> None:
@@ -119,10 +121,10 @@ def fill(log: SqlLog, there: int, size: int) -> None:
             connection.execute(sa.text(FILL[engine.dialect.name]), values)
 
 
-def write(log: SqlLog, there: int, seconds: float, group: int) -> float:
-    """Write groups for some seconds, give rows a second by the median group."""
+def write(large: SqlLog, small: SqlLog, there: int, seconds: float, group: int) -> tuple[float, float]:
+    """Write each group into both for some seconds; give rows a second of either by the median group."""
     encoder = LineEncoder("iris", "v1", NAMES, CLASSES)
-    took = []
+    took: dict[SqlLog, list[float]] = {large: [], small: []}
     number = 0
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:
@@ -131,14 +133,13 @@ def write(log: SqlLog, there: int, seconds: float, group: int) -> float:
             number += 1
             moment = BEGIN + timedelta(milliseconds=there * 10 + number)
             prediction_id = f"{int(moment.timestamp() * 1000):012x}{secrets.token_hex(10)}"
-            values = [5.1, 3.5, 1.4, 0.2]
-            lines.append(
-                encoder.line(prediction_id, time_text(moment), values, "setosa", [0.97, 0.02, 0.01], 1.5)
-            )
-        start = time.perf_counter()
-        log.ingest(lines)
-        took.append(time.perf_counter() - start)
-    return group / statistics.median(took)
+            values, shares = [5.1, 3.5, 1.4, 0.2], [0.97, 0.02, 0.01]
+            lines.append(encoder.line(prediction_id, time_text(moment), values, "setosa", shares, 1.5))
+        for log, seen in took.items():
+            start = time.perf_counter()
+            log.ingest(lines)
+            seen.append(time.perf_counter() - start)
+    return group / statistics.median(took[large]), group / statistics.median(took[small])
 
 
 if __name__ == "__main__":
