@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from pyarrow import compute, ipc, parquet
 
 from driftbell.errors import InputError
-from driftbell.records import Feature, Kind, Prediction
+from driftbell.records import Feature, Kind
 from driftbell.schema import Schema
 from driftbell.server import arrow
 from driftbell.server.batch import validated_rows
 from driftbell.server.expansion import Limit
+from driftbell.server.predictor import Answered
 from driftbell.server.problems import Refused
 
 SCHEMA = Schema(
@@ -432,20 +433,7 @@ def refused_or_rows(body: bytes, media_type: str) -> None:
         assert validated_rows(SCHEMA, [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]) == rows
 
 
-def prediction(**changes: Any) -> Prediction:
-    found = {
-        "id": "0199",
-        "time": datetime(2026, 1, 1, tzinfo=UTC),
-        "model": "iris",
-        "version": "abc",
-        "features": {},
-        "output": "yes",
-        "probabilities": {"no": 0.25, "yes": 0.75},
-        "latency_ms": 1.0,
-    }
-    return Prediction(**{**found, **changes})
-
-
+WHOSE = {"model": "iris", "version": "abc"}
 READERS: dict[str, Callable[[Any], pa.Table]] = {
     arrow.STREAM: lambda buffer: ipc.open_stream(buffer).read_all(),
     arrow.FILE: lambda buffer: ipc.open_file(buffer).read_all(),
@@ -455,8 +443,9 @@ READERS: dict[str, Callable[[Any], pa.Table]] = {
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
 def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
-    sent = [prediction(), prediction(id="0200", output="no", probabilities={"no": 0.5, "yes": 0.5})]
-    found = READERS[media_type](io.BytesIO(arrow.answer(sent, ("no", "yes"), media_type)))
+    sent = [Answered("0199", 1, [0.25, 0.75]), Answered("0200", 0, [0.5, 0.5])]
+    body = arrow.answer(sent, ("no", "yes"), WHOSE, media_type)
+    found = READERS[media_type](io.BytesIO(body))
     assert found.to_pydict() == {
         "id": ["0199", "0200"],
         "class": ["yes", "no"],
@@ -469,5 +458,5 @@ def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
 
 
 def test_a_model_without_probabilities_has_no_columns_for_them() -> None:
-    body = arrow.answer([prediction(probabilities={})], ("no", "yes"), arrow.STREAM)
+    body = arrow.answer([Answered("0199", 1, ())], ("no", "yes"), WHOSE, arrow.STREAM)
     assert ipc.open_stream(body).read_all().column_names == ["id", "class", "class_id"]

@@ -29,7 +29,7 @@ def open_log(settings: Settings) -> SqlLog:
     database = log_database(settings.log)
     if database is None:
         with alone(settings.data_dir):
-            return sqlite_log(settings.log_path)
+            return sqlite_log(settings.log_path, power=settings.log.durability == "power")
     from driftbell.log.postgres import postgres_log
 
     return postgres_log(database)
