@@ -28,6 +28,7 @@ from driftbell.records import (
     Prediction,
     Share,
     TrafficBucket,
+    Value,
     Verdict,
     Window,
 )
@@ -35,7 +36,17 @@ from driftbell.schema import Schema
 
 
 class Model(Protocol):
-    """What predicts; immutable."""
+    """What predicts; immutable.
+
+    Attributes:
+        engine: what computes its answers, `onnxruntime` or `native` (the library it was made with).
+        engine_reason: why it is the native one, in words; "" for the other.
+        inline: whether a row costs so little that an event loop may wait for it.
+    """
+
+    engine: str
+    engine_reason: str
+    inline: bool
 
     @property
     def name(self) -> str:
@@ -55,6 +66,16 @@ class Model(Protocol):
 
     def predict(self, columns: Columns) -> Outputs:
         """Answer a table of n rows.
+
+        Raises:
+            PredictError: it could not.
+        """
+
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
+        """Answer validated rows, values in the schema's order, as `predict` does.
+
+        Returns:
+            The class id of each row, and by row the probability of each class; None where it gives none.
 
         Raises:
             PredictError: it could not.

@@ -19,7 +19,7 @@ import structlog
 from driftbell import jsonlog
 from driftbell.config import Settings, load
 from driftbell.errors import ConfigError
-from driftbell.wire.parts import clock, open_log, open_model, report_folder
+from driftbell.wire.parts import clock, open_log, open_served, report_folder
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -47,7 +47,7 @@ def run_server(settings: Settings) -> None:
     host, port = settings.server.host, settings.server.port
     _must_be_free(host, port)
     open_log(settings).close()  # migrated once, before the workers start
-    open_model(settings)  # trained once, likewise
+    open_served(settings)  # trained and converted once, likewise
     several = settings.server.workers > 1
     folder = _metrics_folder() if several else None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
@@ -92,7 +92,7 @@ def application() -> FastAPI:
         jsonlog.configure()
         exit_with(parent.pid)
     settings = load().settings
-    model, _ = open_model(settings)
+    model = open_served(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     return create_app(
