@@ -48,6 +48,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.sha256": (f'"{SHA}"', SHA),
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
+    "model.engine": ('"native"', "native"),
     "tracing.endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
     "tracing.sample": ("0.25", 0.25),
     "alerts.urls": ('"json://a.example/x,json://b.example"', SECRETS),
@@ -224,6 +225,7 @@ BAD = {
     "model.sha256": ["abc", SHA + "a", "g" * 64],
     "model.reference": [5],
     "model.target": [5],
+    "model.engine": ["onnx", True],
     "tracing.endpoint": [
         "",
         "127.0.0.1:4318",

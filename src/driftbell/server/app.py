@@ -100,6 +100,7 @@ def create_app(service: Service) -> FastAPI:
         log,
         model=model.name,
         version=model.version,
+        engine=model.engine,
         window_rows=service.window_rows,
         clock=service.clock,
         budget_per_day=service.budget_per_day,
@@ -110,6 +111,8 @@ def create_app(service: Service) -> FastAPI:
         service.folder,
         model=model.name,
         version=model.version,
+        engine=model.engine,
+        engine_reason=model.engine_reason,
         window_rows=service.window_rows,
         clock=service.clock,
     )
