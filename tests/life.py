@@ -45,6 +45,9 @@ class Model:
     version = "v1"
     schema = infer_schema(FEATURES)
     classes = ("old", "young")
+    engine = "native"
+    engine_reason = ""
+    inline = False
 
     def predict(self, columns: Columns) -> Outputs:
         return Outputs(np.where(columns["age"] > 40, 0, 1), None)

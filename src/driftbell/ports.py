@@ -36,7 +36,17 @@ from driftbell.schema import Schema
 
 
 class Model(Protocol):
-    """What predicts; immutable."""
+    """What predicts; immutable.
+
+    Attributes:
+        engine: what computes its answers, `onnxruntime` or `native` (the library it was made with).
+        engine_reason: why it is the native one, in words; "" for the other.
+        inline: whether a row costs so little that an event loop may wait for it.
+    """
+
+    engine: str
+    engine_reason: str
+    inline: bool
 
     @property
     def name(self) -> str:
@@ -54,10 +64,6 @@ class Model(Protocol):
     def classes(self) -> tuple[str, ...]:
         """What it answers, by class id."""
 
-    @property
-    def inline(self) -> bool:
-        """Whether `answer` is so short that it may run on an event loop."""
-
     def predict(self, columns: Columns) -> Outputs:
         """Answer a table of n rows.
 
@@ -65,13 +71,11 @@ class Model(Protocol):
             PredictError: it could not.
         """
 
-    def answer(
-        self, rows: Sequence[Sequence[Value]]
-    ) -> tuple[Sequence[int], Sequence[Sequence[float]] | None]:
-        """Answer validated rows, each with the values in the schema's order, as `predict` does.
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
+        """Answer validated rows, values in the schema's order, as `predict` does.
 
         Returns:
-            Class ids and, where the model gives them, the probabilities of the classes.
+            The class id of each row, and by row the probability of each class; None where it gives none.
 
         Raises:
             PredictError: it could not.

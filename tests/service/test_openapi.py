@@ -9,12 +9,24 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from tests.conftest import EXAMPLE, Running, monitored, running
+from tests.service.test_batch import body_of
+
+from driftbell.server import arrow
 
 pytestmark = pytest.mark.service
+
+for media_type in arrow.NAMES:  # what schemathesis sends as such
+    schemathesis.openapi.media_type(
+        media_type,
+        st.lists(st.just(EXAMPLE), min_size=1, max_size=3).map(
+            lambda rows, kind=media_type: body_of(rows, kind)
+        ),
+    )
 
 OUTSIDE = re.compile(rb"""(?:https?:)?//(?!127\.0\.0\.1|localhost)[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
 

@@ -48,6 +48,9 @@ class Model:
     version = "v1"
     schema = infer_schema(FEATURES)
     classes = ("old", "young")
+    engine = "native"
+    engine_reason = ""
+    inline = False
 
     def predict(self, columns: Columns) -> Outputs:
         old = columns["age"] > 40

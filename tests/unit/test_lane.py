@@ -44,7 +44,8 @@ NUMBERS = infer_schema(as_columns({"a": np.array([1.0]), "b": np.array([2.0, np.
 class Model:
     """The sum of two numbers; one above a hundred is too much for it."""
 
-    name, version, schema, classes, inline = "sum", "v1", NUMBERS, ("small", "large"), True
+    name, version, schema, classes = "sum", "v1", NUMBERS, ("small", "large")
+    engine, engine_reason, inline = "native", "it is a test", True
 
     def predict(self, columns: Columns) -> Outputs:
         ids, shares = self.answer(list(zip(columns["a"], columns["b"], strict=True)))

@@ -242,9 +242,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_an_unknown_ending_is_refused(tmp_path):
-    (tmp_path / "m.onnx").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"must end in \.skops, \.joblib or \.pkl"):
-        loaded(tmp_path / "m.onnx")
+    (tmp_path / "m.bin").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"must end in \.skops, \.joblib, \.pkl or \.onnx"):
+        loaded(tmp_path / "m.bin")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,9 @@ class Model:
     version = "v1"
     schema = infer_schema({"age": np.arange(20.0)})
     classes = ("old", "young")
+    engine = "native"
+    engine_reason = ""
+    inline = False
 
     def predict(self, columns: Columns) -> Outputs:
         raise NotImplementedError
@@ -52,7 +55,13 @@ def log(tmp_path: Path) -> Iterator[SqlLog]:
 def get(log: SqlLog, tmp_path: Path) -> Get:
     folder = ReportFolder(tmp_path / "reports", keep=5)
     view = MonitorView(
-        log, folder, model=MODEL.name, version=MODEL.version, window_rows=500, clock=lambda: NOON
+        log,
+        folder,
+        model=MODEL.name,
+        version=MODEL.version,
+        engine=MODEL.engine,
+        window_rows=500,
+        clock=lambda: NOON,
     )
     app = FastAPI()
     app.include_router(pages_router(view, MODEL))

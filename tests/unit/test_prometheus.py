@@ -35,6 +35,7 @@ from driftbell.records import (
 )
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+SERVED = {"model": "m", "version": "v", "engine": "native"}
 NAME = 'a "strange"\\name\nwith é'
 
 
@@ -87,7 +88,13 @@ def scraped(
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()
     registry.register(
-        DriftCollector(log, model="m", version="v", window_rows=window_rows, clock=lambda: NOON, **settings)
+        DriftCollector(
+            log,
+            **SERVED,
+            window_rows=window_rows,
+            clock=lambda: NOON,
+            **settings,
+        )
     )
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return {
@@ -107,7 +114,7 @@ def test_an_empty_log_has_no_last_check_and_zeros(log: SqlLog) -> None:
 
 def test_a_monitor_is_up_while_its_lease_holds_and_leaves_when_it_was_due(log: SqlLog) -> None:
     found = scraped(log)
-    assert found["driftbell_model_info", ("m", "v")] == 1
+    assert found["driftbell_model_info", ("native", "m", "v")] == 1
     assert found["driftbell_monitor_up", ()] == 0
     assert ("driftbell_next_check_timestamp_seconds", ()) not in found
     due = NOON + timedelta(minutes=5)
@@ -275,6 +282,6 @@ def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(log: SqlLog, lease: 
 
 
 def test_registering_reads_nothing(log: SqlLog) -> None:
-    collector = DriftCollector(Down(log._engine), model="m", version="v", window_rows=1, clock=lambda: NOON)
+    collector = DriftCollector(Down(log._engine), **SERVED, window_rows=1, clock=lambda: NOON)
     CollectorRegistry().register(collector)
     assert list(collector.describe()) == []

@@ -125,13 +125,15 @@ class ModelSettings(_Section):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """What people call the model; without it, its file's name, or 'iris'."""
     path: Path | None = None
-    """A fitted scikit-learn classifier (.skops, .joblib, .pkl); none serves the Iris random forest."""
+    """A fitted classifier (.skops, .joblib, .pkl, .onnx); none serves the Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
     """The file's SHA-256; without it no pickle or joblib file is loaded."""
     reference: Path | None = None
     """What predictions are compared with, .csv or .parquet: rows like the training data."""
     target: str | None = None
     """A column of the reference that is the label and not a feature."""
+    engine: Literal["auto", "native"] = "auto"
+    """What answers: 'auto' is ONNX Runtime where it answers as the model itself, which is 'native'."""
 
 
 class TracingSettings(_Section):

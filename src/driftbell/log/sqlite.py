@@ -17,17 +17,20 @@ from driftbell.log.upgrade import migrate
 BUSY_SECONDS = 10
 
 
-def sqlite_log(path: Path) -> SqlLog:
+def sqlite_log(path: Path, *, power: bool = False) -> SqlLog:
     """Open the log in a SQLite file, creating or migrating it first.
 
     Every writing transaction takes the write lock at its beginning, so that two processes wait for each
-    other instead of failing; `synchronous = NORMAL` in WAL mode survives the death of every process
-    (not a power cut).
+    other instead of failing; what is committed survives the death of every process.
+
+    Args:
+        path: the file.
+        power: whether what is committed shall survive a power cut too, which takes a wait for the disk.
 
     Raises:
         LogError: the file cannot be opened, or is no database, or was written by a newer release.
     """
-    engine = _engine(path)
+    engine = _engine(path, power=power)
     with told():
         migrate(engine)
     inode = path.stat().st_ino
@@ -58,7 +61,7 @@ def upgrade_sqlite(path: Path) -> tuple[str | None, str]:
         engine.dispose()
 
 
-def _engine(path: Path) -> sa.Engine:
+def _engine(path: Path, *, power: bool = False) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
@@ -67,7 +70,7 @@ def _engine(path: Path) -> sa.Engine:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
         _use_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

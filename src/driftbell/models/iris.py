@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +44,17 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
     Raises:
         ModelError: the folder cannot be written.
     """
-    import sklearn
-
     manifest_path = folder / "manifest.json"
     try:
         manifest = json.loads(manifest_path.read_text("utf-8"))
-        wanted = {"scikit-learn": sklearn.__version__, "trees": TREES, "seed": SEED}
+        wanted = {"scikit-learn": version("scikit-learn"), "trees": TREES, "seed": SEED}
         known = "truth" in manifest or "reference" not in manifest  # else it is of an older release
         if known and all(manifest[key] == value for key, value in wanted.items()):
-            if _sha256(folder / "reference.csv") != manifest["reference"]:
+            if hash_of(folder / "reference.csv") != manifest["reference"]:
                 raise ModelError("reference.csv is not the one that was written with the model")
-            if _sha256(folder / "model.skops") != manifest["model"]:
+            if hash_of(folder / "model.skops") != manifest["model"]:
                 raise ModelError("model.skops is not the one that was written")
-            if _sha256(folder / TRUTH) != manifest["truth"]:
+            if hash_of(folder / TRUTH) != manifest["truth"]:
                 raise ModelError(f"{TRUTH} is not the one that was written with the model")
             return _loaded(folder, tuple(manifest["classes"]))
     except FileNotFoundError:
@@ -63,7 +62,7 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         logger.warning("cached model is damaged, training it anew", folder=str(folder), error=str(error))
     try:
-        return _train(folder, sklearn.__version__)
+        return _train(folder, version("scikit-learn"))
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
 
@@ -107,9 +106,9 @@ def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
         "trees": TREES,
         "seed": SEED,
         "classes": classes,
-        "model": _sha256(folder / "model.skops"),
-        "reference": _sha256(folder / "reference.csv"),
-        "truth": _sha256(folder / TRUTH),
+        "model": hash_of(folder / "model.skops"),
+        "reference": hash_of(folder / "reference.csv"),
+        "truth": hash_of(folder / TRUTH),
     }
     written = folder / "manifest.json.new"
     written.write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -143,8 +142,8 @@ def _loaded(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Colum
         forest = skops_io.load(folder / "model.skops", trusted=[TREE_TYPE])
     except Exception as error:  # a broken file can raise anything
         raise ModelError(f"model.skops cannot be loaded: {error}") from error
-    version = _content_hash(forest, classes)[:VERSION_DIGITS]
-    return SklearnModel(forest, name="iris", version=version, schema=schema, classes=classes), reference
+    digits = _content_hash(forest, classes)[:VERSION_DIGITS]
+    return SklearnModel(forest, name="iris", version=digits, schema=schema, classes=classes), reference
 
 
 def _content_hash(forest: Any, classes: tuple[str, ...]) -> str:
@@ -157,5 +156,11 @@ def _content_hash(forest: Any, classes: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def hash_of(path: Path) -> str:
+    """Give a file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,7 @@ from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs,
 from driftbell.schema import Schema
 
 VERSION_DIGITS = 12
+BOOSTERS = {("lightgbm", "LGBMClassifier"), ("xgboost", "XGBClassifier")}
 BY_HEART = 0.995
 """A model that is right as often on its reference has probably been fitted on it."""
 
@@ -31,10 +32,16 @@ class SklearnModel:
         schema: its features, in the order it was fitted with.
         classes: labels by class id; None takes the estimator's own.
 
+    Attributes:
+        engine_reason: why it runs natively, to be set by who knows.
+        most_probable: whether `predict` is known to give the most probable class.
+
     Raises:
         ModelError: it is no fitted classifier, or was fitted with other features than the schema's.
     """
 
+    engine = "native"
+    engine_reason = ""
     inline = False
 
     def __init__(
@@ -55,9 +62,9 @@ class SklearnModel:
         self.name = name
         self.version = version
         self.classes = classes or tuple(str(c) for c in estimator.classes_)
-        self._estimator = _one_thread(estimator)
+        self.estimator = _one_thread(estimator)
         self._class_ids = {label: i for i, label in enumerate(np.asarray(estimator.classes_).tolist())}
-        self._most_probable = _answers_the_most_probable(estimator)
+        self.most_probable = _answers_the_most_probable(estimator)
         self._order = [str(n) for n in getattr(estimator, "feature_names_in_", ())]
         if self._order and set(self._order) != set(schema.names):
             missing = sorted(set(self._order) - set(schema.names))
@@ -83,11 +90,11 @@ class SklearnModel:
         try:
             table = self._table(columns)
             probabilities = None
-            if hasattr(self._estimator, "predict_proba"):
-                probabilities = np.asarray(self._estimator.predict_proba(table), dtype=np.float64)
-                if self._most_probable:
+            if hasattr(self.estimator, "predict_proba"):
+                probabilities = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
+                if self.most_probable:
                     return Outputs(probabilities.argmax(axis=1), probabilities)
-            labels = self._estimator.predict(table).tolist()
+            labels = self.estimator.predict(table).tolist()
             return Outputs(
                 np.array([self._class_ids[label] for label in labels], dtype=np.intp), probabilities
             )
@@ -95,10 +102,15 @@ class SklearnModel:
             raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
 
     def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
-        """Answer validated rows, see `driftbell.ports.Model`."""
+        """Answer validated rows; see `driftbell.ports.Model`."""
         outputs = self.predict(self.schema.columns(rows))
-        shares = outputs.probabilities
-        return outputs.class_ids.tolist(), None if shares is None else shares.tolist()
+        probabilities = outputs.probabilities
+        return outputs.class_ids.tolist(), None if probabilities is None else probabilities.tolist()
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it was fitted on columns with names."""
+        return bool(self._order)
 
     def _table(self, columns: Columns) -> Any:
         if self._order:  # fitted on a DataFrame: it wants one again
@@ -126,6 +138,17 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
     Raises:
         ModelError: the file cannot be read or loaded, may not be loaded, or is not what was pinned.
     """
+    content, digest = read_model(path, sha256)
+    estimator = _load(path, content, pinned=sha256 is not None, digest=digest)
+    return SklearnModel(estimator, name=name, version=digest[:VERSION_DIGITS], schema=schema)
+
+
+def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    """Read a model's file and its hash, which must be the pinned one where one is pinned.
+
+    Raises:
+        ModelError: it cannot be read, or is not what was pinned.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -133,8 +156,7 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and sha256.lower() != digest:
         raise ModelError(f"{path} is not the pinned model: model.sha256 is {sha256}, the file's is {digest}")
-    estimator = _load(path, content, pinned=sha256 is not None, digest=digest)
-    return SklearnModel(estimator, name=name, version=digest[:VERSION_DIGITS], schema=schema)
+    return content, digest
 
 
 def try_model(model: Model) -> None:
@@ -256,7 +278,7 @@ def known_by_heart(reference: Reference) -> str:
 def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
     suffix = path.suffix.lower()
     if suffix not in (".skops", ".joblib", ".pkl", ".pickle"):
-        raise ModelError(f"cannot load {path}: the name must end in .skops, .joblib or .pkl")
+        raise ModelError(f"cannot load {path}: the name must end in .skops, .joblib, .pkl or .onnx")
     consent = f'if you trust it, set sha256 = "{digest}" under [model]'
     if suffix != ".skops" and not pinned:
         raise ModelError(f"{path} is a pickle, which can run any code when it is loaded: {consent}")
@@ -297,7 +319,8 @@ def _answers_the_most_probable(estimator: Any) -> bool:
     """Tell whether `predict` is known to give the most probable class, so that it need not be asked."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     other = {"FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC"}
-    return type(last).__module__.startswith("sklearn.") and type(last).__name__ not in other
+    library, name = type(last).__module__.partition(".")[0], type(last).__name__
+    return (library == "sklearn" and name not in other) or (library, name) in BOOSTERS
 
 
 def _one_thread(estimator: Any) -> Any:

@@ -20,6 +20,7 @@ class DriftCollector(Collector):
         log: where the checks are.
         model: the served model's name.
         version: its version.
+        engine: what computes its answers.
         window_rows: the largest window.
         clock: tells the time (UTC).
         budget_per_day: false alarms that may be, on average; None leaves it out.
@@ -32,6 +33,7 @@ class DriftCollector(Collector):
         *,
         model: str,
         version: str,
+        engine: str,
         window_rows: int,
         clock: Callable[[], datetime],
         budget_per_day: float | None = None,
@@ -40,6 +42,7 @@ class DriftCollector(Collector):
         self._log = log
         self._model = model
         self._version = version
+        self._engine = engine
         self._window_rows = window_rows
         self._clock = clock
         self._budget_per_day = budget_per_day
@@ -64,9 +67,9 @@ class DriftCollector(Collector):
         alerts = self._log.alert_totals()
         yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
         served = GaugeMetricFamily(
-            "driftbell_model_info", "The served model; always 1.", labels=["model", "version"]
+            "driftbell_model_info", "The served model; always 1.", labels=["model", "version", "engine"]
         )
-        served.add_metric([self._model, self._version], 1)
+        served.add_metric([self._model, self._version, self._engine], 1)
         yield served
         running = bool(lease and lease.expires > self._clock())
         yield GaugeMetricFamily("driftbell_monitor_up", "Whether a monitor holds the lease.", float(running))

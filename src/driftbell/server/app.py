@@ -25,6 +25,7 @@ from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import FieldProblem
 from driftbell.server.alarms import alarms_router
 from driftbell.server.alertmanager import alertmanager_router
+from driftbell.server.batch import batch_router
 from driftbell.server.labels import Labeller, labels_router
 from driftbell.server.lane import Lane
 from driftbell.server.monitor import MonitorView, monitor_router
@@ -99,6 +100,7 @@ def create_app(service: Service) -> FastAPI:
         log,
         model=model.name,
         version=model.version,
+        engine=model.engine,
         window_rows=service.window_rows,
         clock=service.clock,
         budget_per_day=service.budget_per_day,
@@ -109,6 +111,8 @@ def create_app(service: Service) -> FastAPI:
         service.folder,
         model=model.name,
         version=model.version,
+        engine=model.engine,
+        engine_reason=model.engine_reason,
         window_rows=service.window_rows,
         clock=service.clock,
     )
@@ -144,6 +148,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(RequestTelemetry, metrics=metrics, access_log=service.access_log)
     _answer_errors(app, metrics)
     app.include_router(predict_router(predictor, body_limit=service.body_limit))
+    app.include_router(batch_router(predictor, body_limit=service.body_limit))
     settled = [Depends(recorder.settle)]  # what was answered can be read
     app.include_router(
         labels_router(labeller, model.classes, body_limit=service.body_limit), dependencies=settled

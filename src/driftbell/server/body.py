@@ -29,7 +29,15 @@ async def read_json(request: Request, limit: int) -> Any:
         Refused: 400 not JSON, 413 too large, 415 not `application/json` in UTF-8.
     """
     _check_headers(request)
-    raw = await _read(request, limit)
+    return parsed_json(await read_bytes(request, limit))
+
+
+def parsed_json(raw: bytes) -> Any:
+    """Parse one JSON value; see `read_json`.
+
+    Raises:
+        Refused: 400, it is not JSON.
+    """
     if not raw.strip():
         raise Refused(400, "empty_body", "the body is empty: send JSON as described at /docs")
     try:
@@ -47,19 +55,42 @@ async def read_json(request: Request, limit: int) -> Any:
         ) from error
 
 
-def _check_headers(request: Request) -> None:
+def content_type(request: Request) -> tuple[str, str]:
+    """Tell a body's media type ("" where it is not told) and charset, in lower case."""
     message = Message()
     message["content-type"] = request.headers.get("content-type", "")
     kind = message.get_content_type() if request.headers.get("content-type") else ""
-    charset = str(message.get_param("charset", "utf-8")).lower()
+    return kind, str(message.get_param("charset", "utf-8")).lower()
+
+
+def _check_headers(request: Request) -> None:
+    kind, charset = content_type(request)
     if kind != "application/json" or charset not in ("utf-8", "utf8"):
         detail = "send the header 'Content-Type: application/json' and a body of JSON in UTF-8"
         raise Refused(415, "content_type", detail)
+    check_encoding(request)
+
+
+def check_encoding(request: Request) -> None:
+    """Refuse a body that was compressed on its way.
+
+    Raises:
+        Refused: 415.
+    """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "content_encoding", "send the body without Content-Encoding")
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """Read a whole body.
+
+    Args:
+        request: whose body was not read yet.
+        limit: bytes; a larger body is refused before it is read whole.
+
+    Raises:
+        Refused: 413 too large, 400 the client went away.
+    """
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         _too_large(limit)

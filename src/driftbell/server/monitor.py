@@ -34,6 +34,8 @@ class MonitorView:
         *,
         model: str,
         version: str,
+        engine: str,
+        engine_reason: str = "",
         window_rows: int,
         clock: Callable[[], datetime],
     ) -> None:
@@ -42,6 +44,7 @@ class MonitorView:
         self.clock = clock
         self._model = model
         self._version = version
+        self._engine = {"engine": engine, "engine_reason": engine_reason}
         self._window_rows = window_rows
 
     def status(self) -> dict[str, Any]:
@@ -64,6 +67,7 @@ class MonitorView:
             "window_rows": self._window_rows,
             "model": self._model,
             "version": self._version,
+            **self._engine,
             "reports": self.reports(RECENT),
             "latest_report_url": latest_url(self.folder),
             "last_check": check_shown(last) if last else None,

@@ -1,33 +1,27 @@
-"""`POST /predict` and `POST /predict/batch`."""
+"""`POST /predict`: the way of a prediction from validated rows to the log, and the route for one row."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
-from driftbell.errors import InputError
-from driftbell.records import FieldProblem, Kind, Value
+from driftbell.records import Kind
 from driftbell.schema import LARGEST, Schema
 from driftbell.server.body import read_json
 from driftbell.server.predictor import Answered, Predictor
-from driftbell.server.problems import Refused, documented
+from driftbell.server.problems import documented
 
 FAILED = "driftbell.failed"
 """Where the scope has the error of a request that `lane` passed on for its answer."""
 
-MOST_PROBLEMS = 1000
-"""A batch with so many is not read further: telling what is wrong must not cost more than predicting."""
-
 
 def predict_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
-    """Make the two routes for one model."""
+    """Make the route for one model."""
     router = APIRouter(tags=["predict"])
     schema = predictor.model.schema
     classes = predictor.model.classes
-    row, batch = row_schema(schema), batch_schema(schema)
+    row = row_schema(schema)
     refusals = documented(400, 413, 415, 422, 500, 503)
 
     @router.post(
@@ -47,76 +41,11 @@ def predict_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
         found = await predictor.predict(rows, request.scope["driftbell.started"])
         return Response(predictor.body(found[0]), media_type="application/json")
 
-    @router.post(
-        "/predict/batch",
-        summary="Predict many rows",
-        openapi_extra=_body(batch, [schema.example]),
-        responses={**_answers(batch_answer_schema(classes)), **refusals},
-    )
-    async def predict_batch(request: Request) -> Response:
-        """Answer a list of rows, or `columns` and `data`; all rows or none."""
-        with predictor.tracing.step("validate") as note:
-            value = await read_json(request, body_limit)
-            rows = validated_rows(schema, value)
-            note(len(rows))
-        found = await predictor.predict(rows, request.scope["driftbell.started"])
-        shown = [_shown(p, classes) for p in found]
-        whose = {"model": predictor.model.name, "version": predictor.model.version}
-        return JSONResponse({"predictions": shown, **whose})
-
     return router
 
 
-def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
-    """Check a batch: a list of objects, or `{"columns": [...], "data": [[...], ...]}`.
-
-    Raises:
-        InputError: with the problems of every row.
-        Refused: 422, it is neither of the two, or empty.
-    """
-    if isinstance(body, dict):
-        body = _records(body)
-    if not isinstance(body, list):
-        raise Refused(
-            422, "not_a_batch", 'send a list of rows, or {"columns": [names], "data": [rows of values]}'
-        )
-    if not body:
-        raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
-    rows: list[list[Value]] = []
-    problems: list[FieldProblem] = []
-    for index, row in enumerate(body):
-        try:
-            rows.append(schema.validate(row, index))
-        except InputError as error:
-            problems += error.problems
-        if len(problems) >= MOST_PROBLEMS:
-            break
-    if problems:
-        raise InputError(problems)
-    return rows
-
-
-def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
-    columns, data = body.get("columns"), body.get("data")
-    if set(body) != {"columns", "data"} or not isinstance(columns, list) or not isinstance(data, list):
-        raise Refused(
-            422,
-            "not_a_batch",
-            'send exactly {"columns": [names], "data": [rows of values]}, or a list of rows',
-        )
-    if not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
-        raise Refused(422, "not_a_batch", "'columns' must be feature names, each once")
-    wrong = (i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(columns))
-    problems = [
-        FieldProblem("data", "length", f"row {i} must be a list of {len(columns)} values", i)
-        for i in itertools.islice(wrong, MOST_PROBLEMS)
-    ]
-    if problems:
-        raise InputError(problems)
-    return [dict(zip(columns, row, strict=True)) for row in data]
-
-
-def _shown(answered: Answered, classes: tuple[str, ...]) -> dict[str, Any]:
+def shown(answered: Answered, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Tell one answer as JSON."""
     return {
         "class": classes[answered.class_id],
         "class_id": answered.class_id,
@@ -146,52 +75,16 @@ def row_schema(schema: Schema) -> dict[str, Any]:
     }
 
 
-def batch_schema(schema: Schema) -> dict[str, Any]:
-    """Describe a batch as JSON Schema."""
-    names = list(schema.names)
-    # one order, so that each place in a row has one type; the service takes any order
-    row = row_schema(schema)["properties"]
-    table = {
-        "type": "object",
-        "title": "Columns and data",
-        "properties": {
-            "columns": {"type": "array", "const": names},
-            "data": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "array",
-                    "prefixItems": [row[name] for name in names],
-                    "minItems": len(names),
-                    "maxItems": len(names),
-                },
-            },
-        },
-        "required": ["columns", "data"],
-        "additionalProperties": False,
-    }
-    return {"oneOf": [{"type": "array", "title": "Rows", "minItems": 1, "items": row_schema(schema)}, table]}
-
-
 def answer_schema(classes: tuple[str, ...]) -> dict[str, Any]:
     """Describe one answer as JSON Schema."""
-    found = _one_answer(classes)
+    found = prediction_schema(classes)
     found["properties"] |= {"model": {"type": "string"}, "version": {"type": "string"}}
     found["required"] = list(found["properties"])
     return found
 
 
-def batch_answer_schema(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe the answer to a batch as JSON Schema."""
-    properties = {
-        "predictions": {"type": "array", "items": _one_answer(classes)},
-        "model": {"type": "string"},
-        "version": {"type": "string"},
-    }
-    return {"type": "object", "title": "Predictions", "properties": properties, "required": list(properties)}
-
-
-def _one_answer(classes: tuple[str, ...]) -> dict[str, Any]:
+def prediction_schema(classes: tuple[str, ...]) -> dict[str, Any]:
+    """Describe what is told of one prediction as JSON Schema."""
     properties: dict[str, Any] = {
         "class": {"type": "string", "enum": list(classes)},
         "class_id": {"type": "integer", "minimum": 0, "maximum": len(classes) - 1},

@@ -19,7 +19,7 @@ import structlog
 from driftbell import jsonlog
 from driftbell.config import Settings, load
 from driftbell.errors import ConfigError
-from driftbell.wire.parts import clock, open_log, open_model, report_folder
+from driftbell.wire.parts import clock, open_log, open_served, report_folder
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -53,7 +53,7 @@ def run_server(settings: Settings) -> None:
     app: FastAPI | str
     if several:
         open_log(settings).close()  # migrated once, before the workers start
-        open_model(settings)  # trained once, likewise
+        open_served(settings)  # trained and converted once, likewise
         folder = _metrics_folder()
         app = "driftbell.wire.serving:application"
     else:
@@ -103,7 +103,7 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.server import Service, create_app
     from driftbell.server.tracing import Tracing, open_tracing
 
-    model, _ = open_model(settings)
+    model = open_served(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     return create_app(

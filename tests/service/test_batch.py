@@ -1,0 +1,118 @@
+"""Batches as Arrow and Parquet: answered in kind, logged like any other, refused with words."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import ipc, parquet
+from tests.conftest import EXAMPLE, Running, predict, total
+
+from driftbell.server import arrow
+
+pytestmark = pytest.mark.service
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/batch.md").read_text("utf-8")
+ROWS = [{name: value + i / 100 for name, value in EXAMPLE.items()} for i in range(50)]
+
+
+def body_of(rows: list[dict[str, Any]], media_type: str) -> bytes:
+    table = pa.Table.from_pylist(rows)
+    sink = pa.BufferOutputStream()
+    if media_type == arrow.PARQUET:
+        parquet.write_table(table, sink)
+    else:
+        new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
+        with new(sink, table.schema) as writer:
+            writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def table_of(answer: httpx.Response, media_type: str) -> pa.Table:
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == media_type
+    if media_type == arrow.PARQUET:
+        return parquet.read_table(io.BytesIO(answer.content))
+    opened = ipc.open_file if media_type == arrow.FILE else ipc.open_stream
+    return opened(answer.content).read_all()
+
+
+def post(service: Running, body: bytes, media_type: str, **headers: str) -> httpx.Response:
+    url = f"{service.url}/predict/batch"
+    return httpx.post(url, content=body, headers={"Content-Type": media_type, **headers}, timeout=30)
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_a_table_is_answered_in_kind_with_what_json_gets(service: Running, media_type: str) -> None:
+    found = table_of(post(service, body_of(ROWS, media_type), media_type), media_type)
+    expected = predict(service.url, ROWS)
+    assert found["class"].to_pylist() == [p["class"] for p in expected]
+    assert found["class_id"].to_pylist() == [p["class_id"] for p in expected]
+    for label in expected[0]["probabilities"]:
+        assert found[f"probability of {label}"].to_pylist() == [p["probabilities"][label] for p in expected]
+    assert set(found["id"].to_pylist()) <= set(service.logged_ids())
+    logged = service.sql("SELECT features FROM predictions WHERE id = ?", found["id"][0].as_py())
+    as_json = service.sql("SELECT features FROM predictions WHERE id = ?", expected[0]["id"])
+    assert logged == as_json
+
+
+def test_accept_chooses_the_answer(service: Running) -> None:
+    answer = post(service, body_of(ROWS, arrow.PARQUET), arrow.PARQUET, Accept="application/json")
+    assert [p["class"] for p in answer.raise_for_status().json()["predictions"]][:1] == ["setosa"]
+    body = httpx.Request("POST", service.url, json=ROWS).read()
+    found = table_of(post(service, body, "application/json", Accept=arrow.STREAM), arrow.STREAM)
+    assert found.num_rows == len(ROWS)
+    assert found.schema.metadata[b"model"] == b"iris"
+
+
+BAD = {
+    "cut off": (body_of(ROWS, arrow.PARQUET)[:-1], arrow.PARQUET, 400, "not_arrow"),
+    "no stream": (b"\0" * 100, arrow.STREAM, 400, "not_arrow"),
+    "empty": (b"", arrow.FILE, 400, "not_arrow"),
+    "a column too few": (body_of([{"sepal length (cm)": 1.0}], arrow.STREAM), arrow.STREAM, 422, "missing"),
+    "a null": (
+        body_of([EXAMPLE, {**EXAMPLE, "petal width (cm)": None}], arrow.FILE),
+        arrow.FILE,
+        422,
+        "null",
+    ),
+    "texts": (body_of([dict.fromkeys(EXAMPLE, "1")], arrow.PARQUET), arrow.PARQUET, 422, "type"),
+    "no rows": (body_of([], arrow.STREAM), arrow.STREAM, 422, "missing"),
+    "too many rows": (body_of([EXAMPLE] * 200_000, arrow.PARQUET), arrow.PARQUET, 413, "too_large"),
+    "another type": (b"PAR1", "application/x-parquet", 415, "content_type"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_table_is_refused_and_counted_and_never_logged(service: Running, name: str) -> None:
+    body, media_type, status, reason = BAD[name]
+    logged, before = len(service.logged_ids()), service.samples()
+    answer = post(service, body, media_type)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+    counted = "driftbell_rejected_inputs_total"
+    assert total(service.samples(), counted, reason=reason) == total(before, counted, reason=reason) + 1
+    assert len(service.logged_ids()) == logged
+
+
+def test_a_wrong_cell_is_told_by_its_row(service: Running) -> None:
+    rows = [*ROWS, {**EXAMPLE, "sepal width (cm)": np.nan}]
+    errors = post(service, body_of(rows, arrow.STREAM), arrow.STREAM).json()["errors"]
+    assert [(e["field"], e["reason"], e["row"]) for e in errors] == [("sepal width (cm)", "not_finite", 50)]
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL))
+def test_the_examples_of_the_guide_run(
+    service: Running, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = re.findall(r"^import (pyarrow|pandas|polars)", code, re.MULTILINE)
+    pytest.importorskip(*library)
+    exec(compile(code.replace("http://127.0.0.1:8000", service.url), "guide", "exec"), {})
+    assert "['setosa', 'virginica']" in capsys.readouterr().out
