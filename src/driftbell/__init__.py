@@ -1,5 +1,7 @@
 """Serve a model or watch one, and ring when it does worse, at most as often falsely as you allow."""
 
+from typing import TYPE_CHECKING, Any
+
 from driftbell.compare import compare
 from driftbell.errors import ConfigError, DriftbellError, InputError, LogError, ModelError
 from driftbell.judge import judge
@@ -13,8 +15,10 @@ from driftbell.records import (
     Result,
     Verdict,
 )
-from driftbell.replay import BacktestCheck, backtest
 from driftbell.schema import Schema, infer_schema
+
+if TYPE_CHECKING:
+    from driftbell.replay import BacktestCheck, backtest
 
 __version__ = "0.1.0"
 
@@ -39,3 +43,12 @@ __all__ = [  # noqa: RUF022 - verbs first, then nouns
     "Schema",
     "Verdict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what replays the past when it is asked for: a server never does, and starts sooner."""
+    if name in ("BacktestCheck", "backtest"):
+        from driftbell import replay
+
+        return getattr(replay, name)
+    raise AttributeError(f"module 'driftbell' has no attribute '{name}'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -33,6 +33,9 @@ class Answered(NamedTuple):
     id: str
     class_id: int
     probabilities: Sequence[float]
+
+
+Results = Sequence[Answered | PredictError]
 
 
 class Predictor:
@@ -69,7 +72,9 @@ class Predictor:
         self._counters = [metrics.predictions.labels(model.name, model.version, c) for c in model.classes]
         self._bodies = _Bodies(model)
         self._batcher: Batcher[Row, Output] = Batcher(self._ask, name="model", limit=queue_limit, apart=True)
-        self._tick = Tick(self._at_once) if model.inline and recorder.inline else None
+        self._tick: Tick[tuple[Row, float], Answered | PredictError] | None = (
+            Tick(self._at_once) if model.inline else None
+        )
 
     async def answer(self, row: Row, started: float) -> bytes:
         """Answer one validated row with the JSON of its answer; see `predict`."""
@@ -99,7 +104,9 @@ class Predictor:
         answered, lines = self._recordable([(row, latency) for row in rows], outputs)
         with self.tracing.step("log") as note:
             note(len(rows))
-            await self._recorder.write(lines)
+            waits = self._recorder.keep(lines)
+            if waits:
+                await waits
         self._count(answered)
         return answered
 
@@ -111,24 +118,39 @@ class Predictor:
         """Finish what waits; everything that will be answered is recorded."""
         await self._batcher.close()
 
-    def _at_once(self, group: list[tuple[Row, float]]) -> Sequence[Answered | PredictError]:
-        try:
-            outputs = self._ask([row for row, _ in group])
-        except PredictError as error:
-            if len(group) == 1:
-                return [error]
-            return [
-                found for one in group for found in self._at_once([one])
-            ]  # one is bad, not its neighbours
+    def _at_once(self, group: list[tuple[Row, float]]) -> Results | Awaitable[Results]:
+        """Answer the single rows that came in together."""
+        outputs = self._each([row for row, _ in group])
         now = time.perf_counter()
-        answered, lines = self._recordable([(row, (now - at) * 1000) for row, at in group], outputs)
-        self._recorder.keep(lines)
+        good = [
+            ((row, (now - at) * 1000), output)
+            for (row, at), output in zip(group, outputs, strict=True)
+            if not isinstance(output, PredictError)
+        ]
+        answered, lines = self._recordable([row for row, _ in good], [output for _, output in good])
+        waits = self._recorder.keep(lines)
+        if waits:
+            return self._behind(waits, answered, outputs)
         self._count(answered)
-        return answered
+        return _merged(answered, outputs)
+
+    async def _behind(
+        self, waits: Awaitable[None], answered: list[Answered], outputs: Sequence[Output | PredictError]
+    ) -> Results:
+        await waits
+        self._count(answered)
+        return _merged(answered, outputs)
+
+    def _each(self, rows: list[Row]) -> Sequence[Output | PredictError]:
+        """Ask the model; a row that it cannot answer does not cost its neighbours their answers."""
+        try:
+            return self._ask(rows)
+        except PredictError as error:
+            return [error] if len(rows) == 1 else [self._each([row])[0] for row in rows]
 
     def _ask(self, rows: list[Row]) -> Sequence[Output]:
         class_ids, probabilities = self.model.answer(rows)
-        return list(zip(class_ids, probabilities or [()] * len(rows), strict=True))
+        return list(zip(class_ids, probabilities or [[]] * len(rows), strict=True))
 
     def _recordable(
         self, rows: list[tuple[Row, float]], outputs: Sequence[Output]
@@ -156,6 +178,14 @@ class Predictor:
         for counter, total in zip(self._counters, totals, strict=True):
             if total:
                 counter.inc(total)
+
+
+def _merged(answered: list[Answered], outputs: Sequence[Output | PredictError]) -> Results:
+    """Put errors where they belong between the answers."""
+    if len(answered) == len(outputs):
+        return answered
+    rest = iter(answered)
+    return [o if isinstance(o, PredictError) else next(rest) for o in outputs]
 
 
 class _Bodies:

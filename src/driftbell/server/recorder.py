@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -49,7 +49,6 @@ class Recorder:
         on_failure: OnFailure,
         queue_limit: int,
     ) -> None:
-        self.inline = durability == "process"
         self._metrics = metrics
         self._durability = durability
         self._spool = on_failure == "spool"
@@ -64,21 +63,33 @@ class Recorder:
 
         self._batcher = Batcher(logged, name="log", limit=queue_limit)
 
-    def keep(self, lines: Sequence[bytes]) -> None:
-        """Write lines to the journal.
+    def keep(self, lines: list[bytes]) -> Awaitable[None] | None:
+        """Write lines as durably as was asked for.
+
+        Returns:
+            What is to be awaited before anything is answered; None where it is done.
 
         Raises:
-            LogError: the log or the disk takes nothing.
-            OverloadedError: the log is too slow for the traffic.
+            LogError: the log or the disk takes nothing, so nothing may be answered; also when awaited.
+            OverloadedError: too much waits already; also when awaited.
         """
+        if self._durability == "process":
+            self._journaled(lines)
+            return None
+        if self._durability == "power":
+            return self._logged(lines)
+        task = asyncio.get_running_loop().create_task(self._logged_behind(lines))
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        return None
+
+    def _journaled(self, lines: Sequence[bytes]) -> None:
         try:
             if not self._spool:
                 if self._fold.failure:
                     raise LogError(str(self._fold.failure)) from self._fold.failure
                 if self._journal.waiting_bytes > MOST_WAITING:
-                    raise OverloadedError(
-                        "the log is too slow for so many predictions; try again in a second"
-                    )
+                    raise OverloadedError("the log is slower than the traffic; try again in a second")
             self._journal.write(lines)
         except (LogError, OverloadedError):
             self._metrics.lost.inc(len(lines))
@@ -86,23 +97,7 @@ class Recorder:
         self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
         self._fold.notify()
 
-    async def write(self, lines: list[bytes]) -> None:
-        """Write lines as durably as was asked for.
-
-        Raises:
-            LogError: the log cannot be written, so nothing may be answered.
-            OverloadedError: too much waits already.
-        """
-        if self._durability == "process":
-            self.keep(lines)
-        elif self._durability == "power":
-            await self._log(lines)
-        else:
-            task = asyncio.get_running_loop().create_task(self._log_behind(lines))
-            self._behind.add(task)
-            task.add_done_callback(self._behind.discard)
-
-    async def _log(self, lines: list[bytes]) -> None:
+    async def _logged(self, lines: list[bytes]) -> None:
         if self._fold.failure is None:
             try:
                 await self._batcher.submit(lines)
@@ -117,12 +112,12 @@ class Recorder:
                 raise
             finally:
                 self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
-        self.keep(lines)  # which refuses, or spools
+        self._journaled(lines)  # which refuses, or spools
         await asyncio.to_thread(self._journal.sync)
 
-    async def _log_behind(self, lines: list[bytes]) -> None:
+    async def _logged_behind(self, lines: list[bytes]) -> None:
         with suppress(LogError, OverloadedError):  # they were counted as lost
-            await self._log(lines)
+            await self._logged(lines)
 
     def check(self) -> None:
         """Make sure that predictions can be kept.
