@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -32,18 +33,22 @@ class Fold:
         log: where they go.
         journal: this process's.
         folder: where the journals of other processes are.
+        moved: called when something is in the log, from the thread.
 
     Attributes:
         failure: why the log cannot be written at present.
         broken_lines: how many lines were no predictions and were left out.
     """
 
-    def __init__(self, log: Log, journal: Journal, folder: Path) -> None:
+    def __init__(
+        self, log: Log, journal: Journal, folder: Path, *, moved: Callable[[], None] = lambda: None
+    ) -> None:
         self.failure: LogError | None = None
         self.broken_lines = 0
         self._log = log
         self._journal = journal
         self._folder = folder
+        self._moved = moved
         self._decoder = msgspec.json.Decoder(Line)
         self._wake = threading.Event()
         self._closing = False
@@ -119,6 +124,7 @@ class Fold:
         while chunk := self._journal.read():
             self._ingest(chunk)
             self._journal.moved(len(chunk), chunk.count(b"\n"))
+            self._moved()
         if self._journal.gone():
             raise LogError("the journal was removed: restart the service")
 

@@ -53,7 +53,6 @@ class Recorder:
         self._durability = durability
         self._spool = on_failure == "spool"
         self._journal = Journal(folder)
-        self._fold = Fold(log, self._journal, folder)
         self._ping = log.ping
         self._behind: set[asyncio.Task[None]] = set()
 
@@ -62,6 +61,7 @@ class Recorder:
             return [None] * len(lines)
 
         self._batcher = Batcher(logged, name="log", limit=queue_limit)
+        self._fold = Fold(log, self._journal, folder, moved=self._count_waiting)
 
     def keep(self, lines: list[bytes]) -> Awaitable[None] | None:
         """Write lines as durably as was asked for.
@@ -94,7 +94,7 @@ class Recorder:
         except (LogError, OverloadedError):
             self._metrics.lost.inc(len(lines))
             raise
-        self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
+        self._count_waiting()
         self._fold.notify()
 
     async def _logged(self, lines: list[bytes]) -> None:
@@ -111,13 +111,16 @@ class Recorder:
                 self._metrics.lost.inc(len(lines))
                 raise
             finally:
-                self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
+                self._count_waiting()
         self._journaled(lines)  # which refuses, or spools
         await asyncio.to_thread(self._journal.sync)
 
     async def _logged_behind(self, lines: list[bytes]) -> None:
         with suppress(LogError, OverloadedError):  # they were counted as lost
             await self._logged(lines)
+
+    def _count_waiting(self) -> None:
+        self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
 
     def check(self) -> None:
         """Make sure that predictions can be kept.
