@@ -30,7 +30,7 @@ class Found:
         p50: milliseconds; likewise `p99` and `p999`.
         errors: answers other than 200, broken connections, and answers that did not come.
         cpu_us: time of the processor that the server's processes took for one answer, in microseconds.
-        checks: how many checks ran meanwhile.
+        checks: how many checks ran meanwhile, the last one to its end after the load.
     """
 
     requests: int
@@ -63,9 +63,8 @@ def load(url: str, bodies: Path, pid: int, *, connections: int, seconds: float, 
             command, capture_output=True, text=True, timeout=seconds + 2 * LONGEST_ANSWER, check=True
         )
         spent = cpu_seconds(pid) - before
-        count = len(checks)
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    return Found(**found, cpu_us=spent / max(found["requests"], 1) * 1e6, checks=count)
+    return Found(**found, cpu_us=spent / max(found["requests"], 1) * 1e6, checks=len(checks))
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from pathlib import Path
 from serve.load import Found, check, in_session, load, memory_mb, wait_until_idle
 from serve.targets import SERVE, TARGETS, Row, Target, bodies, fit_forest, free_port, python_for
 
-ENOUGH, LONGER = 10, 4
-"""A phase with fewer answers a connection is made anew and so many times longer: its end cuts some off."""
+ENOUGH, LONGEST = 10, 60.0
+"""A phase with fewer answers a connection is made anew, longer, up to so many seconds: ends cut some off."""
 BENCH = Path(__file__).parent.parent
 START_SECONDS, STOP_SECONDS, FOLD_SECONDS, UNMOVED_SECONDS = 90, 40, 120, 10
 QUIET = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1"}
@@ -175,7 +175,8 @@ class Loading:
     def _phase(self, name: str, connections: int, seconds: float, trigger: str = "") -> None:
         found = self.one(connections, seconds, trigger)
         if found.requests < ENOUGH * connections:
-            found = self.one(connections, seconds * LONGER, trigger)
+            longer = seconds * ENOUGH * connections / max(found.requests, 1)
+            found = self.one(connections, min(longer, LONGEST), trigger)
         self.outcome.phases[name] = found
 
     def one(self, connections: int, seconds: float, trigger: str = "") -> Found:
