@@ -19,6 +19,7 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -90,6 +91,9 @@ CASES = {
     ),
     "scaled booster": (make_pipeline(StandardScaler(), booster()), GRID, THREE),
     "gradient": (GradientBoostingClassifier(n_estimators=12, random_state=0), GRID, THREE),
+    "histogram": (HistGradientBoostingClassifier(max_iter=8), GRID, THREE),
+    "histogram of two": (HistGradientBoostingClassifier(max_iter=8), LARGE, TWO),
+    "histogram with nulls": (HistGradientBoostingClassifier(max_iter=8), HOLES, THREE),
     "lightgbm": (booster(), GRID, THREE),
     "lightgbm of two": (booster(), GRID, TWO),
     "lightgbm with nulls": (booster(), HOLES, THREE),
@@ -177,7 +181,8 @@ def test_one_row_costs_little() -> None:
 
 
 def test_a_model_that_no_converter_knows_runs_natively() -> None:
-    _, found = converted(HistGradientBoostingClassifier(max_iter=5), GRID, THREE)
+    vote = VotingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier())], voting="soft")
+    _, found = converted(vote, GRID, THREE)
     assert found.model is None
     assert found.reason.startswith("cannot be converted: ")
     assert "\n" not in found.reason

@@ -11,8 +11,9 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from skops import io as skops_io
 from structlog.testing import capture_logs
 
@@ -146,7 +147,8 @@ def test_a_pickle_must_be_pinned_at_every_start(tmp_path: Path, chosen: Settings
 def test_that_a_model_cannot_be_converted_is_kept_too(tmp_path: Path) -> None:
     write(tmp_path, LogisticRegression())
     path = tmp_path / "mine.joblib"
-    joblib.dump(HistGradientBoostingClassifier(max_iter=3).fit(X, Y), path)
+    vote = VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")
+    joblib.dump(vote.fit(X, Y), path)
     chosen = settings(tmp_path, path=path, sha256=hash_of(path))
     first, events = opened(chosen)
     assert events == [CONVERTING, NATIVE]

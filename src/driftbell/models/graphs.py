@@ -9,7 +9,14 @@ from typing import Any
 from driftbell.errors import ModelError
 from driftbell.models.onnx import Recipe
 from driftbell.models.sklearn import SklearnModel
-from driftbell.models.trees import forest_graph, in_doubles, is_forest, thresholds_of
+from driftbell.models.trees import (
+    forest_graph,
+    histogram_graph,
+    in_doubles,
+    is_forest,
+    is_histogram,
+    thresholds_of,
+)
 from driftbell.records import Kind
 
 __all__ = ["has_trees", "of_any", "of_steps_then_trees", "of_trees", "thresholds_of"]
@@ -26,7 +33,8 @@ def has_trees(estimator: Any) -> bool:
     """Tell whether it is trees, whose thresholds must stay what they are."""
     library = type(estimator).__module__.partition(".")[0]
     boosted = library == "sklearn" and type(estimator).__name__ == "GradientBoostingClassifier"
-    return boosted or library in ("lightgbm", "xgboost") or is_forest(estimator)
+    own = is_forest(estimator) or is_histogram(estimator)
+    return own or boosted or library in ("lightgbm", "xgboost")
 
 
 def of_any(native: SklearnModel, number: str) -> tuple[Any, Recipe]:
@@ -91,6 +99,8 @@ def _tree_graph(estimator: Any) -> tuple[Any, Recipe]:
     """Convert trees, which answer the most probable class."""
     if is_forest(estimator):
         return forest_graph(estimator)
+    if is_histogram(estimator):
+        return histogram_graph(estimator)
     library, width = type(estimator).__module__.partition(".")[0], int(estimator.n_features_in_)
     number = "float32"
     if library == "lightgbm":

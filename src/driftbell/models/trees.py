@@ -32,7 +32,7 @@ def forest_graph(estimator: Any) -> tuple[Any, Recipe]:
     Args:
         estimator: one that `is_forest` takes.
     """
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     members = getattr(estimator, "estimators_", None)
     trees = [e.tree_ for e in members] if members is not None else [estimator.tree_]
@@ -46,18 +46,7 @@ def forest_graph(estimator: Any) -> tuple[Any, Recipe]:
         **_nodes(trees),
         **_leaves(trees),
     )
-    width, depth = len(estimator.classes_), int(estimator.n_features_in_)
-    graph = helper.make_graph(
-        [node],
-        "forest",
-        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, depth])],
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, width]),
-        ],
-    )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
     return model, Recipe((("features", "float64"),), single=True, scores="scores", divisor=len(trees))
 
 
@@ -96,6 +85,71 @@ def _leaves(trees: Sequence[Any]) -> dict[str, Any]:
         "class_ids": np.tile(np.arange(width), rows).tolist(),
         "class_weights_as_tensor": numpy_helper.from_array(shares.astype(np.float64).ravel()),
     }
+
+
+def is_histogram(estimator: Any) -> bool:
+    """Tell whether `histogram_graph` takes it: scikit-learn's boosting on histograms, without categories."""
+    kind = type(estimator)
+    known = kind.__module__.startswith("sklearn.") and kind.__name__ == "HistGradientBoostingClassifier"
+    return known and estimator.is_categorical_ is None
+
+
+def histogram_graph(estimator: Any) -> tuple[Any, Recipe]:
+    """Make a graph of boosted trees on histograms, in double precision; skl2onnx cannot.
+
+    Args:
+        estimator: one that `is_histogram` takes.
+    """
+    from onnx import helper, numpy_helper
+
+    rounds = estimator._predictors
+    trees = [predictor.nodes for each in rounds for predictor in each]
+    targets = [target for each in rounds for target in range(len(each))]
+    counts = [len(nodes) for nodes in trees]
+    nodes = np.concatenate(trees)
+    tree = np.repeat(np.arange(len(trees)), counts)
+    place = np.concatenate([np.arange(n) for n in counts])
+    leaf = nodes["is_leaf"].astype(bool)
+    base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["features"],
+        ["label", "scores"],
+        domain="ai.onnx.ml",
+        post_transform="SOFTMAX" if len(base) > 1 else "LOGISTIC",
+        base_values_as_tensor=numpy_helper.from_array(base),
+        classlabels_int64s=list(range(len(estimator.classes_))),
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=place.tolist(),
+        nodes_featureids=np.where(leaf, 0, nodes["feature_idx"]).tolist(),
+        nodes_values_as_tensor=numpy_helper.from_array(np.where(leaf, 0.0, nodes["num_threshold"])),
+        nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
+        nodes_truenodeids=np.where(leaf, 0, nodes["left"]).tolist(),
+        nodes_falsenodeids=np.where(leaf, 0, nodes["right"]).tolist(),
+        nodes_missing_value_tracks_true=np.where(leaf, 0, nodes["missing_go_to_left"]).tolist(),
+        class_treeids=tree[leaf].tolist(),
+        class_nodeids=place[leaf].tolist(),
+        class_ids=np.repeat(targets, counts)[leaf].tolist(),
+        class_weights_as_tensor=numpy_helper.from_array(nodes["value"][leaf].astype(np.float64)),
+    )
+    model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
+    return model, Recipe((("features", "float64"),), scores="scores")
+
+
+def _model(node: Any, features: int, classes: int) -> Any:
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [node],
+        "trees",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, features])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, classes]),
+        ],
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 def in_doubles(model: Any, booster: Any) -> bool:
