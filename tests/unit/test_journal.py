@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -182,14 +183,15 @@ def test_what_a_killed_process_left_is_moved_by_the_next_and_half_a_line_is_not(
 def test_a_journal_in_use_belongs_to_its_process(folder: Path) -> None:
     mine = Journal(folder)
     mine.write([line(1)])
-    assert left_behind(folder) == []
+    assert list(left_behind(folder)) == []
     os.close(mine._files[0].fd)
     (left,) = left_behind(folder)
-    assert left_behind(folder) == []  # one at a time
+    assert list(left_behind(folder)) == []  # one at a time
     left.close()
     (left,) = left_behind(folder)
     left.remove()
-    assert left_behind(folder) == []
+    assert list(left_behind(folder)) == []
+    left.close()
 
 
 def test_a_line_that_is_moved_twice_is_logged_once(folder: Path, log: SqlLog) -> None:
@@ -267,15 +269,129 @@ def test_what_the_log_does_not_take_until_the_end_stays_for_the_next(folder: Pat
     again.close()
 
 
-def test_a_journal_that_somebody_removed_is_a_failure(folder: Path, log: SqlLog) -> None:
+@pytest.mark.parametrize("rows_between", [0, 1])
+def test_a_journal_that_somebody_removed_is_begun_anew(folder: Path, log: SqlLog, rows_between: int) -> None:
+    mine = Journal(folder)
+    fold = Fold(log, mine, folder)
+    mine.write([line(1)])
+    assert fold.settle(20)
+    shutil.rmtree(folder)
+    mine.write([line(n) for n in range(2, 2 + rows_between)])
+    fold.notify()
+    until(lambda: folder.exists() and not mine.gone())
+    mine.write([line(9)])
+    fold.notify()
+    assert fold.settle(20)
+    assert len(ids(log)) == 2 + rows_between
+    assert not fold.failure
+    fold.close(5)
+    mine.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: Path, log: SqlLog) -> None:
     mine = Journal(folder)
     fold = Fold(log, mine, folder)
     assert fold.settle(20)
-    for file in folder.iterdir():
-        file.unlink()
+    shutil.rmtree(folder)
+    folder.touch()
+    fold.notify()
+    until(lambda: fold.failure)
+    assert "cannot write to the journal" in str(fold.failure)
+    folder.unlink()
+    until(lambda: not fold.failure)
+    fold.close(5)
+    mine.close()
+
+
+def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlLog) -> None:
+    class Odd(Flaky):
+        def ingest(self, lines: list[bytes]) -> None:
+            if self.off.is_set():
+                raise IndexError("a value that is nobody's business")
+            super().ingest(lines)
+
+    odd = Odd(log)
+    odd.off.set()
+    mine = Journal(folder)
+    fold = Fold(odd, mine, folder)  # type: ignore[arg-type]
     mine.write([line(1)])
     fold.notify()
     until(lambda: fold.failure)
-    assert "removed" in str(fold.failure)
+    assert str(fold.failure) == "predictions cannot be moved to the log: IndexError"
+    odd.off.clear()
+    until(lambda: not fold.failure)
+    assert fold.settle(20)
+    assert ids(log) == ["id000001"]
+    assert fold.close(5)
+    mine.close()
+
+
+def test_journals_that_were_left_are_moved_once_the_log_is_back_however_many(
+    folder: Path, log: SqlLog
+) -> None:
+    """Those behind the one that failed must neither stay locked nor open."""
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"1-{number}.jsonl").write_bytes(line(number))
+    flaky = Flaky(log)
+    flaky.off.set()
+    mine = Journal(folder)
+    before = len(os.listdir("/proc/self/fd"))
+    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    until(lambda: flaky.tries > 3)
+    assert len(os.listdir("/proc/self/fd")) <= before + 5  # the log's own
+    flaky.off.clear()
+    until(lambda: not fold.failure)
+    assert ids(log) == [f"id{n:06}" for n in range(5)]
     fold.close(5)
+    mine.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Path, log: SqlLog) -> None:
+    mine = Journal(folder)
+    fold = Fold(log, mine, folder)
+    over = threading.Event()
+
+    def send() -> None:
+        number = 0
+        while not over.is_set():
+            mine.write([line(number)])
+            fold.notify()
+            number += 1
+            time.sleep(0.0005)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        time.sleep(0.2)
+        for _ in range(10):
+            wrote = mine.written_bytes
+            start = time.monotonic()
+            assert fold.settle(10)
+            assert time.monotonic() - start < 1
+            assert mine.moved_bytes >= wrote
+    finally:
+        over.set()
+        sending.join()
+    fold.close(5)
+    mine.close()
+
+
+def test_room_on_the_disk_is_told(folder: Path) -> None:
+    mine = Journal(folder)
+    mine.probe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(LogError, match="cannot write to the journal"):
+            mine.probe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    mine.write([line(1)])
+    mine.sync()
+    assert len(list(folder.iterdir())) == 1
     mine.close()

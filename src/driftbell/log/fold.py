@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -64,30 +65,35 @@ class Fold:
 
     def failed(self, error: LogError) -> None:
         """Say that somebody else could not write the log; it is tried until it can be written again."""
-        self.failure = error
+        self._cannot(error)
         self._wake.set()
 
     def settle(self, seconds: float) -> bool:
-        """Wait until all that the journals had is in the log, or until the log fails.
+        """Wait until all that the journals have now is in the log, or until the log fails.
 
         Returns:
             Whether it is.
         """
-        deadline = time.monotonic() + seconds
+        deadline, until = time.monotonic() + seconds, self._journal.written_bytes
         self._wake.set()
         with self._progress:
-            while not self._looked or self._journal.waiting_bytes:
+            while not self._looked or self._journal.moved_bytes < until:
                 left = deadline - time.monotonic()
                 if left <= 0 or self.failure:
                     return False
                 self._progress.wait(left)
         return True
 
-    def close(self, seconds: float) -> None:
-        """Move what is left, within some time, and end."""
+    def close(self, seconds: float) -> bool:
+        """Move what is left, within some time, and end.
+
+        Returns:
+            Whether it has ended: else the journal is still in use.
+        """
         self._closing = True
         self._wake.set()
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         retry, look_at = 0.1, 0.0
@@ -102,12 +108,10 @@ class Fold:
                     logger.info("log can be written again")
                     self.failure = None
                 retry = 0.1
-            except LogError as error:
-                if self.failure is None:
-                    logger.error("log cannot be written", error=str(error))
-                self.failure = error
-            with self._progress:
                 self._looked = True
+            except Exception as error:  # noqa: BLE001 - a thread that ends would take nothing to the log any more
+                self._cannot(error)
+            with self._progress:
                 self._progress.notify_all()
             if self._closing and (self.failure or not self._journal.waiting_bytes):
                 return
@@ -120,25 +124,34 @@ class Fold:
                 self._wake.wait(LOOK_SECONDS)
                 self._wake.clear()
 
+    def _cannot(self, error: Exception) -> None:
+        known = isinstance(error, LogError)  # the words of any other may hold feature values
+        told = error if known else LogError(f"predictions cannot be moved to the log: {type(error).__name__}")
+        if self.failure is None:
+            logger.error("log cannot be written", error=str(told), exc_info=None if known else error)
+        self.failure = told
+
     def _move(self) -> None:
-        while chunk := self._journal.read():
+        """Move what there is now: what comes meanwhile must not keep it from all else for ever."""
+        if self._journal.gone():
+            self._journal.renew()
+            logger.error("the journal was removed, and is begun anew")
+        until = self._journal.written_bytes
+        while self._journal.moved_bytes < until and (chunk := self._journal.read()):
             self._ingest(chunk)
             self._journal.moved(len(chunk), chunk.count(b"\n"))
             self._moved()
-        if self._journal.gone():
-            raise LogError("the journal was removed: restart the service")
+            with self._progress:
+                self._progress.notify_all()
 
     def _move_left(self) -> None:
         for left in left_behind(self._folder):
-            rows = 0
-            try:
+            with closing(left):
+                rows = 0
                 while chunk := left.read():
                     rows += self._ingest(chunk)
                     left.moved(len(chunk))
-            except LogError:
-                left.close()
-                raise
-            left.remove()
+                left.remove()
             if rows:
                 logger.info("predictions of an earlier process are in the log", rows=rows)
 

@@ -8,12 +8,14 @@ that the kernel let go, and are moved by whoever looks first. A line may be move
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ ROTATED_BYTES = 16 * 1024 * 1024
 """A file that is larger is left for a new one, and removed once it is in the log."""
 
 READ_BYTES = 128 * 1024
+ROOM_BYTES = 16 * 1024
+"""A disk that has no room for so much counts as full."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,11 @@ class Journal:
     Args:
         folder: where journals are, made if it is not there.
 
+    Attributes:
+        waiting_rows: how many lines are not in the log yet.
+        written_bytes: how much was ever written.
+        moved_bytes: how much of it is in the log.
+
     Raises:
         LogError: the folder cannot be written.
     """
@@ -48,17 +57,28 @@ class Journal:
         self._folder = folder
         self._lock = threading.Lock()
         self._torn = False
-        self.waiting_rows = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._files = deque([self._new_file()])
-        except OSError as error:
-            raise LogError(f"cannot write to the journal {folder}: {error.strerror}") from error
+        self.waiting_rows = self.written_bytes = self.moved_bytes = 0
+        self._files: deque[_File] = deque()
+        self.renew()
 
     @property
     def waiting_bytes(self) -> int:
         """How much is not in the log yet."""
-        return sum(f.written - f.moved for f in tuple(self._files))
+        return self.written_bytes - self.moved_bytes
+
+    def renew(self) -> None:
+        """Go on in a new file; an older one, even where somebody removed it, is still read to its end.
+
+        Raises:
+            LogError: the folder cannot be written.
+        """
+        with self._lock:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._files.append(self._new_file())
+            except OSError as error:
+                raise self._cannot_write(error) from error
+            self._leave_what_is_done()
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines, all or none, each with its line break; once this returns, they outlive the process.
@@ -74,12 +94,13 @@ class Journal:
             try:
                 done = os.write(file.fd, data)
             except OSError as error:
-                raise LogError(f"cannot write to the journal {file.path}: {error.strerror}") from error
+                raise self._cannot_write(error) from error
             if done < len(data):
                 self._cut(file, done)
-                raise LogError(f"cannot write to the journal {file.path}: No space left on device")
+                raise self._cannot_write(_full())
             self._torn = False
             file.written += done
+            self.written_bytes += done
             self.waiting_rows += len(lines)
 
     def _cut(self, file: _File, done: int) -> None:
@@ -88,7 +109,21 @@ class Journal:
             os.ftruncate(file.fd, file.written)
         except OSError:
             file.written += done
+            self.written_bytes += done
             self._torn = True
+
+    def probe(self) -> None:
+        """Make sure that there is room on the disk.
+
+        Raises:
+            LogError: there is none, or it cannot be written.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
+                if file.write(bytes(ROOM_BYTES)) < ROOM_BYTES:
+                    raise _full()
+        except OSError as error:
+            raise self._cannot_write(error) from error
 
     def sync(self) -> None:
         """Wait until what was written outlives a power cut.
@@ -96,10 +131,17 @@ class Journal:
         Raises:
             LogError: the disk fails.
         """
+        with self._lock:  # they may go, or become more, meanwhile
+            handles = [os.dup(file.fd) for file in self._files]
         try:
-            os.fdatasync(self._files[-1].fd)
+            for handle in handles:
+                os.fdatasync(handle)
+            _sync_folder(self._folder)
         except OSError as error:
-            raise LogError(f"cannot write to the journal {self._folder}: {error.strerror}") from error
+            raise self._cannot_write(error) from error
+        finally:
+            for handle in handles:
+                os.close(handle)
 
     def read(self) -> bytes:
         """Give the oldest whole lines that are not in the log yet, some hundred kilobytes; b"" if none is."""
@@ -116,18 +158,23 @@ class Journal:
         with self._lock:
             file = self._files[0]
             file.moved += size
+            self.moved_bytes += size
             self.waiting_rows -= rows
             if self._files[-1].written > ROTATED_BYTES:
                 with suppress(OSError):  # the disk is full: the next time
                     self._files.append(self._new_file())
-            if file.moved < file.written:
-                return
-            if len(self._files) > 1:
-                self._files.popleft()
-                _remove(file)
-            else:
+            self._leave_what_is_done()
+            if file is self._files[0] and file.moved == file.written:
                 os.ftruncate(file.fd, 0)
                 file.written = file.moved = self.waiting_rows = 0
+
+    def _leave_what_is_done(self) -> None:
+        while len(self._files) > 1 and self._files[0].moved == self._files[0].written:
+            file = self._files.popleft()
+            try:
+                file.path.unlink(missing_ok=True)
+            finally:
+                os.close(file.fd)
 
     def gone(self) -> bool:
         """Tell whether somebody removed the file that is written to."""
@@ -141,17 +188,25 @@ class Journal:
         """Let go; what is not in the log yet stays for the next process."""
         with self._lock:
             for file in self._files:
-                if file.moved < file.written:
-                    os.close(file.fd)
-                else:
-                    _remove(file)
+                with suppress(OSError):  # the disk became read-only; what is logged already is moved again
+                    if file.moved == file.written:
+                        file.path.unlink(missing_ok=True)
+                os.close(file.fd)
+
+    def _cannot_write(self, error: OSError) -> LogError:
+        return LogError(f"cannot write to the journal {self._folder}: {error.strerror}")
 
     def _new_file(self) -> _File:
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.jsonl"
         hidden = path.with_suffix(".new")  # until it is locked, else another process would take it for left
         fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(hidden, path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            os.rename(hidden, path)
+        except OSError:
+            hidden.unlink(missing_ok=True)
+            os.close(fd)
+            raise
         return _File(path, fd)
 
 
@@ -172,16 +227,15 @@ class Left:
 
     def remove(self) -> None:
         """Remove it: all is in the log."""
-        _remove(self._file)
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave it to the next who looks."""
+        """Leave it, if it was not removed, to the next who looks."""
         os.close(self._file.fd)
 
 
-def left_behind(folder: Path) -> list[Left]:
-    """Find the journals that no process writes to any more, and keep others from them."""
-    found = []
+def left_behind(folder: Path) -> Iterator[Left]:
+    """Find the journals that no process writes to any more, one by one, and keep others from them."""
     for path in sorted(folder.glob("*.jsonl")):
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -189,13 +243,13 @@ def left_behind(folder: Path) -> list[Left]:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_nlink:
-                found.append(Left(path, fd))
-                continue
-        except OSError:
-            pass
-        os.close(fd)
-    return found
+            gone = not os.fstat(fd).st_nlink
+        except OSError:  # its process lives
+            gone = True
+        if gone:
+            os.close(fd)
+        else:
+            yield Left(path, fd)
 
 
 def _whole_lines(fd: int, start: int, end: int) -> bytes:
@@ -209,6 +263,13 @@ def _whole_lines(fd: int, start: int, end: int) -> bytes:
     return b""
 
 
-def _remove(file: _File) -> None:
-    file.path.unlink(missing_ok=True)
-    os.close(file.fd)
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)  # a new file's name is there too after a power cut
+    finally:
+        os.close(handle)
+
+
+def _full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from driftbell.database import Database
 from driftbell.errors import ConfigError, LogError
@@ -31,6 +32,8 @@ IDLE_SECONDS = 3
 CONNECTIONS = 10
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
+logger = structlog.get_logger()
+
 _SET = (
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'"
@@ -45,27 +48,45 @@ _MIGRATE = (
 """Each is one round trip; SET LOCAL also holds behind a pooler that hands connections round."""
 
 
-def postgres_log(database: Database) -> SqlLog:
+def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
     """Open the log in a PostgreSQL database, creating or migrating its tables first.
 
     Every writing transaction takes one advisory lock at its beginning: so sequence numbers are committed
     in their order, and whoever reads up to one has missed none below it.
+
+    Args:
+        database: where it is.
+        patient: whether a database that cannot be used now is looked at again before each write, until it can.
 
     Raises:
         ConfigError: pg8000 is missing, or a certificate cannot be read.
         LogError: the database cannot be reached, or was written by a newer release.
     """
     engine = _engine(database)
-    try:
+    ready = False
+
+    def made_ready() -> None:
+        nonlocal ready
+        if ready:
+            return
         with told():
             with engine.connect().execution_options(driftbell_reads=True) as connection:
                 found = version_of(connection)
             if found != HEAD:
                 upgrade_postgres(database)
+        ready = True
+
+    try:
+        made_ready()
+    except LogError as error:
+        if not patient or error.__cause__ is None:  # it was reached, and has a newer release's tables
+            engine.dispose()
+            raise
+        logger.error("log cannot be used yet", error=str(error))
     except BaseException:
         engine.dispose()
         raise
-    return SqlLog(engine)
+    return SqlLog(engine, made_ready)
 
 
 def upgrade_postgres(database: Database) -> tuple[str | None, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -199,13 +199,16 @@ class _Application(FastAPI):
 def _add_health(app: FastAPI, service: Service, recorder: Recorder, view: MonitorView) -> None:
     @app.get("/health", tags=["operation"], summary="Ready to serve?", responses=documented(503))
     def health() -> dict[str, Any]:
-        """200 when predictions can be made and logged, else 503 with the reason."""
-        recorder.check()
+        """200 when predictions can be made and kept, else 503 with the reason."""
+        monitor = "unknown"
+        if recorder.check():
+            with suppress(LogError) if service.on_failure == "spool" else nullcontext():
+                monitor = view.monitor()
         return {
             "status": "ready",
             "model": service.model.name,
             "version": service.model.version,
-            "monitor": view.status()["monitor"],
+            "monitor": monitor,
         }
 
     @app.get("/health/live", tags=["operation"], summary="Alive?")

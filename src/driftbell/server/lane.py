@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from driftbell.errors import InputError, OverloadedError
+from driftbell.errors import InputError, LogError, OverloadedError
 from driftbell.records import Kind, Value
 from driftbell.schema import LARGEST, Schema
 from driftbell.server.predict import FAILED
@@ -73,7 +73,7 @@ class Lane:
         status = 200
         try:
             answer = await self._telemetry.worked_on(self._predictor.answer(row, started))
-        except OverloadedError as error:  # under a storm, most are: it must cost next to nothing
+        except (OverloadedError, LogError) as error:  # many may come at once: they must cost next to nothing
             status, answer = 503, bytes(problem(503, str(error)).body)
         except Exception as error:  # noqa: BLE001 - the route raises it again, where all are answered
             scope[FAILED] = error

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from driftbell.ports import Log
 from driftbell.publish.alarms import alarm_shown
 from driftbell.publish.folder import MAIN, ReportFolder
-from driftbell.records import Alert, Check, CheckKind, CheckRequest
+from driftbell.records import Alert, Check, CheckKind, CheckRequest, Lease
 from driftbell.server.problems import Refused, documented
 from driftbell.server.shown import drift_shown, harm_shown
 
@@ -47,21 +47,32 @@ class MonitorView:
         self._engine = {"engine": engine, "engine_reason": engine_reason}
         self._window_rows = window_rows
 
+    def _lease(self) -> Lease | None:
+        lease = self.log.lease()
+        return lease if lease and lease.expires > self.clock() else None
+
+    def monitor(self) -> str:
+        """Tell whether a monitor runs.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        return _running(self._lease())
+
     def status(self) -> dict[str, Any]:
         """Tell how things stand.
 
         Raises:
             LogError: the log cannot be read.
         """
-        lease = self.log.lease()
-        alive = bool(lease and lease.expires > self.clock())
-        next_run = lease.next_run if lease and alive else None
+        lease = self._lease()
+        next_run = lease.next_run if lease else None
         last = self.last_check()
         totals = self.log.check_totals()
         alarm = self.log.open_alarm(model=self._model, version=self._version)
         return {
             "enabled": next_run is not None,
-            "monitor": "running" if alive else "not running",
+            "monitor": _running(lease),
             "next_run": next_run.isoformat() if next_run else None,
             "data_points": self.log.count(model=self._model, version=self._version, limit=self._window_rows),
             "window_rows": self._window_rows,
@@ -123,6 +134,10 @@ class MonitorView:
             raise Refused(503, "check_failed", asked.error)
         found = await run_in_threadpool(self.log.check, asked.check_id) if asked.check_id else None
         return asked, found
+
+
+def _running(lease: Lease | None) -> str:
+    return "running" if lease else "not running"
 
 
 def latest_url(folder: ReportFolder) -> str | None:

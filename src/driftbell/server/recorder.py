@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import structlog
+
 from driftbell.errors import LogError, OverloadedError
 from driftbell.log.fold import Fold
 from driftbell.log.journal import Journal
@@ -23,6 +25,8 @@ MOST_WAITING = 64 * 1024 * 1024
 
 CLOSE_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
+
+logger = structlog.get_logger()
 
 
 class Recorder:
@@ -55,9 +59,15 @@ class Recorder:
         self._journal = Journal(folder)
         self._ping = log.ping
         self._behind: set[asyncio.Task[None]] = set()
+        self._full: LogError | None = None
 
         def logged(lines: list[bytes]) -> list[None]:
-            log.ingest(lines)
+            self._refuse_while_it_fails()  # those behind one that waited for long need not wait for as long
+            try:
+                log.ingest(lines)
+            except LogError as error:
+                self._fold.failed(error)
+                raise
             return [None] * len(lines)
 
         self._batcher = Batcher(logged, name="log", limit=queue_limit)
@@ -86,24 +96,39 @@ class Recorder:
     def _journaled(self, lines: Sequence[bytes]) -> None:
         try:
             if not self._spool:
-                if self._fold.failure:
-                    raise LogError(str(self._fold.failure)) from self._fold.failure
+                self._refuse_while_it_fails()
                 if self._journal.waiting_bytes > MOST_WAITING:
                     raise OverloadedError("the log is slower than the traffic; try again in a second")
-            self._journal.write(lines)
+            self._append(lines)
         except (LogError, OverloadedError):
             self._metrics.lost.inc(len(lines))
             raise
         self._count_waiting()
         self._fold.notify()
 
+    def _refuse_while_it_fails(self) -> None:
+        failure = self._fold.failure
+        if failure:
+            raise LogError(str(failure)) from failure
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        try:
+            self._journal.write(lines)
+        except LogError as error:
+            if self._full is None:
+                logger.error("journal cannot be written", error=str(error))
+            self._full = error
+            raise
+        if self._full:
+            logger.info("journal can be written again")
+            self._full = None
+
     async def _logged(self, lines: list[bytes]) -> None:
         if self._fold.failure is None:
             try:
                 await self._batcher.submit(lines)
                 return
-            except LogError as error:
-                self._fold.failed(error)
+            except LogError:
                 if not self._spool:
                     self._metrics.lost.inc(len(lines))
                     raise
@@ -122,16 +147,21 @@ class Recorder:
     def _count_waiting(self) -> None:
         self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Make sure that predictions can be kept.
+
+        Returns:
+            Whether the log can be written too, as far as one knows; else they are kept in the journal.
 
         Raises:
             LogError: they cannot.
         """
+        if self._full:  # perhaps still: nobody may have come since
+            self._journal.probe()
         if not self._spool:
-            if self._fold.failure:
-                raise LogError(str(self._fold.failure)) from self._fold.failure
+            self._refuse_while_it_fails()
             self._ping()
+        return self._fold.failure is None
 
     async def settle(self) -> None:
         """Wait a moment until what was answered can be read from the log."""
@@ -146,5 +176,5 @@ class Recorder:
         """Finish what waits; what the log does not take stays in the journal."""
         await asyncio.gather(*self._behind)
         await self._batcher.close()
-        await asyncio.to_thread(self._fold.close, CLOSE_SECONDS)
-        self._journal.close()
+        if await asyncio.to_thread(self._fold.close, CLOSE_SECONDS):
+            self._journal.close()  # else the end of the process does it

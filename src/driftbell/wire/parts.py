@@ -45,8 +45,12 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def open_log(settings: Settings) -> SqlLog:
+def open_log(settings: Settings, *, patient: bool = False) -> SqlLog:
     """Open the prediction log, made or migrated first.
+
+    Args:
+        settings: all of them.
+        patient: whether a PostgreSQL that is away may come later.
 
     Raises:
         LogError: it cannot be opened.
@@ -58,7 +62,7 @@ def open_log(settings: Settings) -> SqlLog:
             return sqlite_log(settings.log_path, power=settings.log.durability == "power")
     from driftbell.log.postgres import postgres_log
 
-    return postgres_log(database)
+    return postgres_log(database, patient=patient)
 
 
 def upgrade_log(settings: Settings) -> tuple[str | None, str]:

@@ -52,8 +52,9 @@ def run_server(settings: Settings) -> None:
     folder = None
     app: FastAPI | str
     if several:
-        open_log(settings).close()  # migrated once, before the workers start
+        open_log(settings, patient=_spools(settings)).close()  # migrated once, before the workers start
         open_served(settings)  # trained and converted once, likewise
+        _notice_dead_workers()
         folder = _metrics_folder()
         app = "driftbell.wire.serving:application"
     else:
@@ -80,6 +81,23 @@ def run_server(settings: Settings) -> None:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _notice_dead_workers() -> None:
+    """Have uvicorn see at once when a worker dies just while it is asked whether it lives.
+
+    uvicorn keeps the worker's end of their pipe open in the parent too, and so would wait for an answer for
+    `START_SECONDS`, in which it neither starts another worker nor hears a signal.
+    """
+    from uvicorn.supervisors.multiprocess import Process
+
+    start = Process.start
+
+    def start_and_let_go(worker: Process) -> None:
+        start(worker)
+        worker.child_conn.close()
+
+    Process.start = start_and_let_go  # type: ignore[method-assign]
 
 
 def _must_be_free(host: str, port: int) -> None:
@@ -109,7 +127,7 @@ def _application(settings: Settings) -> FastAPI:
     return create_app(
         Service(
             model=model,
-            log=open_log(settings),
+            log=open_log(settings, patient=_spools(settings) or parent_process() is not None),
             journals=settings.journals_dir,
             folder=report_folder(settings),
             window_rows=settings.window.rows,
@@ -124,6 +142,11 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=settings.alarms.smallest_loss,
         )
     )
+
+
+def _spools(settings: Settings) -> bool:
+    """Tell whether one serves without the log; a worker that starts anew does likewise, as its fellows do."""
+    return settings.log.on_failure == "spool"
 
 
 def _require_opentelemetry(settings: Settings) -> None:

@@ -1,0 +1,140 @@
+"""Two servers and two monitors on one PostgreSQL, whose monitors are killed and paused at random."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from tests import postgres
+from tests.conftest import Running, running, wait_until
+from tests.failing import Load
+
+from driftbell.schedule import LEASE_SECONDS
+
+QUIET = {"REPORTS__EVIDENTLY": "off", "REPORTS__KEEP": "5", "SERVER__ACCESS_LOG": "false"}
+
+
+@dataclass
+class Fire:
+    """What happened, and what came of it.
+
+    Attributes:
+        every: seconds between two checks.
+        answered: ids of all answers with 200.
+        logged: ids in the log.
+        checks: id and time of every automatic check, in the order in which they were saved.
+        harmed: from when to when a monitor was dead or paused, in seconds since 1970.
+        kills: how many were killed; likewise `pauses`.
+        refused: checks that a monitor could not save because it was paused for too long.
+    """
+
+    every: int
+    answered: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
+    checks: list[tuple[str, datetime]] = field(default_factory=list)
+    harmed: list[tuple[float, float]] = field(default_factory=list)
+    kills: int = 0
+    pauses: int = 0
+    refused: int = 0
+
+    @property
+    def twice(self) -> int:
+        """How many checks there are for an interval that had one already."""
+        slots = [int(time.timestamp()) // self.every for _, time in self.checks]
+        return len(slots) - len(set(slots)) + len(self.checks) - len({name for name, _ in self.checks})
+
+    @property
+    def gaps(self) -> list[tuple[float, float]]:
+        """From when to when there was no check for more than two intervals."""
+        times = [time.timestamp() for _, time in self.checks]
+        return [(a, b) for a, b in zip(times, times[1:], strict=False) if b - a > 2 * self.every + 1]
+
+    @property
+    def unexplained(self) -> list[tuple[float, float]]:
+        """Gaps that last longer than the lease of one that was harmed, or where nobody was."""
+        most = LEASE_SECONDS + 2 * self.every + 3
+        return [
+            (a, b)
+            for a, b in self.gaps
+            if b - a > most or not any(start < b and end + most > a for start, end in self.harmed)
+        ]
+
+
+def under_fire(
+    server: postgres.Server, folder: Path, *, seconds: float, every: int, chance: random.Random
+) -> Fire:
+    """Run them for some seconds, and harm one monitor after the other."""
+    url = server.empty_database()
+    (folder / "url").write_text(url, "utf-8")
+    settings = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}
+    fire = Fire(every)
+    database = url.split("?")[0].rpartition("/")[2]
+    with contextlib.ExitStack() as started:
+        servers = [started.enter_context(running("serve", folder / n, **settings)) for n in "ab"]
+        loads = [started.enter_context(Load(s.url, clients=2, pause=0.1)) for s in servers]
+        monitors = [_Monitor(folder / n, settings, started) for n in "cd"]
+        wait_until(lambda: all(m.works() for m in monitors), 90, "both monitors")
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(chance.uniform(2, 4))
+            holds = [m for m in monitors if m.process.events("drift monitor holds the lease")]
+            # mostly the one that works, or did
+            victim = chance.choice(monitors if not holds or chance.random() < 0.3 else holds)
+            began = time.time()
+            if fire.kills <= fire.pauses:
+                fire.kills += 1
+                victim.kill()
+                time.sleep(chance.uniform(0, LEASE_SECONDS))
+                victim.start()
+                wait_until(victim.works, 60, "the monitor's return")
+            else:
+                fire.pauses += 1
+                with victim.paused():
+                    time.sleep(chance.uniform(LEASE_SECONDS - 5, LEASE_SECONDS + 8))
+            fire.harmed.append((began, time.time()))
+        time.sleep(2 * every)
+        fire.refused = sum(len(p.events("drift check not saved")) for m in monitors for p in m.all)
+        for load in loads:
+            load.stop()
+    fire.answered = [name for load in loads for name in load.answered]
+    fire.logged = [row[0] for row in server.run("SELECT id FROM predictions", database)]
+    fire.checks = [
+        (row[0], row[1])
+        for row in server.run("SELECT id, time FROM checks WHERE kind = 'automatic' ORDER BY seq", database)
+    ]
+    return fire
+
+
+class _Monitor:
+    """A monitor's place: one process after the other."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], started: contextlib.ExitStack) -> None:
+        self._folder, self._settings, self._started = folder, settings, started
+        self.all: list[Running] = []
+        self.start()
+
+    def start(self) -> None:
+        self.process = self._started.enter_context(running("monitor", self._folder, **self._settings))
+        self.all.append(self.process)
+
+    def works(self) -> bool:
+        return bool(self.process.events("drift scheduler started"))
+
+    def kill(self) -> None:
+        self.process.process.kill()
+        self.process.process.wait(10)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        os.kill(self.process.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.process.process.pid, signal.SIGCONT)
