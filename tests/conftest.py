@@ -55,7 +55,9 @@ class Running:
         return [e for e in found if not event or e["event"] == event]
 
     def status(self) -> dict[str, Any]:
-        return httpx.get(f"{self.url}/monitor/status", timeout=10).raise_for_status().json()
+        answer = httpx.get(f"{self.url}/monitor/status", timeout=10).raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
@@ -191,7 +193,8 @@ def total(samples: list[Sample], name: str, **labels: str) -> float:
 def predict(url: str, rows: list[dict[str, float]]) -> list[dict[str, Any]]:
     """Send one batch and give the answers."""
     answer = httpx.post(f"{url}/predict/batch", json=rows, timeout=30).raise_for_status()
-    return answer.json()["predictions"]
+    found: list[dict[str, Any]] = answer.json()["predictions"]
+    return found
 
 
 @pytest.fixture(scope="session")

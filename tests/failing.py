@@ -1,5 +1,4 @@
-"""What makes a service fail and tells how it took that: load that keeps what was answered, a network to cut, a
-small disk to fill."""
+"""What makes a service fail, and load that keeps what was answered meanwhile."""
 
 from __future__ import annotations
 
@@ -108,11 +107,9 @@ class Load(_Loop):
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, batches: bool) -> None:
         path, body = ("/predict/batch", b"[%b,%b,%b]" % (ROW, ROW, ROW)) if batches else ("/predict", ROW)
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        )
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         asked = time.monotonic()
-        writer.write(head.encode() + b"\r\n\r\n" + body)
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         body = await reader.readexactly(int(answer.split("content-length: ")[1].split("\r\n")[0]))
         took = time.monotonic() - asked
@@ -219,7 +216,7 @@ class Proxy(_Loop):
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """Mount a disk in memory there; skip where that may not be done."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"cannot mount a disk in memory: {done.stderr.strip()}")
@@ -231,11 +228,12 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def failing_disk(folder: Path, image: Path) -> Iterator[Callable[[], None]]:
-    """Mount a disk of 32 MB there that is read-only from when what is given is called, as one with an error."""
+    """Mount a disk there that is read-only, as one with an error, from when what is given is called."""
     folder.mkdir(parents=True, exist_ok=True)
     with image.open("wb") as file:
         file.truncate(32 * 1024 * 1024)
-    for command in (["mkfs.ext4", "-q", "-F", image], ["mount", "-o", "loop,errors=remount-ro", image, folder]):
+    mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(folder)]
+    for command in (["mkfs.ext4", "-q", "-F", str(image)], mount):
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except FileNotFoundError:
@@ -244,8 +242,12 @@ def failing_disk(folder: Path, image: Path) -> Iterator[Callable[[], None]]:
             pytest.skip(f"cannot mount a file as a disk: {done.stderr.strip()}")
     source = subprocess.run(["findmnt", "-no", "SOURCE", folder], capture_output=True, text=True).stdout
     trigger = Path("/sys/fs/ext4") / Path(source.strip()).name / "trigger_fs_error"
+
+    def fail() -> None:
+        trigger.write_text("1")
+
     try:
-        yield lambda: trigger.write_text("1")
+        yield fail
     finally:
         subprocess.run(["umount", folder], check=True)
 

@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from driftbell.schedule import LEASE_SECONDS
 from tests import postgres
 from tests.conftest import Running, running, wait_until
 from tests.failing import Load
 
-from driftbell.schedule import LEASE_SECONDS
-
-QUIET = {"REPORTS__EVIDENTLY": "off", "REPORTS__KEEP": "5", "SERVER__ACCESS_LOG": "false"}
+QUIET: dict[str, Any] = {"REPORTS__EVIDENTLY": "off", "REPORTS__KEEP": "5", "SERVER__ACCESS_LOG": "false"}
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Fire:
     def gaps(self) -> list[tuple[float, float]]:
         """From when to when there was no check for more than two intervals."""
         times = [time.timestamp() for _, time in self.checks]
-        return [(a, b) for a, b in zip(times, times[1:], strict=False) if b - a > 2 * self.every + 1]
+        return [(a, b) for a, b in pairwise(times) if b - a > 2 * self.every + 1]
 
     @property
     def unexplained(self) -> list[tuple[float, float]]:
@@ -73,7 +74,7 @@ def under_fire(
     """Run them for some seconds, and harm one monitor after the other."""
     url = server.empty_database()
     (folder / "url").write_text(url, "utf-8")
-    settings = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}
+    settings: dict[str, Any] = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}
     fire = Fire(every)
     database = url.split("?")[0].rpartition("/")[2]
     with contextlib.ExitStack() as started:
@@ -115,7 +116,7 @@ def under_fire(
 class _Monitor:
     """A monitor's place: one process after the other."""
 
-    def __init__(self, folder: Path, settings: dict[str, str], started: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], started: contextlib.ExitStack) -> None:
         self._folder, self._settings, self._started = folder, settings, started
         self.all: list[Running] = []
         self.start()

@@ -16,12 +16,14 @@ from typing import Any
 import driftbell
 from driftbell.config import Settings, log_database
 from driftbell.errors import ConfigError
-from driftbell.log import alone, copy_log, facts_of, unused
+from driftbell.log import add_waiting, alone, copy_log, facts_of, unused
+from driftbell.log.journal import peek
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 LOG, MODELS, REPORTS = "log.sqlite", "models", "reports"
 STAGE = ".restoring"
+WAITING = ".waiting"
 CHUNK = 1024 * 1024
 
 
@@ -70,7 +72,8 @@ class Manifest:
 def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
     """Save log, models and reports to a folder, while a service and a monitor may be at work.
 
-    The log is copied first, so every check in it has its reports in the backup, if they still existed.
+    The log is copied first, so every check in it has its reports in the backup, if they still existed. What
+    was answered and is still in a journal is in the copy's log.
     The folder is there whole or not at all.
 
     Args:
@@ -161,9 +164,16 @@ def verified(source: Path) -> Manifest:
 
 
 def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
-    log = part / LOG
+    log, waiting = part / LOG, part / WAITING
+    with open(
+        waiting, "xb", opener=_private
+    ) as file:  # before the log: what moves there meanwhile is in both
+        for lines in peek(settings.journals_dir):
+            file.write(lines)
     log.touch(mode=0o600)
     copy_log(settings.log_path, log)
+    add_waiting(waiting, log)
+    waiting.unlink()
     facts = facts_of(log)
     files = {LOG: _hashed(log)}
     with alone(settings.data_dir):  # a model that is being trained there is whole afterwards

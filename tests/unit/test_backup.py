@@ -23,6 +23,8 @@ from driftbell.backup import Manifest, back_up, restore, verified
 from driftbell.config import Settings
 from driftbell.errors import ConfigError, DriftbellError, LogError
 from driftbell.log import SqlLog, alone, copy_log, facts_of, in_use, sqlite_log
+from driftbell.log.codec import line_of
+from driftbell.log.journal import Journal
 from driftbell.log.tables import HEAD
 from driftbell.records import CheckKind, Prediction
 
@@ -62,6 +64,32 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def opened(settings: Settings) -> contextlib.closing[SqlLog]:
     return contextlib.closing(sqlite_log(settings.log_path))
+
+
+def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Path) -> None:
+    """In the journal of a process that lives, and of one that is gone; what is in the log already comes once."""
+    lives = Journal(settings.journals_dir)
+    lives.write([line_of(p) + b"\n" for p in predictions(20, first=290)])
+    gone = settings.journals_dir / "1-0.jsonl"
+    gone.write_bytes(b"".join(line_of(p) + b"\n" for p in predictions(5, first=310)) + b'{"id": "ha')
+    before = files(settings.journals_dir)
+    saved = back_up(settings, tmp_path / "saved", now=NOW)
+    assert saved.rows["predictions"] == 315
+    assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [
+        "log.sqlite",
+        "manifest.json",
+        "models",
+        "reports",
+    ]
+    assert files(settings.journals_dir) == before
+    lives.close()
+    with opened(settings) as log:
+        assert log.count(**IRIS) == 300
+    new = Settings(data_dir=tmp_path / "new")
+    restore(new, tmp_path / "saved")
+    with opened(new) as log:
+        found = [p.id for p in log.window(400, **IRIS).predictions]
+        assert sorted(found) == sorted(f"id-{n}" for n in range(315))
 
 
 def test_what_was_saved_comes_back(settings: Settings, tmp_path: Path) -> None:

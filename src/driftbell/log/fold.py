@@ -50,7 +50,6 @@ class Fold:
         self._journal = journal
         self._folder = folder
         self._moved = moved
-        self._decoder = msgspec.json.Decoder(Line)
         self._wake = threading.Event()
         self._closing = False
         self._progress = threading.Condition()
@@ -101,7 +100,7 @@ class Fold:
             try:
                 self._move()
                 if time.monotonic() >= look_at:
-                    self._move_left()
+                    self.broken_lines += move_left(self._log, self._folder)
                     look_at = time.monotonic() + LOOK_SECONDS
                 if self.failure:
                     self._log.ping()
@@ -125,11 +124,14 @@ class Fold:
                 self._wake.clear()
 
     def _cannot(self, error: Exception) -> None:
-        known = isinstance(error, LogError)  # the words of any other may hold feature values
-        told = error if known else LogError(f"predictions cannot be moved to the log: {type(error).__name__}")
-        if self.failure is None:
-            logger.error("log cannot be written", error=str(told), exc_info=None if known else error)
-        self.failure = told
+        before, where = self.failure, None
+        if isinstance(error, LogError):
+            self.failure = error
+        else:  # whose words may hold feature values
+            self.failure = LogError(f"predictions cannot be moved to the log: {type(error).__name__}")
+            where = error
+        if before is None:
+            logger.error("log cannot be written", error=str(self.failure), exc_info=where)
 
     def _move(self) -> None:
         """Move what there is now: what comes meanwhile must not keep it from all else for ever."""
@@ -138,41 +140,64 @@ class Fold:
             logger.error("the journal was removed, and is begun anew")
         until = self._journal.written_bytes
         while self._journal.moved_bytes < until and (chunk := self._journal.read()):
-            self._ingest(chunk)
+            self.broken_lines += ingest(self._log, chunk)
             self._journal.moved(len(chunk), chunk.count(b"\n"))
             self._moved()
             with self._progress:
                 self._progress.notify_all()
 
-    def _move_left(self) -> None:
-        for left in left_behind(self._folder):
-            with closing(left):
-                rows = 0
-                while chunk := left.read():
-                    rows += self._ingest(chunk)
-                    left.moved(len(chunk))
-                left.remove()
-            if rows:
-                logger.info("predictions of an earlier process are in the log", rows=rows)
 
-    def _ingest(self, chunk: bytes) -> int:
-        """Write lines to the log, without those that are none: after a power cut, a file may have zeros."""
-        lines = [line for line in chunk.split(b"\n") if line]
-        try:
-            self._log.ingest(lines)
-        except LogError:
-            whole = [line for line in lines if self._is_prediction(line)]
-            if len(whole) == len(lines):
-                raise
-            self._log.ingest(whole)
-            self.broken_lines += len(lines) - len(whole)
-            logger.error("broken lines of the journal were left out", lines=len(lines) - len(whole))
-            return len(whole)
-        return len(lines)
+def move_left(log: Log, folder: Path) -> int:
+    """Move what dead processes have left in their journals into the log.
 
-    def _is_prediction(self, line: bytes) -> bool:
-        try:
-            self._decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
-        return True
+    Returns:
+        How many lines were no predictions and were left out.
+
+    Raises:
+        LogError: the log cannot be written; the rest stays where it is.
+    """
+    broken = 0
+    for left in left_behind(folder):
+        with closing(left):
+            rows = 0
+            while chunk := left.read():
+                found = ingest(log, chunk)
+                rows, broken = rows + chunk.count(b"\n") - found, broken + found
+                left.moved(len(chunk))
+            left.remove()
+        if rows:
+            logger.info("predictions of an earlier process are in the log", rows=rows)
+    return broken
+
+
+def ingest(log: Log, chunk: bytes) -> int:
+    """Write lines to the log, without those that are none: after a power cut, a file may have zeros.
+
+    Returns:
+        How many were left out.
+
+    Raises:
+        LogError: the log cannot be written.
+    """
+    lines = [line for line in chunk.split(b"\n") if line]
+    try:
+        log.ingest(lines)
+        return 0
+    except LogError:
+        whole = [line for line in lines if _is_prediction(line)]
+        if len(whole) == len(lines):
+            raise
+    log.ingest(whole)
+    logger.error("broken lines of the journal were left out", lines=len(lines) - len(whole))
+    return len(lines) - len(whole)
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def _is_prediction(line: bytes) -> bool:
+    try:
+        _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True

@@ -56,7 +56,7 @@ def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
 
     Args:
         database: where it is.
-        patient: whether a database that cannot be used now is looked at again before each write, until it can.
+        patient: whether one that cannot be used now is looked at again before each write, until it can.
 
     Raises:
         ConfigError: pg8000 is missing, or a certificate cannot be read.

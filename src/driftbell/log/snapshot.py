@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftbell.errors import LogError
+from driftbell.log.fold import ingest
+from driftbell.log.journal import Left
+from driftbell.log.sqlite import sqlite_log
 from driftbell.log.tables import HEAD, VERSION_TABLE
 
 LOCKED_SECONDS = 10
@@ -57,6 +61,37 @@ def copy_log(source: Path, target: Path) -> None:
             written.execute("PRAGMA journal_mode = DELETE")  # one file, without -wal and -shm beside it
     except sqlite3.Error as error:
         raise LogError(f"cannot copy the prediction log {source}: {error}") from error
+
+
+def add_waiting(source: Path, target: Path) -> None:
+    """Write lines of a journal to a copy of the log; those that it has already are skipped.
+
+    Args:
+        source: a file of lines.
+        target: the copy, which is migrated first if there are any.
+
+    Raises:
+        LogError: the copy cannot be written.
+    """
+    left = Left(source, os.open(source, os.O_RDONLY | os.O_CLOEXEC))
+    with closing(left):
+        chunk = left.read()
+        if not chunk:
+            return
+        with closing(sqlite_log(target)) as log:
+            while chunk:
+                ingest(log, chunk)
+                left.moved(len(chunk))
+                chunk = left.read()
+    _alone_in_one_file(target)
+
+
+def _alone_in_one_file(target: Path) -> None:
+    try:
+        with closing(sqlite3.connect(target)) as written:
+            written.execute("PRAGMA journal_mode = DELETE")  # without -wal and -shm beside it
+    except sqlite3.Error as error:
+        raise LogError(f"cannot write {target}: {error}") from error
 
 
 def facts_of(path: Path) -> LogFacts:

@@ -9,8 +9,9 @@ from typing import Any
 import structlog
 
 from driftbell.config import ModelSettings, Settings, log_database
-from driftbell.errors import ConfigError, ModelError
+from driftbell.errors import ConfigError, LogError, ModelError
 from driftbell.log import SqlLog, alone, sqlite_log, upgrade_sqlite
+from driftbell.log.fold import move_left
 from driftbell.models import (
     INSTALL,
     Conversion,
@@ -63,6 +64,20 @@ def open_log(settings: Settings, *, patient: bool = False) -> SqlLog:
     from driftbell.log.postgres import postgres_log
 
     return postgres_log(database, patient=patient)
+
+
+def open_whole_log(settings: Settings) -> SqlLog:
+    """Open the log with all that was answered in it: what dead processes have left in their journals too.
+
+    Raises:
+        LogError, ConfigError: see `open_log`.
+    """
+    log = open_log(settings)
+    try:
+        move_left(log, settings.journals_dir)
+    except LogError as error:  # reading it is all that is wanted
+        logger.warning("what is in the journal is not looked at", error=str(error))
+    return log
 
 
 def upgrade_log(settings: Settings) -> tuple[str | None, str]:

@@ -97,7 +97,7 @@ def _notice_dead_workers() -> None:
         start(worker)
         worker.child_conn.close()
 
-    Process.start = start_and_let_go  # type: ignore[method-assign]
+    Process.start = start_and_let_go  # type: ignore[method-assign, assignment]
 
 
 def _must_be_free(host: str, port: int) -> None:

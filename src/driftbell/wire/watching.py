@@ -29,7 +29,7 @@ from driftbell.records import Judgement
 from driftbell.rehearse import Rehearsal
 from driftbell.schedule import Monitor
 from driftbell.tables import read_table
-from driftbell.wire.parts import clock, open_log, open_model, report_folder
+from driftbell.wire.parts import clock, open_log, open_model, open_whole_log, report_folder
 
 NICENESS = 10
 """The monitor yields to the server wherever both want the processor."""
@@ -125,7 +125,7 @@ def judged_window(settings: Settings) -> Judgement:
     Raises:
         ConfigError, LogError: the model or the log cannot be opened.
     """
-    log = open_log(settings)
+    log = open_whole_log(settings)
     try:
         return checker(settings, log).look().check.judgement
     finally:
@@ -155,7 +155,7 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     Raises:
         ConfigError, LogError: the model or the log cannot be opened, or the file cannot be written.
     """
-    log = open_log(settings)
+    log = open_whole_log(settings)
     try:
         looking = checker(settings, log)
         found = looking.look()

@@ -1,0 +1,1 @@
+"""How `bench/failures.py` breaks things."""

@@ -1,0 +1,209 @@
+"""What is lost when things fail: real services on loopback, under load, whose processes are killed at random.
+
+Kills: `kill -9` of a worker, the server, the monitor, their parent or all at once, on SQLite and PostgreSQL
+(which crashes now and then), with each durability that promises something, and 1 and 2 workers. Outages:
+PostgreSQL is away for a minute. Monitors: two of them, killed and paused, beside two servers on one
+PostgreSQL. Storms: more connections than can be answered. Whatever was answered with 200 must be in the log
+once.
+
+    python bench/failures.py [--tiny] [--only kills outages monitors storms] [--kills 100] [--away 60]
+                             [--seconds 300] [--connections 1000] [--seed 1]
+    python bench/failures.py --soak 3600
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests import postgres
+from tests.replicas import under_fire
+
+from fail.kills import Outcome, Setting, database, kills
+from fail.outages import outage
+from fail.storms import soak, storm
+from serve.load import wrk
+
+PARTS = ("kills", "outages", "monitors", "storms")
+TINY = {"kills": 4, "away": 2.0, "seconds": 3.0, "connections": 200}
+STORM_SECONDS = 10.0
+
+
+def main() -> None:
+    options = parsed()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.soak:
+            for line in soak(Path(folder), options.soak):
+                print(line, flush=True)
+            return
+        wrong = [words for part in options.only for words in PRINTERS[part](options, Path(folder))]
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--kills", type=int, default=100, help="in all")
+    parser.add_argument("--away", type=float, default=60.0, help="seconds without a database")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of monitors that are harmed")
+    parser.add_argument("--connections", type=int, default=1000, help="of a storm")
+    parser.add_argument(
+        "--soak", type=float, default=0.0, help="load for so many seconds, and tell the memory"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    found = parser.parse_args()
+    if found.tiny:
+        vars(found).update(TINY)
+    return found
+
+
+def missing() -> str:
+    """Say why there is no PostgreSQL; where all has to be measured, that is an end."""
+    reason = postgres.absent()
+    if reason and os.environ.get("CI") == "true":
+        sys.exit(reason)
+    return reason
+
+
+def settings(tiny: bool) -> list[Setting]:
+    logs = ["sqlite"] if missing() else ["sqlite", "postgresql"]
+    if tiny:
+        return [Setting(log, "process", workers) for log, workers in zip(logs, (2, 1), strict=False)]
+    return [Setting(*each) for each in product(logs, ("process", "power"), (1, 2))]
+
+
+def print_kills(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print what became of what was answered; give what is wrong."""
+    chance = random.Random(options.seed)
+    each = settings(options.tiny)
+    head = "kills | answered | logged | lost | doubled | s to the next answer: median, longest"
+    print(f"| log, durability, workers | {head} |")
+    print("| --- |" + " --- |" * 6)
+    total = 0
+    with_database = any(setting.log == "postgresql" for setting in each)
+    with database() if with_database else nullcontext() as server:
+        for number, setting in enumerate(each):
+            turns = options.kills * (number + 1) // len(each) - options.kills * number // len(each)
+            outcome = kills(setting, turns, server, chance, made(folder, f"kills{number}"))
+            total += sum(outcome.kills.values())
+            print(f"| {setting} | {kills_row(outcome)} |", flush=True)
+            if outcome.lost or outcome.doubled or not outcome.answered:
+                counts = f"{outcome.lost} lost, {outcome.doubled} doubled, {len(outcome.answered)} answered"
+                yield f"{setting}: {counts}"
+    print(f"\n{total} kills.\n", flush=True)
+
+
+def kills_row(outcome: Outcome) -> str:
+    what = ", ".join(f"{count} {name}" for name, count in sorted(outcome.kills.items()))
+    pauses = f"{median(outcome.pauses):.1f}, {max(outcome.pauses):.1f}"
+    counts = f"{len(outcome.answered):,} | {len(outcome.logged):,} | {outcome.lost} | {outcome.doubled}"
+    return f"{what} | {counts} | {pauses}"
+
+
+def print_outages(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print what a database that was away did; give what is wrong."""
+    if reason := missing():
+        print(f"Outages: not measured ({reason})\n")
+        return
+    print(f"PostgreSQL away for {options.away:.0f} s\n")
+    head = "answered, meanwhile | refused | refusals, ms: p50, p99, longest | s to an answer, to all logged"
+    print(f"| log.on_failure | {head} | lost | doubled |\n| --- |" + " --- |" * 6)
+    with database() as server:
+        for mode in ("refuse", "spool"):
+            found = outage(server, made(folder, mode), on_failure=mode, seconds=options.away)
+            waits = ", ".join(f"{ms:.1f}" for ms in found.refused_ms)
+            cells = (
+                f"{found.answered[0]:,}, {found.answered[1]:,} | {found.refused:,} | {waits}",
+                f"{found.back_s[0]:.1f}, {found.back_s[1]:.1f} | {found.lost} | {found.doubled}",
+            )
+            print(f"| {mode} | {' | '.join(cells)} |", flush=True)
+            if found.lost or found.doubled or (mode == "spool" and found.refused):
+                yield f"outage, {mode}: {found}"
+    print()
+
+
+def print_monitors(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print which checks there were; give what is wrong."""
+    if reason := missing():
+        print(f"Monitors: not measured ({reason})\n")
+        return
+    with database() as server:
+        fire = under_fire(
+            server,
+            made(folder, "monitors"),
+            seconds=options.seconds,
+            every=2,
+            chance=random.Random(options.seed),
+        )
+    lost, doubled = len(set(fire.answered) - set(fire.logged)), len(fire.logged) - len(set(fire.logged))
+    head = "checks | twice | not saved | longest gap, s | gaps without a cause | answered | lost | doubled"
+    print(f"| monitors killed, paused | {head} |\n| --- |" + " --- |" * 8)
+    gap = max((b - a for a, b in fire.gaps), default=0.0)
+    checks = f"{len(fire.checks)} | {fire.twice} | {fire.refused} | {gap:.1f} | {len(fire.unexplained)}"
+    print(
+        f"| {fire.kills}, {fire.pauses} | {checks} | {len(fire.answered):,} | {lost} | {doubled} |\n",
+        flush=True,
+    )
+    if fire.twice or lost or doubled or fire.unexplained:
+        yield f"monitors: {fire.twice} twice, gaps {fire.unexplained}, {lost} lost, {doubled} doubled"
+
+
+def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print what a storm did; give what is wrong."""
+    if wrk() is None:
+        if os.environ.get("CI") == "true":
+            sys.exit("wrk is missing (Debian's package wrk)")
+        print("Storms: not measured (no wrk)\n")
+        return
+    print(f"{options.connections:,} connections\n")
+    head = "answered/s before, during | refused/s | refusal, ms: p50, p99 | longest wait, s"
+    print(f"| model.engine | {head} | full speed after, s | memory, MB |\n| --- |" + " --- |" * 6)
+    for engine in ("native", "auto"):
+        found = storm(
+            engine,
+            made(folder, engine),
+            connections=options.connections,
+            seconds=1.0 if options.tiny else STORM_SECONDS,
+        )
+        waits = f"{found.refused_ms[0]:.1f}, {found.refused_ms[1]:.1f}" if found.refused_ms else "–"
+        back = "never" if found.recovered_s is None else f"{found.recovered_s:.1f}"
+        speed = f"{found.before:,.0f}, {found.during:,.0f} | {found.refused:,.0f} | {waits}"
+        memory = f"{found.memory[0]:.0f}, {found.memory[1]:.0f}"
+        print(f"| {engine} | {speed} | {found.slowest_s:.2f} | {back} | {memory} |", flush=True)
+        if found.recovered_s is None and not options.tiny:
+            yield f"storm, {engine}: not as fast as before 20 s later"
+    print()
+
+
+PRINTERS = {
+    "kills": print_kills,
+    "outages": print_outages,
+    "monitors": print_monitors,
+    "storms": print_storms,
+}
+
+
+def made(folder: Path, name: str) -> Path:
+    found = folder / name
+    found.mkdir()
+    return found
+
+
+if __name__ == "__main__":
+    main()
