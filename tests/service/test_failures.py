@@ -15,8 +15,20 @@ from pathlib import Path
 import httpx
 import pytest
 from tests import postgres
-from tests.conftest import Running, alive, command, descendants, monitored, running, wait_until
+from tests.conftest import (
+    EXAMPLE,
+    Running,
+    alive,
+    command,
+    descendants,
+    monitored,
+    predict,
+    running,
+    wait_until,
+)
 from tests.failing import Load, Proxy, failing_disk, fill, small_disk
+from tests.replicas import under_fire
+from tests.unit.test_cli import driftbell
 
 pytestmark = pytest.mark.service
 

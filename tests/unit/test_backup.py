@@ -67,7 +67,7 @@ def opened(settings: Settings) -> contextlib.closing[SqlLog]:
 
 
 def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Path) -> None:
-    """In the journal of a process that lives, and of one that is gone; what is in the log already comes once."""
+    """In the journal of a process that lives, and of one that is gone; what the log has comes once."""
     lives = Journal(settings.journals_dir)
     lives.write([line_of(p) + b"\n" for p in predictions(20, first=290)])
     gone = settings.journals_dir / "1-0.jsonl"
