@@ -18,6 +18,7 @@ from driftbell.config import (
     shown,
     variable,
 )
+from driftbell.config.described import descriptions
 from driftbell.database import parse_database
 from driftbell.errors import ConfigError
 
@@ -90,7 +91,8 @@ def written(text):
 
 def test_every_setting_has_a_case_here_and_a_description():
     assert set(VALUES) == set(names())
-    assert all(names().values())
+    assert all(descriptions().values())
+    assert list(descriptions()) == names()
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -19,7 +19,7 @@ from driftbell.errors import ConfigError
 from driftbell.harm import HarmWatch, watch
 from driftbell.judge import judge
 from driftbell.log import SqlLog
-from driftbell.models import known_by_heart, outputs_of, reference_of
+from driftbell.models.sklearn import known_by_heart, outputs_of, reference_of
 from driftbell.ports import Model, Reference, Sink, Target
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN
