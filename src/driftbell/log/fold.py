@@ -102,10 +102,10 @@ class Fold:
                     logger.info("log can be written again")
                     self.failure = None
                 retry = 0.1
-            except LogError as error:
+            except Exception as error:
                 if self.failure is None:
-                    logger.error("log cannot be written", error=str(error))
-                self.failure = error
+                    logger.exception("log cannot be written", error=str(error))
+                self.failure = error if isinstance(error, LogError) else LogError(f"{type(error).__name__}")
             with self._progress:
                 self._looked = True
                 self._progress.notify_all()
