@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import structlog
 
-from driftbell.config import Settings
-from driftbell.errors import ConfigError, ModelError
+from driftbell import jsonlog
+from driftbell.config import Settings, load
+from driftbell.errors import ConfigError, DriftbellError, ModelError
 from driftbell.models.convert import Conversion, convert
 from driftbell.models.iris import iris_model, iris_training
 from driftbell.models.onnxfile import load_onnx
@@ -15,9 +18,23 @@ from driftbell.ports import Model, Training
 from driftbell.records import Column, Columns
 from driftbell.schema import infer_schema
 from driftbell.tables import read_table
-from driftbell.wire.parts import IRIS, folder_of_served, key_of_served, name_of_model, say_engine
+from driftbell.wire.parts import (
+    IRIS,
+    folder_of_served,
+    key_of_served,
+    name_of_model,
+    open_model,
+    say_engine,
+)
 
 logger = structlog.get_logger()
+
+
+def make() -> None:
+    """Have the model that the environment's settings name made and kept, for another process."""
+    jsonlog.configure()
+    with suppress(DriftbellError):
+        open_model(load().settings)
 
 
 def loaded(settings: Settings) -> tuple[SklearnModel | Conversion, Training]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from driftbell.publish.folder import ReportFolder
 
 IRIS = Path("models") / "iris"
 """Where the default model is, in the data folder."""
+
+MAKE = "from driftbell.wire import making; making.make()"
 
 logger = structlog.get_logger()
 
@@ -70,16 +75,26 @@ def open_served(settings: Settings) -> Model:
         ConfigError: files are missing or wrong, see the message.
     """
     _require_paths(settings.model)
+    found = _kept(settings)
+    if found is None and settings.model.engine == "auto" and find_spec("onnxruntime"):
+        # made in a process of its own, which takes what it needs for that with it when it ends
+        subprocess.run([sys.executable, "-c", MAKE], check=False)  # noqa: S603 - our own words
+        found = _kept(settings)
+    if found and found.model:
+        say_engine(found.model, found)
+        return found.model
+    from driftbell.wire import making
+
+    with alone(settings.data_dir):
+        return making.served(settings, *making.loaded(settings))
+
+
+def _kept(settings: Settings) -> Kept | None:
+    if settings.model.engine != "auto":
+        return None
     with alone(settings.data_dir):
         key = key_of_served(settings)
-        if key and settings.model.engine == "auto":
-            found = kept(folder_of_served(settings), key)
-            if found and found.model:
-                say_engine(found.model, found)
-                return found.model
-        from driftbell.wire import making  # which takes the libraries that models are made with
-
-        return making.served(settings, *making.loaded(settings))
+        return kept(folder_of_served(settings), key) if key else None
 
 
 def open_model(settings: Settings) -> tuple[Model, Training]:
