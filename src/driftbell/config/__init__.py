@@ -136,6 +136,15 @@ class ModelSettings(_Section):
     """What answers: 'auto' is ONNX Runtime where it answers as the model itself, which is 'native'."""
 
 
+class RetentionSettings(_Section):
+    """`[retention]`."""
+
+    days: int | None = Field(None, ge=1, le=36500)
+    """How many days predictions and checks stay in the log, besides today; without it, for ever."""
+    archive: str | None = Field(None, min_length=1)
+    """Where predictions go before they are deleted, a folder or URL such as 's3://bucket/driftbell'."""
+
+
 class TracingSettings(_Section):
     """`[tracing]`."""
 
@@ -158,6 +167,7 @@ class Settings(_Section):
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
     tracing: TracingSettings = TracingSettings()
+    retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="after")
