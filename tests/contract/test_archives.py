@@ -484,7 +484,7 @@ def test_it_runs_only_while_its_monitor_holds_the_lease(log, folder, monkeypatch
 
 
 def samples(log):
-    collector = DriftCollector(log, **IRIS, window_rows=5, clock=lambda: NOW)
+    collector = DriftCollector(log, **IRIS, engine="native", window_rows=5, clock=lambda: NOW)
     found = [s for family in collector.collect() for s in family.samples]
     named = {s.name: s.value for s in found}
     return {**named, **{(s.name, *s.labels.values()): s.value for s in found}}
