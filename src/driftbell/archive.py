@@ -22,7 +22,7 @@ EVERY_SECONDS = 3600.0
 FILE_ROWS = 20_000
 """Rows of one file: read, written and kept in memory at once."""
 
-DELETE_ROWS = 500
+DELETE_ROWS = 250
 """Rows of one transaction: a prediction that is to be logged waits for no more than that."""
 
 PRUNE_ROWS = 200

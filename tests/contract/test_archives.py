@@ -177,6 +177,20 @@ def test_a_clock_that_went_back_makes_one_more_file_of_the_same_day(log, lease, 
     assert len(read(folder)) == 15
 
 
+@pytest.mark.usefixtures("small")
+def test_days_that_are_mixed_in_the_log_are_told_apart(log, lease, folder):
+    days = [3, 0, 3, 3, 2, 0, 3, 2, 3, 3, 0, 3, 2]
+    made = [prediction(f"{i}", time=NOW - d * DAY + timedelta(seconds=i)) for i, d in enumerate(days)]
+    log.append(made)
+    log.add_labels([Label(p.id, "virginica", NOW) for p in made])
+    assert archiver(log, folder).work(lease) == 10
+    assert left(log) == [p.id for p in made if p.time > NOW - DAY]
+    assert [found.prediction.id for found in log.labelled(100, **IRIS)] == left(log)
+    for day, number in (("2026-01-28", 7), ("2026-01-29", 3)):
+        assert len(read(folder / f"model=iris/date={day}")) == number
+    assert {row["label"] for row in read(folder)} == {"virginica"}
+
+
 def test_the_numbers_of_rows_are_never_used_again(log, lease, folder):
     filled(log, days=1)
     last = log.window(1, **IRIS).last

@@ -84,11 +84,10 @@ class ArchivesInSql:
             leases.fence(connection, lease)
             query = sa.select(predictions.c.seq).where(*_rows_of(archive)).order_by(predictions.c.seq)
             seqs = connection.execute(query.limit(rows)).scalars().all()
-            if seqs:
-                _delete(connection, replace(archive, first=seqs[0], last=seqs[-1]))
-            if len(seqs) < rows:
+            deleted = _delete(connection, archive, seqs) if seqs else 0
+            if deleted == len(seqs) < rows:
                 _update(connection, archive, state=DONE)
-            return len(seqs)
+            return deleted
 
     def prune(self, before: datetime, rows: int, lease: Lease) -> int:
         """Delete checks, alerts, closed alarms and requests that are too old, and tell how many."""
@@ -169,11 +168,15 @@ def _kept(connection: sa.Connection) -> Iterator[_Kept]:
 
 
 def _rows_of(archive: Archive) -> list[sa.ColumnElement[bool]]:
+    # the date is no use of the index of times: a day may have millions of rows
+    return [*_numbers_of(archive), day_of(predictions.c.time) == archive.day]
+
+
+def _numbers_of(archive: Archive) -> list[sa.ColumnElement[bool]]:
     return [
         predictions.c.model == archive.model,
         predictions.c.version == archive.version,
         predictions.c.seq.between(archive.first, archive.last),
-        day_of(predictions.c.time) == archive.day,  # not by the index of times: a day may have millions
     ]
 
 
@@ -185,16 +188,20 @@ def _labels_in(archive: Archive) -> list[sa.ColumnElement[bool]]:
     ]
 
 
-def _delete(connection: sa.Connection, part: Archive) -> None:
-    """Delete predictions and their labels, but never the newest label, which has the totals."""
+def _delete(connection: sa.Connection, archive: Archive, seqs: Sequence[int]) -> int:
+    """Delete predictions and their labels up to the next of another day, by range, which is fast.
+
+    The newest label of the model version stays, since it has the totals.
+    """
+    part = replace(archive, first=seqs[0], last=seqs[-1])
+    other = sa.select(predictions.c.seq).where(*_numbers_of(part), day_of(predictions.c.time) != part.day)
+    stop = connection.execute(other.order_by(predictions.c.seq).limit(1)).scalar()
+    mine = [seq for seq in seqs if stop is None or seq < stop]
+    part = replace(part, last=mine[-1])
     newest = newest_of(connection, part.model, part.version)
-    gone = sa.select(predictions.c.seq).where(*_rows_of(part))
-    connection.execute(
-        labels.delete().where(
-            *_labels_in(part), labels.c.prediction_seq.in_(gone), labels.c.seq != (newest or 0)
-        )
-    )
-    connection.execute(predictions.delete().where(*_rows_of(part)))
+    connection.execute(labels.delete().where(*_labels_in(part), labels.c.seq != (newest or 0)))
+    connection.execute(predictions.delete().where(*_numbers_of(part)))
+    return len(mine)
 
 
 def _update(connection: sa.Connection, archive: Archive, **values: Any) -> None:

@@ -178,7 +178,7 @@ def day_of(time: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
 
 def newest_of(connection: sa.Connection, model: str, version: str) -> int | None:
     """Read the number of the newest label of a model version."""
-    query = _of(sa.select(sa.func.max(labels.c.seq)), model, version)
+    query = _of(sa.select(labels.c.seq), model, version).order_by(labels.c.seq.desc()).limit(1)
     return connection.execute(query).scalar()
 
 
