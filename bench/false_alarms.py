@@ -23,7 +23,8 @@ from driftbell import jsonlog
 from driftbell.columns import as_column
 from driftbell.compare import compare, prepare
 from driftbell.judge import carry, held_columns, judge
-from driftbell.models import iris_model, reference_of
+from driftbell.models.iris import iris_model
+from driftbell.models.sklearn import reference_of
 from driftbell.ports import Model, Reference
 from driftbell.publish.evidently import evidently_available
 from driftbell.records import Columns

@@ -143,8 +143,9 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
     """
     port = free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
-    if TRAINED and not (data_dir / "models").exists():
-        shutil.copytree(TRAINED[0], data_dir / "models")
+    trained = next((models for models in TRAINED if models.exists()), None)
+    if trained and not (data_dir / "models").exists():
+        shutil.copytree(trained, data_dir / "models")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
     environment |= {f"DRIFTBELL_{k}": v for k, v in settings.items()}
     environment |= {"DRIFTBELL_DATA_DIR": str(data_dir), "DRIFTBELL_SERVER__PORT": str(port)}

@@ -9,7 +9,8 @@ DriftbellError
 ├── LogError           the prediction log cannot be read or written now
 │   └── LeaseLostError another monitor has taken over; the result was not saved
 ├── OverloadedError    a bounded queue is full; try again later
-└── ReportError        a report could not be made or written
+├── ReportError        a report could not be made or written
+└── ArchiveError       a file of the archive could not be written
 ```
 """
 
@@ -64,3 +65,7 @@ class OverloadedError(DriftbellError):
 
 class ReportError(DriftbellError):
     """A report could not be made or written."""
+
+
+class ArchiveError(DriftbellError):
+    """A file of the archive could not be written."""

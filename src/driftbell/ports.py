@@ -11,6 +11,9 @@ from driftbell.alarms import Mark
 from driftbell.records import (
     Alarm,
     Alert,
+    Archive,
+    Archived,
+    ArchiveTotals,
     Check,
     CheckKind,
     CheckRequest,
@@ -265,6 +268,52 @@ class Log(Protocol):
 
     def lease(self) -> Lease | None:
         """Read who holds the lease, expired or not."""
+
+    def plan_archive(
+        self, before: datetime, rows: int, lease: Lease, *, now: datetime, to_file: bool
+    ) -> Archive | None:
+        """Decide which predictions from before a time go next, at most `rows`; None where there are none.
+
+        What was decided and not finished comes first, and is decided only once. Predictions that somebody
+        has made the reference, by saying that an alarm was expected, stay.
+
+        Args:
+            before: the beginning of a day, UTC.
+            rows: in one archive.
+            lease: the right to decide.
+            now: the time.
+            to_file: whether they go to a file first.
+
+        Raises:
+            LeaseLostError: somebody else holds the lease now; likewise below.
+        """
+
+    def archived_rows(self, archive: Archive) -> tuple[list[Archived], int]:
+        """Read the predictions of an archive in their order, and what `archive_written` wants to know."""
+
+    def archive_written(self, archive: Archive, label_seq: int, lease: Lease) -> bool:
+        """Say that the file is there; from then on its predictions take no label.
+
+        False where a label came since `archived_rows`: then the file has to be written again.
+        """
+
+    def archive_failed(self, archive: Archive, error: str, lease: Lease) -> None:
+        """Say why the file of an archive could not be written."""
+
+    def delete_archived(self, archive: Archive, rows: int, lease: Lease) -> int:
+        """Delete the next predictions of an archive with their labels, at most `rows`; 0 is the end.
+
+        The totals of the labels stay what they were.
+        """
+
+    def prune(self, before: datetime, rows: int, lease: Lease) -> int:
+        """Delete checks, alerts, closed alarms and requests from before a time, at most `rows` of each.
+
+        The newest of each model version stay, and every count of them all. Tells how many were deleted.
+        """
+
+    def archive_totals(self) -> ArchiveTotals:
+        """Count what is gone, and tell what is oldest and what went wrong."""
 
     def ping(self) -> None:
         """Prove that the log can be written."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.conftest import EXAMPLE, running, wait_until
+from tests.conftest import EXAMPLE, predict, running, wait_until
 from tests.service.test_durability import Load
 
 pytestmark = pytest.mark.service
@@ -29,17 +29,17 @@ def driftbell(*args: object) -> subprocess.CompletedProcess[str]:
 
 def test_a_backup_under_load_is_whole_and_comes_back(tmp_path: Path) -> None:
     data, saved, restored = tmp_path / "data", tmp_path / "saved", tmp_path / "restored"
-    with (
-        running("up", data, CHECK__EVERY="1s", **QUIET) as service,
-        Load(service.url) as load,
-    ):
-        wait_until(lambda: len(load.answered) > 600 and service.status()["reports"], 60, "load and a report")
-        before, at_first = list(load.answered), service.status()
-        done = driftbell("backup", saved, "--data-dir", data)
-        assert done.returncode == 0, done.stderr
-        backed_up = len(load.answered)
-        wait_until(lambda: len(load.answered) > backed_up + 100, 60, "more load")
-        assert driftbell("restore", saved, "--data-dir", data).returncode == 2
+    with running("up", data, CHECK__EVERY="1s", **QUIET) as service:
+        predict(service.url, [EXAMPLE] * 20)
+        wait_until(lambda: service.status()["reports"], 120, "a report")
+        with Load(service.url) as load:
+            wait_until(lambda: len(load.answered) > 600, 60, "load")
+            before, at_first = list(load.answered), service.status()
+            done = driftbell("backup", saved, "--data-dir", data)
+            assert done.returncode == 0, done.stderr
+            backed_up = len(load.answered)
+            wait_until(lambda: len(load.answered) > backed_up + 100, 60, "more load")
+            assert driftbell("restore", saved, "--data-dir", data).returncode == 2
     assert load.statuses.keys() == {200}
 
     done = driftbell("restore", saved, "--data-dir", restored)

@@ -56,6 +56,7 @@ def test_a_table_is_answered_in_kind_with_what_json_gets(service: Running, media
     assert found["class_id"].to_pylist() == [p["class_id"] for p in expected]
     for label in expected[0]["probabilities"]:
         assert found[f"probability of {label}"].to_pylist() == [p["probabilities"][label] for p in expected]
+    service.status()  # waits until all is in the log
     assert set(found["id"].to_pylist()) <= set(service.logged_ids())
     logged = service.sql("SELECT features FROM predictions WHERE id = ?", found["id"][0].as_py())
     as_json = service.sql("SELECT features FROM predictions WHERE id = ?", expected[0]["id"])

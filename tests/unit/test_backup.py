@@ -123,6 +123,8 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
         "alerts": 0,
         "labels": 0,
         "alarms": 0,
+        "archives": 0,
+        "pruned": 0,
     }
     assert set(written["files"]) == set(files(tmp_path / "saved")) - {"manifest.json"}
     assert saved.sentence.startswith("300 predictions, 0 checks, 2 reports, 3.")

@@ -18,6 +18,7 @@ from driftbell.config import (
     shown,
     variable,
 )
+from driftbell.config.described import descriptions
 from driftbell.database import parse_database
 from driftbell.errors import ConfigError
 
@@ -51,6 +52,8 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.engine": ('"native"', "native"),
     "tracing.endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
     "tracing.sample": ("0.25", 0.25),
+    "retention.days": ("90", 90),
+    "retention.archive": ('"s3://bucket/driftbell"', "s3://bucket/driftbell"),
     "alerts.urls": ('"json://a.example/x,json://b.example"', SECRETS),
     "alerts.urls_file": ('"alerts.txt"', Path("alerts.txt")),
     "alerts.cooldown": ('"1h"', timedelta(hours=1)),
@@ -90,7 +93,8 @@ def written(text):
 
 def test_every_setting_has_a_case_here_and_a_description():
     assert set(VALUES) == set(names())
-    assert all(names().values())
+    assert all(descriptions().values())
+    assert list(descriptions()) == names()
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -240,6 +244,8 @@ BAD = {
         4318,
     ],
     "tracing.sample": [-0.1, 1.1, "half", float("nan")],
+    "retention.days": [0, -1, 1.5, "90 days", 36501],
+    "retention.archive": ["", 5],
     "alerts.urls": ["slack", "hunter2 json://ok", ["json://ok", "hunter2"], 5, {"a": 1}, [5]],
     "alerts.urls_file": [5],
     "alerts.cooldown": [5, "soon"],

@@ -10,6 +10,7 @@ import pytest
 
 from driftbell import config
 from driftbell.cli import cli
+from driftbell.config.described import descriptions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -23,7 +24,7 @@ def settings_table() -> str:
         for n, v in values.items()
     }
     return "\n".join(
-        f"| `{name}` | {shown[name]} | {text.rstrip('.')} |" for name, text in config.names().items()
+        f"| `{name}` | {shown[name]} | {text.rstrip('.')} |" for name, text in descriptions().items()
     )
 
 

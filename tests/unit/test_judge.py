@@ -12,7 +12,8 @@ from tests import harms
 
 from driftbell.compare import compare
 from driftbell.judge import alert_after, carry, held_columns, judge, same_state
-from driftbell.models import iris_model, reference_of
+from driftbell.models.iris import iris_model
+from driftbell.models.sklearn import reference_of
 from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
 
 SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}

@@ -18,10 +18,9 @@ from structlog.testing import capture_logs
 
 from driftbell.columns import as_column
 from driftbell.errors import ModelError, PredictError
-from driftbell.models import (
+from driftbell.models.iris import iris_model, iris_training
+from driftbell.models.sklearn import (
     SklearnModel,
-    iris_model,
-    iris_training,
     known_by_heart,
     labels_of,
     load_model,

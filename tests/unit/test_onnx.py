@@ -29,8 +29,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 from driftbell.columns import as_columns
 from driftbell.errors import ModelError, PredictError
-from driftbell.models import OnnxModel, SklearnModel, convert, graphs, load_onnx
-from driftbell.models.convert import Conversion
+from driftbell.models import graphs
+from driftbell.models.convert import Conversion, convert
+from driftbell.models.onnx import OnnxModel
+from driftbell.models.onnxfile import load_onnx
+from driftbell.models.sklearn import SklearnModel
 from driftbell.models.verify import TOLERANCE, verify
 from driftbell.records import Columns
 from driftbell.schema import infer_schema

@@ -13,7 +13,7 @@ import pytest
 
 from driftbell.errors import LogError
 from driftbell.log import SqlLog, sqlite_log
-from driftbell.models import SklearnModel
+from driftbell.models.sklearn import SklearnModel
 from driftbell.records import (
     Check,
     CheckKind,

@@ -18,7 +18,7 @@ from driftbell.cli.replay import _time
 from driftbell.columns import as_column
 from driftbell.errors import ConfigError
 from driftbell.harm import watch
-from driftbell.models import SklearnModel, outputs_of, reference_of
+from driftbell.models.sklearn import SklearnModel, outputs_of, reference_of
 from driftbell.records import Kind, Prediction
 from driftbell.rehearse import Outcome, Rehearsal, rehearse, rows_per_day
 from driftbell.schema import infer_schema

@@ -20,7 +20,9 @@ from structlog.testing import capture_logs
 from driftbell import config
 from driftbell.config import Settings
 from driftbell.errors import ModelError
-from driftbell.models import OnnxModel, SklearnModel, hash_of
+from driftbell.models.onnx import OnnxModel
+from driftbell.models.served import hash_of
+from driftbell.models.sklearn import SklearnModel
 from driftbell.ports import Model
 from driftbell.wire.parts import open_model, open_served
 

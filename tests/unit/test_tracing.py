@@ -26,7 +26,7 @@ from tests.conftest import EXAMPLE
 
 from driftbell.errors import LogError, PredictError
 from driftbell.log import sqlite_log
-from driftbell.models import iris_model
+from driftbell.models.iris import iris_model
 from driftbell.publish.folder import ReportFolder
 from driftbell.server import Service, create_app, tracing
 from driftbell.server.tracing import SDK_LOGGER, SILENT_SECONDS, Exports, Tracing, open_tracing

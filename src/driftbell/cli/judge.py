@@ -72,7 +72,9 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
       DRIFTBELL_CHECK__EVERY=1m driftbell config
     """
     loaded = settings(config_file, data_dir=data_dir)
-    values, described = config.shown(loaded.settings), config.names()
+    from driftbell.config.described import descriptions
+
+    values, described = config.shown(loaded.settings), descriptions()
     if as_json:
         rows = {n: {"value": v, "source": loaded.sources.get(n, "default")} for n, v in values.items()}
         click.echo(json.dumps(rows, indent=1))

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +37,7 @@ UNSHOWN = ("alerts.urls", "alerts.link", "log.url", "tracing.endpoint")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ServerSettings(_Section):
@@ -136,6 +136,15 @@ class ModelSettings(_Section):
     """What answers: 'auto' is ONNX Runtime where it answers as the model itself, which is 'native'."""
 
 
+class RetentionSettings(_Section):
+    """`[retention]`."""
+
+    days: int | None = Field(None, ge=1, le=36500)
+    """How many days predictions and checks stay in the log, besides today; without it, for ever."""
+    archive: str | None = Field(None, min_length=1)
+    """Where predictions go before they are deleted, a folder or URL such as 's3://bucket/driftbell'."""
+
+
 class TracingSettings(_Section):
     """`[tracing]`."""
 
@@ -158,6 +167,7 @@ class Settings(_Section):
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
     tracing: TracingSettings = TracingSettings()
+    retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="after")
@@ -281,14 +291,15 @@ def log_database(settings: LogSettings) -> Database | None:
         raise ConfigError(f"log.url_file: the line in {settings.url_file} {error}") from error
 
 
-def names() -> dict[str, str]:
-    """List every setting's dotted name with its description."""
-    found: dict[str, str] = {}
+def names() -> list[str]:
+    """List every setting's dotted name."""
+    found: list[str] = []
     for key, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
-            found |= {f"{key}.{k}": f.description or "" for k, f in field.annotation.model_fields.items()}
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, _Section):
+            found += [f"{key}.{k}" for k in inner.model_fields]
         else:
-            found[key] = field.description or ""
+            found.append(key)
     return found
 
 
@@ -361,7 +372,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _unknown(name: str, source: str, known: Mapping[str, str]) -> str:
+def _unknown(name: str, source: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if not close:  # the right key in the wrong section
         close = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]][:1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -11,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from driftbell.alarms import EXPECTED, FALSE, SILENCED, Mark
-from driftbell.log.tables import alarms, predictions
+from driftbell.log import prune as gone
+from driftbell.log.tables import alarms, predictions, pruned
 from driftbell.records import Alarm
 
 
@@ -79,7 +81,10 @@ class AlarmsInSql:
         query = sa.select(alarms.c.mark, sa.func.count()).group_by(alarms.c.mark)
         with self._read() as connection:
             mine = query.where(alarms.c.model == model, alarms.c.version == version)
-            return {row[0]: row[1] for row in connection.execute(mine)}
+            found = Counter({row[0]: row[1] for row in connection.execute(mine)})
+            of = (pruned.c.model == model, pruned.c.version == version)
+            found.update({row[0]: row[1] for row in gone.counts(connection, "alarm", *of)})
+            return dict(found)
 
     def seq_at(self, time: datetime, *, model: str, version: str) -> int | None:
         """Read the sequence number of the first prediction that is not older than a time."""

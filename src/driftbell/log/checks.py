@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import sqlalchemy as sa
 
+from driftbell.log import prune as gone
 from driftbell.log.codec import check_from_json, check_to_json
 from driftbell.log.tables import checks
 from driftbell.records import Check, CheckTotals
@@ -43,10 +46,13 @@ def newest(connection: sa.Connection, limit: int, version: str | None) -> list[C
 
 
 def totals(connection: sa.Connection) -> CheckTotals:
-    """Count all checks."""
+    """Count all checks, those that are gone included."""
     failed = sa.func.sum(sa.cast(checks.c.error != "", sa.Integer))
     query = sa.select(checks.c.verdict, sa.func.count(), failed, sa.func.sum(checks.c.duration)).group_by(
         checks.c.verdict
     )
-    rows = connection.execute(query).all()
-    return CheckTotals({r[0]: r[1] for r in rows}, sum(r[2] for r in rows), sum(r[3] for r in rows))
+    rows = [*connection.execute(query), *gone.counts(connection, "check")]
+    by_verdict: Counter[str] = Counter()
+    for verdict, count, _, _ in rows:
+        by_verdict[verdict] += count
+    return CheckTotals(dict(by_verdict), sum(r[2] for r in rows), sum(r[3] for r in rows))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from driftbell.log.codec import time_text
 from driftbell.log.predictions import prediction_of
-from driftbell.log.tables import labels, predictions
+from driftbell.log.tables import archives, labels, predictions
 from driftbell.records import Label, Labelled, LabelReceipt, LabelTotals, Share
 
 AT_ONCE = 5000
@@ -132,14 +132,15 @@ def _known(connection: sa.Connection, ids: list[str]) -> dict[str, _Known]:
     for part in _parts(ids):
         query = sa.select(
             predictions.c.id, predictions.c.seq, predictions.c.model, predictions.c.version
-        ).where(predictions.c.id.in_(part))
+        ).where(predictions.c.id.in_(part), ~_leaving())
         found |= {row.id: _Known(row.seq, row.model, row.version, None) for row in connection.execute(query)}
         mine = sa.select(sa.func.max(labels.c.seq)).where(labels.c.prediction_id.in_(part))
         values = sa.select(labels.c.prediction_id, labels.c.value).where(
             labels.c.seq.in_(mine.group_by(labels.c.prediction_id))
         )
         for prediction_id, value in connection.execute(values):
-            found[prediction_id].value = value
+            if prediction_id in found:  # else the prediction is gone
+                found[prediction_id].value = value
     return found
 
 
@@ -157,6 +158,28 @@ _ALL_AT_ONCE = sa.text(
     f"INSERT INTO labels ({_NAMES}) SELECT {_NAMES} "  # noqa: S608
     "FROM json_populate_recordset(CAST(NULL AS labels), CAST(:rows AS json))"
 )
+
+
+def _leaving() -> sa.ColumnElement[bool]:
+    """Predictions that are in the archive already, and deleted in a moment: a label would be lost."""
+    return sa.exists().where(
+        archives.c.state == "written",
+        archives.c.model == predictions.c.model,
+        archives.c.version == predictions.c.version,
+        predictions.c.seq.between(archives.c.first, archives.c.last),
+        day_of(predictions.c.time) == archives.c.day,
+    )
+
+
+def day_of(time: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """Give the date of a time (UTC) as a text, such as 2026-01-31."""
+    return sa.cast(sa.func.date(time), sa.String)
+
+
+def newest_of(connection: sa.Connection, model: str, version: str) -> int | None:
+    """Read the number of the newest label of a model version."""
+    query = _of(sa.select(labels.c.seq), model, version).order_by(labels.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar()
 
 
 def _parts(ids: list[str]) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from driftbell.log import prune as gone
 from driftbell.log.tables import alerts, checks
 from driftbell.records import Alert, Delivery, Verdict
 
@@ -62,9 +64,10 @@ def save(connection: sa.Connection, delivery: Delivery) -> None:
 
 
 def totals(connection: sa.Connection) -> dict[str, int]:
-    """Count alerts by state."""
+    """Count alerts by state, those that are gone included."""
     query = sa.select(alerts.c.state, sa.func.count()).group_by(alerts.c.state)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    found = Counter({row[0]: row[1] for row in connection.execute(query)})
+    return dict(found + Counter({row[0]: row[1] for row in gone.counts(connection, "alert")}))
 
 
 def _progress(delivery: Delivery) -> dict[str, Any]:

@@ -39,8 +39,13 @@ _SET = (
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'"
 )
 _LOCK = "SELECT pg_advisory_xact_lock({})"
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""What is committed is forgotten by the journal, so the server must not lose it in a crash of its own."""
+
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}"
-_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}; {_LOCK.format(WRITES)}"
+_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}; {_DURABLE}; {_LOCK.format(WRITES)}"
 _MIGRATE = (
     "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; "
     f"{_LOCK.format(MIGRATES)}; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from driftbell.log import checks, labels, leases, outbox, predictions, requests
 from driftbell.log.alarms import AlarmsInSql, close_replaced
 from driftbell.log.alarms import save as save_alarm
+from driftbell.log.archives import ArchivesInSql
 from driftbell.log.codec import line_of
 from driftbell.log.errors import told
 from driftbell.records import (
@@ -34,7 +35,7 @@ from driftbell.records import (
 )
 
 
-class SqlLog(AlarmsInSql):
+class SqlLog(AlarmsInSql, ArchivesInSql):
     """See `driftbell.ports.Log`."""
 
     def __init__(self, engine: sa.Engine, still_there: Callable[[], None] = lambda: None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0003"
+HEAD = "0004"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -59,6 +59,7 @@ checks = sa.Table(
     sa.Column("duration", sa.Float, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
+    sa.Index("checks_newest", "model", "version", "seq"),
 )
 
 alerts = sa.Table(
@@ -142,3 +143,36 @@ leases = sa.Table(
     sa.Column("expires", Utc, nullable=False),
     sa.Column("next_run", Utc),
 )
+
+archives = sa.Table(
+    "archives",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    # which predictions: all of that day and model version in this range of numbers
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("file", sa.Text, nullable=False),
+    sa.Column("planned", Utc, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("error", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+pruned = sa.Table(
+    "pruned",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(20), nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("duration", sa.Float, nullable=False),
+    sa.UniqueConstraint("kind", "model", "version", "key", name="pruned_of"),
+)
+"""Counts of what is gone, so that totals never fall."""

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.models import graphs
-from driftbell.models.onnx import OnnxModel, Recipe
+from driftbell.models.onnx import INSTALL, OnnxModel, Recipe
 from driftbell.models.sklearn import SklearnModel
 from driftbell.models.verify import verify
 from driftbell.records import Columns
-
-INSTALL = "install driftbell[onnx]"
 
 
 @dataclass(frozen=True, slots=True)

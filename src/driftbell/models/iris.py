@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from driftbell.columns import as_column, as_columns
 from driftbell.errors import ConfigError, ModelError
+from driftbell.models.served import hash_of
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
 from driftbell.ports import Training
 from driftbell.records import Columns, Kind, Outputs
@@ -154,13 +155,3 @@ def _content_hash(forest: Any, classes: tuple[str, ...]) -> str:
         for part in (tree.children_left, tree.children_right, tree.feature, tree.threshold, tree.value):
             digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
-
-
-def hash_of(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal digits.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

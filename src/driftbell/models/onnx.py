@@ -16,6 +16,8 @@ from driftbell.errors import ModelError, PredictError
 from driftbell.records import Column, Columns, Kind, Outputs, Value
 from driftbell.schema import Schema
 
+INSTALL = "install driftbell[onnx]"
+
 CHEAP_SECONDS = 200e-6
 """A model that answers one row in less may do so on the event loop: a thread would cost as much."""
 

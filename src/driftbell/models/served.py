@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from driftbell.errors import ModelError
-from driftbell.models.convert import Conversion
 from driftbell.models.onnx import OnnxModel, Recipe
 from driftbell.records import Feature, Kind
 from driftbell.schema import Schema
+
+if TYPE_CHECKING:
+    from driftbell.models.convert import Conversion
 
 FORMAT = 1
 LIBRARIES = (
@@ -148,3 +150,13 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
+
+
+def hash_of(path: Path) -> str:
+    """Give a file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from driftbell.errors import LogError
 from driftbell.ports import Log
-from driftbell.records import Check, Harm, Interval, Performance, ResultKind, Verdict
+from driftbell.records import ArchiveTotals, Check, Harm, Interval, Performance, ResultKind, Verdict
 
 
 class DriftCollector(Collector):
@@ -103,6 +103,7 @@ class DriftCollector(Collector):
         yield from self._settings()
         yield from self._labels()
         yield from self._silenced()
+        yield from _retention(self._log.archive_totals())
         if last:
             yield from _last_check(last)
             if last.judgement.harm:
@@ -151,6 +152,28 @@ class DriftCollector(Collector):
                 yield GaugeMetricFamily(
                     f"driftbell_newest_{name}_timestamp_seconds", f"When the {what}.", time.timestamp()
                 )
+
+
+def _retention(found: ArchiveTotals) -> Iterable[Metric]:
+    gone = CounterMetricFamily(
+        "driftbell_expired_predictions",
+        "Predictions that were deleted for their age, with a copy in the archive or without.",
+        labels=["archived"],
+    )
+    gone.add_metric(["true"], found.archived)
+    gone.add_metric(["false"], found.deleted)
+    yield gone
+    yield GaugeMetricFamily(
+        "driftbell_archive_failing",
+        "Whether the next file of the archive could not be written.",
+        float(bool(found.error)),
+    )
+    if found.oldest:
+        yield GaugeMetricFamily(
+            "driftbell_oldest_prediction_timestamp_seconds",
+            "When the oldest prediction in the log was made.",
+            found.oldest.timestamp(),
+        )
 
 
 def _last_check(check: Check) -> Iterable[Metric]:

@@ -37,13 +37,26 @@ from driftbell.records.harm import (
     Share,
     Suspect,
 )
-from driftbell.records.operation import Alert, CheckRequest, CheckTotals, Delivery, Lease, TrafficBucket
+from driftbell.records.operation import (
+    Alert,
+    Archive,
+    Archived,
+    ArchiveTotals,
+    CheckRequest,
+    CheckTotals,
+    Delivery,
+    Lease,
+    TrafficBucket,
+)
 from driftbell.records.verdict import Verdict
 
 __all__ = [
     "PREDICTION_COLUMN",
     "Alarm",
     "Alert",
+    "Archive",
+    "ArchiveTotals",
+    "Archived",
     "ChangePoint",
     "Check",
     "CheckKind",

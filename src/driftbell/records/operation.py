@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from driftbell.records.checks import CheckKind
+from driftbell.records.data import Prediction
 from driftbell.records.verdict import Verdict
 
 
@@ -120,3 +121,66 @@ class CheckTotals:
     by_verdict: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     duration_sum: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Predictions that are too old: planned, then written to a file, then deleted.
+
+    Attributes:
+        seq: its number in the log.
+        model: whose predictions; likewise version.
+        day: their date (UTC), such as `2026-01-31`.
+        first: the log's sequence number of the oldest; `last` that of the newest. Every row of that day and
+            model version between the two belongs to it.
+        rows: how many they are.
+        file: where they go, below the archive's folder; "" where they are only deleted.
+        planned: when that was decided (UTC).
+        state: `planned`, `written` or `done`.
+        error: why it could not be written the last time.
+    """
+
+    seq: int
+    model: str
+    version: str
+    day: str
+    first: int
+    last: int
+    rows: int
+    file: str
+    planned: datetime
+    state: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One row of an archive.
+
+    Attributes:
+        prediction: as it was logged.
+        label: its newest label, None where it has none; likewise `label_time`.
+    """
+
+    prediction: Prediction
+    label: str | None = None
+    label_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveTotals:
+    """What retention has done.
+
+    Attributes:
+        archived: predictions that are in files, and deleted.
+        deleted: predictions that were deleted without a file.
+        files: how many.
+        oldest: the time of the oldest prediction in the log.
+        error: why the next file cannot be written, "" where it can.
+    """
+
+    archived: int = 0
+    deleted: int = 0
+    files: int = 0
+    oldest: datetime | None = None
+    error: str = ""

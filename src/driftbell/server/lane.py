@@ -62,11 +62,13 @@ class Lane:
             await self._app(scope, receive, send)
             return
         started = scope["driftbell.started"] = time.perf_counter()
+        if not is_plain(scope, self._body_limit):
+            await self._app(scope, receive, send)
+            return
         message = await receive()
         row = None
-        if is_plain(scope) and message["type"] == "http.request" and not message.get("more_body"):
-            body = message["body"]
-            row = self._row_of(body) if len(body) <= self._body_limit else None
+        if message["type"] == "http.request" and not message.get("more_body"):
+            row = self._row_of(message["body"])
         if row is None:
             await self._app(scope, _again(message, receive), send)
             return
@@ -90,17 +92,17 @@ class Lane:
         self._telemetry.answered(request_id, status, time.perf_counter() - started)
 
 
-def is_plain(scope: Scope) -> bool:
-    """Tell whether a request says that its body is JSON, and nothing else about it."""
-    plain = False
+def is_plain(scope: Scope, body_limit: int) -> bool:
+    """Tell whether a request says that its body is JSON, not too long, and nothing else about it."""
+    kind = length = b""
     for name, value in scope["headers"]:
         if name == b"content-type":
-            if plain or value != b"application/json":
-                return False
-            plain = True
+            kind = value if not kind else b"two"
+        elif name == b"content-length":
+            length = value
         elif name == b"content-encoding":
             return False
-    return plain
+    return kind == b"application/json" and length.isdigit() and int(length) <= body_limit
 
 
 def row_reader(schema: Schema) -> Callable[[bytes], list[Value] | None]:

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from driftbell.config import ModelSettings, Settings, log_database
-from driftbell.errors import ConfigError, LogError, ModelError
+from driftbell.errors import ConfigError, LogError
 from driftbell.log import SqlLog, alone, sqlite_log, upgrade_sqlite
 from driftbell.log.fold import move_left
-from driftbell.models import (
-    INSTALL,
-    Conversion,
-    Kept,
-    SklearnModel,
-    convert,
-    hash_of,
-    iris_model,
-    iris_training,
-    keep,
-    kept,
-    key_of,
-    labels_of,
-    load_model,
-    load_onnx,
-    try_model,
-)
+from driftbell.models.onnx import INSTALL
+from driftbell.models.served import Kept, hash_of, kept, key_of
 from driftbell.ports import Model, Training
 from driftbell.publish.folder import ReportFolder
-from driftbell.records import Column, Columns
-from driftbell.schema import infer_schema
-from driftbell.tables import read_table
 
 IRIS = Path("models") / "iris"
 """Where the default model is, in the data folder."""
+
+MAKE = "from driftbell.wire import making; making.make()"
 
 logger = structlog.get_logger()
 
@@ -107,14 +94,26 @@ def open_served(settings: Settings) -> Model:
         ConfigError: files are missing or wrong, see the message.
     """
     _require_paths(settings.model)
+    found = _kept(settings)
+    if found is None and settings.model.engine == "auto" and find_spec("onnxruntime"):
+        # made in a process of its own, which takes what it needs for that with it when it ends
+        subprocess.run([sys.executable, "-c", MAKE], check=False)  # noqa: S603 - our own words
+        found = _kept(settings)
+    if found and found.model:
+        say_engine(found.model, found)
+        return found.model
+    from driftbell.wire import making
+
     with alone(settings.data_dir):
-        key = _key(settings)
-        if key and settings.model.engine == "auto":
-            found = kept(_folder(settings), key)
-            if found and found.model:
-                _say(found.model, found)
-                return found.model
-        return _served(settings, *_loaded(settings))
+        return making.served(settings, *making.loaded(settings))
+
+
+def _kept(settings: Settings) -> Kept | None:
+    if settings.model.engine != "auto":
+        return None
+    with alone(settings.data_dir):
+        key = key_of_served(settings)
+        return kept(folder_of_served(settings), key) if key else None
 
 
 def open_model(settings: Settings) -> tuple[Model, Training]:
@@ -123,10 +122,12 @@ def open_model(settings: Settings) -> tuple[Model, Training]:
     Raises:
         ConfigError: files are missing or wrong, see the message.
     """
+    from driftbell.wire import making
+
     _require_paths(settings.model)
     with alone(settings.data_dir):
-        saved, training = _loaded(settings)
-        return _served(settings, saved, training), training
+        saved, training = making.loaded(settings)
+        return making.served(settings, saved, training), training
 
 
 def _require_paths(chosen: ModelSettings) -> None:
@@ -136,58 +137,8 @@ def _require_paths(chosen: ModelSettings) -> None:
         raise ConfigError("model.reference is missing: name the model's training data (.csv or .parquet)")
 
 
-def _loaded(settings: Settings) -> tuple[SklearnModel | Conversion, Training]:
-    """Load the model as it was saved, which may be a graph already, and its training data."""
-    chosen = settings.model
-    if chosen.path is None or chosen.reference is None:
-        folder = settings.data_dir / IRIS
-        return iris_model(folder)[0], iris_training(folder)
-    columns = read_table(chosen.reference)
-    target = columns.pop(chosen.target, None) if chosen.target else None
-    if chosen.target and target is None:
-        raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
-    path, name, schema = chosen.path, _name(chosen), infer_schema(columns)
-    if path.suffix.lower() == ".onnx":
-        made = load_onnx(path, name=name, schema=schema, features=columns, sha256=chosen.sha256)
-        return made, _training(columns, target, made.model)
-    model = load_model(path, name=name, schema=schema, sha256=chosen.sha256)
-    try_model(model)
-    return model, _training(columns, target, model)
-
-
-def _training(columns: Columns, target: Column | None, model: Model | None) -> Training:
-    labels = None if target is None or model is None else labels_of(target, model.classes)
-    return Training(columns, labels)
-
-
-def _served(settings: Settings, saved: SklearnModel | Conversion, training: Training) -> Model:
-    """Give the ONNX form of a model where it has one that answers the same."""
-    native = saved if isinstance(saved, SklearnModel) else None
-    if native and settings.model.engine == "native":
-        native.engine_reason = "model.engine is 'native'"
-        return native
-    key = _key(settings)
-    found = kept(_folder(settings), key) if key else None
-    if found is None:
-        made = saved if isinstance(saved, Conversion) else _converted(saved, training)
-        if key:
-            keep(_folder(settings), key, made)
-        found = Kept(made.model, made.reason, made.rows, made.largest)
-    served: Model | None = found.model or native
-    if served is None:  # no graph is kept for a file that is one
-        raise ModelError(f"the kept form of {settings.model.path} is damaged: remove {_folder(settings)}")
-    if native:
-        native.engine_reason = found.reason
-    _say(served, found)
-    return served
-
-
-def _converted(native: SklearnModel, training: Training) -> Conversion:
-    logger.info("converting the model to ONNX", model=native.name, version=native.version)
-    return convert(native, training.features)
-
-
-def _say(model: Model, found: Kept) -> None:
+def say_engine(model: Model, found: Kept) -> None:
+    """Log what runs a model, and why."""
     whose = {"model": model.name, "version": model.version}
     if found.model:
         checked = {"rows_checked": found.rows, "largest_difference": found.largest}
@@ -198,7 +149,7 @@ def _say(model: Model, found: Kept) -> None:
         logger.warning("model runs natively", **whose, reason=found.reason)
 
 
-def _key(settings: Settings) -> dict[str, Any] | None:
+def key_of_served(settings: Settings) -> dict[str, Any] | None:
     """Make what a kept graph belongs to; None where a file of it is missing."""
     chosen = settings.model
     model = chosen.path or settings.data_dir / IRIS / "manifest.json"
@@ -206,16 +157,23 @@ def _key(settings: Settings) -> dict[str, Any] | None:
         hashes = [hash_of(path) for path in (model, chosen.reference) if path]
     except OSError:
         return None
-    about = {"name": _name(chosen), "target": chosen.target, "sha256": chosen.sha256, "suffix": model.suffix}
+    about = {
+        "name": name_of_model(chosen),
+        "target": chosen.target,
+        "sha256": chosen.sha256,
+        "suffix": model.suffix,
+    }
     return key_of({**about, "files": hashes})
 
 
-def _name(chosen: ModelSettings) -> str:
+def name_of_model(chosen: ModelSettings) -> str:
+    """Give what people call the model."""
     return (chosen.name or chosen.path.stem) if chosen.path else "iris"
 
 
-def _folder(settings: Settings) -> Path:
-    return settings.data_dir / "models" / "onnx" / _name(settings.model)
+def folder_of_served(settings: Settings) -> Path:
+    """Name the folder of the kept graph."""
+    return settings.data_dir / "models" / "onnx" / name_of_model(settings.model)
 
 
 def report_folder(settings: Settings) -> ReportFolder:

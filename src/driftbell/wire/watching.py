@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from driftbell.archive import Archiver, Store, open_store
 from driftbell.check import Checker
 from driftbell.compare import compare
 from driftbell.config import Settings, alert_urls
@@ -19,7 +20,7 @@ from driftbell.errors import ConfigError
 from driftbell.harm import HarmWatch, watch
 from driftbell.judge import judge
 from driftbell.log import SqlLog
-from driftbell.models import known_by_heart, outputs_of, reference_of
+from driftbell.models.sklearn import known_by_heart, outputs_of, reference_of
 from driftbell.ports import Model, Reference, Sink, Target
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN
@@ -180,6 +181,37 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
     return {MAIN: OwnReport()}
 
 
+def archive_store(settings: Settings) -> Store | None:
+    """Open where predictions go before they are deleted; None where they go nowhere.
+
+    Raises:
+        ConfigError: it cannot be opened, or nothing would ever go there.
+    """
+    if settings.retention.archive is None:
+        return None
+    if settings.retention.days is None:
+        raise ConfigError(
+            "retention.archive is set but retention.days is not, so nothing would ever go there: "
+            "set how many days predictions stay in the log"
+        )
+    return open_store(settings.retention.archive)
+
+
+def _archiver(
+    settings: Settings, log: SqlLog, store: Store | None, model: Model, holder: str
+) -> Archiver | None:
+    if settings.retention.days is None:
+        return None
+    return Archiver(
+        log,
+        store,
+        days=settings.retention.days,
+        kinds={f.name: f.kind for f in model.schema.features},
+        holder=holder,
+        clock=clock,
+    )
+
+
 def run_monitor(settings: Settings) -> None:
     """Run the monitor in this process until SIGTERM or SIGINT.
 
@@ -191,12 +223,16 @@ def run_monitor(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     os.nice(NICENESS)
     targets = alert_targets(settings)
+    store = archive_store(settings)
     log = open_log(settings)
     check = checker(settings, log, tells=bool(targets))
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
     courier = Courier(log, targets, holder=monitor.holder, link=settings.alerts.link, clock=clock)
     delivering = threading.Thread(target=courier.run, args=(stop,), name="alerts", daemon=True)
     delivering.start()
+    archiver = _archiver(settings, log, store, check.model, monitor.holder)
+    if archiver:
+        threading.Thread(target=archiver.run, args=(stop,), name="archive", daemon=True).start()
     if settings.reports.evidently != "off" and evidently_available():
         threading.Thread(target=warm_up, name="evidently", daemon=True).start()
     monitor.run(stop)

@@ -1,0 +1,90 @@
+"""Models made from their files: loaded, converted, checked, and kept for the next start."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import structlog
+
+from driftbell import jsonlog
+from driftbell.config import Settings, load
+from driftbell.errors import ConfigError, DriftbellError, ModelError
+from driftbell.models.convert import Conversion, convert
+from driftbell.models.iris import iris_model, iris_training
+from driftbell.models.onnxfile import load_onnx
+from driftbell.models.served import Kept, keep, kept
+from driftbell.models.sklearn import SklearnModel, labels_of, load_model, try_model
+from driftbell.ports import Model, Training
+from driftbell.records import Column, Columns
+from driftbell.schema import infer_schema
+from driftbell.tables import read_table
+from driftbell.wire.parts import (
+    IRIS,
+    folder_of_served,
+    key_of_served,
+    name_of_model,
+    open_model,
+    say_engine,
+)
+
+logger = structlog.get_logger()
+
+
+def make() -> None:
+    """Have the model that the environment's settings name made and kept, for another process."""
+    jsonlog.configure()
+    with suppress(DriftbellError):
+        open_model(load().settings)
+
+
+def loaded(settings: Settings) -> tuple[SklearnModel | Conversion, Training]:
+    """Load the model as it was saved, which may be a graph already, and its training data."""
+    chosen = settings.model
+    if chosen.path is None or chosen.reference is None:
+        folder = settings.data_dir / IRIS
+        return iris_model(folder)[0], iris_training(folder)
+    columns = read_table(chosen.reference)
+    target = columns.pop(chosen.target, None) if chosen.target else None
+    if chosen.target and target is None:
+        raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
+    path, name, schema = chosen.path, name_of_model(chosen), infer_schema(columns)
+    if path.suffix.lower() == ".onnx":
+        made = load_onnx(path, name=name, schema=schema, features=columns, sha256=chosen.sha256)
+        return made, _training(columns, target, made.model)
+    model = load_model(path, name=name, schema=schema, sha256=chosen.sha256)
+    try_model(model)
+    return model, _training(columns, target, model)
+
+
+def _training(columns: Columns, target: Column | None, model: Model | None) -> Training:
+    labels = None if target is None or model is None else labels_of(target, model.classes)
+    return Training(columns, labels)
+
+
+def served(settings: Settings, saved: SklearnModel | Conversion, training: Training) -> Model:
+    """Give the ONNX form of a model where it has one that answers the same."""
+    native = saved if isinstance(saved, SklearnModel) else None
+    if native and settings.model.engine == "native":
+        native.engine_reason = "model.engine is 'native'"
+        return native
+    key = key_of_served(settings)
+    found = kept(folder_of_served(settings), key) if key else None
+    if found is None:
+        made = saved if isinstance(saved, Conversion) else _converted(saved, training)
+        if key:
+            keep(folder_of_served(settings), key, made)
+        found = Kept(made.model, made.reason, made.rows, made.largest)
+    answering: Model | None = found.model or native
+    if answering is None:  # no graph is kept for a file that is one
+        raise ModelError(
+            f"the kept form of {settings.model.path} is damaged: remove {folder_of_served(settings)}"
+        )
+    if native:
+        native.engine_reason = found.reason
+    say_engine(answering, found)
+    return answering
+
+
+def _converted(native: SklearnModel, training: Training) -> Conversion:
+    logger.info("converting the model to ONNX", model=native.name, version=native.version)
+    return convert(native, training.features)

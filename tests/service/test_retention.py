@@ -1,0 +1,37 @@
+"""A running monitor archives what is too old at its start, beside the service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+from tests.conftest import EXAMPLE, predict, running, wait_until
+
+from driftbell.log import sqlite_log
+from driftbell.records import Label, Prediction
+
+pytestmark = pytest.mark.service
+
+
+def test_old_predictions_move_to_the_archive_and_new_ones_stay(tmp_path: Path) -> None:
+    old = datetime.now(UTC) - timedelta(days=9)
+    (tmp_path / "data").mkdir()
+    log = sqlite_log(tmp_path / "data" / "log.sqlite")
+    log.append([Prediction(f"old{i}", old, "iris", "gone", EXAMPLE, "setosa", {}, 1.0) for i in range(700)])
+    log.add_labels([Label("old0", "virginica", old)])
+    log.close()
+    archive = tmp_path / "archive"
+    settings = {"RETENTION__DAYS": "7", "RETENTION__ARCHIVE": str(archive), "CHECK__EVERY": "off"}
+    with running("up", tmp_path / "data", REPORTS__EVIDENTLY="off", **settings) as service:
+        new = predict(service.url, [EXAMPLE] * 3)
+        wait_until(lambda: service.metric("driftbell_expired_predictions_total", archived="true") == 700, 60)
+        assert set(service.logged_ids()) == {p["id"] for p in new}
+        assert service.metric("driftbell_archive_failing") == 0
+        table = ds.dataset(archive, partitioning="hive").to_table()
+        assert set(table["id"].to_pylist()) == {f"old{i}" for i in range(700)}
+        assert table["label"].to_pylist().count("virginica") == 1
+        assert table["sepal length (cm)"].to_pylist() == [EXAMPLE["sepal length (cm)"]] * 700
+        (line,) = service.events("predictions archived")
+        assert (line["rows"], line["day"]) == (700, old.date().isoformat())
