@@ -38,6 +38,11 @@ from serve.load import wrk
 PARTS = ("kills", "outages", "monitors", "storms")
 TINY = {"kills": 4, "away": 2.0, "seconds": 3.0, "connections": 200}
 STORM_SECONDS = 10.0
+STORMS = {
+    "native": {"MODEL__ENGINE": "native"},
+    "native, 100 may wait": {"MODEL__ENGINE": "native", "SERVER__QUEUE_LIMIT": "100"},
+    "ONNX Runtime": {},
+}
 
 
 def main() -> None:
@@ -173,11 +178,11 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         return
     print(f"{options.connections:,} connections\n")
     head = "answered/s before, during | refused/s | refusal, ms: p50, p99 | longest wait, s"
-    print(f"| model.engine | {head} | full speed after, s | memory, MB |\n| --- |" + " --- |" * 6)
-    for engine in ("native", "auto"):
+    print(f"| model | {head} | full speed after, s | memory, MB |\n| --- |" + " --- |" * 6)
+    for number, (name, settings) in enumerate(STORMS.items()):
         found = storm(
-            engine,
-            made(folder, engine),
+            settings,
+            made(folder, f"storm{number}"),
             connections=options.connections,
             seconds=1.0 if options.tiny else STORM_SECONDS,
         )
@@ -185,9 +190,9 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         back = "never" if found.recovered_s is None else f"{found.recovered_s:.1f}"
         speed = f"{found.before:,.0f}, {found.during:,.0f} | {found.refused:,.0f} | {waits}"
         memory = f"{found.memory[0]:.0f}, {found.memory[1]:.0f}"
-        print(f"| {engine} | {speed} | {found.slowest_s:.2f} | {back} | {memory} |", flush=True)
+        print(f"| {name} | {speed} | {found.slowest_s:.2f} | {back} | {memory} |", flush=True)
         if found.recovered_s is None and not options.tiny:
-            yield f"storm, {engine}: not as fast as before 20 s later"
+            yield f"storm, {name}: not as fast as before 20 s later"
     print()
 
 

@@ -32,7 +32,6 @@ class Storm:
         slowest_s: the longest that one client waited.
         recovered_s: seconds after the storm until the speed was back; None if it was not.
         memory: megabytes before and after.
-        lost: answered to the clients beside the storm, and not in the log.
     """
 
     before: float
@@ -44,11 +43,12 @@ class Storm:
     memory: tuple[float, float]
 
 
-def storm(engine: str, folder: Path, *, connections: int, seconds: float) -> Storm:
+def storm(settings: dict[str, str], folder: Path, *, connections: int, seconds: float) -> Storm:
     """Serve, load it in peace, then over very many connections, then in peace again."""
+    named: dict[str, Any] = {**QUIET, **settings}
     bodies = folder / "bodies"
     bodies.write_bytes(ROW + b"\n")
-    with running("serve", folder / "data", **QUIET, MODEL__ENGINE=engine) as service:
+    with running("serve", folder / "data", **named) as service:
         pid, url = service.process.pid, f"{service.url}/predict"
 
         def good(number: int, seconds: float) -> tuple[float, float]:
