@@ -59,12 +59,12 @@ class Fire:
 
     @property
     def unexplained(self) -> list[tuple[float, float]]:
-        """Gaps that last longer than the lease of one that was harmed, or where nobody was."""
-        most = LEASE_SECONDS + 2 * self.every + 3
+        """Gaps that last longer than the leases of those that were harmed then."""
+        lease = LEASE_SECONDS + 2 * self.every + 3
         return [
             (a, b)
             for a, b in self.gaps
-            if b - a > most or not any(start < b and end + most > a for start, end in self.harmed)
+            if b - a > lease * sum(start < b and end + lease > a for start, end in self.harmed)
         ]
 
 
@@ -92,7 +92,7 @@ def under_fire(
             if fire.kills <= fire.pauses:
                 fire.kills += 1
                 victim.kill()
-                time.sleep(chance.uniform(0, LEASE_SECONDS))
+                time.sleep(chance.uniform(0, LEASE_SECONDS / 2))
                 victim.start()
             else:
                 fire.pauses += 1
