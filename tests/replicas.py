@@ -59,19 +59,19 @@ class Fire:
 
     @property
     def unexplained(self) -> list[tuple[float, float]]:
-        """Gaps that last longer than the lease of one that was harmed, or where nobody was."""
-        most = LEASE_SECONDS + 2 * self.every + 3
+        """Gaps that last longer than the leases of those that were harmed then."""
+        lease = LEASE_SECONDS + 2 * self.every + 3
         return [
             (a, b)
             for a, b in self.gaps
-            if b - a > most or not any(start < b and end + most > a for start, end in self.harmed)
+            if b - a > lease * sum(start < b and end + lease > a for start, end in self.harmed)
         ]
 
 
 def under_fire(
     server: postgres.Server, folder: Path, *, seconds: float, every: int, chance: random.Random
 ) -> Fire:
-    """Run them for some seconds, and harm one monitor after the other; at least one of each kind."""
+    """Run them for some seconds, and harm one monitor after the other, at least one in each way."""
     url = server.empty_database()
     (folder / "url").write_text(url, "utf-8")
     settings: dict[str, Any] = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}
@@ -92,7 +92,7 @@ def under_fire(
             if fire.kills <= fire.pauses:
                 fire.kills += 1
                 victim.kill()
-                time.sleep(chance.uniform(0, LEASE_SECONDS))
+                time.sleep(chance.uniform(0, LEASE_SECONDS / 2))
                 victim.start()
             else:
                 fire.pauses += 1
