@@ -240,7 +240,7 @@ def test_monitors_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
         assert httpx.get(f"{service.url}/health").json()["monitor"] == "not running"
 
         pair = [started.enter_context(running("monitor", tmp_path, **settings)) for _ in range(2)]
-        wait_until(lambda: all(m.events("drift scheduler started") for m in pair), 60, "both monitors")
+        wait_until(lambda: all(m.events("drift scheduler started") for m in pair), 120, "both monitors")
         begun = len(slots(service))
         wait_until(lambda: len(slots(service)) >= begun + 6, 60, "six checks")
         once(slots(service))

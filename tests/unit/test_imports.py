@@ -49,7 +49,7 @@ with TestClient(serving.application()) as client:
         assert client.get(path).status_code == 200, path
 print("evidently" in sys.modules)
 """
-    assert python(code) == "False"
+    assert python(code).splitlines()[-1] == "False"  # above it, the making of the model is logged
 
 
 WITHOUT_OTEL = """
@@ -67,7 +67,8 @@ jsonlog.configure(sys.stderr)
 
 
 def test_the_server_needs_no_opentelemetry_sdk() -> None:
-    assert python(f"{WITHOUT_OTEL}print(serving.application().title)") == "driftbell"
+    said = python(f"{WITHOUT_OTEL}print(serving.application().title)")
+    assert said.splitlines()[-1] == "driftbell"
 
 
 def test_tracing_without_opentelemetry_says_what_to_install() -> None:
