@@ -96,16 +96,6 @@ def create_app(service: Service) -> FastAPI:
         model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
     )
     labeller = Labeller(log, metrics, queue_limit=service.queue_limit, clock=service.clock)
-    collector = DriftCollector(
-        log,
-        model=model.name,
-        version=model.version,
-        engine=model.engine,
-        window_rows=service.window_rows,
-        clock=service.clock,
-        budget_per_day=service.budget_per_day,
-        smallest_loss=service.smallest_loss,
-    )
     view = MonitorView(
         log,
         service.folder,
@@ -149,27 +139,17 @@ def create_app(service: Service) -> FastAPI:
     _answer_errors(app, metrics)
     app.include_router(predict_router(predictor, body_limit=service.body_limit))
     app.include_router(batch_router(predictor, body_limit=service.body_limit))
-    settled = [Depends(recorder.settle)]  # what was answered can be read
-    app.include_router(
-        labels_router(labeller, model.classes, body_limit=service.body_limit), dependencies=settled
-    )
-    app.include_router(monitor_router(view), dependencies=settled)
-    app.include_router(alarms_router(view, body_limit=service.body_limit), dependencies=settled)
-    app.include_router(
-        performance_router(log, model, window_rows=service.window_rows, clock=service.clock),
-        dependencies=settled,
-    )
     app.include_router(alertmanager_router(body_limit=service.body_limit))
+    for router in (
+        labels_router(labeller, model.classes, body_limit=service.body_limit),
+        monitor_router(view),
+        alarms_router(view, body_limit=service.body_limit),
+        performance_router(log, model, window_rows=service.window_rows, clock=service.clock),
+        pages_router(view, model),
+    ):  # which read the log, so what was answered must be there
+        app.include_router(router, dependencies=[Depends(recorder.settle)])
     _add_health(app, service, recorder, view)
-
-    @app.get(
-        "/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response, responses=_TEXT
-    )
-    def prometheus_metrics() -> Response:
-        """Requests, latency, predictions, rejected inputs, and the last check."""
-        return metrics.exposition([collector])
-
-    app.include_router(pages_router(view, model), dependencies=settled)
+    _add_metrics(app, service, metrics)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
@@ -215,6 +195,26 @@ def _add_health(app: FastAPI, service: Service, recorder: Recorder, view: Monito
     async def live() -> dict[str, Any]:
         """200 while the process answers at all."""
         return {"status": "alive"}
+
+
+def _add_metrics(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    collector = DriftCollector(
+        service.log,
+        model=service.model.name,
+        version=service.model.version,
+        engine=service.model.engine,
+        window_rows=service.window_rows,
+        clock=service.clock,
+        budget_per_day=service.budget_per_day,
+        smallest_loss=service.smallest_loss,
+    )
+
+    @app.get(
+        "/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response, responses=_TEXT
+    )
+    def prometheus_metrics() -> Response:
+        """Requests, latency, predictions, rejected inputs, and the last check."""
+        return metrics.exposition([collector])
 
 
 def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
