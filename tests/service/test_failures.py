@@ -224,6 +224,31 @@ def test_a_worker_that_is_killed_or_paused_costs_nothing_that_was_answered(tmp_p
         assert len(list((tmp_path / "journal").glob("*.jsonl"))) == 2
 
 
+def test_a_label_that_follows_its_prediction_at_once_finds_it_whichever_worker_takes_it(
+    tmp_path: Path,
+) -> None:
+    with (
+        running("serve", tmp_path, **QUIET, SERVER__WORKERS="2") as service,
+        Load(service.url, pause=0.003),
+        contextlib.ExitStack() as open_,
+    ):
+        clients = [open_.enter_context(httpx.Client(base_url=service.url)) for _ in range(8)]
+        for client in clients:
+            client.get("/health/live")  # connected, some to one worker and some to the other
+        chance = random.Random(1)
+        statuses = []
+        for _ in range(120):
+            one = chance.choice(clients).post("/predict", json=EXAMPLE).json()["id"]
+            label = {"prediction_id": one, "label": "setosa"}
+            statuses.append(chance.choice(clients).post("/labels", json=label).status_code)
+        assert set(statuses) == {200}
+        young = f"{int(time.time() * 1000):012x}{'0' * 20}"
+        start = time.monotonic()
+        missed = clients[0].post("/labels", json={"prediction_id": young, "label": "setosa"})
+        assert missed.status_code == 404
+        assert 1 < time.monotonic() - start < 5
+
+
 def test_a_journal_folder_that_is_removed_is_made_anew(tmp_path: Path) -> None:
     with running("serve", tmp_path, **QUIET) as service:
         with Load(service.url) as load:

@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from driftbell import config
 from driftbell.config import Settings
 from driftbell.errors import ModelError
+from driftbell.log import alone
 from driftbell.models.onnx import OnnxModel
 from driftbell.models.served import hash_of
 from driftbell.models.sklearn import SklearnModel
@@ -194,3 +195,9 @@ def test_a_start_with_a_kept_model_imports_nothing_that_it_was_made_with(tmp_pat
         [sys.executable, "-c", START], capture_output=True, text=True, timeout=60, cwd=tmp_path
     )
     assert done.stdout.strip() == "onnxruntime []", done.stderr
+
+
+def test_a_server_that_starts_waits_for_nobody_who_is_at_work_in_the_folder(chosen: Settings) -> None:
+    open_served(chosen)
+    with alone(chosen.data_dir):
+        assert opened(chosen)[1] == [QUICK]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -16,6 +18,7 @@ from driftbell.ports import Log
 from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.batching import Batcher
 from driftbell.server.body import read_json
+from driftbell.server.ids import is_young
 from driftbell.server.problems import Refused, documented
 from driftbell.server.telemetry import Metrics
 
@@ -24,6 +27,7 @@ MOST_PROBLEMS = 1000
 MOST_UNKNOWN = 100
 """Unknown ids that an answer lists; it counts all."""
 
+YOUNG_SECONDS, AGAIN_SECONDS = 2.0, 0.05
 LONGEST_ID = 64
 SHOWN = 80
 MOST_CLASSES = 20
@@ -62,12 +66,14 @@ class Labeller:
             LogError: the log cannot be written, so nothing may be answered.
             OverloadedError: too much waits already.
         """
-        now, number = self._clock(), next(self._requests)
+        now = self._clock()
         try:
-            items = [(number, Label(prediction_id, value, now)) for prediction_id, value in pairs]
-            found = (await self._batcher.submit(items))[0]
-            if isinstance(found, DriftbellError):
-                raise found
+            found = await self._submit(pairs, now)
+            deadline = time.monotonic() + YOUNG_SECONDS
+            # another worker or replica answered a moment ago, and its thread is about to write it to the log
+            while (young := _young(pairs, found, now)) and time.monotonic() < deadline:
+                await asyncio.sleep(AGAIN_SECONDS)
+                found = _with(found, await self._submit(young, now), {name for name, _ in young})
         except (LogError, OverloadedError):
             self._metrics.labels.labels("failed").inc(len(pairs))
             raise
@@ -78,6 +84,14 @@ class Labeller:
             ("unknown", len(found.unknown)),
         ):
             self._metrics.labels.labels(result).inc(count)
+        return found
+
+    async def _submit(self, pairs: Sequence[Pair], now: datetime) -> LabelReceipt:
+        number = next(self._requests)
+        items = [(number, Label(prediction_id, value, now)) for prediction_id, value in pairs]
+        found = (await self._batcher.submit(items))[0]
+        if isinstance(found, DriftbellError):
+            raise found
         return found
 
     async def close(self) -> None:
@@ -95,6 +109,23 @@ class Labeller:
                 outcome = error
             found += [outcome] * len(labels)
         return found
+
+
+def _young(pairs: Sequence[Pair], found: LabelReceipt, now: datetime) -> list[Pair]:
+    """Give those of which nobody knows the prediction yet, though it may have been answered just now."""
+    names = {name for name in found.unknown if is_young(name, now, YOUNG_SECONDS)}
+    return [pair for pair in pairs if pair[0] in names]
+
+
+def _with(before: LabelReceipt, found: LabelReceipt, asked: set[str]) -> LabelReceipt:
+    """Add what became of labels that were sent once more."""
+    still = set(found.unknown)
+    return LabelReceipt(
+        before.accepted + found.accepted,
+        before.corrected + found.corrected,
+        before.duplicates + found.duplicates,
+        tuple(name for name in before.unknown if name not in asked or name in still),
+    )
 
 
 def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int) -> APIRouter:

@@ -14,13 +14,11 @@ from driftbell.log.codec import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import Value
 from driftbell.server.batching import Batcher
-from driftbell.server.ids import random_digits
+from driftbell.server.ids import RANDOM_DIGITS, TIME_DIGITS, random_digits
 from driftbell.server.recorder import Recorder
 from driftbell.server.telemetry import Metrics
 from driftbell.server.tick import Tick
 from driftbell.server.tracing import Tracing
-
-RANDOM_DIGITS = 20
 
 Row = list[Value]
 Output = tuple[int, Sequence[float]]
@@ -159,7 +157,7 @@ class Predictor:
         now = self._clock()
         # ids sort by time, even when the clock steps back
         self._last_ms = max(self._last_ms, int(now.timestamp() * 1000))
-        moment, prefix = time_text(now), f"{self._last_ms:012x}"
+        moment, prefix = time_text(now), f"{self._last_ms:0{TIME_DIGITS}x}"
         classes, line = self.model.classes, self._encoder.line
         answered, lines = [], []
         for (row, latency), (class_id, probabilities) in zip(rows, outputs, strict=True):

@@ -109,11 +109,9 @@ def open_served(settings: Settings) -> Model:
 
 
 def _kept(settings: Settings) -> Kept | None:
-    if settings.model.engine != "auto":
-        return None
-    with alone(settings.data_dir):
-        key = key_of_served(settings)
-        return kept(folder_of_served(settings), key) if key else None
+    """Read what is kept, whoever is at work there: what is only half written does not have its hash."""
+    key = key_of_served(settings) if settings.model.engine == "auto" else None
+    return kept(folder_of_served(settings), key) if key else None
 
 
 def open_model(settings: Settings) -> tuple[Model, Training]:

@@ -21,7 +21,7 @@ from driftbell.harm import HarmWatch, watch
 from driftbell.judge import judge
 from driftbell.log import SqlLog
 from driftbell.models.sklearn import known_by_heart, outputs_of, reference_of
-from driftbell.ports import Model, Reference, Sink, Target
+from driftbell.ports import Model, Reference, Sink, Target, Training
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
 from driftbell.publish.folder import MAIN, OWN
 from driftbell.publish.notify import Courier, apprise_targets
@@ -50,18 +50,21 @@ def alert_targets(settings: Settings) -> list[Target]:
     return apprise_targets(alert_urls(settings.alerts))
 
 
-def checker(settings: Settings, log: SqlLog, *, tells: bool = False) -> Checker:
+def checker(
+    settings: Settings, log: SqlLog, *, tells: bool = False, loaded: tuple[Model, Training] | None = None
+) -> Checker:
     """Make what runs a check.
 
     Args:
         settings: all of them.
         log: where predictions are.
         tells: whether changes of the verdict become alerts.
+        loaded: the model and its training data, where they are there already.
 
     Raises:
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
     """
-    model, training = open_model(settings)
+    model, training = loaded or open_model(settings)
     reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
     warning = known_by_heart(reference)
     if warning:
@@ -221,11 +224,12 @@ def run_monitor(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    os.nice(NICENESS)
     targets = alert_targets(settings)
     store = archive_store(settings)
     log = open_log(settings)
-    check = checker(settings, log, tells=bool(targets))
+    loaded = open_model(settings)
+    os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
+    check = checker(settings, log, tells=bool(targets), loaded=loaded)
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
     courier = Courier(log, targets, holder=monitor.holder, link=settings.alerts.link, clock=clock)
     delivering = threading.Thread(target=courier.run, args=(stop,), name="alerts", daemon=True)
