@@ -11,7 +11,7 @@ from typing import Literal
 import structlog
 
 from driftbell.errors import LogError, OverloadedError
-from driftbell.log.fold import Fold
+from driftbell.log.fold import PAUSE_SECONDS, Fold
 from driftbell.log.journal import Journal
 from driftbell.ports import Log
 from driftbell.server.batching import Batcher
@@ -58,7 +58,9 @@ class Recorder:
         self._spool = on_failure == "spool"
         self._journal = Journal(folder)
         self._ping = log.ping
-        self._behind: set[asyncio.Task[None]] = set()
+        self._queue: list[bytes] = []
+        self._queue_limit = queue_limit
+        self._behind: asyncio.Task[None] | None = None
         self._full: LogError | None = None
 
         def logged(lines: list[bytes]) -> list[None]:
@@ -88,9 +90,12 @@ class Recorder:
             return None
         if self._durability == "power":
             return self._logged(lines)
-        task = asyncio.get_running_loop().create_task(self._logged_behind(lines))
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
+        if self._queue and len(self._queue) + len(lines) > self._queue_limit:
+            self._metrics.lost.inc(len(lines))
+            return None
+        self._queue += lines
+        if self._behind is None:
+            self._behind = asyncio.get_running_loop().create_task(self._log_behind())
         return None
 
     def _journaled(self, lines: Sequence[bytes]) -> None:
@@ -140,12 +145,18 @@ class Recorder:
         self._journaled(lines)  # which refuses, or spools
         await asyncio.to_thread(self._journal.sync)
 
-    async def _logged_behind(self, lines: list[bytes]) -> None:
-        with suppress(LogError, OverloadedError):  # they were counted as lost
-            await self._logged(lines)
+    async def _log_behind(self) -> None:
+        """Take to the log what was answered, many at a time."""
+        while self._queue:
+            await asyncio.sleep(PAUSE_SECONDS)
+            lines, self._queue = self._queue, []
+            with suppress(LogError, OverloadedError):  # they were counted as lost
+                await self._logged(lines)
+        self._behind = None
 
     def _count_waiting(self) -> None:
-        self._metrics.log_queue.set(self._journal.waiting_rows + self._batcher.waiting)
+        waiting = self._journal.waiting_rows + self._batcher.waiting + len(self._queue)
+        self._metrics.log_queue.set(waiting)
 
     def check(self) -> bool:
         """Make sure that predictions can be kept.
@@ -174,7 +185,8 @@ class Recorder:
 
     async def close(self) -> None:
         """Finish what waits; what the log does not take stays in the journal."""
-        await asyncio.gather(*self._behind)
+        if self._behind:
+            await self._behind
         await self._batcher.close()
         if await asyncio.to_thread(self._fold.close, CLOSE_SECONDS):
             self._journal.close()  # else the end of the process does it
