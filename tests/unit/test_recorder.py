@@ -127,6 +127,32 @@ def test_what_is_spooled_while_the_log_is_away_comes_into_it_once(
     asyncio.run(story())
 
 
+def test_whatever_a_log_raises_the_next_predictions_are_taken_to_it(
+    log: SqlLog, opened: Callable[..., Recorder]
+) -> None:
+    class Odd(Slow):
+        odd = True
+
+        def ingest(self, lines: Sequence[bytes]) -> None:
+            if self.odd:
+                raise IndexError("nobody expects it")
+            super().ingest(lines)
+
+    odd = Odd(log)
+
+    async def story() -> None:
+        recorder = opened(odd, "async", "refuse")
+        await recorder.start()
+        await kept(recorder, [line(1)])
+        await asyncio.sleep(0.3)
+        odd.odd = False
+        await kept(recorder, [line(2)])
+        await recorder.close()
+
+    asyncio.run(story())
+    assert ids(log) == ["id000002"]
+
+
 def test_ids_sort_by_time_even_where_the_clock_steps_back(
     log: SqlLog, opened: Callable[..., Recorder]
 ) -> None:

@@ -150,8 +150,12 @@ class Recorder:
         while self._queue:
             await asyncio.sleep(PAUSE_SECONDS)
             lines, self._queue = self._queue, []
-            with suppress(LogError, OverloadedError):  # they were counted as lost
-                await self._logged(lines)
+            try:
+                with suppress(LogError, OverloadedError):  # they were counted as lost
+                    await self._logged(lines)
+            except Exception:  # nobody waits to whom it could be told, and the next ones must not be lost too
+                self._metrics.lost.inc(len(lines))
+                logger.exception("predictions are lost", rows=len(lines))
         self._behind = None
 
     def _count_waiting(self) -> None:
