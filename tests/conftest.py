@@ -70,6 +70,9 @@ class Running:
         return [s for family in text_string_to_metric_families(text) for s in family.samples]
 
     def logged_ids(self) -> list[str]:
+        """The ids in the log, once what was answered is there; a service that ended is not waited for."""
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{self.url}/monitor/status", timeout=10)
         return [row[0] for row in self.sql("SELECT id FROM predictions")]
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:

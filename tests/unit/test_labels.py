@@ -15,8 +15,8 @@ from pyarrow import parquet
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.labels import LabelLine, Sent, read_labels, send_labels
-from driftbell.server.labels import MOST_LABELS, MOST_PROBLEMS, Classes
-from driftbell.server.problems import Refused
+from driftbell.server.labels import MOST_LABELS, Classes
+from driftbell.server.problems import MOST_PROBLEMS, Refused
 
 IRIS = Classes(["setosa", "versicolor", "virginica"])
 GOOD = {"prediction_id": "id-1", "label": "setosa"}

@@ -18,10 +18,7 @@ from driftbell.server.body import check_encoding, content_type, parsed_json, rea
 from driftbell.server.expansion import Limit
 from driftbell.server.predict import prediction_schema, row_schema, shown
 from driftbell.server.predictor import Predictor
-from driftbell.server.problems import Refused, documented
-
-MOST_PROBLEMS = 1000
-"""A batch with so many is not read further: telling what is wrong must not cost more than predicting."""
+from driftbell.server.problems import MOST_PROBLEMS, Refused, documented, each_checked
 
 JSON = "application/json"
 TABLES = tuple(arrow.NAMES)
@@ -122,18 +119,7 @@ def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
         )
     if not body:
         raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
-    rows: list[list[Value]] = []
-    problems: list[FieldProblem] = []
-    for index, row in enumerate(body):
-        try:
-            rows.append(schema.validate(row, index))
-        except InputError as error:
-            problems += error.problems
-        if len(problems) >= MOST_PROBLEMS:
-            break
-    if problems:
-        raise InputError(problems)
-    return rows
+    return each_checked(body, schema.validate)
 
 
 def _cells(schema: Schema, body: Any) -> dict[str, list[Any]] | None:

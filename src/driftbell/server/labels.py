@@ -19,11 +19,10 @@ from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.batching import Batcher
 from driftbell.server.body import read_json
 from driftbell.server.ids import is_young
-from driftbell.server.problems import Refused, documented
+from driftbell.server.problems import Refused, documented, each_checked
 from driftbell.server.telemetry import Metrics
 
 MOST_LABELS = 10_000
-MOST_PROBLEMS = 1000
 MOST_UNKNOWN = 100
 """Unknown ids that an answer lists; it counts all."""
 
@@ -202,18 +201,7 @@ class Classes:
             raise Refused(422, "empty_batch", "there are no labels: send at least one")
         if len(rows) > MOST_LABELS:
             raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MOST_LABELS} at a time")
-        pairs: list[Pair] = []
-        problems: list[FieldProblem] = []
-        for index, row in enumerate(rows):
-            try:
-                pairs.append(self._pair(row, index))
-            except InputError as error:
-                problems += error.problems
-            if len(problems) >= MOST_PROBLEMS:
-                break
-        if problems:
-            raise InputError(problems)
-        return pairs
+        return each_checked(rows, self._pair)
 
     def _pair(self, row: Any, index: int | None) -> Pair:
         if not isinstance(row, dict):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import http
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 
+from driftbell.errors import InputError
 from driftbell.records import FieldProblem
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 50
+MOST_PROBLEMS = 1000
+"""A body with so many is not read further: telling what is wrong must not cost more than answering."""
+
+T = TypeVar("T")
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -93,6 +98,30 @@ def _error(found: FieldProblem) -> dict[str, Any]:
     if found.row is not None:
         shown["row"] = found.row
     return shown
+
+
+def each_checked(rows: Sequence[Any], check: Callable[[Any, int], T]) -> list[T]:
+    """Check rows, and tell what is wrong with all of them at once, up to `MOST_PROBLEMS`.
+
+    Args:
+        rows: what was sent.
+        check: takes a row and its place, gives what it is read as, or raises `InputError`.
+
+    Raises:
+        InputError: with the problems of every row.
+    """
+    found: list[T] = []
+    problems: list[FieldProblem] = []
+    for index, row in enumerate(rows):
+        try:
+            found.append(check(row, index))
+        except InputError as error:
+            problems += error.problems
+        if len(problems) >= MOST_PROBLEMS:
+            break
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
