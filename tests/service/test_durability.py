@@ -153,6 +153,7 @@ def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back
         lost += rows
     assert httpx.get(f"{service.url}/health").status_code == 503
     assert service.metric("driftbell_predictions_lost_total") == lost
+    assert service.metric("driftbell_log_writable") == 0
     assert service.metric("driftbell_predictions_total") == predicted
     assert service.logged_ids() == logged
     assert any(
@@ -164,6 +165,7 @@ def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back
     (new,) = predict(service.url, [EXAMPLE])
     service.status()
     assert service.logged_ids() == [*logged, kept["id"], new["id"]]
+    assert service.metric("driftbell_log_writable") == 1
     assert service.metric("driftbell_predictions_lost_total") == lost
 
 

@@ -35,6 +35,7 @@ class Fold:
         journal: this process's.
         folder: where the journals of other processes are.
         moved: called when something is in the log, from the thread.
+        writable: told when that changes: whether the log can be written.
 
     Attributes:
         failure: why the log cannot be written at present.
@@ -42,7 +43,13 @@ class Fold:
     """
 
     def __init__(
-        self, log: Log, journal: Journal, folder: Path, *, moved: Callable[[], None] = lambda: None
+        self,
+        log: Log,
+        journal: Journal,
+        folder: Path,
+        *,
+        moved: Callable[[], None] = lambda: None,
+        writable: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.failure: LogError | None = None
         self.broken_lines = 0
@@ -50,6 +57,7 @@ class Fold:
         self._journal = journal
         self._folder = folder
         self._moved = moved
+        self._writable = writable
         self._wake = threading.Event()
         self._closing = False
         self._progress = threading.Condition()
@@ -106,6 +114,7 @@ class Fold:
                     self._log.ping()
                     logger.info("log can be written again")
                     self.failure = None
+                    self._writable(True)
                 retry = 0.1
                 self._looked = True
             except Exception as error:  # noqa: BLE001 - a thread that ends would take nothing to the log any more
@@ -132,6 +141,7 @@ class Fold:
             where = error
         if before is None:
             logger.error("log cannot be written", error=str(self.failure), exc_info=where)
+            self._writable(False)
 
     def _move(self) -> None:
         """Move what there is now: what comes meanwhile must not keep it from all else for ever."""

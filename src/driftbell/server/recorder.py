@@ -73,7 +73,10 @@ class Recorder:
             return [None] * len(lines)
 
         self._batcher = Batcher(logged, name="log", limit=queue_limit)
-        self._fold = Fold(log, self._journal, folder, moved=self._count_waiting)
+        metrics.log_writable.set(1)
+        self._fold = Fold(
+            log, self._journal, folder, moved=self._count_waiting, writable=metrics.log_writable.set
+        )
 
     def keep(self, lines: list[bytes]) -> Awaitable[None] | None:
         """Write lines as durably as was asked for.

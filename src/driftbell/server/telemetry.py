@@ -92,6 +92,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.log_writable = Gauge(
+            "driftbell_log_writable",
+            "Whether the prediction log can be written.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self.lost = Counter(
             "driftbell_predictions_lost",
             "Predictions that could not be logged; their requests were answered with 503.",

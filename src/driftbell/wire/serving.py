@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
-START_SECONDS = 60
+START_SECONDS = 20
 """A worker that does not answer its parent for so long is replaced; a busy machine starts slowly."""
 
 logger = structlog.get_logger()
@@ -71,6 +71,7 @@ def run_server(settings: Settings) -> None:
             workers=settings.server.workers,
             loop="uvloop",
             http=OneWriteProtocol,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
