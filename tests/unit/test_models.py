@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from driftbell.columns import as_column
 from driftbell.errors import ModelError, PredictError
-from driftbell.models.iris import iris_model, iris_training
+from driftbell.models.iris import iris_is_whole, iris_model, iris_training
 from driftbell.models.sklearn import (
     SklearnModel,
     known_by_heart,
@@ -136,8 +136,10 @@ def test_another_forest_has_another_version(trained, tmp_path, monkeypatch):
 )
 def test_a_damaged_cache_is_trained_anew_with_a_warning(cache, trained, name, content):
     (cache / name).write_bytes(content)
+    assert not iris_is_whole(cache)
     model, events = events_of(cache)
     assert events == [DAMAGED, TRAINED]
+    assert iris_is_whole(cache)
     assert model.version == trained[1].version
     assert events_of(cache)[1] == []
 

@@ -25,6 +25,7 @@ from driftbell.models.onnx import OnnxModel
 from driftbell.models.served import hash_of
 from driftbell.models.sklearn import SklearnModel
 from driftbell.ports import Model
+from driftbell.wire import making
 from driftbell.wire.parts import open_model, open_served
 
 CONVERTING = "converting the model to ONNX"
@@ -80,6 +81,19 @@ def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:
     assert isinstance(native, SklearnModel)
     assert native.engine_reason == "model.engine is 'native'"
     assert native.version == open_served(chosen).version
+
+
+def test_the_monitor_takes_what_is_kept_and_does_not_load_the_model_file(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = open_model(chosen)
+    monkeypatch.setattr(making, "load_model", None)
+    model, training = open_model(chosen)
+    assert model.version == made[0].version
+    assert training.labels is not None
+    assert made[1].labels is not None
+    assert training.labels.tolist() == made[1].labels.tolist()
+    assert training.features.keys() == made[1].features.keys()
 
 
 def test_the_monitor_has_the_same_model(chosen: Settings) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -45,27 +46,45 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
     Raises:
         ModelError: the folder cannot be written.
     """
-    manifest_path = folder / "manifest.json"
     try:
-        manifest = json.loads(manifest_path.read_text("utf-8"))
-        wanted = {"scikit-learn": version("scikit-learn"), "trees": TREES, "seed": SEED}
-        known = "truth" in manifest or "reference" not in manifest  # else it is of an older release
-        if known and all(manifest[key] == value for key, value in wanted.items()):
-            if hash_of(folder / "reference.csv") != manifest["reference"]:
-                raise ModelError("reference.csv is not the one that was written with the model")
-            if hash_of(folder / "model.skops") != manifest["model"]:
-                raise ModelError("model.skops is not the one that was written")
-            if hash_of(folder / TRUTH) != manifest["truth"]:
-                raise ModelError(f"{TRUTH} is not the one that was written with the model")
-            return _loaded(folder, tuple(manifest["classes"]))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
+        classes = _whole(folder)
+        if classes:
+            return _loaded(folder, classes)
+    except ModelError as error:
         logger.warning("cached model is damaged, training it anew", folder=str(folder), error=str(error))
     try:
         return _train(folder, version("scikit-learn"))
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
+
+
+def iris_is_whole(folder: Path) -> bool:
+    """Tell whether `iris_model` would load what a folder has, and not train it anew."""
+    with suppress(ModelError):
+        return _whole(folder) is not None
+    return False
+
+
+def _whole(folder: Path) -> tuple[str, ...] | None:
+    """Give the classes of a cached model; None where there is none that fits this release.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        wanted = {"scikit-learn": version("scikit-learn"), "trees": TREES, "seed": SEED}
+        known = "truth" in manifest or "reference" not in manifest  # else it is of an older release
+        if not known or any(manifest[key] != value for key, value in wanted.items()):
+            return None
+        for key, name in (("reference", "reference.csv"), ("model", "model.skops"), ("truth", TRUTH)):
+            if hash_of(folder / name) != manifest[key]:
+                raise ModelError(f"{name} is not the one that was written with the model")
+        return tuple(manifest["classes"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(str(error)) from error
 
 
 def iris_training(folder: Path) -> Training:

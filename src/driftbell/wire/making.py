@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
@@ -10,7 +11,7 @@ from driftbell import jsonlog
 from driftbell.config import Settings, load
 from driftbell.errors import ConfigError, DriftbellError, ModelError
 from driftbell.models.convert import Conversion, convert
-from driftbell.models.iris import iris_model, iris_training
+from driftbell.models.iris import iris_is_whole, iris_model, iris_training
 from driftbell.models.onnxfile import load_onnx
 from driftbell.models.served import Kept, keep, kept
 from driftbell.models.sklearn import SklearnModel, labels_of, load_model, try_model
@@ -43,10 +44,7 @@ def loaded(settings: Settings) -> tuple[SklearnModel | Conversion, Training]:
     if chosen.path is None or chosen.reference is None:
         folder = settings.data_dir / IRIS
         return iris_model(folder)[0], iris_training(folder)
-    columns = read_table(chosen.reference)
-    target = columns.pop(chosen.target, None) if chosen.target else None
-    if chosen.target and target is None:
-        raise ConfigError(f"model.target: {chosen.reference} has no column '{chosen.target}'")
+    columns, target = _table(chosen.reference, chosen.target)
     path, name, schema = chosen.path, name_of_model(chosen), infer_schema(columns)
     if path.suffix.lower() == ".onnx":
         made = load_onnx(path, name=name, schema=schema, features=columns, sha256=chosen.sha256)
@@ -54,6 +52,24 @@ def loaded(settings: Settings) -> tuple[SklearnModel | Conversion, Training]:
     model = load_model(path, name=name, schema=schema, sha256=chosen.sha256)
     try_model(model)
     return model, _training(columns, target, model)
+
+
+def training_of(settings: Settings, model: Model) -> Training | None:
+    """Read the training data of a model whose graph is kept; None where the default one is made anew."""
+    chosen = settings.model
+    if chosen.path is None or chosen.reference is None:
+        folder = settings.data_dir / IRIS
+        return iris_training(folder) if iris_is_whole(folder) else None
+    return _training(*_table(chosen.reference, chosen.target), model)
+
+
+def _table(reference: Path, target: str | None) -> tuple[Columns, Column | None]:
+    """Read the reference: the features, and the column of the true answers."""
+    columns = read_table(reference)
+    labels = columns.pop(target, None) if target else None
+    if target and labels is None:
+        raise ConfigError(f"model.target: {reference} has no column '{target}'")
+    return columns, labels
 
 
 def _training(columns: Columns, target: Column | None, model: Model | None) -> Training:

@@ -124,6 +124,11 @@ def open_model(settings: Settings) -> tuple[Model, Training]:
 
     _require_paths(settings.model)
     with alone(settings.data_dir):
+        found = _kept(settings)
+        known = making.training_of(settings, found.model) if found and found.model else None
+        if found and found.model and known:  # the native model's libraries are not loaded
+            say_engine(found.model, found)
+            return found.model, known
         saved, training = making.loaded(settings)
         return making.served(settings, saved, training), training
 
