@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -23,6 +24,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from driftbell.config import Settings
+from driftbell.wire.parts import open_served
 from driftbell.wire.serving import METRICS_PREFIX
 from tests import postgres
 
@@ -33,8 +36,9 @@ EXAMPLE = {
     "petal width (cm)": 0.2,
 }
 
-TRAINED: list[Path] = []
-"""Where a service has trained its model already: the next ones start faster with a copy."""
+if "TEST_MODELS" not in os.environ:  # else it is another worker's process
+    os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
+    atexit.register(shutil.rmtree, os.environ["TEST_MODELS"], ignore_errors=True)
 
 
 @dataclass
@@ -138,6 +142,15 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0, what: str = "t
     raise AssertionError(f"{what} did not come true within {seconds} s")
 
 
+def with_models(data_dir: Path) -> Path:
+    """Put the default model into a data folder, trained and converted once for all tests of a run."""
+    made = Path(os.environ["TEST_MODELS"])
+    open_served(Settings(data_dir=made))
+    if not (data_dir / "models").exists():
+        shutil.copytree(made / "models", data_dir / "models")
+    return data_dir
+
+
 @contextlib.contextmanager
 def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings: str) -> Iterator[Running]:
     """Start `driftbell VERB` on a free port and stop it at the end.
@@ -145,10 +158,7 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
     Settings are environment variables without their prefix, such as CHECK__EVERY="1s".
     """
     port = free_port()
-    data_dir.mkdir(parents=True, exist_ok=True)
-    trained = next((models for models in TRAINED if models.exists()), None)
-    if trained and not (data_dir / "models").exists():
-        shutil.copytree(trained, data_dir / "models")
+    with_models(data_dir)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
     environment |= {f"DRIFTBELL_{k}": v for k, v in settings.items()}
     environment |= {"DRIFTBELL_DATA_DIR": str(data_dir), "DRIFTBELL_SERVER__PORT": str(port)}
@@ -168,7 +178,6 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
                 wait_until(lambda: ready(service), 120, f"`driftbell {verb}`")
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{service.lines()}") from error
-            TRAINED.append(data_dir / "models")
         yield service
     finally:
         try:

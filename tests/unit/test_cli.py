@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import with_models
 
 
 def driftbell(*args: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -77,6 +78,7 @@ def test_usage_errors_exit_2_and_say_what_is_wrong(tables: Path, args: tuple[str
 
 
 def test_check_and_report_on_an_empty_log_cannot_judge(tmp_path: Path) -> None:
+    with_models(tmp_path / "data")
     done = driftbell("check", "--data-dir", "data", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "UNKNOWN  Cannot judge: needs 10, has 0 predictions.\n")
     done = driftbell("report", "page.html", "--data-dir", "data", cwd=tmp_path)

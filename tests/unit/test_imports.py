@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+from tests.conftest import with_models
 
 import driftbell
 
 
-def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+def python(code: str, data_dir: Path | None = None) -> str:
+    where = {"DRIFTBELL_DATA_DIR": str(with_models(data_dir))} if data_dir else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ | where
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -33,10 +40,9 @@ def test_public_names_are_those_of_the_list_and_are_not_modules() -> None:
         assert callable(getattr(driftbell, name)), name
 
 
-def test_server_process_never_imports_evidently() -> None:
+def test_server_process_never_imports_evidently(tmp_path: Path) -> None:
     code = """
-import os, sys, tempfile
-os.environ["DRIFTBELL_DATA_DIR"] = tempfile.mkdtemp()
+import sys
 from starlette.testclient import TestClient
 from driftbell import jsonlog
 from driftbell.wire import serving
@@ -49,26 +55,24 @@ with TestClient(serving.application()) as client:
         assert client.get(path).status_code == 200, path
 print("evidently" in sys.modules)
 """
-    assert python(code).splitlines()[-1] == "False"  # above it, the making of the model is logged
+    assert python(code, tmp_path) == "False"
 
 
 WITHOUT_OTEL = """
-import os, sys, tempfile
+import os, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto")):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocked())
-os.environ["DRIFTBELL_DATA_DIR"] = tempfile.mkdtemp()
 from driftbell import errors, jsonlog, server
 from driftbell.wire import serving
 jsonlog.configure(sys.stderr)
 """
 
 
-def test_the_server_needs_no_opentelemetry_sdk() -> None:
-    said = python(f"{WITHOUT_OTEL}print(serving.application().title)")
-    assert said.splitlines()[-1] == "driftbell"
+def test_the_server_needs_no_opentelemetry_sdk(tmp_path: Path) -> None:
+    assert python(f"{WITHOUT_OTEL}print(serving.application().title)", tmp_path) == "driftbell"
 
 
 def test_tracing_without_opentelemetry_says_what_to_install() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
+from tests.conftest import with_models
 
 from driftbell import config
 from driftbell.cli.replay import _time
@@ -30,7 +31,7 @@ LENGTH, WIDTH = "petal length (cm)", "petal width (cm)"
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+    return with_models(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,12 +59,29 @@ def cache(folder: Path) -> Path:
     return folder / "data" / "models" / "onnx" / "mine"
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that makes models reads the environment, and would make another than is asked for here."""
+    monkeypatch.setattr("driftbell.wire.parts.MAKE", "")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, its reference, and its graph in `data`."""
+    folder = tmp_path_factory.mktemp("made")
+    chosen = write(folder, LogisticRegression())
+    making.served(chosen, *making.loaded(chosen))
+    return folder
+
+
 @pytest.fixture
-def chosen(tmp_path: Path) -> Settings:
-    return write(tmp_path, LogisticRegression())
+def chosen(made: Path, tmp_path: Path) -> Settings:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return settings(tmp_path)
 
 
-def test_the_second_start_converts_nothing(chosen: Settings) -> None:
+def test_the_second_start_converts_nothing(tmp_path: Path) -> None:
+    chosen = write(tmp_path, LogisticRegression())
     first, events = opened(chosen)
     assert events == [CONVERTING, QUICK]
     second, events = opened(chosen)
