@@ -174,9 +174,15 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _failed(context: sa.engine.ExceptionContext) -> None:
-    """Have the connections thrown away after an error that the driver lets through as the network's."""
-    if isinstance(context.original_exception, OSError):
+    """Have a connection thrown away after an error that is not the server's, and all after the network's.
+
+    What else is raised, such as by a text that is no UTF-8, leaves a statement half sent or an answer half
+    read: the next statement would get the answer of the one before.
+    """
+    error, dialect = context.original_exception, context.dialect
+    if dialect and not isinstance(error, dialect.loaded_dbapi.Error):
         context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = isinstance(error, OSError)
 
 
 def _tls(database: Database) -> ssl.SSLContext | bool | None:
