@@ -84,6 +84,27 @@ def test_a_log_on_a_server_that_crashed_fails_and_then_works_by_itself(server):
     assert found == ["id-1", "id-2", "id-3"]
 
 
+def test_a_server_that_became_a_standby_is_left_for_the_one_that_took_over(server):
+    url = server.clean()
+    name = url.split("?")[0].rpartition("/")[2]
+    with opened(url) as log:
+        log.append([prediction(1)])
+        server.stop()
+        (server.data / "standby.signal").touch()
+        server.start()
+        seen = set()
+        for _ in range(2):
+            with pytest.raises(LogError, match="recovery"):
+                log.append([prediction(2)])
+            assert log.count(**IRIS) == 1
+            with log._read() as connection:
+                seen.add(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
+        assert len(seen) == 2, "the address may lead to another server by now, so it is asked for anew"
+        server.run("SELECT pg_promote()", name)
+        log.append([prediction(2)])
+        assert log.count(**IRIS) == 2
+
+
 def test_a_session_that_the_server_ends_is_not_used_again(server):
     url = server.clean()
     with opened(url) as log:
