@@ -262,7 +262,10 @@ def parquet_of(rows: Sequence[Archived], kinds: Mapping[str, Kind]) -> bytes:
         columns[name] = pa.array([p.probabilities.get(label) for p in found], pa.float64())
         taken.add(name)
     for feature in dict.fromkeys(name for p in found for name in p.features):
-        name = f"feature {feature}" if feature in taken else feature
+        name = feature
+        while name in taken:
+            name = f"feature {name}"
+        taken.add(name)
         columns[name] = _column([p.features.get(feature) for p in found], kinds.get(feature))
     buffer = io.BytesIO()
     parquet.write_table(pa.table(columns), buffer)
