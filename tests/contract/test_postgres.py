@@ -217,6 +217,8 @@ def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
     good = parse_database(server.clean())
     wrong = {
         "password authentication failed": replace(good, password="hunter2"),
+        "asks for a password: log.url has none": replace(good, password=None),
+        "cannot log in": replace(good, password="hunter2\0"),
         'database "nothing" does not exist': replace(good, name="nothing"),
         "Connection refused": replace(good, port=1),
     }

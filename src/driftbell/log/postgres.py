@@ -157,6 +157,10 @@ class _Backoff:
             self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
             self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
             raise
+        except Exception as error:  # the driver stumbles over what it was given; its words may hold that
+            found = f"the driver cannot log in ({type(error).__name__})"
+            reason = found if parameters.get("password") else "the server asks for a password: log.url has none"
+            raise LogError(f"the prediction log cannot be used: {reason}") from error
         self._wait = 0.0
         return connection
 
