@@ -885,6 +885,13 @@ def test_a_request_can_fail(log):
     assert log.pending_request() is None
 
 
+def test_the_first_answer_to_a_request_stays(log):
+    asked = log.request_check(CheckKind.MANUAL, NOW)
+    log.answer_request(asked.id, check_id="check-1")
+    log.answer_request(asked.id, check_id=None, error="a paused monitor woke")
+    assert log.request(asked.id) == replace(asked, state="done", check_id="check-1")
+
+
 def test_requests_are_answered_oldest_first(log):
     first, second = (log.request_check(CheckKind.MANUAL, NOW) for _ in range(2))
     assert first.id != second.id
