@@ -267,6 +267,7 @@ def test_the_schema_knows_each_value_and_only_those() -> None:
         ({"config": {"check": {"evry": "1m"}}}, "'/config/check': additional properties 'evry'"),
         ({"config": {"check": {"every": False}}}, "'/config/check/every': got boolean, want string"),
         ({"env": [{"name": "DRIFTBELL_LOG__URL", "value": "x"}]}, "'/env/0/name'"),
+        ({"env": [{"name": "DRIFTBELL_SERVER__PORT", "value": "9000"}]}, "'/env/0/name'"),
         ({"image": {"digest": "abc"}}, "'/image/digest'"),
         ({"model": {"volume": {"claim": {}}}}, "'/model/volume': additional properties 'claim'"),
         ({"service": {"type": "ExternalName"}}, "'/service/type'"),
