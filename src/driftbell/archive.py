@@ -83,7 +83,7 @@ class ObjectStore:
         url: of the folder.
 
     Raises:
-        ConfigError: fsspec does not know it, or a package of it is missing.
+        ConfigError: fsspec does not know it, a package of it is missing, or it cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,7 +93,7 @@ class ObjectStore:
             raise ConfigError(NEEDED) from error
         try:
             self._files, self._folder = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # each store has its own; some connect at once
             raise ConfigError(f"retention.archive cannot be used: {error}") from error
 
     def put(self, name: str, content: bytes) -> None:

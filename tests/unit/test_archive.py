@@ -97,7 +97,7 @@ def test_what_an_object_store_says_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         store.put("x.parquet", b"one")
 
 
-@pytest.mark.parametrize("url", ["nothing://bucket", "s3://bucket"])
+@pytest.mark.parametrize("url", ["nothing://bucket", "s3://bucket", "ftp://127.0.0.1:1/folder"])
 def test_an_archive_that_cannot_be_opened_is_told_at_the_start(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
