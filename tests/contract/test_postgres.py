@@ -276,7 +276,11 @@ FAST_READS = {
     "label_share": lambda log: log.label_share(50, **IRIS),
     "label_totals": lambda log: log.label_totals(**IRIS),
     "plan_archive": lambda log: log.plan_archive(
-        NOW + timedelta(days=9), 50, log.take_lease("a", now=NOW, seconds=9, next_run=None), now=NOW, to_file=False
+        NOW + timedelta(days=9),
+        50,
+        log.take_lease("a", now=NOW, seconds=9, next_run=None),
+        now=NOW,
+        to_file=False,
     ),
 }
 

@@ -159,7 +159,9 @@ class _Backoff:
             raise
         except Exception as error:  # the driver stumbles over what it was given; its words may hold that
             found = f"the driver cannot log in ({type(error).__name__})"
-            reason = found if parameters.get("password") else "the server asks for a password: log.url has none"
+            reason = (
+                found if parameters.get("password") else "the server asks for a password: log.url has none"
+            )
             raise LogError(f"the prediction log cannot be used: {reason}") from error
         self._wait = 0.0
         return connection
