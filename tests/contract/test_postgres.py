@@ -213,6 +213,28 @@ def test_tables_of_a_newer_release_are_refused(server):
             refused(parse_database(url))
 
 
+def database_in(server, encoding):
+    name = f"in_{encoding.lower()}"
+    server.run(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    return parse_database(server.url(name))
+
+
+def test_a_database_that_does_not_take_every_text_is_refused(server):
+    database = database_in(server, "LATIN1")
+    for refused in (postgres_log, upgrade_postgres):
+        with pytest.raises(LogError, match="encoding LATIN1: create one with ENCODING 'UTF8'"):
+            refused(database)
+
+
+def test_texts_are_kept_whatever_encoding_a_session_would_have(server):
+    database = database_in(server, "SQL_ASCII")
+    server.run(f"ALTER DATABASE {database.name} SET client_encoding = 'LATIN1'")
+    with contextlib.closing(postgres_log(database)) as log:
+        new = prediction(1, features={"größe": "日本 €"})
+        log.append([new])
+        assert log.prediction("id-1") == new
+
+
 def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
     good = parse_database(server.clean())
     wrong = {

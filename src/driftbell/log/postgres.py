@@ -29,6 +29,9 @@ STATEMENT_SECONDS = 60
 IDLE_SECONDS = 3
 """After so long the server ends a transaction whose client is paused or cut off; others wait for it."""
 
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Of databases that take every text; at the first that one does not take, the log would stop for good."""
+
 CONNECTIONS = 10
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
@@ -36,7 +39,8 @@ logger = structlog.get_logger()
 
 _SET = (
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
-    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'"
+    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'; "
+    "SET LOCAL client_encoding = 'UTF8'"  # else the database's, or what is set for the user
 )
 _LOCK = "SELECT pg_advisory_xact_lock({})"
 _DURABLE = (
@@ -65,7 +69,7 @@ def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
 
     Raises:
         ConfigError: pg8000 is missing, or a certificate cannot be read.
-        LogError: the database cannot be reached, or was written by a newer release.
+        LogError: the database cannot be reached, was written by a newer release, or does not take every text.
     """
     engine = _engine(database)
     ready = False
@@ -76,6 +80,7 @@ def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
             return
         with told():
             with engine.connect().execution_options(driftbell_reads=True) as connection:
+                _check_encoding(connection)
                 found = version_of(connection)
             if found != HEAD:
                 upgrade_postgres(database)
@@ -103,9 +108,17 @@ def upgrade_postgres(database: Database) -> tuple[str | None, str]:
     engine = _engine(database, patient=True)
     try:
         with told():
+            with engine.connect().execution_options(driftbell_reads=True) as connection:
+                _check_encoding(connection)
             return migrate(engine)
     finally:
         engine.dispose()
+
+
+def _check_encoding(connection: sa.Connection) -> None:
+    found = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if found not in ENCODINGS:
+        raise LogError(f"the log's database has the encoding {found}: create one with ENCODING 'UTF8'")
 
 
 def _engine(database: Database, *, patient: bool = False) -> sa.Engine:
