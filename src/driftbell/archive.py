@@ -83,7 +83,7 @@ class ObjectStore:
         url: of the folder.
 
     Raises:
-        ConfigError: fsspec does not know it, or a package of it is missing.
+        ConfigError: fsspec does not know it, a package of it is missing, or it cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,7 +93,7 @@ class ObjectStore:
             raise ConfigError(NEEDED) from error
         try:
             self._files, self._folder = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # each store has its own; some connect at once
             raise ConfigError(f"retention.archive cannot be used: {error}") from error
 
     def put(self, name: str, content: bytes) -> None:
@@ -262,7 +262,10 @@ def parquet_of(rows: Sequence[Archived], kinds: Mapping[str, Kind]) -> bytes:
         columns[name] = pa.array([p.probabilities.get(label) for p in found], pa.float64())
         taken.add(name)
     for feature in dict.fromkeys(name for p in found for name in p.features):
-        name = f"feature {feature}" if feature in taken else feature
+        name = feature
+        while name in taken:
+            name = f"feature {name}"
+        taken.add(name)
         columns[name] = _column([p.features.get(feature) for p in found], kinds.get(feature))
     buffer = io.BytesIO()
     parquet.write_table(pa.table(columns), buffer)

@@ -253,7 +253,7 @@ class Log(Protocol):
         """Read the oldest request that nobody answered yet."""
 
     def answer_request(self, request_id: str, *, check_id: str | None, error: str = "") -> None:
-        """Say that a request is done (with its check) or failed (with the error)."""
+        """Say that a request is done (with its check) or failed (with the error); the first answer stays."""
 
     def request(self, request_id: str) -> CheckRequest | None:
         """Read one request."""

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -66,6 +67,8 @@ class Monitor:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._lease: Lease | None = None
+        self._seen: Lease | None = None
+        self._seen_since = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; trouble with the log is logged and tried again."""
@@ -108,7 +111,7 @@ class Monitor:
 
     def _hold(self, due: datetime | None) -> bool:
         left = (self._lease.expires - self._clock()).total_seconds() if self._lease else 0.0
-        if left < self._lease_seconds * 2 / 3:
+        if not self._lease_seconds * 2 / 3 <= left <= self._lease_seconds:  # more: the clock was set back
             before = self._lease
             self._renew(due)
             if self._lease and not before:
@@ -116,9 +119,19 @@ class Monitor:
         return self._lease is not None
 
     def _renew(self, due: datetime | None) -> None:
-        self._lease = self._log.take_lease(
-            self.holder, now=self._clock(), seconds=self._lease_seconds, next_run=due
-        )
+        self._lease = self._take(due, self._clock())
+        if self._lease is None and (dead := self._not_renewed()) and self._take(due, dead.expires):
+            self._lease = self._take(due, self._clock())
+
+    def _take(self, due: datetime | None, now: datetime) -> Lease | None:
+        return self._log.take_lease(self.holder, now=now, seconds=self._lease_seconds, next_run=due)
+
+    def _not_renewed(self) -> Lease | None:
+        """Give another one's lease that nobody renews, though it ends late: whose clock was ahead then?"""
+        held = self._log.lease()
+        if held != self._seen:
+            self._seen, self._seen_since = held, time.monotonic()
+        return held if time.monotonic() - self._seen_since > self._lease_seconds else None
 
     @contextmanager
     def _renewing(self, due: datetime | None) -> Iterator[None]:
@@ -128,9 +141,7 @@ class Monitor:
         def keep() -> None:
             while not over.wait(self._lease_seconds / 3):
                 try:
-                    self._log.take_lease(
-                        self.holder, now=self._clock(), seconds=self._lease_seconds, next_run=due
-                    )
+                    self._take(due, self._clock())
                 except LogError as error:
                     logger.warning("drift monitor cannot renew its lease", error=str(error))
 

@@ -555,9 +555,20 @@ def test_a_check_comes_back_with_every_field(log, lease):
     assert log.checks(1) == [saved]
 
 
-def test_an_unknown_check_is_none(log):
-    assert log.check("nothing") is None
+@pytest.mark.parametrize("asked", ["nothing", "no\0thing"])
+def test_what_nobody_knows_is_none(log, asked):
+    assert (log.check(asked), log.alarm(asked), log.request(asked), log.prediction(asked)) == (None,) * 4
+    assert log.add_labels([Label(asked, "setosa", NOW)]).unknown == (asked,)
     assert log.checks(5) == []
+
+
+def test_a_text_that_is_no_utf8_fails_alone_and_what_comes_next_is_right(log):
+    log.append([prediction(1)])
+    for number in range(2, 6):
+        with pytest.raises(LogError, match="not UTF-8"):
+            log.window(9, model="\ud800", version="v1")
+        log.append([prediction(number)])
+        assert log.count(**IRIS) == number
 
 
 def test_saving_a_check_again_changes_nothing(log, lease):
@@ -872,6 +883,13 @@ def test_a_request_can_fail(log):
     log.answer_request(asked.id, check_id=None, error="the model failed")
     assert log.request(asked.id) == replace(asked, state="failed", error="the model failed")
     assert log.pending_request() is None
+
+
+def test_the_first_answer_to_a_request_stays(log):
+    asked = log.request_check(CheckKind.MANUAL, NOW)
+    log.answer_request(asked.id, check_id="check-1")
+    log.answer_request(asked.id, check_id=None, error="a paused monitor woke")
+    assert log.request(asked.id) == replace(asked, state="done", check_id="check-1")
 
 
 def test_requests_are_answered_oldest_first(log):

@@ -55,6 +55,12 @@ def test_a_feature_with_a_taken_name_is_told_apart() -> None:
     assert table["id"].to_pylist() == ["1"]
 
 
+def test_no_feature_takes_the_place_of_another() -> None:
+    features = {"id": 1.0, "feature id": 2.0, "feature feature id": 3.0}
+    table = table_of(Archived(replace(PREDICTION, features=features)))
+    assert [table[name][0].as_py() for name in table.column_names if "feature" in name] == [1.0, 2.0, 3.0]
+
+
 def test_the_same_rows_make_the_same_bytes() -> None:
     rows = [Archived(PREDICTION, "yes", NOW)]
     assert parquet_of(rows, {}) == parquet_of(rows, {})
@@ -91,7 +97,7 @@ def test_what_an_object_store_says_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         store.put("x.parquet", b"one")
 
 
-@pytest.mark.parametrize("url", ["nothing://bucket", "s3://bucket"])
+@pytest.mark.parametrize("url", ["nothing://bucket", "s3://bucket", "ftp://127.0.0.1:1/folder"])
 def test_an_archive_that_cannot_be_opened_is_told_at_the_start(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

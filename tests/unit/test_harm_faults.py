@@ -45,6 +45,14 @@ def test_a_repair_says_how_to_undo_the_move(learned, name):
     assert undone.std() == pytest.approx(columns[column].std(), rel=0.2)
 
 
+def test_words_hold_no_text_that_a_database_or_a_mail_refuses(learned):
+    columns = some(table(500, 7)[0], "\0\ud800\nis ü" + "x" * 99, "d", every=5)
+    words = " ".join(f.words for f in diagnosed(learned, columns).faults)
+    assert "new category '\ufffd\ufffd\ufffdis ü" in words
+    assert words.isprintable()
+    assert len(words) < 80
+
+
 def test_unchanged_rows_have_no_fault(learned):
     assert [diagnosed(learned, table(500, seed)[0]) for seed in range(20, 50)] == [None] * 30
 

@@ -244,6 +244,29 @@ def test_a_lease_that_expired_is_taken_over(log: SqlLog, clock: Clock, checks: C
     assert (held.holder, held.token) == (monitor.holder, 2)
 
 
+def test_a_dead_monitor_whose_clock_was_ahead_is_replaced_too(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    log.take_lease("dead", now=clock() + timedelta(days=1), seconds=15, next_run=None)
+    monitor = Monitor(log, checks, every=None, clock=clock, lease_seconds=0.6)
+    run(monitor)
+    assert answered(log, log.request_check(CheckKind.TRIGGERED, clock())).state == "done"
+    assert (held := log.lease()) is not None
+    assert (held.holder, held.token) == (monitor.holder, 2)
+    assert held.expires == clock() + timedelta(seconds=0.6)
+
+
+def test_a_monitor_whose_clock_was_set_back_renews_its_lease(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    run(Monitor(log, checks, every=None, clock=clock))
+    wait_until(log.lease, 10, "the lease")
+    clock.now -= timedelta(hours=1)
+    wait_until(lambda: (held := log.lease()) and held.expires < NOON, 10, "the renewal")
+    assert (held := log.lease()) is not None
+    assert held.token == 1
+
+
 def test_a_check_under_a_lost_lease_is_not_saved_and_done_again_by_the_new_holder(
     log: SqlLog, clock: Clock, checks: Checks, run: Run
 ) -> None:

@@ -33,6 +33,7 @@ EXPLAINED = 0.5
 
 LEAST_ROWS = 40
 MOST_REPAIRS = 3
+LONGEST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class FaultFinder:
             new, cells = unseen
             nulls &= ~new
             most = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new).most_common(1)
-            words = f"new category '{str(most[0][0])[:40]}' {most[0][1] / len(now):.0%}" if most else ""
+            words = f"new category '{_printable(most[0][0])}' {most[0][1] / len(now):.0%}" if most else ""
             found += self._more(j, new, self._learned.unseen.get(j, 0), words)
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
@@ -269,6 +270,11 @@ class FaultFinder:
             return 0.0
         point = float(1.36 * np.sqrt((1 / len(now) + 1 / len(before)) * self._clumping[j]))
         return ks_distance(before, np.sort(now)) / point
+
+
+def _printable(category: object) -> str:
+    """Show a value that a caller sent, which may be long, or hold what no database and no mail takes."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:LONGEST_SHOWN])
 
 
 def _words(scale: float, offset: float) -> str:

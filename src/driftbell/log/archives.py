@@ -125,7 +125,7 @@ def _next(
         ~((predictions.c.model == k.model) & (predictions.c.version == k.version) & k.within) for k in kept
     ]
     oldest = connection.execute(
-        sa.select(predictions.c.model, predictions.c.version, predictions.c.time)
+        sa.select(predictions.c.seq, predictions.c.model, predictions.c.version, predictions.c.time)
         .where(predictions.c.time < before, *free)
         .order_by(predictions.c.time)
         .limit(1)
@@ -133,7 +133,11 @@ def _next(
     if oldest is None:
         return None
     day = oldest.time.date().isoformat()
-    whole = Archive(0, oldest.model, oldest.version, day, 0, 2**62, 0, "", now, PLANNED, "")
+    whole = Archive(0, oldest.model, oldest.version, day, oldest.seq - rows, 2**62, 0, "", now, PLANNED, "")
+    # only near the oldest: to look for all rows of a day would be to look at all there are
+    near = sa.select(predictions.c.seq).where(*_numbers_of(whole)).order_by(predictions.c.seq)
+    last = sa.select(sa.func.max(near.limit(2 * rows).subquery().c.seq))
+    whole = replace(whole, last=connection.execute(last).scalar_one())
     query = sa.select(predictions.c.seq, predictions.c.id).where(*_rows_of(whole), *free)
     found: Sequence[Any] = connection.execute(query.order_by(predictions.c.seq).limit(rows)).all()
     for k in kept:  # which would be inside the range

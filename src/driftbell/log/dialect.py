@@ -9,8 +9,9 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.pg8000 import PGDialect_pg8000
 
 NAME = "postgresql+driftbell"
-GONE = ("57P01", "57P02", "57P03", "25P03", "25006")
-"""Shut down, crashed, starting, idle in a transaction, read only since another server took over."""
+GONE = ("57P01", "57P02", "57P03", "25P03", "25006", "0A000")
+"""Shut down, crashed, starting, idle in a transaction, read only since another server took over (the last is
+what a standby says to a transaction that would write)."""
 
 
 class Dialect(PGDialect_pg8000):

@@ -29,6 +29,9 @@ STATEMENT_SECONDS = 60
 IDLE_SECONDS = 3
 """After so long the server ends a transaction whose client is paused or cut off; others wait for it."""
 
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Of databases that take every text; at the first that one does not take, the log would stop for good."""
+
 CONNECTIONS = 10
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
@@ -36,7 +39,8 @@ logger = structlog.get_logger()
 
 _SET = (
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
-    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'"
+    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'; "
+    "SET LOCAL client_encoding = 'UTF8'"  # else the database's, or what is set for the user
 )
 _LOCK = "SELECT pg_advisory_xact_lock({})"
 _DURABLE = (
@@ -65,7 +69,7 @@ def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
 
     Raises:
         ConfigError: pg8000 is missing, or a certificate cannot be read.
-        LogError: the database cannot be reached, or was written by a newer release.
+        LogError: the database cannot be reached, was written by a newer release, or does not take every text.
     """
     engine = _engine(database)
     ready = False
@@ -76,6 +80,7 @@ def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
             return
         with told():
             with engine.connect().execution_options(driftbell_reads=True) as connection:
+                _check_encoding(connection)
                 found = version_of(connection)
             if found != HEAD:
                 upgrade_postgres(database)
@@ -103,9 +108,17 @@ def upgrade_postgres(database: Database) -> tuple[str | None, str]:
     engine = _engine(database, patient=True)
     try:
         with told():
+            with engine.connect().execution_options(driftbell_reads=True) as connection:
+                _check_encoding(connection)
             return migrate(engine)
     finally:
         engine.dispose()
+
+
+def _check_encoding(connection: sa.Connection) -> None:
+    found = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if found not in ENCODINGS:
+        raise LogError(f"the log's database has the encoding {found}: create one with ENCODING 'UTF8'")
 
 
 def _engine(database: Database, *, patient: bool = False) -> sa.Engine:
@@ -157,6 +170,12 @@ class _Backoff:
             self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
             self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
             raise
+        except Exception as error:  # the driver stumbles over what it was given; its words may hold that
+            found = f"the driver cannot log in ({type(error).__name__})"
+            reason = (
+                found if parameters.get("password") else "the server asks for a password: log.url has none"
+            )
+            raise LogError(f"the prediction log cannot be used: {reason}") from error
         self._wait = 0.0
         return connection
 
@@ -174,9 +193,15 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _failed(context: sa.engine.ExceptionContext) -> None:
-    """Have the connections thrown away after an error that the driver lets through as the network's."""
-    if isinstance(context.original_exception, OSError):
+    """Have a connection thrown away after an error that is not the server's, and all after the network's.
+
+    What else is raised, such as by a text that is no UTF-8, leaves a statement half sent or an answer half
+    read: the next statement would get the answer of the one before.
+    """
+    error, dialect = context.original_exception, context.dialect
+    if dialect and not isinstance(error, dialect.loaded_dbapi.Error):
         context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = isinstance(error, OSError)
 
 
 def _tls(database: Database) -> ssl.SSLContext | bool | None:

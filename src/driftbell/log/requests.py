@@ -34,9 +34,10 @@ def pending(connection: sa.Connection) -> CheckRequest | None:
 
 
 def answer(connection: sa.Connection, request_id: str, check_id: str | None, error: str) -> None:
-    """Write that a request is done or failed."""
+    """Write that a request is done or failed, unless another monitor has answered it."""
     values = {"state": "done" if check_id else "failed", "check_id": check_id, "error": error}
-    connection.execute(requests.update().where(requests.c.id == request_id).values(values))
+    open_one = (requests.c.id == request_id) & (requests.c.state == "pending")
+    connection.execute(requests.update().where(open_one).values(values))
 
 
 def one(connection: sa.Connection, request_id: str) -> CheckRequest | None:

@@ -27,6 +27,16 @@ class Utc(sa.TypeDecorator[datetime]):
         return value and value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
 
 
+class Id(sa.TypeDecorator[str]):
+    """An id, which people may ask for in any way; no id has a NUL, and PostgreSQL takes no text with one."""
+
+    impl = sa.String(64)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: D102
+        return value and value.replace("\0", "\ufffd")
+
+
 metadata = sa.MetaData()
 _Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -34,7 +44,7 @@ predictions = sa.Table(
     "predictions",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("id", Id, nullable=False, unique=True),
     sa.Column("time", Utc, nullable=False, index=True),
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
@@ -50,7 +60,7 @@ checks = sa.Table(
     "checks",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("id", Id, nullable=False, unique=True),
     sa.Column("time", Utc, nullable=False),
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("model", sa.String(200), nullable=False),
@@ -87,7 +97,7 @@ labels = sa.Table(
     "labels",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("prediction_id", sa.String(64), nullable=False, index=True),
+    sa.Column("prediction_id", Id, nullable=False, index=True),
     sa.Column("prediction_seq", sa.BigInteger, nullable=False),
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
@@ -105,7 +115,7 @@ labels = sa.Table(
 alarms = sa.Table(
     "alarms",
     metadata,
-    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("id", Id, primary_key=True),
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
     sa.Column("opened", Utc, nullable=False),
@@ -126,7 +136,7 @@ requests = sa.Table(
     "check_requests",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("id", Id, nullable=False, unique=True),
     sa.Column("time", Utc, nullable=False),
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("state", sa.String(20), nullable=False, index=True),
