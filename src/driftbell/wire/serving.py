@@ -71,6 +71,7 @@ def run_server(settings: Settings) -> None:
             workers=settings.server.workers,
             loop="uvloop",
             http=OneWriteProtocol,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
