@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with one write to the network for an answer, and deaf to offers of another protocol.
+"""uvicorn's HTTP protocol, with one write to the network for an answer, and deaf to offers of another.
 
 On loopback a write costs more than all that driftbell does for a prediction, so head and body go together.
 
