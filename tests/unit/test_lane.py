@@ -59,9 +59,15 @@ class Model:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Service:
+def model(request: pytest.FixtureRequest) -> Model:
+    kind: type[Model] = getattr(request, "param", Model)
+    return kind()
+
+
+@pytest.fixture
+def service(tmp_path: Path, model: Model) -> Service:
     return Service(
-        model=Model(),
+        model=model,
         log=sqlite_log(tmp_path / "log.sqlite"),
         journals=tmp_path / "journal",
         folder=ReportFolder(tmp_path / "reports", keep=1),
@@ -86,6 +92,14 @@ class Client:
 
     def get(self, path: str) -> httpx.Response:
         return self._runner.run(self._client.get(path))
+
+    def at_once(self, *rows: dict[str, float]) -> list[httpx.Response]:
+        """Send predictions that form one batch."""
+
+        async def sent() -> list[httpx.Response]:
+            return list(await asyncio.gather(*(self._client.post("/predict", json=row) for row in rows)))
+
+        return self._runner.run(sent())
 
 
 @pytest.fixture
@@ -214,3 +228,28 @@ def test_a_model_that_fails_is_500_and_logged_nowhere(client: Client, service: S
     client.get("/monitor/status")
     assert service.log.count(model="sum", version="v1") == 0
     assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
+
+
+class Thread(Model):
+    """Is asked in a thread."""
+
+    inline = False
+
+
+class First(Model):
+    """Answers the first row alone, however many there are."""
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        return super().answer(rows[:1])
+
+
+class FirstInThread(First):
+    inline = False
+
+
+@pytest.mark.parametrize("model", [Model, Thread, First, FirstInThread], indirect=True)
+def test_who_comes_together_is_answered_each_for_its_own_row(client: Client) -> None:
+    rows = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
+    answers = client.at_once(*rows)
+    assert [a.status_code for a in answers] == [200, 200, 500, 200]
+    assert [a.json().get("class") for a in answers] == ["small", "large", None, "large"]

@@ -148,6 +148,9 @@ class Predictor:
 
     def _ask(self, rows: list[Row]) -> Sequence[Output]:
         class_ids, probabilities = self.model.answer(rows)
+        if len(class_ids) != len(rows):  # whose is whose nobody knows
+            found = f"{len(class_ids)} answers for {len(rows)} rows"
+            raise PredictError(f"model '{self.model.name}' gave {found}")
         return list(zip(class_ids, probabilities or [[]] * len(rows), strict=True))
 
     def _recordable(
