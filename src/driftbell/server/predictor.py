@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from driftbell.errors import PredictError
+from driftbell.errors import OverloadedError, PredictError
 from driftbell.log.codec import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import Value
@@ -19,6 +19,9 @@ from driftbell.server.recorder import Recorder
 from driftbell.server.telemetry import Metrics
 from driftbell.server.tick import Tick
 from driftbell.server.tracing import Tracing
+
+LONGEST_SECONDS = 60.0
+"""A model that takes longer for a batch counts as one that does not answer."""
 
 Row = list[Value]
 Output = tuple[int, Sequence[float]]
@@ -107,6 +110,15 @@ class Predictor:
                 await waits
         self._count(answered)
         return answered
+
+    def check(self) -> None:
+        """Make sure that the model answers, as far as one knows.
+
+        Raises:
+            OverloadedError: it has been at one batch for a minute, and perhaps hangs.
+        """
+        if self._batcher.working_seconds > LONGEST_SECONDS:
+            raise OverloadedError(f"the model has not answered for {self._batcher.working_seconds:.0f} s")
 
     def body(self, answered: Answered) -> bytes:
         """Write one answer as JSON."""
