@@ -21,8 +21,8 @@ class Batcher(Generic[T, R]):
         work: takes items, gives one result for each; runs in one thread of its own.
         name: the thread's name.
         limit: items that may wait; one submission is always let in when nothing waits.
-        apart: when a batch of several submissions fails, try each by itself, so that one that is bad
-            does not fail its neighbours.
+        apart: when a batch of several submissions fails, try its halves, down to each by itself, so that one
+            that is bad does not fail its neighbours.
     """
 
     def __init__(
@@ -80,8 +80,9 @@ class Batcher(Generic[T, R]):
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
         except Exception as error:  # noqa: BLE001 - belongs to those who wait, not to the loop
             if self._apart and len(batch) > 1:
-                for one in batch:
-                    await self._settle([one])
+                middle = len(batch) // 2
+                await self._settle(batch[:middle])
+                await self._settle(batch[middle:])
                 return
             for part, future in batch:
                 self.waiting -= len(part)
