@@ -255,6 +255,8 @@ def _stored(feature: Feature, value: Any) -> Value:
 
 
 def _parsed(text: str) -> datetime | None:
+    if not (text.isascii() and text.isprintable()):  # Python takes anything between date and time
+        return None
     try:
         return datetime.fromisoformat(text)
     except ValueError:

@@ -483,6 +483,23 @@ def test_what_is_no_http_is_refused_and_kills_nothing(service: Running, sent: by
     assert httpx.post(f"{service.url}/predict", json=EXAMPLE).status_code == 200
 
 
+@pytest.mark.parametrize("offered", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "the body later"])
+def test_an_offer_of_another_protocol_is_ignored(service: Running, offered: bytes, apart: bool) -> None:
+    """Java's HTTP client offers h2c, and sends head and body apart."""
+    length = b"Content-Length: %d\r\n\r\n" % len(GOOD)
+    parts = [POST + b"Connection: Upgrade\r\nUpgrade: " + offered + b"\r\n" + length, GOOD.encode()]
+    with socket.create_connection(address(service), timeout=10) as connection:
+        for part in parts if apart else [b"".join(parts)]:
+            connection.sendall(part)
+            time.sleep(0.05)
+        connection.sendall(POST + b"Connection: close\r\n" + length + GOOD.encode())
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+    assert received.count(b"HTTP/1.1 200") == received.count(b'"class":"setosa"') == 2
+
+
 @pytest.mark.parametrize("host", [b"[", b"a b<>\"'", b"\xff", b"", b"x" * 5000])
 def test_a_strange_host_header_breaks_no_page(service: Running, host: bytes) -> None:
     status, body = spoken(service, b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")

@@ -62,6 +62,19 @@ def test_what_comes_in_while_one_batch_works_is_the_next_batch() -> None:
     asyncio.run(story())
 
 
+def test_one_bad_among_many_costs_few_calls() -> None:
+    async def story() -> None:
+        work = Work(bad=40)
+        batcher: Batcher[int, int] = Batcher(work, name="test", limit=1000, apart=True)
+        found = await asyncio.gather(*(batcher.submit([i]) for i in range(64)), return_exceptions=True)
+        assert [i for i, f in enumerate(found) if isinstance(f, ValueError)] == [40]
+        assert [f for f in found if not isinstance(f, ValueError)] == [[2 * i] for i in range(64) if i != 40]
+        assert len(work.batches) == 13  # twice for each halving
+        await batcher.close()
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("apart", [True, False])
 def test_one_bad_submission_fails_its_neighbours_only_where_they_are_not_tried_apart(apart: bool) -> None:
     async def story() -> None:

@@ -127,6 +127,42 @@ def test_where_half_a_line_cannot_be_taken_back_only_it_is_broken(
 ) -> None:
     found = Journal(folder)
     found.write([line(1)])
+    tear(found, monkeypatch)
+    found.write([line(3)])
+    fold = Fold(log, found, folder)
+    assert fold.settle(20)
+    assert ids(log) == ["id000001", "id000003"]
+    assert fold.broken_lines == 1
+    fold.close(5)
+    found.close()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("then", ["a new file", "nothing", "a line"])
+def test_half_a_line_that_stays_keeps_nothing_after_it_from_the_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, times: int, then: str
+) -> None:
+    found = Journal(folder)
+    found.write([line(1)])
+    for _ in range(times):
+        tear(found, monkeypatch)
+    if then == "a new file":
+        found.renew()
+        found.write([line(3)])
+    elif then == "a line":
+        found.write([line(3)])
+    whole = [got for got in drained(found) if got in (line(1), line(3))]
+    assert whole == ([line(1)] if then == "nothing" else [line(1), line(3)])
+    assert found.waiting_bytes == 0
+    found.write([line(4)])
+    assert drained(found)[-1] == line(4)
+    assert found.waiting_bytes == 0
+    found.close()
+    assert list(folder.iterdir()) == []
+
+
+def tear(found: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have half a line written, and the disk refuse to take it back."""
     half = line(2)[:30]
 
     def refuse(*_: object) -> None:
@@ -137,13 +173,6 @@ def test_where_half_a_line_cannot_be_taken_back_only_it_is_broken(
         broken.setattr(os, "ftruncate", refuse)
         with pytest.raises(LogError):
             found.write([line(2)])
-    found.write([line(3)])
-    fold = Fold(log, found, folder)
-    assert fold.settle(20)
-    assert ids(log) == ["id000001", "id000003"]
-    assert fold.broken_lines == 1
-    fold.close(5)
-    found.close()
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from driftbell.log import sqlite_log
 from driftbell.publish.folder import ReportFolder
 from driftbell.records import Columns, Outputs
 from driftbell.schema import infer_schema
-from driftbell.server import Service, create_app
+from driftbell.server import Service, create_app, predictor
 from driftbell.server.lane import row_reader
 from driftbell.server.tracing import Tracing
 
@@ -59,9 +60,15 @@ class Model:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Service:
+def model(request: pytest.FixtureRequest) -> Model:
+    kind: type[Model] = getattr(request, "param", Model)
+    return kind()
+
+
+@pytest.fixture
+def service(tmp_path: Path, model: Model) -> Service:
     return Service(
-        model=Model(),
+        model=model,
         log=sqlite_log(tmp_path / "log.sqlite"),
         journals=tmp_path / "journal",
         folder=ReportFolder(tmp_path / "reports", keep=1),
@@ -78,14 +85,22 @@ class Client:
     """Asks the application without a network, one request after the other."""
 
     def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
-        self._runner = runner
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.runner = runner
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
     def post(self, path: str, **what: Any) -> httpx.Response:
-        return self._runner.run(self._client.post(path, **what))
+        return self.runner.run(self.http.post(path, **what))
 
     def get(self, path: str) -> httpx.Response:
-        return self._runner.run(self._client.get(path))
+        return self.runner.run(self.http.get(path))
+
+    def at_once(self, *rows: dict[str, float]) -> list[httpx.Response]:
+        """Send predictions that form one batch."""
+
+        async def sent() -> list[httpx.Response]:
+            return list(await asyncio.gather(*(self.http.post("/predict", json=row) for row in rows)))
+
+        return self.runner.run(sent())
 
 
 @pytest.fixture
@@ -214,3 +229,59 @@ def test_a_model_that_fails_is_500_and_logged_nowhere(client: Client, service: S
     client.get("/monitor/status")
     assert service.log.count(model="sum", version="v1") == 0
     assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
+
+
+class Thread(Model):
+    """Is asked in a thread."""
+
+    inline = False
+
+
+class First(Model):
+    """Answers the first row alone, however many there are."""
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        return super().answer(rows[:1])
+
+
+class FirstInThread(First):
+    inline = False
+
+
+@pytest.mark.parametrize("model", [Model, Thread, First, FirstInThread], indirect=True)
+def test_who_comes_together_is_answered_each_for_its_own_row(client: Client) -> None:
+    rows = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
+    answers = client.at_once(*rows)
+    assert [a.status_code for a in answers] == [200, 200, 500, 200]
+    assert [a.json().get("class") for a in answers] == ["small", "large", None, "large"]
+
+
+class Hanging(Thread):
+    """Does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        self.asked.set()
+        assert self.go.wait(20)
+        return super().answer(rows)
+
+
+@pytest.mark.parametrize("model", [Hanging], indirect=True)
+def test_a_model_that_hangs_is_not_ready(
+    client: Client, model: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "LONGEST_SECONDS", 0.05)
+
+    async def story() -> tuple[httpx.Response, ...]:
+        asked = asyncio.create_task(client.http.post("/predict", json={"a": 1, "b": 1}))
+        assert await asyncio.to_thread(model.asked.wait, 20)
+        await asyncio.sleep(0.1)
+        health = await client.http.get("/health")
+        model.go.set()
+        return health, await asked, await client.http.get("/health")
+
+    hung, answer, well = client.runner.run(story())
+    assert (hung.status_code, answer.status_code, well.status_code) == (503, 200, 200)
+    assert hung.json()["detail"].startswith("the model has not answered for ")

@@ -436,6 +436,23 @@ def test_the_class_is_that_of_the_estimators_own_predict():
     assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
 
 
+def test_classes_that_are_equally_probable_are_told_apart_as_the_estimator_does():
+    """Unscaled numbers make scores of hundreds, whose probabilities are 1 for several classes at once."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.model_selection import GridSearchCV
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2)) * 100
+    sgd = SGDClassifier(loss="log_loss", random_state=0).fit(x, np.digitize(x[:, 0], [-40, 40]))
+    schema = infer_schema({"a": x[:, 0], "b": x[:, 1]})
+    model = SklearnModel(sgd, name="m", version="v", schema=schema)
+    found = model.predict({"a": x[:, 0], "b": x[:, 1]})
+    assert [int(model.classes[i]) for i in found.class_ids] == sgd.predict(x).tolist()
+    assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
+    search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2]}, cv=2).fit(x, x[:, 0] > 0)
+    assert SklearnModel(search, name="m", version="v", schema=schema).most_probable
+
+
 def test_a_model_that_cannot_answer_its_example_is_told_at_the_start():
     class Broken:
         classes_ = np.array(["a", "b"])

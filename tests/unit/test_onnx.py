@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,26 @@ def test_a_wrong_conversion_is_caught() -> None:
     found = verify(native, wrong, columns_of(GRID), {})
     assert found.problem.startswith(f"{found.problem.split()[0]} of {found.rows:,} rows differ")
     assert found.largest > 0.1
+
+
+def test_tied_classes_are_alike_only_where_the_most_probable_one_is_answered() -> None:
+    native = native_of(DecisionTreeClassifier(max_depth=1, random_state=0).fit(GRID, TWO), columns_of(GRID))
+    native.estimator.tree_.value[:] = 0.5
+    other = copy.copy(native)
+    other.most_probable = False
+    other.estimator = Contrary(native.estimator)
+    assert verify(native, other, columns_of(GRID), {}).problem == ""
+    assert "rows differ" in verify(native, other, columns_of(GRID), {}, most_probable=False).problem
+
+
+class Contrary:
+    """Answers the last class of those that are tied."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.predict_proba = estimator.predict_proba
+
+    def predict(self, table: Any) -> Any:
+        return np.ones(len(table), dtype=int)
 
 
 def test_nothing_is_converted_without_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,8 @@ def test_a_category_that_the_reference_has_not_is_valid_and_left_to_the_drift_ch
         ("active", "true", "type"),
         ("since", 1769860800, "type"),
         ("since", "yesterday", "type"),
+        ("since", "2026-01-31\x0012:00", "type"),
+        ("since", "2026-01-31\ud80012:00", "type"),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_problem_of_its_field(field, value, reason):

@@ -141,6 +141,14 @@ def test_a_damaged_cache_is_made_anew_with_a_warning(
     assert opened(chosen)[1] == [QUICK]
 
 
+def test_what_cannot_be_kept_is_served_all_the_same(tmp_path: Path, chosen: Settings) -> None:
+    cache(tmp_path).parent.parent.mkdir(parents=True)
+    cache(tmp_path).parent.touch()
+    model, events = opened(chosen)
+    assert isinstance(model, OnnxModel)
+    assert events[-2:] == ["converted model is not kept, the next start converts it again", QUICK]
+
+
 def test_a_changed_schema_in_the_cache_is_noticed(tmp_path: Path, chosen: Settings) -> None:
     open_served(chosen)
     manifest = cache(tmp_path) / "manifest.json"

@@ -56,7 +56,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._torn = False
+        self._torn = 0  # bytes of half a line at the end of the newest file
         self.waiting_rows = self.written_bytes = self.moved_bytes = 0
         self._files: deque[_File] = deque()
         self.renew()
@@ -75,7 +75,7 @@ class Journal:
         with self._lock:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._files.append(self._new_file())
+                self._begin_file()
             except OSError as error:
                 raise self._cannot_write(error) from error
             self._leave_what_is_done()
@@ -98,7 +98,8 @@ class Journal:
             if done < len(data):
                 self._cut(file, done)
                 raise self._cannot_write(_full())
-            self._torn = False
+            done += self._torn
+            self._torn = 0
             file.written += done
             self.written_bytes += done
             self.waiting_rows += len(lines)
@@ -107,10 +108,9 @@ class Journal:
         """Take half a line away; where even that fails, the next line begins on a line of its own."""
         try:
             os.ftruncate(file.fd, file.written)
+            self._torn = 0
         except OSError:
-            file.written += done
-            self.written_bytes += done
-            self._torn = True
+            self._torn += done
 
     def probe(self) -> None:
         """Make sure that there is room on the disk.
@@ -162,11 +162,15 @@ class Journal:
             self.waiting_rows -= rows
             if self._files[-1].written > ROTATED_BYTES:
                 with suppress(OSError):  # the disk is full: the next time
-                    self._files.append(self._new_file())
+                    self._begin_file()
             self._leave_what_is_done()
             if file is self._files[0] and file.moved == file.written:
                 os.ftruncate(file.fd, 0)
-                file.written = file.moved = self.waiting_rows = 0
+                file.written = file.moved = self._torn = self.waiting_rows = 0
+
+    def _begin_file(self) -> None:
+        self._files.append(self._new_file())
+        self._torn = 0
 
     def _leave_what_is_done(self) -> None:
         while len(self._files) > 1 and self._files[0].moved == self._files[0].written:

@@ -87,7 +87,7 @@ def _checked(native: SklearnModel, features: Columns, make: Callable[[], Graph])
             schema=native.schema,
             classes=native.classes,
         )
-        found = verify(native, model, features, graph.thresholds)
+        found = verify(native, model, features, graph.thresholds, most_probable=native.most_probable)
     except Exception as error:  # noqa: BLE001 - converters raise anything, and say it in many lines
         words = next(iter(str(error).splitlines()), "")[:200]
         return Conversion(None, None, f"cannot be converted: {type(error).__name__}: {words}")

@@ -17,7 +17,38 @@ from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs,
 from driftbell.schema import Schema
 
 VERSION_DIGITS = 12
-BOOSTERS = {("lightgbm", "LGBMClassifier"), ("xgboost", "XGBClassifier")}
+MOST_PROBABLE = {
+    "lightgbm": {"LGBMClassifier"},
+    "xgboost": {"XGBClassifier"},
+    "sklearn": {
+        "AdaBoostClassifier",
+        "BaggingClassifier",
+        "BernoulliNB",
+        "CalibratedClassifierCV",
+        "CategoricalNB",
+        "ComplementNB",
+        "DecisionTreeClassifier",
+        "ExtraTreeClassifier",
+        "ExtraTreesClassifier",
+        "GaussianNB",
+        "GradientBoostingClassifier",
+        "HistGradientBoostingClassifier",
+        "KNeighborsClassifier",
+        "LinearDiscriminantAnalysis",
+        "LogisticRegression",
+        "LogisticRegressionCV",
+        "MLPClassifier",
+        "MultinomialNB",
+        "QuadraticDiscriminantAnalysis",
+        "RandomForestClassifier",
+        "VotingClassifier",
+    },
+}
+"""Whose `predict` gives the most probable class, by library.
+
+Others may not: `SGDClassifier` goes by its scores, many of which have the probability 1.
+"""
+
 BY_HEART = 0.995
 """A model that is right as often on its reference has probably been fitted on it."""
 
@@ -317,10 +348,10 @@ def _frame_column(column: Column, kind: Kind) -> Any:
 
 def _answers_the_most_probable(estimator: Any) -> bool:
     """Tell whether `predict` is known to give the most probable class, so that it need not be asked."""
-    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    other = {"FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC"}
-    library, name = type(last).__module__.partition(".")[0], type(last).__name__
-    return (library == "sklearn" and name not in other) or (library, name) in BOOSTERS
+    last = getattr(estimator, "best_estimator_", estimator)  # a search for the best answers as that does
+    last = last.steps[-1][1] if hasattr(last, "steps") else last
+    library = type(last).__module__.partition(".")[0]
+    return type(last).__name__ in MOST_PROBABLE.get(library, ())
 
 
 def _one_thread(estimator: Any) -> Any:

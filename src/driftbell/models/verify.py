@@ -45,7 +45,12 @@ class Verified:
 
 
 def verify(
-    native: Model, converted: Model, features: Columns, thresholds: Mapping[int, NDArray[np.float64]]
+    native: Model,
+    converted: Model,
+    features: Columns,
+    thresholds: Mapping[int, NDArray[np.float64]],
+    *,
+    most_probable: bool = True,
 ) -> Verified:
     """Compare a converted model with the native one.
 
@@ -54,6 +59,8 @@ def verify(
         converted: what is to be served.
         features: the reference, n rows; of many, some are taken.
         thresholds: where trees part the features, by the feature's place in the schema.
+        most_probable: whether the native model answers the most probable class; where two are tied, either
+            is right then.
     """
     rng = np.random.default_rng(0)
     known = _rows(features, _some(len(next(iter(features.values()))), MOST_ROWS))
@@ -74,7 +81,7 @@ def verify(
     rows, differ, largest, first = 0, 0, 0.0, ""
     for where, table in tables.items():
         try:
-            wrong, most = _differences(native, converted, table)
+            wrong, most = _differences(native, converted, table, TIE if most_probable else -1)
         except PredictError as error:
             cause = error.__cause__
             return Verified(rows, largest, f"{where} cannot be answered: {type(cause).__name__}: {cause}")
@@ -89,7 +96,9 @@ def verify(
     return Verified(rows, largest, words)
 
 
-def _differences(native: Model, converted: Model, table: Columns) -> tuple[NDArray[np.bool_], float]:
+def _differences(
+    native: Model, converted: Model, table: Columns, tie: float
+) -> tuple[NDArray[np.bool_], float]:
     """Tell which rows differ, and by how much the probabilities of any row do."""
     before, after = native.predict(table), converted.predict(table)
     wrong = before.class_ids != after.class_ids
@@ -97,7 +106,7 @@ def _differences(native: Model, converted: Model, table: Columns) -> tuple[NDArr
         return wrong | (before.probabilities is not after.probabilities), 0.0
     rows = np.arange(len(wrong))
     lead = before.probabilities[rows, before.class_ids] - before.probabilities[rows, after.class_ids]
-    wrong &= ~(np.abs(lead) <= TIE)
+    wrong &= ~(np.abs(lead) <= tie)
     apart = np.abs(before.probabilities - after.probabilities)
     apart[np.isnan(apart)] = np.inf
     return wrong | (apart > TOLERANCE).any(axis=1), float(apart.max(initial=0.0))

@@ -148,7 +148,7 @@ def create_app(service: Service) -> FastAPI:
         pages_router(view, model),
     ):  # which read the log, so what was answered must be there
         app.include_router(router, dependencies=[Depends(recorder.settle)])
-    _add_health(app, service, recorder, view)
+    _add_health(app, service, predictor, recorder, view)
     _add_metrics(app, service, metrics)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
@@ -176,11 +176,14 @@ class _Application(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def _add_health(app: FastAPI, service: Service, recorder: Recorder, view: MonitorView) -> None:
+def _add_health(
+    app: FastAPI, service: Service, predictor: Predictor, recorder: Recorder, view: MonitorView
+) -> None:
     @app.get("/health", tags=["operation"], summary="Ready to serve?", responses=documented(503))
     def health() -> dict[str, Any]:
         """200 when predictions can be made and kept, else 503 with the reason."""
         monitor = "unknown"
+        predictor.check()
         if recorder.check():
             with suppress(LogError) if service.on_failure == "spool" else nullcontext():
                 monitor = view.monitor()

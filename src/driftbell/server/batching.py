@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -20,8 +21,8 @@ class Batcher(Generic[T, R]):
         work: takes items, gives one result for each; runs in one thread of its own.
         name: the thread's name.
         limit: items that may wait; one submission is always let in when nothing waits.
-        apart: when a batch of several submissions fails, try each by itself, so that one that is bad
-            does not fail its neighbours.
+        apart: when a batch of several submissions fails, try its halves, down to each by itself, so that one
+            that is bad does not fail its neighbours.
     """
 
     def __init__(
@@ -33,7 +34,13 @@ class Batcher(Generic[T, R]):
         self._queue: list[tuple[list[T], asyncio.Future[Sequence[R]]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._began = 0.0
         self.waiting = 0
+
+    @property
+    def working_seconds(self) -> float:
+        """For how long the work has been at what it was given last; 0 where it is done."""
+        return time.monotonic() - self._began if self._worker else 0.0
 
     async def submit(self, items: list[T]) -> Sequence[R]:
         """Have items worked on and get their results, in order.
@@ -48,6 +55,7 @@ class Batcher(Generic[T, R]):
         self._queue.append((items, future))
         self.waiting += len(items)
         if self._worker is None:
+            self._began = time.monotonic()
             self._worker = asyncio.create_task(self._run())
         return await future
 
@@ -67,12 +75,14 @@ class Batcher(Generic[T, R]):
 
     async def _settle(self, batch: list[tuple[list[T], asyncio.Future[Sequence[R]]]]) -> None:
         items = [item for part, _ in batch for item in part]
+        self._began = time.monotonic()
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
         except Exception as error:  # noqa: BLE001 - belongs to those who wait, not to the loop
             if self._apart and len(batch) > 1:
-                for one in batch:
-                    await self._settle([one])
+                middle = len(batch) // 2
+                await self._settle(batch[:middle])
+                await self._settle(batch[middle:])
                 return
             for part, future in batch:
                 self.waiting -= len(part)

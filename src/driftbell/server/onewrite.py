@@ -1,14 +1,20 @@
-"""uvicorn's HTTP protocol with one write to the network for an answer instead of two, head and body.
+"""uvicorn's HTTP protocol, with one write to the network for an answer, and deaf to offers of another.
 
-On loopback a write costs more than all that driftbell does for a prediction.
+On loopback a write costs more than all that driftbell does for a prediction, so head and body go together.
+
+A client may offer to go on in another protocol, as Java's does with `Upgrade: h2c` in every first request. A
+server may ignore that, but uvicorn's parser ends the request there, and its body is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class _Joined:
@@ -43,3 +49,10 @@ class OneWriteProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection."""
         super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came in, and hide from the parser what a request offers to upgrade to."""
+        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):  # a request begins
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _OFFER.sub(b"\r\nx-upgrade:", head) + end + rest
+        super().data_received(data)

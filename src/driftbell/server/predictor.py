@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from driftbell.errors import PredictError
+from driftbell.errors import OverloadedError, PredictError
 from driftbell.log.codec import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import Value
@@ -19,6 +19,9 @@ from driftbell.server.recorder import Recorder
 from driftbell.server.telemetry import Metrics
 from driftbell.server.tick import Tick
 from driftbell.server.tracing import Tracing
+
+LONGEST_SECONDS = 60.0
+"""A model that takes longer for a batch counts as one that does not answer."""
 
 Row = list[Value]
 Output = tuple[int, Sequence[float]]
@@ -108,6 +111,15 @@ class Predictor:
         self._count(answered)
         return answered
 
+    def check(self) -> None:
+        """Make sure that the model answers, as far as one knows.
+
+        Raises:
+            OverloadedError: it has been at one batch for a minute, and perhaps hangs.
+        """
+        if self._batcher.working_seconds > LONGEST_SECONDS:
+            raise OverloadedError(f"the model has not answered for {self._batcher.working_seconds:.0f} s")
+
     def body(self, answered: Answered) -> bytes:
         """Write one answer as JSON."""
         return self._bodies.of(answered)
@@ -148,6 +160,9 @@ class Predictor:
 
     def _ask(self, rows: list[Row]) -> Sequence[Output]:
         class_ids, probabilities = self.model.answer(rows)
+        if len(class_ids) != len(rows):  # whose is whose nobody knows
+            found = f"{len(class_ids)} answers for {len(rows)} rows"
+            raise PredictError(f"model '{self.model.name}' gave {found}")
         return list(zip(class_ids, probabilities or [[]] * len(rows), strict=True))
 
     def _recordable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -88,7 +89,7 @@ def served(settings: Settings, saved: SklearnModel | Conversion, training: Train
     if found is None:
         made = saved if isinstance(saved, Conversion) else _converted(saved, training)
         if key:
-            keep(folder_of_served(settings), key, made)
+            _keep(settings, key, made)
         found = Kept(made.model, made.reason, made.rows, made.largest)
     answering: Model | None = found.model or native
     if answering is None:  # no graph is kept for a file that is one
@@ -99,6 +100,13 @@ def served(settings: Settings, saved: SklearnModel | Conversion, training: Train
         native.engine_reason = found.reason
     say_engine(answering, found)
     return answering
+
+
+def _keep(settings: Settings, key: dict[str, Any], made: Conversion) -> None:
+    try:
+        keep(folder_of_served(settings), key, made)
+    except ModelError as error:  # it can be served all the same
+        logger.warning("converted model is not kept, the next start converts it again", error=str(error))
 
 
 def _converted(native: SklearnModel, training: Training) -> Conversion:
