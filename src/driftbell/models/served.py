@@ -22,7 +22,7 @@ from driftbell.schema import Schema
 if TYPE_CHECKING:
     from driftbell.models.convert import Conversion
 
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = (
     "scikit-learn",
     "numpy",
