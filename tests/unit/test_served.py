@@ -142,7 +142,7 @@ def test_a_damaged_cache_is_made_anew_with_a_warning(
 
 
 def test_what_cannot_be_kept_is_served_all_the_same(tmp_path: Path, chosen: Settings) -> None:
-    cache(tmp_path).parent.parent.mkdir(parents=True)
+    shutil.rmtree(cache(tmp_path).parent)
     cache(tmp_path).parent.touch()
     model, events = opened(chosen)
     assert isinstance(model, OnnxModel)
