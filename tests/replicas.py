@@ -77,6 +77,10 @@ def under_fire(
     settings: dict[str, Any] = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}
     fire = Fire(every)
     database = url.split("?")[0].rpartition("/")[2]
+
+    def saved() -> int:
+        return int(server.run("SELECT count(*) FROM checks WHERE kind = 'automatic'", database)[0][0])
+
     with contextlib.ExitStack() as started:
         servers = [started.enter_context(running("serve", folder / n, **settings)) for n in "ab"]
         loads = [started.enter_context(Load(s.url, clients=2, pause=0.1)) for s in servers]
@@ -99,7 +103,8 @@ def under_fire(
                 with victim.paused():
                     time.sleep(chance.uniform(LEASE_SECONDS - 5, LEASE_SECONDS + 8))
             fire.harmed.append((began, time.time()))
-        time.sleep(2 * every)
+        before = saved()
+        wait_until(lambda: saved() > before + 2, 90, "checks after all that")
         fire.refused = sum(len(p.events("drift check not saved")) for m in monitors for p in m.all)
         for load in loads:
             load.stop()

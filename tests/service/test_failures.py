@@ -287,7 +287,7 @@ def test_one_check_an_interval_and_no_other_while_monitors_die_and_freeze(
     fire = under_fire(server, tmp_path, seconds=1, every=2, chance=random.Random(5))
     assert fire.kills
     assert fire.pauses
-    assert len(fire.checks) > 5
+    assert len(fire.checks) > 2
     assert fire.twice == 0
     assert fire.unexplained == []
     all_once(fire.answered, fire.logged)
