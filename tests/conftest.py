@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -20,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from structlog.testing import capture_logs
 
 from driftbell.config import Settings
 from driftbell.wire.parts import open_served
@@ -35,6 +38,11 @@ EXAMPLE = {
     "petal length (cm)": 1.4,
     "petal width (cm)": 0.2,
 }
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 if "TEST_MODELS" not in os.environ:  # else it is another worker's process
     os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
@@ -144,11 +152,17 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0, what: str = "t
 
 def with_models(data_dir: Path) -> Path:
     """Put the default model into a data folder, trained and converted once for all tests of a run."""
-    made = Path(os.environ["TEST_MODELS"])
-    open_served(Settings(data_dir=made))
     if not (data_dir / "models").exists():
-        shutil.copytree(made / "models", data_dir / "models")
+        shutil.copytree(_models(), data_dir / "models")
     return data_dir
+
+
+@functools.cache
+def _models() -> Path:
+    made = Path(os.environ["TEST_MODELS"])
+    with capture_logs():
+        open_served(Settings(data_dir=made))
+    return made / "models"
 
 
 @contextlib.contextmanager

@@ -220,7 +220,7 @@ TIMES = st.datetimes().map(lambda time: time.replace(tzinfo=UTC, fold=0))
 MILLISECONDS = st.integers(0, 10**9).map(lambda microseconds: microseconds / 1000)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     features=st.dictionaries(st.text(ANY), CELLS),
     shares=st.dictionaries(st.text(ANY), st.floats(0, 1)),

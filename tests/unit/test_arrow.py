@@ -399,7 +399,7 @@ WHOLE = {
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=9)), max_size=6),
     cut=st.floats(0, 1) | st.none(),
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_broken_bytes_are_refused_and_break_nothing(
     which: tuple[str, str | None, str], changes: list[tuple[float, bytes]], cut: float | None
 ) -> None:
@@ -411,7 +411,7 @@ def test_broken_bytes_are_refused_and_break_nothing(
 
 
 @given(body=st.binary(max_size=300), media_type=st.sampled_from(list(arrow.NAMES)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_refused_and_break_nothing(body: bytes, media_type: str) -> None:
     refused_or_rows(body, media_type)
     framed = {arrow.STREAM: body, arrow.FILE: b"ARROW1\0\0" + body + b"ARROW1"}

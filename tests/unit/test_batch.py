@@ -80,7 +80,6 @@ def outcome(body: Any) -> Any:
 
 
 @given(rows=st.lists(good_rows, min_size=1, max_size=6))
-@settings(deadline=None)
 def test_good_rows_give_the_same_values_in_every_shape(rows: list[dict[str, Any]]) -> None:
     expected = row_by_row(rows)
     assert isinstance(expected, list)
@@ -92,13 +91,12 @@ def test_good_rows_give_the_same_values_in_every_shape(rows: list[dict[str, Any]
 
 
 @given(rows=st.lists(good_rows | bad_rows, min_size=1, max_size=6))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_bad_rows_get_the_words_that_each_gets_alone(rows: list[Any]) -> None:
     assert repr(outcome(rows)) == repr(row_by_row(rows))
 
 
 @given(value=strange, name=st.sampled_from(SCHEMA.names))
-@settings(deadline=None)
 def test_one_strange_value_among_good_rows_is_told_like_alone(value: Any, name: str) -> None:
     good = {"age": 1, "height": None, "plan": "a", "active": True, "since": None}
     rows = [good, {**good, name: value}, good]

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from driftbell.columns import as_column
@@ -338,7 +338,6 @@ def test_a_prepared_reference_gives_the_same_for_one_window_after_the_other(newe
         assert [c.role for c in found if c.column in ("plan", "new")] == ["prediction", "extra"]
 
 
-@settings(deadline=None)
 @given(column, column)
 def test_a_prepared_reference_gives_the_same_whatever_is_in_it(reference, window):
     assert compare(prepare({"x": reference}), {"x": window}) == (one(reference, window),)
@@ -364,7 +363,6 @@ def test_a_table_of_columns_gives_the_same_as_one_of_cells():
     assert compare(*columns, newest=20) == compare(reference, window, newest=20)
 
 
-@settings(deadline=None)
 @given(column, column)
 def test_no_column_whatever_is_an_exception(reference, window):
     found = one(reference, window)

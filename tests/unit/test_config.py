@@ -2,7 +2,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -313,7 +313,6 @@ def test_a_size_is_a_number_with_or_without_a_unit(text, size):
     assert load(environment={}, overrides={"server.body_limit": text}).settings.server.body_limit == size
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**9), st.sampled_from(["ms", "s", "m"]))
 def test_what_is_shown_can_be_written_in_the_file(number, unit):
     if unit == "m":

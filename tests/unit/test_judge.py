@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 import scipy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests import harms
 
@@ -108,7 +108,6 @@ def test_missing_weighs_more_than_extra():
     assert judge([column("a", 0.9), missing("b"), extra("z")], rows=50).verdict is Verdict.UNKNOWN
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
 def test_the_adjustment_is_scipys_benjamini_hochberg(p_values, rate):
     found = judge([column(f"c{i}", p) for i, p in enumerate(p_values)], rows=50, false_discovery_rate=rate)

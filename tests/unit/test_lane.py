@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftbell.columns import as_columns
@@ -130,7 +130,7 @@ VALUES = st.one_of(
     st.dictionaries(st.sampled_from([*MIXED.names, "other"]), VALUES, max_size=6),
     st.booleans(),
 )
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 def test_it_reads_a_row_as_the_careful_way_does_or_not_at_all(row: dict[str, Any], ascii_only: bool) -> None:
     body = json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     found = row_reader(MIXED)(body)

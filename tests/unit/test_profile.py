@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from driftbell.columns import as_column
@@ -54,7 +54,6 @@ def test_a_value_on_an_edge_belongs_to_the_bin_below():
     assert bins_of([1.0], on)[2][0] == 1
 
 
-@settings(deadline=None)
 @given(columns, columns)
 def test_the_layout_is_the_same_after_any_window_was_counted(reference, window):
     table = {"x": as_column(reference)}
@@ -63,7 +62,6 @@ def test_the_layout_is_the_same_after_any_window_was_counted(reference, window):
     assert layout(table) == before
 
 
-@settings(deadline=None)
 @given(columns, columns)
 def test_every_row_is_counted_once(reference, window):
     on = layout_of(reference)
@@ -74,7 +72,6 @@ def test_every_row_is_counted_once(reference, window):
     assert sum(counts) == in_bins
 
 
-@settings(deadline=None)
 @given(columns, columns, columns, columns)
 def test_profiles_add_up_in_any_grouping(reference, a, b, c):
     on = layout_of(reference)
@@ -85,7 +82,6 @@ def test_profiles_add_up_in_any_grouping(reference, a, b, c):
     assert (left.bars == right.bars).all()
 
 
-@settings(deadline=None)
 @given(columns, columns, columns)
 def test_the_profile_of_all_rows_is_the_sum_of_its_parts(reference, a, b):
     on = layout_of(reference)
@@ -95,7 +91,6 @@ def test_the_profile_of_all_rows_is_the_sum_of_its_parts(reference, a, b):
     assert (whole.counts == parts.counts).all()
 
 
-@settings(deadline=None)
 @given(columns, columns)
 def test_the_profile_of_no_rows_is_zero(reference, window):
     on = layout_of(reference)

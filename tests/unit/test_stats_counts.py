@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import scipy
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from driftbell.stats import (
@@ -28,7 +28,6 @@ def two_rows(draw):
     return draw(row), draw(row)
 
 
-@settings(deadline=None)
 @given(two_rows())
 def test_jensen_shannon_is_scipys(rows):
     a, b = rows
@@ -37,7 +36,6 @@ def test_jensen_shannon_is_scipys(rows):
     assert jensen_shannon(a, b) == pytest.approx(expected, abs=TOLERANCE)
 
 
-@settings(deadline=None)
 @given(two_rows())
 def test_chi_square_is_scipys_without_the_correction(rows):
     table = np.array(rows)
@@ -49,7 +47,6 @@ def test_chi_square_is_scipys_without_the_correction(rows):
     assert found.p_value == pytest.approx(scipys.pvalue, rel=TOLERANCE, abs=TOLERANCE)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.data())
 def test_null_share_is_scipys_fisher_test(n, m, data):
     a, b = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
@@ -73,7 +70,6 @@ def test_the_noise_of_psi_is_scipys_quantile(bins, n, m, level):
     assert psi_noise(bins=bins, n=n, m=m, level=level) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(deadline=None)
 @given(two_rows())
 def test_counts_do_not_differ_from_themselves(rows):
     a, _ = rows
@@ -82,7 +78,6 @@ def test_counts_do_not_differ_from_themselves(rows):
     assert chi_square(a, a) == (pytest.approx(0), pytest.approx(1))
 
 
-@settings(deadline=None)
 @given(two_rows())
 def test_distances_are_symmetric_and_not_negative(rows):
     a, b = rows

@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import scipy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from driftbell.stats import benjamini_hochberg, exceedance, kolmogorov_smirnov, normed_wasserstein
@@ -41,7 +41,6 @@ def test_kolmogorov_smirnov_is_scipys_for_any_sizes_and_ties(n, m, decimals):
 
 
 @pytest.mark.filterwarnings("ignore:ks_2samp")
-@settings(deadline=None)
 @given(with_infinities, with_infinities)
 def test_kolmogorov_smirnov_of_few_rows_is_scipys(a, b):
     found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
@@ -49,7 +48,6 @@ def test_kolmogorov_smirnov_of_few_rows_is_scipys(a, b):
     assert found.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_sorted_samples_give_the_same(a, b):
     assert kolmogorov_smirnov(np.sort(a), np.sort(b), ordered=True) == kolmogorov_smirnov(a, b)
@@ -78,14 +76,12 @@ def test_kolmogorov_smirnov_of_separate_samples_has_probability_two_over_all_arr
     assert found.p_value == pytest.approx(2 / math.comb(8, 4), abs=TOLERANCE)
 
 
-@settings(deadline=None)
 @given(with_infinities)
 def test_a_sample_does_not_differ_from_itself(a):
     assert kolmogorov_smirnov(a, a) == (0.0, 1.0)
     assert [side.p_value for side in exceedance(a, a)] == [1.0, 1.0]
 
 
-@settings(deadline=None)
 @given(with_infinities, with_infinities)
 def test_kolmogorov_smirnov_is_symmetric(a, b):
     there, back = kolmogorov_smirnov(a, b), kolmogorov_smirnov(b, a)
@@ -93,14 +89,12 @@ def test_kolmogorov_smirnov_is_symmetric(a, b):
     assert there.p_value == pytest.approx(back.p_value, abs=TOLERANCE)
 
 
-@settings(deadline=None)
 @given(with_infinities, with_infinities)
 def test_every_p_value_is_a_probability_whatever_the_ties_and_infinities(a, b):
     outcomes = [kolmogorov_smirnov(a, b), *exceedance(a, b)]
     assert all(0 <= found.p_value <= 1 for found in outcomes)
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_exceedance_mirrors_when_the_signs_do(a, b):
     below, above = exceedance(a, b)
@@ -140,7 +134,6 @@ def test_one_row_against_one_row_is_no_evidence():
     assert exceedance(one, other)[1].p_value == pytest.approx(0.5)
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_wasserstein_is_scipys_over_the_reference_deviation(a, b):
     expected = scipy.stats.wasserstein_distance(a, b) / max(a.std(), 1e-3)
