@@ -75,14 +75,20 @@ class Monitor:
         every = f"{self._every.total_seconds():g}s" if self._every else "off"
         logger.info("drift scheduler started", every=every, holder=self.holder)
         due = self._next()
+        failing = False
         while not stop.is_set():
             try:
                 due = self._turn(due, stop)
+                if failing:
+                    logger.info("drift monitor can use the log again")
+                failing = False
             except LeaseLostError as error:
                 logger.warning("drift check not saved", reason=str(error))
                 self._lease = None
             except LogError as error:
-                logger.error("drift monitor cannot use the log", error=str(error))
+                if not failing:  # once, however long it lasts
+                    logger.error("drift monitor cannot use the log", error=str(error))
+                failing = True
                 stop.wait(1.0)
         self._release()
         logger.info("drift scheduler stopped", holder=self.holder)

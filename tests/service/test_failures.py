@@ -134,7 +134,8 @@ def test_a_service_that_spools_starts_without_its_database_and_one_that_refuses_
         last = refuses.lines().splitlines()[-1]
         assert last.startswith("driftbell: the prediction log cannot be used: "), last
     spools = {**QUIET, **settings, "LOG__ON_FAILURE": "spool"}
-    with running("serve", tmp_path / "b", **spools, SERVER__WORKERS="2") as service:
+    with running("up", tmp_path / "b", **spools, SERVER__WORKERS="2") as service:
+        wait_until(lambda: service.events("drift scheduler started"), 60, "the monitor")
         assert httpx.get(f"{service.url}/health").json()["monitor"] == "unknown"
         with Load(service.url, clients=2) as load:
             wait_until(lambda: len(load.answered) > 50, 20, "the load")

@@ -274,7 +274,7 @@ def test_a_file_is_sent_to_the_service_of_the_settings(
     port = service.url.rpartition(":")[2]
     done = driftbell("truth.csv", cwd=tmp_path, SERVER__PORT=port, SERVER__HOST="0.0.0.0")
     assert (done.returncode, done.stdout) == (0, "truth.csv: 10 new, 1 corrected, 0 known already\n")
-    assert done.stderr == "1 ids that no prediction has: nobody\n"
+    assert done.stderr == "1 unknown (no prediction has such an id): nobody\n"
     done = driftbell("truth.csv", "--url", service.url, "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout) == receipt(0, 2, 9, "nobody")

@@ -153,6 +153,15 @@ def test_no_command_shows_the_secret_of_an_alerts_url(tmp_path: Path) -> None:
         assert "(1 set)" in done.stdout or "alerts.urls" in done.stderr
 
 
+def test_commands_that_call_the_service_call_the_one_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "driftbell.toml").write_text("[server]\nport = 1\n", "utf-8")
+    stack = [word for name in ("prometheus", "loki", "grafana", "reports") for word in (f"--{name}", "off")]
+    assert "nothing answers at http://127.0.0.1:1;" in driftbell("doctor", *stack, cwd=tmp_path).stdout
+    done = driftbell("simulate", "--normal", "1", "--drifted", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "http://127.0.0.1:1" in done.stderr
+
+
 def test_the_tables_of_a_log_are_brought_up_to_date_once(tmp_path: Path) -> None:
     first, second = (driftbell("db", "upgrade", "--data-dir", "data", cwd=tmp_path) for _ in range(2))
     assert first.stdout.endswith("upgraded from nothing\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tests.conftest import wait_until
 
 from driftbell.errors import LeaseLostError, LogError
@@ -314,23 +315,28 @@ class Failing(SqlLog):
     """A log that cannot be used until it is mended."""
 
     broken = True
+    tried = 0
 
     def pending_request(self) -> CheckRequest | None:
         if self.broken:
+            self.tried += 1
             raise LogError("the disk is away")
         return super().pending_request()
 
 
-def test_trouble_with_the_log_is_tried_again(
+def test_trouble_with_the_log_is_tried_again_and_told_once(
     tmp_path: Path, log: SqlLog, clock: Clock, checks: Checks, run: Run
 ) -> None:
     failing = Failing(log._engine)
     monitor = Monitor(failing, checks, every=None, clock=clock)
-    run(monitor)
-    asked = log.request_check(CheckKind.TRIGGERED, clock())
-    wait_until(log.lease, 10, "the lease")
-    failing.broken = False
-    assert answered(log, asked).state == "done"
+    with capture_logs() as events:
+        run(monitor)
+        asked = log.request_check(CheckKind.TRIGGERED, clock())
+        wait_until(lambda: failing.tried > 1, 10, "another attempt")
+        failing.broken = False
+        assert answered(log, asked).state == "done"
+    told = [e["event"] for e in events if "the log" in e["event"]]
+    assert told == ["drift monitor cannot use the log", "drift monitor can use the log again"]
 
 
 def test_a_monitor_that_stops_gives_its_lease_back(log: SqlLog, clock: Clock, checks: Checks) -> None:

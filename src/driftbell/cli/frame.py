@@ -17,6 +17,7 @@ from driftbell.errors import DriftbellError
 from driftbell.records import Judgement, Verdict
 
 OK, DRIFT, USAGE, CANNOT_JUDGE = 0, 1, 2, 3
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened on, not called
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,6 +87,12 @@ def settings(config_file: Path | None, **overrides: Any) -> config.Loaded:
         os.environ[config.FILE_VARIABLE] = str(config_file.absolute())
     os.environ.update({config.variable(name): str(value) for name, value in given.items()})
     return loaded
+
+
+def service_url(of: config.Settings) -> str:
+    """Name the service that the settings describe, as it is reached from here."""
+    host = EVERYWHERE.get(of.server.host, of.server.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{of.server.port}"
 
 
 def begin(parent: int | None) -> None:

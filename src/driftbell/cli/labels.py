@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.frame import cli, common, settings
+from driftbell.cli.frame import cli, common, service_url, settings
 
 if TYPE_CHECKING:
-    from driftbell.config import Settings
     from driftbell.labels import Sent
-
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened on, not called
 
 
 @cli.command()
@@ -43,7 +40,7 @@ def labels(
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.labels import read_labels, send_labels
 
-    sent = send_labels(url or _url(loaded.settings), read_labels(file))
+    sent = send_labels(url or service_url(loaded.settings), read_labels(file))
     if as_json:
         click.echo(json.dumps(asdict(sent), indent=1))
     else:
@@ -56,9 +53,4 @@ def _tell_unknown(sent: Sent) -> None:
     if sent.unknown_count:
         more = sent.unknown_count - len(sent.unknown)
         listed = ", ".join(sent.unknown) + (f" and {more} more" if more else "")
-        click.echo(f"{sent.unknown_count} ids that no prediction has: {listed}", err=True)
-
-
-def _url(loaded: Settings) -> str:
-    host = EVERYWHERE.get(loaded.server.host, loaded.server.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{loaded.server.port}"
+        click.echo(f"{sent.unknown_count} unknown (no prediction has such an id): {listed}", err=True)

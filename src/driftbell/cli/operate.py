@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from driftbell.cli.frame import CANNOT_JUDGE, OK, USAGE, cli, common, settings
+from driftbell.cli.frame import CANNOT_JUDGE, OK, USAGE, cli, common, service_url, settings
 from driftbell.errors import ConfigError
 
 
@@ -69,7 +69,7 @@ def _clean_up_when_told_to_end() -> None:
 
 
 @cli.command()
-@click.option("--service", default="http://127.0.0.1:8000", show_default=True, help="The prediction service.")
+@click.option("--service", help="The prediction service (the one of the settings, http://127.0.0.1:8000).")
 @click.option("--prometheus", default="http://127.0.0.1:9090", show_default=True, help="Prometheus.")
 @click.option("--loki", default="http://127.0.0.1:3100", show_default=True, help="Loki.")
 @click.option("--grafana", default="http://127.0.0.1:3000", show_default=True, help="Grafana.")
@@ -80,7 +80,7 @@ def _clean_up_when_told_to_end() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(
-    service: str,
+    service: str | None,
     prometheus: str,
     loki: str,
     grafana: str,
@@ -104,7 +104,7 @@ def doctor(
 
     user, password, token = _grafana_login()
     stack = Stack(
-        service=_address("service", service),
+        service=_address("service", service or service_url(settings(None).settings)),
         prometheus=_address("prometheus", prometheus),
         loki=_address("loki", loki),
         grafana=_address("grafana", grafana),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from driftbell.cli.frame import begin, cli, common, settings
+from driftbell.cli.frame import begin, cli, common, service_url, settings
 from driftbell.errors import ConfigError
 
 
@@ -98,7 +98,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
 
 
 @cli.command()
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--url", help="The service (the one of the settings, http://127.0.0.1:8000).")
 @click.option("--normal", default=50, show_default=True, type=click.IntRange(0), help="Normal requests.")
 @click.option(
     "--drifted", default=50, show_default=True, type=click.IntRange(0), help="Drifted ones after them."
@@ -113,7 +113,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
 @click.option("--target", help="A column of --reference that is the label, so is not sent.")
 @click.option("--seed", type=click.IntRange(0), help="Makes the traffic repeatable.")
 def simulate(
-    url: str,
+    url: str | None,
     normal: int,
     drifted: int,
     rate: float,
@@ -144,6 +144,7 @@ def simulate(
     if reference and drifted and not faults:
         raise ConfigError("with --reference, say what goes wrong with --fault, or send --drifted 0")
     table = {n: c for n, c in read_table(reference).items() if n != target} if reference else None
+    service = url or service_url(settings(None).settings)
     on_terminal = sys.stdout.isatty()
     with click.progressbar(length=normal + drifted, label="requests", hidden=not on_terminal) as bar:
 
@@ -154,7 +155,7 @@ def simulate(
                 click.echo(simulator.line(progress))
 
         summary = simulator.simulate(
-            url,
+            service,
             normal=normal,
             drifted=drifted,
             rate=rate or None,
@@ -166,7 +167,7 @@ def simulate(
     statuses = ", ".join(f"{count} answered {status}" for status, count in sorted(summary.by_status.items()))
     click.echo(f"Simulation complete: {summary.sent} requests sent: {statuses or 'none answered'}.")
     if summary.failed:
-        raise ConfigError(f"{summary.failed} requests got no answer from {url}")
+        raise ConfigError(f"{summary.failed} requests got no answer from {service}")
     if summary.sent and 200 not in summary.by_status:
         raise ConfigError("no request was accepted; for a model of your own give its table as --reference")
 

@@ -163,7 +163,9 @@ class FaultFinder:
         low, high = float(known.min()), float(known.max())
         beyond = BEYOND * (high - low)
         out = (now < low - beyond) | (now > high + beyond)
-        found = self._more(j, out, 0, f"{out.mean():.0%} of the values outside {low:.4g} to {high:.4g}")
+        outside = ((now < low) | (now > high)).mean()
+        words = f"{outside:.0%} of the newest values outside {low:.4g} to {high:.4g}"
+        found = self._more(j, out, 0, words)
         value = values[counts.argmax()]
         same = now == value
         words = f"frozen at {value:.4g} in {same.mean():.0%} of the rows"

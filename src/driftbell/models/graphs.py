@@ -138,7 +138,9 @@ def _inputs(native: SklearnModel, number: str) -> tuple[tuple[tuple[str, str], .
     if all(f.kind is Kind.NUMERIC for f in features) and not _parts_columns(native.estimator):
         return ((TABLE, number),), True
     if not native.by_name:
-        raise ModelError("it takes other values than numbers, and was not fitted on a DataFrame")
+        raise ModelError(
+            "it takes values that are no numbers, and was not fitted on a DataFrame: fit it on one"
+        )
     kinds = {Kind.NUMERIC: number, Kind.CATEGORICAL: "str", Kind.BOOLEAN: "bool"}
     for feature in features:
         if feature.kind not in kinds:

@@ -100,10 +100,12 @@ class SklearnModel:
         if self._order and set(self._order) != set(schema.names):
             missing = sorted(set(self._order) - set(schema.names))
             extra = sorted(set(schema.names) - set(self._order))
-            raise ModelError(
-                f"the reference of model '{name}' does not have the model's features: missing {missing}, "
-                f"not known to the model {extra} (if one of them is the label, name it in model.target)"
-            )
+            words = [f"missing {missing}"] if missing else []
+            if extra:
+                advice = "if one is the label, name it in model.target; '' is an index that pandas wrote"
+                words.append(f"not known to the model {extra} ({advice})")
+            found = ", ".join(words)
+            raise ModelError(f"the reference of model '{name}' does not have the model's features: {found}")
         expected = getattr(estimator, "n_features_in_", len(schema.features))
         if expected != len(schema.features):
             raise ModelError(

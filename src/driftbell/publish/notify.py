@@ -123,11 +123,15 @@ class Courier:
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until told to stop; trouble with the log is logged and tried again."""
+        failing = False
         while not stop.wait(POLL_SECONDS):
             try:
                 self.deliver()
+                failing = False
             except LogError as error:
-                logger.warning("drift alerts cannot use the log", error=str(error))
+                if not failing:  # once, however long it lasts
+                    logger.warning("drift alerts cannot use the log", error=str(error))
+                failing = True
             except Exception:  # the next alert must be told
                 logger.exception("drift alerts failed")
 

@@ -156,7 +156,7 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
         raise Refused(422, "not_a_batch", "'columns' must be feature names, each once")
     wrong = (i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(columns))
     problems = [
-        FieldProblem("data", "length", f"row {i} must be a list of {len(columns)} values", i)
+        FieldProblem("data", "length", f"must be a list of {len(columns)} values", i)
         for i in itertools.islice(wrong, MOST_PROBLEMS)
     ]
     if problems:

@@ -122,7 +122,10 @@ class MonitorView:
         """
         lease = await run_in_threadpool(self.log.lease)
         if not lease or lease.expires <= self.clock():
-            detail = "no monitor is running: start one with `driftbell monitor`, or both with `driftbell up`"
+            detail = (
+                "no monitor is running yet: one that has just been started needs some seconds, "
+                "else start one with `driftbell monitor`, or both with `driftbell up`"
+            )
             raise Refused(503, "no_monitor", detail, headers={"Retry-After": "15"})
         asked = await run_in_threadpool(self.log.request_check, kind, self.clock())
         deadline = asyncio.get_running_loop().time() + (WAIT_SECONDS if wait else 0)

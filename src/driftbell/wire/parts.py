@@ -137,7 +137,10 @@ def _require_paths(chosen: ModelSettings) -> None:
     if chosen.path is None and (chosen.reference or chosen.sha256):
         raise ConfigError("model.path is missing: model.reference and model.sha256 belong to a model file")
     if chosen.path and chosen.reference is None:
-        raise ConfigError("model.reference is missing: name the model's training data (.csv or .parquet)")
+        raise ConfigError(
+            "model.reference is missing: name rows like the training data, best ones that the model was not "
+            "fitted on (.csv or .parquet)"
+        )
 
 
 def say_engine(model: Model, found: Kept) -> None:

@@ -226,7 +226,7 @@ def run_monitor(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     targets = alert_targets(settings)
     store = archive_store(settings)
-    log = open_log(settings)
+    log = open_log(settings, patient=settings.log.on_failure == "spool")  # as the server beside it does
     loaded = open_model(settings)
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
     check = checker(settings, log, tells=bool(targets), loaded=loaded)
