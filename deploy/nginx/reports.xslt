@@ -47,7 +47,7 @@
     <tr>
       <td><a href="/{.}"><xsl:value-of select="."/></a></td>
       <td><time datetime="{$day}T{$time}Z"><xsl:value-of select="concat($day, ' ', $time, ' UTC')"/></time></td>
-      <td><xsl:choose><xsl:when test="$manual">by hand</xsl:when><xsl:otherwise>automatic</xsl:otherwise></xsl:choose></td>
+      <td><xsl:choose><xsl:when test="$manual">by hand</xsl:when><xsl:otherwise>scheduled or triggered</xsl:otherwise></xsl:choose></td>
       <td class="n"><xsl:value-of select="format-number(@size div 1000, '#,##0')"/> kB</td>
     </tr>
   </xsl:if>

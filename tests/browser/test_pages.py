@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +59,13 @@ def browser() -> Iterator[sync_api.Browser]:
 class Visit:
     """A page, with all that went wrong on it."""
 
-    def __init__(self, browser: sync_api.Browser, service: Running, path: str, width: int = 1200) -> None:
+    def __init__(
+        self, browser: sync_api.Browser, service: Running, path: str, width: int = 1200, *, dark: bool = False
+    ) -> None:
         self.trouble: list[str] = []
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
         self.page.set_default_timeout(20_000)
         self.page.on(
             "console", lambda m: self.trouble.append(m.text) if m.type in ("error", "warning") else None
@@ -88,9 +93,16 @@ def test_first_page_tells_the_verdict_and_draws_every_column(
     assert visit.trouble == []
 
 
-def test_first_page_fits_a_phone(browser: sync_api.Browser, alarmed: Running) -> None:
-    visit = Visit(browser, alarmed, "/", width=390)
+@pytest.mark.parametrize("path", ["/", "/reports/"])
+def test_a_page_fits_a_phone_and_no_table_is_cut(
+    browser: sync_api.Browser, alarmed: Running, path: str
+) -> None:
+    visit = Visit(browser, alarmed, path, width=390)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    cells = visit.page.locator(".stacked td").evaluate_all(
+        "all => all.map(c => c.getBoundingClientRect().right)"
+    )
+    assert 0 < max(cells) <= 390
     assert visit.trouble == []
 
 
@@ -112,6 +124,19 @@ def test_docs_answer_when_execute_is_pressed(browser: sync_api.Browser, alarmed:
     visit.page.click("button.execute")
     visit.page.wait_for_selector(".live-responses-table .response-col_status:has-text('200')")
     assert '"class": "setosa"' in visit.page.inner_text(".live-responses-table tbody .highlight-code")
+    assert visit.trouble == []
+
+
+def test_docs_are_dark_for_who_reads_in_the_dark(browser: sync_api.Browser, alarmed: Running) -> None:
+    visit = Visit(browser, alarmed, "/docs", dark=True)
+    text = visit.page.locator(".opblock-summary-description").first
+    colours = text.evaluate(
+        "e => [getComputedStyle(document.body).backgroundColor, getComputedStyle(e).color]"
+    )
+    paper, ink = (sum(map(int, re.findall(r"\d+", c)[:3])) for c in colours)
+    assert paper < 150
+    assert ink > 450
+    assert text.evaluate("e => getComputedStyle(e.closest('.swagger-ui')).backgroundColor").endswith(", 0)")
     assert visit.trouble == []
 
 

@@ -52,8 +52,12 @@ def log(tmp_path: Path) -> Iterator[SqlLog]:
 
 
 @pytest.fixture
-def get(log: SqlLog, tmp_path: Path) -> Get:
-    folder = ReportFolder(tmp_path / "reports", keep=5)
+def folder(tmp_path: Path) -> ReportFolder:
+    return ReportFolder(tmp_path / "reports", keep=5)
+
+
+@pytest.fixture
+def get(log: SqlLog, folder: ReportFolder) -> Get:
     view = MonitorView(
         log,
         folder,
@@ -113,3 +117,25 @@ def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlLog) -> None:
     found = get("/index.json").json()
     assert found["status"]["last_check"]["harm"]["parts"]
     assert found["checks"][0]["harm"]["sentence"] == harms.ALARM.sentence
+
+
+def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlLog) -> None:
+    save(log, harms.ALARM)
+    listed = get("/").text.split("Last checks")[1]
+    assert "The model probably does worse: 4.2 points of accuracy." in listed
+    assert "petal length" not in listed
+
+
+def test_the_list_of_reports_says_who_asked(get: Get, folder: ReportFolder) -> None:
+    folder.save({"drift_report": b"1"}, time=NOON, manual=False)
+    folder.save({"drift_report": b"2"}, time=NOON, manual=True)
+    _, newest, other = get("/reports/").text.split('<td class="name">')
+    assert "by hand" in newest
+    assert "scheduled or triggered" in other
+
+
+def test_the_runbook_shows_what_is_to_be_typed_as_code(get: Get) -> None:
+    page = get("/runbook").text
+    for code in ("alarms.smallest_loss", "log.on_failure", "/predict", "/predict/batch"):
+        assert f"<code>{code}</code>" in page
+    assert "`" not in page

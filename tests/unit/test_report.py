@@ -12,10 +12,11 @@ from tests import harms
 from driftbell.compare import compare
 from driftbell.judge import judge
 from driftbell.ports import Reference
-from driftbell.publish.charts import histogram_svg
+from driftbell.publish.charts import CHARACTER, histogram_svg
 from driftbell.publish.report import LARGEST, OwnReport
 from driftbell.records import Check, CheckKind, Histogram, Part, Suspect, Verdict
 from driftbell.schema import as_column
+from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -306,6 +307,14 @@ def test_empty_special_bins_are_left_out():
     svg = histogram_svg(Histogram(("a", "(new)", "(null)"), (4, 0, 0), (3, 1, 0)))
     assert "(new)" in svg
     assert "(null)" not in svg
+
+
+def test_the_labels_of_a_small_histogram_do_not_meet():
+    histogram = Histogram(("a" * 30, "b" * 30), (1, 1), (1, 1))
+    svg = histogram_svg(histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
+    drawn = re.findall(">([ab]+…)<", svg)
+    assert len(drawn) == 2
+    assert CHARACTER * sum(map(len, drawn)) < CARD_WIDTH - 33
 
 
 def test_a_compact_histogram_is_smaller():

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from tests import harms
 
+from driftbell.harm.words import since_words as since_in_a_sentence
 from driftbell.publish.words import (
     NOT_ASKED,
     bar_svg,
@@ -49,6 +50,15 @@ def test_the_interval_of_the_beginning_has_its_date_where_it_is_another_one() ->
     earlier = replace(harms.ALARM, since=replace(since, low=since.low - timedelta(days=1)))
     assert since_words(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
     assert since_words(harms.OK) == ""
+
+
+def test_an_interval_within_a_minute_is_left_out() -> None:
+    since = harms.ALARM.since
+    assert since
+    assert since_in_a_sentence(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
+    short = replace(since, low=since.time, high=since.time + timedelta(seconds=59))
+    assert since_in_a_sentence(short) == "since 2026-01-31 10:20 UTC"
+    assert since_words(replace(harms.ALARM, since=short)) == "2026-01-31 10:20 UTC"
 
 
 def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_harm() -> None:

@@ -72,11 +72,10 @@ def sentence(known: Known, suspects: Sequence[Suspect], where: str, classes: int
 
 
 def since_words(since: ChangePoint) -> str:
-    """Say since when, as `sentence` does."""
-    return (
-        f"since {since.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC "
-        f"(between {since.low.astimezone(UTC):%m-%d %H:%M} and {since.high.astimezone(UTC):%m-%d %H:%M})"
-    )
+    """Say since when, as `sentence` does; the interval only where both ends do not read the same."""
+    low, high = (f"{t.astimezone(UTC):%m-%d %H:%M}" for t in (since.low, since.high))
+    between = f" (between {low} and {high})" if low != high else ""
+    return f"since {since.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC{between}"
 
 
 def finding(

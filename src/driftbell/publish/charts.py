@@ -19,6 +19,9 @@ TOPS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 LONGEST_LABEL = 22
 LONGEST_SLANTED = 10
+LONGEST_END = 16
+"""Of the two labels of a small picture, so that they do not meet."""
+
 LONGEST_TITLE = 60
 CHARACTER, LINE = 5.6, 11.0
 """Width of a character of an axis label on average, and height of its line, in pixels."""
@@ -121,6 +124,7 @@ def _bin_labels(frame: _Frame, labels: Sequence[str], *, slanted: bool, ends: bo
     last = len(labels) - 1
     every = slanted or _fits(labels, frame.right - frame.left)
     shown = range(0, last + 1, math.ceil(LINE / slot)) if every else _spread(last, 2 if ends else 4)
+    most = LONGEST_SLANTED if slanted else LONGEST_END if ends and not every else LONGEST_LABEL
     texts = Markup("")
     for i in shown:
         x, y, anchor, turn = frame.left + (i + 0.5) * slot, frame.bottom + 12, "middle", Markup("")
@@ -132,7 +136,7 @@ def _bin_labels(frame: _Frame, labels: Sequence[str], *, slanted: bool, ends: bo
             anchor, x = "end", frame.right
         texts += Markup(
             '<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="{}" fill="#777"{}>{}</text>'
-        ).format(x, y, anchor, turn, _cut(labels[i], LONGEST_SLANTED if slanted else LONGEST_LABEL))
+        ).format(x, y, anchor, turn, _cut(labels[i], most))
     return texts
 
 

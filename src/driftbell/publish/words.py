@@ -71,13 +71,14 @@ def headline(judgement: Judgement) -> tuple[str, str]:
 
 
 def since_words(harm: Harm) -> str:
-    """Say when it began, with the interval; "" where nothing did."""
+    """Say when it began, with the interval where its ends do not read the same; "" where nothing did."""
     if harm.since is None:
         return ""
     time, low, high = (t.astimezone(UTC) for t in (harm.since.time, harm.since.low, harm.since.high))
     whole = "%Y-%m-%d %H:%M"
-    first, last = ("%H:%M" if t.date() == time.date() else whole for t in (low, high))
-    return f"{time:{whole}} UTC (90 % interval: {low:{first}} to {high:{last}})"
+    first, last = (f"{t:{'%H:%M' if t.date() == time.date() else whole}}" for t in (low, high))
+    interval = f" (90 % interval: {first} to {last})" if first != last else ""
+    return f"{time:{whole}} UTC{interval}"
 
 
 def suspects_words(harm: Harm) -> list[str]:

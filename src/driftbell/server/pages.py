@@ -23,6 +23,9 @@ HISTORY = 12
 TRAFFIC = timedelta(hours=1)
 BUCKET_SECONDS = 60
 
+CARD_WIDTH, CARD_HEIGHT = 230, 100
+"""Of a column's picture, about as wide as its card, so that its labels are not shrunk."""
+
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -110,7 +113,7 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
     last = view.last_check()
     traffic = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
     drawn = {
-        c.column: histogram_svg(c.comparison.histogram, compact=True)
+        c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
         if c.comparison.histogram
     }
