@@ -20,16 +20,17 @@ from pathlib import Path
 import numpy as np
 
 from driftbell import jsonlog
-from driftbell.columns import as_column
-from driftbell.compare import compare, prepare
-from driftbell.judge import carry, held_columns, judge
+from driftbell.drift.compare import compare, prepare
+from driftbell.drift.judge import carry, held_columns, judge
 from driftbell.models.iris import iris_model
-from driftbell.models.sklearn import reference_of
+from driftbell.models.reference import reference_of
 from driftbell.ports import Model, Reference
 from driftbell.publish.evidently import evidently_available
 from driftbell.records import Columns
-from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.traffic import normal_rows
 from driftbell.stats import kolmogorov_smirnov
+from driftbell.tabular.columns import as_column
 
 Rule = Callable[[Reference, Columns], bool]
 SHIFTED = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)"}

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests import postgres
 
-from driftbell.database import parse_database
-from driftbell.log import SqlLog, sqlite_log
-from driftbell.log.codec import LineEncoder, time_text
+from driftbell.config.postgres_url import parse_database
+from driftbell.journal.line import LineEncoder, time_text
+from driftbell.store import SqlLog, sqlite_log
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
@@ -88,7 +88,7 @@ def postgresql() -> Iterator[tuple[SqlLog, SqlLog] | None]:
         print(f"| PostgreSQL | left out: {reason} | | | |")
         yield None
         return
-    from driftbell.log.postgres import postgres_log
+    from driftbell.store.postgres import postgres_log
 
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(contextlib.closing(postgres.Server("max_wal_size=2GB")))

@@ -27,9 +27,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
 
-from driftbell.config import Settings
-from driftbell.wire.parts import open_served
-from driftbell.wire.serving import METRICS_PREFIX
+from driftbell.config.settings import Settings
+from driftbell.wiring.model import open_served
+from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres
 
 EXAMPLE = {

@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.alarms import Mark
-from driftbell.check import Checker
-from driftbell.columns import as_columns
-from driftbell.log import SqlLog
+from driftbell.monitor.check import Checker
 from driftbell.ports import Reference
-from driftbell.publish.folder import MAIN, ReportFolder
+from driftbell.publish.report_folder import MAIN, ReportFolder
 from driftbell.records import (
     Alarm,
     ChangePoint,
@@ -31,7 +28,10 @@ from driftbell.records import (
     Verdict,
     Window,
 )
-from driftbell.schema import infer_schema
+from driftbell.records.alarms import Mark
+from driftbell.store import SqlLog
+from driftbell.tabular.columns import as_columns
+from driftbell.tabular.schema import infer_schema
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FEATURES = as_columns({"age": np.random.default_rng(0).normal(40, 10, 300)})

@@ -163,9 +163,9 @@ class Server:
 
     def clean(self) -> str:
         """Give the URL of a database with the log's tables, and nothing in them."""
-        from driftbell.database import parse_database
-        from driftbell.log.postgres import postgres_log
-        from driftbell.log.tables import metadata
+        from driftbell.config.postgres_url import parse_database
+        from driftbell.store.postgres import postgres_log
+        from driftbell.store.tables import metadata
 
         if self.made is None:
             self.made = self.empty_database()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from driftbell.schedule import LEASE_SECONDS
+from driftbell.monitor.scheduler import LEASE_SECONDS
 from tests import postgres
 from tests.conftest import Running, running, wait_until
 from tests.failing import Load

@@ -14,7 +14,7 @@ import importlib.util
 assert importlib.util.find_spec("evidently") is None, "the core must not need Evidently"
 assert importlib.util.find_spec("pandas") is None, "the core must not need pandas"
 assert importlib.util.find_spec("onnxruntime") is None, "the core must not need ONNX Runtime"
-from driftbell.grafana import dashboards
+from driftbell.ops.grafana import dashboards
 assert len(dashboards()) == 2, "the wheel must carry the dashboards"
 PY
 echo "The wheel tells the story by itself."

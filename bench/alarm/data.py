@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.tables import read_table
+from driftbell.tabular.files import read_table
 
 Array = NDArray[np.float64]
 ROWS = 60_000

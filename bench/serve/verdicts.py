@@ -8,17 +8,7 @@ from dataclasses import dataclass
 
 from serve.load import Found
 from serve.running import Outcome
-from serve.targets import (
-    BARE,
-    NATIVE,
-    OURS,
-    PEERS,
-    POWER,
-    ROUTE,
-    SERVE,
-    TUTORIAL,
-    TWO,
-)
+from serve.targets import BARE, NATIVE, OURS, PEERS, POWER, ROUTE, SERVE, TUTORIAL, TWO
 
 MOST, ONE = "64", "1"
 START_SECONDS, MEMORY_MB = 1.5, 150.0

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from driftbell.compare import compare
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError, DriftbellError, InputError, LogError, ModelError
-from driftbell.judge import judge
 from driftbell.records import (
     Check,
     ColumnComparison,
@@ -15,10 +15,10 @@ from driftbell.records import (
     Result,
     Verdict,
 )
-from driftbell.schema import Schema, infer_schema
+from driftbell.tabular.schema import Schema, infer_schema
 
 if TYPE_CHECKING:
-    from driftbell.replay import BacktestCheck, backtest
+    from driftbell.simulation import BacktestCheck, backtest
 
 __version__ = "0.1.0"
 
@@ -48,7 +48,7 @@ __all__ = [  # noqa: RUF022 - verbs first, then nouns
 def __getattr__(name: str) -> Any:
     """Import what replays the past when it is asked for: a server never does, and starts sooner."""
     if name in ("BacktestCheck", "backtest"):
-        from driftbell import replay
+        from driftbell import simulation as replay
 
         return getattr(replay, name)
     raise AttributeError(f"module 'driftbell' has no attribute '{name}'")

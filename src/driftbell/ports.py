@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from driftbell.alarms import Mark
 from driftbell.records import (
     Alarm,
     Alert,
@@ -35,7 +34,8 @@ from driftbell.records import (
     Verdict,
     Window,
 )
-from driftbell.schema import Schema
+from driftbell.records.alarms import Mark
+from driftbell.tabular.schema import Schema
 
 
 class Model(Protocol):
@@ -127,7 +127,7 @@ class Log(Protocol):
         """Write all or none, skipping known ids; once this returns they survive the death of the process."""
 
     def ingest(self, lines: Sequence[bytes]) -> None:
-        """Do what `append` does, with predictions that `driftbell.log.codec` has already made lines of JSON.
+        """Do what `append` does, with predictions that `driftbell.journal.line` has serialized.
 
         One line that is none fails them all.
         """

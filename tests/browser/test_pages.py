@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from tests.conftest import Running, running, wait_until
 
-from driftbell.simulate import CONTRACT_FAULTS, simulate
+from driftbell.simulation.faults import CONTRACT_FAULTS
+from driftbell.simulation.traffic import simulate
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")

@@ -13,7 +13,7 @@ from tests.browser import test_pages
 from tests.conftest import Running
 from tests.stack.nginx import Nginx, needs_nginx, nginx
 
-from driftbell.certs import dev_certificates
+from driftbell.ops.certs import dev_certificates
 from driftbell.publish.evidently import evidently_available
 
 if TYPE_CHECKING:

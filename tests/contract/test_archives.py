@@ -17,9 +17,10 @@ import pytest
 from tests.contract.test_log import IRIS, OPENERS, alert, check
 from tests.contract.test_log import prediction as numbered
 
-from driftbell import archive
-from driftbell.archive import Archiver, LocalStore
 from driftbell.errors import ArchiveError, LeaseLostError
+from driftbell.monitor import retention as archive
+from driftbell.monitor.archive_files import LocalStore
+from driftbell.monitor.retention import Archiver
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import Alarm, CheckTotals, Delivery, Kind, Label, Verdict
 

@@ -16,15 +16,11 @@ from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driftbell.alarms import Mark
-from driftbell.compare import compare
-from driftbell.database import parse_database
+from driftbell.config.postgres_url import parse_database
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
 from driftbell.errors import LeaseLostError, LogError
-from driftbell.judge import judge
-from driftbell.log import sqlite_log
-from driftbell.log.codec import LineEncoder, check_to_json, line_of, time_text
-from driftbell.log.postgres import postgres_log
-from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
+from driftbell.journal.line import LineEncoder, line_of, time_text
 from driftbell.records import (
     Alarm,
     Alert,
@@ -43,6 +39,11 @@ from driftbell.records import (
     Verdict,
     Window,
 )
+from driftbell.records.alarms import Mark
+from driftbell.store import sqlite_log
+from driftbell.store.check_json import check_to_json
+from driftbell.store.postgres import postgres_log
+from driftbell.store.tables import HEAD, VERSION_TABLE, metadata
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 IRIS = {"model": "iris", "version": "v1"}
@@ -964,7 +965,7 @@ def test_ping_proves_a_log_that_can_be_written(log):
 
 
 def test_ping_fails_while_somebody_else_never_stops_writing(tmp_path, monkeypatch):
-    monkeypatch.setattr("driftbell.log.sqlite.BUSY_SECONDS", 0)
+    monkeypatch.setattr("driftbell.store.sqlite.BUSY_SECONDS", 0)
     log = open_sqlite(tmp_path)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}", isolation_level="AUTOCOMMIT")
     with engine.connect() as blocker:
@@ -1065,7 +1066,7 @@ def test_tables_of_the_first_release_are_migrated_with_what_is_in_them(tmp_path)
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", "driftbell.log:migrations")
+        config.set_main_option("script_location", "driftbell.store:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         assert not sa.inspect(connection).has_table("alerts")

@@ -18,10 +18,10 @@ from alembic.migration import MigrationContext
 from tests import postgres
 from tests.contract.test_log import CALLS, IRIS, NOW, label, prediction
 
-from driftbell.database import parse_database
+from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError, LogError
-from driftbell.log.postgres import WRITES, postgres_log, upgrade_postgres
-from driftbell.log.tables import HEAD, VERSION_TABLE, metadata
+from driftbell.store.postgres import WRITES, postgres_log, upgrade_postgres
+from driftbell.store.tables import HEAD, VERSION_TABLE, metadata
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_tables_of_the_first_release_are_upgraded_while_its_replicas_go_on(serve
     engine = engine_on(url)
     with engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", "driftbell.log:migrations")
+        config.set_main_option("script_location", "driftbell.store:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
     with engine.begin() as connection:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.conftest import Running, monitored, predict, running, wait_until
 
-from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.traffic import normal_rows
 
 pytestmark = pytest.mark.service
 

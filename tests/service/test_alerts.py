@@ -27,7 +27,8 @@ from tests.conftest import (
 )
 from tests.receiver import Receiver, receiving
 
-from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.traffic import normal_rows
 
 pytestmark = pytest.mark.service
 

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import ipc, parquet
 from tests.conftest import EXAMPLE, Running, predict, total
 
-from driftbell.server import arrow
+from driftbell.server.batch import arrow
 
 pytestmark = pytest.mark.service
 

@@ -19,8 +19,8 @@ import pytest
 from tests.conftest import free_port
 from tests.service.fake_grafana import PASSWORD, TOKEN, USER, Grafana, fake_grafana
 
-from driftbell import grafana as program
 from driftbell.errors import ConfigError
+from driftbell.ops import grafana as program
 
 SECRETS = (TOKEN, PASSWORD, "wrong-secret")
 PROMETHEUS, LOKI = "http://prometheus:9090", "http://loki:3100"

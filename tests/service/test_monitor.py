@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from tests.conftest import EXAMPLE, Running, alive, monitored, predict, running, wait_until
 
-from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.traffic import normal_rows
 
 pytestmark = pytest.mark.service
 

@@ -16,7 +16,7 @@ from schemathesis.config import SchemathesisConfig
 from tests.conftest import EXAMPLE, Running, monitored, running
 from tests.service.test_batch import body_of
 
-from driftbell.server import arrow
+from driftbell.server.batch import arrow
 
 pytestmark = pytest.mark.service
 

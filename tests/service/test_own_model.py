@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from tests.conftest import running, wait_until
 
-from driftbell.simulate import Fault, FaultKind, simulate
-from driftbell.tables import read_table
+from driftbell.simulation.faults import Fault, FaultKind
+from driftbell.simulation.traffic import simulate
+from driftbell.tabular.files import read_table
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
 

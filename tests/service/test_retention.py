@@ -9,8 +9,8 @@ import pyarrow.dataset as ds
 import pytest
 from tests.conftest import EXAMPLE, predict, running, wait_until
 
-from driftbell.log import sqlite_log
 from driftbell.records import Label, Prediction
+from driftbell.store import sqlite_log
 
 pytestmark = pytest.mark.service
 

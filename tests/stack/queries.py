@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FOLDER = Path(__file__).parents[2] / "src/driftbell/dashboards"
+FOLDER = Path(__file__).parents[2] / "src/driftbell/ops/dashboards"
 NAMES = ("health", "drift")
 
 VALUES = {

@@ -16,7 +16,7 @@ from tests.receiver import Receiver, receiving
 from tests.stack.prometheus import Prometheus, prometheus, stack_config
 from tests.stack.servers import alertmanager
 
-from driftbell.simulate import simulate
+from driftbell.simulation.traffic import simulate
 
 pytestmark = pytest.mark.service
 

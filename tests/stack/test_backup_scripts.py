@@ -21,8 +21,8 @@ import pytest
 from tests.conftest import free_port, wait_until
 from tests.stack.prometheus import prometheus
 
-from driftbell.log import facts_of, sqlite_log
 from driftbell.records import Prediction
+from driftbell.store import facts_of, sqlite_log
 
 ROOT = Path(__file__).parents[2]
 SCRAPES_ITSELF = """

@@ -14,7 +14,8 @@ from tests.conftest import Running, monitored, predict, running, wait_until
 from tests.stack.prometheus import Prometheus, prometheus, stack_config
 from tests.stack.queries import Query, promql
 
-from driftbell.simulate import CONTRACT_FAULTS, simulate
+from driftbell.simulation.faults import CONTRACT_FAULTS
+from driftbell.simulation.traffic import simulate
 
 pytestmark = pytest.mark.service
 

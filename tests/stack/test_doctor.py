@@ -11,7 +11,7 @@ from tests.conftest import running, wait_until
 from tests.stack.prometheus import prometheus, stack_config
 from tests.unit.test_doctor import GRAFANA, LOKI, REPORTS, serving
 
-from driftbell.doctor import Stack, State, examine
+from driftbell.ops.doctor import Stack, State, examine
 
 pytestmark = pytest.mark.service
 

@@ -27,7 +27,7 @@ from tests.conftest import free_port, wait_until
 from tests.stack.prometheus import Prometheus
 from tests.stack.test_compose import ROOT, tool
 
-from driftbell.simulate import simulate
+from driftbell.simulation.traffic import simulate
 
 BASE = os.environ.get("BASE_IMAGE")
 SERVERS = "localhost/driftbell-test-servers"

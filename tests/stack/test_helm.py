@@ -28,9 +28,9 @@ from tests.stack.chart import (
 from tests.stack.servers import DEPLOY, binary
 
 import driftbell
-from driftbell import config
 from driftbell.cli import cli
-from driftbell.wire.serving import SHUTDOWN_SECONDS
+from driftbell.config import settings as config
+from driftbell.wiring.server import SHUTDOWN_SECONDS
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.37"

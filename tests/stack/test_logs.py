@@ -23,7 +23,8 @@ from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, runn
 from tests.stack.fake_docker import Container, Docker, docker
 from tests.stack.queries import logql
 
-from driftbell.simulate import CONTRACT_FAULTS, apply, normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.traffic import normal_rows
 
 pytestmark = pytest.mark.service
 

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.stack.nginx import Nginx, needs_nginx, nginx, written
 
-from driftbell.certs import dev_certificates
+from driftbell.ops.certs import dev_certificates
 from driftbell.server.pages import REPORT_POLICY
 
 pytestmark = [pytest.mark.service, needs_nginx]

@@ -18,8 +18,8 @@ import pytest
 from tests.conftest import EXAMPLE, Running, free_port, running, wait_until
 from tests.stack.nginx import Nginx, needs_nginx, nginx
 
-from driftbell import config
-from driftbell.certs import DevCertificates, dev_certificates
+from driftbell.config import settings as config
+from driftbell.ops.certs import DevCertificates, dev_certificates
 
 pytestmark = [pytest.mark.service, needs_nginx]
 

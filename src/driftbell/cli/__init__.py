@@ -4,20 +4,20 @@ import gc
 
 gc.set_threshold(20_000)  # nothing that is imported is garbage: looking for some takes a tenth of a start
 
-from driftbell.cli import alarms, alerts, certs, database, grafana, judge, labels, operate, replay, run  # noqa: E402
-from driftbell.cli.frame import cli, main  # noqa: E402
+from driftbell.cli import alarms, backtest, certs, check, database, grafana, labels, notify, ops, run  # noqa: E402
+from driftbell.cli.root import cli, main  # noqa: E402
 
 __all__ = [
     "alarms",
-    "alerts",
+    "backtest",
     "certs",
+    "check",
     "cli",
     "database",
     "grafana",
-    "judge",
     "labels",
     "main",
-    "operate",
-    "replay",
+    "notify",
+    "ops",
     "run",
 ]

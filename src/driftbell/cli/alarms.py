@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.alarms import MARKS, read_mark
-from driftbell.cli.frame import cli, common, settings
+from driftbell.alarms.annotations import read_mark
+from driftbell.cli.root import cli, common, settings
 from driftbell.errors import ConfigError
+from driftbell.records.alarms import MARKS
 
 if TYPE_CHECKING:
-    from driftbell.log import SqlLog
     from driftbell.records import Alarm
+    from driftbell.store import SqlLog
 
 
 @cli.group()
@@ -47,7 +48,7 @@ def list_alarms(
     with _log(config_file, data_dir) as log:
         found = log.alarms(limit)
     if as_json:
-        from driftbell.publish.alarms import alarm_shown
+        from driftbell.publish.json_views import alarm_shown
 
         click.echo(json.dumps([alarm_shown(a) for a in found], indent=1))
         return
@@ -107,7 +108,7 @@ def export(
     Example:
       driftbell alarms label-these 0f3c label-these.csv
     """
-    from driftbell.publish.alarms import label_these
+    from driftbell.publish.label_sheet import label_these
 
     with _log(config_file, data_dir) as log:
         text = label_these(log, _known(log, alarm_id))
@@ -122,9 +123,9 @@ def export(
 @contextmanager
 def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlLog]:
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wire import parts
+    from driftbell.wiring.store import open_log
 
-    log = parts.open_log(loaded.settings)
+    log = open_log(loaded.settings)
     try:
         yield log
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from driftbell.cli.frame import cli
+from driftbell.cli.root import cli
 
 
 @cli.group()
@@ -33,7 +33,7 @@ def dev(folder: Path, hosts: tuple[str, ...]) -> None:
       driftbell certs dev
       driftbell certs dev other --host box.lan --host '*.box.lan'
     """
-    from driftbell.certs import dev_certificates
+    from driftbell.ops.certs import dev_certificates
 
     made = dev_certificates(folder, hosts=hosts, now=datetime.now(UTC))
     click.echo(f"{made.certificate}  for {', '.join(made.hosts)}, until {made.until:%Y-%m-%d}")

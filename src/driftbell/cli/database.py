@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from driftbell.cli.frame import cli, common, settings
+from driftbell.cli.root import cli, common, settings
 
 
 @cli.group()
@@ -32,7 +32,7 @@ def upgrade(config_file: Path | None, data_dir: str | None, parent: int | None) 
       DRIFTBELL_LOG__URL_FILE=/run/secrets/log_url driftbell db upgrade
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wire.parts import upgrade_log
+    from driftbell.wiring.store import upgrade_log
 
     before, after = upgrade_log(loaded.settings)
     done = "up to date already" if before == after else f"upgraded from {before or 'nothing'}"

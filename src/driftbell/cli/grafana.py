@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from driftbell.cli.frame import cli
+from driftbell.cli.root import cli
 from driftbell.errors import ConfigError
 
 _FILE = click.Path(path_type=Path)
@@ -70,7 +70,7 @@ def setup(
       GRAFANA_PASSWORD=… driftbell grafana setup
       driftbell grafana setup --url https://grafana.example --token-file token --prometheus-url http://prom:9090
     """
-    from driftbell import grafana as program
+    from driftbell.ops import grafana as program
 
     auth: tuple[str, str] | str
     if user is None and (token or token_file):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.frame import cli, common, service_url, settings
+from driftbell.cli.root import cli, common, service_url, settings
 
 if TYPE_CHECKING:
-    from driftbell.labels import Sent
+    from driftbell.ops.label_upload import Sent
 
 
 @cli.command()
@@ -38,7 +38,7 @@ def labels(
       driftbell labels truth.csv --url http://127.0.0.1:8000
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.labels import read_labels, send_labels
+    from driftbell.ops.label_upload import read_labels, send_labels
 
     sent = send_labels(url or service_url(loaded.settings), read_labels(file))
     if as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from driftbell.cli.frame import begin, cli, common, service_url, settings
+from driftbell.cli.root import begin, cli, common, service_url, settings
 from driftbell.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ def up(
         check__every=every,
     )
     begin(parent)
-    from driftbell.up import run_up
+    from driftbell.ops.supervisor import run_up
 
     sys.exit(run_up())
 
@@ -69,11 +69,11 @@ def serve(
         config_file, data_dir=data_dir, server__host=host, server__port=port, server__workers=workers
     )
     begin(parent)
-    from driftbell.log import in_use
-    from driftbell.wire import serving
+    from driftbell.store import in_use
+    from driftbell.wiring.server import run_server
 
     with in_use(loaded.settings.data_dir):
-        serving.run_server(loaded.settings)
+        run_server(loaded.settings)
 
 
 @cli.command()
@@ -90,11 +90,11 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     """
     loaded = settings(config_file, data_dir=data_dir, check__every=every)
     begin(parent)
-    from driftbell.log import in_use
-    from driftbell.wire import watching
+    from driftbell.store import in_use
+    from driftbell.wiring.monitor import run_monitor
 
     with in_use(loaded.settings.data_dir):
-        watching.run_monitor(loaded.settings)
+        run_monitor(loaded.settings)
 
 
 @cli.command()
@@ -137,10 +137,11 @@ def simulate(
     """
     import numpy as np
 
-    from driftbell import simulate as simulator
-    from driftbell.tables import read_table
+    from driftbell.simulation import traffic as simulator
+    from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
+    from driftbell.tabular.files import read_table
 
-    chosen = [simulator.parse_fault(text) for text in faults] or simulator.CONTRACT_FAULTS
+    chosen = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
     if reference and drifted and not faults:
         raise ConfigError("with --reference, say what goes wrong with --fault, or send --drifted 0")
     table = {n: c for n, c in read_table(reference).items() if n != target} if reference else None
@@ -186,6 +187,6 @@ def demo(host: str, port: int | None, data_dir: Path | None, leave: bool) -> Non
     Example:
       driftbell demo --exit
     """
-    from driftbell.demo import demo as run
+    from driftbell.simulation.demo import demo as run
 
     sys.exit(run(host=host, port=port, data_dir=data_dir, leave=leave, say=click.echo))

@@ -6,7 +6,7 @@ import ast
 import inspect
 import itertools
 
-from driftbell import config
+from driftbell.config import settings as config
 
 
 def descriptions() -> dict[str, str]:

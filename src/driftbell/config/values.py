@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from driftbell.budget import Budget, parse_budget
-from driftbell.database import parse_database
+from driftbell.alarms.budget import Budget, parse_budget
+from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError
 
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"

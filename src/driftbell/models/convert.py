@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.models import graphs
-from driftbell.models.onnx import INSTALL, OnnxModel, Recipe
+from driftbell.models import onnx_export as graphs
+from driftbell.models.equivalence import verify
+from driftbell.models.onnx_model import INSTALL, OnnxModel, Recipe
 from driftbell.models.sklearn import SklearnModel
-from driftbell.models.verify import verify
 from driftbell.records import Columns
 
 

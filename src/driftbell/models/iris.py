@@ -16,14 +16,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from driftbell.columns import as_column, as_columns
 from driftbell.errors import ConfigError, ModelError
-from driftbell.models.served import hash_of
+from driftbell.models.conversion_cache import hash_of
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
 from driftbell.ports import Training
 from driftbell.records import Columns, Kind, Outputs
-from driftbell.schema import infer_schema
-from driftbell.tables import read_table
+from driftbell.tabular.columns import as_column, as_columns
+from driftbell.tabular.files import read_table
+from driftbell.tabular.schema import infer_schema
 
 TREES = 100
 SEED = 0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from driftbell.profile import NEW, NULL, RARE
 from driftbell.records import Histogram
+from driftbell.tabular.profile import NEW, NULL, RARE
 
 REFERENCE_COLOUR, WINDOW_COLOUR = "#8d99ae", "#d1495b"
 """Light bars and dark bars: they differ in print without colour, too."""

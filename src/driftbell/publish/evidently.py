@@ -16,9 +16,9 @@ import numpy as np
 
 from driftbell.errors import ReportError
 from driftbell.ports import Reference
-from driftbell.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
-from driftbell.publish.words import CANNOT_SAY, loss_words, measured, since_words
+from driftbell.publish.wording import CANNOT_SAY, loss_words, measured, since_words
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind
+from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
 MOST_COLUMNS = 100
 """Columns in a report: each one costs a tenth of a second and 60 kB."""

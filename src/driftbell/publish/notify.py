@@ -19,7 +19,7 @@ import structlog
 
 from driftbell.errors import ConfigError, LogError
 from driftbell.ports import Log, Target
-from driftbell.publish.words import loss_words, since_words, suspects_words
+from driftbell.publish.wording import loss_words, since_words, suspects_words
 from driftbell.records import Alert, Delivery, Harm, Judgement, Lease, Verdict
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0

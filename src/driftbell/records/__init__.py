@@ -1,5 +1,6 @@
 """The words of driftbell as frozen records; no behaviour beyond what reads well on them."""
 
+from driftbell.records.alarms import Alarm
 from driftbell.records.checks import (
     Check,
     CheckKind,
@@ -23,8 +24,7 @@ from driftbell.records.data import (
     Window,
     probability_column,
 )
-from driftbell.records.harm import (
-    Alarm,
+from driftbell.records.degradation import (
     ChangePoint,
     Harm,
     Interval,

@@ -9,8 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from driftbell.records.data import Kind
-from driftbell.records.harm import Harm
+from driftbell.records.degradation import Harm
 from driftbell.records.verdict import Verdict
+
+BASE = "base"
+"""Key of the baseline in a check's state."""
 
 
 class CheckKind(StrEnum):

@@ -20,23 +20,24 @@ from starlette.types import Receive, Scope, Send
 import driftbell
 from driftbell.errors import DriftbellError, InputError, LogError, OverloadedError
 from driftbell.ports import Log, Model
-from driftbell.publish.folder import ReportFolder
 from driftbell.publish.prometheus import DriftCollector
+from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import FieldProblem
-from driftbell.server.alarms import alarms_router
-from driftbell.server.alertmanager import alertmanager_router
-from driftbell.server.batch import batch_router
-from driftbell.server.labels import Labeller, labels_router
-from driftbell.server.lane import Lane
-from driftbell.server.monitor import MonitorView, monitor_router
+from driftbell.server.api.alarms import alarms_router
+from driftbell.server.api.alertmanager import alertmanager_router
+from driftbell.server.api.labels import Labeller, labels_router
+from driftbell.server.api.monitor import MonitorView, monitor_router
+from driftbell.server.api.performance import performance_router
+from driftbell.server.batch.route import batch_router
+from driftbell.server.http.access_log import RequestTelemetry, RouteTelemetry
+from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.problems import Refused, documented, problem
+from driftbell.server.http.tracing import TracedRequests, Tracing
 from driftbell.server.pages import pages_router
-from driftbell.server.performance import performance_router
-from driftbell.server.predict import predict_router
-from driftbell.server.predictor import Predictor
-from driftbell.server.problems import Refused, documented, problem
-from driftbell.server.recorder import Durability, OnFailure, Recorder
-from driftbell.server.telemetry import Metrics, RequestTelemetry, RouteTelemetry
-from driftbell.server.tracing import TracedRequests, Tracing
+from driftbell.server.predict.fast_path import Lane
+from driftbell.server.predict.predictor import Predictor
+from driftbell.server.predict.recorder import Durability, OnFailure, Recorder
+from driftbell.server.predict.route import predict_router
 
 STATIC = Path(__file__).parent / "static"
 

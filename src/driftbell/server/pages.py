@@ -13,11 +13,12 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
 from driftbell.ports import Model
-from driftbell.publish import words
+from driftbell.publish import wording as words
 from driftbell.publish.charts import histogram_svg
+from driftbell.publish.json_views import check_shown
 from driftbell.records import CheckKind, TrafficBucket
-from driftbell.server.monitor import MonitorView, check_shown
-from driftbell.server.problems import Refused
+from driftbell.server.api.monitor import MonitorView
+from driftbell.server.http.problems import Refused
 
 HISTORY = 12
 TRAFFIC = timedelta(hours=1)

@@ -1,0 +1,1 @@
+"""Alarms: budget, lifecycle, annotations, notifications and the verdict. Pure functions."""

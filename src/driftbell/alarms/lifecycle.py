@@ -1,0 +1,38 @@
+"""The life of an alarm: when it opens and closes, and what people may say about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from driftbell.records import Check, Verdict
+from driftbell.records.alarms import Alarm
+
+
+def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None) -> Alarm | None:
+    """Decide what a check does to the alarm of its model version.
+
+    An alarm opens with the first check that finds harm, says what the newest one says, and closes with the
+    first that finds none. A check that cannot judge leaves it as it is.
+
+    Args:
+        check: the new check.
+        current: the open alarm; None where there is none.
+        first: sequence number of the first prediction since the change; None where that is not known.
+
+    Returns:
+        What is to be written; None where nothing is.
+    """
+    harm = check.judgement.harm
+    if harm is None or harm.verdict is Verdict.UNKNOWN or check.judgement.verdict is Verdict.UNKNOWN:
+        return None
+    if harm.verdict is not Verdict.ALARM:
+        return replace(current, closed=check.time) if current else None
+    if current is None:
+        current = Alarm(check.id, check.model, check.version, check.time, None, "", first=check.first)
+    return replace(
+        current,
+        sentence=harm.sentence,
+        columns=tuple(s.column for s in harm.suspects),
+        first=first or current.first,
+        last=max(current.last, check.last),
+    )

@@ -1,0 +1,1 @@
+"""Drift: compare the window with the reference, and decide which columns drifted."""

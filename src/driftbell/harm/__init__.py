@@ -1,5 +1,0 @@
-"""Does the model do worse? Evidence from labels and, where there are none, from what the reference taught."""
-
-from driftbell.harm.watch import HarmWatch, watch
-
-__all__ = ["HarmWatch", "watch"]

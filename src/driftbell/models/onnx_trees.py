@@ -1,0 +1,238 @@
+"""Trees in ONNX, to the last bit: thresholds and sums in double precision, as scikit-learn has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.models.onnx_model import Recipe
+
+FORESTS = {"RandomForestClassifier", "ExtraTreesClassifier"}
+TREES = {"DecisionTreeClassifier", "ExtraTreeClassifier"}
+OPSETS = {"": 15, "ai.onnx.ml": 3}
+"""The first opset whose trees may be doubles, and one of the same age: any ONNX Runtime knows them."""
+
+
+def is_forest(estimator: Any) -> bool:
+    """Tell whether `forest_graph` takes it: scikit-learn's own trees, and averages of them."""
+    kind = type(estimator)
+    return kind.__module__.startswith("sklearn.") and kind.__name__ in FORESTS | TREES
+
+
+def forest_graph(estimator: Any) -> tuple[Any, Recipe]:
+    """Make a graph that answers exactly as a tree or forest does.
+
+    The converters of skl2onnx round thresholds and class shares to single precision and divide each share by
+    the number of trees; where classes are tied, as in fully grown forests they often are, another one wins.
+    Here scores are sums of shares, in double precision until the last step, and divided at the end.
+
+    Args:
+        estimator: one that `is_forest` takes.
+    """
+    from onnx import helper
+
+    members = getattr(estimator, "estimators_", None)
+    trees = [e.tree_ for e in members] if members is not None else [estimator.tree_]
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["features"],
+        ["label", "scores"],
+        domain="ai.onnx.ml",
+        post_transform="NONE",
+        classlabels_int64s=list(range(len(estimator.classes_))),
+        **_nodes(trees),
+        **_leaves(trees),
+    )
+    model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
+    return model, Recipe((("features", "float64"),), single=True, scores="scores", divisor=len(trees))
+
+
+def _nodes(trees: Sequence[Any]) -> dict[str, Any]:
+    from onnx import numpy_helper
+
+    leaf = [tree.children_left < 0 for tree in trees]
+
+    def inner(name: str) -> NDArray[Any]:
+        return np.concatenate(
+            [np.where(end, 0, getattr(t, name)) for end, t in zip(leaf, trees, strict=True)]
+        )
+
+    counts = [tree.node_count for tree in trees]
+    return {
+        "nodes_treeids": np.repeat(np.arange(len(trees)), counts).tolist(),
+        "nodes_nodeids": np.concatenate([np.arange(n) for n in counts]).tolist(),
+        "nodes_featureids": inner("feature").tolist(),
+        "nodes_values_as_tensor": numpy_helper.from_array(inner("threshold").astype(np.float64)),
+        "nodes_modes": np.where(np.concatenate(leaf), "LEAF", "BRANCH_LEQ").tolist(),
+        "nodes_truenodeids": inner("children_left").tolist(),
+        "nodes_falsenodeids": inner("children_right").tolist(),
+        "nodes_missing_value_tracks_true": inner("missing_go_to_left").astype(np.int64).tolist(),
+    }
+
+
+def _leaves(trees: Sequence[Any]) -> dict[str, Any]:
+    from onnx import numpy_helper
+
+    ends = [np.flatnonzero(tree.children_left < 0) for tree in trees]
+    shares = np.concatenate([t.value[end, 0, :] for end, t in zip(ends, trees, strict=True)])
+    rows, width = shares.shape
+    return {
+        "class_treeids": np.repeat(np.arange(len(trees)), [len(e) * width for e in ends]).tolist(),
+        "class_nodeids": np.repeat(np.concatenate(ends), width).tolist(),
+        "class_ids": np.tile(np.arange(width), rows).tolist(),
+        "class_weights_as_tensor": numpy_helper.from_array(shares.astype(np.float64).ravel()),
+    }
+
+
+def is_histogram(estimator: Any) -> bool:
+    """Tell whether `histogram_graph` takes it: scikit-learn's boosting on histograms, without categories."""
+    kind = type(estimator)
+    known = kind.__module__.startswith("sklearn.") and kind.__name__ == "HistGradientBoostingClassifier"
+    return known and estimator.is_categorical_ is None
+
+
+def histogram_graph(estimator: Any) -> tuple[Any, Recipe]:
+    """Make a graph of boosted trees on histograms, in double precision; skl2onnx cannot.
+
+    Args:
+        estimator: one that `is_histogram` takes.
+    """
+    from onnx import helper, numpy_helper
+
+    rounds = estimator._predictors
+    trees = [predictor.nodes for each in rounds for predictor in each]
+    targets = [target for each in rounds for target in range(len(each))]
+    counts = [len(nodes) for nodes in trees]
+    nodes = np.concatenate(trees)
+    tree = np.repeat(np.arange(len(trees)), counts)
+    place = np.concatenate([np.arange(n) for n in counts])
+    leaf = nodes["is_leaf"].astype(bool)
+    base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["features"],
+        ["label", "scores"],
+        domain="ai.onnx.ml",
+        post_transform="SOFTMAX" if len(base) > 1 else "LOGISTIC",
+        base_values_as_tensor=numpy_helper.from_array(base),
+        classlabels_int64s=list(range(len(estimator.classes_))),
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=place.tolist(),
+        nodes_featureids=np.where(leaf, 0, nodes["feature_idx"]).tolist(),
+        nodes_values_as_tensor=numpy_helper.from_array(np.where(leaf, 0.0, nodes["num_threshold"])),
+        nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
+        nodes_truenodeids=np.where(leaf, 0, nodes["left"]).tolist(),
+        nodes_falsenodeids=np.where(leaf, 0, nodes["right"]).tolist(),
+        nodes_missing_value_tracks_true=np.where(leaf, 0, nodes["missing_go_to_left"]).tolist(),
+        class_treeids=tree[leaf].tolist(),
+        class_nodeids=place[leaf].tolist(),
+        class_ids=np.repeat(targets, counts)[leaf].tolist(),
+        class_weights_as_tensor=numpy_helper.from_array(nodes["value"][leaf].astype(np.float64)),
+    )
+    model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
+    return model, Recipe((("features", "float64"),), scores="scores")
+
+
+def _model(node: Any, features: int, classes: int) -> Any:
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [node],
+        "trees",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, features])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, classes]),
+        ],
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def in_doubles(model: Any, booster: Any) -> bool:
+    """Give the converted graph of a LightGBM booster thresholds in double precision, as the booster has them.
+
+    The converter writes single precision, so that a value close to a threshold would take the wrong way.
+
+    Args:
+        model: the graph, changed in place.
+        booster: what it was made from.
+
+    Returns:
+        Whether it could be done; else the graph is as it was.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    node = next((n for n in model.graph.node if n.op_type == "TreeEnsembleClassifier"), None)
+    if node is None:
+        return False
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    exact = _exact(values, [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]])
+    if exact is None:
+        return False
+    doubles = {
+        "nodes_values_as_tensor": exact,
+        "class_weights_as_tensor": np.array(values["class_weights"], dtype=np.float64),
+    }
+    single = {"nodes_values", "class_weights", "nodes_hitrates"}
+    kept = [a for a in node.attribute if a.name not in single]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.attribute.extend(
+        helper.make_attribute(name, numpy_helper.from_array(array)) for name, array in doubles.items()
+    )
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    for opset in model.opset_import:
+        opset.version = max(opset.version, OPSETS[opset.domain])
+    return True
+
+
+def _exact(
+    values: Mapping[str, Any], booster_trees: Sequence[Mapping[str, Any]]
+) -> NDArray[np.float64] | None:
+    """Walk through both forms of each tree at once, and take thresholds from the one to the other."""
+    names = ("nodes_treeids", "nodes_nodeids")
+    place = {at: i for i, at in enumerate(zip(*(values[name] for name in names), strict=True))}
+    exact = np.array(values["nodes_values"], dtype=np.float64)
+    for tree, root in enumerate(booster_trees):
+        waiting = [(root, 0)]
+        while waiting:
+            split, node = waiting.pop()
+            if "split_feature" not in split:
+                continue
+            i = place.get((tree, node))
+            if i is None or split["decision_type"] != "<=" or "base_values" in values:
+                return None
+            threshold = float(split["threshold"])
+            if values["nodes_featureids"][i] != split["split_feature"] or exact[i] != np.float32(threshold):
+                return None
+            exact[i] = threshold
+            waiting += [
+                (split["left_child"], values["nodes_truenodeids"][i]),
+                (split["right_child"], values["nodes_falsenodeids"][i]),
+            ]
+    return exact
+
+
+def thresholds_of(model: Any) -> dict[int, NDArray[np.float64]]:
+    """Read where a graph's trees part its input, by feature; trees behind other steps are left out."""
+    from onnx import helper, numpy_helper
+
+    table = model.graph.input[0].name
+    found: dict[int, list[float]] = {}
+    for node in model.graph.node:
+        if not node.op_type.startswith("TreeEnsemble") or node.input[0] != table:
+            continue
+        values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if "nodes_values_as_tensor" in values:
+            cuts = numpy_helper.to_array(values["nodes_values_as_tensor"]).tolist()
+        else:
+            cuts = list(values.get("nodes_values", ()))
+        rows = zip(values.get("nodes_featureids", ()), values.get("nodes_modes", ()), cuts, strict=True)
+        for feature, mode, cut in rows:
+            if mode != b"LEAF":
+                found.setdefault(feature, []).append(cut)
+    return {feature: np.unique(np.array(cuts, dtype=np.float64)) for feature, cuts in found.items()}

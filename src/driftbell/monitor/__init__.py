@@ -1,0 +1,1 @@
+"""The monitor: run checks on schedule, keep their state, and apply retention."""

@@ -1,0 +1,1 @@
+"""Operating a stack: supervisor, backup, doctor, Grafana, certificates, label upload."""

@@ -1,0 +1,253 @@
+"""Labels from files, sent to a service."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from driftbell.errors import ConfigError, InputError
+from driftbell.tabular.files import read_table
+
+COLUMNS = ("prediction_id", "label")
+AT_ONCE = 2000
+"""Labels in one request; a service whose `server.body_limit` is small is sent fewer."""
+
+TIMEOUT_SECONDS = 60.0
+BACKOFF = (0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLine:
+    """One label of a file.
+
+    Attributes:
+        place: where it is, such as `line 3`.
+        prediction_id: whose.
+        label: the class's name or number.
+    """
+
+    place: str
+    prediction_id: str
+    label: str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a file's labels.
+
+    Attributes:
+        accepted: first labels of their predictions.
+        corrected: labels that replaced another one.
+        duplicates: labels that were known already.
+        unknown: ids that no prediction has, as many as the service lists.
+        unknown_count: how many these are.
+    """
+
+    accepted: int = 0
+    corrected: int = 0
+    duplicates: int = 0
+    unknown: tuple[str, ...] = ()
+    unknown_count: int = 0
+
+    def __add__(self, other: Sent) -> Sent:
+        """Add what became of more labels."""
+        return Sent(
+            self.accepted + other.accepted,
+            self.corrected + other.corrected,
+            self.duplicates + other.duplicates,
+            self.unknown + other.unknown,
+            self.unknown_count + other.unknown_count,
+        )
+
+    @property
+    def total(self) -> int:
+        """How many labels of known predictions there were."""
+        return self.accepted + self.corrected + self.duplicates
+
+
+def read_labels(path: Path) -> list[LabelLine]:
+    """Read labels from a .csv, .parquet or .jsonl file; columns beyond the two are left out.
+
+    Args:
+        path: a file with the columns `prediction_id` and `label`.
+
+    Raises:
+        ConfigError: it cannot be read, has no such column, or a cell of them is empty or of a wrong type.
+    """
+    readers: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
+        ".csv": _csv,
+        ".jsonl": _jsonl,
+        ".parquet": _parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ConfigError(f"cannot read {path}: the name must end in .csv, .parquet or .jsonl")
+    try:
+        found = [_line(path, place, cells) for place, cells in reader(path)]
+    except (OSError, UnicodeDecodeError, csv.Error, InputError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    if not found:
+        raise ConfigError(f"{path} has no labels")
+    return found
+
+
+def send_labels(
+    url: str,
+    lines: Sequence[LabelLine],
+    *,
+    client: httpx.Client | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Sent:
+    """Send labels to `POST {url}/labels`; sending them again does no harm.
+
+    Args:
+        url: of the service.
+        lines: what to send.
+        client: to send with; one of its own otherwise.
+        sleep: waits so many seconds.
+
+    Raises:
+        ConfigError: the service cannot be reached, or refused a label; the message names its place in the
+            file and says how many were taken before.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"the URL must begin with http:// or https://, got '{url}'")
+    done, rest, size = Sent(), list(lines), AT_ONCE
+    http = client or httpx.Client(timeout=TIMEOUT_SECONDS)
+    try:
+        while rest:
+            part = rest[:size]
+            answer = _post(http, url, part, sleep)
+            if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and size > 1:
+                size = max(1, len(part) // 2)
+                continue
+            if not answer.is_success:
+                raise ConfigError(_refusal(answer, part) + _taken(done))
+            done += _receipt(url, answer)
+            rest = rest[size:]
+    finally:
+        if client is None:
+            http.close()
+    return done
+
+
+def _post(
+    http: httpx.Client, url: str, part: Sequence[LabelLine], sleep: Callable[[float], None]
+) -> httpx.Response:
+    """Send one request, again while the service is busy."""
+    body = {"labels": [{"prediction_id": line.prediction_id, "label": line.label} for line in part]}
+    for wait in (*BACKOFF, None):
+        try:
+            answer = http.post(f"{url.rstrip('/')}/labels", json=body)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            hint = "is the service running? start it with `driftbell up`"
+            raise ConfigError(f"cannot reach {url}: {hint} ({error or type(error).__name__})") from error
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or wait is None:
+            break
+        sleep(wait)
+    return answer
+
+
+def _receipt(url: str, answer: httpx.Response) -> Sent:
+    try:
+        found = answer.json()
+        return Sent(
+            **{name: int(found[name]) for name in ("accepted", "corrected", "duplicates", "unknown_count")},
+            unknown=tuple(map(str, found["unknown"])),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{url} is no driftbell with labels") from error
+
+
+def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
+    try:
+        body = answer.json()
+        errors = [e for e in body.get("errors", ()) if "row" in e]
+        if errors:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            return f"{part[errors[0]['row']].place}: {errors[0]['message']}{more}"
+        return f"the service answered {answer.status_code}: {body['detail']}"
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # a proxy's words, perhaps
+        return f"the service answered {answer.status_code} {answer.reason_phrase}"
+
+
+def _taken(done: Sent) -> str:
+    return f"; {done.total} labels before it were taken, and may be sent again" if done.total else ""
+
+
+def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        header = next(reader, [])
+        _must_have(path, header)
+        for row in reader:
+            if row:
+                place = f"line {reader.line_num}"
+                if len(row) != len(header):
+                    raise ConfigError(f"{path} {place} has {len(row)} cells, the header {len(header)}")
+                yield place, {name: _cell(row[header.index(name)]) for name in COLUMNS}
+
+
+def _cell(text: str) -> str | int:
+    """A whole number may be a class id, which the service knows; 007 is a name."""
+    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, text in enumerate(file, 1):
+            if text.strip():
+                try:
+                    row = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    raise ConfigError(f"{path} line {number} is not valid JSON: {error}") from error
+                if not isinstance(row, dict):
+                    raise ConfigError(f"{path} line {number} must be an object with {_names(COLUMNS)}")
+                yield f"line {number}", row
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    table = read_table(path)
+    _must_have(path, list(table))
+    cells = zip(*(table[name].tolist() for name in COLUMNS), strict=True)
+    for number, row in enumerate(cells, 1):
+        yield f"row {number}", dict(zip(COLUMNS, row, strict=True))
+
+
+def _must_have(path: Path, columns: Sequence[str]) -> None:
+    for name in COLUMNS:
+        if list(columns).count(name) != 1:
+            found = f"it has {_names(columns)}" if columns else "it is empty"
+            raise ConfigError(f"{path} must have one column '{name}': {found}")
+
+
+def _line(path: Path, place: str, cells: dict[str, Any]) -> LabelLine:
+    found = {}
+    for name in COLUMNS:
+        value = cells.get(name)
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            raise ConfigError(f"{path} {place}: '{name}' is empty")
+        if not isinstance(value, str | int | float) or not _can_be_sent(value):
+            raise ConfigError(f"{path} {place}: '{name}' must be a text or a number")
+        whole = isinstance(value, float) and value.is_integer()  # Parquet's whole numbers are read as floats
+        found[name] = int(value) if whole else value
+    return LabelLine(f"{path} {place}", str(found["prediction_id"]), found["label"])
+
+
+def _can_be_sent(value: str | float) -> bool:
+    if isinstance(value, str):
+        return not any("\ud800" <= c <= "\udfff" for c in value)  # half of a pair, which UTF-8 cannot carry
+    return math.isfinite(value)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

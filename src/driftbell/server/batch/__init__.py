@@ -1,0 +1,1 @@
+"""`POST /predict/batch`: JSON, Arrow and Parquet tables."""

@@ -1,0 +1,1 @@
+"""HTTP plumbing: limits, protocol, problems, metrics, tracing and the access log."""

@@ -1,0 +1,124 @@
+"""Request bodies: bounded, strict JSON, with words that help."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from email.message import Message
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from driftbell.server.http.problems import Refused
+
+LONGEST_INTEGER = 400
+"""Digits beyond which an integer is infinite as a float; parsing thousands of them takes long."""
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """Read one JSON value.
+
+    NaN, the infinities, and numbers that are too large for a float come as such floats: the schema, which
+    knows the field, refuses them by name.
+
+    Args:
+        request: whose body was not read yet.
+        limit: bytes; a larger body is refused before it is read whole.
+
+    Raises:
+        Refused: 400 not JSON, 413 too large, 415 not `application/json` in UTF-8.
+    """
+    _check_headers(request)
+    return parsed_json(await read_bytes(request, limit))
+
+
+def parsed_json(raw: bytes) -> Any:
+    """Parse one JSON value; see `read_json`.
+
+    Raises:
+        Refused: 400, it is not JSON.
+    """
+    if not raw.strip():
+        raise Refused(400, "empty_body", "the body is empty: send JSON as described at /docs")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(400, "not_json", "the body is not UTF-8: send JSON in UTF-8") from error
+    try:
+        return json.loads(text, parse_constant=float, parse_int=_integer, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Refused(400, "not_json", f"the body is not valid JSON: {error.msg} ({where})") from error
+    except RecursionError as error:
+        raise Refused(
+            400, "not_json", "the body is not valid JSON for this service: nested too deeply"
+        ) from error
+
+
+def content_type(request: Request) -> tuple[str, str]:
+    """Tell a body's media type ("" where it is not told) and charset, in lower case."""
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    kind = message.get_content_type() if request.headers.get("content-type") else ""
+    return kind, str(message.get_param("charset", "utf-8")).lower()
+
+
+def _check_headers(request: Request) -> None:
+    kind, charset = content_type(request)
+    if kind != "application/json" or charset not in ("utf-8", "utf8"):
+        detail = "send the header 'Content-Type: application/json' and a body of JSON in UTF-8"
+        raise Refused(415, "content_type", detail)
+    check_encoding(request)
+
+
+def check_encoding(request: Request) -> None:
+    """Refuse a body that was compressed on its way.
+
+    Raises:
+        Refused: 415.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "content_encoding", "send the body without Content-Encoding")
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """Read a whole body.
+
+    Args:
+        request: whose body was not read yet.
+        limit: bytes; a larger body is refused before it is read whole.
+
+    Raises:
+        Refused: 413 too large, 400 the client went away.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        _too_large(limit)
+    parts = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise Refused(400, "disconnected", "the client went away before the body was complete") from error
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> NoReturn:
+    detail = f"the body is larger than {limit} bytes: send fewer rows at a time, or raise server.body_limit"
+    raise Refused(413, "too_large", detail, headers={"Connection": "close"})
+
+
+def _integer(token: str) -> int | float:
+    return int(token) if len(token) <= LONGEST_INTEGER else float(token)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise Refused(400, "duplicate", f"the field '{twice[:80]}' is there more than once")
+    return found

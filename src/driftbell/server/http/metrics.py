@@ -1,0 +1,119 @@
+"""What the server counts about itself, and its access log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+T = TypeVar("T")
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+LABEL_RESULTS = ("accepted", "corrected", "duplicate", "unknown", "failed")
+
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+logger = structlog.get_logger()
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The server's own metrics; those about drift are read from the log at scrape.
+
+    With several workers (`PROMETHEUS_MULTIPROC_DIR` is set) each process writes files and a scrape adds
+    them up, whichever process answers it.
+    """
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        labels = ["route", "method", "status"]
+        self.requests = Counter(
+            "driftbell_http_requests", "HTTP requests answered.", labels, registry=registry
+        )
+        self.duration = Histogram(
+            "driftbell_http_request_duration_seconds",
+            "Time from a request's arrival to its last byte.",
+            labels,
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "driftbell_http_requests_in_flight",
+            "HTTP requests being worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.predictions = Counter(
+            "driftbell_predictions",
+            "Predictions answered.",
+            ["model", "version", "class"],
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "driftbell_rejected_inputs", "Inputs refused, by reason.", ["reason"], registry=registry
+        )
+        self.log_queue = Gauge(
+            "driftbell_log_queue",
+            "Predictions that wait to be logged.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.log_writable = Gauge(
+            "driftbell_log_writable",
+            "Whether the prediction log can be written.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.lost = Counter(
+            "driftbell_predictions_lost",
+            "Predictions that could not be logged; their requests were answered with 503.",
+            registry=registry,
+        )
+        self.labels = Counter(
+            "driftbell_labels", "Labels that came in, by what became of them.", ["result"], registry=registry
+        )
+        for result in LABEL_RESULTS:  # a rate needs the zero before the first one
+            self.labels.labels(result)
+        self.trace_failures = Counter(
+            "driftbell_trace_exports_failed",
+            "Batches of spans that did not reach the collector.",
+            registry=registry,
+        )
+
+    def exposition(self, collectors: Iterable[Collector]) -> Response:
+        """Answer a scrape with these metrics and those of more collectors."""
+        registry = CollectorRegistry()
+        folder = os.environ.get(MULTIPROCESS_VARIABLE)
+        if folder:
+            _forget_the_dead(Path(folder))
+            MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        else:
+            registry.register(self._registry)
+        for collector in collectors:
+            registry.register(collector)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take gauges of workers that were killed out of the sums; their counters stay."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,26 @@
+"""The route template of a request, for metrics and logs."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+
+
+QUIET = {"/metrics", "/health", "/health/live", "/static"}
+"""Routes that machines ask for every few seconds; they are counted, neither logged nor traced."""
+
+
+UNMATCHED = "unmatched"
+"""The route of a request that no route takes."""
+
+
+def route_of(scope: Scope) -> str:
+    """Name the route by its template: names taken from the path would be without number."""
+    template = getattr(scope.get("route"), "path", None)
+    if template:
+        return str(template)
+    if scope["path"].startswith("/static/"):
+        return "/static"
+    # a match without a template, such as /openapi.json, is on a fixed path
+    return str(scope["path"]) if "endpoint" in scope else UNMATCHED

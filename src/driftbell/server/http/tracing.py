@@ -1,0 +1,318 @@
+"""Spans of requests, sent to an OTLP collector; OpenTelemetry is imported only where that is on."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import driftbell
+from driftbell.errors import DriftbellError, InputError
+from driftbell.server.http.problems import Refused
+from driftbell.server.http.routes import METHODS, QUIET, UNMATCHED, route_of
+
+EXPORT_SECONDS = 5.0
+"""What one batch of spans may take, its retries included."""
+FLUSH_SECONDS = 2.0
+"""What the last spans may take when the server ends."""
+DELAY_SECONDS = 1.0
+QUEUE_SPANS = 2048
+BATCH_SPANS = 512
+SILENT_SECONDS = 60.0
+"""After one line about a collector that fails, the next one waits so long."""
+SDK_LOGGER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+HEADERS_LOGGER = "opentelemetry.util.re"
+
+_HEADER = re.compile(r"(header (?:value|name)).*", re.IGNORECASE | re.DOTALL)
+"""What is said of a header that cannot be sent ends in the header, which is a password as a rule."""
+
+Note = Callable[[int], None]
+"""Says how many rows a step is about."""
+
+logger = structlog.get_logger()
+
+_OFF = nullcontext[Note](lambda rows: None)
+
+
+class Tracing:
+    """Makes spans. Without a provider it is off and does nothing.
+
+    Args:
+        provider: OpenTelemetry's tracer provider; it is closed with this.
+        exports: what the provider exports to.
+    """
+
+    def __init__(self, provider: Any = None, exports: Exports | None = None) -> None:
+        self._provider = provider
+        self._exports = exports
+        if provider is not None:
+            from opentelemetry import trace
+            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+            self._api = trace
+            self._tracer = provider.get_tracer("driftbell", driftbell.__version__)
+            self._propagator = TraceContextTextMapPropagator()
+
+    @property
+    def on(self) -> bool:
+        """Whether spans are made."""
+        return self._provider is not None
+
+    def count_failures(self, counter: Counter) -> None:
+        """Have batches that did not reach the collector counted."""
+        if self._exports is not None:
+            self._exports.counter = counter
+
+    def step(self, name: str) -> AbstractContextManager[Note]:
+        """Make one step of the current request a span."""
+        return self._step(name) if self.on else _OFF
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Note]:
+        with self._tracer.start_as_current_span(
+            name, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield lambda rows: span.set_attribute("driftbell.rows", rows)
+            except Exception as error:
+                self.failed(span, error)
+                raise
+
+    @contextmanager
+    def request(self, scope: Scope) -> Iterator[Any]:
+        """Make a request a span, below the caller's if it sent one, and put its ids in the log lines."""
+        above = self._propagator.extract(_parent(scope))  # empty or the caller's, never what is current here
+        method = scope["method"]
+        attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
+        if method not in METHODS:
+            attributes |= {"http.request.method": "_OTHER", "http.request.method_original": method[:64]}
+        with self._tracer.start_as_current_span(
+            method if method in METHODS else "HTTP",
+            context=above,
+            kind=self._api.SpanKind.SERVER,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            ids = span.get_span_context()
+            if ids.is_valid:
+                structlog.contextvars.bind_contextvars(
+                    trace_id=self._api.format_trace_id(ids.trace_id),
+                    span_id=self._api.format_span_id(ids.span_id),
+                )
+            yield span
+
+    def answered(self, span: Any, scope: Scope, status: int) -> None:
+        """Note the route and the status of a request; 0 where it got no answer."""
+        if not span.is_recording():
+            return
+        route = route_of(scope)
+        if route != UNMATCHED:  # else neither the route nor the path says anything that may be kept
+            method = scope["method"] if scope["method"] in METHODS else "HTTP"
+            span.update_name(f"{method} {route}")
+            span.set_attributes({"http.route": route, "url.path": scope["path"]})
+        if status:
+            span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            if "error.type" not in span.attributes:
+                span.set_attribute("error.type", str(status))
+            span.set_status(self._api.StatusCode.ERROR)
+
+    def failed(self, span: Any, error: Exception) -> None:
+        """Note an exception: where it came from, and no words that may hold a feature value."""
+        if not span.is_recording():
+            return
+        kind = type(error).__name__
+        event = {
+            "exception.type": kind,
+            "exception.stacktrace": "".join(traceback.format_tb(error.__traceback__, limit=-8)),
+        }
+        senders_fault = isinstance(error, InputError) or (isinstance(error, Refused) and error.status < 500)
+        if isinstance(error, DriftbellError) and not senders_fault:
+            event["exception.message"] = str(error)
+        span.add_event("exception", event)
+        span.set_attribute("error.type", kind)
+        if not senders_fault:
+            span.set_status(self._api.StatusCode.ERROR)
+
+    def close(self) -> None:
+        """Send what waits, but do not wait for a collector that hangs."""
+        if self._provider is None:
+            return
+        # the SDK's own shutdown may take 30 s; a thread that Python does not join at its end may
+        flush = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        flush.start()
+        flush.join(FLUSH_SECONDS)
+        if self._exports is not None:
+            self._exports.close(complete=not flush.is_alive())
+
+
+class TracedRequests:
+    """ASGI middleware: each request is a span, but for those that machines send every few seconds."""
+
+    def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
+        self._app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on within its span."""
+        if scope["type"] != "http" or scope["path"] in QUIET or scope["path"].startswith("/static/"):
+            await self._app(scope, receive, send)
+            return
+        status = 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._tracing.request(scope) as span:
+            try:
+                await self._app(scope, receive, send_on)
+            except Exception as error:
+                self._tracing.failed(span, error)
+                status = status or 500  # which the middleware around this one answers
+                raise
+            finally:
+                self._tracing.answered(span, scope, status)
+
+
+class Exports:
+    """Hands spans to the SDK's exporter; failures are counted, and told once a minute at most.
+
+    Args:
+        exporter: the SDK's.
+        endpoint: what the log line calls the collector.
+    """
+
+    def __init__(self, exporter: Any, endpoint: str) -> None:
+        self.counter: Counter | None = None
+        self._exporter = exporter
+        self._endpoint = endpoint
+        self._words = _Words()
+        self._failures = 0
+        self._told = False
+        self._silent_until = 0.0
+        logging.getLogger(SDK_LOGGER).addFilter(self._words)
+
+    def export(self, spans: Sequence[Any]) -> Any:
+        """Send one batch; runs in the SDK's thread."""
+        self._words.first = ""
+        result = None
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001 - some versions of the SDK raise what others answer
+            self._words.first = type(error).__name__
+        if result is not None and result.name == "SUCCESS":
+            self._arrived()
+        else:
+            self._failed()
+        return result
+
+    def shutdown(self) -> None:
+        """End the SDK's exporter, its retries included."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Answer that nothing waits here."""
+        return True
+
+    def close(self, *, complete: bool) -> None:
+        """Say nothing more: a thread that writes while Python ends can stop it from ending."""
+        self._silent_until = float("inf")
+        if complete:
+            logging.getLogger(SDK_LOGGER).removeFilter(self._words)
+        else:  # the SDK's thread still tries, and its words stay filtered for the same reason
+            logger.warning("the last spans were not exported", endpoint=self._endpoint)
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self.counter is not None:
+            self.counter.inc()
+        if time.monotonic() < self._silent_until:
+            return
+        logger.warning(
+            "trace export failed",
+            endpoint=self._endpoint,
+            error=self._words.first or "no answer in time",
+            failures=self._failures,
+        )
+        self._failures = 0
+        self._told = True
+        self._silent_until = time.monotonic() + SILENT_SECONDS
+
+    def _arrived(self) -> None:
+        if self._told:
+            self._told = False
+            logger.info("trace export works again", endpoint=self._endpoint)
+
+
+class _Words(logging.Filter):
+    """Keeps the SDK's first words about a batch for our own line, and its many lines out of the log."""
+
+    first = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.first = self.first or _HEADER.sub(r"\1 in OTEL_EXPORTER_OTLP_HEADERS", record.getMessage())
+        return False
+
+
+def open_tracing(endpoint: str, *, sample: float) -> Tracing:
+    """Begin to trace, in the process that serves.
+
+    Args:
+        endpoint: base URL of an OTLP/HTTP collector.
+        sample: share of the requests to trace whose callers did not decide.
+    """
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    logging.getLogger(HEADERS_LOGGER).addFilter(_without_header)
+    url = f"{endpoint.rstrip('/')}/v1/traces"
+    exports = Exports(OTLPSpanExporter(url, timeout=EXPORT_SECONDS), endpoint)
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(sample)), resource=_resource(), shutdown_on_exit=False
+    )
+    provider.add_span_processor(
+        BatchSpanProcessor(
+            exports,
+            max_queue_size=QUEUE_SPANS,
+            max_export_batch_size=BATCH_SPANS,
+            schedule_delay_millis=DELAY_SECONDS * 1000,
+        )
+    )
+    return Tracing(provider, exports)
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """The SDK shows a header that it cannot read, and that is a password as a rule."""
+    record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: left out what is not name=value", ()
+    return True
+
+
+def _resource() -> Any:
+    """Describe this service; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first."""
+    from opentelemetry.sdk.resources import Resource
+
+    found = dict(Resource.create().attributes)
+    if str(found["service.name"]).startswith("unknown_service"):  # the SDK's default
+        found["service.name"] = "driftbell"
+    return Resource({"service.version": driftbell.__version__, **found})
+
+
+def _parent(scope: Scope) -> dict[str, str]:
+    """Read the caller's `traceparent`; of several, which no caller may send, nothing valid is left."""
+    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return {"traceparent": b",".join(given).decode("latin-1")} if given else {}

@@ -1,0 +1,79 @@
+"""Checks, reports and rehearsals without a running monitor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from driftbell.config.settings import Settings
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.errors import ConfigError
+from driftbell.models.reference import reference_of
+from driftbell.publish.html_report import OwnReport
+from driftbell.records import Judgement
+from driftbell.simulation.rehearsal import Rehearsal
+from driftbell.tabular.files import read_table
+from driftbell.wiring.model import open_model
+from driftbell.wiring.monitor import _watch, checker
+from driftbell.wiring.store import open_whole_log
+
+
+def rehearsal(settings: Settings) -> Rehearsal:
+    """Make what tries faults out on the served model.
+
+    Raises:
+        ConfigError: see `open_model`.
+    """
+    model, training = open_model(settings)
+    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    return Rehearsal(model, reference, _watch(settings, model, reference), settings.window.rows)
+
+
+def judged_window(settings: Settings) -> Judgement:
+    """Judge the log's current window; nothing is saved.
+
+    Raises:
+        ConfigError, LogError: the model or the log cannot be opened.
+    """
+    log = open_whole_log(settings)
+    try:
+        return checker(settings, log).look().check.judgement
+    finally:
+        log.close()
+
+
+def judged_files(reference: Path, current: Path, settings: Settings) -> Judgement:
+    """Judge one table against another.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    before = read_table(reference)
+    now = read_table(current, like=before)
+    rows = len(next(iter(now.values()), ()))
+    return judge(
+        compare(before, now),
+        rows=rows,
+        minimum_rows=settings.check.minimum_rows,
+        false_discovery_rate=settings.check.false_discovery_rate,
+    )
+
+
+def write_report(settings: Settings, target: Path) -> Judgement:
+    """Write driftbell's own report on the log's current window to a file.
+
+    Raises:
+        ConfigError, LogError: the model or the log cannot be opened, or the file cannot be written.
+    """
+    log = open_whole_log(settings)
+    try:
+        looking = checker(settings, log)
+        found = looking.look()
+        page = OwnReport().write(found.check, found.reference, found.columns)
+    finally:
+        log.close()
+    try:
+        target.write_bytes(page)
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {error.strerror}") from error
+    return found.check.judgement

@@ -1,0 +1,131 @@
+"""Small tasks with a known truth, for the tests of `driftbell.degradation`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import numpy as np
+
+from driftbell.degradation.cusum import Evidence
+from driftbell.degradation.reference_models import Answers, learn
+from driftbell.degradation.update import LabelRows, Rows, step
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CHECKS_PER_ALARM = 200.0
+SMALLEST_LOSS = 0.02
+WORTH = {"x": -2.0, "y": 0.0, "z": 2.0}
+
+
+def table(rows, seed, ones=None):
+    """Draw features: `a` and `b` say most and know each other, `c` says little, `d` is a category.
+
+    Args:
+        ones: the share of the second class; None leaves it as it is.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rows if ones is None else 20 * rows
+    a = rng.normal(10, 2, drawn)
+    columns = {"a": a, "b": 0.8 * (a - 10) + rng.normal(0, 0.8, drawn), "c": rng.normal(0, 1, drawn)}
+    columns["d"] = np.array(list(WORTH), dtype=object)[rng.integers(0, 3, drawn)]
+    truth = (rng.random(drawn) < 1 / (1 + np.exp(-score(columns)))).astype(float)
+    if ones is not None:
+        want = np.where(rng.random(rows) < ones, 1.0, 0.0)
+        pools = {c: iter(np.flatnonzero(truth == c)) for c in (0.0, 1.0)}
+        kept = np.array([next(pools[c]) for c in want])
+        columns, truth = {k: v[kept] for k, v in columns.items()}, truth[kept]
+    return columns, truth
+
+
+def score(columns):
+    """Give what the truth and the model are made of; null and unseen cells are in the middle."""
+    rows = len(next(iter(columns.values())))
+    zero = np.zeros(rows)
+    a = np.nan_to_num(np.asarray(columns.get("a", zero), dtype=float), nan=10.0)
+    b = np.nan_to_num(columns.get("b", zero))
+    d = np.array([WORTH.get(v, 0.0) for v in columns.get("d", [None] * rows)])
+    return (a - 10) + b + 0.5 * columns["c"] + d
+
+
+def answers(columns, *, probabilities=True):
+    """Answer as a model that knows how the classes come about."""
+    one = 1 / (1 + np.exp(-score(columns)))
+    return Answers((one > 0.5).astype(float), np.column_stack([1 - one, one]) if probabilities else None)
+
+
+def amounts(columns, seed):
+    """Give what a regression answers, and the truth."""
+    rng = np.random.default_rng(seed)
+    found = score(columns)
+    return Answers(found), found + rng.normal(0, 0.5, len(found))
+
+
+@cache
+def evidence(kind="labelled", rows=800):
+    """Fit on a reference: `labelled`, `unlabelled`, `no probabilities` or `regression`."""
+    columns, truth = table(rows, seed=0)
+    given = answers(columns, probabilities=kind != "no probabilities")
+    smallest = SMALLEST_LOSS
+    if kind == "regression":
+        given, truth = amounts(columns, 1)
+        smallest = 0.1 * float(np.abs(given.values - truth).mean())
+    known = None if kind == "unlabelled" else truth
+    learned = learn(columns, given, known, classes=0 if kind == "regression" else 2, seed=0)
+    return Evidence(learned, smallest_loss=smallest, checks_per_alarm=CHECKS_PER_ALARM)
+
+
+def some(columns, value, name="a", of=5, every=2):
+    """Put a value into so many of each five rows of a column."""
+    cells = columns[name].copy()
+    cells[np.arange(len(cells)) % of < every] = value
+    return columns | {name: cells}
+
+
+FAULTS = {
+    "unit change": ("a", "×", lambda t: t | {"a": 1.8 * t["a"] + 32}),
+    "other scale": ("a", "×", lambda t: t | {"a": 0.45 * t["a"]}),
+    "shift": ("b", "to all", lambda t: t | {"b": t["b"] + 3}),
+    "stuck": ("a", "frozen at 9.3", lambda t: some(t, 9.3, every=4)),
+    "nulls": ("a", "null 0.0% → 80.0%", lambda t: some(t, np.nan, every=4)),
+    "range": ("a", "outside", lambda t: some(t, 99.0)),
+    "new category": ("d", "new category 'N/A' 100%", lambda t: some(t, "N/A", "d", every=5)),
+    "missing column": ("a", "null 0.0% → 100.0%", lambda t: {k: v for k, v in t.items() if k != "a"}),
+}
+"""By name: the column at fault, what the words must say, and what happens to a table."""
+
+
+class Stream:
+    """Blocks that follow each other, each seen once.
+
+    Args:
+        given: fitted.
+        labelled: whether labels come with the rows.
+    """
+
+    def __init__(self, given, *, labelled=False, state=None):
+        self.evidence, self.labelled, self.state = given, labelled, state or {}
+        self.row = 0
+        self.harm = None
+
+    def times(self, rows):
+        return [START + timedelta(minutes=self.row + i) for i in range(rows)]
+
+    def see(self, columns, truth, given, *, labels=None):
+        times = self.times(len(given))
+        self.row += len(given)
+        errors = (given.values != truth).astype(float)
+        new = LabelRows(errors, times) if self.labelled else LabelRows()
+        rows = Rows(columns, given, times, [f"id-{t:%j%H%M}" for t in times])
+        self.state, self.harm = step(self.evidence, self.state, rows, labels or new)
+        return self.harm
+
+    def run(self, blocks, *, rows=500, change=lambda t: t, seed=100, ones=None, wrong=0.0):
+        """See so many blocks; `wrong` turns the truth around in so many rows (concept drift)."""
+        found = []
+        for i in range(blocks):
+            columns, truth = table(rows, seed + i, ones)
+            turned = np.random.default_rng(seed + i).random(rows) < wrong
+            columns = change(columns)
+            given = answers(columns, probabilities=self.evidence.learned.answers.probabilities is not None)
+            found.append(self.see(columns, np.where(turned, 1 - truth, truth), given))
+        return found

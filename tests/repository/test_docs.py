@@ -1,0 +1,70 @@
+"""The documents say what the code does: settings, commands and metrics are there, examples run."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from driftbell.cli import cli
+from driftbell.config import settings as config
+from driftbell.config.described import descriptions
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+DOCS = "\n".join(p.read_text("utf-8") for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
+
+
+def settings_table() -> str:
+    values = config.shown(config.Settings())
+    shown = {
+        n: "–" if v is None else f"`{str(v).lower() if isinstance(v, bool) else v}`"
+        for n, v in values.items()
+    }
+    return "\n".join(
+        f"| `{name}` | {shown[name]} | {text.rstrip('.')} |" for name, text in descriptions().items()
+    )
+
+
+def test_readme_has_every_setting_with_its_default() -> None:
+    assert settings_table() in README
+
+
+def test_readme_names_every_command() -> None:
+    for name in cli.commands:
+        assert f"driftbell {name}" in README, name
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for name, command in cli.commands.items():
+        assert "Example" in (command.help or ""), name
+
+
+def test_documents_name_every_metric() -> None:
+    sources = [*ROOT.glob("src/driftbell/**/telemetry.py"), *ROOT.glob("src/driftbell/publish/prometheus.py")]
+    names = {n for s in sources for n in re.findall(r'"(driftbell_[a-z_]+)"', s.read_text("utf-8"))}
+    assert len(names) > 15
+    for name in names:
+        assert name in DOCS, name
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_python_examples_of_the_readme_run(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code, "README", "exec"), {})
+    assert "Drift in age" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
+def test_toml_examples_of_the_readme_are_valid_settings(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "driftbell.toml"
+    file.write_text(text, "utf-8")
+    assert config.load(file, environment={}).settings.data_dir
+    assert tomllib.loads(text)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,0 +1,90 @@
+"""What importing costs and brings in: little."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import with_models
+
+import driftbell
+
+
+def python(code: str, data_dir: Path | None = None) -> str:
+    where = {"DRIFTBELL_DATA_DIR": str(with_models(data_dir))} if data_dir else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ | where
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_brings_in_no_heavy_library() -> None:
+    heavy = "{'pandas', 'evidently', 'sklearn', 'scipy.stats', 'fastapi', 'sqlalchemy', 'pydantic'}"
+    assert python(f"import sys, driftbell; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+def test_import_opens_no_socket() -> None:
+    forbid = "import sys; sys.addaudithook(lambda e, a: sys.exit(e) if e.startswith('socket.') else None)"
+    assert (
+        python(
+            f"{forbid}; import driftbell, driftbell.wiring.server, driftbell.wiring.monitor; print('quiet')"
+        )
+        == "quiet"
+    )
+
+
+def test_public_names_are_those_of_the_list_and_are_not_modules() -> None:
+    assert len(driftbell.__all__) <= 20
+    for name in driftbell.__all__:
+        assert callable(getattr(driftbell, name)), name
+
+
+def test_server_process_never_imports_evidently(tmp_path: Path) -> None:
+    code = """
+import sys
+from starlette.testclient import TestClient
+from driftbell import jsonlog
+from driftbell.wiring import server as serving
+jsonlog.configure(sys.stderr)
+with TestClient(serving.application()) as client:
+    body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
+    row = body["content"]["application/json"]["example"]
+    assert client.post("/predict", json=row).status_code == 200
+    for path in ("/", "/metrics", "/monitor/status", "/reports/", "/docs", "/openapi.json"):
+        assert client.get(path).status_code == 200, path
+print("evidently" in sys.modules)
+"""
+    assert python(code, tmp_path) == "False"
+
+
+WITHOUT_OTEL = """
+import os, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto")):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+from driftbell import errors, jsonlog, server
+from driftbell.config import settings
+from driftbell.wiring import server as serving
+jsonlog.configure(sys.stderr)
+"""
+
+
+def test_the_server_needs_no_opentelemetry_sdk(tmp_path: Path) -> None:
+    assert python(f"{WITHOUT_OTEL}print(serving.application().title)", tmp_path) == "driftbell"
+
+
+def test_tracing_without_opentelemetry_says_what_to_install() -> None:
+    code = f"""{WITHOUT_OTEL}
+os.environ["DRIFTBELL_TRACING__ENDPOINT"] = "http://127.0.0.1:4318"
+try:
+    serving.run_server(settings.load().settings)
+except errors.ConfigError as error:
+    print(error)
+"""
+    expected = "tracing.endpoint is set but OpenTelemetry is missing: pip install 'driftbell[otel]'"
+    assert python(code) == expected

@@ -1,0 +1,202 @@
+"""An alarm from its opening to its end: the evidence that checks carry on, and what people say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from tests.life import NOON, WHOSE, Life, Watch, reference
+
+from driftbell.records import CheckKind, Harm, Label, Labelled, Verdict, Window
+from driftbell.store import sqlite_log
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Life]:
+    log = sqlite_log(tmp_path / "log.sqlite")
+    lease = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert lease is not None
+    yield Life(log, lease, tmp_path / "reports")
+    log.close()
+
+
+def test_every_row_and_every_label_is_counted_once(life: Life) -> None:
+    for number in range(3):
+        ids = life.traffic(50)
+        life.log.add_labels([Label(i, "old", life.now) for i in ids[:10]])
+        state = life.check(0).state["harm"]
+        assert (state["rows"], state["labels"]) == (50 * (number + 1), 10 * (number + 1))
+        assert state["seq"] == 50 * (number + 1)
+    life.checker.look()
+    assert life.check(0).state["harm"]["rows"] == 150, "a look counts nothing"
+
+
+def test_drift_alone_opens_no_alarm(life: Life) -> None:
+    life.check(200)
+    check = life.check(200, shift=-20)
+    assert "age" in check.judgement.drifted_columns
+    assert check.judgement.verdict is Verdict.WARNING
+    assert life.open() is None
+    assert life.told() == []
+
+
+def test_without_a_watch_harm_is_not_asked(life: Life) -> None:
+    life.checker = replace(life.checker, watch=None)
+    assert life.check(50).judgement.harm is None
+
+
+def test_an_alarm_opens_once_and_closes_when_the_evidence_is_gone(life: Life) -> None:
+    opened = life.ring()
+    assert opened.opened == life.now
+    assert (opened.sentence[:11], opened.columns) == ("Worse since", ("age",))
+    assert opened.first > 200, "the change point, not the window"
+    life.check(100, shift=20)
+    later = life.open()
+    assert later is not None
+    assert (later.id, later.opened, later.first) == (opened.id, opened.opened, opened.first)
+    assert later.sentence != opened.sentence
+    assert later.last == opened.last + 100
+    life.check(200)
+    assert life.open() is None
+    (closed,) = life.log.alarms(10)
+    assert (closed.id, closed.closed, closed.sentence) == (opened.id, life.now, later.sentence)
+    assert life.told() == [Verdict.ALARM, life.log.checks(1)[0].judgement.verdict]
+
+
+def test_a_check_that_cannot_judge_leaves_the_alarm_open_and_the_evidence_as_it_was(life: Life) -> None:
+    opened = life.ring()
+    before = life.log.checks(1)[0].state
+    life.checker = replace(life.checker, watch=Watch(broken=True))
+    with structlog.testing.capture_logs() as lines:
+        check = life.check(100)
+    assert any(line["event"] == "drift check failed" for line in lines)
+    assert check.judgement.verdict in (Verdict.UNKNOWN, Verdict.WARNING)
+    assert check.judgement.sentence.startswith("Cannot judge whether the model does worse")
+    assert check.error == "ValueError in the check"
+    assert check.judgement.columns, "the other question is answered"
+    assert check.state["harm"] == before["harm"]
+    assert life.open() == opened
+    life.checker = replace(life.checker, watch=Watch())
+    assert life.check(0).state["harm"]["rows"] == 500, "what came meanwhile is not lost"
+
+
+def test_a_state_that_cannot_be_written_is_a_failed_check(life: Life) -> None:
+    life.checker = replace(life.checker, watch=Watch(unwritable=True))
+    assert life.check(50).error == "TypeError in the check"
+    assert life.log.checks(1)[0].judgement.verdict is Verdict.UNKNOWN
+
+
+def test_false_closes_the_alarm_and_begins_to_count_anew(life: Life) -> None:
+    opened = life.mark(life.ring(), "false")
+    assert opened.closed == life.now
+    seen = life.log.checks(1)[0].state["harm"]["seq"]
+    check = life.check(0)
+    assert check.judgement.harm is not None
+    assert check.judgement.harm.verdict is Verdict.OK
+    assert (check.state["harm"]["seq"], check.state["harm"]["rows"]) == (seen, 0)
+    assert life.open() is None
+    assert life.log.alarm_totals(**WHOSE) == {"false": 1}
+    assert life.told()[0] is Verdict.ALARM
+    assert len(life.told()) == 2, "and it is told that it is over"
+    assert life.check(0).state["harm"]["rows"] == 0, "a mark is taken in once"
+    life.check(200, shift=20)
+    assert life.open() is not None, "and rings again where the evidence does"
+
+
+def test_expected_makes_the_current_data_the_reference(life: Life) -> None:
+    opened = life.mark(life.ring(), "expected")
+    check = life.check(0)
+    assert check.judgement.verdict is Verdict.OK, check.judgement.sentence
+    assert check.reference not in ("r1", "")
+    report = (life.checker.folder.path / check.reports[0]).read_text()
+    assert report.startswith(check.reference)
+    assert f"{401 - opened.first} rows" in report
+    check = life.check(200, shift=20)
+    assert check.judgement.verdict is Verdict.OK, "the new data are normal"
+    assert life.open() is None
+    life.checker = replace(life.checker)
+    assert life.check(200, shift=20).reference == check.reference, "after a restart too"
+    assert "age" in life.check(200).judgement.drifted_columns, "and the old ones are a change"
+
+
+def test_calling_it_false_takes_an_expected_back(life: Life) -> None:
+    opened = life.mark(life.ring(), "expected")
+    assert life.check(0).reference != "r1"
+    life.mark(opened, "false")
+    check = life.check(0)
+    assert check.reference == "r1"
+    assert "age" in check.judgement.drifted_columns
+
+
+def test_a_new_reference_of_few_rows_waits_for_more(life: Life) -> None:
+    life.check(200)
+    life.check(40, shift=30)
+    opened = life.open()
+    assert opened is not None
+    life.mark(opened, "expected")
+    waiting = life.check(0)
+    assert waiting.judgement.verdict is Verdict.UNKNOWN
+    assert "needs 100 predictions" in waiting.judgement.sentence
+    assert f"has {241 - opened.first}." in waiting.judgement.sentence
+    assert life.check(100, shift=30).judgement.verdict is not Verdict.UNKNOWN
+    assert life.check(100, shift=30).judgement.verdict is Verdict.OK
+
+
+def test_another_reference_forgets_the_evidence_but_not_what_was_counted(life: Life) -> None:
+    life.mark(life.ring(), "expected")
+    life.check(0)
+    life.checker = replace(life.checker, reference=replace(reference(), version="r2"))
+    check = life.check(10)
+    assert check.reference == "r2"
+    assert check.state["harm"]["rows"] == 10
+
+
+def test_a_silenced_alarm_makes_no_message_but_that_it_is_over(life: Life) -> None:
+    opened = life.ring()
+    life.mark(opened, "silenced", life.now + timedelta(minutes=17))
+    assert life.open() is not None, "it stays open"
+    life.check(200)
+    assert len(life.told()) == 2, "over"
+    life.check(200, shift=20)
+    again = life.open()
+    assert again is not None
+    assert again.id != opened.id
+    assert len(life.told()) == 2, "it came back while it was silenced"
+    life.check(100, shift=20)
+    assert len(life.told()) == 2
+    life.check(100, shift=20)
+    assert life.told()[2:] == [Verdict.ALARM], "and is still there after that"
+
+
+def test_a_mark_that_comes_while_a_check_runs_is_not_answered_by_another_alarm(life: Life) -> None:
+    opened = life.ring()
+
+    class Slow(Watch):
+        def advance(
+            self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
+        ) -> tuple[Mapping[str, Any], Harm]:
+            life.mark(opened, "false")
+            return super().advance(state, window, labels)
+
+    life.checker = replace(life.checker, watch=Slow())
+    assert life.check(100, shift=20).judgement.verdict is Verdict.ALARM
+    assert [a.id for a in life.log.alarms(10)] == [opened.id]
+    assert life.open() is None
+
+
+def test_another_promise_is_another_check(life: Life) -> None:
+    first = life.check(50)
+    life.checker = replace(life.checker, promise="2 per 1000 checks, 0.02")
+    life.checker(CheckKind.AUTOMATIC, life.now.isoformat(), life.lease)
+    assert len(life.log.checks(10)) == 2
+    assert life.log.checks(10)[1].id == first.id
+
+
+def test_warnings_about_the_reference_are_kept_with_each_check(life: Life) -> None:
+    life.checker = replace(life.checker, warnings=("too good",))
+    assert life.check(50).state["warnings"] == ["too good"]

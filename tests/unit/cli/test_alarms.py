@@ -1,0 +1,129 @@
+"""`driftbell alarms`: on the log, next to a service or without one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.life import Life
+
+from driftbell.cli import cli
+from driftbell.errors import DriftbellError
+from driftbell.publish.json_views import alarm_shown
+from driftbell.publish.label_sheet import label_these
+from driftbell.records import Alarm
+from driftbell.store import sqlite_log
+
+SAID = ("--author", "ada", "--reason", "a load test")
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRIFTBELL_DATA_DIR", str(tmp_path))
+    log = sqlite_log(tmp_path / "log.sqlite")
+    lease = log.take_lease("test", now=datetime.now(UTC), seconds=60, next_run=None)
+    assert lease is not None
+    yield Life(log, lease, tmp_path / "reports")
+    log.close()
+
+
+def run(*args: str) -> str:
+    done = CliRunner().invoke(cli, ["alarms", *args], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def refused(*args: str) -> str:
+    with pytest.raises(DriftbellError) as caught:
+        run(*args)
+    return str(caught.value)
+
+
+def test_alarms_are_listed_newest_first(life: Life) -> None:
+    assert run("list") == "no alarms\n"
+    alarm = life.ring()
+    lines = run("list").splitlines()
+    assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10, open", f"  {alarm.sentence}"]
+    assert json.loads(run("list", "--json")) == [alarm_shown(alarm)]
+    run("mark", alarm.id, "false", *SAID)
+    assert ", false (ada: a load test)" in run("list").splitlines()[0]
+
+
+def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> None:
+    alarm = life.ring()
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    assert (
+        run("mark", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
+        == f"{alarm.id}: silenced\n"
+    )
+    found = life.log.alarm(alarm.id)
+    assert found is not None
+    assert (found.mark, found.author, found.reason, found.until) == ("silenced", "ada", "a load test", until)
+    assert found.closed is None
+
+
+def test_what_is_wrong_is_told(life: Life, tmp_path: Path) -> None:
+    alarm = life.ring()
+    assert "'until' is missing" in refused("mark", alarm.id, "silenced", *SAID)
+    assert "no alarm with the id xyz" in refused("mark", "xyz", "false", *SAID)
+    assert "no alarm with the id" in refused("mark", "", "false", *SAID)
+    assert "cannot write" in refused("label-these", alarm.id, str(tmp_path / "no" / "x.csv"))
+    done = CliRunner().invoke(cli, ["alarms", "mark", alarm.id, "wrong", *SAID])
+    assert (done.exit_code, "'expected', 'false', 'silenced'" in done.output) == (2, True)
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_path: Path) -> None:
+    alarm = life.ring()
+    said = run("label-these", alarm.id, "these.csv")
+    rows = table((tmp_path / "these.csv").read_text("utf-8"))
+    assert said.startswith("these.csv: 5 rows; fill in")
+    assert [list(row) for row in rows] == [["prediction_id", "label", "prediction", "age"]] * 5
+    for row in rows:
+        found = life.log.prediction(row["prediction_id"])
+        assert found is not None
+        assert (row["label"], row["prediction"], float(row["age"])) == ("", "old", found.features["age"])
+
+
+def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(life: Life) -> None:
+    def ids(alarm: Alarm) -> list[str]:
+        return [row["prediction_id"] for row in table(label_these(life.log, alarm))]
+
+    alarm = life.ring()
+    first = ids(alarm)
+    life.check(100, shift=20)
+    assert min(ids(alarm)) > max(first)
+    life.check(200)
+    (closed,) = life.log.alarms(5)
+    assert closed.closed is not None
+    assert ids(closed) == first
+    assert label_these(life.log, replace(closed, id="gone")).splitlines() == [
+        "prediction_id,label,prediction"
+    ]
+
+
+def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
+    alarm = life.ring()
+    (newest,) = life.log.checks(1)
+    assert newest.judgement.harm is not None
+    first = life.log.prediction(newest.judgement.harm.to_label[0])
+    assert first is not None
+    evil = replace(first, id="evil", output="=1+1", features={"age": -5.0, "@sum": "+1", "label": "x"})
+    life.log.append([evil])
+    harm = replace(newest.judgement.harm, to_label=("evil", "unknown"))
+    life.log.save_check(
+        replace(newest, id="later", judgement=replace(newest.judgement, harm=harm)), life.lease
+    )
+    (row,) = table(label_these(life.log, alarm))
+    assert row == {"prediction_id": "evil", "label": "", "prediction": "'=1+1", "age": "-5.0", "'@sum": "'+1"}

@@ -1,0 +1,167 @@
+"""`driftbell backtest`: what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from driftbell.cli import cli
+from driftbell.cli.backtest import _split
+from driftbell.errors import ConfigError, DriftbellError
+
+
+def write(path: Path, rows: int, *, wrong: int = 10) -> None:
+    """Write rows of which one in ten is answered wrongly, or more."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["day", "age", "plan", "answer", "p=low", "p_high", "truth"])
+        for i in range(rows):
+            truth = int(i * 37 % 100 > 50)
+            answer = 1 - truth if i % wrong == 0 else truth
+            sure = 0.8 + i % 3 * 0.05
+            p_high = sure if answer else 1 - sure
+            names = ["<=50K", ">50K"]
+            writer.writerow(
+                [
+                    i,
+                    i * 37 % 100,
+                    "ab"[i % 2],
+                    names[answer],
+                    f"{1 - p_high:.2f}",
+                    f"{p_high:.2f}",
+                    names[truth],
+                ]
+            )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("tables")
+    write(place / "before.csv", 300)
+    write(place / "now.csv", 250)
+    write(place / "worse.csv", 200, wrong=2)
+    (place / "broken.csv").write_text("a,b\n1\n")
+    (place / "broken.parquet").write_bytes(b"no parquet")
+    return place
+
+
+def backtest(folder: Path, *args: str, stream: str = "now.csv", code: int | None = 0) -> Result:
+    given = ["backtest", "--reference", str(folder / "before.csv"), "--stream", str(folder / stream)]
+    usual = ["--prediction", "answer", "--timestamp", "day", "--window-rows", "100"]
+    done = CliRunner().invoke(cli, [*given, *usual, *args])
+    if code is not None:
+        assert (done.exit_code, done.exception) == (code, None), done.output
+    return done
+
+
+CLASSES = ("--probability", "<=50K=p=low", "--probability", ">50K=p_high")
+
+
+def test_one_json_object_a_check_and_nothing_else_on_stdout(folder: Path) -> None:
+    done = backtest(folder, *CLASSES, "--label", "truth", "--json", stream="worse.csv")
+    checks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [c["index"] for c in checks] == [0, 1]
+    assert set(checks[0]) == {
+        *("index", "rows", "verdict", "score", "parts", "columns", "estimated_loss", "interval", "sentence")
+    }
+    assert checks[-1]["verdict"] == "alarm"
+    assert checks[-1]["score"] >= 1
+    low, high = checks[-1]["interval"]
+    assert low < checks[-1]["estimated_loss"] < high
+    assert done.stderr == ""
+
+
+def test_a_line_a_check_and_a_summary(folder: Path) -> None:
+    done = backtest(folder, *CLASSES, "--label", "truth")
+    header, *lines, summary = done.stdout.splitlines()
+    assert header.split() == ["check", "verdict", "score", "loss", "columns"]
+    assert [line.split()[:2] for line in lines] == [["0", "ok"], ["1", "ok"]]
+    assert summary == "2 checks of 100 rows: 2 ok."
+    assert done.stderr == "the last 50 rows are less than a window, and were not checked\n"
+
+
+def test_an_alarm_is_no_failure(folder: Path) -> None:
+    done = backtest(folder, *CLASSES, "--label", "truth", stream="worse.csv")
+    assert "the first alarm at check" in done.stdout.splitlines()[-1]
+
+
+def test_labels_that_are_not_named_are_a_feature_that_must_be_there(folder: Path) -> None:
+    done = backtest(folder, *CLASSES, "--budget", "1 per 30d", "--every", "5m", "--json")
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_parquet_gives_what_csv_gives(folder: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from driftbell.tabular.files import read_table
+
+    for name in ("before", "now"):
+        columns = {k: v.tolist() for k, v in read_table(folder / f"{name}.csv").items()}
+        parquet.write_table(pa.table(columns), folder / f"{name}.parquet")
+    args = (*CLASSES, "--label", "truth", "--json")
+    other = ("--reference", str(folder / "before.parquet"), "--stream", str(folder / "now.parquet"))
+    assert backtest(folder, *args, *other).stdout == backtest(folder, *args).stdout
+
+
+@pytest.mark.parametrize(
+    ("pair", "columns", "found"),
+    [
+        ("yes=p", ["p"], ("yes", "p")),
+        ("<=50K=p", ["p"], ("<=50K", "p")),
+        ("<=50K=p=low", ["p=low"], ("<=50K", "p=low")),
+        ("a=b=c", ["c", "b=c"], ("a=b", "c")),
+        ("a=b=c", [], ("a=b", "c")),
+    ],
+)
+def test_where_a_pair_is_split(pair: str, columns: list[str], found: tuple[str, str]) -> None:
+    assert _split(pair, columns) == found
+
+
+@pytest.mark.parametrize("pair", ["yes", "=p", "yes=", "=", ""])
+def test_a_pair_that_is_none(pair: str) -> None:
+    with pytest.raises(ConfigError, match="--probability must be CLASS=COL"):
+        _split(pair, ["p"])
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--probability", "a=p_high", "--probability", "a=p_high"), ["--probability", "'a'", "twice"]),
+        (("--probability", ">50K=p_hihg"), ["the reference has no column 'p_hihg'", "p_high"]),
+        (("--label", "turth"), ["'turth'", "truth"]),
+        (("--prediction", "anwser"), ["'anwser'", "answer"]),
+        (("--timestamp", "plan"), ["column 'plan'", "row 0", "'a' is no time"]),
+        (("--window-rows", "1000"), ["the stream needs at least 1000 rows, has 250"]),
+        (("--window-rows", "0"), ["--window-rows"]),
+        (("--label-delay", "-1"), ["--label-delay"]),
+        (("--budget", "often"), ["--budget", "'1 per 30d'"]),
+        (("--every", "5"), ["--every", "'5m'"]),
+        (("--smallest-loss", "0"), ["--smallest-loss"]),
+        (("--seed", "-1"), ["--seed"]),
+        (("--stream", "nowhere.csv"), ["--stream", "nowhere.csv"]),
+        (("--reference", "nowhere.parquet"), ["--reference", "nowhere.parquet"]),
+        (("--stream", "before.xlsx"), ["--stream", ".csv or .parquet"]),
+        (("--stream", "{folder}/broken.csv"), ["--stream", "row 1 has 1 cells"]),
+        (("--stream", "{folder}/broken.parquet"), ["--stream", "broken.parquet"]),
+    ],
+)
+def test_what_is_wrong_is_named(folder: Path, args: tuple[str, ...], words: list[str]) -> None:
+    done = backtest(folder, *(a.format(folder=folder) for a in args), code=None)
+    assert isinstance(done.exception, DriftbellError | SystemExit), done.exception
+    said = done.stderr if isinstance(done.exception, SystemExit) else str(done.exception)
+    assert done.exit_code == (2 if isinstance(done.exception, SystemExit) else 1)
+    for word in words:
+        assert word in said
+
+
+def test_help_tells_the_exit_codes() -> None:
+    command: Any = cli.commands["backtest"]
+    with click.Context(command) as context:
+        assert "Exit codes: 0 the replay ran, whatever it found; 2 it could not." in command.get_help(context)

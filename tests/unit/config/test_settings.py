@@ -1,0 +1,439 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from driftbell.alarms.budget import Budget
+from driftbell.config.described import descriptions
+from driftbell.config.postgres_url import parse_database
+from driftbell.config.settings import (
+    AlertSettings,
+    LogSettings,
+    Settings,
+    alert_urls,
+    load,
+    log_database,
+    names,
+    shown,
+    variable,
+)
+from driftbell.errors import ConfigError
+
+SHA = "ab" * 32
+SECRETS = (SecretStr("json://a.example/x"), SecretStr("json://b.example"))
+VALUES = {  # another value than the default for each setting: as in TOML, and as the setting holds it
+    "data_dir": ('"elsewhere"', Path("elsewhere")),
+    "server.host": ('"0.0.0.0"', "0.0.0.0"),
+    "server.port": ("9000", 9000),
+    "server.workers": ("4", 4),
+    "server.body_limit": ('"2MiB"', 2 * 1024**2),
+    "server.queue_limit": ("7", 7),
+    "server.access_log": ("false", False),
+    "log.url": ('"postgresql://me:pw@db/log"', SecretStr("postgresql://me:pw@db/log")),
+    "log.url_file": ('"log_url"', Path("log_url")),
+    "log.durability": ('"power"', "power"),
+    "log.on_failure": ('"spool"', "spool"),
+    "window.rows": ("100", 100),
+    "check.every": ('"30s"', timedelta(seconds=30)),
+    "check.minimum_rows": ("20", 20),
+    "check.false_discovery_rate": ("0.01", 0.01),
+    "alarms.budget": ('"2 per 1000 checks"', Budget(2, checks=1000)),
+    "alarms.smallest_loss": ("0.05", 0.05),
+    "reports.keep": ("5", 5),
+    "reports.evidently": ('"off"', "off"),
+    "model.name": ('"churn"', "churn"),
+    "model.path": ('"churn.skops"', Path("churn.skops")),
+    "model.sha256": (f'"{SHA}"', SHA),
+    "model.reference": ('"training.csv"', Path("training.csv")),
+    "model.target": ('"churned"', "churned"),
+    "model.engine": ('"native"', "native"),
+    "tracing.endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
+    "tracing.sample": ("0.25", 0.25),
+    "retention.days": ("90", 90),
+    "retention.archive": ('"s3://bucket/driftbell"', "s3://bucket/driftbell"),
+    "alerts.urls": ('"json://a.example/x,json://b.example"', SECRETS),
+    "alerts.urls_file": ('"alerts.txt"', Path("alerts.txt")),
+    "alerts.cooldown": ('"1h"', timedelta(hours=1)),
+    "alerts.link": ('"https://ml.example.org/x"', "https://ml.example.org/x"),
+}
+
+URL = "postgresql://me:hunter2@db/log"
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def get(settings, name):
+    for part in name.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
+def toml(name, value):
+    section, _, key = name.rpartition(".")
+    return f"[{section}]\n{key} = {value}\n" if section else f"{key} = {value}\n"
+
+
+def problem(**sources):
+    with pytest.raises(ConfigError) as caught:
+        load(**{"environment": {}, **sources})
+    return str(caught.value)
+
+
+def written(text):
+    path = Path("some.toml")
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_every_setting_has_a_case_here_and_a_description():
+    assert set(VALUES) == set(names())
+    assert all(descriptions().values())
+    assert list(descriptions()) == names()
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_each_setting_comes_from_the_file(name):
+    text, value = VALUES[name]
+    loaded = load(written(toml(name, text)), environment={})
+    assert get(loaded.settings, name) == value != get(Settings(), name)
+    assert loaded.sources == {name: "some.toml"}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_each_setting_comes_from_the_environment(name):
+    text, value = VALUES[name]
+    loaded = load(environment={variable(name): text.strip('"')})
+    assert get(loaded.settings, name) == value
+    assert loaded.sources == {name: f"environment, {variable(name)}"}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_each_setting_comes_from_the_command_line(name):
+    _, value = VALUES[name]
+    loaded = load(environment={}, overrides={name: value})
+    assert get(loaded.settings, name) == value
+    assert loaded.sources == {name: "command line"}
+
+
+def test_the_defaults_need_no_source():
+    loaded = load(environment={})
+    assert loaded.settings == Settings()
+    assert loaded.sources == {}
+
+
+def test_the_command_line_beats_the_environment_beats_the_file():
+    file = written("[server]\nport = 1\nworkers = 1\nqueue_limit = 1\n")
+    environment = {"DRIFTBELL_SERVER__WORKERS": "2", "DRIFTBELL_SERVER__QUEUE_LIMIT": "2"}
+    loaded = load(file, environment=environment, overrides={"server.queue_limit": 3})
+    server = loaded.settings.server
+    assert (server.port, server.workers, server.queue_limit) == (1, 2, 3)
+    assert loaded.sources == {
+        "server.port": "some.toml",
+        "server.workers": "environment, DRIFTBELL_SERVER__WORKERS",
+        "server.queue_limit": "command line",
+    }
+
+
+def test_driftbell_toml_in_the_working_folder_is_read():
+    Path("driftbell.toml").write_text("[server]\nport = 9000\n", "utf-8")
+    assert load(environment={}).settings.server.port == 9000
+
+
+def test_the_environment_can_name_the_file():
+    Path("driftbell.toml").write_text("[server]\nport = 1\n", "utf-8")
+    written("[server]\nport = 2\n")
+    assert load(environment={"DRIFTBELL_CONFIG": "some.toml"}).settings.server.port == 2
+
+
+def test_the_argument_beats_the_environments_file():
+    written("[server]\nport = 2\n")
+    Path("other.toml").write_text("[server]\nport = 3\n", "utf-8")
+    assert load(Path("other.toml"), environment={"DRIFTBELL_CONFIG": "some.toml"}).settings.server.port == 3
+
+
+def test_other_variables_do_not_matter():
+    assert load(environment={"PATH": "x", "DRIFTBELLS_PORT": "x"}).sources == {}
+
+
+def test_the_environment_is_the_processs_own_unless_given(monkeypatch):
+    monkeypatch.setenv("DRIFTBELL_WINDOW__ROWS", "77")
+    assert load().settings.window.rows == 77
+
+
+def test_a_file_that_is_not_there_is_named():
+    assert problem(file=Path("none.toml")).startswith("cannot read the configuration file none.toml")
+    assert "none.toml" in problem(environment={"DRIFTBELL_CONFIG": "none.toml"})
+
+
+@pytest.mark.parametrize("content", [b"[server", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(content):
+    Path("some.toml").write_bytes(content)
+    assert problem(file=Path("some.toml")).startswith("the configuration file some.toml is not valid TOML")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[chek]\nevery = '5m'", "unknown setting 'chek.every' (some.toml): did you mean 'check.every'?"),
+        ("[check]\nevry = '5m'", "unknown setting 'check.evry' (some.toml): did you mean 'check.every'?"),
+        ("port = 8000", "unknown setting 'port' (some.toml): did you mean 'server.port'?"),
+        ("[server]\nqqq = 1", "unknown setting 'server.qqq' (some.toml)"),
+        ("server = 8000", "unknown setting 'server' (some.toml)"),
+        ("zzzzzz = 1", "unknown setting 'zzzzzz' (some.toml): `driftbell config` lists every setting"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_source_and_the_nearest_one(text, message):
+    found = problem(file=written(text))
+    assert found.startswith(message)
+
+
+def test_an_unknown_variable_is_named():
+    found = problem(environment={"DRIFTBELL_CHECK__EVRY": "5m"})
+    assert found == (
+        "unknown setting 'check.evry' (environment, DRIFTBELL_CHECK__EVRY): did you mean 'check.every'?"
+    )
+
+
+def test_an_unknown_override_is_named():
+    assert problem(overrides={"prt": 1}).startswith("unknown setting 'prt' (command line)")
+
+
+BAD = {
+    "data_dir": [1, {"a": 1}],
+    "server.host": [5, []],
+    "server.port": [0, 65536, "http", 1.5],
+    "server.workers": [0, 65, "many"],
+    "server.body_limit": ["1 MB/s", "63", -1, "big"],
+    "server.queue_limit": [0, "x"],
+    "server.access_log": ["perhaps", 3],
+    "window.rows": [0, 1_000_001, "all"],
+    "check.every": [5, "5", "soon", "-5m", "0s", "99999999999999d", True, [], {"minutes": 5}],
+    "check.minimum_rows": [0, "x"],
+    "check.false_discovery_rate": [0, 1, -0.1, "5%", float("nan")],
+    "alarms.budget": ["", "soon", "0 per 30d", "1 per month", "5 per 5 checks", 1, None, {"alarms": 1}],
+    "alarms.smallest_loss": [0, 1, -0.1, "2%", float("nan")],
+    "log.url": ["", "hunter2", "mysql://me:hunter2@db/log", "postgresql://hunter2@db:x/log", 5],
+    "log.url_file": [5],
+    "log.durability": ["disk", True],
+    "log.on_failure": ["ignore", 5],
+    "reports.keep": [0, "x"],
+    "reports.evidently": ["yes", True],
+    "model.name": ["", "a b", "x" * 101, "../x"],
+    "model.path": [5],
+    "model.sha256": ["abc", SHA + "a", "g" * 64],
+    "model.reference": [5],
+    "model.target": [5],
+    "model.engine": ["onnx", True],
+    "tracing.endpoint": [
+        "",
+        "127.0.0.1:4318",
+        "grpc://127.0.0.1:4317",
+        "http://",
+        "http://a b",
+        "http://[::1",
+        "http://a:99999",
+        "http://a:0",
+        "http://a/v1/traces",
+        "http://a\n",
+        4318,
+    ],
+    "tracing.sample": [-0.1, 1.1, "half", float("nan")],
+    "retention.days": [0, -1, 1.5, "90 days", 36501],
+    "retention.archive": ["", 5],
+    "alerts.urls": ["slack", "hunter2 json://ok", ["json://ok", "hunter2"], 5, {"a": 1}, [5]],
+    "alerts.urls_file": [5],
+    "alerts.cooldown": [5, "soon"],
+    "alerts.link": ["localhost:8000", "ftp://x", "https://me:hunter2@x", "https://x?a", 5],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
+def test_a_wrong_value_is_named_with_its_source(name, value):
+    found = problem(overrides={name: value})
+    assert found.startswith(f"setting '{name}' (command line): ")
+    assert "hunter2" not in found
+    assert "\n" not in found
+
+
+def test_every_setting_refuses_something():
+    assert set(BAD) == set(names())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:SeCrEt@a:4318", "http://a?token=SeCrEt", "a@SeCrEt", "http://a/#SeCrEt"]
+)
+def test_an_endpoint_with_credentials_is_refused_and_not_shown(url):
+    found = problem(overrides={"tracing.endpoint": url})
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in found
+    assert "SeCrEt" not in found
+
+
+def test_all_wrong_values_are_told_at_once():
+    found = problem(file=written("[server]\nport = 0\n"), environment={"DRIFTBELL_WINDOW__ROWS": "x"})
+    assert [line.split(":")[0] for line in found.splitlines()] == [
+        "setting 'server.port' (some.toml)",
+        "setting 'window.rows' (environment, DRIFTBELL_WINDOW__ROWS)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("1s", 1), ("1.5h", 5400), (" 5 m ", 300), ("2d", 172800), ("1ms", 0.001)],
+)
+def test_a_duration_has_a_number_and_a_unit(text, seconds):
+    every = load(environment={}, overrides={"check.every": text}).settings.check.every
+    assert every == timedelta(seconds=seconds)
+
+
+def test_off_is_no_duration():
+    assert load(environment={}, overrides={"check.every": "off"}).settings.check.every is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("100", 100),
+        ("64b", 64),
+        ("1kb", 1000),
+        ("1KiB", 1024),
+        (" 3 MB ", 3_000_000),
+        ("1gib", 2**30),
+        (77, 77),
+    ],
+)
+def test_a_size_is_a_number_with_or_without_a_unit(text, size):
+    assert load(environment={}, overrides={"server.body_limit": text}).settings.server.body_limit == size
+
+
+@given(st.integers(1, 10**9), st.sampled_from(["ms", "s", "m"]))
+def test_what_is_shown_can_be_written_in_the_file(number, unit):
+    if unit == "m":
+        number = min(number, 10**7)
+    before = load(environment={}, overrides={"check.every": f"{number}{unit}"}).settings
+    text = shown(before)["check.every"]
+    assert load(environment={}, overrides={"check.every": text}).settings == before
+
+
+def test_every_setting_is_shown():
+    found = shown(load(environment={}, overrides={"check.every": "off"}).settings)
+    assert set(found) == set(names())
+    assert found["check.every"] == "off"
+    assert found["model.path"] is None
+    assert found["data_dir"] == "driftbell-data"
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().server.port = 1
+
+
+def test_everything_written_goes_below_the_data_folder():
+    settings = Settings(data_dir=Path("d"))
+    assert settings.log_path.parent == settings.reports_dir.parent == Path("d")
+
+
+# who is told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slack://a/b mailto://me:pw@x.org?to=a@x.org,b@x.org",
+        "slack://a/b, mailto://me:pw@x.org?to=a@x.org,b@x.org,",
+        "\nslack://a/b\n\n\tmailto://me:pw@x.org?to=a@x.org,b@x.org\n",
+    ],
+)
+def test_urls_are_separated_by_white_space_or_commas_that_are_not_part_of_one(text):
+    both = [("alerts.urls", "slack://a/b"), ("alerts.urls", "mailto://me:pw@x.org?to=a@x.org,b@x.org")]
+    assert alert_urls(load(environment={"DRIFTBELL_ALERTS__URLS": text}).settings.alerts) == both
+    assert alert_urls(load(environment={}, overrides={"alerts.urls": [text]}).settings.alerts) == both
+
+
+def test_urls_from_a_file_come_after_the_others_without_comments():
+    Path("urls.txt").write_text("# the team\nslack://a/b?x=1, 2\n\n  json://c  \n", "utf-8")
+    file = written("[alerts]\nurls = ['json://first']\nurls_file = 'urls.txt'\n")
+    assert alert_urls(load(file, environment={}).settings.alerts) == [
+        ("alerts.urls", "json://first"),
+        ("alerts.urls_file", "slack://a/b?x=1, 2"),
+        ("alerts.urls_file", "json://c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "alerts.urls_file: cannot read urls.txt: No such file"),
+        (b"json://ok\nhunter2\n", "alerts.urls_file: line 2 of urls.txt must be an apprise URL such as"),
+        (b"hunter2\xff", "alerts.urls_file: urls.txt is not a text in UTF-8"),
+    ],
+)
+def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+    if content:
+        Path("urls.txt").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        alert_urls(AlertSettings(urls_file=Path("urls.txt")))
+    assert str(caught.value).startswith(message)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_empty_file_of_urls_tells_nobody():
+    Path("urls.txt").write_text("")
+    assert alert_urls(AlertSettings(urls_file=Path("urls.txt"))) == []
+
+
+def test_of_the_urls_only_their_number_is_shown():
+    settings = load(environment={}, overrides={"alerts.urls": "slack://hunter2 json://x"}).settings
+    assert shown(settings)["alerts.urls"] == "(2 set)"
+    assert shown(Settings())["alerts.urls"] is None
+    assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_a_cooldown_can_be_switched_off():
+    settings = load(environment={}, overrides={"alerts.cooldown": "off"}).settings
+    assert settings.alerts.cooldown is None
+    assert shown(settings)["alerts.cooldown"] == "off"
+
+
+def test_the_log_is_a_file_unless_a_database_is_named():
+    assert log_database(LogSettings()) is None
+    found = log_database(load(environment={"DRIFTBELL_LOG__URL": URL}).settings.log)
+    assert found == parse_database(URL)
+    Path("url").write_text(f"{URL}\n", "utf-8")
+    assert log_database(LogSettings(url_file=Path("url"))) == found
+
+
+def test_of_the_database_only_that_there_is_one_is_shown():
+    settings = load(environment={"DRIFTBELL_LOG__URL": URL}).settings
+    assert shown(settings)["log.url"] == "(set)"
+    assert shown(Settings())["log.url"] is None
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "log.url_file: cannot read url: No such file"),
+        (b"hunter2\n", "log.url_file: the line in url must be a URL such as"),
+        (b"hunter2\xff", "log.url_file: url is not a text in UTF-8"),
+    ],
+)
+def test_a_file_with_the_url_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+    if content is not None:
+        Path("url").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        log_database(LogSettings(url_file=Path("url")))
+    assert str(caught.value).startswith(message)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_database_is_named_once():
+    with pytest.raises(ConfigError, match="both set"):
+        log_database(load(environment={}, overrides={"log.url": URL, "log.url_file": "url"}).settings.log)

@@ -1,0 +1,367 @@
+import json
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from tests.degradation_tasks import CHECKS_PER_ALARM, FAULTS, START, Stream, amounts, answers, evidence, table
+
+from driftbell.degradation.cusum import CAP, ESTIMATE, LABELS, MEMORY, Evidence, baseline_of, since
+from driftbell.degradation.reference_models import Answers, learn
+from driftbell.degradation.update import LabelRows, Rows, step
+from driftbell.records import Verdict
+
+KINDS = ["labelled", "unlabelled", "no probabilities"]
+QUIET = {Verdict.OK}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unchanged_data_never_alarm(kind):
+    found = Stream(evidence(kind), labelled=True).run(30)
+    assert {h.verdict for h in found} == QUIET
+    assert found[-1].rows == 30 * 500
+    assert found[-1].suspects == ()
+
+
+@pytest.mark.parametrize("part", [ESTIMATE, LABELS])
+def test_the_budget_is_kept_on_months_of_real_errors(part):
+    # Each month draws anew how far the reference is off, and its blocks from that.
+    found = evidence()
+    errors = found.learned.by_confidence if part == ESTIMATE else found.learned.errors
+    rng = np.random.default_rng(0)
+    months, rows, checks = 200, 500, int(CHECKS_PER_ALARM)
+    opened = 0
+    for _ in range(months):
+        truly = rng.choice(errors, len(errors))
+        losses = rng.choice(truly, (checks, rows)).mean(axis=1) - found.baselines[part].mean
+        rang = np.zeros(checks, dtype=bool)
+        for allowance, height in found.limits(part, rows):
+            now = 0.0
+            for i, loss in enumerate(losses):
+                now = max(0.0, now + rows * (loss - allowance))
+                rang[i] |= now >= height
+                now = min(now, CAP * height)
+        opened += np.count_nonzero(rang[1:] & ~rang[:-1])
+    assert opened / months <= 1.0
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("kind", ["labelled", "unlabelled"])
+def test_faults_alarm_within_two_checks_and_say_what_it_is(name, kind):
+    column, words, change = FAULTS[name]
+    stream = Stream(evidence(kind))
+    stream.run(4)
+    found = stream.run(2, change=change, seed=200)
+    assert found[-1].verdict is Verdict.ALARM
+    assert found[-1].score >= 1
+    assert found[-1].suspects[0].column == column
+    assert words.split("%")[0][:12] in found[-1].suspects[0].words
+    assert column in found[-1].sentence
+    assert found[-1].loss.low < found[-1].loss.value < found[-1].loss.high
+    assert 0 < len(found[-1].to_label) <= 50
+    assert set(found[-1].to_label) <= {f"id-{START + timedelta(minutes=i):%j%H%M}" for i in range(3000)}
+
+
+@pytest.mark.parametrize("name", ["unit change", "shift", "range"])
+def test_the_change_point_and_the_loss_are_near_the_truth(name):
+    stream = Stream(evidence())
+    stream.run(4)
+    began = START + timedelta(minutes=stream.row)
+    change = FAULTS[name][2]
+    found = stream.run(3, change=change, seed=200)[-1]
+    assert found.since.low <= began <= found.since.high
+    assert found.since.time == began
+    changed = [(change(c), t) for c, t in (table(500, 200 + i) for i in range(3))]
+    lost = (
+        np.mean([np.mean(answers(c).values != t) for c, t in changed]) - stream.evidence.learned.errors.mean()
+    )
+    assert found.loss.value == pytest.approx(lost, rel=0.35)
+
+
+def test_easy_rows_never_alarm():
+    stream = Stream(evidence(), labelled=True)
+    found = []
+    for i in range(20):
+        columns, truth = table(1000, 300 + i)
+        given = answers(columns)
+        easy = np.argsort(-given.probabilities.max(axis=1))[:500]
+        columns = {k: v[easy] for k, v in columns.items()}
+        found.append(stream.see(columns, truth[easy], given.take(easy)))
+    assert {h.verdict for h in found} == QUIET
+    assert found[-1].performance.realised.value > found[-1].performance.reference + 0.05
+    assert found[-1].performance.estimated.value > found[-1].performance.reference + 0.05
+
+
+def test_hard_rows_alarm_with_the_loss_they_cost():
+    stream = Stream(evidence())
+    stream.run(3)
+    lost = []
+    for i in range(3):
+        columns, truth = table(1000, 300 + i)
+        given = answers(columns)
+        hard = np.argsort(given.probabilities.max(axis=1))[:500]
+        lost.append(np.mean(given.values[hard] != truth[hard]) - stream.evidence.learned.errors.mean())
+        harm = stream.see({k: v[hard] for k, v in columns.items()}, truth[hard], given.take(hard))
+    assert harm.verdict is Verdict.ALARM
+    assert harm.loss.value == pytest.approx(np.mean(lost), rel=0.3)
+    assert {p.note for p in harm.parts if p.name == ESTIMATE} == {"from the model's confidence"}
+
+
+def test_concept_drift_is_seen_with_labels_only():
+    blind, seeing = Stream(evidence()), Stream(evidence(), labelled=True)
+    assert {h.verdict for h in blind.run(5, wrong=0.2)} == QUIET
+    found = seeing.run(5, wrong=0.2)[-1]
+    assert found.verdict is Verdict.ALARM
+    assert "by its labels" in found.sentence
+    assert found.loss.low < 0.2 * (1 - 2 * 0.12) < found.loss.high
+
+
+def test_the_alarm_closes_when_the_evidence_is_gone():
+    for labelled in (False, True):
+        stream = Stream(evidence(), labelled=labelled)
+        assert stream.run(6, change=FAULTS["unit change"][2])[-1].verdict is Verdict.ALARM
+        after = stream.run(25, seed=300)
+        assert after[-1].verdict is Verdict.OK
+        assert after[-1].loss is None
+        assert after[-1].since is None
+
+
+def test_sums_are_capped():
+    found = evidence()
+    sums = []
+    for _ in range(50):
+        sums, _ = found.add(sums, ESTIMATE, 500, 0.8)
+    heights = [height for _, height in found.limits(ESTIMATE, 500)]
+    assert sums == pytest.approx([CAP * height for height in heights])
+
+
+@pytest.mark.parametrize("pieces", [(300,), (50,) * 6, (60, 240), (250, 50)])
+def test_each_row_counts_once_however_it_is_cut(pieces):
+    columns, truth = table(300, 5)
+    stream, start = Stream(evidence(), labelled=True), 0
+    for rows in pieces:
+        part = {k: v[start : start + rows] for k, v in columns.items()}
+        harm = stream.see(part, truth[start : start + rows], answers(part))
+        start += rows
+    assert harm.rows == 300
+    for part in (ESTIMATE, LABELS):
+        blocks = stream.state["blocks"][part]
+        assert sum(b[0] for b in blocks) == 300
+    lost = sum(b[0] * b[1] for b in stream.state["blocks"][LABELS]) / 300
+    wrong = np.mean(answers(columns).values != truth)
+    assert lost == pytest.approx(wrong - stream.evidence.learned.errors.mean())
+
+
+def test_few_rows_wait():
+    stream = Stream(evidence())
+    columns, truth = table(49, 5)
+    harm = stream.see(columns, truth, answers(columns))
+    assert harm.verdict is Verdict.UNKNOWN
+    assert "needs 50, has 49" in harm.sentence
+    assert stream.state.get("rows", 0) == 0
+    assert stream.run(1)[0].verdict is Verdict.OK
+    assert stream.see(columns, truth, answers(columns)).rows == 500
+
+
+def test_ten_thousand_rows_at_once():
+    stream = Stream(evidence())
+    assert {h.verdict for h in stream.run(3, rows=10_000)} == QUIET
+    harm = stream.run(1, rows=10_000, change=FAULTS["range"][2])[0]
+    assert harm.verdict is Verdict.ALARM
+    assert harm.rows == 40_000
+    assert harm.suspects[0].column == "a"
+
+
+def test_the_estimate_of_a_large_block_varies_as_little_as_its_rows_let_it():
+    found = evidence()
+    losses = [found.look(t, answers(t)).loss for t in (table(4000, 60 + i)[0] for i in range(30))]
+    assert np.std(losses) < 1.4 * found.baselines[ESTIMATE].block(4000)
+
+
+def labels(errors, first=0, corrected=0.0):
+    times = [START + timedelta(minutes=first + i) for i in range(len(errors))]
+    return LabelRows(np.asarray(errors, dtype=float), times, corrected)
+
+
+def no_rows():
+    columns = {k: v[:0] for k, v in table(1, 0)[0].items()}
+    return Rows(columns, answers(columns), [])
+
+
+def told(stream, *given):
+    for one in given:
+        stream.state, harm = step(stream.evidence, stream.state, no_rows(), one)
+    return harm
+
+
+def test_few_labels_wait_and_count_later():
+    stream = Stream(evidence())
+    stream.run(1)
+    told(stream, labels([1.0] * 12), labels([0.0] * 7))
+    assert LABELS not in stream.state["blocks"]
+    told(stream, labels([0.0]))
+    ((rows, loss, first, last),) = stream.state["blocks"][LABELS]
+    assert rows == 20
+    assert loss == pytest.approx(12 / 20 - stream.evidence.learned.errors.mean())
+    assert first == START.isoformat()
+    assert last == (START + timedelta(minutes=11)).isoformat()
+    assert stream.state["waiting"] == [0, 0.0]
+
+
+def test_the_order_of_labels_changes_nothing():
+    rng = np.random.default_rng(0)
+    batches = [labels((rng.random(100) < 0.3).astype(float), 100 * i) for i in range(4)]
+    backwards = [LabelRows(b.errors[::-1], b.times[::-1]) for b in batches]
+    one, two = Stream(evidence()), Stream(evidence())
+    first, second = told(one, *batches), told(two, *backwards)
+    assert one.state["sums"] == two.state["sums"]
+    assert first.score == second.score
+
+
+def test_late_labels_of_a_change_still_alarm():
+    stream = Stream(evidence())
+    stream.run(10)
+    rng = np.random.default_rng(0)
+    harm = told(stream, labels((rng.random(500) < 0.3).astype(float), 1000))
+    assert harm.verdict is Verdict.ALARM
+    assert harm.since.time == START + timedelta(minutes=1000)
+
+
+def test_a_correction_moves_the_sums_back_at_once():
+    stream = Stream(evidence())
+    stream.run(2)
+    wrong = labels([1.0] * 100 + [0.0] * 100)
+    assert told(stream, wrong).verdict is Verdict.ALARM
+    harm = told(stream, LabelRows(corrected=-80.0))
+    assert harm.verdict is Verdict.OK
+    assert harm.performance.realised.value == pytest.approx(0.9)
+    assert told(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
+
+
+def test_a_correction_of_labels_that_wait_is_no_more_than_that():
+    stream = Stream(evidence())
+    stream.run(1)
+    told(stream, labels([1.0] * 10), LabelRows(corrected=-10.0))
+    assert stream.state["waiting"][:2] == [10, 0.0]
+    told(stream, labels([0.0] * 10))
+    assert stream.state["blocks"][LABELS][0][1] == pytest.approx(-stream.evidence.learned.errors.mean())
+
+
+def test_labels_that_show_no_loss_overrule_the_estimate():
+    stream = Stream(evidence())
+    stream.run(2)
+    assert stream.run(3, change=FAULTS["unit change"][2], seed=200)[-1].verdict is Verdict.ALARM
+    rng = np.random.default_rng(1)
+    harm = told(stream, labels((rng.random(1000) < 0.11).astype(float), 1200))
+    assert harm.verdict is Verdict.WARNING
+    assert harm.sentence.startswith("Inputs changed, results are fine")
+
+
+def test_labels_that_show_the_loss_do_not_overrule_it():
+    stream = Stream(evidence())
+    stream.run(2)
+    stream.run(3, change=FAULTS["unit change"][2], seed=200)
+    rng = np.random.default_rng(1)
+    assert told(stream, labels((rng.random(1000) < 0.4).astype(float), 1200)).verdict is Verdict.ALARM
+
+
+def test_labels_of_a_reference_without_any_are_shown_and_never_ring():
+    stream = Stream(evidence("unlabelled"))
+    stream.run(1)
+    harm = told(stream, labels([1.0] * 200 + [0.0] * 200))
+    assert harm.verdict is Verdict.OK
+    realised = harm.performance.realised
+    assert realised.value == pytest.approx(0.5)
+    assert 0.05 < realised.high - realised.low < 0.12
+    assert harm.performance.reference is None
+
+
+def test_the_state_is_json_and_survives_it():
+    plain, written = Stream(evidence(), labelled=True), Stream(evidence(), labelled=True)
+    for i in range(3):
+        a = plain.run(1, seed=400 + i, change=FAULTS["nulls"][2])[0]
+        b = written.run(1, seed=400 + i, change=FAULTS["nulls"][2])[0]
+        assert a == b
+        written.state = json.loads(json.dumps(written.state, allow_nan=False))
+
+
+def test_the_state_does_not_grow_without_end():
+    stream = Stream(evidence())
+    stream.run(MEMORY + 20, rows=50)
+    assert len(stream.state["blocks"][ESTIMATE]) == MEMORY
+
+
+def test_a_confirmed_move_counts_for_both_blocks_and_once():
+    stream = Stream(evidence())
+    stream.run(2)
+    found = stream.run(2, change=FAULTS["shift"][2], seed=200)
+    assert [h.verdict for h in found] == [Verdict.OK, Verdict.ALARM]
+    first, second = (b[1] for b in stream.state["blocks"][ESTIMATE][-2:])
+    assert first == pytest.approx(second, abs=0.06)
+    lone = Stream(evidence())
+    lone.run(1, change=FAULTS["shift"][2])
+    assert {h.verdict for h in lone.run(4, seed=300)} == QUIET
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e6])
+def test_regression_in_any_unit(unit):
+    columns, _ = table(800, 0)
+
+    def answered(columns, seed):
+        given, truth = amounts(columns, seed)
+        return Answers(given.values * unit), truth * unit
+
+    given, truth = answered(columns, 1)
+    learned = learn(columns, given, truth, classes=0, seed=0)
+    normal = float(learned.errors.mean())
+    found = Evidence(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
+
+    def run(change, labelled):
+        state = {}
+        for i in range(3):
+            columns, _ = table(500, 20 + i)
+            _, truth = answered(columns, 30 + i)
+            given, _ = answered(change(columns), 30 + i)
+            times = [START + timedelta(minutes=500 * i + j) for j in range(500)]
+            new = labels(np.abs(given.values - truth), 500 * i) if labelled else LabelRows()
+            state, harm = step(found, state, Rows(change(columns), given, times), new)
+        return harm
+
+    for labelled in (False, True):
+        assert run(lambda t: t, labelled).verdict is Verdict.OK
+        harm = run(FAULTS["shift"][2], labelled)
+        assert harm.verdict is Verdict.ALARM
+        assert harm.performance.metric == "mean absolute error"
+        assert harm.loss.value == pytest.approx(3 * unit - normal, rel=0.35)
+
+
+def test_a_baseline_without_any_error_still_has_doubt():
+    assert baseline_of(np.zeros(100)).deviation > 0
+    assert baseline_of(np.zeros(100)).doubt > baseline_of(np.zeros(10_000)).doubt > 0
+    assert baseline_of(np.full(100, 3.0), unit=3.0).mean == 3
+
+
+def test_since_finds_the_block_it_began_with():
+    rng = np.random.default_rng(0)
+    quiet = [(500, float(rng.normal(0, 0.01))) for _ in range(20)]
+    loud = [(500, float(rng.normal(0.05, 0.01))) for _ in range(5)]
+    best, low, high = since(quiet + loud, 0.3)
+    assert abs(best - 20) <= 2
+    assert low <= 20 <= high
+    assert since([(500, -0.1)], 0.3) == (0, 0, 0)
+
+
+def test_smallest_seen_is_smaller_with_more_rows_and_more_time():
+    found = evidence()
+    assert found.smallest_seen(500, 10) < found.smallest_seen(500, 1)
+    assert found.smallest_seen(5000, 1) < found.smallest_seen(500, 1)
+
+
+def test_a_smaller_budget_and_more_doubt_raise_the_thresholds():
+    learned = evidence().learned
+    often, seldom = (Evidence(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
+    assert all(
+        a[1] < b[1] for a, b in zip(often.limits(LABELS, 500), seldom.limits(LABELS, 500), strict=True)
+    )
+    small = evidence(rows=100)
+    wide = evidence().limits(LABELS, 500)
+    assert all(a[0] > b[0] for a, b in zip(small.limits(LABELS, 500), wide, strict=True))

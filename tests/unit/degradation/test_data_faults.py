@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from tests.degradation_tasks import FAULTS, answers, evidence, some, table
+
+from driftbell.degradation.data_faults import FaultFinder, ks_distance, overdispersion
+from driftbell.degradation.reference_models import learn, one_thread
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return evidence().learned
+
+
+def diagnosed(learned, columns):
+    matrix = learned.encoder(columns, len(columns["c"]))
+    return FaultFinder(learned).diagnose(columns, matrix, answers(columns))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("seed", [7, 8])
+def test_a_fault_is_found_named_and_costed(learned, name, seed):
+    column, words, change = FAULTS[name]
+    columns, truth = table(500, seed)
+    columns = change(columns)
+    found = diagnosed(learned, columns)
+    said = {learned.encoder.names[f.place]: f.words for f in found.faults}
+    assert words in " ".join(f.words for f in found.faults if learned.encoder.names[f.place] == column), said
+    lost = np.mean(answers(columns).values != truth)
+    assert found.errors.mean() == pytest.approx(lost, abs=0.06 if name != "missing column" else 0.2)
+
+
+@pytest.mark.parametrize("name", ["unit change", "other scale", "shift"])
+def test_a_repair_says_how_to_undo_the_move(learned, name):
+    column, _, change = FAULTS[name]
+    columns, _ = table(500, 7)
+    (fault,) = diagnosed(learned, change(columns)).faults
+    undone = (change(columns)[column] - fault.offset) / fault.scale
+    assert np.median(undone) == pytest.approx(np.median(columns[column]), abs=0.4)
+    assert undone.std() == pytest.approx(columns[column].std(), rel=0.2)
+
+
+def test_words_hold_no_text_that_a_database_or_a_mail_refuses(learned):
+    columns = some(table(500, 7)[0], "\0\ud800\nis ü" + "x" * 99, "d", every=5)
+    words = " ".join(f.words for f in diagnosed(learned, columns).faults)
+    assert "new category '\ufffd\ufffd\ufffdis ü" in words
+    assert words.isprintable()
+    assert len(words) < 80
+
+
+def test_unchanged_rows_have_no_fault(learned):
+    assert [diagnosed(learned, table(500, seed)[0]) for seed in range(20, 50)] == [None] * 30
+
+
+def test_a_feature_that_moves_with_the_others_has_no_fault(learned):
+    columns, _ = table(4000, 9)
+    hard = np.flatnonzero(columns["a"] > 11)[:500]
+    assert diagnosed(learned, {k: v[hard] for k, v in columns.items()}) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, 99.0])
+def test_few_broken_rows_are_no_fault(learned, value):
+    assert diagnosed(learned, some(table(500, 7)[0], value, of=100, every=1)) is None
+
+
+def test_nulls_that_the_reference_has_too_are_no_fault():
+    columns, truth = table(500, 0)
+    columns = some(columns, np.nan, of=10, every=2)
+    known = learn(columns, answers(columns), truth, classes=2, seed=0)
+    assert diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=2)) is None
+    found = diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=6))
+    assert [f.words for f in found.faults] == ["null 20.0% → 60.0%"]
+
+
+def test_broken_values_are_told_from_moved_ones(learned):
+    moved = diagnosed(learned, FAULTS["shift"][2](table(500, 7)[0]))
+    assert moved.broken == ()
+    assert moved.unrepaired is None
+    broken = diagnosed(learned, FAULTS["range"][2](table(500, 7)[0]))
+    assert broken.repairs == ()
+    assert all(f.excess > 0.3 and f.chance < 1e-6 for f in broken.broken)
+
+
+def test_infinite_values_are_out_of_range(learned):
+    found = diagnosed(learned, some(table(500, 7)[0], np.inf))
+    assert "outside" in found.faults[0].words
+
+
+def test_overdispersion_is_one_for_independent_rows_and_more_for_alike_neighbours():
+    rng = np.random.default_rng(0)
+    assert [overdispersion(rng.normal(0, 1, 1000)) for _ in range(20)].count(1.0) >= 17
+    walk = np.repeat(rng.normal(0, 1, 100), 50) + rng.normal(0, 1, 5000)
+    assert overdispersion(walk) > 5
+    assert overdispersion(np.where(np.arange(5000) % 7 == 0, np.nan, walk)) > 5
+    assert (
+        overdispersion(np.zeros(100))
+        == overdispersion(np.array([]))
+        == overdispersion(np.arange(30.0))
+        == 1.0
+    )
+
+
+def test_ks_distance_is_the_largest_gap():
+    assert ks_distance(np.array([1.0, 2.0]), np.array([3.0, 4.0])) == 1
+    assert ks_distance(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 0
+    assert ks_distance(np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 3.0])) == pytest.approx(0.25)

@@ -1,0 +1,270 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from tests.degradation_tasks import FAULTS, START, answers, table
+
+from driftbell.degradation import detector as watch
+from driftbell.degradation.cusum import LABELS
+from driftbell.errors import ConfigError
+from driftbell.records import Labelled, Outputs, Prediction, Verdict, Window
+from driftbell.tabular.columns import as_column
+
+CLASSES = ("no", "yes")
+QUIET = {Verdict.OK}
+
+
+def outputs(given):
+    return Outputs(given.values.astype(np.intp), given.probabilities)
+
+
+def named(values):
+    return as_column([CLASSES[int(v)] for v in values])
+
+
+def fitted(labels=None, rows=800, **given):
+    columns, truth = table(rows, 0)
+    return watch(
+        columns,
+        outputs(answers(columns)),
+        named(truth) if labels is None else labels,
+        classes=CLASSES,
+        **{"smallest_loss": 0.02, "checks_per_alarm": 100, **given},
+    )
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return fitted()
+
+
+class Log:
+    """Predictions and labels as the log gives them."""
+
+    def __init__(self):
+        self.predictions, self.truth, self.labels = [], [], []
+
+    def predict(self, rows, seed, change=lambda t: t, ones=None, wrong=0.0):
+        columns, truth = table(rows, seed, ones)
+        turned = np.random.default_rng(seed).random(rows) < wrong
+        changed = change(columns)
+        given = answers(changed)
+        for i in range(rows):
+            n = len(self.predictions)
+            cells = {k: None if v[i] is None or v[i] != v[i] else v[i] for k, v in changed.items()}
+            p = dict(zip(CLASSES, given.probabilities[i].tolist(), strict=True))
+            self.predictions.append(
+                Prediction(
+                    f"p{n}",
+                    START + timedelta(minutes=n),
+                    "m",
+                    "1",
+                    cells,
+                    CLASSES[int(given.values[i])],
+                    p,
+                    1.0,
+                )
+            )
+            self.truth.append(CLASSES[int(truth[i] if not turned[i] else 1 - truth[i])])
+
+    def label(self, places, *, wrong=False):
+        """Label predictions; `wrong` gives every one another class than was answered."""
+        before = {found.prediction.id: found.label for found in self.labels}
+        for n in places:
+            said = self.predictions[n]
+            label = next(c for c in CLASSES if c != said.output) if wrong else self.truth[n]
+            now = START + timedelta(days=30, minutes=len(self.labels))
+            self.labels.append(Labelled(said, label, now, len(self.labels) + 1, before.get(said.id)))
+
+    def window(self, first):
+        found = tuple(self.predictions[first:])
+        return Window(found, first + 1, len(self.predictions)) if found else Window((), 0, 0)
+
+    def look(self, by, state):
+        return by.advance(state, self.window(state.get("seq", 0)), self.labels[state.get("label_seq", 0) :])
+
+
+def replay(by, log, state, blocks, **kinds):
+    seed, verdicts = kinds.pop("seed"), []
+    for i in range(blocks):
+        log.predict(400, seed + i, **kinds)
+        state, harm = log.look(by, state)
+        verdicts.append(harm.verdict)
+    return state, harm, verdicts
+
+
+def test_quiet_on_what_is_normal_and_every_row_once(fresh):
+    log, state = Log(), {}
+    for rows in (400, 20, 20, 30, 300, 10):
+        log.predict(rows, len(log.predictions) + 1)
+        state, harm = log.look(fresh, state)
+        for _ in range(3):
+            state, harm = log.look(fresh, state)
+    assert harm.verdict is Verdict.OK
+    assert harm.rows == state["rows"] == state["seq"] == 770
+    assert json.loads(json.dumps(state)) == state
+
+
+def test_alarm_and_end_of_it(fresh):
+    log = Log()
+    state, _, verdicts = replay(fresh, log, {}, 3, seed=10)
+    assert set(verdicts) == QUIET
+    state, harm, verdicts = replay(fresh, log, state, 2, seed=20, change=FAULTS["new category"][2])
+    assert verdicts[-1] is Verdict.ALARM
+    assert harm.suspects[0].column == "d"
+    assert set(harm.to_label) <= {p.id for p in log.predictions[-400:]}
+    assert replay(fresh, log, state, 15, seed=30)[2][-1] is Verdict.OK
+
+
+@pytest.mark.parametrize("name", ["unit change", "nulls", "new category", "range"])
+def test_an_expected_change_is_normal_from_then_on(fresh, name):
+    change = FAULTS[name][2]
+    log = Log()
+    state, _, verdicts = replay(fresh, log, {}, 3, seed=20, change=change)
+    assert verdicts[-1] is Verdict.ALARM
+    moved = fresh.rebased(log.window(0))
+    assert set(replay(moved, log, {"seq": state["seq"]}, 8, seed=60, change=change)[2]) == QUIET
+
+
+def test_an_expected_change_is_normal_for_labels_too(fresh):
+    change = FAULTS["unit change"][2]
+    log = Log()
+    log.predict(1200, 20, change=change)
+    moved = fresh.rebased(log.window(0))
+    state = {"seq": len(log.predictions)}
+    for i in range(4):
+        log.predict(400, 60 + i, change=change)
+        log.label(range(len(log.predictions) - 400, len(log.predictions)))
+        state, harm = log.look(moved, state)
+        assert harm.verdict is Verdict.OK
+    assert harm.performance.reference < 0.7
+
+
+def test_expected_shares_of_the_classes_are_normal_from_then_on(fresh):
+    log = Log()
+    log.predict(1000, 20, ones=0.92)
+    moved = fresh.rebased(log.window(0))
+    state = {"seq": len(log.predictions)}
+    assert set(replay(moved, log, state, 6, seed=60, ones=0.92)[2]) == QUIET
+
+
+def test_a_change_after_an_expected_one_alarms(fresh):
+    expected = FAULTS["new category"][2]
+    log = Log()
+    log.predict(1000, 20, change=expected)
+    moved = fresh.rebased(log.window(0))
+    state = {"seq": len(log.predictions)}
+    state, harm, verdicts = replay(
+        moved, log, state, 3, seed=60, change=lambda t: FAULTS["unit change"][2](expected(t))
+    )
+    assert verdicts[-1] is Verdict.ALARM
+    assert [s.column for s in harm.suspects] == ["a"]
+
+
+def test_few_rows_are_no_new_normal(fresh):
+    log = Log()
+    log.predict(19, 1)
+    assert fresh.rebased(log.window(0)) is fresh
+    assert fresh.rebased(Window()) is fresh
+
+
+def test_labels_late_out_of_order_and_corrected(fresh):
+    log = Log()
+    state, harm, _ = replay(fresh, log, {}, 2, seed=10)
+    log.label(range(399, 199, -1))
+    log.label([5, 3, 600])
+    state, harm = log.look(fresh, state)
+    assert (harm.verdict, state["label_seq"], state["labelled"]) == (Verdict.OK, 203, 203)
+    log.label(range(200, 300), wrong=True)
+    state, harm = log.look(fresh, state)
+    assert harm.verdict is Verdict.ALARM
+    assert state["labelled"] == 203
+    log.label(range(200, 300))
+    state, harm = log.look(fresh, state)
+    assert harm.verdict is Verdict.OK
+    wrong = np.mean([found.label != found.prediction.output for found in log.labels[:203]])
+    assert harm.performance.realised.value == pytest.approx(1 - wrong)
+
+
+def test_concept_drift_rings_by_labels(fresh):
+    log = Log()
+    log.predict(500, 3, wrong=0.3)
+    log.label(range(500))
+    _, harm = log.look(fresh, {})
+    assert harm.verdict is Verdict.ALARM
+    assert "by its labels" in harm.sentence
+    assert [p.name for p in harm.parts if p.score >= 1] == [LABELS]
+
+
+def test_an_answer_and_a_label_that_the_model_does_not_know(fresh):
+    log = Log()
+    log.predict(100, 3)
+    log.predictions = [replace(p, output="maybe", probabilities={}) for p in log.predictions]
+    log.truth[0] = "never heard of"
+    log.label(range(100))
+    state, harm = log.look(fresh, {})
+    assert harm.verdict is Verdict.ALARM
+    assert harm.performance.realised.value == 0
+    assert json.dumps(state)
+
+
+def test_cells_that_are_nulls_or_of_another_kind(fresh):
+    log = Log()
+    log.predict(120, 3)
+    cells = {"a": None, "b": "text", "c": None, "d": 7.0}
+    log.predictions = [replace(p, features=cells) for p in log.predictions]
+    _, harm = log.look(fresh, {})
+    assert harm.verdict is Verdict.ALARM
+    assert "null 0.0% → 100.0%" in harm.sentence
+
+
+def test_no_window_and_no_labels_wait(fresh):
+    state, harm = fresh.advance({}, Window(), [])
+    assert harm.verdict is Verdict.UNKNOWN
+    assert (state["seq"], state["label_seq"]) == (0, 0)
+
+
+def test_the_same_reference_gives_the_same_evidence(fresh):
+    log = Log()
+    log.predict(300, 3)
+    assert log.look(fresh, {}) == log.look(fitted(), {})
+
+
+def test_a_class_that_the_model_never_answers():
+    columns, truth = table(400, 0)
+    found = watch(
+        columns,
+        Outputs(
+            answers(columns).values.astype(np.intp), np.c_[answers(columns).probabilities, np.zeros(400)]
+        ),
+        named(truth),
+        classes=(*CLASSES, "maybe"),
+        smallest_loss=0.02,
+        checks_per_alarm=100,
+    )
+    log = Log()
+    log.predict(300, 3)
+    assert log.look(found, {})[1].verdict is Verdict.OK
+    log.predict(300, 4)
+    log.predictions[300:] = [replace(p, output="maybe") for p in log.predictions[300:]]
+    assert log.look(found, {"seq": 300})[1].verdict in QUIET | {Verdict.ALARM}
+
+
+def test_labels_of_the_reference_must_be_classes():
+    with pytest.raises(ConfigError, match=r"no class of the model: \['other'\]"):
+        fitted(labels=as_column(["yes"] * 799 + ["other"]))
+
+
+@pytest.mark.parametrize(("known", "labelled"), [(5, False), (100, True)])
+def test_few_labels_in_a_reference_teach_nothing(known, labelled):
+    labels = as_column(["yes", "no"] * (known // 2) + ["no"] * (known % 2) + [None] * (300 - known))
+    found = fitted(labels=labels, rows=300)
+    assert found.evidence.learned.labelled is labelled
+    assert len(found.evidence.learned.errors) == (known if labelled else 300)
+
+
+def test_a_reference_of_one_row_is_refused():
+    with pytest.raises(ConfigError, match="at least 2 rows, has 1"):
+        fitted(rows=1)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from driftbell.degradation.encoder import LARGEST, Encoder
+from driftbell.tabular.columns import as_columns
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    rows = 60
+    table = {
+        "n": [float(i) for i in range(rows)],
+        "c": ["low", "mid", "high"] * 20,
+        "flag": [True, False] * 30,
+        "empty": [None] * rows,
+        "id": [f"row {i}" for i in range(rows)],
+        "same": [7.0] * rows,
+    }
+    return Encoder(as_columns(table), np.array([0.0, 0.5, 1.0] * 20))
+
+
+def test_columns_without_values_and_with_a_text_a_row_are_left_out(encoder):
+    assert encoder.names == ("n", "c", "flag", "same")
+    assert encoder.numeric == (True, False, False, True)
+
+
+def test_categories_are_ranked_by_the_score(encoder):
+    matrix = encoder(as_columns({"c": ["high", "low", "mid", None, "new"]}), 5)
+    assert matrix[:3, 1].tolist() == [2.0, 0.0, 1.0]
+    assert np.isnan(matrix[3:, 1]).all()
+
+
+def test_a_rare_category_is_pulled_to_the_middle():
+    cells = ["often"] * 50 + ["never"] * 49 + ["once"]
+    score = np.array([0.9] * 50 + [0.1] * 49 + [1.0])
+    matrix = Encoder({"c": np.array(cells, dtype=object)}, score)(
+        as_columns({"c": ["never", "once", "often"]}), 3
+    )
+    assert matrix[:, 0].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_missing_column_is_null_and_infinity_is_cut(encoder):
+    matrix = encoder(as_columns({"n": [np.inf, -np.inf, 1.0]}), 3)
+    assert matrix[:, 0].tolist() == [LARGEST, -LARGEST, 1.0]
+    assert np.isnan(matrix[:, 1:]).all()
+
+
+def test_a_column_of_another_kind_does_not_fail(encoder):
+    matrix = encoder(as_columns({"n": ["a", "b"], "c": [1.0, 2.0], "flag": [None, True]}), 2)
+    assert matrix.shape == (2, 4)
+    assert np.isnan(matrix[:, :2]).all()
+
+
+def test_unseen_tells_new_categories_only(encoder):
+    table = as_columns({"n": [1.0, 2.0, 3.0], "c": ["low", "new", None]})
+    rows, cells = encoder.unseen(table, 1)
+    assert rows.tolist() == [False, True, False]
+    assert cells == ["low", "new", None]
+    assert encoder.unseen(table, 0) is None
+    assert encoder.unseen({}, 1) is None
+
+
+def test_no_rows_and_no_columns():
+    assert Encoder({}, np.zeros(5))({}, 3).shape == (3, 0)
+    assert Encoder(as_columns({"n": [1.0, 2.0]}), np.zeros(2))(as_columns({"n": []}), 0).shape == (0, 1)

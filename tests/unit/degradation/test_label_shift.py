@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from tests.degradation_tasks import answers, table
+
+from driftbell.degradation.label_shift import ClassShares
+from driftbell.degradation.reference_models import Answers, learn, one_thread
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+def careful(columns, *, probabilities=True):
+    """Answer 1 only where it is sure, so that the second class is missed more often."""
+    found = answers(columns)
+    values = (found.probabilities[:, 1] > 0.85).astype(float)
+    return Answers(values, found.probabilities if probabilities else None)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["probabilities", "answers alone"])
+def fitted(request):
+    columns, truth = table(1500, 0)
+    learned = learn(columns, careful(columns, probabilities=request.param), truth, classes=2, seed=0)
+    return learned, request.param
+
+
+def estimated(fitted, columns):
+    learned, has = fitted
+    given = careful(columns, probabilities=has)
+    return ClassShares(learned).loss(learned.encoder(columns, len(given)), given)
+
+
+@pytest.mark.parametrize("ones", [0.2, 0.7, 0.85])
+def test_the_loss_by_other_shares_is_near_the_real_one(fitted, ones):
+    columns, truth = table(1000, 5, ones=ones)
+    real = np.mean(careful(columns).values != truth) - fitted[0].errors.mean()
+    assert estimated(fitted, columns) == pytest.approx(real, abs=0.06)
+
+
+def test_unchanged_shares_say_nothing(fitted):
+    assert [estimated(fitted, table(500, seed)[0]) for seed in range(20, 40)] == [None] * 20
+
+
+def test_another_change_is_no_label_shift(fitted):
+    columns, _ = table(500, 5)
+    assert estimated(fitted, columns | {"a": columns["a"] * 1.8 + 32}) is None
+    assert estimated(fitted, columns | {"b": columns["b"] + 3}) is None
+
+
+def test_an_answer_of_no_class_says_nothing(fitted):
+    learned, has = fitted
+    columns, _ = table(500, 5, ones=0.9)
+    given = careful(columns, probabilities=has)
+    given.values[7] = -1.0
+    assert ClassShares(learned).loss(learned.encoder(columns, 500), given) is None
+
+
+def test_other_usual_shares_are_the_ones_to_compare_with(fitted):
+    learned, has = fitted
+    usual, _ = table(600, 5, ones=0.9)
+    moved = learned.with_usual(usual, careful(usual, probabilities=has))
+    assert estimated((moved, has), table(500, 6, ones=0.9)[0]) is None
+    assert estimated((moved, has), table(500, 6, ones=0.3)[0]) < -0.05
+
+
+def test_classes_that_are_rare_in_the_reference_are_no_label_shift():
+    rng = np.random.default_rng(0)
+    truth = rng.choice(30, 600, p=[0.2] * 4 + [0.2 / 26] * 26).astype(float)
+    columns = {"a": truth + rng.normal(0, 0.5, 600), "b": rng.normal(0, 1, 600)}
+    given = Answers(np.clip(np.round(columns["a"]), 0, 29))
+    learned = learn(columns, given, truth, classes=30, seed=0)
+    again = rng.permutation(600)[:400]
+    found = ClassShares(learned).loss(learned.matrix[again], given.take(again))
+    assert found is None
+
+
+def test_a_reference_with_one_class_says_nothing():
+    columns, _ = table(200, 0)
+    given = Answers(np.zeros(200))
+    learned = learn(columns, given, np.zeros(200), classes=2, seed=0)
+    assert ClassShares(learned).loss(learned.matrix, given) is None
+    assert ClassShares(learned).loss(learned.matrix[:0], given.take(slice(0))) is None

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from tests.degradation_tasks import amounts, answers, evidence, table
+
+from driftbell.degradation.cusum import ESTIMATE, Evidence
+from driftbell.degradation.reference_models import Answers, learn, one_thread
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+def place(learned, name):
+    return learned.encoder.names.index(name)
+
+
+def test_important_features_come_first_and_others_not_at_all():
+    learned = evidence().learned
+    assert learned.importance.sum() == pytest.approx(1)
+    order = [learned.encoder.names[j] for j in learned.top]
+    assert {*order[:3]} == {"a", "b", "d"}
+    assert learned.importance[place(learned, "c")] < 0.2
+    assert (
+        learned.importance[list(learned.top)].tolist() == sorted(learned.importance[list(learned.top)])[::-1]
+    )
+    assert set(learned.expected) <= {j for j in learned.top if learned.encoder.numeric[j]}
+
+
+def test_expected_errors_are_as_many_as_the_real_ones():
+    learned = evidence().learned
+    assert learned.by_confidence.mean() == pytest.approx(learned.errors.mean(), abs=0.01)
+    assert learned.by_features.mean() == pytest.approx(learned.errors.mean(), abs=0.04)
+
+
+@pytest.mark.parametrize("kind", ["labelled", "unlabelled", "no probabilities"])
+def test_new_rows_are_expected_to_be_wrong_as_often_as_they_are(kind):
+    learned = evidence(kind).learned
+    columns, truth = table(2000, 5)
+    given = answers(columns, probabilities=kind != "no probabilities")
+    matrix = learned.encoder(columns, 2000)
+    wrong = np.mean(given.values != truth)
+    assert learned.error_by_confidence(matrix, given).mean() == pytest.approx(wrong, abs=0.04)
+    if kind != "unlabelled":
+        assert learned.error_by_features(matrix, given).mean() == pytest.approx(wrong, abs=0.05)
+
+
+def test_the_features_see_answers_that_are_confident_and_wrong():
+    learned = evidence().learned
+    columns, _ = table(1000, 6)
+    right = answers(columns)
+    turned = Answers(1 - right.values, right.probabilities[:, ::-1])
+    matrix = learned.encoder(columns, 1000)
+    assert learned.error_by_confidence(matrix, turned).mean() < 0.2
+    assert learned.error_by_features(matrix, turned).mean() > 0.7
+
+
+def test_a_feature_that_is_not_looked_at_costs_knowledge():
+    learned = evidence().learned
+    columns, _ = table(1000, 6)
+    matrix, given = learned.encoder(columns, 1000), answers(columns)
+    without = frozenset({place(learned, "a"), place(learned, "b")})
+    blind = learned.error_by_features(matrix, given, without).mean()
+    assert blind > learned.error_by_features(matrix, given).mean() + 0.1
+    matrix[:, sorted(without)] = np.nan
+    assert learned.error_by_features(matrix, given, without).mean() == pytest.approx(blind)
+
+
+def test_a_feature_is_expected_from_the_others():
+    learned = evidence().learned
+    columns, _ = table(1000, 6)
+    a = place(learned, "a")
+    expected = learned.expect(a, learned.encoder(columns, 1000))
+    assert np.corrcoef(expected, columns["a"])[0, 1] > 0.8
+
+
+def test_regression_expects_the_error_of_its_answers():
+    learned = evidence("regression").learned
+    columns, _ = table(1000, 6)
+    given, truth = amounts(columns, 7)
+    matrix = learned.encoder(columns, 1000)
+    error = np.abs(given.values - truth).mean()
+    assert learned.error_by_confidence(matrix, given).mean() == pytest.approx(error, rel=0.1)
+    off = Answers(given.values + 3)
+    assert learned.error_by_features(matrix, off).mean() == pytest.approx(3, rel=0.2)
+
+
+def test_an_answer_that_the_reference_never_gave_is_wrong():
+    learned = evidence().learned
+    columns, _ = table(100, 6)
+    never = Answers(np.full(100, -1.0), answers(columns).probabilities)
+    assert (learned.error_by_features(learned.encoder(columns, 100), never) == 1).all()
+
+
+def test_the_same_seed_learns_the_same():
+    columns, truth = table(200, 3)
+    one, two = (learn(columns, answers(columns), truth, classes=2, seed=4) for _ in range(2))
+    assert one.top == two.top
+    assert np.array_equal(one.by_features, two.by_features)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 10, 50])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_tiny_references_are_learnt_and_do_not_ring(rows, labelled):
+    columns, truth = table(rows, 3)
+    learned = learn(columns, answers(columns), truth if labelled else None, classes=2, seed=0)
+    found = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100)
+    sums, scores = [], []
+    for seed in range(5):
+        new, _ = table(300, 50 + seed)
+        block = found.look(new, answers(new))
+        sums, score = found.add(sums, ESTIMATE, block.rows, block.loss)
+        scores.append(score)
+    assert max(scores) < 1
+
+
+def test_a_reference_of_one_class_is_learnt():
+    columns, _ = table(200, 3)
+    given = Answers(np.zeros(200), np.tile([0.9, 0.1], (200, 1)))
+    learned = learn(columns, given, np.zeros(200), classes=2, seed=0)
+    assert learned.top == ()
+    block = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100).look(columns, given)
+    assert block.loss == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", [[], ["same"], ["empty"], ["id"], ["same", "empty", "id", "a"]])
+def test_columns_that_say_nothing_do_no_harm(kept):
+    columns, truth = table(200, 3)
+    odd = {
+        "same": np.full(200, 5.0),
+        "empty": np.array([None] * 200, dtype=object),
+        "id": np.array([f"row {i}" for i in range(200)], dtype=object),
+        "a": columns["a"],
+    }
+    table_of = {k: odd[k] for k in kept}
+    learned = learn(table_of, answers(columns), truth, classes=2, seed=0)
+    block = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100).look(table_of, answers(columns))
+    assert abs(block.loss) < 0.02
+    assert block.diagnosis is None
+
+
+def test_many_classes_with_rare_ones():
+    rng = np.random.default_rng(0)
+    rows, classes = 800, 26
+    shares = np.array([2.0] * 16 + [0.15] * 10)
+    truth = rng.choice(classes, rows, p=shares / shares.sum()).astype(float)
+    columns = {"a": truth + rng.normal(0, 0.4, rows), "b": rng.normal(0, 1, rows)}
+    nearest = np.clip(np.round(columns["a"]), 0, classes - 1)
+    far = -((columns["a"][:, None] - np.arange(classes)) ** 2) / 0.32
+    p = np.exp(far - far.max(axis=1, keepdims=True))
+    given = Answers(nearest, p / p.sum(axis=1, keepdims=True))
+    learned = learn(columns, given, truth, classes=classes, seed=0)
+    found = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100)
+    half = np.arange(0, rows, 2)
+    block = found.look({k: v[half] for k, v in columns.items()}, given.take(half))
+    assert block.why == "confidence"
+    assert abs(block.loss) < 0.05

@@ -1,0 +1,372 @@
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftbell.drift.compare import compare, prepare
+from driftbell.errors import InputError
+from driftbell.records import Kind, ResultKind
+from driftbell.stats import js_noise, psi_noise
+from driftbell.tabular.columns import as_column
+
+RNG = np.random.default_rng(4)
+HEIGHT = RNG.normal(170, 10, 200)
+PLAN = ["free", "paid", "trial", "free"] * 50
+cells = st.floats() | st.none() | st.text(max_size=3) | st.booleans() | st.integers() | st.just(10**400)
+column = st.lists(cells, max_size=25)
+
+
+def one(reference, window):
+    (found,) = compare({"x": reference}, {"x": window})
+    return found
+
+
+def value(found, statistic):
+    return next(r.value for r in found.results if r.statistic == statistic)
+
+
+def test_a_column_is_like_itself():
+    assert one(HEIGHT, HEIGHT).p_value == 1.0
+    assert one(PLAN, PLAN).p_value == pytest.approx(1.0)
+
+
+def test_a_shift_is_found_and_said_in_words():
+    found = one(HEIGHT, HEIGHT + 20)
+    assert found.p_value < 1e-10
+    assert found.note.startswith("median 170 → 190; ")
+    assert "rows above the reference's maximum" in found.note
+
+
+def test_a_median_of_zero_has_no_sign():
+    assert one([-1.0, -0.0, -0.0, 1.0], [-0.0, 1.0, 1.0]).note == "median 0 → 1"
+
+
+def test_a_change_of_shares_is_found_and_said_in_words():
+    found = one(PLAN, ["paid"] * 200)
+    assert found.p_value < 1e-10
+    assert found.note == "paid 25.0% → 100.0%"
+
+
+def weighted(found, weights):
+    known = {r.statistic: r.value for r in found.results if r.kind is ResultKind.P_VALUE}
+    assert known.keys() == weights.keys()
+    return min(1.0, *(known[name] / weight for name, weight in weights.items()))
+
+
+TESTS = {"Kolmogorov–Smirnov": 0.7, "rows below the reference": 0.15, "rows above the reference": 0.15}
+
+
+def test_the_p_value_is_the_smallest_after_each_is_divided_by_its_weight():
+    found = one(HEIGHT, HEIGHT[:100] + 3)
+    assert found.p_value == pytest.approx(weighted(found, TESTS))
+    with_nulls = one([*HEIGHT, None], HEIGHT[:100] + 3)
+    all_tests = TESTS | {"Kolmogorov–Smirnov": 0.6, "nulls": 0.1}
+    assert with_nulls.p_value == pytest.approx(weighted(with_nulls, all_tests))
+    assert sum(TESTS.values()) == sum(all_tests.values()) == pytest.approx(1.0)
+
+
+def test_the_newest_rows_are_compared_on_their_own_too():
+    window = np.append(HEIGHT, HEIGHT[:20] + 30)
+    (plain,) = compare({"x": HEIGHT}, {"x": window})
+    (found,) = compare({"x": HEIGHT}, {"x": window}, newest=20)
+    (alone,) = compare({"x": HEIGHT}, {"x": window[-20:]})
+    assert found.p_value == pytest.approx(alone.p_value / 0.25)
+    assert found.p_value < plain.p_value
+    assert found.note == f"newest 20 rows: {alone.note}"
+    assert value(found, "newest 20 rows alone") == alone.p_value
+    (quiet,) = compare({"x": HEIGHT}, {"x": np.append(HEIGHT + 5, HEIGHT[:20])}, newest=20)
+    assert quiet.note.startswith("median")
+    (short,) = compare({"x": HEIGHT}, {"x": HEIGHT[:20]}, newest=20)
+    assert short == one(HEIGHT, HEIGHT[:20])
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+def test_a_null_rate_from_two_to_twenty_percent_is_drift(numeric):
+    def column(nulls):
+        cells = list(HEIGHT.repeat(3)[:500]) if numeric else ["a", "b"] * 250
+        return [None] * nulls + cells[nulls:]
+
+    assert one(column(10), column(100)).p_value < 1e-10
+    assert one(column(10), column(11)).p_value > 0.05
+
+
+def test_values_between_two_heaps_are_a_large_difference():
+    found = one([0.0, 1.0] * 100, [0.0, 0.5, 1.0, 1.0] * 50)
+    assert value(found, "PSI") > 1
+    assert value(found, "Jensen–Shannon") > 0.3
+
+
+@pytest.mark.parametrize("reference", [HEIGHT, PLAN])
+def test_effect_sizes_come_with_their_noise(reference):
+    found = one(reference, reference[:50])
+    noise = {r.statistic: r.noise for r in found.results if r.noise is not None}
+    bins = 10 if reference is HEIGHT else 3
+    chance = {"bins": bins, "n": 200, "m": 50}
+    assert noise == {"PSI": psi_noise(**chance), "Jensen–Shannon": js_noise(**chance)}
+
+
+def test_every_result_says_how_many_rows_went_into_it():
+    found = one([*HEIGHT, None], HEIGHT[:50])
+    ks = found.results[0]
+    nulls = next(r for r in found.results if r.statistic == "nulls")
+    assert (ks.n_reference, ks.n_window) == (200, 50)
+    assert (nulls.n_reference, nulls.n_window) == (201, 50)
+
+
+def test_a_few_rows_far_outside_are_found_where_kolmogorov_smirnov_sees_nothing():
+    found = one(HEIGHT, np.append(HEIGHT[:190], np.full(10, 400.0)))
+    assert found.p_value < 0.01
+    assert next(r.value for r in found.results if r.statistic == "Kolmogorov–Smirnov") < 0.06
+
+
+def test_a_constant_reference_can_be_compared():
+    assert one([5.0] * 50, [5.0] * 50).p_value == 1.0
+    assert one([5.0] * 50, [5.0] * 25 + [6.0] * 25).p_value < 1e-5
+
+
+def test_a_window_that_got_stuck_is_found():
+    found = one(HEIGHT, [170.0] * 50)
+    assert found.p_value < 1e-5
+
+
+def test_a_numeric_column_that_is_all_null_in_the_window_is_a_finding():
+    found = one(HEIGHT, [None] * 50)
+    assert found.p_value < 1e-5
+    assert found.note == "null or not a number 0.0% → 100.0%"
+    assert [r.statistic for r in found.results] == ["nulls"]
+
+
+def test_a_category_that_is_all_null_in_the_window_is_a_finding():
+    found = one(PLAN, [None] * 50)
+    assert found.p_value < 1e-5
+    assert found.note == "(null) 0.0% → 100.0%"
+
+
+def test_an_all_null_reference_differs_from_values_and_not_from_nulls():
+    assert one([None] * 50, [None] * 50).p_value == 1.0
+    assert one([None] * 50, HEIGHT[:50]).p_value < 1e-5
+    assert one([math.nan] * 50, HEIGHT[:50]).p_value < 1e-5
+
+
+def test_numbers_that_became_text_are_a_finding():
+    found = one(HEIGHT, [f"{h:.1f}" for h in HEIGHT[:50]])
+    assert found.kind is Kind.NUMERIC
+    assert found.p_value < 1e-5
+    assert "not a number 0.0% → 100.0%" in found.note
+
+
+def test_text_that_became_numbers_is_a_finding():
+    found = one(PLAN, [1.0, 2.0] * 25)
+    assert found.p_value < 1e-5
+    assert found.note == "(new) 0.0% → 100.0%"
+
+
+def test_whole_numbers_and_their_texts_are_one_category():
+    assert one(["1", "2"] * 50, [1.0, 2.0] * 25).p_value == pytest.approx(1.0)
+
+
+def test_a_new_category_is_a_finding():
+    found = one(PLAN, PLAN[:180] + ["gold"] * 20)
+    assert found.p_value < 0.01
+    assert found.note == "(new) 0.0% → 10.0%"
+
+
+def test_a_new_category_beside_a_larger_change_is_still_mentioned():
+    found = one(PLAN, ["paid"] * 95 + ["gold"] * 5)
+    assert found.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that the reference has not"
+
+
+def test_infinite_values_are_a_finding():
+    found = one(HEIGHT, [*HEIGHT[:40], *[np.inf] * 10])
+    assert found.p_value < 1e-3
+    assert "10 infinite values" in found.note
+    assert math.isfinite(value(found, "Wasserstein in sigmas"))
+
+
+@pytest.mark.parametrize("reference", [[np.inf, -np.inf] * 10, list(HEIGHT)])
+@pytest.mark.parametrize("window", [[np.inf, -np.inf] * 10, [np.inf], [1.7e308, -1.7e308]])
+def test_what_is_not_defined_for_infinite_values_is_none(reference, window):
+    found = one(reference, window)
+    assert value(found, "Wasserstein in sigmas") is None
+    assert 0 <= found.p_value <= 1
+
+
+def test_a_missing_column_is_not_compared():
+    known, missing = compare({"a": [1, 2], "b": [1, 2]}, {"a": [1, 2]})
+    assert known.p_value == 1.0
+    assert (missing.column, missing.p_value, missing.results) == ("b", None, ())
+    assert missing.note == "the window has no such column"
+
+
+def test_an_extra_column_comes_last_with_a_role_of_its_own():
+    *_, extra = compare({"a": [1, 2]}, {"z": [1, 2], "a": [1, 2]})
+    assert (extra.column, extra.role, extra.p_value) == ("z", "extra", None)
+
+
+def test_an_empty_window_cannot_be_compared():
+    found = one(HEIGHT, [])
+    assert (found.p_value, found.note) == (None, "there are no rows to compare")
+
+
+def test_an_empty_reference_cannot_be_compared():
+    assert one([], HEIGHT).p_value is None
+
+
+def test_one_row_is_no_evidence():
+    assert one(HEIGHT, [170.0]).p_value == 1.0
+    assert one(PLAN, ["gold"]).p_value > 0.005
+    assert one([1.0], [9.0]).p_value == 1.0
+
+
+def test_columns_of_names_and_keys_are_judged_by_their_nulls_alone():
+    keys = [f"user-{i}" for i in range(200)]
+    fresh = [f"user-{i}" for i in range(200, 300)]
+    assert one(keys, fresh).p_value == 1.0
+    assert one(keys, [None] * 50 + fresh[:50]).p_value < 1e-5
+    assert one(keys, fresh).histogram is None
+
+
+def test_dates_move_on_without_an_alarm():
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    days = [start + timedelta(days=i) for i in range(100)]
+    assert one(days[:50], days[50:]).p_value == 1.0
+
+
+def test_a_long_tail_of_categories_does_not_ring_on_unchanged_data():
+    rng, weights = np.random.default_rng(9), 1 / np.arange(1, 301)
+    names = np.array([f"city-{i}" for i in range(300)])
+
+    def draw(rows):
+        return rng.choice(names, rows, p=weights / weights.sum())
+
+    assert np.mean([one(draw(1000), draw(500)).p_value <= 0.05 for _ in range(150)]) <= 0.05 + 0.055
+
+
+def test_roles_are_passed_on():
+    a, b = compare({"a": [1], "b": [1]}, {"a": [1], "b": [1]}, roles={"b": "prediction"})
+    assert (a.role, b.role) == ("feature", "prediction")
+
+
+def test_the_bins_of_two_windows_are_the_same():
+    near, far = one(HEIGHT, HEIGHT + 1), one(HEIGHT, HEIGHT * 100)
+    assert near.histogram.labels == far.histogram.labels
+    assert near.histogram.reference == far.histogram.reference
+
+
+def test_the_histogram_counts_every_row():
+    found = one(HEIGHT, [*HEIGHT[:40], np.inf, -np.inf])
+    assert sum(found.histogram.reference) == 200
+    assert sum(found.histogram.window) == 42
+
+
+@pytest.mark.parametrize(
+    "table_of",
+    [
+        dict,
+        pd.DataFrame,
+        pa.table,
+        lambda columns: {name: np.array(cells) for name, cells in columns.items()},
+        lambda columns: {name: tuple(cells) for name, cells in columns.items()},
+    ],
+    ids=["lists", "pandas", "Arrow", "numpy", "tuples"],
+)
+def test_every_sort_of_table_is_taken(table_of):
+    columns = {"height": HEIGHT.tolist(), "plan": PLAN, "vip": [True, False] * 100}
+    found = compare(columns, table_of(columns))
+    assert [(c.column, c.kind) for c in found] == [
+        ("height", Kind.NUMERIC),
+        ("plan", Kind.CATEGORICAL),
+        ("vip", Kind.BOOLEAN),
+    ]
+    assert [c.p_value for c in found] == [pytest.approx(1.0)] * 3
+
+
+def test_the_nulls_of_pandas_are_nulls():
+    table = pd.DataFrame(
+        {
+            "i": pd.array([1, None, 3], dtype="Int64"),
+            "s": pd.array(["a", None, "b"], dtype="string"),
+            "b": pd.array([True, None, False], dtype="boolean"),
+            "c": pd.Categorical(["a", None, "b"]),
+            "t": pd.to_datetime(["2026-01-01", None, "2026-01-02"]),
+        }
+    )
+    found = compare(table, table)
+    kinds = [Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN, Kind.CATEGORICAL, Kind.DATETIME]
+    assert [c.kind for c in found] == kinds
+    assert [c.p_value for c in found] == [pytest.approx(1.0)] * 5
+
+
+def test_unequal_lengths_are_refused():
+    with pytest.raises(InputError, match="differ in length"):
+        compare({"a": [1, 2], "b": [1]}, {"a": [1]})
+
+
+def test_a_column_of_two_dimensions_is_refused():
+    with pytest.raises(InputError, match="one dimension"):
+        compare({"a": np.zeros((2, 2))}, {"a": [1]})
+
+
+def mixed(rows, seed, shift=0.0):
+    rng = np.random.default_rng(seed)
+    return {
+        "height": rng.normal(170 + shift, 10, rows),
+        "rounded": np.round(rng.normal(shift, 1, rows), 1),
+        "rare null": [None if u < 0.05 else u for u in rng.random(rows)],
+        "plan": rng.choice(["free", "paid", "trial"], rows).tolist(),
+        "city": [f"city-{i}" for i in rng.geometric(0.1, rows)],
+        "vip": (rng.random(rows) < 0.3).tolist(),
+        "mixed": [1, 1.0, True, "1", None] * (rows // 5),
+        "key": [f"user-{i}-{seed}" for i in range(rows)],
+        "empty": [None] * rows,
+    }
+
+
+@pytest.mark.parametrize("newest", [0, 50])
+def test_a_prepared_reference_gives_the_same_for_one_window_after_the_other(newest):
+    reference, roles = mixed(1000, 1), {"plan": "prediction"}
+    before = prepare(reference, roles=roles)
+    for seed, shift in ((2, 0.0), (3, 5.0), (4, 0.0)):
+        window = mixed(500, seed, shift) | {"new": [1] * 500}
+        found = compare(before, window, newest=newest)
+        assert found == compare(reference, window, roles=roles, newest=newest)
+        assert [c.role for c in found if c.column in ("plan", "new")] == ["prediction", "extra"]
+
+
+@given(column, column)
+def test_a_prepared_reference_gives_the_same_whatever_is_in_it(reference, window):
+    assert compare(prepare({"x": reference}), {"x": window}) == (one(reference, window),)
+
+
+def test_a_prepared_reference_does_not_change_with_its_table_or_its_windows():
+    table = {"height": HEIGHT.copy()}
+    before = prepare(table)
+    first = compare(before, {"height": HEIGHT[:50]})
+    table["height"] += 100
+    compare(before, {"height": HEIGHT + 50})
+    assert compare(before, {"height": HEIGHT[:50]}) == first
+
+
+def test_the_roles_of_a_prepared_reference_are_its_own():
+    with pytest.raises(ValueError, match="roles"):
+        compare(prepare({"a": [1]}), {"a": [1]}, roles={"a": "prediction"})
+
+
+def test_a_table_of_columns_gives_the_same_as_one_of_cells():
+    reference, window = mixed(500, 5), mixed(100, 6)
+    columns = [{name: as_column(cells) for name, cells in t.items()} for t in (reference, window)]
+    assert compare(*columns, newest=20) == compare(reference, window, newest=20)
+
+
+@given(column, column)
+def test_no_column_whatever_is_an_exception(reference, window):
+    found = one(reference, window)
+    assert found.note
+    assert (found.p_value is None) == (not reference or not window)
+    assert found.p_value is None or 0 <= found.p_value <= 1
+    assert all(r.value is None or math.isfinite(r.value) for r in found.results)

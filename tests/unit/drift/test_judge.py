@@ -1,0 +1,400 @@
+import itertools
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import scipy
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import degradations as harms
+
+from driftbell.alarms.notifications import alert_after, same_state
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import carry, held_columns, judge
+from driftbell.models.iris import iris_model
+from driftbell.models.reference import reference_of
+from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
+
+SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}
+
+
+def column(name, p_value, role="feature", note="median 1 → 2"):
+    return ColumnComparison(name, role, Kind.NUMERIC, p_value, (), None, note)
+
+
+def missing(name):
+    return column(name, None, note="the window has no such column")
+
+
+def extra(name):
+    return column(name, None, role="extra", note="the reference has no such column")
+
+
+def test_nothing_found_is_ok():
+    found = judge([column("a", 0.3), column("b", 0.9)], rows=500)
+    assert found.verdict is Verdict.OK
+    assert found.sentence == "No drift: all 2 columns of the last 500 predictions look like the reference."
+    assert found.drifted_columns == ()
+    assert [c.reason for c in found.columns] == ["No drift: median 1 → 2."] * 2
+
+
+def test_drift_is_a_warning_that_names_the_column():
+    found = judge([column("a", 1e-6), column("b", 0.9)], rows=500)
+    assert [c.verdict for c in found.columns] == [Verdict.WARNING, Verdict.OK]
+    assert found.verdict is Verdict.WARNING
+    assert found.sentence == (
+        "Drift in a: 1 of 2 columns of the last 500 predictions differ from the reference."
+    )
+    assert found.drifted_columns == ("a",)
+    assert found.columns[0].reason == "Drift: median 1 → 2."
+
+
+def test_drift_of_inputs_and_outputs_names_the_inputs():
+    found = judge([column("a", 1e-6), column("b", 1e-6), column("prediction", 1e-6, "prediction")], rows=50)
+    assert found.sentence.startswith("Drift in a and b, and the predictions with them: 3 of 3 columns")
+
+
+def test_drift_of_the_outputs_alone_says_so():
+    found = judge([column("a", 0.9), column("prediction", 1e-6, "prediction")], rows=50)
+    assert found.sentence.startswith("Drift in the predictions (prediction): 1 of 2 columns")
+
+
+def test_many_drifted_columns_are_counted_and_not_all_listed():
+    found = judge([column(f"c{i}", 1e-6) for i in range(12)], rows=50)
+    assert "c0, c1, c2, c3, c4, c5, c6, c7 and 4 more: 12 of 12" in found.sentence
+
+
+def test_too_few_rows_are_unknown():
+    found = judge([column("a", 1e-6)], rows=9)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.sentence == "Cannot judge: needs 10, has 9 predictions."
+
+
+def test_the_fewest_rows_can_be_chosen():
+    assert judge([column("a", 0.9)], rows=9, minimum_rows=9).verdict is Verdict.OK
+    assert judge([column("a", 0.9)], rows=99, minimum_rows=100).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("comparisons", [[], [missing("a")], [extra("z")]])
+def test_nothing_to_compare_is_unknown(comparisons):
+    found = judge(comparisons, rows=50)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.sentence == "Cannot judge: no column of the window can be compared."
+
+
+@pytest.mark.parametrize(("names", "words"), [(["b"], "b is missing"), (["b", "c"], "b and c are missing")])
+def test_a_missing_column_is_unknown(names, words):
+    found = judge([column("a", 0.9), *map(missing, names)], rows=50)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.sentence == f"Cannot judge every column: {words}."
+    assert found.columns[1].verdict is Verdict.UNKNOWN
+    assert found.columns[1].reason == "Not compared: the window has no such column."
+
+
+def test_drift_beside_a_missing_column_is_a_warning_that_names_both():
+    found = judge([column("a", 1e-6), missing("b")], rows=50)
+    assert found.verdict is Verdict.WARNING
+    assert found.sentence.endswith("differ from the reference. Not judged: b.")
+
+
+def test_an_extra_column_is_a_warning():
+    found = judge([column("a", 0.9), extra("z")], rows=50)
+    assert found.verdict is Verdict.WARNING
+    assert found.sentence.endswith("look like the reference. Not in the reference: z.")
+
+
+def test_missing_weighs_more_than_extra():
+    assert judge([column("a", 0.9), missing("b"), extra("z")], rows=50).verdict is Verdict.UNKNOWN
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
+def test_the_adjustment_is_scipys_benjamini_hochberg(p_values, rate):
+    found = judge([column(f"c{i}", p) for i, p in enumerate(p_values)], rows=50, false_discovery_rate=rate)
+    adjusted = scipy.stats.false_discovery_control(p_values)
+    assert [c.adjusted_p_value for c in found.columns] == adjusted.tolist()
+    assert [c.drifted for c in found.columns] == (adjusted <= rate).tolist()
+
+
+def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment():
+    alone = judge([column("a", 0.01)], rows=50)
+    beside = judge([missing("x"), column("a", 0.01), extra("z")], rows=50)
+    assert alone.columns[0].adjusted_p_value == beside.columns[1].adjusted_p_value == 0.01
+
+
+def test_a_reference_of_a_few_rows_cannot_be_judged_against():
+    judged = judge(compare({"x": [1.0]}, {"x": [1000.0] * 10}), rows=10)
+    assert judged.verdict is Verdict.UNKNOWN
+    assert judged.sentence == "Cannot judge: the reference needs 10, has 1 rows."
+
+
+@pytest.mark.parametrize("rows", [10, 24, 100])
+@pytest.mark.parametrize("value", ["Z", None, "a"])
+def test_a_window_of_one_category_alone_is_drift(value, rows):
+    found = compare({"x": list("abcde") * 100}, {"x": [value] * rows})
+    assert judge(found, rows=rows).drifted_columns == ("x",)
+
+
+def test_the_deciding_number_comes_first_with_its_threshold():
+    (found,) = compare({"a": [1.0, 2, 3] * 5}, {"a": [1.0, 2, 3] * 5})
+    (judged,) = judge([found], rows=50, false_discovery_rate=0.02).columns
+    deciding, *rest = judged.comparison.results
+    assert (deciding.value, deciding.threshold) == (1.0, 0.02)
+    assert tuple(rest) == found.results
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    model, features = iris_model(tmp_path_factory.mktemp("iris"))
+    return model, features, reference_of(model, features)
+
+
+def judged(iris, rows, drifted, seed):
+    model, features, reference = iris
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(reference.columns["prediction"]), rows)
+    window = {name: cells[drawn] for name, cells in features.items()}
+    for name, shift in SHIFTS.items():
+        window[name] = window[name] + shift * (np.arange(rows) >= rows - drifted)
+    answered = reference_of(model, window).columns
+    return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
+
+
+def test_unchanged_windows_of_iris_and_its_answers_ring_in_at_most_one_of_twenty(iris):
+    windows = 300
+    listed = [judged(iris, 500, 0, seed).drifted_columns != () for seed in range(windows)]
+    assert np.mean(listed) <= 0.05
+
+
+def test_a_tenth_of_drifted_rows_rings_in_nearly_every_window(iris):
+    listed = [judged(iris, 500, 50, seed).drifted_columns != () for seed in range(200)]
+    assert np.mean(listed) >= 0.95
+
+
+def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(iris):
+    named = {judged(iris, 100, 50, seed).drifted_columns for seed in range(50)}
+    features = {tuple(c for c in columns if c in iris[1]) for columns in named}
+    assert features == {tuple(SHIFTS)}
+
+
+@pytest.mark.parametrize("columns", [1, 8, 50])
+def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns):
+    rng, runs = np.random.default_rng(columns), 150
+    listed = 0
+    for _ in range(runs):
+        reference, window = (
+            {f"c{i}": column for i, column in enumerate(rng.normal(size=(columns, rows)))}
+            for rows in (150, 100)
+        )
+        listed += judge(compare(reference, window), rows=100).drifted_columns != ()
+    assert listed / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+# a row of checks
+
+STRONG = 1e-3
+
+
+def in_a_row(*p_values, strong=STRONG, step=100, rows=100):
+    """Judge checks of two columns, `a` with these p-values, each `step` rows after the last."""
+    state, found = {}, []
+    for number, p_value in enumerate(p_values):
+        first = number * step + 1
+        comparisons = [column("a", p_value), column("b", 0.9)]
+        judgement = judge(comparisons, rows=rows, strong=strong, held=held_columns(state, first))
+        state = carry(state, judgement, last=first + rows - 1)
+        found.append(judgement)
+    return found
+
+
+def listed(*p_values, **options):
+    return [j.drifted_columns == ("a",) for j in in_a_row(*p_values, **options)]
+
+
+def test_strong_evidence_is_listed_at_once():
+    (found,) = in_a_row(STRONG / 2)
+    assert found.drifted_columns == ("a",)
+    assert found.columns[0].threshold == STRONG
+    assert found.columns[0].comparison.results[0].threshold == STRONG
+
+
+def test_weak_evidence_waits_and_says_so():
+    (found,) = in_a_row(0.01)
+    assert (found.verdict, found.drifted_columns) == (Verdict.OK, ())
+    assert found.sentence == (
+        "No drift so far in the last 100 predictions: weak evidence in a is listed if it lasts."
+    )
+    assert found.columns[0].verdict is Verdict.OK
+    assert found.columns[0].reason == "Weak evidence (p 0.02), listed if it lasts: median 1 → 2."
+    assert judge([column("a", 0.01)], rows=50).drifted_columns == ("a",), "a single comparison has no later"
+
+
+def test_weak_evidence_is_listed_with_the_second_window_that_shares_no_row_with_the_first():
+    assert listed(0.01, 0.01) == [False, True]
+    assert listed(*[0.01] * 6, step=25) == [False] * 4 + [True] * 2
+    assert in_a_row(0.01, 0.01)[1].columns[0].threshold == 0.05
+
+
+def test_evidence_that_pauses_begins_anew():
+    assert listed(0.01, 0.9, 0.01, 0.01) == [False, False, False, True]
+
+
+def test_what_is_listed_stays_so_while_evidence_lasts():
+    assert listed(1e-9, 0.01, 0.01, 0.9, 0.01, step=25) == [True, True, True, False, False]
+
+
+def test_a_check_that_cannot_judge_leaves_the_evidence_as_it_was():
+    state = {"a": 100, "b": 0}
+    assert carry(state, judge([], rows=3), last=200) == state
+    half = judge([column("a", 0.01), missing("b")], rows=50, strong=STRONG)
+    assert carry(state, half, last=200) == state
+
+
+def test_the_same_rows_again_are_no_second_window():
+    assert listed(*[0.01] * 5, step=0) == [False] * 5
+
+
+def test_no_limit_for_strong_evidence_is_looser_than_the_rate():
+    assert listed(0.03, strong=0.5) == [False]
+
+
+def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_second_window():
+    rng = np.random.default_rng(6)
+    columns, rows, stories = 6, 300, 12
+    false, first, second = 0, 0, 0
+    for _ in range(stories):
+        reference = {f"c{i}": rng.normal(size=1000) for i in range(columns)}
+        for shift in (0.0, 0.4):
+            state = {}
+            for number in range(2):
+                window = {f"c{i}": rng.normal(shift * (i == 0), size=rows) for i in range(columns)}
+                held = held_columns(state, number * rows + 1)
+                found = judge(compare(reference, window, newest=50), rows=rows, strong=1 / 8640, held=held)
+                state = carry(state, found, last=(number + 1) * rows)
+                right = shift > 0 and "c0" in found.drifted_columns
+                false += len(found.drifted_columns) - right
+                first += right and number == 0
+                second += right and number == 1
+    assert false == 0
+    assert first < second
+    assert second >= 0.9 * stories
+
+
+# verdicts to alerts
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+COOLDOWN = 30 * MINUTE
+OK, WARNING, ALARM, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.ALARM, Verdict.UNKNOWN
+
+
+def check(verdict, minute):
+    judgement = replace(judge([column("age", 1e-6)], rows=50), verdict=verdict)
+    if verdict is not ALARM:
+        judgement = Judgement(verdict, "So it is.")
+    return Check(
+        f"c{minute}",
+        NOON + minute * MINUTE,
+        CheckKind.AUTOMATIC,
+        "iris",
+        "v1",
+        "r",
+        50,
+        1,
+        50,
+        judgement,
+        reports=(f"report-{minute}.html", "other.html"),
+    )
+
+
+def story(*moments, cooldown=COOLDOWN):
+    """What is told of checks, each a verdict and its minute."""
+    told = []
+    for verdict, minute in moments:
+        alert = alert_after(check(verdict, minute), told[-1] if told else None, cooldown=cooldown)
+        told += [alert] if alert else []
+    return told
+
+
+def short(*moments, **options):
+    return [(a.verdict, (a.time - NOON) / MINUTE) for a in story(*moments, **options)]
+
+
+def test_an_alarm_is_told_at_once_with_what_the_check_found():
+    (alert,) = story((OK, 0), (ALARM, 5))
+    assert (alert.check_id, alert.time, alert.model, alert.version) == ("c5", NOON + 5 * MINUTE, "iris", "v1")
+    assert (alert.before, alert.verdict, alert.since) == (None, ALARM, alert.time)
+    assert alert.sentence.startswith("Drift in age")
+    assert (alert.columns, alert.report) == (("age",), "report-5.html")
+
+
+@pytest.mark.parametrize("first", [OK, WARNING, UNKNOWN])
+def test_a_fresh_service_says_nothing_before_its_first_alarm(first):
+    assert short((first, 0), (UNKNOWN, 100), (OK, 200), (WARNING, 300), (ALARM, 400)) == [(ALARM, 400)]
+
+
+def test_a_state_that_lasts_is_told_once():
+    assert short(*((ALARM, minute) for minute in range(0, 1000, 5))) == [(ALARM, 0)]
+
+
+def test_ok_and_warning_are_one_state():
+    assert short((ALARM, 0), (WARNING, 40), (OK, 80), (WARNING, 120)) == [(ALARM, 0), (WARNING, 40)]
+    assert same_state(OK) == same_state(WARNING) == {OK, WARNING}
+    assert same_state(ALARM) == {ALARM}
+
+
+def test_what_is_over_is_told_once_the_cooldown_has_passed_if_it_is_still_over():
+    assert short((ALARM, 0), (OK, 5), (OK, 29)) == [(ALARM, 0)]
+    assert short((ALARM, 0), (OK, 5), (OK, 30)) == [(ALARM, 0), (OK, 30)]
+    assert short((ALARM, 0), (OK, 5), (ALARM, 10), (ALARM, 60)) == [(ALARM, 0)]
+
+
+def test_that_it_cannot_judge_any_more_and_can_again_is_told():
+    found = story((ALARM, 0), (UNKNOWN, 30), (OK, 60), (UNKNOWN, 90), (ALARM, 91))
+    assert [a.verdict for a in found] == [ALARM, UNKNOWN, OK, UNKNOWN, ALARM]
+    assert [a.before for a in found] == [None, ALARM, UNKNOWN, OK, UNKNOWN]
+
+
+def test_without_a_cooldown_every_change_is_told():
+    moments = [(ALARM, 0), (OK, 1), (ALARM, 2), (UNKNOWN, 3), (UNKNOWN, 4), (OK, 5)]
+    assert [v for v, _ in short(*moments, cooldown=timedelta())] == [ALARM, OK, ALARM, UNKNOWN, OK]
+
+
+def test_a_message_from_the_future_damps_nothing():
+    assert short((ALARM, 10_000), (OK, 0)) == [(ALARM, 10_000), (OK, 0)]
+
+
+moments = st.lists(st.tuples(st.sampled_from(Verdict), st.integers(1, 40)), max_size=60)
+
+
+@given(moments, st.integers(0, 60))
+def test_whatever_flaps_no_state_is_told_twice_and_an_alarm_at_most_once_a_cooldown(steps, minutes):
+    minute, sequence = 0, []
+    for verdict, step in steps:
+        minute += step
+        sequence.append((verdict, minute))
+    told = short(*sequence, cooldown=minutes * MINUTE)
+    assert all(b not in same_state(a) for (a, _), (b, _) in itertools.pairwise(told))
+    assert not told or told[0][0] is ALARM
+    alarms = [when for verdict, when in told if verdict is ALARM]
+    assert all(b - a >= minutes for a, b in itertools.pairwise(alarms))
+    lasting = (*sequence, *((sequence[-1][0], minute + i) for i in range(minutes + 1))) if sequence else ()
+    last = short(*lasting, cooldown=minutes * MINUTE)
+    if last:
+        assert lasting[-1][0] in same_state(last[-1][0]), "a state that lasts is told in the end"
+    else:
+        assert ALARM not in [verdict for verdict, _ in lasting]
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [(harms.ALARM, ("petal length (cm)", "sepal width (cm)")), (None, ("a",))],
+)
+def test_an_alert_names_the_suspects_of_an_alarm(harm, named):
+    judgement = replace(judge([column("a", 1e-6)], rows=500), verdict=Verdict.ALARM, harm=harm)
+    noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    found = Check("c", noon, CheckKind.AUTOMATIC, "m", "v", "r", 500, 1, 500, judgement)
+    alert = alert_after(found, None, cooldown=timedelta())
+    assert alert is not None
+    assert alert.columns == named

@@ -1,0 +1,427 @@
+"""The journal: what it took is moved into the log once, whatever happens between."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from driftbell.errors import LogError
+from driftbell.journal import file as journal
+from driftbell.journal.file import Journal, left_behind
+from driftbell.journal.line import line_of
+from driftbell.journal.mover import Fold
+from driftbell.records import Prediction
+from driftbell.store import SqlLog, sqlite_log
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def line(number: int, text: str = "") -> bytes:
+    p = Prediction(f"id{number:06}", NOW, "m", "v1", {"x": float(number), "t": text}, "a", {"a": 1.0}, 0.5)
+    return line_of(p) + b"\n"
+
+
+def ids(log: SqlLog) -> list[str]:
+    return [p.id for p in log.window(100_000, model="m", version="v1").predictions]
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqlLog]:
+    found = sqlite_log(tmp_path / "log.sqlite")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def drained(found: Journal) -> list[bytes]:
+    lines: list[bytes] = []
+    while chunk := found.read():
+        lines += chunk.splitlines(keepends=True)
+        found.moved(len(chunk), chunk.count(b"\n"))
+    return lines
+
+
+def test_what_is_written_is_read_in_order_and_then_forgotten(folder: Path) -> None:
+    found = Journal(folder)
+    found.write([line(1), line(2)])
+    found.write([line(3)])
+    assert found.waiting_rows == 3
+    assert drained(found) == [line(1), line(2), line(3)]
+    assert (found.waiting_rows, found.waiting_bytes) == (0, 0)
+    (file,) = folder.iterdir()
+    assert file.stat().st_size == 0
+    found.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_lines_longer_than_one_read_come_whole(folder: Path) -> None:
+    found = Journal(folder)
+    long = line(1, "x" * (3 * journal.READ_BYTES))
+    found.write([long, line(2)])
+    assert drained(found) == [long, line(2)]
+    found.close()
+
+
+def test_a_large_file_is_left_for_a_new_one_and_goes_when_it_is_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ROTATED_BYTES", 1000)
+    monkeypatch.setattr(journal, "READ_BYTES", 400)
+    found = Journal(folder)
+    wrote = []
+    for number in range(200):  # one is read for five that are written
+        wrote.append(line(number))
+        found.write([wrote[-1]])
+        if number % 5 == 0:
+            chunk = found.read()
+            wrote = wrote[chunk.count(b"\n") :]
+            found.moved(len(chunk), chunk.count(b"\n"))
+    assert len(list(folder.iterdir())) > 1
+    assert drained(found) == wrote
+    assert len(list(folder.iterdir())) == 1
+    found.close()
+
+
+def test_half_a_line_on_a_full_disk_is_taken_back_and_refused(folder: Path) -> None:
+    """The limit on a file's size stands for the disk's end: the kernel writes what fits."""
+    found = Journal(folder)
+    found.write([line(1)])
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(line(1)) + 20, hard))
+    try:
+        with pytest.raises(LogError, match="No space left"):
+            found.write([line(2)])
+        with pytest.raises(LogError, match="cannot write to the journal"):
+            found.write([line(2, "x" * 100)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    found.write([line(3)])
+    assert drained(found) == [line(1), line(3)]
+    found.close()
+
+
+def test_where_half_a_line_cannot_be_taken_back_only_it_is_broken(
+    folder: Path, log: SqlLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Journal(folder)
+    found.write([line(1)])
+    tear(found, monkeypatch)
+    found.write([line(3)])
+    fold = Fold(log, found, folder)
+    assert fold.settle(20)
+    assert ids(log) == ["id000001", "id000003"]
+    assert fold.broken_lines == 1
+    fold.close(5)
+    found.close()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("then", ["a new file", "nothing", "a line"])
+def test_half_a_line_that_stays_keeps_nothing_after_it_from_the_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, times: int, then: str
+) -> None:
+    found = Journal(folder)
+    found.write([line(1)])
+    for _ in range(times):
+        tear(found, monkeypatch)
+    if then == "a new file":
+        found.renew()
+        found.write([line(3)])
+    elif then == "a line":
+        found.write([line(3)])
+    whole = [got for got in drained(found) if got in (line(1), line(3))]
+    assert whole == ([line(1)] if then == "nothing" else [line(1), line(3)])
+    assert found.waiting_bytes == 0
+    found.write([line(4)])
+    assert drained(found)[-1] == line(4)
+    assert found.waiting_bytes == 0
+    found.close()
+    assert list(folder.iterdir()) == []
+
+
+def tear(found: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have half a line written, and the disk refuse to take it back."""
+    half = line(2)[:30]
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", lambda fd, data, real=os.write: real(fd, half))
+        broken.setattr(os, "ftruncate", refuse)
+        with pytest.raises(LogError):
+            found.write([line(2)])
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LogError, match="cannot write to the journal"):
+        Journal(tmp_path / "file" / "journal")
+
+
+def write_and_die(folder: Path, rows: int) -> None:
+    found = Journal(folder)
+    found.write([line(number) for number in range(rows)])
+    os.write(found._files[-1].fd, line(rows)[:40])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_writer(folder: Path, rows: int) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(folder, rows))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_moved_by_the_next_and_half_a_line_is_not(
+    folder: Path, log: SqlLog
+) -> None:
+    killed_writer(folder, 500)
+    mine = Journal(folder)
+    mine.write([line(1000)])
+    fold = Fold(log, mine, folder)
+    assert fold.settle(20)
+    assert sorted(ids(log)) == [f"id{n:06}" for n in [*range(500), 1000]]
+    fold.close(5)
+    mine.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_journal_in_use_belongs_to_its_process(folder: Path) -> None:
+    mine = Journal(folder)
+    mine.write([line(1)])
+    assert list(left_behind(folder)) == []
+    os.close(mine._files[0].fd)
+    (left,) = left_behind(folder)
+    assert list(left_behind(folder)) == []  # one at a time
+    left.close()
+    (left,) = left_behind(folder)
+    left.remove()
+    assert list(left_behind(folder)) == []
+    left.close()
+
+
+def test_a_line_that_is_moved_twice_is_logged_once(folder: Path, log: SqlLog) -> None:
+    log.ingest([line(n) for n in range(10)])  # as a process does that dies before it forgets them
+    mine = Journal(folder)
+    mine.write([line(n) for n in range(20)])
+    fold = Fold(log, mine, folder)
+    assert fold.settle(20)
+    assert ids(log) == [f"id{n:06}" for n in range(20)]
+    fold.close(5)
+    mine.close()
+
+
+class Flaky:
+    """A log that can be switched off."""
+
+    def __init__(self, log: SqlLog) -> None:
+        self.log = log
+        self.off = threading.Event()
+        self.tries = 0
+
+    def ingest(self, lines: list[bytes]) -> None:
+        self.tries += 1
+        if self.off.is_set():
+            raise LogError("switched off")
+        self.log.ingest(lines)
+
+    def ping(self) -> None:
+        self.ingest([])
+
+
+def test_while_the_log_fails_it_is_tried_again_and_nothing_is_lost(folder: Path, log: SqlLog) -> None:
+    flaky = Flaky(log)
+    mine = Journal(folder)
+    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    flaky.off.set()
+    mine.write([line(1)])
+    fold.notify()
+    until(lambda: fold.failure)
+    assert not fold.settle(0.1)
+    mine.write([line(2)])
+    tries = flaky.tries
+    until(lambda: flaky.tries > tries)
+    assert ids(log) == []
+    flaky.off.clear()
+    until(lambda: not fold.failure)
+    assert fold.settle(20)
+    assert ids(log) == ["id000001", "id000002"]
+    fold.close(5)
+    mine.close()
+
+
+def test_a_failure_that_somebody_else_saw_ends_when_the_log_can_be_written(folder: Path, log: SqlLog) -> None:
+    mine = Journal(folder)
+    fold = Fold(log, mine, folder)
+    fold.failed(LogError("seen elsewhere"))
+    until(lambda: not fold.failure)
+    fold.close(5)
+    mine.close()
+
+
+def test_what_the_log_does_not_take_until_the_end_stays_for_the_next(folder: Path, log: SqlLog) -> None:
+    flaky = Flaky(log)
+    flaky.off.set()
+    mine = Journal(folder)
+    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    mine.write([line(1)])
+    fold.close(5)
+    mine.close()
+    again = Journal(folder)
+    fold = Fold(log, again, folder)
+    assert fold.settle(20)
+    assert ids(log) == ["id000001"]
+    fold.close(5)
+    again.close()
+
+
+@pytest.mark.parametrize("rows_between", [0, 1])
+def test_a_journal_that_somebody_removed_is_begun_anew(folder: Path, log: SqlLog, rows_between: int) -> None:
+    mine = Journal(folder)
+    fold = Fold(log, mine, folder)
+    mine.write([line(1)])
+    assert fold.settle(20)
+    shutil.rmtree(folder)
+    mine.write([line(n) for n in range(2, 2 + rows_between)])
+    fold.notify()
+    until(lambda: folder.exists() and not mine.gone())
+    mine.write([line(9)])
+    fold.notify()
+    assert fold.settle(20)
+    assert len(ids(log)) == 2 + rows_between
+    assert not fold.failure
+    fold.close(5)
+    mine.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: Path, log: SqlLog) -> None:
+    mine = Journal(folder)
+    fold = Fold(log, mine, folder)
+    assert fold.settle(20)
+    shutil.rmtree(folder)
+    folder.touch()
+    fold.notify()
+    until(lambda: fold.failure)
+    assert "cannot write to the journal" in str(fold.failure)
+    folder.unlink()
+    until(lambda: not fold.failure)
+    fold.close(5)
+    mine.close()
+
+
+def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlLog) -> None:
+    class Odd(Flaky):
+        def ingest(self, lines: list[bytes]) -> None:
+            if self.off.is_set():
+                raise IndexError("a value that is nobody's business")
+            super().ingest(lines)
+
+    odd = Odd(log)
+    odd.off.set()
+    mine = Journal(folder)
+    fold = Fold(odd, mine, folder)  # type: ignore[arg-type]
+    mine.write([line(1)])
+    fold.notify()
+    until(lambda: fold.failure)
+    assert str(fold.failure) == "predictions cannot be moved to the log: IndexError"
+    odd.off.clear()
+    until(lambda: not fold.failure)
+    assert fold.settle(20)
+    assert ids(log) == ["id000001"]
+    assert fold.close(5)
+    mine.close()
+
+
+def test_journals_that_were_left_are_moved_once_the_log_is_back_however_many(
+    folder: Path, log: SqlLog
+) -> None:
+    """Those behind the one that failed must neither stay locked nor open."""
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"1-{number}.jsonl").write_bytes(line(number))
+    flaky = Flaky(log)
+    flaky.off.set()
+    mine = Journal(folder)
+    before = len(os.listdir("/proc/self/fd"))
+    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    until(lambda: flaky.tries > 3)
+    assert len(os.listdir("/proc/self/fd")) <= before + 5  # the log's own
+    flaky.off.clear()
+    until(lambda: not fold.failure)
+    assert ids(log) == [f"id{n:06}" for n in range(5)]
+    fold.close(5)
+    mine.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Path, log: SqlLog) -> None:
+    mine = Journal(folder)
+    fold = Fold(log, mine, folder)
+    over = threading.Event()
+
+    def send() -> None:
+        number = 0
+        while not over.is_set():
+            mine.write([line(number)])
+            fold.notify()
+            number += 1
+            time.sleep(0.0005)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        time.sleep(0.2)
+        for _ in range(10):
+            wrote = mine.written_bytes
+            start = time.monotonic()
+            assert fold.settle(10)
+            assert time.monotonic() - start < 1
+            assert mine.moved_bytes >= wrote
+    finally:
+        over.set()
+        sending.join()
+    fold.close(5)
+    mine.close()
+
+
+def test_room_on_the_disk_is_told(folder: Path) -> None:
+    mine = Journal(folder)
+    mine.probe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(LogError, match="cannot write to the journal"):
+            mine.probe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    mine.write([line(1)])
+    mine.sync()
+    assert len(list(folder.iterdir())) == 1
+    mine.close()

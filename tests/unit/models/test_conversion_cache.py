@@ -1,0 +1,243 @@
+"""What an earlier start has made is served again, quickly, while it is whole and about the same model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from skops import io as skops_io
+from structlog.testing import capture_logs
+
+from driftbell.config import settings as config
+from driftbell.config.settings import Settings
+from driftbell.errors import ModelError
+from driftbell.models.conversion_cache import hash_of
+from driftbell.models.onnx_model import OnnxModel
+from driftbell.models.sklearn import SklearnModel
+from driftbell.ports import Model
+from driftbell.store import alone
+from driftbell.wiring import model_loading as making
+from driftbell.wiring.model import open_model, open_served
+
+CONVERTING = "converting the model to ONNX"
+DAMAGED = "cached model is damaged, converting it anew"
+QUICK, NATIVE = "model runs in ONNX Runtime", "model runs natively"
+X = np.random.default_rng(0).normal(size=(200, 2))
+Y = (X[:, 0] > 0).astype(int)
+
+
+def write(folder: Path, estimator: Any, **more: Any) -> Settings:
+    """Save a model with its reference, as a user would."""
+    skops_io.dump(estimator.fit(X, Y), folder / "mine.skops")
+    rows = "\n".join(f"{a},{b},{y}" for (a, b), y in zip(X.tolist(), Y, strict=True))
+    (folder / "rows.csv").write_text(f"a,b,y\n{rows}\n", "utf-8")
+    return settings(folder, **more)
+
+
+def settings(folder: Path, **more: Any) -> Settings:
+    model = {"path": folder / "mine.skops", "reference": folder / "rows.csv", "target": "y", **more}
+    return Settings.model_validate({"data_dir": folder / "data", "model": model})
+
+
+def opened(chosen: Settings) -> tuple[Model, list[str]]:
+    with capture_logs() as events:
+        model = open_served(chosen)
+    return model, [event["event"] for event in events]
+
+
+def cache(folder: Path) -> Path:
+    return folder / "data" / "models" / "onnx" / "mine"
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that makes models reads the environment, and would make another than is asked for here."""
+    monkeypatch.setattr("driftbell.wiring.model.MAKE", "")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, its reference, and its graph in `data`."""
+    folder = tmp_path_factory.mktemp("made")
+    chosen = write(folder, LogisticRegression())
+    making.served(chosen, *making.loaded(chosen))
+    return folder
+
+
+@pytest.fixture
+def chosen(made: Path, tmp_path: Path) -> Settings:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return settings(tmp_path)
+
+
+def test_the_second_start_converts_nothing(tmp_path: Path) -> None:
+    chosen = write(tmp_path, LogisticRegression())
+    first, events = opened(chosen)
+    assert events == [CONVERTING, QUICK]
+    second, events = opened(chosen)
+    assert events == [QUICK]
+    assert isinstance(second, OnnxModel)
+    assert (second.name, second.version, second.classes) == (first.name, first.version, ("0", "1"))
+    assert second.schema == first.schema
+    assert second.answer(X[:5].tolist()) == first.answer(X[:5].tolist())
+
+
+def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:
+    native = open_served(
+        chosen.model_copy(update={"model": chosen.model.model_copy(update={"engine": "native"})})
+    )
+    assert isinstance(native, SklearnModel)
+    assert native.engine_reason == "model.engine is 'native'"
+    assert native.version == open_served(chosen).version
+
+
+def test_the_monitor_takes_what_is_kept_and_does_not_load_the_model_file(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = open_model(chosen)
+    monkeypatch.setattr(making, "load_model", None)
+    model, training = open_model(chosen)
+    assert model.version == made[0].version
+    assert training.labels is not None
+    assert made[1].labels is not None
+    assert training.labels.tolist() == made[1].labels.tolist()
+    assert training.features.keys() == made[1].features.keys()
+
+
+def test_the_monitor_has_the_same_model(chosen: Settings) -> None:
+    model, training = open_model(chosen)
+    assert model.engine == "onnxruntime"
+    assert training.labels is not None
+    assert len(training.features["a"]) == len(X)
+    assert opened(chosen)[1] == [QUICK]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.onnx", b"no graph"),
+        ("manifest.json", b"{"),
+        ("manifest.json", b'{"hash": "0", "body": {}}'),
+        ("manifest.json", b"[]"),
+        ("manifest.json", b"\xff"),
+    ],
+)
+def test_a_damaged_cache_is_made_anew_with_a_warning(
+    tmp_path: Path, chosen: Settings, name: str, content: bytes
+) -> None:
+    open_served(chosen)
+    (cache(tmp_path) / name).write_bytes(content)
+    assert DAMAGED in opened(chosen)[1]
+    assert opened(chosen)[1] == [QUICK]
+
+
+def test_what_cannot_be_kept_is_served_all_the_same(tmp_path: Path, chosen: Settings) -> None:
+    shutil.rmtree(cache(tmp_path).parent)
+    cache(tmp_path).parent.touch()
+    model, events = opened(chosen)
+    assert isinstance(model, OnnxModel)
+    assert events[-2:] == ["converted model is not kept, the next start converts it again", QUICK]
+
+
+def test_a_changed_schema_in_the_cache_is_noticed(tmp_path: Path, chosen: Settings) -> None:
+    open_served(chosen)
+    manifest = cache(tmp_path) / "manifest.json"
+    found = json.loads(manifest.read_text("utf-8"))
+    found["body"]["classes"].reverse()
+    manifest.write_text(json.dumps(found), "utf-8")
+    model, events = opened(chosen)
+    assert DAMAGED in events
+    assert model.classes == ("0", "1")
+
+
+@pytest.mark.parametrize("file", ["mine.skops", "rows.csv"])
+def test_another_model_or_reference_is_converted(tmp_path: Path, chosen: Settings, file: str) -> None:
+    open_served(chosen)
+    if file == "mine.skops":
+        skops_io.dump(LogisticRegression(C=0.01).fit(X, Y), tmp_path / file)
+    else:
+        with (tmp_path / file).open("a", encoding="utf-8") as rows:
+            rows.write("0.5,,1\n")
+    assert CONVERTING in opened(chosen)[1]
+
+
+def test_another_release_of_a_library_converts_again(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_served(chosen)
+    monkeypatch.setattr("driftbell.models.conversion_cache.version", lambda _: "99.0")
+    assert CONVERTING in opened(chosen)[1]
+
+
+def test_a_pickle_must_be_pinned_at_every_start(tmp_path: Path, chosen: Settings) -> None:
+    path = tmp_path / "mine.joblib"
+    joblib.dump(LogisticRegression().fit(X, Y), path)
+    assert open_served(settings(tmp_path, path=path, sha256=hash_of(path))).engine == "onnxruntime"
+    with pytest.raises(ModelError, match="is a pickle"):
+        open_served(settings(tmp_path, path=path))
+
+
+def test_that_a_model_cannot_be_converted_is_kept_too(tmp_path: Path) -> None:
+    write(tmp_path, LogisticRegression())
+    path = tmp_path / "mine.joblib"
+    vote = VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")
+    joblib.dump(vote.fit(X, Y), path)
+    chosen = settings(tmp_path, path=path, sha256=hash_of(path))
+    first, events = opened(chosen)
+    assert events == [CONVERTING, NATIVE]
+    second, events = opened(chosen)
+    assert events == [NATIVE]
+    assert first.engine == second.engine == "native"
+    assert second.engine_reason == first.engine_reason != ""
+
+
+def test_an_onnx_file_is_served_and_kept(tmp_path: Path, chosen: Settings) -> None:
+    open_served(chosen)
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes((cache(tmp_path) / "model.onnx").read_bytes())
+    mine = settings(tmp_path, path=graph)
+    model, events = opened(mine)
+    assert events == [QUICK]
+    assert model.classes == ("0", "1")
+    again, _ = opened(mine)
+    assert again.answer(X[:3].tolist()) == model.answer(X[:3].tolist())
+    assert open_model(mine)[0].version == model.version
+
+
+START = """
+import sys
+from pathlib import Path
+from driftbell import config, jsonlog
+from driftbell.wiring.model import open_served
+jsonlog.configure(sys.stderr)
+model = open_served(config.load(Path("driftbell.toml")).settings)
+heavy = {"sklearn", "pandas", "skops", "joblib", "skl2onnx", "onnx", "onnxmltools", "scipy.special"}
+print(model.engine, sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_start_with_a_kept_model_imports_nothing_that_it_was_made_with(tmp_path: Path) -> None:
+    (tmp_path / "driftbell.toml").write_text('data_dir = "data"\n', "utf-8")
+    chosen = config.load(tmp_path / "driftbell.toml", environment={}).settings
+    made = open_served(chosen.model_copy(update={"data_dir": tmp_path / "data"}))
+    assert (made.name, made.engine) == ("iris", "onnxruntime")
+    done = subprocess.run(
+        [sys.executable, "-c", START], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "onnxruntime []", done.stderr
+
+
+def test_a_server_that_starts_waits_for_nobody_who_is_at_work_in_the_folder(chosen: Settings) -> None:
+    open_served(chosen)
+    with alone(chosen.data_dir):
+        assert opened(chosen)[1] == [QUICK]

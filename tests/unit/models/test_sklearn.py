@@ -1,0 +1,459 @@
+import hashlib
+import json
+import pickle
+import time
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+from skops import io as skops_io
+from structlog.testing import capture_logs
+
+from driftbell.errors import ModelError, PredictError
+from driftbell.models.iris import iris_is_whole, iris_model, iris_training
+from driftbell.models.reference import known_by_heart, labels_of, reference_of
+from driftbell.models.sklearn import SklearnModel, load_model, try_model
+from driftbell.tabular.columns import as_column
+from driftbell.tabular.schema import infer_schema
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 2))
+Y = np.where(X[:, 0] > 0, "yes", "no")
+TABLE = {"a": X[:, 0], "b": X[:, 1]}
+SCHEMA = infer_schema(TABLE)
+
+
+def logistic():
+    return LogisticRegression().fit(X, Y)
+
+
+def served(estimator, schema=SCHEMA, **more):
+    return SklearnModel(estimator, name="m", version="v", schema=schema, **more)
+
+
+def file_of(estimator, path):
+    if path.suffix == ".skops":
+        skops_io.dump(estimator, path)
+    else:
+        joblib.dump(estimator, path)
+    return path
+
+
+def loaded(path, sha256=None):
+    return load_model(path, name="m", schema=SCHEMA, sha256=sha256)
+
+
+def sha256_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("iris")
+    model, features = iris_model(folder)
+    return folder, model, features
+
+
+@pytest.fixture
+def cache(trained, tmp_path):
+    for file in trained[0].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def events_of(folder):
+    with capture_logs() as events:
+        model, _ = iris_model(folder)
+    return model, [(e["event"], e["log_level"]) for e in events]
+
+
+TRAINED = ("model trained", "info")
+DAMAGED = ("cached model is damaged, training it anew", "warning")
+
+
+def test_iris_knows_its_four_features_and_three_species(trained):
+    _, model, features = trained
+    assert model.classes == ("setosa", "versicolor", "virginica")
+    assert list(features) == list(model.schema.names)
+    assert [len(column) for column in features.values()] == [150] * 4
+
+
+def test_iris_answers_its_training_data(trained):
+    _, model, features = trained
+    outputs = model.predict(features)
+    assert (outputs.class_ids == np.repeat([0, 1, 2], 50)).mean() > 0.98
+    assert outputs.probabilities.sum(axis=1) == pytest.approx(1)
+
+
+def test_the_cache_is_used_again(cache, trained):
+    before = (cache / "model.skops").stat().st_mtime_ns
+    model, events = events_of(cache)
+    assert events == []
+    assert model.version == trained[1].version
+    assert (cache / "model.skops").stat().st_mtime_ns == before
+
+
+def test_two_trainings_give_one_version(trained, tmp_path):
+    folder, model, _ = trained
+    time.sleep(
+        max(0.0, (folder / "model.skops").stat().st_mtime + 2.1 - time.time())
+    )  # zip keeps even seconds
+    again, events = events_of(tmp_path / "new" / "folder")
+    assert events == [TRAINED]
+    assert sha256_of(tmp_path / "new" / "folder" / "model.skops") != sha256_of(folder / "model.skops")
+    assert again.version == model.version
+
+
+def test_another_forest_has_another_version(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("driftbell.models.iris.SEED", 1)
+    assert iris_model(tmp_path)[0].version != trained[1].version
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.skops", b"not a model"),
+        ("reference.csv", b"a\n1\n"),
+        ("truth.csv", b"species\nsetosa\n"),
+        ("manifest.json", b"{"),
+        ("manifest.json", b"{}"),
+        ("manifest.json", b"[]"),
+        ("manifest.json", b"\xff"),
+    ],
+)
+def test_a_damaged_cache_is_trained_anew_with_a_warning(cache, trained, name, content):
+    (cache / name).write_bytes(content)
+    assert not iris_is_whole(cache)
+    model, events = events_of(cache)
+    assert events == [DAMAGED, TRAINED]
+    assert iris_is_whole(cache)
+    assert model.version == trained[1].version
+    assert events_of(cache)[1] == []
+
+
+def test_a_cache_with_a_file_missing_is_trained_anew(cache):
+    (cache / "model.skops").unlink()
+    assert TRAINED in events_of(cache)[1]
+
+
+def test_a_cache_of_another_scikit_learn_is_trained_anew_without_a_warning(cache):
+    manifest = json.loads((cache / "manifest.json").read_text())
+    (cache / "manifest.json").write_text(json.dumps({**manifest, "scikit-learn": "0.1"}))
+    assert events_of(cache)[1] == [TRAINED]
+
+
+def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(cache, trained):
+    manifest = json.loads((cache / "manifest.json").read_text())
+    del manifest["truth"]
+    (cache / "truth.csv").unlink()
+    (cache / "manifest.json").write_text(json.dumps(manifest))
+    model, events = events_of(cache)
+    assert events == [TRAINED]
+    assert model.version == trained[1].version
+
+
+def test_the_species_and_honest_probabilities_are_kept_next_to_the_features(trained):
+    folder, model, features = trained
+    found = iris_training(folder)
+    assert {name: column.tolist() for name, column in found.features.items()} == {
+        name: column.tolist() for name, column in features.items()
+    }
+    assert found.labels.tolist() == np.repeat(model.classes, 50).tolist()
+    assert found.honest.probabilities.sum(axis=1) == pytest.approx(1)
+    right = np.array(model.classes)[found.honest.class_ids] == found.labels
+    assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ModelError, match="cannot write the model to"):
+        iris_model(tmp_path / "file" / "iris")
+
+
+@pytest.mark.parametrize("suffix", [".joblib", ".pkl", ".pickle"])
+def test_a_pickle_is_refused_without_its_hash_and_the_message_gives_it(tmp_path, suffix):
+    path = file_of(logistic(), tmp_path / f"model{suffix}")
+    with pytest.raises(ModelError, match=f'set sha256 = "{sha256_of(path)}"'):
+        loaded(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('the pickle was run')",)
+
+
+@pytest.mark.parametrize("sha256", [None, "0" * 64])
+def test_a_pickle_that_is_refused_was_never_run(tmp_path, sha256):
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelError):
+        loaded(path, sha256)
+
+
+def test_a_pickle_with_another_hash_is_refused(tmp_path):
+    path = file_of(logistic(), tmp_path / "model.pkl")
+    with pytest.raises(ModelError, match="is not the pinned model"):
+        loaded(path, "0" * 64)
+
+
+@pytest.mark.parametrize("suffix", [".joblib", ".pkl", ".skops", ".SKOPS"])
+def test_a_file_with_its_hash_is_loaded_and_the_hash_is_its_version(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    (skops_io.dump if suffix.lower() == ".skops" else joblib.dump)(logistic(), path)
+    model = loaded(path, sha256_of(path).upper())
+    assert model.version == sha256_of(path)[:12]
+    assert model.predict(TABLE).class_ids.tolist() == logistic().predict_proba(X).argmax(axis=1).tolist()
+
+
+def test_a_skops_file_of_known_types_needs_no_hash(tmp_path):
+    assert loaded(file_of(logistic(), tmp_path / "m.skops")).classes == ("no", "yes")
+
+
+def test_a_skops_file_with_unknown_types_needs_its_hash(tmp_path):
+    path = file_of(RandomForestClassifier(5, random_state=0).fit(X, Y), tmp_path / "m.skops")
+    with pytest.raises(ModelError, match="skops cannot vouch for"):
+        loaded(path)
+    assert loaded(path, sha256_of(path)).classes == ("no", "yes")
+
+
+@pytest.mark.parametrize("name", ["m.skops", "m.pkl"])
+def test_a_broken_file_is_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"broken")
+    with pytest.raises(ModelError, match=name):
+        loaded(path, sha256_of(path))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"cannot read model\.path .*none\.skops"):
+        loaded(tmp_path / "none.skops")
+
+
+def test_an_unknown_ending_is_refused(tmp_path):
+    (tmp_path / "m.bin").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"must end in \.skops, \.joblib, \.pkl or \.onnx"):
+        loaded(tmp_path / "m.bin")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [LinearRegression().fit(X, X[:, 0]), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],
+    ids=["regressor", "unfitted", "transformer", "dict"],
+)
+def test_what_is_no_fitted_classifier_is_refused(estimator):
+    with pytest.raises(ModelError, match="no fitted scikit-learn classifier"):
+        served(estimator)
+
+
+def test_a_reference_with_another_number_of_features_is_refused():
+    with pytest.raises(ModelError, match=r"takes 2 features, its reference has 3 .*model\.target"):
+        served(logistic(), infer_schema({**TABLE, "label": Y}))
+
+
+def test_a_reference_with_other_names_than_the_model_was_fitted_with_is_refused():
+    fitted = LogisticRegression().fit(pd.DataFrame(TABLE), Y)
+    with pytest.raises(ModelError, match=r"missing \['b'\].*model \['c'\]"):
+        served(fitted, infer_schema({"a": [1.0], "c": [1.0]}))
+
+
+def test_features_come_in_the_order_the_model_was_fitted_with():
+    fitted = LogisticRegression().fit(pd.DataFrame(TABLE), Y)
+    model = served(fitted, infer_schema(dict(reversed(TABLE.items()))))
+    assert model.schema.names == ("a", "b")
+    assert (
+        model.predict(dict(reversed(TABLE.items()))).class_ids == (fitted.predict(X_FRAME) == "yes")
+    ).all()
+
+
+X_FRAME = pd.DataFrame(TABLE)
+
+
+def test_a_pipeline_over_a_dataframe_with_a_category_is_served():
+    table = {"size": X[:, 0], "plan": ["free", "paid", None] * 20}
+    columns = ColumnTransformer(
+        [("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"]), ("size", StandardScaler(), ["size"])]
+    )
+    fitted = make_pipeline(columns, LogisticRegression()).fit(pd.DataFrame(table), Y)
+    schema = infer_schema(table)
+    model = served(fitted, schema)
+    rows = [schema.validate(row) for row in ({"size": 9, "plan": None}, {"size": -9.0, "plan": "unseen"})]
+    assert [model.classes[i] for i in model.predict(schema.columns(rows)).class_ids] == ["yes", "no"]
+
+
+def test_a_pipeline_over_an_array_with_a_category_is_served():
+    table = {"plan": ["free", "paid"] * 30, "size": X[:, 0]}
+    encoder = ColumnTransformer(
+        [("plan", OneHotEncoder(handle_unknown="ignore"), [0])], remainder="passthrough"
+    )
+    array = np.array([table["plan"], table["size"]], dtype=object).T
+    schema = infer_schema(table)
+    model = served(make_pipeline(encoder, LogisticRegression()).fit(array, Y), schema)
+    assert model.predict(schema.columns([["free", 9.0], ["paid", -9.0]])).class_ids.tolist() == [1, 0]
+
+
+def test_one_row_is_answered_by_one_thread():
+    forest = RandomForestClassifier(3, n_jobs=-1, random_state=0).fit(X, Y)
+    piped = make_pipeline(StandardScaler(), RandomForestClassifier(3, n_jobs=4, random_state=0)).fit(X, Y)
+    served(forest)
+    served(piped)
+    assert forest.n_jobs == 1
+    assert piped[-1].n_jobs == 1
+
+
+def test_a_classifier_without_probabilities_is_served():
+    fitted = SVC().fit(X, Y)
+    outputs = served(fitted).predict(TABLE)
+    assert outputs.probabilities is None
+    assert [("no", "yes")[i] for i in outputs.class_ids] == fitted.predict(X).tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "labels"),
+    [
+        (["no", None, "yes"], ("no", "yes"), ["no", None, "yes"]),
+        ([1.0, 0.0, np.nan], ("0", "1"), ["1", "0", None]),
+        ([1.0, 0.0], ("0.0", "1.0"), ["1.0", "0.0"]),
+        ([True, False], ("False", "True"), ["True", "False"]),
+        ([True, False], ("false", "true"), ["true", "false"]),
+        (["a", "z"], ("a", "b"), ["a", "z"]),
+    ],
+)
+def test_labels_are_read_as_the_models_classes(cells, classes, labels):
+    assert labels_of(as_column(cells), classes).tolist() == labels
+
+
+def test_labels_of_which_none_is_a_class_are_refused():
+    with pytest.raises(ModelError, match="no label of the reference is a class"):
+        labels_of(as_column(["2", "3"]), ("0", "1"))
+
+
+def test_a_reference_that_the_model_knows_by_heart_is_told():
+    model = served(logistic())
+    answers = reference_of(model, TABLE).columns["prediction"]
+    wrong = answers.copy()
+    wrong[:2] = ["no" if label == "yes" else "yes" for label in wrong[:2]]
+    unknown = wrong.copy()
+    unknown[:2] = None
+    honest = model.predict(TABLE)
+    assert known_by_heart(reference_of(model, TABLE)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=wrong)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=answers, honest=honest)) == ""
+    for labels in (answers, unknown):
+        assert "right on 100.0% of its reference" in known_by_heart(reference_of(model, TABLE, labels=labels))
+
+
+def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone():
+    found = reference_of(served(SVC().fit(X, Y)), TABLE)
+    assert found.roles == {"a": "feature", "b": "feature", "prediction": "prediction"}
+
+
+def test_classes_that_are_numbers_become_texts():
+    assert served(LogisticRegression().fit(X, X[:, 0] > 0)).classes == ("False", "True")
+
+
+def test_a_model_that_fails_is_named_with_its_reason_as_the_cause():
+    with pytest.raises(PredictError, match="model 'm' failed with ValueError") as caught:
+        served(logistic()).predict({"a": [np.nan], "b": [1.0]})
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_the_reference_holds_the_features_and_the_models_answers(trained):
+    _, model, features = trained
+    found = reference_of(model, features)
+    assert list(found.roles.values()) == ["feature"] * 4 + ["prediction"] + ["probability"] * 3
+    assert set(found.columns["prediction"].tolist()) == set(model.classes)
+    assert {len(column) for column in found.columns.values()} == {150}
+
+
+def test_the_reference_version_is_of_its_content():
+    model = served(logistic())
+    changed = {**TABLE, "b": TABLE["b"] + 1e-9}
+    assert reference_of(model, TABLE).version == reference_of(model, dict(TABLE)).version
+    assert reference_of(model, TABLE).version != reference_of(model, changed).version
+
+
+def test_a_feature_with_the_name_of_an_answer_is_refused():
+    table = {"prediction": X[:, 0], "b": X[:, 1]}
+    with pytest.raises(ModelError, match=r"rename the features \['prediction'\]"):
+        reference_of(served(logistic(), infer_schema(table)), table)
+
+
+def frame_model(frame, label, *steps):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    fitted = make_pipeline(*steps, LogisticRegression()).fit(frame, label)
+    return fitted, SklearnModel(fitted, name="m", version="v", schema=infer_schema(frame))
+
+
+def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them():
+    pd = pytest.importorskip("pandas")
+    from sklearn.compose import make_column_transformer
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+    frame = pd.DataFrame(
+        {
+            "city": ["Rome", np.nan, "Oslo", "Rome", np.nan, "Oslo"] * 20,
+            "at": pd.date_range("2026-01-01", periods=120, freq="h"),
+        }
+    )
+    label = ["yes" if i % 3 else "no" for i in range(120)]
+    hour = FunctionTransformer(lambda x: x.apply(lambda c: c.dt.hour))
+    fitted, model = frame_model(
+        frame, label, make_column_transformer((OneHotEncoder(), ["city"]), (hour, ["at"]))
+    )
+    try_model(model)
+    for i in (0, 1, 2):
+        row = {"city": None if i == 1 else frame["city"][i], "at": frame["at"][i].isoformat()}
+        found = model.predict(model.schema.columns([model.schema.validate(row)]))
+        np.testing.assert_allclose(found.probabilities, fitted.predict_proba(frame.iloc[[i]]))
+
+
+def test_the_class_is_that_of_the_estimators_own_predict():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import FixedThresholdClassifier
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1))
+    y = np.where(x[:, 0] + rng.normal(size=200) > 1, "yes", "no")
+    fitted = FixedThresholdClassifier(LogisticRegression(), threshold=0.1, pos_label="yes").fit(x, y)
+    model = SklearnModel(fitted, name="m", version="v", schema=infer_schema({"x": x[:, 0]}))
+    found = model.predict({"x": x[:, 0]})
+    assert [model.classes[i] for i in found.class_ids] == fitted.predict(x).tolist()
+    assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
+
+
+def test_classes_that_are_equally_probable_are_told_apart_as_the_estimator_does():
+    """Unscaled numbers make scores of hundreds, whose probabilities are 1 for several classes at once."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.model_selection import GridSearchCV
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2)) * 100
+    sgd = SGDClassifier(loss="log_loss", random_state=0).fit(x, np.digitize(x[:, 0], [-40, 40]))
+    schema = infer_schema({"a": x[:, 0], "b": x[:, 1]})
+    model = SklearnModel(sgd, name="m", version="v", schema=schema)
+    found = model.predict({"a": x[:, 0], "b": x[:, 1]})
+    assert [int(model.classes[i]) for i in found.class_ids] == sgd.predict(x).tolist()
+    assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
+    search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2]}, cv=2).fit(x, x[:, 0] > 0)
+    assert SklearnModel(search, name="m", version="v", schema=schema).most_probable
+
+
+def test_a_model_that_cannot_answer_its_example_is_told_at_the_start():
+    class Broken:
+        classes_ = np.array(["a", "b"])
+
+        def predict(self, table):
+            raise ValueError("no such luck")
+
+    model = SklearnModel(Broken(), name="m", version="v", schema=infer_schema({"x": [1.0, 2.0]}))
+    with pytest.raises(ModelError, match=r"cannot answer a row like its reference's first.*no such luck"):
+        try_model(model)

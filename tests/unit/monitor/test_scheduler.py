@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from tests.conftest import wait_until
+
+from driftbell.errors import LeaseLostError, LogError
+from driftbell.monitor.scheduler import REQUEST_SECONDS, Monitor, next_run
+from driftbell.records import Check, CheckKind, CheckRequest, Judgement, Lease, Verdict
+from driftbell.store import SqlLog, sqlite_log
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOON = datetime(2026, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+moments = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+intervals = st.timedeltas(timedelta(milliseconds=1), timedelta(days=30))
+
+
+@given(moments, intervals)
+def test_the_next_run_is_after_now_and_at_most_one_interval_away(now: datetime, every: timedelta) -> None:
+    assert now < next_run(now, every) <= now + every
+
+
+@given(moments, intervals)
+def test_the_next_run_is_a_whole_number_of_intervals_since_1970(now: datetime, every: timedelta) -> None:
+    assert (next_run(now, every) - EPOCH) % every == timedelta()
+
+
+@given(moments, intervals, st.floats(0, 0.999))
+def test_whoever_asks_between_two_runs_hears_the_same(now: datetime, every: timedelta, part: float) -> None:
+    due = next_run(now, every)
+    assert next_run(due - every + part * every, every) == due
+    assert next_run(due, every) == due + every
+
+
+@given(moments, moments, intervals)
+def test_the_next_run_never_goes_back(a: datetime, b: datetime, every: timedelta) -> None:
+    assert next_run(min(a, b), every) <= next_run(max(a, b), every)
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Checks:
+    """Runs checks that find nothing; keeps what it was asked for."""
+
+    def __init__(self, log: SqlLog, clock: Clock) -> None:
+        self.runs: list[tuple[CheckKind, str]] = []
+        self.before: Callable[[], object] = lambda: None
+        self._log = log
+        self._clock = clock
+
+    def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
+        check = Check(
+            id=f"{kind.value} {occasion}",
+            time=self._clock(),
+            kind=kind,
+            model="m",
+            version="v",
+            reference="r",
+            rows=0,
+            first=0,
+            last=0,
+            judgement=Judgement(Verdict.UNKNOWN, "nothing"),
+        )
+        self.before()
+        self._log.save_check(check, lease)
+        self.runs.append((kind, occasion))
+        return check
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqlLog]:
+    found = sqlite_log(tmp_path / "log.sqlite")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def checks(log: SqlLog, clock: Clock) -> Checks:
+    return Checks(log, clock)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Monitor], threading.Event]]:
+    """Runs monitors in threads, and stops them at the end."""
+    started: list[tuple[threading.Thread, threading.Event]] = []
+
+    def start(monitor: Monitor) -> threading.Event:
+        stop = threading.Event()
+        thread = threading.Thread(target=monitor.run, args=(stop,))
+        thread.start()
+        started.append((thread, stop))
+        return stop
+
+    yield start
+    for _, stop in started:
+        stop.set()
+    for thread, _ in started:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+Run = Callable[[Monitor], threading.Event]
+
+
+def answered(log: SqlLog, request: CheckRequest) -> CheckRequest:
+    def done() -> bool:
+        found = log.request(request.id)
+        return found is not None and found.state != "pending"
+
+    wait_until(done, 10, "the answer")
+    found = log.request(request.id)
+    assert found is not None
+    return found
+
+
+def test_a_scheduled_check_runs_once_a_slot_and_says_when_the_next_is(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    run(Monitor(log, checks, every=MINUTE, clock=clock))
+    due = next_run(NOON, MINUTE)
+    wait_until(lambda: (held := log.lease()) and held.next_run == due, 10, "the lease")
+    assert checks.runs == []
+    clock.now = due
+    wait_until(lambda: checks.runs, 10, "the check")
+    assert checks.runs == [(CheckKind.AUTOMATIC, due.isoformat())]
+    wait_until(lambda: (held := log.lease()) and held.next_run == due + MINUTE, 10, "the next run")
+    answered(log, log.request_check(CheckKind.TRIGGERED, clock()))  # a turn of the loop later
+    assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.TRIGGERED]
+
+
+def test_slots_that_were_slept_through_are_one_check(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    run(Monitor(log, checks, every=MINUTE, clock=clock, lease_seconds=1e6))
+    wait_until(log.lease, 10, "the lease")
+    clock.now = NOON + 10 * MINUTE
+    wait_until(lambda: checks.runs, 10, "the check")
+    answered(log, log.request_check(CheckKind.MANUAL, clock()))
+    assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.MANUAL]
+
+
+def test_without_an_interval_only_requests_are_answered(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    run(Monitor(log, checks, every=None, clock=clock, lease_seconds=1e9))
+    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    assert answered(log, asked).check_id == f"triggered {asked.id}"
+    clock.now = NOON + timedelta(days=3)
+    later = log.request_check(CheckKind.MANUAL, clock())
+    assert answered(log, later).check_id == f"manual {later.id}"
+    assert (held := log.lease()) is not None
+    assert held.next_run is None
+    assert [kind for kind, _ in checks.runs] == [CheckKind.TRIGGERED, CheckKind.MANUAL]
+
+
+def test_one_check_answers_all_requests_of_its_kind_that_came_before_it(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    asked = [log.request_check(CheckKind.TRIGGERED, clock()) for _ in range(5)]
+    manual = log.request_check(CheckKind.MANUAL, clock())
+    run(Monitor(log, checks, every=None, clock=clock))
+    assert {answered(log, a).check_id for a in asked} == {f"triggered {asked[0].id}"}
+    assert answered(log, manual).check_id == f"manual {manual.id}"
+    assert len(checks.runs) == 2
+
+
+def test_a_request_that_comes_while_a_check_runs_gets_a_check_of_its_own(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    later: list[CheckRequest] = []
+
+    def ask_again() -> None:
+        if not later:
+            later.append(log.request_check(CheckKind.TRIGGERED, clock() + timedelta(seconds=1)))
+
+    checks.before = ask_again
+    first = log.request_check(CheckKind.TRIGGERED, clock())
+    run(Monitor(log, checks, every=None, clock=clock))
+    answered(log, first)
+    clock.now += timedelta(seconds=2)
+    assert answered(log, later[0]).check_id == f"triggered {later[0].id}"
+
+
+def test_a_request_that_nobody_saw_for_long_is_answered_with_an_error(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    asked = log.request_check(CheckKind.TRIGGERED, NOON - timedelta(seconds=REQUEST_SECONDS + 1))
+    run(Monitor(log, checks, every=None, clock=clock))
+    found = answered(log, asked)
+    assert (found.state, found.check_id) == ("failed", None)
+    assert "ask again" in found.error
+    assert checks.runs == []
+
+
+def test_of_two_monitors_one_works_until_it_stops(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    first, second = (Monitor(log, checks, every=MINUTE, clock=clock) for _ in range(2))
+    stop = run(first)
+    wait_until(lambda: (held := log.lease()) and held.holder == first.holder, 10, "the first's lease")
+    run(second)
+    for i in range(1, 4):
+        clock.now = NOON + i * MINUTE / 30  # the lease is renewed, not taken over
+        answered(log, log.request_check(CheckKind.TRIGGERED, clock()))
+        assert (held := log.lease()) is not None
+        assert held.holder == first.holder
+    stop.set()
+    wait_until(lambda: (held := log.lease()) and held.holder == second.holder, 10, "the second's lease")
+    assert (held := log.lease()) is not None
+    assert held.token == 2
+
+
+def test_a_lease_that_expired_is_taken_over(log: SqlLog, clock: Clock, checks: Checks, run: Run) -> None:
+    log.take_lease("dead", now=clock(), seconds=15, next_run=None)
+    monitor = Monitor(log, checks, every=None, clock=clock)
+    run(monitor)
+    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    assert (held := log.lease()) is not None
+    assert held.holder == "dead"
+    clock.now = NOON + timedelta(seconds=16)
+    assert answered(log, asked).state == "done"
+    assert (held := log.lease()) is not None
+    assert (held.holder, held.token) == (monitor.holder, 2)
+
+
+def test_a_dead_monitor_whose_clock_was_ahead_is_replaced_too(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    log.take_lease("dead", now=clock() + timedelta(days=1), seconds=15, next_run=None)
+    monitor = Monitor(log, checks, every=None, clock=clock, lease_seconds=0.6)
+    run(monitor)
+    assert answered(log, log.request_check(CheckKind.TRIGGERED, clock())).state == "done"
+    assert (held := log.lease()) is not None
+    assert (held.holder, held.token) == (monitor.holder, 2)
+    assert held.expires == clock() + timedelta(seconds=0.6)
+
+
+def test_a_monitor_whose_clock_was_set_back_renews_its_lease(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    run(Monitor(log, checks, every=None, clock=clock))
+    wait_until(log.lease, 10, "the lease")
+    clock.now -= timedelta(hours=1)
+    wait_until(lambda: (held := log.lease()) and held.expires < NOON, 10, "the renewal")
+    assert (held := log.lease()) is not None
+    assert held.token == 1
+
+
+def test_a_check_under_a_lost_lease_is_not_saved_and_done_again_by_the_new_holder(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    def lose() -> None:
+        checks.before = lambda: None
+        clock.now += timedelta(seconds=20)
+        assert log.take_lease("another", now=clock(), seconds=10, next_run=None)
+
+    checks.before = lose
+    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    monitor = Monitor(log, checks, every=None, clock=clock)
+    run(monitor)
+    wait_until(lambda: (held := log.lease()) and held.holder == "another", 10, "the other holder")
+    assert log.checks(10) == []
+    assert (found := log.request(asked.id)) is not None
+    assert found.state == "pending"
+    clock.now += timedelta(seconds=11)
+    assert answered(log, asked).check_id
+    assert len(log.checks(10)) == 1
+    assert (held := log.lease()) is not None
+    assert (held.holder, held.token) == (monitor.holder, 3)
+
+
+def test_the_lease_is_kept_while_a_long_check_runs(
+    log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    seen: list[Lease | None] = []
+
+    def work_long() -> None:
+        first = log.lease()
+        clock.now += timedelta(seconds=0.5)
+        wait_until(
+            lambda: (held := log.lease()) and first and held.expires > first.expires, 10, "the renewal"
+        )
+        seen.append(log.take_lease("another", now=clock(), seconds=10, next_run=None))
+
+    checks.before = work_long
+    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    run(Monitor(log, checks, every=None, clock=clock, lease_seconds=0.6))
+    assert answered(log, asked).state == "done"
+    assert seen == [None]
+
+
+class Failing(SqlLog):
+    """A log that cannot be used until it is mended."""
+
+    broken = True
+    tried = 0
+
+    def pending_request(self) -> CheckRequest | None:
+        if self.broken:
+            self.tried += 1
+            raise LogError("the disk is away")
+        return super().pending_request()
+
+
+def test_trouble_with_the_log_is_tried_again_and_told_once(
+    tmp_path: Path, log: SqlLog, clock: Clock, checks: Checks, run: Run
+) -> None:
+    failing = Failing(log._engine)
+    monitor = Monitor(failing, checks, every=None, clock=clock)
+    with capture_logs() as events:
+        run(monitor)
+        asked = log.request_check(CheckKind.TRIGGERED, clock())
+        wait_until(lambda: failing.tried > 1, 10, "another attempt")
+        failing.broken = False
+        assert answered(log, asked).state == "done"
+        again = "drift monitor can use the log again"
+        wait_until(lambda: again in [e["event"] for e in events], 10, "the good news")
+    told = [e["event"] for e in events if "the log" in e["event"]]
+    assert told == ["drift monitor cannot use the log", again]
+
+
+def test_a_monitor_that_stops_gives_its_lease_back(log: SqlLog, clock: Clock, checks: Checks) -> None:
+    stop = threading.Event()
+    monitor = Monitor(log, checks, every=MINUTE, clock=clock)
+    thread = threading.Thread(target=monitor.run, args=(stop,))
+    thread.start()
+    wait_until(log.lease, 10, "the lease")
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (held := log.lease()) is not None
+    assert held.expires == EPOCH
+    assert held.next_run is None
+
+
+def test_a_check_saved_under_an_old_token_is_refused(log: SqlLog, clock: Clock, checks: Checks) -> None:
+    lease = log.take_lease("a", now=clock(), seconds=1, next_run=None)
+    assert lease is not None
+    clock.now += MINUTE
+    log.take_lease("b", now=clock(), seconds=1, next_run=None)
+    with pytest.raises(LeaseLostError):
+        checks(CheckKind.MANUAL, "x", lease)
+    assert log.checks(10) == []

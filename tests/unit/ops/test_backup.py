@@ -1,0 +1,436 @@
+"""Backup and restore: whole or not at all, private, and nothing damaged comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.conftest import wait_until
+
+import driftbell
+from driftbell.config.settings import Settings
+from driftbell.errors import ConfigError, DriftbellError, LogError
+from driftbell.journal.file import Journal
+from driftbell.journal.line import line_of
+from driftbell.ops.backup import Manifest, back_up, restore, verified
+from driftbell.records import CheckKind, Prediction
+from driftbell.store import SqlLog, alone, copy_log, facts_of, in_use, sqlite_log
+from driftbell.store.tables import HEAD
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+IRIS = {"model": "iris", "version": "v1"}
+
+
+def predictions(count: int, first: int = 0) -> list[Prediction]:
+    return [
+        Prediction(f"id-{n}", NOW + timedelta(seconds=n), "iris", "v1", {"x": float(n)}, "a", {"a": 1.0}, 1.0)
+        for n in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A data folder with 300 predictions, a model of two files and a report with its `latest` link."""
+    data = tmp_path / "data"
+    (data / "models" / "iris" / "v1").mkdir(parents=True)
+    (data / "models" / "iris" / "v1" / "model.skops").write_bytes(os.urandom(3_000_000))
+    (data / "models" / "iris" / "größe ü.json").write_text("{}")
+    (data / "reports").mkdir()
+    (data / "reports" / "drift_report_20260131_120000.html").write_text("<p>report")
+    os.link(
+        data / "reports" / "drift_report_20260131_120000.html", data / "reports" / "drift_report_latest.html"
+    )
+    (data / "reports" / ".drift_report_latest.html.part").write_text("half")
+    with contextlib.closing(sqlite_log(data / "log.sqlite")) as log:
+        log.append(predictions(300))
+        log.request_check(CheckKind.MANUAL, NOW)
+    return Settings(data_dir=data)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def opened(settings: Settings) -> contextlib.closing[SqlLog]:
+    return contextlib.closing(sqlite_log(settings.log_path))
+
+
+def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Path) -> None:
+    """In the journal of a process that lives, and of one that is gone; what the log has comes once."""
+    lives = Journal(settings.journals_dir)
+    lives.write([line_of(p) + b"\n" for p in predictions(20, first=290)])
+    gone = settings.journals_dir / "1-0.jsonl"
+    gone.write_bytes(b"".join(line_of(p) + b"\n" for p in predictions(5, first=310)) + b'{"id": "ha')
+    before = files(settings.journals_dir)
+    saved = back_up(settings, tmp_path / "saved", now=NOW)
+    assert saved.rows["predictions"] == 315
+    assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [
+        "log.sqlite",
+        "manifest.json",
+        "models",
+        "reports",
+    ]
+    assert files(settings.journals_dir) == before
+    lives.close()
+    with opened(settings) as log:
+        assert log.count(**IRIS) == 300
+    new = Settings(data_dir=tmp_path / "new")
+    restore(new, tmp_path / "saved")
+    with opened(new) as log:
+        found = [p.id for p in log.window(400, **IRIS).predictions]
+        assert sorted(found) == sorted(f"id-{n}" for n in range(315))
+
+
+def test_what_was_saved_comes_back(settings: Settings, tmp_path: Path) -> None:
+    saved = back_up(settings, tmp_path / "saved", now=NOW)
+    elsewhere = Settings(data_dir=tmp_path / "new" / "data")
+    assert restore(elsewhere, tmp_path / "saved") == saved
+    for folder in ("models", "reports"):
+        before = {n: c for n, c in files(settings.data_dir / folder).items() if not n.endswith(".part")}
+        assert files(elsewhere.data_dir / folder) == before
+    with opened(settings) as old, opened(elsewhere) as new:
+        assert new.window(500, **IRIS) == old.window(500, **IRIS)
+        assert new.pending_request() == old.pending_request()
+        new.append(predictions(1, first=300))
+        assert new.count(**IRIS) == 301
+    assert [p.name for p in elsewhere.data_dir.rglob(".restoring")] == []
+
+
+def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> None:
+    saved = back_up(settings, tmp_path / "saved", now=NOW)
+    written = json.loads((tmp_path / "saved" / "manifest.json").read_text("utf-8"))
+    assert (written["driftbell"], written["schema"], written["time"]) == (
+        driftbell.__version__,
+        HEAD,
+        "2026-01-31T12:00:00+00:00",
+    )
+    assert written["rows"] == {
+        "predictions": 300,
+        "checks": 0,
+        "check_requests": 1,
+        "leases": 0,
+        "alerts": 0,
+        "labels": 0,
+        "alarms": 0,
+        "archives": 0,
+        "pruned": 0,
+    }
+    assert set(written["files"]) == set(files(tmp_path / "saved")) - {"manifest.json"}
+    assert saved.sentence.startswith("300 predictions, 0 checks, 2 reports, 3.")
+
+
+def test_only_the_owner_can_read_a_backup(settings: Settings, tmp_path: Path) -> None:
+    back_up(settings, tmp_path / "saved", now=NOW)
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "saved").rglob("*") if p.is_file()}
+    assert modes == {0o600}
+    folders = [tmp_path / "saved", *(p for p in (tmp_path / "saved").rglob("*") if p.is_dir())]
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folders} == {0o700}
+
+
+def test_a_restored_report_is_as_readable_as_a_written_one(settings: Settings, tmp_path: Path) -> None:
+    """The report viewer is another user."""
+    back_up(settings, tmp_path / "saved", now=NOW)
+    restore(Settings(data_dir=tmp_path / "new"), tmp_path / "saved")
+    for name in ("reports", "reports/drift_report_latest.html"):
+        restored, written = tmp_path / "new" / name, settings.data_dir / name
+        assert restored.stat().st_mode == written.stat().st_mode
+
+
+def test_the_source_is_only_read(settings: Settings, tmp_path: Path) -> None:
+    before = files(settings.data_dir)
+    back_up(settings, tmp_path / "saved", now=NOW)
+    after = files(settings.data_dir)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) <= {".lock", "log.sqlite-wal", "log.sqlite-shm"}
+
+
+def test_a_log_without_models_and_reports_is_saved_and_restored(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    settings.data_dir.mkdir()
+    sqlite_log(settings.log_path).close()
+    back_up(settings, tmp_path / "saved", now=NOW)
+    restored = restore(Settings(data_dir=tmp_path / "new"), tmp_path / "saved")
+    assert restored.sentence.startswith("0 predictions, 0 checks, 0 reports")
+
+
+def test_an_open_transaction_of_a_writer_neither_blocks_nor_shows(settings: Settings, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(settings.log_path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM predictions")
+        saved = back_up(settings, tmp_path / "saved", now=NOW)
+        writer.execute("ROLLBACK")
+    assert saved.rows["predictions"] == 300
+
+
+def test_a_log_that_stays_locked_is_an_error_and_not_a_wait_for_ever(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftbell.store.snapshot.LOCKED_SECONDS", 0.2)
+    with contextlib.closing(sqlite3.connect(settings.log_path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = DELETE")
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LogError, match="locked"):
+            copy_log(settings.log_path, tmp_path / "copy")
+
+
+def test_the_target_must_be_new_or_empty(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    back_up(settings, tmp_path / "empty", now=NOW)
+    for taken in (tmp_path / "empty", settings.log_path):
+        with pytest.raises(ConfigError, match="there already"):
+            back_up(settings, taken, now=NOW)
+    for inner in (settings.reports_dir / "x", settings.data_dir / "models"):
+        with pytest.raises(ConfigError, match="in what is backed up"):
+            back_up(settings, inner, now=NOW)
+    (tmp_path / "next.part").mkdir()
+    with pytest.raises(ConfigError, match=r"next\.part is there"):
+        back_up(settings, tmp_path / "next", now=NOW)
+    assert (tmp_path / "next.part").exists()
+    assert not (tmp_path / "next").exists()
+
+
+def test_a_data_folder_may_hold_its_own_backups(settings: Settings, tmp_path: Path) -> None:
+    back_up(settings, settings.data_dir / "backup" / "one", now=NOW)
+    two = back_up(settings, settings.data_dir / "backup" / "two", now=NOW)
+    assert not [name for name in two.files if "backup" in name]
+
+
+def test_nothing_to_save_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no prediction log .*--data-dir"):
+        back_up(Settings(data_dir=tmp_path / "nowhere"), tmp_path / "saved", now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_linked_folder_is_not_left_out_silently(settings: Settings, tmp_path: Path) -> None:
+    (settings.data_dir / "models" / "other").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="other links to a folder"):
+        back_up(settings, tmp_path / "saved", now=NOW)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_damaged_log_is_not_backed_up(settings: Settings, tmp_path: Path) -> None:
+    content = bytearray(settings.log_path.read_bytes())
+    content[4096 * 3 : 4096 * 6] = os.urandom(4096 * 3)
+    settings.log_path.write_bytes(content)
+    with pytest.raises(LogError, match="damaged"):
+        back_up(settings, tmp_path / "saved", now=NOW)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+# what can be wrong with a backup
+
+
+def truncated(saved: Path) -> str:
+    with (saved / "models/iris/v1/model.skops").open("r+b") as file:
+        file.truncate(1000)
+    return "models/iris/v1/model.skops is not what was saved"
+
+
+def flipped(saved: Path) -> str:
+    with (saved / "log.sqlite").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"x")
+    return "log.sqlite is not what was saved"
+
+
+def missing(saved: Path) -> str:
+    (saved / "reports/drift_report_latest.html").unlink()
+    return r"incomplete: reports/drift_report_latest.html is missing"
+
+
+def without_manifest(saved: Path) -> str:
+    (saved / "manifest.json").unlink()
+    return r"no manifest\.json"
+
+
+def half_a_manifest(saved: Path) -> str:
+    (saved / "manifest.json").write_text((saved / "manifest.json").read_text("utf-8")[:200])
+    return r"manifest\.json cannot be read"
+
+
+def rewritten(change: Callable[[dict], None], message: str) -> Callable[[Path], str]:
+    def damage(saved: Path) -> str:
+        body = json.loads((saved / "manifest.json").read_text("utf-8"))
+        change(body)
+        (saved / "manifest.json").write_text(json.dumps(body))
+        return message
+
+    return damage
+
+
+def signed(saved: Path, statement: str) -> None:
+    """Change the log and make the manifest fit, so that only a look into the log can tell."""
+    with contextlib.closing(sqlite3.connect(saved / "log.sqlite")) as log, log:
+        log.execute(statement)
+    content = (saved / "log.sqlite").read_bytes()
+    entry = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    rewritten(lambda b: b["files"].update({"log.sqlite": entry}), "")(saved)
+
+
+def of_the_future(saved: Path) -> str:
+    signed(saved, "UPDATE driftbell_version SET version_num = '9999'")
+    return f"newer driftbell .9999.; this one knows {HEAD}"
+
+
+def of_another_log(saved: Path) -> str:
+    signed(saved, "DELETE FROM predictions WHERE seq > 100")
+    return "tells of another log"
+
+
+def no_log_at_all(saved: Path) -> str:
+    signed(saved, "DROP TABLE driftbell_version")
+    return "damaged, or no log of driftbell"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncated,
+        flipped,
+        missing,
+        without_manifest,
+        half_a_manifest,
+        of_the_future,
+        of_another_log,
+        no_log_at_all,
+        rewritten(lambda b: b.update(format=2, driftbell="9.9"), r"newer driftbell, 9\.9"),
+        rewritten(lambda b: b["files"].pop("log.sqlite"), "cannot be read"),
+        rewritten(lambda b: b.pop("rows"), "cannot be read"),
+        rewritten(lambda b: b["files"].update({"../x": b["files"]["log.sqlite"]}), "cannot be read"),
+        rewritten(
+            lambda b: b["files"].update({"models/../../x": b["files"]["log.sqlite"]}), "cannot be read"
+        ),
+        rewritten(lambda b: b["files"].update({"/tmp/x": b["files"]["log.sqlite"]}), "cannot be read"),
+        rewritten(lambda b: b["files"].update({".lock": b["files"]["log.sqlite"]}), "cannot be read"),
+        rewritten(lambda b: b.update(files=[]), "cannot be read"),
+    ],
+)
+def test_a_damaged_backup_changes_nothing(
+    settings: Settings, tmp_path: Path, damage: Callable[[Path], str]
+) -> None:
+    back_up(settings, tmp_path / "saved", now=NOW)
+    message = damage(tmp_path / "saved")
+    before = files(tmp_path / "saved")
+    with pytest.raises(DriftbellError, match=message) as error:
+        restore(Settings(data_dir=tmp_path / "new"), tmp_path / "saved")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "new").exists()
+    assert files(tmp_path / "saved") == before
+
+
+def test_a_backup_with_older_tables_is_restored_and_migrated_at_the_start(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(settings, tmp_path / "saved", now=NOW)
+    monkeypatch.setattr("driftbell.store.snapshot.HEAD", "0999")
+    assert verified(tmp_path / "saved").schema == HEAD < "0999"
+
+
+# where a backup may come back to
+
+
+def test_a_data_folder_that_holds_something_is_left_alone(settings: Settings, tmp_path: Path) -> None:
+    back_up(settings, tmp_path / "saved", now=NOW)
+    for name in ("log.sqlite", "log.sqlite-wal", "models/mine", "reports/mine.html"):
+        new = tmp_path / name.replace("/", "-")
+        (new / name).parent.mkdir(parents=True)
+        (new / name).write_text("mine")
+        with pytest.raises(ConfigError, match=f"has .*{name.split('/')[-1]}: choose another .*, or move it"):
+            restore(Settings(data_dir=new), tmp_path / "saved")
+        assert {n: c for n, c in files(new).items() if not n.startswith(".")} == {name: b"mine"}
+
+
+def test_a_folder_that_is_worked_on_is_left_alone(settings: Settings, tmp_path: Path) -> None:
+    back_up(settings, tmp_path / "saved", now=NOW)
+    new = Settings(data_dir=tmp_path / "new")
+    with in_use(new.data_dir), in_use(new.data_dir), pytest.raises(ConfigError, match="stop it first"):
+        restore(new, tmp_path / "saved")
+    assert isinstance(restore(new, tmp_path / "saved"), Manifest)
+
+
+def test_a_restore_that_fails_midway_leaves_nothing(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(settings, tmp_path / "saved", now=NOW)
+    new = Settings(data_dir=tmp_path / "new")
+    put = Path.replace
+
+    def broken(self: Path, target: Path) -> Path:
+        if target == new.log_path:
+            raise OSError(28, "No space left on device")
+        return put(self, target)
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(ConfigError, match="No space left"):
+        restore(new, tmp_path / "saved")
+    assert set(files(new.data_dir)) == {".lock", ".running"}
+    monkeypatch.undo()
+    restore(new, tmp_path / "saved")
+    assert facts_of(new.log_path).rows["predictions"] == 300
+
+
+# the command line
+
+
+def run(*args: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if largest_file:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    return subprocess.run(
+        [sys.executable, "-m", "driftbell", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=limit,
+        env={k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")},
+    )
+
+
+def test_commands_print_one_line_or_json(settings: Settings, tmp_path: Path) -> None:
+    done = run("backup", tmp_path / "saved", "--data-dir", settings.data_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path}/saved: 300 predictions, 0 checks, 2 reports, 3.")
+    done = run("restore", tmp_path / "saved", "--data-dir", tmp_path / "new", "--json")
+    assert json.loads(done.stdout)["rows"]["predictions"] == 300
+    done = run("restore", tmp_path / "saved", "--data-dir", tmp_path / "new")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "move it away" in done.stderr
+
+
+def test_a_backup_that_is_told_to_end_leaves_no_half(settings: Settings, tmp_path: Path) -> None:
+    part = tmp_path / "saved.part"
+    with alone(settings.data_dir):  # it waits for this when the log is copied
+        process = subprocess.Popen(
+            [sys.executable, "-m", "driftbell", "backup", tmp_path / "saved", "--data-dir", settings.data_dir]
+        )
+        wait_until((part / "log.sqlite").exists, 60, "a half")
+        process.terminate()
+        assert process.wait(30) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize("largest", [20_000, 1_000_000], ids=["full at the log", "full at the model"])
+def test_a_full_disk_leaves_no_half(settings: Settings, tmp_path: Path, largest: int) -> None:
+    """A limit on the size of files fails a write as a full disk does."""
+    done = run("backup", tmp_path / "saved", "--data-dir", settings.data_dir, largest_file=largest)
+    assert done.returncode == 2
+    assert done.stderr.startswith("driftbell: cannot ")
+    assert done.stderr.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+    back_up(settings, tmp_path / "saved", now=NOW)
+    done = run("restore", tmp_path / "saved", "--data-dir", tmp_path / "new", largest_file=largest)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert set(files(tmp_path / "new")) <= {".lock", ".running"}

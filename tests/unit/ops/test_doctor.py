@@ -1,0 +1,405 @@
+"""The doctor: a clear sentence for each way a hop can fail, never a traceback, never a long wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+from tests.conftest import free_port
+
+from driftbell.ops.doctor import Finding, Stack, State, examine
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOTHING = Stack(None, None, None, None, None, None)
+
+
+@dataclass
+class Fake:
+    """A server that answers by path, and notes what it was asked."""
+
+    answers: dict[str, Any]
+    url: str = ""
+    asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def serving(answers: dict[str, Any], context: ssl.SSLContext | None = None) -> Iterator[Fake]:
+    """Serve answers: a dict is JSON, a text is a page, a number is a status, a pair is a status and JSON."""
+    fake = Fake(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fake.asked.append((self.path, dict(self.headers)))
+            found = fake.answers.get(urlsplit(self.path).path, 404)
+            status, body = found if isinstance(found, tuple) else (200, found)
+            if isinstance(body, int):
+                status, body = body, "<html>no"
+            kind = "text/html" if isinstance(body, str) else "application/json"
+            content = (body if isinstance(body, str) else json.dumps(body)).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        fake.url = f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield fake
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def look(stack: Stack, seconds: float = 5.0) -> list[Finding]:
+    return examine(stack, clock=lambda: NOW, seconds=seconds)
+
+
+def only(findings: list[Finding], hop: str) -> Finding:
+    (found,) = [f for f in findings if f.hop == hop]
+    return found
+
+
+# what a healthy part answers
+
+STATUS = {
+    "monitor": "running",
+    "next_run": (NOW + timedelta(minutes=3)).isoformat(),
+    "last_check": {"verdict": "ok", "error": None},
+    "latest_report_url": "/reports/drift_report_latest.html",
+}
+SERVICE = {"/health": {"status": "ready", "model": "iris", "version": "v1"}, "/monitor/status": STATUS}
+TARGET = {
+    "labels": {"job": "driftbell", "instance": "ml_service:8000"},
+    "scrapeUrl": "http://ml_service:8000/metrics",
+    "lastScrape": "2026-01-31T11:59:58.123456789Z",
+    "lastError": "",
+    "health": "up",
+}
+PROMETHEUS = {
+    "/-/ready": "Prometheus is Ready.",
+    "/api/v1/targets": {"status": "success", "data": {"activeTargets": [TARGET]}},
+    "/api/v1/rules": {"data": {"groups": [{"rules": [{"name": "DriftAlarm", "health": "ok"}]}]}},
+}
+LOKI = {
+    "/ready": "ready",
+    "/loki/api/v1/query_range": {"data": {"result": [{"stream": {}, "values": [["1", "{}"]]}]}},
+}
+GRAFANA = {
+    "/api/health": {"database": "ok"},
+    **{f"/api/datasources/uid/{u}": {"name": u.title(), "uid": u} for u in ("prometheus", "loki")},
+    **{f"/api/datasources/uid/{u}/health": {"status": "OK"} for u in ("prometheus", "loki")},
+    **{
+        f"/api/dashboards/uid/{u}": {"dashboard": {"title": u}}
+        for u in ("driftbell-health", "driftbell-drift")
+    },
+}
+REPORTS = {"/": "<html>list", "/drift_report_latest.html": "<html>report"}
+PARTS: dict[str, dict[str, Any]] = {
+    "service": SERVICE,
+    "prometheus": PROMETHEUS,
+    "loki": LOKI,
+    "grafana": GRAFANA,
+    "reports": REPORTS,
+    "alertmanager": {"/-/ready": "OK"},
+}
+
+
+def test_a_healthy_stack_is_all_well_but_for_the_default_password() -> None:
+    with contextlib.ExitStack() as fakes:
+        urls = {name: fakes.enter_context(serving(answers)).url for name, answers in PARTS.items()}
+        found = look(Stack(**urls))
+    assert [f.hop for f in found if f.state is State.WARNING] == ["login"]
+    assert [f for f in found if f.state not in (State.OK, State.WARNING)] == []
+    assert len(found) == 16
+
+
+def one_hop(part: str, answers: dict[str, Any], **more: Any) -> list[Finding]:
+    with serving({**PARTS[part], **answers}) as fake:
+        return look(replace(NOTHING, **{part: fake.url}, **more))
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("part", "answers", "hop", "words"),
+    [
+        ("service", {"/health": (503, {"detail": "the disk\nis full"})}, "service", "503: the disk is full"),
+        ("service", {"/health": 404}, "service", "404"),
+        ("service", {"/health": "<html>"}, "service", "with text/html and not JSON"),
+        ("service", {"/health": {"ok": True}}, "service", "is not service's"),
+        ("service", {"/health": [1]}, "service", "is not service's"),
+        ("service", {"/monitor/status": {**STATUS, "monitor": "not running"}}, "monitor", "no monitor runs"),
+        (
+            "service",
+            {"/monitor/status": {**STATUS, "next_run": (NOW - HOUR).isoformat()}},
+            "monitor",
+            "due at 2026-01-31 11:00:00 UTC has not run",
+        ),
+        (
+            "service",
+            {"/monitor/status": {**STATUS, "last_check": {"verdict": "unknown", "error": "MemoryError"}}},
+            "monitor",
+            "failed: MemoryError",
+        ),
+        ("prometheus", {"/-/ready": 503}, "prometheus", "503"),
+        ("prometheus", {"/api/v1/targets": {"data": {"activeTargets": []}}}, "scrape", "no target"),
+        (
+            "prometheus",
+            {
+                "/api/v1/targets": {
+                    "data": {"activeTargets": [{**TARGET, "health": "down", "lastError": "no such host"}]}
+                }
+            },
+            "scrape",
+            "cannot scrape http://ml_service:8000/metrics: no such host",
+        ),
+        (
+            "prometheus",
+            {
+                "/api/v1/targets": {
+                    "data": {"activeTargets": [{**TARGET, "lastScrape": "2026-01-31T12:00:00+01:00"}]}
+                }
+            },
+            "scrape",
+            "last scraped",
+        ),
+        ("prometheus", {"/api/v1/rules": {"data": {"groups": []}}}, "rules", "no rules"),
+        (
+            "prometheus",
+            {
+                "/api/v1/rules": {
+                    "data": {"groups": [{"rules": [{"name": "A", "health": "err", "lastError": "many"}]}]}
+                }
+            },
+            "rules",
+            "the rule A fails: many",
+        ),
+        ("loki", {"/ready": (503, "Ingester not ready")}, "loki", "503"),
+        ("loki", {"/loki/api/v1/query_range": {"data": {"result": []}}}, "logs", "no line .* 15 min"),
+        ("grafana", {"/api/datasources/uid/loki": 404}, "datasource", "no datasource 'loki'"),
+        (
+            "grafana",
+            {"/api/datasources/uid/loki/health": (400, {"message": "dial tcp: lookup loki"})},
+            "datasource",
+            "'loki' does not work: .*lookup loki",
+        ),
+        ("grafana", {"/api/dashboards/uid/driftbell-drift": 404}, "dashboard", "no dashboard"),
+        ("grafana", {"/api/dashboards/uid/driftbell-drift": 403}, "grafana", "403"),
+        ("grafana", {"/api/datasources/uid/prometheus": (401, {"message": "x"})}, "login", "refuses user"),
+        ("reports", {"/": 403}, "reports", "403"),
+        ("reports", {"/drift_report_latest.html": 500}, "reports", "500"),
+        ("reports", {"/drift_report_latest.html": {}}, "latest report", "application/json"),
+        ("alertmanager", {"/-/ready": 503}, "alertmanager", "503"),
+    ],
+)
+def test_what_is_wrong_is_told_with_a_mend(part: str, answers: dict[str, Any], hop: str, words: str) -> None:
+    wrong = [f for f in one_hop(part, answers) if f.state is State.WRONG]
+    assert [f.hop for f in wrong] == [hop]
+    assert re.search(words, wrong[0].message)
+    assert wrong[0].mend
+    assert "\n" not in wrong[0].message
+
+
+def test_a_monitor_that_only_checks_on_request_is_well() -> None:
+    found = one_hop("service", {"/monitor/status": {**STATUS, "next_run": None, "last_check": None}})
+    assert only(found, "monitor").state is State.OK
+    assert "off" in only(found, "monitor").message
+
+
+def test_a_viewer_without_reports_is_wrong_only_where_the_service_has_one() -> None:
+    empty = {"/drift_report_latest.html": 404}
+    assert only(one_hop("reports", empty), "latest report").state is State.SKIPPED
+    for url, state in ((STATUS["latest_report_url"], State.WRONG), (None, State.SKIPPED)):
+        with serving({"/monitor/status": {**STATUS, "latest_report_url": url}}) as service:
+            found = one_hop("reports", empty, service=service.url)
+        assert only(found, "latest report").state is state
+
+
+def test_a_line_that_arrives_only_now_is_enough() -> None:
+    query = "/loki/api/v1/query_range"
+    with serving({**LOKI, query: {"data": {"result": []}}}) as loki:
+        threading.Timer(1, loki.answers.update, [{query: LOKI[query]}]).start()
+        assert only(look(replace(NOTHING, loki=loki.url)), "logs").state is State.OK
+
+
+def test_an_alertmanager_that_nobody_asked_for_may_be_absent() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    (found,) = look(replace(NOTHING, alertmanager=nowhere))
+    assert (found.state, found.message) == (State.SKIPPED, "not running (profile alerts)")
+    (found,) = look(replace(NOTHING, alertmanager=nowhere, alertmanager_wanted=True))
+    assert found.state is State.WRONG
+
+
+def test_grafana_is_asked_with_what_was_given_and_never_shows_it() -> None:
+    with serving(GRAFANA) as fake:
+        stack = replace(NOTHING, grafana=fake.url)
+        for given, sent in (
+            (replace(stack, token="glsa_secret"), "Bearer glsa_secret"),
+            (replace(stack, login=("ann", "s3cret")), "Basic YW5uOnMzY3JldA=="),
+        ):
+            fake.asked.clear()
+            found = look(given)
+            assert {f.state for f in found} == {State.OK}
+            sent_to = {path: headers.get("Authorization") for path, headers in fake.asked}
+            assert sent_to.pop("/api/health") is None
+            assert set(sent_to.values()) == {sent}
+            assert "secret" not in repr(found) + repr(given)
+            assert "s3cret" not in repr(found) + repr(given)
+
+
+def test_a_refused_token_is_told() -> None:
+    with serving({**GRAFANA, "/api/datasources/uid/prometheus": (401, {})}) as fake:
+        found = only(look(replace(NOTHING, grafana=fake.url, token="old")), "login")
+    assert (found.state, found.message) == (State.WRONG, "Grafana refuses the token")
+    assert "GRAFANA_TOKEN" in found.mend
+
+
+# no answer at all
+
+
+@contextlib.contextmanager
+def raw(answer: bytes, *, drip: bool = False) -> Iterator[str]:
+    """Listen, read a little, send bytes (one a moment if they shall drip), and keep the connection open."""
+    over = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(100)
+            for piece in [answer[i : i + 1] for i in range(len(answer))] if drip else [answer]:
+                connection.sendall(piece)
+                if over.wait(0.1 if drip else 0):
+                    return
+            if answer and not drip:
+                return
+            over.wait(20)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            over.set()
+            server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_refused_unknown_and_no_http_are_different_sentences() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    (refused,) = look(replace(NOTHING, loki=nowhere))
+    assert refused.message == f"nothing answers at {nowhere}"
+    assert "--loki" in refused.mend
+    (unknown,) = look(replace(NOTHING, loki="http://no-such-host.invalid:3100"))
+    assert unknown.message == "the host 'no-such-host.invalid' is not known"
+    with raw(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
+        (other,) = look(replace(NOTHING, loki=url))
+    assert other.message == f"what listens at {url} does not speak HTTP"
+
+
+@pytest.mark.parametrize("drip", [False, True], ids=["silent", "dripping"])
+def test_a_hop_that_hangs_is_given_up_and_the_others_are_told(drip: bool) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000 if drip else b""
+    started = time.monotonic()
+    with raw(answer, drip=drip) as hanging, serving(PROMETHEUS) as fake:
+        stack = Stack(hanging, fake.url, hanging, hanging, hanging, hanging)
+        found = look(stack, seconds=2)
+    assert time.monotonic() - started < 10
+    assert only(found, "scrape").state is State.OK
+    silent = [f for f in found if f.state is State.WRONG]
+    assert len(silent) == 4
+    assert {f.message.partition(" did")[2] for f in silent} == {" not answer within 2 s"}
+
+
+def test_a_certificate_that_is_not_trusted_and_a_port_without_tls_are_told() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with serving(LOKI, context) as fake:
+        (untrusted,) = look(replace(NOTHING, loki=fake.url))
+    with serving(LOKI) as fake:
+        (plain,) = look(replace(NOTHING, loki=fake.url.replace("http:", "https:")))
+    for found in (untrusted, plain):
+        assert found.message.startswith("no TLS connection to https://127.0.0.1:")
+        assert "SSL_CERT_FILE" in found.mend
+    assert "verify failed" in untrusted.message
+
+
+# the command line
+
+ALL_OFF = dict.fromkeys(PARTS, "off")
+
+
+def doctor(*args: str, addresses: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
+    options = [f"--{name}={url}" for name, url in {**ALL_OFF, **addresses}.items()]
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GRAFANA_", "DRIFTBELL_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "driftbell", "doctor", *options, *args],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env=inherited | environment,
+    )
+
+
+def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("fr0m-file\n")
+    with serving(LOKI) as loki, serving(GRAFANA) as grafana:
+        addresses = {"loki": loki.url, "grafana": grafana.url}
+        done = doctor(addresses=addresses, GRAFANA_PASSWORD_FILE=str(tmp_path / "password"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[:2] == ["✓ loki: ready", "✓ logs: Loki has lines of ml_service"]
+        assert {line[0] for line in done.stdout.splitlines()} == {"✓"}
+        loki.answers["/loki/api/v1/query_range"] = {"data": {"result": []}}
+        done = doctor("--json", addresses=addresses)
+    assert done.returncode == 3
+    wrong = [f for f in json.loads(done.stdout) if f["state"] != "ok"]
+    assert [(f["hop"], f["state"]) for f in wrong] == [("logs", "wrong"), ("login", "warning")]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "environment", "words"),
+    [
+        ({"loki": "127.0.0.1:3100"}, {}, "--loki must be an address"),
+        ({"loki": "http://127.0.0.1:x"}, {}, "--loki must be an address"),
+        ({"loki": ""}, {}, "--loki must be an address"),
+        ({"loki": "http://[::1"}, {}, "--loki must be an address"),
+        ({"grafana": "http://ann:s3cret@[::1"}, {}, "--grafana must have no user"),
+        ({"grafana": "http://ann:s3cret@127.0.0.1"}, {}, "--grafana must have no user"),
+        ({}, {"GRAFANA_PASSWORD_FILE": "/nowhere/x"}, "GRAFANA_PASSWORD_FILE /nowhere/x: No such file"),
+    ],
+)
+def test_usage_errors(addresses: dict[str, str], environment: dict[str, str], words: str) -> None:
+    done = doctor(addresses=addresses, **environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "s3cret" not in done.stderr

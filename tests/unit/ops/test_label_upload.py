@@ -1,0 +1,323 @@
+"""Labels: which bodies are taken, which files are read, and how a file is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from driftbell.errors import ConfigError, InputError
+from driftbell.ops.label_upload import LabelLine, Sent, read_labels, send_labels
+from driftbell.server.api.labels import MOST_LABELS, Classes
+from driftbell.server.http.problems import MOST_PROBLEMS, Refused
+
+IRIS = Classes(["setosa", "versicolor", "virginica"])
+GOOD = {"prediction_id": "id-1", "label": "setosa"}
+
+
+# bodies
+
+
+@pytest.mark.parametrize("body", [GOOD, [GOOD], {"labels": [GOOD]}], ids=["one", "list", "labels"])
+def test_one_label_or_many_are_pairs(body: Any) -> None:
+    assert IRIS.pairs_of(body) == [("id-1", "setosa")]
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "expected"),
+    [
+        (("a", "b"), "b", "b"),
+        (("a", "b"), 1, "b"),
+        (("a", "b"), 1.0, "b"),
+        (("a", "b"), 2, None),
+        (("a", "b"), -1, None),
+        (("a", "b"), 0.5, None),
+        (("a", "b"), "1", None),
+        (("a", "b"), True, None),
+        (("1", "2"), 1, "1"),
+        (("1", "2"), 2.0, "2"),
+        (("1", "2"), 0, None),
+        (("1", "2"), "1", "1"),
+        (("0.0", "1.0"), 1, "1.0"),
+        (("1_0", "b"), 10, None),
+        (("nan", "b"), 1, "b"),
+        (("False", "True"), True, "True"),
+        (("False", "True"), 1, "True"),
+        (("a", "b"), None, None),
+        (("a", "b"), [], None),
+        (("a", "b"), {}, None),
+        (("a", "b"), float("nan"), None),
+        (("a", "b"), float("inf"), None),
+    ],
+)
+def test_a_label_is_a_class_name_or_a_number_that_means_one(
+    names: tuple[str, ...], label: Any, expected: str | None
+) -> None:
+    assert Classes(names).name_of(label) == expected
+
+
+BAD = {
+    "missing": ({"label": "setosa"}, "prediction_id", "missing"),
+    "no label": ({"prediction_id": "a"}, "label", "missing"),
+    "extra": ({**GOOD, "class": 1}, "class", "extra"),
+    "unknown class": ({**GOOD, "label": "rose"}, "label", "label"),
+    "no such class id": ({**GOOD, "label": 3}, "label", "label"),
+    "null": ({**GOOD, "label": None}, "label", "label"),
+    "number as id": ({**GOOD, "prediction_id": 5}, "prediction_id", "type"),
+    "empty id": ({**GOOD, "prediction_id": ""}, "prediction_id", "type"),
+    "long id": ({**GOOD, "prediction_id": "x" * 65}, "prediction_id", "type"),
+    "half a pair": ({**GOOD, "prediction_id": "\ud800"}, "prediction_id", "type"),
+    "NUL": ({**GOOD, "prediction_id": "a\0"}, "prediction_id", "type"),
+    "text": ("setosa", "", "not_an_object"),
+    "list in a list": ([GOOD], "", "not_an_object"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_label_is_refused_with_its_field_and_row(name: str) -> None:
+    bad, field, reason = BAD[name]
+    with pytest.raises(InputError) as found:
+        IRIS.pairs_of([GOOD, bad])
+    (problem,) = found.value.problems
+    assert (problem.field, problem.reason, problem.row) == (field, reason, 1)
+    if isinstance(bad, dict):
+        with pytest.raises(InputError) as found:
+            IRIS.pairs_of(bad)
+        assert found.value.problems[0].row is None
+    if field == "label" and reason == "label":
+        assert "'setosa', 'versicolor', 'virginica'" in problem.message
+
+
+def test_every_problem_is_told_up_to_a_limit() -> None:
+    with pytest.raises(InputError) as found:
+        IRIS.pairs_of([{}, GOOD, {"label": "rose"}])
+    assert [(p.row, p.field) for p in found.value.problems] == [
+        (0, "prediction_id"),
+        (0, "label"),
+        (2, "prediction_id"),
+        (2, "label"),
+    ]
+    with pytest.raises(InputError) as found:
+        IRIS.pairs_of([5] * MOST_LABELS)
+    assert len(found.value.problems) == MOST_PROBLEMS
+
+
+def test_many_classes_are_not_all_listed() -> None:
+    with pytest.raises(InputError, match="'c19' and 80 more, got 'rose'"):
+        Classes([f"c{i}" for i in range(100)]).pairs_of({**GOOD, "label": "rose"})
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ([], "empty_batch"),
+        ({"labels": []}, "empty_batch"),
+        ({"labels": GOOD}, "not_labels"),
+        ({"labels": None}, "not_labels"),
+        ([GOOD] * (MOST_LABELS + 1), "too_many"),
+    ],
+    ids=["empty", "empty labels", "object", "null", "too many"],
+)
+def test_a_body_without_labels_or_with_too_many_is_refused(body: Any, reason: str) -> None:
+    with pytest.raises(Refused) as found:
+        IRIS.pairs_of(body)
+    assert (found.value.status, found.value.reason) == (422, reason)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["labels", "label", "prediction_id", "x"]), inner, max_size=3)
+    ),
+)
+
+
+@given(json_values)
+def test_any_body_is_taken_or_refused_in_words(body: Any) -> None:
+    try:
+        pairs = IRIS.pairs_of(body)
+    except InputError as error:
+        pairs, told = [], [p.message for p in error.problems]
+    except Refused as error:
+        pairs, told = [], [error.detail]
+    else:
+        told = ["taken"]
+    assert all(told)
+    assert all(value in IRIS.names for _, value in pairs)
+
+
+# files
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_three_formats_are_read_alike(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv", "note,label,prediction_id\nx,setosa,id-1\n\n,1,id-2\n")
+    written(
+        tmp_path / "a.jsonl",
+        '{"prediction_id": "id-1", "label": "setosa"}\n\n{"prediction_id": "id-2", "label": 1, "note": 0}\n',
+    )
+    for suffix in ("csv", "jsonl"):
+        assert read_labels(tmp_path / f"a.{suffix}") == [
+            LabelLine(f"{tmp_path}/a.{suffix} line {1 + (suffix == 'csv')}", "id-1", "setosa"),
+            LabelLine(f"{tmp_path}/a.{suffix} line {3 + (suffix == 'csv')}", "id-2", 1),
+        ]
+    table = pyarrow.table({"prediction_id": ["id-1", "id-2"], "label": [0, 1]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [(line.prediction_id, line.label) for line in read_labels(tmp_path / "a.parquet")] == [
+        ("id-1", 0),
+        ("id-2", 1),
+    ]
+
+
+def test_a_quoted_line_break_does_not_shift_the_line_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'prediction_id,label,note\na,setosa,"x\ny"\nb,,z\n')
+    with pytest.raises(ConfigError, match="line 4: 'label' is empty"):
+        read_labels(path)
+
+
+def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "prediction_id,label\n007,07\n12,0\n-1,-3\n")
+    found = [(line.prediction_id, line.label) for line in read_labels(path)]
+    assert found == [("007", "07"), ("12", 0), ("-1", -3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        (
+            "a.csv",
+            "prediction_id,class\na,b\n",
+            "must have one column 'label': it has 'prediction_id', 'class'",
+        ),
+        ("a.csv", "prediction_id,label,label\na,b,c\n", "must have one column 'label'"),
+        ("a.csv", "", "it is empty"),
+        ("a.csv", "prediction_id,label\n", "has no labels"),
+        ("a.csv", "prediction_id,label\na,b\n,b\n", "line 3: 'prediction_id' is empty"),
+        ("a.csv", "prediction_id,label\na\n", "line 2 has 1 cells, the header 2"),
+        ("a.csv", 'prediction_id,label\n"a', "cannot read"),
+        (
+            "a.jsonl",
+            '{"prediction_id": "a", "label": "b"}\n{"prediction_id": "a"}\n',
+            "line 2: 'label' is empty",
+        ),
+        ("a.jsonl", '{"prediction_id": "a", "label": []}', "line 1: 'label' must be a text or a number"),
+        ("a.jsonl", '{"prediction_id": "a", "label": Infinity}', "'label' must be a text or a number"),
+        ("a.jsonl", '{"prediction_id": "\\ud800", "label": 1}', "'prediction_id' must be a text"),
+        ("a.jsonl", "\n{oops\n", "line 2 is not valid JSON"),
+        ("a.jsonl", "5\n", "line 1 must be an object with 'prediction_id', 'label'"),
+        ("a.xlsx", "", "must end in .csv, .parquet or .jsonl"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_with_column_and_line(
+    tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    with pytest.raises(ConfigError) as found:
+        read_labels(written(tmp_path / name, text))
+    assert says in str(found.value)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.csv"):
+        read_labels(tmp_path / "missing.csv")
+    (tmp_path / "bad.csv").write_bytes(b"prediction_id,label\n\xff,a\n")
+    with pytest.raises(ConfigError, match=r"bad\.csv"):
+        read_labels(tmp_path / "bad.csv")
+    table = pyarrow.table({"label": ["a"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match="'prediction_id': it has 'label'"):
+        read_labels(tmp_path / "a.parquet")
+
+
+# sending
+
+
+def lines(count: int) -> list[LabelLine]:
+    return [LabelLine(f"a.csv line {i + 2}", f"id-{i}", "setosa") for i in range(count)]
+
+
+def answering(*answers: httpx.Response) -> tuple[httpx.Client, list[int]]:
+    """A client that gets these answers one after the other, and the sizes of what it sent."""
+    sizes: list[int] = []
+    rest = iter(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sizes.append(len(json.loads(request.content)["labels"]))
+        return next(rest)
+
+    return httpx.Client(transport=httpx.MockTransport(answer)), sizes
+
+
+def receipt(accepted: int, *unknown: str) -> httpx.Response:
+    body = {"accepted": accepted, "corrected": 1, "duplicates": 2, "unknown": list(unknown)}
+    return httpx.Response(200, json={**body, "unknown_count": len(unknown)})
+
+
+def test_many_labels_go_in_parts_whose_counts_are_added() -> None:
+    client, sizes = answering(receipt(2000, "x"), receipt(500, "y"))
+    assert send_labels("http://a", lines(2500), client=client) == Sent(2500, 2, 4, ("x", "y"), 2)
+    assert sizes == [2000, 500]
+
+
+def test_a_service_with_a_small_limit_gets_smaller_parts() -> None:
+    client, sizes = answering(httpx.Response(413), receipt(1), receipt(1), receipt(1))
+    assert send_labels("http://a", lines(100), client=client).accepted == 2
+    assert sizes == [100, 50, 50]
+
+
+def test_a_busy_service_is_asked_again() -> None:
+    slept: list[float] = []
+    client, sizes = answering(httpx.Response(503), httpx.Response(503), receipt(1))
+    assert send_labels("http://a", lines(1), client=client, sleep=slept.append).accepted == 1
+    assert (len(sizes), slept) == (3, [0.5, 1.0])
+    busy = httpx.Response(503, json={"detail": "the log is locked"})
+    client, sizes = answering(*[busy] * 5)
+    with pytest.raises(ConfigError, match="answered 503: the log is locked"):
+        send_labels("http://a", lines(1), client=client, sleep=slept.append)
+
+
+def test_a_refused_label_is_told_with_its_line_and_what_was_taken_before() -> None:
+    problem = {
+        "detail": "…",
+        "errors": [{"field": "label", "message": "'label' must be one of", "row": 3}] * 2,
+    }
+    client, _ = answering(receipt(2000), httpx.Response(422, json=problem))
+    with pytest.raises(ConfigError) as found:
+        send_labels("http://a", lines(2100), client=client)
+    assert str(found.value) == (
+        "a.csv line 2005: 'label' must be one of (and 1 more); "
+        "2003 labels before it were taken, and may be sent again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (httpx.Response(404, json={"detail": "there is nothing here"}), "404: there is nothing here"),
+        (httpx.Response(502, text="<html>"), "answered 502 Bad Gateway"),
+        (httpx.Response(200, text="<html>"), "is no driftbell"),
+        (httpx.Response(200, json={"accepted": 1}), "is no driftbell"),
+    ],
+)
+def test_an_answer_that_is_no_receipt_is_an_error(answer: httpx.Response, says: str) -> None:
+    client, _ = answering(answer)
+    with pytest.raises(ConfigError, match=says):
+        send_labels("http://a", lines(1), client=client)
+
+
+def test_a_service_that_cannot_be_reached_is_told() -> None:
+    with pytest.raises(ConfigError, match="start it with `driftbell up`"):
+        send_labels("http://127.0.0.1:9", lines(1))
+    with pytest.raises(ConfigError, match="must begin with http://"):
+        send_labels("127.0.0.1:8000", lines(1))

@@ -1,0 +1,314 @@
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from tests import degradations as harms
+
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.errors import ReportError
+from driftbell.ports import Reference
+from driftbell.publish import evidently as sink
+from driftbell.records import Check, CheckKind
+from driftbell.tabular.schema import as_column
+
+if os.environ.get("CI") != "true" and not sink.evidently_available():
+    pytest.skip("Evidently is not installed", allow_module_level=True)
+
+EVIL = "</script><script>alert(1)</script>"
+ROWS = 80
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported():
+    sink.warm_up()
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"the network was used: {args}")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def check_of(reference, window, **rule):
+    roles = dict.fromkeys(reference, "feature")
+    judgement = judge(compare(reference, window, roles=roles), rows=ROWS, **rule)
+    check = Check(
+        id="abcdef0123456789",
+        time=datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC),
+        kind=CheckKind.AUTOMATIC,
+        model="iris",
+        version="0123456789ab",
+        reference="5f5f5f5f5f5f",
+        rows=ROWS,
+        first=1,
+        last=ROWS,
+        judgement=judgement,
+    )
+    return check, Reference(reference, roles, "5f5f5f5f5f5f")
+
+
+def snapshot_of(check, reference, window):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sink.run(check, reference, window)
+
+
+def assert_agrees(check, snapshot):
+    """Evidently says of each judged column, and of the whole, what we say."""
+    judged = sorted(
+        (c for c in check.judgement.columns if c.adjusted_p_value is not None),
+        key=lambda c: c.adjusted_p_value,
+    )
+    found = snapshot.dict()
+    if not judged:
+        assert found == {"metrics": [], "tests": []}
+        return
+    whole, *columns = found["metrics"]
+    drifted = len(check.judgement.drifted_columns)
+    assert whole["value"]["count"] == drifted
+    assert [m["value"] for m in columns] == pytest.approx([c.adjusted_p_value for c in judged])
+    failed = ["FAIL" in str(t["status"]) for t in found["tests"]]
+    assert failed == [drifted > 0, *(c.drifted for c in judged)]
+    widgets = snapshot._widgets
+    summary = json.dumps([w.params for w in widgets if "counters" in w.params])
+    assert ("Dataset Drift is NOT detected" in summary) == (drifted == 0)
+    assert ("Dataset Drift is detected" in summary) == (drifted > 0)
+    table = next(w for w in widgets if w.type == "big_table")
+    said = [row["data_drift"] for row in table.params["data"]]
+    assert said == ["Detected" if c.drifted else "Not Detected" for c in judged]
+
+
+def plain_table(rows, *, shift=0.0, seed=1):
+    rng = np.random.default_rng(seed)
+    return {
+        "height": rng.normal(shift, size=rows),
+        "weight": rng.normal(size=rows),
+        "colour": as_column(rng.choice(["red", "green", "blue"], rows).tolist()),
+        "prediction": as_column(rng.choice(["yes", "no"], rows).tolist()),
+    }
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4, 0.5, 0.6, 3.0])
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_evidently_agrees_with_the_verdict(shift, seed):
+    reference, window = plain_table(150), plain_table(ROWS, shift=shift, seed=seed)
+    check, known = check_of(reference, window)
+    assert_agrees(check, snapshot_of(check, known, window))
+
+
+@pytest.mark.parametrize(("held", "drifted"), [((), ()), (("height",), ("height",))])
+def test_evidently_agrees_about_weak_evidence(held, drifted):
+    reference, window = plain_table(150), plain_table(ROWS, shift=0.5, seed=2)
+    check, known = check_of(reference, window, strong=1e-9, held=held)
+    assert check.judgement.columns[0].adjusted_p_value < 0.05
+    assert check.judgement.drifted_columns == drifted
+    assert_agrees(check, snapshot_of(check, known, window))
+
+
+def test_one_drifted_column_of_many_is_dataset_drift():
+    rng = np.random.default_rng(1)
+    reference = {f"x{i}": rng.normal(size=100) for i in range(25)}
+    window = {name: rng.permutation(column)[:ROWS] for name, column in reference.items()}
+    window["x7"] = window["x7"] + 5
+    check, known = check_of(reference, window)
+    assert check.judgement.drifted_columns == ("x7",)
+    assert_agrees(check, snapshot_of(check, known, window))
+
+
+def test_the_page_names_the_model_the_verdict_and_the_tests():
+    reference, window = plain_table(150), plain_table(ROWS, shift=3, seed=2)
+    check, known = check_of(reference, window)
+    page = sink.EvidentlyReport().write(check, known, window).decode()
+    assert "<title>warning: drift report of iris</title>" in page
+    data = data_of(page)
+    for said in (check.judgement.sentence, "0123456789ab", "2026-01-31 12:00:05 UTC"):
+        assert said in data
+    for test in ("Kolmogorov–Smirnov + exceedance + nulls, adjusted p_value", "chi-square, adjusted p_value"):
+        assert json.dumps(test)[1:-1] in data
+    assert "DATA DISTRIBUTION" in data
+    assert "The drift detection method is" in data
+
+
+def test_the_page_answers_whether_the_model_does_worse():
+    reference, window = plain_table(150), plain_table(ROWS, seed=2)
+    check, known = check_of(reference, window)
+    check = replace(check, judgement=replace(check.judgement, harm=harms.ALARM))
+    data = data_of(sink.EvidentlyReport().write(check, known, window).decode())
+    for said in (
+        harms.ALARM.sentence,
+        "does the model do worse?",
+        "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
+        "2026-01-31 10:20 UTC",
+        "95.3 %",
+        "accuracy, realised",
+    ):
+        assert said in data
+
+
+def test_what_cannot_be_said_of_the_model_is_said_so_and_what_was_not_asked_is_left_out():
+    check, _ = check_of(plain_table(150), plain_table(ROWS, seed=2))
+    assert "worse" not in str(sink._heading(check, 0))
+    check = replace(check, judgement=replace(check.judgement, harm=harms.UNKNOWN))
+    assert ("unknown", "does the model do worse?") in sink._heading(check, 0)[-1]
+    assert ("cannot say", "estimated loss") in sink._heading(check, 0)[-1]
+
+
+def data_of(page):
+    return "\n".join(re.findall(r"^\s*var \w+ = .*$", page, flags=re.MULTILINE))
+
+
+def odd_tables():
+    rng = np.random.default_rng(5)
+    n = 120
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    names = [
+        EVIL,
+        "target",
+        "id",
+        "",
+        " ",
+        "x" * 500,
+        "x" * 501,
+        "\ud800",
+        "__proto__",
+        "Index",
+        "$x^2$ & \"q\" 'a'",
+        "{{7*7}}",
+    ]
+    reference = {
+        **{name: rng.normal(size=n) for name in names},
+        "prediction": as_column(rng.choice(["a", "b"], n).tolist()),
+        "constant": np.full(n, 3.0),
+        "huge constant": np.full(n, 1e17),
+        "huge": rng.normal(size=n) * 1e150,
+        "tiny": rng.normal(size=n) * 1e-320,
+        "null in window": rng.normal(size=n),
+        "null in reference": np.full(n, np.nan),
+        "null everywhere": np.full(n, np.nan),
+        "infinite": rng.normal(size=n),
+        "all infinite": rng.normal(size=n),
+        "some null": rng.normal(size=n),
+        "mixed": rng.normal(size=n),
+        "mixed category": as_column([[1, "a", True, 2.5][i] for i in rng.integers(0, 4, n)]),
+        "date": as_column([day + timedelta(hours=i) for i in range(n)]),
+        "flag": as_column(rng.choice([True, False], n).tolist()),
+        "hundreds": as_column([f"c{i}" for i in rng.integers(0, 50, n)]),
+        "keys": as_column([f"key {i}" for i in range(n)]),
+        "evil category": as_column([f"{EVIL}{i}" for i in rng.integers(0, 3, n)]),
+        "missing": rng.normal(size=n),
+    }
+    window = {k: v[rng.integers(0, n, ROWS)].copy() for k, v in reference.items() if k != "missing"}
+    window["null in window"] = np.full(ROWS, np.nan)
+    window["null in reference"] = rng.normal(size=ROWS)
+    window["infinite"][:60] = np.repeat([np.inf, -np.inf], 30)
+    window["all infinite"] = np.full(ROWS, np.inf)
+    window["some null"][:30] = np.nan
+    window["mixed"] = as_column(["a", 1.5] * (ROWS // 2))
+    window["flag"] = as_column(["yes"] * ROWS)
+    window["hundreds"] = as_column([f"new {i}" for i in range(ROWS)])
+    window["extra <i>"] = np.arange(float(ROWS))
+    return reference, window
+
+
+def test_odd_columns_do_not_break_the_report():
+    reference, window = odd_tables()
+    check, known = check_of(reference, window)
+    assert len(check.judgement.drifted_columns) >= 7
+    assert_agrees(check, snapshot_of(check, known, window))
+
+
+def test_names_and_values_of_users_cannot_become_code():
+    reference, window = odd_tables()
+    page = sink.EvidentlyReport().write(*check_of(reference, window), window).decode()
+    data = data_of(page)
+    assert "alert(1)" in data
+    assert "<script" not in data
+    assert "</script" not in data
+
+
+@pytest.mark.parametrize(
+    ("reference", "window"),
+    [
+        ({"a": np.arange(50.0)}, {"a": np.arange(50.0)}),
+        ({"a": np.arange(50.0)}, {"a": np.arange(50.0) + 100}),
+        ({"a": as_column(["x", "y"] * 25)}, {"a": as_column(["x", "y"] * 25)}),
+        ({"a": as_column(["x", "y"] * 25)}, {"b": as_column(["x", "y"] * 25)}),
+        ({"a": np.array([1.0]), "b": as_column(["q"])}, {"a": np.arange(50.0), "b": as_column(["z"] * 50)}),
+        ({"a": as_column([None] * 20)}, {"a": as_column([None] * 20)}),
+    ],
+    ids=["one number", "one drifted number", "one category", "none judged", "one row", "all null"],
+)
+def test_small_tables_have_a_page(reference, window):
+    check, known = check_of(reference, window)
+    assert_agrees(check, snapshot_of(check, known, window))
+    assert sink.EvidentlyReport().write(check, known, window).startswith(b"<!DOCTYPE html>")
+
+
+def test_of_a_wide_table_the_drifted_columns_are_shown(monkeypatch):
+    monkeypatch.setattr(sink, "MOST_COLUMNS", 3)
+    rng = np.random.default_rng(1)
+    reference = {f"x{i}": rng.normal(size=100) for i in range(9)}
+    window = {name: rng.normal(size=ROWS) for name in reference}
+    window["x8"] = window["x8"] + 5
+    check, known = check_of(reference, window)
+    snapshot = snapshot_of(check, known, window)
+    whole, *columns = snapshot.dict()["metrics"]
+    assert whole["value"]["count"] == len(check.judgement.drifted_columns)
+    assert len(columns) == 3
+    assert "6 more columns" in json.dumps([w.params for w in snapshot._widgets], default=str)
+
+
+def test_two_reports_do_not_mix():
+    first, second = plain_table(ROWS, shift=3, seed=2), plain_table(ROWS, seed=3)
+    drifted, known = check_of(plain_table(150), first)
+    same, _ = check_of(plain_table(150), second)
+    assert_agrees(drifted, snapshot_of(drifted, known, first))
+    assert_agrees(same, snapshot_of(same, known, second))
+    assert_agrees(drifted, snapshot_of(drifted, known, first))
+
+
+def test_a_failure_of_evidently_is_a_report_error(monkeypatch):
+    def fail(*args):
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(sink, "run", fail)
+    window = plain_table(ROWS)
+    with pytest.raises(ReportError, match=r"^Evidently failed with ZeroDivisionError$"):
+        sink.EvidentlyReport().write(*check_of(plain_table(150), window), window)
+
+
+def test_the_module_does_not_import_evidently_and_nothing_is_sent():
+    code = """
+import socket, sys
+import driftbell.publish.evidently as sink
+assert sink.evidently_available()
+assert not {"evidently", "pandas", "plotly"} & set(sys.modules)
+def refuse(*args, **kwargs):
+    raise AssertionError(args)
+socket.socket.connect = socket.socket.sendto = socket.getaddrinfo = refuse
+sink.warm_up()
+import evidently.telemetry
+assert not evidently.telemetry.event_logger.is_enabled()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_the_page_loads_nothing():
+    window = plain_table(ROWS)
+    page = sink.EvidentlyReport().write(*check_of(plain_table(150), window), window).decode()
+    markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"<(link|img|iframe|script)\b|https?://", markup)
+    assert not re.search(r"url\((?!data:)", markup)

@@ -1,0 +1,322 @@
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import degradations as harms
+
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.ports import Reference
+from driftbell.publish.charts import CHARACTER, histogram_svg
+from driftbell.publish.html_report import LARGEST, OwnReport
+from driftbell.records import Check, CheckKind, Histogram, Part, Suspect, Verdict
+from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
+from driftbell.stats import psi_noise
+from driftbell.tabular.schema import as_column
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+ROWS = 80
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.tags, self.text, self.values = [], "", []
+        self.feed(content.decode("utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def check_of(reference, window, **changes):
+    roles = dict.fromkeys(reference, "feature")
+    known = Reference(reference, roles, "5f5f5f5f5f5f")
+    judgement = judge(compare(reference, window, roles=roles), rows=ROWS)
+    fields = {"error": "", "model": "iris", **changes}
+    check = Check(
+        id="abcdef0123456789",
+        time=datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC),
+        kind=CheckKind.TRIGGERED,
+        version="0123456789ab",
+        reference=known.version,
+        rows=ROWS,
+        first=11,
+        last=90,
+        judgement=judgement,
+        **fields,
+    )
+    return check, known
+
+
+def page_of(reference, window, *, harm=None, **changes):
+    check, known = check_of(reference, window, **changes)
+    check = replace(check, judgement=replace(check.judgement, harm=harm))
+    content = OwnReport().write(check, known, window)
+    assert len(content) <= LARGEST
+    return check, Page(content)
+
+
+def numeric_table(columns, *, rows=100, shifted=(), seed=1):
+    rng = np.random.default_rng(seed)
+    return {f"x{i}": rng.normal(loc=3.0 * (i in shifted), size=rows) for i in range(columns)}
+
+
+def test_the_page_tells_the_verdict_and_what_was_looked_at():
+    check, page = page_of(numeric_table(3), numeric_table(3, rows=ROWS, shifted=(1,), seed=2))
+    assert check.judgement.drifted_columns == ("x1",)
+    for said in (
+        check.judgement.sentence,
+        "! warning",
+        "2026-01-31 12:00:05 UTC",
+        "iris, version 0123456789ab",
+        "5f5f5f5f5f5f, 100 rows",
+        "80 predictions, numbers 11 to 90",
+        "triggered",
+        "Has something changed?",
+        "1 of 3 columns have changed",
+        "Benjamini–Hochberg",
+    ):
+        assert said in page.text
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_page_answers_whether_the_model_does_worse_before_what_has_changed():
+    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), harm=harms.ALARM)
+    for said in (
+        harms.ALARM.sentence,
+        "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)",
+        "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
+        "95.3 %",
+        "91.1 %",
+        "90 % interval: 86.8 % to 95.1 %",
+        "Realised (120 labels)",
+        "disagreement: petal length (cm)",
+        "unit change?",
+        "petal width (cm) above 1.7",
+        "a note, never pages",
+        "Label these 50 rows",
+        "id-0049",
+    ):
+        assert said in page.text
+    assert page.text.index("Does the model do worse?") < page.text.index("All columns")
+    assert not any("style" in attrs for _, attrs in page.tags)
+    assert all(th["scope"] in ("row", "col") for th in page.all("th"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [(None, "Not asked"), (harms.UNKNOWN, "? cannot say"), (harms.OK, "✓ ok"), (harms.WARNING, "! warning")],
+)
+def test_what_was_not_asked_or_cannot_be_said_is_told_apart_from_ok(harm, said):
+    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), harm=harm)
+    block = page.text.split("Does the model do worse?")[1].split("All columns")[0]
+    assert said in block
+    assert ("✓ ok" in block) == (harm is harms.OK)
+
+
+def test_the_longest_answer_of_harm_stays_small_and_is_text():
+    long = replace(
+        harms.ALARM,
+        sentence=EVIL * 100,
+        parts=tuple(Part("disagreement", f"{EVIL * 9}{i}", 0.5, note=EVIL * 50) for i in range(900)),
+        suspects=tuple(Suspect(EVIL * 9, 0.1, EVIL * 50) for _ in range(900)),
+        slice=EVIL * 50,
+        to_label=tuple(EVIL * 9 for _ in range(900)),
+    )
+    _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2), harm=long)
+    assert not page.all("script")
+    assert not page.all("img")
+    assert "weaker parts are left out" in page.text
+
+
+def test_the_drifted_column_comes_first():
+    _, page = page_of(numeric_table(4), numeric_table(4, rows=ROWS, shifted=(2,), seed=2))
+    links = [a["href"] for a in page.all("a")]
+    assert links[:2] == ["#c1", "#c1"]
+    assert page.text.index("x2") < page.text.index("x0")
+    assert {a["id"] for a in page.all("article")} == {h.removeprefix("#") for h in links}
+
+
+def test_every_statistic_of_every_column_is_shown():
+    window = numeric_table(2, rows=ROWS, seed=2)
+    check, page = page_of(
+        {**numeric_table(2), "c": as_column(["a", "b"] * 50)}, {**window, "c": as_column(["a", "b"] * 40)}
+    )
+    results = [r for c in check.judgement.columns for r in c.comparison.results]
+    assert len(results) > 15
+    for result in results:
+        assert page.text.count(result.statistic) >= sum(r.statistic == result.statistic for r in results)
+    assert page.text.count("distance") >= sum(r.kind.value == "distance" for r in results)
+    assert all(f"\n{c.reason}" in page.text for c in check.judgement.columns)
+
+
+def test_effect_sizes_are_shown_with_their_noise():
+    _, page = page_of(numeric_table(1), numeric_table(1, rows=ROWS, shifted=(0,), seed=2))
+    shown = f"{psi_noise(bins=10, n=100, m=ROWS):.3f}"
+    assert shown == "0.381"
+    assert re.search(rf"\d\.\d+ / {shown}", page.text)
+    assert page.text.count(shown) == 2
+
+
+def test_weak_evidence_is_told_with_the_strict_threshold():
+    roles = {"x0": "feature"}
+    found = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
+    check, known = check_of(numeric_table(1), numeric_table(1))
+    check = replace(check, judgement=judge(found, rows=ROWS, strong=1e-6))
+    page = Page(OwnReport().write(check, known, {}))
+    assert "No column has changed." in page.text
+    assert "Weak evidence (p 0.0" in page.text
+    assert "1e-06" in page.text
+
+
+def test_unknown_is_no_clean_bill_and_an_error_is_said():
+    window = numeric_table(2, rows=ROWS, seed=2)
+    del window["x1"]
+    check, page = page_of(numeric_table(2), window, error="the other report failed")
+    assert check.judgement.verdict is Verdict.UNKNOWN
+    assert "? unknown" in page.text
+    assert "not a clean bill" in page.text
+    assert "the other report failed" in page.text
+    assert "the window has no such column" in page.text
+
+
+def test_a_check_without_columns_has_a_page():
+    check, page = page_of({"a": np.arange(20.0)}, {"b": np.arange(20.0)})
+    assert check.judgement.columns == ()
+    assert check.judgement.sentence in page.text
+
+
+def test_names_and_values_of_users_are_text():
+    reference = {
+        EVIL: as_column([EVIL, "b"] * 40),
+        f"{EVIL}2": np.arange(80.0),
+        "": np.arange(80.0),
+        "\ud800": np.arange(80.0),
+    }
+    window = {name: column[::-1] for name, column in reference.items()} | {"<i>extra</i>": np.arange(80.0)}
+    _, page = page_of(reference, window, model=EVIL, error=EVIL)
+    assert not page.all("script")
+    assert not page.all("img")
+    assert not page.all("i")
+    assert EVIL in page.text
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    content = OwnReport().write(*check_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2)), {})
+    page = Page(content)
+    assert not {"script", "link", "iframe", "img", "object", "form"} & {tag for tag, _ in page.tags}
+    assert all(a["href"].startswith("#") for a in page.all("a"))
+    assert not any(
+        "src" in attrs or "style" in attrs or any(k.startswith("on") for k in attrs) for _, attrs in page.tags
+    )
+    assert b"url(" not in content
+    assert b"@import" not in content
+    assert not re.search(rb"https?://", content)
+
+
+def test_the_page_is_accessible():
+    _, page = page_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2))
+    assert len(page.all("svg")) == 3
+    assert all(svg["role"] == "img" for svg in page.all("svg"))
+    assert len(page.all("title")) > 3
+    assert all(th["scope"] in ("row", "col") for th in page.all("th"))
+
+
+@pytest.mark.parametrize("columns", [60, 400, 2000])
+def test_a_wide_table_stays_small(columns):
+    shifted = range(columns - 3, columns)
+    window = numeric_table(columns, rows=ROWS, shifted=shifted, seed=2)
+    check, page = page_of(numeric_table(columns), window)
+    drifted = check.judgement.drifted_columns
+    assert len(drifted) >= 3
+    assert "most conspicuous of" in page.text
+    assert all(page.text.count(name) > 1 for name in drifted)
+
+
+def test_the_first_forty_columns_of_some_hundred_are_told_in_full():
+    _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2))
+    assert len(page.all("article")) == 40
+    assert all(f"x{i}" in page.text for i in range(300))
+
+
+def test_the_longest_names_and_categories_stay_small():
+    categories = ["&" * 300 + str(i) for i in range(40)] * 2
+    reference = {"\"'<>&" * 100 + str(i): as_column(categories) for i in range(300)}
+    window = {name: as_column(["\U0001f514" * 500] * ROWS) for name in reference}
+    check, _ = page_of(reference, window)
+    assert len(check.judgement.drifted_columns) == 300
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.full(ROWS, 3.0),
+        np.full(ROWS, np.nan),
+        np.full(ROWS, np.inf),
+        as_column([None] * ROWS),
+        as_column(["a", 1.5, True, None] * 20),
+        as_column([f"key {i}" for i in range(ROWS)]),
+        as_column([datetime(2026, 1, 1, tzinfo=UTC)] * ROWS),
+    ],
+    ids=["constant", "not a number", "infinite", "null", "mixed", "keys", "dates"],
+)
+def test_one_odd_column_is_a_finding(column):
+    plain = np.random.default_rng(1).normal(size=ROWS)
+    page_of({"plain": plain, "odd": column}, {"plain": plain, "odd": column})
+    page_of({"plain": plain, "odd": plain}, {"plain": plain, "odd": column})
+    page_of({"plain": plain, "odd": column}, {"plain": plain, "odd": plain})
+
+
+COUNTS = st.integers(0, 10**9)
+
+
+@given(
+    bins=st.lists(st.tuples(st.text(), COUNTS, COUNTS), max_size=45),
+    numeric=st.booleans(),
+    compact=st.booleans(),
+)
+def test_any_histogram_is_drawn(bins, numeric, compact):
+    labels = tuple(f"≤ {t}" if numeric else t for t, _, _ in bins)
+    histogram = Histogram(labels, tuple(b[1] for b in bins), tuple(b[2] for b in bins))
+    svg = str(histogram_svg(histogram, compact=compact))
+    assert svg.startswith("<svg")
+    assert "nan" not in re.sub("<t.*?</t[a-z]*>", "", svg, flags=re.DOTALL)
+    assert len(svg) < 40_000
+
+
+def test_a_histogram_shows_shares_not_counts():
+    small = histogram_svg(Histogram(("a", "b"), (1, 3), (3, 1)))
+    assert small == histogram_svg(Histogram(("a", "b"), (10, 30), (3000, 1000)))
+    assert "from 25.0 % to 75.0 %" in small
+
+
+def test_empty_special_bins_are_left_out():
+    svg = histogram_svg(Histogram(("a", "(new)", "(null)"), (4, 0, 0), (3, 1, 0)))
+    assert "(new)" in svg
+    assert "(null)" not in svg
+
+
+def test_the_labels_of_a_small_histogram_do_not_meet():
+    histogram = Histogram(("a" * 30, "b" * 30), (1, 1), (1, 1))
+    svg = histogram_svg(histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
+    drawn = re.findall(">([ab]+…)<", svg)
+    assert len(drawn) == 2
+    assert CHARACTER * sum(map(len, drawn)) < CARD_WIDTH - 33
+
+
+def test_a_compact_histogram_is_smaller():
+    histogram = Histogram(tuple(map(str, range(16))), tuple(range(16)), tuple(range(16, 0, -1)))
+    assert len(histogram_svg(histogram, compact=True)) < 0.7 * len(histogram_svg(histogram))

@@ -1,0 +1,513 @@
+"""Messages, who gets them and when, and that no secret is in any of it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import structlog
+from tests import degradations as harms
+from tests.conftest import free_port, wait_until
+from tests.receiver import Receiver, receiving
+
+from driftbell.alarms.lifecycle import alarm_after
+from driftbell.errors import ConfigError, LeaseLostError, LogError
+from driftbell.ports import Target
+from driftbell.publish import notify
+from driftbell.publish.notify import Courier, apprise_targets, message, pause_after, without_secrets
+from driftbell.records import Alert, Check, CheckKind, Delivery, Harm, Judgement, Lease, Verdict
+from driftbell.store import SqlLog, sqlite_log
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+SECRETS = ("t0psecret", "Bearer", "s3same")
+
+
+def alert(number: int = 0, verdict: Verdict = Verdict.ALARM, time: datetime = NOON) -> Alert:
+    return Alert(
+        check_id=f"c{number}",
+        time=time,
+        model="iris",
+        version="5f5f",
+        before=None,
+        verdict=verdict,
+        since=NOON,
+        sentence="Drift in sepal length (cm): 1 of 4 columns.",
+        columns=("sepal length (cm)",),
+        report="drift_report_20260131_120000.html",
+    )
+
+
+# messages
+
+
+def test_an_alarm_says_what_since_when_and_where_the_report_is() -> None:
+    title, body = message(alert(), "http://localhost:8000/")
+    assert title == "driftbell: iris ALARM"
+    assert body == (
+        "Drift in sepal length (cm): 1 of 4 columns.\n"
+        "Since: 2026-01-31 12:00:00 UTC\n"
+        "Columns: sepal length (cm)\n"
+        "Model: iris, version 5f5f\n"
+        "Report: http://localhost:8000/reports/drift_report_20260131_120000.html"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [(Verdict.OK, "resolved"), (Verdict.WARNING, "resolved"), (Verdict.UNKNOWN, "cannot judge")],
+)
+def test_the_title_says_what_has_changed(verdict: Verdict, word: str) -> None:
+    assert message(alert(verdict=verdict), None)[0] == f"driftbell: iris {word}"
+
+
+@pytest.mark.parametrize(("link", "report"), [(None, "report.html"), ("http://localhost", "")])
+def test_a_report_is_named_where_there_is_one_and_it_can_be_reached(link: str | None, report: str) -> None:
+    assert "Report" not in message(replace(alert(), report=report), link)[1]
+
+
+def test_an_alarm_of_harm_says_what_it_costs_who_is_suspected_and_what_would_settle_it() -> None:
+    judgement = Judgement(Verdict.ALARM, "both", harm=harms.ALARM)
+    title, body = message(alert(), "http://localhost:8000", judgement, "a1")
+    assert title == "driftbell: iris ALARM"
+    assert body == (
+        f"{harms.ALARM.sentence}\n"
+        "Since: 2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)\n"
+        "Loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6)\n"
+        "Suspects: petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?; "
+        "sepal width (cm), 19 % of the evidence\n"
+        "Hit hardest: petal width (cm) above 1.7\n"
+        "To settle it: label the 50 rows of http://localhost:8000/monitor/alarms/a1/label-these\n"
+        "Model: iris, version 5f5f\n"
+        "Report: http://localhost:8000/reports/drift_report_20260131_120000.html"
+    )
+
+
+def test_an_alarm_without_a_loss_or_a_beginning_says_so() -> None:
+    harm = Harm(Verdict.ALARM, "The model does worse.")
+    _, body = message(alert(), None, Judgement(Verdict.ALARM, "both", harm=harm))
+    assert body.splitlines()[:3] == [
+        "The model does worse.",
+        "Since: 2026-01-31 12:00:00 UTC",
+        "Loss: cannot say",
+    ]
+
+
+@pytest.mark.parametrize("harm", [harms.OK, harms.WARNING])
+def test_what_is_resolved_says_how_the_model_does_now(harm: Harm) -> None:
+    found = replace(alert(verdict=harm.verdict), columns=())
+    title, body = message(found, None, Judgement(harm.verdict, "both", harm=harm))
+    assert title == "driftbell: iris resolved"
+    assert body.splitlines()[:2] == [harm.sentence, "Since: 2026-01-31 12:00:00 UTC"]
+    assert "Suspects" not in body
+
+
+def test_what_cannot_be_judged_gives_the_whole_reason() -> None:
+    judgement = Judgement(Verdict.UNKNOWN, "Cannot judge.", harm=harms.UNKNOWN)
+    _, body = message(alert(verdict=Verdict.UNKNOWN), None, judgement)
+    assert body.startswith("Drift in sepal length (cm): 1 of 4 columns.\n")
+
+
+def test_times_are_in_utc_and_many_columns_are_counted() -> None:
+    there = NOON.astimezone(timezone(timedelta(hours=9)))
+    found = replace(alert(), since=there, columns=tuple(f"c{i}" for i in range(23)))
+    _, body = message(found, None)
+    assert "Since: 2026-01-31 12:00:00 UTC" in body
+    assert body.splitlines()[2].endswith("c18, c19 and 3 more")
+
+
+def test_pauses_double_from_ten_seconds_to_ten_minutes() -> None:
+    pauses = [pause_after(n) for n in range(1, 200)]
+    assert pauses[:3] == [10 * SECOND, 20 * SECOND, 40 * SECOND]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "shown"),
+    [
+        (
+            "Failed for bob: error=401.",
+            "mailto://bob:s3same@mail.example.org",
+            "Failed for …: error=401.",
+        ),
+        ("no p@ss here", "mailto://bob:p%40ss@example.org", "no … here"),
+        ("Not HTTPS://A.B/T0PSECRET or T0PSECRET\nx", "slack://t0psecret/x", "Not … or …"),
+        ("ab is not about", "json://ab/", "… is not about"),
+        ("x" * 1000, "json://ab/", "x" * 200),
+    ],
+)
+def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, shown: str) -> None:
+    assert without_secrets(text, url) == shown
+
+
+# the courier
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Known:
+    """A target that keeps what it gets, and refuses while it is told to."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.key = f"key of {name}"
+        self.failure = ""
+        self.titles: list[str] = []
+        self.tries = 0
+
+    def send(self, title: str, body: str, verdict: Verdict) -> str:
+        self.tries += 1
+        if not self.failure:
+            self.titles.append(title)
+        return self.failure
+
+
+class Outbox(SqlLog):
+    """A log in which deliveries can be saved, or not."""
+
+    broken = False
+
+    def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
+        if self.broken:
+            raise LogError("the disk is full")
+        super().save_delivery(delivery, lease)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Outbox]:
+    found = sqlite_log(tmp_path / "log.sqlite")
+    yield Outbox(found._engine)
+    found.close()
+
+
+@pytest.fixture
+def lease(log: SqlLog) -> Lease:
+    found = log.take_lease("me", now=NOON, seconds=1e7, next_run=None)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pair() -> tuple[Known, Known]:
+    return Known("a"), Known("b")
+
+
+@pytest.fixture
+def courier(log: SqlLog, pair: tuple[Known, Known], clock: Clock) -> Courier:
+    return Courier(log, pair, holder="me", link=None, clock=clock)
+
+
+def save(log: SqlLog, lease: Lease, *alerts: Alert) -> None:
+    for a in alerts:
+        judgement = Judgement(a.verdict, a.sentence)
+        check = Check(a.check_id, a.time, CheckKind.AUTOMATIC, a.model, a.version, "r", 50, 1, 50, judgement)
+        log.save_check(check, lease, a)
+
+
+def test_an_alert_goes_to_every_target_once(
+    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+) -> None:
+    save(log, lease, alert())
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            courier.deliver()
+    assert [t.titles for t in pair] == [["driftbell: iris ALARM"]] * 2
+    assert log.alert_totals() == {"sent": 1}
+    assert [(e["event"], e["target"], e["log_level"]) for e in lines] == [
+        ("drift alert sent", "a", "info"),
+        ("drift alert sent", "b", "info"),
+    ]
+
+
+def test_a_target_is_told_what_the_check_says_of_harm(log: Outbox, lease: Lease, clock: Clock) -> None:
+    bodies = []
+
+    class Reader(Known):
+        def send(self, title: str, body: str, verdict: Verdict) -> str:
+            bodies.append(body)
+            return super().send(title, body, verdict)
+
+    told = alert()
+    judgement = Judgement(Verdict.ALARM, told.sentence, harm=harms.ALARM)
+    check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
+    log.save_check(check, lease, told, alarm_after(check, None))
+    Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
+    assert bodies == [message(told, None, judgement, "c0")[1]]
+    assert "label the 50 rows of /monitor/alarms/c0/label-these" in bodies[0]
+    assert bodies[0].startswith(harms.ALARM.sentence)
+
+
+def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    a, b = pair
+    b.failure = "no answer"
+    save(log, lease, alert())
+    with structlog.testing.capture_logs() as lines:
+        courier.deliver()
+    (waiting,) = log.pending_alerts()
+    assert (waiting.delivered, waiting.attempts, waiting.error) == (frozenset({a.key}), 1, "b: no answer")
+    assert waiting.next_try == NOON + 10 * SECOND
+    (line,) = [e for e in lines if e["event"] == "drift alert not sent"]
+    assert (line["log_level"], line["target"], line["reason"]) == ("warning", "b", "no answer")
+    clock.now += 9 * SECOND
+    courier.deliver()
+    assert b.tries == 1
+    clock.now += SECOND
+    courier.deliver()
+    assert b.tries == 2
+    assert log.pending_alerts()[0].next_try == clock.now + 20 * SECOND
+    b.failure = ""
+    clock.now += 20 * SECOND
+    courier.deliver()
+    assert (a.tries, b.tries) == (1, 3)
+    assert len(a.titles) == len(b.titles) == 1
+    assert log.alert_totals() == {"sent": 1}
+
+
+def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    a, b = pair
+    b.failure = "no answer"
+    save(log, lease, alert(0), alert(1, Verdict.OK))
+    both = ["driftbell: iris ALARM", "driftbell: iris resolved"]
+    courier.deliver()
+    assert (a.titles, b.tries) == (both, 1)
+    b.failure = ""
+    courier.deliver()
+    assert b.titles == [], "not before its pause is over, not even the later one"
+    clock.now += 10 * SECOND
+    courier.deliver()
+    assert a.titles == b.titles == both
+    assert log.alert_totals() == {"sent": 2}
+
+
+def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    for target in pair:
+        target.failure = "no answer"
+    save(log, lease, alert(0))
+    with structlog.testing.capture_logs() as lines:
+        while log.pending_alerts():
+            courier.deliver()
+            clock.now += MINUTE
+    assert log.alert_totals() == {"failed": 1}
+    assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
+    assert 140 < pair[0].tries < 160
+    assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
+    save(log, lease, alert(1, Verdict.OK, clock.now))
+    pair[0].failure = pair[1].failure = ""
+    courier.deliver()
+    assert [t.titles for t in pair] == [["driftbell: iris resolved"]] * 2
+
+
+def test_a_clock_that_was_set_back_holds_nothing_up(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    save(log, lease, alert())
+    clock.now -= timedelta(hours=3)
+    courier.deliver()
+    assert [len(t.titles) for t in pair] == [1, 1]
+
+
+def test_a_restart_goes_on_where_the_last_one_stopped(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    pair[1].failure = "no answer"
+    save(log, lease, alert())
+    courier.deliver()
+    pair[1].failure = ""
+    clock.now += MINUTE
+    Courier(log, pair, holder="me", link=None, clock=clock).deliver()
+    assert [len(t.titles) for t in pair] == [1, 1]
+
+
+def test_only_the_holder_of_the_lease_delivers(
+    log: Outbox, lease: Lease, pair: tuple[Known, Known], clock: Clock
+) -> None:
+    save(log, lease, alert())
+    Courier(log, pair, holder="another", link=None, clock=clock).deliver()
+    clock.now = lease.expires
+    Courier(log, pair, holder="me", link=None, clock=clock).deliver()
+    assert [t.tries for t in pair] == [0, 0]
+    assert log.alert_totals() == {"pending": 1}
+
+
+def test_who_lost_the_lease_while_sending_writes_nothing(
+    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+) -> None:
+    save(log, lease, alert())
+
+    def lose(*_: object) -> str:
+        log.take_lease("another", now=lease.expires, seconds=60, next_run=None)
+        return ""
+
+    pair[0].send = lose  # type: ignore[method-assign]
+    with pytest.raises(LeaseLostError):
+        courier.deliver()
+    assert log.pending_alerts() == [Delivery(alert(), NOON)]
+
+
+def test_a_log_that_cannot_be_written_makes_no_message_come_twice(
+    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+) -> None:
+    save(log, lease, alert())
+    log.broken = True
+    for _ in range(3):
+        with pytest.raises(LogError):
+            courier.deliver()
+    log.broken = False
+    courier.deliver()
+    assert [len(t.titles) for t in pair] == [1, 1]
+    assert log.alert_totals() == {"sent": 1}
+
+
+def test_what_waits_when_nobody_is_told_any_more_has_failed(log: Outbox, lease: Lease, clock: Clock) -> None:
+    save(log, lease, alert())
+    Courier(log, [], holder="me", link=None, clock=clock).deliver()
+    assert log.alert_totals() == {"failed": 1}
+
+
+def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
+    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "POLL_SECONDS", 0.01)
+    sends = iter([LogError("away"), ZeroDivisionError()])
+    deliver = courier.deliver
+
+    def shaky() -> None:
+        error = next(sends, None)
+        if error:
+            raise error
+        deliver()
+
+    monkeypatch.setattr(courier, "deliver", shaky)
+    save(log, lease, alert())
+    stop = threading.Event()
+    with structlog.testing.capture_logs() as lines:
+        thread = threading.Thread(target=courier.run, args=(stop,))
+        thread.start()
+        wait_until(lambda: log.alert_totals() == {"sent": 1}, 10, "the delivery")
+        stop.set()
+        thread.join(10)
+    assert [e["event"] for e in lines[:2]] == ["drift alerts cannot use the log", "drift alerts failed"]
+
+
+# apprise
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+def target(url: str) -> Target:
+    (found,) = apprise_targets([("alerts.urls", url)])
+    return found
+
+
+def test_a_message_arrives_as_plain_text(receiver: Receiver) -> None:
+    found = target(receiver.url("t0psecret"))
+    assert found.name == "target 1 (json)"
+    text = "Drift in <age> & *size*:\n1 of 4 :bell:"
+    assert found.send("driftbell: iris ALARM", text, Verdict.ALARM) == ""
+    (got,) = receiver.messages
+    assert (got["title"], got["message"], got["type"]) == ("driftbell: iris ALARM", text, "failure")
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_refusal_is_told_without_secrets(
+    receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)  # as in the service
+    receiver.status = status
+    url = receiver.url("t0psecret", "?+Authorization=Bearer%20s3same")
+    failure = target(url).send("title", "body", Verdict.OK)
+    assert str(status) in failure
+    told = failure + caplog.text
+    told += "".join(capfd.readouterr())
+    assert not any(secret in told for secret in SECRETS)
+
+
+def test_nobody_there_is_told_without_the_address() -> None:
+    port = free_port()
+    failure = target(f"json://bob:s3same@127.0.0.1:{port}/t0psecret").send("title", "body", Verdict.OK)
+    assert failure.startswith("A Connection error")
+    assert "127.0.0.1" not in failure
+
+
+def test_a_service_that_never_answers_is_left_behind(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "SEND_SECONDS", 0.3)
+    receiver.hold.clear()
+    found = target(receiver.url())
+    started = time.monotonic()
+    assert found.send("title", "body", Verdict.OK) == "no answer within 0.3 s"
+    assert found.send("title", "body", Verdict.OK) == "the attempt before still hangs"
+    assert time.monotonic() - started < 5
+    assert len(receiver.messages) == 1
+    receiver.hold.set()
+    wait_until(
+        lambda: not any(t.name == "alert" for t in threading.enumerate()), 10, "the end of the attempt"
+    )
+    assert found.send("title", "body", Verdict.OK) == ""
+
+
+def test_each_socket_has_its_limits_unless_the_url_sets_them() -> None:
+    def limits(url: str) -> tuple[float, float]:
+        (service,) = target(url)._service  # type: ignore[attr-defined]
+        return service.socket_connect_timeout, service.socket_read_timeout
+
+    assert limits("json://localhost/") == (5, 10)
+    assert limits("mailto://a:b@example.org") == (5, 10)
+    assert limits("json://localhost/?cto=1&rto=2") == (1, 2)
+
+
+def test_the_same_url_twice_is_one_target_and_keys_tell_targets_apart() -> None:
+    urls = [("alerts.urls", f"json://localhost/{path}") for path in ("a", "b", "a")]
+    found = apprise_targets(urls)
+    assert [t.name for t in found] == ["target 1 (json)", "target 2 (json)"]
+    assert len({t.key for t in found}) == 2
+    assert [t.key for t in found] == [t.key for t in apprise_targets(urls)]
+    assert not any("localhost" in t.key for t in found)
+
+
+@pytest.mark.parametrize("url", ["slakc://t0psecret/x", "slack://t0psecret"])
+def test_a_url_that_apprise_does_not_know_is_named_by_its_scheme_alone(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"^alerts.urls_file: target 2 \(sla[ck]+\) is no URL") as caught:
+        apprise_targets([("alerts.urls", "json://localhost"), ("alerts.urls_file", url)])
+    assert "t0psecret" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_without_apprise_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    assert apprise_targets([]) == []
+    with pytest.raises(ConfigError) as caught:
+        apprise_targets([("alerts.urls", "json://localhost")])
+    assert str(caught.value) == "alerts.urls is set but apprise is missing: pip install 'driftbell[alerts]'"

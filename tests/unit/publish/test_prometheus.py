@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from tests import degradations as harms
+
+from driftbell.alarms.lifecycle import alarm_after
+from driftbell.errors import LogError
+from driftbell.publish.prometheus import DriftCollector
+from driftbell.records import (
+    Alert,
+    Check,
+    CheckKind,
+    CheckTotals,
+    ColumnComparison,
+    ColumnVerdict,
+    Delivery,
+    Harm,
+    Judgement,
+    Kind,
+    Label,
+    Lease,
+    Performance,
+    Prediction,
+    Result,
+    ResultKind,
+    Verdict,
+)
+from driftbell.records.alarms import Mark
+from driftbell.store import SqlLog, sqlite_log
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+SERVED = {"model": "m", "version": "v", "engine": "native"}
+NAME = 'a "strange"\\name\nwith é'
+
+
+def column(name: str, verdict: Verdict, *results: Result) -> ColumnVerdict:
+    comparison = ColumnComparison(name, "feature", Kind.NUMERIC, 0.01, results, None)
+    return ColumnVerdict(comparison, verdict, 0.02, 0.05, "", drifted=verdict is Verdict.WARNING)
+
+
+def check(
+    check_id: str, verdict: Verdict, *columns: ColumnVerdict, error: str = "", harm: Harm | None = None
+) -> Check:
+    return Check(
+        id=check_id,
+        time=NOON,
+        kind=CheckKind.AUTOMATIC,
+        model="m",
+        version="v",
+        reference="r",
+        rows=120,
+        first=1,
+        last=120,
+        judgement=Judgement(verdict, "so it is", columns, harm),
+        duration=0.5,
+        error=error,
+    )
+
+
+P_VALUE = Result("Kolmogorov–Smirnov", 0.01, ResultKind.P_VALUE, 0.05, 150, 120)
+DISTANCE = Result("PSI", 0.3, ResultKind.DISTANCE, None, 150, 120)
+UNDEFINED = Result("Wasserstein", None, ResultKind.DISTANCE, None, 150, 0)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqlLog]:
+    found = sqlite_log(tmp_path / "log.sqlite")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def lease(log: SqlLog) -> Lease:
+    found = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert found is not None
+    return found
+
+
+def scraped(
+    log: SqlLog, window_rows: int = 500, **settings: float
+) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Values by name and label values (in the labels' order), read back from the text of a scrape."""
+    registry = CollectorRegistry()
+    registry.register(
+        DriftCollector(
+            log,
+            **SERVED,
+            window_rows=window_rows,
+            clock=lambda: NOON,
+            **settings,
+        )
+    )
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {
+        (s.name, tuple(v for _, v in sorted(s.labels.items()))): s.value for f in families for s in f.samples
+    }
+
+
+def test_an_empty_log_has_no_last_check_and_zeros(log: SqlLog) -> None:
+    found = scraped(log)
+    assert found["driftbell_log_up", ()] == 1
+    assert found["driftbell_window_rows", ()] == 0
+    assert {v: found["driftbell_checks_total", (v.value,)] for v in Verdict} == dict.fromkeys(Verdict, 0)
+    assert found["driftbell_check_failures_total", ()] == 0
+    assert not any(name.startswith(("driftbell_last_check", "driftbell_column")) for name, _ in found)
+    assert not any(name == "driftbell_verdict" for name, _ in found)
+
+
+def test_a_monitor_is_up_while_its_lease_holds_and_leaves_when_it_was_due(log: SqlLog) -> None:
+    found = scraped(log)
+    assert found["driftbell_model_info", ("native", "m", "v")] == 1
+    assert found["driftbell_monitor_up", ()] == 0
+    assert ("driftbell_next_check_timestamp_seconds", ()) not in found
+    due = NOON + timedelta(minutes=5)
+    assert log.take_lease("a", now=NOON, seconds=60, next_run=due)
+    found = scraped(log)
+    assert found["driftbell_monitor_up", ()] == 1
+    assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
+    assert log.take_lease("a", now=NOON - timedelta(hours=1), seconds=60, next_run=due)
+    found = scraped(log)
+    assert found["driftbell_monitor_up", ()] == 0
+    assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
+
+
+def test_the_window_counts_its_own_model_up_to_its_size(log: SqlLog) -> None:
+    def row(i: int, version: str) -> Prediction:
+        return Prediction(f"{version}{i}", NOON, "m", version, {}, "a", {}, 1.0)
+
+    log.append([row(i, "v") for i in range(7)] + [row(i, "old") for i in range(5)])
+    assert scraped(log)["driftbell_window_rows", ()] == 7
+    assert scraped(log, window_rows=4)["driftbell_window_rows", ()] == 4
+
+
+def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: SqlLog, lease: Lease) -> None:
+    for i, verdict in enumerate([Verdict.OK, Verdict.OK, Verdict.ALARM, Verdict.UNKNOWN]):
+        log.save_check(check(str(i), verdict, error="crashed" if verdict is Verdict.UNKNOWN else ""), lease)
+    found = scraped(log)
+    counts = {v.value: found["driftbell_checks_total", (v.value,)] for v in Verdict}
+    assert counts == {"ok": 2, "warning": 0, "alarm": 1, "unknown": 1}
+    assert found["driftbell_check_failures_total", ()] == 1
+    assert found["driftbell_check_duration_seconds_count", ()] == 4
+    assert found["driftbell_check_duration_seconds_sum", ()] == 2.0
+
+
+def test_alerts_are_counted_by_how_they_ended(log: SqlLog, lease: Lease) -> None:
+    names = ("driftbell_alerts_pending", ()), ("driftbell_alerts_total", ("sent",))
+    assert [scraped(log)[name] for name in names] == [0, 0]
+    for i, state in enumerate(["sent", "sent", "failed", "pending"]):
+        alert = Alert(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "so it is")
+        log.save_check(check(str(i), Verdict.ALARM), lease, alert)
+        log.save_delivery(Delivery(alert, NOON, state), lease)
+    found = scraped(log)
+    assert [found[name] for name in names] == [1, 2]
+    assert found["driftbell_alerts_total", ("failed",)] == 1
+
+
+def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.ALARM, column("gone", Verdict.ALARM, P_VALUE)), lease)
+    log.save_check(
+        check(
+            "2",
+            Verdict.ALARM,
+            column("age", Verdict.WARNING, P_VALUE, DISTANCE, UNDEFINED),
+            column("city", Verdict.UNKNOWN),
+        ),
+        lease,
+    )
+    found = scraped(log)
+    assert found["driftbell_last_check_timestamp_seconds", ()] == NOON.timestamp()
+    assert found["driftbell_last_check_rows", ()] == 120
+    assert [found["driftbell_verdict", (v.value,)] for v in Verdict] == [0, 0, 1, 0]
+    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 1, 0, 0]
+    assert [found["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
+    assert found["driftbell_column_threshold", ("age",)] == 0.05
+    assert found["driftbell_drifted_columns", ()] == 1
+    statistics = {labels: v for (name, labels), v in found.items() if name == "driftbell_column_statistic"}
+    assert statistics == {("age", "p_value", "Kolmogorov–Smirnov"): 0.01, ("age", "distance", "PSI"): 0.3}
+    assert not any("gone" in labels for _, labels in found)
+
+
+HARM = ("driftbell_harm", "driftbell_evidence", "driftbell_accuracy", "driftbell_mean_absolute_error")
+
+
+def test_harm_is_told_with_the_evidence_of_each_part_and_what_is_known(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.ALARM, harm=harms.ALARM), lease)
+    found = {k: v for k, v in scraped(log).items() if k[0].startswith(HARM)}
+    for verdict in Verdict:
+        assert found.pop(("driftbell_harm_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
+    assert found == {
+        ("driftbell_evidence_rows", ()): 1740,
+        ("driftbell_evidence", ("", "true", "labels")): 0.4,
+        ("driftbell_evidence", ("", "true", "estimate")): 1.2,
+        ("driftbell_evidence", ("petal length (cm)", "true", "disagreement")): 1.8,
+        ("driftbell_evidence", ("sepal width (cm)", "true", "disagreement")): 0.3,
+        ("driftbell_evidence", ("", "false", "label shift")): 0.7,
+        ("driftbell_accuracy", ("reference",)): 0.953,
+        ("driftbell_accuracy", ("estimated",)): 0.911,
+        ("driftbell_accuracy_low", ("estimated",)): 0.887,
+        ("driftbell_accuracy_high", ("estimated",)): 0.935,
+        ("driftbell_accuracy", ("realised",)): 0.917,
+        ("driftbell_accuracy_low", ("realised",)): 0.868,
+        ("driftbell_accuracy_high", ("realised",)): 0.951,
+        ("driftbell_accuracy_loss", ()): 0.042,
+        ("driftbell_accuracy_loss_low", ()): 0.018,
+        ("driftbell_accuracy_loss_high", ()): 0.066,
+    }
+
+
+def test_an_error_is_not_called_accuracy(log: SqlLog, lease: Lease) -> None:
+    harm = replace(harms.OK, performance=Performance("mean absolute error", 1.5))
+    log.save_check(check("1", Verdict.OK, harm=harm), lease)
+    found = scraped(log)
+    assert found["driftbell_mean_absolute_error", ("reference",)] == 1.5
+    assert found["driftbell_mean_absolute_error_loss_low", ()] == -0.012
+    assert not any(name.startswith("driftbell_accuracy") for name, _ in found)
+
+
+def test_of_harm_that_was_not_asked_or_is_not_known_no_number_is_made_up(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.OK), lease)
+    assert not any(name.startswith(HARM) for name, _ in scraped(log))
+    log.save_check(check("2", Verdict.UNKNOWN, harm=harms.UNKNOWN), lease)
+    known = {name for name, _ in scraped(log) if name.startswith(HARM)}
+    assert known == {"driftbell_harm_verdict", "driftbell_evidence_rows"}
+
+
+def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
+    found = scraped(log)
+    assert found["driftbell_labelled_predictions", ()] == found["driftbell_labelled_window_rows", ()] == 0
+    assert not any(name.startswith("driftbell_newest_label") for name, _ in found)
+    hour = timedelta(hours=1)
+    log.append([Prediction(f"p{i}", NOON + i * hour, "m", "v", {}, "a", {}, 1.0) for i in range(6)])
+    log.add_labels([Label(i, "a", NOON + 8 * hour) for i in ("p0", "p1", "p4")])
+    log.add_labels([Label("p1", "b", NOON + 9 * hour)])
+    found = scraped(log, window_rows=3)
+    assert found["driftbell_labelled_predictions", ()] == 3
+    assert found["driftbell_labelled_window_rows", ()] == 1
+    assert found["driftbell_label_corrections_total", ()] == 1
+    assert found["driftbell_newest_label_timestamp_seconds", ()] == (NOON + 9 * hour).timestamp()
+    newest = found["driftbell_newest_labelled_prediction_timestamp_seconds", ()]
+    assert newest == (NOON + 4 * hour).timestamp()
+
+
+def test_an_alarm_is_silenced_while_the_mark_says_so(log: SqlLog, lease: Lease) -> None:
+    found = check("1", Verdict.ALARM, harm=harms.ALARM)
+    log.save_check(found, lease, None, alarm_after(found, None))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 0
+    hour = timedelta(hours=1)
+    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 0
+    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - hour, NOON + hour))
+    assert scraped(log)["driftbell_alarm_silenced", ()] == 1
+
+
+def test_the_budget_and_the_smallest_loss_are_told_where_they_are_set(log: SqlLog) -> None:
+    names = ("driftbell_alarm_budget_per_day", ()), ("driftbell_smallest_loss", ())
+    assert not scraped(log).keys() & set(names)
+    found = scraped(log, budget_per_day=1 / 30, smallest_loss=0.02)
+    assert [found[n] for n in names] == pytest.approx([1 / 30, 0.02])
+
+
+def test_any_column_name_can_be_a_label(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.OK, column(NAME, Verdict.OK)), lease)
+    assert scraped(log)["driftbell_column_verdict", (NAME, "ok")] == 1
+
+
+class Down(SqlLog):
+    """A log whose last part cannot be read."""
+
+    def check_totals(self) -> CheckTotals:
+        raise LogError("the disk is away")
+
+
+def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(log: SqlLog, lease: Lease) -> None:
+    log.save_check(check("1", Verdict.OK, column("age", Verdict.OK, DISTANCE)), lease)
+    assert scraped(Down(log._engine)) == {("driftbell_log_up", ()): 0}
+
+
+def test_registering_reads_nothing(log: SqlLog) -> None:
+    collector = DriftCollector(Down(log._engine), **SERVED, window_rows=1, clock=lambda: NOON)
+    CollectorRegistry().register(collector)
+    assert list(collector.describe()) == []

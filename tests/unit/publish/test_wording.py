@@ -1,0 +1,144 @@
+"""What is said of harm, the same on every surface."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests import degradations as harms
+
+from driftbell.degradation.explain import since_words as since_in_a_sentence
+from driftbell.publish.wording import (
+    NOT_ASKED,
+    bar_svg,
+    drift_words,
+    headline,
+    loss_words,
+    performance_rows,
+    since_words,
+    strongest,
+    suspects_words,
+)
+from driftbell.records import (
+    ColumnComparison,
+    ColumnVerdict,
+    Interval,
+    Judgement,
+    Kind,
+    Part,
+    Performance,
+    Verdict,
+)
+
+
+def test_a_loss_is_in_points_or_in_the_units_of_the_error() -> None:
+    assert loss_words(harms.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
+    assert loss_words(harms.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
+    error = replace(
+        harms.ALARM, performance=Performance("mean absolute error"), loss=Interval(1.25, 0.5, 2.0)
+    )
+    assert loss_words(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
+    assert loss_words(replace(harms.ALARM, loss=None)) == "cannot say"
+
+
+def test_the_interval_of_the_beginning_has_its_date_where_it_is_another_one() -> None:
+    assert since_words(harms.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
+    since = harms.ALARM.since
+    assert since
+    earlier = replace(harms.ALARM, since=replace(since, low=since.low - timedelta(days=1)))
+    assert since_words(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
+    assert since_words(harms.OK) == ""
+
+
+def test_an_interval_within_a_minute_is_left_out() -> None:
+    since = harms.ALARM.since
+    assert since
+    assert since_in_a_sentence(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
+    short = replace(since, low=since.time, high=since.time + timedelta(seconds=59))
+    assert since_in_a_sentence(short) == "since 2026-01-31 10:20 UTC"
+    assert since_words(replace(harms.ALARM, since=short)) == "2026-01-31 10:20 UTC"
+
+
+def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_harm() -> None:
+    both = Judgement(Verdict.ALARM, f"{harms.ALARM.sentence} Drift in a.", harm=harms.ALARM)
+    assert headline(both) == ("The model probably does worse: 4.2 points of accuracy.", "Drift in a.")
+    error = replace(harms.ALARM, performance=Performance("mean absolute error"))
+    assert headline(replace(both, harm=error))[0].endswith(": 0.042 more mean absolute error.")
+    fine = Judgement(Verdict.OK, "No drift.", harm=harms.OK)
+    assert headline(fine) == headline(replace(fine, harm=None)) == ("No drift.", "")
+    alone = Judgement(Verdict.UNKNOWN, harms.UNKNOWN.sentence, harm=harms.UNKNOWN)
+    assert headline(alone) == (harms.UNKNOWN.sentence, "")
+
+
+def test_suspects_are_named_with_what_their_values_look_like() -> None:
+    assert suspects_words(harms.ALARM) == [
+        "petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?",
+        "sepal width (cm), 19 % of the evidence",
+    ]
+
+
+def test_the_strongest_evidence_that_pages_comes_first() -> None:
+    assert [(p.name, p.score) for p in strongest(harms.ALARM)] == [
+        ("disagreement", 1.8),
+        ("estimate", 1.2),
+        ("labels", 0.4),
+        ("disagreement", 0.3),
+        ("label shift", 0.7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "width"),
+    [
+        (Part("estimate", "", 0.5), "under", 50),
+        (Part("estimate", "", 1.0), "over", 100),
+        (Part("estimate", "", 40.0), "over", 200),
+        (Part("estimate", "", -1.0), "under", 0),
+        (Part("label shift", "", 1.5, pages=False), "under", 150),
+    ],
+)
+def test_a_bar_is_as_long_as_its_score_and_red_where_it_rings(part: Part, kind: str, width: float) -> None:
+    drawn = bar_svg(part)
+    assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', drawn)
+    assert f"{part.name}: {part.score:.2f}".split(":")[0] in drawn
+
+
+def test_what_is_known_is_drawn_on_one_scale_and_the_rest_is_not_made_up() -> None:
+    rows = performance_rows(harms.ALARM.performance or Performance("accuracy"))
+    assert [(r.name, r.value, r.interval) for r in rows] == [
+        ("On the reference", "95.3 %", ""),
+        ("Estimated, without labels", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
+        ("Realised (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
+    ]
+    lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.picture))}
+    assert len(lines) == 1, "the reference is at the same place in each row"
+    nothing = performance_rows(Performance("accuracy"))
+    assert [r.value for r in nothing] == ["cannot say"] * 3
+    assert not any("band" in r.picture or "threshold" in r.picture for r in nothing)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -2.5, float("nan"), float("inf")])
+def test_any_numbers_can_be_drawn(value: float) -> None:
+    interval = Interval(value, value, value)
+    for row in performance_rows(Performance("mean absolute error", value, interval, interval, 1)):
+        assert "<svg" in row.picture
+        assert "nan" not in row.picture
+
+
+def column(name: str, verdict: Verdict, p_value: float | None) -> ColumnVerdict:
+    comparison = ColumnComparison(name, "feature", Kind.NUMERIC, p_value, (), None)
+    return ColumnVerdict(comparison, verdict, p_value, 0.05, "")
+
+
+def test_the_other_question_has_a_sentence_of_its_own() -> None:
+    same = Judgement(Verdict.OK, "", (column("a", Verdict.OK, 0.5),))
+    assert drift_words(same) == "No column has changed: all 1 look like the reference."
+    missing = replace(same, columns=(*same.columns, column("b", Verdict.UNKNOWN, None)))
+    assert drift_words(missing).endswith("look like the reference. 1 more could not be judged.")
+    assert drift_words(Judgement(Verdict.UNKNOWN, "Cannot judge.")) == "No column could be judged."
+
+
+def test_not_asked_is_no_clean_bill() -> None:
+    assert "says nothing" in NOT_ASKED

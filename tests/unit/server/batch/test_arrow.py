@@ -1,0 +1,462 @@
+"""Arrow and Parquet bodies: read like JSON rows, refused with the same words, harmless when broken."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import compute, ipc, parquet
+
+from driftbell.errors import InputError
+from driftbell.records import Feature, Kind
+from driftbell.server.batch import arrow
+from driftbell.server.batch.parquet_pages import Limit
+from driftbell.server.batch.route import validated_rows
+from driftbell.server.http.problems import Refused
+from driftbell.server.predict.predictor import Answered
+from driftbell.tabular.schema import Schema
+
+SCHEMA = Schema(
+    (
+        Feature("age", Kind.NUMERIC, example=31.0),
+        Feature("height", Kind.NUMERIC, nullable=True, example=1.8),
+        Feature("plan", Kind.CATEGORICAL, nullable=True, example="free"),
+        Feature("active", Kind.BOOLEAN, example=True),
+        Feature("since", Kind.DATETIME, example="2026-01-31T12:00:00+00:00"),
+    )
+)
+ROWS = [
+    {"age": 31, "height": 1.8, "plan": "free", "active": True, "since": "2026-01-31"},
+    {"age": -2.5, "height": None, "plan": None, "active": False, "since": "2026-01-31T12:00:00+00:00"},
+    {"age": 0, "height": 1e-3, "plan": "größer", "active": True, "since": "2026-01-31T12:00:00"},
+]
+LIMIT = Limit(cells=500_000, size=8_000_000)
+
+
+def written(table: pa.Table, media_type: str, compression: str | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    if media_type == arrow.PARQUET:
+        parquet.write_table(table, sink, compression=compression or "snappy")
+    else:
+        new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
+        with new(sink, table.schema, options=ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def table(rows: list[dict[str, Any]] = ROWS, **columns: Any) -> pa.Table:
+    """The rows as a table, with some columns in place of theirs."""
+    cells = {name: pa.array([row[name] for row in rows]) for name in SCHEMA.names}
+    return pa.table({**cells, **columns})
+
+
+def read(found: pa.Table | bytes, media_type: str = arrow.STREAM, limit: Limit = LIMIT) -> list[list[Any]]:
+    body = found if isinstance(found, bytes) else written(found, media_type)
+    return arrow.read_rows(body, media_type, SCHEMA, limit, 1000)
+
+
+def problems_of(found: pa.Table, media_type: str = arrow.STREAM) -> list[tuple[str, str, int | None]]:
+    with pytest.raises(InputError) as caught:
+        read(found, media_type)
+    return [(p.field, p.reason, p.row) for p in caught.value.problems]
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+@pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
+def test_a_table_is_read_like_json_rows(media_type: str, compression: str | None) -> None:
+    assert read(written(table(), media_type, compression), media_type) == validated_rows(SCHEMA, ROWS)
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_many_record_batches_and_row_groups_are_one_table(media_type: str) -> None:
+    sink = pa.BufferOutputStream()
+    whole = pa.concat_tables([table()] * 100).combine_chunks()
+    if media_type == arrow.PARQUET:
+        parquet.write_table(whole, sink, row_group_size=7)
+    else:
+        new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
+        with new(sink, whole.schema) as writer:
+            for batch in whole.to_batches(max_chunksize=7):
+                writer.write_batch(batch)
+    assert read(bytes(sink.getvalue()), media_type) == validated_rows(SCHEMA, ROWS) * 100
+
+
+NUMBERS = [1, 2, 3]
+EXACT = {
+    "int8": pa.array(NUMBERS, pa.int8()),
+    "uint64": pa.array(NUMBERS, pa.uint64()),
+    "float16": pa.array(np.array(NUMBERS, np.float16)),
+    "float32": pa.array(NUMBERS, pa.float32()),
+    "decimal128": pa.array([Decimal(n) for n in NUMBERS], pa.decimal128(10, 2)),
+    "decimal256": pa.array([Decimal(n) for n in NUMBERS], pa.decimal256(60, 2)),
+    "dictionary": pa.array(NUMBERS, pa.float64()).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [(n, m) for n in EXACT for m in arrow.NAMES if (n, m) != ("dictionary", arrow.PARQUET)],  # has none
+)
+def test_every_type_of_number_is_a_number(name: str, media_type: str) -> None:
+    assert [row[0] for row in read(table(age=EXACT[name]), media_type)] == [1.0, 2.0, 3.0]
+
+
+def test_integers_that_no_float_holds_are_rounded_like_those_of_json() -> None:
+    large = 2**63 - 1
+    rows = [{**row, "age": large} for row in ROWS]
+    assert read(table(age=pa.array([large] * 3))) == validated_rows(SCHEMA, rows)
+
+
+TEXTS = ["a text that is longer than twelve", None, "ü"]
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), "dictionary"], ids=str)
+def test_every_type_of_text_is_a_text(kind: Any, media_type: str) -> None:
+    column = pa.array(TEXTS).dictionary_encode() if kind == "dictionary" else pa.array(TEXTS, kind)
+    assert [row[2] for row in read(table(plan=column), media_type)] == TEXTS
+
+
+def test_a_null_inside_a_dictionary_is_null() -> None:
+    column = pa.DictionaryArray.from_arrays([2, 1, 0], pa.array(TEXTS[::-1]))
+    assert [row[2] for row in read(table(plan=column))] == TEXTS
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_become_iso_8601(unit: str, media_type: str) -> None:
+    moments = list(
+        map(datetime.fromisoformat, ["2026-01-31T12:00:00", "1969-12-31T23:59:59", "2000-02-29T00:00:00"])
+    )
+    column = pa.array(moments, pa.timestamp(unit))
+    assert [row[4] for row in read(table(since=column), media_type)] == [m.isoformat() for m in moments]
+    aware = pa.array(moments, pa.timestamp(unit, "Europe/Berlin"))
+    told = [m.replace(tzinfo=UTC).isoformat() for m in moments]
+    assert [row[4] for row in read(table(since=aware), media_type)] == told
+
+
+def test_dates_and_parts_of_seconds_become_iso_8601() -> None:
+    days = [date(2026, 1, 31), date(1, 1, 1), date(9999, 12, 31)]
+    for kind in (pa.date32(), pa.date64()):
+        found = read(table(since=pa.array(days, kind)))
+        assert [row[4] for row in found] == [d.isoformat() for d in days]
+    moments = ["2026-01-31T12:00:00.250000", "1969-12-31T23:59:59.000001", "0001-01-01T00:00:00.999999"]
+    found = read(table(since=pa.array(list(map(datetime.fromisoformat, moments)))))
+    assert [row[4] for row in found] == moments
+
+
+def test_years_that_have_no_name_are_refused() -> None:
+    seconds = pa.array([0, 2**60, -(2**60)]).cast(pa.timestamp("s"))
+    assert problems_of(table(since=seconds)) == [("since", "type", 1), ("since", "type", 2)]
+    assert problems_of(table(since=pa.array([2**31 - 1, 0, 0], pa.int32()).cast(pa.date32())))[0][2] == 0
+
+
+def test_pandas_row_labels_are_no_feature() -> None:
+    frame = pd.DataFrame(ROWS, index=["a", "b", "c"])
+    sink = io.BytesIO()
+    frame.to_parquet(sink)
+    assert len(read(sink.getvalue(), arrow.PARQUET)) == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "json_value", "row"),
+    [
+        ({"age": pa.array([1.0, None, 3.0])}, None, 1),
+        ({"age": pa.array([1.0, 2.0, math.nan])}, math.nan, 2),
+        ({"age": pa.array([math.inf, 2.0, 3.0])}, math.inf, 0),
+        ({"age": pa.array([1, 2, 3e39])}, 3e39, 2),
+        ({"age": pa.array([1, None, 3], pa.int64())}, None, 1),
+        ({"height": pa.array([1.0, math.nan, None])}, math.nan, 1),
+        ({"plan": pa.array(["a", "b\0c", None])}, "b\0c", 1),
+        ({"plan": pa.array(["a", "b\0c", None]).dictionary_encode()}, "b\0c", 1),
+        ({"active": pa.array([True, False, None])}, None, 2),
+        ({"since": pa.array(["2026-01-31", "yesterday", "2026-01-31"])}, "yesterday", 1),
+        ({"since": pa.array([None, date(2026, 1, 1), date(2026, 1, 2)])}, None, 0),
+    ],
+)
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_a_wrong_cell_gets_the_words_that_json_gets(
+    columns: dict[str, Any], json_value: Any, row: int, media_type: str
+) -> None:
+    (name,) = columns
+    body = [{**r, name: json_value} if i == row else r for i, r in enumerate(ROWS)]
+    with pytest.raises(InputError) as of_json:
+        validated_rows(SCHEMA, body)
+    with pytest.raises(InputError) as of_table:
+        read(table(**columns), media_type)
+    assert of_table.value.problems == of_json.value.problems
+
+
+@pytest.mark.parametrize(
+    ("column", "name", "json_value"),
+    [
+        (pa.array(["1", "2", "3"]), "age", "1"),
+        (pa.array(["1", "2", "3"]).dictionary_encode(), "age", "1"),
+        (pa.array([True, False, True]), "age", True),
+        (pa.array([[1], [2], [3]]), "age", [1]),
+        (pa.array([[1], [2], [3]], pa.large_list(pa.int64())), "age", [1]),
+        (pa.array([[1], [2], [3]], pa.list_(pa.int64(), 1)), "age", [1]),
+        (pa.array([{"a": 1}] * 3), "age", {"a": 1}),
+        (pa.array([1, 2, 3]), "plan", 1),
+        (pa.array([True, False, True]), "plan", True),
+        (pa.array([1, 0, 1]), "active", 1),
+        (pa.array([1, 2, 3]), "since", 1),
+    ],
+)
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_a_column_of_another_type_is_told_once(
+    column: pa.Array, name: str, json_value: Any, media_type: str
+) -> None:
+    with pytest.raises(InputError) as of_json:
+        validated_rows(SCHEMA, [{**ROWS[0], name: json_value}])
+    with pytest.raises(InputError) as of_table:
+        read(table(**{name: column}), media_type)
+    (told,) = of_table.value.problems
+    assert (told.field, told.reason, told.message, told.row) == (
+        name,
+        "type",
+        of_json.value.problems[0].message,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (pa.array([b"1", b"2", b"3"]), "got binary"),
+        (pa.array([b"1", b"2", b"3"], pa.binary(1)), "got fixed_size_binary[1]"),
+        (pa.array([1, 2, 3], pa.timestamp("us")), "got timestamp[us]"),
+        (pa.array([1, 2, 3], pa.duration("s")), "got duration[s]"),
+        (pa.array([bytes(16)] * 3, pa.uuid()), "got extension<arrow.uuid>"),
+        (compute.run_end_encode(pa.array([1.0, 1.0, 1.0])), "got run_end_encoded"),
+        (pa.array([[1], [2], [3]], pa.list_view(pa.int64())), "got an array"),
+    ],
+)
+def test_types_that_json_does_not_have_are_told_by_arrow_s_name(column: pa.Array, told: str) -> None:
+    with pytest.raises(InputError, match="'age' must be a number") as caught:
+        read(table(age=column))
+    assert told in caught.value.problems[0].message
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_an_empty_column_is_null_in_every_row(media_type: str) -> None:
+    assert [row[1] for row in read(table(height=pa.nulls(3)), media_type)] == [None] * 3
+    assert [row[2] for row in read(table(plan=pa.nulls(3)), media_type)] == [None] * 3
+    found = problems_of(table(age=pa.nulls(3), active=pa.nulls(3), since=pa.nulls(3)), media_type)
+    assert found == [(name, "null", row) for row in range(3) for name in ("age", "active", "since")]
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_missing_and_unknown_columns_are_told_with_a_suggestion(media_type: str) -> None:
+    found = table().rename_columns(["agee", *SCHEMA.names[1:]])
+    with pytest.raises(InputError, match="'age' is missing; unknown field 'agee': did you mean 'age'"):
+        read(found, media_type)
+    with pytest.raises(InputError, match="unknown field 'tags'"):
+        read(table(tags=pa.array([["a"]] * 3)), media_type)
+    many = pa.table({f"x{i}": [1.0] for i in range(500)})
+    with pytest.raises(InputError, match="and 480 more unknown fields"):
+        read(many, media_type)
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_a_column_that_is_there_twice_is_refused(media_type: str) -> None:
+    names = ["age", "age", *SCHEMA.names[2:]]
+    with pytest.raises(Refused, match="'age' is there more than once") as caught:
+        read(table().rename_columns(names), media_type)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_a_table_without_rows_is_refused(media_type: str) -> None:
+    with pytest.raises(Refused, match="no rows") as caught:
+        read(table().slice(0, 0), media_type)
+    assert (caught.value.status, caught.value.reason) == (422, "empty_batch")
+
+
+def test_so_many_wrong_rows_are_told_and_no_more() -> None:
+    found = problems_of(pa.concat_tables([table(age=pa.array([math.nan] * 3))] * 1000))
+    assert found == [("age", "not_finite", row) for row in range(1000)]
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_more_rows_than_json_could_hold_are_refused(media_type: str) -> None:
+    many = table(pa.concat_tables([table()] * 40_000).to_pylist()[:1] * 110_000)
+    with pytest.raises(Refused, match="110000 rows; at most 100000 of 5 columns") as caught:
+        read(many, media_type)
+    assert caught.value.status == 413
+
+
+ZEROS = pa.array(np.zeros(60_000))
+LONG = "x" * 10_000
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+@pytest.mark.parametrize("text", ["string", "dictionary", "string_view"])
+def test_a_small_body_that_becomes_large_is_refused_before_it_does(media_type: str, text: str) -> None:
+    found = [LONG] * 1000
+    column = pa.array(found, pa.string_view()) if text == "string_view" else pa.array(found)
+    whole = table(ROWS[:1] * 1000, plan=column.dictionary_encode() if text == "dictionary" else column)
+    body = written(whole, media_type, "zstd")
+    assert len(body) < 100_000
+    with pytest.raises(Refused, match="expands to more than 8000000 bytes") as caught:
+        read(body, media_type)
+    assert (caught.value.status, caught.value.reason) == (413, "too_large")
+
+
+def test_many_views_of_one_text_are_counted_each() -> None:
+    views = b"".join((10_000).to_bytes(4, "little") + b"xxxx" + bytes(4) + bytes(4) for _ in range(1000))
+    shared = pa.Array.from_buffers(
+        pa.string_view(), 1000, [None, pa.py_buffer(views), pa.py_buffer(LONG.encode())]
+    )
+    body = written(table(ROWS[:1] * 1000, plan=shared), arrow.STREAM)
+    with pytest.raises(Refused, match="expands"):
+        read(body)
+
+
+def test_a_page_that_lies_about_its_rows_is_not_decompressed() -> None:
+    """One page of 64 MB of zeros in few bytes, in a file that says that it has ten rows."""
+    whole = pa.table({"age": np.zeros(8_000_000)})
+    sink = pa.BufferOutputStream()
+    parquet.write_table(
+        whole,
+        sink,
+        compression="zstd",
+        use_dictionary=False,
+        data_page_size=1 << 30,
+        max_rows_per_page=8_000_000,
+        row_group_size=8_000_000,
+        store_schema=False,
+    )
+    body = bytes(sink.getvalue())
+    assert len(body) < 10_000
+    with pytest.raises(Refused, match="at most 500000 of 1 columns"):
+        read(body, arrow.PARQUET)
+    rows = b"\x80\xc8\xd0\x07"  # 8,000,000 as Thrift writes it: zigzag, seven bits a byte
+    assert body.count(rows) >= 3
+    fewer = body.replace(rows, b"\x94\x80\x80\x00")  # ten, in as many bytes
+    with pytest.raises(Refused, match="expands"):
+        read(fewer, arrow.PARQUET)
+
+
+def test_delta_encodings_are_refused() -> None:
+    sink = pa.BufferOutputStream()
+    parquet.write_table(
+        table(), sink, use_dictionary=False, column_encoding={"plan": "DELTA_BYTE_ARRAY"}, compression="none"
+    )
+    with pytest.raises(Refused, match="without delta encodings") as caught:
+        read(bytes(sink.getvalue()), arrow.PARQUET)
+    assert caught.value.status == 415
+
+
+def test_a_file_that_was_cut_off_is_refused() -> None:
+    whole = pa.concat_tables([table()] * 10)
+    for media_type in (arrow.FILE, arrow.PARQUET):
+        body = written(whole, media_type)
+        for length in (0, 1, 11, 12, 100, len(body) // 2, len(body) - 1):
+            with pytest.raises(Refused) as caught:
+                read(body[:length], media_type)
+            assert caught.value.status == 400
+
+
+def test_one_media_type_in_place_of_another_is_refused() -> None:
+    for sent in arrow.NAMES:
+        for said in arrow.NAMES:
+            if sent != said:
+                with pytest.raises(Refused, match="cannot be read as") as caught:
+                    read(written(table(), sent), said)
+                assert (caught.value.status, caught.value.reason) == (400, "not_arrow")
+
+
+def test_without_pyarrow_the_answer_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "can_read", lambda: False)
+    with pytest.raises(Refused, match=r"pip install 'driftbell\[parquet\]'") as caught:
+        read(table())
+    assert caught.value.status == 415
+
+
+WHOLE = {
+    (media_type, compression, str(text.type)): written(
+        pa.concat_tables([table(plan=text)] * 20), media_type, compression
+    )
+    for media_type in arrow.NAMES
+    for compression in (None, "zstd")
+    for text in (pa.array(["a", None, "b"]).dictionary_encode(), pa.array(TEXTS, pa.string_view()))
+}
+
+
+@given(
+    which=st.sampled_from(list(WHOLE)),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=9)), max_size=6),
+    cut=st.floats(0, 1) | st.none(),
+)
+@settings(max_examples=600)
+def test_broken_bytes_are_refused_and_break_nothing(
+    which: tuple[str, str | None, str], changes: list[tuple[float, bytes]], cut: float | None
+) -> None:
+    body = bytearray(WHOLE[which])
+    for place, new in changes:
+        at = int(place * len(body))
+        body[at : at + len(new)] = new
+    refused_or_rows(bytes(body if cut is None else body[: int(cut * len(body))]), which[0])
+
+
+@given(body=st.binary(max_size=300), media_type=st.sampled_from(list(arrow.NAMES)))
+@settings(max_examples=200)
+def test_any_bytes_are_refused_and_break_nothing(body: bytes, media_type: str) -> None:
+    refused_or_rows(body, media_type)
+    framed = {arrow.STREAM: body, arrow.FILE: b"ARROW1\0\0" + body + b"ARROW1"}
+    length = len(body).to_bytes(4, "little")
+    refused_or_rows(framed.get(media_type, b"PAR1" + body + length + b"PAR1"), media_type)
+
+
+def refused_or_rows(body: bytes, media_type: str) -> None:
+    told: Refused | InputError | None = None
+    rows: list[list[Any]] = []
+    try:
+        rows = read(body, media_type)
+    except (InputError, Refused) as error:
+        told = error
+    if isinstance(told, Refused):
+        assert told.status in (400, 413, 415, 422)
+        assert len(told.detail) < 400
+    elif told is None:
+        assert validated_rows(SCHEMA, [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]) == rows
+
+
+WHOSE = {"model": "iris", "version": "abc"}
+READERS: dict[str, Callable[[Any], pa.Table]] = {
+    arrow.STREAM: lambda buffer: ipc.open_stream(buffer).read_all(),
+    arrow.FILE: lambda buffer: ipc.open_file(buffer).read_all(),
+    arrow.PARQUET: parquet.read_table,
+}
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
+    sent = [Answered("0199", 1, [0.25, 0.75]), Answered("0200", 0, [0.5, 0.5])]
+    body = arrow.answer(sent, ("no", "yes"), WHOSE, media_type)
+    found = READERS[media_type](io.BytesIO(body))
+    assert found.to_pydict() == {
+        "id": ["0199", "0200"],
+        "class": ["yes", "no"],
+        "class_id": [1, 0],
+        "probability of no": [0.25, 0.5],
+        "probability of yes": [0.75, 0.5],
+    }
+    assert found.schema.metadata[b"model"] == b"iris"
+    assert found.schema.metadata[b"version"] == b"abc"
+
+
+def test_a_model_without_probabilities_has_no_columns_for_them() -> None:
+    body = arrow.answer([Answered("0199", 1, ())], ("no", "yes"), WHOSE, arrow.STREAM)
+    assert ipc.open_stream(body).read_all().column_names == ["id", "class", "class_id"]

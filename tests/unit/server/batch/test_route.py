@@ -1,0 +1,151 @@
+"""Batches: checked by column where all is fine, and told row by row where it is not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftbell.errors import InputError
+from driftbell.records import Feature, Kind
+from driftbell.server.batch import arrow
+from driftbell.server.batch.route import JSON, validated_rows, wanted_type
+from driftbell.server.http.body import parsed_json
+from driftbell.server.http.problems import Refused
+from driftbell.tabular.schema import Schema
+
+SCHEMA = Schema(
+    (
+        Feature("age", Kind.NUMERIC),
+        Feature("height", Kind.NUMERIC, nullable=True),
+        Feature("plan", Kind.CATEGORICAL, nullable=True),
+        Feature("active", Kind.BOOLEAN),
+        Feature("since", Kind.DATETIME, nullable=True),
+    )
+)
+numbers = st.integers(-(2**70), 2**70) | st.floats(-1e30, 1e30)
+good_rows = st.fixed_dictionaries(
+    {
+        "age": numbers,
+        "height": numbers | st.none(),
+        "plan": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.none(),
+        "active": st.booleans(),
+        "since": st.sampled_from(["2026-01-31", "2026-01-31T12:00:00Z", None]),
+    }
+)
+strange = st.sampled_from(
+    [
+        None,
+        True,
+        1,
+        10**400,
+        -1.5,
+        float("nan"),
+        float("inf"),
+        3.5e38,
+        "a",
+        "\0",
+        "\ud800",
+        "2026-01-31",
+        [],
+        {},
+    ]
+)
+bad_rows = (
+    st.fixed_dictionaries(dict.fromkeys(SCHEMA.names, strange))
+    | st.dictionaries(st.sampled_from([*SCHEMA.names, "x"]), strange)
+    | strange
+)
+
+
+def row_by_row(rows: Any) -> Any:
+    """What a batch gives when each row is checked on its own."""
+    found, problems = [], []
+    for index, row in enumerate(rows):
+        try:
+            found.append(SCHEMA.validate(row, index))
+        except InputError as error:
+            problems += error.problems
+    return tuple(problems) or found
+
+
+def outcome(body: Any) -> Any:
+    try:
+        return validated_rows(SCHEMA, body)
+    except InputError as error:
+        return error.problems
+
+
+@given(rows=st.lists(good_rows, min_size=1, max_size=6))
+def test_good_rows_give_the_same_values_in_every_shape(rows: list[dict[str, Any]]) -> None:
+    expected = row_by_row(rows)
+    assert isinstance(expected, list)
+    names = list(reversed(SCHEMA.names))
+    table = {"columns": names, "data": [[row[name] for name in names] for row in rows]}
+    for body in (rows, [dict(reversed(row.items())) for row in rows], table):
+        found = outcome(parsed_json(json.dumps(body).encode()))
+        assert repr(found) == repr(expected)  # so that 1.0 is not True, and -0.0 not 0.0
+
+
+@given(rows=st.lists(good_rows | bad_rows, min_size=1, max_size=6))
+@settings(max_examples=300)
+def test_bad_rows_get_the_words_that_each_gets_alone(rows: list[Any]) -> None:
+    assert repr(outcome(rows)) == repr(row_by_row(rows))
+
+
+@given(value=strange, name=st.sampled_from(SCHEMA.names))
+def test_one_strange_value_among_good_rows_is_told_like_alone(value: Any, name: str) -> None:
+    good = {"age": 1, "height": None, "plan": "a", "active": True, "since": None}
+    rows = [good, {**good, name: value}, good]
+    assert repr(outcome(rows)) == repr(row_by_row(rows))
+    table = {"columns": list(good), "data": [list(row.values()) for row in rows]}
+    assert repr(outcome(table)) == repr(row_by_row(rows))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"columns": ["age"], "data": []},
+        {"columns": ["age"], "data": {}},
+        {"columns": ["age", "age"], "data": [[1, 2]]},
+        {"columns": [1], "data": [[1]]},
+        {"columns": [["age"]], "data": [[1]]},
+        {"age": [1, 2], "height": [1, 2]},
+        {"data": [[1]]},
+        [],
+        "rows",
+    ],
+)
+def test_what_is_no_batch_is_refused(body: Any) -> None:
+    with pytest.raises(Refused) as caught:
+        validated_rows(SCHEMA, body)
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    ("accept", "body", "answer"),
+    [
+        ("", arrow.STREAM, arrow.STREAM),
+        ("*/*", arrow.PARQUET, arrow.PARQUET),
+        ("application/json", arrow.PARQUET, JSON),
+        ("Application/JSON; charset=utf-8", arrow.FILE, JSON),
+        ("application/json;q=0.5, */*", arrow.STREAM, arrow.STREAM),
+        ("application/json, */*;q=0.1", arrow.STREAM, JSON),
+        (f"{arrow.PARQUET};q=0.9, {arrow.STREAM};q=1.0", JSON, arrow.STREAM),
+        ("application/json;q=0", arrow.STREAM, arrow.STREAM),
+        ("application/json;q=much", arrow.STREAM, arrow.STREAM),
+        ("text/html", arrow.STREAM, arrow.STREAM),
+        ("text/html, application/xhtml+xml, */*;q=0.8", JSON, JSON),
+        (",;=;q,,", JSON, JSON),
+    ],
+)
+def test_the_answer_comes_as_it_is_asked_for(accept: str, body: str, answer: str) -> None:
+    assert wanted_type(accept, body) == answer
+
+
+def test_no_table_is_promised_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "can_read", lambda: False)
+    assert wanted_type(arrow.STREAM, JSON) == JSON

@@ -1,0 +1,288 @@
+"""The short way gives what the careful one gives, or leaves it to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftbell.errors import InputError, PredictError
+from driftbell.publish.report_folder import ReportFolder
+from driftbell.records import Columns, Outputs
+from driftbell.server import Service, create_app
+from driftbell.server.http.tracing import Tracing
+from driftbell.server.predict import predictor
+from driftbell.server.predict.fast_path import row_reader
+from driftbell.store import sqlite_log
+from driftbell.tabular.columns import as_columns
+from driftbell.tabular.schema import infer_schema
+
+MIXED = infer_schema(
+    as_columns(
+        {
+            "age": np.array([31.0, 40.0]),
+            "größe": np.array([1.5, np.nan]),
+            "city": np.array(["Bern", "Köln"], dtype=object),
+            "member": np.array([True, False]),
+            "since": np.array(["2026-01-31T12:00:00", "2026-02-01T12:00:00"], dtype="datetime64[s]"),
+        }
+    )
+)
+NUMBERS = infer_schema(as_columns({"a": np.array([1.0]), "b": np.array([2.0, np.nan][:1])}))
+
+
+class Model:
+    """The sum of two numbers; one above a hundred is too much for it."""
+
+    name, version, schema, classes = "sum", "v1", NUMBERS, ("small", "large")
+    engine, engine_reason, inline = "native", "it is a test", True
+
+    def predict(self, columns: Columns) -> Outputs:
+        ids, shares = self.answer(list(zip(columns["a"], columns["b"], strict=True)))
+        return Outputs(np.array(ids), np.array(shares))
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        if any(a > 100 for a, _ in rows):
+            raise PredictError("too much")
+        ids = [int(a + b > 3) for a, b in rows]
+        return ids, [[1.0 - i, float(i)] for i in ids]
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> Model:
+    kind: type[Model] = getattr(request, "param", Model)
+    return kind()
+
+
+@pytest.fixture
+def service(tmp_path: Path, model: Model) -> Service:
+    return Service(
+        model=model,
+        log=sqlite_log(tmp_path / "log.sqlite"),
+        journals=tmp_path / "journal",
+        folder=ReportFolder(tmp_path / "reports", keep=1),
+        window_rows=10,
+        body_limit=10_000,
+        queue_limit=100,
+        access_log=True,
+        tracing=Tracing(),
+        clock=lambda: datetime(2026, 1, 31, tzinfo=UTC),
+    )
+
+
+class Client:
+    """Asks the application without a network, one request after the other."""
+
+    def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+    def post(self, path: str, **what: Any) -> httpx.Response:
+        return self.runner.run(self.http.post(path, **what))
+
+    def get(self, path: str) -> httpx.Response:
+        return self.runner.run(self.http.get(path))
+
+    def at_once(self, *rows: dict[str, float]) -> list[httpx.Response]:
+        """Send predictions that form one batch."""
+
+        async def sent() -> list[httpx.Response]:
+            return list(await asyncio.gather(*(self.http.post("/predict", json=row) for row in rows)))
+
+        return self.runner.run(sent())
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    app = create_app(service)
+    life = app.router.lifespan_context(app)
+    with asyncio.Runner() as runner:
+        runner.run(life.__aenter__())
+        yield Client(app, runner)
+        runner.run(life.__aexit__(None, None, None))
+
+
+def careful(schema: Any, body: bytes) -> Any:
+    try:
+        return schema.validate(json.loads(body))
+    except (InputError, ValueError, RecursionError):
+        return None
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers(), max_size=2),
+    st.sampled_from(["2026-01-31T12:00:00Z", "Bern", "\0", "\ud800", 1e39, -1e39, 10**400]),
+)  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from([*MIXED.names, "other"]), VALUES, max_size=6),
+    st.booleans(),
+)
+@settings(max_examples=400)
+def test_it_reads_a_row_as_the_careful_way_does_or_not_at_all(row: dict[str, Any], ascii_only: bool) -> None:
+    body = json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    found = row_reader(MIXED)(body)
+    assert found is None or found == careful(MIXED, body)
+
+
+GOOD = {"age": 31, "größe": None, "city": "Köln", "member": True, "since": "2026-01-31T12:00:00"}
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_it_takes_a_plain_row_of_every_kind(ascii_only: bool) -> None:
+    body = json.dumps(GOOD, ensure_ascii=ascii_only).encode()
+    assert row_reader(MIXED)(body) == MIXED.validate(GOOD) is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": 1, "b": 2, "a": 3}',
+        '{"a": 1, "a": 3}',
+        '{"a": 1, "b": NaN}',
+        '{"a": 1, "b": Infinity}',
+        '{"a": 1, "b": 1e999}',
+        '{"a": 1, "b": true}',
+        '{"a": 1, "b": "2"}',
+        '{"a": 1}',
+        '{"a": 1, "b": 2, "c": 3}',
+        "[1, 2]",
+        "",
+        "{",
+        '\ufeff{"a": 1, "b": 2}',
+        '{"a": 1, "b": 2} x',
+    ],
+)
+def test_it_leaves_what_is_doubtful(body: str) -> None:
+    assert row_reader(NUMBERS)(body.encode()) is None
+
+
+def test_both_ways_answer_log_and_count_alike(client: Client, service: Service, capsys: Any) -> None:
+    body = b'{"a": 1, "b": 2.5}'
+    short = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    long = client.post("/predict", content=body, headers={"content-type": "application/json; charset=utf-8"})
+    for answer in (short, long):
+        assert answer.status_code == 200
+        assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
+        assert answer.headers["content-type"] == "application/json"
+        found = answer.json()
+        assert re.fullmatch("[0-9a-f]{32}", found.pop("id"))
+        assert found == {
+            "class": "large",
+            "class_id": 1,
+            "probabilities": {"small": 0.0, "large": 1.0},
+            "model": "sum",
+            "version": "v1",
+        }
+    assert [*short.json()] == [*long.json()]
+    metrics = client.get("/metrics").text
+    assert 'driftbell_http_requests_total{method="POST",route="/predict",status="200"} 2.0' in metrics
+    assert 'http_request_duration_seconds_count{method="POST",route="/predict",status="200"} 2.0' in metrics
+    assert 'driftbell_predictions_total{class="large",model="sum",version="v1"} 2.0' in metrics
+    assert "driftbell_http_requests_in_flight 1.0" in metrics  # the scrape itself
+    client.get("/monitor/status")  # which waits until all is in the log
+    window = service.log.window(10, model="sum", version="v1")
+    assert [p.id for p in window.predictions] == [short.json()["id"], long.json()["id"]]
+    assert all(p.features == {"a": 1.0, "b": 2.5} and p.latency_ms > 0 for p in window.predictions)
+
+
+def test_a_callers_request_id_is_kept_if_it_is_one(client: Client) -> None:
+    row = {"a": 1, "b": 2}
+    mine = client.post("/predict", json=row, headers={"x-request-id": "mine-1"}).headers["x-request-id"]
+    assert mine == "mine-1"
+    odd = client.post("/predict", json=row, headers={"x-request-id": 'a"b'}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{16}", odd)
+
+
+def test_bad_input_gets_the_careful_answer(client: Client) -> None:
+    answer = client.post("/predict", json={"a": 1, "bb": 2})
+    assert answer.status_code == 422
+    assert "did you mean 'b'?" in answer.json()["detail"]
+    large = json.dumps({"a": 1, "b": 2}).encode() + b" " * 10_000
+    plain = {"content-type": "application/json"}
+    for body, headers, status in (
+        (b'{"a": 1, "b": 2}', {**plain, "content-encoding": "gzip"}, 415),
+        (b'{"a": 1, "b": 2}', {"content-type": "text/plain"}, 415),
+        (large, plain, 413),
+        (b'{"a": 1, "b": 2, "a": 1}', plain, 400),
+    ):
+        assert client.post("/predict", content=body, headers=headers).status_code == status
+    assert client.get("/predict").status_code == 405
+
+
+def test_a_model_that_fails_is_500_and_logged_nowhere(client: Client, service: Service) -> None:
+    answer = client.post("/predict", json={"a": 101, "b": 2})
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "too much"
+    client.get("/monitor/status")
+    assert service.log.count(model="sum", version="v1") == 0
+    assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
+
+
+class Thread(Model):
+    """Is asked in a thread."""
+
+    inline = False
+
+
+class First(Model):
+    """Answers the first row alone, however many there are."""
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        return super().answer(rows[:1])
+
+
+class FirstInThread(First):
+    inline = False
+
+
+@pytest.mark.parametrize("model", [Model, Thread, First, FirstInThread], indirect=True)
+def test_who_comes_together_is_answered_each_for_its_own_row(client: Client) -> None:
+    rows = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
+    answers = client.at_once(*rows)
+    assert [a.status_code for a in answers] == [200, 200, 500, 200]
+    assert [a.json().get("class") for a in answers] == ["small", "large", None, "large"]
+
+
+class Hanging(Thread):
+    """Does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        self.asked.set()
+        assert self.go.wait(20)
+        return super().answer(rows)
+
+
+@pytest.mark.parametrize("model", [Hanging], indirect=True)
+def test_a_model_that_hangs_is_not_ready(
+    client: Client, model: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "LONGEST_SECONDS", 0.05)
+
+    async def story() -> tuple[httpx.Response, ...]:
+        asked = asyncio.create_task(client.http.post("/predict", json={"a": 1, "b": 1}))
+        assert await asyncio.to_thread(model.asked.wait, 20)
+        await asyncio.sleep(0.1)
+        health = await client.http.get("/health")
+        model.go.set()
+        return health, await asked, await client.http.get("/health")
+
+    hung, answer, well = client.runner.run(story())
+    assert (hung.status_code, answer.status_code, well.status_code) == (503, 200, 200)
+    assert hung.json()["detail"].startswith("the model has not answered for ")

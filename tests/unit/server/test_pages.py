@@ -1,0 +1,141 @@
+"""The first page, made from what is in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from tests import degradations as harms
+from tests.degradations import NOON
+
+from driftbell.alarms.lifecycle import alarm_after
+from driftbell.publish.report_folder import ReportFolder
+from driftbell.publish.wording import NOT_ASKED
+from driftbell.records import Check, CheckKind, Columns, Harm, Judgement, Outputs, Verdict
+from driftbell.server.api.monitor import MonitorView
+from driftbell.server.pages import pages_router
+from driftbell.store import SqlLog, sqlite_log
+from driftbell.tabular.schema import infer_schema
+
+Get = Callable[[str], httpx.Response]
+
+
+class Model:
+    """Never asked."""
+
+    name = "m"
+    version = "v1"
+    schema = infer_schema({"age": np.arange(20.0)})
+    classes = ("old", "young")
+    engine = "native"
+    engine_reason = ""
+    inline = False
+
+    def predict(self, columns: Columns) -> Outputs:
+        raise NotImplementedError
+
+
+MODEL = Model()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqlLog]:
+    found = sqlite_log(tmp_path / "log.sqlite")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ReportFolder:
+    return ReportFolder(tmp_path / "reports", keep=5)
+
+
+@pytest.fixture
+def get(log: SqlLog, folder: ReportFolder) -> Get:
+    view = MonitorView(
+        log,
+        folder,
+        model=MODEL.name,
+        version=MODEL.version,
+        engine=MODEL.engine,
+        window_rows=500,
+        clock=lambda: NOON,
+    )
+    app = FastAPI()
+    app.include_router(pages_router(view, MODEL))
+
+    async def answer(path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get(path)
+
+    return lambda path: asyncio.run(answer(path))
+
+
+def save(log: SqlLog, harm: Harm | None) -> None:
+    lease = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert lease
+    judgement = Judgement(harm.verdict if harm else Verdict.OK, "Both answers.", harm=harm)
+    check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
+    log.save_check(check, lease, None, alarm_after(check, None))
+
+
+def test_before_any_check_nothing_is_said_of_harm(get: Get) -> None:
+    assert "Does the model do worse?" not in get("/").text
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (harms.ALARM, harms.ALARM.sentence),
+        (harms.ALARM, "Label these 50 rows"),
+        (harms.ALARM, 'href="/monitor/alarms/c/label-these"'),
+        (harms.OK, harms.OK.sentence),
+        (harms.UNKNOWN, "cannot say"),
+        (None, NOT_ASKED),
+    ],
+)
+def test_the_first_page_answers_whether_the_model_does_worse(
+    get: Get, log: SqlLog, harm: Harm | None, said: str
+) -> None:
+    save(log, harm)
+    page = get("/").text
+    block = page.split("Does the model do worse?")[1].split("The last hour")[0]
+    assert said in block
+    assert not re.search(r"\sstyle=", block)
+    assert ".harm h2" in page.split("</head>")[0], "the block's looks"
+
+
+def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlLog) -> None:
+    save(log, harms.ALARM)
+    found = get("/index.json").json()
+    assert found["status"]["last_check"]["harm"]["parts"]
+    assert found["checks"][0]["harm"]["sentence"] == harms.ALARM.sentence
+
+
+def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlLog) -> None:
+    save(log, harms.ALARM)
+    listed = get("/").text.split("Last checks")[1]
+    assert "The model probably does worse: 4.2 points of accuracy." in listed
+    assert "petal length" not in listed
+
+
+def test_the_list_of_reports_says_who_asked(get: Get, folder: ReportFolder) -> None:
+    folder.save({"drift_report": b"1"}, time=NOON, manual=False)
+    folder.save({"drift_report": b"2"}, time=NOON, manual=True)
+    _, newest, other = get("/reports/").text.split('<td class="name">')
+    assert "by hand" in newest
+    assert "scheduled or triggered" in other
+
+
+def test_the_runbook_shows_what_is_to_be_typed_as_code(get: Get) -> None:
+    page = get("/runbook").text
+    for code in ("alarms.smallest_loss", "log.on_failure", "/predict", "/predict/batch"):
+        assert f"<code>{code}</code>" in page
+    assert "`" not in page

@@ -1,0 +1,220 @@
+"""Rehearsals: faults that cost are seen and named, others are not, and what is refused is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from tests.conftest import with_models
+
+from driftbell.cli.backtest import _time
+from driftbell.config import settings as config
+from driftbell.degradation import detector as watch
+from driftbell.errors import ConfigError
+from driftbell.models.reference import outputs_of, reference_of
+from driftbell.models.sklearn import SklearnModel
+from driftbell.records import Kind, Prediction
+from driftbell.simulation.faults import Fault, FaultKind, parse_fault
+from driftbell.simulation.rehearsal import Outcome, Rehearsal, rehearse, rows_per_day
+from driftbell.tabular.columns import as_column
+from driftbell.tabular.schema import infer_schema
+from driftbell.wiring import model as parts
+from driftbell.wiring import monitor as watching
+
+LENGTH, WIDTH = "petal length (cm)", "petal width (cm)"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_models(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def iris(data_dir: Path) -> Rehearsal:
+    return watching.rehearsal(
+        config.load(None, overrides={"data_dir": str(data_dir)}, environment={}).settings
+    )
+
+
+@pytest.fixture(scope="module")
+def holes() -> Rehearsal:
+    """Make a model of two features, one of them with nulls, whose reference it has not seen."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1200, 2))
+    y = (x[:, 0] + 0.3 * rng.normal(size=1200) > 0).astype(int)
+    x[rng.random(1200) < 0.05, 0] = np.nan
+    fitted = HistGradientBoostingClassifier(max_iter=20, random_state=0).fit(x[:600], y[:600])
+    features = {"a": x[600:, 0], "b": x[600:, 1]}
+    model = SklearnModel(fitted, name="holes", version="1", schema=infer_schema(features))
+    labels = as_column([str(v) for v in y[600:]], Kind.CATEGORICAL)
+    reference = reference_of(model, features, labels=labels)
+    found = watch(
+        features,
+        outputs_of(reference, model.classes),
+        labels,
+        classes=model.classes,
+        smallest_loss=0.02,
+        checks_per_alarm=1000,
+        block_rows=200,
+    )
+    return Rehearsal(model, reference, found, 200)
+
+
+def test_no_fault_is_quiet(iris: Rehearsal) -> None:
+    found = iris(None)
+    assert (found.fault, found.seen_after, found.rows, found.real_loss) == ("", None, 10_000, 0.0)
+
+
+def test_a_costly_fault_is_seen_and_named(iris: Rehearsal) -> None:
+    found = iris(Fault(FaultKind.SHIFT, LENGTH, 1.76))
+    assert found.seen_after is not None
+    assert found.seen_after == found.rows <= 1000
+    assert found.columns[0] == LENGTH
+    assert found.real_loss is not None
+    assert found.real_loss > 0.2
+    assert found.interval is not None
+    assert found.interval[0] < found.estimated_loss < found.interval[1]
+
+
+def test_a_fault_that_costs_nothing_is_not_seen(iris: Rehearsal) -> None:
+    found = iris(Fault(FaultKind.STUCK, "sepal width (cm)"))
+    assert (found.seen_after, found.rows, found.estimated_loss, found.columns) == (None, 10_000, None, ())
+    assert abs(found.real_loss) < 0.02
+
+
+def test_rows_that_the_service_refuses(iris: Rehearsal) -> None:
+    found = iris(Fault(FaultKind.NULLS, LENGTH, 0.3))
+    assert (found.seen_after, found.rows) == (None, 0)
+    assert "must not be null" in found.refused
+    assert "must be a finite number" in iris(Fault(FaultKind.SCALE, LENGTH, 1e300)).refused
+
+
+def test_nulls_where_there_may_be_some(holes: Rehearsal) -> None:
+    usual = [str(f) for f in holes.usual_faults()]
+    assert "nulls:a=0.3" in usual
+    assert "nulls:b=0.3" not in usual
+    found = holes(Fault(FaultKind.NULLS, "a", 0.5))
+    assert found.seen_after is not None
+    assert found.columns == ("a",)
+    assert holes(None).seen_after is None
+
+
+def test_without_labels_no_real_loss_is_told(holes: Rehearsal) -> None:
+    blind = Rehearsal(
+        holes.model, reference_of(holes.model, holes.reference.columns), holes.watch, holes.window_rows
+    )
+    assert blind(Fault(FaultKind.SHIFT, "a", 1.0)).real_loss is None
+
+
+def test_the_usual_faults(iris: Rehearsal) -> None:
+    usual = [str(f) for f in iris.usual_faults()]
+    assert f"stuck:{LENGTH}" in usual
+    assert f"scale:{WIDTH}=1.8" in usual
+    assert f"shift:{LENGTH}=+1.76" in usual
+    assert usual[-1].startswith("swap:petal")
+    assert len(usual) in (7, 10)  # of two features or of three
+    for text in usual:
+        assert str(parse_fault(text)) == text
+
+
+def test_no_fault_comes_first(holes: Rehearsal) -> None:
+    found = list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
+    assert [o.fault for o in found] == ["", "stuck:a=9"]
+    assert found == list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
+
+
+def test_a_fault_of_no_feature(iris: Rehearsal) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'petal length"):
+        iris(Fault(FaultKind.STUCK, "petal lenth (cm)"))
+
+
+@pytest.mark.parametrize(
+    "text", ['shift:"a=b"=+3', "shift:x=-0.25", 'swap:"a,b",c', "nulls:x", "stuck:x=5.1", 'scale:" x"=2']
+)
+def test_faults_are_written_as_they_are_read(text: str) -> None:
+    assert str(parse_fault(text)) == text
+
+
+def test_traffic_is_measured_in_the_log(tmp_path: Path) -> None:
+    settings = config.load(None, overrides={"data_dir": str(tmp_path)}, environment={}).settings
+    now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+    log = parts.open_log(settings)
+    assert rows_per_day(log, now) is None
+    made = [
+        Prediction(f"{i:03}", now - timedelta(hours=i), "m", "1", {"x": 1.0}, "a", {}, 1.0) for i in range(48)
+    ]
+    log.append(made)
+    assert rows_per_day(log, now) == pytest.approx(48 / (47.5 / 24))
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (None, ""),
+        (500, " (≈ 24 hours)"),
+        (5000, " (≈ 2.4 hours)"),
+        (50, " (≈ 10 days)"),
+        (500_000, " (≈ 1.44 minutes)"),
+    ],
+)
+def test_time_in_words(rate: float | None, words: str) -> None:
+    assert _time(500, rate) == words
+
+
+def command(data_dir: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
+    return subprocess.run(
+        [sys.executable, "-m", "driftbell", "rehearse", "--data-dir", str(data_dir), *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=data_dir,
+        env=environment,
+    )
+
+
+def test_the_command_says_it_in_words(data_dir: Path) -> None:
+    faults = [f"shift:{LENGTH}=+1.76", f"nulls:{LENGTH}", "stuck:sepal width (cm)"]
+    done = command(data_dir, *(word for f in faults for word in ("--fault", f)), "--rate", "5000")
+    assert (done.returncode, done.stderr) == (0, "")
+    quiet, seen, refused, missed = done.stdout.splitlines()
+    assert quiet == "no fault: quiet for 10000 predictions"
+    assert seen.startswith(f"shift:{LENGTH}=+1.76: seen after ")
+    for words in ("hours); estimated loss ", "; really ", f"; names {LENGTH}"):
+        assert words in seen
+    assert "refused by the service" in refused
+    assert "not seen within 10000 predictions: costs " in missed
+
+
+def test_the_command_prints_json(data_dir: Path) -> None:
+    done = command(data_dir, "--fault", f"stuck:{WIDTH}=0.2", "--window-rows", "100", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    quiet, seen = map(json.loads, done.stdout.splitlines())
+    assert quiet["rows"] == 2000
+    assert set(seen) == {*Outcome.__dataclass_fields__, "hours"}
+    assert seen["seen_after"] > 0
+    assert seen["hours"] is None  # nothing is in the log
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--fault", "shfit:x=1"), "shift"),
+        (("--fault", "stuck:petal"), "unknown feature 'petal'"),
+        (("--rate", "0"), "--rate"),
+        (("--window-rows", "10"), "--window-rows"),
+    ],
+)
+def test_what_is_wrong_is_named(data_dir: Path, args: tuple[str, ...], words: str) -> None:
+    done = command(data_dir, *args)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,462 @@
+import json
+import math
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.errors import ConfigError
+from driftbell.records import Verdict
+from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, FaultKind, apply, parse_fault
+from driftbell.simulation.traffic import BACKOFF, Progress, line, normal_rows, rows_like, simulate
+from driftbell.tabular.schema import as_column, as_columns, infer_schema
+
+DATA = load_iris()
+IRIS = as_columns(dict(zip(DATA.feature_names, DATA.data.T, strict=True)))
+SEPAL_LENGTH, SEPAL_WIDTH, PETAL_LENGTH, PETAL_WIDTH = DATA.feature_names
+SHIFTED = {SEPAL_LENGTH, SEPAL_WIDTH, PETAL_LENGTH}
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def table(rows):
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def judged(rows):
+    return judge(compare(IRIS, table(rows)), rows=len(rows))
+
+
+def test_normal_rows_keep_the_joint_distribution():
+    columns = as_columns(table(normal_rows(2000, rng())))
+    wanted = np.corrcoef(list(IRIS.values()))
+    assert np.corrcoef(columns[PETAL_LENGTH], columns[PETAL_WIDTH])[0, 1] > 0.9
+    np.testing.assert_allclose(np.corrcoef(list(columns.values())), wanted, atol=0.06)
+
+
+def test_normal_rows_are_measured_like_iris_and_are_more_than_its_150_rows():
+    rows = normal_rows(1000, rng())
+    for name, column in IRIS.items():
+        values = [row[name] for row in rows]
+        assert all(v == round(v, 1) and column.min() <= v <= column.max() for v in values)
+    assert len({tuple(row.values()) for row in rows}) > 400
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_iris_is_jittered_by_half_a_resolution_and_rounded_to_it():
+    source = rng(5)
+    index = source.integers(150, size=300)
+    for name, column in IRIS.items():
+        wanted = np.round(column[index] + source.normal(0, 0.05, 300), 1).clip(column.min(), column.max())
+        assert [row[name] for row in normal_rows(300, rng(5))] == wanted.tolist()
+
+
+def test_normal_traffic_is_not_drift():
+    alarms = [seed for seed in range(40) if judged(normal_rows(500, rng(seed))).verdict is not Verdict.OK]
+    assert len(alarms) <= 2
+
+
+def test_fifty_drifted_of_a_hundred_alarm_in_exactly_the_three_shifted_features():
+    exact = 0
+    for seed in range(40):
+        source = rng(seed)
+        rows = normal_rows(50, source) + apply(normal_rows(50, source), CONTRACT_FAULTS, source)
+        exact += set(judged(rows).drifted_columns) == SHIFTED
+    assert exact >= 38
+
+
+def awkward(n, source):
+    return {
+        "rare flag": (source.random(n) < 0.02) * 1.0,
+        "small count": source.poisson(1, n) * 1.0,
+        "count": source.poisson(20, n) * 1.0,
+        "mostly zero": np.where(source.random(n) < 0.7, 0.0, source.integers(1, 1000, n)),
+        "halves": source.integers(0, 20, n) / 2,
+        "thousands": source.integers(20, 90, n) * 1000.0,
+        "continuous": source.normal(size=n),
+        "with nulls": np.where(source.random(n) < 0.1, np.nan, source.normal(size=n).round(1)),
+        "category": as_column(source.choice(["a", "b", "c"], n).tolist()),
+    }
+
+
+def test_rows_like_any_table_are_not_drift():
+    reference = awkward(1000, rng(9))
+    windows = [table(rows_like(reference, 500, rng(seed))) for seed in range(30)]
+    verdicts = [judge(compare(reference, window), rows=500).verdict for window in windows]
+    assert sum(v is not Verdict.OK for v in verdicts) <= 2
+
+
+def test_rows_like_sends_what_the_schema_of_the_reference_takes():
+    reference = as_columns(
+        {
+            "when": [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 8)],
+            "yes": [True, False, None, True, False, True, True],
+            "mixed": ["a", 1, 2, "b", None, "a", "a"],
+            "number": [1.5, 2.5, None, 3.5, 4.5, 5.5, math.inf],
+        }
+    )
+    rows = rows_like(reference, 50, rng())
+    schema = infer_schema(reference)
+    assert {type(row["number"]) for row in rows} == {float, type(None)}
+    for row in rows:
+        if row["number"] != math.inf:  # sent to see it refused
+            schema.validate(json.loads(json.dumps(row)))
+
+
+def test_the_jitter_is_of_the_columns_own_resolution():
+    reference = {
+        "thousands": np.arange(20) * 1000.0,
+        "cents": np.arange(20) / 100 + 0.01,
+        "constant": np.ones(20),
+    }
+    columns = as_columns(table(rows_like(reference, 500, rng())))
+    assert set(columns["thousands"]) <= set(reference["thousands"])
+    assert set(columns["cents"]) <= set(reference["cents"])
+    assert set(columns["constant"]) == {1.0}
+
+
+@given(st.lists(st.floats(), min_size=1, max_size=30), st.integers(0, 20))
+def test_rows_like_any_numbers_stay_in_their_range(values, n):
+    known = [v for v in values if not math.isnan(v)]
+    rows = rows_like({"x": as_column(values)}, n, rng())
+    assert len(rows) == n
+    for row in rows:
+        assert math.isnan(sum(values) * 0) or row["x"] is not None
+        assert row["x"] is None or min(known) <= row["x"] <= max(known)
+
+
+ROWS = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.0}]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("shift:a b=+3", [(4.0, 10.0), (5.0, 20.0), (None, 30.0)]),
+        ("shift:c=-10", [(1.0, 0.0), (2.0, 10.0), (None, 20.0)]),
+        ("scale:a b=1.5", [(1.5, 10.0), (3.0, 20.0), (None, 30.0)]),
+        ("stuck:a b", [(1.0, 10.0), (1.0, 20.0), (1.0, 30.0)]),
+        ("stuck:a b=5.1", [(5.1, 10.0), (5.1, 20.0), (5.1, 30.0)]),
+        ("nulls:c", [(1.0, None), (2.0, None), (None, None)]),
+        ("nulls:c=0", [(1.0, 10.0), (2.0, 20.0), (None, 30.0)]),
+        ("swap:a b,c", [(10.0, 1.0), (20.0, 2.0), (30.0, None)]),
+    ],
+)
+def test_each_fault(text, wanted):
+    before = [dict(row) for row in ROWS]
+    changed = apply(ROWS, [parse_fault(text)], rng())
+    assert [tuple(row.values()) for row in changed] == wanted
+    assert before == ROWS
+
+
+def test_nulls_take_their_share_of_the_rows():
+    rows = apply(normal_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
+    assert 250 < sum(row[PETAL_WIDTH] is None for row in rows) < 350
+
+
+def test_faults_add_up_in_their_order():
+    faults = [parse_fault("shift:c=1"), parse_fault("scale:c=2"), parse_fault("shift:c=1")]
+    assert [row["c"] for row in apply(ROWS, faults, rng())] == [23.0, 43.0, 63.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('shift:"petal length (cm)"=+3', Fault(FaultKind.SHIFT, "petal length (cm)", 3.0)),
+        ("shift:petal length (cm)=+3", Fault(FaultKind.SHIFT, "petal length (cm)", 3.0)),
+        (" shift : a = -1e-3 ", Fault(FaultKind.SHIFT, "a", -0.001)),
+        ("shift:a=b:c=3", Fault(FaultKind.SHIFT, "a=b:c", 3.0)),
+        ('stuck:"a=1"', Fault(FaultKind.STUCK, "a=1")),
+        ("stuck:a=1", Fault(FaultKind.STUCK, "a", 1.0)),
+        ("nulls:a", Fault(FaultKind.NULLS, "a")),
+        ("nulls:a=0.3", Fault(FaultKind.NULLS, "a", 0.3)),
+        ("swap:a b, c d", Fault(FaultKind.SWAP, "a b", other="c d")),
+        ('swap:"a, b","c"', Fault(FaultKind.SWAP, "a, b", other="c")),
+    ],
+)
+def test_a_fault_is_read(text, fault):
+    assert parse_fault(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("shfit:a=1", "unknown fault 'shfit': did you mean 'shift'?"),
+        ("", "unknown fault ''"),
+        ("rot:a=1", "unknown fault 'rot'; a fault is"),
+        ("shift", "cannot read the fault 'shift'"),
+        ("shift:a", "cannot read the fault 'shift:a'"),
+        ("shift:a=", "cannot read the fault 'shift:a='"),
+        ("shift:=3", "cannot read the fault 'shift:=3'"),
+        ('shift:"a=3', "cannot read the fault"),
+        ("stuck:", "cannot read the fault 'stuck:'"),
+        ("swap:a", "cannot read the fault 'swap:a'"),
+        ("swap:a,", "cannot read the fault 'swap:a,'"),
+        ("shift:a=three", "fault 'shift': 'three' is not a number"),
+        ("scale:a=nan", "fault 'scale': 'nan' is not a number"),
+        ("scale:a=1e999", "'1e999' is not a number"),
+        ("stuck:a=b", "fault 'stuck': 'b' is not a number"),
+        ("nulls:a=30", "fault 'nulls': the share of rows must be from 0 to 1, got 30"),
+        ("nulls:a=-0.1", "must be from 0 to 1, got -0.1"),
+    ],
+)
+def test_a_bad_fault_is_explained_with_the_grammar(text, says):
+    with pytest.raises(ConfigError) as raised:
+        parse_fault(text)
+    assert says in str(raised.value)
+    assert "shift:NAME=+3" in str(raised.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_fault_or_a_config_error(text):
+    with suppress(ConfigError):
+        assert parse_fault(f"shift:{text}").feature
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "shift:petal lenght (cm)=3",
+            "unknown feature 'petal lenght (cm)': did you mean 'petal length (cm)'?",
+        ),
+        ("nulls:height", "unknown feature 'height'; the features are sepal length (cm), sepal width (cm)"),
+        ("swap:petal length (cm),width", "unknown feature 'width'"),
+    ],
+)
+def test_an_unknown_feature_is_explained_with_the_grammar(text, says):
+    with pytest.raises(ConfigError) as raised:
+        apply(normal_rows(3, rng()), [parse_fault(text)], rng())
+    assert says in str(raised.value)
+    assert "shift:NAME=+3" in str(raised.value)
+
+
+@pytest.mark.parametrize("cell", ["red", True])
+def test_what_is_not_a_number_cannot_be_shifted(cell):
+    with pytest.raises(ConfigError, match="fault 'shift': 'a' holds no numbers"):
+        apply([{"a": cell}], [parse_fault("shift:a=1")], rng())
+
+
+@pytest.mark.parametrize(
+    ("progress", "wanted"),
+    [
+        (Progress("normal", 1, 50, 200), "[1/50] normal request sent. Status: 200"),
+        (Progress("drifted", 1, 50, 200), "[1/50] drifted request sent. Status: 200"),
+        (
+            Progress("drifted", 2, 9, 422, "'a' is null"),
+            "[2/9] drifted request sent. Status: 422 ('a' is null)",
+        ),
+        (Progress("normal", 3, 9, None, "refused"), "[3/9] normal request sent. Status: no answer (refused)"),
+    ],
+)
+def test_line(progress, wanted):
+    assert line(progress) == wanted
+
+
+class Service:
+    """A prediction service that answers as it is told: a status, or None to drop the connection."""
+
+    def __init__(self, answer):
+        self.rows, self.headers, self.lock = [], [], threading.Lock()
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1  # an answer in one packet: two would wait for each other
+
+            def do_POST(self):
+                row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with service.lock:
+                    service.rows.append(row)
+                    service.headers.append(self.headers)
+                    number = len(service.rows)
+                status = answer(number, row) if self.path == "/predict" else 404
+                if status is None:
+                    self.close_connection = True
+                    return
+                content, body = {
+                    200: ("application/json", '{"class": "setosa"}'),
+                    422: ("application/problem+json", '{"detail": "a feature must not be null"}'),
+                }.get(status, ("text/html", "<h1>no</h1>"))
+                self.send_response(status)
+                self.send_header("Content-Type", content)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@contextmanager
+def serving(answer=lambda number, row: 200):
+    service = Service(answer)
+    thread = threading.Thread(target=service.server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.server.shutdown()
+        thread.join()
+        service.server.server_close()
+
+
+def send(url, **options):
+    seen, slept = [], []
+    chosen = {
+        "normal": 5,
+        "drifted": 5,
+        "rate": None,
+        "rng": rng(),
+        "report": seen.append,
+        "sleep": slept.append,
+    }
+    return simulate(url, **{**chosen, **options}), seen, slept
+
+
+def test_normal_then_drifted_requests_reach_the_service():
+    with serving() as service:
+        summary, seen, slept = send(f"{service.url}/")
+    assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 10}, 0)
+    assert [line(p) for p in seen[4:6]] == [
+        "[5/5] normal request sent. Status: 200",
+        "[1/5] drifted request sent. Status: 200",
+    ]
+    source = rng()
+    assert service.rows == normal_rows(5, source) + apply(normal_rows(5, source), CONTRACT_FAULTS, source)
+    assert not any(slept)
+
+
+def test_the_default_is_fifty_of_each():
+    with serving() as service:
+        simulate(service.url, rate=None, rng=rng(), report=lambda _: None)
+    assert len(service.rows) == 100
+
+
+def test_a_refused_request_is_counted_with_its_reason():
+    with serving(lambda number, row: 422 if None in row.values() else 200) as service:
+        summary, seen, _ = send(service.url, faults=[parse_fault(f"nulls:{PETAL_WIDTH}")])
+    assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 5, 422: 5}, 0)
+    assert line(seen[-1]) == "[5/5] drifted request sent. Status: 422 (a feature must not be null)"
+
+
+def test_an_answer_that_is_no_problem_document_is_told_by_its_status():
+    with serving(lambda number, row: 502) as service:
+        summary, seen, _ = send(service.url, normal=1, drifted=0)
+    assert summary.by_status == {502: 1}
+    assert line(seen[0]) == "[1/1] normal request sent. Status: 502 (Bad Gateway)"
+
+
+def test_a_service_that_is_not_there_is_a_clear_error():
+    with serving() as service:
+        pass
+    with pytest.raises(ConfigError) as raised:
+        send(service.url)
+    assert f"cannot reach {service.url}: is the service running? start it with `driftbell up`" in str(
+        raised.value
+    )
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_first_request_without_an_answer_ends_the_run(concurrency):
+    with serving(lambda number, row: None) as service, pytest.raises(ConfigError, match="cannot reach"):
+        send(service.url, concurrency=concurrency)
+    assert len(service.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"url": "localhost:8000"}, "must begin with http"),
+        ({"rate": -1.0}, "the rate must be"),
+        ({"rate": math.nan}, "the rate must be"),
+        ({"faults": [Fault(FaultKind.SHIFT, "height", 1.0)]}, "unknown feature 'height'"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_sent(options, says):
+    with serving() as service:
+        with pytest.raises(ConfigError, match=says):
+            send(**{"url": service.url, **options})
+        assert not service.rows
+
+
+def test_a_dropped_request_is_sent_again():
+    with serving(lambda number, row: None if number in (3, 4) else 200) as service:
+        summary, _, slept = send(service.url)
+    assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 10}, 0)
+    assert [s for s in slept if s] == list(BACKOFF[:2])
+    assert service.rows[2] == service.rows[3] == service.rows[4]
+
+
+def test_a_request_that_is_dropped_again_and_again_is_counted_as_failed():
+    with serving(lambda number, row: None if number > 1 else 200) as service:
+        summary, seen, slept = send(service.url, normal=2, drifted=1)
+    assert (summary.sent, summary.by_status, summary.failed) == (3, {200: 1}, 2)
+    assert len(service.rows) == 1 + 2 * (len(BACKOFF) + 1)
+    assert line(seen[1]).startswith("[2/2] normal request sent. Status: no answer (")
+    assert [s for s in slept if s] == [*BACKOFF, *BACKOFF]
+
+
+def test_pauses_are_random_with_the_mean_of_the_rate():
+    with serving() as service:
+        _, _, slept = send(service.url, normal=300, drifted=0, rate=20.0, concurrency=4)
+    assert len(set(slept)) == 300
+    assert 0.15 < np.mean(slept) < 0.25  # each of four senders pauses four times as long
+    with serving() as service:
+        _, _, slept = send(service.url, normal=300, drifted=0, rate=20.0)
+    assert 0.04 < np.mean(slept) < 0.06
+
+
+def test_concurrent_requests_are_all_sent_and_told_in_order_of_completion():
+    both = threading.Barrier(2, timeout=20)
+
+    def answer(number, row):
+        if number in (2, 3):
+            both.wait()  # only two requests at the same time get past it
+        return 200
+
+    with serving(answer) as service:
+        summary, seen, _ = send(service.url, normal=100, drifted=20, concurrency=8)
+    assert (summary.sent, summary.by_status) == (120, {200: 120})
+    assert [p.index for p in seen] == [*range(1, 101), *range(1, 21)]
+    assert [p.phase for p in seen] == ["normal"] * 100 + ["drifted"] * 20
+
+
+def test_what_is_not_yet_sent_is_dropped_when_the_report_raises():
+    def interrupted(progress):
+        if progress.index == 3:
+            raise KeyboardInterrupt
+
+    def answer(number, row):
+        time.sleep(0.05)
+        return 200
+
+    with serving(answer) as service:
+        with pytest.raises(KeyboardInterrupt):
+            send(service.url, normal=200, concurrency=2, report=interrupted)
+        assert len(service.rows) < 20
+
+
+def test_headers_a_client_and_a_reference_of_ones_own_are_used():
+    with serving() as service, httpx.Client(headers={"X-Mine": "1"}) as client:
+        own = {"age": np.array([31.0, 32.0])}
+        send(service.url, headers={"X-API-Key": "k"}, client=client, reference=own, faults=())
+        assert not client.is_closed
+    assert {(h["X-API-Key"], h["X-Mine"], h["Content-Type"]) for h in service.headers} == {
+        ("k", "1", "application/json")
+    }
+    assert {tuple(row) for row in service.rows} == {("age",)}

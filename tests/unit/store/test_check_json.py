@@ -1,0 +1,95 @@
+"""Lines of predictions are exact; what older releases wrote is still read."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.errors import LogError
+from driftbell.journal.line import LineEncoder, line_of, time_text
+from driftbell.records import Check, CheckKind, Prediction, Verdict
+from driftbell.store.check_json import check_from_json, check_to_json
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+TIME = time_text(NOON)
+
+
+def same(names: list[str], values: list[Any], shares: list[float]) -> tuple[bytes, bytes]:
+    """One prediction's line by either way."""
+    classes = ["a", "b"][: len(shares)]
+    encoder = LineEncoder("m", "v", names, classes)
+    features = dict(zip(names, values, strict=True))
+    prediction = Prediction("id", NOON, "m", "v", features, "a", dict(zip(classes, shares, strict=True)), 1.5)
+    return encoder.line("id", TIME, values, "a", shares, 1.5), line_of(prediction)
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        ([], []),
+        (["length (cm)", "größe", "日"], [1.5, None, True]),
+        (['"', "\\", "\n", "\0"], ["ü\n\"'", -0.0, False, 1e300]),
+        (["x", "y"], [float("nan"), float("-inf")]),
+        (["half a pair"], ["\ud800"]),
+        (["half a pair", "x"], ["\ud800", float("nan")]),
+        (["\ud800"], [1.0]),
+        ([f"f{i}" for i in range(40, 0, -1)], [float(i) for i in range(40)]),
+        (["numpy", "whole"], [np.float64(0.1), np.int64(3)]),
+    ],
+)
+def test_both_ways_to_make_a_line_make_the_same(names: list[str], values: list[Any]) -> None:
+    for shares in ([], [0.25, 0.75]):
+        line, other = same(names, values, shares)
+        assert line == other
+        assert b"\n" not in line
+        found = json.loads(line, parse_constant=pytest.fail)
+        sent = [None if isinstance(v, float) and not np.isfinite(v) else v for v in values]
+        assert found["features"] == dict(zip(names, sent, strict=True))
+        assert list(found["features"]) == names
+        assert found["probabilities"] == dict(zip("ab", shares, strict=False))
+
+
+def test_a_line_has_what_the_log_needs() -> None:
+    line = LineEncoder("m", "v", ["x"], ["a", "b"]).line("id", TIME, [0.1], "a", [1.0, 0.0], 2.0)
+    assert line == (
+        b'{"id":"id","time":"2026-01-31 12:00:00.000000","model":"m","version":"v","features":{"x":0.1},'
+        b'"output":"a","probabilities":{"a":1.0,"b":0.0},"latency_ms":2.0}'
+    )
+
+
+def test_what_is_no_value_is_a_log_error() -> None:
+    with pytest.raises(LogError, match="object cannot be logged"):
+        LineEncoder("m", "v", ["x"], []).line("id", TIME, [object()], "a", [], 2.0)  # type: ignore[list-item]
+
+
+def stored() -> dict[str, Any]:
+    cells = np.arange(50.0)
+    judgement = judge(compare({"x": cells, "y": cells}, {"x": cells + 90, "y": cells}), rows=50)
+    check = Check("id", NOON, CheckKind.AUTOMATIC, "m", "v", "r", 50, 1, 50, judgement)
+    return json.loads(json.dumps(check_to_json(check)))
+
+
+def test_a_check_comes_back_from_json() -> None:
+    found = check_from_json(stored())
+    assert found.judgement.drifted_columns == ("x",)
+    assert json.loads(json.dumps(check_to_json(found))) == stored()
+
+
+def test_a_column_that_alarmed_in_an_older_release_had_drifted() -> None:
+    old = stored()
+    for column, verdict in zip(old["judgement"]["columns"], ["alarm", "ok"], strict=True):
+        column["verdict"] = verdict
+        del column["drifted"]
+        for result in column["comparison"]["results"]:
+            del result["noise"]
+    del old["judgement"]["harm"], old["state"]
+    found = check_from_json(old)
+    assert found.judgement.drifted_columns == ("x",)
+    assert [c.verdict for c in found.judgement.columns] == [Verdict.WARNING, Verdict.OK]
+    assert all(r.noise is None for c in found.judgement.columns for r in c.comparison.results)
+    assert found.state == {}
