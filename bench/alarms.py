@@ -1,4 +1,4 @@
-"""How far the alarms can be trusted: false ones, harm found and missed, beside the peers, in one run.
+"""How far the alarms can be trusted: false ones, degradation found and missed, beside the peers, in one run.
 
 A model is fitted on 5,000 rows; a reference of 5,000 and a stream of windows follow. After window 20
 something changes, and what it costs the model is measured: more than two points of accuracy (10 % of the

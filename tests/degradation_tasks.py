@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from driftbell.degradation.cusum import Evidence
+from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.reference_models import Answers, learn
 from driftbell.degradation.update import LabelRows, Rows, step
 
@@ -71,7 +71,7 @@ def evidence(kind="labelled", rows=800):
         smallest = 0.1 * float(np.abs(given.values - truth).mean())
     known = None if kind == "unlabelled" else truth
     learned = learn(columns, given, known, classes=0 if kind == "regression" else 2, seed=0)
-    return Evidence(learned, smallest_loss=smallest, checks_per_alarm=CHECKS_PER_ALARM)
+    return CusumCharts(learned, smallest_loss=smallest, checks_per_alarm=CHECKS_PER_ALARM)
 
 
 def some(columns, value, name="a", of=5, every=2):
@@ -105,7 +105,7 @@ class Stream:
     def __init__(self, given, *, labelled=False, state=None):
         self.evidence, self.labelled, self.state = given, labelled, state or {}
         self.row = 0
-        self.harm = None
+        self.degradation = None
 
     def times(self, rows):
         return [START + timedelta(minutes=self.row + i) for i in range(rows)]
@@ -116,8 +116,8 @@ class Stream:
         errors = (given.values != truth).astype(float)
         new = LabelRows(errors, times) if self.labelled else LabelRows()
         rows = Rows(columns, given, times, [f"id-{t:%j%H%M}" for t in times])
-        self.state, self.harm = step(self.evidence, self.state, rows, labels or new)
-        return self.harm
+        self.state, self.degradation = step(self.evidence, self.state, rows, labels or new)
+        return self.degradation
 
     def run(self, blocks, *, rows=500, change=lambda t: t, seed=100, ones=None, wrong=0.0):
         """See so many blocks; `wrong` turns the truth around in so many rows (concept drift)."""

@@ -5,53 +5,53 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from driftbell.records import ChangePoint, Harm, Interval, Part, Performance, Suspect, Verdict
+from driftbell.records import ChangePoint, Degradation, Evidence, Interval, Performance, Suspect, Verdict
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
-ALARM = Harm(
+ALARM = Degradation(
     Verdict.ALARM,
     "The model has probably done worse since 2026-01-31 10:20: 4.2 points of accuracy, "
     "most likely by petal length (cm).",
     score=1.8,
-    parts=(
-        Part("labels", "", 0.4, note="120 labels came"),
-        Part("estimate", "", 1.2),
-        Part("disagreement", "petal length (cm)", 1.8, note="the others disagree in 31 % of the rows"),
-        Part("disagreement", "sepal width (cm)", 0.3),
-        Part("label shift", "", 0.7, pages=False),
+    evidence=(
+        Evidence("labels", "", 0.4, note="120 labels came"),
+        Evidence("estimate", "", 1.2),
+        Evidence("disagreement", "petal length (cm)", 1.8, note="the others disagree in 31 % of the rows"),
+        Evidence("disagreement", "sepal width (cm)", 0.3),
+        Evidence("label shift", "", 0.7, can_alarm=False),
     ),
     rows=1_740,
     performance=Performance(
         "accuracy", 0.953, Interval(0.911, 0.887, 0.935), Interval(0.917, 0.868, 0.951), labelled=120
     ),
-    loss=Interval(0.042, 0.018, 0.066),
-    since=ChangePoint(
+    estimated_loss=Interval(0.042, 0.018, 0.066),
+    change_point=ChangePoint(
         NOON - timedelta(minutes=100), NOON - timedelta(minutes=130), NOON - timedelta(minutes=85)
     ),
     suspects=(
         Suspect("petal length (cm)", 0.81, "≈ 1.8 × + 32 of before: unit change?"),
         Suspect("sepal width (cm)", 0.19, ""),
     ),
-    slice="petal width (cm) above 1.7",
+    segment="petal width (cm) above 1.7",
     to_label=tuple(f"id-{i:04}" for i in range(50)),
 )
 
-OK = Harm(
+OK = Degradation(
     Verdict.OK,
     "Nothing says that the model does worse.",
     score=0.2,
-    parts=(Part("estimate", "", 0.2), Part("labels", "", 0.0)),
+    evidence=(Evidence("estimate", "", 0.2), Evidence("labels", "", 0.0)),
     rows=500,
     performance=Performance("accuracy", 0.953, Interval(0.95, 0.93, 0.97)),
-    loss=Interval(0.003, -0.012, 0.018),
+    estimated_loss=Interval(0.003, -0.012, 0.018),
 )
 
-UNKNOWN = Harm(Verdict.UNKNOWN, "Cannot say: 30 of 50 new rows are there.")
+UNKNOWN = Degradation(Verdict.UNKNOWN, "Cannot say: 30 of 50 new rows are there.")
 
 WARNING = replace(
     ALARM,
     verdict=Verdict.WARNING,
     sentence="Inputs changed, results are fine: the newest 200 labels show no loss.",
-    loss=Interval(-0.001, -0.01, 0.008),
+    estimated_loss=Interval(-0.001, -0.01, 0.008),
 )

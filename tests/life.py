@@ -19,7 +19,7 @@ from driftbell.records import (
     Check,
     CheckKind,
     Columns,
-    Harm,
+    Degradation,
     Labelled,
     Lease,
     Outputs,
@@ -28,7 +28,7 @@ from driftbell.records import (
     Verdict,
     Window,
 )
-from driftbell.records.alarms import Mark
+from driftbell.records.alarms import Annotation
 from driftbell.store import SqlLog
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
@@ -62,7 +62,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Watch:
-    """Counts the rows over sixty beyond what is normal; eight more are harm."""
+    """Counts the rows over sixty beyond what is normal; eight more are degradation."""
 
     normal: float = 0.03
     broken: bool = False
@@ -70,7 +70,7 @@ class Watch:
 
     def advance(
         self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-    ) -> tuple[Mapping[str, Any], Harm]:
+    ) -> tuple[Mapping[str, Any], Degradation]:
         if self.broken:
             raise ValueError("5.123457 is too much")
         over = [p for p in window.predictions if float(p.features["age"] or 0) > 60]
@@ -90,15 +90,15 @@ class Watch:
         if self.unwritable:
             after["excess"] = object()
         if excess < 8:
-            return after, Harm(Verdict.OK, "No harm.", score=excess / 8, rows=after["rows"])
+            return after, Degradation(Verdict.OK, "No degradation.", score=excess / 8, rows=after["rows"])
         assert since is not None
         began = datetime.fromisoformat(since)
-        return after, Harm(
+        return after, Degradation(
             Verdict.ALARM,
             f"Worse since {began:%H:%M}: {excess:.0f} too many.",
             score=excess / 8,
             rows=after["rows"],
-            since=ChangePoint(began, began, began),
+            change_point=ChangePoint(began, began, began),
             suspects=(Suspect("age", 1.0, "older"),),
             to_label=tuple(p.id for p in over[:5]),
         )
@@ -168,10 +168,10 @@ class Life:
         assert found is not None
         return found
 
-    def mark(self, alarm: Alarm, word: str, until: datetime | None = None) -> Alarm:
-        found = self.log.mark_alarm(alarm.id, Mark(word, "ada", "because", self.now, until))
+    def annotate(self, alarm: Alarm, word: str, until: datetime | None = None) -> Alarm:
+        found = self.log.annotate_alarm(alarm.id, Annotation(word, "ada", "because", self.now, until))
         assert found is not None
         return found
 
     def told(self) -> list[Verdict]:
-        return [d.alert.verdict for d in self.log.pending_alerts()]
+        return [d.notification.verdict for d in self.log.pending_notifications()]

@@ -164,7 +164,7 @@ def nannyml_estimate(task: Task) -> Judge:
 
 
 def nannyml_performance(task: Task) -> Judge:
-    """NannyML's realised accuracy: outside three standard deviations of the reference's chunks."""
+    """NannyML's realized accuracy: outside three standard deviations of the reference's chunks."""
     import nannyml
 
     names = [*inputs_of(task), task["label"]]
@@ -314,19 +314,19 @@ WITHOUT_LABELS: dict[str, Maker] = {
     "frouros KS, any column": frouros_ks,
     "alibi-detect TabularDrift": alibi_tabular,
 }
-REALISED = "NannyML realised"
+REALIZED = "NannyML realized"
 WITH_LABELS: dict[str, Maker] = {
     "river ADWIN": lambda task: river_detector(task, "ADWIN"),
     "river HDDM-A": lambda task: river_detector(task, "HDDM_A"),
     "frouros DDM": frouros_ddm,
-    REALISED: nannyml_performance,
+    REALIZED: nannyml_performance,
 }
 ONLY_COST: dict[str, Maker] = {"Evidently, whole report": evidently_report}
 
 
 def peers_of(mode: str) -> dict[str, Maker]:
     """Give the peers that say something in a mode."""
-    late = {name: make for name, make in WITH_LABELS.items() if name != REALISED}
+    late = {name: make for name, make in WITH_LABELS.items() if name != REALIZED}
     return {"none": WITHOUT_LABELS, "cost": ONLY_COST, "late": late}.get(mode, WITH_LABELS)
 
 

@@ -1,4 +1,4 @@
-"""What the outcomes come to: false alarms, harm found and missed, delays, areas under the curve."""
+"""What the outcomes come to: false alarms, degradation found and missed, delays, areas under the curve."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def cells(rows: list[Row], mode: str) -> list[str]:
         f"{np.mean(delays):.1f}" if delays else "–",
         percent([delay(row) <= WITHIN for row in harmless]),
         area([peak(row) for row in harmful], [peak(row) for row in harmless]),
-        " / ".join(percent(natural(rows, harm)) for harm in (True, False)),
+        " / ".join(percent(natural(rows, degradation)) for degradation in (True, False)),
         f"{np.median([row['cpu_ms'] for row in rows]):.1f}",
         f"{np.median([row['fit_s'] for row in rows]):.2f}",
     ]
@@ -81,14 +81,14 @@ def peak(row: Row) -> float:
     return float(np.max(row["scores"][row["change"] :][:WITHIN]))
 
 
-def natural(rows: list[Row], harm: bool) -> list[bool]:
+def natural(rows: list[Row], degradation: bool) -> list[bool]:
     """Give alarm or not for the windows of natural streams that are harmful, or benign."""
     return [
         bool(alarm)
         for row in rows
         if row["scenario"] == "natural"
         for alarm, judged in zip(row["alarms"], row["window_harmful"], strict=False)
-        if judged is harm
+        if judged is degradation
     ]
 
 
@@ -121,18 +121,19 @@ def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
     lines.append("| --- " * (2 * len(modes) + 1) + "|")
     for name in dict.fromkeys(row["scenario"] for row in rows if row["change"] is not None):
         found = [
-            percent([d <= WITHIN for d in delays(rows, name, mode, harm)])
+            percent([d <= WITHIN for d in delays(rows, name, mode, degradation)])
             for mode in modes
-            for harm in (True, False)
+            for degradation in (True, False)
         ]
         lines.append(f"| {name} | " + " | ".join(found) + " |")
     return lines
 
 
-def delays(rows: list[Row], name: str, mode: str, harm: bool) -> list[int]:
+def delays(rows: list[Row], name: str, mode: str, degradation: bool) -> list[int]:
     """Give the delays in the runs of one scenario."""
     return [
         delay(row)
         for row in rows
-        if (row["scenario"], row["mode"], row["harmful"]) == (name, mode, harm) and row["change"] is not None
+        if (row["scenario"], row["mode"], row["harmful"]) == (name, mode, degradation)
+        and row["change"] is not None
     ]

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from driftbell.records import (
     Alarm,
-    Alert,
     Archive,
     Archived,
     ArchiveTotals,
@@ -19,13 +18,14 @@ from driftbell.records import (
     CheckTotals,
     Column,
     Columns,
+    Degradation,
     Delivery,
-    Harm,
     Label,
     Labelled,
     LabelReceipt,
     LabelTotals,
     Lease,
+    Notification,
     Outputs,
     Prediction,
     Share,
@@ -34,7 +34,7 @@ from driftbell.records import (
     Verdict,
     Window,
 )
-from driftbell.records.alarms import Mark
+from driftbell.records.alarms import Annotation
 from driftbell.tabular.schema import Schema
 
 
@@ -167,7 +167,7 @@ class Log(Protocol):
         With `as_of` only labels count that had arrived by then.
         """
 
-    def realised(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
+    def realized(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
         """Count the right ones among what `labelled` would read."""
 
     def label_share(self, rows: int, *, model: str, version: str) -> Share:
@@ -177,11 +177,11 @@ class Log(Protocol):
         """Count all labels; takes no longer when there are many."""
 
     def save_check(
-        self, check: Check, lease: Lease, alert: Alert | None = None, alarm: Alarm | None = None
+        self, check: Check, lease: Lease, notification: Notification | None = None, alarm: Alarm | None = None
     ) -> None:
-        """Write a check, its alert and its alarm, all or none; saving a known id again changes nothing.
+        """Write a check, its notification and its alarm, all or none; a known id changes nothing.
 
-        An alarm that somebody closed meanwhile stays as it is, and so does every mark. Open alarms of other
+        An alarm that was closed meanwhile stays as it is, and so does every annotation. Open alarms of other
         versions of the model are closed: nobody serves these any more.
 
         Raises:
@@ -197,8 +197,8 @@ class Log(Protocol):
     def check_totals(self) -> CheckTotals:
         """Count all checks."""
 
-    def last_alert(self, *, model: str, version: str) -> Alert | None:
-        """Read the newest alert of one model version."""
+    def last_notification(self, *, model: str, version: str) -> Notification | None:
+        """Read the newest notification of one model version."""
 
     def state_since(self, verdicts: Collection[Verdict], *, model: str, version: str) -> datetime | None:
         """Tell when the newest checks of one model version, as many as have one of these verdicts, began.
@@ -216,35 +216,35 @@ class Log(Protocol):
         """Read the newest alarms, of one model version if it is given, newest first."""
 
     def decided_alarms(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
-        """Read the alarms that were marked expected or false after a time, in the order of the marks."""
+        """Read the alarms annotated expected or false after a time, in the order of the annotations."""
 
     def silent_until(self, *, model: str, version: str) -> datetime | None:
         """Read until when the alarms of one model version make no message; None where none is silenced."""
 
-    def mark_alarm(self, alarm_id: str, mark: Mark) -> Alarm | None:
+    def annotate_alarm(self, alarm_id: str, annotation: Annotation) -> Alarm | None:
         """Write what somebody says about an alarm; one that is expected or false is closed by it.
 
-        The time of a mark is later than that of every mark before it. None where the alarm is not known.
+        The time of an annotation is later than that of every earlier one. None where the alarm is not known.
         """
 
     def alarm_totals(self, *, model: str, version: str) -> Mapping[str, int]:
-        """Count the alarms of one model version by mark."""
+        """Count the alarms of one model version by annotation."""
 
     def seq_at(self, time: datetime, *, model: str, version: str) -> int | None:
         """Read the sequence number of the first prediction that is not older than a time."""
 
-    def pending_alerts(self) -> list[Delivery]:
-        """Read the alerts that wait to be delivered, oldest first."""
+    def pending_notifications(self) -> list[Delivery]:
+        """Read the notifications that wait to be delivered, oldest first."""
 
     def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
-        """Write how far the delivery of an alert is.
+        """Write how far the delivery of a notification is.
 
         Raises:
             LeaseLostError: somebody else holds the lease now.
         """
 
-    def alert_totals(self) -> Mapping[str, int]:
-        """Count all alerts by state of their delivery."""
+    def notification_totals(self) -> Mapping[str, int]:
+        """Count all notifications by state of their delivery."""
 
     def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
         """Ask the monitor for a check."""
@@ -307,7 +307,7 @@ class Log(Protocol):
         """
 
     def prune(self, before: datetime, rows: int, lease: Lease) -> int:
-        """Delete checks, alerts, closed alarms and requests from before a time, at most `rows` of each.
+        """Delete checks, notifications, closed alarms and requests from before a time, `rows` of each.
 
         The newest of each model version stay, and every count of them all. Tells how many were deleted.
         """
@@ -327,7 +327,7 @@ class Watch(Protocol):
 
     def advance(
         self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-    ) -> tuple[Mapping[str, Any], Harm]:
+    ) -> tuple[Mapping[str, Any], Degradation]:
         """Count new evidence, every row once.
 
         Args:
@@ -356,7 +356,7 @@ class Sink(Protocol):
 
 
 class Target(Protocol):
-    """Where alerts are sent."""
+    """Where notifications are sent."""
 
     @property
     def name(self) -> str:

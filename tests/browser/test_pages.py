@@ -88,7 +88,7 @@ def test_first_page_tells_the_verdict_and_draws_every_column(
     assert visit.page.inner_text("h1").startswith("The model probably does worse")
     top = visit.page.locator("section.verdict").first.inner_text()
     assert "Drift in sepal length (cm), sepal width (cm) and petal length (cm)" in top
-    assert visit.page.locator("section.harm .badge.alarm").count() == 1
+    assert visit.page.locator("section.degradation .badge.alarm").count() == 1
     assert visit.page.locator("article.column svg").count() == 8
     assert visit.page.locator("article.column.warning h3", has_text="petal width").count() == 0
     assert visit.trouble == []

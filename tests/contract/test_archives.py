@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
-from tests.contract.test_log import IRIS, OPENERS, alert, check
+from tests.contract.test_log import IRIS, OPENERS, check, notification
 from tests.contract.test_log import prediction as numbered
 
 from driftbell.errors import ArchiveError, LeaseLostError
@@ -403,21 +403,21 @@ def test_old_checks_go_and_stay_counted(log, lease, folder):
         log.save_check(
             check(i, Verdict.OK if i % 2 else Verdict.ALARM, time=old, error="no" * (i == 3)),
             lease,
-            alert(i, time=old),
+            notification(i, time=old),
         )
-        log.save_delivery(Delivery(alert(i, time=old), old, "sent"), lease)
+        log.save_delivery(Delivery(notification(i, time=old), old, "sent"), lease)
     log.save_check(check(7, time=NOW), lease)
     log.save_check(check(8, version="v0", time=old), lease)
-    waiting = alert(9, time=old)
+    waiting = notification(9, time=old)
     log.save_check(check(9, time=old), lease, waiting)
     request = log.request_check(check().kind, old)
-    before = log.check_totals(), log.alert_totals()
+    before = log.check_totals(), log.notification_totals()
     archiver(log, folder).work(lease)
     assert [c.id for c in log.checks(100)] == ["check-9", "check-8", "check-7"]
-    assert (log.check_totals(), log.alert_totals()) == before
+    assert (log.check_totals(), log.notification_totals()) == before
     assert log.check_totals() == CheckTotals({"ok": 6, "alarm": 4}, 1, 2.5)
-    assert [d.alert for d in log.pending_alerts()] == [waiting]
-    assert log.last_alert(**IRIS) == waiting
+    assert [d.notification for d in log.pending_notifications()] == [waiting]
+    assert log.last_notification(**IRIS) == waiting
     assert log.pending_request() == request
 
 

@@ -23,7 +23,6 @@ from driftbell.errors import LeaseLostError, LogError
 from driftbell.journal.line import LineEncoder, line_of, time_text
 from driftbell.records import (
     Alarm,
-    Alert,
     Check,
     CheckKind,
     CheckTotals,
@@ -34,12 +33,13 @@ from driftbell.records import (
     LabelReceipt,
     LabelTotals,
     Lease,
+    Notification,
     Prediction,
     Share,
     Verdict,
     Window,
 )
-from driftbell.records.alarms import Mark
+from driftbell.records.alarms import Annotation
 from driftbell.store import sqlite_log
 from driftbell.store.check_json import check_to_json
 from driftbell.store.postgres import postgres_log
@@ -119,8 +119,8 @@ def check(number=0, verdict=Verdict.OK, **changes):
     return replace(made, **changes)
 
 
-def alert(number=0, verdict=Verdict.ALARM, **changes):
-    made = Alert(
+def notification(number=0, verdict=Verdict.ALARM, **changes):
+    made = Notification(
         check_id=f"check-{number}",
         time=NOW,
         model="iris",
@@ -360,7 +360,7 @@ def test_no_labels_are_no_labels(log):
     assert log.add_labels([]) == LabelReceipt()
     assert log.labelled(10, **IRIS) == log.labelled_after(0, 10, **IRIS) == []
     assert log.label_totals(**IRIS) == LabelTotals()
-    assert log.realised(10, **IRIS) == Share(0, 0)
+    assert log.realized(10, **IRIS) == Share(0, 0)
     assert log.label_share(10, **IRIS) == Share(0, 1)
     assert log.label_share(10, model="other", version="v1") == Share(0, 0)
 
@@ -417,7 +417,7 @@ def test_labels_that_had_arrived_by_a_time_are_read_as_they_were_then(log):
         return seen(log.labelled(10, **IRIS, as_of=NOW + timedelta(minutes=minutes)))
 
     def right(minutes):
-        return log.realised(10, **IRIS, as_of=NOW + timedelta(minutes=minutes))
+        return log.realized(10, **IRIS, as_of=NOW + timedelta(minutes=minutes))
 
     assert then(0) == []
     assert then(2) == [("id-0", "setosa", None), ("id-1", "virginica", None)]
@@ -429,7 +429,7 @@ def test_labels_that_had_arrived_by_a_time_are_read_as_they_were_then(log):
         Share(0, 2),
         Share(1, 3),
     ]
-    assert log.realised(1, **IRIS) == Share(1, 1)
+    assert log.realized(1, **IRIS) == Share(1, 1)
 
 
 def test_labels_belong_to_the_version_that_predicted(log):
@@ -462,7 +462,7 @@ def test_ten_thousand_labels_are_taken_in_one_call(log):
     log.append([prediction(i) for i in range(10_000)])
     found = log.add_labels([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
     assert found == LabelReceipt(accepted=10_000, unknown=("id-10000",))
-    assert log.realised(8_000, **IRIS) == Share(2_000, 8_000)
+    assert log.realized(8_000, **IRIS) == Share(2_000, 8_000)
     assert log.label_totals(**IRIS).labelled == 10_000
 
 
@@ -618,78 +618,78 @@ def test_a_check_under_an_expired_lease_that_nobody_took_is_saved(log, lease):
     assert log.checks(5) == [check()]
 
 
-# alerts
+# notifications
 
 
 def test_an_alert_is_saved_with_its_check_and_waits(log, lease):
-    log.save_check(check(), lease, alert())
+    log.save_check(check(), lease, notification())
     assert log.checks(5) == [check()]
-    assert log.last_alert(**IRIS) == alert()
-    assert log.pending_alerts() == [Delivery(alert(), NOW)]
-    assert log.alert_totals() == {"pending": 1}
+    assert log.last_notification(**IRIS) == notification()
+    assert log.pending_notifications() == [Delivery(notification(), NOW)]
+    assert log.notification_totals() == {"pending": 1}
 
 
 def test_without_an_alert_there_is_none(log, lease):
     log.save_check(check(), lease)
-    assert log.last_alert(**IRIS) is None
-    assert log.pending_alerts() == []
-    assert log.alert_totals() == {}
+    assert log.last_notification(**IRIS) is None
+    assert log.pending_notifications() == []
+    assert log.notification_totals() == {}
 
 
 def test_a_check_that_is_saved_twice_gives_one_alert(log, lease):
-    log.save_check(check(), lease, alert())
-    log.save_check(check(), lease, alert(sentence="Another."))
-    assert [d.alert for d in log.pending_alerts()] == [alert()]
+    log.save_check(check(), lease, notification())
+    log.save_check(check(), lease, notification(sentence="Another."))
+    assert [d.notification for d in log.pending_notifications()] == [notification()]
 
 
 def test_an_alert_under_an_old_token_is_refused_with_its_check(log, lease):
     log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
     with pytest.raises(LeaseLostError):
-        log.save_check(check(), lease, alert())
+        log.save_check(check(), lease, notification())
     assert log.checks(5) == []
-    assert log.pending_alerts() == []
+    assert log.pending_notifications() == []
 
 
 def test_an_alert_that_cannot_be_written_takes_its_check_with_it(log, lease):
     with pytest.raises(LogError):
-        log.save_check(check(), lease, alert(sentence=None))
+        log.save_check(check(), lease, notification(sentence=None))
     assert log.checks(5) == []
 
 
 def test_the_last_alert_is_the_newest_of_its_model_and_version(log, lease):
-    log.save_check(check(1), lease, alert(1))
-    log.save_check(check(2), lease, alert(2, Verdict.OK, before=Verdict.ALARM, columns=(), report=""))
-    log.save_check(check(3, version="v2"), lease, alert(3, version="v2"))
-    assert log.last_alert(**IRIS).check_id == "check-2"
-    assert log.last_alert(**IRIS).before is Verdict.ALARM
-    assert log.last_alert(model="other", version="v1") is None
+    log.save_check(check(1), lease, notification(1))
+    log.save_check(check(2), lease, notification(2, Verdict.OK, before=Verdict.ALARM, columns=(), report=""))
+    log.save_check(check(3, version="v2"), lease, notification(3, version="v2"))
+    assert log.last_notification(**IRIS).check_id == "check-2"
+    assert log.last_notification(**IRIS).before is Verdict.ALARM
+    assert log.last_notification(model="other", version="v1") is None
 
 
 def test_alerts_wait_oldest_first_with_how_far_they_are(log, lease):
     for number in range(3):
-        log.save_check(check(number), lease, alert(number))
+        log.save_check(check(number), lease, notification(number))
     later = NOW + timedelta(seconds=10)
-    tried = Delivery(alert(0), later, "pending", frozenset({"k1", "k2"}), 3, "no answer")
+    tried = Delivery(notification(0), later, "pending", frozenset({"k1", "k2"}), 3, "no answer")
     log.save_delivery(tried, lease)
-    log.save_delivery(Delivery(alert(1), NOW, "sent", frozenset({"k1"})), lease)
-    assert log.pending_alerts() == [tried, Delivery(alert(2), NOW)]
-    log.save_delivery(Delivery(alert(2), NOW, "failed", attempts=9), lease)
-    assert log.alert_totals() == {"pending": 1, "sent": 1, "failed": 1}
+    log.save_delivery(Delivery(notification(1), NOW, "sent", frozenset({"k1"})), lease)
+    assert log.pending_notifications() == [tried, Delivery(notification(2), NOW)]
+    log.save_delivery(Delivery(notification(2), NOW, "failed", attempts=9), lease)
+    assert log.notification_totals() == {"pending": 1, "sent": 1, "failed": 1}
 
 
 def test_a_delivery_under_an_old_token_is_refused(log, lease):
-    log.save_check(check(), lease, alert())
+    log.save_check(check(), lease, notification())
     log.take_lease("b", now=lease.expires, seconds=30, next_run=None)
     with pytest.raises(LeaseLostError):
-        log.save_delivery(Delivery(alert(), NOW, "sent"), lease)
-    assert log.alert_totals() == {"pending": 1}
+        log.save_delivery(Delivery(notification(), NOW, "sent"), lease)
+    assert log.notification_totals() == {"pending": 1}
 
 
 def test_alerts_survive_reopening(log, lease, opener):
-    log.save_check(check(), lease, alert())
+    log.save_check(check(), lease, notification())
     log.close()
     again = opener()
-    assert again.pending_alerts() == [Delivery(alert(), NOW)]
+    assert again.pending_notifications() == [Delivery(notification(), NOW)]
     again.close()
 
 
@@ -723,8 +723,8 @@ def alarm(number=0, **changes):
     return Alarm(**{**values, **changes})
 
 
-def mark(word, minutes=0, until=None):
-    return Mark(word, "ada", "a new sensor", NOW + timedelta(minutes=minutes), until)
+def annotate(word, minutes=0, until=None):
+    return Annotation(word, "ada", "a new sensor", NOW + timedelta(minutes=minutes), until)
 
 
 def ring(log, lease, *numbers, **changes):
@@ -733,7 +733,7 @@ def ring(log, lease, *numbers, **changes):
 
 
 def test_an_alarm_is_saved_with_its_check_and_is_open(log, lease, opener):
-    log.save_check(check(), lease, alert(), alarm())
+    log.save_check(check(), lease, notification(), alarm())
     log.save_check(check(1), lease)
     assert log.alarm("check0") == log.open_alarm(**IRIS) == alarm()
     assert log.alarms(5) == [alarm()]
@@ -746,7 +746,7 @@ def test_an_alarm_is_saved_with_its_check_and_is_open(log, lease, opener):
 def test_where_there_is_no_alarm_there_is_none(log):
     assert log.open_alarm(**IRIS) is None
     assert log.alarm("check0") is None
-    assert log.mark_alarm("check0", mark("false")) is None
+    assert log.annotate_alarm("check0", annotate("false")) is None
     assert log.alarms(5) == log.decided_alarms(None, **IRIS) == []
     assert log.silent_until(**IRIS) is None
     assert log.alarm_totals(**IRIS) == {}
@@ -807,9 +807,9 @@ def test_an_alarm_ends_with_its_version(log, lease):
 @pytest.mark.parametrize("word", ["expected", "false"])
 def test_a_decided_alarm_is_over_and_no_check_changes_it(log, lease, word):
     ring(log, lease, 0)
-    found = log.mark_alarm("check0", mark(word, minutes=3))
+    found = log.annotate_alarm("check0", annotate(word, minutes=3))
     time = NOW + timedelta(minutes=3)
-    assert found == alarm(closed=time, mark=word, author="ada", reason="a new sensor", marked=time)
+    assert found == alarm(closed=time, annotation=word, author="ada", reason="a new sensor", annotated=time)
     log.save_check(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
     assert log.alarms(5) == [found]
     assert log.decided_alarms(None, **IRIS) == [found]
@@ -819,18 +819,18 @@ def test_a_decided_alarm_is_over_and_no_check_changes_it(log, lease, word):
 
 def test_the_newest_mark_counts_and_an_end_stays_what_it_was(log, lease):
     ring(log, lease, 0)
-    first = log.mark_alarm("check0", mark("expected", minutes=1))
-    second = log.mark_alarm("check0", mark("false", minutes=2))
-    assert (second.mark, second.closed) == ("false", first.closed)
-    assert log.decided_alarms(first.marked, **IRIS) == [second]
+    first = log.annotate_alarm("check0", annotate("expected", minutes=1))
+    second = log.annotate_alarm("check0", annotate("false", minutes=2))
+    assert (second.annotation, second.closed) == ("false", first.closed)
+    assert log.decided_alarms(first.annotated, **IRIS) == [second]
 
 
 def test_marks_are_told_in_their_order_even_where_the_clock_was_set_back(log, lease):
     ring(log, lease, 0, 1, 2)
-    log.mark_alarm("check1", mark("false", minutes=5))
-    seen = log.decided_alarms(None, **IRIS)[-1].marked
-    log.mark_alarm("check0", mark("expected", minutes=-60))
-    log.mark_alarm("check2", mark("silenced", until=NOW + timedelta(days=1)))
+    log.annotate_alarm("check1", annotate("false", minutes=5))
+    seen = log.decided_alarms(None, **IRIS)[-1].annotated
+    log.annotate_alarm("check0", annotate("expected", minutes=-60))
+    log.annotate_alarm("check2", annotate("silenced", until=NOW + timedelta(days=1)))
     assert [a.id for a in log.decided_alarms(seen, **IRIS)] == ["check0"]
     assert [a.id for a in log.decided_alarms(None, **IRIS)] == ["check1", "check0"]
     assert log.alarm_totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
@@ -839,7 +839,7 @@ def test_marks_are_told_in_their_order_even_where_the_clock_was_set_back(log, le
 def test_a_silenced_alarm_stays_open(log, lease):
     ring(log, lease, 0, 1)
     for number, hours in enumerate([5, 3]):
-        log.mark_alarm(f"check{number}", mark("silenced", until=NOW + timedelta(hours=hours)))
+        log.annotate_alarm(f"check{number}", annotate("silenced", until=NOW + timedelta(hours=hours)))
     assert log.silent_until(**IRIS) == NOW + timedelta(hours=5)
     assert log.open_alarm(**IRIS).until == NOW + timedelta(hours=3)
     assert log.silent_until(model="iris", version="v2") is None
@@ -990,23 +990,23 @@ CALLS = {
     "add_labels": lambda log: log.add_labels([label(1)]),
     "labelled": lambda log: log.labelled(1, **IRIS),
     "labelled_after": lambda log: log.labelled_after(0, 1, **IRIS),
-    "realised": lambda log: log.realised(1, **IRIS),
+    "realized": lambda log: log.realized(1, **IRIS),
     "label_share": lambda log: log.label_share(1, **IRIS),
     "label_totals": lambda log: log.label_totals(**IRIS),
     "save_check": lambda log: log.save_check(check(), Lease("a", 1, NOW)),
-    "last_alert": lambda log: log.last_alert(**IRIS),
+    "last_notification": lambda log: log.last_notification(**IRIS),
     "state_since": lambda log: log.state_since({Verdict.OK}, **IRIS),
     "open_alarm": lambda log: log.open_alarm(**IRIS),
     "alarm": lambda log: log.alarm("x"),
     "alarms": lambda log: log.alarms(1),
     "decided_alarms": lambda log: log.decided_alarms(None, **IRIS),
     "silent_until": lambda log: log.silent_until(**IRIS),
-    "mark_alarm": lambda log: log.mark_alarm("x", mark("false")),
+    "annotate_alarm": lambda log: log.annotate_alarm("x", annotate("false")),
     "alarm_totals": lambda log: log.alarm_totals(**IRIS),
     "seq_at": lambda log: log.seq_at(NOW, **IRIS),
-    "pending_alerts": lambda log: log.pending_alerts(),
-    "save_delivery": lambda log: log.save_delivery(Delivery(alert(), NOW), Lease("a", 1, NOW)),
-    "alert_totals": lambda log: log.alert_totals(),
+    "pending_notifications": lambda log: log.pending_notifications(),
+    "save_delivery": lambda log: log.save_delivery(Delivery(notification(), NOW), Lease("a", 1, NOW)),
+    "notification_totals": lambda log: log.notification_totals(),
     "check": lambda log: log.check("x"),
     "checks": lambda log: log.checks(1),
     "check_totals": lambda log: log.check_totals(),
@@ -1087,13 +1087,13 @@ def test_tables_of_the_first_release_are_migrated_with_what_is_in_them(tmp_path)
     assert [p.id for p in log.window(10, **IRIS).predictions] == ["old"]
     assert log.checks(5) == [check()]
     lease = log.take_lease("a", now=NOW, seconds=30, next_run=None)
-    log.save_check(check(1, Verdict.ALARM), lease, alert(1))
-    assert [d.alert for d in log.pending_alerts()] == [alert(1)]
+    log.save_check(check(1, Verdict.ALARM), lease, notification(1))
+    assert [d.notification for d in log.pending_notifications()] == [notification(1)]
     assert log.add_labels([Label("old", "setosa", NOW)]) == LabelReceipt(accepted=1)
     log.close()
     again = sqlite_log(path)
     assert [f.label for f in again.labelled(10, **IRIS)] == ["setosa"]
-    assert again.last_alert(**IRIS) == alert(1)
+    assert again.last_notification(**IRIS) == notification(1)
     again.close()
     assert HEAD > "0001"
 

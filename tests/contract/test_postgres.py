@@ -294,7 +294,7 @@ FAST_READS = {
     "add_labels": lambda log: log.add_labels([label(i, "virginica") for i in range(1, 20)]),
     "labelled": lambda log: log.labelled(50, **IRIS),
     "labelled_after": lambda log: log.labelled_after(29900, 50, **IRIS),
-    "realised": lambda log: log.realised(50, **IRIS),
+    "realized": lambda log: log.realized(50, **IRIS),
     "label_share": lambda log: log.label_share(50, **IRIS),
     "label_totals": lambda log: log.label_totals(**IRIS),
     "plan_archive": lambda log: log.plan_archive(

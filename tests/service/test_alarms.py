@@ -1,4 +1,4 @@
-"""An alarm over HTTP: read, labelled, marked, and heeded by the next check."""
+"""An alarm over HTTP: read, labelled, annotated, and heeded by the next check."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def get(service: Running, path: str) -> Any:
     return httpx.get(f"{service.url}{path}", timeout=10).raise_for_status().json()
 
 
-def mark(service: Running, alarm_id: str, body: Any) -> httpx.Response:
-    return httpx.post(f"{service.url}/monitor/alarms/{alarm_id}/mark", json=body, timeout=10)
+def annotate(service: Running, alarm_id: str, body: Any) -> httpx.Response:
+    return httpx.post(f"{service.url}/monitor/alarms/{alarm_id}/annotation", json=body, timeout=10)
 
 
 def test_the_alarm_is_listed_and_in_the_status(service: Running, alarm: dict[str, Any]) -> None:
     (listed,) = get(service, "/monitor/alarms")["alarms"]
     assert listed == get(service, f"/monitor/alarms/{alarm['id']}") == service.status()["alarm"] == alarm
-    assert (listed["open"], listed["mark"]) == (True, None)
+    assert (listed["open"], listed["annotation"]) == (True, None)
     assert "petal length (cm)" in listed["sentence"]
     assert service.status()["warnings"] == []
 
 
 def test_the_rows_to_label_come_as_a_table_to_fill_in(service: Running, alarm: dict[str, Any]) -> None:
-    answer = httpx.get(f"{service.url}/monitor/alarms/{alarm['id']}/label-these")
+    answer = httpx.get(f"{service.url}/monitor/alarms/{alarm['id']}/label-sheet")
     assert answer.headers["content-type"].startswith("text/csv")
-    assert f'filename="label-these-{alarm["id"]}.csv"' in answer.headers["content-disposition"]
+    assert f'filename="label-sheet-{alarm["id"]}.csv"' in answer.headers["content-disposition"]
     lines = answer.text.splitlines()
     assert lines[0].startswith("prediction_id,label,prediction,sepal length (cm)")
     assert 2 <= len(lines) <= 51
@@ -68,19 +68,19 @@ def test_the_rows_to_label_come_as_a_table_to_fill_in(service: Running, alarm: d
 @pytest.mark.parametrize(
     ("alarm_id", "body", "status", "field"),
     [
-        ("nobody", {**SAID, "mark": "false"}, 404, None),
-        ("", {**SAID, "mark": "wrong"}, 422, "mark"),
-        ("", {"mark": "false", "reason": "x"}, 422, "author"),
-        ("", {"mark": "false", "author": "x"}, 422, "reason"),
-        ("", {**SAID, "mark": "silenced"}, 422, "until"),
-        ("", {**SAID, "mark": "false", "who": 1}, 422, "who"),
+        ("nobody", {**SAID, "annotation": "false"}, 404, None),
+        ("", {**SAID, "annotation": "wrong"}, 422, "annotation"),
+        ("", {"annotation": "false", "reason": "x"}, 422, "author"),
+        ("", {"annotation": "false", "author": "x"}, 422, "reason"),
+        ("", {**SAID, "annotation": "silenced"}, 422, "until"),
+        ("", {**SAID, "annotation": "false", "who": 1}, 422, "who"),
         ("", [], 422, ""),
     ],
 )
 def test_what_is_wrong_with_a_mark_is_named(
     service: Running, alarm: dict[str, Any], alarm_id: str, body: Any, status: int, field: str | None
 ) -> None:
-    answer = mark(service, alarm_id or alarm["id"], body)
+    answer = annotate(service, alarm_id or alarm["id"], body)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert [e["field"] for e in answer.json().get("errors", [])] == ([] if field is None else [field])
@@ -91,16 +91,18 @@ def test_marks_are_taken_and_an_expected_alarm_makes_a_new_reference(
 ) -> None:
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     silent = (
-        mark(service, alarm["id"], {**SAID, "mark": "silenced", "until": until}).raise_for_status().json()
+        annotate(service, alarm["id"], {**SAID, "annotation": "silenced", "until": until})
+        .raise_for_status()
+        .json()
     )
     assert (silent["open"], silent["until"]) == (True, until)
     before = service.status()["last_check"]
     assert before["drifted_columns"]
-    over = mark(service, alarm["id"], {**SAID, "mark": "expected"}).raise_for_status().json()
-    assert (over["open"], over["mark"], over["author"]) == (False, "expected", "ada")
+    over = annotate(service, alarm["id"], {**SAID, "annotation": "expected"}).raise_for_status().json()
+    assert (over["open"], over["annotation"], over["author"]) == (False, "expected", "ada")
     wait_until(lambda: service.status()["last_check"]["id"] != before["id"], 60, "the check after the mark")
     status = service.status()
     assert status["alarm"] is None
     assert status["last_check"]["verdict"] == "ok", status["last_check"]["sentence"]
-    answer = mark(service, alarm["id"], {**SAID, "mark": "expected"})
+    answer = annotate(service, alarm["id"], {**SAID, "annotation": "expected"})
     assert (answer.status_code, answer.json()["errors"][0]["reason"]) == (422, "closed")

@@ -1,4 +1,4 @@
-"""Alerts of a real service to real webhooks: one a change, none lost; and Alertmanager's in the log."""
+"""Notifications of a real service to real webhooks: one a change, none lost."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def told(started: Running) -> Iterator[Running]:
     """The service before its first prediction."""
     monitored(started)
-    started.sql("DELETE FROM alerts")
+    started.sql("DELETE FROM notifications")
     started.sql("DELETE FROM predictions")
     yield started
     assert SECRET not in started.lines()
-    assert SECRET not in repr(started.sql("SELECT * FROM alerts"))
+    assert SECRET not in repr(started.sql("SELECT * FROM notifications"))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def checked(service: Running) -> dict[str, Any]:
 
 
 def settled(service: Running) -> bool:
-    return service.metric("driftbell_alerts_pending") == 0
+    return service.metric("driftbell_notifications_pending") == 0
 
 
 def monitor_of(service: Running) -> int:
@@ -113,18 +113,18 @@ def test_drift_rings_once_and_its_end_is_told_once(told: Running, first: Receive
     over = checked(told)
     assert over["verdict"] == "ok"
     checked(told)
-    wait_until(lambda: told.metric("driftbell_alerts_total", state="sent") == 2, 20, "the end")
+    wait_until(lambda: told.metric("driftbell_notifications_total", state="sent") == 2, 20, "the end")
 
     assert first.titles(SECRET) == second.titles(SECRET) == [ALARM, RESOLVED]
     message = first.messages[0]["message"]
-    assert message.startswith(alarm["harm"]["sentence"])
+    assert message.startswith(alarm["degradation"]["sentence"])
     assert f"http://ml.example.org{alarm['report_url']}" in message
-    assert told.metric("driftbell_alerts_total", state="failed") == 0
+    assert told.metric("driftbell_notifications_total", state="failed") == 0
     status = told.status()["alerts"]
     assert status["pending"] == 0
     assert (status["last"]["verdict"], status["last"]["before"]) == ("ok", "alarm")
     assert status["last"]["check_id"] == over["id"]
-    sent = [e["target"] for e in told.events("drift alert sent") if e["check_id"] == alarm["id"]]
+    sent = [e["target"] for e in told.events("drift notification sent") if e["check_id"] == alarm["id"]]
     assert sent == ["target 1 (json)", "target 2 (json)"]
 
 
@@ -135,13 +135,13 @@ def test_a_receiver_that_is_away_gets_it_later_once_while_checks_go_on(
     alarm = checked(told)
 
     def refused() -> list[dict[str, Any]]:
-        return [e for e in told.events("drift alert not sent") if e["check_id"] == alarm["id"]]
+        return [e for e in told.events("drift notification not sent") if e["check_id"] == alarm["id"]]
 
     wait_until(refused, 20, "the first attempt")
     line = refused()[0]
     assert (line["level"], line["target"]) == ("WARNING", "target 2 (json)")
     assert str(PORTS[1]) not in line["reason"]
-    assert told.metric("driftbell_alerts_pending") == told.status()["alerts"]["pending"] == 1
+    assert told.metric("driftbell_notifications_pending") == told.status()["alerts"]["pending"] == 1
     normal(told)
     assert checked(told)["verdict"] == "ok", "checks go on"
     wait_until(lambda: len(first.titles(SECRET)) == 2, 20, "both messages at the target that is there")
@@ -157,7 +157,7 @@ def test_a_receiver_that_hangs_delays_no_check(told: Running, first: Receiver, s
     wait_until(lambda: first.messages, 20, "the attempt")
     assert checked(told)["verdict"] == "alarm"
     assert told.status()["monitor"] == "running"
-    assert told.metric("driftbell_alerts_pending") == 1, "all this while the first attempt hangs"
+    assert told.metric("driftbell_notifications_pending") == 1, "all this while the first attempt hangs"
     first.hold.set()
     wait_until(lambda: settled(told), 40, "the delivery")
     assert second.titles(SECRET) == [ALARM]
@@ -168,20 +168,20 @@ def test_a_monitor_that_is_killed_before_it_sends_loses_nothing(told: Running) -
     monitor = monitor_of(told)
     check = checked(told)
     os.kill(monitor, signal.SIGKILL)
-    assert told.sql("SELECT check_id, state FROM alerts") == [(check["id"], "pending")]
+    assert told.sql("SELECT check_id, state FROM notifications") == [(check["id"], "pending")]
     wait_until(lambda: not alive(monitor), 10, "the end of the monitor")
     with receiving(PORTS[0]) as first, receiving(PORTS[1]) as second:
         wait_until(lambda: settled(told), 90, "the delivery by the next monitor")
         checked(told)
         assert first.titles(SECRET) == second.titles(SECRET) == [ALARM]
-        assert told.sql("SELECT check_id, state FROM alerts") == [(check["id"], "sent")]
+        assert told.sql("SELECT check_id, state FROM notifications") == [(check["id"], "sent")]
 
 
 def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
     tmp_path: Path, first: Receiver
 ) -> None:
     (tmp_path / "urls").write_text(f"# the team\n{first.url(SECRET)}\n")
-    settings = {"DRIFTBELL_ALERTS__URLS_FILE": "urls"}
+    settings = {"DRIFTBELL_NOTIFICATIONS__URLS_FILE": "urls"}
 
     def alerts_test(*args: str) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
@@ -198,7 +198,7 @@ def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
     assert (done.returncode, done.stdout) == (0, "target 1 (json): delivered\n")
     assert done.stderr == ""
     assert first.titles(SECRET) == ["driftbell: test"]
-    settings["DRIFTBELL_ALERTS__URLS"] = f"json://127.0.0.1:{free_port()}/hunter2"
+    settings["DRIFTBELL_NOTIFICATIONS__URLS"] = f"json://127.0.0.1:{free_port()}/hunter2"
     done = alerts_test("--json")
     assert done.returncode == 2
     refused, taken = json.loads(done.stdout)
@@ -211,25 +211,25 @@ def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
 def test_a_wrong_url_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
     with running("up", tmp_path, wait=False, ALERTS__URLS="slakc://hunter2") as service:
         assert service.process.wait(60) == 2
-        assert "alerts.urls: target 1 (slakc)" in service.lines()
+        assert "notifications.urls: target 1 (slakc)" in service.lines()
         assert "hunter2" not in service.lines()
 
 
 def test_what_alertmanager_says_is_a_line_of_the_log(started: Running) -> None:
     def say(status: str, count: int = 1) -> httpx.Response:
         labels = {"alertname": f"Drift{count}", "severity": "warning"}
-        alert = {"status": status, "labels": labels, "annotations": {"summary": "x" * 1000}}
-        body = {"version": "4", "status": status, "receiver": "log", "alerts": [alert] * count}
+        notification = {"status": status, "labels": labels, "annotations": {"summary": "x" * 1000}}
+        body = {"version": "4", "status": status, "receiver": "log", "alerts": [notification] * count}
         return httpx.post(f"{started.url}/monitor/alertmanager", json=body)
 
     assert say("firing").status_code == say("resolved").status_code == 204
-    (firing,) = [e for e in started.events("alert firing") if e["alertname"] == "Drift1"]
+    (firing,) = [e for e in started.events("notification firing") if e["alertname"] == "Drift1"]
     assert (firing["level"], firing["severity"], firing["summary"]) == ("WARNING", "warning", "x" * 300)
-    (resolved,) = [e for e in started.events("alert resolved") if e["alertname"] == "Drift1"]
+    (resolved,) = [e for e in started.events("notification resolved") if e["alertname"] == "Drift1"]
     assert resolved["level"] == "INFO"
     assert say("firing", 150).status_code == 204
-    assert len([e for e in started.events("alert firing") if e["alertname"] == "Drift150"]) == 100
-    assert started.events("more alerts are not shown")[-1]["count"] == 50
+    assert len([e for e in started.events("notification firing") if e["alertname"] == "Drift150"]) == 100
+    assert started.events("more notifications are not shown")[-1]["count"] == 50
     answer = httpx.post(f"{started.url}/monitor/alertmanager", json={"version": "4"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"

@@ -68,7 +68,7 @@ def taken(service: Running) -> dict[str, float]:
 def test_without_labels_nothing_is_claimed(service: Running) -> None:
     found = performance(service)
     assert found["metric"] == "accuracy"
-    assert found["realised"] == {"value": None, "low": None, "high": None, "rows": 0}
+    assert found["realized"] == {"value": None, "low": None, "high": None, "rows": 0}
     assert found["labels"] == {
         "labelled": 0,
         "corrections": 0,
@@ -78,7 +78,7 @@ def test_without_labels_nothing_is_claimed(service: Running) -> None:
         "age_seconds": None,
     }
     assert sum(b["rows"] for b in found["calibration"]) == 0
-    assert found["realised_as_known_then"] == []
+    assert found["realized_as_known_then"] == []
 
 
 def test_one_label_is_taken_corrected_and_known_again(service: Running, ids: list[str]) -> None:
@@ -216,8 +216,8 @@ def test_performance_as_known_now_and_as_known_then(service: Running) -> None:
     post(service, [pair(older[0], "versicolor"), pair(newer[-1], "versicolor")])
     found = performance(service)
     now, then = wilson(ROWS - 5, ROWS), wilson(ROWS, ROWS)
-    assert found["realised"] == {"value": now.value, "low": now.low, "high": now.high, "rows": ROWS}
-    assert found["realised_as_known_then"] == [
+    assert found["realized"] == {"value": now.value, "low": now.low, "high": now.high, "rows": ROWS}
+    assert found["realized_as_known_then"] == [
         {
             "check": check["id"],
             "time": check["time"],

@@ -64,7 +64,7 @@ def test_a_trigger_answers_with_the_check(service: Running) -> None:
     assert httpx.get(f"{service.url}{found['report_url']}").is_success
     assert service.status()["last_check"] == found
     history = httpx.get(f"{service.url}/monitor/checks?limit=1").json()["checks"]
-    del found["harm"], history[0]["harm"]  # which leaves its evidence out
+    del found["degradation"], history[0]["degradation"]  # which leaves its evidence out
     assert history == [found]
     columns = httpx.get(f"{service.url}/monitor/checks/{found['id']}").json()["columns"]
     assert {c["column"] for c in columns} >= set(EXAMPLE) | {"prediction"}

@@ -79,7 +79,7 @@ def test_the_override_puts_the_log_into_postgresql() -> None:
     assert set(found["services"]) - set(config()["services"]) == {"postgres"}
     server, service = found["services"]["postgres"], found["services"]["ml_service"]
     assert service["depends_on"]["postgres"]["condition"] == "service_healthy"
-    assert {"alert_urls", "log_url"} == {s["source"] for s in service["secrets"]}
+    assert {"notification_urls", "log_url"} == {s["source"] for s in service["secrets"]}
     given = service["environment"] | server["environment"]
     assert given["DRIFTBELL_LOG__URL_FILE"] == "/run/secrets/log_url"
     assert given["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
@@ -159,14 +159,14 @@ def test_every_setting_may_stand_in_driftbell_env(tmp_path: Path) -> None:
     def found(**environment: str) -> tuple[str, str]:
         values = config(f"-f={tmp_path}/docker-compose.yaml", folder, **environment)["services"]["ml_service"]
         return (
-            values["environment"]["DRIFTBELL_ALERTS__LINK"],
+            values["environment"]["DRIFTBELL_NOTIFICATIONS__LINK"],
             values["environment"]["DRIFTBELL_TRACING__ENDPOINT"],
         )
 
     assert found() == ("http://localhost:8000", "")
     given = {"PUBLIC_URL": "https://ml.example.org", "TRACING_ENDPOINT": "http://jaeger:4318"}
     assert found(**given) == ("https://ml.example.org", "http://jaeger:4318")
-    own = "DRIFTBELL_ALERTS__LINK=https://own\nDRIFTBELL_TRACING__ENDPOINT=http://own:4318\n"
+    own = "DRIFTBELL_NOTIFICATIONS__LINK=https://own\nDRIFTBELL_TRACING__ENDPOINT=http://own:4318\n"
     (tmp_path / "driftbell.env").write_text(own, "utf-8")
     assert found() == ("https://own", "http://own:4318")
 
@@ -250,7 +250,9 @@ def test_every_alert_fires_when_it_should() -> None:
 
 
 def alert_rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text("utf-8"))["groups"]
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "notifications.yml").read_text("utf-8"))[
+        "groups"
+    ]
     return [rule for group in groups for rule in group["rules"]]
 
 

@@ -39,7 +39,7 @@ CRDS = json.loads((Path(__file__).parent / "crds.json").read_text("utf-8"))
 
 CHARTS_OWN = {
     *("data_dir", "server.host", "server.port", "log.url", "log.url_file"),
-    *("alerts.urls", "alerts.urls_file", "alerts.link"),
+    *("notifications.urls", "notifications.urls_file", "notifications.link"),
 }
 """Settings that the chart decides, or that are secrets."""
 
@@ -206,8 +206,8 @@ def test_the_users_settings_arrive(production: Documents, tmp_path: Path) -> Non
     file.write_text(one(production, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
     found = config.shown(config.load(file, environment={}).settings)
     given = {f"{s}.{k}": v for s, keys in PRODUCTION["config"].items() for k, v in keys.items()}
-    assert {name: found[name] for name in given} == given | {"alerts.cooldown": "60m"}
-    assert found["alerts.link"] == "https://ml.example.org"
+    assert {name: found[name] for name in given} == given | {"notifications.cooldown": "60m"}
+    assert found["notifications.link"] == "https://ml.example.org"
     assert found["reports.evidently"] == "auto"  # there is a folder for its reports
 
 
@@ -228,9 +228,11 @@ def test_secrets_are_named_and_never_written(production: Documents) -> None:
         volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
         assert volumes["log-url"]["secret"]["secretName"] == "pg"
         assert volumes["log-url"]["secret"]["items"] == [{"key": "uri", "path": "url"}]
-        assert not {"DRIFTBELL_LOG__URL", "DRIFTBELL_ALERTS__URLS"} & {e["name"] for e in container["env"]}
+        assert not {"DRIFTBELL_LOG__URL", "DRIFTBELL_NOTIFICATIONS__URLS"} & {
+            e["name"] for e in container["env"]
+        }
         # who is told concerns the monitor alone
-        assert ("alert-urls" in volumes) == (container["name"] == "monitor")
+        assert ("notification-urls" in volumes) == (container["name"] == "monitor")
 
 
 def test_config_takes_every_setting_that_is_not_the_charts_own() -> None:

@@ -9,18 +9,18 @@ from typing import Any
 
 from driftbell.errors import InputError
 from driftbell.records import FieldProblem
-from driftbell.records.alarms import EXPECTED, FALSE, MARKS, SILENCED, Alarm, Mark
+from driftbell.records.alarms import ANNOTATIONS, EXPECTED, FALSE, SILENCED, Alarm, Annotation
 
 LONGEST = {"author": 200, "reason": 2000}
 
 
-def read_mark(body: Any, alarm: Alarm, *, now: datetime) -> Mark:
+def read_annotation(body: Any, alarm: Alarm, *, now: datetime) -> Annotation:
     """Read what somebody says about an alarm.
 
     An alarm that is over can only be called false, which also takes back an `expected`.
 
     Args:
-        body: an object with `mark`, `author`, `reason` and, to silence it, `until` (ISO 8601).
+        body: an object with `annotation`, `author`, `reason` and, to silence it, `until` (ISO 8601).
         alarm: which.
         now: the time (UTC).
 
@@ -28,27 +28,27 @@ def read_mark(body: Any, alarm: Alarm, *, now: datetime) -> Mark:
         InputError: every field that is wrong, and what to do.
     """
     if not isinstance(body, Mapping):
-        message = "send an object with 'mark', 'author' and 'reason'"
+        message = "send an object with 'annotation', 'author' and 'reason'"
         raise InputError([FieldProblem("", "type", message)])
     problems = [
         FieldProblem(str(name), "extra", f"'{str(name)[:80]}' is not known: leave it out")
         for name in body
-        if name not in ("mark", "author", "reason", "until")
+        if name not in ("annotation", "author", "reason", "until")
     ]
-    word = body.get("mark")
-    if word not in MARKS:
-        message = f"'mark' must be one of {', '.join(MARKS)}"
-        problems.append(FieldProblem("mark", "missing" if word is None else "value", message))
+    word = body.get("annotation")
+    if word not in ANNOTATIONS:
+        message = f"'annotation' must be one of {', '.join(ANNOTATIONS)}"
+        problems.append(FieldProblem("annotation", "missing" if word is None else "value", message))
     elif alarm.closed and word != FALSE:
-        message = f"'mark' cannot be {word}: the alarm is over; it can only be called false"
-        problems.append(FieldProblem("mark", "closed", message))
+        message = f"'annotation' cannot be {word}: the alarm is over; it can only be called false"
+        problems.append(FieldProblem("annotation", "closed", message))
     for name in LONGEST:
         problems += _text_problems(name, body.get(name))
     until, wrong = _until(body.get("until"), word, now)
     problems += wrong
     if problems:
         raise InputError(problems)
-    return Mark(str(word), body["author"].strip(), body["reason"].strip(), now, until)
+    return Annotation(str(word), body["author"].strip(), body["reason"].strip(), now, until)
 
 
 def _text_problems(name: str, value: Any) -> list[FieldProblem]:

@@ -11,8 +11,8 @@ from driftbell.records.alarms import Alarm
 def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None) -> Alarm | None:
     """Decide what a check does to the alarm of its model version.
 
-    An alarm opens with the first check that finds harm, says what the newest one says, and closes with the
-    first that finds none. A check that cannot judge leaves it as it is.
+    An alarm opens with the first check that finds degradation, is updated by each later one, and closes with
+    the first that finds none. A check that cannot judge leaves it as it is.
 
     Args:
         check: the new check.
@@ -22,17 +22,21 @@ def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None
     Returns:
         What is to be written; None where nothing is.
     """
-    harm = check.judgement.harm
-    if harm is None or harm.verdict is Verdict.UNKNOWN or check.judgement.verdict is Verdict.UNKNOWN:
+    degradation = check.judgement.degradation
+    if (
+        degradation is None
+        or degradation.verdict is Verdict.UNKNOWN
+        or check.judgement.verdict is Verdict.UNKNOWN
+    ):
         return None
-    if harm.verdict is not Verdict.ALARM:
+    if degradation.verdict is not Verdict.ALARM:
         return replace(current, closed=check.time) if current else None
     if current is None:
         current = Alarm(check.id, check.model, check.version, check.time, None, "", first=check.first)
     return replace(
         current,
-        sentence=harm.sentence,
-        columns=tuple(s.column for s in harm.suspects),
+        sentence=degradation.sentence,
+        columns=tuple(s.column for s in degradation.suspects),
         first=first or current.first,
         last=max(current.last, check.last),
     )

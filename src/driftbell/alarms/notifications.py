@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from driftbell.records import Alert, Check, Judgement, Verdict
+from driftbell.records import Check, Judgement, Notification, Verdict
 
 
 def same_state(verdict: Verdict) -> frozenset[Verdict]:
@@ -13,7 +13,9 @@ def same_state(verdict: Verdict) -> frozenset[Verdict]:
     return calm if verdict in calm else frozenset({verdict})
 
 
-def alert_after(check: Check, told: Alert | None, *, cooldown: timedelta) -> Alert | None:
+def notification_after(
+    check: Check, told: Notification | None, *, cooldown: timedelta
+) -> Notification | None:
     """Decide whether somebody is told about a check.
 
     Only a change of what was told is told, so a state that lasts is told once. An alarm is told at once;
@@ -24,11 +26,11 @@ def alert_after(check: Check, told: Alert | None, *, cooldown: timedelta) -> Ale
 
     Args:
         check: the new check; its time is the present.
-        told: the last alert about the same model and version.
+        told: the last notification about the same model and version.
         cooldown: see above; zero tells every change.
 
     Returns:
-        The alert, with the check's own time as `since`; None where nobody is told.
+        The notification, with the check's own time as `since`; None where nobody is told.
     """
     verdict = check.judgement.verdict
     if verdict in same_state(told.verdict if told else Verdict.OK):
@@ -37,7 +39,7 @@ def alert_after(check: Check, told: Alert | None, *, cooldown: timedelta) -> Ale
     damped = told is None or timedelta() <= check.time - told.time < cooldown
     if damped and verdict is not Verdict.ALARM:
         return None
-    return Alert(
+    return Notification(
         check_id=check.id,
         time=check.time,
         model=check.model,
@@ -53,6 +55,6 @@ def alert_after(check: Check, told: Alert | None, *, cooldown: timedelta) -> Ale
 
 def _told_columns(judgement: Judgement, verdict: Verdict) -> tuple[str, ...]:
     """Name the suspects of an alarm, else what has changed."""
-    if judgement.harm and verdict is Verdict.ALARM:
-        return tuple(s.column for s in judgement.harm.suspects)
+    if judgement.degradation and verdict is Verdict.ALARM:
+        return tuple(s.column for s in judgement.degradation.suspects)
     return judgement.drifted_columns

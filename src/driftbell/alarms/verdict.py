@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from driftbell.records import Harm, Judgement, Verdict
+from driftbell.records import Degradation, Judgement, Verdict
 
 
-def whole(drift: Judgement, harm: Harm | None) -> Judgement:
+def whole(drift: Judgement, degradation: Degradation | None) -> Judgement:
     """Put the answers to both questions together.
 
     Args:
         drift: whether something has changed, as `judge` gives it.
-        harm: whether the model does worse; None where that was not asked.
+        degradation: whether the model does worse; None where that was not asked.
 
     Returns:
         `alarm` where the model does worse, and there alone; else `warning` where something has changed or
-        speaks for harm; else `unknown` where one of both cannot be judged, but for the first predictions,
-        which harm waits for; else `ok`. What is worth a word about harm comes first in the sentence.
+        speaks for degradation; else `unknown` where one of both cannot be judged, except while degradation
+        waits for its first predictions; else `ok`. The sentence starts with degradation where there is any.
     """
-    if harm is None:
+    if degradation is None:
         return drift
     changed = drift.verdict is Verdict.WARNING
-    if harm.verdict is Verdict.ALARM:
+    if degradation.verdict is Verdict.ALARM:
         verdict = Verdict.ALARM
-    elif changed or harm.verdict is Verdict.WARNING:
+    elif changed or degradation.verdict is Verdict.WARNING:
         verdict = Verdict.WARNING
-    elif drift.verdict is Verdict.UNKNOWN or (harm.verdict is Verdict.UNKNOWN and not harm.waiting):
+    elif drift.verdict is Verdict.UNKNOWN or (
+        degradation.verdict is Verdict.UNKNOWN and not degradation.waiting
+    ):
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK
-    alone = harm.verdict is Verdict.OK or (harm.waiting and drift.verdict is Verdict.UNKNOWN)
-    both = [drift.sentence, harm.sentence] if harm.waiting else [harm.sentence, drift.sentence]
+    alone = degradation.verdict is Verdict.OK or (degradation.waiting and drift.verdict is Verdict.UNKNOWN)
+    both = (
+        [drift.sentence, degradation.sentence]
+        if degradation.waiting
+        else [degradation.sentence, drift.sentence]
+    )
     sentence = drift.sentence if alone else " ".join(both)
-    return replace(drift, verdict=verdict, sentence=sentence, harm=harm)
+    return replace(drift, verdict=verdict, sentence=sentence, degradation=degradation)

@@ -1,4 +1,4 @@
-"""The verbs about alarms: list, mark, label-these."""
+"""The verbs about alarms: list, annotation, label-sheet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.alarms.annotations import read_mark
+from driftbell.alarms.annotations import read_annotation
 from driftbell.cli.root import cli, common, settings
 from driftbell.errors import ConfigError
-from driftbell.records.alarms import MARKS
+from driftbell.records.alarms import ANNOTATIONS
 
 if TYPE_CHECKING:
     from driftbell.records import Alarm
@@ -28,7 +28,7 @@ def alarms() -> None:
     \b
     Examples:
       driftbell alarms list
-      driftbell alarms mark 0f3c expected --author ada --reason "the new sensor is in"
+      driftbell alarms annotate 0f3c expected --author ada --reason "the new sensor is in"
     """
 
 
@@ -54,7 +54,7 @@ def list_alarms(
         return
     for a in found:
         end = f"closed {a.closed:%Y-%m-%d %H:%M}" if a.closed else "open"
-        said = f", {a.mark} ({a.author}: {a.reason})" if a.mark else ""
+        said = f", {a.annotation} ({a.author}: {a.reason})" if a.annotation else ""
         click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M}, {end}{said}")
         click.echo(f"  {a.sentence}")
     if not found:
@@ -64,16 +64,16 @@ def list_alarms(
 @alarms.command()
 @common
 @click.argument("alarm_id")
-@click.argument("mark", type=click.Choice(MARKS))
+@click.argument("annotation", type=click.Choice(ANNOTATIONS))
 @click.option("--author", required=True, help="Who says so.")
 @click.option("--reason", required=True, help="Why.")
 @click.option("--until", help="How long it is silenced, such as 2026-01-31T18:00:00Z.")
-def mark(
+def annotate(
     config_file: Path | None,
     data_dir: str | None,
     parent: int | None,
     alarm_id: str,
-    mark: str,
+    annotation: str,
     author: str,
     reason: str,
     until: str | None,
@@ -85,17 +85,18 @@ def mark(
 
     \b
     Example:
-      driftbell alarms mark 0f3c silenced --until 2026-01-31T18:00:00Z --author ada --reason "we are on it"
+      driftbell alarms annotate 0f3c silenced --until 2026-01-31T18:00:00Z --author ada \\
+        --reason "we are on it"
     """
-    body = {"mark": mark, "author": author, "reason": reason, "until": until}
+    body = {"annotation": annotation, "author": author, "reason": reason, "until": until}
     with _log(config_file, data_dir) as log:
         alarm = _known(log, alarm_id)
-        said = read_mark({k: v for k, v in body.items() if v is not None}, alarm, now=datetime.now(UTC))
-        log.mark_alarm(alarm.id, said)
-    click.echo(f"{alarm.id}: {mark}")
+        said = read_annotation({k: v for k, v in body.items() if v is not None}, alarm, now=datetime.now(UTC))
+        log.annotate_alarm(alarm.id, said)
+    click.echo(f"{alarm.id}: {annotation}")
 
 
-@alarms.command("label-these")
+@alarms.command("label-sheet")
 @common
 @click.argument("alarm_id")
 @click.argument("target", type=click.Path(path_type=Path))
@@ -106,12 +107,12 @@ def export(
 
     \b
     Example:
-      driftbell alarms label-these 0f3c label-these.csv
+      driftbell alarms label-sheet 0f3c label-sheet.csv
     """
-    from driftbell.publish.label_sheet import label_these
+    from driftbell.publish.label_sheet import label_sheet
 
     with _log(config_file, data_dir) as log:
-        text = label_these(log, _known(log, alarm_id))
+        text = label_sheet(log, _known(log, alarm_id))
     try:
         target.write_text(text, "utf-8", newline="")
     except OSError as error:

@@ -30,7 +30,7 @@ def labels(
 ) -> None:
     """Send the truth about predictions to a service.
 
-    FILE is a .csv, .parquet or .jsonl with prediction_id and label. Sending it again does no harm.
+    FILE is a .csv, .parquet or .jsonl with prediction_id and label. Sending it again does no degradation.
     Ids that no prediction has are told on stderr.
 
     \b

@@ -1,4 +1,4 @@
-"""Verbs about alerts: alerts test."""
+"""Verbs about notifications: notifications test."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from driftbell.errors import ConfigError
 from driftbell.records import Verdict
 
 TITLE = "driftbell: test"
-BODY = "This is a test by `driftbell alerts test`. Changes of the verdict will be told here."
+BODY = "This is a test by `driftbell notifications test`. Changes of the verdict will be told here."
 
 
 @cli.group()
-def alerts() -> None:
+def notifications() -> None:
     """Who is told when the verdict changes.
 
     \b
     Example:
-      driftbell alerts test
+      driftbell notifications test
     """
 
 
-@alerts.command("test")
+@notifications.command("test")
 @common
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def send_test(config_file: Path | None, data_dir: str | None, parent: int | None, as_json: bool) -> None:
@@ -36,14 +36,16 @@ def send_test(config_file: Path | None, data_dir: str | None, parent: int | None
 
     \b
     Example:
-      DRIFTBELL_ALERTS__URLS=json://localhost:9000/hook driftbell alerts test
+      DRIFTBELL_NOTIFICATIONS__URLS=json://localhost:9000/hook driftbell notifications test
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wiring.monitor import alert_targets
+    from driftbell.wiring.monitor import notification_targets
 
-    targets = alert_targets(loaded.settings)
+    targets = notification_targets(loaded.settings)
     if not targets:
-        raise ConfigError("nobody would be told: set alerts.urls or alerts.urls_file to apprise URLs")
+        raise ConfigError(
+            "nobody would be told: set notifications.urls or notifications.urls_file to apprise URLs"
+        )
     failures = {target.name: target.send(TITLE, BODY, Verdict.OK) for target in targets}
     if as_json:
         rows = [{"target": n, "delivered": not why, "reason": why or None} for n, why in failures.items()]

@@ -33,7 +33,7 @@ from driftbell.records.database import Database
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
-UNSHOWN = ("alerts.urls", "alerts.link", "log.url", "tracing.endpoint")
+UNSHOWN = ("notifications.urls", "notifications.link", "log.url", "tracing.endpoint")
 """Settings whose wrong values may hold a password."""
 
 
@@ -107,8 +107,8 @@ class ReportSettings(_Section):
     """Whether each check writes the Evidently report; 'auto' does where the extra is installed."""
 
 
-class AlertSettings(_Section):
-    """`[alerts]`."""
+class NotificationSettings(_Section):
+    """`[notifications]`."""
 
     urls: SecretUrls = ()
     """Who is told when the verdict changes: apprise URLs, which are secrets; none tells nobody."""
@@ -169,7 +169,7 @@ class Settings(_Section):
     model: ModelSettings = ModelSettings()
     tracing: TracingSettings = TracingSettings()
     retention: RetentionSettings = RetentionSettings()
-    alerts: AlertSettings = AlertSettings()
+    notifications: NotificationSettings = NotificationSettings()
 
     @model_validator(mode="after")
     def _window_is_enough(self) -> Self:
@@ -245,28 +245,32 @@ def load(
     raise ConfigError("\n".join(problems))
 
 
-def alert_urls(settings: AlertSettings) -> list[tuple[str, str]]:
-    """Give each URL that alerts go to, after the name of the setting that it comes from.
+def notification_urls(settings: NotificationSettings) -> list[tuple[str, str]]:
+    """Give each URL that notifications go to, after the name of the setting that it comes from.
 
     Raises:
         ConfigError: the file cannot be read, or has a line that is no URL.
     """
-    found = [("alerts.urls", url.get_secret_value()) for url in settings.urls]
+    found = [("notifications.urls", url.get_secret_value()) for url in settings.urls]
     if settings.urls_file is None:
         return found
     try:
         text = settings.urls_file.read_text("utf-8")
     except OSError as error:
-        raise ConfigError(f"alerts.urls_file: cannot read {settings.urls_file}: {error.strerror}") from error
+        raise ConfigError(
+            f"notifications.urls_file: cannot read {settings.urls_file}: {error.strerror}"
+        ) from error
     except UnicodeDecodeError:  # without its cause, which has the secret
-        raise ConfigError(f"alerts.urls_file: {settings.urls_file} is not a text in UTF-8") from None
+        raise ConfigError(f"notifications.urls_file: {settings.urls_file} is not a text in UTF-8") from None
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if not line or line.startswith("#"):
             continue
         if not re.match(URL, line):
             where = f"line {number} of {settings.urls_file}"
-            raise ConfigError(f"alerts.urls_file: {where} must be an apprise URL such as {URL_EXAMPLE}")
-        found.append(("alerts.urls_file", line))
+            raise ConfigError(
+                f"notifications.urls_file: {where} must be an apprise URL such as {URL_EXAMPLE}"
+            )
+        found.append(("notifications.urls_file", line))
     return found
 
 
@@ -322,7 +326,7 @@ def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
         value: Any = settings
         for part in name.split("."):
             value = getattr(value, part)
-        off = value is None and name in ("check.every", "alerts.cooldown")
+        off = value is None and name in ("check.every", "notifications.cooldown")
         found[name] = "off" if off else plain(value)
     return found
 

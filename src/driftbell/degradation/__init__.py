@@ -1,5 +1,5 @@
-"""Does the model do worse? Evidence from labels and, where there are none, from what the reference taught."""
+"""Degradation: does the model perform worse? CUSUM charts on labels, or on estimates without labels."""
 
-from driftbell.degradation.detector import HarmWatch, watch
+from driftbell.degradation.detector import CusumDetector, watch
 
-__all__ = ["HarmWatch", "watch"]
+__all__ = ["CusumDetector", "watch"]

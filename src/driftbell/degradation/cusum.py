@@ -1,4 +1,4 @@
-"""Evidence that the model does worse: cumulative sums over blocks of rows, every row once."""
+"""CusumCharts that the model does worse: cumulative sums over blocks of rows, every row once."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def baseline_of(errors: Vector, *, unit: float = 1.0) -> Baseline:
     )
 
 
-class Evidence:
+class CusumCharts:
     """Judges blocks of rows; immutable, all memory is in the state that it is given.
 
     Args:

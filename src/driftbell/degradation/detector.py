@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.degradation.cusum import LABELS, LEAST_LABELS, LEAST_ROWS, Evidence
+from driftbell.degradation.cusum import LABELS, LEAST_LABELS, LEAST_ROWS, CusumCharts
 from driftbell.degradation.reference_models import FOLDS, Answers, Vector, learn, one_thread
 from driftbell.degradation.update import LabelRows, Rows, step
 from driftbell.errors import ConfigError
-from driftbell.records import Column, Columns, Harm, Labelled, Outputs, Window
+from driftbell.records import Column, Columns, Degradation, Labelled, Outputs, Window
 from driftbell.tabular.columns import as_column
 
 
-class HarmWatch:
+class CusumDetector:
     """Turns logged predictions and labels into evidence.
 
     Args:
@@ -23,22 +23,22 @@ class HarmWatch:
         classes: what the model answers, by class id.
     """
 
-    def __init__(self, evidence: Evidence, classes: Sequence[str]) -> None:
+    def __init__(self, evidence: CusumCharts, classes: Sequence[str]) -> None:
         self.evidence = evidence
         self._ids = {name: i for i, name in enumerate(classes)}
         self._classes = tuple(classes)
 
     def advance(
         self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-    ) -> tuple[Mapping[str, Any], Harm]:
+    ) -> tuple[Mapping[str, Any], Degradation]:
         """Count new evidence, every row once; fewer than 50 new predictions wait."""
         rows = self._rows(window)
-        new, harm = step(self.evidence, state, rows, self._labels(labels))
+        new, degradation = step(self.evidence, state, rows, self._labels(labels))
         seq = window.last if len(rows.answers) >= LEAST_ROWS else state.get("seq", 0)
         label_seq = max([state.get("label_seq", 0), *(found.seq for found in labels)])
-        return {**new, "seq": seq, "label_seq": label_seq}, harm
+        return {**new, "seq": seq, "label_seq": label_seq}, degradation
 
-    def rebased(self, window: Window) -> HarmWatch:
+    def rebased(self, window: Window) -> CusumDetector:
         """Give one for which these predictions are what is normal; what a label is worth stays as it is."""
         rows = self._rows(window)
         if len(rows.answers) < LEAST_LABELS:
@@ -52,8 +52,8 @@ class HarmWatch:
             risen = before.baselines[LABELS].mean - float(errors.mean())
             measured = errors + risen + before.look(rows.columns, rows.answers).loss
             moved = before.learned.with_usual(rows.columns, rows.answers)
-        return HarmWatch(
-            Evidence(
+        return CusumDetector(
+            CusumCharts(
                 moved,
                 smallest_loss=before.smallest_loss,
                 checks_per_alarm=before.checks_per_alarm,
@@ -95,7 +95,7 @@ def watch(
     checks_per_alarm: float,
     block_rows: int = 500,
     seed: int = 0,
-) -> HarmWatch:
+) -> CusumDetector:
     """Fit a watch on a reference.
 
     Args:
@@ -129,8 +129,8 @@ def watch(
             answers = answers.take(known)
             truth = np.array([ids[str(v)] for v in labels[known].tolist()])
     learned = learn(features, answers, truth, classes=len(classes), seed=seed)
-    return HarmWatch(
-        Evidence(
+    return CusumDetector(
+        CusumCharts(
             learned, smallest_loss=smallest_loss, checks_per_alarm=checks_per_alarm, block_rows=block_rows
         ),
         classes,

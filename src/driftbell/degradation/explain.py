@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.degradation.cusum import ESTIMATE, Block, Evidence
+from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.data_faults import ks_distance
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
@@ -27,7 +27,7 @@ class Known:
     """What the sums say.
 
     Attributes:
-        verdict: about harm.
+        verdict: about degradation.
         part: whose sum is the largest.
         score: the largest, in units of its threshold.
         since: when it began.
@@ -79,7 +79,7 @@ def since_words(since: ChangePoint) -> str:
 
 
 def finding(
-    evidence: Evidence, block: Block, columns: Columns, answers: Answers, ids: Sequence[str], *, loud: bool
+    evidence: CusumCharts, block: Block, columns: Columns, answers: Answers, ids: Sequence[str], *, loud: bool
 ) -> dict[str, Any]:
     """Say what a block looks like, JSON; the costly part only where there is something to tell."""
     if not loud:
@@ -100,7 +100,7 @@ def finding(
             {"column": s.column, "share": s.share, "words": s.words}
             for s in suspects(evidence, block, matrix)
         ],
-        "slice": hardest(matrix, np.asarray(block.errors), learned.encoder.names, learned.encoder.numeric),
+        "segment": hardest(matrix, np.asarray(block.errors), learned.encoder.names, learned.encoder.numeric),
         "to_label": [ids[i] for i in rows if i < len(ids)],
     }
 
@@ -113,7 +113,7 @@ def _why(block: Block) -> str:
     return words.get(block.why, "features look broken or moved")
 
 
-def suspects(evidence: Evidence, block: Block, matrix: Matrix) -> list[Suspect]:
+def suspects(evidence: CusumCharts, block: Block, matrix: Matrix) -> list[Suspect]:
     """Rank the columns that probably cause the loss: faults first, else those that moved and matter."""
     learned = evidence.learned
     names = learned.encoder.names

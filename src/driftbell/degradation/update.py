@@ -18,12 +18,21 @@ from driftbell.degradation.cusum import (
     LEAST_ROWS,
     MEMORY,
     Block,
-    Evidence,
+    CusumCharts,
     since,
 )
 from driftbell.degradation.explain import Known, finding, sentence
 from driftbell.degradation.reference_models import Answers, Vector
-from driftbell.records import ChangePoint, Columns, Harm, Interval, Part, Performance, Suspect, Verdict
+from driftbell.records import (
+    ChangePoint,
+    Columns,
+    Degradation,
+    Evidence,
+    Interval,
+    Performance,
+    Suspect,
+    Verdict,
+)
 
 ONE_SIDED = 1.645
 MODEL_DOUBT = 0.25
@@ -70,7 +79,7 @@ class LabelRows:
     corrected: float = 0.0
 
 
-def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tuple[State, Harm]:
+def step(evidence: CusumCharts, state: State, rows: Rows, labels: LabelRows) -> tuple[State, Degradation]:
     """Count new evidence, every row once.
 
     Fewer than 50 rows, or 20 labels, wait: the caller brings the rows again with those that follow; labels
@@ -94,7 +103,7 @@ def step(evidence: Evidence, state: State, rows: Rows, labels: LabelRows) -> tup
     known = _known(evidence, new)
     if found:
         new["finding"] = finding(evidence, found, rows.columns, rows.answers, rows.ids, loud=known.loud)
-    return new, _harm(evidence, new, known, waiting=0 if found else len(rows.answers))
+    return new, _degradation(evidence, new, known, waiting=0 if found else len(rows.answers))
 
 
 def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
@@ -111,7 +120,7 @@ def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
 
 def _count(
     state: dict[str, Any],
-    evidence: Evidence,
+    evidence: CusumCharts,
     part: str,
     rows: int,
     loss: float,
@@ -137,7 +146,7 @@ def _amended(blocks: list[Any], errors: float) -> list[Any]:
     return [*blocks[:-1], [rows, loss + errors / rows, *times]]
 
 
-def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) -> None:
+def _count_labels(state: dict[str, Any], evidence: CusumCharts, labels: LabelRows) -> None:
     if not len(labels.errors) and not labels.corrected:
         return
     count, total, *times = state.get("waiting", [0, 0.0])
@@ -163,7 +172,7 @@ def _count_labels(state: dict[str, Any], evidence: Evidence, labels: LabelRows) 
     _count(state, evidence, LABELS, count, loss, moments[0], moments[-1])
 
 
-def _correct(state: dict[str, Any], evidence: Evidence, errors: float) -> None:
+def _correct(state: dict[str, Any], evidence: CusumCharts, errors: float) -> None:
     """Let corrected labels move what their first ones were counted for."""
     blocks = state.get("blocks", {})
     if not errors or not blocks.get(LABELS):
@@ -176,7 +185,7 @@ def _correct(state: dict[str, Any], evidence: Evidence, errors: float) -> None:
         state["scores"] = {**state["scores"], LABELS: score}
 
 
-def _known(evidence: Evidence, state: State) -> Known:
+def _known(evidence: CusumCharts, state: State) -> Known:
     """Put together what the sums say."""
     scores = state.get("scores", {})
     estimated = max(scores.get(ESTIMATE, 0.0), scores.get(BROKEN, 0.0))
@@ -203,7 +212,7 @@ def _known(evidence: Evidence, state: State) -> Known:
     return Known(Verdict.ALARM, part, score, change, loss)
 
 
-def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
+def _interval(evidence: CusumCharts, part: str, blocks: Sequence[Any]) -> Interval:
     rows = sum(b[0] for b in blocks)
     mean = sum(b[0] * b[1] for b in blocks) / rows
     base = evidence.baselines[part]
@@ -216,7 +225,7 @@ def _interval(evidence: Evidence, part: str, blocks: Sequence[Any]) -> Interval:
     return Interval(min(mean, most), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, most))
 
 
-def _over(evidence: Evidence, state: State) -> bool:
+def _over(evidence: CusumCharts, state: State) -> bool:
     """Tell whether the labels of the newest rows show no loss that matters: what was lost is over."""
     blocks = state.get("blocks", {})
     labels, estimates = blocks.get(LABELS, []), blocks.get(ESTIMATE, [])
@@ -228,7 +237,7 @@ def _over(evidence: Evidence, state: State) -> bool:
     return newest and bool(labels[-1][1] < evidence.smallest_loss / 2)
 
 
-def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: Interval) -> bool:
+def _contradicted(evidence: CusumCharts, state: State, change: ChangePoint, loss: Interval) -> bool:
     """Tell whether labels since the change show no loss, at 95 %, or do not bear out the estimate."""
     if not evidence.learned.labelled:
         return False
@@ -243,17 +252,17 @@ def _contradicted(evidence: Evidence, state: State, change: ChangePoint, loss: I
     return measured.high < evidence.smallest_loss or (none and measured.high < 2 * loss.value)
 
 
-def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Harm:
+def _degradation(evidence: CusumCharts, state: State, known: Known, *, waiting: int) -> Degradation:
     told = state.get("finding", {}) if known.loud else {}
     suspects = tuple(Suspect(**s) for s in told.get("suspects", ()))
     if known.verdict is Verdict.UNKNOWN:
         words = (
             f"Cannot say yet whether the model does worse: needs {LEAST_ROWS}, has {waiting} new predictions."
         )
-        return Harm(known.verdict, words, waiting=True)
+        return Degradation(known.verdict, words, waiting=True)
     scores = state.get("scores", {})
     parts = tuple(
-        Part(
+        Evidence(
             part,
             suspects[0].column if suspects and part != LABELS and known.part == ESTIMATE else "",
             round(scores[part], 4),
@@ -262,9 +271,9 @@ def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Ha
         for part in (ESTIMATE, BROKEN, LABELS)
         if part in scores
     )
-    return Harm(
+    return Degradation(
         known.verdict,
-        sentence(known, suspects, told.get("slice", ""), evidence.learned.classes),
+        sentence(known, suspects, told.get("segment", ""), evidence.learned.classes),
         known.score,
         parts,
         state.get("rows", 0),
@@ -272,12 +281,12 @@ def _harm(evidence: Evidence, state: State, known: Known, *, waiting: int) -> Ha
         known.loss,
         known.since,
         suspects,
-        told.get("slice", ""),
+        told.get("segment", ""),
         tuple(told.get("to_label", ())),
     )
 
 
-def performance(evidence: Evidence, state: State) -> Performance:
+def performance(evidence: CusumCharts, state: State) -> Performance:
     """Say how well the model does on the newest block, and on the newest labels."""
     learned = evidence.learned
     base = evidence.baselines[LABELS]
@@ -298,12 +307,12 @@ def performance(evidence: Evidence, state: State) -> Performance:
         return Interval(mean + loss.value, max(0.0, mean + loss.low), mean + loss.high)
 
     estimated = _interval(evidence, ESTIMATE, newest[ESTIMATE]) if newest.get(ESTIMATE) else None
-    realised = _interval(evidence, LABELS, recent) if recent else None
+    realized = _interval(evidence, LABELS, recent) if recent else None
     mean = base.mean if learned.labelled else 0.0
     return Performance(
         "accuracy" if learned.classes else "mean absolute error",
         (1 - base.mean if learned.classes else base.mean) if learned.labelled else None,
         shown(estimated, base.mean if learned.labelled else evidence.baselines[ESTIMATE].mean),
-        shown(realised, mean),
+        shown(realized, mean),
         sum(b[0] for b in recent),
     )

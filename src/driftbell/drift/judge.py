@@ -1,4 +1,4 @@
-"""From numbers to a verdict and from verdicts to alerts: the only place where either is decided."""
+"""From numbers to a verdict and from verdicts to notifications: the only place where either is decided."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
     """Load a classifier from a file.
 
     A `.skops` file holds no code and is loaded when skops vouches for every type in it. Any other file,
-    a `.joblib`, `.pkl` or `.pickle` above all, can do harm when it is loaded, so its hash must be pinned.
+    a `.joblib`, `.pkl` or `.pickle` above all, can run any code when it is loaded, so its hash must be pinned.
 
     Args:
         path: the file.

@@ -13,26 +13,26 @@ from typing import Any
 import structlog
 
 from driftbell.alarms.lifecycle import alarm_after
-from driftbell.alarms.notifications import alert_after, same_state
+from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import whole
 from driftbell.drift.compare import Prepared, compare, prepare
 from driftbell.drift.judge import carry, held_columns, judge
 from driftbell.errors import DriftbellError, LogError, ReportError
 from driftbell.monitor import state as memory
-from driftbell.monitor.state import DRIFT, HARM, Standing, State
+from driftbell.monitor.state import DEGRADATION, DRIFT, Standing, State
 from driftbell.ports import Log, Model, Reference, Sink, Watch
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import (
     Alarm,
-    Alert,
     Check,
     CheckKind,
     Column,
     ColumnComparison,
-    Harm,
+    Degradation,
     Judgement,
     Kind,
     Lease,
+    Notification,
     Value,
     Verdict,
     Window,
@@ -79,9 +79,9 @@ class Checker:
         minimum_rows: with fewer, the verdict is unknown.
         false_discovery_rate: see `judge`.
         clock: tells the time (UTC).
-        cooldown: see `alert_after`; None where nobody is told.
+        cooldown: see `notification_after`; None where nobody is told.
         strong: see `judge`.
-        watch: who looks for harm; None where nobody does.
+        watch: who looks for degradation; None where nobody does.
         promise: what the watch was made for (budget, smallest loss), in words.
         warnings: what is wrong with the model or its reference, in words.
     """
@@ -106,7 +106,7 @@ class Checker:
     _prepared: dict[str, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
-        """Run one check and save it, with the alert if there is one.
+        """Run one check and save it, with the notification if there is one.
 
         A check that crashes is saved as `unknown` with its error; a report that cannot be made leaves
         the verdict as it is.
@@ -136,7 +136,7 @@ class Checker:
             logger.exception("drift check failed", check_id=check.id)
             check = replace(check, error=_described(error))
         check = replace(check, duration=time.perf_counter() - started)
-        self.log.save_check(check, lease, self._alert(check), self._alarm(check))
+        self.log.save_check(check, lease, self._notification(check), self._alarm(check))
         _tell(check)
         return check
 
@@ -157,32 +157,34 @@ class Checker:
         """Read what the newest check left, and what people have said since."""
         newest = next(iter(self.log.checks(1, version=self.model.version)), None)
         state = memory.against(newest.state if newest else {}, self.reference.version)
-        marked = self.log.decided_alarms(memory.newest_mark(state), **self._whose)
-        state = {**memory.with_marks(state, marked), "warnings": list(self.warnings)}
+        annotated = self.log.decided_alarms(memory.newest_annotation(state), **self._whose)
+        state = {**memory.with_annotations(state, annotated), "warnings": list(self.warnings)}
         if BASE in state and not state[BASE]["last"]:
             window = self.log.predictions_after(state[BASE]["first"] - 1, MOST_ROWS, **self._whose)
             if len(window.predictions) >= self._base_rows:
                 state = memory.with_base(state, window)
         return state
 
-    def _alert(self, check: Check) -> Alert | None:
+    def _notification(self, check: Check) -> Notification | None:
         if self.cooldown is None:
             return None
-        alert = alert_after(check, self.log.last_alert(**self._whose), cooldown=self.cooldown)
-        if alert is None:
+        notification = notification_after(
+            check, self.log.last_notification(**self._whose), cooldown=self.cooldown
+        )
+        if notification is None:
             return None
-        silent = self.log.silent_until(**self._whose) if alert.verdict is Verdict.ALARM else None
+        silent = self.log.silent_until(**self._whose) if notification.verdict is Verdict.ALARM else None
         if silent and check.time < silent:
             return None
-        since = self.log.state_since(same_state(alert.verdict), **self._whose)
-        return replace(alert, since=since) if since else alert
+        since = self.log.state_since(same_state(notification.verdict), **self._whose)
+        return replace(notification, since=since) if since else notification
 
     def _alarm(self, check: Check) -> Alarm | None:
-        harm = check.judgement.harm
-        change = harm.since if harm and harm.verdict is Verdict.ALARM else None
+        degradation = check.judgement.degradation
+        change = degradation.change_point if degradation and degradation.verdict is Verdict.ALARM else None
         first = self.log.seq_at(change.time, **self._whose) if change else None
         current = self.log.open_alarm(**self._whose)
-        if current is None and self.log.decided_alarms(memory.newest_mark(check.state), **self._whose):
+        if current is None and self.log.decided_alarms(memory.newest_annotation(check.state), **self._whose):
             return None  # somebody has spoken while this check ran: the next one takes it in
         return alarm_after(check, current, first=first)
 
@@ -217,16 +219,18 @@ class Checker:
             return Looked(replace(check, judgement=judgement), columns, standing.reference)
         check = self._drift(check, columns, standing.reference)
         try:
-            counted, harm = self._harm(check.state.get(HARM, {}), standing.watch)
+            counted, degradation = self._degradation(check.state.get(DEGRADATION, {}), standing.watch)
         except LogError:
             raise
         except Exception as error:  # a fault of the watch costs neither the other answer nor what was counted
             logger.exception("drift check failed", check_id=check.id)
-            harm = Harm(Verdict.UNKNOWN, "Cannot judge whether the model does worse: the check failed.")
+            degradation = Degradation(
+                Verdict.UNKNOWN, "Cannot judge whether the model does worse: the check failed."
+            )
             check = replace(check, error=_described(error))
         else:
-            check = replace(check, state={**check.state, HARM: counted})
-        check = replace(check, judgement=whole(check.judgement, harm))
+            check = replace(check, state={**check.state, DEGRADATION: counted})
+        check = replace(check, judgement=whole(check.judgement, degradation))
         return Looked(check, columns, standing.reference)
 
     def _drift(self, check: Check, columns: Mapping[str, Column], reference: Reference) -> Check:
@@ -278,14 +282,14 @@ class Checker:
             self._rebased[key] = made, self.watch.rebased(window) if self.watch else None
         return self._rebased[key]
 
-    def _harm(self, counted: State, watch: Watch | None) -> tuple[State, Harm | None]:
+    def _degradation(self, counted: State, watch: Watch | None) -> tuple[State, Degradation | None]:
         if watch is None:
             return counted, None
         new = self.log.predictions_after(counted.get("seq", 0), MOST_ROWS, **self._whose)
         labels = self.log.labelled_after(counted.get("label_seq", 0), MOST_ROWS, **self._whose)
-        state, harm = watch.advance(counted, new, labels)
+        state, degradation = watch.advance(counted, new, labels)
         json.dumps(state)  # what cannot be written is a fault of the watch, not of the log
-        return dict(state), harm
+        return dict(state), degradation
 
     def _reported(self, found: Looked) -> Check:
         check = found.check
@@ -347,7 +351,7 @@ def _described(error: Exception) -> str:
 
 def _tell(check: Check) -> None:
     judgement = check.judgement
-    harm = judgement.harm
+    degradation = judgement.degradation
     notable = judgement.drifted_columns or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
     (logger.warning if notable else logger.info)(
         "drift check",
@@ -359,8 +363,10 @@ def _tell(check: Check) -> None:
         check_id=check.id,
         reports=list(check.reports),
         duration_s=round(check.duration, 3),
-        harm=harm.verdict.value if harm else None,
-        harm_score=round(harm.score, 3) if harm else None,
-        loss=round(harm.loss.value, 4) if harm and harm.loss else None,
-        suspects=[s.column for s in harm.suspects] if harm else [],
+        degradation=degradation.verdict.value if degradation else None,
+        degradation_score=round(degradation.score, 3) if degradation else None,
+        estimated_loss=round(degradation.estimated_loss.value, 4)
+        if degradation and degradation.estimated_loss
+        else None,
+        suspects=[s.column for s in degradation.suspects] if degradation else [],
     )

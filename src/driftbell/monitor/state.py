@@ -1,13 +1,13 @@
-"""What a check goes on from: the evidence so far, and the reference that people's marks have made.
+"""What a check goes on from: the evidence so far, and the reference that people's annotations have made.
 
 A check's `state` is JSON:
 
-- `harm`: what the watch gave (see `driftbell.ports.Watch`);
+- `degradation`: what the watch gave (see `driftbell.ports.Watch`);
 - `drift`: on which columns evidence has lasted;
 - `warnings`: what is wrong with the model or its reference, in words;
 - `reference`: which reference that was counted against;
-- `marked`: the time of the newest mark that was taken in;
-- `base`: the predictions that are the reference since an alarm was marked expected: `alarm`, `first` and
+- `annotated`: the time of the newest annotation that was taken in;
+- `base`: the predictions that are the reference since an alarm was annotated expected: `alarm`, `first` and
   `last`, which is 0 as long as there are too few of them.
 """
 
@@ -24,7 +24,7 @@ from driftbell.records import Alarm, Columns, Window
 from driftbell.records.alarms import EXPECTED
 from driftbell.records.checks import BASE
 
-HARM, DRIFT, REFERENCE, MARKED = "harm", "drift", "reference", "marked"
+DEGRADATION, DRIFT, REFERENCE, ANNOTATED = "degradation", "drift", "reference", "annotated"
 POSITION = ("seq", "label_seq")
 
 BASE_ROWS = 100
@@ -40,7 +40,7 @@ class Standing:
     Attributes:
         state: what it goes on from.
         reference: what the window is compared with.
-        watch: who looks for harm; None where nobody does.
+        watch: who looks for degradation; None where nobody does.
         waiting: why nothing can be judged yet, or "".
     """
 
@@ -53,36 +53,36 @@ class Standing:
 def against(state: State, version: str) -> State:
     """Go on from a state; where the reference has been replaced, only what was counted stays known.
 
-    >>> against({"harm": {"seq": 7, "sum": 3.5}, "reference": "r1", "drift": {"age": 2}}, "r2")
-    {'reference': 'r2', 'harm': {'seq': 7}}
+    >>> against({"degradation": {"seq": 7, "sum": 3.5}, "reference": "r1", "drift": {"age": 2}}, "r2")
+    {'reference': 'r2', 'degradation': {'seq': 7}}
     """
     if state.get(REFERENCE) == version:
         return state
-    kept = {MARKED: state[MARKED]} if MARKED in state else {}
-    return {**kept, REFERENCE: version, HARM: _position(state)} if state else {REFERENCE: version}
+    kept = {ANNOTATED: state[ANNOTATED]} if ANNOTATED in state else {}
+    return {**kept, REFERENCE: version, DEGRADATION: _position(state)} if state else {REFERENCE: version}
 
 
-def newest_mark(state: State) -> datetime | None:
-    """Tell the time of the newest mark that was taken in."""
-    return datetime.fromisoformat(state[MARKED]) if MARKED in state else None
+def newest_annotation(state: State) -> datetime | None:
+    """Tell the time of the newest annotation that was taken in."""
+    return datetime.fromisoformat(state[ANNOTATED]) if ANNOTATED in state else None
 
 
-def with_marks(state: State, alarms: Iterable[Alarm]) -> State:
+def with_annotations(state: State, alarms: Iterable[Alarm]) -> State:
     """Take in what people have said since: the evidence is counted anew from here on.
 
     Args:
         state: what the last check left.
-        alarms: those that were marked expected or false since, in the order of the marks.
+        alarms: those that were annotated expected or false since, in the order of the annotations.
 
     Returns:
         The state with the last expected alarm's predictions as its `base`; calling that alarm false takes
         them back.
     """
     for alarm in alarms:
-        assert alarm.marked is not None
-        state = {**state, MARKED: alarm.marked.isoformat(), HARM: _position(state)}
+        assert alarm.annotated is not None
+        state = {**state, ANNOTATED: alarm.annotated.isoformat(), DEGRADATION: _position(state)}
         before = state.get(BASE)
-        if alarm.mark == EXPECTED:
+        if alarm.annotation == EXPECTED:
             state[BASE] = {"alarm": alarm.id, "first": alarm.first, "last": 0}
         elif before and before["alarm"] == alarm.id:
             del state[BASE]
@@ -96,7 +96,7 @@ def with_base(state: State, window: Window) -> State:
     settled = {**state[BASE], "first": window.first, "last": window.last}
     position = _position(state)
     position["seq"] = max(position.get("seq", 0), window.last)
-    return {**state, BASE: settled, HARM: position}
+    return {**state, BASE: settled, DEGRADATION: position}
 
 
 def base_reference(before: Reference, columns: Columns, base: Mapping[str, Any]) -> Reference:
@@ -113,5 +113,5 @@ def base_reference(before: Reference, columns: Columns, base: Mapping[str, Any])
 
 
 def _position(state: State) -> dict[str, int]:
-    harm = state.get(HARM, {})
-    return {k: harm[k] for k in POSITION if k in harm}
+    degradation = state.get(DEGRADATION, {})
+    return {k: degradation[k] for k in POSITION if k in degradation}

@@ -107,7 +107,7 @@ def send_labels(
     client: httpx.Client | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
-    """Send labels to `POST {url}/labels`; sending them again does no harm.
+    """Send labels to `POST {url}/labels`; sending them again does no degradation.
 
     Args:
         url: of the service.

@@ -272,7 +272,7 @@ def _heading(check: Check, left_out: int) -> list[list[tuple[str, str]]]:
         (f"{check.rows}", "predictions"),
         (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at"),
     ]
-    rows = [[("", check.judgement.sentence)], facts, *_harm_heading(check.judgement)]
+    rows = [[("", check.judgement.sentence)], facts, *_degradation_heading(check.judgement)]
     if left_out:
         small = (
             f"{left_out} more columns, those with the largest p-values, are left out to keep this page small."
@@ -281,21 +281,24 @@ def _heading(check: Check, left_out: int) -> list[list[tuple[str, str]]]:
     return [[(_safe(large), _safe(small)) for large, small in row] for row in rows]
 
 
-def _harm_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
+def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
     """Answer "does the model do worse?", of which Evidently knows nothing."""
-    harm = judgement.harm
-    if harm is None:
+    degradation = judgement.degradation
+    if degradation is None:
         return []
-    facts = [(harm.verdict.value, "does the model do worse?"), (loss_words(harm), "estimated loss")]
-    if harm.since:
-        facts.append((since_words(harm), "since"))
-    rows = [facts] if harm.sentence in judgement.sentence else [[("", harm.sentence)], facts]
-    found = harm.performance
+    facts = [
+        (degradation.verdict.value, "does the model do worse?"),
+        (loss_words(degradation), "estimated loss"),
+    ]
+    if degradation.change_point:
+        facts.append((since_words(degradation), "since"))
+    rows = [facts] if degradation.sentence in judgement.sentence else [[("", degradation.sentence)], facts]
+    found = degradation.performance
     if found:
         known = {
             "on the reference": found.reference,
             "estimated": found.estimated.value if found.estimated else None,
-            "realised": found.realised.value if found.realised else None,
+            "realized": found.realized.value if found.realized else None,
         }
         rows.append(
             [

@@ -6,34 +6,35 @@ from dataclasses import asdict
 from typing import Any
 
 from driftbell.publish.wording import drift_words
-from driftbell.records import Alarm, Alert, Check, Harm, Judgement
+from driftbell.records import Alarm, Check, Degradation, Judgement, Notification
 
 
-def harm_shown(harm: Harm | None, *, brief: bool = False) -> dict[str, Any] | None:
+def degradation_shown(degradation: Degradation | None, *, brief: bool = False) -> dict[str, Any] | None:
     """Make the answer to "does the model do worse?" JSON; None where it was not asked.
 
     Args:
-        harm: the answer.
+        degradation: the answer.
         brief: without the evidence, for long lists.
     """
-    if harm is None:
+    if degradation is None:
         return None
     shown: dict[str, Any] = {
-        "verdict": harm.verdict.value,
-        "sentence": harm.sentence,
-        "score": harm.score,
-        "loss": harm.loss and asdict(harm.loss),
-        "since": harm.since and {k: v.isoformat() for k, v in asdict(harm.since).items()},
-        "suspects": [asdict(s) for s in harm.suspects],
+        "verdict": degradation.verdict.value,
+        "sentence": degradation.sentence,
+        "score": degradation.score,
+        "estimated_loss": degradation.estimated_loss and asdict(degradation.estimated_loss),
+        "change_point": degradation.change_point
+        and {k: v.isoformat() for k, v in asdict(degradation.change_point).items()},
+        "suspects": [asdict(s) for s in degradation.suspects],
     }
     if brief:
         return shown
     return shown | {
-        "rows": harm.rows,
-        "performance": harm.performance and asdict(harm.performance),
-        "parts": [asdict(p) for p in harm.parts],
-        "slice": harm.slice or None,
-        "to_label": list(harm.to_label),
+        "rows": degradation.rows,
+        "performance": degradation.performance and asdict(degradation.performance),
+        "evidence": [asdict(p) for p in degradation.evidence],
+        "segment": degradation.segment or None,
+        "to_label": list(degradation.to_label),
     }
 
 
@@ -43,7 +44,7 @@ def drift_shown(judgement: Judgement) -> dict[str, Any]:
 
 
 def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:
-    """Make a check JSON for the API, with every column or, for long lists, without the evidence of harm."""
+    """Return a check as JSON for the API, with every column or, for lists, without the evidence."""
     shown: dict[str, Any] = {
         "id": check.id,
         "time": check.time.isoformat(),
@@ -53,7 +54,7 @@ def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> 
         "rows": check.rows,
         "verdict": check.judgement.verdict.value,
         "sentence": check.judgement.sentence,
-        "harm": harm_shown(check.judgement.harm, brief=brief),
+        "degradation": degradation_shown(check.judgement.degradation, brief=brief),
         "drift": drift_shown(check.judgement),
         "drifted_columns": list(check.judgement.drifted_columns),
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
@@ -79,15 +80,15 @@ def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> 
     return shown
 
 
-def alert_shown(alert: Alert) -> dict[str, Any]:
-    """Make an alert JSON for the API."""
+def notification_view(notification: Notification) -> dict[str, Any]:
+    """Make a notification JSON for the API."""
     return {
-        "check_id": alert.check_id,
-        "time": alert.time.isoformat(),
-        "before": alert.before.value if alert.before else None,
-        "verdict": alert.verdict.value,
-        "since": alert.since.isoformat(),
-        "sentence": alert.sentence,
+        "check_id": notification.check_id,
+        "time": notification.time.isoformat(),
+        "before": notification.before.value if notification.before else None,
+        "verdict": notification.verdict.value,
+        "since": notification.since.isoformat(),
+        "sentence": notification.sentence,
     }
 
 
@@ -102,9 +103,9 @@ def alarm_shown(alarm: Alarm) -> dict[str, Any]:
         "closed": alarm.closed.isoformat() if alarm.closed else None,
         "sentence": alarm.sentence,
         "columns": list(alarm.columns),
-        "mark": alarm.mark or None,
+        "annotation": alarm.annotation or None,
         "author": alarm.author or None,
         "reason": alarm.reason or None,
-        "marked": alarm.marked.isoformat() if alarm.marked else None,
+        "annotated": alarm.annotated.isoformat() if alarm.annotated else None,
         "until": alarm.until.isoformat() if alarm.until else None,
     }

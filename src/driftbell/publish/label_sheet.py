@@ -12,7 +12,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A text that begins like this is run as a formula by spreadsheets."""
 
 
-def label_these(log: Log, alarm: Alarm) -> str:
+def label_sheet(log: Log, alarm: Alarm) -> str:
     """Write the predictions whose labels would settle an alarm as CSV, ready for `driftbell labels`.
 
     They are those that the newest check named, for an alarm that is over those of the check that opened it.
@@ -47,7 +47,7 @@ def _to_label(log: Log, alarm: Alarm) -> tuple[str, ...]:
 
 
 def _names(check: Check) -> tuple[str, ...]:
-    return check.judgement.harm.to_label if check.judgement.harm else ()
+    return check.judgement.degradation.to_label if check.judgement.degradation else ()
 
 
 def _cell(value: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Alerts as messages to Slack, e-mail, webhooks and whatever else apprise knows."""
+"""Notifications as messages to Slack, e-mail, webhooks and whatever else apprise knows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import structlog
 from driftbell.errors import ConfigError, LogError
 from driftbell.ports import Log, Target
 from driftbell.publish.wording import loss_words, since_words, suspects_words
-from driftbell.records import Alert, Delivery, Harm, Judgement, Lease, Verdict
+from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """The longest waits for one connection and for one answer, unless the URL sets `cto` and `rto`."""
@@ -37,44 +37,52 @@ logger = structlog.get_logger()
 
 
 def message(
-    alert: Alert, link: str | None, judgement: Judgement | None = None, alarm_id: str = ""
+    notification: Notification, link: str | None, judgement: Judgement | None = None, alarm_id: str = ""
 ) -> tuple[str, str]:
-    """Make the title and the text of an alert.
+    """Make the title and the text of a notification.
 
     Args:
-        alert: what is told.
+        notification: what is told.
         link: where people reach the service, for the report's address; None leaves it out.
-        judgement: of the alert's check; without an answer on harm in it, the alert's own words are told.
+        judgement: of the notification's check; without an answer on degradation, the notification's own words are used.
         alarm_id: the alarm that is open; "" where none is.
     """
     words = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
-    harm = judgement.harm if judgement else None
-    since = f"{alert.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if harm and alert.verdict is Verdict.ALARM:
-        lines = [harm.sentence, f"Since: {since_words(harm) or since}", *_of_alarm(harm, link, alarm_id)]
+    degradation = judgement.degradation if judgement else None
+    since = f"{notification.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if degradation and notification.verdict is Verdict.ALARM:
+        lines = [
+            degradation.sentence,
+            f"Since: {since_words(degradation) or since}",
+            *_of_alarm(degradation, link, alarm_id),
+        ]
     else:
-        says = harm.sentence if harm and alert.verdict is not Verdict.UNKNOWN else alert.sentence
+        says = (
+            degradation.sentence
+            if degradation and notification.verdict is not Verdict.UNKNOWN
+            else notification.sentence
+        )
         lines = [says, f"Since: {since}"]
-        if alert.columns:
-            lines.append(f"Columns: {_listed(alert.columns)}")
-    if harm and judgement and judgement.drifted_columns:
+        if notification.columns:
+            lines.append(f"Columns: {_listed(notification.columns)}")
+    if degradation and judgement and judgement.drifted_columns:
         lines.append(f"Changed columns: {_listed(judgement.drifted_columns)}")
-    lines.append(f"Model: {alert.model}, version {alert.version}")
-    if link and alert.report:
-        lines.append(f"Report: {link.rstrip('/')}/reports/{alert.report}")
-    return f"driftbell: {alert.model} {words.get(alert.verdict, 'resolved')}", "\n".join(lines)
+    lines.append(f"Model: {notification.model}, version {notification.version}")
+    if link and notification.report:
+        lines.append(f"Report: {link.rstrip('/')}/reports/{notification.report}")
+    return f"driftbell: {notification.model} {words.get(notification.verdict, 'resolved')}", "\n".join(lines)
 
 
-def _of_alarm(harm: Harm, link: str | None, alarm_id: str) -> Iterator[str]:
+def _of_alarm(degradation: Degradation, link: str | None, alarm_id: str) -> Iterator[str]:
     """Say what it costs, who is suspected and what would settle it."""
-    yield f"Loss: {loss_words(harm)}"
-    if harm.suspects:
-        yield f"Suspects: {'; '.join(suspects_words(harm))}"
-    if harm.slice:
-        yield f"Hit hardest: {harm.slice}"
-    if harm.to_label and alarm_id:
-        where = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-these"
-        yield f"To settle it: label the {len(harm.to_label)} rows of {where}"
+    yield f"Loss: {loss_words(degradation)}"
+    if degradation.suspects:
+        yield f"Suspects: {'; '.join(suspects_words(degradation))}"
+    if degradation.segment:
+        yield f"Hit hardest: {degradation.segment}"
+    if degradation.to_label and alarm_id:
+        where = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-sheet"
+        yield f"To settle it: label the {len(degradation.to_label)} rows of {where}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -93,12 +101,12 @@ def pause_after(attempts: int) -> timedelta:
 
 
 class Courier:
-    """Delivers the alerts of the log while its monitor holds the lease, each to every target at least once.
+    """Delivers the notifications of the log while its monitor holds the lease, each at least once.
 
-    A target gets its alerts in their order: while one could not be delivered, later ones wait.
+    A target gets its notifications in their order: while one could not be delivered, later ones wait.
 
     Args:
-        log: where the alerts wait.
+        log: where the notifications wait.
         targets: who is told.
         holder: the monitor's name in the lease.
         link: see `message`.
@@ -130,10 +138,10 @@ class Courier:
                 failing = False
             except LogError as error:
                 if not failing:  # once, however long it lasts
-                    logger.warning("drift alerts cannot use the log", error=str(error))
+                    logger.warning("drift notifications cannot use the log", error=str(error))
                 failing = True
-            except Exception:  # the next alert must be told
-                logger.exception("drift alerts failed")
+            except Exception:  # the next notification must be told
+                logger.exception("drift notifications failed")
 
     def deliver(self) -> None:
         """Send what is due now.
@@ -141,7 +149,7 @@ class Courier:
         Raises:
             LogError: the log cannot be read or written.
         """
-        waiting = self._log.pending_alerts()
+        waiting = self._log.pending_notifications()
         lease = self._log.lease() if waiting else None
         if lease is None or lease.holder != self._holder or lease.expires <= self._clock():
             return
@@ -150,25 +158,27 @@ class Courier:
             self._try(delivery, lease, blocked)
 
     def _try(self, delivery: Delivery, lease: Lease, blocked: set[str]) -> None:
-        alert = delivery.alert
+        notification = delivery.notification
         missing = [t for t in self._targets if not self._has(t, delivery)]
         # a longer wait than any is one from before the clock was set back
         if missing and timedelta() < delivery.next_try - self._clock() <= LONGEST_PAUSE:
             blocked |= {t.key for t in missing}
             return
-        check = self._log.check(alert.check_id)
-        alarm = self._log.open_alarm(model=alert.model, version=alert.version)
+        check = self._log.check(notification.check_id)
+        alarm = self._log.open_alarm(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
-        title, body = message(alert, self._link, judgement, alarm.id if alarm else "")
+        title, body = message(notification, self._link, judgement, alarm.id if alarm else "")
         failures = {}
         for target in [t for t in missing if t.key not in blocked]:
-            failure = target.send(title, body, alert.verdict)
+            failure = target.send(title, body, notification.verdict)
             if failure:
                 failures[target.name] = failure
                 blocked.add(target.key)
                 continue
-            logger.info("drift alert sent", title=title, target=target.name, check_id=alert.check_id)
-            self._sent.add((alert.check_id, target.key))
+            logger.info(
+                "drift notification sent", title=title, target=target.name, check_id=notification.check_id
+            )
+            self._sent.add((notification.check_id, target.key))
             missing.remove(target)
             delivery = replace(delivery, delivered=delivery.delivered | {target.key})
             self._log.save_delivery(delivery, lease)
@@ -176,7 +186,7 @@ class Courier:
             self._log.save_delivery(self._ended(delivery, failures), lease)
 
     def _has(self, target: Target, delivery: Delivery) -> bool:
-        return target.key in delivery.delivered or (delivery.alert.check_id, target.key) in self._sent
+        return target.key in delivery.delivered or (delivery.notification.check_id, target.key) in self._sent
 
     def _ended(self, delivery: Delivery, failures: Mapping[str, str]) -> Delivery:
         """Say how an attempt ended: sent, to be tried again, or given up."""
@@ -185,14 +195,14 @@ class Courier:
             error = "no target is set any more" if nobody else ""
             return replace(delivery, state="failed" if nobody else "sent", error=error)
         now, attempts = self._clock(), delivery.attempts + 1
-        over = now - delivery.alert.time >= GIVE_UP
+        over = now - delivery.notification.time >= GIVE_UP
         next_try = now + pause_after(attempts)
         for target, reason in failures.items():
             (logger.error if over else logger.warning)(
-                "drift alert not sent",
+                "drift notification not sent",
                 target=target,
                 reason=reason,
-                check_id=delivery.alert.check_id,
+                check_id=delivery.notification.check_id,
                 attempts=attempts,
                 next_try=None if over else next_try.isoformat(timespec="seconds"),
             )
@@ -240,7 +250,7 @@ class AppriseTarget:
             return "the attempt before still hangs"
         failures: list[str] = []
         self._thread = threading.Thread(
-            target=lambda: failures.append(self._send(title, body, verdict)), name="alert", daemon=True
+            target=lambda: failures.append(self._send(title, body, verdict)), name="notification", daemon=True
         )
         self._thread.start()
         self._thread.join(SEND_SECONDS)
@@ -280,7 +290,7 @@ def _service(url: str, setting: str) -> Any:
         try:
             from apprise import Apprise, AppriseAsset
         except ImportError as error:
-            message = f"{setting} is set but apprise is missing: pip install 'driftbell[alerts]'"
+            message = f"{setting} is set but apprise is missing: pip install 'driftbell[notifications]'"
             raise ConfigError(message) from error
         options: dict[str, Any] = {"app_id": "driftbell", "app_desc": "driftbell", "app_url": ""}
         options |= {"image_url_mask": None, "image_url_logo": None, "async_mode": False}

@@ -1,4 +1,4 @@
-"""Metrics of drift and harm, read from the log at each scrape: right with any number of server processes."""
+"""Metrics of drift and degradation, read from the log at each scrape, with any number of workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from driftbell.errors import LogError
 from driftbell.ports import Log
-from driftbell.records import ArchiveTotals, Check, Harm, Interval, Performance, ResultKind, Verdict
+from driftbell.records import ArchiveTotals, Check, Degradation, Interval, Performance, ResultKind, Verdict
 
 
 class DriftCollector(Collector):
@@ -64,7 +64,7 @@ class DriftCollector(Collector):
         totals = self._log.check_totals()
         last = next(iter(self._log.checks(1, version=self._version)), None)
         lease = self._log.lease()
-        alerts = self._log.alert_totals()
+        notifications = self._log.notification_totals()
         yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
         served = GaugeMetricFamily(
             "driftbell_model_info", "The served model; always 1.", labels=["model", "version", "engine"]
@@ -93,12 +93,16 @@ class DriftCollector(Collector):
             sum(totals.by_verdict.values()),
             totals.duration_sum,
         )
-        told = CounterMetricFamily("driftbell_alerts", "Alerts by how they ended.", labels=["state"])
+        told = CounterMetricFamily(
+            "driftbell_notifications", "Notifications by how they ended.", labels=["state"]
+        )
         for state in ("sent", "failed"):
-            told.add_metric([state], alerts.get(state, 0))
+            told.add_metric([state], notifications.get(state, 0))
         yield told
         yield GaugeMetricFamily(
-            "driftbell_alerts_pending", "Alerts that wait to be delivered.", alerts.get("pending", 0)
+            "driftbell_notifications_pending",
+            "Notifications that wait to be delivered.",
+            notifications.get("pending", 0),
         )
         yield from self._settings()
         yield from self._labels()
@@ -106,8 +110,8 @@ class DriftCollector(Collector):
         yield from _retention(self._log.archive_totals())
         if last:
             yield from _last_check(last)
-            if last.judgement.harm:
-                yield from _harm(last.judgement.harm)
+            if last.judgement.degradation:
+                yield from _degradation(last.judgement.degradation)
 
     def _settings(self) -> Iterable[Metric]:
         if self._budget_per_day is not None:
@@ -220,38 +224,38 @@ def _last_check(check: Check) -> Iterable[Metric]:
     yield from (columns, statistics, thresholds)
 
 
-def _harm(harm: Harm) -> Iterable[Metric]:
+def _degradation(degradation: Degradation) -> Iterable[Metric]:
     verdicts = GaugeMetricFamily(
-        "driftbell_harm_verdict",
-        "What the last check says of harm: 1 for the verdict that holds.",
+        "driftbell_degradation_verdict",
+        "What the last check says of degradation: 1 for the verdict that holds.",
         labels=["verdict"],
     )
     for verdict in Verdict:
-        verdicts.add_metric([verdict.value], float(harm.verdict is verdict))
+        verdicts.add_metric([verdict.value], float(degradation.verdict is verdict))
     yield verdicts
     yield GaugeMetricFamily(
-        "driftbell_evidence_rows", "Predictions that the evidence was counted over.", harm.rows
+        "driftbell_evidence_rows", "Predictions that the evidence was counted over.", degradation.rows
     )
     evidence = GaugeMetricFamily(
         "driftbell_evidence",
         "Evidence that the model does worse, as a multiple of its threshold.",
-        labels=["part", "column", "pages"],
+        labels=["source", "column", "can_alarm"],
     )
-    for part in harm.parts:
-        evidence.add_metric([part.name, part.column, str(part.pages).lower()], part.score)
+    for part in degradation.evidence:
+        evidence.add_metric([part.source, part.column, str(part.can_alarm).lower()], part.score)
     yield evidence
-    metric = harm.performance.metric if harm.performance else "accuracy"
+    metric = degradation.performance.metric if degradation.performance else "accuracy"
     name = f"driftbell_{metric.replace(' ', '_')}"
-    if harm.performance:
-        yield from _performance(harm.performance, name, metric)
-    if harm.loss:
+    if degradation.performance:
+        yield from _performance(degradation.performance, name, metric)
+    if degradation.estimated_loss:
         found = f"How much worse the {metric} is estimated to be than on the reference"
-        yield from _bounds(f"{name}_loss", found, {(): harm.loss}, labels=[])
+        yield from _bounds(f"{name}_loss", found, {(): degradation.estimated_loss}, labels=[])
 
 
 def _performance(found: Performance, name: str, metric: str) -> Iterable[Metric]:
-    known = {("estimated",): found.estimated, ("realised",): found.realised}
-    what = f"The model's {metric}: on the reference, estimated without labels, realised by labels"
+    known = {("estimated",): found.estimated, ("realized",): found.realized}
+    what = f"The model's {metric}: on the reference, estimated without labels, realized by labels"
     values, *bounds = _bounds(name, what, {k: v for k, v in known.items() if v}, labels=["kind"])
     if found.reference is not None:
         values.add_metric(["reference"], found.reference)

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from driftbell.records import Harm, Interval, Judgement, Part, Performance, Verdict
+from driftbell.records import Degradation, Evidence, Interval, Judgement, Performance, Verdict
 
 SIGNS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """So that a verdict can be told without colour."""
@@ -40,58 +40,70 @@ def measured(value: float, metric: str) -> str:
     return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else f"{value:.3g}"
 
 
-def loss_words(harm: Harm) -> str:
+def loss_words(degradation: Degradation) -> str:
     """Say what it costs, or that this cannot be said.
 
-    >>> loss_words(Harm(Verdict.ALARM, "", loss=Interval(0.042, 0.018, 0.066)))
+    >>> loss_words(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
     '4.2 points of accuracy (90 % interval: 1.8 to 6.6)'
     """
-    if harm.loss is None:
+    if degradation.estimated_loss is None:
         return CANNOT_SAY
-    low, high = (_amount(v, _metric(harm)) for v in (harm.loss.low, harm.loss.high))
-    return f"{_cost(harm.loss.value, _metric(harm))} (90 % interval: {low} to {high})"
+    low, high = (
+        _amount(v, _metric(degradation))
+        for v in (degradation.estimated_loss.low, degradation.estimated_loss.high)
+    )
+    return f"{_cost(degradation.estimated_loss.value, _metric(degradation))} (90 % interval: {low} to {high})"
 
 
 def headline(judgement: Judgement) -> tuple[str, str]:
-    """Say the most important in a few words, and the rest of the sentence but what is said of harm elsewhere.
+    """Return a headline of a few words and the rest of the sentence, without what is shown elsewhere.
 
-    >>> headline(Judgement(Verdict.ALARM, "Worse. Drift in age.", harm=Harm(Verdict.ALARM, "Worse.")))
+    >>> worse = Degradation(Verdict.ALARM, "Worse.")
+    >>> headline(Judgement(Verdict.ALARM, "Worse. Drift in age.", degradation=worse))
     ('The model probably does worse.', 'Drift in age.')
-    >>> headline(Judgement(Verdict.WARNING, "Fine. Drift in age.", harm=Harm(Verdict.WARNING, "Fine.")))
+    >>> fine = Degradation(Verdict.WARNING, "Fine.")
+    >>> headline(Judgement(Verdict.WARNING, "Fine. Drift in age.", degradation=fine))
     ('Drift in age.', '')
     """
-    harm = judgement.harm
-    if harm is None:
+    degradation = judgement.degradation
+    if degradation is None:
         return judgement.sentence, ""
-    rest = judgement.sentence.replace(harm.sentence, "", 1).strip()
-    if harm.verdict is not Verdict.ALARM:
+    rest = judgement.sentence.replace(degradation.sentence, "", 1).strip()
+    if degradation.verdict is not Verdict.ALARM:
         return rest or judgement.sentence, ""
-    cost = f": {_cost(harm.loss.value, _metric(harm))}" if harm.loss else ""
+    cost = (
+        f": {_cost(degradation.estimated_loss.value, _metric(degradation))}"
+        if degradation.estimated_loss
+        else ""
+    )
     return f"The model probably does worse{cost}.", rest
 
 
-def since_words(harm: Harm) -> str:
+def since_words(degradation: Degradation) -> str:
     """Say when it began, with the interval where its ends do not read the same; "" where nothing did."""
-    if harm.since is None:
+    if degradation.change_point is None:
         return ""
-    time, low, high = (t.astimezone(UTC) for t in (harm.since.time, harm.since.low, harm.since.high))
+    time, low, high = (
+        t.astimezone(UTC)
+        for t in (degradation.change_point.time, degradation.change_point.low, degradation.change_point.high)
+    )
     whole = "%Y-%m-%d %H:%M"
     first, last = (f"{t:{'%H:%M' if t.date() == time.date() else whole}}" for t in (low, high))
     interval = f" (90 % interval: {first} to {last})" if first != last else ""
     return f"{time:{whole}} UTC{interval}"
 
 
-def suspects_words(harm: Harm) -> list[str]:
+def suspects_words(degradation: Degradation) -> list[str]:
     """Name the columns that probably cause it, each with what its values look like.
 
     >>> from driftbell.records import Suspect
-    >>> suspects_words(Harm(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
+    >>> suspects_words(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
         f"{cut(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
         + (f": {cut(s.words)}" if s.words else "")
-        for s in harm.suspects[:MOST_SUSPECTS]
+        for s in degradation.suspects[:MOST_SUSPECTS]
     ]
 
 
@@ -110,18 +122,18 @@ def drift_words(judgement: Judgement) -> str:
     return f"Drift in {names}{more}: {len(drifted)} of {len(compared)} columns have changed.{tail}"
 
 
-def about(part: Part) -> str:
+def about(part: Evidence) -> str:
     """Name a part of the evidence and the feature that it is about.
 
-    >>> about(Part("broken data", "age", 0.2)), about(Part("labels", "", 0.2))
+    >>> about(Evidence("broken data", "age", 0.2)), about(Evidence("labels", "", 0.2))
     ('broken data: age', 'labels')
     """
-    return f"{part.name}: {cut(part.column, 80)}" if part.column else part.name
+    return f"{part.source}: {cut(part.column, 80)}" if part.column else part.source
 
 
-def strongest(harm: Harm) -> list[Part]:
+def strongest(degradation: Degradation) -> list[Evidence]:
     """Give the parts, those that page first, the strongest first."""
-    return sorted(harm.parts, key=lambda p: (not p.pages, -p.score))
+    return sorted(degradation.evidence, key=lambda p: (not p.can_alarm, -p.score))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +151,8 @@ def performance_rows(found: Performance) -> list[Row]:
     scale = _scale(found)
     reference = CANNOT_SAY if found.reference is None else measured(found.reference, found.metric)
     rows = [Row("On the reference", reference, "", _mark(found.reference, None, scale))]
-    of = f" ({found.labelled:,} labels)" if found.realised else ""
-    for name, known in (("Estimated, without labels", found.estimated), (f"Realised{of}", found.realised)):
+    of = f" ({found.labelled:,} labels)" if found.realized else ""
+    for name, known in (("Estimated, without labels", found.estimated), (f"Realized{of}", found.realized)):
         value, interval = CANNOT_SAY, ""
         if known:
             value, low, high = (measured(v, found.metric) for v in (known.value, known.low, known.high))
@@ -149,10 +161,10 @@ def performance_rows(found: Performance) -> list[Row]:
     return rows
 
 
-def bar_svg(part: Part) -> Markup:
+def bar_svg(part: Evidence) -> Markup:
     """Draw a score as a bar, with its threshold as a line in the middle."""
     filled = WIDTH * min(max(part.score, 0.0), FULL) / FULL
-    kind = "over" if part.score >= 1 and part.pages else "under"
+    kind = "over" if part.score >= 1 and part.can_alarm else "under"
     return Markup(
         '<svg class="gauge" role="img" viewBox="0 0 {w} {h}" preserveAspectRatio="none">'
         "<title>{words}</title>"
@@ -205,8 +217,8 @@ def teach(environment: Environment) -> None:
     }
 
 
-def _metric(harm: Harm) -> str:
-    return harm.performance.metric if harm.performance else "accuracy"
+def _metric(degradation: Degradation) -> str:
+    return degradation.performance.metric if degradation.performance else "accuracy"
 
 
 def _amount(value: float, metric: str) -> str:
@@ -220,7 +232,7 @@ def _cost(value: float, metric: str) -> str:
 def _scale(found: Performance) -> tuple[float, float]:
     """Give the ends of the common axis: all that is known, with some room."""
     known = [] if found.reference is None else [found.reference]
-    for interval in (found.estimated, found.realised):
+    for interval in (found.estimated, found.realized):
         known += [interval.low, interval.high] if interval else []
     known = [v for v in known if math.isfinite(v)]
     if not known:

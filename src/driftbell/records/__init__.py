@@ -26,19 +26,18 @@ from driftbell.records.data import (
 )
 from driftbell.records.degradation import (
     ChangePoint,
-    Harm,
+    Degradation,
+    Evidence,
     Interval,
     Label,
     Labelled,
     LabelReceipt,
     LabelTotals,
-    Part,
     Performance,
     Share,
     Suspect,
 )
 from driftbell.records.operation import (
-    Alert,
     Archive,
     Archived,
     ArchiveTotals,
@@ -46,6 +45,7 @@ from driftbell.records.operation import (
     CheckTotals,
     Delivery,
     Lease,
+    Notification,
     TrafficBucket,
 )
 from driftbell.records.verdict import Verdict
@@ -53,7 +53,6 @@ from driftbell.records.verdict import Verdict
 __all__ = [
     "PREDICTION_COLUMN",
     "Alarm",
-    "Alert",
     "Archive",
     "ArchiveTotals",
     "Archived",
@@ -66,10 +65,11 @@ __all__ = [
     "ColumnComparison",
     "ColumnVerdict",
     "Columns",
+    "Degradation",
     "Delivery",
+    "Evidence",
     "Feature",
     "FieldProblem",
-    "Harm",
     "Histogram",
     "Interval",
     "Judgement",
@@ -79,8 +79,8 @@ __all__ = [
     "LabelTotals",
     "Labelled",
     "Lease",
+    "Notification",
     "Outputs",
-    "Part",
     "Performance",
     "Prediction",
     "Result",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-EXPECTED, FALSE, SILENCED = MARKS = ("expected", "false", "silenced")
+EXPECTED, FALSE, SILENCED = ANNOTATIONS = ("expected", "false", "silenced")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Annotation:
     """What somebody says about an alarm.
 
     Attributes:
@@ -41,10 +41,10 @@ class Alarm:
         columns: the suspects' names.
         first: sequence number of the oldest prediction that the change point covers.
         last: that of the newest.
-        mark: `expected`, `false` or `silenced`; "" where nobody said anything.
-        author: who marked it.
+        annotation: `expected`, `false` or `silenced`; "" where nobody said anything.
+        author: who annotated it.
         reason: why.
-        marked: when (UTC).
+        annotated: when (UTC).
         until: how long it is silent (UTC), for `silenced`.
     """
 
@@ -57,8 +57,8 @@ class Alarm:
     columns: tuple[str, ...] = ()
     first: int = 0
     last: int = 0
-    mark: str = ""
+    annotation: str = ""
     author: str = ""
     reason: str = ""
-    marked: datetime | None = None
+    annotated: datetime | None = None
     until: datetime | None = None

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from driftbell.records.data import Kind
-from driftbell.records.degradation import Harm
+from driftbell.records.degradation import Degradation
 from driftbell.records.verdict import Verdict
 
 BASE = "base"
@@ -128,13 +128,13 @@ class Judgement:
         verdict: over both.
         sentence: the reason.
         columns: what has changed, column by column.
-        harm: whether the model does worse; None where that was not asked.
+        degradation: whether the model does worse; None where that was not asked.
     """
 
     verdict: Verdict
     sentence: str
     columns: tuple[ColumnVerdict, ...] = ()
-    harm: Harm | None = None
+    degradation: Degradation | None = None
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:

@@ -95,21 +95,21 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Evidence:
     """One kind of evidence that the model does worse.
 
     Attributes:
-        name: `labels`, `estimate`, `disagreement`, `label shift` or `broken data`.
+        source: `labels`, `estimate`, `disagreement`, `label shift` or `broken data`.
         column: the feature that it is about; "" where it is about the model as a whole.
-        score: the evidence divided by its threshold; it rings at 1.
-        pages: whether it may alarm; else it is a note.
+        score: the evidence divided by its threshold; an alarm is raised at 1.
+        can_alarm: whether it can raise an alarm; else it is a note.
         note: what was seen, in words, or "".
     """
 
-    name: str
+    source: str
     column: str
     score: float
-    pages: bool = True
+    can_alarm: bool = True
     note: str = ""
 
 
@@ -145,34 +145,34 @@ class Performance:
         metric: `accuracy` or `mean absolute error`.
         reference: on the reference; None where it has no labels.
         estimated: on the newest rows, without labels; None where it cannot be estimated.
-        realised: on the newest labelled rows; None where there are too few.
-        labelled: rows that `realised` is made of.
+        realized: on the newest labelled rows; None where there are too few.
+        labelled: rows that `realized` is made of.
     """
 
     metric: str
     reference: float | None = None
     estimated: Interval | None = None
-    realised: Interval | None = None
+    realized: Interval | None = None
     labelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Harm:
+class Degradation:
     """The answer to: does the model do worse?
 
     Attributes:
         verdict: `alarm` where it probably does, `warning` where something speaks for it that labels
             contradict or that may only be a note, `unknown` where it cannot be judged, else `ok`.
         sentence: since when, which columns, how sure, what it costs.
-        score: the largest score of the parts that page.
-        parts: all evidence.
+        score: the largest score of the evidence that can raise an alarm.
+        evidence: one entry for each source.
         rows: rows that the evidence was counted over since it began, every row once.
         performance: how well the model does.
-        loss: the estimated loss of accuracy (0.03 is three points), or rise of the mean absolute error;
+        estimated_loss: of accuracy (0.03 is three points), or the rise of the mean absolute error;
             None where it cannot be said.
-        since: when it began; None where nothing did.
+        change_point: when it began; None where nothing did.
         suspects: the columns that probably cause it, the first one most.
-        slice: the rows hit hardest, in words, or "".
+        segment: the rows with the largest loss, in words, or "".
         to_label: ids of logged predictions whose labels would settle it, the most telling first.
         waiting: whether it is unknown only because the first predictions are still too few.
     """
@@ -180,12 +180,12 @@ class Harm:
     verdict: Verdict
     sentence: str
     score: float = 0.0
-    parts: tuple[Part, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     rows: int = 0
     performance: Performance | None = None
-    loss: Interval | None = None
-    since: ChangePoint | None = None
+    estimated_loss: Interval | None = None
+    change_point: ChangePoint | None = None
     suspects: tuple[Suspect, ...] = ()
-    slice: str = ""
+    segment: str = ""
     to_label: tuple[str, ...] = ()
     waiting: bool = False

@@ -1,4 +1,4 @@
-"""What runs around the checks: alerts, requests, the lease, counts."""
+"""What runs around the checks: notifications, requests, the lease, counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftbell.records.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class Notification:
     """A change of state that somebody is told about; a check has one at most.
 
     Attributes:
@@ -37,7 +37,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An alert on its way.
+    """A notification on its way.
 
     Attributes:
         next_try: it is not tried before this time (UTC); `state` is `pending`, `sent` or `failed`.
@@ -45,7 +45,7 @@ class Delivery:
         attempts: how often it failed; `error` is why it did the last time, without secrets.
     """
 
-    alert: Alert
+    notification: Notification
     next_try: datetime
     state: str = "pending"
     delivered: frozenset[str] = frozenset()

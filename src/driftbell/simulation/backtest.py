@@ -12,13 +12,13 @@ import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
 from driftbell.alarms.verdict import whole
-from driftbell.degradation.cusum import Evidence
+from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.explain import since_words
 from driftbell.degradation.reference_models import Answers, Vector, learn
 from driftbell.degradation.update import LabelRows, Rows, step
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import carry, held_columns, judge
-from driftbell.records import Columns, Harm, Judgement, Verdict
+from driftbell.records import Columns, Degradation, Judgement, Verdict
 from driftbell.simulation.backtest_columns import LEAST_LABELS, Task, as_table, in_order, problem
 
 WINDOW_ROWS = 500
@@ -42,8 +42,8 @@ class BacktestCheck:
         index: its number, from 0.
         rows: new rows that it looked at.
         verdict: see `Judgement`; what a user would have seen.
-        score: the evidence of harm in units of its threshold; it alarms at 1.
-        parts: the score of each kind of evidence, by name.
+        score: the evidence of degradation in units of its threshold; it alarms at 1.
+        evidence: the score of each kind of evidence, by name.
         columns: an alarm's suspects; else the columns that have drifted.
         estimated_loss: of accuracy (0.03 is three points), or the rise of the mean absolute error; None where
             it cannot be said.
@@ -55,7 +55,7 @@ class BacktestCheck:
     rows: int
     verdict: Verdict
     score: float
-    parts: Mapping[str, float]
+    evidence: Mapping[str, float]
     columns: tuple[str, ...]
     estimated_loss: float | None
     interval: tuple[float, float] | None
@@ -81,7 +81,7 @@ def backtest(
 
     Columns of the reference that are none of those named below are the features. One that the stream has
     not is null there; one that only the stream has is not looked at. Rows after the last whole window are
-    not checked. Windows of fewer than 50 rows wait for each other before they count as evidence of harm.
+    not checked. Windows of fewer than 50 rows are collected before they count as evidence.
 
     Args:
         reference: a table (mapping of sequences, pandas, Polars, Arrow; or a list of mappings) of features,
@@ -175,7 +175,7 @@ def _read(task: Task, table: Columns, timestamp: str | None, what: str) -> _Tabl
 
 def _evidence(
     task: Task, past: _Table, smallest_loss: float | None, allowed: float, window_rows: int, seed: int
-) -> Evidence:
+) -> CusumCharts:
     answers, features, truth = past.answers, task.features(past.columns), past.truth
     known = np.zeros(0, dtype=bool) if truth is None else ~np.isnan(truth)
     if np.count_nonzero(known) < LEAST_LABELS:
@@ -186,7 +186,7 @@ def _evidence(
     learned = learn(features, answers, truth, classes=len(task.classes), seed=seed)
     error = float(learned.errors.mean() or learned.by_features.mean() or 1.0)
     usual = SMALLEST_LOSS if task.classes else SMALLEST_SHARE * error
-    return Evidence(
+    return CusumCharts(
         learned,
         smallest_loss=smallest_loss or usual,
         checks_per_alarm=allowed,
@@ -196,7 +196,7 @@ def _evidence(
 
 def _replay(
     task: Task,
-    evidence: Evidence,
+    evidence: CusumCharts,
     past: _Table,
     present: _Table,
     allowed: float,
@@ -215,7 +215,9 @@ def _replay(
         stop = (index + 1) * window_rows
         rows = slice(start, stop)
         new = Rows({k: v[rows] for k, v in features.items()}, answers.take(rows), times[rows])
-        state, harm = step(evidence, state, new, _arrived(errors, times, index - label_delay, window_rows))
+        state, degradation = step(
+            evidence, state, new, _arrived(errors, times, index - label_delay, window_rows)
+        )
         first = max(0, stop - max(window_rows, WINDOW_ROWS))
         found = judge(
             compare(before, {k: v[first:stop] for k, v in table_now.items()}),
@@ -225,36 +227,48 @@ def _replay(
             held=held_columns(drift, first=first),
         )
         drift = carry(drift, found, last=stop - 1)
-        yield _check(index, stop - start, whole(found, harm), harm, timed=present.times is not None)
+        yield _check(
+            index, stop - start, whole(found, degradation), degradation, timed=present.times is not None
+        )
         if state.get("rows", 0) == stop:
             start = stop
 
 
-def _check(index: int, rows: int, judgement: Judgement, harm: Harm, *, timed: bool) -> BacktestCheck:
-    loud = harm.verdict in (Verdict.ALARM, Verdict.WARNING) and harm.suspects
-    columns = tuple(s.column for s in harm.suspects) if loud else judgement.drifted_columns
+def _check(
+    index: int, rows: int, judgement: Judgement, degradation: Degradation, *, timed: bool
+) -> BacktestCheck:
+    loud = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) and degradation.suspects
+    columns = tuple(s.column for s in degradation.suspects) if loud else judgement.drifted_columns
     return BacktestCheck(
         index,
         rows,
         judgement.verdict,
-        harm.score,
-        {p.name: p.score for p in harm.parts},
+        degradation.score,
+        {p.source: p.score for p in degradation.evidence},
         columns,
-        harm.loss.value if harm.loss else None,
-        (harm.loss.low, harm.loss.high) if harm.loss else None,
-        judgement.sentence if timed else _by_rows(judgement.sentence, harm),
+        degradation.estimated_loss.value if degradation.estimated_loss else None,
+        (degradation.estimated_loss.low, degradation.estimated_loss.high)
+        if degradation.estimated_loss
+        else None,
+        judgement.sentence if timed else _by_rows(judgement.sentence, degradation),
     )
 
 
-def _by_rows(sentence: str, harm: Harm) -> str:
+def _by_rows(sentence: str, degradation: Degradation) -> str:
     """Say since which row, where no times are known."""
-    if harm.since is None:
+    if degradation.change_point is None:
         return sentence
     since, low, high = (
         round((moment - EPOCH).total_seconds())
-        for moment in (harm.since.time, harm.since.low, harm.since.high)
+        for moment in (
+            degradation.change_point.time,
+            degradation.change_point.low,
+            degradation.change_point.high,
+        )
     )
-    return sentence.replace(since_words(harm.since), f"since row {since} (between {low} and {high})")
+    return sentence.replace(
+        since_words(degradation.change_point), f"since row {since} (between {low} and {high})"
+    )
 
 
 def _arrived(errors: Vector | None, times: Sequence[datetime], window: int, rows: int) -> LabelRows:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation import HarmWatch
+from driftbell.degradation import CusumDetector
 from driftbell.errors import InputError
 from driftbell.ports import Log, Model, Reference
-from driftbell.records import Column, Harm, Kind, Outputs, Prediction, Verdict, Window
+from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Verdict, Window
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply
 from driftbell.simulation.traffic import rows_like
 from driftbell.tabular.columns import kind_of
@@ -64,13 +64,13 @@ class Rehearsal:
     Attributes:
         model: what is served.
         reference: its own.
-        watch: who looks for harm, fitted on the reference.
+        watch: who looks for degradation, fitted on the reference.
         window_rows: new predictions of a check.
     """
 
     model: Model
     reference: Reference
-    watch: HarmWatch
+    watch: CusumDetector
     window_rows: int
 
     def usual_faults(self) -> list[Fault]:
@@ -118,9 +118,11 @@ class Rehearsal:
             stop = start + self.window_rows
             answers, lost_here = self._answered(rows[start:stop], wrong[start:stop], labels[start:stop])
             lost.append(lost_here)
-            state, harm = self.watch.advance(state, self._window(wrong[start:stop], answers, start), [])
-            if harm.verdict is Verdict.ALARM:
-                return self._outcome(words, stop, lost, harm)
+            state, degradation = self.watch.advance(
+                state, self._window(wrong[start:stop], answers, start), []
+            )
+            if degradation.verdict is Verdict.ALARM:
+                return self._outcome(words, stop, lost, degradation)
         return self._outcome(words, None, lost, None)
 
     def _drawn(self, rng: np.random.Generator) -> tuple[list[Row], list[Any]]:
@@ -168,10 +170,10 @@ class Rehearsal:
         )
 
     def _outcome(
-        self, fault: str, seen: int | None, lost: list[NDArray[np.float64]], harm: Harm | None
+        self, fault: str, seen: int | None, lost: list[NDArray[np.float64]], degradation: Degradation | None
     ) -> Outcome:
         every = np.concatenate(lost)
-        loss = harm.loss if harm else None
+        loss = degradation.estimated_loss if degradation else None
         return Outcome(
             fault,
             seen,
@@ -179,7 +181,7 @@ class Rehearsal:
             loss.value if loss else None,
             (loss.low, loss.high) if loss else None,
             float(every.mean()) if len(every) else None,
-            tuple(s.column for s in harm.suspects) if harm else (),
+            tuple(s.column for s in degradation.suspects) if degradation else (),
         )
 
 

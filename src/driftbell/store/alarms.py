@@ -1,4 +1,4 @@
-"""Alarms in the log: opened and closed with the checks, marked by people."""
+"""Alarms in the log: opened and closed with the checks, annotated by people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from driftbell.records import Alarm
-from driftbell.records.alarms import EXPECTED, FALSE, SILENCED, Mark
+from driftbell.records.alarms import EXPECTED, FALSE, SILENCED, Annotation
 from driftbell.store import prune as gone
 from driftbell.store.tables import alarms, predictions, pruned
 
@@ -43,42 +43,44 @@ class AlarmsInSql:
             return _alarms(connection, query)
 
     def decided_alarms(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
-        """Read the alarms that were marked expected or false after a time."""
-        query = _of(model, version).where(alarms.c.mark.in_((EXPECTED, FALSE)))
+        """Read the alarms that were annotated expected or false after a time."""
+        query = _of(model, version).where(alarms.c.annotation.in_((EXPECTED, FALSE)))
         if since is not None:
-            query = query.where(alarms.c.marked > since)
+            query = query.where(alarms.c.annotated > since)
         with self._read() as connection:
-            return _alarms(connection, query.order_by(alarms.c.marked))
+            return _alarms(connection, query.order_by(alarms.c.annotated))
 
     def silent_until(self, *, model: str, version: str) -> datetime | None:
         """Read until when the alarms of one model version make no message."""
-        query = _of(model, version).where(alarms.c.mark == SILENCED)
+        query = _of(model, version).where(alarms.c.annotation == SILENCED)
         with self._read() as connection:
             return max((a.until for a in _alarms(connection, query) if a.until), default=None)
 
-    def mark_alarm(self, alarm_id: str, mark: Mark) -> Alarm | None:
+    def annotate_alarm(self, alarm_id: str, annotation: Annotation) -> Alarm | None:
         """Write what somebody says about an alarm."""
         with self._write() as connection:
             found = _one(connection, alarm_id)
             if found is None:
                 return None
-            newest = connection.execute(sa.select(sa.func.max(alarms.c.marked))).scalar()
-            over = mark.word in (EXPECTED, FALSE) and found.closed is None
+            newest = connection.execute(sa.select(sa.func.max(alarms.c.annotated))).scalar()
+            over = annotation.word in (EXPECTED, FALSE) and found.closed is None
             values = {
-                "mark": mark.word,
-                "author": mark.author,
-                "reason": mark.reason,
-                "until": mark.until,
-                # newer than every other mark, whatever the clock says, so that none is overlooked
-                "marked": max(mark.time, newest + timedelta(microseconds=1)) if newest else mark.time,
-                "closed": mark.time if over else found.closed,
+                "annotation": annotation.word,
+                "author": annotation.author,
+                "reason": annotation.reason,
+                "until": annotation.until,
+                # newer than every other annotation, whatever the clock says, so that none is overlooked
+                "annotated": max(annotation.time, newest + timedelta(microseconds=1))
+                if newest
+                else annotation.time,
+                "closed": annotation.time if over else found.closed,
             }
             connection.execute(alarms.update().where(alarms.c.id == alarm_id).values(values))
             return _one(connection, alarm_id)
 
     def alarm_totals(self, *, model: str, version: str) -> dict[str, int]:
-        """Count the alarms of one model version by mark."""
-        query = sa.select(alarms.c.mark, sa.func.count()).group_by(alarms.c.mark)
+        """Count the alarms of one model version by annotation."""
+        query = sa.select(alarms.c.annotation, sa.func.count()).group_by(alarms.c.annotation)
         with self._read() as connection:
             mine = query.where(alarms.c.model == model, alarms.c.version == version)
             found = Counter({row[0]: row[1] for row in connection.execute(mine)})
@@ -100,7 +102,7 @@ class AlarmsInSql:
 
 
 def save(connection: sa.Connection, alarm: Alarm) -> None:
-    """Open an alarm, or write what is new about an open one; a closed one and every mark stay as they are."""
+    """Open an alarm or update an open one; a closed one and every annotation stay as they are."""
     known = connection.execute(sa.select(alarms.c.id).where(alarms.c.id == alarm.id)).scalar()
     if known is None:
         connection.execute(alarms.insert(), _row(alarm))

@@ -91,7 +91,7 @@ class ArchivesInSql:
             return deleted
 
     def prune(self, before: datetime, rows: int, lease: Lease) -> int:
-        """Delete checks, alerts, closed alarms and requests that are too old, and tell how many."""
+        """Delete checks, notifications, closed alarms and requests that are too old, and tell how many."""
         with self._write() as connection:
             leases.fence(connection, lease)
             return prune.prune(connection, before, rows)

@@ -12,12 +12,12 @@ from driftbell.records import (
     CheckKind,
     ColumnComparison,
     ColumnVerdict,
-    Harm,
+    Degradation,
+    Evidence,
     Histogram,
     Interval,
     Judgement,
     Kind,
-    Part,
     Performance,
     Result,
     ResultKind,
@@ -39,8 +39,10 @@ def check_to_json(check: Check) -> dict[str, Any]:
 def judgement_to_json(judgement: Judgement) -> dict[str, Any]:
     """Make a judgement a JSON object."""
     body = asdict(judgement)
-    if judgement.harm and judgement.harm.since:
-        body["harm"]["since"] = {k: v.isoformat() for k, v in body["harm"]["since"].items()}
+    if judgement.degradation and judgement.degradation.change_point:
+        body["degradation"]["change_point"] = {
+            k: v.isoformat() for k, v in body["degradation"]["change_point"].items()
+        }
     return body
 
 
@@ -54,7 +56,10 @@ def check_from_json(body: dict[str, Any]) -> Check:
             "time": datetime.fromisoformat(body["time"]),
             "kind": CheckKind(body["kind"]),
             "judgement": Judgement(
-                Verdict(judgement["verdict"]), judgement["sentence"], columns, _harm(judgement.get("harm"))
+                Verdict(judgement["verdict"]),
+                judgement["sentence"],
+                columns,
+                _degradation(judgement.get("degradation")),
             ),
             "reports": tuple(body["reports"]),
         }
@@ -73,24 +78,24 @@ def _column(body: dict[str, Any]) -> ColumnVerdict:
         }
     )
     verdict = Verdict(body["verdict"])
-    drifted = body.get("drifted", verdict is Verdict.ALARM)  # before drift was told apart from harm
+    drifted = body.get("drifted", verdict is Verdict.ALARM)  # before drift was told apart from degradation
     if verdict is Verdict.ALARM:
         verdict = Verdict.WARNING
     return ColumnVerdict(**{**body, "comparison": comparison, "verdict": verdict, "drifted": drifted})
 
 
-def _harm(body: dict[str, Any] | None) -> Harm | None:
+def _degradation(body: dict[str, Any] | None) -> Degradation | None:
     if body is None:
         return None
-    return Harm(
+    return Degradation(
         **{
             **body,
             "verdict": Verdict(body["verdict"]),
-            "parts": tuple(Part(**p) for p in body["parts"]),
+            "evidence": tuple(Evidence(**p) for p in body["evidence"]),
             "performance": body["performance"] and _performance(body["performance"]),
-            "loss": _interval(body["loss"]),
-            "since": body["since"]
-            and ChangePoint(**{k: datetime.fromisoformat(v) for k, v in body["since"].items()}),
+            "estimated_loss": _interval(body["estimated_loss"]),
+            "change_point": body["change_point"]
+            and ChangePoint(**{k: datetime.fromisoformat(v) for k, v in body["change_point"].items()}),
             "suspects": tuple(Suspect(**s) for s in body["suspects"]),
             "to_label": tuple(body["to_label"]),
         }
@@ -98,7 +103,7 @@ def _harm(body: dict[str, Any] | None) -> Harm | None:
 
 
 def _performance(body: dict[str, Any]) -> Performance:
-    intervals = {k: _interval(body[k]) for k in ("estimated", "realised")}
+    intervals = {k: _interval(body[k]) for k in ("estimated", "realized")}
     return Performance(**{**body, **intervals})
 
 

@@ -85,7 +85,7 @@ def newest(
     return [_labelled(row) for row in connection.execute(query)]
 
 
-def realised(connection: sa.Connection, rows: int, model: str, version: str, as_of: datetime | None) -> Share:
+def realized(connection: sa.Connection, rows: int, model: str, version: str, as_of: datetime | None) -> Share:
     """Count the newest labelled predictions, and the right ones among them."""
     last = _newest(rows, model, version, as_of)
     right = sa.func.sum(sa.cast(labels.c.value == predictions.c.output, sa.Integer))

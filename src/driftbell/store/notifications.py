@@ -1,4 +1,4 @@
-"""Alerts in the log: an outbox, written with the check and emptied by whoever delivers."""
+"""Notifications in the log: an outbox, written with the check and emptied by whoever delivers."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.records import Alert, Delivery, Verdict
+from driftbell.records import Delivery, Notification, Verdict
 from driftbell.store import prune as gone
-from driftbell.store.tables import alerts, checks
+from driftbell.store.tables import checks, notifications
 
 MOST_AT_ONCE = 100
 
 
-def add(connection: sa.Connection, alert: Alert) -> None:
-    """Write an alert that is to be delivered."""
-    row = {**asdict(alert), "columns": list(alert.columns)}
-    connection.execute(alerts.insert(), {**row, **_progress(Delivery(alert, next_try=alert.time))})
+def add(connection: sa.Connection, notification: Notification) -> None:
+    """Write a notification that is to be delivered."""
+    row = {**asdict(notification), "columns": list(notification.columns)}
+    connection.execute(
+        notifications.insert(), {**row, **_progress(Delivery(notification, next_try=notification.time))}
+    )
 
 
-def last(connection: sa.Connection, model: str, version: str) -> Alert | None:
-    """Read the newest alert of one model version."""
+def last(connection: sa.Connection, model: str, version: str) -> Notification | None:
+    """Read the newest notification of one model version."""
     query = (
-        sa.select(alerts)
-        .where(alerts.c.model == model, alerts.c.version == version)
-        .order_by(alerts.c.seq.desc())
+        sa.select(notifications)
+        .where(notifications.c.model == model, notifications.c.version == version)
+        .order_by(notifications.c.seq.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return _alert(row) if row else None
+    return _notification(row) if row else None
 
 
 def state_since(
@@ -49,25 +51,30 @@ def state_since(
 
 
 def pending(connection: sa.Connection) -> list[Delivery]:
-    """Read the alerts that wait, oldest first."""
-    query = sa.select(alerts).where(alerts.c.state == "pending").order_by(alerts.c.seq).limit(MOST_AT_ONCE)
+    """Read the notifications that wait, oldest first."""
+    query = (
+        sa.select(notifications)
+        .where(notifications.c.state == "pending")
+        .order_by(notifications.c.seq)
+        .limit(MOST_AT_ONCE)
+    )
     return [
-        Delivery(_alert(r), r.next_try, r.state, frozenset(r.delivered), r.attempts, r.error)
+        Delivery(_notification(r), r.next_try, r.state, frozenset(r.delivered), r.attempts, r.error)
         for r in connection.execute(query)
     ]
 
 
 def save(connection: sa.Connection, delivery: Delivery) -> None:
     """Write how far a delivery is."""
-    mine = alerts.c.check_id == delivery.alert.check_id
-    connection.execute(alerts.update().where(mine).values(_progress(delivery)))
+    mine = notifications.c.check_id == delivery.notification.check_id
+    connection.execute(notifications.update().where(mine).values(_progress(delivery)))
 
 
 def totals(connection: sa.Connection) -> dict[str, int]:
-    """Count alerts by state, those that are gone included."""
-    query = sa.select(alerts.c.state, sa.func.count()).group_by(alerts.c.state)
+    """Count notifications by state, those that are gone included."""
+    query = sa.select(notifications.c.state, sa.func.count()).group_by(notifications.c.state)
     found = Counter({row[0]: row[1] for row in connection.execute(query)})
-    return dict(found + Counter({row[0]: row[1] for row in gone.counts(connection, "alert")}))
+    return dict(found + Counter({row[0]: row[1] for row in gone.counts(connection, "notification")}))
 
 
 def _progress(delivery: Delivery) -> dict[str, Any]:
@@ -80,8 +87,8 @@ def _progress(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def _alert(row: Any) -> Alert:
-    return Alert(
+def _notification(row: Any) -> Notification:
+    return Notification(
         check_id=row.check_id,
         time=row.time,
         model=row.model,

@@ -1,4 +1,4 @@
-"""Checks, alerts, alarms and requests that are too old; what they counted stays counted."""
+"""Checks, notifications, alarms and requests that are too old; what they counted stays counted."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.store.tables import alarms, alerts, checks, labels, predictions, pruned, requests
+from driftbell.store.tables import alarms, checks, labels, notifications, predictions, pruned, requests
 
 
 def prune(connection: sa.Connection, before: datetime, most: int) -> int:
     """Delete what is older, at most so many of each kind, and tell how many; nobody else may write meanwhile.
 
-    The newest check, alert and alarm of each model version stay: what comes next goes on from them. So do
-    open alarms, alerts that wait, and requests that nobody answered.
+    The newest check, notification and alarm of each model version stay: the next check needs them. So do
+    open alarms, notifications that wait, and requests that nobody answered.
     """
     failed = sa.case((checks.c.error != "", 1), else_=0)
     counted = _Kind("check", checks, checks.c.seq, checks.c.verdict, failed, checks.c.duration)
     gone = _prune(connection, counted, [checks.c.time < before], most)
-    counted = _Kind("alert", alerts, alerts.c.seq, alerts.c.state)
-    gone += _prune(connection, counted, [alerts.c.time < before, alerts.c.state != "pending"], most)
+    counted = _Kind("notification", notifications, notifications.c.seq, notifications.c.state)
+    gone += _prune(
+        connection, counted, [notifications.c.time < before, notifications.c.state != "pending"], most
+    )
     over = [
         alarms.c.closed < before,
-        alarms.c.marked.is_(None) | (alarms.c.marked < before),
+        alarms.c.annotated.is_(None) | (alarms.c.annotated < before),
         alarms.c.until.is_(None) | (alarms.c.until < before),
     ]
-    gone += _prune(connection, _Kind("alarm", alarms, alarms.c.opened, alarms.c.mark), over, most)
+    gone += _prune(connection, _Kind("alarm", alarms, alarms.c.opened, alarms.c.annotation), over, most)
     old = sa.select(requests.c.seq).where(requests.c.time < before, requests.c.state != "pending").limit(most)
     gone += connection.execute(requests.delete().where(requests.c.seq.in_(old))).rowcount
     return gone + _lone_labels(connection, most)

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from driftbell.journal.line import line_of
 from driftbell.records import (
     Alarm,
-    Alert,
     Check,
     CheckKind,
     CheckRequest,
@@ -22,6 +21,7 @@ from driftbell.records import (
     LabelReceipt,
     LabelTotals,
     Lease,
+    Notification,
     Prediction,
     Share,
     TrafficBucket,
@@ -111,10 +111,10 @@ class SqlLog(AlarmsInSql, ArchivesInSql):
         with self._read() as connection:
             return labels.newest(connection, rows, model, version, as_of)
 
-    def realised(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
+    def realized(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
         """Count the right ones among the newest predictions that have a label."""
         with self._read() as connection:
-            return labels.realised(connection, rows, model, version, as_of)
+            return labels.realized(connection, rows, model, version, as_of)
 
     def label_share(self, rows: int, *, model: str, version: str) -> Share:
         """Count those of the last predictions that have a label."""
@@ -127,15 +127,15 @@ class SqlLog(AlarmsInSql, ArchivesInSql):
             return labels.totals(connection, model, version)
 
     def save_check(
-        self, check: Check, lease: Lease, alert: Alert | None = None, alarm: Alarm | None = None
+        self, check: Check, lease: Lease, notification: Notification | None = None, alarm: Alarm | None = None
     ) -> None:
-        """Write a check, its alert and its alarm in one transaction, if the lease still holds."""
+        """Write a check, its notification and its alarm in one transaction, if the lease still holds."""
         with self._write() as connection:
             leases.fence(connection, lease)
             if not checks.add(connection, check):
                 return
-            if alert:
-                outbox.add(connection, alert)
+            if notification:
+                outbox.add(connection, notification)
             close_replaced(connection, model=check.model, version=check.version, now=check.time)
             if alarm:
                 save_alarm(connection, alarm)
@@ -155,8 +155,8 @@ class SqlLog(AlarmsInSql, ArchivesInSql):
         with self._read() as connection:
             return checks.totals(connection)
 
-    def last_alert(self, *, model: str, version: str) -> Alert | None:
-        """Read the newest alert of one model version."""
+    def last_notification(self, *, model: str, version: str) -> Notification | None:
+        """Read the newest notification of one model version."""
         with self._read() as connection:
             return outbox.last(connection, model, version)
 
@@ -165,8 +165,8 @@ class SqlLog(AlarmsInSql, ArchivesInSql):
         with self._read() as connection:
             return outbox.state_since(connection, verdicts, model, version)
 
-    def pending_alerts(self) -> list[Delivery]:
-        """Read the alerts that wait to be delivered."""
+    def pending_notifications(self) -> list[Delivery]:
+        """Read the notifications that wait to be delivered."""
         with self._read() as connection:
             return outbox.pending(connection)
 
@@ -176,8 +176,8 @@ class SqlLog(AlarmsInSql, ArchivesInSql):
             leases.fence(connection, lease)
             outbox.save(connection, delivery)
 
-    def alert_totals(self) -> dict[str, int]:
-        """Count all alerts by state of their delivery."""
+    def notification_totals(self) -> dict[str, int]:
+        """Count all notifications by state of their delivery."""
         with self._read() as connection:
             return outbox.totals(connection)
 

@@ -72,7 +72,7 @@ checks = sa.Table(
     sa.Index("checks_newest", "model", "version", "seq"),
 )
 
-alerts = sa.Table(
+notifications = sa.Table(
     "alerts",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
@@ -124,10 +124,10 @@ alarms = sa.Table(
     sa.Column("columns", sa.JSON, nullable=False),
     sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("last", sa.BigInteger, nullable=False),
-    sa.Column("mark", sa.String(20), nullable=False),
+    sa.Column("mark", sa.String(20), key="annotation", nullable=False),
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("marked", Utc),
+    sa.Column("marked", Utc, key="annotated"),
     sa.Column("until", Utc),
     sa.Index("alarms_opened", "model", "version", "opened"),
 )

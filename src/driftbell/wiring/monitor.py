@@ -1,4 +1,4 @@
-"""The monitor's side: checks, reports, alerts, rehearsals."""
+"""The monitor's side: checks, reports, notifications, rehearsals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import structlog
 
-from driftbell.config.settings import Settings, alert_urls
-from driftbell.degradation import HarmWatch
+from driftbell.config.settings import Settings, notification_urls
+from driftbell.degradation import CusumDetector
 from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
 from driftbell.models.reference import known_by_heart, outputs_of, reference_of
@@ -38,13 +38,13 @@ STOP_SECONDS = 5
 logger = structlog.get_logger()
 
 
-def alert_targets(settings: Settings) -> list[Target]:
+def notification_targets(settings: Settings) -> list[Target]:
     """Make who is told when the verdict changes.
 
     Raises:
         ConfigError: a URL is wrong, the file of URLs cannot be read, or apprise is missing.
     """
-    return apprise_targets(alert_urls(settings.alerts))
+    return apprise_targets(notification_urls(settings.notifications))
 
 
 def checker(
@@ -55,7 +55,7 @@ def checker(
     Args:
         settings: all of them.
         log: where predictions are.
-        tells: whether changes of the verdict become alerts.
+        tells: whether changes of the verdict become notifications.
         loaded: the model and its training data, where they are there already.
 
     Raises:
@@ -76,7 +76,7 @@ def checker(
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
-        cooldown=(settings.alerts.cooldown or timedelta()) if tells else None,
+        cooldown=(settings.notifications.cooldown or timedelta()) if tells else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
         watch=_watch(settings, model, reference),
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
@@ -84,8 +84,8 @@ def checker(
     )
 
 
-def _watch(settings: Settings, model: Model, reference: Reference) -> HarmWatch:
-    """Fit who looks for harm; honest answers tell more than those of a model that has seen the rows."""
+def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
+    """Fit the detector, on out-of-sample answers where there are any."""
     classes = model.classes
     started = time.perf_counter()
     found = watch(
@@ -160,15 +160,15 @@ def run_monitor(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    targets = alert_targets(settings)
+    targets = notification_targets(settings)
     store = archive_store(settings)
     log = open_log(settings, patient=settings.log.on_failure == "spool")  # as the server beside it does
     loaded = open_model(settings)
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
     check = checker(settings, log, tells=bool(targets), loaded=loaded)
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
-    courier = Courier(log, targets, holder=monitor.holder, link=settings.alerts.link, clock=clock)
-    delivering = threading.Thread(target=courier.run, args=(stop,), name="alerts", daemon=True)
+    courier = Courier(log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock)
+    delivering = threading.Thread(target=courier.run, args=(stop,), name="notifications", daemon=True)
     delivering.start()
     archiver = _archiver(settings, log, store, check.model, monitor.holder)
     if archiver:

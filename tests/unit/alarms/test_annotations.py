@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from tests.life import NOON
 
-from driftbell.alarms.annotations import read_mark
+from driftbell.alarms.annotations import read_annotation
 from driftbell.alarms.verdict import whole
 from driftbell.errors import InputError
-from driftbell.records import Alarm, Harm, Judgement, Verdict
-from driftbell.records.alarms import Mark
+from driftbell.records import Alarm, Degradation, Judgement, Verdict
+from driftbell.records.alarms import Annotation
 
 
-def harm(verdict: Verdict) -> Harm:
-    return Harm(verdict, "Harm says.")
+def degradation(verdict: Verdict) -> Degradation:
+    return Degradation(verdict, "Degradation says.")
 
 
 @pytest.mark.parametrize(
@@ -26,36 +26,40 @@ def harm(verdict: Verdict) -> Harm:
         (Verdict.OK, Verdict.OK, Verdict.OK, "Drift says."),
         (Verdict.WARNING, Verdict.OK, Verdict.WARNING, "Drift says."),
         (Verdict.UNKNOWN, Verdict.OK, Verdict.UNKNOWN, "Drift says."),
-        (Verdict.OK, Verdict.WARNING, Verdict.WARNING, "Harm says. Drift says."),
-        (Verdict.UNKNOWN, Verdict.WARNING, Verdict.WARNING, "Harm says. Drift says."),
-        (Verdict.OK, Verdict.UNKNOWN, Verdict.UNKNOWN, "Harm says. Drift says."),
-        (Verdict.WARNING, Verdict.UNKNOWN, Verdict.WARNING, "Harm says. Drift says."),
-        (Verdict.OK, Verdict.ALARM, Verdict.ALARM, "Harm says. Drift says."),
-        (Verdict.UNKNOWN, Verdict.ALARM, Verdict.ALARM, "Harm says. Drift says."),
+        (Verdict.OK, Verdict.WARNING, Verdict.WARNING, "Degradation says. Drift says."),
+        (Verdict.UNKNOWN, Verdict.WARNING, Verdict.WARNING, "Degradation says. Drift says."),
+        (Verdict.OK, Verdict.UNKNOWN, Verdict.UNKNOWN, "Degradation says. Drift says."),
+        (Verdict.WARNING, Verdict.UNKNOWN, Verdict.WARNING, "Degradation says. Drift says."),
+        (Verdict.OK, Verdict.ALARM, Verdict.ALARM, "Degradation says. Drift says."),
+        (Verdict.UNKNOWN, Verdict.ALARM, Verdict.ALARM, "Degradation says. Drift says."),
     ],
 )
-def test_only_harm_is_an_alarm(drift: Verdict, found: Verdict, verdict: Verdict, sentence: str) -> None:
-    both = whole(Judgement(drift, "Drift says."), harm(found))
-    assert (both.verdict, both.sentence, both.harm) == (verdict, sentence, harm(found))
+def test_only_degradation_is_an_alarm(
+    drift: Verdict, found: Verdict, verdict: Verdict, sentence: str
+) -> None:
+    both = whole(Judgement(drift, "Drift says."), degradation(found))
+    assert (both.verdict, both.sentence, both.degradation) == (verdict, sentence, degradation(found))
     assert whole(Judgement(drift, "Drift says."), None) == Judgement(drift, "Drift says.")
 
 
 ALARM = Alarm("c1", "m", "v1", NOON, None, "Worse.")
-SAYS = {"mark": "false", "author": " ada ", "reason": "a test\nrun"}
+SAYS = {"annotation": "false", "author": " ada ", "reason": "a test\nrun"}
 
 
 def test_a_mark_is_read() -> None:
-    assert read_mark(SAYS, ALARM, now=NOON) == Mark("false", "ada", "a test\nrun", NOON)
-    found = read_mark({**SAYS, "mark": "silenced", "until": "2026-01-31T15:00:00+01:00"}, ALARM, now=NOON)
+    assert read_annotation(SAYS, ALARM, now=NOON) == Annotation("false", "ada", "a test\nrun", NOON)
+    found = read_annotation(
+        {**SAYS, "annotation": "silenced", "until": "2026-01-31T15:00:00+01:00"}, ALARM, now=NOON
+    )
     assert found.until == NOON + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"mark": None}, "mark", "must be one of expected, false, silenced"),
-        ({"mark": "wrong"}, "mark", "must be one of"),
-        ({"mark": ["false"]}, "mark", "must be one of"),
+        ({"annotation": None}, "annotation", "must be one of expected, false, silenced"),
+        ({"annotation": "wrong"}, "annotation", "must be one of"),
+        ({"annotation": ["false"]}, "annotation", "must be one of"),
         ({"author": None}, "author", "'author' is missing: say who you are"),
         ({"author": "  "}, "author", "must be a text"),
         ({"author": "a" * 201}, "author", "at most 200"),
@@ -63,19 +67,19 @@ def test_a_mark_is_read() -> None:
         ({"author": "\x00"}, "author", "control characters"),
         ({"reason": 5}, "reason", "must be a text: say why"),
         ({"until": "2026-02-01T00:00:00Z"}, "until", "for silenced alone"),
-        ({"mark": "silenced"}, "until", "is missing"),
-        ({"mark": "silenced", "until": "tomorrow"}, "until", "with its zone"),
-        ({"mark": "silenced", "until": "2026-02-01T00:00:00"}, "until", "with its zone"),
-        ({"mark": "silenced", "until": 5}, "until", "with its zone"),
-        ({"mark": "silenced", "until": "0001-01-01T00:00:00+23:00"}, "until", "with its zone"),
-        ({"mark": "silenced", "until": "2026-01-31T11:00:00Z"}, "until", "in the future"),
+        ({"annotation": "silenced"}, "until", "is missing"),
+        ({"annotation": "silenced", "until": "tomorrow"}, "until", "with its zone"),
+        ({"annotation": "silenced", "until": "2026-02-01T00:00:00"}, "until", "with its zone"),
+        ({"annotation": "silenced", "until": 5}, "until", "with its zone"),
+        ({"annotation": "silenced", "until": "0001-01-01T00:00:00+23:00"}, "until", "with its zone"),
+        ({"annotation": "silenced", "until": "2026-01-31T11:00:00Z"}, "until", "in the future"),
         ({"who": "ada"}, "who", "leave it out"),
     ],
 )
 def test_what_is_wrong_with_a_mark_is_told_by_field(changes: dict[str, Any], field: str, words: str) -> None:
     body = {k: v for k, v in {**SAYS, **changes}.items() if v is not None}
     with pytest.raises(InputError) as caught:
-        read_mark(body, ALARM, now=NOON)
+        read_annotation(body, ALARM, now=NOON)
     (problem,) = caught.value.problems
     assert problem.field == field
     assert words in problem.message
@@ -83,11 +87,11 @@ def test_what_is_wrong_with_a_mark_is_told_by_field(changes: dict[str, Any], fie
 
 def test_a_mark_is_an_object() -> None:
     with pytest.raises(InputError, match="send an object"):
-        read_mark([SAYS], ALARM, now=NOON)
+        read_annotation([SAYS], ALARM, now=NOON)
 
 
 def test_an_alarm_that_is_over_can_only_be_called_false() -> None:
     over = replace(ALARM, closed=NOON)
-    assert read_mark(SAYS, over, now=NOON).word == "false"
+    assert read_annotation(SAYS, over, now=NOON).word == "false"
     with pytest.raises(InputError, match="the alarm is over"):
-        read_mark({**SAYS, "mark": "expected"}, over, now=NOON)
+        read_annotation({**SAYS, "annotation": "expected"}, over, now=NOON)

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from tests.life import NOON, WHOSE, Life, Watch, reference
 
-from driftbell.records import CheckKind, Harm, Label, Labelled, Verdict, Window
+from driftbell.records import CheckKind, Degradation, Label, Labelled, Verdict, Window
 from driftbell.store import sqlite_log
 
 
@@ -29,11 +29,11 @@ def test_every_row_and_every_label_is_counted_once(life: Life) -> None:
     for number in range(3):
         ids = life.traffic(50)
         life.log.add_labels([Label(i, "old", life.now) for i in ids[:10]])
-        state = life.check(0).state["harm"]
+        state = life.check(0).state["degradation"]
         assert (state["rows"], state["labels"]) == (50 * (number + 1), 10 * (number + 1))
         assert state["seq"] == 50 * (number + 1)
     life.checker.look()
-    assert life.check(0).state["harm"]["rows"] == 150, "a look counts nothing"
+    assert life.check(0).state["degradation"]["rows"] == 150, "a look counts nothing"
 
 
 def test_drift_alone_opens_no_alarm(life: Life) -> None:
@@ -45,9 +45,9 @@ def test_drift_alone_opens_no_alarm(life: Life) -> None:
     assert life.told() == []
 
 
-def test_without_a_watch_harm_is_not_asked(life: Life) -> None:
+def test_without_a_watch_degradation_is_not_asked(life: Life) -> None:
     life.checker = replace(life.checker, watch=None)
-    assert life.check(50).judgement.harm is None
+    assert life.check(50).judgement.degradation is None
 
 
 def test_an_alarm_opens_once_and_closes_when_the_evidence_is_gone(life: Life) -> None:
@@ -79,10 +79,10 @@ def test_a_check_that_cannot_judge_leaves_the_alarm_open_and_the_evidence_as_it_
     assert check.judgement.sentence.startswith("Cannot judge whether the model does worse")
     assert check.error == "ValueError in the check"
     assert check.judgement.columns, "the other question is answered"
-    assert check.state["harm"] == before["harm"]
+    assert check.state["degradation"] == before["degradation"]
     assert life.open() == opened
     life.checker = replace(life.checker, watch=Watch())
-    assert life.check(0).state["harm"]["rows"] == 500, "what came meanwhile is not lost"
+    assert life.check(0).state["degradation"]["rows"] == 500, "what came meanwhile is not lost"
 
 
 def test_a_state_that_cannot_be_written_is_a_failed_check(life: Life) -> None:
@@ -92,24 +92,24 @@ def test_a_state_that_cannot_be_written_is_a_failed_check(life: Life) -> None:
 
 
 def test_false_closes_the_alarm_and_begins_to_count_anew(life: Life) -> None:
-    opened = life.mark(life.ring(), "false")
+    opened = life.annotate(life.ring(), "false")
     assert opened.closed == life.now
-    seen = life.log.checks(1)[0].state["harm"]["seq"]
+    seen = life.log.checks(1)[0].state["degradation"]["seq"]
     check = life.check(0)
-    assert check.judgement.harm is not None
-    assert check.judgement.harm.verdict is Verdict.OK
-    assert (check.state["harm"]["seq"], check.state["harm"]["rows"]) == (seen, 0)
+    assert check.judgement.degradation is not None
+    assert check.judgement.degradation.verdict is Verdict.OK
+    assert (check.state["degradation"]["seq"], check.state["degradation"]["rows"]) == (seen, 0)
     assert life.open() is None
     assert life.log.alarm_totals(**WHOSE) == {"false": 1}
     assert life.told()[0] is Verdict.ALARM
     assert len(life.told()) == 2, "and it is told that it is over"
-    assert life.check(0).state["harm"]["rows"] == 0, "a mark is taken in once"
+    assert life.check(0).state["degradation"]["rows"] == 0, "an annotation is taken in once"
     life.check(200, shift=20)
     assert life.open() is not None, "and rings again where the evidence does"
 
 
 def test_expected_makes_the_current_data_the_reference(life: Life) -> None:
-    opened = life.mark(life.ring(), "expected")
+    opened = life.annotate(life.ring(), "expected")
     check = life.check(0)
     assert check.judgement.verdict is Verdict.OK, check.judgement.sentence
     assert check.reference not in ("r1", "")
@@ -125,9 +125,9 @@ def test_expected_makes_the_current_data_the_reference(life: Life) -> None:
 
 
 def test_calling_it_false_takes_an_expected_back(life: Life) -> None:
-    opened = life.mark(life.ring(), "expected")
+    opened = life.annotate(life.ring(), "expected")
     assert life.check(0).reference != "r1"
-    life.mark(opened, "false")
+    life.annotate(opened, "false")
     check = life.check(0)
     assert check.reference == "r1"
     assert "age" in check.judgement.drifted_columns
@@ -138,7 +138,7 @@ def test_a_new_reference_of_few_rows_waits_for_more(life: Life) -> None:
     life.check(40, shift=30)
     opened = life.open()
     assert opened is not None
-    life.mark(opened, "expected")
+    life.annotate(opened, "expected")
     waiting = life.check(0)
     assert waiting.judgement.verdict is Verdict.UNKNOWN
     assert "needs 100 predictions" in waiting.judgement.sentence
@@ -148,17 +148,17 @@ def test_a_new_reference_of_few_rows_waits_for_more(life: Life) -> None:
 
 
 def test_another_reference_forgets_the_evidence_but_not_what_was_counted(life: Life) -> None:
-    life.mark(life.ring(), "expected")
+    life.annotate(life.ring(), "expected")
     life.check(0)
     life.checker = replace(life.checker, reference=replace(reference(), version="r2"))
     check = life.check(10)
     assert check.reference == "r2"
-    assert check.state["harm"]["rows"] == 10
+    assert check.state["degradation"]["rows"] == 10
 
 
 def test_a_silenced_alarm_makes_no_message_but_that_it_is_over(life: Life) -> None:
     opened = life.ring()
-    life.mark(opened, "silenced", life.now + timedelta(minutes=17))
+    life.annotate(opened, "silenced", life.now + timedelta(minutes=17))
     assert life.open() is not None, "it stays open"
     life.check(200)
     assert len(life.told()) == 2, "over"
@@ -179,8 +179,8 @@ def test_a_mark_that_comes_while_a_check_runs_is_not_answered_by_another_alarm(l
     class Slow(Watch):
         def advance(
             self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-        ) -> tuple[Mapping[str, Any], Harm]:
-            life.mark(opened, "false")
+        ) -> tuple[Mapping[str, Any], Degradation]:
+            life.annotate(opened, "false")
             return super().advance(state, window, labels)
 
     life.checker = replace(life.checker, watch=Slow())

@@ -17,7 +17,7 @@ from tests.life import Life
 from driftbell.cli import cli
 from driftbell.errors import DriftbellError
 from driftbell.publish.json_views import alarm_shown
-from driftbell.publish.label_sheet import label_these
+from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm
 from driftbell.store import sqlite_log
 
@@ -53,7 +53,7 @@ def test_alarms_are_listed_newest_first(life: Life) -> None:
     lines = run("list").splitlines()
     assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10, open", f"  {alarm.sentence}"]
     assert json.loads(run("list", "--json")) == [alarm_shown(alarm)]
-    run("mark", alarm.id, "false", *SAID)
+    run("annotate", alarm.id, "false", *SAID)
     assert ", false (ada: a load test)" in run("list").splitlines()[0]
 
 
@@ -61,22 +61,23 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
     alarm = life.ring()
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     assert (
-        run("mark", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
+        run("annotate", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
         == f"{alarm.id}: silenced\n"
     )
     found = life.log.alarm(alarm.id)
     assert found is not None
-    assert (found.mark, found.author, found.reason, found.until) == ("silenced", "ada", "a load test", until)
+    assert (found.annotation, found.author) == ("silenced", "ada")
+    assert (found.reason, found.until) == ("a load test", until)
     assert found.closed is None
 
 
 def test_what_is_wrong_is_told(life: Life, tmp_path: Path) -> None:
     alarm = life.ring()
-    assert "'until' is missing" in refused("mark", alarm.id, "silenced", *SAID)
-    assert "no alarm with the id xyz" in refused("mark", "xyz", "false", *SAID)
-    assert "no alarm with the id" in refused("mark", "", "false", *SAID)
-    assert "cannot write" in refused("label-these", alarm.id, str(tmp_path / "no" / "x.csv"))
-    done = CliRunner().invoke(cli, ["alarms", "mark", alarm.id, "wrong", *SAID])
+    assert "'until' is missing" in refused("annotate", alarm.id, "silenced", *SAID)
+    assert "no alarm with the id xyz" in refused("annotate", "xyz", "false", *SAID)
+    assert "no alarm with the id" in refused("annotate", "", "false", *SAID)
+    assert "cannot write" in refused("label-sheet", alarm.id, str(tmp_path / "no" / "x.csv"))
+    done = CliRunner().invoke(cli, ["alarms", "annotate", alarm.id, "wrong", *SAID])
     assert (done.exit_code, "'expected', 'false', 'silenced'" in done.output) == (2, True)
 
 
@@ -86,7 +87,7 @@ def table(text: str) -> list[dict[str, str]]:
 
 def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_path: Path) -> None:
     alarm = life.ring()
-    said = run("label-these", alarm.id, "these.csv")
+    said = run("label-sheet", alarm.id, "these.csv")
     rows = table((tmp_path / "these.csv").read_text("utf-8"))
     assert said.startswith("these.csv: 5 rows; fill in")
     assert [list(row) for row in rows] == [["prediction_id", "label", "prediction", "age"]] * 5
@@ -98,7 +99,7 @@ def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_pat
 
 def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(life: Life) -> None:
     def ids(alarm: Alarm) -> list[str]:
-        return [row["prediction_id"] for row in table(label_these(life.log, alarm))]
+        return [row["prediction_id"] for row in table(label_sheet(life.log, alarm))]
 
     alarm = life.ring()
     first = ids(alarm)
@@ -108,7 +109,7 @@ def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(l
     (closed,) = life.log.alarms(5)
     assert closed.closed is not None
     assert ids(closed) == first
-    assert label_these(life.log, replace(closed, id="gone")).splitlines() == [
+    assert label_sheet(life.log, replace(closed, id="gone")).splitlines() == [
         "prediction_id,label,prediction"
     ]
 
@@ -116,14 +117,14 @@ def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(l
 def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
     alarm = life.ring()
     (newest,) = life.log.checks(1)
-    assert newest.judgement.harm is not None
-    first = life.log.prediction(newest.judgement.harm.to_label[0])
+    assert newest.judgement.degradation is not None
+    first = life.log.prediction(newest.judgement.degradation.to_label[0])
     assert first is not None
     evil = replace(first, id="evil", output="=1+1", features={"age": -5.0, "@sum": "+1", "label": "x"})
     life.log.append([evil])
-    harm = replace(newest.judgement.harm, to_label=("evil", "unknown"))
+    degradation = replace(newest.judgement.degradation, to_label=("evil", "unknown"))
     life.log.save_check(
-        replace(newest, id="later", judgement=replace(newest.judgement, harm=harm)), life.lease
+        replace(newest, id="later", judgement=replace(newest.judgement, degradation=degradation)), life.lease
     )
-    (row,) = table(label_these(life.log, alarm))
+    (row,) = table(label_sheet(life.log, alarm))
     assert row == {"prediction_id": "evil", "label": "", "prediction": "'=1+1", "age": "-5.0", "'@sum": "'+1"}

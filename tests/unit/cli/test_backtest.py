@@ -68,7 +68,17 @@ def test_one_json_object_a_check_and_nothing_else_on_stdout(folder: Path) -> Non
     checks = [json.loads(line) for line in done.stdout.splitlines()]
     assert [c["index"] for c in checks] == [0, 1]
     assert set(checks[0]) == {
-        *("index", "rows", "verdict", "score", "parts", "columns", "estimated_loss", "interval", "sentence")
+        *(
+            "index",
+            "rows",
+            "verdict",
+            "score",
+            "evidence",
+            "columns",
+            "estimated_loss",
+            "interval",
+            "sentence",
+        )
     }
     assert checks[-1]["verdict"] == "alarm"
     assert checks[-1]["score"] >= 1

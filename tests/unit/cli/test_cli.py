@@ -135,7 +135,7 @@ def test_kubernetes_links_to_a_service_of_our_name_are_not_settings(tmp_path: Pa
 def test_alerts_test_with_nobody_to_tell_is_an_error(tmp_path: Path) -> None:
     done = driftbell("alerts", "test", cwd=tmp_path)
     assert done.returncode == 2
-    assert "set alerts.urls or alerts.urls_file" in done.stderr
+    assert "set notifications.urls or notifications.urls_file" in done.stderr
 
 
 def test_no_command_shows_the_secret_of_an_alerts_url(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_no_command_shows_the_secret_of_an_alerts_url(tmp_path: Path) -> None:
         done = driftbell(*args, cwd=tmp_path, **settings)
         assert "hunter2" not in done.stdout + done.stderr
         assert "(1 set)" in done.stdout or done.returncode == 2
-        assert "(1 set)" in done.stdout or "alerts.urls" in done.stderr
+        assert "(1 set)" in done.stdout or "notifications.urls" in done.stderr
 
 
 def test_commands_that_call_the_service_call_the_one_of_the_settings(tmp_path: Path) -> None:

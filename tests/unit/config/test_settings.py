@@ -10,13 +10,13 @@ from driftbell.alarms.budget import Budget
 from driftbell.config.described import descriptions
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.settings import (
-    AlertSettings,
     LogSettings,
+    NotificationSettings,
     Settings,
-    alert_urls,
     load,
     log_database,
     names,
+    notification_urls,
     shown,
     variable,
 )
@@ -54,10 +54,10 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "tracing.sample": ("0.25", 0.25),
     "retention.days": ("90", 90),
     "retention.archive": ('"s3://bucket/driftbell"', "s3://bucket/driftbell"),
-    "alerts.urls": ('"json://a.example/x,json://b.example"', SECRETS),
-    "alerts.urls_file": ('"alerts.txt"', Path("alerts.txt")),
-    "alerts.cooldown": ('"1h"', timedelta(hours=1)),
-    "alerts.link": ('"https://ml.example.org/x"', "https://ml.example.org/x"),
+    "notifications.urls": ('"json://a.example/x,json://b.example"', SECRETS),
+    "notifications.urls_file": ('"notifications.txt"', Path("notifications.txt")),
+    "notifications.cooldown": ('"1h"', timedelta(hours=1)),
+    "notifications.link": ('"https://ml.example.org/x"', "https://ml.example.org/x"),
 }
 
 URL = "postgresql://me:hunter2@db/log"
@@ -246,10 +246,10 @@ BAD = {
     "tracing.sample": [-0.1, 1.1, "half", float("nan")],
     "retention.days": [0, -1, 1.5, "90 days", 36501],
     "retention.archive": ["", 5],
-    "alerts.urls": ["slack", "hunter2 json://ok", ["json://ok", "hunter2"], 5, {"a": 1}, [5]],
-    "alerts.urls_file": [5],
-    "alerts.cooldown": [5, "soon"],
-    "alerts.link": ["localhost:8000", "ftp://x", "https://me:hunter2@x", "https://x?a", 5],
+    "notifications.urls": ["slack", "hunter2 json://ok", ["json://ok", "hunter2"], 5, {"a": 1}, [5]],
+    "notifications.urls_file": [5],
+    "notifications.cooldown": [5, "soon"],
+    "notifications.link": ["localhost:8000", "ftp://x", "https://me:hunter2@x", "https://x?a", 5],
 }
 
 
@@ -352,54 +352,68 @@ def test_everything_written_goes_below_the_data_folder():
     ],
 )
 def test_urls_are_separated_by_white_space_or_commas_that_are_not_part_of_one(text):
-    both = [("alerts.urls", "slack://a/b"), ("alerts.urls", "mailto://me:pw@x.org?to=a@x.org,b@x.org")]
-    assert alert_urls(load(environment={"DRIFTBELL_ALERTS__URLS": text}).settings.alerts) == both
-    assert alert_urls(load(environment={}, overrides={"alerts.urls": [text]}).settings.alerts) == both
+    both = [
+        ("notifications.urls", "slack://a/b"),
+        ("notifications.urls", "mailto://me:pw@x.org?to=a@x.org,b@x.org"),
+    ]
+    assert (
+        notification_urls(load(environment={"DRIFTBELL_NOTIFICATIONS__URLS": text}).settings.notifications)
+        == both
+    )
+    assert (
+        notification_urls(
+            load(environment={}, overrides={"notifications.urls": [text]}).settings.notifications
+        )
+        == both
+    )
 
 
 def test_urls_from_a_file_come_after_the_others_without_comments():
     Path("urls.txt").write_text("# the team\nslack://a/b?x=1, 2\n\n  json://c  \n", "utf-8")
-    file = written("[alerts]\nurls = ['json://first']\nurls_file = 'urls.txt'\n")
-    assert alert_urls(load(file, environment={}).settings.alerts) == [
-        ("alerts.urls", "json://first"),
-        ("alerts.urls_file", "slack://a/b?x=1, 2"),
-        ("alerts.urls_file", "json://c"),
+    file = written("[notifications]\nurls = ['json://first']\nurls_file = 'urls.txt'\n")
+    assert notification_urls(load(file, environment={}).settings.notifications) == [
+        ("notifications.urls", "json://first"),
+        ("notifications.urls_file", "slack://a/b?x=1, 2"),
+        ("notifications.urls_file", "json://c"),
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "alerts.urls_file: cannot read urls.txt: No such file"),
-        (b"json://ok\nhunter2\n", "alerts.urls_file: line 2 of urls.txt must be an apprise URL such as"),
-        (b"hunter2\xff", "alerts.urls_file: urls.txt is not a text in UTF-8"),
+        (None, "notifications.urls_file: cannot read urls.txt: No such file"),
+        (
+            b"json://ok\nhunter2\n",
+            "notifications.urls_file: line 2 of urls.txt must be an apprise URL such as",
+        ),
+        (b"hunter2\xff", "notifications.urls_file: urls.txt is not a text in UTF-8"),
     ],
 )
 def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
     if content:
         Path("urls.txt").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        alert_urls(AlertSettings(urls_file=Path("urls.txt")))
+        notification_urls(NotificationSettings(urls_file=Path("urls.txt")))
     assert str(caught.value).startswith(message)
     assert "hunter2" not in str(caught.value)
 
 
 def test_an_empty_file_of_urls_tells_nobody():
     Path("urls.txt").write_text("")
-    assert alert_urls(AlertSettings(urls_file=Path("urls.txt"))) == []
+    assert notification_urls(NotificationSettings(urls_file=Path("urls.txt"))) == []
 
 
 def test_of_the_urls_only_their_number_is_shown():
-    settings = load(environment={}, overrides={"alerts.urls": "slack://hunter2 json://x"}).settings
-    assert shown(settings)["alerts.urls"] == "(2 set)"
-    assert shown(Settings())["alerts.urls"] is None
+    settings = load(environment={}, overrides={"notifications.urls": "slack://hunter2 json://x"}).settings
+    assert shown(settings)["notifications.urls"] == "(2 set)"
+    assert shown(Settings())["notifications.urls"] is None
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
 def test_a_cooldown_can_be_switched_off():
-    settings = load(environment={}, overrides={"alerts.cooldown": "off"}).settings
-    assert settings.alerts.cooldown is None
-    assert shown(settings)["alerts.cooldown"] == "off"
+    settings = load(environment={}, overrides={"notifications.cooldown": "off"}).settings
+    assert settings.notifications.cooldown is None
+    assert shown(settings)["notifications.cooldown"] == "off"
 
 
 def test_the_log_is_a_file_unless_a_database_is_named():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import CHECKS_PER_ALARM, FAULTS, START, Stream, amounts, answers, evidence, table
 
-from driftbell.degradation.cusum import CAP, ESTIMATE, LABELS, MEMORY, Evidence, baseline_of, since
+from driftbell.degradation.cusum import CAP, ESTIMATE, LABELS, MEMORY, CusumCharts, baseline_of, since
 from driftbell.degradation.reference_models import Answers, learn
 from driftbell.degradation.update import LabelRows, Rows, step
 from driftbell.records import Verdict
@@ -87,7 +87,7 @@ def test_easy_rows_never_alarm():
         columns = {k: v[easy] for k, v in columns.items()}
         found.append(stream.see(columns, truth[easy], given.take(easy)))
     assert {h.verdict for h in found} == QUIET
-    assert found[-1].performance.realised.value > found[-1].performance.reference + 0.05
+    assert found[-1].performance.realized.value > found[-1].performance.reference + 0.05
     assert found[-1].performance.estimated.value > found[-1].performance.reference + 0.05
 
 
@@ -100,10 +100,10 @@ def test_hard_rows_alarm_with_the_loss_they_cost():
         given = answers(columns)
         hard = np.argsort(given.probabilities.max(axis=1))[:500]
         lost.append(np.mean(given.values[hard] != truth[hard]) - stream.evidence.learned.errors.mean())
-        harm = stream.see({k: v[hard] for k, v in columns.items()}, truth[hard], given.take(hard))
-    assert harm.verdict is Verdict.ALARM
-    assert harm.loss.value == pytest.approx(np.mean(lost), rel=0.3)
-    assert {p.note for p in harm.parts if p.name == ESTIMATE} == {"from the model's confidence"}
+        degradation = stream.see({k: v[hard] for k, v in columns.items()}, truth[hard], given.take(hard))
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.estimated_loss.value == pytest.approx(np.mean(lost), rel=0.3)
+    assert {p.note for p in degradation.evidence if p.source == ESTIMATE} == {"from the model's confidence"}
 
 
 def test_concept_drift_is_seen_with_labels_only():
@@ -140,9 +140,9 @@ def test_each_row_counts_once_however_it_is_cut(pieces):
     stream, start = Stream(evidence(), labelled=True), 0
     for rows in pieces:
         part = {k: v[start : start + rows] for k, v in columns.items()}
-        harm = stream.see(part, truth[start : start + rows], answers(part))
+        degradation = stream.see(part, truth[start : start + rows], answers(part))
         start += rows
-    assert harm.rows == 300
+    assert degradation.rows == 300
     for part in (ESTIMATE, LABELS):
         blocks = stream.state["blocks"][part]
         assert sum(b[0] for b in blocks) == 300
@@ -154,9 +154,9 @@ def test_each_row_counts_once_however_it_is_cut(pieces):
 def test_few_rows_wait():
     stream = Stream(evidence())
     columns, truth = table(49, 5)
-    harm = stream.see(columns, truth, answers(columns))
-    assert harm.verdict is Verdict.UNKNOWN
-    assert "needs 50, has 49" in harm.sentence
+    degradation = stream.see(columns, truth, answers(columns))
+    assert degradation.verdict is Verdict.UNKNOWN
+    assert "needs 50, has 49" in degradation.sentence
     assert stream.state.get("rows", 0) == 0
     assert stream.run(1)[0].verdict is Verdict.OK
     assert stream.see(columns, truth, answers(columns)).rows == 500
@@ -165,10 +165,10 @@ def test_few_rows_wait():
 def test_ten_thousand_rows_at_once():
     stream = Stream(evidence())
     assert {h.verdict for h in stream.run(3, rows=10_000)} == QUIET
-    harm = stream.run(1, rows=10_000, change=FAULTS["range"][2])[0]
-    assert harm.verdict is Verdict.ALARM
-    assert harm.rows == 40_000
-    assert harm.suspects[0].column == "a"
+    degradation = stream.run(1, rows=10_000, change=FAULTS["range"][2])[0]
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.rows == 40_000
+    assert degradation.suspects[0].column == "a"
 
 
 def test_the_estimate_of_a_large_block_varies_as_little_as_its_rows_let_it():
@@ -189,8 +189,8 @@ def no_rows():
 
 def told(stream, *given):
     for one in given:
-        stream.state, harm = step(stream.evidence, stream.state, no_rows(), one)
-    return harm
+        stream.state, degradation = step(stream.evidence, stream.state, no_rows(), one)
+    return degradation
 
 
 def test_few_labels_wait_and_count_later():
@@ -221,9 +221,9 @@ def test_late_labels_of_a_change_still_alarm():
     stream = Stream(evidence())
     stream.run(10)
     rng = np.random.default_rng(0)
-    harm = told(stream, labels((rng.random(500) < 0.3).astype(float), 1000))
-    assert harm.verdict is Verdict.ALARM
-    assert harm.since.time == START + timedelta(minutes=1000)
+    degradation = told(stream, labels((rng.random(500) < 0.3).astype(float), 1000))
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.change_point.time == START + timedelta(minutes=1000)
 
 
 def test_a_correction_moves_the_sums_back_at_once():
@@ -231,9 +231,9 @@ def test_a_correction_moves_the_sums_back_at_once():
     stream.run(2)
     wrong = labels([1.0] * 100 + [0.0] * 100)
     assert told(stream, wrong).verdict is Verdict.ALARM
-    harm = told(stream, LabelRows(corrected=-80.0))
-    assert harm.verdict is Verdict.OK
-    assert harm.performance.realised.value == pytest.approx(0.9)
+    degradation = told(stream, LabelRows(corrected=-80.0))
+    assert degradation.verdict is Verdict.OK
+    assert degradation.performance.realized.value == pytest.approx(0.9)
     assert told(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
 
 
@@ -251,9 +251,9 @@ def test_labels_that_show_no_loss_overrule_the_estimate():
     stream.run(2)
     assert stream.run(3, change=FAULTS["unit change"][2], seed=200)[-1].verdict is Verdict.ALARM
     rng = np.random.default_rng(1)
-    harm = told(stream, labels((rng.random(1000) < 0.11).astype(float), 1200))
-    assert harm.verdict is Verdict.WARNING
-    assert harm.sentence.startswith("Inputs changed, results are fine")
+    degradation = told(stream, labels((rng.random(1000) < 0.11).astype(float), 1200))
+    assert degradation.verdict is Verdict.WARNING
+    assert degradation.sentence.startswith("Inputs changed, results are fine")
 
 
 def test_labels_that_show_the_loss_do_not_overrule_it():
@@ -267,12 +267,12 @@ def test_labels_that_show_the_loss_do_not_overrule_it():
 def test_labels_of_a_reference_without_any_are_shown_and_never_ring():
     stream = Stream(evidence("unlabelled"))
     stream.run(1)
-    harm = told(stream, labels([1.0] * 200 + [0.0] * 200))
-    assert harm.verdict is Verdict.OK
-    realised = harm.performance.realised
-    assert realised.value == pytest.approx(0.5)
-    assert 0.05 < realised.high - realised.low < 0.12
-    assert harm.performance.reference is None
+    degradation = told(stream, labels([1.0] * 200 + [0.0] * 200))
+    assert degradation.verdict is Verdict.OK
+    realized = degradation.performance.realized
+    assert realized.value == pytest.approx(0.5)
+    assert 0.05 < realized.high - realized.low < 0.12
+    assert degradation.performance.reference is None
 
 
 def test_the_state_is_json_and_survives_it():
@@ -313,7 +313,7 @@ def test_regression_in_any_unit(unit):
     given, truth = answered(columns, 1)
     learned = learn(columns, given, truth, classes=0, seed=0)
     normal = float(learned.errors.mean())
-    found = Evidence(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
+    found = CusumCharts(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
 
     def run(change, labelled):
         state = {}
@@ -323,15 +323,15 @@ def test_regression_in_any_unit(unit):
             given, _ = answered(change(columns), 30 + i)
             times = [START + timedelta(minutes=500 * i + j) for j in range(500)]
             new = labels(np.abs(given.values - truth), 500 * i) if labelled else LabelRows()
-            state, harm = step(found, state, Rows(change(columns), given, times), new)
-        return harm
+            state, degradation = step(found, state, Rows(change(columns), given, times), new)
+        return degradation
 
     for labelled in (False, True):
         assert run(lambda t: t, labelled).verdict is Verdict.OK
-        harm = run(FAULTS["shift"][2], labelled)
-        assert harm.verdict is Verdict.ALARM
-        assert harm.performance.metric == "mean absolute error"
-        assert harm.loss.value == pytest.approx(3 * unit - normal, rel=0.35)
+        degradation = run(FAULTS["shift"][2], labelled)
+        assert degradation.verdict is Verdict.ALARM
+        assert degradation.performance.metric == "mean absolute error"
+        assert degradation.estimated_loss.value == pytest.approx(3 * unit - normal, rel=0.35)
 
 
 def test_a_baseline_without_any_error_still_has_doubt():
@@ -358,7 +358,7 @@ def test_smallest_seen_is_smaller_with_more_rows_and_more_time():
 
 def test_a_smaller_budget_and_more_doubt_raise_the_thresholds():
     learned = evidence().learned
-    often, seldom = (Evidence(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
+    often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
     assert all(
         a[1] < b[1] for a, b in zip(often.limits(LABELS, 500), seldom.limits(LABELS, 500), strict=True)
     )

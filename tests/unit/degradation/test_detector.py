@@ -90,20 +90,20 @@ def replay(by, log, state, blocks, **kinds):
     seed, verdicts = kinds.pop("seed"), []
     for i in range(blocks):
         log.predict(400, seed + i, **kinds)
-        state, harm = log.look(by, state)
-        verdicts.append(harm.verdict)
-    return state, harm, verdicts
+        state, degradation = log.look(by, state)
+        verdicts.append(degradation.verdict)
+    return state, degradation, verdicts
 
 
 def test_quiet_on_what_is_normal_and_every_row_once(fresh):
     log, state = Log(), {}
     for rows in (400, 20, 20, 30, 300, 10):
         log.predict(rows, len(log.predictions) + 1)
-        state, harm = log.look(fresh, state)
+        state, degradation = log.look(fresh, state)
         for _ in range(3):
-            state, harm = log.look(fresh, state)
-    assert harm.verdict is Verdict.OK
-    assert harm.rows == state["rows"] == state["seq"] == 770
+            state, degradation = log.look(fresh, state)
+    assert degradation.verdict is Verdict.OK
+    assert degradation.rows == state["rows"] == state["seq"] == 770
     assert json.loads(json.dumps(state)) == state
 
 
@@ -111,10 +111,10 @@ def test_alarm_and_end_of_it(fresh):
     log = Log()
     state, _, verdicts = replay(fresh, log, {}, 3, seed=10)
     assert set(verdicts) == QUIET
-    state, harm, verdicts = replay(fresh, log, state, 2, seed=20, change=FAULTS["new category"][2])
+    state, degradation, verdicts = replay(fresh, log, state, 2, seed=20, change=FAULTS["new category"][2])
     assert verdicts[-1] is Verdict.ALARM
-    assert harm.suspects[0].column == "d"
-    assert set(harm.to_label) <= {p.id for p in log.predictions[-400:]}
+    assert degradation.suspects[0].column == "d"
+    assert set(degradation.to_label) <= {p.id for p in log.predictions[-400:]}
     assert replay(fresh, log, state, 15, seed=30)[2][-1] is Verdict.OK
 
 
@@ -137,9 +137,9 @@ def test_an_expected_change_is_normal_for_labels_too(fresh):
     for i in range(4):
         log.predict(400, 60 + i, change=change)
         log.label(range(len(log.predictions) - 400, len(log.predictions)))
-        state, harm = log.look(moved, state)
-        assert harm.verdict is Verdict.OK
-    assert harm.performance.reference < 0.7
+        state, degradation = log.look(moved, state)
+        assert degradation.verdict is Verdict.OK
+    assert degradation.performance.reference < 0.7
 
 
 def test_expected_shares_of_the_classes_are_normal_from_then_on(fresh):
@@ -156,11 +156,11 @@ def test_a_change_after_an_expected_one_alarms(fresh):
     log.predict(1000, 20, change=expected)
     moved = fresh.rebased(log.window(0))
     state = {"seq": len(log.predictions)}
-    state, harm, verdicts = replay(
+    state, degradation, verdicts = replay(
         moved, log, state, 3, seed=60, change=lambda t: FAULTS["unit change"][2](expected(t))
     )
     assert verdicts[-1] is Verdict.ALARM
-    assert [s.column for s in harm.suspects] == ["a"]
+    assert [s.column for s in degradation.suspects] == ["a"]
 
 
 def test_few_rows_are_no_new_normal(fresh):
@@ -172,30 +172,30 @@ def test_few_rows_are_no_new_normal(fresh):
 
 def test_labels_late_out_of_order_and_corrected(fresh):
     log = Log()
-    state, harm, _ = replay(fresh, log, {}, 2, seed=10)
+    state, degradation, _ = replay(fresh, log, {}, 2, seed=10)
     log.label(range(399, 199, -1))
     log.label([5, 3, 600])
-    state, harm = log.look(fresh, state)
-    assert (harm.verdict, state["label_seq"], state["labelled"]) == (Verdict.OK, 203, 203)
+    state, degradation = log.look(fresh, state)
+    assert (degradation.verdict, state["label_seq"], state["labelled"]) == (Verdict.OK, 203, 203)
     log.label(range(200, 300), wrong=True)
-    state, harm = log.look(fresh, state)
-    assert harm.verdict is Verdict.ALARM
+    state, degradation = log.look(fresh, state)
+    assert degradation.verdict is Verdict.ALARM
     assert state["labelled"] == 203
     log.label(range(200, 300))
-    state, harm = log.look(fresh, state)
-    assert harm.verdict is Verdict.OK
+    state, degradation = log.look(fresh, state)
+    assert degradation.verdict is Verdict.OK
     wrong = np.mean([found.label != found.prediction.output for found in log.labels[:203]])
-    assert harm.performance.realised.value == pytest.approx(1 - wrong)
+    assert degradation.performance.realized.value == pytest.approx(1 - wrong)
 
 
 def test_concept_drift_rings_by_labels(fresh):
     log = Log()
     log.predict(500, 3, wrong=0.3)
     log.label(range(500))
-    _, harm = log.look(fresh, {})
-    assert harm.verdict is Verdict.ALARM
-    assert "by its labels" in harm.sentence
-    assert [p.name for p in harm.parts if p.score >= 1] == [LABELS]
+    _, degradation = log.look(fresh, {})
+    assert degradation.verdict is Verdict.ALARM
+    assert "by its labels" in degradation.sentence
+    assert [p.source for p in degradation.evidence if p.score >= 1] == [LABELS]
 
 
 def test_an_answer_and_a_label_that_the_model_does_not_know(fresh):
@@ -204,9 +204,9 @@ def test_an_answer_and_a_label_that_the_model_does_not_know(fresh):
     log.predictions = [replace(p, output="maybe", probabilities={}) for p in log.predictions]
     log.truth[0] = "never heard of"
     log.label(range(100))
-    state, harm = log.look(fresh, {})
-    assert harm.verdict is Verdict.ALARM
-    assert harm.performance.realised.value == 0
+    state, degradation = log.look(fresh, {})
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.performance.realized.value == 0
     assert json.dumps(state)
 
 
@@ -215,14 +215,14 @@ def test_cells_that_are_nulls_or_of_another_kind(fresh):
     log.predict(120, 3)
     cells = {"a": None, "b": "text", "c": None, "d": 7.0}
     log.predictions = [replace(p, features=cells) for p in log.predictions]
-    _, harm = log.look(fresh, {})
-    assert harm.verdict is Verdict.ALARM
-    assert "null 0.0% → 100.0%" in harm.sentence
+    _, degradation = log.look(fresh, {})
+    assert degradation.verdict is Verdict.ALARM
+    assert "null 0.0% → 100.0%" in degradation.sentence
 
 
 def test_no_window_and_no_labels_wait(fresh):
-    state, harm = fresh.advance({}, Window(), [])
-    assert harm.verdict is Verdict.UNKNOWN
+    state, degradation = fresh.advance({}, Window(), [])
+    assert degradation.verdict is Verdict.UNKNOWN
     assert (state["seq"], state["label_seq"]) == (0, 0)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import amounts, answers, evidence, table
 
-from driftbell.degradation.cusum import ESTIMATE, Evidence
+from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.reference_models import Answers, learn, one_thread
 
 
@@ -105,7 +105,7 @@ def test_the_same_seed_learns_the_same():
 def test_tiny_references_are_learnt_and_do_not_ring(rows, labelled):
     columns, truth = table(rows, 3)
     learned = learn(columns, answers(columns), truth if labelled else None, classes=2, seed=0)
-    found = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100)
+    found = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     sums, scores = [], []
     for seed in range(5):
         new, _ = table(300, 50 + seed)
@@ -120,12 +120,12 @@ def test_a_reference_of_one_class_is_learnt():
     given = Answers(np.zeros(200), np.tile([0.9, 0.1], (200, 1)))
     learned = learn(columns, given, np.zeros(200), classes=2, seed=0)
     assert learned.top == ()
-    block = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100).look(columns, given)
+    block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).look(columns, given)
     assert block.loss == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("kept", [[], ["same"], ["empty"], ["id"], ["same", "empty", "id", "a"]])
-def test_columns_that_say_nothing_do_no_harm(kept):
+def test_columns_that_say_nothing_do_no_degradation(kept):
     columns, truth = table(200, 3)
     odd = {
         "same": np.full(200, 5.0),
@@ -135,7 +135,7 @@ def test_columns_that_say_nothing_do_no_harm(kept):
     }
     table_of = {k: odd[k] for k in kept}
     learned = learn(table_of, answers(columns), truth, classes=2, seed=0)
-    block = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100).look(table_of, answers(columns))
+    block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).look(table_of, answers(columns))
     assert abs(block.loss) < 0.02
     assert block.diagnosis is None
 
@@ -151,7 +151,7 @@ def test_many_classes_with_rare_ones():
     p = np.exp(far - far.max(axis=1, keepdims=True))
     given = Answers(nearest, p / p.sum(axis=1, keepdims=True))
     learned = learn(columns, given, truth, classes=classes, seed=0)
-    found = Evidence(learned, smallest_loss=0.02, checks_per_alarm=100)
+    found = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     half = np.arange(0, rows, 2)
     block = found.look({k: v[half] for k, v in columns.items()}, given.take(half))
     assert block.why == "confidence"

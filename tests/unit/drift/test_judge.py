@@ -8,9 +8,9 @@ import pytest
 import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import degradations as harms
+from tests import degradations as degradations
 
-from driftbell.alarms.notifications import alert_after, same_state
+from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import carry, held_columns, judge
 from driftbell.models.iris import iris_model
@@ -281,7 +281,7 @@ def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_se
     assert second >= 0.9 * stories
 
 
-# verdicts to alerts
+# verdicts to notifications
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -312,8 +312,10 @@ def story(*moments, cooldown=COOLDOWN):
     """What is told of checks, each a verdict and its minute."""
     told = []
     for verdict, minute in moments:
-        alert = alert_after(check(verdict, minute), told[-1] if told else None, cooldown=cooldown)
-        told += [alert] if alert else []
+        notification = notification_after(
+            check(verdict, minute), told[-1] if told else None, cooldown=cooldown
+        )
+        told += [notification] if notification else []
     return told
 
 
@@ -322,11 +324,16 @@ def short(*moments, **options):
 
 
 def test_an_alarm_is_told_at_once_with_what_the_check_found():
-    (alert,) = story((OK, 0), (ALARM, 5))
-    assert (alert.check_id, alert.time, alert.model, alert.version) == ("c5", NOON + 5 * MINUTE, "iris", "v1")
-    assert (alert.before, alert.verdict, alert.since) == (None, ALARM, alert.time)
-    assert alert.sentence.startswith("Drift in age")
-    assert (alert.columns, alert.report) == (("age",), "report-5.html")
+    (notification,) = story((OK, 0), (ALARM, 5))
+    assert (notification.check_id, notification.time, notification.model, notification.version) == (
+        "c5",
+        NOON + 5 * MINUTE,
+        "iris",
+        "v1",
+    )
+    assert (notification.before, notification.verdict, notification.since) == (None, ALARM, notification.time)
+    assert notification.sentence.startswith("Drift in age")
+    assert (notification.columns, notification.report) == (("age",), "report-5.html")
 
 
 @pytest.mark.parametrize("first", [OK, WARNING, UNKNOWN])
@@ -388,13 +395,13 @@ def test_whatever_flaps_no_state_is_told_twice_and_an_alarm_at_most_once_a_coold
 
 
 @pytest.mark.parametrize(
-    ("harm", "named"),
-    [(harms.ALARM, ("petal length (cm)", "sepal width (cm)")), (None, ("a",))],
+    ("degradation", "named"),
+    [(degradations.ALARM, ("petal length (cm)", "sepal width (cm)")), (None, ("a",))],
 )
-def test_an_alert_names_the_suspects_of_an_alarm(harm, named):
-    judgement = replace(judge([column("a", 1e-6)], rows=500), verdict=Verdict.ALARM, harm=harm)
+def test_an_alert_names_the_suspects_of_an_alarm(degradation, named):
+    judgement = replace(judge([column("a", 1e-6)], rows=500), verdict=Verdict.ALARM, degradation=degradation)
     noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
     found = Check("c", noon, CheckKind.AUTOMATIC, "m", "v", "r", 500, 1, 500, judgement)
-    alert = alert_after(found, None, cooldown=timedelta())
-    assert alert is not None
-    assert alert.columns == named
+    notification = notification_after(found, None, cooldown=timedelta())
+    assert notification is not None
+    assert notification.columns == named

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 import structlog
-from tests import degradations as harms
+from tests import degradations as degradations
 
 from driftbell.errors import LeaseLostError, LogError, ReportError
 from driftbell.monitor.check import Checker, _tell, window_columns
@@ -21,7 +21,7 @@ from driftbell.records import (
     Check,
     CheckKind,
     Columns,
-    Harm,
+    Degradation,
     Kind,
     Lease,
     Outputs,
@@ -216,19 +216,24 @@ def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
     assert any(line["event"] == "drift report failed" and line["log_level"] == "error" for line in lines)
 
 
-@pytest.mark.parametrize("harm", [harms.ALARM, None])
-def test_the_log_line_says_drift_and_what_is_known_of_harm(
-    checker: Checker, lease: Lease, harm: Harm | None
+@pytest.mark.parametrize("degradation", [degradations.ALARM, None])
+def test_the_log_line_says_drift_and_what_is_known_of_degradation(
+    checker: Checker, lease: Lease, degradation: Degradation | None
 ) -> None:
     check = checker(CheckKind.TRIGGERED, "now", lease)
-    check = replace(check, judgement=replace(check.judgement, harm=harm))
+    check = replace(check, judgement=replace(check.judgement, degradation=degradation))
     with structlog.testing.capture_logs() as lines:
         _tell(check)
     (line,) = lines
     assert "drift" in line["event"]
     known = ("alarm", 1.8, 0.042, ["petal length (cm)", "sepal width (cm)"])
-    expected = known if harm else (None, None, None, [])
-    assert (line["harm"], line["harm_score"], line["loss"], line["suspects"]) == expected
+    expected = known if degradation else (None, None, None, [])
+    assert (
+        line["degradation"],
+        line["degradation_score"],
+        line["estimated_loss"],
+        line["suspects"],
+    ) == expected
 
 
 def test_a_folder_that_cannot_be_written_costs_no_verdict(checker: Checker, lease: Lease) -> None:
@@ -353,8 +358,8 @@ def test_drift_alone_tells_nobody(checker: Checker, log: SqlLog, lease: Lease) -
     log.append(predictions(100, shift=40))
     told = replace(checker, cooldown=timedelta())
     assert told(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
-    assert log.last_alert(model="m", version="v1") is None
-    assert log.pending_alerts() == []
+    assert log.last_notification(model="m", version="v1") is None
+    assert log.pending_notifications() == []
 
 
 def later(checker: Checker, log: SqlLog, lease: Lease, shift: float, start: int, **changes: Any) -> Check:
@@ -402,4 +407,4 @@ def test_a_change_of_the_newest_rows_is_seen_in_a_long_window(
 def test_without_a_cooldown_nobody_is_told(checker: Checker, log: SqlLog, lease: Lease) -> None:
     log.append(predictions(100, shift=40))
     assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.WARNING
-    assert log.pending_alerts() == []
+    assert log.pending_notifications() == []

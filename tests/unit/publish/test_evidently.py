@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from tests import degradations as harms
+from tests import degradations as degradations
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
@@ -23,7 +23,7 @@ from driftbell.tabular.schema import as_column
 if os.environ.get("CI") != "true" and not sink.evidently_available():
     pytest.skip("Evidently is not installed", allow_module_level=True)
 
-EVIL = "</script><script>alert(1)</script>"
+EVIL = "</script><script>notification(1)</script>"
 ROWS = 80
 
 
@@ -145,15 +145,15 @@ def test_the_page_names_the_model_the_verdict_and_the_tests():
 def test_the_page_answers_whether_the_model_does_worse():
     reference, window = plain_table(150), plain_table(ROWS, seed=2)
     check, known = check_of(reference, window)
-    check = replace(check, judgement=replace(check.judgement, harm=harms.ALARM))
+    check = replace(check, judgement=replace(check.judgement, degradation=degradations.ALARM))
     data = data_of(sink.EvidentlyReport().write(check, known, window).decode())
     for said in (
-        harms.ALARM.sentence,
+        degradations.ALARM.sentence,
         "does the model do worse?",
         "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
         "2026-01-31 10:20 UTC",
         "95.3 %",
-        "accuracy, realised",
+        "accuracy, realized",
     ):
         assert said in data
 
@@ -161,7 +161,7 @@ def test_the_page_answers_whether_the_model_does_worse():
 def test_what_cannot_be_said_of_the_model_is_said_so_and_what_was_not_asked_is_left_out():
     check, _ = check_of(plain_table(150), plain_table(ROWS, seed=2))
     assert "worse" not in str(sink._heading(check, 0))
-    check = replace(check, judgement=replace(check.judgement, harm=harms.UNKNOWN))
+    check = replace(check, judgement=replace(check.judgement, degradation=degradations.UNKNOWN))
     assert ("unknown", "does the model do worse?") in sink._heading(check, 0)[-1]
     assert ("cannot say", "estimated loss") in sink._heading(check, 0)[-1]
 
@@ -234,7 +234,7 @@ def test_names_and_values_of_users_cannot_become_code():
     reference, window = odd_tables()
     page = sink.EvidentlyReport().write(*check_of(reference, window), window).decode()
     data = data_of(page)
-    assert "alert(1)" in data
+    assert "notification(1)" in data
     assert "<script" not in data
     assert "</script" not in data
 

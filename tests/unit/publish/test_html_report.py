@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import degradations as harms
+from tests import degradations as degradations
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.ports import Reference
 from driftbell.publish.charts import CHARACTER, histogram_svg
 from driftbell.publish.html_report import LARGEST, OwnReport
-from driftbell.records import Check, CheckKind, Histogram, Part, Suspect, Verdict
+from driftbell.records import Check, CheckKind, Evidence, Histogram, Suspect, Verdict
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
 from driftbell.tabular.schema import as_column
 
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+EVIL = "</script><script>notification(1)</script><img src=x onerror=notification(2)>"
 ROWS = 80
 
 
@@ -61,9 +61,9 @@ def check_of(reference, window, **changes):
     return check, known
 
 
-def page_of(reference, window, *, harm=None, **changes):
+def page_of(reference, window, *, degradation=None, **changes):
     check, known = check_of(reference, window, **changes)
-    check = replace(check, judgement=replace(check.judgement, harm=harm))
+    check = replace(check, judgement=replace(check.judgement, degradation=degradation))
     content = OwnReport().write(check, known, window)
     assert len(content) <= LARGEST
     return check, Page(content)
@@ -94,15 +94,15 @@ def test_the_page_tells_the_verdict_and_what_was_looked_at():
 
 
 def test_the_page_answers_whether_the_model_does_worse_before_what_has_changed():
-    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), harm=harms.ALARM)
+    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), degradation=degradations.ALARM)
     for said in (
-        harms.ALARM.sentence,
+        degradations.ALARM.sentence,
         "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)",
         "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
         "95.3 %",
         "91.1 %",
         "90 % interval: 86.8 % to 95.1 %",
-        "Realised (120 labels)",
+        "Realized (120 labels)",
         "disagreement: petal length (cm)",
         "unit change?",
         "petal width (cm) above 1.7",
@@ -117,26 +117,31 @@ def test_the_page_answers_whether_the_model_does_worse_before_what_has_changed()
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
-    [(None, "Not asked"), (harms.UNKNOWN, "? cannot say"), (harms.OK, "✓ ok"), (harms.WARNING, "! warning")],
+    ("degradation", "said"),
+    [
+        (None, "Not asked"),
+        (degradations.UNKNOWN, "? cannot say"),
+        (degradations.OK, "✓ ok"),
+        (degradations.WARNING, "! warning"),
+    ],
 )
-def test_what_was_not_asked_or_cannot_be_said_is_told_apart_from_ok(harm, said):
-    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), harm=harm)
+def test_what_was_not_asked_or_cannot_be_said_is_told_apart_from_ok(degradation, said):
+    _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), degradation=degradation)
     block = page.text.split("Does the model do worse?")[1].split("All columns")[0]
     assert said in block
-    assert ("✓ ok" in block) == (harm is harms.OK)
+    assert ("✓ ok" in block) == (degradation is degradations.OK)
 
 
-def test_the_longest_answer_of_harm_stays_small_and_is_text():
+def test_the_longest_answer_of_degradation_stays_small_and_is_text():
     long = replace(
-        harms.ALARM,
+        degradations.ALARM,
         sentence=EVIL * 100,
-        parts=tuple(Part("disagreement", f"{EVIL * 9}{i}", 0.5, note=EVIL * 50) for i in range(900)),
+        evidence=tuple(Evidence("disagreement", f"{EVIL * 9}{i}", 0.5, note=EVIL * 50) for i in range(900)),
         suspects=tuple(Suspect(EVIL * 9, 0.1, EVIL * 50) for _ in range(900)),
-        slice=EVIL * 50,
+        segment=EVIL * 50,
         to_label=tuple(EVIL * 9 for _ in range(900)),
     )
-    _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2), harm=long)
+    _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2), degradation=long)
     assert not page.all("script")
     assert not page.all("img")
     assert "weaker parts are left out" in page.text

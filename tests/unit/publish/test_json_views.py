@@ -6,53 +6,60 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests import degradations as harms
+from tests import degradations as degradations
 from tests.degradations import NOON
 
-from driftbell.publish.json_views import check_shown, harm_shown
-from driftbell.records import Check, CheckKind, Harm, Judgement, Verdict
+from driftbell.publish.json_views import check_shown, degradation_shown
+from driftbell.records import Check, CheckKind, Degradation, Judgement, Verdict
 
 
-def check(harm: Harm | None) -> Check:
-    judgement = Judgement(harm.verdict if harm else Verdict.OK, "both", harm=harm)
+def check(degradation: Degradation | None) -> Check:
+    judgement = Judgement(degradation.verdict if degradation else Verdict.OK, "both", degradation=degradation)
     return Check("c", NOON, CheckKind.AUTOMATIC, "m", "v", "r", 50, 1, 50, judgement)
 
 
 def test_a_check_has_both_answers_beside_the_verdict() -> None:
-    shown = json.loads(json.dumps(check_shown(check(harms.ALARM))))
+    shown = json.loads(json.dumps(check_shown(check(degradations.ALARM))))
     assert shown["verdict"] == "alarm"
     assert shown["drift"] == {"columns": [], "sentence": "No column could be judged."}
-    harm = shown["harm"]
-    assert (harm["verdict"], harm["sentence"]) == ("alarm", harms.ALARM.sentence)
-    assert (harm["score"], harm["rows"]) == (1.8, 1740)
-    assert harm["loss"] == {"value": 0.042, "low": 0.018, "high": 0.066}
-    assert harm["since"] == {
+    degradation = shown["degradation"]
+    assert (degradation["verdict"], degradation["sentence"]) == ("alarm", degradations.ALARM.sentence)
+    assert (degradation["score"], degradation["rows"]) == (1.8, 1740)
+    assert degradation["estimated_loss"] == {"value": 0.042, "low": 0.018, "high": 0.066}
+    assert degradation["change_point"] == {
         "time": "2026-01-31T10:20:00+00:00",
         "low": "2026-01-31T09:50:00+00:00",
         "high": "2026-01-31T10:35:00+00:00",
     }
-    assert harm["suspects"][1] == {"column": "sepal width (cm)", "share": 0.19, "words": ""}
-    assert harm["parts"][4] == {
-        "name": "label shift",
+    assert degradation["suspects"][1] == {"column": "sepal width (cm)", "share": 0.19, "words": ""}
+    assert degradation["evidence"][4] == {
+        "source": "label shift",
         "column": "",
         "score": 0.7,
-        "pages": False,
+        "can_alarm": False,
         "note": "",
     }
-    assert harm["performance"]["estimated"] == {"value": 0.911, "low": 0.887, "high": 0.935}
-    assert harm["performance"]["labelled"] == 120
-    assert harm["slice"] == "petal width (cm) above 1.7"
-    assert len(harm["to_label"]) == 50
+    assert degradation["performance"]["estimated"] == {"value": 0.911, "low": 0.887, "high": 0.935}
+    assert degradation["performance"]["labelled"] == 120
+    assert degradation["segment"] == "petal width (cm) above 1.7"
+    assert len(degradation["to_label"]) == 50
 
 
 def test_a_long_list_of_checks_is_without_the_evidence() -> None:
-    harm = check_shown(check(harms.ALARM), brief=True)["harm"]
-    assert harm.keys() == {"verdict", "sentence", "score", "loss", "since", "suspects"}
+    degradation = check_shown(check(degradations.ALARM), brief=True)["degradation"]
+    assert degradation.keys() == {
+        "verdict",
+        "sentence",
+        "score",
+        "estimated_loss",
+        "change_point",
+        "suspects",
+    }
 
 
 @pytest.mark.parametrize("brief", [True, False])
 def test_what_was_not_asked_or_is_not_known_is_null(brief: bool) -> None:
-    assert check_shown(check(None), brief=brief)["harm"] is None
-    shown = harm_shown(replace(harms.UNKNOWN), brief=brief)
+    assert check_shown(check(None), brief=brief)["degradation"] is None
+    shown = degradation_shown(replace(degradations.UNKNOWN), brief=brief)
     assert shown
-    assert (shown["verdict"], shown["loss"], shown["since"]) == ("unknown", None, None)
+    assert (shown["verdict"], shown["estimated_loss"], shown["change_point"]) == ("unknown", None, None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from tests import degradations as harms
+from tests import degradations as degradations
 from tests.conftest import free_port, wait_until
 from tests.receiver import Receiver, receiving
 
@@ -22,7 +22,7 @@ from driftbell.errors import ConfigError, LeaseLostError, LogError
 from driftbell.ports import Target
 from driftbell.publish import notify
 from driftbell.publish.notify import Courier, apprise_targets, message, pause_after, without_secrets
-from driftbell.records import Alert, Check, CheckKind, Delivery, Harm, Judgement, Lease, Verdict
+from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement, Lease, Notification, Verdict
 from driftbell.store import SqlLog, sqlite_log
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -30,8 +30,8 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 SECRETS = ("t0psecret", "Bearer", "s3same")
 
 
-def alert(number: int = 0, verdict: Verdict = Verdict.ALARM, time: datetime = NOON) -> Alert:
-    return Alert(
+def notification(number: int = 0, verdict: Verdict = Verdict.ALARM, time: datetime = NOON) -> Notification:
+    return Notification(
         check_id=f"c{number}",
         time=time,
         model="iris",
@@ -49,7 +49,7 @@ def alert(number: int = 0, verdict: Verdict = Verdict.ALARM, time: datetime = NO
 
 
 def test_an_alarm_says_what_since_when_and_where_the_report_is() -> None:
-    title, body = message(alert(), "http://localhost:8000/")
+    title, body = message(notification(), "http://localhost:8000/")
     assert title == "driftbell: iris ALARM"
     assert body == (
         "Drift in sepal length (cm): 1 of 4 columns.\n"
@@ -65,34 +65,34 @@ def test_an_alarm_says_what_since_when_and_where_the_report_is() -> None:
     [(Verdict.OK, "resolved"), (Verdict.WARNING, "resolved"), (Verdict.UNKNOWN, "cannot judge")],
 )
 def test_the_title_says_what_has_changed(verdict: Verdict, word: str) -> None:
-    assert message(alert(verdict=verdict), None)[0] == f"driftbell: iris {word}"
+    assert message(notification(verdict=verdict), None)[0] == f"driftbell: iris {word}"
 
 
 @pytest.mark.parametrize(("link", "report"), [(None, "report.html"), ("http://localhost", "")])
 def test_a_report_is_named_where_there_is_one_and_it_can_be_reached(link: str | None, report: str) -> None:
-    assert "Report" not in message(replace(alert(), report=report), link)[1]
+    assert "Report" not in message(replace(notification(), report=report), link)[1]
 
 
-def test_an_alarm_of_harm_says_what_it_costs_who_is_suspected_and_what_would_settle_it() -> None:
-    judgement = Judgement(Verdict.ALARM, "both", harm=harms.ALARM)
-    title, body = message(alert(), "http://localhost:8000", judgement, "a1")
+def test_an_alarm_of_degradation_says_what_it_costs_who_is_suspected_and_what_would_settle_it() -> None:
+    judgement = Judgement(Verdict.ALARM, "both", degradation=degradations.ALARM)
+    title, body = message(notification(), "http://localhost:8000", judgement, "a1")
     assert title == "driftbell: iris ALARM"
     assert body == (
-        f"{harms.ALARM.sentence}\n"
+        f"{degradations.ALARM.sentence}\n"
         "Since: 2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)\n"
         "Loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6)\n"
         "Suspects: petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?; "
         "sepal width (cm), 19 % of the evidence\n"
         "Hit hardest: petal width (cm) above 1.7\n"
-        "To settle it: label the 50 rows of http://localhost:8000/monitor/alarms/a1/label-these\n"
+        "To settle it: label the 50 rows of http://localhost:8000/monitor/alarms/a1/label-sheet\n"
         "Model: iris, version 5f5f\n"
         "Report: http://localhost:8000/reports/drift_report_20260131_120000.html"
     )
 
 
 def test_an_alarm_without_a_loss_or_a_beginning_says_so() -> None:
-    harm = Harm(Verdict.ALARM, "The model does worse.")
-    _, body = message(alert(), None, Judgement(Verdict.ALARM, "both", harm=harm))
+    degradation = Degradation(Verdict.ALARM, "The model does worse.")
+    _, body = message(notification(), None, Judgement(Verdict.ALARM, "both", degradation=degradation))
     assert body.splitlines()[:3] == [
         "The model does worse.",
         "Since: 2026-01-31 12:00:00 UTC",
@@ -100,24 +100,24 @@ def test_an_alarm_without_a_loss_or_a_beginning_says_so() -> None:
     ]
 
 
-@pytest.mark.parametrize("harm", [harms.OK, harms.WARNING])
-def test_what_is_resolved_says_how_the_model_does_now(harm: Harm) -> None:
-    found = replace(alert(verdict=harm.verdict), columns=())
-    title, body = message(found, None, Judgement(harm.verdict, "both", harm=harm))
+@pytest.mark.parametrize("degradation", [degradations.OK, degradations.WARNING])
+def test_what_is_resolved_says_how_the_model_does_now(degradation: Degradation) -> None:
+    found = replace(notification(verdict=degradation.verdict), columns=())
+    title, body = message(found, None, Judgement(degradation.verdict, "both", degradation=degradation))
     assert title == "driftbell: iris resolved"
-    assert body.splitlines()[:2] == [harm.sentence, "Since: 2026-01-31 12:00:00 UTC"]
+    assert body.splitlines()[:2] == [degradation.sentence, "Since: 2026-01-31 12:00:00 UTC"]
     assert "Suspects" not in body
 
 
 def test_what_cannot_be_judged_gives_the_whole_reason() -> None:
-    judgement = Judgement(Verdict.UNKNOWN, "Cannot judge.", harm=harms.UNKNOWN)
-    _, body = message(alert(verdict=Verdict.UNKNOWN), None, judgement)
+    judgement = Judgement(Verdict.UNKNOWN, "Cannot judge.", degradation=degradations.UNKNOWN)
+    _, body = message(notification(verdict=Verdict.UNKNOWN), None, judgement)
     assert body.startswith("Drift in sepal length (cm): 1 of 4 columns.\n")
 
 
 def test_times_are_in_utc_and_many_columns_are_counted() -> None:
     there = NOON.astimezone(timezone(timedelta(hours=9)))
-    found = replace(alert(), since=there, columns=tuple(f"c{i}" for i in range(23)))
+    found = replace(notification(), since=there, columns=tuple(f"c{i}" for i in range(23)))
     _, body = message(found, None)
     assert "Since: 2026-01-31 12:00:00 UTC" in body
     assert body.splitlines()[2].endswith("c18, c19 and 3 more")
@@ -217,8 +217,8 @@ def courier(log: SqlLog, pair: tuple[Known, Known], clock: Clock) -> Courier:
     return Courier(log, pair, holder="me", link=None, clock=clock)
 
 
-def save(log: SqlLog, lease: Lease, *alerts: Alert) -> None:
-    for a in alerts:
+def save(log: SqlLog, lease: Lease, *notifications: Notification) -> None:
+    for a in notifications:
         judgement = Judgement(a.verdict, a.sentence)
         check = Check(a.check_id, a.time, CheckKind.AUTOMATIC, a.model, a.version, "r", 50, 1, 50, judgement)
         log.save_check(check, lease, a)
@@ -227,19 +227,19 @@ def save(log: SqlLog, lease: Lease, *alerts: Alert) -> None:
 def test_an_alert_goes_to_every_target_once(
     log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
 ) -> None:
-    save(log, lease, alert())
+    save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
             courier.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris ALARM"]] * 2
-    assert log.alert_totals() == {"sent": 1}
+    assert log.notification_totals() == {"sent": 1}
     assert [(e["event"], e["target"], e["log_level"]) for e in lines] == [
-        ("drift alert sent", "a", "info"),
-        ("drift alert sent", "b", "info"),
+        ("drift notification sent", "a", "info"),
+        ("drift notification sent", "b", "info"),
     ]
 
 
-def test_a_target_is_told_what_the_check_says_of_harm(log: Outbox, lease: Lease, clock: Clock) -> None:
+def test_a_target_is_told_what_the_check_says_of_degradation(log: Outbox, lease: Lease, clock: Clock) -> None:
     bodies = []
 
     class Reader(Known):
@@ -247,14 +247,14 @@ def test_a_target_is_told_what_the_check_says_of_harm(log: Outbox, lease: Lease,
             bodies.append(body)
             return super().send(title, body, verdict)
 
-    told = alert()
-    judgement = Judgement(Verdict.ALARM, told.sentence, harm=harms.ALARM)
+    told = notification()
+    judgement = Judgement(Verdict.ALARM, told.sentence, degradation=degradations.ALARM)
     check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
     log.save_check(check, lease, told, alarm_after(check, None))
     Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
     assert bodies == [message(told, None, judgement, "c0")[1]]
-    assert "label the 50 rows of /monitor/alarms/c0/label-these" in bodies[0]
-    assert bodies[0].startswith(harms.ALARM.sentence)
+    assert "label the 50 rows of /monitor/alarms/c0/label-sheet" in bodies[0]
+    assert bodies[0].startswith(degradations.ALARM.sentence)
 
 
 def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
@@ -262,13 +262,13 @@ def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
 ) -> None:
     a, b = pair
     b.failure = "no answer"
-    save(log, lease, alert())
+    save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         courier.deliver()
-    (waiting,) = log.pending_alerts()
+    (waiting,) = log.pending_notifications()
     assert (waiting.delivered, waiting.attempts, waiting.error) == (frozenset({a.key}), 1, "b: no answer")
     assert waiting.next_try == NOON + 10 * SECOND
-    (line,) = [e for e in lines if e["event"] == "drift alert not sent"]
+    (line,) = [e for e in lines if e["event"] == "drift notification not sent"]
     assert (line["log_level"], line["target"], line["reason"]) == ("warning", "b", "no answer")
     clock.now += 9 * SECOND
     courier.deliver()
@@ -276,13 +276,13 @@ def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
     clock.now += SECOND
     courier.deliver()
     assert b.tries == 2
-    assert log.pending_alerts()[0].next_try == clock.now + 20 * SECOND
+    assert log.pending_notifications()[0].next_try == clock.now + 20 * SECOND
     b.failure = ""
     clock.now += 20 * SECOND
     courier.deliver()
     assert (a.tries, b.tries) == (1, 3)
     assert len(a.titles) == len(b.titles) == 1
-    assert log.alert_totals() == {"sent": 1}
+    assert log.notification_totals() == {"sent": 1}
 
 
 def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others(
@@ -290,7 +290,7 @@ def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others
 ) -> None:
     a, b = pair
     b.failure = "no answer"
-    save(log, lease, alert(0), alert(1, Verdict.OK))
+    save(log, lease, notification(0), notification(1, Verdict.OK))
     both = ["driftbell: iris ALARM", "driftbell: iris resolved"]
     courier.deliver()
     assert (a.titles, b.tries) == (both, 1)
@@ -300,7 +300,7 @@ def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others
     clock.now += 10 * SECOND
     courier.deliver()
     assert a.titles == b.titles == both
-    assert log.alert_totals() == {"sent": 2}
+    assert log.notification_totals() == {"sent": 2}
 
 
 def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
@@ -308,16 +308,16 @@ def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
 ) -> None:
     for target in pair:
         target.failure = "no answer"
-    save(log, lease, alert(0))
+    save(log, lease, notification(0))
     with structlog.testing.capture_logs() as lines:
-        while log.pending_alerts():
+        while log.pending_notifications():
             courier.deliver()
             clock.now += MINUTE
-    assert log.alert_totals() == {"failed": 1}
+    assert log.notification_totals() == {"failed": 1}
     assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
     assert 140 < pair[0].tries < 160
     assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
-    save(log, lease, alert(1, Verdict.OK, clock.now))
+    save(log, lease, notification(1, Verdict.OK, clock.now))
     pair[0].failure = pair[1].failure = ""
     courier.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris resolved"]] * 2
@@ -326,7 +326,7 @@ def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
 def test_a_clock_that_was_set_back_holds_nothing_up(
     log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
-    save(log, lease, alert())
+    save(log, lease, notification())
     clock.now -= timedelta(hours=3)
     courier.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
@@ -336,7 +336,7 @@ def test_a_restart_goes_on_where_the_last_one_stopped(
     log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     pair[1].failure = "no answer"
-    save(log, lease, alert())
+    save(log, lease, notification())
     courier.deliver()
     pair[1].failure = ""
     clock.now += MINUTE
@@ -347,18 +347,18 @@ def test_a_restart_goes_on_where_the_last_one_stopped(
 def test_only_the_holder_of_the_lease_delivers(
     log: Outbox, lease: Lease, pair: tuple[Known, Known], clock: Clock
 ) -> None:
-    save(log, lease, alert())
+    save(log, lease, notification())
     Courier(log, pair, holder="another", link=None, clock=clock).deliver()
     clock.now = lease.expires
     Courier(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [t.tries for t in pair] == [0, 0]
-    assert log.alert_totals() == {"pending": 1}
+    assert log.notification_totals() == {"pending": 1}
 
 
 def test_who_lost_the_lease_while_sending_writes_nothing(
     log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
-    save(log, lease, alert())
+    save(log, lease, notification())
 
     def lose(*_: object) -> str:
         log.take_lease("another", now=lease.expires, seconds=60, next_run=None)
@@ -367,13 +367,13 @@ def test_who_lost_the_lease_while_sending_writes_nothing(
     pair[0].send = lose  # type: ignore[method-assign]
     with pytest.raises(LeaseLostError):
         courier.deliver()
-    assert log.pending_alerts() == [Delivery(alert(), NOON)]
+    assert log.pending_notifications() == [Delivery(notification(), NOON)]
 
 
 def test_a_log_that_cannot_be_written_makes_no_message_come_twice(
     log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
 ) -> None:
-    save(log, lease, alert())
+    save(log, lease, notification())
     log.broken = True
     for _ in range(3):
         with pytest.raises(LogError):
@@ -381,13 +381,13 @@ def test_a_log_that_cannot_be_written_makes_no_message_come_twice(
     log.broken = False
     courier.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
-    assert log.alert_totals() == {"sent": 1}
+    assert log.notification_totals() == {"sent": 1}
 
 
 def test_what_waits_when_nobody_is_told_any_more_has_failed(log: Outbox, lease: Lease, clock: Clock) -> None:
-    save(log, lease, alert())
+    save(log, lease, notification())
     Courier(log, [], holder="me", link=None, clock=clock).deliver()
-    assert log.alert_totals() == {"failed": 1}
+    assert log.notification_totals() == {"failed": 1}
 
 
 def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
@@ -404,15 +404,18 @@ def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
         deliver()
 
     monkeypatch.setattr(courier, "deliver", shaky)
-    save(log, lease, alert())
+    save(log, lease, notification())
     stop = threading.Event()
     with structlog.testing.capture_logs() as lines:
         thread = threading.Thread(target=courier.run, args=(stop,))
         thread.start()
-        wait_until(lambda: log.alert_totals() == {"sent": 1}, 10, "the delivery")
+        wait_until(lambda: log.notification_totals() == {"sent": 1}, 10, "the delivery")
         stop.set()
         thread.join(10)
-    assert [e["event"] for e in lines[:2]] == ["drift alerts cannot use the log", "drift alerts failed"]
+    assert [e["event"] for e in lines[:2]] == [
+        "drift notifications cannot use the log",
+        "drift notifications failed",
+    ]
 
 
 # apprise
@@ -425,7 +428,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def target(url: str) -> Target:
-    (found,) = apprise_targets([("alerts.urls", url)])
+    (found,) = apprise_targets([("notifications.urls", url)])
     return found
 
 
@@ -472,7 +475,7 @@ def test_a_service_that_never_answers_is_left_behind(
     assert len(receiver.messages) == 1
     receiver.hold.set()
     wait_until(
-        lambda: not any(t.name == "alert" for t in threading.enumerate()), 10, "the end of the attempt"
+        lambda: not any(t.name == "notification" for t in threading.enumerate()), 10, "the end of the attempt"
     )
     assert found.send("title", "body", Verdict.OK) == ""
 
@@ -488,7 +491,7 @@ def test_each_socket_has_its_limits_unless_the_url_sets_them() -> None:
 
 
 def test_the_same_url_twice_is_one_target_and_keys_tell_targets_apart() -> None:
-    urls = [("alerts.urls", f"json://localhost/{path}") for path in ("a", "b", "a")]
+    urls = [("notifications.urls", f"json://localhost/{path}") for path in ("a", "b", "a")]
     found = apprise_targets(urls)
     assert [t.name for t in found] == ["target 1 (json)", "target 2 (json)"]
     assert len({t.key for t in found}) == 2
@@ -500,8 +503,10 @@ def test_the_same_url_twice_is_one_target_and_keys_tell_targets_apart() -> None:
 def test_a_url_that_apprise_does_not_know_is_named_by_its_scheme_alone(
     url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"^alerts.urls_file: target 2 \(sla[ck]+\) is no URL") as caught:
-        apprise_targets([("alerts.urls", "json://localhost"), ("alerts.urls_file", url)])
+    with pytest.raises(
+        ConfigError, match=r"^notifications.urls_file: target 2 \(sla[ck]+\) is no URL"
+    ) as caught:
+        apprise_targets([("notifications.urls", "json://localhost"), ("notifications.urls_file", url)])
     assert "t0psecret" not in str(caught.value) + "".join(capfd.readouterr())
 
 
@@ -509,5 +514,8 @@ def test_without_apprise_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert apprise_targets([]) == []
     with pytest.raises(ConfigError) as caught:
-        apprise_targets([("alerts.urls", "json://localhost")])
-    assert str(caught.value) == "alerts.urls is set but apprise is missing: pip install 'driftbell[alerts]'"
+        apprise_targets([("notifications.urls", "json://localhost")])
+    assert (
+        str(caught.value)
+        == "notifications.urls is set but apprise is missing: pip install 'driftbell[notifications]'"
+    )

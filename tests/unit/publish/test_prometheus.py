@@ -8,31 +8,31 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests import degradations as harms
+from tests import degradations as degradations
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import LogError
 from driftbell.publish.prometheus import DriftCollector
 from driftbell.records import (
-    Alert,
     Check,
     CheckKind,
     CheckTotals,
     ColumnComparison,
     ColumnVerdict,
+    Degradation,
     Delivery,
-    Harm,
     Judgement,
     Kind,
     Label,
     Lease,
+    Notification,
     Performance,
     Prediction,
     Result,
     ResultKind,
     Verdict,
 )
-from driftbell.records.alarms import Mark
+from driftbell.records.alarms import Annotation
 from driftbell.store import SqlLog, sqlite_log
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -46,7 +46,11 @@ def column(name: str, verdict: Verdict, *results: Result) -> ColumnVerdict:
 
 
 def check(
-    check_id: str, verdict: Verdict, *columns: ColumnVerdict, error: str = "", harm: Harm | None = None
+    check_id: str,
+    verdict: Verdict,
+    *columns: ColumnVerdict,
+    error: str = "",
+    degradation: Degradation | None = None,
 ) -> Check:
     return Check(
         id=check_id,
@@ -58,7 +62,7 @@ def check(
         rows=120,
         first=1,
         last=120,
-        judgement=Judgement(verdict, "so it is", columns, harm),
+        judgement=Judgement(verdict, "so it is", columns, degradation),
         duration=0.5,
         error=error,
     )
@@ -150,15 +154,15 @@ def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: Sql
 
 
 def test_alerts_are_counted_by_how_they_ended(log: SqlLog, lease: Lease) -> None:
-    names = ("driftbell_alerts_pending", ()), ("driftbell_alerts_total", ("sent",))
+    names = ("driftbell_notifications_pending", ()), ("driftbell_notifications_total", ("sent",))
     assert [scraped(log)[name] for name in names] == [0, 0]
     for i, state in enumerate(["sent", "sent", "failed", "pending"]):
-        alert = Alert(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "so it is")
-        log.save_check(check(str(i), Verdict.ALARM), lease, alert)
-        log.save_delivery(Delivery(alert, NOON, state), lease)
+        notification = Notification(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "so it is")
+        log.save_check(check(str(i), Verdict.ALARM), lease, notification)
+        log.save_delivery(Delivery(notification, NOON, state), lease)
     found = scraped(log)
     assert [found[name] for name in names] == [1, 2]
-    assert found["driftbell_alerts_total", ("failed",)] == 1
+    assert found["driftbell_notifications_total", ("failed",)] == 1
 
 
 def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None:
@@ -185,14 +189,21 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None
     assert not any("gone" in labels for _, labels in found)
 
 
-HARM = ("driftbell_harm", "driftbell_evidence", "driftbell_accuracy", "driftbell_mean_absolute_error")
+DEGRADATION = (
+    "driftbell_degradation",
+    "driftbell_evidence",
+    "driftbell_accuracy",
+    "driftbell_mean_absolute_error",
+)
 
 
-def test_harm_is_told_with_the_evidence_of_each_part_and_what_is_known(log: SqlLog, lease: Lease) -> None:
-    log.save_check(check("1", Verdict.ALARM, harm=harms.ALARM), lease)
-    found = {k: v for k, v in scraped(log).items() if k[0].startswith(HARM)}
+def test_degradation_is_told_with_the_evidence_of_each_part_and_what_is_known(
+    log: SqlLog, lease: Lease
+) -> None:
+    log.save_check(check("1", Verdict.ALARM, degradation=degradations.ALARM), lease)
+    found = {k: v for k, v in scraped(log).items() if k[0].startswith(DEGRADATION)}
     for verdict in Verdict:
-        assert found.pop(("driftbell_harm_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
+        assert found.pop(("driftbell_degradation_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
     assert found == {
         ("driftbell_evidence_rows", ()): 1740,
         ("driftbell_evidence", ("", "true", "labels")): 0.4,
@@ -204,9 +215,9 @@ def test_harm_is_told_with_the_evidence_of_each_part_and_what_is_known(log: SqlL
         ("driftbell_accuracy", ("estimated",)): 0.911,
         ("driftbell_accuracy_low", ("estimated",)): 0.887,
         ("driftbell_accuracy_high", ("estimated",)): 0.935,
-        ("driftbell_accuracy", ("realised",)): 0.917,
-        ("driftbell_accuracy_low", ("realised",)): 0.868,
-        ("driftbell_accuracy_high", ("realised",)): 0.951,
+        ("driftbell_accuracy", ("realized",)): 0.917,
+        ("driftbell_accuracy_low", ("realized",)): 0.868,
+        ("driftbell_accuracy_high", ("realized",)): 0.951,
         ("driftbell_accuracy_loss", ()): 0.042,
         ("driftbell_accuracy_loss_low", ()): 0.018,
         ("driftbell_accuracy_loss_high", ()): 0.066,
@@ -214,20 +225,22 @@ def test_harm_is_told_with_the_evidence_of_each_part_and_what_is_known(log: SqlL
 
 
 def test_an_error_is_not_called_accuracy(log: SqlLog, lease: Lease) -> None:
-    harm = replace(harms.OK, performance=Performance("mean absolute error", 1.5))
-    log.save_check(check("1", Verdict.OK, harm=harm), lease)
+    degradation = replace(degradations.OK, performance=Performance("mean absolute error", 1.5))
+    log.save_check(check("1", Verdict.OK, degradation=degradation), lease)
     found = scraped(log)
     assert found["driftbell_mean_absolute_error", ("reference",)] == 1.5
     assert found["driftbell_mean_absolute_error_loss_low", ()] == -0.012
     assert not any(name.startswith("driftbell_accuracy") for name, _ in found)
 
 
-def test_of_harm_that_was_not_asked_or_is_not_known_no_number_is_made_up(log: SqlLog, lease: Lease) -> None:
+def test_of_degradation_that_was_not_asked_or_is_not_known_no_number_is_made_up(
+    log: SqlLog, lease: Lease
+) -> None:
     log.save_check(check("1", Verdict.OK), lease)
-    assert not any(name.startswith(HARM) for name, _ in scraped(log))
-    log.save_check(check("2", Verdict.UNKNOWN, harm=harms.UNKNOWN), lease)
-    known = {name for name, _ in scraped(log) if name.startswith(HARM)}
-    assert known == {"driftbell_harm_verdict", "driftbell_evidence_rows"}
+    assert not any(name.startswith(DEGRADATION) for name, _ in scraped(log))
+    log.save_check(check("2", Verdict.UNKNOWN, degradation=degradations.UNKNOWN), lease)
+    known = {name for name, _ in scraped(log) if name.startswith(DEGRADATION)}
+    assert known == {"driftbell_degradation_verdict", "driftbell_evidence_rows"}
 
 
 def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
@@ -248,13 +261,13 @@ def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
 
 
 def test_an_alarm_is_silenced_while_the_mark_says_so(log: SqlLog, lease: Lease) -> None:
-    found = check("1", Verdict.ALARM, harm=harms.ALARM)
+    found = check("1", Verdict.ALARM, degradation=degradations.ALARM)
     log.save_check(found, lease, None, alarm_after(found, None))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 0
     hour = timedelta(hours=1)
-    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
+    log.annotate_alarm("1", Annotation("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 0
-    log.mark_alarm("1", Mark("silenced", "ada", "on it", NOON - hour, NOON + hour))
+    log.annotate_alarm("1", Annotation("silenced", "ada", "on it", NOON - hour, NOON + hour))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 1
 
 

@@ -1,4 +1,4 @@
-"""What is said of harm, the same on every surface."""
+"""What is said of degradation, the same on every surface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests import degradations as harms
+from tests import degradations as degradations
 
 from driftbell.degradation.explain import since_words as since_in_a_sentence
 from driftbell.publish.wording import (
@@ -24,63 +24,67 @@ from driftbell.publish.wording import (
 from driftbell.records import (
     ColumnComparison,
     ColumnVerdict,
+    Evidence,
     Interval,
     Judgement,
     Kind,
-    Part,
     Performance,
     Verdict,
 )
 
 
 def test_a_loss_is_in_points_or_in_the_units_of_the_error() -> None:
-    assert loss_words(harms.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
-    assert loss_words(harms.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
+    assert loss_words(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
+    assert loss_words(degradations.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
     error = replace(
-        harms.ALARM, performance=Performance("mean absolute error"), loss=Interval(1.25, 0.5, 2.0)
+        degradations.ALARM,
+        performance=Performance("mean absolute error"),
+        estimated_loss=Interval(1.25, 0.5, 2.0),
     )
     assert loss_words(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
-    assert loss_words(replace(harms.ALARM, loss=None)) == "cannot say"
+    assert loss_words(replace(degradations.ALARM, estimated_loss=None)) == "cannot say"
 
 
 def test_the_interval_of_the_beginning_has_its_date_where_it_is_another_one() -> None:
-    assert since_words(harms.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
-    since = harms.ALARM.since
+    assert since_words(degradations.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
+    since = degradations.ALARM.change_point
     assert since
-    earlier = replace(harms.ALARM, since=replace(since, low=since.low - timedelta(days=1)))
+    earlier = replace(degradations.ALARM, change_point=replace(since, low=since.low - timedelta(days=1)))
     assert since_words(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
-    assert since_words(harms.OK) == ""
+    assert since_words(degradations.OK) == ""
 
 
 def test_an_interval_within_a_minute_is_left_out() -> None:
-    since = harms.ALARM.since
+    since = degradations.ALARM.change_point
     assert since
     assert since_in_a_sentence(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
     short = replace(since, low=since.time, high=since.time + timedelta(seconds=59))
     assert since_in_a_sentence(short) == "since 2026-01-31 10:20 UTC"
-    assert since_words(replace(harms.ALARM, since=short)) == "2026-01-31 10:20 UTC"
+    assert since_words(replace(degradations.ALARM, change_point=short)) == "2026-01-31 10:20 UTC"
 
 
-def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_harm() -> None:
-    both = Judgement(Verdict.ALARM, f"{harms.ALARM.sentence} Drift in a.", harm=harms.ALARM)
+def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_degradation() -> None:
+    both = Judgement(
+        Verdict.ALARM, f"{degradations.ALARM.sentence} Drift in a.", degradation=degradations.ALARM
+    )
     assert headline(both) == ("The model probably does worse: 4.2 points of accuracy.", "Drift in a.")
-    error = replace(harms.ALARM, performance=Performance("mean absolute error"))
-    assert headline(replace(both, harm=error))[0].endswith(": 0.042 more mean absolute error.")
-    fine = Judgement(Verdict.OK, "No drift.", harm=harms.OK)
-    assert headline(fine) == headline(replace(fine, harm=None)) == ("No drift.", "")
-    alone = Judgement(Verdict.UNKNOWN, harms.UNKNOWN.sentence, harm=harms.UNKNOWN)
-    assert headline(alone) == (harms.UNKNOWN.sentence, "")
+    error = replace(degradations.ALARM, performance=Performance("mean absolute error"))
+    assert headline(replace(both, degradation=error))[0].endswith(": 0.042 more mean absolute error.")
+    fine = Judgement(Verdict.OK, "No drift.", degradation=degradations.OK)
+    assert headline(fine) == headline(replace(fine, degradation=None)) == ("No drift.", "")
+    alone = Judgement(Verdict.UNKNOWN, degradations.UNKNOWN.sentence, degradation=degradations.UNKNOWN)
+    assert headline(alone) == (degradations.UNKNOWN.sentence, "")
 
 
 def test_suspects_are_named_with_what_their_values_look_like() -> None:
-    assert suspects_words(harms.ALARM) == [
+    assert suspects_words(degradations.ALARM) == [
         "petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?",
         "sepal width (cm), 19 % of the evidence",
     ]
 
 
 def test_the_strongest_evidence_that_pages_comes_first() -> None:
-    assert [(p.name, p.score) for p in strongest(harms.ALARM)] == [
+    assert [(p.name, p.score) for p in strongest(degradations.ALARM)] == [
         ("disagreement", 1.8),
         ("estimate", 1.2),
         ("labels", 0.4),
@@ -92,25 +96,27 @@ def test_the_strongest_evidence_that_pages_comes_first() -> None:
 @pytest.mark.parametrize(
     ("part", "kind", "width"),
     [
-        (Part("estimate", "", 0.5), "under", 50),
-        (Part("estimate", "", 1.0), "over", 100),
-        (Part("estimate", "", 40.0), "over", 200),
-        (Part("estimate", "", -1.0), "under", 0),
-        (Part("label shift", "", 1.5, pages=False), "under", 150),
+        (Evidence("estimate", "", 0.5), "under", 50),
+        (Evidence("estimate", "", 1.0), "over", 100),
+        (Evidence("estimate", "", 40.0), "over", 200),
+        (Evidence("estimate", "", -1.0), "under", 0),
+        (Evidence("label shift", "", 1.5, can_alarm=False), "under", 150),
     ],
 )
-def test_a_bar_is_as_long_as_its_score_and_red_where_it_rings(part: Part, kind: str, width: float) -> None:
+def test_a_bar_is_as_long_as_its_score_and_red_where_it_rings(
+    part: Evidence, kind: str, width: float
+) -> None:
     drawn = bar_svg(part)
     assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', drawn)
     assert f"{part.name}: {part.score:.2f}".split(":")[0] in drawn
 
 
 def test_what_is_known_is_drawn_on_one_scale_and_the_rest_is_not_made_up() -> None:
-    rows = performance_rows(harms.ALARM.performance or Performance("accuracy"))
+    rows = performance_rows(degradations.ALARM.performance or Performance("accuracy"))
     assert [(r.name, r.value, r.interval) for r in rows] == [
         ("On the reference", "95.3 %", ""),
         ("Estimated, without labels", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
-        ("Realised (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
+        ("Realized (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
     ]
     lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.picture))}
     assert len(lines) == 1, "the reference is at the same place in each row"

@@ -11,13 +11,13 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from tests import degradations as harms
+from tests import degradations as degradations
 from tests.degradations import NOON
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.publish.wording import NOT_ASKED
-from driftbell.records import Check, CheckKind, Columns, Harm, Judgement, Outputs, Verdict
+from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Outputs, Verdict
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import pages_router
 from driftbell.store import SqlLog, sqlite_log
@@ -78,49 +78,51 @@ def get(log: SqlLog, folder: ReportFolder) -> Get:
     return lambda path: asyncio.run(answer(path))
 
 
-def save(log: SqlLog, harm: Harm | None) -> None:
+def save(log: SqlLog, degradation: Degradation | None) -> None:
     lease = log.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert lease
-    judgement = Judgement(harm.verdict if harm else Verdict.OK, "Both answers.", harm=harm)
+    judgement = Judgement(
+        degradation.verdict if degradation else Verdict.OK, "Both answers.", degradation=degradation
+    )
     check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
     log.save_check(check, lease, None, alarm_after(check, None))
 
 
-def test_before_any_check_nothing_is_said_of_harm(get: Get) -> None:
+def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
     assert "Does the model do worse?" not in get("/").text
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("degradation", "said"),
     [
-        (harms.ALARM, harms.ALARM.sentence),
-        (harms.ALARM, "Label these 50 rows"),
-        (harms.ALARM, 'href="/monitor/alarms/c/label-these"'),
-        (harms.OK, harms.OK.sentence),
-        (harms.UNKNOWN, "cannot say"),
+        (degradations.ALARM, degradations.ALARM.sentence),
+        (degradations.ALARM, "Label these 50 rows"),
+        (degradations.ALARM, 'href="/monitor/alarms/c/label-sheet"'),
+        (degradations.OK, degradations.OK.sentence),
+        (degradations.UNKNOWN, "cannot say"),
         (None, NOT_ASKED),
     ],
 )
 def test_the_first_page_answers_whether_the_model_does_worse(
-    get: Get, log: SqlLog, harm: Harm | None, said: str
+    get: Get, log: SqlLog, degradation: Degradation | None, said: str
 ) -> None:
-    save(log, harm)
+    save(log, degradation)
     page = get("/").text
     block = page.split("Does the model do worse?")[1].split("The last hour")[0]
     assert said in block
     assert not re.search(r"\sstyle=", block)
-    assert ".harm h2" in page.split("</head>")[0], "the block's looks"
+    assert ".degradation h2" in page.split("</head>")[0], "the block's looks"
 
 
 def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlLog) -> None:
-    save(log, harms.ALARM)
+    save(log, degradations.ALARM)
     found = get("/index.json").json()
-    assert found["status"]["last_check"]["harm"]["parts"]
-    assert found["checks"][0]["harm"]["sentence"] == harms.ALARM.sentence
+    assert found["status"]["last_check"]["degradation"]["evidence"]
+    assert found["checks"][0]["degradation"]["sentence"] == degradations.ALARM.sentence
 
 
 def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlLog) -> None:
-    save(log, harms.ALARM)
+    save(log, degradations.ALARM)
     listed = get("/").text.split("Last checks")[1]
     assert "The model probably does worse: 4.2 points of accuracy." in listed
     assert "petal length" not in listed

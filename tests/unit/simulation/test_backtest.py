@@ -94,7 +94,7 @@ def test_unchanged_rows_are_ok_and_a_useless_model_rings() -> None:
     assert found[-1].interval is not None
     assert found[-1].interval[0] < found[-1].estimated_loss < found[-1].interval[1]
     assert 0.5 < found[-1].estimated_loss < 1
-    assert found[-1].parts["labels"] == pytest.approx(found[-1].score, abs=1e-3)
+    assert found[-1].evidence["labels"] == pytest.approx(found[-1].score, abs=1e-3)
 
 
 def test_labels_that_come_late_ring_late() -> None:
@@ -140,7 +140,7 @@ def test_no_labels_in_the_stream_leaves_the_parts_that_need_none() -> None:
     for stream in (without(STREAM, "y"), {**STREAM, "y": [None] * 200}):
         found = replay(stream=stream)
         assert [c.verdict for c in found] == [Verdict.OK] * 2
-        assert all("estimate" in c.parts and "labels" not in c.parts for c in found)
+        assert all("estimate" in c.evidence and "labels" not in c.evidence for c in found)
 
 
 def test_no_labels_in_the_reference_and_few_of_them() -> None:
@@ -231,7 +231,7 @@ def test_windows_of_few_rows_wait_for_each_other() -> None:
     found = replay(window_rows=30)
     assert [c.rows for c in found] == [30, 60, 30, 60, 30, 60]
     assert "needs 50, has 30" in found[0].sentence
-    assert ["estimate" in c.parts for c in found[:2]] == [False, True]
+    assert ["estimate" in c.evidence for c in found[:2]] == [False, True]
 
 
 def test_a_stream_of_less_than_a_window_is_told() -> None:

@@ -87,7 +87,7 @@ def test_a_column_that_alarmed_in_an_older_release_had_drifted() -> None:
         del column["drifted"]
         for result in column["comparison"]["results"]:
             del result["noise"]
-    del old["judgement"]["harm"], old["state"]
+    del old["judgement"]["degradation"], old["state"]
     found = check_from_json(old)
     assert found.judgement.drifted_columns == ("x",)
     assert [c.verdict for c in found.judgement.columns] == [Verdict.WARNING, Verdict.OK]

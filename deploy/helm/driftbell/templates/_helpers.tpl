@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- $defaults := ternary dict (dict "reports" (dict "evidently" "off")) (ne .Values.reports.existingClaim "") -}}
 {{- $fixed := dict "server" (dict "host" "0.0.0.0" "port" 8000) -}}
 {{- if .Values.publicUrl -}}
-{{- $_ := set $fixed "alerts" (dict "link" (include "driftbell.publicUrl" .)) -}}
+{{- $_ := set $fixed "notifications" (dict "link" (include "driftbell.publicUrl" .)) -}}
 {{- end -}}
 data_dir = "/data"
 {{- range $section, $keys := mergeOverwrite $defaults (deepCopy .Values.config) $fixed }}

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from driftbell.alarms.annotations import LONGEST, read_mark
+from driftbell.alarms.annotations import LONGEST, read_annotation
 from driftbell.publish.json_views import alarm_shown
-from driftbell.publish.label_sheet import label_these
+from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm, CheckKind
-from driftbell.records.alarms import MARKS
+from driftbell.records.alarms import ANNOTATIONS
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.body import read_json
 from driftbell.server.http.problems import Refused, documented
@@ -23,16 +23,16 @@ _BODY: dict[str, Any] = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["mark", "author", "reason"],
+                    "required": ["annotation", "author", "reason"],
                     "additionalProperties": False,
                     "properties": {
-                        "mark": {"type": "string", "enum": list(MARKS)},
+                        "annotation": {"type": "string", "enum": list(ANNOTATIONS)},
                         "author": {"type": "string", "minLength": 1, "maxLength": LONGEST["author"]},
                         "reason": {"type": "string", "minLength": 1, "maxLength": LONGEST["reason"]},
                         "until": {"type": "string", "format": "date-time"},
                     },
                 },
-                "example": {"mark": "expected", "author": "ada", "reason": "the new sensor is in"},
+                "example": {"annotation": "expected", "author": "ada", "reason": "the new sensor is in"},
             }
         },
     }
@@ -63,21 +63,21 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         return alarm_shown(_known(view, alarm_id))
 
     @router.post(
-        "/{alarm_id}/mark",
+        "/{alarm_id}/annotation",
         summary="Say what an alarm is",
         openapi_extra=_BODY,
         responses=documented(400, 404, 413, 415, 422),
     )
-    async def mark(alarm_id: str, request: Request) -> dict[str, Any]:
+    async def annotate(alarm_id: str, request: Request) -> dict[str, Any]:
         """`expected`: what is current is the reference from now on. `false`: count anew.
 
         `silenced`: no message until the time in `until`. The next check heeds it; one is asked for at once.
         """
         body = await read_json(request, body_limit)
-        return await run_in_threadpool(_mark, view, alarm_id, body)
+        return await run_in_threadpool(_annotate, view, alarm_id, body)
 
     @router.get(
-        "/{alarm_id}/label-these",
+        "/{alarm_id}/label-sheet",
         summary="The rows whose labels would settle it",
         response_class=Response,
         responses={**_CSV, **documented(404, 422)},
@@ -85,8 +85,8 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     def to_label(alarm_id: str) -> Response:
         """A table with an empty column `label`: fill it in, and give it to `driftbell labels FILE`."""
         found = _known(view, alarm_id)
-        headers = {"Content-Disposition": f'attachment; filename="label-these-{found.id}.csv"'}
-        return Response(label_these(view.log, found), media_type="text/csv", headers=headers)
+        headers = {"Content-Disposition": f'attachment; filename="label-sheet-{found.id}.csv"'}
+        return Response(label_sheet(view.log, found), media_type="text/csv", headers=headers)
 
     return router
 
@@ -98,10 +98,10 @@ def _known(view: MonitorView, alarm_id: str) -> Alarm:
     return found
 
 
-def _mark(view: MonitorView, alarm_id: str, body: Any) -> dict[str, Any]:
+def _annotate(view: MonitorView, alarm_id: str, body: Any) -> dict[str, Any]:
     alarm, now = _known(view, alarm_id), view.clock()
-    marked = view.log.mark_alarm(alarm.id, read_mark(body, alarm, now=now)) or alarm
+    annotated = view.log.annotate_alarm(alarm.id, read_annotation(body, alarm, now=now)) or alarm
     lease = view.log.lease()
-    if marked.closed and lease and lease.expires > now:
+    if annotated.closed and lease and lease.expires > now:
         view.log.request_check(CheckKind.TRIGGERED, now)
-    return alarm_shown(marked)
+    return alarm_shown(annotated)

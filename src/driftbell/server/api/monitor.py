@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from driftbell.ports import Log
-from driftbell.publish.json_views import alarm_shown, alert_shown, check_shown
+from driftbell.publish.json_views import alarm_shown, check_shown, notification_view
 from driftbell.publish.report_folder import MAIN, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 from driftbell.server.http.problems import Refused, documented
@@ -88,10 +88,10 @@ class MonitorView:
         }
 
     def _alerts(self) -> dict[str, Any]:
-        last = self.log.last_alert(model=self._model, version=self._version)
+        last = self.log.last_notification(model=self._model, version=self._version)
         return {
-            "last": last and alert_shown(last),
-            "pending": self.log.alert_totals().get("pending", 0),
+            "last": last and notification_view(last),
+            "pending": self.log.notification_totals().get("pending", 0),
         }
 
     def last_check(self) -> Check | None:

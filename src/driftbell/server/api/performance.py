@@ -57,12 +57,12 @@ def performance_shown(log: Log, model: Model, *, window_rows: int, now: datetime
         **whose,
         "metric": known.metric if known else METRIC,
         "reference": known.reference if known else None,
-        "realised": _share_shown(Share(right, len(labelled))),
-        "realised_as_known_then": [
+        "realized": _share_shown(Share(right, len(labelled))),
+        "realized_as_known_then": [
             {
                 "check": c.id,
                 "time": c.time.isoformat(),
-                **_share_shown(log.realised(rows, **whose, as_of=c.time)),
+                **_share_shown(log.realized(rows, **whose, as_of=c.time)),
             }
             for c in checks
         ],
@@ -75,8 +75,8 @@ def performance_shown(log: Log, model: Model, *, window_rows: int, now: datetime
 
 def _last_known(checks: Sequence[Check]) -> Performance | None:
     """Give what the last check said; of an older one it would not be what is estimated now."""
-    harm = checks[0].judgement.harm if checks else None
-    return harm.performance if harm else None
+    degradation = checks[0].judgement.degradation if checks else None
+    return degradation.performance if degradation else None
 
 
 def _share_shown(share: Share) -> dict[str, Any]:

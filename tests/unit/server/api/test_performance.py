@@ -16,7 +16,7 @@ from driftbell.models.sklearn import SklearnModel
 from driftbell.records import (
     Check,
     CheckKind,
-    Harm,
+    Degradation,
     Interval,
     Judgement,
     Label,
@@ -59,10 +59,10 @@ def label(number: int, value: str, minutes: int = 1) -> Label:
     return Label(f"id-{number}", value, NOON + timedelta(minutes=minutes))
 
 
-def save(log: SqlLog, number: int, minutes: int, harm: Harm | None, version: str = "v") -> None:
+def save(log: SqlLog, number: int, minutes: int, degradation: Degradation | None, version: str = "v") -> None:
     lease = log.take_lease("a", now=NOON, seconds=60, next_run=None)
     assert lease
-    judgement = Judgement(Verdict.OK, "All is well.", (), harm)
+    judgement = Judgement(Verdict.OK, "All is well.", (), degradation)
     time = NOON + timedelta(minutes=minutes)
     log.save_check(Check(str(number), time, CheckKind.MANUAL, "m", version, "r", 10, 1, 10, judgement), lease)
 
@@ -74,8 +74,8 @@ def shown(log: SqlLog, model: SklearnModel, window_rows: int = 10) -> dict[str, 
 def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlLog, model: SklearnModel) -> None:
     assert shown(log, model)["estimated"] is None
     told = Performance("accuracy", 0.97, Interval(0.9, 0.85, 0.95))
-    save(log, 1, 1, Harm(Verdict.OK, "", performance=told))
-    save(log, 2, 2, Harm(Verdict.OK, "", performance=replace(told, reference=0.5)), version="other")
+    save(log, 1, 1, Degradation(Verdict.OK, "", performance=told))
+    save(log, 2, 2, Degradation(Verdict.OK, "", performance=replace(told, reference=0.5)), version="other")
     found = shown(log, model)
     assert (found["metric"], found["reference"]) == ("accuracy", 0.97)
     assert found["estimated"] == {"value": 0.9, "low": 0.85, "high": 0.95}
@@ -91,13 +91,13 @@ def test_each_check_tells_what_was_known_then(log: SqlLog, model: SklearnModel) 
     for minutes in (0, 2, 4):
         save(log, minutes, minutes, None)
     found = shown(log, model)
-    then = found["realised_as_known_then"]
+    then = found["realized_as_known_then"]
     assert [(t["check"], t["value"], t["rows"]) for t in then] == [
         ("4", 0.0, 2),
         ("2", 1.0, 1),
         ("0", None, 0),
     ]
-    assert found["realised"]["value"] == 0.0
+    assert found["realized"]["value"] == 0.0
     assert found["labels"] == {
         "labelled": 2,
         "corrections": 1,
@@ -111,8 +111,8 @@ def test_each_check_tells_what_was_known_then(log: SqlLog, model: SklearnModel) 
 def test_a_window_has_its_rows_only(log: SqlLog, model: SklearnModel) -> None:
     log.append([prediction(i) for i in range(6)])
     log.add_labels([label(i, "b" if i < 3 else "a") for i in range(6)])
-    assert shown(log, model, 3)["realised"]["value"] == 1.0
-    assert shown(log, model, 6)["realised"]["value"] == 0.5
+    assert shown(log, model, 3)["realized"]["value"] == 1.0
+    assert shown(log, model, 6)["realized"]["value"] == 0.5
     assert shown(log, model, 4)["labels"]["window_rows"] == 4
 
 
