@@ -18,7 +18,7 @@ from driftbell.records import (
 from driftbell.tabular.schema import Schema, infer_schema
 
 if TYPE_CHECKING:
-    from driftbell.simulation import BacktestCheck, backtest
+    from driftbell.simulation.backtest import BacktestCheck, backtest
 
 __version__ = "0.1.0"
 
@@ -48,7 +48,7 @@ __all__ = [  # noqa: RUF022 - verbs first, then nouns
 def __getattr__(name: str) -> Any:
     """Import what replays the past when it is asked for: a server never does, and starts sooner."""
     if name in ("BacktestCheck", "backtest"):
-        from driftbell import simulation as replay
+        from driftbell.simulation import backtest as module
 
-        return getattr(replay, name)
+        return getattr(module, name)
     raise AttributeError(f"module 'driftbell' has no attribute '{name}'")

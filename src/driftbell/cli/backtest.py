@@ -17,7 +17,7 @@ from driftbell.cli.root import cli, common, settings
 from driftbell.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from driftbell.simulation import BacktestCheck
+    from driftbell.simulation.backtest import BacktestCheck
     from driftbell.simulation.rehearsal import Outcome
 
 T = TypeVar("T")
@@ -96,12 +96,12 @@ def backtest(
       driftbell backtest --reference may.parquet --stream june.parquet --prediction answer \\
         --probability no=p_no --probability yes=p_yes --label truth --label-delay 2 --json
     """
-    from driftbell.simulation import backtest as replay
+    from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.tabular.files import read_table
 
     before = _table(read_table, "--reference", reference)
     now = _table(lambda path: read_table(path, like=before), "--stream", stream)
-    checks = replay(
+    checks = run_backtest(
         before,
         now,
         budget=budget,

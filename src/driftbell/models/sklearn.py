@@ -155,8 +155,8 @@ class SklearnModel:
 def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> SklearnModel:
     """Load a classifier from a file.
 
-    A `.skops` file holds no code and is loaded when skops vouches for every type in it. Any other file,
-    a `.joblib`, `.pkl` or `.pickle` above all, can run any code when it is loaded, so its hash must be pinned.
+    A `.skops` file holds no code and is loaded if skops trusts every type in it. Any other file, such as a
+    `.joblib` or `.pkl`, can run arbitrary code when it is loaded, so its hash must be pinned.
 
     Args:
         path: the file.

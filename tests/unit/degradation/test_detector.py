@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import FAULTS, START, answers, table
 
-from driftbell.degradation import detector as watch
 from driftbell.degradation.cusum import LABELS
+from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
 from driftbell.records import Labelled, Outputs, Prediction, Verdict, Window
 from driftbell.tabular.columns import as_column

@@ -217,7 +217,8 @@ def test_an_onnx_file_is_served_and_kept(tmp_path: Path, chosen: Settings) -> No
 START = """
 import sys
 from pathlib import Path
-from driftbell import config, jsonlog
+from driftbell import jsonlog
+from driftbell.config import settings as config
 from driftbell.wiring.model import open_served
 jsonlog.configure(sys.stderr)
 model = open_served(config.load(Path("driftbell.toml")).settings)

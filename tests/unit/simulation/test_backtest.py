@@ -16,7 +16,7 @@ import pytest
 import driftbell
 from driftbell.errors import ConfigError, InputError
 from driftbell.records import Verdict
-from driftbell.simulation import BacktestCheck, backtest
+from driftbell.simulation.backtest import BacktestCheck, backtest
 from driftbell.simulation.backtest_columns import class_name
 
 

@@ -16,7 +16,7 @@ from tests.conftest import with_models
 
 from driftbell.cli.backtest import _time
 from driftbell.config import settings as config
-from driftbell.degradation import detector as watch
+from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
 from driftbell.models.reference import outputs_of, reference_of
 from driftbell.models.sklearn import SklearnModel
@@ -25,8 +25,8 @@ from driftbell.simulation.faults import Fault, FaultKind, parse_fault
 from driftbell.simulation.rehearsal import Outcome, Rehearsal, rehearse, rows_per_day
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import infer_schema
-from driftbell.wiring import model as parts
-from driftbell.wiring import monitor as watching
+from driftbell.wiring import offline
+from driftbell.wiring.store import open_log
 
 LENGTH, WIDTH = "petal length (cm)", "petal width (cm)"
 
@@ -38,7 +38,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def iris(data_dir: Path) -> Rehearsal:
-    return watching.rehearsal(
+    return offline.rehearsal(
         config.load(None, overrides={"data_dir": str(data_dir)}, environment={}).settings
     )
 
@@ -145,7 +145,7 @@ def test_faults_are_written_as_they_are_read(text: str) -> None:
 def test_traffic_is_measured_in_the_log(tmp_path: Path) -> None:
     settings = config.load(None, overrides={"data_dir": str(tmp_path)}, environment={}).settings
     now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-    log = parts.open_log(settings)
+    log = open_log(settings)
     assert rows_per_day(log, now) is None
     made = [
         Prediction(f"{i:03}", now - timedelta(hours=i), "m", "1", {"x": 1.0}, "a", {}, 1.0) for i in range(48)
