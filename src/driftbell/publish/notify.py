@@ -44,7 +44,7 @@ def message(
     Args:
         notification: what is told.
         link: where people reach the service, for the report's address; None leaves it out.
-        judgement: of the notification's check; without degradation in it, the notification's own words are used.
+        judgement: of the notification's check; without degradation in it, its own words are used.
         alarm_id: the alarm that is open; "" where none is.
     """
     words = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
