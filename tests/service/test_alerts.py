@@ -46,9 +46,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         CHECK__EVERY="off",
         REPORTS__EVIDENTLY="off",
         WINDOW__ROWS="60",
-        ALERTS__URLS=" ".join(f"json://127.0.0.1:{port}/{SECRET}" for port in PORTS),
-        ALERTS__COOLDOWN="1ms",
-        ALERTS__LINK="http://ml.example.org/",
+        NOTIFICATIONS__URLS=" ".join(f"json://127.0.0.1:{port}/{SECRET}" for port in PORTS),
+        NOTIFICATIONS__COOLDOWN="1ms",
+        NOTIFICATIONS__LINK="http://ml.example.org/",
     ) as found:
         yield found
 
@@ -120,7 +120,7 @@ def test_drift_rings_once_and_its_end_is_told_once(told: Running, first: Receive
     assert message.startswith(alarm["degradation"]["sentence"])
     assert f"http://ml.example.org{alarm['report_url']}" in message
     assert told.metric("driftbell_notifications_total", state="failed") == 0
-    status = told.status()["alerts"]
+    status = told.status()["notifications"]
     assert status["pending"] == 0
     assert (status["last"]["verdict"], status["last"]["before"]) == ("ok", "alarm")
     assert status["last"]["check_id"] == over["id"]
@@ -141,7 +141,7 @@ def test_a_receiver_that_is_away_gets_it_later_once_while_checks_go_on(
     line = refused()[0]
     assert (line["level"], line["target"]) == ("WARNING", "target 2 (json)")
     assert str(PORTS[1]) not in line["reason"]
-    assert told.metric("driftbell_notifications_pending") == told.status()["alerts"]["pending"] == 1
+    assert told.metric("driftbell_notifications_pending") == told.status()["notifications"]["pending"] == 1
     normal(told)
     assert checked(told)["verdict"] == "ok", "checks go on"
     wait_until(lambda: len(first.titles(SECRET)) == 2, 20, "both messages at the target that is there")
@@ -186,7 +186,7 @@ def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
     def alerts_test(*args: str) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
         return subprocess.run(
-            [sys.executable, "-m", "driftbell", "alerts", "test", *args],
+            [sys.executable, "-m", "driftbell", "notify", "test", *args],
             capture_output=True,
             text=True,
             timeout=90,
@@ -209,7 +209,7 @@ def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
 
 
 def test_a_wrong_url_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
-    with running("up", tmp_path, wait=False, ALERTS__URLS="slakc://hunter2") as service:
+    with running("up", tmp_path, wait=False, NOTIFICATIONS__URLS="slakc://hunter2") as service:
         assert service.process.wait(60) == 2
         assert "notifications.urls: target 1 (slakc)" in service.lines()
         assert "hunter2" not in service.lines()

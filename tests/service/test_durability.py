@@ -185,7 +185,7 @@ def monitors(service: Running) -> list[int]:
 def test_a_setting_that_went_wrong_meanwhile_costs_the_monitor_and_not_the_server(tmp_path: Path) -> None:
     urls = tmp_path / "urls"
     urls.write_text("# nobody yet\n", "utf-8")
-    with running("up", tmp_path / "data", ALERTS__URLS_FILE=str(urls)) as service:
+    with running("up", tmp_path / "data", NOTIFICATIONS__URLS_FILE=str(urls)) as service:
         wait_until(lambda: service.status()["monitor"] == "running", 30, "the monitor")
         urls.write_text("half a li", "utf-8")
         os.kill(monitors(service)[0], signal.SIGKILL)
@@ -197,5 +197,5 @@ def test_a_setting_that_went_wrong_meanwhile_costs_the_monitor_and_not_the_serve
 
 
 def test_a_setting_that_is_wrong_from_the_start_ends_both(tmp_path: Path) -> None:
-    with running("up", tmp_path, ALERTS__URLS_FILE=str(tmp_path / "nowhere"), wait=False) as service:
+    with running("up", tmp_path, NOTIFICATIONS__URLS_FILE=str(tmp_path / "nowhere"), wait=False) as service:
         assert service.process.wait(60) == 2

@@ -28,7 +28,7 @@ from tests.conftest import (
 )
 from tests.failing import Load, Proxy, failing_disk, fill, small_disk
 from tests.replicas import under_fire
-from tests.unit.test_cli import driftbell
+from tests.unit.cli.test_cli import driftbell
 
 pytestmark = pytest.mark.service
 

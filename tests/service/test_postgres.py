@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests import postgres
 from tests.conftest import EXAMPLE, Running, predict, running, wait_until
-from tests.unit.test_cli import driftbell
+from tests.unit.cli.test_cli import driftbell
 
 pytestmark = pytest.mark.service
 

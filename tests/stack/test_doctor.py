@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import running, wait_until
 from tests.stack.prometheus import prometheus, stack_config
-from tests.unit.test_doctor import GRAFANA, LOKI, REPORTS, serving
+from tests.unit.ops.test_doctor import GRAFANA, LOKI, REPORTS, serving
 
 from driftbell.ops.doctor import Stack, State, examine
 

@@ -17,7 +17,7 @@ BODY = "This is a test by `driftbell notifications test`. Changes of the verdict
 
 
 @cli.group()
-def notifications() -> None:
+def notify() -> None:
     """Who is told when the verdict changes.
 
     \b
@@ -26,7 +26,7 @@ def notifications() -> None:
     """
 
 
-@notifications.command("test")
+@notify.command("test")
 @common
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def send_test(config_file: Path | None, data_dir: str | None, parent: int | None, as_json: bool) -> None:

@@ -135,4 +135,7 @@ def _alarms(connection: sa.Connection, query: sa.Select[Any]) -> list[Alarm]:
 
 
 def _alarm(row: Any) -> Alarm | None:
-    return row and Alarm(**{**row._mapping, "columns": tuple(row.columns)})
+    if row is None:
+        return None
+    fields = {**row._mapping, "columns": tuple(row.columns)}
+    return Alarm(annotation=fields.pop("mark"), annotated=fields.pop("marked"), **fields)

@@ -133,7 +133,7 @@ def test_kubernetes_links_to_a_service_of_our_name_are_not_settings(tmp_path: Pa
 
 
 def test_alerts_test_with_nobody_to_tell_is_an_error(tmp_path: Path) -> None:
-    done = driftbell("alerts", "test", cwd=tmp_path)
+    done = driftbell("notify", "test", cwd=tmp_path)
     assert done.returncode == 2
     assert "set notifications.urls or notifications.urls_file" in done.stderr
 
@@ -141,11 +141,11 @@ def test_alerts_test_with_nobody_to_tell_is_an_error(tmp_path: Path) -> None:
 def test_no_command_shows_the_secret_of_an_alerts_url(tmp_path: Path) -> None:
     (tmp_path / "urls.txt").write_text("slack://hunter2\n")
     for args, settings in (
-        (("config",), {"ALERTS__URLS": "json://hunter2/"}),
-        (("config", "--json"), {"ALERTS__URLS": "json://hunter2/"}),
-        (("config",), {"ALERTS__URLS": "hunter2"}),
-        (("alerts", "test"), {"ALERTS__URLS": "slack://hunter2"}),
-        (("monitor",), {"ALERTS__URLS_FILE": "urls.txt"}),
+        (("config",), {"NOTIFICATIONS__URLS": "json://hunter2/"}),
+        (("config", "--json"), {"NOTIFICATIONS__URLS": "json://hunter2/"}),
+        (("config",), {"NOTIFICATIONS__URLS": "hunter2"}),
+        (("notify", "test"), {"NOTIFICATIONS__URLS": "slack://hunter2"}),
+        (("monitor",), {"NOTIFICATIONS__URLS_FILE": "urls.txt"}),
     ):
         done = driftbell(*args, cwd=tmp_path, **settings)
         assert "hunter2" not in done.stdout + done.stderr

@@ -56,7 +56,7 @@ def test_faults_alarm_within_two_checks_and_say_what_it_is(name, kind):
     assert found[-1].suspects[0].column == column
     assert words.split("%")[0][:12] in found[-1].suspects[0].words
     assert column in found[-1].sentence
-    assert found[-1].loss.low < found[-1].loss.value < found[-1].loss.high
+    assert found[-1].estimated_loss.low < found[-1].estimated_loss.value < found[-1].estimated_loss.high
     assert 0 < len(found[-1].to_label) <= 50
     assert set(found[-1].to_label) <= {f"id-{START + timedelta(minutes=i):%j%H%M}" for i in range(3000)}
 
@@ -68,13 +68,13 @@ def test_the_change_point_and_the_loss_are_near_the_truth(name):
     began = START + timedelta(minutes=stream.row)
     change = FAULTS[name][2]
     found = stream.run(3, change=change, seed=200)[-1]
-    assert found.since.low <= began <= found.since.high
-    assert found.since.time == began
+    assert found.change_point.low <= began <= found.change_point.high
+    assert found.change_point.time == began
     changed = [(change(c), t) for c, t in (table(500, 200 + i) for i in range(3))]
     lost = (
         np.mean([np.mean(answers(c).values != t) for c, t in changed]) - stream.evidence.learned.errors.mean()
     )
-    assert found.loss.value == pytest.approx(lost, rel=0.35)
+    assert found.estimated_loss.value == pytest.approx(lost, rel=0.35)
 
 
 def test_easy_rows_never_alarm():
@@ -112,7 +112,7 @@ def test_concept_drift_is_seen_with_labels_only():
     found = seeing.run(5, wrong=0.2)[-1]
     assert found.verdict is Verdict.ALARM
     assert "by its labels" in found.sentence
-    assert found.loss.low < 0.2 * (1 - 2 * 0.12) < found.loss.high
+    assert found.estimated_loss.low < 0.2 * (1 - 2 * 0.12) < found.estimated_loss.high
 
 
 def test_the_alarm_closes_when_the_evidence_is_gone():
@@ -121,8 +121,8 @@ def test_the_alarm_closes_when_the_evidence_is_gone():
         assert stream.run(6, change=FAULTS["unit change"][2])[-1].verdict is Verdict.ALARM
         after = stream.run(25, seed=300)
         assert after[-1].verdict is Verdict.OK
-        assert after[-1].loss is None
-        assert after[-1].since is None
+        assert after[-1].estimated_loss is None
+        assert after[-1].change_point is None
 
 
 def test_sums_are_capped():

@@ -84,7 +84,7 @@ def test_suspects_are_named_with_what_their_values_look_like() -> None:
 
 
 def test_the_strongest_evidence_that_pages_comes_first() -> None:
-    assert [(p.name, p.score) for p in strongest(degradations.ALARM)] == [
+    assert [(p.source, p.score) for p in strongest(degradations.ALARM)] == [
         ("disagreement", 1.8),
         ("estimate", 1.2),
         ("labels", 0.4),
@@ -108,7 +108,7 @@ def test_a_bar_is_as_long_as_its_score_and_red_where_it_rings(
 ) -> None:
     drawn = bar_svg(part)
     assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', drawn)
-    assert f"{part.name}: {part.score:.2f}".split(":")[0] in drawn
+    assert f"{part.source}: {part.score:.2f}".split(":")[0] in drawn
 
 
 def test_what_is_known_is_drawn_on_one_scale_and_the_rest_is_not_made_up() -> None:

@@ -82,12 +82,12 @@ class MonitorView:
             "last_check": check_shown(last) if last else None,
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
-            "alerts": self._alerts(),
+            "notifications": self._notifications(),
             "alarm": alarm and alarm_shown(alarm),
             "warnings": last.state.get("warnings", []) if last else [],
         }
 
-    def _alerts(self) -> dict[str, Any]:
+    def _notifications(self) -> dict[str, Any]:
         last = self.log.last_notification(model=self._model, version=self._version)
         return {
             "last": last and notification_view(last),

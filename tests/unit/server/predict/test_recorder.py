@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.test_journal import ids, line
-from tests.unit.test_lane import Model
+from tests.unit.journal.test_journal import ids, line
+from tests.unit.server.predict.test_fast_path import Model
 
 from driftbell.errors import LogError
 from driftbell.server.http.metrics import Metrics
