@@ -30,7 +30,7 @@ from structlog.testing import capture_logs
 from driftbell.config.settings import Settings
 from driftbell.wiring.model import open_served
 from driftbell.wiring.server import METRICS_PREFIX
-from tests import postgres
+from tests import postgres, processes
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,
@@ -47,6 +47,26 @@ hypothesis.settings.load_profile("any machine")
 if "TEST_MODELS" not in os.environ:  # else it is another worker's process
     os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
     atexit.register(shutil.rmtree, os.environ["TEST_MODELS"], ignore_errors=True)
+
+
+MARKED_FOLDERS = {"service": "service", "browser": "browser", "stack": "stack"}
+"""Tests by the folder they stand in; a test that uses a PostgreSQL fixture is marked `postgres`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with what it needs, so that `make check` can leave it out."""
+    for item in items:
+        folder = item.path.parent.name
+        if folder in MARKED_FOLDERS:
+            item.add_marker(MARKED_FOLDERS[folder])
+        if needs_postgres(item):
+            item.add_marker("postgres")
+
+
+def needs_postgres(item: pytest.Item) -> bool:
+    """Return whether a test starts a PostgreSQL."""
+    fixtures = getattr(item, "fixturenames", ())
+    return "postgres_server" in fixtures or "PostgreSQL" in item.name or item.path.name == "test_postgres.py"
 
 
 @dataclass
@@ -178,7 +198,7 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
     environment |= {"DRIFTBELL_DATA_DIR": str(data_dir), "DRIFTBELL_SERVER__PORT": str(port)}
     output = data_dir / f"{verb}-{port}.out"
     with output.open("wb") as out:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, "-m", "driftbell", verb, *args],
             env=environment,
             stdout=out,

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests import processes
+
 USER, PASSWORD = "driftbell", "p@ss/w:rd"
 ENCODED = "p%40ss%2Fw%3Ard"
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
@@ -117,11 +119,12 @@ class Server:
         settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", *self.options)
         options = [word for setting in settings for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = processes.start(
                 [self._tools / "postgres", "-D", self.data, "-p", str(self.port), *options],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                on_parent_death=signal.SIGQUIT,
                 **self._who,
             )
         deadline = time.monotonic() + 60

@@ -71,7 +71,7 @@ class Fire:
 def under_fire(
     server: postgres.Server, folder: Path, *, seconds: float, every: int, chance: random.Random
 ) -> Fire:
-    """Run them for some seconds, and degradation one monitor after the other, at least one in each way."""
+    """Run them for some seconds, and kill or pause one monitor after the other, each at least once."""
     url = server.empty_database()
     (folder / "url").write_text(url, "utf-8")
     settings: dict[str, Any] = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import processes
 from tests.conftest import free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
@@ -75,7 +76,7 @@ def nginx(name: str, folder: Path, moved: dict[str, str], user: str = "root") ->
     folder.mkdir(parents=True, exist_ok=True)
     command, ports = written(name, folder, moved, user)
     with (folder / "out").open("ab") as out, (folder / "err").open("ab") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err)
+        process = processes.start(command, stdout=out, stderr=err)
     found = Nginx(ports, folder / "out")
 
     def up() -> bool:

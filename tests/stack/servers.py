@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests import processes
 from tests.conftest import free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -30,7 +31,7 @@ def binary(name: str, package: str) -> str:
 def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the end of the block; it has to answer `ready` with 200 first."""
     with output.open("wb") as out:
-        started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        started = processes.start(command, stdout=out, stderr=subprocess.STDOUT)
     try:
         try:
             wait_until(lambda: started.poll() is None and httpx.get(ready).is_success, 30, ready)

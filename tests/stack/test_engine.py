@@ -23,6 +23,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from tests import processes
 from tests.conftest import free_port, wait_until
 from tests.stack.prometheus import Prometheus
 from tests.stack.test_compose import ROOT, tool
@@ -61,7 +62,7 @@ class Engine:
         )
         socket = f"unix://{folder / 'podman.sock'}"
         self.environment = {**os.environ, "CONTAINERS_CONF": str(config), "DOCKER_HOST": socket}
-        self.service = subprocess.Popen(
+        self.service = processes.start(
             ["podman", "system", "service", "--time=0", socket], env=self.environment
         )
         wait_until((folder / "podman.sock").exists, 60, "podman's socket")

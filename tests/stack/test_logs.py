@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from tests import processes
 from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, running, wait_until
 from tests.stack.fake_docker import Container, Docker, docker
 from tests.stack.queries import logql
@@ -57,7 +58,7 @@ def program(name: str, config: dict[str, Any], folder: Path, ready: str) -> Iter
     file.write_text(yaml.safe_dump(config), "utf-8")
     log = folder / f"{name}.log"
     with log.open("ab") as out:
-        process = subprocess.Popen([binary(name), f"-config.file={file}"], stdout=out, stderr=out, cwd=folder)
+        process = processes.start([binary(name), f"-config.file={file}"], stdout=out, stderr=out, cwd=folder)
 
     def answers() -> bool:
         assert process.poll() is None, f"{name} ended:\n{log.read_text('utf-8')}"

@@ -1,0 +1,46 @@
+"""A test run that is killed leaves no server behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests import postgres
+from tests.conftest import alive, wait_until
+
+ROOT = Path(__file__).parents[2]
+SLEEP = """
+from tests import processes
+child = processes.start(["sleep", "600"])
+print(child.pid, flush=True)
+child.wait()
+"""
+POSTGRES = """
+from tests import postgres
+server = postgres.Server(*postgres.FAST)
+print(server.process.pid, flush=True)
+server.process.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "code", [SLEEP, pytest.param(POSTGRES, marks=pytest.mark.postgres)], ids=["sleep", "PostgreSQL"]
+)
+def test_a_child_ends_with_its_killed_parent(code: str) -> None:
+    if code == POSTGRES:
+        postgres.required()
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait(10)
+    parent.stdout.close()
+    try:
+        wait_until(lambda: not alive(child), 60, "the end of the child")
+    finally:
+        if alive(child):
+            os.kill(child, signal.SIGKILL)
