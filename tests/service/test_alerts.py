@@ -108,12 +108,12 @@ def test_drift_rings_once_and_its_end_is_told_once(told: Running, first: Receive
     assert alarm["verdict"] == "alarm"
     for _ in range(3):
         assert checked(told)["verdict"] == "alarm"
-    wait_until(lambda: first.titles(SECRET), 20, "the alarm")
+    wait_until(lambda: first.titles(SECRET), 60, "the alarm")
     normal(told, seed=4)
     over = checked(told)
     assert over["verdict"] == "ok"
     checked(told)
-    wait_until(lambda: told.metric("driftbell_notifications_total", state="sent") == 2, 20, "the end")
+    wait_until(lambda: told.metric("driftbell_notifications_total", state="sent") == 2, 60, "the end")
 
     assert first.titles(SECRET) == second.titles(SECRET) == [ALARM, RESOLVED]
     message = first.messages[0]["message"]
@@ -137,14 +137,14 @@ def test_a_receiver_that_is_away_gets_it_later_once_while_checks_go_on(
     def refused() -> list[dict[str, Any]]:
         return [e for e in told.events("drift notification not sent") if e["check_id"] == alarm["id"]]
 
-    wait_until(refused, 20, "the first attempt")
+    wait_until(refused, 60, "the first attempt")
     line = refused()[0]
     assert (line["level"], line["target"]) == ("WARNING", "target 2 (json)")
     assert str(PORTS[1]) not in line["reason"]
     assert told.metric("driftbell_notifications_pending") == told.status()["notifications"]["pending"] == 1
     normal(told)
     assert checked(told)["verdict"] == "ok", "checks go on"
-    wait_until(lambda: len(first.titles(SECRET)) == 2, 20, "both messages at the target that is there")
+    wait_until(lambda: len(first.titles(SECRET)) == 2, 60, "both messages at the target that is there")
     with receiving(PORTS[1]) as late:
         wait_until(lambda: settled(told), 60, "the delivery")
         assert late.titles(SECRET) == first.titles(SECRET) == [ALARM, RESOLVED]
@@ -154,12 +154,12 @@ def test_a_receiver_that_hangs_delays_no_check(told: Running, first: Receiver, s
     first.hold.clear()
     drifted(told)
     checked(told)
-    wait_until(lambda: first.messages, 20, "the attempt")
+    wait_until(lambda: first.messages, 60, "the attempt")
     assert checked(told)["verdict"] == "alarm"
     assert told.status()["monitor"] == "running"
     assert told.metric("driftbell_notifications_pending") == 1, "all this while the first attempt hangs"
     first.hold.set()
-    wait_until(lambda: settled(told), 40, "the delivery")
+    wait_until(lambda: settled(told), 60, "the delivery")
     assert second.titles(SECRET) == [ALARM]
 
 
@@ -169,7 +169,7 @@ def test_a_monitor_that_is_killed_before_it_sends_loses_nothing(told: Running) -
     check = checked(told)
     os.kill(monitor, signal.SIGKILL)
     assert told.sql("SELECT check_id, state FROM notifications") == [(check["id"], "pending")]
-    wait_until(lambda: not alive(monitor), 10, "the end of the monitor")
+    wait_until(lambda: not alive(monitor), 60, "the end of the monitor")
     with receiving(PORTS[0]) as first, receiving(PORTS[1]) as second:
         wait_until(lambda: settled(told), 90, "the delivery by the next monitor")
         checked(told)

