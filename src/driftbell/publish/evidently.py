@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish.wording import CANNOT_SAY, loss_words, measured, since_words
-from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind
+from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
 MOST_COLUMNS = 100

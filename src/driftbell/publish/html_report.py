@@ -11,11 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish import wording as words
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.wording import SIGNS
-from driftbell.records import Check, Columns, ColumnVerdict, Result, ResultKind, Verdict
+from driftbell.records import Check, Columns, ColumnVerdict, Reference, Result, ResultKind, Verdict
 
 LARGEST = 300_000
 """No report has more bytes."""

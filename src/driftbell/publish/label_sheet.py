@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 
-from driftbell.ports import Log
+from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A text that begins like this is run as a formula by spreadsheets."""
 
 
-def label_sheet(log: Log, alarm: Alarm) -> str:
+def label_sheet(log: Store, alarm: Alarm) -> str:
     """Write the predictions whose labels would settle an alarm as CSV, ready for `driftbell labels`.
 
     They are those that the newest check named, for an alarm that is over those of the check that opened it.
@@ -25,9 +25,9 @@ def label_sheet(log: Log, alarm: Alarm) -> str:
         A header and a line each: `prediction_id`, `label` (empty), `prediction`, and the features.
 
     Raises:
-        LogError: the log cannot be read.
+        StoreError: the log cannot be read.
     """
-    found = [p for i in _to_label(log, alarm) if (p := log.prediction(i))]
+    found = [p for i in _to_label(log, alarm) if (p := log.predictions.get(i))]
     known = dict.fromkeys(name for p in found for name in p.features)
     features = [name for name in known if name not in ("prediction_id", "label", "prediction")]
     text = io.StringIO(newline="")
@@ -38,9 +38,9 @@ def label_sheet(log: Log, alarm: Alarm) -> str:
     return text.getvalue()
 
 
-def _to_label(log: Log, alarm: Alarm) -> tuple[str, ...]:
-    newest = next(iter(log.checks(1, version=alarm.version)), None) if alarm.closed is None else None
-    for check in (newest, log.check(alarm.id)):
+def _to_label(log: Store, alarm: Alarm) -> tuple[str, ...]:
+    newest = next(iter(log.checks.newest(1, version=alarm.version)), None) if alarm.closed is None else None
+    for check in (newest, log.checks.get(alarm.id)):
         if check and _names(check):
             return _names(check)
     return ()

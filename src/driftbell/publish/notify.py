@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 import structlog
 
-from driftbell.errors import ConfigError, LogError
-from driftbell.ports import Log, Target
+from driftbell.errors import ConfigError, StoreError
+from driftbell.ports import NotificationTarget, Store
 from driftbell.publish.wording import loss_words, since_words, suspects_words
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
 
@@ -115,8 +115,8 @@ class Courier:
 
     def __init__(
         self,
-        log: Log,
-        targets: Sequence[Target],
+        log: Store,
+        targets: Sequence[NotificationTarget],
         *,
         holder: str,
         link: str | None,
@@ -136,7 +136,7 @@ class Courier:
             try:
                 self.deliver()
                 failing = False
-            except LogError as error:
+            except StoreError as error:
                 if not failing:  # once, however long it lasts
                     logger.warning("drift notifications cannot use the log", error=str(error))
                 failing = True
@@ -147,10 +147,10 @@ class Courier:
         """Send what is due now.
 
         Raises:
-            LogError: the log cannot be read or written.
+            StoreError: the log cannot be read or written.
         """
-        waiting = self._log.pending_notifications()
-        lease = self._log.lease() if waiting else None
+        waiting = self._log.notifications.pending()
+        lease = self._log.coordination.lease() if waiting else None
         if lease is None or lease.holder != self._holder or lease.expires <= self._clock():
             return
         blocked: set[str] = set()
@@ -164,8 +164,8 @@ class Courier:
         if missing and timedelta() < delivery.next_try - self._clock() <= LONGEST_PAUSE:
             blocked |= {t.key for t in missing}
             return
-        check = self._log.check(notification.check_id)
-        alarm = self._log.open_alarm(model=notification.model, version=notification.version)
+        check = self._log.checks.get(notification.check_id)
+        alarm = self._log.alarms.current(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
         title, body = message(notification, self._link, judgement, alarm.id if alarm else "")
         failures = {}
@@ -181,11 +181,11 @@ class Courier:
             self._sent.add((notification.check_id, target.key))
             missing.remove(target)
             delivery = replace(delivery, delivered=delivery.delivered | {target.key})
-            self._log.save_delivery(delivery, lease)
+            self._log.notifications.save_delivery(delivery, lease)
         if failures or not missing:
-            self._log.save_delivery(self._ended(delivery, failures), lease)
+            self._log.notifications.save_delivery(self._ended(delivery, failures), lease)
 
-    def _has(self, target: Target, delivery: Delivery) -> bool:
+    def _has(self, target: NotificationTarget, delivery: Delivery) -> bool:
         return target.key in delivery.delivered or (delivery.notification.check_id, target.key) in self._sent
 
     def _ended(self, delivery: Delivery, failures: Mapping[str, str]) -> Delivery:
@@ -211,7 +211,7 @@ class Courier:
         return replace(delivery, state=state, attempts=attempts, next_try=next_try, error=error)
 
 
-def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[Target]:
+def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[NotificationTarget]:
     """Make a target of each URL, in their order, each once.
 
     Args:
@@ -220,7 +220,7 @@ def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[Target]:
     Raises:
         ConfigError: apprise is missing, or does not know a URL; the message shows its scheme alone.
     """
-    found: dict[str, Target] = {}
+    found: dict[str, NotificationTarget] = {}
     for setting, url in urls:
         scheme = url.partition("://")[0]
         name = f"target {len(found) + 1} ({scheme})"

@@ -8,8 +8,8 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from driftbell.errors import LogError
-from driftbell.ports import Log
+from driftbell.errors import StoreError
+from driftbell.ports import Store
 from driftbell.records import ArchiveTotals, Check, Degradation, Interval, Performance, ResultKind, Verdict
 
 
@@ -29,7 +29,7 @@ class DriftCollector(Collector):
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         *,
         model: str,
         version: str,
@@ -56,15 +56,15 @@ class DriftCollector(Collector):
         """Read the log; where it cannot be read, only `driftbell_log_up 0` remains."""
         try:
             yield from self._collect()
-        except LogError:
+        except StoreError:
             yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 0)
 
     def _collect(self) -> Iterable[Metric]:
-        rows = self._log.count(model=self._model, version=self._version, limit=self._window_rows)
-        totals = self._log.check_totals()
-        last = next(iter(self._log.checks(1, version=self._version)), None)
-        lease = self._log.lease()
-        notifications = self._log.notification_totals()
+        rows = self._log.predictions.count(model=self._model, version=self._version, limit=self._window_rows)
+        totals = self._log.checks.totals()
+        last = next(iter(self._log.checks.newest(1, version=self._version)), None)
+        lease = self._log.coordination.lease()
+        notifications = self._log.notifications.totals()
         yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
         served = GaugeMetricFamily(
             "driftbell_model_info", "The served model; always 1.", labels=["model", "version", "engine"]
@@ -107,7 +107,7 @@ class DriftCollector(Collector):
         yield from self._settings()
         yield from self._labels()
         yield from self._silenced()
-        yield from _retention(self._log.archive_totals())
+        yield from _retention(self._log.retention.totals())
         if last:
             yield from _last_check(last)
             if last.judgement.degradation:
@@ -126,7 +126,7 @@ class DriftCollector(Collector):
             )
 
     def _silenced(self) -> Iterable[Metric]:
-        until = self._log.silent_until(model=self._model, version=self._version)
+        until = self._log.alarms.silent_until(model=self._model, version=self._version)
         yield GaugeMetricFamily(
             "driftbell_alarm_silenced",
             "Whether somebody has silenced the alarm.",
@@ -135,8 +135,8 @@ class DriftCollector(Collector):
 
     def _labels(self) -> Iterable[Metric]:
         whose = {"model": self._model, "version": self._version}
-        totals = self._log.label_totals(**whose)
-        share = self._log.label_share(self._window_rows, **whose)
+        totals = self._log.labels.totals(**whose)
+        share = self._log.labels.coverage(self._window_rows, **whose)
         yield GaugeMetricFamily(
             "driftbell_labelled_predictions", "Predictions that have a label.", totals.labelled
         )

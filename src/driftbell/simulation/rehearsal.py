@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from driftbell.degradation import CusumDetector
 from driftbell.errors import InputError
-from driftbell.ports import Log, Model, Reference
-from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Verdict, Window
+from driftbell.ports import Model, Store
+from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Reference, Verdict, Window
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply
 from driftbell.simulation.traffic import rows_like
 from driftbell.tabular.columns import kind_of
@@ -200,7 +200,7 @@ def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) ->
         yield rehearsal(fault, seed)
 
 
-def rows_per_day(log: Log, now: datetime) -> float | None:
+def rows_per_day(log: Store, now: datetime) -> float | None:
     """Measure the traffic of the last week; None where there is none.
 
     Args:
@@ -208,9 +208,9 @@ def rows_per_day(log: Log, now: datetime) -> float | None:
         now: the present (UTC).
 
     Raises:
-        LogError: the log cannot be read.
+        StoreError: the log cannot be read.
     """
-    found = log.traffic(now - WEEK, HOUR)
+    found = log.predictions.traffic(now - WEEK, HOUR)
     if not found:
         return None
     span = max(now - found[0].start, timedelta(seconds=HOUR))

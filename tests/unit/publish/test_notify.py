@@ -17,12 +17,14 @@ from tests.conftest import free_port, wait_until
 from tests.receiver import Receiver, receiving
 
 from driftbell.alarms.lifecycle import alarm_after
-from driftbell.errors import ConfigError, LeaseLostError, LogError
-from driftbell.ports import Target
+from driftbell.errors import ConfigError, LeaseLostError, StoreError
+from driftbell.ports import NotificationTarget
 from driftbell.publish import notify
 from driftbell.publish.notify import Courier, apprise_targets, message, pause_after, without_secrets
 from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement, Lease, Notification, Verdict
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.notifications import SqlNotifications
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -176,27 +178,28 @@ class Known:
         return self.failure
 
 
-class Outbox(SqlLog):
-    """A log in which deliveries can be saved, or not."""
+class Outbox(SqlNotifications):
+    """Notifications whose deliveries can be saved, or not."""
 
     broken = False
 
     def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
         if self.broken:
-            raise LogError("the disk is full")
+            raise StoreError("the disk is full")
         super().save_delivery(delivery, lease)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Outbox]:
-    found = sqlite_log(tmp_path / "log.sqlite")
-    yield Outbox(found._engine)
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
+    found.notifications = Outbox(found.connections)
+    yield found
     found.close()
 
 
 @pytest.fixture
-def lease(log: SqlLog) -> Lease:
-    found = log.take_lease("me", now=NOON, seconds=1e7, next_run=None)
+def lease(log: SqlStore) -> Lease:
+    found = log.coordination.take_lease("me", now=NOON, seconds=1e7, next_run=None)
     assert found is not None
     return found
 
@@ -212,33 +215,35 @@ def pair() -> tuple[Known, Known]:
 
 
 @pytest.fixture
-def courier(log: SqlLog, pair: tuple[Known, Known], clock: Clock) -> Courier:
+def courier(log: SqlStore, pair: tuple[Known, Known], clock: Clock) -> Courier:
     return Courier(log, pair, holder="me", link=None, clock=clock)
 
 
-def save(log: SqlLog, lease: Lease, *notifications: Notification) -> None:
+def save(log: SqlStore, lease: Lease, *notifications: Notification) -> None:
     for a in notifications:
         judgement = Judgement(a.verdict, a.sentence)
         check = Check(a.check_id, a.time, CheckKind.AUTOMATIC, a.model, a.version, "r", 50, 1, 50, judgement)
-        log.save_check(check, lease, a)
+        log.checks.save(check, lease, a)
 
 
 def test_an_alert_goes_to_every_target_once(
-    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
             courier.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris ALARM"]] * 2
-    assert log.notification_totals() == {"sent": 1}
+    assert log.notifications.totals() == {"sent": 1}
     assert [(e["event"], e["target"], e["log_level"]) for e in lines] == [
         ("drift notification sent", "a", "info"),
         ("drift notification sent", "b", "info"),
     ]
 
 
-def test_a_target_is_told_what_the_check_says_of_degradation(log: Outbox, lease: Lease, clock: Clock) -> None:
+def test_a_target_is_told_what_the_check_says_of_degradation(
+    log: SqlStore, lease: Lease, clock: Clock
+) -> None:
     bodies = []
 
     class Reader(Known):
@@ -249,7 +254,7 @@ def test_a_target_is_told_what_the_check_says_of_degradation(log: Outbox, lease:
     told = notification()
     judgement = Judgement(Verdict.ALARM, told.sentence, degradation=degradations.ALARM)
     check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
-    log.save_check(check, lease, told, alarm_after(check, None))
+    log.checks.save(check, lease, told, alarm_after(check, None))
     Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
     assert bodies == [message(told, None, judgement, "c0")[1]]
     assert "label the 50 rows of /monitor/alarms/c0/label-sheet" in bodies[0]
@@ -257,14 +262,14 @@ def test_a_target_is_told_what_the_check_says_of_degradation(log: Outbox, lease:
 
 
 def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     a, b = pair
     b.failure = "no answer"
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         courier.deliver()
-    (waiting,) = log.pending_notifications()
+    (waiting,) = log.notifications.pending()
     assert (waiting.delivered, waiting.attempts, waiting.error) == (frozenset({a.key}), 1, "b: no answer")
     assert waiting.next_try == NOON + 10 * SECOND
     (line,) = [e for e in lines if e["event"] == "drift notification not sent"]
@@ -275,17 +280,17 @@ def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
     clock.now += SECOND
     courier.deliver()
     assert b.tries == 2
-    assert log.pending_notifications()[0].next_try == clock.now + 20 * SECOND
+    assert log.notifications.pending()[0].next_try == clock.now + 20 * SECOND
     b.failure = ""
     clock.now += 20 * SECOND
     courier.deliver()
     assert (a.tries, b.tries) == (1, 3)
     assert len(a.titles) == len(b.titles) == 1
-    assert log.notification_totals() == {"sent": 1}
+    assert log.notifications.totals() == {"sent": 1}
 
 
 def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     a, b = pair
     b.failure = "no answer"
@@ -299,20 +304,20 @@ def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others
     clock.now += 10 * SECOND
     courier.deliver()
     assert a.titles == b.titles == both
-    assert log.notification_totals() == {"sent": 2}
+    assert log.notifications.totals() == {"sent": 2}
 
 
 def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     for target in pair:
         target.failure = "no answer"
     save(log, lease, notification(0))
     with structlog.testing.capture_logs() as lines:
-        while log.pending_notifications():
+        while log.notifications.pending():
             courier.deliver()
             clock.now += MINUTE
-    assert log.notification_totals() == {"failed": 1}
+    assert log.notifications.totals() == {"failed": 1}
     assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
     assert 140 < pair[0].tries < 160
     assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
@@ -323,7 +328,7 @@ def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
     clock.now -= timedelta(hours=3)
@@ -332,7 +337,7 @@ def test_a_clock_that_was_set_back_holds_nothing_up(
 
 
 def test_a_restart_goes_on_where_the_last_one_stopped(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     pair[1].failure = "no answer"
     save(log, lease, notification())
@@ -344,56 +349,58 @@ def test_a_restart_goes_on_where_the_last_one_stopped(
 
 
 def test_only_the_holder_of_the_lease_delivers(
-    log: Outbox, lease: Lease, pair: tuple[Known, Known], clock: Clock
+    log: SqlStore, lease: Lease, pair: tuple[Known, Known], clock: Clock
 ) -> None:
     save(log, lease, notification())
     Courier(log, pair, holder="another", link=None, clock=clock).deliver()
     clock.now = lease.expires
     Courier(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [t.tries for t in pair] == [0, 0]
-    assert log.notification_totals() == {"pending": 1}
+    assert log.notifications.totals() == {"pending": 1}
 
 
 def test_who_lost_the_lease_while_sending_writes_nothing(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
 
     def lose(*_: object) -> str:
-        log.take_lease("another", now=lease.expires, seconds=60, next_run=None)
+        log.coordination.take_lease("another", now=lease.expires, seconds=60, next_run=None)
         return ""
 
     pair[0].send = lose  # type: ignore[method-assign]
     with pytest.raises(LeaseLostError):
         courier.deliver()
-    assert log.pending_notifications() == [Delivery(notification(), NOON)]
+    assert log.notifications.pending() == [Delivery(notification(), NOON)]
 
 
 def test_a_log_that_cannot_be_written_makes_no_message_come_twice(
-    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+    log: SqlStore, lease: Lease, courier: Courier, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
-    log.broken = True
+    log.notifications.broken = True
     for _ in range(3):
-        with pytest.raises(LogError):
+        with pytest.raises(StoreError):
             courier.deliver()
-    log.broken = False
+    log.notifications.broken = False
     courier.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
-    assert log.notification_totals() == {"sent": 1}
+    assert log.notifications.totals() == {"sent": 1}
 
 
-def test_what_waits_when_nobody_is_told_any_more_has_failed(log: Outbox, lease: Lease, clock: Clock) -> None:
+def test_what_waits_when_nobody_is_told_any_more_has_failed(
+    log: SqlStore, lease: Lease, clock: Clock
+) -> None:
     save(log, lease, notification())
     Courier(log, [], holder="me", link=None, clock=clock).deliver()
-    assert log.notification_totals() == {"failed": 1}
+    assert log.notifications.totals() == {"failed": 1}
 
 
 def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
-    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known], monkeypatch: pytest.MonkeyPatch
+    log: SqlStore, lease: Lease, courier: Courier, pair: tuple[Known, Known], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notify, "POLL_SECONDS", 0.01)
-    sends = iter([LogError("away"), ZeroDivisionError()])
+    sends = iter([StoreError("away"), ZeroDivisionError()])
     deliver = courier.deliver
 
     def shaky() -> None:
@@ -408,7 +415,7 @@ def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
     with structlog.testing.capture_logs() as lines:
         thread = threading.Thread(target=courier.run, args=(stop,))
         thread.start()
-        wait_until(lambda: log.notification_totals() == {"sent": 1}, 60, "the delivery")
+        wait_until(lambda: log.notifications.totals() == {"sent": 1}, 60, "the delivery")
         stop.set()
         thread.join(10)
     assert [e["event"] for e in lines[:2]] == [
@@ -426,7 +433,7 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
-def target(url: str) -> Target:
+def target(url: str) -> NotificationTarget:
     (found,) = apprise_targets([("notifications.urls", url)])
     return found
 
