@@ -25,7 +25,7 @@ from tests.stack.fake_docker import Container, Docker, docker
 from tests.stack.queries import logql
 
 from driftbell.simulation.faults import CONTRACT_FAULTS, apply
-from driftbell.simulation.traffic import normal_rows
+from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
 
@@ -203,8 +203,8 @@ def told(service: Running) -> None:
     """Make the service log something of everything."""
     monitored(service)
     rng = np.random.default_rng(7)
-    predict(service.url, normal_rows(50, rng))
-    predict(service.url, apply(normal_rows(50, rng), CONTRACT_FAULTS, rng))
+    predict(service.url, iris_rows(50, rng))
+    predict(service.url, apply(iris_rows(50, rng), CONTRACT_FAULTS, rng))
     check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=130).json()
     assert check["verdict"] == "alarm"
     bad = httpx.post(f"{service.url}/predict", json={}, headers={"X-Request-ID": "bad-one"})

@@ -16,7 +16,7 @@ import numpy as np
 
 from driftbell.errors import ReportError
 from driftbell.ports import Reference
-from driftbell.publish.wording import CANNOT_SAY, loss_words, measured, since_words
+from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, format_metric
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
@@ -42,7 +42,7 @@ def evidently_available() -> bool:
     return importlib.util.find_spec("evidently") is not None
 
 
-def warm_up() -> None:
+def import_evidently() -> None:
     """Import Evidently, which takes seconds, so that the first report does not.
 
     Raises:
@@ -77,7 +77,7 @@ class EvidentlyReport:
         Raises:
             ReportError: Evidently is not installed, or fails.
         """
-        warm_up()
+        import_evidently()
         try:
             with _one_at_a_time, warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -288,10 +288,10 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         return []
     facts = [
         (degradation.verdict.value, "does the model do worse?"),
-        (loss_words(degradation), "estimated loss"),
+        (format_loss(degradation), "estimated loss"),
     ]
     if degradation.change_point:
-        facts.append((since_words(degradation), "since"))
+        facts.append((format_change_point(degradation), "since"))
     rows = [facts] if degradation.sentence in judgement.sentence else [[("", degradation.sentence)], facts]
     found = degradation.performance
     if found:
@@ -302,7 +302,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         }
         rows.append(
             [
-                (CANNOT_SAY if v is None else measured(v, found.metric), f"{found.metric}, {name}")
+                (UNKNOWN_VALUE if v is None else format_metric(v, found.metric), f"{found.metric}, {name}")
                 for name, v in known.items()
             ]
         )

@@ -14,7 +14,7 @@ from driftbell.errors import ReportError
 from driftbell.ports import Reference
 from driftbell.publish import wording as words
 from driftbell.publish.charts import histogram_svg
-from driftbell.publish.wording import SIGNS
+from driftbell.publish.wording import VERDICT_SYMBOLS
 from driftbell.records import Check, Columns, ColumnVerdict, Result, ResultKind, Verdict
 
 LARGEST = 300_000
@@ -33,7 +33,7 @@ EFFECT_SIZES = ("PSI", "Jensen–Shannon")
 
 
 @dataclass(frozen=True, slots=True)
-class OwnReport:
+class HtmlReport:
     """See `driftbell.ports.Sink`."""
 
     def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
@@ -93,7 +93,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"histogram": histogram_svg, "badge": _badge, "distance": _distance}
-    words.teach(environment)
+    words.register_template_globals(environment)
     environment.filters |= {
         "number": _number,
         "p_value": _p_value,
@@ -107,7 +107,7 @@ def _environment() -> Environment:
 
 def _badge(verdict: Verdict, *, big: bool = False) -> Markup:
     return Markup('<b class="{2}badge {0}"><span aria-hidden="true">{1}</span> {0}</b>').format(
-        verdict.value, SIGNS[verdict], "big " if big else ""
+        verdict.value, VERDICT_SYMBOLS[verdict], "big " if big else ""
     )
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from driftbell.errors import ConfigError, LogError
 from driftbell.ports import Log, Target
-from driftbell.publish.wording import loss_words, since_words, suspects_words
+from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
@@ -53,7 +53,7 @@ def message(
     if degradation and notification.verdict is Verdict.ALARM:
         lines = [
             degradation.sentence,
-            f"Since: {since_words(degradation) or since}",
+            f"Since: {format_change_point(degradation) or since}",
             *_of_alarm(degradation, link, alarm_id),
         ]
     else:
@@ -75,9 +75,9 @@ def message(
 
 def _of_alarm(degradation: Degradation, link: str | None, alarm_id: str) -> Iterator[str]:
     """Say what it costs, who is suspected and what would settle it."""
-    yield f"Loss: {loss_words(degradation)}"
+    yield f"Loss: {format_loss(degradation)}"
     if degradation.suspects:
-        yield f"Suspects: {'; '.join(suspects_words(degradation))}"
+        yield f"Suspects: {'; '.join(describe_suspects(degradation))}"
     if degradation.segment:
         yield f"Hit hardest: {degradation.segment}"
     if degradation.to_label and alarm_id:
@@ -90,17 +90,17 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_COLUMNS])}{f' and {more} more' if more > 0 else ''}"
 
 
-def pause_after(attempts: int) -> timedelta:
+def backoff_delay(attempts: int) -> timedelta:
     """Tell how long to wait after so many failed attempts.
 
-    >>> [pause_after(n).total_seconds() for n in (1, 2, 3, 7, 100)]
+    >>> [backoff_delay(n).total_seconds() for n in (1, 2, 3, 7, 100)]
     [10.0, 20.0, 40.0, 600.0, 600.0]
     """
     doublings = min(attempts - 1, 10)
     return min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)
 
 
-class Courier:
+class NotificationSender:
     """Delivers the notifications of the log while its monitor holds the lease, each at least once.
 
     A target gets its notifications in their order: while one could not be delivered, later ones wait.
@@ -196,7 +196,7 @@ class Courier:
             return replace(delivery, state="failed" if nobody else "sent", error=error)
         now, attempts = self._clock(), delivery.attempts + 1
         over = now - delivery.notification.time >= GIVE_UP
-        next_try = now + pause_after(attempts)
+        next_try = now + backoff_delay(attempts)
         for target, reason in failures.items():
             (logger.error if over else logger.warning)(
                 "drift notification not sent",
@@ -266,13 +266,13 @@ class AppriseTarget:
                 return type(error).__name__
         if sent:
             return ""
-        return without_secrets(lines[-1], self._url) if lines else "apprise could not deliver it"
+        return redact(lines[-1], self._url) if lines else "apprise could not deliver it"
 
 
-def without_secrets(text: str, url: str) -> str:
+def redact(text: str, url: str) -> str:
     r"""Shorten an error of apprise to one line without any part of the URL but its scheme.
 
-    >>> without_secrets("No access to https://example.org/T0/ for bob:\nsecret", "slack://bob@T0/x")
+    >>> redact("No access to https://example.org/T0/ for bob:\nsecret", "slack://bob@T0/x")
     'No access to … for …:'
     """
     line = re.sub(r"\S+://\S+", "…", text.strip().partition("\n")[0])

@@ -13,7 +13,7 @@ from driftbell.ports import Log
 from driftbell.records import ArchiveTotals, Check, Degradation, Interval, Performance, ResultKind, Verdict
 
 
-class DriftCollector(Collector):
+class CheckCollector(Collector):
     """Gives the last check and the counts of all checks as metrics.
 
     Args:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from driftbell.errors import ReportError
 
-MAIN = "drift_report"
+MAIN_REPORT = "drift_report"
 """Prefix of the contract's report: Evidently's where it is installed, else driftbell's own."""
 
-OWN = "driftbell_report"
+OWN_REPORT = "driftbell_report"
 """Prefix of driftbell's own report where the main one is Evidently's."""
 
 AHEAD = timedelta(hours=1)
@@ -23,8 +23,8 @@ AHEAD = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 
 _STAMP = "%Y%m%d_%H%M%S"
-_NAME = re.compile(rf"({MAIN}|{OWN})_(manual_)?(\d{{8}}_\d{{6}})\.html")
-_LATEST = re.compile(rf"({MAIN}|{OWN})_latest\.html")
+_NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")
+_LATEST = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_latest\.html")
 _PART = ".part"
 
 

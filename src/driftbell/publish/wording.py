@@ -13,12 +13,12 @@ from markupsafe import Markup
 
 from driftbell.records import Degradation, Evidence, Interval, Judgement, Performance, Verdict
 
-SIGNS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
+VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """So that a verdict can be told without colour."""
 
-MOST_PARTS = 24
+MAX_EVIDENCE_ROWS = 24
 MOST_SUSPECTS = 6
-MOST_IDS = 100
+MAX_LABEL_IDS = 100
 LONGEST = 300
 """Characters of a text that may hold users' values."""
 
@@ -27,27 +27,27 @@ FULL = 2.0
 
 WIDTH, HEIGHT = 200, 14
 
-NOT_ASKED = "Not asked: this check compared columns only, and says nothing about how well the model does."
-CANNOT_SAY = "cannot say"
+NOT_ESTIMATED = "Not asked: this check compared columns only, and says nothing about how well the model does."
+UNKNOWN_VALUE = "cannot say"
 
 
-def measured(value: float, metric: str) -> str:
+def format_metric(value: float, metric: str) -> str:
     """Write a value of a metric.
 
-    >>> measured(0.9412, "accuracy"), measured(0.25, "mean absolute error")
+    >>> format_metric(0.9412, "accuracy"), format_metric(0.25, "mean absolute error")
     ('94.1 %', '0.25')
     """
     return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else f"{value:.3g}"
 
 
-def loss_words(degradation: Degradation) -> str:
+def format_loss(degradation: Degradation) -> str:
     """Say what it costs, or that this cannot be said.
 
-    >>> loss_words(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
+    >>> format_loss(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
     '4.2 points of accuracy (90 % interval: 1.8 to 6.6)'
     """
     if degradation.estimated_loss is None:
-        return CANNOT_SAY
+        return UNKNOWN_VALUE
     low, high = (
         _amount(v, _metric(degradation))
         for v in (degradation.estimated_loss.low, degradation.estimated_loss.high)
@@ -79,7 +79,7 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     return f"The model probably does worse{cost}.", rest
 
 
-def since_words(degradation: Degradation) -> str:
+def format_change_point(degradation: Degradation) -> str:
     """Say when it began, with the interval where its ends do not read the same; "" where nothing did."""
     if degradation.change_point is None:
         return ""
@@ -93,21 +93,21 @@ def since_words(degradation: Degradation) -> str:
     return f"{time:{whole}} UTC{interval}"
 
 
-def suspects_words(degradation: Degradation) -> list[str]:
+def describe_suspects(degradation: Degradation) -> list[str]:
     """Name the columns that probably cause it, each with what its values look like.
 
     >>> from driftbell.records import Suspect
-    >>> suspects_words(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
+    >>> describe_suspects(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{cut(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
-        + (f": {cut(s.words)}" if s.words else "")
+        f"{truncate(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
+        + (f": {truncate(s.words)}" if s.words else "")
         for s in degradation.suspects[:MOST_SUSPECTS]
     ]
 
 
-def drift_words(judgement: Judgement) -> str:
+def describe_drift(judgement: Judgement) -> str:
     """Answer the other question, has something changed, in one sentence."""
     compared = [c for c in judgement.columns if c.adjusted_p_value is not None]
     if not compared:
@@ -117,21 +117,21 @@ def drift_words(judgement: Judgement) -> str:
     drifted = judgement.drifted_columns
     if not drifted:
         return f"No column has changed: all {len(compared)} look like the reference.{tail}"
-    names = ", ".join(cut(name, 80) for name in drifted[:8])
+    names = ", ".join(truncate(name, 80) for name in drifted[:8])
     more = f" and {len(drifted) - 8} more" if len(drifted) > 8 else ""
     return f"Drift in {names}{more}: {len(drifted)} of {len(compared)} columns have changed.{tail}"
 
 
-def about(part: Evidence) -> str:
+def evidence_name(part: Evidence) -> str:
     """Name a part of the evidence and the feature that it is about.
 
-    >>> about(Evidence("broken data", "age", 0.2)), about(Evidence("labels", "", 0.2))
+    >>> evidence_name(Evidence("broken data", "age", 0.2)), evidence_name(Evidence("labels", "", 0.2))
     ('broken data: age', 'labels')
     """
-    return f"{part.source}: {cut(part.column, 80)}" if part.column else part.source
+    return f"{part.source}: {truncate(part.column, 80)}" if part.column else part.source
 
 
-def strongest(degradation: Degradation) -> list[Evidence]:
+def sorted_evidence(degradation: Degradation) -> list[Evidence]:
     """Give the parts, those that page first, the strongest first."""
     return sorted(degradation.evidence, key=lambda p: (not p.can_alarm, -p.score))
 
@@ -149,19 +149,19 @@ class Row:
 def performance_rows(found: Performance) -> list[Row]:
     """Give a row for the reference, the estimate and what the labels say, on a common scale."""
     scale = _scale(found)
-    reference = CANNOT_SAY if found.reference is None else measured(found.reference, found.metric)
+    reference = UNKNOWN_VALUE if found.reference is None else format_metric(found.reference, found.metric)
     rows = [Row("On the reference", reference, "", _mark(found.reference, None, scale))]
     of = f" ({found.labelled:,} labels)" if found.realized else ""
     for name, known in (("Estimated, without labels", found.estimated), (f"Realized{of}", found.realized)):
-        value, interval = CANNOT_SAY, ""
+        value, interval = UNKNOWN_VALUE, ""
         if known:
-            value, low, high = (measured(v, found.metric) for v in (known.value, known.low, known.high))
+            value, low, high = (format_metric(v, found.metric) for v in (known.value, known.low, known.high))
             interval = f"90 % interval: {low} to {high}"
         rows.append(Row(name, value, interval, _mark(found.reference, known, scale)))
     return rows
 
 
-def bar_svg(part: Evidence) -> Markup:
+def evidence_bar(part: Evidence) -> Markup:
     """Draw a score as a bar, with its threshold as a line in the middle."""
     filled = WIDTH * min(max(part.score, 0.0), FULL) / FULL
     kind = "over" if part.score >= 1 and part.can_alarm else "under"
@@ -173,47 +173,47 @@ def bar_svg(part: Evidence) -> Markup:
     ).format(
         w=WIDTH,
         h=HEIGHT,
-        words=f"{about(part)}: {score_words(part.score)} of its threshold",
+        words=f"{evidence_name(part)}: {format_score(part.score)} of its threshold",
         kind=kind,
         filled=filled,
         middle=WIDTH / FULL,
     )
 
 
-def score_words(score: float) -> str:
+def format_score(score: float) -> str:
     """Write a score without pretending more than it knows.
 
-    >>> score_words(0.004), score_words(1.234), score_words(57.1)
+    >>> format_score(0.004), format_score(1.234), format_score(57.1)
     ('0.00', '1.23', '57.1')
     """
     return f"{score:.2f}" if score < 10 else f"{score:.1f}"
 
 
-def cut(text: str, most: int = LONGEST) -> str:
+def truncate(text: str, most: int = LONGEST) -> str:
     """Shorten a text that users' data may have made long."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def teach(environment: Environment) -> None:
+def register_template_globals(environment: Environment) -> None:
     """Give an environment of templates what `degradation.html.j2` needs."""
     known: Mapping[str, Callable[..., Any]] = {
-        "about": about,
-        "bar_svg": bar_svg,
-        "cut": cut,
+        "evidence_name": evidence_name,
+        "evidence_bar": evidence_bar,
+        "truncate": truncate,
         "headline": headline,
-        "loss_words": loss_words,
+        "format_loss": format_loss,
         "performance_rows": performance_rows,
-        "score_words": score_words,
-        "since_words": since_words,
-        "strongest": strongest,
-        "suspects_words": suspects_words,
+        "format_score": format_score,
+        "format_change_point": format_change_point,
+        "strongest": sorted_evidence,
+        "describe_suspects": describe_suspects,
     }
     environment.globals |= {
         **known,
-        "SIGNS": SIGNS,
-        "NOT_ASKED": NOT_ASKED,
-        "MOST_PARTS": MOST_PARTS,
-        "MOST_IDS": MOST_IDS,
+        "VERDICT_SYMBOLS": VERDICT_SYMBOLS,
+        "NOT_ESTIMATED": NOT_ESTIMATED,
+        "MAX_EVIDENCE_ROWS": MAX_EVIDENCE_ROWS,
+        "MAX_LABEL_IDS": MAX_LABEL_IDS,
     }
 
 

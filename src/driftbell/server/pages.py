@@ -46,7 +46,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-words.teach(_templates)
+words.register_template_globals(_templates)
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:

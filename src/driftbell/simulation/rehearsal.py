@@ -15,7 +15,7 @@ from driftbell.errors import InputError
 from driftbell.ports import Log, Model, Reference
 from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Verdict, Window
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply
-from driftbell.simulation.traffic import rows_like
+from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.columns import kind_of
 
 MOST_WINDOWS = 20
@@ -37,22 +37,22 @@ class Outcome:
 
     Attributes:
         fault: in words that `parse_fault` reads; "" for rows without one.
-        seen_after: predictions until the alarm; None where there was none.
+        detection_delay: predictions until the alarm; None where there was none.
         rows: predictions that were made.
         estimated_loss: of accuracy, when it rang, and its 90 % interval; None where it did not.
         interval: see there.
-        real_loss: of accuracy on these rows, the same rows without the fault beside them; None where the
+        actual_loss: of accuracy on these rows, the same rows without the fault beside them; None where the
             reference has no labels.
         columns: the alarm's suspects, the likeliest first.
         refused: why the service would refuse such rows, so that whoever sends them is told; or "".
     """
 
     fault: str
-    seen_after: int | None
+    detection_delay: int | None
     rows: int
     estimated_loss: float | None = None
     interval: tuple[float, float] | None = None
-    real_loss: float | None = None
+    actual_loss: float | None = None
     columns: tuple[str, ...] = ()
     refused: str = ""
 
@@ -64,18 +64,18 @@ class Rehearsal:
     Attributes:
         model: what is served.
         reference: its own.
-        watch: who looks for degradation, fitted on the reference.
+        detector: the degradation detector, fitted on the reference.
         window_rows: new predictions of a check.
     """
 
     model: Model
     reference: Reference
-    watch: CusumDetector
+    detector: CusumDetector
     window_rows: int
 
-    def usual_faults(self) -> list[Fault]:
+    def default_faults(self) -> list[Fault]:
         """List what is worth a try: the features that matter most, moved, scaled, stuck, null, exchanged."""
-        learned = self.watch.evidence.learned
+        learned = self.detector.evidence.learned
         names = [learned.encoder.names[j] for j in learned.top] or list(self.model.schema.names)
         features = {f.name: f for f in self.model.schema.features}
         found: list[Fault] = []
@@ -118,7 +118,7 @@ class Rehearsal:
             stop = start + self.window_rows
             answers, lost_here = self._answered(rows[start:stop], wrong[start:stop], labels[start:stop])
             lost.append(lost_here)
-            state, degradation = self.watch.advance(
+            state, degradation = self.detector.advance(
                 state, self._window(wrong[start:stop], answers, start), []
             )
             if degradation.verdict is Verdict.ALARM:
@@ -130,7 +130,7 @@ class Rehearsal:
         rows = len(next(iter(self.reference.columns.values())))
         known: Column = np.full(rows, None, dtype=object) if labels is None else labels
         table = {name: self.reference.columns[name] for name in self.model.schema.names}
-        drawn = rows_like({**table, LABEL: known}, MOST_WINDOWS * self.window_rows, rng)
+        drawn = sample_rows({**table, LABEL: known}, MOST_WINDOWS * self.window_rows, rng)
         return drawn, [row.pop(LABEL) for row in drawn]
 
     def _answered(
@@ -196,7 +196,7 @@ def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) ->
     Raises:
         ConfigError, PredictError: see `Rehearsal`.
     """
-    for fault in (None, *(faults or rehearsal.usual_faults())):
+    for fault in (None, *(faults or rehearsal.default_faults())):
         yield rehearsal(fault, seed)
 
 

@@ -74,12 +74,12 @@ def line(progress: Progress) -> str:
     return f"[{progress.index}/{progress.total}] {progress.phase} request sent. Status: {status}{why}"
 
 
-def normal_rows(n: int, rng: np.random.Generator) -> list[Row]:
+def iris_rows(n: int, rng: np.random.Generator) -> list[Row]:
     """Draw n rows from the joint distribution of the Iris data."""
-    return rows_like(_iris(), n, rng)
+    return sample_rows(_iris(), n, rng)
 
 
-def rows_like(columns: Columns, n: int, rng: np.random.Generator) -> list[Row]:
+def sample_rows(columns: Columns, n: int, rng: np.random.Generator) -> list[Row]:
     """Draw n rows from the joint distribution of a table, so that they are no drift.
 
     Whole rows are resampled. A column of decimal numbers gets Gaussian jitter with a standard deviation
@@ -139,8 +139,8 @@ def simulate(
     table = _iris() if reference is None else reference
     # everything is drawn before the first request: a wrong fault is told at once, and threads share no rng
     phases = {
-        "normal": rows_like(table, normal, rng),
-        "drifted": apply(rows_like(table, drifted, rng), faults, rng),
+        "normal": sample_rows(table, normal, rng),
+        "drifted": apply(sample_rows(table, drifted, rng), faults, rng),
     }
     counts: Counter[int | None] = Counter()
     with contextlib.nullcontext(client) if client else httpx.Client(timeout=TIMEOUT_SECONDS) as http:

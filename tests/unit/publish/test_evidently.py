@@ -29,7 +29,7 @@ ROWS = 80
 
 @pytest.fixture(scope="module", autouse=True)
 def _imported():
-    sink.warm_up()
+    sink.import_evidently()
 
 
 @pytest.fixture(autouse=True)
@@ -299,7 +299,7 @@ assert not {"evidently", "pandas", "plotly"} & set(sys.modules)
 def refuse(*args, **kwargs):
     raise AssertionError(args)
 socket.socket.connect = socket.socket.sendto = socket.getaddrinfo = refuse
-sink.warm_up()
+sink.import_evidently()
 import evidently.telemetry
 assert not evidently.telemetry.event_logger.is_enabled()
 """

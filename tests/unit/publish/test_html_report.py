@@ -13,7 +13,7 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.ports import Reference
 from driftbell.publish.charts import CHARACTER, histogram_svg
-from driftbell.publish.html_report import LARGEST, OwnReport
+from driftbell.publish.html_report import LARGEST, HtmlReport
 from driftbell.records import Check, CheckKind, Evidence, Histogram, Suspect, Verdict
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
@@ -64,7 +64,7 @@ def check_of(reference, window, **changes):
 def page_of(reference, window, *, degradation=None, **changes):
     check, known = check_of(reference, window, **changes)
     check = replace(check, judgement=replace(check.judgement, degradation=degradation))
-    content = OwnReport().write(check, known, window)
+    content = HtmlReport().write(check, known, window)
     assert len(content) <= LARGEST
     return check, Page(content)
 
@@ -181,7 +181,7 @@ def test_weak_evidence_is_told_with_the_strict_threshold():
     found = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
     check, known = check_of(numeric_table(1), numeric_table(1))
     check = replace(check, judgement=judge(found, rows=ROWS, strong=1e-6))
-    page = Page(OwnReport().write(check, known, {}))
+    page = Page(HtmlReport().write(check, known, {}))
     assert "No column has changed." in page.text
     assert "Weak evidence (p 0.0" in page.text
     assert "1e-06" in page.text
@@ -220,7 +220,7 @@ def test_names_and_values_of_users_are_text():
 
 
 def test_the_page_needs_nothing_from_elsewhere():
-    content = OwnReport().write(*check_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2)), {})
+    content = HtmlReport().write(*check_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2)), {})
     page = Page(content)
     assert not {"script", "link", "iframe", "img", "object", "form"} & {tag for tag, _ in page.tags}
     assert all(a["href"].startswith("#") for a in page.all("a"))

@@ -20,7 +20,7 @@ from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import ConfigError, LeaseLostError, LogError
 from driftbell.ports import Target
 from driftbell.publish import notify
-from driftbell.publish.notify import Courier, apprise_targets, message, pause_after, without_secrets
+from driftbell.publish.notify import NotificationSender, apprise_targets, backoff_delay, message, redact
 from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement, Lease, Notification, Verdict
 from driftbell.store import SqlLog, sqlite_log
 
@@ -123,7 +123,7 @@ def test_times_are_in_utc_and_many_columns_are_counted() -> None:
 
 
 def test_pauses_double_from_ten_seconds_to_ten_minutes() -> None:
-    pauses = [pause_after(n) for n in range(1, 200)]
+    pauses = [backoff_delay(n) for n in range(1, 200)]
     assert pauses[:3] == [10 * SECOND, 20 * SECOND, 40 * SECOND]
     assert pauses == sorted(pauses)
     assert pauses[-1] == 10 * MINUTE
@@ -144,10 +144,10 @@ def test_pauses_double_from_ten_seconds_to_ten_minutes() -> None:
     ],
 )
 def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, shown: str) -> None:
-    assert without_secrets(text, url) == shown
+    assert redact(text, url) == shown
 
 
-# the courier
+# the sender
 
 
 class Clock:
@@ -212,8 +212,8 @@ def pair() -> tuple[Known, Known]:
 
 
 @pytest.fixture
-def courier(log: SqlLog, pair: tuple[Known, Known], clock: Clock) -> Courier:
-    return Courier(log, pair, holder="me", link=None, clock=clock)
+def sender(log: SqlLog, pair: tuple[Known, Known], clock: Clock) -> NotificationSender:
+    return NotificationSender(log, pair, holder="me", link=None, clock=clock)
 
 
 def save(log: SqlLog, lease: Lease, *notifications: Notification) -> None:
@@ -224,12 +224,12 @@ def save(log: SqlLog, lease: Lease, *notifications: Notification) -> None:
 
 
 def test_an_alert_goes_to_every_target_once(
-    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
-            courier.deliver()
+            sender.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris ALARM"]] * 2
     assert log.notification_totals() == {"sent": 1}
     assert [(e["event"], e["target"], e["log_level"]) for e in lines] == [
@@ -250,67 +250,67 @@ def test_a_target_is_told_what_the_check_says_of_degradation(log: Outbox, lease:
     judgement = Judgement(Verdict.ALARM, told.sentence, degradation=degradations.ALARM)
     check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
     log.save_check(check, lease, told, alarm_after(check, None))
-    Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
     assert bodies == [message(told, None, judgement, "c0")[1]]
     assert "label the 50 rows of /monitor/alarms/c0/label-sheet" in bodies[0]
     assert bodies[0].startswith(degradations.ALARM.sentence)
 
 
 def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     a, b = pair
     b.failure = "no answer"
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
-        courier.deliver()
+        sender.deliver()
     (waiting,) = log.pending_notifications()
     assert (waiting.delivered, waiting.attempts, waiting.error) == (frozenset({a.key}), 1, "b: no answer")
     assert waiting.next_try == NOON + 10 * SECOND
     (line,) = [e for e in lines if e["event"] == "drift notification not sent"]
     assert (line["log_level"], line["target"], line["reason"]) == ("warning", "b", "no answer")
     clock.now += 9 * SECOND
-    courier.deliver()
+    sender.deliver()
     assert b.tries == 1
     clock.now += SECOND
-    courier.deliver()
+    sender.deliver()
     assert b.tries == 2
     assert log.pending_notifications()[0].next_try == clock.now + 20 * SECOND
     b.failure = ""
     clock.now += 20 * SECOND
-    courier.deliver()
+    sender.deliver()
     assert (a.tries, b.tries) == (1, 3)
     assert len(a.titles) == len(b.titles) == 1
     assert log.notification_totals() == {"sent": 1}
 
 
 def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     a, b = pair
     b.failure = "no answer"
     save(log, lease, notification(0), notification(1, Verdict.OK))
     both = ["driftbell: iris ALARM", "driftbell: iris resolved"]
-    courier.deliver()
+    sender.deliver()
     assert (a.titles, b.tries) == (both, 1)
     b.failure = ""
-    courier.deliver()
+    sender.deliver()
     assert b.titles == [], "not before its pause is over, not even the later one"
     clock.now += 10 * SECOND
-    courier.deliver()
+    sender.deliver()
     assert a.titles == b.titles == both
     assert log.notification_totals() == {"sent": 2}
 
 
 def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     for target in pair:
         target.failure = "no answer"
     save(log, lease, notification(0))
     with structlog.testing.capture_logs() as lines:
         while log.pending_notifications():
-            courier.deliver()
+            sender.deliver()
             clock.now += MINUTE
     assert log.notification_totals() == {"failed": 1}
     assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
@@ -318,28 +318,28 @@ def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
     assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
     save(log, lease, notification(1, Verdict.OK, clock.now))
     pair[0].failure = pair[1].failure = ""
-    courier.deliver()
+    sender.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris resolved"]] * 2
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
     clock.now -= timedelta(hours=3)
-    courier.deliver()
+    sender.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
 
 
 def test_a_restart_goes_on_where_the_last_one_stopped(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     pair[1].failure = "no answer"
     save(log, lease, notification())
-    courier.deliver()
+    sender.deliver()
     pair[1].failure = ""
     clock.now += MINUTE
-    Courier(log, pair, holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
 
 
@@ -347,15 +347,15 @@ def test_only_the_holder_of_the_lease_delivers(
     log: Outbox, lease: Lease, pair: tuple[Known, Known], clock: Clock
 ) -> None:
     save(log, lease, notification())
-    Courier(log, pair, holder="another", link=None, clock=clock).deliver()
+    NotificationSender(log, pair, holder="another", link=None, clock=clock).deliver()
     clock.now = lease.expires
-    Courier(log, pair, holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [t.tries for t in pair] == [0, 0]
     assert log.notification_totals() == {"pending": 1}
 
 
 def test_who_lost_the_lease_while_sending_writes_nothing(
-    log: Outbox, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, clock: Clock, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
 
@@ -365,36 +365,40 @@ def test_who_lost_the_lease_while_sending_writes_nothing(
 
     pair[0].send = lose  # type: ignore[method-assign]
     with pytest.raises(LeaseLostError):
-        courier.deliver()
+        sender.deliver()
     assert log.pending_notifications() == [Delivery(notification(), NOON)]
 
 
 def test_a_log_that_cannot_be_written_makes_no_message_come_twice(
-    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+    log: Outbox, lease: Lease, sender: NotificationSender, pair: tuple[Known, Known]
 ) -> None:
     save(log, lease, notification())
     log.broken = True
     for _ in range(3):
         with pytest.raises(LogError):
-            courier.deliver()
+            sender.deliver()
     log.broken = False
-    courier.deliver()
+    sender.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
     assert log.notification_totals() == {"sent": 1}
 
 
 def test_what_waits_when_nobody_is_told_any_more_has_failed(log: Outbox, lease: Lease, clock: Clock) -> None:
     save(log, lease, notification())
-    Courier(log, [], holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, [], holder="me", link=None, clock=clock).deliver()
     assert log.notification_totals() == {"failed": 1}
 
 
 def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
-    log: Outbox, lease: Lease, courier: Courier, pair: tuple[Known, Known], monkeypatch: pytest.MonkeyPatch
+    log: Outbox,
+    lease: Lease,
+    sender: NotificationSender,
+    pair: tuple[Known, Known],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notify, "POLL_SECONDS", 0.01)
     sends = iter([LogError("away"), ZeroDivisionError()])
-    deliver = courier.deliver
+    deliver = sender.deliver
 
     def shaky() -> None:
         error = next(sends, None)
@@ -402,11 +406,11 @@ def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
             raise error
         deliver()
 
-    monkeypatch.setattr(courier, "deliver", shaky)
+    monkeypatch.setattr(sender, "deliver", shaky)
     save(log, lease, notification())
     stop = threading.Event()
     with structlog.testing.capture_logs() as lines:
-        thread = threading.Thread(target=courier.run, args=(stop,))
+        thread = threading.Thread(target=sender.run, args=(stop,))
         thread.start()
         wait_until(lambda: log.notification_totals() == {"sent": 1}, 60, "the delivery")
         stop.set()

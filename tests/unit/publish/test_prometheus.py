@@ -12,7 +12,7 @@ from tests import degradations as degradations
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import LogError
-from driftbell.publish.prometheus import DriftCollector
+from driftbell.publish.prometheus import CheckCollector
 from driftbell.records import (
     Check,
     CheckKind,
@@ -93,7 +93,7 @@ def scraped(
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()
     registry.register(
-        DriftCollector(
+        CheckCollector(
             log,
             **SERVED,
             window_rows=window_rows,
@@ -296,6 +296,6 @@ def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(log: SqlLog, lease: 
 
 
 def test_registering_reads_nothing(log: SqlLog) -> None:
-    collector = DriftCollector(Down(log._engine), **SERVED, window_rows=1, clock=lambda: NOON)
+    collector = CheckCollector(Down(log._engine), **SERVED, window_rows=1, clock=lambda: NOON)
     CollectorRegistry().register(collector)
     assert list(collector.describe()) == []

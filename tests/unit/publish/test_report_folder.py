@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftbell.errors import ReportError
-from driftbell.publish.report_folder import MAIN, OWN, ReportFolder
+from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -21,7 +21,9 @@ def folder(tmp_path: Path) -> ReportFolder:
 def save(
     folder: ReportFolder, content: str = "x", time: datetime = NOON, *, manual: bool = False
 ) -> tuple[str, ...]:
-    return folder.save({MAIN: content.encode(), OWN: b"own " + content.encode()}, time=time, manual=manual)
+    return folder.save(
+        {MAIN_REPORT: content.encode(), OWN_REPORT: b"own " + content.encode()}, time=time, manual=manual
+    )
 
 
 def test_names_are_the_contracts(folder: ReportFolder) -> None:
@@ -60,7 +62,7 @@ def test_reports_of_the_same_second_sort_as_they_were_written(folder: ReportFold
         "drift_report_manual_20260131_120001.html",
         "drift_report_20260131_120002.html",
     ]
-    assert [f.name for f in folder.files() if f.name.startswith(MAIN)] == names[::-1]
+    assert [f.name for f in folder.files() if f.name.startswith(MAIN_REPORT)] == names[::-1]
 
 
 def test_the_report_just_written_is_never_the_one_that_is_removed(folder: ReportFolder) -> None:
@@ -81,7 +83,9 @@ def test_only_the_newest_checks_reports_stay(folder: ReportFolder) -> None:
     for i in range(6):
         save(folder, str(i), NOON + i * SECOND)
     stamps = ["20260131_120005", "20260131_120004", "20260131_120003"]
-    assert [f.name for f in folder.files()] == [f"{p}_{s}.html" for s in stamps for p in (OWN, MAIN)]
+    assert [f.name for f in folder.files()] == [
+        f"{p}_{s}.html" for s in stamps for p in (OWN_REPORT, MAIN_REPORT)
+    ]
     assert folder.open("drift_report_20260131_120002.html") is None
 
 

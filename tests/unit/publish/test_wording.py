@@ -11,15 +11,15 @@ from tests import degradations as degradations
 
 from driftbell.degradation.explain import since_words as since_in_a_sentence
 from driftbell.publish.wording import (
-    NOT_ASKED,
-    bar_svg,
-    drift_words,
+    NOT_ESTIMATED,
+    describe_drift,
+    describe_suspects,
+    evidence_bar,
+    format_change_point,
+    format_loss,
     headline,
-    loss_words,
     performance_rows,
-    since_words,
-    strongest,
-    suspects_words,
+    sorted_evidence,
 )
 from driftbell.records import (
     ColumnComparison,
@@ -34,24 +34,24 @@ from driftbell.records import (
 
 
 def test_a_loss_is_in_points_or_in_the_units_of_the_error() -> None:
-    assert loss_words(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
-    assert loss_words(degradations.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
+    assert format_loss(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
+    assert format_loss(degradations.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
     error = replace(
         degradations.ALARM,
         performance=Performance("mean absolute error"),
         estimated_loss=Interval(1.25, 0.5, 2.0),
     )
-    assert loss_words(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
-    assert loss_words(replace(degradations.ALARM, estimated_loss=None)) == "cannot say"
+    assert format_loss(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
+    assert format_loss(replace(degradations.ALARM, estimated_loss=None)) == "cannot say"
 
 
 def test_the_interval_of_the_beginning_has_its_date_where_it_is_another_one() -> None:
-    assert since_words(degradations.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
+    assert format_change_point(degradations.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
     since = degradations.ALARM.change_point
     assert since
     earlier = replace(degradations.ALARM, change_point=replace(since, low=since.low - timedelta(days=1)))
-    assert since_words(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
-    assert since_words(degradations.OK) == ""
+    assert format_change_point(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
+    assert format_change_point(degradations.OK) == ""
 
 
 def test_an_interval_within_a_minute_is_left_out() -> None:
@@ -60,7 +60,7 @@ def test_an_interval_within_a_minute_is_left_out() -> None:
     assert since_in_a_sentence(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
     short = replace(since, low=since.time, high=since.time + timedelta(seconds=59))
     assert since_in_a_sentence(short) == "since 2026-01-31 10:20 UTC"
-    assert since_words(replace(degradations.ALARM, change_point=short)) == "2026-01-31 10:20 UTC"
+    assert format_change_point(replace(degradations.ALARM, change_point=short)) == "2026-01-31 10:20 UTC"
 
 
 def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_degradation() -> None:
@@ -77,14 +77,14 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_degrad
 
 
 def test_suspects_are_named_with_what_their_values_look_like() -> None:
-    assert suspects_words(degradations.ALARM) == [
+    assert describe_suspects(degradations.ALARM) == [
         "petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?",
         "sepal width (cm), 19 % of the evidence",
     ]
 
 
 def test_the_strongest_evidence_that_pages_comes_first() -> None:
-    assert [(p.source, p.score) for p in strongest(degradations.ALARM)] == [
+    assert [(p.source, p.score) for p in sorted_evidence(degradations.ALARM)] == [
         ("disagreement", 1.8),
         ("estimate", 1.2),
         ("labels", 0.4),
@@ -106,7 +106,7 @@ def test_the_strongest_evidence_that_pages_comes_first() -> None:
 def test_a_bar_is_as_long_as_its_score_and_red_where_it_rings(
     part: Evidence, kind: str, width: float
 ) -> None:
-    drawn = bar_svg(part)
+    drawn = evidence_bar(part)
     assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', drawn)
     assert f"{part.source}: {part.score:.2f}".split(":")[0] in drawn
 
@@ -140,11 +140,11 @@ def column(name: str, verdict: Verdict, p_value: float | None) -> ColumnVerdict:
 
 def test_the_other_question_has_a_sentence_of_its_own() -> None:
     same = Judgement(Verdict.OK, "", (column("a", Verdict.OK, 0.5),))
-    assert drift_words(same) == "No column has changed: all 1 look like the reference."
+    assert describe_drift(same) == "No column has changed: all 1 look like the reference."
     missing = replace(same, columns=(*same.columns, column("b", Verdict.UNKNOWN, None)))
-    assert drift_words(missing).endswith("look like the reference. 1 more could not be judged.")
-    assert drift_words(Judgement(Verdict.UNKNOWN, "Cannot judge.")) == "No column could be judged."
+    assert describe_drift(missing).endswith("look like the reference. 1 more could not be judged.")
+    assert describe_drift(Judgement(Verdict.UNKNOWN, "Cannot judge.")) == "No column could be judged."
 
 
 def test_not_asked_is_no_clean_bill() -> None:
-    assert "says nothing" in NOT_ASKED
+    assert "says nothing" in NOT_ESTIMATED

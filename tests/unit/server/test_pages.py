@@ -16,7 +16,7 @@ from tests.degradations import NOON
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.publish.wording import NOT_ASKED
+from driftbell.publish.wording import NOT_ESTIMATED
 from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Outputs, Verdict
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import pages_router
@@ -100,7 +100,7 @@ def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
         (degradations.ALARM, 'href="/monitor/alarms/c/label-sheet"'),
         (degradations.OK, degradations.OK.sentence),
         (degradations.UNKNOWN, "cannot say"),
-        (None, NOT_ASKED),
+        (None, NOT_ESTIMATED),
     ],
 )
 def test_the_first_page_answers_whether_the_model_does_worse(

@@ -69,52 +69,57 @@ def holes() -> Rehearsal:
 
 def test_no_fault_is_quiet(iris: Rehearsal) -> None:
     found = iris(None)
-    assert (found.fault, found.seen_after, found.rows, found.real_loss) == ("", None, 10_000, 0.0)
+    assert (found.fault, found.detection_delay, found.rows, found.actual_loss) == ("", None, 10_000, 0.0)
 
 
 def test_a_costly_fault_is_seen_and_named(iris: Rehearsal) -> None:
     found = iris(Fault(FaultKind.SHIFT, LENGTH, 1.76))
-    assert found.seen_after is not None
-    assert found.seen_after == found.rows <= 1000
+    assert found.detection_delay is not None
+    assert found.detection_delay == found.rows <= 1000
     assert found.columns[0] == LENGTH
-    assert found.real_loss is not None
-    assert found.real_loss > 0.2
+    assert found.actual_loss is not None
+    assert found.actual_loss > 0.2
     assert found.interval is not None
     assert found.interval[0] < found.estimated_loss < found.interval[1]
 
 
 def test_a_fault_that_costs_nothing_is_not_seen(iris: Rehearsal) -> None:
     found = iris(Fault(FaultKind.STUCK, "sepal width (cm)"))
-    assert (found.seen_after, found.rows, found.estimated_loss, found.columns) == (None, 10_000, None, ())
-    assert abs(found.real_loss) < 0.02
+    assert (found.detection_delay, found.rows, found.estimated_loss, found.columns) == (
+        None,
+        10_000,
+        None,
+        (),
+    )
+    assert abs(found.actual_loss) < 0.02
 
 
 def test_rows_that_the_service_refuses(iris: Rehearsal) -> None:
     found = iris(Fault(FaultKind.NULLS, LENGTH, 0.3))
-    assert (found.seen_after, found.rows) == (None, 0)
+    assert (found.detection_delay, found.rows) == (None, 0)
     assert "must not be null" in found.refused
     assert "must be a finite number" in iris(Fault(FaultKind.SCALE, LENGTH, 1e300)).refused
 
 
 def test_nulls_where_there_may_be_some(holes: Rehearsal) -> None:
-    usual = [str(f) for f in holes.usual_faults()]
+    usual = [str(f) for f in holes.default_faults()]
     assert "nulls:a=0.3" in usual
     assert "nulls:b=0.3" not in usual
     found = holes(Fault(FaultKind.NULLS, "a", 0.5))
-    assert found.seen_after is not None
+    assert found.detection_delay is not None
     assert found.columns == ("a",)
-    assert holes(None).seen_after is None
+    assert holes(None).detection_delay is None
 
 
 def test_without_labels_no_real_loss_is_told(holes: Rehearsal) -> None:
     blind = Rehearsal(
-        holes.model, reference_of(holes.model, holes.reference.columns), holes.watch, holes.window_rows
+        holes.model, reference_of(holes.model, holes.reference.columns), holes.detector, holes.window_rows
     )
-    assert blind(Fault(FaultKind.SHIFT, "a", 1.0)).real_loss is None
+    assert blind(Fault(FaultKind.SHIFT, "a", 1.0)).actual_loss is None
 
 
 def test_the_usual_faults(iris: Rehearsal) -> None:
-    usual = [str(f) for f in iris.usual_faults()]
+    usual = [str(f) for f in iris.default_faults()]
     assert f"stuck:{LENGTH}" in usual
     assert f"scale:{WIDTH}=1.8" in usual
     assert f"shift:{LENGTH}=+1.76" in usual
@@ -200,7 +205,7 @@ def test_the_command_prints_json(data_dir: Path) -> None:
     quiet, seen = map(json.loads, done.stdout.splitlines())
     assert quiet["rows"] == 2000
     assert set(seen) == {*Outcome.__dataclass_fields__, "hours"}
-    assert seen["seen_after"] > 0
+    assert seen["detection_delay"] > 0
     assert seen["hours"] is None  # nothing is in the log
 
 

@@ -18,7 +18,7 @@ from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
 from driftbell.records import Verdict
 from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, FaultKind, apply, parse_fault
-from driftbell.simulation.traffic import BACKOFF, Progress, line, normal_rows, rows_like, simulate
+from driftbell.simulation.traffic import BACKOFF, Progress, iris_rows, line, sample_rows, simulate
 from driftbell.tabular.schema import as_column, as_columns, infer_schema
 
 DATA = load_iris()
@@ -40,14 +40,14 @@ def judged(rows):
 
 
 def test_normal_rows_keep_the_joint_distribution():
-    columns = as_columns(table(normal_rows(2000, rng())))
+    columns = as_columns(table(iris_rows(2000, rng())))
     wanted = np.corrcoef(list(IRIS.values()))
     assert np.corrcoef(columns[PETAL_LENGTH], columns[PETAL_WIDTH])[0, 1] > 0.9
     np.testing.assert_allclose(np.corrcoef(list(columns.values())), wanted, atol=0.06)
 
 
 def test_normal_rows_are_measured_like_iris_and_are_more_than_its_150_rows():
-    rows = normal_rows(1000, rng())
+    rows = iris_rows(1000, rng())
     for name, column in IRIS.items():
         values = [row[name] for row in rows]
         assert all(v == round(v, 1) and column.min() <= v <= column.max() for v in values)
@@ -60,11 +60,11 @@ def test_iris_is_jittered_by_half_a_resolution_and_rounded_to_it():
     index = source.integers(150, size=300)
     for name, column in IRIS.items():
         wanted = np.round(column[index] + source.normal(0, 0.05, 300), 1).clip(column.min(), column.max())
-        assert [row[name] for row in normal_rows(300, rng(5))] == wanted.tolist()
+        assert [row[name] for row in iris_rows(300, rng(5))] == wanted.tolist()
 
 
 def test_normal_traffic_is_not_drift():
-    alarms = [seed for seed in range(40) if judged(normal_rows(500, rng(seed))).verdict is not Verdict.OK]
+    alarms = [seed for seed in range(40) if judged(iris_rows(500, rng(seed))).verdict is not Verdict.OK]
     assert len(alarms) <= 2
 
 
@@ -72,7 +72,7 @@ def test_fifty_drifted_of_a_hundred_alarm_in_exactly_the_three_shifted_features(
     exact = 0
     for seed in range(40):
         source = rng(seed)
-        rows = normal_rows(50, source) + apply(normal_rows(50, source), CONTRACT_FAULTS, source)
+        rows = iris_rows(50, source) + apply(iris_rows(50, source), CONTRACT_FAULTS, source)
         exact += set(judged(rows).drifted_columns) == SHIFTED
     assert exact >= 38
 
@@ -93,7 +93,7 @@ def awkward(n, source):
 
 def test_rows_like_any_table_are_not_drift():
     reference = awkward(1000, rng(9))
-    windows = [table(rows_like(reference, 500, rng(seed))) for seed in range(30)]
+    windows = [table(sample_rows(reference, 500, rng(seed))) for seed in range(30)]
     verdicts = [judge(compare(reference, window), rows=500).verdict for window in windows]
     assert sum(v is not Verdict.OK for v in verdicts) <= 2
 
@@ -107,7 +107,7 @@ def test_rows_like_sends_what_the_schema_of_the_reference_takes():
             "number": [1.5, 2.5, None, 3.5, 4.5, 5.5, math.inf],
         }
     )
-    rows = rows_like(reference, 50, rng())
+    rows = sample_rows(reference, 50, rng())
     schema = infer_schema(reference)
     assert {type(row["number"]) for row in rows} == {float, type(None)}
     for row in rows:
@@ -121,7 +121,7 @@ def test_the_jitter_is_of_the_columns_own_resolution():
         "cents": np.arange(20) / 100 + 0.01,
         "constant": np.ones(20),
     }
-    columns = as_columns(table(rows_like(reference, 500, rng())))
+    columns = as_columns(table(sample_rows(reference, 500, rng())))
     assert set(columns["thousands"]) <= set(reference["thousands"])
     assert set(columns["cents"]) <= set(reference["cents"])
     assert set(columns["constant"]) == {1.0}
@@ -130,7 +130,7 @@ def test_the_jitter_is_of_the_columns_own_resolution():
 @given(st.lists(st.floats(), min_size=1, max_size=30), st.integers(0, 20))
 def test_rows_like_any_numbers_stay_in_their_range(values, n):
     known = [v for v in values if not math.isnan(v)]
-    rows = rows_like({"x": as_column(values)}, n, rng())
+    rows = sample_rows({"x": as_column(values)}, n, rng())
     assert len(rows) == n
     for row in rows:
         assert math.isnan(sum(values) * 0) or row["x"] is not None
@@ -161,7 +161,7 @@ def test_each_fault(text, wanted):
 
 
 def test_nulls_take_their_share_of_the_rows():
-    rows = apply(normal_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
+    rows = apply(iris_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
     assert 250 < sum(row[PETAL_WIDTH] is None for row in rows) < 350
 
 
@@ -237,7 +237,7 @@ def test_any_text_is_a_fault_or_a_config_error(text):
 )
 def test_an_unknown_feature_is_explained_with_the_grammar(text, says):
     with pytest.raises(ConfigError) as raised:
-        apply(normal_rows(3, rng()), [parse_fault(text)], rng())
+        apply(iris_rows(3, rng()), [parse_fault(text)], rng())
     assert says in str(raised.value)
     assert "shift:NAME=+3" in str(raised.value)
 
@@ -337,7 +337,7 @@ def test_normal_then_drifted_requests_reach_the_service():
         "[1/5] drifted request sent. Status: 200",
     ]
     source = rng()
-    assert service.rows == normal_rows(5, source) + apply(normal_rows(5, source), CONTRACT_FAULTS, source)
+    assert service.rows == iris_rows(5, source) + apply(iris_rows(5, source), CONTRACT_FAULTS, source)
     assert not any(slept)
 
 

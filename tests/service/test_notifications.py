@@ -28,7 +28,7 @@ from tests.conftest import (
 from tests.receiver import Receiver, receiving
 
 from driftbell.simulation.faults import CONTRACT_FAULTS, apply
-from driftbell.simulation.traffic import normal_rows
+from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
 
@@ -77,12 +77,12 @@ def second() -> Iterator[Receiver]:
 
 
 def normal(service: Running, seed: int = 3) -> None:
-    predict(service.url, normal_rows(60, np.random.default_rng(seed)))
+    predict(service.url, iris_rows(60, np.random.default_rng(seed)))
 
 
 def drifted(service: Running) -> None:
     rng = np.random.default_rng(3)
-    predict(service.url, apply(normal_rows(60, rng), CONTRACT_FAULTS, rng))
+    predict(service.url, apply(iris_rows(60, rng), CONTRACT_FAULTS, rng))
 
 
 def checked(service: Running) -> dict[str, Any]:
