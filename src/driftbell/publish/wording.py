@@ -205,7 +205,7 @@ def register_template_globals(environment: Environment) -> None:
         "performance_rows": performance_rows,
         "format_score": format_score,
         "format_change_point": format_change_point,
-        "strongest": sorted_evidence,
+        "sorted_evidence": sorted_evidence,
         "describe_suspects": describe_suspects,
     }
     environment.globals |= {
