@@ -27,8 +27,8 @@ from driftbell.models.reference import reference_of
 from driftbell.ports import Model
 from driftbell.publish.evidently import evidently_available
 from driftbell.records import Columns, Reference
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
-from driftbell.simulation.traffic import normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
+from driftbell.simulation.traffic import iris_rows
 from driftbell.stats import kolmogorov_smirnov
 from driftbell.tabular.columns import as_column
 
@@ -143,8 +143,8 @@ def drawn(model: Model, windows: int, seed: int, rows: int, drifted: int) -> lis
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(windows):
-        normal = normal_rows(rows - drifted, rng)
-        sent = [*normal, *apply(normal_rows(drifted, rng), CONTRACT_FAULTS, rng)]
+        normal = iris_rows(rows - drifted, rng)
+        sent = [*normal, *apply_faults(iris_rows(drifted, rng), CONTRACT_FAULTS, rng)]
         values = [model.schema.validate(row) for row in sent]
         found.append(reference_of(model, model.schema.columns(values)).columns)
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.monitor.check import Checker
-from driftbell.publish.report_folder import MAIN, ReportFolder
+from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import (
     Alarm,
     ChangePoint,
@@ -124,7 +124,7 @@ class Life:
             model=Model(),
             reference=reference(),
             folder=ReportFolder(folder, keep=10),
-            sinks={MAIN: Page()},
+            sinks={MAIN_REPORT: Page()},
             window_rows=200,
             minimum_rows=10,
             false_discovery_rate=0.05,

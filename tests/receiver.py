@@ -1,4 +1,4 @@
-"""A real webhook receiver on loopback, which keeps what it was sent."""
+"""A webhook receiver on loopback that records the messages it receives."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 
 class Receiver:
-    """What came in, in order; `status` is what the next request is answered with."""
+    """Messages in the order of arrival; `status` answers the next request."""
 
     def __init__(self, port: int = 0) -> None:
         self.messages: list[dict[str, Any]] = []
         self.status = 200
         self.hold = threading.Event()
         self.hold.set()
-        found = self
+        receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                found.messages.append({**body, "path": self.path, "status": found.status})
-                found.hold.wait(30)
-                with contextlib.suppress(OSError):  # who sent it may have gone
-                    self.send_response(found.status)
+                receiver.messages.append({**body, "path": self.path, "status": receiver.status})
+                receiver.hold.wait(30)
+                with contextlib.suppress(OSError):  # the sender may have disconnected
+                    self.send_response(receiver.status)
                     self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -42,7 +42,7 @@ class Receiver:
         return f"json://127.0.0.1:{self.port}/{path}{query}"
 
     def titles(self, path: str = "hook") -> list[str]:
-        """The titles of what was taken at one path."""
+        """Return the titles of the messages accepted at a path."""
         return [m["title"] for m in self.messages if m["path"] == f"/{path}" and m["status"] == 200]
 
     def stop(self) -> None:

@@ -85,7 +85,7 @@ def test_first_page_tells_the_verdict_and_draws_every_column(
     browser: sync_api.Browser, alarmed: Running
 ) -> None:
     visit = Visit(browser, alarmed, "/")
-    assert visit.page.inner_text("h1").startswith("The model probably does worse")
+    assert visit.page.inner_text("h1").startswith("The model probably performs worse")
     top = visit.page.locator("section.verdict").first.inner_text()
     assert "Drift in sepal length (cm), sepal width (cm) and petal length (cm)" in top
     assert visit.page.locator("section.degradation .badge.alarm").count() == 1

@@ -74,7 +74,7 @@ def test_pages_work_over_tls_and_http_2(
         page = browser.new_page(ignore_https_errors=True)
         trouble: list[str] = []
         page.on("console", lambda m: trouble.append(m.text) if m.type in ("error", "warning") else None)
-        headings = {"localhost": "The model probably does worse", "reports.localhost": "Reports"}
+        headings = {"localhost": "The model probably performs worse", "reports.localhost": "Reports"}
         for host, heading in headings.items():
             page.goto(f"https://{host}:{front.ports[8443]}/")
             assert heading in page.inner_text("h1")

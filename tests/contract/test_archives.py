@@ -21,7 +21,7 @@ from driftbell.errors import ArchiveError, LeaseLostError
 from driftbell.monitor import retention as archive
 from driftbell.monitor.archive_files import LocalStore
 from driftbell.monitor.retention import Archiver
-from driftbell.publish.prometheus import DriftCollector
+from driftbell.publish.prometheus import CheckCollector
 from driftbell.records import Alarm, Baseline, CheckTotals, Delivery, Kind, Label, Verdict
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -517,7 +517,7 @@ def test_it_runs_only_while_its_monitor_holds_the_lease(log, folder, monkeypatch
 
 
 def samples(log):
-    collector = DriftCollector(log, **IRIS, engine="native", window_rows=5, clock=lambda: NOW)
+    collector = CheckCollector(log, **IRIS, engine="native", window_rows=5, clock=lambda: NOW)
     found = [s for family in collector.collect() for s in family.samples]
     named = {s.name: s.value for s in found}
     return {**named, **{(s.name, *s.labels.values()): s.value for s in found}}

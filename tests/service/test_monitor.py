@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from tests.conftest import EXAMPLE, Running, alive, monitored, predict, running, wait_until
 
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
-from driftbell.simulation.traffic import normal_rows
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
+from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
 
@@ -36,7 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def rows(service: Running) -> list[dict[str, Any]]:
     """Thirty normal predictions, and no others, are in the log."""
     service.sql("DELETE FROM predictions")
-    found = normal_rows(30, np.random.default_rng(3))
+    found = iris_rows(30, np.random.default_rng(3))
     predict(service.url, found)
     return found
 
@@ -170,10 +170,10 @@ def test_a_check_that_crashes_is_unknown_and_the_next_one_runs(service: Running,
 def test_after_the_simulators_drifted_half_exactly_the_three_features_are_named(service: Running) -> None:
     service.sql("DELETE FROM predictions")
     rng = np.random.default_rng(11)
-    normal = normal_rows(50, rng)
+    normal = iris_rows(50, rng)
     predict(service.url, normal)
     assert set(EXAMPLE).isdisjoint(checked(service)["drifted_columns"])
-    predict(service.url, apply(normal_rows(50, rng), CONTRACT_FAULTS, rng))
+    predict(service.url, apply_faults(iris_rows(50, rng), CONTRACT_FAULTS, rng))
     check = checked(service)
     assert check["verdict"] == "alarm"
     assert check["rows"] == 100
@@ -209,7 +209,7 @@ def test_a_foreign_file_among_the_reports_is_neither_listed_nor_in_the_way(servi
 def test_checks_run_by_themselves_at_whole_intervals(tmp_path: Path) -> None:
     with running("up", tmp_path, CHECK__EVERY="1s", REPORTS__EVIDENTLY="off", REPORTS__KEEP="3") as service:
         monitored(service)
-        predict(service.url, normal_rows(20, np.random.default_rng(0)))
+        predict(service.url, iris_rows(20, np.random.default_rng(0)))
         wait_until(lambda: service.metric("driftbell_checks_total", verdict="ok") >= 3, 60, "three checks")
         status = service.status()
         assert status["enabled"] is True
@@ -228,7 +228,7 @@ def test_monitors_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
     """None, then two, then the one that is left when the other was killed."""
     settings = {"CHECK__EVERY": "1s", "REPORTS__EVIDENTLY": "off", "REPORTS__KEEP": "5"}
     with running("serve", tmp_path, **settings) as service, ExitStack() as started:
-        predict(service.url, normal_rows(20, np.random.default_rng(0)))
+        predict(service.url, iris_rows(20, np.random.default_rng(0)))
         for answer in (trigger(service), httpx.get(f"{service.url}/monitor/generate_report")):
             assert answer.status_code == 503
             assert "`driftbell monitor`" in answer.json()["detail"]

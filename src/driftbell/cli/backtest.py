@@ -179,7 +179,11 @@ def rehearse(
 
 
 def _told(outcome: Outcome, rate: float | None) -> str:
-    hours = None if outcome.seen_after is None or rate is None else round(24 * outcome.seen_after / rate, 2)
+    hours = (
+        None
+        if outcome.detection_delay is None or rate is None
+        else round(24 * outcome.detection_delay / rate, 2)
+    )
     return json.dumps({**asdict(outcome), "hours": hours}, ensure_ascii=False)
 
 
@@ -187,15 +191,15 @@ def _outcome(outcome: Outcome, rate: float | None) -> str:
     name = outcome.fault or "no fault"
     if outcome.refused:
         return f"{name}: refused by the service, which tells the sender: {outcome.refused}"
-    cost = "" if outcome.real_loss is None else f"{100 * outcome.real_loss:.1f} points"
-    if outcome.seen_after is None:
+    cost = "" if outcome.actual_loss is None else f"{100 * outcome.actual_loss:.1f} points"
+    if outcome.detection_delay is None:
         if not outcome.fault:
             return f"{name}: quiet for {outcome.rows} predictions"
         costs = f": costs {cost}" if cost else ""
         return f"{name}: not seen within {outcome.rows} predictions{costs}"
-    said = [f"seen after {outcome.seen_after} predictions{_time(outcome.seen_after, rate)}"]
+    said = [f"seen after {outcome.detection_delay} predictions{_time(outcome.detection_delay, rate)}"]
     if not outcome.fault:
-        said = [f"a false alarm after {outcome.seen_after} predictions"]
+        said = [f"a false alarm after {outcome.detection_delay} predictions"]
     if outcome.estimated_loss is not None and outcome.interval is not None:
         low, high = (f"{100 * v:.1f}" for v in outcome.interval)
         said.append(f"estimated loss {100 * outcome.estimated_loss:.1f} points ({low} to {high})")

@@ -1,1 +1,1 @@
-"""Who is told about a check: one file a sink."""
+"""Publication of checks: reports, notifications, metrics and JSON views."""

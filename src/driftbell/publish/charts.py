@@ -1,4 +1,4 @@
-"""Histograms of reference and window as small inline SVG: no script, no style sheet needed."""
+"""Histograms of reference and window as small inline SVG pictures, without script or style sheet."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from driftbell.publish.wording import truncate
 from driftbell.records import Histogram
 from driftbell.tabular.profile import NEW, NULL, RARE
 
-REFERENCE_COLOUR, WINDOW_COLOUR = "#8d99ae", "#d1495b"
-"""Light bars and dark bars: they differ in print without colour, too."""
+REFERENCE_COLOR, WINDOW_COLOR = "#8d99ae", "#d1495b"
+"""Light and dark bars, distinguishable in black and white print."""
 
-TOPS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Where the axis of shares may end."""
+AXIS_MAXIMA = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Possible upper ends of the vertical axis, as shares of rows."""
 
-LONGEST_LABEL = 22
-LONGEST_SLANTED = 10
-LONGEST_END = 16
-"""Of the two labels of a small picture, so that they do not meet."""
+MAX_LABEL = 22
+MAX_SLANTED_LABEL = 10
+MAX_END_LABEL = 16
+"""Characters of the first and last label of a compact picture, so that they do not overlap."""
 
-LONGEST_TITLE = 60
-CHARACTER, LINE = 5.6, 11.0
-"""Width of a character of an axis label on average, and height of its line, in pixels."""
+MAX_TITLE = 60
+CHARACTER_WIDTH, LINE_HEIGHT = 5.6, 11.0
+"""Average width of a character of an axis label, and height of its line, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,59 +41,62 @@ def histogram_svg(
 ) -> Markup:
     """Draw the share of rows in each bin, reference and window side by side.
 
-    The classes `reference`, `window`, `grid` and `label` let a page restyle it. A special bin of a
-    categorical column (rare, new, null) is left out where both sides have no row in it.
+    A page can restyle the classes `reference`, `window`, `grid` and `label`. A special bin of a categorical
+    column (rare, new, null) is omitted if it is empty on both sides.
 
     Args:
-        histogram: the counts.
-        width: pixels of the picture's own coordinates; it shrinks with its container.
-        height: likewise.
-        compact: without legend and values of single bins, for many small pictures on one page.
+        histogram: row counts by bin.
+        width: width in pixels; the picture shrinks with its container.
+        height: height in pixels.
+        compact: omit the legend and the values of single bins, for many small pictures on one page.
 
     >>> "<svg" in histogram_svg(Histogram(("a", "b"), (3, 1), (1, 3)))
     True
     """
-    labels, old, new = _drawn(histogram)
+    labels, reference, window = _bin_shares(histogram)
     numeric = labels[0].startswith("≤ ") if labels else False
     slanted = not numeric and not compact and not _fits(labels, width - 40)
     frame = _Frame(33, width - 4, 6 if compact else 20, height - (46 if slanted else 18))
-    highest = max((*old, *new), default=0.0)
-    top = next((t for t in TOPS if t >= highest), 1.0)
+    highest = max((*reference, *window), default=0.0)
+    top = next((t for t in AXIS_MAXIMA if t >= highest), 1.0)
     parts = [
         Markup(
             '<svg class="histogram" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" font-size="10" '
             'font-family="system-ui,sans-serif"><title>{title}</title>'
-        ).format(w=width, h=height, title=_title(labels, old, new)),
+        ).format(w=width, h=height, title=_title(labels, reference, window)),
         _axis(frame, top),
-        _bars(frame, old, top, 0, "reference", REFERENCE_COLOUR),
-        _bars(frame, new, top, 1, "window", WINDOW_COLOUR),
+        _bars(frame, reference, top, 0, "reference", REFERENCE_COLOR),
+        _bars(frame, window, top, 1, "window", WINDOW_COLOR),
         _bin_labels(frame, labels, slanted=slanted, ends=compact),
     ]
     if not compact:
-        parts += [_hover(frame, labels, old, new), _legend(frame)]
+        parts += [_tooltips(frame, labels, reference, window), _legend(frame)]
     return Markup("").join(parts) + Markup("</svg>")
 
 
-def _drawn(histogram: Histogram) -> tuple[list[str], list[float], list[float]]:
+def _bin_shares(histogram: Histogram) -> tuple[list[str], list[float], list[float]]:
+    """Return the label of each visible bin and its share of the rows of reference and window."""
     n, m = sum(histogram.reference) or 1, sum(histogram.window) or 1
     rows = [
-        (label, old / n, new / m)
-        for label, old, new in zip(histogram.labels, histogram.reference, histogram.window, strict=True)
-        if old or new or label not in (RARE, NEW, NULL)
+        (label, reference / n, window / m)
+        for label, reference, window in zip(
+            histogram.labels, histogram.reference, histogram.window, strict=True
+        )
+        if reference or window or label not in (RARE, NEW, NULL)
     ]
     return [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
 
 
 def _fits(labels: Sequence[str], width: float) -> bool:
-    longest = max((len(_cut(t, LONGEST_LABEL)) for t in labels), default=0)
-    return (longest + 1) * CHARACTER * len(labels) <= width
+    longest = max((len(truncate(t, MAX_LABEL)) for t in labels), default=0)
+    return (longest + 1) * CHARACTER_WIDTH * len(labels) <= width
 
 
-def _title(labels: Sequence[str], old: Sequence[float], new: Sequence[float]) -> str:
+def _title(labels: Sequence[str], reference: Sequence[float], window: Sequence[float]) -> str:
     if not labels:
-        return "No rows to draw."
-    i = max(range(len(labels)), key=lambda k: abs(new[k] - old[k]))
-    change = f"{_cut(labels[i], LONGEST_TITLE)}, from {_percent(old[i])} to {_percent(new[i])}"
+        return "No rows."
+    i = max(range(len(labels)), key=lambda k: abs(window[k] - reference[k]))
+    change = f"{truncate(labels[i], MAX_TITLE)}, from {_percent(reference[i])} to {_percent(window[i])}"
     return f"Share of rows in {len(labels)} bins, reference and window. Largest change: {change}."
 
 
@@ -107,26 +111,26 @@ def _axis(frame: _Frame, top: float) -> Markup:
     return lines
 
 
-def _bars(frame: _Frame, shares: Sequence[float], top: float, place: int, name: str, colour: str) -> Markup:
+def _bars(frame: _Frame, shares: Sequence[float], top: float, side: int, name: str, color: str) -> Markup:
     slot = (frame.right - frame.left) / max(1, len(shares))
-    thick = min(slot * 0.42, 40.0)
+    width = min(slot * 0.42, 40.0)
     path = []
     for i, share in enumerate(shares):
-        tall = (frame.bottom - frame.top) * share / top
-        if tall:
-            x = frame.left + (i + 0.5) * slot + (place - 1) * thick
-            path.append(f"M{x:.1f} {frame.bottom:g}v-{tall:.1f}h{thick:.1f}v{tall:.1f}z")
-    return Markup('<path class="{}" fill="{}" d="{}"/>').format(name, colour, "".join(path))
+        height = (frame.bottom - frame.top) * share / top
+        if height:
+            x = frame.left + (i + 0.5) * slot + (side - 1) * width
+            path.append(f"M{x:.1f} {frame.bottom:g}v-{height:.1f}h{width:.1f}v{height:.1f}z")
+    return Markup('<path class="{}" fill="{}" d="{}"/>').format(name, color, "".join(path))
 
 
 def _bin_labels(frame: _Frame, labels: Sequence[str], *, slanted: bool, ends: bool) -> Markup:
     slot = (frame.right - frame.left) / max(1, len(labels))
     last = len(labels) - 1
     every = slanted or _fits(labels, frame.right - frame.left)
-    shown = range(0, last + 1, math.ceil(LINE / slot)) if every else _spread(last, 2 if ends else 4)
-    most = LONGEST_SLANTED if slanted else LONGEST_END if ends and not every else LONGEST_LABEL
+    visible = range(0, last + 1, math.ceil(LINE_HEIGHT / slot)) if every else _spread(last, 2 if ends else 4)
+    length = MAX_SLANTED_LABEL if slanted else MAX_END_LABEL if ends and not every else MAX_LABEL
     texts = Markup("")
-    for i in shown:
+    for i in visible:
         x, y, anchor, turn = frame.left + (i + 0.5) * slot, frame.bottom + 12, "middle", Markup("")
         if slanted:
             anchor, turn = "end", Markup(' transform="rotate(-35 {:.1f} {:.1f})"').format(x, y)
@@ -136,15 +140,18 @@ def _bin_labels(frame: _Frame, labels: Sequence[str], *, slanted: bool, ends: bo
             anchor, x = "end", frame.right
         texts += Markup(
             '<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="{}" fill="#777"{}>{}</text>'
-        ).format(x, y, anchor, turn, _cut(labels[i], most))
+        ).format(x, y, anchor, turn, truncate(labels[i], length))
     return texts
 
 
-def _spread(last: int, most: int) -> list[int]:
-    return sorted({round(k * last / (most - 1)) for k in range(most)})
+def _spread(last: int, count: int) -> list[int]:
+    """Return up to `count` evenly spaced indexes from 0 to `last`."""
+    return sorted({round(k * last / (count - 1)) for k in range(count)})
 
 
-def _hover(frame: _Frame, labels: Sequence[str], old: Sequence[float], new: Sequence[float]) -> Markup:
+def _tooltips(
+    frame: _Frame, labels: Sequence[str], reference: Sequence[float], window: Sequence[float]
+) -> Markup:
     slot = (frame.right - frame.left) / max(1, len(labels))
     zones = Markup("")
     for i, label in enumerate(labels):
@@ -156,26 +163,22 @@ def _hover(frame: _Frame, labels: Sequence[str], old: Sequence[float], new: Sequ
             slot,
             frame.bottom,
             slot,
-            _cut(label, LONGEST_TITLE),
-            _percent(old[i]),
-            _percent(new[i]),
+            truncate(label, MAX_TITLE),
+            _percent(reference[i]),
+            _percent(window[i]),
         )
     return Markup('<g fill="none" pointer-events="all">{}</g>').format(zones)
 
 
 def _legend(frame: _Frame) -> Markup:
     entries = Markup("")
-    for x, name, colour in ((0, "reference", REFERENCE_COLOUR), (70, "window", WINDOW_COLOUR)):
+    for x, name, color in ((0, "reference", REFERENCE_COLOR), (70, "window", WINDOW_COLOR)):
         entries += Markup(
-            '<rect class="{name}" x="{x:g}" y="3" width="9" height="9" fill="{colour}"/>'
+            '<rect class="{name}" x="{x:g}" y="3" width="9" height="9" fill="{color}"/>'
             '<text class="label" x="{text:g}" y="11" fill="#777">{name}</text>'
-        ).format(name=name, x=frame.left + x, text=frame.left + x + 13, colour=colour)
+        ).format(name=name, x=frame.left + x, text=frame.left + x + 13, color=color)
     return entries
 
 
 def _percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %")
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,4 +1,4 @@
-"""Evidently's drift report, told to show our decisions: its own default tests never run."""
+"""Sink that renders Evidently's drift report with our p-values and decisions in place of its own tests."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.publish.wording import CANNOT_SAY, loss_words, measured, since_words
+from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, format_metric
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
-MOST_COLUMNS = 100
-"""Columns in a report: each one costs a tenth of a second and 60 kB."""
+MAX_COLUMNS = 100
+"""Columns in a report; each one costs a tenth of a second and 60 kB."""
 
-LONGEST_NAME = 60
+MAX_NAME = 60
 VALUE = "(value)"
-"""What a value is called in a column where only nulls are compared."""
+"""Label of every value in a column of which only the nulls are compared."""
 
 TEST_NAMES = {
     "driftbell_numeric": "Kolmogorov–Smirnov + exceedance + nulls, adjusted p_value",
     "driftbell_categorical": "chi-square, adjusted p_value",
     "driftbell_nulls": "Fisher's exact test on nulls, adjusted p_value",
 }
-"""The tests as the report names them, by the name under which Evidently knows them."""
+"""Display name of each test by the name that it is registered under in Evidently."""
 
-_one_at_a_time = threading.Lock()  # Evidently's registry of tests is global
+_registry_lock = threading.Lock()  # Evidently's registry of tests is global
 
 
 def evidently_available() -> bool:
-    """Tell whether Evidently is installed, without importing it."""
+    """Return whether Evidently is installed, without importing it."""
     return importlib.util.find_spec("evidently") is not None
 
 
-def warm_up() -> None:
-    """Import Evidently, which takes seconds, so that the first report does not.
+def import_evidently() -> None:
+    """Import Evidently ahead of the first report; the import takes seconds.
 
     Raises:
-        ReportError: it is not installed or cannot be imported.
+        ReportError: Evidently is not installed or cannot be imported.
     """
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["ITERATIVE_DO_NOT_TRACK"] = "1"
@@ -58,38 +58,39 @@ def warm_up() -> None:
 
 
 class EvidentlyReport:
-    """See `driftbell.ports.Sink`."""
+    """Sink that renders a check with Evidently; see `driftbell.ports.Sink`."""
 
     def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
-        """Make Evidently's page of every column that was judged.
+        """Render Evidently's page of all compared columns.
 
-        Each column shows our adjusted p-value, threshold and decision, and one drifted column is dataset
-        drift. A column that was not judged is left out; the verdict's sentence, on top, names it. A column
-        that Evidently cannot draw as numbers (no finite value on one side, say) is drawn as our bins. Of a
-        wide table, only the `MOST_COLUMNS` with the lowest p-values are shown; the page says so.
+        Each column shows our adjusted p-value, threshold and decision; one drifted column counts as dataset
+        drift. A column that was not compared is omitted; the sentence at the top names it. A column that
+        Evidently cannot draw as numbers (for example without a finite value on one side) is drawn as our
+        bins. For a wide table only the `MAX_COLUMNS` columns with the lowest p-values are shown; the page
+        says so.
 
         Args:
-            check: what is told.
-            reference: its columns are drawn.
-            window: likewise.
+            check: the check to report.
+            reference: columns of the reference, n rows.
+            window: columns of the window, m rows.
 
         Raises:
             ReportError: Evidently is not installed, or fails.
         """
-        warm_up()
+        import_evidently()
         try:
-            with _one_at_a_time, warnings.catch_warnings(), np.errstate(all="ignore"):
+            with _registry_lock, warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                page = str(run(check, reference, window).get_html_str(as_iframe=False))
-        except Exception as error:  # whatever Evidently raises, the verdict stands without it
+                page = str(build_snapshot(check, reference, window).get_html_str(as_iframe=False))
+        except Exception as error:  # Evidently may raise anything; the check is saved without its report
             raise ReportError(f"Evidently failed with {type(error).__name__}") from error
         title = html.escape(f"{check.judgement.verdict.value}: drift report of {check.model}")
         return page.replace("<head>", f"<head><title>{title}</title>", 1).strip().encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
-    """One column as Evidently gets it."""
+class _ReportColumn:
+    """One column as it is passed to Evidently."""
 
     verdict: ColumnVerdict
     test: str
@@ -98,23 +99,26 @@ class _Drawn:
     window: Any
 
 
-def run(check: Check, reference: Reference, window: Columns) -> Any:
-    """Run Evidently on the judged columns and give its snapshot.
+def build_snapshot(check: Check, reference: Reference, window: Columns) -> Any:
+    """Run Evidently on the compared columns and return its snapshot.
 
     Args:
-        check: what was decided.
-        reference: n rows.
-        window: m rows.
+        check: our p-values and decisions.
+        reference: columns of the reference, n rows.
+        window: columns of the window, m rows.
     """
     from evidently import Report
 
-    judged = [(c.adjusted_p_value, c) for c in check.judgement.columns if c.adjusted_p_value is not None]
-    first = [c for _, c in sorted(judged, key=lambda found: found[0])][:MOST_COLUMNS]
-    names = _shown_names(c.column for c in first)
-    columns = {names[c.column]: _drawn(c, reference.columns[c.column], window[c.column]) for c in first}
-    _register(columns)
-    left_out = len(judged) - len(first)
-    report = Report([_preset_class()(heading=_heading(check, left_out), drawn=columns)], include_tests=True)
+    compared = [(c.adjusted_p_value, c) for c in check.judgement.columns if c.adjusted_p_value is not None]
+    first = [c for _, c in sorted(compared, key=lambda pair: pair[0])][:MAX_COLUMNS]
+    names = _display_names(c.column for c in first)
+    columns = {
+        names[c.column]: _report_column(c, reference.columns[c.column], window[c.column]) for c in first
+    }
+    _register_tests(columns)
+    omitted = len(compared) - len(first)
+    preset = _preset_class()(heading=_heading(check, omitted), columns=columns)
+    report = Report([preset], include_tests=True)
     return report.run(
         _dataset(columns, lambda c: c.window),
         _dataset(columns, lambda c: c.reference),
@@ -124,7 +128,7 @@ def run(check: Check, reference: Reference, window: Columns) -> Any:
     )
 
 
-def _dataset(columns: dict[str, _Drawn], side: Callable[[_Drawn], Any]) -> Any:
+def _dataset(columns: dict[str, _ReportColumn], side: Callable[[_ReportColumn], Any]) -> Any:
     import pandas as pd
     from evidently import DataDefinition, Dataset
 
@@ -135,15 +139,17 @@ def _dataset(columns: dict[str, _Drawn], side: Callable[[_Drawn], Any]) -> Any:
     return Dataset.from_pandas(pd.DataFrame({n: side(c) for n, c in columns.items()}), definition)
 
 
-def _drawn(verdict: ColumnVerdict, reference: Column, window: Column) -> _Drawn:
+def _report_column(verdict: ColumnVerdict, reference: Column, window: Column) -> _ReportColumn:
     on = layout({verdict.column: reference})[verdict.column]
     if on.kind is Kind.NUMERIC:
         old, new = _finite(reference), _finite(window)
         if _has_histogram(old, new):
-            return _Drawn(verdict, "driftbell_numeric", True, old, new)
-        return _Drawn(verdict, "driftbell_numeric", False, _bar_names(reference, on), _bar_names(window, on))
+            return _ReportColumn(verdict, "driftbell_numeric", True, old, new)
+        return _ReportColumn(
+            verdict, "driftbell_numeric", False, _bar_names(reference, on), _bar_names(window, on)
+        )
     test = "driftbell_categorical" if on.comparable else "driftbell_nulls"
-    return _Drawn(verdict, test, False, _category_names(reference, on), _category_names(window, on))
+    return _ReportColumn(verdict, test, False, _category_names(reference, on), _category_names(window, on))
 
 
 def _finite(column: Column) -> Column:
@@ -152,7 +158,7 @@ def _finite(column: Column) -> Column:
 
 
 def _has_histogram(old: Column, new: Column) -> bool:
-    """Try what Evidently will do; numpy refuses no values, too large and too narrow ranges."""
+    """Return whether Evidently can draw both sides: numpy refuses empty, too large and too narrow ranges."""
     a, b = old[~np.isnan(old)], new[~np.isnan(new)]
     if not len(a) or not len(b):
         return False
@@ -173,7 +179,7 @@ def _bar_names(column: Column, on: ColumnLayout) -> Column:
 
 
 def _category_names(column: Column, on: ColumnLayout) -> Column:
-    shown = _shown_names(on.categories)
+    display_names = _display_names(on.categories)
     cells = []
     for text in texts(column):
         if text is None:
@@ -181,29 +187,29 @@ def _category_names(column: Column, on: ColumnLayout) -> Column:
         elif not on.comparable:
             cells.append(VALUE)
         else:
-            cells.append(shown.get(text) or (RARE if text in on.rare else NEW))
+            cells.append(display_names.get(text) or (RARE if text in on.rare else NEW))
     return np.array(cells, dtype=object)
 
 
-def _shown_names(names: Iterable[str]) -> dict[str, str]:
-    """Make names that are harmless, short and different."""
-    shown: dict[str, str] = {}
+def _display_names(names: Iterable[str]) -> dict[str, str]:
+    """Map each name to a safe, short and unique display name."""
+    display_names: dict[str, str] = {}
     taken = set()
     for name in names:
         safe = _safe(name)
-        short = safe if len(safe) <= LONGEST_NAME else f"{safe[: LONGEST_NAME - 1]}…"
+        short = safe if len(safe) <= MAX_NAME else f"{safe[: MAX_NAME - 1]}…"
         short = short.strip() or "(no name)"
         unique, copies = short, 1
         while unique in taken:
             copies += 1
             unique = f"{short} ({copies})"
         taken.add(unique)
-        shown[name] = unique
-    return shown
+        display_names[name] = unique
+    return display_names
 
 
-def _register(columns: dict[str, _Drawn]) -> None:
-    """Make our decisions known as Evidently's tests, in place of those of the report before."""
+def _register_tests(columns: dict[str, _ReportColumn]) -> None:
+    """Register our decisions as Evidently's tests; they replace those of the previous report."""
     from evidently.legacy.calculation_engine.python_engine import PythonEngine
     from evidently.legacy.calculations.stattests import StatTest
     from evidently.legacy.calculations.stattests.registry import (
@@ -225,25 +231,25 @@ def _register(columns: dict[str, _Drawn]) -> None:
 
 @cache
 def _preset_class() -> Any:
-    """Make the preset's class when it is needed, because its base is Evidently's."""
+    """Return the preset class, defined on first use because its base class is Evidently's."""
     from evidently.legacy.renderers.html_widgets import CounterData, counter
     from evidently.presets import DataDriftPreset
 
     class DriftbellPreset(DataDriftPreset):  # type: ignore[misc]
-        """Evidently's drift preset under our verdict, with the drifted columns first."""
+        """Evidently's drift preset below our heading, with the drifted columns first."""
 
         class Config:
             type_alias = "driftbell:metric_container:DriftbellPreset"
 
         heading: list[list[tuple[str, str]]]
 
-        def __init__(self, heading: list[list[tuple[str, str]]], drawn: dict[str, _Drawn]) -> None:
+        def __init__(self, heading: list[list[tuple[str, str]]], columns: dict[str, _ReportColumn]) -> None:
             self.heading = heading
             super().__init__(
-                columns=list(drawn),
-                drift_share=10.0 ** -len(str(len(drawn))),  # below one column's share, and short to read
-                per_column_method={n: c.test for n, c in drawn.items()},
-                per_column_threshold={n: c.verdict.threshold for n, c in drawn.items()},
+                columns=list(columns),
+                drift_share=10.0 ** -len(str(len(columns))),  # below one column's share, and short to read
+                per_column_method={n: c.test for n, c in columns.items()},
+                per_column_threshold={n: c.verdict.threshold for n, c in columns.items()},
             )
 
         def generate_metrics(self, context: Any) -> Sequence[Any]:
@@ -253,17 +259,17 @@ def _preset_class() -> Any:
             top = [
                 counter(counters=[CounterData(label, value) for value, label in row]) for row in self.heading
             ]
-            found = super().render(context, child_widgets) if self.columns else []
-            for widget in found:
-                if widget.type == "big_table":  # Evidently puts the largest p-value first
+            widgets = super().render(context, child_widgets) if self.columns else []
+            for widget in widgets:
+                if widget.type == "big_table":  # Evidently sorts by descending p-value
                     widget.params["data"] = widget.params["data"][::-1]
-            return [*top, *found]
+            return [*top, *widgets]
 
     return DriftbellPreset
 
 
-def _heading(check: Check, left_out: int) -> list[list[tuple[str, str]]]:
-    """Say what Evidently does not, in rows of (large, small) text."""
+def _heading(check: Check, omitted: int) -> list[list[tuple[str, str]]]:
+    """Return what Evidently's own page lacks, as rows of (large text, small text)."""
     facts = [
         (check.judgement.verdict.value, "verdict"),
         (check.model, "model"),
@@ -272,42 +278,41 @@ def _heading(check: Check, left_out: int) -> list[list[tuple[str, str]]]:
         (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at"),
     ]
     rows = [[("", check.judgement.sentence)], facts, *_degradation_heading(check.judgement)]
-    if left_out:
-        small = (
-            f"{left_out} more columns, those with the largest p-values, are left out to keep this page small."
-        )
+    if omitted:
+        small = f"{omitted} columns with the largest p-values are not shown, to keep this page small."
         rows.append([("", small)])
     return [[(_safe(large), _safe(small)) for large, small in row] for row in rows]
 
 
 def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
-    """Answer "does the model do worse?", of which Evidently knows nothing."""
+    """Return the rows about degradation; none where it was not estimated."""
     degradation = judgement.degradation
     if degradation is None:
         return []
     facts = [
-        (degradation.verdict.value, "does the model do worse?"),
-        (loss_words(degradation), "estimated loss"),
+        (degradation.verdict.value, "does the model perform worse?"),
+        (format_loss(degradation), "estimated loss"),
     ]
     if degradation.change_point:
-        facts.append((since_words(degradation), "since"))
+        facts.append((format_change_point(degradation), "change point"))
     rows = [facts] if degradation.sentence in judgement.sentence else [[("", degradation.sentence)], facts]
-    found = degradation.performance
-    if found:
-        known = {
-            "on the reference": found.reference,
-            "estimated": found.estimated.value if found.estimated else None,
-            "realized": found.realized.value if found.realized else None,
+    performance = degradation.performance
+    if performance:
+        metric = performance.metric
+        values = {
+            "on the reference": performance.reference,
+            "estimated": performance.estimated.value if performance.estimated else None,
+            "realized": performance.realized.value if performance.realized else None,
         }
         rows.append(
             [
-                (CANNOT_SAY if v is None else measured(v, found.metric), f"{found.metric}, {name}")
-                for name, v in known.items()
+                (UNKNOWN_VALUE if value is None else format_metric(value, metric), f"{metric}, {name}")
+                for name, value in values.items()
             ]
         )
     return rows
 
 
 def _safe(text: str) -> str:
-    """Make text harmless: it goes into a script as it is, and a chart takes it as markup."""
+    """Replace angle brackets: Evidently embeds text in a script, and its charts interpret it as markup."""
     return text.encode("utf-8", "replace").decode().replace("<", "‹").replace(">", "›")

@@ -1,4 +1,4 @@
-"""driftbell's own report: one HTML page without script that works offline, on paper and on a phone."""
+"""The HTML report: one self-contained page without scripts, readable offline, in print and on a phone."""
 
 from __future__ import annotations
 
@@ -11,56 +11,55 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from driftbell.errors import ReportError
-from driftbell.publish import wording as words
 from driftbell.publish.charts import histogram_svg
-from driftbell.publish.wording import SIGNS
+from driftbell.publish.degradation_block import register_template_globals
+from driftbell.publish.wording import VERDICT_SYMBOLS, truncate
 from driftbell.records import Check, Columns, ColumnVerdict, Reference, Result, ResultKind, Verdict
 
-LARGEST = 300_000
-"""No report has more bytes."""
+MAX_BYTES = 300_000
 
-SIZES = ((40, 1000), (30, 600), (20, 400), (10, 200), (0, 60))
-"""Columns in detail and columns in the table: the first pair that makes a page small enough is taken."""
+PAGE_SIZES = ((40, 1000), (30, 600), (20, 400), (10, 200), (0, 60))
+"""Columns in detail and columns in the table; the first pair that fits into `MAX_BYTES` is used."""
 
-LONGEST_NAME = 80
-LONGEST_TEXT = 500
+MAX_NAME = 80
+MAX_TEXT = 500
 
-ORDER = (Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
+VERDICT_ORDER = (Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
 
 EFFECT_SIZES = ("PSI", "Jensen–Shannon")
-"""Distances that every compared column has; they get columns of their own in the table."""
+"""Distances of every compared column; each has its own column in the table."""
 
 
 @dataclass(frozen=True, slots=True)
-class OwnReport:
-    """See `driftbell.ports.Sink`."""
+class HtmlReport:
+    """Sink that renders a check as an HTML page; see `driftbell.ports.Sink`."""
 
     def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
-        """Make the page, at most `LARGEST` bytes.
+        """Render the page, at most `MAX_BYTES` bytes.
 
-        The columns that drifted come first, then those with the lowest p-values. A table with too many
-        columns for a page of that size loses details, then rows, of the last ones; the page says so.
+        Drifted columns come first, then the others by ascending p-value. For a wide table the last columns
+        lose their details, then their table rows; the page says how many.
 
         Args:
-            check: what is told.
-            reference: only its number of rows is read; its counts are in the check.
-            window: not read, likewise.
+            check: the check to report.
+            reference: only its number of rows is used; the check contains its counts.
+            window: not used; the check contains its counts.
 
         Raises:
-            ReportError: the page cannot be made that small.
+            ReportError: the smallest possible page exceeds `MAX_BYTES`.
         """
-        columns = sorted(check.judgement.columns, key=_urgency)
+        columns = sorted(check.judgement.columns, key=_report_order)
         rows = max((len(c) for c in reference.columns.values()), default=0)
-        for detailed, listed in SIZES:
+        for detailed, listed in PAGE_SIZES:
             page = _render(check, columns, rows, detailed=detailed, listed=listed)
-            if len(page) <= LARGEST:
+            if len(page) <= MAX_BYTES:
                 return page
-        raise ReportError(f"the report would be larger than {LARGEST} bytes")
+        raise ReportError(f"the HTML report would exceed {MAX_BYTES} bytes")
 
 
-def _urgency(column: ColumnVerdict) -> tuple[bool, int, float]:
+def _report_order(column: ColumnVerdict) -> tuple[bool, int, float]:
     p_value = column.adjusted_p_value
-    return not column.drifted, ORDER.index(column.verdict), math.inf if p_value is None else p_value
+    return not column.drifted, VERDICT_ORDER.index(column.verdict), math.inf if p_value is None else p_value
 
 
 def _render(
@@ -92,21 +91,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"histogram": histogram_svg, "badge": _badge, "distance": _distance}
-    words.teach(environment)
+    register_template_globals(environment)
     environment.filters |= {
-        "number": _number,
-        "p_value": _p_value,
+        "number": _format_number,
+        "p_value": _format_p_value,
         "threshold": lambda value: "–" if value is None else f"{value:.2g}",
-        "value": _value,
-        "name": lambda text: _cut(text, LONGEST_NAME) if text.strip() else "(no name)",
-        "text": lambda text: _cut(text, LONGEST_TEXT),
+        "value": _format_result,
+        "name": lambda text: truncate(text, MAX_NAME) if text.strip() else "(no name)",
+        "text": lambda text: truncate(text, MAX_TEXT),
     }
     return environment
 
 
 def _badge(verdict: Verdict, *, big: bool = False) -> Markup:
     return Markup('<b class="{2}badge {0}"><span aria-hidden="true">{1}</span> {0}</b>').format(
-        verdict.value, SIGNS[verdict], "big " if big else ""
+        verdict.value, VERDICT_SYMBOLS[verdict], "big " if big else ""
     )
 
 
@@ -117,11 +116,13 @@ def _distance(column: ColumnVerdict, statistic: str) -> Result | None:
     )
 
 
-def _value(result: Result) -> str:
-    return _p_value(result.value) if result.kind is ResultKind.P_VALUE else _number(result.value)
+def _format_result(result: Result) -> str:
+    return (
+        _format_p_value(result.value) if result.kind is ResultKind.P_VALUE else _format_number(result.value)
+    )
 
 
-def _p_value(value: float | None) -> str:
+def _format_p_value(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
     if value < 0.0001:
@@ -129,11 +130,7 @@ def _p_value(value: float | None) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.3f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from driftbell.publish.wording import drift_words
+from driftbell.publish.wording import describe_drift
 from driftbell.records import Alarm, Check, Degradation, Judgement, Notification
 
 
@@ -40,7 +40,7 @@ def degradation_shown(degradation: Degradation | None, *, brief: bool = False) -
 
 def drift_shown(judgement: Judgement) -> dict[str, Any]:
     """Make the answer to "has something changed?" JSON."""
-    return {"columns": list(judgement.drifted_columns), "sentence": drift_words(judgement)}
+    return {"columns": list(judgement.drifted_columns), "sentence": describe_drift(judgement)}
 
 
 def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:

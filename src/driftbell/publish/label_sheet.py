@@ -1,4 +1,4 @@
-"""Alarms for people and programs: as JSON, and the rows whose labels would settle one as CSV."""
+"""Label sheets: the predictions whose labels would confirm or refute an alarm, as CSV."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ import io
 from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A text that begins like this is run as a formula by spreadsheets."""
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+"""Spreadsheets evaluate a cell that starts with one of these as a formula."""
 
 
 def label_sheet(log: Store, alarm: Alarm) -> str:
-    """Write the predictions whose labels would settle an alarm as CSV, ready for `driftbell labels`.
+    """Return the most informative predictions of an alarm as CSV, ready for `driftbell labels`.
 
-    They are those that the newest check named, for an alarm that is over those of the check that opened it.
+    For an open alarm they come from the newest check that lists any, for a closed one from the check that
+    opened it.
 
     Args:
         log: where the predictions are.
-        alarm: which.
+        alarm: the alarm to confirm or refute.
 
     Returns:
-        A header and a line each: `prediction_id`, `label` (empty), `prediction`, and the features.
+        A header, then one line per prediction: `prediction_id`, `label` (empty), `prediction`, features.
 
     Raises:
         StoreError: the log cannot be read.
     """
-    found = [p for i in _to_label(log, alarm) if (p := log.predictions.get(i))]
-    known = dict.fromkeys(name for p in found for name in p.features)
-    features = [name for name in known if name not in ("prediction_id", "label", "prediction")]
+    predictions = [p for i in _prediction_ids(log, alarm) if (p := log.predictions.get(i))]
+    names = dict.fromkeys(name for p in predictions for name in p.features)
+    features = [name for name in names if name not in ("prediction_id", "label", "prediction")]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["prediction_id", "label", "prediction", *map(_cell, features)])
-    for p in found:
+    for p in predictions:
         writer.writerow([p.id, "", _cell(p.output), *(_cell(p.features.get(name)) for name in features)])
     return text.getvalue()
 
 
-def _to_label(log: Store, alarm: Alarm) -> tuple[str, ...]:
+def _prediction_ids(log: Store, alarm: Alarm) -> tuple[str, ...]:
     newest = next(iter(log.checks.newest(1, version=alarm.version)), None) if alarm.closed is None else None
     for check in (newest, log.checks.get(alarm.id)):
-        if check and _names(check):
-            return _names(check)
+        if check and _ids_of(check):
+            return _ids_of(check)
     return ()
 
 
-def _names(check: Check) -> tuple[str, ...]:
+def _ids_of(check: Check) -> tuple[str, ...]:
     return check.judgement.degradation.to_label if check.judgement.degradation else ()
 
 
 def _cell(value: Value) -> Value:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value

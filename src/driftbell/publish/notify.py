@@ -1,4 +1,9 @@
-"""Notifications as messages to Slack, e-mail, webhooks and whatever else apprise knows."""
+"""Notifications: their text, the delivery of the outbox, and targets (Slack, e-mail, webhooks, …) by apprise.
+
+The outbox is durable: the store keeps every notification with the time of its next attempt (`next_try`) until
+all targets have it, so delivery survives a restart and hours of outage. Its backoff schedule is therefore its
+own, different from the short retries of one-shot commands.
+"""
 
 from __future__ import annotations
 
@@ -19,98 +24,99 @@ import structlog
 
 from driftbell.errors import ConfigError, StoreError
 from driftbell.ports import NotificationTarget, Store
-from driftbell.publish.wording import loss_words, since_words, suspects_words
+from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
-"""The longest waits for one connection and for one answer, unless the URL sets `cto` and `rto`."""
+"""Socket timeouts of one connection, unless the URL sets `cto` and `rto`."""
 
 SEND_SECONDS = 30.0
-"""The longest wait for one message, however many connections and answers it takes."""
+"""Maximum duration of one delivery, whatever number of connections it needs."""
 
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=10)
-GIVE_UP = timedelta(days=1)
+MIN_DELAY, MAX_DELAY = timedelta(seconds=10), timedelta(minutes=10)
+"""Shortest and longest delay between two attempts to deliver a notification."""
+
+MAX_AGE = timedelta(days=1)
+"""Age of a notification after which its delivery fails for good."""
+
 POLL_SECONDS = 1.0
-MOST_COLUMNS = 20
+MAX_COLUMN_NAMES = 20
 
 logger = structlog.get_logger()
 
 
-def message(
+def format_message(
     notification: Notification, link: str | None, judgement: Judgement | None = None, alarm_id: str = ""
 ) -> tuple[str, str]:
-    """Make the title and the text of a notification.
+    """Return the title and the text of a notification.
 
     Args:
-        notification: what is told.
-        link: where people reach the service, for the report's address; None leaves it out.
-        judgement: of the notification's check; without degradation in it, its own words are used.
-        alarm_id: the alarm that is open; "" where none is.
+        notification: the change of state.
+        link: public URL of the service, for the addresses of reports and label sheets; None omits the report.
+        judgement: judgement of the notification's check; without degradation in it, the text is the
+            notification's own sentence.
+        alarm_id: id of the open alarm; "" without one.
     """
-    words = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
+    states = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
+    title = f"driftbell: {notification.model} {states.get(notification.verdict, 'resolved')}"
     degradation = judgement.degradation if judgement else None
     since = f"{notification.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if degradation and notification.verdict is Verdict.ALARM:
         lines = [
             degradation.sentence,
-            f"Since: {since_words(degradation) or since}",
-            *_of_alarm(degradation, link, alarm_id),
+            f"Since: {format_change_point(degradation) or since}",
+            *_alarm_lines(degradation, link, alarm_id),
         ]
     else:
-        says = (
-            degradation.sentence
-            if degradation and notification.verdict is not Verdict.UNKNOWN
-            else notification.sentence
-        )
-        lines = [says, f"Since: {since}"]
+        known = degradation and notification.verdict is not Verdict.UNKNOWN
+        lines = [degradation.sentence if degradation and known else notification.sentence, f"Since: {since}"]
         if notification.columns:
-            lines.append(f"Columns: {_listed(notification.columns)}")
+            lines.append(f"Columns: {_join_columns(notification.columns)}")
     if degradation and judgement and judgement.drifted_columns:
-        lines.append(f"Changed columns: {_listed(judgement.drifted_columns)}")
+        lines.append(f"Drifted columns: {_join_columns(judgement.drifted_columns)}")
     lines.append(f"Model: {notification.model}, version {notification.version}")
     if link and notification.report:
         lines.append(f"Report: {link.rstrip('/')}/reports/{notification.report}")
-    return f"driftbell: {notification.model} {words.get(notification.verdict, 'resolved')}", "\n".join(lines)
+    return title, "\n".join(lines)
 
 
-def _of_alarm(degradation: Degradation, link: str | None, alarm_id: str) -> Iterator[str]:
-    """Say what it costs, who is suspected and what would settle it."""
-    yield f"Loss: {loss_words(degradation)}"
+def _alarm_lines(degradation: Degradation, link: str | None, alarm_id: str) -> Iterator[str]:
+    yield f"Estimated loss: {format_loss(degradation)}"
     if degradation.suspects:
-        yield f"Suspects: {'; '.join(suspects_words(degradation))}"
+        yield f"Suspect columns: {'; '.join(describe_suspects(degradation))}"
     if degradation.segment:
-        yield f"Hit hardest: {degradation.segment}"
+        yield f"Most affected segment: {degradation.segment}"
     if degradation.to_label and alarm_id:
-        where = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-sheet"
-        yield f"To settle it: label the {len(degradation.to_label)} rows of {where}"
+        sheet = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-sheet"
+        yield f"To confirm or refute it, label these {len(degradation.to_label)} predictions: {sheet}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_COLUMNS
-    return f"{', '.join(names[:MOST_COLUMNS])}{f' and {more} more' if more > 0 else ''}"
+def _join_columns(names: Sequence[str]) -> str:
+    more = len(names) - MAX_COLUMN_NAMES
+    return f"{', '.join(names[:MAX_COLUMN_NAMES])}{f' and {more} more' if more > 0 else ''}"
 
 
-def pause_after(attempts: int) -> timedelta:
-    """Tell how long to wait after so many failed attempts.
+def backoff_delay(attempts: int) -> timedelta:
+    """Return the delay after a number of failed attempts: doubling, from `MIN_DELAY` to `MAX_DELAY`.
 
-    >>> [pause_after(n).total_seconds() for n in (1, 2, 3, 7, 100)]
+    >>> [backoff_delay(n).total_seconds() for n in (1, 2, 3, 7, 100)]
     [10.0, 20.0, 40.0, 600.0, 600.0]
     """
     doublings = min(attempts - 1, 10)
-    return min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)
+    return min(MIN_DELAY * (1 << doublings), MAX_DELAY)
 
 
-class Courier:
-    """Delivers the notifications of the log while its monitor holds the lease, each at least once.
+class NotificationSender:
+    """Delivers the notifications of the outbox, each at least once, while its monitor holds the lease.
 
-    A target gets its notifications in their order: while one could not be delivered, later ones wait.
+    Each target receives its notifications in order: while one cannot be delivered, later ones wait.
 
     Args:
-        log: where the notifications wait.
-        targets: who is told.
-        holder: the monitor's name in the lease.
-        link: see `message`.
-        clock: tells the time (UTC).
+        log: store with the outbox.
+        targets: targets that receive every notification.
+        holder: name of the monitor in the lease.
+        link: public URL of the service; see `format_message`.
+        clock: returns the current time (UTC).
     """
 
     def __init__(
@@ -127,47 +133,47 @@ class Courier:
         self._holder = holder
         self._link = link
         self._clock = clock
-        self._sent: set[tuple[str, str]] = set()  # also what the log could not be told
+        self._sent: set[tuple[str, str]] = set()  # (check id, target key), also if saving the delivery failed
 
     def run(self, stop: threading.Event) -> None:
-        """Deliver until told to stop; trouble with the log is logged and tried again."""
+        """Deliver until `stop` is set; errors are logged, and the next pass tries again."""
         failing = False
         while not stop.wait(POLL_SECONDS):
             try:
                 self.deliver()
                 failing = False
             except StoreError as error:
-                if not failing:  # once, however long it lasts
+                if not failing:  # one line per outage
                     logger.warning("drift notifications cannot use the log", error=str(error))
                 failing = True
-            except Exception:  # the next notification must be told
+            except Exception:  # a defect must not end the thread: later notifications still go out
                 logger.exception("drift notifications failed")
 
     def deliver(self) -> None:
-        """Send what is due now.
+        """Send all notifications that are due.
 
         Raises:
             StoreError: the log cannot be read or written.
         """
-        waiting = self._log.notifications.pending()
-        lease = self._log.coordination.lease() if waiting else None
+        pending = self._log.notifications.pending()
+        lease = self._log.coordination.lease() if pending else None
         if lease is None or lease.holder != self._holder or lease.expires <= self._clock():
             return
         blocked: set[str] = set()
-        for delivery in waiting:
-            self._try(delivery, lease, blocked)
+        for delivery in pending:
+            self._attempt(delivery, lease, blocked)
 
-    def _try(self, delivery: Delivery, lease: Lease, blocked: set[str]) -> None:
+    def _attempt(self, delivery: Delivery, lease: Lease, blocked: set[str]) -> None:
         notification = delivery.notification
-        missing = [t for t in self._targets if not self._has(t, delivery)]
-        # a longer wait than any is one from before the clock was set back
-        if missing and timedelta() < delivery.next_try - self._clock() <= LONGEST_PAUSE:
+        missing = [t for t in self._targets if not self._is_delivered(t, delivery)]
+        # a wait beyond MAX_DELAY means that the clock was set back: try at once
+        if missing and timedelta() < delivery.next_try - self._clock() <= MAX_DELAY:
             blocked |= {t.key for t in missing}
             return
         check = self._log.checks.get(notification.check_id)
         alarm = self._log.alarms.current(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
-        title, body = message(notification, self._link, judgement, alarm.id if alarm else "")
+        title, body = format_message(notification, self._link, judgement, alarm.id if alarm else "")
         failures = {}
         for target in [t for t in missing if t.key not in blocked]:
             failure = target.send(title, body, notification.verdict)
@@ -183,59 +189,59 @@ class Courier:
             delivery = replace(delivery, delivered=delivery.delivered | {target.key})
             self._log.notifications.save_delivery(delivery, lease)
         if failures or not missing:
-            self._log.notifications.save_delivery(self._ended(delivery, failures), lease)
+            self._log.notifications.save_delivery(self._after_attempt(delivery, failures), lease)
 
-    def _has(self, target: NotificationTarget, delivery: Delivery) -> bool:
+    def _is_delivered(self, target: NotificationTarget, delivery: Delivery) -> bool:
         return target.key in delivery.delivered or (delivery.notification.check_id, target.key) in self._sent
 
-    def _ended(self, delivery: Delivery, failures: Mapping[str, str]) -> Delivery:
-        """Say how an attempt ended: sent, to be tried again, or given up."""
+    def _after_attempt(self, delivery: Delivery, failures: Mapping[str, str]) -> Delivery:
+        """Return the delivery after an attempt: sent, pending with its next attempt, or failed."""
         if not failures:
-            nobody = not delivery.delivered and not self._targets
-            error = "no target is set any more" if nobody else ""
-            return replace(delivery, state="failed" if nobody else "sent", error=error)
+            no_target = not delivery.delivered and not self._targets
+            error = "no notification target is set any more" if no_target else ""
+            return replace(delivery, state="failed" if no_target else "sent", error=error)
         now, attempts = self._clock(), delivery.attempts + 1
-        over = now - delivery.notification.time >= GIVE_UP
-        next_try = now + pause_after(attempts)
+        expired = now - delivery.notification.time >= MAX_AGE
+        next_try = now + backoff_delay(attempts)
         for target, reason in failures.items():
-            (logger.error if over else logger.warning)(
+            (logger.error if expired else logger.warning)(
                 "drift notification not sent",
                 target=target,
                 reason=reason,
                 check_id=delivery.notification.check_id,
                 attempts=attempts,
-                next_try=None if over else next_try.isoformat(timespec="seconds"),
+                next_try=None if expired else next_try.isoformat(timespec="seconds"),
             )
         error = "; ".join(f"{target}: {reason}" for target, reason in failures.items())
-        state = "failed" if over else "pending"
+        state = "failed" if expired else "pending"
         return replace(delivery, state=state, attempts=attempts, next_try=next_try, error=error)
 
 
 def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[NotificationTarget]:
-    """Make a target of each URL, in their order, each once.
+    """Return one target per distinct URL, in order.
 
     Args:
-        urls: the name of the setting that it comes from, and the URL.
+        urls: pairs of the setting that contains the URL, and the URL.
 
     Raises:
-        ConfigError: apprise is missing, or does not know a URL; the message shows its scheme alone.
+        ConfigError: apprise is missing or does not accept a URL; the message contains only its scheme.
     """
-    found: dict[str, NotificationTarget] = {}
+    targets: dict[str, NotificationTarget] = {}
     for setting, url in urls:
         scheme = url.partition("://")[0]
-        name = f"target {len(found) + 1} ({scheme})"
-        service = _service(url, setting)
+        name = f"target {len(targets) + 1} ({scheme})"
+        service = _apprise_service(url, setting)
         if service is None:
             raise ConfigError(
-                f"{setting}: {name} is no URL that apprise knows, or a part of it is missing: "
-                f"look its form up under https://appriseit.com/services/"
+                f"{setting}: {name} is not a URL that apprise accepts, or it is incomplete: "
+                "see https://appriseit.com/services/ for the form of each service's URL"
             )
-        found.setdefault(url, AppriseTarget(name, url, service))
-    return list(found.values())
+        targets.setdefault(url, AppriseTarget(name, url, service))
+    return list(targets.values())
 
 
 class AppriseTarget:
-    """See `driftbell.ports.Target`."""
+    """Notification target behind an apprise URL; see `driftbell.ports.NotificationTarget`."""
 
     def __init__(self, name: str, url: str, service: Any) -> None:
         self.name = name
@@ -245,9 +251,9 @@ class AppriseTarget:
         self._thread: threading.Thread | None = None
 
     def send(self, title: str, body: str, verdict: Verdict) -> str:
-        """Send a message; a service that hangs is left behind after `SEND_SECONDS`."""
+        """Send a message in a thread of its own, which is abandoned after `SEND_SECONDS`."""
         if self._thread and self._thread.is_alive():
-            return "the attempt before still hangs"
+            return "the previous attempt has not ended yet"
         failures: list[str] = []
         self._thread = threading.Thread(
             target=lambda: failures.append(self._send(title, body, verdict)), name="notification", daemon=True
@@ -257,22 +263,22 @@ class AppriseTarget:
         return failures[0] if failures else f"no answer within {SEND_SECONDS:g} s"
 
     def _send(self, title: str, body: str, verdict: Verdict) -> str:
-        kinds = {Verdict.ALARM: "failure", Verdict.UNKNOWN: "warning"}
-        with _heard() as lines:
+        severities = {Verdict.ALARM: "failure", Verdict.UNKNOWN: "warning"}
+        with _captured_log() as lines:
             try:
-                kind = kinds.get(verdict, "success")
-                sent = self._service.notify(body=body, title=title, notify_type=kind, body_format="text")
-            except Exception as error:  # noqa: BLE001 - whatever a service's code does, its words may hold secrets
+                severity = severities.get(verdict, "success")
+                sent = self._service.notify(body=body, title=title, notify_type=severity, body_format="text")
+            except Exception as error:  # noqa: BLE001 - plugins may raise anything, with secrets in the message
                 return type(error).__name__
         if sent:
             return ""
-        return without_secrets(lines[-1], self._url) if lines else "apprise could not deliver it"
+        return redact(lines[-1], self._url) if lines else "apprise could not deliver it"
 
 
-def without_secrets(text: str, url: str) -> str:
-    r"""Shorten an error of apprise to one line without any part of the URL but its scheme.
+def redact(text: str, url: str) -> str:
+    r"""Return the first line of an apprise error without any part of the URL but its scheme.
 
-    >>> without_secrets("No access to https://example.org/T0/ for bob:\nsecret", "slack://bob@T0/x")
+    >>> redact("No access to https://example.org/T0/ for bob:\nsecret", "slack://bob@T0/x")
     'No access to … for …:'
     """
     line = re.sub(r"\S+://\S+", "…", text.strip().partition("\n")[0])
@@ -283,9 +289,9 @@ def without_secrets(text: str, url: str) -> str:
     return line[:200]
 
 
-def _service(url: str, setting: str) -> Any:
-    """Make apprise's object for a URL; None where it cannot be."""
-    with warnings.catch_warnings(), _heard():
+def _apprise_service(url: str, setting: str) -> Any:
+    """Return apprise's object for a URL; None if apprise does not accept it."""
+    with warnings.catch_warnings(), _captured_log():
         warnings.simplefilter("ignore")  # apprise loads more than a hundred plugins
         try:
             from apprise import Apprise, AppriseAsset
@@ -295,39 +301,39 @@ def _service(url: str, setting: str) -> Any:
         options: dict[str, Any] = {"app_id": "driftbell", "app_desc": "driftbell", "app_url": ""}
         options |= {"image_url_mask": None, "image_url_logo": None, "async_mode": False}
         if "service_timeout" in inspect.signature(AppriseAsset).parameters:
-            options["service_timeout"] = 0  # ours holds, in a thread that does not keep the process alive
+            options["service_timeout"] = 0  # SEND_SECONDS applies, in a thread that does not block the exit
         asset = AppriseAsset(**options)
-        found = Apprise.instantiate(url, asset=asset)
-        if not found:
+        plugin = Apprise.instantiate(url, asset=asset)
+        if not plugin:
             return None
         for name, seconds in (("connect", CONNECT_SECONDS), ("read", READ_SECONDS)):
             short = f"{name[0]}to="
             if short not in url:
-                setattr(found, f"socket_{name}_timeout", seconds)
+                setattr(plugin, f"socket_{name}_timeout", seconds)
         service = Apprise(asset=asset)
-        service.add(found)
+        service.add(plugin)
         return service
 
 
-_hearing = threading.local()
+_capture = threading.local()
 
 
-class _Ear(logging.Handler):
-    """Keeps what apprise logs in this thread: its lines say why it failed, and may hold secrets."""
+class _CaptureHandler(logging.Handler):
+    """Collects apprise's log lines of the current thread, which may contain secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        lines = getattr(_hearing, "lines", None)
+        lines = getattr(_capture, "lines", None)
         if lines is not None:
             lines.append(record.getMessage())
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def _captured_log() -> Iterator[list[str]]:
     apprise = logging.getLogger("apprise")
-    apprise.handlers, apprise.propagate = [_Ear()], False
+    apprise.handlers, apprise.propagate = [_CaptureHandler()], False
     apprise.setLevel(logging.WARNING)
-    _hearing.lines = lines = list[str]()
+    _capture.lines = lines = list[str]()
     try:
         yield lines
     finally:
-        _hearing.lines = None
+        _capture.lines = None

@@ -1,4 +1,7 @@
-"""Metrics of drift and degradation, read from the log at each scrape, with any number of workers."""
+"""Prometheus metrics of checks, drift and degradation, read from the prediction log at each scrape.
+
+Every worker and replica therefore exposes the same values.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from driftbell.ports import Store
 from driftbell.records import ArchiveTotals, Check, Degradation, Interval, Performance, ResultKind, Verdict
 
 
-class DriftCollector(Collector):
-    """Gives the last check and the counts of all checks as metrics.
+class CheckCollector(Collector):
+    """Collector of the last check, the totals of all checks, labels, notifications and retention.
 
     Args:
-        log: where the checks are.
-        model: the served model's name.
-        version: its version.
-        engine: what computes its answers.
-        window_rows: the largest window.
-        clock: tells the time (UTC).
-        budget_per_day: false alarms that may be, on average; None leaves it out.
-        smallest_loss: of accuracy that matters; None leaves it out.
+        log: store with the checks.
+        model: name of the served model.
+        version: version of the served model.
+        engine: inference engine of the served model.
+        window_rows: maximum number of predictions in the window.
+        clock: returns the current time (UTC).
+        budget_per_day: allowed false alarms per day on average; None omits the metric.
+        smallest_loss: smallest relevant loss of accuracy; None omits the metric.
     """
 
     def __init__(
@@ -49,15 +52,15 @@ class DriftCollector(Collector):
         self._smallest_loss = smallest_loss
 
     def describe(self) -> Iterable[Metric]:
-        """Promise nothing, so that registering does not read the log."""
+        """Return no metrics, so that registration does not read the log."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Read the log; where it cannot be read, only `driftbell_log_up 0` remains."""
+        """Yield all metrics; only `driftbell_log_up 0` if the log cannot be read."""
         try:
             yield from self._collect()
         except StoreError:
-            yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 0)
+            yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 0)
 
     def _collect(self) -> Iterable[Metric]:
         rows = self._log.predictions.count(model=self._model, version=self._version, limit=self._window_rows)
@@ -65,43 +68,45 @@ class DriftCollector(Collector):
         last = next(iter(self._log.checks.newest(1, version=self._version)), None)
         lease = self._log.coordination.lease()
         notifications = self._log.notifications.totals()
-        yield GaugeMetricFamily("driftbell_log_up", "Whether the prediction log can be read.", 1)
+        yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 1)
         served = GaugeMetricFamily(
-            "driftbell_model_info", "The served model; always 1.", labels=["model", "version", "engine"]
+            "driftbell_model_info", "Served model; always 1.", labels=["model", "version", "engine"]
         )
         served.add_metric([self._model, self._version, self._engine], 1)
         yield served
         running = bool(lease and lease.expires > self._clock())
-        yield GaugeMetricFamily("driftbell_monitor_up", "Whether a monitor holds the lease.", float(running))
-        if lease and lease.next_run:  # a monitor that died leaves it, so it is how long a check is overdue
+        yield GaugeMetricFamily(
+            "driftbell_monitor_up", "1 if a monitor holds the lease, else 0.", float(running)
+        )
+        if lease and lease.next_run:  # stays after a monitor died, and so shows that a check is overdue
             yield GaugeMetricFamily(
                 "driftbell_next_check_timestamp_seconds",
-                "When the next automatic check is due.",
+                "Time of the next automatic check.",
                 lease.next_run.timestamp(),
             )
-        yield GaugeMetricFamily("driftbell_window_rows", "Predictions in the current window.", rows)
-        checks = CounterMetricFamily("driftbell_checks", "Checks by verdict.", labels=["verdict"])
+        yield GaugeMetricFamily("driftbell_window_rows", "Number of predictions in the current window.", rows)
+        checks = CounterMetricFamily("driftbell_checks", "Number of checks by verdict.", labels=["verdict"])
         for verdict in Verdict:
             checks.add_metric([verdict.value], totals.by_verdict.get(verdict.value, 0))
         yield checks
         yield CounterMetricFamily(
-            "driftbell_check_failures", "Checks that crashed, or whose report did.", totals.failed
+            "driftbell_check_failures", "Checks that failed, or whose report failed.", totals.failed
         )
         yield SummaryMetricFamily(
             "driftbell_check_duration_seconds",
-            "Duration of checks, reports included.",
+            "Duration of checks, including their reports.",
             sum(totals.by_verdict.values()),
             totals.duration_sum,
         )
-        told = CounterMetricFamily(
-            "driftbell_notifications", "Notifications by how they ended.", labels=["state"]
+        deliveries = CounterMetricFamily(
+            "driftbell_notifications", "Notifications sent or failed.", labels=["state"]
         )
         for state in ("sent", "failed"):
-            told.add_metric([state], notifications.get(state, 0))
-        yield told
+            deliveries.add_metric([state], notifications.get(state, 0))
+        yield deliveries
         yield GaugeMetricFamily(
             "driftbell_notifications_pending",
-            "Notifications that wait to be delivered.",
+            "Notifications waiting for delivery.",
             notifications.get("pending", 0),
         )
         yield from self._settings()
@@ -117,100 +122,98 @@ class DriftCollector(Collector):
         if self._budget_per_day is not None:
             yield GaugeMetricFamily(
                 "driftbell_alarm_budget_per_day",
-                "False alarms a day that the settings allow, on average.",
+                "False-alarm budget: allowed false alarms per day on average.",
                 self._budget_per_day,
             )
         if self._smallest_loss is not None:
-            yield GaugeMetricFamily(
-                "driftbell_smallest_loss", "The smallest loss that matters.", self._smallest_loss
-            )
+            yield GaugeMetricFamily("driftbell_smallest_loss", "Smallest relevant loss.", self._smallest_loss)
 
     def _silenced(self) -> Iterable[Metric]:
         until = self._log.alarms.silent_until(model=self._model, version=self._version)
         yield GaugeMetricFamily(
             "driftbell_alarm_silenced",
-            "Whether somebody has silenced the alarm.",
+            "1 if the open alarm is silenced, else 0.",
             float(until is not None and self._clock() < until),
         )
 
     def _labels(self) -> Iterable[Metric]:
-        whose = {"model": self._model, "version": self._version}
-        totals = self._log.labels.totals(**whose)
-        share = self._log.labels.coverage(self._window_rows, **whose)
+        served = {"model": self._model, "version": self._version}
+        totals = self._log.labels.totals(**served)
+        share = self._log.labels.coverage(self._window_rows, **served)
         yield GaugeMetricFamily(
-            "driftbell_labelled_predictions", "Predictions that have a label.", totals.labelled
+            "driftbell_labelled_predictions", "Number of predictions with a label.", totals.labelled
         )
         yield GaugeMetricFamily(
             "driftbell_labelled_window_rows",
-            "Predictions in the current window that have a label.",
+            "Number of predictions in the current window with a label.",
             share.part,
         )
         yield CounterMetricFamily(
-            "driftbell_label_corrections", "Labels that replaced another one.", totals.corrections
+            "driftbell_label_corrections", "Labels that replaced an earlier one.", totals.corrections
         )
-        for name, what, time in (
-            ("label", "newest label arrived", totals.last_label),
-            ("labelled_prediction", "newest prediction that has a label was made", totals.last_prediction),
+        for name, description, time in (
+            ("label", "Arrival time of the newest label.", totals.last_label),
+            ("labelled_prediction", "Time of the newest prediction with a label.", totals.last_prediction),
         ):
             if time:
                 yield GaugeMetricFamily(
-                    f"driftbell_newest_{name}_timestamp_seconds", f"When the {what}.", time.timestamp()
+                    f"driftbell_newest_{name}_timestamp_seconds", description, time.timestamp()
                 )
 
 
-def _retention(found: ArchiveTotals) -> Iterable[Metric]:
-    gone = CounterMetricFamily(
+def _retention(totals: ArchiveTotals) -> Iterable[Metric]:
+    expired = CounterMetricFamily(
         "driftbell_expired_predictions",
-        "Predictions that were deleted for their age, with a copy in the archive or without.",
+        "Predictions deleted by retention, with or without a copy in the archive.",
         labels=["archived"],
     )
-    gone.add_metric(["true"], found.archived)
-    gone.add_metric(["false"], found.deleted)
-    yield gone
+    expired.add_metric(["true"], totals.archived)
+    expired.add_metric(["false"], totals.deleted)
+    yield expired
     yield GaugeMetricFamily(
         "driftbell_archive_failing",
-        "Whether the next file of the archive could not be written.",
-        float(bool(found.error)),
+        "1 if the last write to the archive failed, else 0.",
+        float(bool(totals.error)),
     )
-    if found.oldest:
+    if totals.oldest:
         yield GaugeMetricFamily(
             "driftbell_oldest_prediction_timestamp_seconds",
-            "When the oldest prediction in the log was made.",
-            found.oldest.timestamp(),
+            "Time of the oldest prediction in the log.",
+            totals.oldest.timestamp(),
         )
 
 
 def _last_check(check: Check) -> Iterable[Metric]:
     yield GaugeMetricFamily(
-        "driftbell_last_check_timestamp_seconds", "When the last check ran.", check.time.timestamp()
+        "driftbell_last_check_timestamp_seconds", "Time of the last check.", check.time.timestamp()
     )
     yield GaugeMetricFamily(
-        "driftbell_last_check_rows", "Predictions that the last check looked at.", check.rows
+        "driftbell_last_check_rows", "Number of predictions in the last check.", check.rows
     )
     verdicts = GaugeMetricFamily(
-        "driftbell_verdict", "The last check's verdict: 1 for the one that holds.", labels=["verdict"]
+        "driftbell_verdict", "Verdict of the last check: 1 for the current one, else 0.", labels=["verdict"]
     )
     for verdict in Verdict:
         verdicts.add_metric([verdict.value], float(check.judgement.verdict is verdict))
     yield verdicts
     yield GaugeMetricFamily(
         "driftbell_drifted_columns",
-        "Columns that the last check lists as changed.",
+        "Number of drifted columns in the last check.",
         len(check.judgement.drifted_columns),
     )
     columns = GaugeMetricFamily(
         "driftbell_column_verdict",
-        "The last check's verdict on each column: 1 for the one that holds.",
+        "Verdict of the last check by column: 1 for the current one, else 0.",
         labels=["column", "verdict"],
     )
     statistics = GaugeMetricFamily(
         "driftbell_column_statistic",
-        "The last check's statistics: a distance grows with the difference, a p-value shrinks.",
+        "Statistics of the last check by column: distances grow with the difference, p-values shrink.",
         labels=["column", "statistic", "kind"],
     )
     thresholds = GaugeMetricFamily(
         "driftbell_column_threshold",
-        "The column has drifted at or below this adjusted p-value.",
+        "Adjusted p-value at or below which the column has drifted.",
         labels=["column"],
     )
     for column in check.judgement.columns:
@@ -227,50 +230,56 @@ def _last_check(check: Check) -> Iterable[Metric]:
 def _degradation(degradation: Degradation) -> Iterable[Metric]:
     verdicts = GaugeMetricFamily(
         "driftbell_degradation_verdict",
-        "What the last check says of degradation: 1 for the verdict that holds.",
+        "Verdict of the last check on degradation: 1 for the current one, else 0.",
         labels=["verdict"],
     )
     for verdict in Verdict:
         verdicts.add_metric([verdict.value], float(degradation.verdict is verdict))
     yield verdicts
     yield GaugeMetricFamily(
-        "driftbell_evidence_rows", "Predictions that the evidence was counted over.", degradation.rows
+        "driftbell_evidence_rows", "Number of predictions behind the evidence.", degradation.rows
     )
     evidence = GaugeMetricFamily(
         "driftbell_evidence",
-        "Evidence that the model does worse, as a multiple of its threshold.",
+        "Evidence of degradation, as a multiple of its decision threshold.",
         labels=["source", "column", "can_alarm"],
     )
-    for part in degradation.evidence:
-        evidence.add_metric([part.source, part.column, str(part.can_alarm).lower()], part.score)
+    for item in degradation.evidence:
+        evidence.add_metric([item.source, item.column, str(item.can_alarm).lower()], item.score)
     yield evidence
     metric = degradation.performance.metric if degradation.performance else "accuracy"
     name = f"driftbell_{metric.replace(' ', '_')}"
     if degradation.performance:
         yield from _performance(degradation.performance, name, metric)
     if degradation.estimated_loss:
-        found = f"How much worse the {metric} is estimated to be than on the reference"
-        yield from _bounds(f"{name}_loss", found, {(): degradation.estimated_loss}, labels=[])
+        description = f"Estimated loss of {metric} against the reference"
+        if metric != "accuracy":
+            description = f"Estimated increase of the {metric} over the reference"
+        yield from _with_bounds(f"{name}_loss", description, {(): degradation.estimated_loss}, labels=[])
 
 
-def _performance(found: Performance, name: str, metric: str) -> Iterable[Metric]:
-    known = {("estimated",): found.estimated, ("realized",): found.realized}
-    what = f"The model's {metric}: on the reference, estimated without labels, realized by labels"
-    values, *bounds = _bounds(name, what, {k: v for k, v in known.items() if v}, labels=["kind"])
-    if found.reference is not None:
-        values.add_metric(["reference"], found.reference)
+def _performance(performance: Performance, name: str, metric: str) -> Iterable[Metric]:
+    intervals = {("estimated",): performance.estimated, ("realized",): performance.realized}
+    values, *bounds = _with_bounds(
+        name,
+        f"{metric.capitalize()} of the model: on the reference, estimated without or realized with labels",
+        {kind: interval for kind, interval in intervals.items() if interval},
+        labels=["kind"],
+    )
+    if performance.reference is not None:
+        values.add_metric(["reference"], performance.reference)
     yield from (values, *bounds)
 
 
-def _bounds(
-    name: str, what: str, known: Mapping[tuple[str, ...], Interval], *, labels: Sequence[str]
+def _with_bounds(
+    name: str, description: str, intervals: Mapping[tuple[str, ...], Interval], *, labels: Sequence[str]
 ) -> list[GaugeMetricFamily]:
-    """Make a metric of the values and two more of the ends of their 90 % intervals."""
-    value = GaugeMetricFamily(name, f"{what}.", labels=labels)
-    low = GaugeMetricFamily(f"{name}_low", f"{what}: lower end of the 90 % interval.", labels=labels)
-    high = GaugeMetricFamily(f"{name}_high", f"{what}: upper end of the 90 % interval.", labels=labels)
-    for of, interval in known.items():
-        value.add_metric(of, interval.value)
-        low.add_metric(of, interval.low)
-        high.add_metric(of, interval.high)
+    """Return three metrics: the values, and the lower and upper ends of their 90 % intervals."""
+    value = GaugeMetricFamily(name, f"{description}.", labels=labels)
+    low = GaugeMetricFamily(f"{name}_low", f"{description}: lower end of the 90 % interval.", labels=labels)
+    high = GaugeMetricFamily(f"{name}_high", f"{description}: upper end of the 90 % interval.", labels=labels)
+    for label_values, interval in intervals.items():
+        value.add_metric(label_values, interval.value)
+        low.add_metric(label_values, interval.low)
+        high.add_metric(label_values, interval.high)
     return [value, low, high]

@@ -1,4 +1,4 @@
-"""The folder of the reports: names of the contract, files whole or not at all, the oldest removed."""
+"""Report folder: fixed file names, atomic writes, `latest` names, and removal of the oldest reports."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 
 from driftbell.errors import ReportError
 
-MAIN = "drift_report"
-"""Prefix of the contract's report: Evidently's where it is installed, else driftbell's own."""
+MAIN_REPORT = "drift_report"
+"""File name prefix of the main report: Evidently's if it is installed, otherwise the HTML report."""
 
-OWN = "driftbell_report"
-"""Prefix of driftbell's own report where the main one is Evidently's."""
+OWN_REPORT = "driftbell_report"
+"""File name prefix of the HTML report if the main one is Evidently's."""
 
-AHEAD = timedelta(hours=1)
-"""Names this far in the future are another clock's, and not what the next name follows."""
+MAX_CLOCK_SKEW = timedelta(hours=1)
+"""Reports with a time further in the future come from a wrong clock and do not delay the next name."""
 
 SECOND = timedelta(seconds=1)
 
 _STAMP = "%Y%m%d_%H%M%S"
-_NAME = re.compile(rf"({MAIN}|{OWN})_(manual_)?(\d{{8}}_\d{{6}})\.html")
-_LATEST = re.compile(rf"({MAIN}|{OWN})_latest\.html")
+_NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")
+_LATEST = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_latest\.html")
 _PART = ".part"
 
 
@@ -35,8 +35,8 @@ class ReportFile:
     Attributes:
         name: its file name.
         time: when the check ran (UTC).
-        manual: whether somebody asked for it by `/monitor/generate_report`.
-        size: bytes.
+        manual: whether `/monitor/generate_report` asked for it.
+        size: size in bytes.
     """
 
     name: str
@@ -46,11 +46,11 @@ class ReportFile:
 
 
 class ReportFolder:
-    """Writes and lists reports.
+    """Folder of report files.
 
     Args:
-        path: the folder; made when the first report is written.
-        keep: how many checks' reports stay.
+        path: the folder; created with the first report.
+        keep: number of checks of which reports are kept.
     """
 
     def __init__(self, path: Path, *, keep: int) -> None:
@@ -58,18 +58,18 @@ class ReportFolder:
         self._keep = keep
 
     def save(self, reports: Mapping[str, bytes], *, time: datetime, manual: bool) -> tuple[str, ...]:
-        """Write the reports of one check and make them the latest.
+        """Write the reports of one check and point the `latest` names to them.
 
         Args:
-            reports: HTML by prefix, the main one first.
-            time: when the check ran; where its second is taken, the next free one is used.
+            reports: HTML by file name prefix, the main report first.
+            time: when the check ran; the next free second is used for the name.
             manual: see `ReportFile`.
 
         Returns:
             The file names, in the order given.
 
         Raises:
-            ReportError: the folder cannot be written.
+            ReportError: the folder cannot be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -78,32 +78,32 @@ class ReportFolder:
             for name, content in zip(names, reports.values(), strict=True):
                 self._write(name, content)
             for name, prefix in zip(names, reports, strict=True):
-                self._point(f"{prefix}_latest.html", name)
+                self._link_latest(f"{prefix}_latest.html", name)
             self._prune(written=(moment, manual))
         except OSError as error:
             raise ReportError(f"cannot write the report to {self.path}: {error.strerror}") from error
         return names
 
     def files(self) -> list[ReportFile]:
-        """List the reports, newest first; the `latest` names are not among them."""
-        found = []
+        """Return the reports, newest first, without the `latest` names."""
+        reports = []
         for name in _names_in(self.path):
             match = _NAME.fullmatch(name)
             time = _time(match[3]) if match else None
             if match and time:
-                found.append(ReportFile(name, time, bool(match[2]), _size(self.path / name)))
-        return sorted(found, key=lambda f: (f.time, f.name), reverse=True)
+                reports.append(ReportFile(name, time, bool(match[2]), _size(self.path / name)))
+        return sorted(reports, key=lambda f: (f.time, f.name), reverse=True)
 
     def open(self, name: str) -> Path | None:
-        """Find a report by its file name; None for anything that is not one."""
+        """Return the path of a report by its file name; None if there is no such report."""
         path = self.path / name
-        known = _NAME.fullmatch(name) or _LATEST.fullmatch(name)
-        return path if known and path.is_file() and not path.is_symlink() else None
+        valid = _NAME.fullmatch(name) or _LATEST.fullmatch(name)
+        return path if valid and path.is_file() and not path.is_symlink() else None
 
     def _moment(self, time: datetime) -> datetime:
-        """Give a second that is later than that of every report so far, so that names sort as written."""
+        """Return the first second after all existing reports, so that names sort in the order of writing."""
         second = time.replace(microsecond=0)
-        return max([second, *(f.time + SECOND for f in self.files() if f.time < second + AHEAD)])
+        return max([second, *(f.time + SECOND for f in self.files() if f.time < second + MAX_CLOCK_SKEW)])
 
     def _write(self, name: str, content: bytes) -> None:
         part = self.path / f".{name}{_PART}"
@@ -114,7 +114,7 @@ class ReportFolder:
             part.unlink(missing_ok=True)
             raise
 
-    def _point(self, latest: str, name: str) -> None:
+    def _link_latest(self, latest: str, name: str) -> None:
         part = self.path / f".{latest}{_PART}"
         part.unlink(missing_ok=True)
         try:
@@ -125,9 +125,9 @@ class ReportFolder:
 
     def _prune(self, written: tuple[datetime, bool]) -> None:
         checks = sorted({(f.time, f.manual) for f in self.files()} - {written}, reverse=True)
-        gone = set(checks[self._keep - 1 :])
+        expired = set(checks[self._keep - 1 :])
         for file in self.files():
-            if (file.time, file.manual) in gone:
+            if (file.time, file.manual) in expired:
                 (self.path / file.name).unlink(missing_ok=True)
         for name in _names_in(self.path):
             if name.startswith(".") and name.endswith(_PART):
@@ -141,14 +141,14 @@ def _name(prefix: str, time: datetime, manual: bool) -> str:
 def _time(stamp: str) -> datetime | None:
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
-    except ValueError:  # digits, but no date: not a name of ours
+    except ValueError:  # the digits are no date: not one of our files
         return None
 
 
 def _names_in(path: Path) -> list[str]:
     try:
         return os.listdir(path)
-    except OSError:  # no folder yet, or none that can be read
+    except OSError:  # the folder does not exist yet or is unreadable
         return []
 
 

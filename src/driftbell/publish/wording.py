@@ -1,66 +1,56 @@
-"""What labels and estimates say of the model, in words and small pictures for every page and message."""
+"""Wording shared by pages, reports, notifications and the API: numbers, losses, change points, suspects."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
 
-from jinja2 import Environment
-from markupsafe import Markup
+from driftbell.records import Degradation, Judgement, Verdict
 
-from driftbell.records import Degradation, Evidence, Interval, Judgement, Performance, Verdict
+VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
+"""Symbols that distinguish the verdicts without color."""
 
-SIGNS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
-"""So that a verdict can be told without colour."""
+MAX_SUSPECTS = 6
+MAX_COLUMN_NAMES = 8
+MAX_TEXT = 300
+"""Characters of a text that may contain users' values."""
 
-MOST_PARTS = 24
-MOST_SUSPECTS = 6
-MOST_IDS = 100
-LONGEST = 300
-"""Characters of a text that may hold users' values."""
-
-FULL = 2.0
-"""The score that fills a bar; the threshold, 1, is in its middle."""
-
-WIDTH, HEIGHT = 200, 14
-
-NOT_ASKED = "Not asked: this check compared columns only, and says nothing about how well the model does."
-CANNOT_SAY = "cannot say"
+NOT_ESTIMATED = (
+    "Not estimated: this check only compared columns and says nothing about the performance of the model."
+)
+UNKNOWN_VALUE = "unknown"
 
 
-def measured(value: float, metric: str) -> str:
-    """Write a value of a metric.
+def format_metric(value: float, metric: str) -> str:
+    """Format the value of a performance metric.
 
-    >>> measured(0.9412, "accuracy"), measured(0.25, "mean absolute error")
+    >>> format_metric(0.9412, "accuracy"), format_metric(0.25, "mean absolute error")
     ('94.1 %', '0.25')
     """
     return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else f"{value:.3g}"
 
 
-def loss_words(degradation: Degradation) -> str:
-    """Say what it costs, or that this cannot be said.
+def format_loss(degradation: Degradation) -> str:
+    """Format the estimated loss with its interval; `UNKNOWN_VALUE` without an estimate.
 
-    >>> loss_words(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
+    >>> from driftbell.records import Interval
+    >>> format_loss(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
     '4.2 points of accuracy (90 % interval: 1.8 to 6.6)'
     """
-    if degradation.estimated_loss is None:
-        return CANNOT_SAY
-    low, high = (
-        _amount(v, _metric(degradation))
-        for v in (degradation.estimated_loss.low, degradation.estimated_loss.high)
+    loss, metric = degradation.estimated_loss, metric_of(degradation)
+    if loss is None:
+        return UNKNOWN_VALUE
+    amount = _format_cost(loss.value, metric)
+    return (
+        f"{amount} (90 % interval: {_format_amount(loss.low, metric)} to {_format_amount(loss.high, metric)})"
     )
-    return f"{_cost(degradation.estimated_loss.value, _metric(degradation))} (90 % interval: {low} to {high})"
 
 
 def headline(judgement: Judgement) -> tuple[str, str]:
-    """Return a headline of a few words and the rest of the sentence, without what is shown elsewhere.
+    """Return a short headline and the rest of the sentence, without what the degradation block shows.
 
     >>> worse = Degradation(Verdict.ALARM, "Worse.")
     >>> headline(Judgement(Verdict.ALARM, "Worse. Drift in age.", degradation=worse))
-    ('The model probably does worse.', 'Drift in age.')
+    ('The model probably performs worse.', 'Drift in age.')
     >>> fine = Degradation(Verdict.WARNING, "Fine.")
     >>> headline(Judgement(Verdict.WARNING, "Fine. Drift in age.", degradation=fine))
     ('Drift in age.', '')
@@ -71,189 +61,84 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     rest = judgement.sentence.replace(degradation.sentence, "", 1).strip()
     if degradation.verdict is not Verdict.ALARM:
         return rest or judgement.sentence, ""
-    cost = (
-        f": {_cost(degradation.estimated_loss.value, _metric(degradation))}"
-        if degradation.estimated_loss
-        else ""
-    )
-    return f"The model probably does worse{cost}.", rest
+    if degradation.estimated_loss is None:
+        return "The model probably performs worse.", rest
+    metric = metric_of(degradation)
+    cost = _format_cost(degradation.estimated_loss.value, metric)
+    return f"The model probably performs worse: {cost}{' lost' if metric == 'accuracy' else ''}.", rest
 
 
-def since_words(degradation: Degradation) -> str:
-    """Say when it began, with the interval where its ends do not read the same; "" where nothing did."""
+def format_change_point(degradation: Degradation) -> str:
+    """Format the change point with its interval; "" without one.
+
+    The interval is left out where both of its ends read the same, and its dates where they are those of the
+    change point.
+    """
     if degradation.change_point is None:
         return ""
-    time, low, high = (
-        t.astimezone(UTC)
-        for t in (degradation.change_point.time, degradation.change_point.low, degradation.change_point.high)
-    )
-    whole = "%Y-%m-%d %H:%M"
-    first, last = (f"{t:{'%H:%M' if t.date() == time.date() else whole}}" for t in (low, high))
+    point = degradation.change_point
+    time, low, high = (t.astimezone(UTC) for t in (point.time, point.low, point.high))
+    full = "%Y-%m-%d %H:%M"
+    first, last = (f"{t:{'%H:%M' if t.date() == time.date() else full}}" for t in (low, high))
     interval = f" (90 % interval: {first} to {last})" if first != last else ""
-    return f"{time:{whole}} UTC{interval}"
+    return f"{time:{full}} UTC{interval}"
 
 
-def suspects_words(degradation: Degradation) -> list[str]:
-    """Name the columns that probably cause it, each with what its values look like.
+def describe_suspects(degradation: Degradation) -> list[str]:
+    """Describe the suspect columns: name, share of the evidence, and what their values look like.
 
     >>> from driftbell.records import Suspect
-    >>> suspects_words(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
+    >>> describe_suspects(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{cut(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
-        + (f": {cut(s.words)}" if s.words else "")
-        for s in degradation.suspects[:MOST_SUSPECTS]
+        f"{truncate(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
+        + (f": {truncate(s.words)}" if s.words else "")
+        for s in degradation.suspects[:MAX_SUSPECTS]
     ]
 
 
-def drift_words(judgement: Judgement) -> str:
-    """Answer the other question, has something changed, in one sentence."""
-    compared = [c for c in judgement.columns if c.adjusted_p_value is not None]
+def describe_drift(judgement: Judgement) -> str:
+    """Describe in one sentence which columns drifted, and how many were not compared."""
+    compared = sum(c.adjusted_p_value is not None for c in judgement.columns)
     if not compared:
-        return "No column could be judged."
-    unknown = sum(c.verdict is Verdict.UNKNOWN for c in judgement.columns)
-    tail = f" {unknown} more could not be judged." if unknown else ""
+        return "No column could be compared."
+    skipped = len(judgement.columns) - compared
+    tail = f" {_count_columns(skipped)} not compared." if skipped else ""
     drifted = judgement.drifted_columns
     if not drifted:
-        return f"No column has changed: all {len(compared)} look like the reference.{tail}"
-    names = ", ".join(cut(name, 80) for name in drifted[:8])
-    more = f" and {len(drifted) - 8} more" if len(drifted) > 8 else ""
-    return f"Drift in {names}{more}: {len(drifted)} of {len(compared)} columns have changed.{tail}"
+        return f"No drift: {_count_columns(compared)} compared with the reference.{tail}"
+    names = ", ".join(truncate(name, 80) for name in drifted[:MAX_COLUMN_NAMES])
+    more = f" and {len(drifted) - MAX_COLUMN_NAMES} more" if len(drifted) > MAX_COLUMN_NAMES else ""
+    return f"Drift in {names}{more}: {len(drifted)} of {_count_columns(compared)} compared.{tail}"
 
 
-def about(part: Evidence) -> str:
-    """Name a part of the evidence and the feature that it is about.
-
-    >>> about(Evidence("broken data", "age", 0.2)), about(Evidence("labels", "", 0.2))
-    ('broken data: age', 'labels')
-    """
-    return f"{part.source}: {cut(part.column, 80)}" if part.column else part.source
+def _count_columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
 
 
-def strongest(degradation: Degradation) -> list[Evidence]:
-    """Give the parts, those that page first, the strongest first."""
-    return sorted(degradation.evidence, key=lambda p: (not p.can_alarm, -p.score))
+def format_score(score: float) -> str:
+    """Format a score with as many digits as matter.
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a table of what is known: its name, the value, the interval or "", and a picture."""
-
-    name: str
-    value: str
-    interval: str
-    picture: Markup
-
-
-def performance_rows(found: Performance) -> list[Row]:
-    """Give a row for the reference, the estimate and what the labels say, on a common scale."""
-    scale = _scale(found)
-    reference = CANNOT_SAY if found.reference is None else measured(found.reference, found.metric)
-    rows = [Row("On the reference", reference, "", _mark(found.reference, None, scale))]
-    of = f" ({found.labelled:,} labels)" if found.realized else ""
-    for name, known in (("Estimated, without labels", found.estimated), (f"Realized{of}", found.realized)):
-        value, interval = CANNOT_SAY, ""
-        if known:
-            value, low, high = (measured(v, found.metric) for v in (known.value, known.low, known.high))
-            interval = f"90 % interval: {low} to {high}"
-        rows.append(Row(name, value, interval, _mark(found.reference, known, scale)))
-    return rows
-
-
-def bar_svg(part: Evidence) -> Markup:
-    """Draw a score as a bar, with its threshold as a line in the middle."""
-    filled = WIDTH * min(max(part.score, 0.0), FULL) / FULL
-    kind = "over" if part.score >= 1 and part.can_alarm else "under"
-    return Markup(
-        '<svg class="gauge" role="img" viewBox="0 0 {w} {h}" preserveAspectRatio="none">'
-        "<title>{words}</title>"
-        '<path class="track" d="M0 3h{w}v8H0z"/><path class="{kind}" d="M0 3h{filled:.1f}v8H0z"/>'
-        '<path class="threshold" d="M{middle:g} 0V{h}"/></svg>'
-    ).format(
-        w=WIDTH,
-        h=HEIGHT,
-        words=f"{about(part)}: {score_words(part.score)} of its threshold",
-        kind=kind,
-        filled=filled,
-        middle=WIDTH / FULL,
-    )
-
-
-def score_words(score: float) -> str:
-    """Write a score without pretending more than it knows.
-
-    >>> score_words(0.004), score_words(1.234), score_words(57.1)
+    >>> format_score(0.004), format_score(1.234), format_score(57.1)
     ('0.00', '1.23', '57.1')
     """
     return f"{score:.2f}" if score < 10 else f"{score:.1f}"
 
 
-def cut(text: str, most: int = LONGEST) -> str:
+def truncate(text: str, length: int = MAX_TEXT) -> str:
     """Shorten a text that users' data may have made long."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def teach(environment: Environment) -> None:
-    """Give an environment of templates what `degradation.html.j2` needs."""
-    known: Mapping[str, Callable[..., Any]] = {
-        "about": about,
-        "bar_svg": bar_svg,
-        "cut": cut,
-        "headline": headline,
-        "loss_words": loss_words,
-        "performance_rows": performance_rows,
-        "score_words": score_words,
-        "since_words": since_words,
-        "strongest": strongest,
-        "suspects_words": suspects_words,
-    }
-    environment.globals |= {
-        **known,
-        "SIGNS": SIGNS,
-        "NOT_ASKED": NOT_ASKED,
-        "MOST_PARTS": MOST_PARTS,
-        "MOST_IDS": MOST_IDS,
-    }
-
-
-def _metric(degradation: Degradation) -> str:
+def metric_of(degradation: Degradation) -> str:
+    """Return the name of the metric that a loss is measured in."""
     return degradation.performance.metric if degradation.performance else "accuracy"
 
 
-def _amount(value: float, metric: str) -> str:
+def _format_amount(value: float, metric: str) -> str:
     return (f"{value * 100:.1f}" if metric == "accuracy" else f"{value:.3g}").replace("-", "−")
 
 
-def _cost(value: float, metric: str) -> str:
-    return f"{_amount(value, metric)} {'points of' if metric == 'accuracy' else 'more'} {metric}"
-
-
-def _scale(found: Performance) -> tuple[float, float]:
-    """Give the ends of the common axis: all that is known, with some room."""
-    known = [] if found.reference is None else [found.reference]
-    for interval in (found.estimated, found.realized):
-        known += [interval.low, interval.high] if interval else []
-    known = [v for v in known if math.isfinite(v)]
-    if not known:
-        return 0.0, 1.0
-    room = max((max(known) - min(known)) * 0.15, 0.01 * max(abs(v) for v in known), 1e-9)
-    return min(known) - room, max(known) + room
-
-
-def _mark(reference: float | None, found: Interval | None, scale: tuple[float, float]) -> Markup:
-    def at(value: float) -> float:
-        return WIDTH * (min(max(value, scale[0]), scale[1]) - scale[0]) / (scale[1] - scale[0])
-
-    drawn = Markup('<path class="track" d="M0 7h{w}"/>').format(w=WIDTH)
-    if found and not any(map(math.isnan, (found.value, found.low, found.high))):
-        low, high, value = at(found.low), at(found.high), at(found.value)
-        drawn += Markup(
-            '<path class="band" d="M{low:.1f} 3h{wide:.1f}v8h-{wide:.1f}z"/>'
-            '<path class="value" d="M{at:.1f} 1h3v12h-3z"/>'
-        ).format(low=low, wide=high - low, at=value - 1.5)
-    if reference is not None and not math.isnan(reference):
-        drawn += Markup('<path class="threshold" d="M{:.1f} 0V{}"/>').format(at(reference), HEIGHT)
-    return Markup(
-        '<svg class="gauge" aria-hidden="true" viewBox="0 0 {w} {h}" preserveAspectRatio="none">{drawn}</svg>'
-    ).format(w=WIDTH, h=HEIGHT, drawn=drawn)
+def _format_cost(value: float, metric: str) -> str:
+    return f"{_format_amount(value, metric)} {'points of' if metric == 'accuracy' else 'more'} {metric}"

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 import driftbell
 from driftbell.errors import DriftbellError, InputError, OverloadedError, StoreError
 from driftbell.ports import Model, Store
-from driftbell.publish.prometheus import DriftCollector
+from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import FieldProblem
 from driftbell.server.api.alarms import alarms_router
@@ -60,7 +60,7 @@ class Service:
         access_log: whether each request is a log line.
         tracing: makes spans, or is off.
         clock: tells the time (UTC).
-        budget_per_day: see `DriftCollector`; likewise `smallest_loss`.
+        budget_per_day: see `CheckCollector`; likewise `smallest_loss`.
     """
 
     model: Model
@@ -202,7 +202,7 @@ def _add_health(
 
 
 def _add_metrics(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    collector = DriftCollector(
+    collector = CheckCollector(
         service.log,
         model=service.model.name,
         version=service.model.version,

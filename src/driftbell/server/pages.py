@@ -13,8 +13,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
 from driftbell.ports import Model
-from driftbell.publish import wording as words
 from driftbell.publish.charts import histogram_svg
+from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.json_views import check_shown
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.api.monitor import MonitorView
@@ -46,7 +46,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-words.teach(_templates)
+register_template_globals(_templates)
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:

@@ -21,10 +21,10 @@ from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
 from driftbell.ports import Model, NotificationTarget, Sink
-from driftbell.publish.evidently import EvidentlyReport, evidently_available, warm_up
-from driftbell.publish.html_report import OwnReport
-from driftbell.publish.notify import Courier, apprise_targets
-from driftbell.publish.report_folder import MAIN, OWN
+from driftbell.publish.evidently import EvidentlyReport, evidently_available, import_evidently
+from driftbell.publish.html_report import HtmlReport
+from driftbell.publish.notify import NotificationSender, apprise_targets
+from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
 from driftbell.records import Reference, Training
 from driftbell.store.sql import SqlStore
 from driftbell.wiring.model import open_model
@@ -119,8 +119,8 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
             "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
         )
     if wanted != "off" and evidently_available():
-        return {MAIN: EvidentlyReport(), OWN: OwnReport()}
-    return {MAIN: OwnReport()}
+        return {MAIN_REPORT: EvidentlyReport(), OWN_REPORT: HtmlReport()}
+    return {MAIN_REPORT: HtmlReport()}
 
 
 def archive_store(settings: Settings) -> FileStore | None:
@@ -170,14 +170,16 @@ def run_monitor(settings: Settings) -> None:
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
     check = checker(settings, log, tells=bool(targets), loaded=loaded)
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
-    courier = Courier(log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock)
-    delivering = threading.Thread(target=courier.run, args=(stop,), name="notifications", daemon=True)
+    sender = NotificationSender(
+        log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock
+    )
+    delivering = threading.Thread(target=sender.run, args=(stop,), name="notifications", daemon=True)
     delivering.start()
     archiver = _archiver(settings, log, store, check.model, monitor.holder)
     if archiver:
         threading.Thread(target=archiver.run, args=(stop,), name="archive", daemon=True).start()
     if settings.reports.evidently != "off" and evidently_available():
-        threading.Thread(target=warm_up, name="evidently", daemon=True).start()
+        threading.Thread(target=import_evidently, name="evidently", daemon=True).start()
     monitor.run(stop)
     delivering.join(STOP_SECONDS)
     log.close()

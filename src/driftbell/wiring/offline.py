@@ -9,7 +9,7 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
 from driftbell.models.reference import reference_of
-from driftbell.publish.html_report import OwnReport
+from driftbell.publish.html_report import HtmlReport
 from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
 from driftbell.tabular.files import read_table
@@ -71,7 +71,7 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     try:
         looking = checker(settings, log)
         found = looking.look()
-        page = OwnReport().write(found.check, found.reference, found.columns)
+        page = HtmlReport().write(found.check, found.reference, found.columns)
     finally:
         log.close()
     try:

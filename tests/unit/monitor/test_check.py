@@ -15,7 +15,7 @@ from tests import degradations as degradations
 
 from driftbell.errors import LeaseLostError, ReportError, StoreError
 from driftbell.monitor.check import Checker, _tell, window_columns
-from driftbell.publish.report_folder import MAIN, OWN, ReportFolder
+from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
     CheckKind,
@@ -119,7 +119,7 @@ def checker(log: SqlStore, tmp_path: Path) -> Checker:
         model=Model(),
         reference=reference(),
         folder=ReportFolder(tmp_path / "reports", keep=10),
-        sinks={MAIN: Page(), OWN: Page()},
+        sinks={MAIN_REPORT: Page(), OWN_REPORT: Page()},
         window_rows=100,
         minimum_rows=10,
         false_discovery_rate=0.05,
@@ -207,7 +207,7 @@ def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
     checker: Checker, lease: Lease, error: Exception
 ) -> None:
     checker.log.predictions.append(predictions(50, shift=20))
-    checker = replace(checker, sinks={MAIN: Page(error), OWN: Page()})
+    checker = replace(checker, sinks={MAIN_REPORT: Page(error), OWN_REPORT: Page()})
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.WARNING

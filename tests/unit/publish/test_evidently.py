@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from tests import degradations as degradations
+from tests import degradations
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
@@ -28,7 +28,7 @@ ROWS = 80
 
 @pytest.fixture(scope="module", autouse=True)
 def _imported():
-    sink.warm_up()
+    sink.import_evidently()
 
 
 @pytest.fixture(autouse=True)
@@ -62,32 +62,32 @@ def check_of(reference, window, **rule):
 def snapshot_of(check, reference, window):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return sink.run(check, reference, window)
+        return sink.build_snapshot(check, reference, window)
 
 
 def assert_agrees(check, snapshot):
-    """Evidently says of each judged column, and of the whole, what we say."""
+    """Evidently's decision on each compared column, and on the data set, equals ours."""
     judged = sorted(
         (c for c in check.judgement.columns if c.adjusted_p_value is not None),
         key=lambda c: c.adjusted_p_value,
     )
-    found = snapshot.dict()
+    content = snapshot.dict()
     if not judged:
-        assert found == {"metrics": [], "tests": []}
+        assert content == {"metrics": [], "tests": []}
         return
-    whole, *columns = found["metrics"]
+    whole, *columns = content["metrics"]
     drifted = len(check.judgement.drifted_columns)
     assert whole["value"]["count"] == drifted
     assert [m["value"] for m in columns] == pytest.approx([c.adjusted_p_value for c in judged])
-    failed = ["FAIL" in str(t["status"]) for t in found["tests"]]
+    failed = ["FAIL" in str(t["status"]) for t in content["tests"]]
     assert failed == [drifted > 0, *(c.drifted for c in judged)]
     widgets = snapshot._widgets
     summary = json.dumps([w.params for w in widgets if "counters" in w.params])
     assert ("Dataset Drift is NOT detected" in summary) == (drifted == 0)
     assert ("Dataset Drift is detected" in summary) == (drifted > 0)
     table = next(w for w in widgets if w.type == "big_table")
-    said = [row["data_drift"] for row in table.params["data"]]
-    assert said == ["Detected" if c.drifted else "Not Detected" for c in judged]
+    decisions = [row["data_drift"] for row in table.params["data"]]
+    assert decisions == ["Detected" if c.drifted else "Not Detected" for c in judged]
 
 
 def plain_table(rows, *, shift=0.0, seed=1):
@@ -133,36 +133,36 @@ def test_the_page_names_the_model_the_verdict_and_the_tests():
     page = sink.EvidentlyReport().write(check, known, window).decode()
     assert "<title>warning: drift report of iris</title>" in page
     data = data_of(page)
-    for said in (check.judgement.sentence, "0123456789ab", "2026-01-31 12:00:05 UTC"):
-        assert said in data
+    for text in (check.judgement.sentence, "0123456789ab", "2026-01-31 12:00:05 UTC"):
+        assert text in data
     for test in ("Kolmogorov–Smirnov + exceedance + nulls, adjusted p_value", "chi-square, adjusted p_value"):
         assert json.dumps(test)[1:-1] in data
     assert "DATA DISTRIBUTION" in data
     assert "The drift detection method is" in data
 
 
-def test_the_page_answers_whether_the_model_does_worse():
+def test_the_page_shows_degradation():
     reference, window = plain_table(150), plain_table(ROWS, seed=2)
     check, known = check_of(reference, window)
     check = replace(check, judgement=replace(check.judgement, degradation=degradations.ALARM))
     data = data_of(sink.EvidentlyReport().write(check, known, window).decode())
-    for said in (
+    for text in (
         degradations.ALARM.sentence,
-        "does the model do worse?",
+        "does the model perform worse?",
         "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
         "2026-01-31 10:20 UTC",
         "95.3 %",
         "accuracy, realized",
     ):
-        assert said in data
+        assert text in data
 
 
-def test_what_cannot_be_said_of_the_model_is_said_so_and_what_was_not_asked_is_left_out():
+def test_unknown_degradation_is_shown_and_degradation_that_was_not_estimated_is_omitted():
     check, _ = check_of(plain_table(150), plain_table(ROWS, seed=2))
-    assert "worse" not in str(sink._heading(check, 0))
+    assert "perform worse" not in str(sink._heading(check, 0))
     check = replace(check, judgement=replace(check.judgement, degradation=degradations.UNKNOWN))
-    assert ("unknown", "does the model do worse?") in sink._heading(check, 0)[-1]
-    assert ("cannot say", "estimated loss") in sink._heading(check, 0)[-1]
+    assert ("unknown", "does the model perform worse?") in sink._heading(check, 0)[-1]
+    assert ("unknown", "estimated loss") in sink._heading(check, 0)[-1]
 
 
 def data_of(page):
@@ -229,7 +229,7 @@ def test_odd_columns_do_not_break_the_report():
     assert_agrees(check, snapshot_of(check, known, window))
 
 
-def test_names_and_values_of_users_cannot_become_code():
+def test_names_and_values_of_users_are_not_executed():
     reference, window = odd_tables()
     page = sink.EvidentlyReport().write(*check_of(reference, window), window).decode()
     data = data_of(page)
@@ -256,8 +256,8 @@ def test_small_tables_have_a_page(reference, window):
     assert sink.EvidentlyReport().write(check, known, window).startswith(b"<!DOCTYPE html>")
 
 
-def test_of_a_wide_table_the_drifted_columns_are_shown(monkeypatch):
-    monkeypatch.setattr(sink, "MOST_COLUMNS", 3)
+def test_a_wide_table_shows_its_drifted_columns(monkeypatch):
+    monkeypatch.setattr(sink, "MAX_COLUMNS", 3)
     rng = np.random.default_rng(1)
     reference = {f"x{i}": rng.normal(size=100) for i in range(9)}
     window = {name: rng.normal(size=ROWS) for name in reference}
@@ -267,7 +267,9 @@ def test_of_a_wide_table_the_drifted_columns_are_shown(monkeypatch):
     whole, *columns = snapshot.dict()["metrics"]
     assert whole["value"]["count"] == len(check.judgement.drifted_columns)
     assert len(columns) == 3
-    assert "6 more columns" in json.dumps([w.params for w in snapshot._widgets], default=str)
+    assert "6 columns with the largest p-values" in json.dumps(
+        [w.params for w in snapshot._widgets], default=str
+    )
 
 
 def test_two_reports_do_not_mix():
@@ -283,7 +285,7 @@ def test_a_failure_of_evidently_is_a_report_error(monkeypatch):
     def fail(*args):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(sink, "run", fail)
+    monkeypatch.setattr(sink, "build_snapshot", fail)
     window = plain_table(ROWS)
     with pytest.raises(ReportError, match=r"^Evidently failed with ZeroDivisionError$"):
         sink.EvidentlyReport().write(*check_of(plain_table(150), window), window)
@@ -298,7 +300,7 @@ assert not {"evidently", "pandas", "plotly"} & set(sys.modules)
 def refuse(*args, **kwargs):
     raise AssertionError(args)
 socket.socket.connect = socket.socket.sendto = socket.getaddrinfo = refuse
-sink.warm_up()
+sink.import_evidently()
 import evidently.telemetry
 assert not evidently.telemetry.event_logger.is_enabled()
 """

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import degradations as degradations
+from tests import degradations
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
-from driftbell.publish.charts import CHARACTER, histogram_svg
-from driftbell.publish.html_report import LARGEST, OwnReport
+from driftbell.publish.charts import CHARACTER_WIDTH, histogram_svg
+from driftbell.publish.html_report import MAX_BYTES, HtmlReport
 from driftbell.records import Check, CheckKind, Evidence, Histogram, Reference, Suspect, Verdict
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
@@ -23,7 +23,7 @@ ROWS = 80
 
 
 class Page(HTMLParser):
-    """Collects what a page is made of."""
+    """Parsed tags, text and attribute values of a page."""
 
     def __init__(self, content):
         super().__init__()
@@ -63,8 +63,8 @@ def check_of(reference, window, **changes):
 def page_of(reference, window, *, degradation=None, **changes):
     check, known = check_of(reference, window, **changes)
     check = replace(check, judgement=replace(check.judgement, degradation=degradation))
-    content = OwnReport().write(check, known, window)
-    assert len(content) <= LARGEST
+    content = HtmlReport().write(check, known, window)
+    assert len(content) <= MAX_BYTES
     return check, Page(content)
 
 
@@ -73,28 +73,28 @@ def numeric_table(columns, *, rows=100, shifted=(), seed=1):
     return {f"x{i}": rng.normal(loc=3.0 * (i in shifted), size=rows) for i in range(columns)}
 
 
-def test_the_page_tells_the_verdict_and_what_was_looked_at():
+def test_the_page_states_the_verdict_and_its_data():
     check, page = page_of(numeric_table(3), numeric_table(3, rows=ROWS, shifted=(1,), seed=2))
     assert check.judgement.drifted_columns == ("x1",)
-    for said in (
+    for text in (
         check.judgement.sentence,
         "! warning",
         "2026-01-31 12:00:05 UTC",
         "iris, version 0123456789ab",
         "5f5f5f5f5f5f, 100 rows",
-        "80 predictions, numbers 11 to 90",
+        "80 predictions, sequence numbers 11 to 90",
         "triggered",
-        "Has something changed?",
-        "1 of 3 columns have changed",
+        "What changed?",
+        "1 of 3 columns drifted",
         "Benjamini–Hochberg",
     ):
-        assert said in page.text
+        assert text in page.text
     assert page.all("html")[0]["lang"] == "en"
 
 
-def test_the_page_answers_whether_the_model_does_worse_before_what_has_changed():
+def test_the_page_shows_degradation_before_drift():
     _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), degradation=degradations.ALARM)
-    for said in (
+    for text in (
         degradations.ALARM.sentence,
         "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)",
         "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
@@ -105,33 +105,33 @@ def test_the_page_answers_whether_the_model_does_worse_before_what_has_changed()
         "disagreement: petal length (cm)",
         "unit change?",
         "petal width (cm) above 1.7",
-        "a note, never pages",
-        "Label these 50 rows",
+        "informative, cannot raise an alarm",
+        "Label these 50 predictions",
         "id-0049",
     ):
-        assert said in page.text
-    assert page.text.index("Does the model do worse?") < page.text.index("All columns")
+        assert text in page.text
+    assert page.text.index("Does the model perform worse?") < page.text.index("All columns")
     assert not any("style" in attrs for _, attrs in page.tags)
     assert all(th["scope"] in ("row", "col") for th in page.all("th"))
 
 
 @pytest.mark.parametrize(
-    ("degradation", "said"),
+    ("degradation", "text"),
     [
-        (None, "Not asked"),
-        (degradations.UNKNOWN, "? cannot say"),
+        (None, "Not estimated"),
+        (degradations.UNKNOWN, "? unknown"),
         (degradations.OK, "✓ ok"),
         (degradations.WARNING, "! warning"),
     ],
 )
-def test_what_was_not_asked_or_cannot_be_said_is_told_apart_from_ok(degradation, said):
+def test_not_estimated_and_unknown_differ_from_ok(degradation, text):
     _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), degradation=degradation)
-    block = page.text.split("Does the model do worse?")[1].split("All columns")[0]
-    assert said in block
+    block = page.text.split("Does the model perform worse?")[1].split("All columns")[0]
+    assert text in block
     assert ("✓ ok" in block) == (degradation is degradations.OK)
 
 
-def test_the_longest_answer_of_degradation_stays_small_and_is_text():
+def test_the_longest_degradation_block_stays_small_and_escaped():
     long = replace(
         degradations.ALARM,
         sentence=EVIL * 100,
@@ -143,7 +143,7 @@ def test_the_longest_answer_of_degradation_stays_small_and_is_text():
     _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2), degradation=long)
     assert not page.all("script")
     assert not page.all("img")
-    assert "weaker parts are left out" in page.text
+    assert "weakest rows are not shown" in page.text
 
 
 def test_the_drifted_column_comes_first():
@@ -169,30 +169,30 @@ def test_every_statistic_of_every_column_is_shown():
 
 def test_effect_sizes_are_shown_with_their_noise():
     _, page = page_of(numeric_table(1), numeric_table(1, rows=ROWS, shifted=(0,), seed=2))
-    shown = f"{psi_noise(bins=10, n=100, m=ROWS):.3f}"
-    assert shown == "0.381"
-    assert re.search(rf"\d\.\d+ / {shown}", page.text)
-    assert page.text.count(shown) == 2
+    noise = f"{psi_noise(bins=10, n=100, m=ROWS):.3f}"
+    assert noise == "0.381"
+    assert re.search(rf"\d\.\d+ / {noise}", page.text)
+    assert page.text.count(noise) == 2
 
 
-def test_weak_evidence_is_told_with_the_strict_threshold():
+def test_weak_evidence_is_shown_with_the_strict_threshold():
     roles = {"x0": "feature"}
     found = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
     check, known = check_of(numeric_table(1), numeric_table(1))
     check = replace(check, judgement=judge(found, rows=ROWS, strong=1e-6))
-    page = Page(OwnReport().write(check, known, {}))
-    assert "No column has changed." in page.text
+    page = Page(HtmlReport().write(check, known, {}))
+    assert "No column drifted." in page.text
     assert "Weak evidence (p 0.0" in page.text
     assert "1e-06" in page.text
 
 
-def test_unknown_is_no_clean_bill_and_an_error_is_said():
+def test_unknown_is_not_ok_and_an_error_is_shown():
     window = numeric_table(2, rows=ROWS, seed=2)
     del window["x1"]
     check, page = page_of(numeric_table(2), window, error="the other report failed")
     assert check.judgement.verdict is Verdict.UNKNOWN
     assert "? unknown" in page.text
-    assert "not a clean bill" in page.text
+    assert "does not mean that all is well" in page.text
     assert "the other report failed" in page.text
     assert "the window has no such column" in page.text
 
@@ -203,7 +203,7 @@ def test_a_check_without_columns_has_a_page():
     assert check.judgement.sentence in page.text
 
 
-def test_names_and_values_of_users_are_text():
+def test_names_and_values_of_users_are_escaped():
     reference = {
         EVIL: as_column([EVIL, "b"] * 40),
         f"{EVIL}2": np.arange(80.0),
@@ -218,8 +218,8 @@ def test_names_and_values_of_users_are_text():
     assert EVIL in page.text
 
 
-def test_the_page_needs_nothing_from_elsewhere():
-    content = OwnReport().write(*check_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2)), {})
+def test_the_page_is_self_contained():
+    content = HtmlReport().write(*check_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2)), {})
     page = Page(content)
     assert not {"script", "link", "iframe", "img", "object", "form"} & {tag for tag, _ in page.tags}
     assert all(a["href"].startswith("#") for a in page.all("a"))
@@ -246,11 +246,11 @@ def test_a_wide_table_stays_small(columns):
     check, page = page_of(numeric_table(columns), window)
     drifted = check.judgement.drifted_columns
     assert len(drifted) >= 3
-    assert "most conspicuous of" in page.text
+    assert "by drift and p-value" in page.text
     assert all(page.text.count(name) > 1 for name in drifted)
 
 
-def test_the_first_forty_columns_of_some_hundred_are_told_in_full():
+def test_the_first_forty_of_300_columns_are_shown_in_detail():
     _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2))
     assert len(page.all("article")) == 40
     assert all(f"x{i}" in page.text for i in range(300))
@@ -277,7 +277,7 @@ def test_the_longest_names_and_categories_stay_small():
     ],
     ids=["constant", "not a number", "infinite", "null", "mixed", "keys", "dates"],
 )
-def test_one_odd_column_is_a_finding(column):
+def test_one_odd_column_does_not_break_the_page(column):
     plain = np.random.default_rng(1).normal(size=ROWS)
     page_of({"plain": plain, "odd": column}, {"plain": plain, "odd": column})
     page_of({"plain": plain, "odd": plain}, {"plain": plain, "odd": column})
@@ -292,7 +292,7 @@ COUNTS = st.integers(0, 10**9)
     numeric=st.booleans(),
     compact=st.booleans(),
 )
-def test_any_histogram_is_drawn(bins, numeric, compact):
+def test_any_histogram_can_be_drawn(bins, numeric, compact):
     labels = tuple(f"≤ {t}" if numeric else t for t, _, _ in bins)
     histogram = Histogram(labels, tuple(b[1] for b in bins), tuple(b[2] for b in bins))
     svg = str(histogram_svg(histogram, compact=compact))
@@ -313,12 +313,12 @@ def test_empty_special_bins_are_left_out():
     assert "(null)" not in svg
 
 
-def test_the_labels_of_a_small_histogram_do_not_meet():
+def test_the_labels_of_a_small_histogram_do_not_overlap():
     histogram = Histogram(("a" * 30, "b" * 30), (1, 1), (1, 1))
     svg = histogram_svg(histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
-    drawn = re.findall(">([ab]+…)<", svg)
-    assert len(drawn) == 2
-    assert CHARACTER * sum(map(len, drawn)) < CARD_WIDTH - 33
+    labels = re.findall(">([ab]+…)<", svg)
+    assert len(labels) == 2
+    assert CHARACTER_WIDTH * sum(map(len, labels)) < CARD_WIDTH - 33
 
 
 def test_a_compact_histogram_is_smaller():

@@ -21,7 +21,7 @@ def check(degradation: Degradation | None) -> Check:
 def test_a_check_has_both_answers_beside_the_verdict() -> None:
     shown = json.loads(json.dumps(check_shown(check(degradations.ALARM))))
     assert shown["verdict"] == "alarm"
-    assert shown["drift"] == {"columns": [], "sentence": "No column could be judged."}
+    assert shown["drift"] == {"columns": [], "sentence": "No column could be compared."}
     degradation = shown["degradation"]
     assert (degradation["verdict"], degradation["sentence"]) == ("alarm", degradations.ALARM.sentence)
     assert (degradation["score"], degradation["rows"]) == (1.8, 1740)

@@ -1,4 +1,4 @@
-"""Messages, who gets them and when, and that no secret is in any of it."""
+"""Notifications: their text, delivery, retries, and that they contain no secrets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import structlog
-from tests import degradations as degradations
+from tests import degradations
 from tests.conftest import free_port, wait_until
 from tests.receiver import Receiver, receiving
 
@@ -20,7 +21,13 @@ from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import ConfigError, LeaseLostError, StoreError
 from driftbell.ports import NotificationTarget
 from driftbell.publish import notify
-from driftbell.publish.notify import Courier, apprise_targets, message, pause_after, without_secrets
+from driftbell.publish.notify import (
+    NotificationSender,
+    apprise_targets,
+    backoff_delay,
+    format_message,
+    redact,
+)
 from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement, Lease, Notification, Verdict
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.sql import SqlStore
@@ -46,11 +53,11 @@ def notification(number: int = 0, verdict: Verdict = Verdict.ALARM, time: dateti
     )
 
 
-# messages
+# text
 
 
-def test_an_alarm_says_what_since_when_and_where_the_report_is() -> None:
-    title, body = message(notification(), "http://localhost:8000/")
+def test_an_alarm_has_its_sentence_time_columns_model_and_report() -> None:
+    title, body = format_message(notification(), "http://localhost:8000/")
     assert title == "driftbell: iris ALARM"
     assert body == (
         "Drift in sepal length (cm): 1 of 4 columns.\n"
@@ -65,67 +72,68 @@ def test_an_alarm_says_what_since_when_and_where_the_report_is() -> None:
     ("verdict", "word"),
     [(Verdict.OK, "resolved"), (Verdict.WARNING, "resolved"), (Verdict.UNKNOWN, "cannot judge")],
 )
-def test_the_title_says_what_has_changed(verdict: Verdict, word: str) -> None:
-    assert message(notification(verdict=verdict), None)[0] == f"driftbell: iris {word}"
+def test_the_title_states_the_change(verdict: Verdict, word: str) -> None:
+    assert format_message(notification(verdict=verdict), None)[0] == f"driftbell: iris {word}"
 
 
 @pytest.mark.parametrize(("link", "report"), [(None, "report.html"), ("http://localhost", "")])
-def test_a_report_is_named_where_there_is_one_and_it_can_be_reached(link: str | None, report: str) -> None:
-    assert "Report" not in message(replace(notification(), report=report), link)[1]
+def test_a_report_is_linked_only_if_it_exists_and_is_reachable(link: str | None, report: str) -> None:
+    assert "Report" not in format_message(replace(notification(), report=report), link)[1]
 
 
-def test_an_alarm_of_degradation_says_what_it_costs_who_is_suspected_and_what_would_settle_it() -> None:
+def test_a_degradation_alarm_has_loss_suspects_segment_and_label_sheet() -> None:
     judgement = Judgement(Verdict.ALARM, "both", degradation=degradations.ALARM)
-    title, body = message(notification(), "http://localhost:8000", judgement, "a1")
+    title, body = format_message(notification(), "http://localhost:8000", judgement, "a1")
     assert title == "driftbell: iris ALARM"
     assert body == (
         f"{degradations.ALARM.sentence}\n"
         "Since: 2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)\n"
-        "Loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6)\n"
-        "Suspects: petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?; "
+        "Estimated loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6)\n"
+        "Suspect columns: petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?; "
         "sepal width (cm), 19 % of the evidence\n"
-        "Hit hardest: petal width (cm) above 1.7\n"
-        "To settle it: label the 50 rows of http://localhost:8000/monitor/alarms/a1/label-sheet\n"
+        "Most affected segment: petal width (cm) above 1.7\n"
+        "To confirm or refute it, label these 50 predictions: "
+        "http://localhost:8000/monitor/alarms/a1/label-sheet\n"
         "Model: iris, version 5f5f\n"
         "Report: http://localhost:8000/reports/drift_report_20260131_120000.html"
     )
 
 
-def test_an_alarm_without_a_loss_or_a_beginning_says_so() -> None:
+def test_an_alarm_without_loss_or_change_point() -> None:
     degradation = Degradation(Verdict.ALARM, "The model does worse.")
-    _, body = message(notification(), None, Judgement(Verdict.ALARM, "both", degradation=degradation))
+    _, body = format_message(notification(), None, Judgement(Verdict.ALARM, "both", degradation=degradation))
     assert body.splitlines()[:3] == [
         "The model does worse.",
         "Since: 2026-01-31 12:00:00 UTC",
-        "Loss: cannot say",
+        "Estimated loss: unknown",
     ]
 
 
 @pytest.mark.parametrize("degradation", [degradations.OK, degradations.WARNING])
-def test_what_is_resolved_says_how_the_model_does_now(degradation: Degradation) -> None:
+def test_a_resolved_alarm_states_the_current_performance(degradation: Degradation) -> None:
     found = replace(notification(verdict=degradation.verdict), columns=())
-    title, body = message(found, None, Judgement(degradation.verdict, "both", degradation=degradation))
+    title, body = format_message(found, None, Judgement(degradation.verdict, "both", degradation=degradation))
     assert title == "driftbell: iris resolved"
     assert body.splitlines()[:2] == [degradation.sentence, "Since: 2026-01-31 12:00:00 UTC"]
-    assert "Suspects" not in body
+    assert "Suspect" not in body
 
 
-def test_what_cannot_be_judged_gives_the_whole_reason() -> None:
+def test_an_unknown_verdict_has_its_full_reason() -> None:
     judgement = Judgement(Verdict.UNKNOWN, "Cannot judge.", degradation=degradations.UNKNOWN)
-    _, body = message(notification(verdict=Verdict.UNKNOWN), None, judgement)
+    _, body = format_message(notification(verdict=Verdict.UNKNOWN), None, judgement)
     assert body.startswith("Drift in sepal length (cm): 1 of 4 columns.\n")
 
 
 def test_times_are_in_utc_and_many_columns_are_counted() -> None:
     there = NOON.astimezone(timezone(timedelta(hours=9)))
     found = replace(notification(), since=there, columns=tuple(f"c{i}" for i in range(23)))
-    _, body = message(found, None)
+    _, body = format_message(found, None)
     assert "Since: 2026-01-31 12:00:00 UTC" in body
     assert body.splitlines()[2].endswith("c18, c19 and 3 more")
 
 
-def test_pauses_double_from_ten_seconds_to_ten_minutes() -> None:
-    pauses = [pause_after(n) for n in range(1, 200)]
+def test_delays_double_from_ten_seconds_to_ten_minutes() -> None:
+    pauses = [backoff_delay(n) for n in range(1, 200)]
     assert pauses[:3] == [10 * SECOND, 20 * SECOND, 40 * SECOND]
     assert pauses == sorted(pauses)
     assert pauses[-1] == 10 * MINUTE
@@ -146,14 +154,14 @@ def test_pauses_double_from_ten_seconds_to_ten_minutes() -> None:
     ],
 )
 def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, shown: str) -> None:
-    assert without_secrets(text, url) == shown
+    assert redact(text, url) == shown
 
 
-# the courier
+# delivery
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that moves only when a test sets it."""
 
     now = NOON
 
@@ -161,8 +169,8 @@ class Clock:
         return self.now
 
 
-class Known:
-    """A target that keeps what it gets, and refuses while it is told to."""
+class RecordingTarget:
+    """A target that records titles, and fails while `failure` is set."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -178,8 +186,11 @@ class Known:
         return self.failure
 
 
+Pair: TypeAlias = tuple[RecordingTarget, RecordingTarget]
+
+
 class Outbox(SqlNotifications):
-    """Notifications whose deliveries can be saved, or not."""
+    """A log in which saving a delivery can fail."""
 
     broken = False
 
@@ -210,13 +221,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pair() -> tuple[Known, Known]:
-    return Known("a"), Known("b")
+def pair() -> Pair:
+    return RecordingTarget("a"), RecordingTarget("b")
 
 
 @pytest.fixture
-def courier(log: SqlStore, pair: tuple[Known, Known], clock: Clock) -> Courier:
-    return Courier(log, pair, holder="me", link=None, clock=clock)
+def sender(log: SqlStore, pair: Pair, clock: Clock) -> NotificationSender:
+    return NotificationSender(log, pair, holder="me", link=None, clock=clock)
 
 
 def save(log: SqlStore, lease: Lease, *notifications: Notification) -> None:
@@ -226,13 +237,13 @@ def save(log: SqlStore, lease: Lease, *notifications: Notification) -> None:
         log.checks.save(check, lease, a)
 
 
-def test_an_alert_goes_to_every_target_once(
-    log: SqlStore, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+def test_a_notification_goes_to_every_target_once(
+    log: SqlStore, lease: Lease, sender: NotificationSender, pair: Pair
 ) -> None:
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
-            courier.deliver()
+            sender.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris ALARM"]] * 2
     assert log.notifications.totals() == {"sent": 1}
     assert [(e["event"], e["target"], e["log_level"]) for e in lines] == [
@@ -241,81 +252,91 @@ def test_an_alert_goes_to_every_target_once(
     ]
 
 
-def test_a_target_is_told_what_the_check_says_of_degradation(
-    log: SqlStore, lease: Lease, clock: Clock
-) -> None:
+def test_a_target_receives_the_degradation_of_the_check(log: SqlStore, lease: Lease, clock: Clock) -> None:
     bodies = []
 
-    class Reader(Known):
+    class Reader(RecordingTarget):
         def send(self, title: str, body: str, verdict: Verdict) -> str:
             bodies.append(body)
             return super().send(title, body, verdict)
 
-    told = notification()
-    judgement = Judgement(Verdict.ALARM, told.sentence, degradation=degradations.ALARM)
+    sent = notification()
+    judgement = Judgement(Verdict.ALARM, sent.sentence, degradation=degradations.ALARM)
     check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
-    log.checks.save(check, lease, told, alarm_after(check, None))
-    Courier(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
-    assert bodies == [message(told, None, judgement, "c0")[1]]
-    assert "label the 50 rows of /monitor/alarms/c0/label-sheet" in bodies[0]
+    log.checks.save(check, lease, sent, alarm_after(check, None))
+    NotificationSender(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
+    assert bodies == [format_message(sent, None, judgement, "c0")[1]]
+    assert "label these 50 predictions: /monitor/alarms/c0/label-sheet" in bodies[0]
     assert bodies[0].startswith(degradations.ALARM.sentence)
 
 
-def test_a_retry_comes_after_its_pause_and_spares_who_has_it_already(
-    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    clock: Clock,
+    pair: Pair,
 ) -> None:
     a, b = pair
     b.failure = "no answer"
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
-        courier.deliver()
+        sender.deliver()
     (waiting,) = log.notifications.pending()
     assert (waiting.delivered, waiting.attempts, waiting.error) == (frozenset({a.key}), 1, "b: no answer")
     assert waiting.next_try == NOON + 10 * SECOND
     (line,) = [e for e in lines if e["event"] == "drift notification not sent"]
     assert (line["log_level"], line["target"], line["reason"]) == ("warning", "b", "no answer")
     clock.now += 9 * SECOND
-    courier.deliver()
+    sender.deliver()
     assert b.tries == 1
     clock.now += SECOND
-    courier.deliver()
+    sender.deliver()
     assert b.tries == 2
     assert log.notifications.pending()[0].next_try == clock.now + 20 * SECOND
     b.failure = ""
     clock.now += 20 * SECOND
-    courier.deliver()
+    sender.deliver()
     assert (a.tries, b.tries) == (1, 3)
     assert len(a.titles) == len(b.titles) == 1
     assert log.notifications.totals() == {"sent": 1}
 
 
-def test_a_target_gets_its_alerts_in_their_order_and_does_not_hold_up_the_others(
-    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+def test_a_target_receives_notifications_in_order_and_does_not_delay_other_targets(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    clock: Clock,
+    pair: Pair,
 ) -> None:
     a, b = pair
     b.failure = "no answer"
     save(log, lease, notification(0), notification(1, Verdict.OK))
     both = ["driftbell: iris ALARM", "driftbell: iris resolved"]
-    courier.deliver()
+    sender.deliver()
     assert (a.titles, b.tries) == (both, 1)
     b.failure = ""
-    courier.deliver()
+    sender.deliver()
     assert b.titles == [], "not before its pause is over, not even the later one"
     clock.now += 10 * SECOND
-    courier.deliver()
+    sender.deliver()
     assert a.titles == b.titles == both
     assert log.notifications.totals() == {"sent": 2}
 
 
-def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
-    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+def test_after_a_day_delivery_fails_and_the_next_notification_is_attempted(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    clock: Clock,
+    pair: Pair,
 ) -> None:
     for target in pair:
         target.failure = "no answer"
     save(log, lease, notification(0))
     with structlog.testing.capture_logs() as lines:
         while log.notifications.pending():
-            courier.deliver()
+            sender.deliver()
             clock.now += MINUTE
     assert log.notifications.totals() == {"failed": 1}
     assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
@@ -323,44 +344,54 @@ def test_after_a_day_it_gives_up_with_an_error_and_the_next_alert_is_tried(
     assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
     save(log, lease, notification(1, Verdict.OK, clock.now))
     pair[0].failure = pair[1].failure = ""
-    courier.deliver()
+    sender.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris resolved"]] * 2
 
 
-def test_a_clock_that_was_set_back_holds_nothing_up(
-    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+def test_a_clock_that_was_set_back_delays_nothing(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    clock: Clock,
+    pair: Pair,
 ) -> None:
     save(log, lease, notification())
     clock.now -= timedelta(hours=3)
-    courier.deliver()
+    sender.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
 
 
-def test_a_restart_goes_on_where_the_last_one_stopped(
-    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+def test_a_restart_resumes_pending_deliveries(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    clock: Clock,
+    pair: Pair,
 ) -> None:
     pair[1].failure = "no answer"
     save(log, lease, notification())
-    courier.deliver()
+    sender.deliver()
     pair[1].failure = ""
     clock.now += MINUTE
-    Courier(log, pair, holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
 
 
-def test_only_the_holder_of_the_lease_delivers(
-    log: SqlStore, lease: Lease, pair: tuple[Known, Known], clock: Clock
-) -> None:
+def test_only_the_holder_of_the_lease_delivers(log: SqlStore, lease: Lease, pair: Pair, clock: Clock) -> None:
     save(log, lease, notification())
-    Courier(log, pair, holder="another", link=None, clock=clock).deliver()
+    NotificationSender(log, pair, holder="another", link=None, clock=clock).deliver()
     clock.now = lease.expires
-    Courier(log, pair, holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [t.tries for t in pair] == [0, 0]
     assert log.notifications.totals() == {"pending": 1}
 
 
-def test_who_lost_the_lease_while_sending_writes_nothing(
-    log: SqlStore, lease: Lease, courier: Courier, clock: Clock, pair: tuple[Known, Known]
+def test_a_sender_that_lost_the_lease_saves_nothing(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    clock: Clock,
+    pair: Pair,
 ) -> None:
     save(log, lease, notification())
 
@@ -370,38 +401,40 @@ def test_who_lost_the_lease_while_sending_writes_nothing(
 
     pair[0].send = lose  # type: ignore[method-assign]
     with pytest.raises(LeaseLostError):
-        courier.deliver()
+        sender.deliver()
     assert log.notifications.pending() == [Delivery(notification(), NOON)]
 
 
-def test_a_log_that_cannot_be_written_makes_no_message_come_twice(
-    log: SqlStore, lease: Lease, courier: Courier, pair: tuple[Known, Known]
+def test_a_failed_save_does_not_send_a_message_twice(
+    log: SqlStore, lease: Lease, sender: NotificationSender, pair: Pair
 ) -> None:
     save(log, lease, notification())
     log.notifications.broken = True
     for _ in range(3):
         with pytest.raises(StoreError):
-            courier.deliver()
+            sender.deliver()
     log.notifications.broken = False
-    courier.deliver()
+    sender.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
     assert log.notifications.totals() == {"sent": 1}
 
 
-def test_what_waits_when_nobody_is_told_any_more_has_failed(
-    log: SqlStore, lease: Lease, clock: Clock
-) -> None:
+def test_pending_notifications_fail_without_a_target(log: SqlStore, lease: Lease, clock: Clock) -> None:
     save(log, lease, notification())
-    Courier(log, [], holder="me", link=None, clock=clock).deliver()
+    NotificationSender(log, [], holder="me", link=None, clock=clock).deliver()
     assert log.notifications.totals() == {"failed": 1}
 
 
-def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
-    log: SqlStore, lease: Lease, courier: Courier, pair: tuple[Known, Known], monkeypatch: pytest.MonkeyPatch
+def test_the_thread_survives_an_unavailable_log_and_any_other_error(
+    log: SqlStore,
+    lease: Lease,
+    sender: NotificationSender,
+    pair: Pair,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notify, "POLL_SECONDS", 0.01)
     sends = iter([StoreError("away"), ZeroDivisionError()])
-    deliver = courier.deliver
+    deliver = sender.deliver
 
     def shaky() -> None:
         error = next(sends, None)
@@ -409,11 +442,11 @@ def test_the_thread_lives_through_a_log_that_is_away_and_through_anything_else(
             raise error
         deliver()
 
-    monkeypatch.setattr(courier, "deliver", shaky)
+    monkeypatch.setattr(sender, "deliver", shaky)
     save(log, lease, notification())
     stop = threading.Event()
     with structlog.testing.capture_logs() as lines:
-        thread = threading.Thread(target=courier.run, args=(stop,))
+        thread = threading.Thread(target=sender.run, args=(stop,))
         thread.start()
         wait_until(lambda: log.notifications.totals() == {"sent": 1}, 60, "the delivery")
         stop.set()
@@ -448,7 +481,7 @@ def test_a_message_arrives_as_plain_text(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 500])
-def test_a_refusal_is_told_without_secrets(
+def test_a_refusal_is_reported_without_secrets(
     receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)  # as in the service
@@ -456,26 +489,25 @@ def test_a_refusal_is_told_without_secrets(
     url = receiver.url("t0psecret", "?+Authorization=Bearer%20s3same")
     failure = target(url).send("title", "body", Verdict.OK)
     assert str(status) in failure
-    told = failure + caplog.text
-    told += "".join(capfd.readouterr())
-    assert not any(secret in told for secret in SECRETS)
+    output = failure + caplog.text + "".join(capfd.readouterr())
+    assert not any(secret in output for secret in SECRETS)
 
 
-def test_nobody_there_is_told_without_the_address() -> None:
+def test_a_closed_port_is_reported_without_the_address() -> None:
     port = free_port()
     failure = target(f"json://bob:s3same@127.0.0.1:{port}/t0psecret").send("title", "body", Verdict.OK)
     assert failure.startswith("A Connection error")
     assert "127.0.0.1" not in failure
 
 
-def test_a_service_that_never_answers_is_left_behind(
+def test_a_service_that_never_answers_is_abandoned(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notify, "SEND_SECONDS", 0.3)
     receiver.hold.clear()
     found = target(receiver.url())
     assert found.send("title", "body", Verdict.OK) == "no answer within 0.3 s"
-    assert found.send("title", "body", Verdict.OK) == "the attempt before still hangs"
+    assert found.send("title", "body", Verdict.OK) == "the previous attempt has not ended yet"
     assert len(receiver.messages) == 1
     receiver.hold.set()
     wait_until(
@@ -484,7 +516,7 @@ def test_a_service_that_never_answers_is_left_behind(
     assert found.send("title", "body", Verdict.OK) == ""
 
 
-def test_each_socket_has_its_limits_unless_the_url_sets_them() -> None:
+def test_sockets_have_timeouts_unless_the_url_sets_them() -> None:
     def limits(url: str) -> tuple[float, float]:
         (service,) = target(url)._service  # type: ignore[attr-defined]
         return service.socket_connect_timeout, service.socket_read_timeout
@@ -494,7 +526,7 @@ def test_each_socket_has_its_limits_unless_the_url_sets_them() -> None:
     assert limits("json://localhost/?cto=1&rto=2") == (1, 2)
 
 
-def test_the_same_url_twice_is_one_target_and_keys_tell_targets_apart() -> None:
+def test_a_repeated_url_is_one_target_and_keys_are_unique() -> None:
     urls = [("notifications.urls", f"json://localhost/{path}") for path in ("a", "b", "a")]
     found = apprise_targets(urls)
     assert [t.name for t in found] == ["target 1 (json)", "target 2 (json)"]
@@ -504,17 +536,15 @@ def test_the_same_url_twice_is_one_target_and_keys_tell_targets_apart() -> None:
 
 
 @pytest.mark.parametrize("url", ["slakc://t0psecret/x", "slack://t0psecret"])
-def test_a_url_that_apprise_does_not_know_is_named_by_its_scheme_alone(
-    url: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_url_is_reported_by_its_scheme_only(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
-        ConfigError, match=r"^notifications.urls_file: target 2 \(sla[ck]+\) is no URL"
+        ConfigError, match=r"^notifications.urls_file: target 2 \(sla[ck]+\) is not a URL"
     ) as caught:
         apprise_targets([("notifications.urls", "json://localhost"), ("notifications.urls_file", url)])
     assert "t0psecret" not in str(caught.value) + "".join(capfd.readouterr())
 
 
-def test_without_apprise_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apprise_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert apprise_targets([]) == []
     with pytest.raises(ConfigError) as caught:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests import degradations as degradations
+from tests import degradations
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import StoreError
-from driftbell.publish.prometheus import DriftCollector
+from driftbell.publish.prometheus import CheckCollector
 from driftbell.records import (
     Check,
     CheckKind,
@@ -63,7 +63,7 @@ def check(
         rows=120,
         first=1,
         last=120,
-        judgement=Judgement(verdict, "so it is", columns, degradation),
+        judgement=Judgement(verdict, "a sentence", columns, degradation),
         duration=0.5,
         error=error,
     )
@@ -94,7 +94,7 @@ def scraped(
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()
     registry.register(
-        DriftCollector(
+        CheckCollector(
             log,
             **SERVED,
             window_rows=window_rows,
@@ -118,7 +118,7 @@ def test_an_empty_log_has_no_last_check_and_zeros(log: SqlStore) -> None:
     assert not any(name == "driftbell_verdict" for name, _ in found)
 
 
-def test_a_monitor_is_up_while_its_lease_holds_and_leaves_when_it_was_due(log: SqlStore) -> None:
+def test_a_monitor_is_up_while_its_lease_holds_and_its_next_check_time_remains(log: SqlStore) -> None:
     found = scraped(log)
     assert found["driftbell_model_info", ("native", "m", "v")] == 1
     assert found["driftbell_monitor_up", ()] == 0
@@ -154,11 +154,11 @@ def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: Sql
     assert found["driftbell_check_duration_seconds_sum", ()] == 2.0
 
 
-def test_alerts_are_counted_by_how_they_ended(log: SqlStore, lease: Lease) -> None:
+def test_notifications_are_counted_by_state(log: SqlStore, lease: Lease) -> None:
     names = ("driftbell_notifications_pending", ()), ("driftbell_notifications_total", ("sent",))
     assert [scraped(log)[name] for name in names] == [0, 0]
     for i, state in enumerate(["sent", "sent", "failed", "pending"]):
-        notification = Notification(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "so it is")
+        notification = Notification(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "a sentence")
         log.checks.save(check(str(i), Verdict.ALARM), lease, notification)
         log.notifications.save_delivery(Delivery(notification, NOON, state), lease)
     found = scraped(log)
@@ -198,9 +198,7 @@ DEGRADATION = (
 )
 
 
-def test_degradation_is_told_with_the_evidence_of_each_part_and_what_is_known(
-    log: SqlStore, lease: Lease
-) -> None:
+def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore, lease: Lease) -> None:
     log.checks.save(check("1", Verdict.ALARM, degradation=degradations.ALARM), lease)
     found = {k: v for k, v in scraped(log).items() if k[0].startswith(DEGRADATION)}
     for verdict in Verdict:
@@ -234,9 +232,7 @@ def test_an_error_is_not_called_accuracy(log: SqlStore, lease: Lease) -> None:
     assert not any(name.startswith("driftbell_accuracy") for name, _ in found)
 
 
-def test_of_degradation_that_was_not_asked_or_is_not_known_no_number_is_made_up(
-    log: SqlStore, lease: Lease
-) -> None:
+def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lease) -> None:
     log.checks.save(check("1", Verdict.OK), lease)
     assert not any(name.startswith(DEGRADATION) for name, _ in scraped(log))
     log.checks.save(check("2", Verdict.UNKNOWN, degradation=degradations.UNKNOWN), lease)
@@ -263,7 +259,7 @@ def test_labels_are_counted_with_their_age(log: SqlStore) -> None:
     assert newest == (NOON + 4 * hour).timestamp()
 
 
-def test_an_alarm_is_silenced_while_the_mark_says_so(log: SqlStore, lease: Lease) -> None:
+def test_an_alarm_is_silenced_until_its_annotation_expires(log: SqlStore, lease: Lease) -> None:
     found = check("1", Verdict.ALARM, degradation=degradations.ALARM)
     log.checks.save(found, lease, None, alarm_after(found, None))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 0
@@ -274,7 +270,7 @@ def test_an_alarm_is_silenced_while_the_mark_says_so(log: SqlStore, lease: Lease
     assert scraped(log)["driftbell_alarm_silenced", ()] == 1
 
 
-def test_the_budget_and_the_smallest_loss_are_told_where_they_are_set(log: SqlStore) -> None:
+def test_the_budget_and_the_smallest_loss_are_exposed_if_set(log: SqlStore) -> None:
     names = ("driftbell_alarm_budget_per_day", ()), ("driftbell_smallest_loss", ())
     assert not scraped(log).keys() & set(names)
     found = scraped(log, budget_per_day=1 / 30, smallest_loss=0.02)
@@ -290,7 +286,7 @@ def fail(*_: object, **__: object) -> CheckTotals:
     raise StoreError("the disk is away")
 
 
-def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(
+def test_an_unreadable_log_exposes_only_log_up_zero(
     log: SqlStore, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.checks.save(check("1", Verdict.OK, column("age", Verdict.OK, DISTANCE)), lease)
@@ -300,6 +296,6 @@ def test_a_log_that_cannot_be_read_is_zero_and_nothing_else(
 
 def test_registering_reads_nothing(log: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log.checks, "totals", fail)
-    collector = DriftCollector(log, **SERVED, window_rows=1, clock=lambda: NOON)
+    collector = CheckCollector(log, **SERVED, window_rows=1, clock=lambda: NOON)
     CollectorRegistry().register(collector)
     assert list(collector.describe()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftbell.errors import ReportError
-from driftbell.publish.report_folder import MAIN, OWN, ReportFolder
+from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -21,10 +21,12 @@ def folder(tmp_path: Path) -> ReportFolder:
 def save(
     folder: ReportFolder, content: str = "x", time: datetime = NOON, *, manual: bool = False
 ) -> tuple[str, ...]:
-    return folder.save({MAIN: content.encode(), OWN: b"own " + content.encode()}, time=time, manual=manual)
+    return folder.save(
+        {MAIN_REPORT: content.encode(), OWN_REPORT: b"own " + content.encode()}, time=time, manual=manual
+    )
 
 
-def test_names_are_the_contracts(folder: ReportFolder) -> None:
+def test_file_names_follow_the_contract(folder: ReportFolder) -> None:
     assert save(folder) == ("drift_report_20260131_120000.html", "driftbell_report_20260131_120000.html")
     assert save(folder, time=NOON + SECOND, manual=True)[0] == "drift_report_manual_20260131_120001.html"
     assert {p.name for p in folder.path.iterdir()} == {
@@ -43,7 +45,7 @@ def test_the_time_in_the_name_is_utc(folder: ReportFolder) -> None:
 
 
 @pytest.mark.parametrize("manual", [False, True])
-def test_the_latest_is_the_newest_whichever_kind(folder: ReportFolder, manual: bool) -> None:
+def test_the_latest_report_is_the_newest_of_either_kind(folder: ReportFolder, manual: bool) -> None:
     save(folder, "old", manual=not manual)
     names = save(folder, "new", NOON + SECOND, manual=manual)
     for name, latest in zip(names, ("drift_report_latest.html", "driftbell_report_latest.html"), strict=True):
@@ -60,10 +62,10 @@ def test_reports_of_the_same_second_sort_as_they_were_written(folder: ReportFold
         "drift_report_manual_20260131_120001.html",
         "drift_report_20260131_120002.html",
     ]
-    assert [f.name for f in folder.files() if f.name.startswith(MAIN)] == names[::-1]
+    assert [f.name for f in folder.files() if f.name.startswith(MAIN_REPORT)] == names[::-1]
 
 
-def test_the_report_just_written_is_never_the_one_that_is_removed(folder: ReportFolder) -> None:
+def test_the_report_just_written_is_never_removed(folder: ReportFolder) -> None:
     for i in range(20):
         (name, _) = save(folder, str(i), NOON + i * SECOND / 10)
         assert folder.open(name) is not None
@@ -72,20 +74,22 @@ def test_the_report_just_written_is_never_the_one_that_is_removed(folder: Report
     assert folder.open(early) is not None
 
 
-def test_a_name_from_a_wrong_clock_does_not_lead_the_next_ones(folder: ReportFolder) -> None:
+def test_a_name_from_a_wrong_clock_does_not_affect_the_next_ones(folder: ReportFolder) -> None:
     save(folder, time=NOON + timedelta(days=900))
     assert save(folder)[0] == "drift_report_20260131_120000.html"
 
 
-def test_only_the_newest_checks_reports_stay(folder: ReportFolder) -> None:
+def test_only_the_reports_of_the_newest_checks_are_kept(folder: ReportFolder) -> None:
     for i in range(6):
         save(folder, str(i), NOON + i * SECOND)
     stamps = ["20260131_120005", "20260131_120004", "20260131_120003"]
-    assert [f.name for f in folder.files()] == [f"{p}_{s}.html" for s in stamps for p in (OWN, MAIN)]
+    assert [f.name for f in folder.files()] == [
+        f"{p}_{s}.html" for s in stamps for p in (OWN_REPORT, MAIN_REPORT)
+    ]
     assert folder.open("drift_report_20260131_120002.html") is None
 
 
-def test_a_list_tells_time_kind_and_size(folder: ReportFolder) -> None:
+def test_the_list_has_time_kind_and_size(folder: ReportFolder) -> None:
     save(folder, "12345", manual=True)
     own, main = folder.files()
     assert (main.name, main.time, main.manual, main.size) == (
@@ -97,14 +101,12 @@ def test_a_list_tells_time_kind_and_size(folder: ReportFolder) -> None:
     assert own.size == 9
 
 
-def test_a_folder_that_is_not_there_has_no_reports(folder: ReportFolder) -> None:
+def test_a_missing_folder_has_no_reports(folder: ReportFolder) -> None:
     assert folder.files() == []
     assert folder.open("drift_report_latest.html") is None
 
 
-def test_a_write_that_fails_leaves_nothing_behind(
-    folder: ReportFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_no_file(folder: ReportFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     save(folder, "whole")
     before = {p.name: p.read_bytes() for p in folder.path.iterdir()}
 
@@ -120,7 +122,7 @@ def test_a_write_that_fails_leaves_nothing_behind(
     assert {p.name: p.read_bytes() for p in folder.path.iterdir()} == before
 
 
-def test_parts_of_a_process_that_was_killed_are_removed_by_the_next_report(folder: ReportFolder) -> None:
+def test_partial_files_of_a_killed_process_are_removed_with_the_next_report(folder: ReportFolder) -> None:
     folder.path.mkdir()
     part = folder.path / ".drift_report_20260131_115959.html.part"
     part.write_text("half")
@@ -130,7 +132,7 @@ def test_parts_of_a_process_that_was_killed_are_removed_by_the_next_report(folde
     assert not part.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_a_report_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_report_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ReportError, match="cannot write the report"):
         save(ReportFolder(tmp_path / "file" / "reports", keep=3))
@@ -168,7 +170,7 @@ def test_without_hard_links_the_latest_is_a_copy(
         "drift_report_20260131_120000.htm",
     ],
 )
-def test_nothing_but_reports_is_opened(folder: ReportFolder, name: str) -> None:
+def test_only_reports_can_be_opened(folder: ReportFolder, name: str) -> None:
     save(folder)
     (folder.path.parent / "secret.html").write_text("secret")
     (folder.path.parent / "drift_report_latest.html").write_text("secret")

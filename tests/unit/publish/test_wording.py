@@ -1,4 +1,4 @@
-"""What is said of degradation, the same on every surface."""
+"""Wording and gauges that all surfaces share."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests import degradations as degradations
+from tests import degradations
 
 from driftbell.degradation.explain import since_words as since_in_a_sentence
+from driftbell.publish.degradation_block import evidence_gauge, performance_rows, sorted_evidence
 from driftbell.publish.wording import (
-    NOT_ASKED,
-    bar_svg,
-    drift_words,
+    NOT_ESTIMATED,
+    describe_drift,
+    describe_suspects,
+    format_change_point,
+    format_loss,
     headline,
-    loss_words,
-    performance_rows,
-    since_words,
-    strongest,
-    suspects_words,
 )
 from driftbell.records import (
     ColumnComparison,
@@ -33,41 +31,44 @@ from driftbell.records import (
 )
 
 
-def test_a_loss_is_in_points_or_in_the_units_of_the_error() -> None:
-    assert loss_words(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
-    assert loss_words(degradations.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
+def test_a_loss_is_in_points_or_in_units_of_the_error() -> None:
+    assert format_loss(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
+    assert format_loss(degradations.WARNING) == "−0.1 points of accuracy (90 % interval: −1.0 to 0.8)"
     error = replace(
         degradations.ALARM,
         performance=Performance("mean absolute error"),
         estimated_loss=Interval(1.25, 0.5, 2.0),
     )
-    assert loss_words(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
-    assert loss_words(replace(degradations.ALARM, estimated_loss=None)) == "cannot say"
+    assert format_loss(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
+    assert format_loss(replace(degradations.ALARM, estimated_loss=None)) == "unknown"
 
 
-def test_the_interval_of_the_beginning_has_its_date_where_it_is_another_one() -> None:
-    assert since_words(degradations.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
+def test_the_interval_of_the_change_point_shows_a_date_only_if_it_differs() -> None:
+    assert format_change_point(degradations.ALARM) == "2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)"
     since = degradations.ALARM.change_point
     assert since
     earlier = replace(degradations.ALARM, change_point=replace(since, low=since.low - timedelta(days=1)))
-    assert since_words(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
-    assert since_words(degradations.OK) == ""
+    assert format_change_point(earlier).endswith("(90 % interval: 2026-01-30 09:50 to 10:35)")
+    assert format_change_point(degradations.OK) == ""
 
 
-def test_an_interval_within_a_minute_is_left_out() -> None:
+def test_an_interval_within_a_minute_is_omitted() -> None:
     since = degradations.ALARM.change_point
     assert since
     assert since_in_a_sentence(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
     short = replace(since, low=since.time, high=since.time + timedelta(seconds=59))
     assert since_in_a_sentence(short) == "since 2026-01-31 10:20 UTC"
-    assert since_words(replace(degradations.ALARM, change_point=short)) == "2026-01-31 10:20 UTC"
+    assert format_change_point(replace(degradations.ALARM, change_point=short)) == "2026-01-31 10:20 UTC"
 
 
-def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_degradation() -> None:
+def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block() -> None:
     both = Judgement(
         Verdict.ALARM, f"{degradations.ALARM.sentence} Drift in a.", degradation=degradations.ALARM
     )
-    assert headline(both) == ("The model probably does worse: 4.2 points of accuracy.", "Drift in a.")
+    assert headline(both) == (
+        "The model probably performs worse: 4.2 points of accuracy lost.",
+        "Drift in a.",
+    )
     error = replace(degradations.ALARM, performance=Performance("mean absolute error"))
     assert headline(replace(both, degradation=error))[0].endswith(": 0.042 more mean absolute error.")
     fine = Judgement(Verdict.OK, "No drift.", degradation=degradations.OK)
@@ -76,15 +77,15 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_what_is_said_of_degrad
     assert headline(alone) == (degradations.UNKNOWN.sentence, "")
 
 
-def test_suspects_are_named_with_what_their_values_look_like() -> None:
-    assert suspects_words(degradations.ALARM) == [
+def test_suspects_are_described_with_their_values() -> None:
+    assert describe_suspects(degradations.ALARM) == [
         "petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?",
         "sepal width (cm), 19 % of the evidence",
     ]
 
 
-def test_the_strongest_evidence_that_pages_comes_first() -> None:
-    assert [(p.source, p.score) for p in strongest(degradations.ALARM)] == [
+def test_evidence_that_can_raise_an_alarm_comes_first_by_score() -> None:
+    assert [(p.source, p.score) for p in sorted_evidence(degradations.ALARM)] == [
         ("disagreement", 1.8),
         ("estimate", 1.2),
         ("labels", 0.4),
@@ -103,34 +104,34 @@ def test_the_strongest_evidence_that_pages_comes_first() -> None:
         (Evidence("label shift", "", 1.5, can_alarm=False), "under", 150),
     ],
 )
-def test_a_bar_is_as_long_as_its_score_and_red_where_it_rings(
+def test_a_gauge_is_as_long_as_its_score_and_red_at_the_threshold(
     part: Evidence, kind: str, width: float
 ) -> None:
-    drawn = bar_svg(part)
-    assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', drawn)
-    assert f"{part.source}: {part.score:.2f}".split(":")[0] in drawn
+    gauge = evidence_gauge(part)
+    assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', gauge)
+    assert f"{part.source}: {part.score:.2f}".split(":")[0] in gauge
 
 
-def test_what_is_known_is_drawn_on_one_scale_and_the_rest_is_not_made_up() -> None:
+def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() -> None:
     rows = performance_rows(degradations.ALARM.performance or Performance("accuracy"))
     assert [(r.name, r.value, r.interval) for r in rows] == [
         ("On the reference", "95.3 %", ""),
         ("Estimated, without labels", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
         ("Realized (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
     ]
-    lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.picture))}
+    lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.gauge))}
     assert len(lines) == 1, "the reference is at the same place in each row"
     nothing = performance_rows(Performance("accuracy"))
-    assert [r.value for r in nothing] == ["cannot say"] * 3
-    assert not any("band" in r.picture or "threshold" in r.picture for r in nothing)
+    assert [r.value for r in nothing] == ["unknown"] * 3
+    assert not any("band" in r.gauge or "threshold" in r.gauge for r in nothing)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.5, float("nan"), float("inf")])
 def test_any_numbers_can_be_drawn(value: float) -> None:
     interval = Interval(value, value, value)
     for row in performance_rows(Performance("mean absolute error", value, interval, interval, 1)):
-        assert "<svg" in row.picture
-        assert "nan" not in row.picture
+        assert "<svg" in row.gauge
+        assert "nan" not in row.gauge
 
 
 def column(name: str, verdict: Verdict, p_value: float | None) -> ColumnVerdict:
@@ -138,13 +139,13 @@ def column(name: str, verdict: Verdict, p_value: float | None) -> ColumnVerdict:
     return ColumnVerdict(comparison, verdict, p_value, 0.05, "")
 
 
-def test_the_other_question_has_a_sentence_of_its_own() -> None:
+def test_drift_is_described_with_the_number_of_columns_compared() -> None:
     same = Judgement(Verdict.OK, "", (column("a", Verdict.OK, 0.5),))
-    assert drift_words(same) == "No column has changed: all 1 look like the reference."
+    assert describe_drift(same) == "No drift: 1 column compared with the reference."
     missing = replace(same, columns=(*same.columns, column("b", Verdict.UNKNOWN, None)))
-    assert drift_words(missing).endswith("look like the reference. 1 more could not be judged.")
-    assert drift_words(Judgement(Verdict.UNKNOWN, "Cannot judge.")) == "No column could be judged."
+    assert describe_drift(missing).endswith("compared with the reference. 1 column not compared.")
+    assert describe_drift(Judgement(Verdict.UNKNOWN, "Cannot judge.")) == "No column could be compared."
 
 
-def test_not_asked_is_no_clean_bill() -> None:
-    assert "says nothing" in NOT_ASKED
+def test_not_estimated_does_not_read_as_ok() -> None:
+    assert "says nothing" in NOT_ESTIMATED

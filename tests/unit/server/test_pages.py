@@ -16,7 +16,7 @@ from tests.degradations import NOON
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.publish.wording import NOT_ASKED
+from driftbell.publish.wording import NOT_ESTIMATED
 from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Outputs, Verdict
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import pages_router
@@ -90,18 +90,18 @@ def save(log: SqlStore, degradation: Degradation | None) -> None:
 
 
 def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
-    assert "Does the model do worse?" not in get("/").text
+    assert "Does the model perform worse?" not in get("/").text
 
 
 @pytest.mark.parametrize(
     ("degradation", "said"),
     [
         (degradations.ALARM, degradations.ALARM.sentence),
-        (degradations.ALARM, "Label these 50 rows"),
+        (degradations.ALARM, "Label these 50 predictions"),
         (degradations.ALARM, 'href="/monitor/alarms/c/label-sheet"'),
         (degradations.OK, degradations.OK.sentence),
-        (degradations.UNKNOWN, "cannot say"),
-        (None, NOT_ASKED),
+        (degradations.UNKNOWN, "unknown"),
+        (None, NOT_ESTIMATED),
     ],
 )
 def test_the_first_page_answers_whether_the_model_does_worse(
@@ -109,7 +109,7 @@ def test_the_first_page_answers_whether_the_model_does_worse(
 ) -> None:
     save(log, degradation)
     page = get("/").text
-    block = page.split("Does the model do worse?")[1].split("The last hour")[0]
+    block = page.split("Does the model perform worse?")[1].split("The last hour")[0]
     assert said in block
     assert not re.search(r"\sstyle=", block)
     assert ".degradation h2" in page.split("</head>")[0], "the block's looks"
@@ -125,7 +125,7 @@ def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:
 def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlStore) -> None:
     save(log, degradations.ALARM)
     listed = get("/").text.split("Last checks")[1]
-    assert "The model probably does worse: 4.2 points of accuracy." in listed
+    assert "The model probably performs worse: 4.2 points of accuracy lost." in listed
     assert "petal length" not in listed
 
 

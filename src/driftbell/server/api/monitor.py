@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from driftbell.ports import Store
 from driftbell.publish.json_views import alarm_shown, check_shown, notification_view
-from driftbell.publish.report_folder import MAIN, ReportFolder
+from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 from driftbell.server.http.problems import Refused, documented
 
@@ -145,7 +145,7 @@ def _running(lease: Lease | None) -> str:
 
 def latest_url(folder: ReportFolder) -> str | None:
     """Give the newest report's address, or None while there is none."""
-    name = f"{MAIN}_latest.html"
+    name = f"{MAIN_REPORT}_latest.html"
     return f"/reports/{name}" if folder.open(name) else None
 
 

@@ -1,0 +1,156 @@
+"""Template functions of the block "Does the model perform worse?": tables of evidence and inline SVG gauges.
+
+`degradation.html.j2` renders it on the first page of the service and in the HTML report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from driftbell.publish.wording import (
+    NOT_ESTIMATED,
+    UNKNOWN_VALUE,
+    VERDICT_SYMBOLS,
+    describe_suspects,
+    format_change_point,
+    format_loss,
+    format_metric,
+    format_score,
+    headline,
+    truncate,
+)
+from driftbell.records import Degradation, Evidence, Interval, Performance
+
+MAX_EVIDENCE_ROWS = 24
+MAX_LABEL_IDS = 100
+
+FULL_SCORE = 2.0
+"""The score that fills a bar; the threshold, 1, is in its middle."""
+
+GAUGE_WIDTH, GAUGE_HEIGHT = 200, 14
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceRow:
+    """One row of the performance table: name, value, interval or "", and gauge."""
+
+    name: str
+    value: str
+    interval: str
+    gauge: Markup
+
+
+def register_template_globals(environment: Environment) -> None:
+    """Register the functions and constants that `degradation.html.j2` and the pages around it use."""
+    functions: Mapping[str, Callable[..., Any]] = {
+        "describe_suspects": describe_suspects,
+        "evidence_gauge": evidence_gauge,
+        "evidence_title": evidence_title,
+        "format_change_point": format_change_point,
+        "format_loss": format_loss,
+        "format_score": format_score,
+        "headline": headline,
+        "performance_rows": performance_rows,
+        "sorted_evidence": sorted_evidence,
+        "truncate": truncate,
+    }
+    environment.globals |= {
+        **functions,
+        "MAX_EVIDENCE_ROWS": MAX_EVIDENCE_ROWS,
+        "MAX_LABEL_IDS": MAX_LABEL_IDS,
+        "NOT_ESTIMATED": NOT_ESTIMATED,
+        "VERDICT_SYMBOLS": VERDICT_SYMBOLS,
+    }
+
+
+def evidence_title(evidence: Evidence) -> str:
+    """Return the source of a piece of evidence and, where there is one, its column.
+
+    >>> evidence_title(Evidence("data quality", "age", 0.2)), evidence_title(Evidence("labels", "", 0.2))
+    ('data quality: age', 'labels')
+    """
+    return f"{evidence.source}: {truncate(evidence.column, 80)}" if evidence.column else evidence.source
+
+
+def sorted_evidence(degradation: Degradation) -> list[Evidence]:
+    """Return the evidence: sources that can raise an alarm first, then by descending score."""
+    return sorted(degradation.evidence, key=lambda e: (not e.can_alarm, -e.score))
+
+
+def evidence_gauge(evidence: Evidence) -> Markup:
+    """Draw a score as a bar, with the threshold as a line in its middle."""
+    filled = GAUGE_WIDTH * min(max(evidence.score, 0.0), FULL_SCORE) / FULL_SCORE
+    style = "over" if evidence.score >= 1 and evidence.can_alarm else "under"
+    return Markup(
+        '<svg class="gauge" role="img" viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
+        "<title>{title}</title>"
+        '<path class="track" d="M0 3h{width}v8H0z"/><path class="{style}" d="M0 3h{filled:.1f}v8H0z"/>'
+        '<path class="threshold" d="M{middle:g} 0V{height}"/></svg>'
+    ).format(
+        width=GAUGE_WIDTH,
+        height=GAUGE_HEIGHT,
+        title=f"{evidence_title(evidence)}: {format_score(evidence.score)} × its threshold",
+        style=style,
+        filled=filled,
+        middle=GAUGE_WIDTH / FULL_SCORE,
+    )
+
+
+def performance_rows(performance: Performance) -> list[PerformanceRow]:
+    """Return one row each for the reference, the estimate and the realized value, on a common scale."""
+    scale = _common_scale(performance)
+    metric, reference = performance.metric, performance.reference
+    value = UNKNOWN_VALUE if reference is None else format_metric(reference, metric)
+    rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
+    labels = f" ({performance.labelled:,} labels)" if performance.realized else ""
+    for name, interval in (
+        ("Estimated, without labels", performance.estimated),
+        (f"Realized{labels}", performance.realized),
+    ):
+        value, bounds = UNKNOWN_VALUE, ""
+        if interval:
+            value, low, high = (
+                format_metric(v, metric) for v in (interval.value, interval.low, interval.high)
+            )
+            bounds = f"90 % interval: {low} to {high}"
+        rows.append(PerformanceRow(name, value, bounds, _interval_gauge(reference, interval, scale)))
+    return rows
+
+
+def _common_scale(performance: Performance) -> tuple[float, float]:
+    """Return the ends of the common axis: all finite values, with a margin of 15 %."""
+    values = [] if performance.reference is None else [performance.reference]
+    for interval in (performance.estimated, performance.realized):
+        values += [interval.low, interval.high] if interval else []
+    values = [v for v in values if math.isfinite(v)]
+    if not values:
+        return 0.0, 1.0
+    margin = max((max(values) - min(values)) * 0.15, 0.01 * max(abs(v) for v in values), 1e-9)
+    return min(values) - margin, max(values) + margin
+
+
+def _interval_gauge(reference: float | None, interval: Interval | None, scale: tuple[float, float]) -> Markup:
+    def position(value: float) -> float:
+        return GAUGE_WIDTH * (min(max(value, scale[0]), scale[1]) - scale[0]) / (scale[1] - scale[0])
+
+    shapes = Markup('<path class="track" d="M0 7h{}"/>').format(GAUGE_WIDTH)
+    if interval and not any(map(math.isnan, (interval.value, interval.low, interval.high))):
+        low, high, value = position(interval.low), position(interval.high), position(interval.value)
+        shapes += Markup(
+            '<path class="band" d="M{low:.1f} 3h{width:.1f}v8h-{width:.1f}z"/>'
+            '<path class="value" d="M{value:.1f} 1h3v12h-3z"/>'
+        ).format(low=low, width=high - low, value=value - 1.5)
+    if reference is not None and not math.isnan(reference):
+        shapes += Markup('<path class="threshold" d="M{:.1f} 0V{}"/>').format(
+            position(reference), GAUGE_HEIGHT
+        )
+    return Markup(
+        '<svg class="gauge" aria-hidden="true" viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
+        "{shapes}</svg>"
+    ).format(width=GAUGE_WIDTH, height=GAUGE_HEIGHT, shapes=shapes)
