@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.errors import InputError
+from driftbell.phrases import join_names
 from driftbell.records import Column, Columns, FieldProblem, Kind
 from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
 from driftbell.tabular.profile import numbers
@@ -93,7 +94,7 @@ class Task:
         if len(found) > MOST_CLASSES:
             message = (
                 f"column '{self.prediction}' or its label has {len(found)} different values "
-                f"({_listed(found)}): too many for classes, and not all are numbers"
+                f"({join_names(found)}): too many for classes, and not all are numbers"
             )
             raise problem(self.prediction, "type", message)
         return found
@@ -135,7 +136,7 @@ class Task:
             cell = given.tolist()[row]
             why = "null" if is_null(cell) else f"{cell!r} is no number of at most {LARGEST:g} in size"
             if self.classes and not is_null(cell):
-                why = f"'{class_name(cell)[:80]}' is none of the classes {_listed(self.classes)}"
+                why = f"'{class_name(cell)[:80]}' is none of the classes {join_names(self.classes)}"
             raise problem(self.prediction, "type", _at(self.prediction, what, row, why), row)
         return Answers(values, self._matrix(table, what))
 
@@ -154,7 +155,7 @@ class Task:
         if len(self.probabilities) > 1:
             return matrix
         if len(self.classes) != 2:
-            message = f"give the probability column of each class ({_listed(self.classes)}), not of one"
+            message = f"give the probability column of each class ({join_names(self.classes)}), not of one"
             raise problem("probabilities", "missing", message)
         first = self.classes[0] in self.probabilities
         return np.column_stack([matrix, 1 - matrix] if first else [1 - matrix, matrix])
@@ -301,9 +302,4 @@ def _at(name: str, what: str, row: int, why: str) -> str:
 
 
 def _of(table: Columns) -> str:
-    return f"; its columns are {_listed(list(table))}" if table else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(n[:80] for n in names[:SHOWN]) + more
+    return f"; its columns are {join_names(list(table))}" if table else ""
