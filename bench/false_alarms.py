@@ -27,7 +27,7 @@ from driftbell.models.reference import reference_of
 from driftbell.ports import Model, Reference
 from driftbell.publish.evidently import evidently_available
 from driftbell.records import Columns
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
 from driftbell.simulation.traffic import iris_rows
 from driftbell.stats import kolmogorov_smirnov
 from driftbell.tabular.columns import as_column
@@ -144,7 +144,7 @@ def drawn(model: Model, windows: int, seed: int, rows: int, drifted: int) -> lis
     found = []
     for _ in range(windows):
         normal = iris_rows(rows - drifted, rng)
-        sent = [*normal, *apply(iris_rows(drifted, rng), CONTRACT_FAULTS, rng)]
+        sent = [*normal, *apply_faults(iris_rows(drifted, rng), CONTRACT_FAULTS, rng)]
         values = [model.schema.validate(row) for row in sent]
         found.append(reference_of(model, model.schema.columns(values)).columns)
     return found

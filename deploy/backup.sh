@@ -8,35 +8,35 @@ usage() {
 usage: deploy/backup.sh TARGET
 
 Saves the stack to TARGET, a folder that must not exist: predictions, models and reports (online), metrics (online),
-logs and Grafana (each stopped for as long as its copy takes). Compose's own variables, such as COMPOSE_FILE and
-COMPOSE_PROFILES, choose the stack. TARGET holds personal data and Grafana's users.
+logs and Grafana (each stopped while it is copied). The variables of compose, such as COMPOSE_FILE and
+COMPOSE_PROFILES, select the stack. TARGET contains personal data and Grafana's users.
 TEXT
   exit 2
 }
 
-say() { printf 'backup: %s\n' "$*" >&2; }
+log() { printf 'backup: %s\n' "$*" >&2; }
 
-# Everything that has to be undone, however this ends.
+# State to clean up on exit.
 part='' stopped='' saved_inside='' snapshot=''
 clean_up() {
   local code=$?
   trap - EXIT
   if [ -n "$stopped" ]; then
-    docker compose start "$stopped" || { say "could not start $stopped again: docker compose start $stopped"; code=1; }
+    docker compose start "$stopped" || { log "could not restart $stopped: docker compose start $stopped"; code=1; }
   fi
   if [ -n "$saved_inside" ]; then
-    docker compose exec -T ml_service rm -r "$saved_inside" || say "could not remove $saved_inside in ml_service"
+    docker compose exec -T ml_service rm -r "$saved_inside" || log "could not remove $saved_inside in ml_service"
   fi
   if [ -n "$snapshot" ]; then
     docker compose exec -T prometheus rm -r "/prometheus/snapshots/$snapshot" ||
-      say "could not remove /prometheus/snapshots/$snapshot in prometheus"
+      log "could not remove /prometheus/snapshots/$snapshot in prometheus"
   fi
   if [ -n "$part" ]; then rm -rf "$part"; fi
-  [ "$code" -eq 0 ] || say "failed; there is no $target"
+  [ "$code" -eq 0 ] || log "failed; $target was not written"
   exit "$code"
 }
 
-# Predictions, models and reports: driftbell saves them at one moment while it serves.
+# Predictions, models and reports: driftbell takes a consistent copy while it serves.
 save_driftbell() {
   local folder=/data/driftbell-backup
   docker compose exec -T ml_service driftbell backup "$folder"
@@ -46,20 +46,20 @@ save_driftbell() {
   saved_inside=''
 }
 
-# Metrics: Prometheus writes a snapshot, of hard links for the most part, and goes on.
+# Metrics: Prometheus writes a snapshot, mostly of hard links, while it runs.
 save_prometheus() {
   local address answer
   address=$(docker compose port prometheus 9090)
   answer=$(curl --fail --silent --show-error --max-time 300 --noproxy '*' \
     --request POST "http://$address/api/v1/admin/tsdb/snapshot")
   snapshot=$(sed -n 's/.*"name": *"\([0-9A-Za-z-]\{1,\}\)".*/\1/p' <<<"$answer")
-  [ -n "$snapshot" ] || { say "Prometheus named no snapshot: $answer"; return 1; }
+  [ -n "$snapshot" ] || { log "Prometheus did not return a snapshot name: $answer"; return 1; }
   docker compose cp "prometheus:/prometheus/snapshots/$snapshot/." - >"$part/prometheus.tar"
   docker compose exec -T prometheus rm -r "/prometheus/snapshots/$snapshot"
   snapshot=''
 }
 
-# A volume whose service must not write meanwhile. One that was not running is not started.
+# Copy a volume while its service is stopped. A service that was not running is not started.
 save_stopped() {
   local service=$1 folder=$2 running
   running=$(docker compose ps --status running --quiet "$service")
@@ -76,7 +76,7 @@ save_stopped() {
 
 if [ $# -ne 1 ] || [ -z "$1" ] || [ "${1#-}" != "$1" ]; then usage; fi
 if [ -e "$1" ] || [ -e "$1.part" ]; then
-  say "$1 (or $1.part) is there already: choose another folder"
+  log "$1 (or $1.part) already exists: choose another folder"
   exit 2
 fi
 mkdir -p "$(dirname "$1")"
@@ -96,4 +96,4 @@ save_stopped grafana /var/lib/grafana
 sync "$part"/* "$part"
 mv -T "$part" "$target"
 part=''
-say "saved to $target: $(du -sh "$target" | cut -f1)"
+log "saved to $target: $(du -sh "$target" | cut -f1)"

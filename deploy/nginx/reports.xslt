@@ -1,5 +1,5 @@
 <?xml version="1.0" encoding="utf-8"?>
-<!-- nginx's list of the folder as a page; the look and words are those of driftbell's own list (reports.html.j2, style.css). -->
+<!-- Renders nginx's folder listing like the list of the service (reports.html.j2, style.css). -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
 <xsl:output method="html" encoding="utf-8" doctype-system="about:legacy-compat" indent="no"/>
 <xsl:strip-space elements="*"/>
@@ -34,7 +34,7 @@
   </xsl:call-template>
 </xsl:template>
 
-<!-- a row for each name of the contract: PREFIX_[manual_]YYYYMMDD_HHMMSS.html -->
+<!-- one row per report: PREFIX_[manual_]YYYYMMDD_HHMMSS.html -->
 <xsl:template match="file">
   <xsl:variable name="stamp" select="substring(., string-length(.) - 19, 15)"/>
   <xsl:variable name="rest" select="substring-before(., concat($stamp, '.html'))"/>

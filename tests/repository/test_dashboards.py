@@ -1,4 +1,4 @@
-"""The dashboards keep the rules that make them work in any Grafana, and name only metrics that exist."""
+"""The dashboards work in any Grafana and use only documented metrics and labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROVISIONING = ROOT / "deploy/grafana/provisioning"
 METRICS = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
 TITLES = {"driftbell-health": "ML Service Health", "driftbell-drift": "Model Drift"}
 LABELS = {"table", "logs", "text", "row"}
-"""Panels without a number that needs a unit."""
+"""Panel types without a unit."""
 
 
 def expressions(name: str) -> list[str]:
@@ -27,7 +27,7 @@ def expressions(name: str) -> list[str]:
 
 
 def uids(value: Any) -> set[str]:
-    """Every datasource uid anywhere in a dashboard."""
+    """Return all datasource uids in a dashboard."""
     if isinstance(value, dict):
         own = {value["datasource"]["uid"]} if isinstance(value.get("datasource"), dict) else set()
         return own.union(*(uids(v) for v in value.values()))
@@ -40,7 +40,7 @@ def test_there_are_two_dashboards_with_fixed_names() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dashboard_moves_with_now_and_brings_nothing_of_another_grafana(name: str) -> None:
+def test_a_dashboard_is_relative_to_now_and_portable(name: str) -> None:
     found = dashboard(name)
     assert found["time"] == {"from": "now-1h", "to": "now"}
     assert found["refresh"] == "10s"
@@ -68,7 +68,7 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_panel_explains_itself_and_its_numbers_have_a_unit(name: str) -> None:
+def test_every_panel_has_a_description_and_a_unit(name: str) -> None:
     for panel in panels(name):
         assert panel["title"]
         assert len(panel["description"]) > 20, panel["title"]
@@ -111,7 +111,7 @@ def test_variables_are_declared_and_used(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_links_lead_to_the_other_dashboard_and_to_the_reports(name: str) -> None:
+def test_dashboards_link_to_each_other_and_to_the_reports(name: str) -> None:
     found = dashboard(name)
     urls = {link["url"] for link in found["links"]}
     other = next(uid for uid in TITLES if uid != found["uid"])
@@ -131,6 +131,25 @@ def test_every_metric_in_a_query_is_documented() -> None:
     assert used <= documented | {"up"}
 
 
+def test_every_label_in_a_query_is_documented() -> None:
+    labels = {
+        name: set(re.findall(r"\w+", text))
+        for name, text in re.findall(r"^\| `(driftbell_\w+)` \| \w+;? ?([^|]*) \|", METRICS, re.MULTILINE)
+    }
+    assert labels["driftbell_evidence"] == {"source", "column", "can_alarm"}
+    of_prometheus = {"job", "instance", "le"}
+    for query in promql():
+        names = {
+            re.sub("_(bucket|sum|count)$", "", n) for n in re.findall(r"driftbell_\w+", query.expression)
+        }
+        known = of_prometheus.union(*(labels[name] for name in names))
+        grouped = re.findall(r"\bby \(([^)]*)\)", query.expression)
+        selected = re.findall(r"\{([^}]*)\}", query.expression)
+        used = {n for text in grouped for n in re.findall(r"\w+", text)}
+        used |= {n for text in selected for n in re.findall(r"(\w+)=", text)}
+        assert used <= known, query.where
+
+
 def test_every_documented_metric_is_on_a_dashboard() -> None:
     used = " ".join(q.expression for q in promql())
     table = re.findall(r"^\| `(driftbell_\w+)`", METRICS, re.MULTILINE)
@@ -138,7 +157,7 @@ def test_every_documented_metric_is_on_a_dashboard() -> None:
     assert [n for n in table if n not in used] == []
 
 
-def test_every_query_is_of_the_chosen_service_only() -> None:
+def test_every_query_selects_the_chosen_service() -> None:
     for query in promql():
         selectors = re.findall(r"\b(?:driftbell_\w+|up)(\{[^}]*\})?", query.expression)
         assert selectors, query.where
@@ -147,7 +166,7 @@ def test_every_query_is_of_the_chosen_service_only() -> None:
 
 
 @pytest.mark.parametrize("expression", logql())
-def test_log_queries_are_of_the_service_and_well_formed(expression: str) -> None:
+def test_log_queries_select_the_service_and_are_well_formed(expression: str) -> None:
     assert '{container="ml_service"' in expression
     quoted = re.sub(r'"[^"]*"|`[^`]*`', "", expression)
     assert '"' not in quoted
@@ -163,7 +182,7 @@ def test_the_live_logs_can_be_filtered_by_text_and_level() -> None:
     assert logs["targets"][0]["expr"] == '{container="ml_service", level=~"$level"} |= `$filter`'
 
 
-def test_colours_say_good_and_bad() -> None:
+def test_colors_distinguish_verdicts() -> None:
     expected = {"ok": "green", "warning": "yellow", "alarm": "red", "unknown": "blue"}
     verdicts = [
         p["fieldConfig"]["defaults"]

@@ -1,4 +1,4 @@
-"""Grafana's HTTP API as far as the set-up program uses it: it keeps state and is strict with what it gets.
+"""A strict, stateful fake of the part of Grafana's HTTP API that the set-up command uses.
 
 Paths, statuses and words are those of Grafana 13 (`pkg/api/datasources.go`, `dashboard.go`, `apierrors/`).
 """
@@ -25,21 +25,21 @@ Answer = tuple[int, Any]
 
 @dataclass
 class Grafana:
-    """The state of one fake, and what it was asked."""
+    """State of the fake, and the requests that it received."""
 
     url: str = ""
     datasources: dict[str, dict[str, Any]] = field(default_factory=dict)
     folders: dict[str, dict[str, Any]] = field(default_factory=dict)
     dashboards: dict[str, dict[str, Any]] = field(default_factory=dict)
     provisioned: set[str] = field(default_factory=set)
-    """uids of dashboards that came from files."""
+    """Uids of provisioned dashboards."""
     starting: float = 0.0
-    """Until when (monotonic) its database is not up."""
+    """Monotonic time until which its database is down."""
     forced: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
-    """Answers by "METHOD path": status, content type, body."""
+    """Scripted answers by "METHOD path": status, content type, body."""
     redirect: str = ""
     editor: bool = False
-    """Whether the account is too weak."""
+    """Whether the account lacks permission."""
     requests: list[str] = field(default_factory=list)
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.conftest import Running, monitored, predict, running, wait_until
 
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
 from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
@@ -32,7 +32,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def alarm(service: Running) -> dict[str, Any]:
     """The alarm that drifted traffic opens."""
     generator = np.random.default_rng(5)
-    predict(service.url, apply(iris_rows(150, generator), CONTRACT_FAULTS, generator))
+    predict(service.url, apply_faults(iris_rows(150, generator), CONTRACT_FAULTS, generator))
     checked = httpx.post(f"{service.url}/monitor/trigger_now", timeout=60).json()
     assert checked["verdict"] == "alarm", checked["sentence"]
     found = service.status()["alarm"]

@@ -1,4 +1,4 @@
-"""The demo tells its story, whatever the working folder says."""
+"""The demo succeeds, independent of the working folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.service
-def test_demo_is_quiet_then_rings_and_names_the_three_features(tmp_path: Path) -> None:
+def test_the_demo_raises_an_alarm_only_on_drifted_traffic_and_names_the_features(tmp_path: Path) -> None:
     (tmp_path / "driftbell.toml").write_text("[check]\nevery = 'off'\n")  # not the demo's
     done = subprocess.run(
         [sys.executable, "-m", "driftbell", "demo", "--exit"],

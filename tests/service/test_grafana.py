@@ -34,7 +34,7 @@ def grafana() -> Iterator[Grafana]:
 
 
 def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person would; whatever it prints, no secret is in it."""
+    """Run the command as a user would, and check that its output has no secret."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DRIFTBELL_", "GRAFANA_"))}
     done = subprocess.run(
         [sys.executable, "-m", "driftbell", "grafana", "setup", *args],
@@ -49,7 +49,7 @@ def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def setup(grafana: Grafana, wait: float = 5, prometheus_url: str = PROMETHEUS) -> dict[str, str]:
-    """Call the function that the command calls; what was done, by uid."""
+    """Call the function behind the command; return the actions by uid."""
     done = program.setup(grafana.url, auth=TOKEN, prometheus_url=prometheus_url, loki_url=LOKI, wait=wait)
     return {f"{d.kind} {d.uid}": d.what for d in done}
 
@@ -60,7 +60,7 @@ def refusal(grafana: Grafana, wait: float = 5) -> str:
     return str(caught.value)
 
 
-def test_the_command_sets_all_up_and_a_second_time_changes_nothing(grafana: Grafana) -> None:
+def test_the_command_sets_up_everything_and_is_idempotent(grafana: Grafana) -> None:
     first = run("--url", grafana.url, GRAFANA_TOKEN=TOKEN)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines() == [
@@ -124,7 +124,7 @@ def test_a_token_comes_from_a_file(grafana: Grafana, tmp_path: Path) -> None:
         (["--ca-file", "nowhere"], {"GRAFANA_TOKEN": TOKEN}, "nowhere: no certificates can be read"),
     ],
 )
-def test_bad_credentials_and_arguments_are_one_clear_sentence(
+def test_invalid_credentials_and_arguments_are_clear_errors(
     grafana: Grafana, args: list[str], variables: dict[str, str], words: str
 ) -> None:
     done = run("--url", grafana.url, *args, **variables)
@@ -135,7 +135,7 @@ def test_bad_credentials_and_arguments_are_one_clear_sentence(
     assert grafana.writes == []
 
 
-def test_an_account_that_may_not_is_told_which_role_it_needs(grafana: Grafana) -> None:
+def test_an_account_without_permission_gets_the_required_role(grafana: Grafana) -> None:
     grafana.editor = True
     assert "use an account with the role Admin" in refusal(grafana)
 
@@ -157,7 +157,7 @@ def test_it_waits_while_nothing_listens_yet() -> None:
     assert [set(f.values()) for f in found] == [{"created"}]
 
 
-def test_a_wait_that_is_no_number_does_not_last_for_ever() -> None:
+def test_an_invalid_wait_is_refused() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = run("--url", url, "--wait", "nan", GRAFANA_TOKEN=TOKEN)
     assert (done.returncode, done.stdout) == (2, "")
@@ -166,7 +166,7 @@ def test_a_wait_that_is_no_number_does_not_last_for_ever() -> None:
 
 @contextlib.contextmanager
 def answering(*pieces: bytes) -> Iterator[str]:
-    """A server that sends pieces, then one more byte again and again."""
+    """A server that sends pieces, then one byte at a time without end."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -191,21 +191,21 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 @pytest.mark.parametrize("pieces", [(HEAD, b"Content-Length: 100000\r\n\r\n"), (HEAD, b"X-Long: ")])
-def test_an_answer_that_never_ends_is_given_up(pieces: tuple[bytes, ...]) -> None:
+def test_an_endless_answer_times_out(pieces: tuple[bytes, ...]) -> None:
     with answering(*pieces) as url:
         done = run("--url", url, "--wait", "1", GRAFANA_TOKEN=TOKEN)
     assert (done.returncode, done.stdout) == (2, "")
     assert "was not ready within 1 s: no answer in time" in done.stderr
 
 
-def test_an_answer_that_cannot_be_decoded_is_one_sentence() -> None:
+def test_an_undecodable_answer_is_a_clear_error() -> None:
     with answering(HEAD, b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello") as url:
         done = run("--url", url, "--wait", "1", GRAFANA_TOKEN=TOKEN)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "was not ready" in done.stderr
 
 
-def test_after_the_deadline_it_says_what_it_saw_last(grafana: Grafana) -> None:
+def test_after_the_deadline_the_error_has_the_last_answer(grafana: Grafana) -> None:
     grafana.starting = time.monotonic() + 60
     assert refusal(grafana, wait=0.6).endswith(
         "not ready within 0.6 s: GET /api/health answers 503 (failing); is --url right?"
@@ -220,18 +220,18 @@ def test_after_the_deadline_it_says_what_it_saw_last(grafana: Grafana) -> None:
 
 
 @pytest.mark.parametrize("path", ["GET /api/health", "GET /api/folders/driftbell", "POST /api/dashboards/db"])
-def test_a_page_that_is_not_json_is_not_taken_for_grafana(grafana: Grafana, path: str) -> None:
+def test_an_answer_that_is_not_json_is_not_grafana(grafana: Grafana, path: str) -> None:
     grafana.forced[path] = (200, "text/html", b"<h1>Log in to our proxy</h1>")
     assert "answers text/html and not Grafana's JSON: is the URL right?" in refusal(grafana)
 
 
-def test_a_proxys_404_is_not_taken_for_nothing_there(grafana: Grafana) -> None:
+def test_a_404_of_a_proxy_does_not_count_as_missing(grafana: Grafana) -> None:
     grafana.forced["GET /api/datasources/uid/prometheus"] = (404, "text/html", b"<h1>Not Found</h1>")
     assert "not Grafana's JSON" in refusal(grafana)
     assert grafana.writes == []
 
 
-def test_a_redirect_is_not_followed_and_says_where_to(grafana: Grafana) -> None:
+def test_a_redirect_is_not_followed_but_reported(grafana: Grafana) -> None:
     grafana.redirect = "https://grafana.example/login"
     assert "redirects to https://grafana.example/login: give Grafana's own URL" in refusal(grafana)
     assert grafana.requests == ["GET /api/health"]
@@ -253,7 +253,7 @@ def test_every_answer_is_checked(grafana: Grafana, path: str) -> None:
     assert f"{path} was answered 500: disk full" in refusal(grafana)
 
 
-def test_a_datasource_that_differs_is_updated_and_keeps_what_others_added(grafana: Grafana) -> None:
+def test_a_different_datasource_is_updated_and_keeps_fields_of_others(grafana: Grafana) -> None:
     setup(grafana)
     grafana.datasources["prometheus"] |= {
         "url": "http://old:9090",
@@ -270,7 +270,7 @@ def test_a_datasource_that_differs_is_updated_and_keeps_what_others_added(grafan
     assert set(setup(grafana, prometheus_url="http://new:9090").values()) == {"unchanged"}
 
 
-def test_what_files_provisioned_is_left_alone(grafana: Grafana) -> None:
+def test_provisioned_objects_are_not_changed(grafana: Grafana) -> None:
     setup(grafana)
     for found in grafana.datasources.values():
         found |= {"readOnly": True, "url": "http://elsewhere:1"}
@@ -282,7 +282,7 @@ def test_what_files_provisioned_is_left_alone(grafana: Grafana) -> None:
     assert grafana.writes == writes
 
 
-def test_a_dashboard_that_only_refuses_to_be_saved_is_left_alone_too(grafana: Grafana) -> None:
+def test_a_dashboard_that_cannot_be_saved_is_not_changed(grafana: Grafana) -> None:
     body = json.dumps({"message": "Cannot save provisioned dashboard"}).encode()
     grafana.forced["POST /api/dashboards/db"] = (400, "application/json", body)
     assert setup(grafana)["dashboard driftbell-health"] == "left alone"
@@ -301,7 +301,7 @@ def test_a_datasource_of_the_same_name_under_another_uid_is_named(grafana: Grafa
 
 
 @pytest.mark.parametrize("status", [409, 412])
-def test_a_folder_that_somebody_else_made_meanwhile_is_fine(grafana: Grafana, status: int) -> None:
+def test_a_folder_created_concurrently_is_accepted(grafana: Grafana, status: int) -> None:
     taken = json.dumps({"message": "a folder with that name already exists"}).encode()
     grafana.forced["POST /api/folders"] = (status, "application/json", taken)
     assert "folder 'driftbell' under another uid" in refusal(grafana)
@@ -309,7 +309,7 @@ def test_a_folder_that_somebody_else_made_meanwhile_is_fine(grafana: Grafana, st
     assert setup(grafana)["folder driftbell"] == "unchanged"
 
 
-def test_a_dashboard_that_was_edited_or_moved_is_put_back(grafana: Grafana) -> None:
+def test_an_edited_or_moved_dashboard_is_restored(grafana: Grafana) -> None:
     setup(grafana)
     grafana.dashboards["driftbell-health"]["dashboard"]["panels"].pop()
     grafana.dashboards["driftbell-drift"]["folderUid"] = ""

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from tests.conftest import EXAMPLE, Running, alive, monitored, predict, running, wait_until
 
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
 from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
@@ -173,7 +173,7 @@ def test_after_the_simulators_drifted_half_exactly_the_three_features_are_named(
     normal = iris_rows(50, rng)
     predict(service.url, normal)
     assert set(EXAMPLE).isdisjoint(checked(service)["drifted_columns"])
-    predict(service.url, apply(iris_rows(50, rng), CONTRACT_FAULTS, rng))
+    predict(service.url, apply_faults(iris_rows(50, rng), CONTRACT_FAULTS, rng))
     check = checked(service)
     assert check["verdict"] == "alarm"
     assert check["rows"] == 100

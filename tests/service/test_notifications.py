@@ -1,4 +1,4 @@
-"""Notifications of a real service to real webhooks: one a change, none lost."""
+"""Notifications of a service to webhooks: one per change of state, none lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.conftest import (
 )
 from tests.receiver import Receiver, receiving
 
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
 from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
@@ -39,10 +39,10 @@ ALARM, RESOLVED = "driftbell: iris ALARM", "driftbell: iris resolved"
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service that tells two webhooks, of which each test runs those that it wants."""
+    """A service with two webhook targets; each test starts the ones it needs."""
     with running(
         "up",
-        tmp_path_factory.mktemp("alerts"),
+        tmp_path_factory.mktemp("notifications"),
         CHECK__EVERY="off",
         REPORTS__EVIDENTLY="off",
         WINDOW__ROWS="60",
@@ -54,7 +54,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture
-def told(started: Running) -> Iterator[Running]:
+def service(started: Running) -> Iterator[Running]:
     """The service before its first prediction."""
     monitored(started)
     started.sql("DELETE FROM notifications")
@@ -82,7 +82,7 @@ def normal(service: Running, seed: int = 3) -> None:
 
 def drifted(service: Running) -> None:
     rng = np.random.default_rng(3)
-    predict(service.url, apply(iris_rows(60, rng), CONTRACT_FAULTS, rng))
+    predict(service.url, apply_faults(iris_rows(60, rng), CONTRACT_FAULTS, rng))
 
 
 def checked(service: Running) -> dict[str, Any]:
@@ -100,90 +100,90 @@ def monitor_of(service: Running) -> int:
     return found
 
 
-def test_drift_rings_once_and_its_end_is_told_once(told: Running, first: Receiver, second: Receiver) -> None:
-    normal(told)
-    assert checked(told)["verdict"] == "ok"
-    drifted(told)
-    alarm = checked(told)
+def test_an_alarm_and_its_end_are_notified_once(service: Running, first: Receiver, second: Receiver) -> None:
+    normal(service)
+    assert checked(service)["verdict"] == "ok"
+    drifted(service)
+    alarm = checked(service)
     assert alarm["verdict"] == "alarm"
     for _ in range(3):
-        assert checked(told)["verdict"] == "alarm"
+        assert checked(service)["verdict"] == "alarm"
     wait_until(lambda: first.titles(SECRET), 60, "the alarm")
-    normal(told, seed=4)
-    over = checked(told)
+    normal(service, seed=4)
+    over = checked(service)
     assert over["verdict"] == "ok"
-    checked(told)
-    wait_until(lambda: told.metric("driftbell_notifications_total", state="sent") == 2, 60, "the end")
+    checked(service)
+    wait_until(lambda: service.metric("driftbell_notifications_total", state="sent") == 2, 60, "the end")
 
     assert first.titles(SECRET) == second.titles(SECRET) == [ALARM, RESOLVED]
     message = first.messages[0]["message"]
     assert message.startswith(alarm["degradation"]["sentence"])
     assert f"http://ml.example.org{alarm['report_url']}" in message
-    assert told.metric("driftbell_notifications_total", state="failed") == 0
-    status = told.status()["notifications"]
+    assert service.metric("driftbell_notifications_total", state="failed") == 0
+    status = service.status()["notifications"]
     assert status["pending"] == 0
     assert (status["last"]["verdict"], status["last"]["before"]) == ("ok", "alarm")
     assert status["last"]["check_id"] == over["id"]
-    sent = [e["target"] for e in told.events("drift notification sent") if e["check_id"] == alarm["id"]]
+    sent = [e["target"] for e in service.events("drift notification sent") if e["check_id"] == alarm["id"]]
     assert sent == ["target 1 (json)", "target 2 (json)"]
 
 
-def test_a_receiver_that_is_away_gets_it_later_once_while_checks_go_on(
-    told: Running, first: Receiver
+def test_an_unreachable_target_receives_notifications_later_while_checks_continue(
+    service: Running, first: Receiver
 ) -> None:
-    drifted(told)
-    alarm = checked(told)
+    drifted(service)
+    alarm = checked(service)
 
     def refused() -> list[dict[str, Any]]:
-        return [e for e in told.events("drift notification not sent") if e["check_id"] == alarm["id"]]
+        return [e for e in service.events("drift notification not sent") if e["check_id"] == alarm["id"]]
 
     wait_until(refused, 60, "the first attempt")
     line = refused()[0]
     assert (line["level"], line["target"]) == ("WARNING", "target 2 (json)")
     assert str(PORTS[1]) not in line["reason"]
-    assert told.metric("driftbell_notifications_pending") == told.status()["notifications"]["pending"] == 1
-    normal(told)
-    assert checked(told)["verdict"] == "ok", "checks go on"
-    wait_until(lambda: len(first.titles(SECRET)) == 2, 60, "both messages at the target that is there")
+    assert (
+        service.metric("driftbell_notifications_pending") == service.status()["notifications"]["pending"] == 1
+    )
+    normal(service)
+    assert checked(service)["verdict"] == "ok", "checks continue"
+    wait_until(lambda: len(first.titles(SECRET)) == 2, 60, "both messages at the reachable target")
     with receiving(PORTS[1]) as late:
-        wait_until(lambda: settled(told), 60, "the delivery")
+        wait_until(lambda: settled(service), 60, "the delivery")
         assert late.titles(SECRET) == first.titles(SECRET) == [ALARM, RESOLVED]
 
 
-def test_a_receiver_that_hangs_delays_no_check(told: Running, first: Receiver, second: Receiver) -> None:
+def test_a_hanging_target_delays_no_check(service: Running, first: Receiver, second: Receiver) -> None:
     first.hold.clear()
-    drifted(told)
-    checked(told)
+    drifted(service)
+    checked(service)
     wait_until(lambda: first.messages, 60, "the attempt")
-    assert checked(told)["verdict"] == "alarm"
-    assert told.status()["monitor"] == "running"
-    assert told.metric("driftbell_notifications_pending") == 1, "all this while the first attempt hangs"
+    assert checked(service)["verdict"] == "alarm"
+    assert service.status()["monitor"] == "running"
+    assert service.metric("driftbell_notifications_pending") == 1, "the first attempt still hangs"
     first.hold.set()
-    wait_until(lambda: settled(told), 60, "the delivery")
+    wait_until(lambda: settled(service), 60, "the delivery")
     assert second.titles(SECRET) == [ALARM]
 
 
-def test_a_monitor_that_is_killed_before_it_sends_loses_nothing(told: Running) -> None:
-    drifted(told)
-    monitor = monitor_of(told)
-    check = checked(told)
+def test_a_monitor_killed_before_it_sends_loses_no_notification(service: Running) -> None:
+    drifted(service)
+    monitor = monitor_of(service)
+    check = checked(service)
     os.kill(monitor, signal.SIGKILL)
-    assert told.sql("SELECT check_id, state FROM notifications") == [(check["id"], "pending")]
+    assert service.sql("SELECT check_id, state FROM notifications") == [(check["id"], "pending")]
     wait_until(lambda: not alive(monitor), 60, "the end of the monitor")
     with receiving(PORTS[0]) as first, receiving(PORTS[1]) as second:
-        wait_until(lambda: settled(told), 90, "the delivery by the next monitor")
-        checked(told)
+        wait_until(lambda: settled(service), 90, "the delivery by the next monitor")
+        checked(service)
         assert first.titles(SECRET) == second.titles(SECRET) == [ALARM]
-        assert told.sql("SELECT check_id, state FROM notifications") == [(check["id"], "sent")]
+        assert service.sql("SELECT check_id, state FROM notifications") == [(check["id"], "sent")]
 
 
-def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
-    tmp_path: Path, first: Receiver
-) -> None:
+def test_notify_test_reports_the_delivery_to_each_target(tmp_path: Path, first: Receiver) -> None:
     (tmp_path / "urls").write_text(f"# the team\n{first.url(SECRET)}\n")
     settings = {"DRIFTBELL_NOTIFICATIONS__URLS_FILE": "urls"}
 
-    def alerts_test(*args: str) -> subprocess.CompletedProcess[str]:
+    def notify_test(*args: str) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
         return subprocess.run(
             [sys.executable, "-m", "driftbell", "notify", "test", *args],
@@ -194,42 +194,42 @@ def test_the_command_that_tests_says_of_each_target_whether_it_was_delivered(
             env=environment | settings,
         )
 
-    done = alerts_test()
+    done = notify_test()
     assert (done.returncode, done.stdout) == (0, "target 1 (json): delivered\n")
     assert done.stderr == ""
     assert first.titles(SECRET) == ["driftbell: test"]
     settings["DRIFTBELL_NOTIFICATIONS__URLS"] = f"json://127.0.0.1:{free_port()}/hunter2"
-    done = alerts_test("--json")
+    done = notify_test("--json")
     assert done.returncode == 2
-    refused, taken = json.loads(done.stdout)
+    refused, accepted = json.loads(done.stdout)
     assert (refused["target"], refused["delivered"]) == ("target 1 (json)", False)
     assert refused["reason"].startswith("A Connection error")
-    assert taken == {"target": "target 2 (json)", "delivered": True, "reason": None}
+    assert accepted == {"target": "target 2 (json)", "delivered": True, "reason": None}
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_a_wrong_url_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+def test_an_invalid_url_stops_the_start_with_an_error(tmp_path: Path) -> None:
     with running("up", tmp_path, wait=False, NOTIFICATIONS__URLS="slakc://hunter2") as service:
         assert service.process.wait(60) == 2
         assert "notifications.urls: target 1 (slakc)" in service.lines()
         assert "hunter2" not in service.lines()
 
 
-def test_what_alertmanager_says_is_a_line_of_the_log(started: Running) -> None:
-    def say(status: str, count: int = 1) -> httpx.Response:
+def test_an_alert_of_alertmanager_is_logged(started: Running) -> None:
+    def post(status: str, count: int = 1) -> httpx.Response:
         labels = {"alertname": f"Drift{count}", "severity": "warning"}
-        notification = {"status": status, "labels": labels, "annotations": {"summary": "x" * 1000}}
-        body = {"version": "4", "status": status, "receiver": "log", "alerts": [notification] * count}
+        alert = {"status": status, "labels": labels, "annotations": {"summary": "x" * 1000}}
+        body = {"version": "4", "status": status, "receiver": "log", "alerts": [alert] * count}
         return httpx.post(f"{started.url}/monitor/alertmanager", json=body)
 
-    assert say("firing").status_code == say("resolved").status_code == 204
-    (firing,) = [e for e in started.events("notification firing") if e["alertname"] == "Drift1"]
+    assert post("firing").status_code == post("resolved").status_code == 204
+    (firing,) = [e for e in started.events("alert firing") if e["alertname"] == "Drift1"]
     assert (firing["level"], firing["severity"], firing["summary"]) == ("WARNING", "warning", "x" * 300)
-    (resolved,) = [e for e in started.events("notification resolved") if e["alertname"] == "Drift1"]
+    (resolved,) = [e for e in started.events("alert resolved") if e["alertname"] == "Drift1"]
     assert resolved["level"] == "INFO"
-    assert say("firing", 150).status_code == 204
-    assert len([e for e in started.events("notification firing") if e["alertname"] == "Drift150"]) == 100
-    assert started.events("more notifications are not shown")[-1]["count"] == 50
+    assert post("firing", 150).status_code == 204
+    assert len([e for e in started.events("alert firing") if e["alertname"] == "Drift150"]) == 100
+    assert started.events("more alerts are not shown")[-1]["count"] == 50
     answer = httpx.post(f"{started.url}/monitor/alertmanager", json={"version": "4"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""Renders the Helm chart by Helm itself, and finds things in what comes out."""
+"""Render the Helm chart with Helm, and look up the rendered documents."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Documents = list[dict[str, Any]]
 
 
 def helm(*args: str) -> subprocess.CompletedProcess[str]:
-    """Run Helm; skips the test where it is not, which CI does not allow."""
+    """Run Helm; skip the test if it is missing, except in CI."""
     beside = Path(sys.executable).parent / "helm"
     program = str(beside) if beside.exists() else shutil.which("helm")
     if not program:
@@ -72,7 +72,7 @@ def helm(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def render(folder: Path, values: dict[str, Any], *args: str, chart: Path = CHART) -> Documents:
-    """What the chart becomes with these values."""
+    """Return the documents rendered with these values."""
     done = helm("template", "demo", str(chart), "--namespace=ml", "-f", written(folder, values), *args)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
@@ -85,13 +85,13 @@ def written(folder: Path, values: dict[str, Any]) -> str:
 
 
 def one(documents: Documents, kind: str, name: str = "") -> dict[str, Any]:
-    """The only document of a kind whose name ends so."""
+    """Return the only document of a kind whose name has this suffix."""
     (found,) = (d for d in documents if d["kind"] == kind and d["metadata"]["name"].endswith(name))
     return found
 
 
 def deployments(documents: Documents) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The server's and the monitor's."""
+    """Return the deployments of server and monitor."""
     return one(documents, "Deployment", "demo-driftbell"), one(documents, "Deployment", "-monitor")
 
 

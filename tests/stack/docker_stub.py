@@ -1,4 +1,4 @@
-"""Stands in for `docker`: a container is the folder `$STACK/SERVICE`, where each call is done and noted.
+"""A stub of `docker`: a container is the folder `$STACK/SERVICE`, where each call is executed and recorded.
 
 `FAIL` is the beginning of a call that shall fail.
 """

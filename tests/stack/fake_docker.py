@@ -1,4 +1,4 @@
-"""As much of Docker's API as a collector of logs may use: reading containers and networks, nothing else."""
+"""A fake of the part of Docker's API that a log collector may use: reading containers and networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STREAMS = {"stdout": 1, "stderr": 2}
 
 @dataclass(frozen=True)
 class Container:
-    """A container whose output is a file that may grow."""
+    """A container whose output is a growing file."""
 
     name: str
     output: Path
@@ -49,7 +49,7 @@ class Container:
 
 @dataclass
 class Docker:
-    """Where the API is, and the requests that a read-only proxy would have refused."""
+    """Address of the API, and the requests that a read-only proxy would have refused."""
 
     url: str
     refused: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Docker:
 
 @contextlib.contextmanager
 def docker(*containers: Container) -> Iterator[Docker]:
-    """Serve these containers on a free port of loopback."""
+    """Serve these containers on a free loopback port."""
     ended = threading.Event()
 
     class Api(BaseHTTPRequestHandler):
@@ -95,7 +95,7 @@ def docker(*containers: Container) -> Iterator[Docker]:
             self.wfile.write(json.dumps(value).encode() if self.command == "GET" else b"")
 
         def follow(self, container: Container) -> None:
-            """Each line in a frame: the stream, the length, and Docker's time before the text."""
+            """Return each line as a frame: stream, length, and Docker's time before the text."""
             self.send_response(200)
             self.end_headers()
             with container.output.open("rb") as output, contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The files of deploy/nginx in a real nginx, for the tests of the stack and of the pages."""
+"""Run nginx with the files of deploy/nginx, for the tests of the stack and of the pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ needs_nginx = pytest.mark.skipif(
 
 @dataclass
 class Nginx:
-    """A running nginx: where it listens, by the port in the file, and what it printed."""
+    """A running nginx: its address by the port in the file, and its output."""
 
     ports: dict[int, int]
     output: Path
@@ -42,7 +42,7 @@ class Nginx:
         return f"https://localhost:{self.ports[8443]}"
 
     def requests(self) -> list[dict[str, Any]]:
-        """The access log; every line of it is JSON."""
+        """Return the access log; every line is JSON."""
         return [json.loads(line) for line in self.output.read_text("utf-8").splitlines()]
 
 
@@ -55,7 +55,7 @@ def version() -> tuple[int, ...]:
 def written(
     name: str, folder: Path, moved: dict[str, str], user: str = "root"
 ) -> tuple[list[str], dict[int, int]]:
-    """Put a file of the repository into a folder, with paths, ports and addresses of this test."""
+    """Copy a file of the repository with the paths, ports and addresses of this test."""
     text = (DEPLOY / name).read_text("utf-8")
     ports = {int(port): free_port() for port in re.findall(r"listen (\d+)", text)}
     moved = (

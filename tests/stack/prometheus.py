@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback: a free port, storage of its own, ended with the test."""
+"""Run Prometheus on a free loopback port with its own storage until the test ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import free_port
 from tests.stack.servers import DEPLOY, binary, process
 
 ITSELF = "localhost:9090"
-"""Its own address in a configuration."""
+"""Prometheus's own address in a configuration."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Prometheus:
         return self.url.removeprefix("http://")
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an instant query now; a bad expression is an error with Prometheus's own words."""
+        """Return the series of an instant query; an invalid expression fails with Prometheus's message."""
         return self._get("query", query=expression)["result"]
 
     def query_range(self, expression: str, *, seconds: float, step: str = "1s") -> list[dict[str, Any]]:
-        """The series of the last seconds."""
+        """Return the series of the last seconds."""
         end = time.time()
         return self._get("query_range", query=expression, start=end - seconds, end=end, step=step)["result"]
 
     def firing(self) -> set[str]:
-        """The names of the alerts that fire."""
+        """Return the names of firing alerts."""
         return {s["metric"]["alertname"] for s in self.query('ALERTS{alertstate="firing"}')}
 
     def _get(self, path: str, **parameters: object) -> Any:
@@ -50,7 +50,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, config: str, data: Path | None = None) -> Iterator[Prometheus]:
-    """Debian's Prometheus, as in the stack with the calls for snapshots.
+    """Run Debian's Prometheus with the snapshot API, as in the stack.
 
     Args:
         folder: where its files go.
@@ -74,7 +74,7 @@ def prometheus(folder: Path, config: str, data: Path | None = None) -> Iterator[
 
 
 def stack_config(folder: Path, service: str, alertmanager: str = "") -> str:
-    """The stack's configuration, every second and with short waits, for a service and an Alertmanager here.
+    """Write the stack's configuration with short intervals for a local service and Alertmanager.
 
     Args:
         folder: Prometheus's, where the rules go.

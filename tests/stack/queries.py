@@ -1,4 +1,4 @@
-"""Every query of both dashboards, with Grafana's variables filled in as Grafana would."""
+"""All queries of both dashboards, with Grafana's variables substituted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALUES = {
 
 
 class Query(NamedTuple):
-    """One expression and where it is."""
+    """One expression and its location."""
 
     where: str
     expression: str
@@ -35,17 +35,17 @@ def dashboard(name: str) -> dict[str, Any]:
 
 
 def panels(name: str) -> list[dict[str, Any]]:
-    """The panels that show something, so without the headings of rows."""
+    """Return the panels, without the headings of rows."""
     return [p for p in dashboard(name)["panels"] if p["type"] != "row"]
 
 
 def promql() -> list[Query]:
-    """Every PromQL expression: of panels, annotations and variables."""
+    """Return every PromQL expression of panels, annotations and variables."""
     return [*_of_panels("prometheus"), *_annotations(), *_variables()]
 
 
 def logql() -> list[str]:
-    """Every LogQL expression."""
+    """Return every LogQL expression."""
     return [q.expression for q in _of_panels("loki")]
 
 

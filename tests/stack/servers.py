@@ -1,4 +1,4 @@
-"""Real servers of the stack on loopback, on the repository's own configuration with other addresses."""
+"""Servers of the stack on loopback, with the repository's configuration and other addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 def binary(name: str, package: str) -> str:
-    """Where a program is; skips the test where it is not, which CI does not allow."""
+    """Return the path of a program; skip the test if it is missing, except in CI."""
     found = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
     if not found:
         assert os.environ.get("CI") != "true", f"CI promises {name}: install Debian's {package}"
@@ -29,7 +29,7 @@ def binary(name: str, package: str) -> str:
 
 @contextlib.contextmanager
 def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the end of the block; it has to answer `ready` with 200 first."""
+    """Run a server until the end of the block, once it answers `ready` with 200."""
     with output.open("wb") as out:
         started = processes.start(command, stdout=out, stderr=subprocess.STDOUT)
     try:
@@ -45,7 +45,7 @@ def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Pope
 
 @contextlib.contextmanager
 def alertmanager(folder: Path, *, webhook: str) -> Iterator[str]:
-    """Debian's Alertmanager on the stack's configuration, without its pauses; gives host and port."""
+    """Run Debian's Alertmanager with the stack's configuration, without delays; yield host and port."""
     program = binary("prometheus-alertmanager", "prometheus-alertmanager")
     port = free_port()
     text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text("utf-8")

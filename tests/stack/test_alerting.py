@@ -1,4 +1,4 @@
-"""Rules on a real Prometheus, through a real Alertmanager, to a webhook."""
+"""Alert rules from Prometheus through Alertmanager to a webhook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.service
 
 @dataclass
 class Stack:
-    """Everything that an alert goes through."""
+    """The components that an alert passes."""
 
     service: Running
     prometheus: Prometheus
@@ -70,7 +70,7 @@ def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
     return httpx.post(f"{service.url}/monitor/trigger_now", timeout=60).json()["verdict"]
 
 
-def test_drift_rings_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
+def test_an_alarm_fires_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
     assert send(stack.service, normal=60, drifted=60) == "alarm"
     wait_until(lambda: stack.told("DriftAlarm", "firing"), 60, "the alarm at the webhook")
     assert stack.prometheus.firing() == {"DriftAlarm", "DriftListed", "Watchdog"}
@@ -80,7 +80,7 @@ def test_drift_rings_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack)
     assert not stack.told("Watchdog", "firing")
 
 
-def test_recorded_series_are_there(stack: Stack) -> None:
+def test_recording_rules_produce_series(stack: Stack) -> None:
     for name in (
         "route:driftbell_http_requests:rate1m",
         "job:driftbell_http_errors:ratio5m",
@@ -102,7 +102,7 @@ def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
     wait_until(lambda: "DriftCheckStale" not in stack.prometheus.firing(), 60, "the next monitor")
 
 
-def test_a_service_that_is_gone_silences_what_it_said_last(stack: Stack, tmp_path: Path) -> None:
+def test_alerts_of_a_service_that_is_down_are_inhibited(stack: Stack, tmp_path: Path) -> None:
     stack.service.stop()
     wait_until(lambda: stack.told("ServiceDown", "firing"), 60, "the alert on the service")
     assert "DriftCheckStale" not in stack.prometheus.firing()

@@ -1,4 +1,4 @@
-"""deploy/backup.sh and deploy/restore.sh with a real Prometheus, a real log, and folders for containers."""
+"""deploy/backup.sh and deploy/restore.sh with Prometheus, a prediction log, and folders as containers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 @dataclass
 class Stack:
-    """A stack of folders, and the scripts run on it."""
+    """A stack of folders on which the scripts run."""
 
     folder: Path
     bin: Path
@@ -62,7 +62,7 @@ class Stack:
 
 @pytest.fixture
 def stub(tmp_path: Path) -> Path:
-    """A folder for PATH with `docker` in it."""
+    """Return a folder for PATH that contains `docker`."""
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
     docker.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("docker_stub.py")} "$@"\n')
@@ -72,7 +72,7 @@ def stub(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stack(tmp_path: Path, stub: Path) -> Iterator[Stack]:
-    """A stack that runs, whose Prometheus only answers the snapshot's call."""
+    """Return a running stack whose Prometheus only answers the snapshot call."""
     found = Stack(tmp_path / "stack", stub, "")
     data = found.folder / "ml_service" / "data"
     (data / "models").mkdir(parents=True)
@@ -123,7 +123,7 @@ def samples(address: str) -> list[list[object]]:
     return answer["data"]["result"][0]["values"] if answer["data"]["result"] else []
 
 
-def test_the_stack_comes_back_from_its_backup(stack: Stack, tmp_path: Path, stub: Path) -> None:
+def test_the_stack_is_restored_from_its_backup(stack: Stack, tmp_path: Path, stub: Path) -> None:
     data = stack.folder / "prometheus" / "prometheus"
     data.mkdir(parents=True)
     with prometheus(tmp_path / "first", SCRAPES_ITSELF, data) as watching:
@@ -162,7 +162,7 @@ def test_the_stack_comes_back_from_its_backup(stack: Stack, tmp_path: Path, stub
     assert "has volumes" in again.stderr
 
 
-def test_each_service_is_stopped_alone_and_only_for_its_copy(stack: Stack, tmp_path: Path) -> None:
+def test_services_are_stopped_one_at_a_time_for_their_copy(stack: Stack, tmp_path: Path) -> None:
     assert stack.run("backup.sh", "one").returncode == 0
     calls = stack.calls()
     for service, folder in {"loki": "/loki", "grafana": "/var/lib/grafana"}.items():
@@ -171,7 +171,7 @@ def test_each_service_is_stopped_alone_and_only_for_its_copy(stack: Stack, tmp_p
     assert not [c for c in calls if c.startswith("stop") and ("ml_service" in c or "prometheus" in c)]
 
 
-def test_a_service_that_did_not_run_is_not_started(stack: Stack) -> None:
+def test_a_service_that_was_not_running_is_not_started(stack: Stack) -> None:
     (stack.folder / "grafana.running").unlink()
     assert stack.run("backup.sh", "one").returncode == 0
     assert stack.running() == {"loki"}
@@ -190,10 +190,12 @@ def test_a_service_that_did_not_run_is_not_started(stack: Stack) -> None:
         "cp grafana:",
     ],
 )
-def test_whatever_fails_all_runs_again_and_nothing_is_left(stack: Stack, tmp_path: Path, fail: str) -> None:
+def test_after_a_failure_services_run_again_and_no_files_remain(
+    stack: Stack, tmp_path: Path, fail: str
+) -> None:
     done = stack.run("backup.sh", "backups/one", fail=fail)
     assert done.returncode == 1
-    assert f"failed; there is no {tmp_path}/backups/one" in done.stderr
+    assert f"failed; {tmp_path}/backups/one was not written" in done.stderr
     assert list((tmp_path / "backups").iterdir()) == []
     assert stack.running() == {"loki", "grafana"}
     assert not (stack.folder / "ml_service" / "data" / "driftbell-backup").exists()
@@ -208,7 +210,7 @@ def test_a_prometheus_that_does_not_answer_fails_the_backup(stack: Stack, tmp_pa
     assert not (tmp_path / "one").exists()
 
 
-def test_a_service_that_cannot_be_started_again_is_named(stack: Stack) -> None:
+def test_a_service_that_cannot_be_restarted_is_named(stack: Stack) -> None:
     done = stack.run("backup.sh", "one", fail="start loki")
     assert done.returncode == 1
     assert "docker compose start loki" in done.stderr
@@ -240,18 +242,16 @@ def test_a_damaged_backup_is_not_restored(
 
 @pytest.mark.parametrize("args", [(), ("--help",), ("",), ("one", "two")])
 @pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
-def test_wrong_arguments_print_the_usage_and_do_nothing(
-    stack: Stack, script: str, args: tuple[str, ...]
-) -> None:
+def test_invalid_arguments_print_the_usage(stack: Stack, script: str, args: tuple[str, ...]) -> None:
     done = stack.run(script, *args)
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: deploy/{script}")
     assert stack.calls() == []
 
 
-def test_a_target_that_exists_is_left_alone(stack: Stack, tmp_path: Path) -> None:
+def test_an_existing_target_is_not_touched(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     done = stack.run("backup.sh", "one")
     assert done.returncode == 2
-    assert "there already" in done.stderr
+    assert "already exists" in done.stderr
     assert stack.calls() == []

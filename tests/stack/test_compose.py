@@ -1,4 +1,4 @@
-"""The stack's files: valid, pinned, careful, and true to the contract. No engine is needed."""
+"""The compose files are valid, pinned, hardened, and follow the contract. No container engine is needed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ CONTRACT = {
 
 
 def tool(name: str) -> str:
-    """A program that the extra `dev` installs beside this Python."""
+    """Return the path of a program that the extra `dev` installs beside this Python."""
     return str(Path(sys.executable).parent / name)
 
 
 def config(*args: str, **environment: str) -> dict[str, Any]:
-    """What Compose makes of the files."""
+    """Return the services that Compose reads from the files."""
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(
         [tool("docker-compose"), "--env-file", os.devnull, *args, "config", "--format", "json"],
@@ -58,7 +58,7 @@ def services() -> dict[str, Any]:
     return config(*BOTH, *ALL)["services"] | config(*POSTGRES)["services"] | config(*ALL)["services"]
 
 
-def test_by_default_exactly_the_services_of_the_contract_run() -> None:
+def test_the_default_services_are_those_of_the_contract() -> None:
     found = config()
     assert set(found["services"]) == {*CONTRACT, "docker-proxy"}
     for name, port in CONTRACT.items():
@@ -97,7 +97,7 @@ def test_each_profile_adds_its_services(profile: str) -> None:
     assert set(config(f"--profile={profile}")["services"]) - set(config()["services"]) == more[profile]
 
 
-def test_every_service_is_careful(services: dict[str, Any]) -> None:
+def test_every_service_is_hardened(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -116,14 +116,14 @@ def test_images_are_pinned_by_version(services: dict[str, Any]) -> None:
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+|-alpine)+", service["image"]), name
 
 
-def test_ports_are_on_loopback_unless_told_otherwise(services: dict[str, Any]) -> None:
+def test_ports_are_on_loopback_by_default(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert {p["host_ip"] for p in service.get("ports", [])} <= {"127.0.0.1"}, name
     opened = config(*ALL, BIND="0.0.0.0")["services"]
     assert {p["host_ip"] for s in opened.values() for p in s.get("ports", [])} == {"0.0.0.0"}
 
 
-def test_only_the_proxy_sees_docker_and_only_to_read(services: dict[str, Any]) -> None:
+def test_only_the_proxy_can_read_docker(services: dict[str, Any]) -> None:
     for name, service in services.items():
         sockets = [v for v in service.get("volumes", []) if "docker.sock" in v["source"]]
         assert bool(sockets) == (name == "docker-proxy"), name
@@ -134,7 +134,7 @@ def test_only_the_proxy_sees_docker_and_only_to_read(services: dict[str, Any]) -
     assert config()["networks"]["docker-socket"]["internal"] is True
 
 
-def test_what_must_last_is_in_volumes_and_what_is_mounted_exists(services: dict[str, Any]) -> None:
+def test_persistent_data_is_in_volumes_and_mounts_exist(services: dict[str, Any]) -> None:
     mounts = [volume for service in services.values() for volume in service.get("volumes", [])]
     kept = {v["source"] for v in mounts if v["type"] == "volume"}
     assert kept >= {"predictions", "reports", "prometheus-data", "loki-data", "promtail-data", "grafana-data"}
@@ -144,13 +144,13 @@ def test_what_must_last_is_in_volumes_and_what_is_mounted_exists(services: dict[
             assert Path(volume["source"]).exists() or volume["target"].startswith("/certs"), volume
 
 
-def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -> None:
+def test_services_wait_for_healthy_dependencies(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for needed, how in service.get("depends_on", {}).items():
             assert how["condition"] == "service_healthy", (name, needed)
 
 
-def test_every_setting_may_stand_in_driftbell_env(tmp_path: Path) -> None:
+def test_every_setting_can_be_set_in_driftbell_env(tmp_path: Path) -> None:
     (tmp_path / "deploy" / "defaults").mkdir(parents=True)
     for name in ("docker-compose.yaml", "deploy/defaults/service.env"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -171,14 +171,14 @@ def test_every_setting_may_stand_in_driftbell_env(tmp_path: Path) -> None:
     assert found() == ("https://own", "http://own:4318")
 
 
-def test_grafana_has_the_default_password_only_where_no_secret_is_given() -> None:
+def test_grafana_has_the_default_password_only_without_a_secret() -> None:
     default = config()["secrets"]["grafana_admin_password"]["file"]
     assert Path(default).read_text("utf-8") == "admin"
     given = config(GRAFANA_ADMIN_PASSWORD_FILE="./secrets/mine")["secrets"]["grafana_admin_password"]["file"]
     assert given == str(ROOT / "secrets" / "mine")
 
 
-def test_secrets_are_made_once_outside_git_and_readable_by_their_service(tmp_path: Path) -> None:
+def test_secrets_are_created_once_outside_git_and_readable_by_their_service(tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     script = tmp_path / "deploy" / "secrets.sh"
     script.write_bytes((DEPLOY / "secrets.sh").read_bytes())
@@ -205,7 +205,7 @@ def test_secrets_are_made_once_outside_git_and_readable_by_their_service(tmp_pat
 
 
 @pytest.mark.parametrize("before", ["BIND=10.0.0.1", "BIND=10.0.0.1\n", ""])
-def test_what_stands_in_env_already_stays(tmp_path: Path, before: str) -> None:
+def test_existing_lines_of_env_are_kept(tmp_path: Path, before: str) -> None:
     (tmp_path / "deploy").mkdir()
     script = tmp_path / "deploy" / "secrets.sh"
     script.write_bytes((DEPLOY / "secrets.sh").read_bytes())
@@ -222,7 +222,7 @@ def test_the_dockerfile_is_clean() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_prometheus_and_alertmanager_take_their_configuration() -> None:
+def test_prometheus_and_alertmanager_accept_their_configuration() -> None:
     for command in (
         [binary("promtool", "prometheus"), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
         [
@@ -250,13 +250,11 @@ def test_every_alert_fires_when_it_should() -> None:
 
 
 def alert_rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "notifications.yml").read_text("utf-8"))[
-        "groups"
-    ]
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text("utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_every_alert_says_what_it_is_and_leads_to_its_section_of_the_runbook() -> None:
+def test_every_alert_has_a_summary_and_a_section_in_the_runbook() -> None:
     runbook = json.loads((ROOT / "src/driftbell/server/runbook.json").read_text("utf-8"))
     sections = {entry["alert"] for entry in runbook}
     assert {rule["alert"] for rule in alert_rules()} == sections
@@ -267,7 +265,7 @@ def test_every_alert_says_what_it_is_and_leads_to_its_section_of_the_runbook() -
     assert all(entry["means"] and entry["look"] and entry["mend"] for entry in runbook)
 
 
-def test_rules_and_documents_speak_of_metrics_that_exist() -> None:
+def test_rules_use_only_documented_metrics() -> None:
     known = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
     for file in sorted((DEPLOY / "prometheus" / "rules").glob("*.yml")):
         for name in re.findall(r"(?<![:\w])driftbell_\w+", file.read_text("utf-8")):

@@ -1,4 +1,4 @@
-"""Every PromQL expression of both dashboards, asked of a real Prometheus after traffic, returns data."""
+"""Every PromQL expression of both dashboards returns data from Prometheus after traffic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.service
 
 FEATURES = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"}
 SECONDS = 30
-"""How soon after the traffic every panel shows something."""
+"""Maximum time until every panel has data."""
 
 
 def send(service: Running, *, normal: int, drifted: int) -> None:
@@ -43,7 +43,7 @@ def send_bad(service: Running) -> None:
 
 
 def send_labelled(service: Running, *, wrong: bool = False) -> None:
-    """Send the Iris rows in any order, then their true classes, or each time another one."""
+    """Send the Iris rows in random order, then their true or wrong classes."""
     iris = load_iris()
     order = np.random.default_rng(0).permutation(len(iris.data))
     rows = [dict(zip(iris.feature_names, map(float, iris.data[i]), strict=True)) for i in order]
@@ -61,7 +61,7 @@ def check(service: Running) -> str:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has seen normal, bad and drifted traffic and a check after each."""
+    """Yield a Prometheus after normal, invalid and drifted traffic with a check after each."""
     folder = tmp_path_factory.mktemp("dashboards")
     with (
         running(
@@ -88,7 +88,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def answered(watched: Prometheus) -> dict[Query, list[list[float]]]:
-    """The values of every query's series over the last minute; asked until all have some."""
+    """Return the values of every query's series over the last minute, once all have some."""
     began = time.monotonic()
     found: dict[Query, list[list[float]]] = {}
     while time.monotonic() - began < SECONDS:
@@ -128,7 +128,7 @@ def test_the_verdict_timeline_shows_the_change(watched: Prometheus) -> None:
     assert watched.query(named("drift: annotation Alarms"))
 
 
-def test_the_columns_that_moved_are_the_ones_below_the_threshold(watched: Prometheus) -> None:
+def test_the_shifted_columns_are_below_the_threshold(watched: Prometheus) -> None:
     wait_until(lambda: watched.query('driftbell_verdict{verdict="alarm"} == 1'), 60, "the alarm")
     p_values = by_column(watched, "drift: Adjusted p-value by column A")
     (threshold,) = watched.query(named("drift: Adjusted p-value by column B"))
@@ -147,7 +147,7 @@ def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
     assert all(0 <= v <= 1 for v in heat.values())
 
 
-def test_shares_add_up_to_one_and_failures_are_no_share_of_good_traffic(watched: Prometheus) -> None:
+def test_shares_add_up_to_one_and_good_traffic_has_no_failures(watched: Prometheus) -> None:
     where = "drift: Share of predictions by class A"
     wait_until(lambda: values(watched, named(where)), 60, "the shares")
     shares = watched.query_range(named(where), seconds=60)

@@ -1,4 +1,4 @@
-"""The doctor on a real service that a real Prometheus scrapes; Loki and Grafana are stood in for."""
+"""The doctor on a service scraped by Prometheus, with fakes of Loki and Grafana."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftbell.ops.doctor import Stack, State, examine
 pytestmark = pytest.mark.service
 
 
-def test_what_is_missing_is_found_and_a_running_stack_is_well(tmp_path: Path) -> None:
+def test_missing_components_are_reported_and_a_running_stack_is_healthy(tmp_path: Path) -> None:
     quiet = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
     with (
         running("serve", tmp_path / "data", **quiet) as service,

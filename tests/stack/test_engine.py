@@ -1,4 +1,4 @@
-"""The stack on a real engine: our image, Prometheus and the report viewer, brought up by Compose.
+"""The stack on a container engine: our image, Prometheus and the report viewer, started by Compose.
 
 Podman stands in for Docker. BASE_IMAGE names an image with Python, pip and apt, which Debian makes:
 
@@ -51,7 +51,7 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \\
 
 
 class Engine:
-    """Podman behind Docker's API, and Compose on it."""
+    """Podman behind Docker's API, with Compose."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -133,12 +133,12 @@ class Engine:
 
 
 PIP = ("/etc/pip.conf", "/etc/xdg/pip", "/etc/ssl/certs")
-"""What pip needs where packages are not taken from their usual place."""
+"""Settings that pip needs for another package index."""
 
 
 @contextlib.contextmanager
 def health(engine: Engine) -> Iterator[None]:
-    """Podman leaves health checks to systemd; here they run in a loop."""
+    """Run health checks in a loop, because Podman leaves them to systemd."""
     over = threading.Event()
 
     def beat() -> None:
@@ -176,7 +176,7 @@ def send(engine: Engine, normal: int, drifted: int) -> dict[str, Any]:
     return httpx.post(f"{url}/monitor/trigger_now", timeout=120).json()
 
 
-def test_drift_goes_through_the_containers(stack: Engine) -> None:
+def test_drift_is_detected_through_the_containers(stack: Engine) -> None:
     check = send(stack, 50, 50)
     assert (check["verdict"], check["error"]) == ("alarm", None)
     assert [name.partition("_2")[0] for name in check["reports"]] == [
@@ -194,7 +194,7 @@ def test_drift_goes_through_the_containers(stack: Engine) -> None:
         assert "sepal length" in httpx.get(f"{viewer}/{report}").raise_for_status().text
 
 
-def test_containers_write_nowhere_but_in_their_volumes_and_are_nobody(stack: Engine) -> None:
+def test_containers_write_only_to_their_volumes_and_are_unprivileged(stack: Engine) -> None:
     for name in STARTED:
         container = stack.compose("ps", "-q", name).strip()
         assert stack.podman("exec", container, "id", "-u").strip() != "0", name

@@ -1,4 +1,4 @@
-"""What is away or full costs no prediction, and is seen."""
+"""An unavailable or full component loses no prediction and is reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.service
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of its own, with room for no report."""
+    """Yield a file system too small for a report."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
@@ -34,7 +34,7 @@ def send(service: Running, count: int = 60) -> None:
         assert httpx.post(f"{service.url}/predict", json=EXAMPLE, timeout=20).status_code == 200
 
 
-def test_a_full_disk_of_the_reports_costs_no_prediction_and_is_told(tmp_path: Path) -> None:
+def test_a_full_report_disk_loses_no_prediction_and_is_reported(tmp_path: Path) -> None:
     reports = tmp_path / "data" / "reports"
     with (
         small_disk(reports),

@@ -1,4 +1,4 @@
-"""The Helm chart, rendered by Helm itself: valid, careful, of one source with the rest. Without a cluster."""
+"""The Helm chart as rendered by Helm: valid, hardened, consistent with the stack. No cluster is needed."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from driftbell.wiring.server import SHUTDOWN_SECONDS
 ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.37"
 CRDS = json.loads((Path(__file__).parent / "crds.json").read_text("utf-8"))
-"""What the Prometheus Operator documents of its two kinds, as far as the chart uses it."""
+"""Schemas of the two kinds of the Prometheus Operator that the chart uses."""
 
 CHARTS_OWN = {
     *("data_dir", "server.host", "server.port", "log.url", "log.url_file"),
     *("notifications.urls", "notifications.urls_file", "notifications.link"),
 }
-"""Settings that the chart decides, or that are secrets."""
+"""Settings that the chart sets, or that are secrets."""
 
 
 @pytest.fixture(params=CASES)
@@ -54,7 +54,7 @@ def production(tmp_path: Path) -> Documents:
     return render(tmp_path, PRODUCTION)
 
 
-def test_helm_finds_nothing_to_say(tmp_path: Path) -> None:
+def test_helm_lint_has_no_findings(tmp_path: Path) -> None:
     for values in CASES.values():
         done = helm("lint", "--strict", str(CHART), "-f", written(tmp_path, values))
         assert done.returncode == 0, done.stdout
@@ -72,7 +72,7 @@ def test_every_document_is_valid(documents: Documents) -> None:
     assert len({(d["kind"], d["metadata"]["name"]) for d in documents}) == len(documents)
 
 
-def test_the_switches_switch(tmp_path: Path) -> None:
+def test_options_enable_and_disable_resources(tmp_path: Path) -> None:
     kinds = {name: sorted(d["kind"] for d in render(tmp_path, v)) for name, v in CASES.items()}
     always = ["ConfigMap", "Deployment", "Deployment", "Service"]
     assert kinds["off"] == always
@@ -82,7 +82,7 @@ def test_the_switches_switch(tmp_path: Path) -> None:
     assert kinds["production"] == sorted(always + default + more)
 
 
-def test_selectors_find_their_own_pods_and_no_others(documents: Documents) -> None:
+def test_selectors_match_exactly_their_pods(documents: Documents) -> None:
     server, monitor = (d["spec"]["template"]["metadata"]["labels"].items() for d in deployments(documents))
     both = {"server": server, "monitor": monitor}
     for document in documents:
@@ -98,7 +98,7 @@ def test_selectors_find_their_own_pods_and_no_others(documents: Documents) -> No
             assert spread["labelSelector"]["matchLabels"].items() == wanted
 
 
-def test_what_is_named_is_there(production: Documents) -> None:
+def test_referenced_resources_exist(production: Documents) -> None:
     server, _ = deployments(production)
     target = one(production, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", server["metadata"]["name"])
@@ -117,7 +117,7 @@ def test_what_is_named_is_there(production: Documents) -> None:
         assert pod["serviceAccountName"] == one(production, "ServiceAccount")["metadata"]["name"]
 
 
-def test_the_autoscaler_alone_says_how_many_servers_there_are(tmp_path: Path) -> None:
+def test_the_autoscaler_replaces_the_fixed_number_of_replicas(tmp_path: Path) -> None:
     server, monitor = deployments(render(tmp_path, {}))
     assert "replicas" not in server["spec"]
     assert monitor["spec"]["replicas"] == 1
@@ -127,7 +127,7 @@ def test_the_autoscaler_alone_says_how_many_servers_there_are(tmp_path: Path) ->
     assert "maxReplicas (10) is less than minReplicas (11)" in done.stderr
 
 
-def test_pods_have_no_rights(documents: Documents) -> None:
+def test_pods_are_unprivileged(documents: Documents) -> None:
     for pod in pods(documents):
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False
@@ -147,12 +147,12 @@ def test_pods_have_no_rights(documents: Documents) -> None:
             assert "cpu" not in container["resources"]["limits"]
 
 
-def test_a_cluster_may_choose_the_user_itself(tmp_path: Path) -> None:
+def test_a_cluster_can_assign_the_user(tmp_path: Path) -> None:
     for pod in pods(render(tmp_path, {"user": None})):
         assert set(pod["spec"]["securityContext"]) == {"runAsNonRoot", "seccompProfile"}
 
 
-def test_what_is_mounted_is_there_and_what_is_written_may_be(documents: Documents) -> None:
+def test_mounts_have_volumes_and_written_paths_are_writable(documents: Documents) -> None:
     for pod in pods(documents):
         volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
         (container,) = pod["spec"]["containers"]
@@ -166,7 +166,7 @@ def test_what_is_mounted_is_there_and_what_is_written_may_be(documents: Document
         assert "ephemeral-storage" not in container["resources"]["limits"]
 
 
-def test_a_server_that_ends_has_the_time_it_needs(tmp_path: Path) -> None:
+def test_a_terminating_server_has_enough_time(tmp_path: Path) -> None:
     spec = deployments(render(tmp_path, {}))[0]["spec"]["template"]["spec"]
     pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert spec["terminationGracePeriodSeconds"] >= pause + SHUTDOWN_SECONDS + 15
@@ -181,7 +181,7 @@ def test_the_containers_run_commands_that_exist(documents: Documents) -> None:
     assert not any("command" in pod["spec"]["containers"][0] for pod in pods(documents))  # the image's own
 
 
-def test_the_migration_leans_on_nothing_that_is_not_there_yet(production: Documents) -> None:
+def test_the_migration_does_not_depend_on_later_resources(production: Documents) -> None:
     job = one(production, "Job")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     spec = job["spec"]["template"]["spec"]
@@ -189,7 +189,7 @@ def test_the_migration_leans_on_nothing_that_is_not_there_yet(production: Docume
     assert all(set(v) & {"emptyDir", "secret"} for v in spec["volumes"])
 
 
-def test_the_configuration_is_one_that_driftbell_takes(documents: Documents, tmp_path: Path) -> None:
+def test_driftbell_accepts_the_configuration(documents: Documents, tmp_path: Path) -> None:
     file = tmp_path / "driftbell.toml"
     file.write_text(one(documents, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
     for pod in pods(documents):
@@ -201,7 +201,7 @@ def test_the_configuration_is_one_that_driftbell_takes(documents: Documents, tmp
         assert settings.log.url_file == Path("/run/secrets/driftbell/log/url")
 
 
-def test_the_users_settings_arrive(production: Documents, tmp_path: Path) -> None:
+def test_user_settings_are_rendered(production: Documents, tmp_path: Path) -> None:
     file = tmp_path / "driftbell.toml"
     file.write_text(one(production, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
     found = config.shown(config.load(file, environment={}).settings)
@@ -221,7 +221,7 @@ def test_pods_are_replaced_when_the_configuration_changes(tmp_path: Path) -> Non
     assert sums({}) != sums({"config": {"check": {"every": "1m"}}})
 
 
-def test_secrets_are_named_and_never_written(production: Documents) -> None:
+def test_secrets_are_referenced_and_never_rendered(production: Documents) -> None:
     assert not [d for d in production if d["kind"] == "Secret"]
     for pod in pods(production):
         (container,) = pod["spec"]["containers"]
@@ -235,13 +235,13 @@ def test_secrets_are_named_and_never_written(production: Documents) -> None:
         assert ("notification-urls" in volumes) == (container["name"] == "monitor")
 
 
-def test_config_takes_every_setting_that_is_not_the_charts_own() -> None:
+def test_config_accepts_every_setting_that_the_chart_does_not_set() -> None:
     sections = schema()["properties"]["config"]["properties"]
     taken = {f"{section}.{key}" for section, keys in sections.items() for key in keys["properties"]}
     assert taken == set(config.names()) - CHARTS_OWN
 
 
-def test_the_schema_knows_each_value_and_only_those() -> None:
+def test_the_schema_covers_exactly_the_values() -> None:
     def compare(described: dict[str, Any], given: dict[str, Any], where: str) -> None:
         known = set(described["properties"]) - {"global"}
         assert known == set(given), where
@@ -277,7 +277,7 @@ def test_the_schema_knows_each_value_and_only_those() -> None:
         ({"serviceMonitor": {"interval": "soon"}}, "'/serviceMonitor/interval'"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_name(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_refused_by_its_name(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
     done = helm("template", "demo", str(CHART), "-f", written(tmp_path, wrong))
     assert done.returncode != 0
     assert said in done.stderr
@@ -292,7 +292,7 @@ def rule_files() -> str:
     return "\n".join(file.read_text("utf-8").replace("groups:\n", "") for file in files)
 
 
-def test_the_rules_are_those_of_the_stack(tmp_path: Path) -> None:
+def test_the_rules_equal_those_of_the_stack(tmp_path: Path) -> None:
     same = {"prometheusRule": {"enabled": True}} | {"fullnameOverride": "driftbell"}
     found = rules_of(render(tmp_path, same | {"publicUrl": "http://localhost:8000"}))
     wanted = yaml.safe_load("groups:\n" + rule_files())["groups"]
@@ -304,7 +304,7 @@ def test_the_rules_are_those_of_the_stack(tmp_path: Path) -> None:
     assert found == wanted
 
 
-def test_the_rules_speak_of_this_release(production: Documents, tmp_path: Path) -> None:
+def test_the_rules_refer_to_the_release(production: Documents, tmp_path: Path) -> None:
     text = json.dumps(rules_of(production))
     assert 'up{job=\\"demo-driftbell\\"}' in text
     assert "https://ml.example.org/runbook#ServiceDown" in text
@@ -321,7 +321,7 @@ def test_the_rules_speak_of_this_release(production: Documents, tmp_path: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dashboards_are_those_of_the_package(tmp_path: Path) -> None:
+def test_the_dashboards_equal_those_of_the_package(tmp_path: Path) -> None:
     found = one(render(tmp_path, {}), "ConfigMap", "-dashboards")
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     files = (ROOT / "src" / "driftbell" / "dashboards").glob("*.json")
@@ -332,19 +332,19 @@ def test_the_dashboards_are_those_of_the_package(tmp_path: Path) -> None:
     assert sum(map(len, found["data"].values())) < 900_000  # a ConfigMap holds a mebibyte
 
 
-def test_a_packed_chart_is_whole(production: Documents, tmp_path: Path) -> None:
+def test_a_packaged_chart_is_complete(production: Documents, tmp_path: Path) -> None:
     done = helm("package", str(CHART), "--destination", str(tmp_path))
     assert done.returncode == 0, done.stderr
     (packed,) = tmp_path.glob("*.tgz")
     assert render(tmp_path, PRODUCTION, chart=packed) == production
 
 
-def test_the_chart_is_of_this_release() -> None:
+def test_the_chart_has_the_version_of_the_release() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
     assert chart["version"] == chart["appVersion"] == driftbell.__version__
 
 
-def test_the_notes_say_which_secret_is_needed(tmp_path: Path) -> None:
+def test_the_notes_name_the_required_secret(tmp_path: Path) -> None:
     args = ("--namespace=ml", "-f", written(tmp_path, {"log": {"existingSecret": "pg"}}))
     notes = helm("install", "demo", str(CHART), "--dry-run=client", *args).stdout.partition("NOTES:")[2]
     assert "kubectl -n ml create secret generic pg --from-literal=url=postgresql://" in notes

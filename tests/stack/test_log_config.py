@@ -1,4 +1,4 @@
-"""The files of Loki, Promtail and Alloy agree with each other and with our log lines."""
+"""The configurations of Loki, Promtail and Alloy agree with each other and with our log lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Node = list[tuple[str, Any]]
 
 
 class Compose(yaml.SafeLoader):
-    """YAML as Compose reads it: `!reset` takes a value of the file before away."""
+    """YAML loader for compose files: `!reset` removes a value."""
 
 
 Compose.add_constructor("!reset", lambda *_: None)
@@ -40,7 +40,7 @@ def parsed(file: Path) -> dict[str, Any]:
 
 
 def alloy(text: str) -> Node:
-    """Alloy's blocks as nested pairs of a name and a value; a map is a block too."""
+    """Parse Alloy's blocks into nested pairs of name and value; a map is a block too."""
     root: Node = []
     open_blocks = [root]
     for line in text.splitlines():
@@ -80,7 +80,7 @@ def scrape() -> dict[str, Any]:
 
 
 def plain(node: Any) -> Any:
-    """Alloy's nested pairs in the shape that Promtail's YAML has."""
+    """Convert Alloy's nested pairs to the shape of Promtail's YAML."""
     if not isinstance(node, list) or not node or not isinstance(node[0], tuple):
         return node
     stages = [{n.removeprefix("stage."): plain(v)} for n, v in node if n.startswith("stage.")]
@@ -106,7 +106,7 @@ def test_promtail_and_alloy_have_the_same_stages() -> None:
     assert lines["stages"] == scrape()["pipeline_stages"]
 
 
-def test_promtail_and_alloy_look_at_the_same_containers_and_write_to_the_same_place() -> None:
+def test_promtail_and_alloy_read_the_same_containers_and_push_to_the_same_loki() -> None:
     (docker,) = scrape()["docker_sd_configs"]
     found = plain(component("discovery.docker containers"))
     assert [found.pop("filter")] == docker.pop("filters")
@@ -122,7 +122,7 @@ def test_promtail_and_alloy_look_at_the_same_containers_and_write_to_the_same_pl
     assert endpoint["max_backoff_retries"] == client["backoff_config"]["max_retries"] == 0
 
 
-def test_collectors_push_to_where_loki_listens_and_leave_themselves_out() -> None:
+def test_collectors_push_to_loki_and_skip_their_own_logs() -> None:
     port = parsed(LOKI)["server"]["http_listen_port"]
     (client,) = parsed(PROMTAIL)["clients"]
     assert client["url"] == f"http://loki:{port}/loki/api/v1/push"
@@ -144,7 +144,7 @@ def test_loki_keeps_lines_for_thirty_days_and_in_its_volume() -> None:
     assert loki["analytics"]["reporting_enabled"] is False
 
 
-def test_the_override_takes_promtail_away_and_starts_alloy_on_its_file() -> None:
+def test_the_override_replaces_promtail_by_alloy_with_its_file() -> None:
     services = parsed(OVERRIDE)["services"]
     assert services["promtail"] is None
     service = services["alloy"]
@@ -157,7 +157,7 @@ def test_the_override_takes_promtail_away_and_starts_alloy_on_its_file() -> None
     assert f"/dev/tcp/127.0.0.1/{address.rpartition(':')[2]} " in service["healthcheck"]["test"][-1]
 
 
-def test_the_guide_has_the_contracts_queries_and_every_label() -> None:
+def test_the_guide_has_the_queries_of_the_contract_and_every_label() -> None:
     guide = (ROOT / "docs/guides/logs.md").read_text("utf-8").replace("\\|", "|")
     for word in ("INFO", "drift", "ERROR"):
         assert f'{{container="ml_service"}} |= "{word}"' in guide
@@ -168,7 +168,7 @@ def test_the_guide_has_the_contracts_queries_and_every_label() -> None:
 
 
 def level_of(line: str) -> str | None:
-    """What the pipeline makes of a line, by its own expressions."""
+    """Return the fields that the pipeline extracts from a line."""
     stages = scrape()["pipeline_stages"]
     settings = {name: value for stage in stages for name, value in stage.items()}
     value = None
@@ -204,13 +204,13 @@ def level_of(line: str) -> str | None:
         ("", None),
     ],
 )
-def test_a_level_is_found_where_there_is_one(line: str, level: str | None) -> None:
+def test_levels_are_parsed(line: str, level: str | None) -> None:
     assert level_of(line) == level
 
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """Log lines of this process, put back afterwards."""
+    """Yield the log lines of this process, and restore logging afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     found = io.StringIO()
@@ -223,7 +223,7 @@ def stream() -> Iterator[io.StringIO]:
     root.handlers, root.level = handlers, level
 
 
-def test_our_own_lines_have_what_the_pipeline_reads(stream: io.StringIO) -> None:
+def test_log_lines_of_driftbell_have_the_fields_of_the_pipeline(stream: io.StringIO) -> None:
     structlog.contextvars.bind_contextvars(request_id="abc", trace_id="0af7")
     log = structlog.get_logger()
     for write in (log.debug, log.info, log.warning, log.error, log.critical):

@@ -1,4 +1,4 @@
-"""Real Loki and Promtail on loopback with our files: the contract's queries find the service's lines."""
+"""Loki and Promtail on loopback with our files: the queries of the contract return the service's lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, runn
 from tests.stack.fake_docker import Container, Docker, docker
 from tests.stack.queries import logql
 
-from driftbell.simulation.faults import CONTRACT_FAULTS, apply
+from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
 from driftbell.simulation.traffic import iris_rows
 
 pytestmark = pytest.mark.service
@@ -53,7 +53,7 @@ def binary(name: str) -> str:
 
 @contextlib.contextmanager
 def program(name: str, config: dict[str, Any], folder: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Loki or Promtail on a rewritten configuration until the block ends."""
+    """Run Loki or Promtail with an adapted configuration until the block ends."""
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(config), "utf-8")
     log = folder / f"{name}.log"
@@ -77,7 +77,7 @@ def program(name: str, config: dict[str, Any], folder: Path, ready: str) -> Iter
 
 
 def moved(value: Any, place: Path) -> Any:
-    """The same configuration with everything below /loki elsewhere."""
+    """Return the configuration with another folder instead of /loki."""
     if isinstance(value, dict):
         return {k: moved(v, place) for k, v in value.items()}
     if isinstance(value, list):
@@ -88,7 +88,7 @@ def moved(value: Any, place: Path) -> Any:
 
 
 def own_server(config: dict[str, Any]) -> str:
-    """Move a server to free ports of loopback and say where it is."""
+    """Move a server to free loopback ports, and return its address."""
     config["server"] |= {
         "http_listen_address": "127.0.0.1",
         "http_listen_port": free_port(),
@@ -100,7 +100,7 @@ def own_server(config: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line that Loki gave back."""
+    """A line returned by Loki."""
 
     time: str
     text: str
@@ -109,7 +109,7 @@ class Line:
 
 
 class Loki:
-    """A real Loki that may be killed and started again on what it kept."""
+    """A Loki that can be killed and restarted on its data."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -151,20 +151,20 @@ class Loki:
 
 @dataclass
 class Logs:
-    """A service, its Loki, and the engine that the collector between them asks."""
+    """A service, its Loki, and the container API that the collector reads."""
 
     service: Running
     loki: Loki
     engine: Docker
 
     def arrived(self) -> bool:
-        """Whether every line that the service has written is in Loki."""
+        """Return whether Loki has every line of the service."""
         return set(self.service.lines().splitlines()) <= self.loki.texts(ML_SERVICE)
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
-    """Normal and drifted traffic, a check, a bad request and one that fails, all of it logged."""
+    """Yield a service with logged normal and drifted traffic, a check, an invalid and a failed request."""
     for name in ("loki", "promtail"):
         binary(name)
     folder = tmp_path_factory.mktemp("logs")
@@ -200,11 +200,11 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
 
 
 def told(service: Running) -> None:
-    """Make the service log something of everything."""
+    """Cause log lines of every kind."""
     monitored(service)
     rng = np.random.default_rng(7)
     predict(service.url, iris_rows(50, rng))
-    predict(service.url, apply(iris_rows(50, rng), CONTRACT_FAULTS, rng))
+    predict(service.url, apply_faults(iris_rows(50, rng), CONTRACT_FAULTS, rng))
     check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=130).json()
     assert check["verdict"] == "alarm"
     bad = httpx.post(f"{service.url}/predict", json={}, headers={"X-Request-ID": "bad-one"})
@@ -220,7 +220,7 @@ def words(service: Running, word: str) -> set[str]:
 
 
 @pytest.mark.parametrize("word", ["INFO", "drift", "ERROR"])
-def test_the_contracts_queries_return_the_services_lines_with_their_levels(logs: Logs, word: str) -> None:
+def test_the_queries_of_the_contract_return_lines_with_levels(logs: Logs, word: str) -> None:
     found = logs.loki.ask(f'{ML_SERVICE} |= "{word}"')
     assert {line.text for line in found} == words(logs.service, word) != set()
     for line in found:
@@ -231,7 +231,7 @@ def test_the_contracts_queries_return_the_services_lines_with_their_levels(logs:
         assert {line.labels["level"] for line in found} == {word}
 
 
-def test_a_line_has_few_labels_its_own_time_and_its_ids_beside_it(logs: Logs) -> None:
+def test_a_line_has_few_labels_its_own_time_and_ids_as_metadata(logs: Logs) -> None:
     found = logs.loki.ask(ML_SERVICE)
     for line in found:
         labels = line.labels.keys() - {"service_name"}  # Loki's own
@@ -253,7 +253,7 @@ def test_the_lines_of_one_request_are_found_by_its_id(logs: Logs, request_id: st
     assert logs.loki.texts(levelled) == {line.text for line in found}
 
 
-def test_a_line_that_is_not_json_survives(logs: Logs) -> None:
+def test_a_line_that_is_not_json_is_kept(logs: Logs) -> None:
     found = {line.text: line for line in logs.loki.ask('{container="other"}')}
     assert found.keys() == {TEXT, PLAIN}
     assert "level" not in found[TEXT].labels
@@ -261,12 +261,12 @@ def test_a_line_that_is_not_json_survives(logs: Logs) -> None:
     assert found[PLAIN].labels["stream"] == "stderr"
 
 
-def test_lines_of_the_collectors_and_of_what_compose_did_not_start_stay_out(logs: Logs) -> None:
+def test_lines_of_collectors_and_of_foreign_containers_are_excluded(logs: Logs) -> None:
     answer = httpx.get(f"{logs.loki.url}/loki/api/v1/label/container/values").json()
     assert set(answer["data"]) == {"ml_service", "other"}
 
 
-def test_the_collector_asks_docker_only_what_the_proxy_allows(logs: Logs) -> None:
+def test_the_collector_sends_only_requests_that_the_proxy_allows(logs: Logs) -> None:
     assert logs.engine.refused == []
 
 
@@ -277,7 +277,7 @@ def test_the_dashboards_queries_return_lines(logs: Logs, expression: str) -> Non
     assert answer.json()["data"]["result"], expression
 
 
-def test_after_a_crash_of_loki_every_line_is_there_also_those_of_the_time_without_it(logs: Logs) -> None:
+def test_after_a_crash_of_loki_no_line_is_missing(logs: Logs) -> None:
     before = {word: logs.loki.texts(f'{ML_SERVICE} |= "{word}"') for word in ("INFO", "drift", "ERROR")}
     logs.loki.kill()
     httpx.get(f"{logs.service.url}/monitor/status", headers={"X-Request-ID": "meanwhile"}).raise_for_status()
@@ -289,7 +289,7 @@ def test_after_a_crash_of_loki_every_line_is_there_also_those_of_the_time_withou
     assert logs.loki.texts(f'{ML_SERVICE} | request_id="meanwhile"')
 
 
-def test_each_program_accepts_its_file_as_it_is() -> None:
+def test_each_program_accepts_its_configuration_file() -> None:
     for command in (
         [binary("loki"), "-verify-config", f"-config.file={LOKI}"],
         [binary("promtail"), "-check-syntax", f"-config.file={PROMTAIL}"],

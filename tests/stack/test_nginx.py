@@ -1,4 +1,4 @@
-"""The report viewer: deploy/nginx/reports.conf in a real nginx."""
+"""The report viewer: nginx with deploy/nginx/reports.conf."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_list_is_a_page_with_the_newest_first(viewer: Nginx) -> None:
     assert "or triggered" in page.text.partition(f'href="/{NEWEST_FIRST[2]}"')[2].partition("</tr>")[0]
 
 
-def test_report_is_served_with_the_services_own_policy(viewer: Nginx, reports: Path) -> None:
+def test_reports_are_served_with_the_policy_of_the_service(viewer: Nginx, reports: Path) -> None:
     for name in ("drift_report_latest.html", NEWEST_FIRST[1]):
         answer = httpx.get(f"{viewer.url}/{name}")
         assert answer.content == (reports / name).read_bytes()
@@ -91,7 +91,7 @@ def test_report_is_served_with_the_services_own_policy(viewer: Nginx, reports: P
         assert httpx.head(viewer.url + path).content == b""
 
 
-def test_nothing_but_reports_is_served(viewer: Nginx, reports: Path) -> None:
+def test_only_reports_are_served(viewer: Nginx, reports: Path) -> None:
     (reports / "index.html").write_text("not a report")
     (reports / ".drift_report_20260301_120000.html.part").write_text("half")
     (reports / "drift_report_20200101_000000.html").symlink_to("/etc/passwd")
@@ -131,13 +131,13 @@ def test_nothing_but_reports_is_served(viewer: Nginx, reports: Path) -> None:
 
 
 def raw(viewer: Nginx, request: str) -> str:
-    """Send a request line as it is, since clients tidy paths up."""
+    """Send a raw request line, because clients normalize paths."""
     with socket.create_connection(("127.0.0.1", viewer.ports[8080]), timeout=10) as connection:
         connection.sendall(f"{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode("utf-8", "replace")
 
 
-def test_list_without_reports_says_so(tmp_path: Path) -> None:
+def test_the_list_without_reports_is_a_page(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     with nginx("reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}) as found:
         missing = httpx.get(found.url)
@@ -149,7 +149,7 @@ def test_list_without_reports_says_so(tmp_path: Path) -> None:
         assert listed(found) == NEWEST_FIRST[:1]
 
 
-def test_list_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+def test_an_unreadable_list_is_an_error_page(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     folder.mkdir(mode=0o000)
     with nginx(

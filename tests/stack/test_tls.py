@@ -1,4 +1,4 @@
-"""The TLS front: deploy/nginx/tls.conf in a real nginx, before a real service, with certificates of ours."""
+"""The TLS proxy: nginx with deploy/nginx/tls.conf in front of a service, with our certificates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.service, needs_nginx]
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """Answers with what it got, and after an upgrade with each line it gets."""
+    """Echoes the request, and after an upgrade each line."""
 
     def do_GET(self) -> None:
         if self.headers["Upgrade"] and self.headers["Connection"] == "upgrade":
@@ -47,7 +47,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def echo() -> Iterator[int]:
-    """Run a server that echoes; gives its port."""
+    """Run an echo server; yield its port."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
@@ -120,11 +120,11 @@ def test_predictions_are_the_same_through_tls(client: httpx.Client, served: Runn
     assert client.post("/predict", json={}).status_code == 422
 
 
-def test_service_knows_that_it_is_asked_over_https(client: httpx.Client) -> None:
+def test_the_service_sees_https(client: httpx.Client) -> None:
     assert client.get("/health/").headers["Location"] == f"{client.base_url}/health"
 
 
-def test_large_bodies_are_refused_like_by_the_service(client: httpx.Client, served: Running) -> None:
+def test_large_bodies_are_refused_as_by_the_service(client: httpx.Client, served: Running) -> None:
     headers = {"Content-Type": "application/json"}
     most = config.Settings().server.body_limit
     for size, status in ((most, 400), (most + 1, 413), (5 * most, 413)):
@@ -162,7 +162,7 @@ def test_plain_http_is_sent_to_https_with_path_and_query(front: Nginx) -> None:
     assert "Strict-Transport-Security" not in answer.headers
 
 
-def test_https_is_made_strict_except_on_localhost(client: httpx.Client) -> None:
+def test_strict_transport_security_except_on_localhost(client: httpx.Client) -> None:
     for host in ("localhost", "reports.localhost", "grafana.localhost:443"):
         assert "Strict-Transport-Security" not in client.get("/health", headers={"Host": host}).headers
     for host in ("box.test", "reports.box.test", "mylocalhost"):
@@ -170,7 +170,7 @@ def test_https_is_made_strict_except_on_localhost(client: httpx.Client) -> None:
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_names_lead_to_reports_and_grafana(client: httpx.Client, echoes: tuple[int, int]) -> None:
+def test_host_names_select_reports_and_grafana(client: httpx.Client, echoes: tuple[int, int]) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     sent = {"Host": "reports.box.test:8443", "traceparent": trace, "X-Forwarded-For": "10.1.1.1"}
     got = client.get("/a%20b?c=/../d", headers=sent).json()
@@ -181,7 +181,7 @@ def test_names_lead_to_reports_and_grafana(client: httpx.Client, echoes: tuple[i
     assert client.get("/", headers={"Host": "grafana.localhost"}).json()["port"] == echoes[1]
 
 
-def test_grafana_gets_web_sockets(front: Nginx, certs: DevCertificates) -> None:
+def test_grafana_receives_web_sockets(front: Nginx, certs: DevCertificates) -> None:
     with connected(front, trusting(certs)) as connection:
         upgrade = "Host: grafana.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         connection.sendall(f"GET /api/live/ws HTTP/1.1\r\n{upgrade}".encode())
@@ -205,7 +205,7 @@ def test_grafana_gets_web_sockets(front: Nginx, certs: DevCertificates) -> None:
         "/monitor/alertmanager",
     ],
 )
-def test_addresses_for_the_stack_stay_inside(front: Nginx, certs: DevCertificates, path: str) -> None:
+def test_internal_addresses_are_not_served(front: Nginx, certs: DevCertificates, path: str) -> None:
     for host in ("localhost", "grafana.localhost"):
         with connected(front, trusting(certs)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -214,7 +214,7 @@ def test_addresses_for_the_stack_stay_inside(front: Nginx, certs: DevCertificate
         assert "for the stack itself" in answer
 
 
-def test_a_service_that_is_down_is_a_problem_in_json(certs: DevCertificates, tmp_path: Path) -> None:
+def test_a_service_that_is_down_is_a_json_problem(certs: DevCertificates, tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     moved = {"/certs/": f"{certs.key.parent}/", "ml_service:8000": address}
     with nginx("tls.conf", tmp_path, moved) as found:
@@ -239,7 +239,7 @@ def test_a_service_that_is_down_is_a_problem_in_json(certs: DevCertificates, tmp
 
 @contextlib.contextmanager
 def docker_dns(known: bytes) -> Iterator[int]:
-    """Answer like Docker's DNS that one name is at 127.0.0.1 and no other exists; gives the port."""
+    """Answer like Docker's DNS that one name is at 127.0.0.1 and no other exists; yield the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
@@ -262,7 +262,7 @@ def docker_dns(known: bytes) -> Iterator[int]:
             thread.join(10)
 
 
-def test_names_are_asked_of_docker_at_each_request(certs: DevCertificates, tmp_path: Path) -> None:
+def test_names_are_resolved_at_each_request(certs: DevCertificates, tmp_path: Path) -> None:
     with echo() as port, docker_dns(b"\x07grafana\0") as dns:
         moved = {
             "/certs/": f"{certs.key.parent}/",
@@ -277,6 +277,6 @@ def test_names_are_asked_of_docker_at_each_request(certs: DevCertificates, tmp_p
     assert absent.json()["detail"] == "ml_service:8000 does not answer: is it running?"
 
 
-def test_log_lines_carry_the_services_request_id(front: Nginx, client: httpx.Client) -> None:
+def test_log_lines_have_the_request_id_of_the_service(front: Nginx, client: httpx.Client) -> None:
     client.get("/health", headers={"X-Request-ID": "seen-in-both"})
     wait_until(lambda: "seen-in-both" in [line["request_id"] for line in front.requests()])

@@ -153,7 +153,7 @@ def simulate(
             if on_terminal:
                 bar.update(1)
             else:
-                click.echo(simulator.line(progress))
+                click.echo(simulator.format_progress(progress))
 
         summary = simulator.simulate(
             service,
@@ -189,4 +189,4 @@ def demo(host: str, port: int | None, data_dir: Path | None, leave: bool) -> Non
     """
     from driftbell.simulation.demo import demo as run
 
-    sys.exit(run(host=host, port=port, data_dir=data_dir, leave=leave, say=click.echo))
+    sys.exit(run(host=host, port=port, data_dir=data_dir, exit_after=leave, echo=click.echo))

@@ -1,1 +1,1 @@
-"""Simulated traffic, faults, the demo, rehearsals and backtests."""
+"""Simulation: traffic, faults, the demo, rehearsals and backtests."""

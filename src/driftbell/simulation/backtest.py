@@ -1,4 +1,4 @@
-"""The replay: checks window by window, as the monitor would have run them."""
+"""Backtest: run checks on a recorded stream window by window, as the monitor would have done."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from driftbell.degradation.update import LabelRows, Rows, step
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import carry, held_columns, judge
 from driftbell.records import Columns, Degradation, Judgement, Verdict
-from driftbell.simulation.backtest_columns import LEAST_LABELS, Task, as_table, in_order, problem
+from driftbell.simulation.backtest_columns import (
+    MIN_LABELS,
+    BacktestColumns,
+    input_error,
+    read_columns,
+    sort_by_time,
+)
 
 WINDOW_ROWS = 500
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 SMALLEST_LOSS, SMALLEST_SHARE = 0.02, 0.1
-"""The smallest loss that matters: of accuracy, and as a share of the error of a regression."""
+"""Default smallest relevant loss: of accuracy, and as a share of the error of a regression."""
 
 FALSE_DISCOVERY_RATE = 0.05
 
-LEAST_ROWS = 20
-"""A smaller reference teaches nothing."""
+MIN_REFERENCE_ROWS = 20
+MIN_BLOCK_ROWS = 50
+"""Smaller windows are collected until they have this many rows."""
 
-LARGEST_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +46,16 @@ class BacktestCheck:
     """One check of a backtest.
 
     Attributes:
-        index: its number, from 0.
-        rows: new rows that it looked at.
-        verdict: see `Judgement`; what a user would have seen.
-        score: the evidence of degradation in units of its threshold; it alarms at 1.
-        evidence: the score of each kind of evidence, by name.
-        columns: an alarm's suspects; else the columns that have drifted.
-        estimated_loss: of accuracy (0.03 is three points), or the rise of the mean absolute error; None where
-            it cannot be said.
-        interval: its 90 % interval.
-        sentence: the verdict's reason.
+        index: index of the check, from 0.
+        rows: number of new rows in the check.
+        verdict: the verdict that a user would have seen; see `Judgement`.
+        score: evidence of degradation in units of its decision threshold; an alarm opens at 1.
+        evidence: score by source of evidence.
+        columns: suspect columns of an alarm or warning, otherwise the drifted columns.
+        estimated_loss: estimated loss of accuracy (0.03 is three points), or increase of the mean absolute
+            error; None if it cannot be estimated.
+        interval: 90 % interval of the estimated loss.
+        sentence: the reason of the verdict.
     """
 
     index: int
@@ -77,35 +84,36 @@ def backtest(
     smallest_loss: float | None = None,
     seed: int = 0,
 ) -> Iterator[BacktestCheck]:
-    """Replay a stream window by window as the monitor would have seen it.
+    """Run checks on a stream window by window, as the monitor would have done.
 
-    Columns of the reference that are none of those named below are the features. One that the stream has
-    not is null there; one that only the stream has is not looked at. Rows after the last whole window are
-    not checked. Windows of fewer than 50 rows are collected before they count as evidence.
+    Columns of the reference without another role below are the features. A feature that the stream lacks is
+    null there; columns that only the stream has are ignored. Rows after the last full window are not checked.
+    Windows of fewer than 50 rows are collected before they count as evidence.
 
     Args:
-        reference: a table (mapping of sequences, pandas, Polars, Arrow; or a list of mappings) of features,
-            answers and, where known, labels; n rows in the order of time, at least 20.
-        stream: likewise, at least one window; the label may be null, or the column missing.
-        budget: false alarms that are allowed, such as "1 per 30d" or "1 per 1000 checks".
-        prediction: the column of the answers: classes, or numbers of a regression. 1, 1.0, "1" and true are
-            the same class. Without probabilities, up to 20 different whole numbers are classes.
-        every: how often a check runs, for a budget per time; such as "5m".
-        window_rows: new rows of each check.
-        probabilities: the column of each class's probability; of two classes, one is enough.
-        label: the column of the true answers; None judges without labels.
-        label_delay: checks after which labels arrive.
-        timestamp: a column with the time of each row, which orders both tables: numbers, dates, or texts in
-            ISO 8601.
-        smallest_loss: that matters; 0.02 of accuracy, or a tenth of the error of a regression.
-        seed: of everything random.
+        reference: table (mapping of sequences, pandas, Polars, Arrow; or a list of mappings) of features,
+            predictions and, if known, labels; n rows in the order of time, at least 20.
+        stream: table of the same form with at least one window; the label may be null, or its column missing.
+        budget: allowed false alarms, such as "1 per 30d" or "1 per 1000 checks".
+        prediction: column of the predictions: classes, or numbers of a regression. 1, 1.0, "1" and true are
+            the same class. Without probabilities, up to 20 distinct integers are classes.
+        every: interval between checks, such as "5m"; needed for a budget per time.
+        window_rows: new rows per check.
+        probabilities: column of each class's probability; for two classes, one column is enough.
+        label: column of the true values; None to judge without labels.
+        label_delay: number of checks after which labels arrive.
+        timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601
+            texts.
+        smallest_loss: smallest relevant loss; by default 0.02 of accuracy, or a tenth of the error of a
+            regression.
+        seed: random seed.
 
     Returns:
-        One record a check, each made when it is asked for. What is wrong with the tables is told before.
+        An iterator over one record per check, computed on demand; invalid tables are refused at once.
 
     Raises:
-        InputError: a column is missing, or its cells are no answers.
-        ConfigError: the budget cannot be read.
+        InputError: a column is missing, or its cells are invalid.
+        ConfigError: the budget is invalid.
 
     >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
     >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
@@ -115,35 +123,37 @@ def backtest(
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     every = parse_every(every) if isinstance(every, str) else every
     allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
-    before, now = as_table(reference, "reference"), as_table(stream, "stream")
-    task = Task(
-        before,
-        now,
+    reference_columns, stream_columns = read_columns(reference, "reference"), read_columns(stream, "stream")
+    columns = BacktestColumns(
+        reference_columns,
+        stream_columns,
         prediction=prediction,
         probabilities=probabilities or {},
         label=label,
         timestamp=timestamp,
     )
-    past, present = _read(task, before, timestamp, "reference"), _read(task, now, timestamp, "stream")
-    for what, rows, least in (
-        ("reference", len(past.answers), LEAST_ROWS),
+    past = _read(columns, reference_columns, timestamp, "reference")
+    present = _read(columns, stream_columns, timestamp, "stream")
+    for table_name, rows, minimum in (
+        ("reference", len(past.answers), MIN_REFERENCE_ROWS),
         ("stream", len(present.answers), window_rows),
     ):
-        if rows < least:
-            raise problem("", "empty", f"the {what} needs at least {least} rows, has {rows}")
-    evidence = _evidence(task, past, smallest_loss, allowed, window_rows, seed)
-    return _replay(task, evidence, past, present, allowed, window_rows, label_delay)
+        if rows < minimum:
+            message = f"the {table_name} needs at least {minimum} rows, has {rows}"
+            raise input_error("", "empty", message)
+    charts = _fit_charts(columns, past, smallest_loss, allowed, window_rows, seed)
+    return _run_checks(columns, charts, past, present, allowed, window_rows, label_delay)
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table that has been read, in the order of time.
+    """Table in the order of time.
 
     Attributes:
-        columns: all of them.
-        answers: the model's.
-        truth: the labels; None where there are none.
-        times: of each row; None where only the order is known.
+        columns: all columns.
+        answers: the model's predictions.
+        truth: the labels; None without labels.
+        times: time of each row; None if only the order is known.
     """
 
     columns: Columns
@@ -153,61 +163,68 @@ class _Table:
 
 
 def _check_numbers(window_rows: int, label_delay: int, smallest_loss: float | None, seed: int) -> None:
-    for name, value, least, most in (
+    for name, value, minimum, maximum in (
         ("window_rows", window_rows, 1, math.inf),
         ("label_delay", label_delay, 0, math.inf),
-        ("seed", seed, 0, LARGEST_SEED),
+        ("seed", seed, 0, MAX_SEED),
     ):
-        if not isinstance(value, int | np.integer) or not least <= value <= most:
-            raise problem(name, "type", f"{name} must be a whole number from {least}, got {value!r}")
+        if not isinstance(value, int | np.integer) or not minimum <= value <= maximum:
+            raise input_error(name, "type", f"{name} must be an integer from {minimum}, got {value!r}")
     if smallest_loss is not None and not 0 < smallest_loss < math.inf:
-        raise problem("smallest_loss", "type", f"smallest_loss must be more than 0, got {smallest_loss!r}")
+        raise input_error(
+            "smallest_loss", "type", f"smallest_loss must be more than 0, got {smallest_loss!r}"
+        )
 
 
-def _read(task: Task, table: Columns, timestamp: str | None, what: str) -> _Table:
-    answers, truth = task.answers(table, what), task.truth(table, what)
+def _read(roles: BacktestColumns, table: Columns, timestamp: str | None, name: str) -> _Table:
+    answers, truth = roles.answers(table, name), roles.truth(table, name)
     if timestamp is None:
         return _Table(table, answers, truth, None)
-    order, times = in_order(table[timestamp], timestamp, what)
-    columns = {name: column[order] for name, column in table.items()}
+    order, times = sort_by_time(table[timestamp], timestamp, name)
+    columns = {key: column[order] for key, column in table.items()}
     return _Table(columns, answers.take(order), None if truth is None else truth[order], times)
 
 
-def _evidence(
-    task: Task, past: _Table, smallest_loss: float | None, allowed: float, window_rows: int, seed: int
+def _fit_charts(
+    roles: BacktestColumns,
+    past: _Table,
+    smallest_loss: float | None,
+    allowed: float,
+    window_rows: int,
+    seed: int,
 ) -> CusumCharts:
-    answers, features, truth = past.answers, task.features(past.columns), past.truth
-    known = np.zeros(0, dtype=bool) if truth is None else ~np.isnan(truth)
-    if np.count_nonzero(known) < LEAST_LABELS:
+    answers, features, truth = past.answers, roles.features(past.columns), past.truth
+    labelled = np.zeros(0, dtype=bool) if truth is None else ~np.isnan(truth)
+    if np.count_nonzero(labelled) < MIN_LABELS:
         truth = None
-    elif truth is not None and not known.all():
-        answers, truth = answers.take(known), truth[known]
-        features = {k: v[known] for k, v in features.items()}
-    learned = learn(features, answers, truth, classes=len(task.classes), seed=seed)
+    elif truth is not None and not labelled.all():
+        answers, truth = answers.take(labelled), truth[labelled]
+        features = {k: v[labelled] for k, v in features.items()}
+    learned = learn(features, answers, truth, classes=len(roles.classes), seed=seed)
     error = float(learned.errors.mean() or learned.by_features.mean() or 1.0)
-    usual = SMALLEST_LOSS if task.classes else SMALLEST_SHARE * error
+    default = SMALLEST_LOSS if roles.classes else SMALLEST_SHARE * error
     return CusumCharts(
         learned,
-        smallest_loss=smallest_loss or usual,
+        smallest_loss=smallest_loss or default,
         checks_per_alarm=allowed,
-        block_rows=max(window_rows, 50),
+        block_rows=max(window_rows, MIN_BLOCK_ROWS),
     )
 
 
-def _replay(
-    task: Task,
-    evidence: CusumCharts,
+def _run_checks(
+    roles: BacktestColumns,
+    charts: CusumCharts,
     past: _Table,
     present: _Table,
     allowed: float,
     window_rows: int,
     label_delay: int,
 ) -> Iterator[BacktestCheck]:
-    features, answers, truth = task.features(present.columns), present.answers, present.truth
-    errors = None if truth is None else task.errors(answers.values, truth)
+    features, answers, truth = roles.features(present.columns), present.answers, present.truth
+    errors = None if truth is None else roles.errors(answers.values, truth)
     times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
-    before = prepare(task.shown(past.columns), roles=task.roles(past.columns))
-    table_now = task.shown(present.columns)
+    prepared = prepare(roles.compared(past.columns), roles=roles.roles(past.columns))
+    stream_table = roles.compared(present.columns)
     state: Mapping[str, Any] = {}
     drift: Mapping[str, Any] = {}
     start = 0
@@ -216,19 +233,19 @@ def _replay(
         rows = slice(start, stop)
         new = Rows({k: v[rows] for k, v in features.items()}, answers.take(rows), times[rows])
         state, degradation = step(
-            evidence, state, new, _arrived(errors, times, index - label_delay, window_rows)
+            charts, state, new, _arrived_labels(errors, times, index - label_delay, window_rows)
         )
         first = max(0, stop - max(window_rows, WINDOW_ROWS))
-        found = judge(
-            compare(before, {k: v[first:stop] for k, v in table_now.items()}),
+        judgement = judge(
+            compare(prepared, {k: v[first:stop] for k, v in stream_table.items()}),
             rows=stop - first,
             false_discovery_rate=FALSE_DISCOVERY_RATE,
             strong=1 / allowed,
             held=held_columns(drift, first=first),
         )
-        drift = carry(drift, found, last=stop - 1)
+        drift = carry(drift, judgement, last=stop - 1)
         yield _check(
-            index, stop - start, whole(found, degradation), degradation, timed=present.times is not None
+            index, stop - start, whole(judgement, degradation), degradation, timed=present.times is not None
         )
         if state.get("rows", 0) == stop:
             start = stop
@@ -237,8 +254,8 @@ def _replay(
 def _check(
     index: int, rows: int, judgement: Judgement, degradation: Degradation, *, timed: bool
 ) -> BacktestCheck:
-    loud = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) and degradation.suspects
-    columns = tuple(s.column for s in degradation.suspects) if loud else judgement.drifted_columns
+    explained = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) and degradation.suspects
+    columns = tuple(s.column for s in degradation.suspects) if explained else judgement.drifted_columns
     return BacktestCheck(
         index,
         rows,
@@ -250,15 +267,15 @@ def _check(
         (degradation.estimated_loss.low, degradation.estimated_loss.high)
         if degradation.estimated_loss
         else None,
-        judgement.sentence if timed else _by_rows(judgement.sentence, degradation),
+        judgement.sentence if timed else _with_rows(judgement.sentence, degradation),
     )
 
 
-def _by_rows(sentence: str, degradation: Degradation) -> str:
-    """Say since which row, where no times are known."""
+def _with_rows(sentence: str, degradation: Degradation) -> str:
+    """Replace the time of the change point by its row, for a stream without times."""
     if degradation.change_point is None:
         return sentence
-    since, low, high = (
+    row, low, high = (
         round((moment - EPOCH).total_seconds())
         for moment in (
             degradation.change_point.time,
@@ -267,14 +284,14 @@ def _by_rows(sentence: str, degradation: Degradation) -> str:
         )
     )
     return sentence.replace(
-        since_words(degradation.change_point), f"since row {since} (between {low} and {high})"
+        since_words(degradation.change_point), f"since row {row} (between {low} and {high})"
     )
 
 
-def _arrived(errors: Vector | None, times: Sequence[datetime], window: int, rows: int) -> LabelRows:
+def _arrived_labels(errors: Vector | None, times: Sequence[datetime], window: int, rows: int) -> LabelRows:
     if errors is None or window < 0:
         return LabelRows()
     first = window * rows
-    found = errors[first : first + rows]
-    known = np.flatnonzero(~np.isnan(found))
-    return LabelRows(found[known], [times[first + int(i)] for i in known])
+    window_errors = errors[first : first + rows]
+    labelled = np.flatnonzero(~np.isnan(window_errors))
+    return LabelRows(window_errors[labelled], [times[first + int(i)] for i in labelled])

@@ -1,4 +1,4 @@
-"""What the columns of a replay mean: answers, probabilities, labels, times; all the rest are features."""
+"""Roles of a backtest's columns: predictions, probabilities, labels, times; all others are features."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from driftbell.records import Column, Columns, FieldProblem, Kind
 from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
 from driftbell.tabular.profile import numbers
 
-FEW_VALUES = 20
-"""Whole numbers with at most so many values are classes, not amounts, where no probabilities are given."""
+MAX_INTEGER_CLASSES = 20
+"""Without probabilities, integers with at most this many distinct values are classes, not amounts."""
 
-MOST_CLASSES = 100
-"""More different answers than this are names or keys, or amounts that were read as texts."""
+MAX_CLASSES = 100
+"""More distinct predictions are keys, or numbers that were read as text."""
 
-LARGEST = 1e15
-"""The largest amount of a regression: its square must not overflow in single precision."""
+MAX_AMOUNT = 1e15
+"""Largest absolute value of a regression: its square must not overflow in single precision."""
 
-LEAST_LABELS = 20
-"""A reference with fewer labels is one without labels."""
+MIN_LABELS = 20
+"""A reference with fewer labels counts as unlabelled."""
 
 ROUNDING = 1e-4
-"""A probability may be so much beyond 0 and 1."""
+"""Tolerated rounding error of a probability below 0 or above 1."""
 
-SHOWN = 8
+MAX_NAMES = 8
+"""Number of names in an error message."""
 
 
-class Task:
-    """Reads answers, labels and features from tables.
+class BacktestColumns:
+    """Reads predictions, labels and features from the tables of a backtest.
 
     Args:
-        before: the reference.
-        now: the stream.
-        prediction: the column of the answers.
-        probabilities: column by class.
-        label: the column of the true answers; None where there is none.
-        timestamp: the column of the time; None where rows are in order.
+        reference: columns of the reference.
+        stream: columns of the stream.
+        prediction: name of the prediction column.
+        probabilities: name of the probability column by class.
+        label: name of the label column; None without labels.
+        timestamp: name of the time column; None if the rows are in order.
 
     Raises:
-        InputError: a column is missing, or has two meanings, or the classes cannot be told.
+        InputError: a column is missing or has two roles, or the classes cannot be determined.
     """
 
     def __init__(
         self,
-        before: Columns,
-        now: Columns,
+        reference: Columns,
+        stream: Columns,
         *,
         prediction: str,
         probabilities: Mapping[Any, str],
@@ -62,138 +63,148 @@ class Task:
         self.prediction, self.label = prediction, label
         self.probabilities = {class_name(c): name for c, name in probabilities.items()}
         if len(self.probabilities) < len(probabilities):
-            raise problem("probabilities", "extra", "two of the classes in probabilities are the same")
+            raise input_error("probabilities", "extra", "probabilities names a class twice")
         needed = [prediction, *self.probabilities.values(), *([timestamp] if timestamp else [])]
         for name in (*needed, label):
             if name is not None and [*needed, label].count(name) > 1:
-                raise problem(name, "extra", f"column '{name}' is named for two things")
-        for what, table in (("reference", before), ("stream", now)):
+                raise input_error(name, "extra", f"column '{name}' has two roles")
+        for table_name, table in (("reference", reference), ("stream", stream)):
             for name in needed:
                 if name not in table:
-                    raise problem(name, "missing", f"the {what} has no column '{name}'{_of(table)}")
-        if label is not None and label not in now and label not in before:
-            raise problem(label, "missing", f"neither table has a column '{label}'{_of(before)}")
-        self.names = tuple(n for n in before if n not in {*needed, label})
-        self.classes = self._classes(before, now)
+                    raise input_error(
+                        name, "missing", f"the {table_name} has no column '{name}'{_available(table)}"
+                    )
+        if label is not None and label not in stream and label not in reference:
+            raise input_error(
+                label, "missing", f"neither table has a column '{label}'{_available(reference)}"
+            )
+        self.names = tuple(n for n in reference if n not in {*needed, label})
+        self.classes = self._find_classes(reference, stream)
         self._ids = {name: float(i) for i, name in enumerate(self.classes)}
 
-    def _classes(self, before: Columns, now: Columns) -> tuple[str, ...]:
-        """List the classes; none for a regression."""
+    def _find_classes(self, reference: Columns, stream: Columns) -> tuple[str, ...]:
+        """Return the classes; none for a regression."""
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
-        named = [c for c in (self.prediction, self.label) if c is not None]
-        seen = [t[c] for t in (before, now) for c in named if c in t]
-        values = {class_name(v) for c in seen for v in c.tolist() if not is_null(v)}
-        if all(kind_of(c) in (Kind.NUMERIC, None) for c in seen) and not self.probabilities:
-            known = np.concatenate([numbers(c)[np.isfinite(numbers(c))] for c in seen])
-            if len(values) > FEW_VALUES or np.any(np.mod(known, 1)):
+        names = [name for name in (self.prediction, self.label) if name is not None]
+        columns = [table[name] for table in (reference, stream) for name in names if name in table]
+        values = {class_name(v) for c in columns for v in c.tolist() if not is_null(v)}
+        if all(kind_of(c) in (Kind.NUMERIC, None) for c in columns) and not self.probabilities:
+            amounts = np.concatenate([numbers(c)[np.isfinite(numbers(c))] for c in columns])
+            if len(values) > MAX_INTEGER_CLASSES or np.any(np.mod(amounts, 1)):
                 return ()
-        found = tuple(sorted(values | set(self.probabilities)))
-        if len(self.probabilities) == 1 and len(found) == 1:
-            return (*found, f"other than {found[0]}")
-        if len(found) > MOST_CLASSES:
+        classes = tuple(sorted(values | set(self.probabilities)))
+        if len(self.probabilities) == 1 and len(classes) == 1:
+            return (*classes, f"other than {classes[0]}")
+        if len(classes) > MAX_CLASSES:
             message = (
-                f"column '{self.prediction}' or its label has {len(found)} different values "
-                f"({join_names(found)}): too many for classes, and not all are numbers"
+                f"column '{self.prediction}' or its label has {len(classes)} distinct values "
+                f"({join_names(classes)}): too many for classes, and not all of them are numbers"
             )
-            raise problem(self.prediction, "type", message)
-        return found
+            raise input_error(self.prediction, "type", message)
+        return classes
 
     def features(self, table: Columns) -> dict[str, Column]:
-        """Give those that the table has, of the reference's."""
+        """Return the features of the reference that the table has."""
         return {n: table[n] for n in self.names if n in table}
 
-    def shown(self, table: Columns) -> dict[str, Column]:
-        """Give the columns whose drift is judged: features, answers (classes by name), probabilities."""
-        answers = table[self.prediction]
+    def compared(self, table: Columns) -> dict[str, Column]:
+        """Return the columns that are compared: features, predictions (classes by name), probabilities."""
+        predictions = table[self.prediction]
         if self.classes:
-            answers = as_column(
-                [None if is_null(v) else class_name(v) for v in answers.tolist()], Kind.CATEGORICAL
+            predictions = as_column(
+                [None if is_null(v) else class_name(v) for v in predictions.tolist()], Kind.CATEGORICAL
             )
         probabilities = {n: table[n] for n in self.probabilities.values()}
-        return {**self.features(table), self.prediction: answers, **probabilities}
+        return {**self.features(table), self.prediction: predictions, **probabilities}
 
-    def roles(self, before: Columns) -> dict[str, str]:
-        """Give the role of each column whose drift is judged."""
-        found = dict.fromkeys(self.features(before), "feature")
-        found[self.prediction] = "prediction"
-        return found | dict.fromkeys(self.probabilities.values(), "probability")
+    def roles(self, reference: Columns) -> dict[str, str]:
+        """Return the role of each column that is compared."""
+        roles = dict.fromkeys(self.features(reference), "feature")
+        roles[self.prediction] = "prediction"
+        return roles | dict.fromkeys(self.probabilities.values(), "probability")
 
-    def answers(self, table: Columns, what: str) -> Answers:
-        """Read the answers, coded.
+    def answers(self, table: Columns, table_name: str) -> Answers:
+        """Read the predictions, with classes as indexes.
 
         Args:
             table: n rows.
-            what: its name for messages.
+            table_name: name of the table in messages.
 
         Raises:
-            InputError: one is null, or no class; or a probability is none.
+            InputError: a prediction is null or not a class, or a probability is not a number from 0 to 1.
         """
-        given = table[self.prediction]
-        values = self._coded(given, other=np.nan)
+        column = table[self.prediction]
+        values = self._encode(column, other=np.nan)
         if np.isnan(values).any():
             row = int(np.flatnonzero(np.isnan(values))[0])
-            cell = given.tolist()[row]
-            why = "null" if is_null(cell) else f"{cell!r} is no number of at most {LARGEST:g} in size"
+            cell = column.tolist()[row]
+            reason = (
+                "null"
+                if is_null(cell)
+                else f"{cell!r} is not a number from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g}"
+            )
             if self.classes and not is_null(cell):
-                why = f"'{class_name(cell)[:80]}' is none of the classes {join_names(self.classes)}"
-            raise problem(self.prediction, "type", _at(self.prediction, what, row, why), row)
-        return Answers(values, self._matrix(table, what))
+                reason = f"'{class_name(cell)[:80]}' is not one of the classes {join_names(self.classes)}"
+            raise input_error(self.prediction, "type", _at(self.prediction, table_name, row, reason), row)
+        return Answers(values, self._matrix(table, table_name))
 
-    def _matrix(self, table: Columns, what: str) -> Vector | None:
+    def _matrix(self, table: Columns, table_name: str) -> Vector | None:
         if not self.probabilities:
             return None
         matrix = np.column_stack([numbers(table[n]) for n in self.probabilities.values()])
-        wrong = ~((matrix >= -ROUNDING) & (matrix <= 1 + ROUNDING))
-        if wrong.any():
-            row, column = (int(i[0]) for i in np.nonzero(wrong))
+        invalid = ~((matrix >= -ROUNDING) & (matrix <= 1 + ROUNDING))
+        if invalid.any():
+            row, column = (int(i[0]) for i in np.nonzero(invalid))
             name = list(self.probabilities.values())[column]
             cell = table[name].tolist()[row]
-            why = f"a probability must be a number from 0 to 1, got {'null' if is_null(cell) else repr(cell)}"
-            raise problem(name, "type", _at(name, what, row, why), row)
+            reason = (
+                f"a probability must be a number from 0 to 1, got {'null' if is_null(cell) else repr(cell)}"
+            )
+            raise input_error(name, "type", _at(name, table_name, row, reason), row)
         matrix = np.clip(matrix, 0.0, 1.0)
         if len(self.probabilities) > 1:
             return matrix
         if len(self.classes) != 2:
-            message = f"give the probability column of each class ({join_names(self.classes)}), not of one"
-            raise problem("probabilities", "missing", message)
+            message = f"name the probability column of every class ({join_names(self.classes)}), not of one"
+            raise input_error("probabilities", "missing", message)
         first = self.classes[0] in self.probabilities
         return np.column_stack([matrix, 1 - matrix] if first else [1 - matrix, matrix])
 
-    def truth(self, table: Columns, what: str) -> Vector | None:
-        """Read the labels, coded: -1 for a class that the model does not know, NaN where there is none.
+    def truth(self, table: Columns, table_name: str) -> Vector | None:
+        """Read the labels, with classes as indexes: -1 for a class unknown to the model, NaN without a label.
 
         Args:
             table: n rows.
-            what: its name for messages.
+            table_name: name of the table in messages.
 
         Returns:
-            None where no row has one.
+            None if no row has a label.
 
         Raises:
-            InputError: a label of a regression is infinite, or as good as.
+            InputError: a label of a regression is infinite or exceeds `MAX_AMOUNT`.
         """
         if self.label is None or self.label not in table:
             return None
-        found = self._coded(table[self.label], other=-1.0)
+        labels = self._encode(table[self.label], other=-1.0)
         if not self.classes:
-            wrong = np.isnan(found) & ~np.isnan(numbers(table[self.label]))
-            if wrong.any():
-                row = int(np.flatnonzero(wrong)[0])
-                why = f"a label must be a number of at most {LARGEST:g} in size"
-                raise problem(self.label, "type", _at(self.label, what, row, why), row)
-        return None if np.isnan(found).all() else found
+            invalid = np.isnan(labels) & ~np.isnan(numbers(table[self.label]))
+            if invalid.any():
+                row = int(np.flatnonzero(invalid)[0])
+                reason = f"a label must be a number from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g}"
+                raise input_error(self.label, "type", _at(self.label, table_name, row, reason), row)
+        return None if np.isnan(labels).all() else labels
 
     def errors(self, answers: Vector, truth: Vector) -> Vector:
-        """Give the error of each answer, NaN where it has no label."""
+        """Return the error of each prediction, NaN without a label."""
         if not self.classes:
             return np.asarray(np.abs(answers - truth))
         return np.where(np.isnan(truth), np.nan, (answers != truth).astype(np.float64))
 
-    def _coded(self, column: Column, *, other: float) -> Vector:
+    def _encode(self, column: Column, *, other: float) -> Vector:
         if not self.classes:
             values = numbers(column)
-            return np.where(np.abs(values) <= LARGEST, values, np.nan)
+            return np.where(np.abs(values) <= MAX_AMOUNT, values, np.nan)
         ids = self._ids
         return np.array(
             [np.nan if is_null(v) else ids.get(class_name(v), other) for v in column.tolist()],
@@ -201,81 +212,87 @@ class Task:
         )
 
 
-def as_table(given: Any, what: str) -> dict[str, Column]:
-    """Take a table, or an iterable of rows (mappings).
+def read_columns(source: Any, table_name: str) -> dict[str, Column]:
+    """Read the columns of a table, or of an iterable of rows (mappings).
 
     Args:
-        given: what a caller has.
-        what: its name for messages.
+        source: mapping of sequences, pandas, Polars or Arrow table, or iterable of mappings.
+        table_name: name of the table in messages.
 
     Raises:
-        InputError: it is neither, has no rows, or its columns differ in length.
+        InputError: the source is neither, has no rows, or its columns differ in length.
     """
-    table = given
+    table = source
     if (
-        not isinstance(given, Mapping)
-        and not hasattr(given, "columns")
-        and not hasattr(given, "column_names")
+        not isinstance(source, Mapping)
+        and not hasattr(source, "columns")
+        and not hasattr(source, "column_names")
     ):
-        rows = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]
+        rows = (
+            list(source) if isinstance(source, Iterable) and not isinstance(source, str | bytes) else [source]
+        )
         if not all(isinstance(row, Mapping) for row in rows):
-            message = f"the {what} is no table: give columns by name, such as {{'x': [1, 2]}}"
-            raise problem("", "type", message)
+            message = f"the {table_name} is not a table: pass columns by name, such as {{'x': [1, 2]}}"
+            raise input_error("", "type", message)
         names = dict.fromkeys(str(name) for row in rows for name in row)
         table = {name: [row.get(name) for row in rows] for name in names}
     columns = as_columns(table)
     if not columns or not len(next(iter(columns.values()))):
-        raise problem("", "empty", f"the {what} has no rows")
+        raise input_error("", "empty", f"the {table_name} has no rows")
     return columns
 
 
-def in_order(column: Column, by: str, what: str) -> tuple[list[int], list[datetime] | None]:
-    """Sort times; rows of the same time stay in their order.
+def sort_by_time(column: Column, name: str, table_name: str) -> tuple[list[int], list[datetime] | None]:
+    """Return the order of rows by time; rows with equal times keep their order.
 
     Args:
-        column: n numbers, dates, or texts in ISO 8601; without an offset they are UTC.
-        by: its name.
-        what: the table's name for messages.
+        column: n numbers, dates, or ISO 8601 texts; without an offset they are UTC.
+        name: name of the column.
+        table_name: name of the table in messages.
 
     Returns:
-        The places of the rows in order, and their times; None instead of these where they are mere numbers.
+        The row indexes in order, and their times; None instead of the times if they are numbers.
 
     Raises:
-        InputError: a cell is no time.
+        InputError: a cell is not a time.
     """
     cells = column.tolist()
     for row, cell in enumerate(cells):
         if is_null(cell):
-            raise problem(by, "null", _at(by, what, row, "a time must not be null"), row)
+            raise input_error(name, "null", _at(name, table_name, row, "a time must not be null"), row)
     if kind_of(column) is Kind.NUMERIC:
         return np.argsort(column, kind="stable").tolist(), None
-    times = [_moment(cell, by, what, row) for row, cell in enumerate(cells)]
-    places = sorted(range(len(times)), key=times.__getitem__)
-    return places, [times[i] for i in places]
+    times = [_parse_time(cell, name, table_name, row) for row, cell in enumerate(cells)]
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return order, [times[i] for i in order]
 
 
-def _moment(cell: Any, by: str, what: str, row: int) -> datetime:
-    found = cell
+def _parse_time(cell: Any, name: str, table_name: str, row: int) -> datetime:
+    time = cell
     if isinstance(cell, str):
         try:
-            found = datetime.fromisoformat(cell.strip())
+            time = datetime.fromisoformat(cell.strip())
         except ValueError:
-            found = None
+            time = None
     elif isinstance(cell, date) and not isinstance(cell, datetime):
-        found = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
-    if not isinstance(found, datetime):
-        why = f"{str(cell)[:80]!r} is no time: numbers, dates, or texts such as '2026-01-31T12:00:00Z'"
-        raise problem(by, "type", _at(by, what, row, why), row)
-    if found.tzinfo is None:
-        return found.replace(tzinfo=UTC)
+        time = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
+    if not isinstance(time, datetime):
+        reason = (
+            f"{str(cell)[:80]!r} is not a time: use numbers, dates, or texts such as '2026-01-31T12:00:00Z'"
+        )
+        raise input_error(name, "type", _at(name, table_name, row, reason), row)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
     try:
-        return found.astimezone(UTC)
+        return time.astimezone(UTC)
     except OverflowError as error:
-        raise problem(by, "type", _at(by, what, row, "the time is out of range"), row) from error
+        raise input_error(
+            name, "type", _at(name, table_name, row, "the time is out of range"), row
+        ) from error
 
 
 def class_name(value: Any) -> str:
-    """Name a class so that 1, 1.0, "1", "1.0" and true are the same.
+    """Return the canonical name of a class: 1, 1.0, "1", "1.0" and true are the same class.
 
     >>> {class_name(v) for v in (1, 1.0, "1", "1.0", True, "true", np.int64(1))}
     {'1'}
@@ -292,14 +309,14 @@ def class_name(value: Any) -> str:
     return text.partition(".")[0] if re.fullmatch(r"(-?[1-9][0-9]*|0)\.0+", text) else text
 
 
-def problem(field: str, reason: str, message: str, row: int | None = None) -> InputError:
-    """Make an error about one thing."""
+def input_error(field: str, reason: str, message: str, row: int | None = None) -> InputError:
+    """Return an error about one column or argument."""
     return InputError([FieldProblem(field, reason, message, row)])
 
 
-def _at(name: str, what: str, row: int, why: str) -> str:
-    return f"column '{name}' of the {what}, row {row}: {why}"
+def _at(name: str, table_name: str, row: int, reason: str) -> str:
+    return f"column '{name}' of the {table_name}, row {row}: {reason}"
 
 
-def _of(table: Columns) -> str:
-    return f"; its columns are {join_names(list(table))}" if table else ""
+def _available(table: Columns) -> str:
+    return f"; available columns: {join_names(list(table))}" if table else ""

@@ -1,4 +1,4 @@
-"""The whole story in a minute: serve, send normal traffic, stay quiet, send drifted traffic, ring."""
+"""Demo in one minute: a service, normal traffic without an alarm, drifted traffic with an alarm."""
 
 from __future__ import annotations
 
@@ -23,34 +23,36 @@ from driftbell.config.settings import FILE_VARIABLE, PREFIX
 from driftbell.errors import DriftbellError
 from driftbell.simulation.traffic import simulate
 
-EVERY = "3s"
-KEEP = 20
-NORMAL, DRIFTED, ROUNDS = 300, 250, 6
+CHECK_EVERY = "3s"
+REPORTS_KEPT = 20
+NORMAL_ROWS, DRIFTED_ROWS, MAX_ROUNDS = 300, 250, 6
 START_SECONDS, CHECK_SECONDS = 60.0, 60.0
 SHIFTED = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)")
 FEATURES = (*SHIFTED, "petal width (cm)")
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 class DemoError(DriftbellError):
-    """The story went another way than it should."""
+    """The demo service failed."""
 
 
-def demo(*, host: str, port: int | None, data_dir: Path | None, leave: bool, say: Say, seed: int = 0) -> int:
-    """Tell the story on a service of its own.
+def demo(
+    *, host: str, port: int | None, data_dir: Path | None, exit_after: bool, echo: Echo, seed: int = 0
+) -> int:
+    """Run the demo against a service of its own.
 
     Args:
-        host: where it listens.
-        port: its port, None for a free one.
-        data_dir: where everything is written, None for a temporary folder.
-        leave: end after the story instead of staying up until Ctrl-C.
-        say: prints one line.
-        seed: of the traffic.
+        host: address to listen on.
+        port: port to listen on; None for a free one.
+        data_dir: folder for all files; None for a temporary folder.
+        exit_after: exit after the demo instead of keeping the service running until Ctrl-C.
+        echo: prints one line.
+        seed: random seed of the traffic.
 
     Returns:
-        0 where the verdict was ok before and alarm after with exactly the three shifted features named,
-        else 1.
+        Exit code: 0 if the verdict was ok on normal traffic and alarm on drifted traffic, and the check named
+        exactly the three shifted features; otherwise 1.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     with contextlib.ExitStack() as stack:
@@ -60,70 +62,70 @@ def demo(*, host: str, port: int | None, data_dir: Path | None, leave: bool, say
             port = _port(host, port or 0)
             url = f"http://{host}:{port}"
             process = stack.enter_context(_service(folder, host, port))
-            code = _story(url, process, folder, say, np.random.default_rng(seed))
+            code = _story(url, process, folder, echo, np.random.default_rng(seed))
         except (DriftbellError, httpx.HTTPError) as error:
-            say(f"\nThe demo failed: {error}")
-            say(_tail(folder / "driftbell.out"))
+            echo(f"\nThe demo failed: {error}")
+            echo(_tail(folder / "driftbell.out"))
             return 1
-        if leave:
+        if exit_after:
             return code
-        _next_steps(url, say)
+        _next_steps(url, echo)
         with contextlib.suppress(KeyboardInterrupt):
             process.wait()
-        say("\nStopping.")
+        echo("\nStopping.")
     return code
 
 
 def _story(
-    url: str, process: subprocess.Popen[bytes], folder: Path, say: Say, rng: np.random.Generator
+    url: str, process: subprocess.Popen[bytes], folder: Path, echo: Echo, rng: np.random.Generator
 ) -> int:
-    say(f"Starting a service with the Iris random forest and its monitor at {url} …")
+    echo(f"Starting a service with an Iris classifier, and its monitor, at {url} …")
     _wait_until_ready(url, process)
-    say(f"  page     {url}/\n  reports  {url}/reports/\n  API      {url}/docs\n  metrics  {url}/metrics")
-    say(f"  log      {folder / 'driftbell.out'}  (one JSON object a line)")
-    say(f"\n1. Normal traffic: rows drawn like the training data. A check runs every {EVERY} by itself.")
-    quiet = _until("ok", url, say, rng, normal=NORMAL)
-    say("\n2. Drifted traffic: sepal length + 2.5, sepal width − 1.0, petal length + 3.0.")
-    rung = _until("alarm", url, say, rng, drifted=DRIFTED)
-    for name, reason in _reasons(url, rung):
-        say(f"   {name}: {reason}")
-    named = {c for c in rung["drifted_columns"] if c in FEATURES}
-    told = quiet["verdict"] == "ok" and rung["verdict"] == "alarm" and named == set(SHIFTED)
-    say("\nThe report that explains it:")
-    for report in rung["reports"]:
-        say(f"  {url}{report}")
-    if not told:
-        told_instead = f"{quiet['verdict']}, then {rung['verdict']} in {sorted(named)}"
-        say(f"\nThis is not the story that should be told: {told_instead}.")
+    echo(f"  page      {url}/\n  reports   {url}/reports/\n  API       {url}/docs\n  metrics   {url}/metrics")
+    echo(f"  log file  {folder / 'driftbell.out'}  (one JSON object per line)")
+    echo(f"\n1. Normal traffic: rows sampled from the training data. The monitor checks every {CHECK_EVERY}.")
+    normal = _send_until("ok", url, echo, rng, normal=NORMAL_ROWS)
+    echo("\n2. Drifted traffic: sepal length + 2.5, sepal width − 1.0, petal length + 3.0.")
+    drifted = _send_until("alarm", url, echo, rng, drifted=DRIFTED_ROWS)
+    for name, reason in _reasons(url, drifted):
+        echo(f"   {name}: {reason or 'no drift'}")
+    echo("\nReports of this check:")
+    for report in drifted["reports"]:
+        echo(f"  {url}{report}")
+    names = {c for c in drifted["drifted_columns"] if c in FEATURES}
+    if (normal["verdict"], drifted["verdict"], names) != ("ok", "alarm", set(SHIFTED)):
+        verdicts = f"{normal['verdict']} on normal, {drifted['verdict']} on drifted traffic"
+        echo(f"\nUnexpected result: {verdicts}; drift in {', '.join(sorted(names)) or 'no feature'}.")
         return 1
-    say("\nQuiet on normal traffic, loud on drift, and exactly the three features that moved are named.")
+    echo("\nResult: no alarm on normal traffic, an alarm on drifted traffic, and drift in exactly the three")
+    echo("features that were shifted.")
     return 0
 
 
-def _until(
-    wanted: str, url: str, say: Say, rng: np.random.Generator, *, normal: int = 0, drifted: int = 0
+def _send_until(
+    wanted: str, url: str, echo: Echo, rng: np.random.Generator, *, normal: int = 0, drifted: int = 0
 ) -> dict[str, Any]:
-    """Send traffic until a check has the wanted verdict; give the last check either way."""
-    found: dict[str, Any] = {}
-    for _ in range(ROUNDS):
+    """Send traffic until a check has the wanted verdict, in up to `MAX_ROUNDS` rounds; return its JSON."""
+    check: dict[str, Any] = {}
+    for _ in range(MAX_ROUNDS):
         summary = simulate(
             url, normal=normal, drifted=drifted, rate=None, rng=rng, report=lambda _: None, concurrency=8
         )
         kind = "normal" if normal else "drifted"
-        say(f"   {summary.sent} {kind} requests sent. Waiting for the next check …")
-        found = _next_check(url)
-        say(f"   {found['verdict'].upper()}  {found['sentence']}")
-        if found["verdict"] == wanted:
+        echo(f"   {summary.sent} {kind} requests sent. Waiting for the next check …")
+        check = _next_check(url)
+        echo(f"   {check['verdict'].upper()}  {check['sentence']}")
+        if check["verdict"] == wanted:
             break
-    return found
+    return check
 
 
 def _next_check(url: str) -> dict[str, Any]:
-    asked = datetime.now(UTC)
+    start = datetime.now(UTC)
     deadline = time.monotonic() + CHECK_SECONDS
     while time.monotonic() < deadline:
         last: dict[str, Any] | None = httpx.get(f"{url}/monitor/status", timeout=10).json()["last_check"]
-        if last and datetime.fromisoformat(last["time"]) > asked:
+        if last and datetime.fromisoformat(last["time"]) > start:
             return last
         time.sleep(0.2)
     raise DemoError(f"no check within {CHECK_SECONDS:.0f} s")
@@ -134,25 +136,28 @@ def _reasons(url: str, check: dict[str, Any]) -> list[tuple[str, str]]:
     return [(c["column"], c["reason"]) for c in columns if c["column"] in FEATURES]
 
 
-def _next_steps(url: str, say: Say) -> None:
+def _next_steps(url: str, echo: Echo) -> None:
     port = url.rpartition(":")[2]
     row = json.dumps(dict(zip(FEATURES, (5.1, 3.5, 1.4, 0.2), strict=True)))
-    say("\nIt stays up until Ctrl-C. In another terminal, from this folder:")
-    say(f"  curl {url}/predict -H 'Content-Type: application/json' -d '{row}'")
-    say(f"  curl -X POST {url}/monitor/trigger_now")
-    say(
-        f"  .venv/bin/driftbell simulate --url {url} --normal 500 --drifted 0 --rate 0  # becomes quiet again"
-    )
-    say(f"  .venv/bin/driftbell up --data-dir mine --port {int(port) + 1}  # a service that stays")
+    echo("\nThe service runs until Ctrl-C. Try in another terminal, from this folder:")
+    echo(f"  curl {url}/predict -H 'Content-Type: application/json' -d '{row}'")
+    echo(f"  curl -X POST {url}/monitor/trigger_now")
+    echo(f"  .venv/bin/driftbell simulate --url {url} --normal 500 --drifted 0 --rate 0  # back to ok")
+    echo(f"  .venv/bin/driftbell up --data-dir mine --port {int(port) + 1}  # your own service")
 
 
 @contextlib.contextmanager
 def _service(folder: Path, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `driftbell up` on settings of its own, whatever the working folder or the environment say."""
-    own = {"DATA_DIR": str(folder), "SERVER__HOST": host, "SERVER__PORT": str(port), "CHECK__EVERY": EVERY}
-    own["REPORTS__KEEP"] = str(KEEP)
+    """Run `driftbell up` with its own settings, independent of the working folder and the environment."""
+    options = {
+        "DATA_DIR": str(folder),
+        "SERVER__HOST": host,
+        "SERVER__PORT": str(port),
+        "CHECK__EVERY": CHECK_EVERY,
+    }
+    options["REPORTS__KEEP"] = str(REPORTS_KEPT)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
-    environment |= {PREFIX + name: value for name, value in own.items()}
+    environment |= {PREFIX + name: value for name, value in options.items()}
     environment[FILE_VARIABLE] = os.devnull
     command = [sys.executable, "-m", "driftbell", "up", "--parent", str(os.getpid())]
     with (folder / "driftbell.out").open("wb") as out:
@@ -170,16 +175,16 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise DemoError(f"the service ended with code {process.returncode}; its log says why:")
+            raise DemoError(f"the service ended with code {process.returncode}. The end of its log:")
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/health", timeout=5).is_success:
                 return
         time.sleep(0.1)
-    raise DemoError(f"the service was not ready within {START_SECONDS:.0f} s; its log says why:")
+    raise DemoError(f"the service was not ready within {START_SECONDS:.0f} s. The end of its log:")
 
 
 def _port(host: str, wanted: int) -> int:
-    """Make sure that a port is free; 0 finds one."""
+    """Return the port if it is free; for 0, return any free port."""
     try:
         with socket.create_server((host, wanted)) as free:
             return int(free.getsockname()[1])

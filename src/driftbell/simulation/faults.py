@@ -1,4 +1,4 @@
-"""Faults that the simulator applies to rows, and the grammar that names them."""
+"""Faults that the simulator applies to rows, and the grammar in which they are written."""
 
 from __future__ import annotations
 
@@ -15,24 +15,16 @@ from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Value
 
-MOST_DECIMALS = 6
-
-
-LARGEST_SHARE = 0.2
-"""A numeric column in which one value has more of the rows than this is not jittered: that would be drift."""
-
-
 GRAMMAR = (
     "a fault is shift:NAME=+3, scale:NAME=1.8, stuck:NAME, stuck:NAME=5.1, nulls:NAME, nulls:NAME=0.3 or "
     "swap:NAME,NAME; NAME may be in double quotes"
 )
 
-
 Row: TypeAlias = dict[str, Value]
 
 
 class FaultKind(StrEnum):
-    """What can happen to a feature."""
+    """Kind of change of a feature."""
 
     SHIFT = "shift"
     SCALE = "scale"
@@ -43,14 +35,14 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with one feature.
+    """Fault of one feature.
 
     Attributes:
-        kind: what.
-        feature: its name.
-        value: what is added (shift), the factor (scale), the frozen value (stuck; None for the first one
-            of the run) or the share of rows that become null (nulls; None for all).
-        other: the feature that it is exchanged with (swap only).
+        kind: the kind of change.
+        feature: name of the feature.
+        value: the summand (shift), the factor (scale), the frozen value (stuck; None for the first value of
+            the run) or the share of rows that become null (nulls; None for all).
+        other: name of the feature that it is swapped with (swap only).
     """
 
     kind: FaultKind
@@ -59,7 +51,7 @@ class Fault:
     other: str = ""
 
     def __str__(self) -> str:
-        """Write it as `parse_fault` reads it."""
+        """Format the fault in the grammar of `parse_fault`."""
         if self.other:
             return f"{self.kind}:{_quoted(self.feature)},{_quoted(self.other)}"
         if self.value is None:
@@ -73,14 +65,14 @@ CONTRACT_FAULTS = (
     Fault(FaultKind.SHIFT, "sepal width (cm)", -1.0),
     Fault(FaultKind.SHIFT, "petal length (cm)", 3.0),
 )
-"""What "drifted" means unless told otherwise."""
+"""Default faults of the drifted half of the traffic."""
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault.
+    """Parse a fault.
 
     Raises:
-        ConfigError: with the grammar.
+        ConfigError: the text is not a fault; the message contains the grammar.
 
     >>> parse_fault('shift:"petal length (cm)"=+3')
     Fault(kind=<FaultKind.SHIFT: 'shift'>, feature='petal length (cm)', value=3.0, other='')
@@ -91,20 +83,20 @@ def parse_fault(text: str) -> Fault:
     kind = FaultKind(word.strip())
     name = r'\s*(?:"([^"]+)"|([^"]+?))\s*'
     tail = {FaultKind.SWAP: f",{name}", FaultKind.SHIFT: "=([^=]+)", FaultKind.SCALE: "=([^=]+)"}
-    found = re.fullmatch(name + tail.get(kind, "(?:=([^=]+))?"), rest)
-    if not found:
+    match = re.fullmatch(name + tail.get(kind, "(?:=([^=]+))?"), rest)
+    if not match:
         raise ConfigError(f"cannot read the fault '{text}'; {GRAMMAR}")
-    feature = found[1] or found[2]
+    feature = match[1] or match[2]
     if kind is FaultKind.SWAP:
-        return Fault(kind, feature, other=found[3] or found[4])
-    return Fault(kind, feature, None if found[3] is None else _value(kind, found[3].strip()))
+        return Fault(kind, feature, other=match[3] or match[4])
+    return Fault(kind, feature, None if match[3] is None else _parse_value(kind, match[3].strip()))
 
 
-def apply(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Generator) -> list[Row]:
-    """Give a copy of the rows with the faults in it, applied in their order.
+def apply_faults(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Generator) -> list[Row]:
+    """Return a copy of the rows with the faults applied in order.
 
     Raises:
-        ConfigError: the rows have no such feature, or it holds no numbers to shift or scale.
+        ConfigError: the rows have no such feature, or its values are not numbers to shift or scale.
     """
     changed = [dict(row) for row in rows]
     for fault in faults if changed else ():
@@ -112,11 +104,11 @@ def apply(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Generator
             if name and name not in changed[0]:
                 hint = _hint(name, changed[0]) or f"; the features are {join_names(changed[0])}"
                 raise ConfigError(f"fault '{fault.kind}': unknown feature '{name}'{hint}; {GRAMMAR}")
-        _apply(changed, fault, rng)
+        _apply_fault(changed, fault, rng)
     return changed
 
 
-def _value(kind: FaultKind, text: str) -> float:
+def _parse_value(kind: FaultKind, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -137,7 +129,7 @@ def _hint(word: str, names: Iterable[str]) -> str:
     return f": {question}" if question else ""
 
 
-def _apply(rows: list[Row], fault: Fault, rng: np.random.Generator) -> None:
+def _apply_fault(rows: list[Row], fault: Fault, rng: np.random.Generator) -> None:
     cells = [row[fault.feature] for row in rows]
     value = fault.value
     match fault.kind:
@@ -150,11 +142,11 @@ def _apply(rows: list[Row], fault: Fault, rng: np.random.Generator) -> None:
             cells = [first if value is None else value] * len(cells)
         case FaultKind.NULLS:
             null = rng.random(len(cells)) < (1.0 if value is None else value)
-            cells = [None if gone else v for gone, v in zip(null, cells, strict=True)]
+            cells = [None if is_null else v for is_null, v in zip(null, cells, strict=True)]
         case FaultKind.SWAP:
             others = [row[fault.other] for row in rows]
-            for row, mine in zip(rows, cells, strict=True):
-                row[fault.other] = mine
+            for row, cell in zip(rows, cells, strict=True):
+                row[fault.other] = cell
             cells = others
     for row, cell in zip(rows, cells, strict=True):
         row[fault.feature] = cell
@@ -162,5 +154,5 @@ def _apply(rows: list[Row], fault: Fault, rng: np.random.Generator) -> None:
 
 def _number(fault: Fault, cell: Value) -> float:
     if isinstance(cell, bool) or not isinstance(cell, int | float):
-        raise ConfigError(f"fault '{fault.kind}': '{fault.feature}' holds no numbers, got {cell!r}")
+        raise ConfigError(f"fault '{fault.kind}': '{fault.feature}' must hold numbers, got {cell!r}")
     return cell

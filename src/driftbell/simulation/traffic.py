@@ -1,4 +1,4 @@
-"""Traffic for a prediction service: rows like the reference, then rows with faults by name."""
+"""Traffic simulator: rows sampled from a reference, then rows with faults, sent to a prediction service."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ from numpy.typing import NDArray
 
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Value
-from driftbell.simulation.faults import CONTRACT_FAULTS, LARGEST_SHARE, MOST_DECIMALS, Fault, Row, apply
+from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, Row, apply_faults
 
 BACKOFF = (0.1, 0.2, 0.4)
 """Seconds between the attempts to send one request."""
+
 TIMEOUT_SECONDS = 10.0
+MAX_DECIMALS = 6
+MAX_SHARE = 0.2
+"""A numeric column in which one value has a larger share is not jittered: breaking the ties is drift."""
 
 Answer: TypeAlias = tuple[int | None, str]
-"""The HTTP status, None where there was no answer, and why it is not 200."""
+"""HTTP status (None without an answer), and the reason why it is not 200."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One request is through.
+    """Result of one request.
 
     Attributes:
         phase: `normal` or `drifted`.
-        index: how many of the phase are through, this one included.
-        total: requests of the phase.
-        status: the HTTP status; None where there was no answer.
-        detail: why it was refused or failed, else "".
+        index: number of completed requests of the phase, including this one.
+        total: number of requests of the phase.
+        status: HTTP status; None without an answer.
+        detail: why the request was refused or failed, otherwise "".
     """
 
     phase: str
@@ -50,12 +54,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All requests of a run, counted.
+    """Totals of a run.
 
     Attributes:
-        sent: all of them, failed ones included.
-        by_status: answers by HTTP status.
-        failed: requests without an answer.
+        sent: number of requests, including failed ones.
+        by_status: number of answers by HTTP status.
+        failed: number of requests without an answer.
     """
 
     sent: int
@@ -63,10 +67,10 @@ class Summary:
     failed: int
 
 
-def line(progress: Progress) -> str:
-    """Put one request's progress in words.
+def format_progress(progress: Progress) -> str:
+    """Format the result of one request.
 
-    >>> line(Progress("normal", 1, 50, 200))
+    >>> format_progress(Progress("normal", 1, 50, 200))
     '[1/50] normal request sent. Status: 200'
     """
     status = "no answer" if progress.status is None else progress.status
@@ -80,21 +84,20 @@ def iris_rows(n: int, rng: np.random.Generator) -> list[Row]:
 
 
 def sample_rows(columns: Columns, n: int, rng: np.random.Generator) -> list[Row]:
-    """Draw n rows from the joint distribution of a table, so that they are no drift.
+    """Draw n rows from the joint distribution of a table, without drift.
 
-    Whole rows are resampled. A column of decimal numbers gets Gaussian jitter with a standard deviation
-    of half its resolution (the last decimal place), and is rounded back to it: without the rounding no
-    value would tie with the reference, which is drift. It stays within its range. Other cells stay as
-    they are.
+    Whole rows are resampled. A column of decimal numbers gets Gaussian jitter with a standard deviation of
+    half its resolution (the last decimal place), is rounded to its resolution and clipped to its range:
+    without the rounding no value would tie with the reference, which is drift. Other cells are unchanged.
 
     Args:
         columns: the reference, at least one row.
-        n: how many.
-        rng: the source of randomness.
+        n: number of rows.
+        rng: random generator.
     """
     index = rng.integers(len(next(iter(columns.values()))), size=n)
-    drawn = [_drawn(column, index, rng) for column in columns.values()]
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*drawn, strict=True)]
+    cells_by_column = [_sample_cells(column, index, rng) for column in columns.values()]
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*cells_by_column, strict=True)]
 
 
 def simulate(
@@ -115,32 +118,32 @@ def simulate(
     """Send normal, then drifted rows to `POST {url}/predict`, with random pauses.
 
     Args:
-        url: of the service.
+        url: URL of the service.
         normal: number of normal rows.
         drifted: number of drifted rows after them.
-        rate: requests a second on average (a Poisson process); None or 0 for no pauses.
-        faults: what is wrong with the drifted rows.
-        rng: the source of rows and pauses.
-        report: is told of every request as soon as it is through, in the caller's thread.
-        reference: the table whose rows are normal; None for the Iris data.
-        headers: to send along, such as an API key.
-        concurrency: requests at the same time.
-        sleep: waits so many seconds.
-        client: to send with; one of its own otherwise.
+        rate: mean number of requests per second (a Poisson process); None or 0 for no pauses.
+        faults: faults of the drifted rows.
+        rng: random generator of rows and pauses.
+        report: called in this thread with the result of each request as soon as it is complete.
+        reference: table to sample normal rows from; None for the Iris data.
+        headers: additional request headers, such as an API key.
+        concurrency: number of concurrent requests.
+        sleep: function that waits a number of seconds.
+        client: HTTP client; None for a new one.
 
     Raises:
-        ConfigError: an argument is wrong, or the service cannot be reached at all. Once it has answered, a
-            request without an answer is tried again a few times and then counted as failed.
+        ConfigError: an argument is invalid, or the first request gets no answer. Later requests without an
+            answer are retried a few times and then counted as failed.
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"the URL must begin with http:// or https://, got '{url}'")
     if rate is not None and not rate >= 0:
         raise ConfigError(f"the rate must be a number of requests a second, or 0 for no pauses, got {rate}")
     table = _iris() if reference is None else reference
-    # everything is drawn before the first request: a wrong fault is told at once, and threads share no rng
+    # draw everything before the first request: an invalid fault fails at once, and threads share no generator
     phases = {
         "normal": sample_rows(table, normal, rng),
-        "drifted": apply(sample_rows(table, drifted, rng), faults, rng),
+        "drifted": apply_faults(sample_rows(table, drifted, rng), faults, rng),
     }
     counts: Counter[int | None] = Counter()
     with contextlib.nullcontext(client) if client else httpx.Client(timeout=TIMEOUT_SECONDS) as http:
@@ -164,19 +167,19 @@ class _Sender:
     reached: bool = False
 
     def send(self, row: Row, pause: float) -> Answer:
-        """Send one row after a pause."""
+        """Send one row after a pause, with retries."""
         self.sleep(pause)
-        why = ""
+        reason = ""
         for wait in (*BACKOFF, 0.0):
             try:
                 return self._post(row)
             except (httpx.RequestError, httpx.InvalidURL) as error:
-                why = str(error) or type(error).__name__
+                reason = str(error) or type(error).__name__
                 if not self.reached:
                     hint = "is the service running? start it with `driftbell up`"
-                    raise ConfigError(f"cannot reach {self.url}: {hint} ({why})") from error
+                    raise ConfigError(f"cannot reach {self.url}: {hint} ({reason})") from error
                 self.sleep(wait)
-        return None, why
+        return None, reason
 
     def _post(self, row: Row) -> Answer:
         target = f"{self.url.rstrip('/')}/predict"
@@ -188,22 +191,22 @@ class _Sender:
 def _answers(
     send: Callable[[Row, float], Answer], rows: Sequence[Row], pauses: Sequence[float], concurrency: int
 ) -> Generator[Answer, None, None]:
-    """Send every row and give the answers in order of completion."""
-    alone = len(rows) if concurrency == 1 else 1  # the first one shows whether the service is there
-    yield from map(send, rows[:alone], pauses[:alone])
+    """Send every row, and yield the answers in order of completion."""
+    serial = len(rows) if concurrency == 1 else 1  # the first request shows whether the service is running
+    yield from map(send, rows[:serial], pauses[:serial])
     pool = ThreadPoolExecutor(concurrency)
     try:
-        work = zip(rows[alone:], pauses[alone:], strict=True)
+        work = zip(rows[serial:], pauses[serial:], strict=True)
         for done in as_completed([pool.submit(send, row, pause) for row, pause in work]):
             yield done.result()
-    finally:  # after Ctrl-C, what has not begun is not sent
+    finally:  # after Ctrl-C, queued requests are not sent
         pool.shutdown(cancel_futures=True)
 
 
 def _detail(response: httpx.Response) -> str:
     try:
         return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):  # not from driftbell, perhaps from a proxy
+    except (ValueError, KeyError, TypeError):  # an answer of a proxy, for example
         return response.reason_phrase
 
 
@@ -214,30 +217,30 @@ def _iris() -> dict[str, Column]:
     return dict(zip(data.feature_names, data.data.T, strict=True))
 
 
-def _drawn(column: Column, index: NDArray[np.intp], rng: np.random.Generator) -> list[Value]:
+def _sample_cells(column: Column, index: NDArray[np.intp], rng: np.random.Generator) -> list[Value]:
     cells = column[index]
     if column.dtype != np.float64:
-        return [_sendable(v) for v in cells.tolist()]
-    known = column[np.isfinite(column)]
-    decimals = _decimals(known)
+        return [_json_value(v) for v in cells.tolist()]
+    values = column[np.isfinite(column)]
+    decimals = _decimals(values)
     if decimals is not None:
         finite = np.isfinite(cells)
         jittered = np.round(cells + rng.normal(0, 10.0**-decimals / 2, len(cells)), decimals)
-        cells = np.where(finite, np.clip(jittered, known.min(), known.max()), cells)
+        cells = np.where(finite, np.clip(jittered, values.min(), values.max()), cells)
     return [None if math.isnan(v) else v for v in cells.tolist()]
 
 
-def _decimals(known: NDArray[np.float64]) -> int | None:
-    """Find the last decimal place that is used, negative before the point; None for no jitter."""
-    _, counts = np.unique(known, return_counts=True)
-    if not len(known) or counts.max() > LARGEST_SHARE * len(known):
+def _decimals(values: NDArray[np.float64]) -> int | None:
+    """Return the number of decimal places in use, negative for multiples of ten; None for no jitter."""
+    _, counts = np.unique(values, return_counts=True)
+    if not len(values) or counts.max() > MAX_SHARE * len(values):
         return None
-    places = range(-MOST_DECIMALS, MOST_DECIMALS + 1)
+    places = range(-MAX_DECIMALS, MAX_DECIMALS + 1)
     with np.errstate(over="ignore"):
-        return next((d for d in places if np.array_equal(np.round(known, d), known)), None)
+        return next((d for d in places if np.array_equal(np.round(values, d), values)), None)
 
 
-def _sendable(cell: Any) -> Value:
+def _json_value(cell: Any) -> Value:
     if cell is None or isinstance(cell, bool):
         return cell
     return cell.isoformat() if isinstance(cell, datetime) else str(cell)

@@ -1,4 +1,4 @@
-"""A replay takes any table: clear errors that name the column, or sensible verdicts."""
+"""Backtests of any table: clear errors that name the column, or sensible verdicts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def table(
     wrong: float = 0.1,
     offset: float = 0.0,
 ) -> dict[str, Any]:
-    """Make rows on which a model that looks at x and city is right in nine of ten."""
+    """Return rows on which a model of x and city is right in nine of ten."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=n)
     city = rng.choice(["bern", "chur", "davos"], n)
@@ -36,13 +36,13 @@ def table(
         (x + (city == "chur") > 0) * (len(names) - 1) + rng.integers(0, len(names) - 1, n), len(names) - 1
     )
     answer = np.where(np.arange(n) * 7 % 10 < 10 * wrong, (truth + 1) % len(names), truth)
-    found: dict[str, Any] = {"x": x + offset, "city": city.tolist()}
-    found["answer"] = [names[i] for i in answer]
-    found["y"] = [names[i] for i in truth]
+    rows: dict[str, Any] = {"x": x + offset, "city": city.tolist()}
+    rows["answer"] = [names[i] for i in answer]
+    rows["y"] = [names[i] for i in truth]
     sure = np.where(rng.random(n) < 0.5, 0.9, 0.7)
     for place, name in enumerate(names):
-        found[f"p {name}"] = np.where(answer == place, sure, (1 - sure) / max(len(names) - 1, 1))
-    return found
+        rows[f"p {name}"] = np.where(answer == place, sure, (1 - sure) / max(len(names) - 1, 1))
+    return rows
 
 
 REFERENCE, STREAM = table(), table(200, 1)
@@ -56,7 +56,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def replay(reference: Any = REFERENCE, stream: Any = STREAM, **options: Any) -> list[BacktestCheck]:
+def run(reference: Any = REFERENCE, stream: Any = STREAM, **options: Any) -> list[BacktestCheck]:
     checks = list(backtest(reference, stream, **{**OPTIONS, **options}))
     for index, check in enumerate(checks):
         assert check.index == index
@@ -67,7 +67,7 @@ def replay(reference: Any = REFERENCE, stream: Any = STREAM, **options: Any) -> 
 
 
 def verdicts(*args: Any, **options: Any) -> list[str]:
-    return [c.verdict.value for c in replay(*args, **options)]
+    return [c.verdict.value for c in run(*args, **options)]
 
 
 def without(given: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -86,23 +86,23 @@ def test_the_public_name_is_a_function_whatever_is_imported() -> None:
         importlib.import_module("driftbell.backtest")
 
 
-def test_unchanged_rows_are_ok_and_a_useless_model_rings() -> None:
+def test_unchanged_rows_are_ok_and_a_useless_model_raises_an_alarm() -> None:
     assert verdicts() == ["ok", "ok"]
-    found = replay(stream=table(400, 2, wrong=0.9))
-    assert [c.verdict for c in found[1:]] == [Verdict.ALARM] * 3
-    assert found[-1].score >= 1
-    assert found[-1].interval is not None
-    assert found[-1].interval[0] < found[-1].estimated_loss < found[-1].interval[1]
-    assert 0.5 < found[-1].estimated_loss < 1
-    assert found[-1].evidence["labels"] == pytest.approx(found[-1].score, abs=1e-3)
+    checks = run(stream=table(400, 2, wrong=0.9))
+    assert [c.verdict for c in checks[1:]] == [Verdict.ALARM] * 3
+    assert checks[-1].score >= 1
+    assert checks[-1].interval is not None
+    assert checks[-1].interval[0] < checks[-1].estimated_loss < checks[-1].interval[1]
+    assert 0.5 < checks[-1].estimated_loss < 1
+    assert checks[-1].evidence["labels"] == pytest.approx(checks[-1].score, abs=1e-3)
 
 
-def test_labels_that_come_late_ring_late() -> None:
+def test_late_labels_delay_the_alarm() -> None:
     stream = table(400, 2, wrong=0.9)
     for name in BOTH.values():  # the model is as sure as ever
         stream[name] = np.full(400, 0.5)
-    at_once = [c.verdict for c in replay(stream=stream)].index(Verdict.ALARM)
-    late = [c.verdict for c in replay(stream=stream, label_delay=2)].index(Verdict.ALARM)
+    at_once = [c.verdict for c in run(stream=stream)].index(Verdict.ALARM)
+    late = [c.verdict for c in run(stream=stream, label_delay=2)].index(Verdict.ALARM)
     assert late == at_once + 2
 
 
@@ -115,14 +115,14 @@ def test_classes_of_any_type(names: tuple[Any, ...], given: str) -> None:
     if given == "one" and len(names) > 2:
         pytest.skip("one probability is enough for two classes only")
     columns = {n: f"p {n}" for n in names}
-    kept = {"all": columns, "one": {names[1]: columns[names[1]]}, "none": {}}[given]
-    unused = set(columns.values()) - set(kept.values())
+    used = {"all": columns, "one": {names[1]: columns[names[1]]}, "none": {}}[given]
+    unused = set(columns.values()) - set(used.values())
     reference, stream = (without(t, *unused) for t in (table(names=names), table(100, 1, names=names)))
-    found = replay(reference, stream, probabilities=kept)
-    assert found[0].verdict in (Verdict.OK, Verdict.WARNING)
+    checks = run(reference, stream, probabilities=used)
+    assert checks[0].verdict in (Verdict.OK, Verdict.WARNING)
 
 
-def test_classes_are_named_alike_in_both_tables_and_in_the_options() -> None:
+def test_classes_have_one_name_in_both_tables_and_in_the_options() -> None:
     reference = table(names=(0, 1))
     stream = {
         **STREAM,
@@ -136,17 +136,17 @@ def test_classes_are_named_alike_in_both_tables_and_in_the_options() -> None:
     assert class_name(np.float64(2)) == class_name("2.0") == class_name(2) == "2"
 
 
-def test_no_labels_in_the_stream_leaves_the_parts_that_need_none() -> None:
+def test_without_labels_in_the_stream_the_estimate_remains() -> None:
     for stream in (without(STREAM, "y"), {**STREAM, "y": [None] * 200}):
-        found = replay(stream=stream)
-        assert [c.verdict for c in found] == [Verdict.OK] * 2
-        assert all("estimate" in c.evidence and "labels" not in c.evidence for c in found)
+        checks = run(stream=stream)
+        assert [c.verdict for c in checks] == [Verdict.OK] * 2
+        assert all("estimate" in c.evidence and "labels" not in c.evidence for c in checks)
 
 
-def test_no_labels_in_the_reference_and_few_of_them() -> None:
+def test_a_reference_with_no_or_few_labels() -> None:
     assert verdicts(without(REFERENCE, "y")) == ["ok", "ok"]
     few = {**REFERENCE, "y": [v if i < 5 else None for i, v in enumerate(REFERENCE["y"])]}
-    assert replay(few) == replay(without(REFERENCE, "y"))
+    assert run(few) == run(without(REFERENCE, "y"))
     assert verdicts(without(REFERENCE, "y"), without(STREAM, "y"), label=None) == ["ok", "ok"]
 
 
@@ -156,10 +156,10 @@ def test_some_labels_are_null() -> None:
     assert verdicts(half, stream) == ["ok", "ok"]
 
 
-def test_a_label_that_the_model_cannot_answer_is_an_error_of_the_model() -> None:
-    found = replay(stream={**STREAM, "y": ["perhaps"] * 200})
-    assert found[-1].verdict is Verdict.ALARM
-    assert found[-1].estimated_loss == pytest.approx(0.9, abs=0.05)
+def test_a_label_unknown_to_the_model_counts_as_an_error() -> None:
+    checks = run(stream={**STREAM, "y": ["perhaps"] * 200})
+    assert checks[-1].verdict is Verdict.ALARM
+    assert checks[-1].estimated_loss == pytest.approx(0.9, abs=0.05)
 
 
 def test_a_regression() -> None:
@@ -170,13 +170,13 @@ def test_a_regression() -> None:
 
     options: dict[str, Any] = {"probabilities": None}
     assert verdicts(amounts(300, 0), amounts(200, 1), **options) == ["ok", "ok"]
-    worse = replay(amounts(300, 0), amounts(200, 1, 5.0), **options)
+    worse = run(amounts(300, 0), amounts(200, 1, 5.0), **options)
     assert worse[-1].verdict is Verdict.ALARM
     assert worse[-1].estimated_loss > 2
     assert "more error a row" in worse[-1].sentence
     for name in ("answer", "y"):
-        with pytest.raises(InputError, match=rf"column '{name}' of the stream, row 7: .*at most 1e\+15"):
-            replay(amounts(300, 0), changed(amounts(200, 1), name, 7, np.inf), **options)
+        with pytest.raises(InputError, match=rf"column '{name}' of the stream, row 7: .* to 1e\+15"):
+            run(amounts(300, 0), changed(amounts(200, 1), name, 7, np.inf), **options)
 
 
 @pytest.mark.parametrize("how", ["numbers", "texts", "offsets", "datetimes", "dates", "pandas"])
@@ -191,52 +191,52 @@ def test_time_orders_the_stream(how: str) -> None:
         "pandas": list(pd.to_datetime([d.isoformat() for d in days])),
     }
     stream = {**table(300, 3, wrong=0.9), "when": times[how]}
-    sorted_ones = replay({**REFERENCE, "when": times[how]}, stream, timestamp="when")
+    sorted_ones = run({**REFERENCE, "when": times[how]}, stream, timestamp="when")
     assert sorted_ones[-1].verdict is Verdict.ALARM
     order = np.random.default_rng(0).permutation(300)
     shuffled = {k: [v[i] for i in order] for k, v in stream.items()}
-    assert replay({**REFERENCE, "when": times[how]}, shuffled, timestamp="when") == sorted_ones
-    said = sorted_ones[-1].sentence
-    assert ("since row" in said) == (how == "numbers")
-    assert how == "numbers" or "since 2026-" in said
+    assert run({**REFERENCE, "when": times[how]}, shuffled, timestamp="when") == sorted_ones
+    sentence = sorted_ones[-1].sentence
+    assert ("since row" in sentence) == (how == "numbers")
+    assert how == "numbers" or "since 2026-" in sentence
 
 
-def test_without_times_the_row_is_told() -> None:
+def test_without_times_the_change_point_is_a_row() -> None:
     stream = {k: [*v, *table(200, 4, wrong=0.9)[k]] for k, v in table(300, 3).items()}
-    said = replay(stream=stream)[-1].sentence
-    since = int(re.search(r"since row (\d+) \(between \d+ and \d+\)", said)[1])
+    sentence = run(stream=stream)[-1].sentence
+    since = int(re.search(r"since row (\d+) \(between \d+ and \d+\)", sentence)[1])
     assert since == 300
-    assert "2000" not in said
+    assert "2000" not in sentence
 
 
 @pytest.mark.parametrize(
-    ("cell", "why"),
-    [(None, "must not be null"), ("yesterday", "is no time"), (True, "is no time")],
+    ("cell", "message"),
+    [(None, "must not be null"), ("yesterday", "is not a time"), (True, "is not a time")],
 )
-def test_a_cell_that_is_no_time_is_told(cell: Any, why: str) -> None:
+def test_a_cell_that_is_not_a_time_is_an_error(cell: Any, message: str) -> None:
     when = [f"2026-01-{1 + i % 28:02}" for i in range(300)]
     stream = changed({**STREAM, "when": when[:200]}, "when", 3, cell)
-    with pytest.raises(InputError, match=f"column 'when' of the stream, row 3: .*{why}"):
-        replay({**REFERENCE, "when": when}, stream, timestamp="when")
+    with pytest.raises(InputError, match=f"column 'when' of the stream, row 3: .*{message}"):
+        run({**REFERENCE, "when": when}, stream, timestamp="when")
 
 
-@pytest.mark.parametrize(("rows", "checks"), [(50, 4), (60, 3), (200, 1), (30, 6), (7, 28), (1, 200)])
-def test_windows_of_any_size(rows: int, checks: int) -> None:
-    found = replay(window_rows=rows)
-    assert len(found) == checks
-    assert all(c.verdict is not Verdict.ALARM for c in found)
+@pytest.mark.parametrize(("rows", "count"), [(50, 4), (60, 3), (200, 1), (30, 6), (7, 28), (1, 200)])
+def test_windows_of_any_size(rows: int, count: int) -> None:
+    checks = run(window_rows=rows)
+    assert len(checks) == count
+    assert all(c.verdict is not Verdict.ALARM for c in checks)
 
 
-def test_windows_of_few_rows_wait_for_each_other() -> None:
-    found = replay(window_rows=30)
-    assert [c.rows for c in found] == [30, 60, 30, 60, 30, 60]
-    assert "needs 50, has 30" in found[0].sentence
-    assert ["estimate" in c.evidence for c in found[:2]] == [False, True]
+def test_small_windows_are_collected() -> None:
+    checks = run(window_rows=30)
+    assert [c.rows for c in checks] == [30, 60, 30, 60, 30, 60]
+    assert "needs 50, has 30" in checks[0].sentence
+    assert ["estimate" in c.evidence for c in checks[:2]] == [False, True]
 
 
-def test_a_stream_of_less_than_a_window_is_told() -> None:
+def test_a_stream_shorter_than_a_window_is_an_error() -> None:
     with pytest.raises(InputError, match="the stream needs at least 500 rows, has 200"):
-        replay(window_rows=500)
+        run(window_rows=500)
 
 
 @pytest.mark.parametrize("rows", [20, 25, 40, 60])
@@ -251,13 +251,13 @@ def test_small_references(rows: int, task: str) -> None:
         options = {"probabilities": None}
     if task == "unlabelled":
         options = {"label": None}
-    assert len(replay(reference, stream, **options)) == 2
+    assert len(run(reference, stream, **options)) == 2
 
 
 @pytest.mark.parametrize("rows", [0, 1, 10])
-def test_a_reference_that_teaches_nothing_is_told(rows: int) -> None:
+def test_a_reference_that_is_too_small_is_an_error(rows: int) -> None:
     with pytest.raises(InputError, match=r"the reference (has no rows|needs at least 20 rows, has)"):
-        replay(table(rows) if rows else {k: [] for k in REFERENCE})
+        run(table(rows) if rows else {k: [] for k in REFERENCE})
 
 
 @pytest.mark.parametrize("probabilities", [BOTH, {"yes": "p yes"}, None])
@@ -265,7 +265,7 @@ def test_a_single_class(probabilities: Any) -> None:
     reference = {**REFERENCE, "answer": ["yes"] * 300, "y": ["yes"] * 300}
     stream = {**STREAM, "answer": ["yes"] * 200, "y": ["yes"] * 200}
     assert verdicts(reference, stream, probabilities=probabilities)[0] in ("ok", "warning")
-    assert len(replay(reference, STREAM, probabilities=probabilities)) == 2
+    assert len(run(reference, STREAM, probabilities=probabilities)) == 2
 
 
 BAD_FEATURES: dict[str, Any] = {
@@ -293,83 +293,87 @@ def test_features_of_any_kind(kind: str, alone: bool) -> None:
     if alone:
         reference, stream = without(reference, "x", "city"), without(stream, "x", "city")
     for probabilities in (BOTH, None):
-        found = replay(reference, stream, probabilities=probabilities)
-        assert all(c.verdict is not Verdict.ALARM for c in found)
+        checks = run(reference, stream, probabilities=probabilities)
+        assert all(c.verdict is not Verdict.ALARM for c in checks)
 
 
 @pytest.mark.parametrize("kind", list(BAD_FEATURES))
-def test_features_that_turn_into_another_kind(kind: str) -> None:
+def test_features_that_change_their_kind(kind: str) -> None:
     odd = BAD_FEATURES[kind]
     for reference, stream in (
         ({**REFERENCE, "x": odd(300)}, STREAM),
         (REFERENCE, {**STREAM, "x": odd(200)}),
         (REFERENCE, {**STREAM, "city": odd(200)}),
     ):
-        assert len(replay(reference, stream)) == 2
+        assert len(run(reference, stream)) == 2
 
 
-@pytest.mark.parametrize("kept", [(), ("x",), ("city",)])
+@pytest.mark.parametrize("used", [(), ("x",), ("city",)])
 @pytest.mark.parametrize("task", ["classes", "regression"])
-def test_few_features_or_none(kept: tuple[str, ...], task: str) -> None:
-    gone = {"x", "city", *BOTH.values()} - set(kept)
+def test_few_features_or_none(used: tuple[str, ...], task: str) -> None:
+    gone = {"x", "city", *BOTH.values()} - set(used)
     tables = [without(t, *gone) for t in (REFERENCE, STREAM)]
     if task == "regression":
         noise = np.random.default_rng(0).normal(size=300)
         tables = [{**t, "answer": noise[: len(t["y"])], "y": noise[: len(t["y"])] * 2} for t in tables]
-    assert len(replay(*tables, probabilities=None)) == 2
+    assert len(run(*tables, probabilities=None)) == 2
 
 
 def test_columns_that_only_one_table_has() -> None:
-    found = replay(stream=without(STREAM, "city"))
-    assert all(c.verdict is not Verdict.OK and "city" in c.sentence for c in found)
-    assert replay(stream={**STREAM, "more": [1] * 200}) == replay()
+    checks = run(stream=without(STREAM, "city"))
+    assert all(c.verdict is not Verdict.OK and "city" in c.sentence for c in checks)
+    assert run(stream={**STREAM, "more": [1] * 200}) == run()
 
 
 def test_unseen_categories_and_nulls_are_named() -> None:
     for cell in ("N/A", None):
-        found = replay(stream={**STREAM, "city": [cell] * 200})
-        assert "city" in found[-1].columns
+        checks = run(stream={**STREAM, "city": [cell] * 200})
+        assert "city" in checks[-1].columns
 
 
 def test_tables_of_other_libraries_and_rows() -> None:
     import pyarrow as pa
 
-    expected = replay()
-    assert replay(pd.DataFrame(REFERENCE), pd.DataFrame(STREAM)) == expected
-    assert replay(pa.table(REFERENCE), pa.table(STREAM)) == expected
+    expected = run()
+    assert run(pd.DataFrame(REFERENCE), pd.DataFrame(STREAM)) == expected
+    assert run(pa.table(REFERENCE), pa.table(STREAM)) == expected
     rows = [dict(zip(STREAM, cells, strict=True)) for cells in zip(*STREAM.values(), strict=True)]
-    assert replay(stream=rows) == expected
-    assert replay(stream=iter(rows)) == expected
+    assert run(stream=rows) == expected
+    assert run(stream=iter(rows)) == expected
     categories = pd.DataFrame(STREAM).astype({"city": "category", "answer": "category"})
-    assert replay(stream=categories) == expected
+    assert run(stream=categories) == expected
 
 
 @pytest.mark.parametrize("given", [3, "stream.parquet", [1, 2], None])
-def test_what_is_no_table_is_told(given: Any) -> None:
-    with pytest.raises(InputError, match="the stream is no table"):
-        replay(stream=given)
+def test_other_objects_than_tables_are_an_error(given: Any) -> None:
+    with pytest.raises(InputError, match="the stream is not a table"):
+        run(stream=given)
 
 
 @pytest.mark.parametrize(
-    ("stream", "options", "why"),
+    ("stream", "options", "message"),
     [
-        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; its columns are x and city"),
+        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x and city"),
         (without(STREAM, "p yes"), {}, "the stream has no column 'p yes'"),
         (STREAM, {"prediction": "anwser"}, "the reference has no column 'anwser'"),
         (STREAM, {"label": "truth"}, "neither table has a column 'truth'"),
         (STREAM, {"timestamp": "when"}, "the reference has no column 'when'"),
-        (STREAM, {"label": "answer"}, "column 'answer' is named for two things"),
-        (STREAM, {"probabilities": {"no": "p no", "yes": "p no"}}, "column 'p no' is named for two things"),
-        (STREAM, {"probabilities": {1: "p no", "1": "p yes"}}, "are the same"),
+        (STREAM, {"label": "answer"}, "column 'answer' has two roles"),
+        (STREAM, {"probabilities": {"no": "p no", "yes": "p no"}}, "column 'p no' has two roles"),
+        (STREAM, {"probabilities": {1: "p no", "1": "p yes"}}, "names a class twice"),
         (
             STREAM,
             {"probabilities": {"no": "city", "yes": "p yes"}},
             "column 'city' of the reference, row 0: a prob",
         ),
-        (STREAM, {"probabilities": {"no": "p no", "ja": "p yes"}}, "'yes' is none of the classes no and ja"),
-        (STREAM, {"probabilities": {"ja": "p yes"}}, "give the probability column of each class"),
+        (
+            STREAM,
+            {"probabilities": {"no": "p no", "ja": "p yes"}},
+            "'yes' is not one of the classes no and ja",
+        ),
+        (STREAM, {"probabilities": {"ja": "p yes"}}, "name the probability column of every class"),
         (changed(STREAM, "answer", 5, None), {}, "column 'answer' of the stream, row 5: null"),
-        (changed(STREAM, "answer", 5, "oui"), {}, "row 5: 'oui' is none of the classes no and yes"),
+        (changed(STREAM, "answer", 5, "oui"), {}, "row 5: 'oui' is not one of the classes no and yes"),
         (changed(STREAM, "p yes", 5, None), {}, "column 'p yes' of the stream, row 5: .* got null"),
         (changed(STREAM, "p yes", 5, 70.0), {}, "column 'p yes' of the stream, row 5: .* got 70"),
         ({**STREAM, "x": [1.0]}, {}, "the columns differ in length"),
@@ -386,21 +390,21 @@ def test_what_is_no_table_is_told(given: Any) -> None:
         (STREAM, {"smallest_loss": float("nan")}, "smallest_loss must be"),
     ],
 )
-def test_what_is_wrong_is_told_at_the_call(stream: Any, options: dict[str, Any], why: str) -> None:
-    with pytest.raises(InputError, match=why):
+def test_invalid_arguments_are_errors_at_the_call(stream: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         backtest(REFERENCE, stream, **{**OPTIONS, **options})
 
 
 @pytest.mark.parametrize("options", [{"budget": "often"}, {"every": "5"}, {"every": "0s"}])
-def test_budgets_that_cannot_be_read(options: dict[str, Any]) -> None:
+def test_invalid_budgets(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="must be"):
         backtest(REFERENCE, STREAM, **{**OPTIONS, **options})
 
 
-def test_the_order_of_time_does_not_hide_the_row_that_is_wrong() -> None:
+def test_errors_name_the_row_of_the_unsorted_table() -> None:
     times = list(range(200, 0, -1))
     with pytest.raises(InputError, match="row 5: null"):
-        replay(
+        run(
             {**REFERENCE, "when": range(300)},
             changed({**STREAM, "when": times}, "answer", 5, None),
             timestamp="when",
@@ -409,10 +413,10 @@ def test_the_order_of_time_does_not_hide_the_row_that_is_wrong() -> None:
 
 def test_a_seed_repeats_and_a_budget_per_time_is_the_same_as_one_per_checks() -> None:
     stream = table(300, 5, offset=0.7)
-    assert replay(stream=stream) == replay(stream=stream)
-    per_time = replay(stream=stream, budget="1 per 10000m", every="10m")
+    assert run(stream=stream) == run(stream=stream)
+    per_time = run(stream=stream, budget="1 per 10000m", every="10m")
     assert (
         per_time
-        == replay(stream=stream)
-        == replay(stream=stream, budget="1 per 10000m", every=timedelta(minutes=10))
+        == run(stream=stream)
+        == run(stream=stream, budget="1 per 10000m", every=timedelta(minutes=10))
     )

@@ -1,4 +1,4 @@
-"""Rehearsals: faults that cost are seen and named, others are not, and what is refused is told."""
+"""Rehearsals: costly faults raise an alarm that names them; harmless ones do not; refusals are reported."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def iris(data_dir: Path) -> Rehearsal:
 
 @pytest.fixture(scope="module")
 def holes() -> Rehearsal:
-    """Make a model of two features, one of them with nulls, whose reference it has not seen."""
+    """Return a rehearsal of a model with two features, one with nulls, on a held-out reference."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1200, 2))
     y = (x[:, 0] + 0.3 * rng.normal(size=1200) > 0).astype(int)
@@ -55,7 +55,7 @@ def holes() -> Rehearsal:
     model = SklearnModel(fitted, name="holes", version="1", schema=infer_schema(features))
     labels = as_column([str(v) for v in y[600:]], Kind.CATEGORICAL)
     reference = reference_of(model, features, labels=labels)
-    found = watch(
+    detector = watch(
         features,
         outputs_of(reference, model.classes),
         labels,
@@ -64,78 +64,83 @@ def holes() -> Rehearsal:
         checks_per_alarm=1000,
         block_rows=200,
     )
-    return Rehearsal(model, reference, found, 200)
+    return Rehearsal(model, reference, detector, 200)
 
 
-def test_no_fault_is_quiet(iris: Rehearsal) -> None:
-    found = iris(None)
-    assert (found.fault, found.detection_delay, found.rows, found.actual_loss) == ("", None, 10_000, 0.0)
+def test_no_fault_raises_no_alarm(iris: Rehearsal) -> None:
+    outcome = iris(None)
+    assert (outcome.fault, outcome.detection_delay, outcome.rows, outcome.actual_loss) == (
+        "",
+        None,
+        10_000,
+        0.0,
+    )
 
 
-def test_a_costly_fault_is_seen_and_named(iris: Rehearsal) -> None:
-    found = iris(Fault(FaultKind.SHIFT, LENGTH, 1.76))
-    assert found.detection_delay is not None
-    assert found.detection_delay == found.rows <= 1000
-    assert found.columns[0] == LENGTH
-    assert found.actual_loss is not None
-    assert found.actual_loss > 0.2
-    assert found.interval is not None
-    assert found.interval[0] < found.estimated_loss < found.interval[1]
+def test_a_costly_fault_raises_an_alarm_that_names_it(iris: Rehearsal) -> None:
+    outcome = iris(Fault(FaultKind.SHIFT, LENGTH, 1.76))
+    assert outcome.detection_delay is not None
+    assert outcome.detection_delay == outcome.rows <= 1000
+    assert outcome.columns[0] == LENGTH
+    assert outcome.actual_loss is not None
+    assert outcome.actual_loss > 0.2
+    assert outcome.interval is not None
+    assert outcome.interval[0] < outcome.estimated_loss < outcome.interval[1]
 
 
-def test_a_fault_that_costs_nothing_is_not_seen(iris: Rehearsal) -> None:
-    found = iris(Fault(FaultKind.STUCK, "sepal width (cm)"))
-    assert (found.detection_delay, found.rows, found.estimated_loss, found.columns) == (
+def test_a_harmless_fault_raises_no_alarm(iris: Rehearsal) -> None:
+    outcome = iris(Fault(FaultKind.STUCK, "sepal width (cm)"))
+    assert (outcome.detection_delay, outcome.rows, outcome.estimated_loss, outcome.columns) == (
         None,
         10_000,
         None,
         (),
     )
-    assert abs(found.actual_loss) < 0.02
+    assert abs(outcome.actual_loss) < 0.02
 
 
-def test_rows_that_the_service_refuses(iris: Rehearsal) -> None:
-    found = iris(Fault(FaultKind.NULLS, LENGTH, 0.3))
-    assert (found.detection_delay, found.rows) == (None, 0)
-    assert "must not be null" in found.refused
+def test_refused_rows_are_reported(iris: Rehearsal) -> None:
+    outcome = iris(Fault(FaultKind.NULLS, LENGTH, 0.3))
+    assert (outcome.detection_delay, outcome.rows) == (None, 0)
+    assert "must not be null" in outcome.refused
     assert "must be a finite number" in iris(Fault(FaultKind.SCALE, LENGTH, 1e300)).refused
 
 
-def test_nulls_where_there_may_be_some(holes: Rehearsal) -> None:
-    usual = [str(f) for f in holes.default_faults()]
-    assert "nulls:a=0.3" in usual
-    assert "nulls:b=0.3" not in usual
-    found = holes(Fault(FaultKind.NULLS, "a", 0.5))
-    assert found.detection_delay is not None
-    assert found.columns == ("a",)
+def test_nulls_in_a_nullable_feature(holes: Rehearsal) -> None:
+    defaults = [str(f) for f in holes.default_faults()]
+    assert "nulls:a=0.3" in defaults
+    assert "nulls:b=0.3" not in defaults
+    outcome = holes(Fault(FaultKind.NULLS, "a", 0.5))
+    assert outcome.detection_delay is not None
+    assert outcome.columns == ("a",)
     assert holes(None).detection_delay is None
 
 
-def test_without_labels_no_real_loss_is_told(holes: Rehearsal) -> None:
-    blind = Rehearsal(
+def test_without_labels_the_actual_loss_is_unknown(holes: Rehearsal) -> None:
+    unlabelled = Rehearsal(
         holes.model, reference_of(holes.model, holes.reference.columns), holes.detector, holes.window_rows
     )
-    assert blind(Fault(FaultKind.SHIFT, "a", 1.0)).actual_loss is None
+    assert unlabelled(Fault(FaultKind.SHIFT, "a", 1.0)).actual_loss is None
 
 
 def test_the_usual_faults(iris: Rehearsal) -> None:
-    usual = [str(f) for f in iris.default_faults()]
-    assert f"stuck:{LENGTH}" in usual
-    assert f"scale:{WIDTH}=1.8" in usual
-    assert f"shift:{LENGTH}=+1.76" in usual
-    assert usual[-1].startswith("swap:petal")
-    assert len(usual) in (7, 10)  # of two features or of three
-    for text in usual:
+    defaults = [str(f) for f in iris.default_faults()]
+    assert f"stuck:{LENGTH}" in defaults
+    assert f"scale:{WIDTH}=1.8" in defaults
+    assert f"shift:{LENGTH}=+1.76" in defaults
+    assert defaults[-1].startswith("swap:petal")
+    assert len(defaults) in (7, 10)  # of two features or of three
+    for text in defaults:
         assert str(parse_fault(text)) == text
 
 
 def test_no_fault_comes_first(holes: Rehearsal) -> None:
-    found = list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
-    assert [o.fault for o in found] == ["", "stuck:a=9"]
-    assert found == list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
+    outcome = list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
+    assert [o.fault for o in outcome] == ["", "stuck:a=9"]
+    assert outcome == list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
 
 
-def test_a_fault_of_no_feature(iris: Rehearsal) -> None:
+def test_a_fault_of_an_unknown_feature(iris: Rehearsal) -> None:
     with pytest.raises(ConfigError, match="did you mean 'petal length"):
         iris(Fault(FaultKind.STUCK, "petal lenth (cm)"))
 
@@ -143,11 +148,11 @@ def test_a_fault_of_no_feature(iris: Rehearsal) -> None:
 @pytest.mark.parametrize(
     "text", ['shift:"a=b"=+3', "shift:x=-0.25", 'swap:"a,b",c', "nulls:x", "stuck:x=5.1", 'scale:" x"=2']
 )
-def test_faults_are_written_as_they_are_read(text: str) -> None:
+def test_faults_round_trip(text: str) -> None:
     assert str(parse_fault(text)) == text
 
 
-def test_traffic_is_measured_in_the_log(tmp_path: Path) -> None:
+def test_traffic_is_measured_in_the_prediction_log(tmp_path: Path) -> None:
     settings = config.load(None, overrides={"data_dir": str(tmp_path)}, environment={}).settings
     now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
     log = open_log(settings)
@@ -170,7 +175,7 @@ def test_traffic_is_measured_in_the_log(tmp_path: Path) -> None:
         (500_000, " (≈ 1.44 minutes)"),
     ],
 )
-def test_time_in_words(rate: float | None, words: str) -> None:
+def test_delays_are_formatted(rate: float | None, words: str) -> None:
     assert _time(500, rate) == words
 
 
@@ -186,7 +191,7 @@ def command(data_dir: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_says_it_in_words(data_dir: Path) -> None:
+def test_the_command_prints_text(data_dir: Path) -> None:
     faults = [f"shift:{LENGTH}=+1.76", f"nulls:{LENGTH}", "stuck:sepal width (cm)"]
     done = command(data_dir, *(word for f in faults for word in ("--fault", f)), "--rate", "5000")
     assert (done.returncode, done.stderr) == (0, "")
@@ -218,7 +223,7 @@ def test_the_command_prints_json(data_dir: Path) -> None:
         (("--window-rows", "10"), "--window-rows"),
     ],
 )
-def test_what_is_wrong_is_named(data_dir: Path, args: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_named(data_dir: Path, args: tuple[str, ...], words: str) -> None:
     done = command(data_dir, *args)
     assert done.returncode == 2
     assert words in done.stderr

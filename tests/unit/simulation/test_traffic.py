@@ -17,8 +17,8 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
 from driftbell.records import Verdict
-from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, FaultKind, apply, parse_fault
-from driftbell.simulation.traffic import BACKOFF, Progress, iris_rows, line, sample_rows, simulate
+from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, FaultKind, apply_faults, parse_fault
+from driftbell.simulation.traffic import BACKOFF, Progress, format_progress, iris_rows, sample_rows, simulate
 from driftbell.tabular.schema import as_column, as_columns, infer_schema
 
 DATA = load_iris()
@@ -39,14 +39,14 @@ def judged(rows):
     return judge(compare(IRIS, table(rows)), rows=len(rows))
 
 
-def test_normal_rows_keep_the_joint_distribution():
+def test_iris_rows_keep_the_joint_distribution():
     columns = as_columns(table(iris_rows(2000, rng())))
     wanted = np.corrcoef(list(IRIS.values()))
     assert np.corrcoef(columns[PETAL_LENGTH], columns[PETAL_WIDTH])[0, 1] > 0.9
     np.testing.assert_allclose(np.corrcoef(list(columns.values())), wanted, atol=0.06)
 
 
-def test_normal_rows_are_measured_like_iris_and_are_more_than_its_150_rows():
+def test_iris_rows_are_measured_like_iris_and_are_more_than_its_150_rows():
     rows = iris_rows(1000, rng())
     for name, column in IRIS.items():
         values = [row[name] for row in rows]
@@ -72,7 +72,7 @@ def test_fifty_drifted_of_a_hundred_alarm_in_exactly_the_three_shifted_features(
     exact = 0
     for seed in range(40):
         source = rng(seed)
-        rows = iris_rows(50, source) + apply(iris_rows(50, source), CONTRACT_FAULTS, source)
+        rows = iris_rows(50, source) + apply_faults(iris_rows(50, source), CONTRACT_FAULTS, source)
         exact += set(judged(rows).drifted_columns) == SHIFTED
     assert exact >= 38
 
@@ -91,14 +91,14 @@ def awkward(n, source):
     }
 
 
-def test_rows_like_any_table_are_not_drift():
+def test_sampled_rows_of_any_table_have_no_drift():
     reference = awkward(1000, rng(9))
     windows = [table(sample_rows(reference, 500, rng(seed))) for seed in range(30)]
     verdicts = [judge(compare(reference, window), rows=500).verdict for window in windows]
     assert sum(v is not Verdict.OK for v in verdicts) <= 2
 
 
-def test_rows_like_sends_what_the_schema_of_the_reference_takes():
+def test_sampled_rows_fit_the_schema_of_the_reference():
     reference = as_columns(
         {
             "when": [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 8)],
@@ -128,7 +128,7 @@ def test_the_jitter_is_of_the_columns_own_resolution():
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=30), st.integers(0, 20))
-def test_rows_like_any_numbers_stay_in_their_range(values, n):
+def test_sampled_numbers_stay_in_their_range(values, n):
     known = [v for v in values if not math.isnan(v)]
     rows = sample_rows({"x": as_column(values)}, n, rng())
     assert len(rows) == n
@@ -155,19 +155,19 @@ ROWS = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.
 )
 def test_each_fault(text, wanted):
     before = [dict(row) for row in ROWS]
-    changed = apply(ROWS, [parse_fault(text)], rng())
+    changed = apply_faults(ROWS, [parse_fault(text)], rng())
     assert [tuple(row.values()) for row in changed] == wanted
     assert before == ROWS
 
 
 def test_nulls_take_their_share_of_the_rows():
-    rows = apply(iris_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
+    rows = apply_faults(iris_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
     assert 250 < sum(row[PETAL_WIDTH] is None for row in rows) < 350
 
 
 def test_faults_add_up_in_their_order():
     faults = [parse_fault("shift:c=1"), parse_fault("scale:c=2"), parse_fault("shift:c=1")]
-    assert [row["c"] for row in apply(ROWS, faults, rng())] == [23.0, 43.0, 63.0]
+    assert [row["c"] for row in apply_faults(ROWS, faults, rng())] == [23.0, 43.0, 63.0]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_fault_is_read(text, fault):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("shfit:a=1", "unknown fault 'shfit': did you mean 'shift'?"),
         ("", "unknown fault ''"),
@@ -211,10 +211,10 @@ def test_a_fault_is_read(text, fault):
         ("nulls:a=-0.1", "must be from 0 to 1, got -0.1"),
     ],
 )
-def test_a_bad_fault_is_explained_with_the_grammar(text, says):
+def test_a_bad_fault_is_explained_with_the_grammar(text, message):
     with pytest.raises(ConfigError) as raised:
         parse_fault(text)
-    assert says in str(raised.value)
+    assert message in str(raised.value)
     assert "shift:NAME=+3" in str(raised.value)
 
 
@@ -225,7 +225,7 @@ def test_any_text_is_a_fault_or_a_config_error(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (
             "shift:petal lenght (cm)=3",
@@ -235,17 +235,17 @@ def test_any_text_is_a_fault_or_a_config_error(text):
         ("swap:petal length (cm),width", "unknown feature 'width'"),
     ],
 )
-def test_an_unknown_feature_is_explained_with_the_grammar(text, says):
+def test_an_unknown_feature_is_explained_with_the_grammar(text, message):
     with pytest.raises(ConfigError) as raised:
-        apply(iris_rows(3, rng()), [parse_fault(text)], rng())
-    assert says in str(raised.value)
+        apply_faults(iris_rows(3, rng()), [parse_fault(text)], rng())
+    assert message in str(raised.value)
     assert "shift:NAME=+3" in str(raised.value)
 
 
 @pytest.mark.parametrize("cell", ["red", True])
-def test_what_is_not_a_number_cannot_be_shifted(cell):
-    with pytest.raises(ConfigError, match="fault 'shift': 'a' holds no numbers"):
-        apply([{"a": cell}], [parse_fault("shift:a=1")], rng())
+def test_only_numbers_can_be_shifted(cell):
+    with pytest.raises(ConfigError, match="fault 'shift': 'a' must hold numbers"):
+        apply_faults([{"a": cell}], [parse_fault("shift:a=1")], rng())
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,11 @@ def test_what_is_not_a_number_cannot_be_shifted(cell):
     ],
 )
 def test_line(progress, wanted):
-    assert line(progress) == wanted
+    assert format_progress(progress) == wanted
 
 
 class Service:
-    """A prediction service that answers as it is told: a status, or None to drop the connection."""
+    """A prediction service with scripted answers: a status, or None to drop the connection."""
 
     def __init__(self, answer):
         self.rows, self.headers, self.lock = [], [], threading.Lock()
@@ -332,12 +332,12 @@ def test_normal_then_drifted_requests_reach_the_service():
     with serving() as service:
         summary, seen, slept = send(f"{service.url}/")
     assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 10}, 0)
-    assert [line(p) for p in seen[4:6]] == [
+    assert [format_progress(p) for p in seen[4:6]] == [
         "[5/5] normal request sent. Status: 200",
         "[1/5] drifted request sent. Status: 200",
     ]
     source = rng()
-    assert service.rows == iris_rows(5, source) + apply(iris_rows(5, source), CONTRACT_FAULTS, source)
+    assert service.rows == iris_rows(5, source) + apply_faults(iris_rows(5, source), CONTRACT_FAULTS, source)
     assert not any(slept)
 
 
@@ -351,17 +351,17 @@ def test_a_refused_request_is_counted_with_its_reason():
     with serving(lambda number, row: 422 if None in row.values() else 200) as service:
         summary, seen, _ = send(service.url, faults=[parse_fault(f"nulls:{PETAL_WIDTH}")])
     assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 5, 422: 5}, 0)
-    assert line(seen[-1]) == "[5/5] drifted request sent. Status: 422 (a feature must not be null)"
+    assert format_progress(seen[-1]) == "[5/5] drifted request sent. Status: 422 (a feature must not be null)"
 
 
-def test_an_answer_that_is_no_problem_document_is_told_by_its_status():
+def test_an_answer_without_a_problem_document_is_reported_by_its_status():
     with serving(lambda number, row: 502) as service:
         summary, seen, _ = send(service.url, normal=1, drifted=0)
     assert summary.by_status == {502: 1}
-    assert line(seen[0]) == "[1/1] normal request sent. Status: 502 (Bad Gateway)"
+    assert format_progress(seen[0]) == "[1/1] normal request sent. Status: 502 (Bad Gateway)"
 
 
-def test_a_service_that_is_not_there_is_a_clear_error():
+def test_a_missing_service_is_a_clear_error():
     with serving() as service:
         pass
     with pytest.raises(ConfigError) as raised:
@@ -379,7 +379,7 @@ def test_a_first_request_without_an_answer_ends_the_run(concurrency):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"url": "localhost:8000"}, "must begin with http"),
         ({"rate": -1.0}, "the rate must be"),
@@ -387,14 +387,14 @@ def test_a_first_request_without_an_answer_ends_the_run(concurrency):
         ({"faults": [Fault(FaultKind.SHIFT, "height", 1.0)]}, "unknown feature 'height'"),
     ],
 )
-def test_a_wrong_argument_is_told_before_anything_is_sent(options, says):
+def test_an_invalid_argument_is_an_error_before_any_request(options, message):
     with serving() as service:
-        with pytest.raises(ConfigError, match=says):
+        with pytest.raises(ConfigError, match=message):
             send(**{"url": service.url, **options})
         assert not service.rows
 
 
-def test_a_dropped_request_is_sent_again():
+def test_a_dropped_request_is_retried():
     with serving(lambda number, row: None if number in (3, 4) else 200) as service:
         summary, _, slept = send(service.url)
     assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 10}, 0)
@@ -402,12 +402,12 @@ def test_a_dropped_request_is_sent_again():
     assert service.rows[2] == service.rows[3] == service.rows[4]
 
 
-def test_a_request_that_is_dropped_again_and_again_is_counted_as_failed():
+def test_a_request_that_is_dropped_repeatedly_counts_as_failed():
     with serving(lambda number, row: None if number > 1 else 200) as service:
         summary, seen, slept = send(service.url, normal=2, drifted=1)
     assert (summary.sent, summary.by_status, summary.failed) == (3, {200: 1}, 2)
     assert len(service.rows) == 1 + 2 * (len(BACKOFF) + 1)
-    assert line(seen[1]).startswith("[2/2] normal request sent. Status: no answer (")
+    assert format_progress(seen[1]).startswith("[2/2] normal request sent. Status: no answer (")
     assert [s for s in slept if s] == [*BACKOFF, *BACKOFF]
 
 
@@ -421,7 +421,7 @@ def test_pauses_are_random_with_the_mean_of_the_rate():
     assert 0.04 < np.mean(slept) < 0.06
 
 
-def test_concurrent_requests_are_all_sent_and_told_in_order_of_completion():
+def test_concurrent_requests_are_reported_in_order_of_completion():
     both = threading.Barrier(2, timeout=20)
 
     def answer(number, row):
@@ -436,7 +436,7 @@ def test_concurrent_requests_are_all_sent_and_told_in_order_of_completion():
     assert [p.phase for p in seen] == ["normal"] * 100 + ["drifted"] * 20
 
 
-def test_what_is_not_yet_sent_is_dropped_when_the_report_raises():
+def test_queued_requests_are_dropped_when_the_callback_raises():
     def interrupted(progress):
         if progress.index == 3:
             raise KeyboardInterrupt
@@ -451,7 +451,7 @@ def test_what_is_not_yet_sent_is_dropped_when_the_report_raises():
         assert len(service.rows) < 20
 
 
-def test_headers_a_client_and_a_reference_of_ones_own_are_used():
+def test_custom_headers_client_and_reference_are_used():
     with serving() as service, httpx.Client(headers={"X-Mine": "1"}) as client:
         own = {"age": np.array([31.0, 32.0])}
         send(service.url, headers={"X-API-Key": "k"}, client=client, reference=own, faults=())

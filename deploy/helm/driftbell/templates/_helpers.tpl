@@ -28,7 +28,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- .Values.publicUrl | default (printf "http://%s.%s:%v" (include "driftbell.fullname" .) .Release.Namespace .Values.service.port) | trimSuffix "/" -}}
 {{- end -}}
 
-{{/* The sections of driftbell.toml: what the chart decides over what the user says over the chart's defaults. */}}
+{{/* Sections of driftbell.toml. Precedence: settings fixed by the chart, user values, defaults of the chart. */}}
 {{- define "driftbell.config" -}}
 {{- $defaults := ternary dict (dict "reports" (dict "evidently" "off")) (ne .Values.reports.existingClaim "") -}}
 {{- $fixed := dict "server" (dict "host" "0.0.0.0" "port" 8000) -}}
@@ -45,10 +45,10 @@ data_dir = "/data"
 {{- end }}
 {{- end -}}
 
-{{/* What every pod has. */}}
+{{/* Fields of every pod. */}}
 {{- define "driftbell.pod" -}}
 automountServiceAccountToken: false
-enableServiceLinks: false # their variables would look like settings of driftbell's
+enableServiceLinks: false # their variables would look like driftbell's settings
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -64,7 +64,7 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
-{{/* What every container has. */}}
+{{/* Fields of every container. */}}
 {{- define "driftbell.container" -}}
 {{- if .Values.image.digest }}
 image: {{ printf "%s@%s" .Values.image.repository .Values.image.digest | quote }}
@@ -101,7 +101,7 @@ securityContext:
     items: [{key: {{ .Values.log.secretKey | quote }}, path: url}]
 {{- end -}}
 
-{{/* What server and monitor have and the migration has not. */}}
+{{/* Mounts of server and monitor, but not of the migration. */}}
 {{- define "driftbell.workMounts" -}}
 {{ include "driftbell.mounts" . }}
 - {name: config, mountPath: /etc/driftbell, readOnly: true}
@@ -128,7 +128,7 @@ securityContext:
 checksum/config: {{ include "driftbell.config" . | sha256sum }}
 {{- end -}}
 
-{{/* Where pods go. Call it with the values of server or monitor. */}}
+{{/* Placement of pods. Call it with the values of server or monitor. */}}
 {{- define "driftbell.placement" -}}
 {{- range $key := list "nodeSelector" "affinity" "tolerations" }}
 {{- with index $ $key }}
