@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -28,6 +27,7 @@ from driftbell.config.values import (
     Size,
 )
 from driftbell.errors import ConfigError
+from driftbell.phrases import suggest_name
 from driftbell.records.database import Database
 
 PREFIX = "DRIFTBELL_"
@@ -378,10 +378,10 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(name: str, source: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if not close:  # the right key in the wrong section
-        close = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]][:1]
-    hint = f"did you mean '{close[0]}'?" if close else "`driftbell config` lists every setting"
+    key = name.rpartition(".")[2]
+    same_key = [setting for setting in known if setting.rpartition(".")[2] == key]
+    question = suggest_name(name, known) or (f"did you mean '{same_key[0]}'?" if same_key else "")
+    hint = question or "`driftbell config` lists every setting"
     return f"unknown setting '{name}' ({source}): {hint}"
 
 

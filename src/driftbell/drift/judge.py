@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from driftbell.phrases import join_names
 from driftbell.records import ColumnComparison, ColumnVerdict, Judgement, Result, ResultKind, Verdict
 from driftbell.stats import benjamini_hochberg
 
@@ -104,11 +105,11 @@ def _whole(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Ve
     unknown = [c for c in columns if c.verdict is Verdict.UNKNOWN]
     extra = [c for c in columns if c.comparison.role == "extra"]
     weak = [c for c in compared if _is_weak(c.adjusted_p_value or 0.0, c.threshold, rate)]
-    tail = f" Not judged: {_listed(c.column for c in unknown)}." if unknown else ""
+    tail = f" Not judged: {join_names(c.column for c in unknown)}." if unknown else ""
     if drifted:
         features = [c.column for c in drifted if c.comparison.role == "feature"]
         outputs = [c.column for c in drifted if c.comparison.role != "feature"]
-        what = _listed(features) if features else f"the predictions ({_listed(outputs)})"
+        what = join_names(features) if features else f"the predictions ({join_names(outputs)})"
         them = "it" if len(features) == 1 else "them"
         also = f", and the predictions with {them}" if features and outputs else ""
         return Verdict.WARNING, (
@@ -116,24 +117,17 @@ def _whole(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Ve
             f"predictions differ from the reference.{tail}"
         )
     if unknown:
-        missing = f"{_listed(c.column for c in unknown)} {'is' if len(unknown) == 1 else 'are'} missing"
+        missing = f"{join_names(c.column for c in unknown)} {'is' if len(unknown) == 1 else 'are'} missing"
         return Verdict.UNKNOWN, f"Cannot judge every column: {missing}."
     same = f"No drift: all {len(compared)} columns of the last {rows} predictions look like the reference."
     if weak:
-        where = _listed(c.column for c in weak)
+        where = join_names(c.column for c in weak)
         same = (
             f"No drift so far in the last {rows} predictions: weak evidence in {where} is listed if it lasts."
         )
     if extra:
-        return Verdict.WARNING, f"{same} Not in the reference: {_listed(c.column for c in extra)}."
+        return Verdict.WARNING, f"{same} Not in the reference: {join_names(c.column for c in extra)}."
     return Verdict.OK, same
-
-
-def _listed(names: Iterable[str], most: int = 8) -> str:
-    shown = list(names)
-    if len(shown) > most:
-        return f"{', '.join(shown[:most])} and {len(shown) - most} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def held_columns(state: Mapping[str, int], first: int) -> frozenset[str]:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from driftbell.atomic_write import sync_folder
 from driftbell.errors import LogError
 
 ROTATED_BYTES = 16 * 1024 * 1024
@@ -136,7 +137,7 @@ class Journal:
         try:
             for handle in handles:
                 os.fdatasync(handle)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             raise self._cannot_write(error) from error
         finally:
@@ -282,14 +283,6 @@ def _whole_lines(fd: int, start: int, end: int) -> bytes:
             return found[:whole]
         size *= 4
     return b""
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)  # a new file's name is there too after a power cut
-    finally:
-        os.close(handle)
 
 
 def _full() -> OSError:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Protocol
 
+from driftbell.atomic_write import write_atomically
 from driftbell.errors import ArchiveError, ConfigError
 
 NEEDED = "retention.archive needs pyarrow and fsspec: pip install 'driftbell[archive]'"
@@ -35,19 +35,9 @@ class LocalStore:
     def put(self, name: str, content: bytes) -> None:
         """Write a file beside its place, and move it there once it is on the disk."""
         target = self._folder / name
-        part = target.with_name(f".{target.name}.part")  # readers skip names with a dot
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_atomically(target, content)  # readers skip its temporary file, whose name has a dot
         except OSError as error:
             raise ArchiveError(f"cannot write {target}: {error.strerror}") from error
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import driftbell
+from driftbell.atomic_write import sync_folder
 from driftbell.config.settings import Settings, log_database
 from driftbell.errors import ConfigError
 from driftbell.journal.file import peek
@@ -102,7 +103,7 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
         try:
             manifest = _fill(part, settings, now)
             part.replace(target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
@@ -184,8 +185,8 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
         json.dump(asdict(manifest), file, indent=1)
     for folder, _, names in os.walk(part):
         for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
+            sync_folder(Path(folder, name))
+        sync_folder(Path(folder))
     return manifest
 
 
@@ -219,7 +220,7 @@ def _put_in_place(settings: Settings, stages: Mapping[str, Path]) -> None:
             new.replace(home)
             done.append(home)
         for folder in {home.parent for home in done}:
-            _sync(folder)
+            sync_folder(folder)
     except BaseException:
         for home in reversed(done):
             shutil.rmtree(home) if home.is_dir() else home.unlink()
@@ -303,14 +304,6 @@ def _make_folders(folder: Path, *, mode: int) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from driftbell.errors import ConfigError, InputError
+from driftbell.phrases import join_names
 from driftbell.tabular.files import read_table
 
 COLUMNS = ("prediction_id", "label")
@@ -211,7 +212,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 except (ValueError, RecursionError) as error:
                     raise ConfigError(f"{path} line {number} is not valid JSON: {error}") from error
                 if not isinstance(row, dict):
-                    raise ConfigError(f"{path} line {number} must be an object with {_names(COLUMNS)}")
+                    raise ConfigError(f"{path} line {number} must be an object with {_quoted(COLUMNS)}")
                 yield f"line {number}", row
 
 
@@ -226,7 +227,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _must_have(path: Path, columns: Sequence[str]) -> None:
     for name in COLUMNS:
         if list(columns).count(name) != 1:
-            found = f"it has {_names(columns)}" if columns else "it is empty"
+            found = f"it has {_quoted(columns)}" if columns else "it is empty"
             raise ConfigError(f"{path} must have one column '{name}': {found}")
 
 
@@ -249,5 +250,5 @@ def _can_be_sent(value: str | float) -> bool:
     return math.isfinite(value)
 
 
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _quoted(names: Iterable[str]) -> str:
+    return join_names(f"'{name}'" for name in names)

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 import structlog
 
 from driftbell.errors import ConfigError, LogError
+from driftbell.phrases import join_names
 from driftbell.ports import Log, Target
 from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
@@ -71,9 +72,9 @@ def format_message(
         known = degradation and notification.verdict is not Verdict.UNKNOWN
         lines = [degradation.sentence if degradation and known else notification.sentence, f"Since: {since}"]
         if notification.columns:
-            lines.append(f"Columns: {_join_columns(notification.columns)}")
+            lines.append(f"Columns: {join_names(notification.columns, max_names=MAX_COLUMN_NAMES)}")
     if degradation and judgement and judgement.drifted_columns:
-        lines.append(f"Drifted columns: {_join_columns(judgement.drifted_columns)}")
+        lines.append(f"Drifted columns: {join_names(judgement.drifted_columns, max_names=MAX_COLUMN_NAMES)}")
     lines.append(f"Model: {notification.model}, version {notification.version}")
     if link and notification.report:
         lines.append(f"Report: {link.rstrip('/')}/reports/{notification.report}")
@@ -89,11 +90,6 @@ def _alarm_lines(degradation: Degradation, link: str | None, alarm_id: str) -> I
     if degradation.to_label and alarm_id:
         sheet = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-sheet"
         yield f"To confirm or refute it, label these {len(degradation.to_label)} predictions: {sheet}"
-
-
-def _join_columns(names: Sequence[str]) -> str:
-    more = len(names) - MAX_COLUMN_NAMES
-    return f"{', '.join(names[:MAX_COLUMN_NAMES])}{f' and {more} more' if more > 0 else ''}"
 
 
 def backoff_delay(attempts: int) -> timedelta:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from driftbell.atomic_write import PART_SUFFIX, write_atomically
 from driftbell.errors import ReportError
 
 MAIN_REPORT = "drift_report"
@@ -25,7 +26,6 @@ SECOND = timedelta(seconds=1)
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")
 _LATEST = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_latest\.html")
-_PART = ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ReportFolder:
             moment = self._moment(time.astimezone(UTC))
             names = tuple(_name(prefix, moment, manual) for prefix in reports)
             for name, content in zip(names, reports.values(), strict=True):
-                self._write(name, content)
+                write_atomically(self.path / name, content)
             for name, prefix in zip(names, reports, strict=True):
                 self._link_latest(f"{prefix}_latest.html", name)
             self._prune(written=(moment, manual))
@@ -105,23 +105,15 @@ class ReportFolder:
         second = time.replace(microsecond=0)
         return max([second, *(f.time + SECOND for f in self.files() if f.time < second + MAX_CLOCK_SKEW)])
 
-    def _write(self, name: str, content: bytes) -> None:
-        part = self.path / f".{name}{_PART}"
-        try:
-            part.write_bytes(content)
-            part.replace(self.path / name)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-
     def _link_latest(self, latest: str, name: str) -> None:
-        part = self.path / f".{latest}{_PART}"
+        part = self.path / f".{latest}{PART_SUFFIX}"
         part.unlink(missing_ok=True)
         try:
             os.link(self.path / name, part)
         except OSError:  # a file system without hard links
-            part.write_bytes((self.path / name).read_bytes())
-        part.replace(self.path / latest)
+            write_atomically(self.path / latest, (self.path / name).read_bytes())
+        else:
+            part.replace(self.path / latest)
 
     def _prune(self, written: tuple[datetime, bool]) -> None:
         checks = sorted({(f.time, f.manual) for f in self.files()} - {written}, reverse=True)
@@ -130,7 +122,7 @@ class ReportFolder:
             if (file.time, file.manual) in expired:
                 (self.path / file.name).unlink(missing_ok=True)
         for name in _names_in(self.path):
-            if name.startswith(".") and name.endswith(_PART):
+            if name.startswith(".") and name.endswith(PART_SUFFIX):
                 (self.path / name).unlink(missing_ok=True)
 
 

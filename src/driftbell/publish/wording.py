@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
+from driftbell.phrases import join_names
 from driftbell.records import Degradation, Judgement, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
@@ -108,9 +109,7 @@ def describe_drift(judgement: Judgement) -> str:
     drifted = judgement.drifted_columns
     if not drifted:
         return f"No drift: {_count_columns(compared)} compared with the reference.{tail}"
-    names = ", ".join(truncate(name, 80) for name in drifted[:MAX_COLUMN_NAMES])
-    more = f" and {len(drifted) - MAX_COLUMN_NAMES} more" if len(drifted) > MAX_COLUMN_NAMES else ""
-    return f"Drift in {names}{more}: {len(drifted)} of {_count_columns(compared)} compared.{tail}"
+    return f"Drift in {join_names(drifted)}: {len(drifted)} of {_count_columns(compared)} compared.{tail}"
 
 
 def _count_columns(count: int) -> str:

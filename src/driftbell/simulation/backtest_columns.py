@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.errors import InputError
+from driftbell.phrases import join_names
 from driftbell.records import Column, Columns, FieldProblem, Kind
 from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
 from driftbell.tabular.profile import numbers
@@ -98,7 +99,7 @@ class BacktestColumns:
         if len(classes) > MAX_CLASSES:
             message = (
                 f"column '{self.prediction}' or its label has {len(classes)} distinct values "
-                f"({_join_names(classes)}): too many for classes, and not all of them are numbers"
+                f"({join_names(classes)}): too many for classes, and not all of them are numbers"
             )
             raise input_error(self.prediction, "type", message)
         return classes
@@ -144,7 +145,7 @@ class BacktestColumns:
                 else f"{cell!r} is not a number from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g}"
             )
             if self.classes and not is_null(cell):
-                reason = f"'{class_name(cell)[:80]}' is not one of the classes {_join_names(self.classes)}"
+                reason = f"'{class_name(cell)[:80]}' is not one of the classes {join_names(self.classes)}"
             raise input_error(self.prediction, "type", _at(self.prediction, table_name, row, reason), row)
         return Answers(values, self._matrix(table, table_name))
 
@@ -165,7 +166,7 @@ class BacktestColumns:
         if len(self.probabilities) > 1:
             return matrix
         if len(self.classes) != 2:
-            message = f"name the probability column of every class ({_join_names(self.classes)}), not of one"
+            message = f"name the probability column of every class ({join_names(self.classes)}), not of one"
             raise input_error("probabilities", "missing", message)
         first = self.classes[0] in self.probabilities
         return np.column_stack([matrix, 1 - matrix] if first else [1 - matrix, matrix])
@@ -318,9 +319,4 @@ def _at(name: str, table_name: str, row: int, reason: str) -> str:
 
 
 def _available(table: Columns) -> str:
-    return f"; available columns: {_join_names(list(table))}" if table else ""
-
-
-def _join_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(n[:80] for n in names[:MAX_NAMES]) + more
+    return f"; available columns: {join_names(list(table))}" if table else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from driftbell.errors import ConfigError
+from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Value
 
 GRAMMAR = (
@@ -79,7 +79,7 @@ def parse_fault(text: str) -> Fault:
     """
     word, _, rest = text.partition(":")
     if word.strip() not in list(FaultKind):
-        raise ConfigError(f"unknown fault '{word}'{_did_you_mean(word, FaultKind)}; {GRAMMAR}")
+        raise ConfigError(f"unknown fault '{word}'{_hint(word, FaultKind)}; {GRAMMAR}")
     kind = FaultKind(word.strip())
     name = r'\s*(?:"([^"]+)"|([^"]+?))\s*'
     tail = {FaultKind.SWAP: f",{name}", FaultKind.SHIFT: "=([^=]+)", FaultKind.SCALE: "=([^=]+)"}
@@ -102,7 +102,7 @@ def apply_faults(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Ge
     for fault in faults if changed else ():
         for name in (fault.feature, fault.other):
             if name and name not in changed[0]:
-                hint = _did_you_mean(name, changed[0]) or f"; the features are {', '.join(changed[0])}"
+                hint = _hint(name, changed[0]) or f"; the features are {join_names(changed[0])}"
                 raise ConfigError(f"fault '{fault.kind}': unknown feature '{name}'{hint}; {GRAMMAR}")
         _apply_fault(changed, fault, rng)
     return changed
@@ -124,9 +124,9 @@ def _quoted(name: str) -> str:
     return f'"{name}"' if "=" in name or "," in name or name != name.strip() else name
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean '{close[0]}'?" if close else ""
+def _hint(word: str, names: Iterable[str]) -> str:
+    question = suggest_name(word, names)
+    return f": {question}" if question else ""
 
 
 def _apply_fault(rows: list[Row], fault: Fault, rng: np.random.Generator) -> None:

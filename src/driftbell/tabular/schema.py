@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import NoneType
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import InputError
+from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
 
@@ -117,8 +117,7 @@ class Schema:
         )
 
     def _extra(self, name: str, index: int | None) -> FieldProblem:
-        close = difflib.get_close_matches(name[:SHOWN], self.names, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"the features are {_listed(self.names)}"
+        hint = suggest_name(name, self.names) or f"the features are {join_names(self.names, max_names=20)}"
         return FieldProblem(name[:SHOWN], "extra", f"unknown field '{name[:SHOWN]}': {hint}", index)
 
     def columns(self, rows: Sequence[Sequence[Value]]) -> dict[str, Column]:
@@ -273,8 +272,3 @@ def _json_type(value: object) -> str:
         dict: "an object",
     }
     return "null" if value is None else names.get(type(value), type(value).__name__)
-
-
-def _listed(names: Iterable[str], most: int = 20) -> str:
-    shown = list(names)
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -92,7 +92,7 @@ def test_a_bad_label_is_refused_with_its_field_and_row(name: str) -> None:
             IRIS.pairs_of(bad)
         assert found.value.problems[0].row is None
     if field == "label" and reason == "label":
-        assert "'setosa', 'versicolor', 'virginica'" in problem.message
+        assert "'setosa', 'versicolor' and 'virginica'" in problem.message
 
 
 def test_every_problem_is_told_up_to_a_limit() -> None:
@@ -199,7 +199,7 @@ def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
         (
             "a.csv",
             "prediction_id,class\na,b\n",
-            "must have one column 'label': it has 'prediction_id', 'class'",
+            "must have one column 'label': it has 'prediction_id' and 'class'",
         ),
         ("a.csv", "prediction_id,label,label\na,b,c\n", "must have one column 'label'"),
         ("a.csv", "", "it is empty"),
@@ -216,7 +216,7 @@ def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
         ("a.jsonl", '{"prediction_id": "a", "label": Infinity}', "'label' must be a text or a number"),
         ("a.jsonl", '{"prediction_id": "\\ud800", "label": 1}', "'prediction_id' must be a text"),
         ("a.jsonl", "\n{oops\n", "line 2 is not valid JSON"),
-        ("a.jsonl", "5\n", "line 1 must be an object with 'prediction_id', 'label'"),
+        ("a.jsonl", "5\n", "line 1 must be an object with 'prediction_id' and 'label'"),
         ("a.xlsx", "", "must end in .csv, .parquet or .jsonl"),
     ],
 )

@@ -110,12 +110,10 @@ def test_a_failed_write_leaves_no_file(folder: ReportFolder, monkeypatch: pytest
     save(folder, "whole")
     before = {p.name: p.read_bytes() for p in folder.path.iterdir()}
 
-    def full(path: Path, content: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(content[: len(content) // 2])
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("driftbell.atomic_write.os.fsync", full)
     with pytest.raises(ReportError, match="No space left on device"):
         save(folder, "half", NOON + SECOND)
     monkeypatch.undo()

@@ -353,7 +353,7 @@ def test_other_objects_than_tables_are_an_error(given: Any) -> None:
 @pytest.mark.parametrize(
     ("stream", "options", "message"),
     [
-        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x, city"),
+        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x and city"),
         (without(STREAM, "p yes"), {}, "the stream has no column 'p yes'"),
         (STREAM, {"prediction": "anwser"}, "the reference has no column 'anwser'"),
         (STREAM, {"label": "truth"}, "neither table has a column 'truth'"),
@@ -366,10 +366,14 @@ def test_other_objects_than_tables_are_an_error(given: Any) -> None:
             {"probabilities": {"no": "city", "yes": "p yes"}},
             "column 'city' of the reference, row 0: a prob",
         ),
-        (STREAM, {"probabilities": {"no": "p no", "ja": "p yes"}}, "'yes' is not one of the classes no, ja"),
+        (
+            STREAM,
+            {"probabilities": {"no": "p no", "ja": "p yes"}},
+            "'yes' is not one of the classes no and ja",
+        ),
         (STREAM, {"probabilities": {"ja": "p yes"}}, "name the probability column of every class"),
         (changed(STREAM, "answer", 5, None), {}, "column 'answer' of the stream, row 5: null"),
-        (changed(STREAM, "answer", 5, "oui"), {}, "row 5: 'oui' is not one of the classes no, yes"),
+        (changed(STREAM, "answer", 5, "oui"), {}, "row 5: 'oui' is not one of the classes no and yes"),
         (changed(STREAM, "p yes", 5, None), {}, "column 'p yes' of the stream, row 5: .* got null"),
         (changed(STREAM, "p yes", 5, 70.0), {}, "column 'p yes' of the stream, row 5: .* got 70"),
         ({**STREAM, "x": [1.0]}, {}, "the columns differ in length"),

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from driftbell.errors import DriftbellError, InputError, LogError, OverloadedError
+from driftbell.phrases import join_names
 from driftbell.ports import Log
 from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.http.body import read_json
@@ -224,9 +225,7 @@ class Classes:
         return str(prediction_id), str(value)
 
     def _wrong(self, label: Any) -> str:
-        more = len(self.names) - MOST_CLASSES
-        listed = ", ".join(f"'{name}'" for name in itertools.islice(self.names, MOST_CLASSES))
-        listed += f" and {more} more" if more > 0 else ""
+        listed = join_names((f"'{name}'" for name in self.names), max_names=MOST_CLASSES)
         got = f", got '{label[:SHOWN]}'" if isinstance(label, str) else ""
         return f"'label' must be one of the classes {listed}{got}"
 

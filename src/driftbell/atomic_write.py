@@ -1,0 +1,47 @@
+"""Atomic and durable file writes: readers see the old content or the new one, never a part of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PART_SUFFIX = ".part"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a hidden temporary name, flush it to the disk, and rename it to its own name.
+
+    An interrupted write leaves the previous file as it was. The content survives a power loss once this
+    returns.
+
+    Args:
+        path: the file, in an existing folder; an existing file is replaced.
+        content: the whole content.
+
+    Raises:
+        OSError: it cannot be written; the temporary file is removed.
+    """
+    part = path.with_name(f".{path.name}{PART_SUFFIX}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that names created or renamed in it survive a power loss.
+
+    Raises:
+        OSError: it cannot be opened or flushed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,40 @@
+"""Phrases of messages: lists of names, and suggestions for misspelled names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MAX_NAMES = 8
+MAX_NAME_LENGTH = 80
+
+
+def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
+    """Return names as the words of a sentence; a long list ends in the number of the remaining names.
+
+    Args:
+        names: n names; of each, the first `MAX_NAME_LENGTH` characters.
+        max_names: number of names that are listed.
+
+    >>> join_names(["age", "city", "income"])
+    'age, city and income'
+    >>> join_names(["a", "b", "c", "d"], max_names=2)
+    'a, b and 2 more'
+    """
+    texts = [str(name)[:MAX_NAME_LENGTH] for name in names]
+    if len(texts) > max_names:
+        return f"{', '.join(texts[:max_names])} and {len(texts) - max_names} more"
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def suggest_name(name: str, candidates: Iterable[str]) -> str:
+    """Return the question "did you mean …?" with the candidate most similar to a name; "" if none is similar.
+
+    >>> suggest_name("agee", ["age", "income"])
+    "did you mean 'age'?"
+    >>> suggest_name("height", ["age", "income"])
+    ''
+    """
+    import difflib  # used in messages of errors only: every command would pay for it at its start
+
+    matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], list(candidates), n=1)
+    return f"did you mean '{matches[0]}'?" if matches else ""
