@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import hash_of
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
-from driftbell.ports import Training
-from driftbell.records import Columns, Kind, Outputs
+from driftbell.records import Columns, Kind, Outputs, Training
 from driftbell.tabular.columns import as_column, as_columns
 from driftbell.tabular.files import read_table
 from driftbell.tabular.schema import infer_schema
@@ -88,7 +87,7 @@ def _whole(folder: Path) -> tuple[str, ...] | None:
 
 
 def iris_training(folder: Path) -> Training:
-    """Give what `iris_model` keeps in a folder: features, species, and probabilities that are honest.
+    """Give what `iris_model` keeps in a folder: features, species, and probabilities that are out_of_sample.
 
     The forest knows the species of its training data by heart, so its own probabilities on them say
     nothing about how often it is right. Here each flower's come from those trees that have not seen it (out
@@ -114,13 +113,13 @@ def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
 
     data: Any = load_iris()
     forest = RandomForestClassifier(n_estimators=TREES, random_state=SEED, oob_score=True)
-    honest = _honest(forest.fit(data.data, data.target))
+    out_of_sample = _honest(forest.fit(data.data, data.target))
     classes = tuple(str(c) for c in data.target_names)
     folder.mkdir(parents=True, exist_ok=True)
     skops_io.dump(forest, folder / "model.skops")
     _write_csv(folder / "reference.csv", data.feature_names, data.data.tolist())
     species = [classes[i] for i in data.target]
-    _write_csv(folder / TRUTH, ("species", *classes), zip(species, *honest.T.tolist(), strict=True))
+    _write_csv(folder / TRUTH, ("species", *classes), zip(species, *out_of_sample.T.tolist(), strict=True))
     manifest = {
         "scikit-learn": release,
         "trees": TREES,

@@ -10,8 +10,8 @@ import numpy as np
 
 from driftbell.errors import ModelError
 from driftbell.models.sklearn import VERSION_DIGITS
-from driftbell.ports import Model, Reference
-from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, probability_column
+from driftbell.ports import Model
+from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, Reference, probability_column
 from driftbell.tabular.columns import as_column, is_null
 
 BY_HEART = 0.995
@@ -51,7 +51,7 @@ def labels_of(column: Column, classes: tuple[str, ...]) -> Column:
 
 
 def reference_of(
-    model: Model, features: Columns, *, labels: Column | None = None, honest: Outputs | None = None
+    model: Model, features: Columns, *, labels: Column | None = None, out_of_sample: Outputs | None = None
 ) -> Reference:
     """Make the reference: the features and the model's own answers on them.
 
@@ -59,7 +59,7 @@ def reference_of(
         model: what predicts.
         features: its training data, n rows.
         labels: see `Reference`.
-        honest: see `Training`.
+        out_of_sample: see `Training`.
 
     Raises:
         ModelError: a feature has a name that the answers' columns need.
@@ -80,7 +80,9 @@ def reference_of(
     digest = hashlib.sha256()
     for name, column in {**columns, **answers}.items():
         digest.update(repr((name, column.tolist())).encode("utf-8", "surrogatepass"))
-    return Reference({**columns, **answers}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, honest)
+    return Reference(
+        {**columns, **answers}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, out_of_sample
+    )
 
 
 def outputs_of(reference: Reference, classes: Sequence[str]) -> Outputs:
@@ -104,9 +106,9 @@ def known_by_heart(reference: Reference) -> str:
     What such a reference says about the model is too good, so its first real rows look like a loss.
 
     Args:
-        reference: with labels, and without honest answers, there is something to tell.
+        reference: with labels, and without out_of_sample answers, there is something to tell.
     """
-    if reference.labels is None or reference.honest is not None:
+    if reference.labels is None or reference.out_of_sample is not None:
         return ""
     known = np.array([label is not None for label in reference.labels])
     right = float((reference.columns[PREDICTION_COLUMN] == reference.labels)[known].mean())

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, format_metric
-from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind
+from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
 MAX_COLUMNS = 100

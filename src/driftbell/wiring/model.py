@@ -9,10 +9,11 @@ from importlib.util import find_spec
 import structlog
 
 from driftbell.config.settings import ModelSettings, Settings
-from driftbell.data_folder import alone
+from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError
 from driftbell.models.conversion_cache import Kept, kept
-from driftbell.ports import Model, Training
+from driftbell.ports import Model
+from driftbell.records import Training
 from driftbell.wiring.model_cache import folder_of_served, key_of_served, say_engine
 
 MAKE = "from driftbell.wiring.model_worker import make; make()"
@@ -39,7 +40,7 @@ def open_served(settings: Settings) -> Model:
         return found.model
     from driftbell.wiring import model_loading as making
 
-    with alone(settings.data_dir):
+    with exclusive_setup(settings.data_dir):
         return making.served(settings, *making.loaded(settings))
 
 
@@ -58,7 +59,7 @@ def open_model(settings: Settings) -> tuple[Model, Training]:
     from driftbell.wiring import model_loading as making
 
     _require_paths(settings.model)
-    with alone(settings.data_dir):
+    with exclusive_setup(settings.data_dir):
         found = _kept(settings)
         known = making.training_of(settings, found.model) if found and found.model else None
         if found and found.model and known:  # the native model's libraries are not loaded

@@ -15,8 +15,8 @@ from driftbell.models.iris import iris_is_whole, iris_model, iris_training
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.reference import labels_of
 from driftbell.models.sklearn import SklearnModel, load_model, try_model
-from driftbell.ports import Model, Training
-from driftbell.records import Column, Columns
+from driftbell.ports import Model
+from driftbell.records import Column, Columns, Training
 from driftbell.tabular.files import read_table
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.model_cache import IRIS, folder_of_served, key_of_served, name_of_model, say_engine

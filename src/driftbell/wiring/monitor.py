@@ -16,16 +16,17 @@ from driftbell.degradation import CusumDetector
 from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
 from driftbell.models.reference import known_by_heart, outputs_of, reference_of
-from driftbell.monitor.archive_files import Store, open_store
+from driftbell.monitor.archive_files import FileStore, open_store
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
-from driftbell.ports import Model, Reference, Sink, Target, Training
+from driftbell.ports import Model, NotificationTarget, Sink
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, import_evidently
 from driftbell.publish.html_report import HtmlReport
 from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
-from driftbell.store import SqlLog
+from driftbell.records import Reference, Training
+from driftbell.store.sql import SqlStore
 from driftbell.wiring.model import open_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
@@ -38,7 +39,7 @@ STOP_SECONDS = 5
 logger = structlog.get_logger()
 
 
-def notification_targets(settings: Settings) -> list[Target]:
+def notification_targets(settings: Settings) -> list[NotificationTarget]:
     """Make who is told when the verdict changes.
 
     Raises:
@@ -48,7 +49,7 @@ def notification_targets(settings: Settings) -> list[Target]:
 
 
 def checker(
-    settings: Settings, log: SqlLog, *, tells: bool = False, loaded: tuple[Model, Training] | None = None
+    settings: Settings, log: SqlStore, *, tells: bool = False, loaded: tuple[Model, Training] | None = None
 ) -> Checker:
     """Make what runs a check.
 
@@ -62,7 +63,9 @@ def checker(
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
     """
     model, training = loaded or open_model(settings)
-    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    reference = reference_of(
+        model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
+    )
     warning = known_by_heart(reference)
     if warning:
         logger.warning("reference looks known to the model", reason=warning)
@@ -90,7 +93,7 @@ def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetec
     started = time.perf_counter()
     found = watch(
         {name: reference.columns[name] for name in model.schema.names},
-        reference.honest or outputs_of(reference, classes),
+        reference.out_of_sample or outputs_of(reference, classes),
         reference.labels,
         classes=classes,
         smallest_loss=settings.alarms.smallest_loss,
@@ -120,7 +123,7 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
     return {MAIN_REPORT: HtmlReport()}
 
 
-def archive_store(settings: Settings) -> Store | None:
+def archive_store(settings: Settings) -> FileStore | None:
     """Open where predictions go before they are deleted; None where they go nowhere.
 
     Raises:
@@ -137,7 +140,7 @@ def archive_store(settings: Settings) -> Store | None:
 
 
 def _archiver(
-    settings: Settings, log: SqlLog, store: Store | None, model: Model, holder: str
+    settings: Settings, log: SqlStore, store: FileStore | None, model: Model, holder: str
 ) -> Archiver | None:
     if settings.retention.days is None:
         return None
@@ -155,14 +158,14 @@ def run_monitor(settings: Settings) -> None:
     """Run the monitor in this process until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError, LogError: it cannot start.
+        ConfigError, StoreError: it cannot start.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     targets = notification_targets(settings)
     store = archive_store(settings)
-    log = open_log(settings, patient=settings.log.on_failure == "spool")  # as the server beside it does
+    log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
     loaded = open_model(settings)
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
     check = checker(settings, log, tells=bool(targets), loaded=loaded)

@@ -25,7 +25,9 @@ def rehearsal(settings: Settings) -> Rehearsal:
         ConfigError: see `open_model`.
     """
     model, training = open_model(settings)
-    reference = reference_of(model, training.features, labels=training.labels, honest=training.honest)
+    reference = reference_of(
+        model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
+    )
     return Rehearsal(model, reference, _watch(settings, model, reference), settings.window.rows)
 
 
@@ -33,7 +35,7 @@ def judged_window(settings: Settings) -> Judgement:
     """Judge the log's current window; nothing is saved.
 
     Raises:
-        ConfigError, LogError: the model or the log cannot be opened.
+        ConfigError, StoreError: the model or the log cannot be opened.
     """
     log = open_whole_log(settings)
     try:
@@ -63,7 +65,7 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     """Write driftbell's own report on the log's current window to a file.
 
     Raises:
-        ConfigError, LogError: the model or the log cannot be opened, or the file cannot be written.
+        ConfigError, StoreError: the model or the log cannot be opened, or the file cannot be written.
     """
     log = open_whole_log(settings)
     try:

@@ -341,10 +341,10 @@ def test_a_reference_that_the_model_knows_by_heart_is_told():
     wrong[:2] = ["no" if label == "yes" else "yes" for label in wrong[:2]]
     unknown = wrong.copy()
     unknown[:2] = None
-    honest = model.predict(TABLE)
+    out_of_sample = model.predict(TABLE)
     assert known_by_heart(reference_of(model, TABLE)) == ""
     assert known_by_heart(reference_of(model, TABLE, labels=wrong)) == ""
-    assert known_by_heart(reference_of(model, TABLE, labels=answers, honest=honest)) == ""
+    assert known_by_heart(reference_of(model, TABLE, labels=answers, out_of_sample=out_of_sample)) == ""
     for labels in (answers, unknown):
         assert "right on 100.0% of its reference" in known_by_heart(reference_of(model, TABLE, labels=labels))
 

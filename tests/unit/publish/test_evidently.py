@@ -15,9 +15,8 @@ from tests import degradations
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish import evidently as sink
-from driftbell.records import Check, CheckKind
+from driftbell.records import Check, CheckKind, Reference
 from driftbell.tabular.schema import as_column
 
 if os.environ.get("CI") != "true" and not sink.evidently_available():

@@ -160,7 +160,7 @@ def test_traffic_is_measured_in_the_prediction_log(tmp_path: Path) -> None:
     made = [
         Prediction(f"{i:03}", now - timedelta(hours=i), "m", "1", {"x": 1.0}, "a", {}, 1.0) for i in range(48)
     ]
-    log.append(made)
+    log.predictions.append(made)
     assert rows_per_day(log, now) == pytest.approx(48 / (47.5 / 24))
     log.close()
 
