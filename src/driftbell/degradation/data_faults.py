@@ -31,7 +31,7 @@ FIT = 1.0
 EXPLAINED = 0.5
 """Repairs are believed where all features together are left with at most this share of their distances."""
 
-LEAST_ROWS = 40
+MIN_ROWS = 40
 MOST_REPAIRS = 3
 LONGEST_SHOWN = 40
 
@@ -83,7 +83,7 @@ class Diagnosis:
         return tuple(f.place for f in self.faults if f.scale)
 
 
-class FaultFinder:
+class DataFaultDetector:
     """Knows what the reference's features look like.
 
     Args:
@@ -219,7 +219,7 @@ class FaultFinder:
     def _moved(self, matrix: Matrix, j: int) -> bool:
         """Tell whether a feature by itself looks other than usual; without it no repair is tried."""
         before, now = self._sorted[j], np.sort(_present(matrix[:, j]))
-        if len(now) < LEAST_ROWS or not len(before):
+        if len(now) < MIN_ROWS or not len(before):
             return False
         return ks_distance(before, now) > float(1.36 * np.sqrt(1 / len(now) + 1 / len(before)))
 
@@ -231,7 +231,7 @@ class FaultFinder:
         found = []
         for j, residuals in seen.items():
             now = _present(residuals)
-            if len(now) < LEAST_ROWS or not self._spread[j] > 0:
+            if len(now) < MIN_ROWS or not self._spread[j] > 0:
                 continue
             unit = np.sqrt((1 / len(now) + 1 / self._rows) * self._clumping[j])
             shift = (np.median(now) - self._center[j]) / (1.25 * self._spread[j] * unit)

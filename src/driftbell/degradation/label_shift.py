@@ -15,7 +15,7 @@ FIT_LEVEL = 0.01
 ROUNDS = 200
 
 
-class ClassShares:
+class LabelShift:
     """Estimates the shares of the true classes from the answers (expectation maximisation).
 
     Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori

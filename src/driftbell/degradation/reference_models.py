@@ -170,7 +170,9 @@ class Learned:
         return np.column_stack([matrix, answers.values])
 
 
-def learn(columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int) -> Learned:
+def fit_reference_models(
+    columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int
+) -> Learned:
     """Fit everything.
 
     Args:

@@ -246,7 +246,9 @@ def _line(path: Path, place: str, cells: dict[str, Any]) -> LabelLine:
 
 def _can_be_sent(value: str | float) -> bool:
     if isinstance(value, str):
-        return not any("\ud800" <= c <= "\udfff" for c in value)  # half of a pair, which UTF-8 cannot carry
+        return not any(
+            "\ud800" <= c <= "\udfff" for c in value
+        )  # half of a pair, which UTF-8 cannot update_persistence
     return math.isfinite(value)
 
 

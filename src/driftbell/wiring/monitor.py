@@ -12,8 +12,7 @@ from datetime import timedelta
 import structlog
 
 from driftbell.config.settings import Settings, notification_urls
-from driftbell.degradation import CusumDetector
-from driftbell.degradation.detector import watch
+from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.errors import ConfigError
 from driftbell.models.reference import known_by_heart, outputs_of, reference_of
 from driftbell.monitor.archive_files import FileStore, open_store
@@ -70,7 +69,7 @@ def checker(
     if warning:
         logger.warning("reference looks known to the model", reason=warning)
     return Checker(
-        log=log,
+        store=log,
         model=model,
         reference=reference,
         folder=report_folder(settings),
@@ -81,17 +80,17 @@ def checker(
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if tells else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
-        watch=_watch(settings, model, reference),
+        detector=_fit_detector(settings, model, reference),
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
         warnings=(warning,) if warning else (),
     )
 
 
-def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
-    """Fit the detector, on out-of-sample answers where there are any."""
+def _fit_detector(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
+    """Fit the detector, on out-of-sample answers if there are any."""
     classes = model.classes
     started = time.perf_counter()
-    found = watch(
+    detector = fit_detector(
         {name: reference.columns[name] for name in model.schema.names},
         reference.out_of_sample or outputs_of(reference, classes),
         reference.labels,
@@ -100,16 +99,16 @@ def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetec
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
     )
-    seen = found.evidence.smallest_seen(settings.window.rows, 1)
+    smallest_loss = detector.charts.smallest_detectable(settings.window.rows, 1)
     logger.info(
-        "drift watch fitted",
+        "degradation detector fitted",
         budget=str(settings.alarms.budget),
-        rate_of_budget=round(found.evidence.promised, 2),
-        smallest_loss_seen_in_one_window=round(seen, 4),
+        rate_of_budget=round(detector.charts.false_alarm_rate, 2),
+        smallest_loss_in_one_window=round(smallest_loss, 4),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
     )
-    return found
+    return detector
 
 
 def _sinks(settings: Settings) -> Mapping[str, Sink]:

@@ -14,7 +14,7 @@ from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
 from driftbell.tabular.files import read_table
 from driftbell.wiring.model import open_model
-from driftbell.wiring.monitor import _watch, checker
+from driftbell.wiring.monitor import _fit_detector, checker
 from driftbell.wiring.store import open_whole_log
 
 
@@ -28,7 +28,7 @@ def rehearsal(settings: Settings) -> Rehearsal:
     reference = reference_of(
         model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
     )
-    return Rehearsal(model, reference, _watch(settings, model, reference), settings.window.rows)
+    return Rehearsal(model, reference, _fit_detector(settings, model, reference), settings.window.rows)
 
 
 def judged_window(settings: Settings) -> Judgement:

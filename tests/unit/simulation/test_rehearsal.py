@@ -16,7 +16,7 @@ from tests.conftest import with_models
 
 from driftbell.cli.backtest import _time
 from driftbell.config import settings as config
-from driftbell.degradation.detector import watch
+from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
 from driftbell.models.reference import outputs_of, reference_of
 from driftbell.models.sklearn import SklearnModel
@@ -55,7 +55,7 @@ def holes() -> Rehearsal:
     model = SklearnModel(fitted, name="holes", version="1", schema=infer_schema(features))
     labels = as_column([str(v) for v in y[600:]], Kind.CATEGORICAL)
     reference = reference_of(model, features, labels=labels)
-    detector = watch(
+    detector = fit_detector(
         features,
         outputs_of(reference, model.classes),
         labels,

@@ -86,7 +86,7 @@ class MonitorView:
             "check_failures": totals.failed,
             "notifications": self._notifications(),
             "alarm": alarm and alarm_shown(alarm),
-            "warnings": last.state.get("warnings", []) if last else [],
+            "warnings": list(last.state.warnings) if last else [],
         }
 
     def _notifications(self) -> dict[str, Any]:
