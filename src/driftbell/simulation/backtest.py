@@ -115,10 +115,11 @@ def backtest(
         InputError: a column is missing, or its cells are invalid.
         ConfigError: the budget is invalid.
 
-    >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
-    >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
-    ...  label="y", window_rows=100)]
-    ['ok', 'ok']
+    Examples:
+        >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
+        >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
+        ...  label="y", window_rows=100)]
+        ['ok', 'ok']
     """
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     every = parse_every(every) if isinstance(every, str) else every
