@@ -16,7 +16,7 @@ from driftbell.degradation import CusumDetector
 from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
 from driftbell.models.reference import known_by_heart, outputs_of, reference_of
-from driftbell.monitor.archive_files import FileStore, open_store
+from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
@@ -123,11 +123,11 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
     return {MAIN_REPORT: HtmlReport()}
 
 
-def archive_store(settings: Settings) -> FileStore | None:
-    """Open where predictions go before they are deleted; None where they go nowhere.
+def archive_files(settings: Settings) -> ArchiveFiles | None:
+    """Open the storage for archive files; None if predictions are not archived.
 
     Raises:
-        ConfigError: it cannot be opened, or nothing would ever go there.
+        ConfigError: it cannot be opened, or nothing would ever be archived.
     """
     if settings.retention.archive is None:
         return None
@@ -136,17 +136,17 @@ def archive_store(settings: Settings) -> FileStore | None:
             "retention.archive is set but retention.days is not, so nothing would ever go there: "
             "set how many days predictions stay in the log"
         )
-    return open_store(settings.retention.archive)
+    return open_archive(settings.retention.archive)
 
 
 def _archiver(
-    settings: Settings, log: SqlStore, store: FileStore | None, model: Model, holder: str
+    settings: Settings, store: SqlStore, files: ArchiveFiles | None, model: Model, holder: str
 ) -> Archiver | None:
     if settings.retention.days is None:
         return None
     return Archiver(
-        log,
         store,
+        files,
         days=settings.retention.days,
         kinds={f.name: f.kind for f in model.schema.features},
         holder=holder,
@@ -164,7 +164,7 @@ def run_monitor(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     targets = notification_targets(settings)
-    store = archive_store(settings)
+    files = archive_files(settings)
     log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
     loaded = open_model(settings)
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
@@ -175,7 +175,7 @@ def run_monitor(settings: Settings) -> None:
     )
     delivering = threading.Thread(target=sender.run, args=(stop,), name="notifications", daemon=True)
     delivering.start()
-    archiver = _archiver(settings, log, store, check.model, monitor.holder)
+    archiver = _archiver(settings, log, files, check.model, monitor.holder)
     if archiver:
         threading.Thread(target=archiver.run, args=(stop,), name="archive", daemon=True).start()
     if settings.reports.evidently != "off" and evidently_available():
