@@ -34,7 +34,7 @@ TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 def prediction(number, **changes):
-    made = Prediction(
+    record = Prediction(
         id=f"id-{number}",
         time=NOW + timedelta(seconds=number),
         model="iris",
@@ -44,11 +44,11 @@ def prediction(number, **changes):
         probabilities={"setosa": 0.75, "virginica": 0.25},
         latency_ms=1.5,
     )
-    return replace(made, **changes)
+    return replace(record, **changes)
 
 
 def check(number=0, verdict=Verdict.OK, **changes):
-    made = Check(
+    record = Check(
         id=f"check-{number}",
         time=NOW,
         kind=CheckKind.AUTOMATIC,
@@ -61,11 +61,11 @@ def check(number=0, verdict=Verdict.OK, **changes):
         judgement=Judgement(verdict, "A sentence."),
         duration=0.25,
     )
-    return replace(made, **changes)
+    return replace(record, **changes)
 
 
 def notification(number=0, verdict=Verdict.ALARM, **changes):
-    made = Notification(
+    record = Notification(
         check_id=f"check-{number}",
         time=NOW,
         model="iris",
@@ -77,7 +77,7 @@ def notification(number=0, verdict=Verdict.ALARM, **changes):
         columns=("a", "größe"),
         report="drift_report_20260131_120000.html",
     )
-    return replace(made, **changes)
+    return replace(record, **changes)
 
 
 def label(number, value="setosa", minutes=60):

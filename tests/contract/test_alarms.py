@@ -85,12 +85,12 @@ def test_a_new_version_closes_the_alarms_of_the_old_one(store, lease):
 @pytest.mark.parametrize("word", ["expected", "false"])
 def test_a_decided_alarm_is_closed_and_no_check_changes_it(store, lease, word):
     save_alarms(store, lease, 0)
-    found = store.alarms.annotate("check0", annotation(word, minutes=3))
+    decided = store.alarms.annotate("check0", annotation(word, minutes=3))
     time = NOW + timedelta(minutes=3)
-    assert found == alarm(closed=time, annotation=word, author="ada", reason="a new sensor", annotated=time)
+    assert decided == alarm(closed=time, annotation=word, author="ada", reason="a new sensor", annotated=time)
     store.checks.save(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
-    assert store.alarms.newest(5) == [found]
-    assert store.alarms.decided(None, **IRIS) == [found]
+    assert store.alarms.newest(5) == [decided]
+    assert store.alarms.decided(None, **IRIS) == [decided]
     assert store.alarms.decided(time, **IRIS) == []
     assert store.alarms.totals(**IRIS) == {word: 1}
 
@@ -106,10 +106,10 @@ def test_a_second_annotation_replaces_the_first_and_keeps_the_closing_time(store
 def test_annotations_keep_their_order_even_if_the_clock_is_set_back(store, lease):
     save_alarms(store, lease, 0, 1, 2)
     store.alarms.annotate("check1", annotation("false", minutes=5))
-    seen = store.alarms.decided(None, **IRIS)[-1].annotated
+    newest = store.alarms.decided(None, **IRIS)[-1].annotated
     store.alarms.annotate("check0", annotation("expected", minutes=-60))
     store.alarms.annotate("check2", annotation("silenced", until=NOW + timedelta(days=1)))
-    assert [a.id for a in store.alarms.decided(seen, **IRIS)] == ["check0"]
+    assert [a.id for a in store.alarms.decided(newest, **IRIS)] == ["check0"]
     assert [a.id for a in store.alarms.decided(None, **IRIS)] == ["check1", "check0"]
     assert store.alarms.totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
 

@@ -12,31 +12,31 @@ from driftbell.records import (
 
 
 def test_a_request_is_pending_until_it_is_done(store):
-    asked = store.coordination.request_check(CheckKind.TRIGGERED, NOW)
-    assert (asked.kind, asked.time, asked.state, asked.check_id) == (
+    request = store.coordination.request_check(CheckKind.TRIGGERED, NOW)
+    assert (request.kind, request.time, request.state, request.check_id) == (
         CheckKind.TRIGGERED,
         NOW,
         "pending",
         None,
     )
-    assert store.coordination.get_request(asked.id) == store.coordination.pending_request() == asked
-    store.coordination.answer_request(asked.id, check_id="check-1")
-    assert store.coordination.get_request(asked.id) == replace(asked, state="done", check_id="check-1")
+    assert store.coordination.get_request(request.id) == store.coordination.pending_request() == request
+    store.coordination.answer_request(request.id, check_id="check-1")
+    assert store.coordination.get_request(request.id) == replace(request, state="done", check_id="check-1")
     assert store.coordination.pending_request() is None
 
 
 def test_a_request_can_fail(store):
-    asked = store.coordination.request_check(CheckKind.MANUAL, NOW)
-    store.coordination.answer_request(asked.id, check_id=None, error="no memory")
-    assert store.coordination.get_request(asked.id) == replace(asked, state="failed", error="no memory")
+    request = store.coordination.request_check(CheckKind.MANUAL, NOW)
+    store.coordination.answer_request(request.id, check_id=None, error="no memory")
+    assert store.coordination.get_request(request.id) == replace(request, state="failed", error="no memory")
     assert store.coordination.pending_request() is None
 
 
 def test_the_first_answer_to_a_request_stays(store):
-    asked = store.coordination.request_check(CheckKind.MANUAL, NOW)
-    store.coordination.answer_request(asked.id, check_id="check-1")
-    store.coordination.answer_request(asked.id, check_id=None, error="a paused monitor woke")
-    assert store.coordination.get_request(asked.id) == replace(asked, state="done", check_id="check-1")
+    request = store.coordination.request_check(CheckKind.MANUAL, NOW)
+    store.coordination.answer_request(request.id, check_id="check-1")
+    store.coordination.answer_request(request.id, check_id=None, error="a paused monitor woke")
+    assert store.coordination.get_request(request.id) == replace(request, state="done", check_id="check-1")
 
 
 def test_requests_are_answered_oldest_first(store):

@@ -65,8 +65,8 @@ def test_two_processes_that_open_and_write_at_once_lose_nothing(open_store, tmp_
     assert [worker.exitcode for worker in workers] == [0, 0]
     store = open_store(tmp_path)
     assert store.predictions.count(**IRIS) == 1000
-    found = [p.id for p in store.predictions.window(1000, **IRIS).predictions]
-    assert [i for i in found if i.startswith("id-a")] == [f"id-a-{n}" for n in range(500)]
+    ids = [p.id for p in store.predictions.window(1000, **IRIS).predictions]
+    assert [i for i in ids if i.startswith("id-a")] == [f"id-a-{n}" for n in range(500)]
     store.close()
 
 
@@ -102,9 +102,9 @@ def test_two_processes_that_label_at_once_write_one_history(open_store, tmp_path
     assert [worker.exitcode for worker in workers] == [0, 0]
     value = {}
     arrived = store.labels.after(0, 10_000, **IRIS)
-    for found in arrived:
-        assert found.before == value.get(found.prediction.id) != found.label
-        value[found.prediction.id] = found.label
+    for label_row in arrived:
+        assert label_row.before == value.get(label_row.prediction.id) != label_row.label
+        value[label_row.prediction.id] = label_row.label
     totals = store.labels.totals(**IRIS)
     assert (totals.labelled, totals.corrections) == (50, len(arrived) - 50)
     store.close()
@@ -135,8 +135,8 @@ def test_alarms_survive_reopening(store, lease, opener):
 
 
 def test_requests_survive_reopening(store, opener):
-    asked = store.coordination.request_check(CheckKind.MANUAL, NOW)
+    request = store.coordination.request_check(CheckKind.MANUAL, NOW)
     store.close()
     again = opener()
-    assert again.coordination.pending_request() == asked
+    assert again.coordination.pending_request() == request
     again.close()

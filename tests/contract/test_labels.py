@@ -18,10 +18,10 @@ from driftbell.records import (
 def test_a_label_is_returned_with_its_prediction(store):
     store.predictions.append([prediction(1), prediction(2)])
     assert store.labels.add([label(2, "virginica")]) == LabelReceipt(accepted=1)
-    (found,) = store.labels.newest(10, **IRIS)
-    assert found == Labelled(prediction(2), "virginica", NOW + timedelta(hours=1), found.seq, None)
-    assert store.labels.after(0, 10, **IRIS) == [found]
-    assert store.labels.after(found.seq, 10, **IRIS) == []
+    (labelled,) = store.labels.newest(10, **IRIS)
+    assert labelled == Labelled(prediction(2), "virginica", NOW + timedelta(hours=1), labelled.seq, None)
+    assert store.labels.after(0, 10, **IRIS) == [labelled]
+    assert store.labels.after(labelled.seq, 10, **IRIS) == []
 
 
 def test_a_store_without_labels_returns_empty_results(store):
@@ -65,8 +65,8 @@ def test_the_last_of_two_labels_in_one_call_counts(store):
 
 def test_labels_without_a_prediction_are_reported_and_not_written(store):
     store.predictions.append([prediction(1)])
-    found = store.labels.add([label(8), label(1), label(7), label(8)])
-    assert found == LabelReceipt(accepted=1, unknown=("id-8", "id-7"))
+    receipt = store.labels.add([label(8), label(1), label(7), label(8)])
+    assert receipt == LabelReceipt(accepted=1, unknown=("id-8", "id-7"))
     assert summaries(store.labels.after(0, 10, **IRIS)) == [("id-1", "setosa", None)]
 
 
@@ -113,7 +113,7 @@ def test_labels_belong_to_the_version_that_predicted(store):
     other = {"model": "iris", "version": "v2"}
     assert [f.prediction.id for f in store.labels.newest(10, **IRIS)] == ["id-1", "id-3"]
     assert [f.prediction.id for f in store.labels.after(0, 10, **other)] == ["id-2"]
-    assert [store.labels.totals(**whose).labelled for whose in (IRIS, other)] == [2, 1]
+    assert [store.labels.totals(**served).labelled for served in (IRIS, other)] == [2, 1]
 
 
 def test_label_totals_count_predictions_corrections_and_times(store):
@@ -125,8 +125,8 @@ def test_label_totals_count_predictions_corrections_and_times(store):
 
 def test_ten_thousand_labels_are_accepted_in_one_call(store):
     store.predictions.append([prediction(i) for i in range(10_000)])
-    found = store.labels.add([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
-    assert found == LabelReceipt(accepted=10_000, unknown=("id-10000",))
+    receipt = store.labels.add([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
+    assert receipt == LabelReceipt(accepted=10_000, unknown=("id-10000",))
     assert store.labels.realized(8_000, **IRIS) == Share(2_000, 8_000)
     assert store.labels.totals(**IRIS).labelled == 10_000
 

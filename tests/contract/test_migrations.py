@@ -188,17 +188,17 @@ def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(t
         )
     engine.dispose()
     store = open_sqlite(path)
-    (found,) = store.checks.newest(5)
-    degradation = found.judgement.degradation
-    assert found.judgement.drifted_columns == ("x",)
-    assert found.judgement.columns[0].verdict is Verdict.WARNING
+    (stored,) = store.checks.newest(5)
+    degradation = stored.judgement.degradation
+    assert stored.judgement.drifted_columns == ("x",)
+    assert stored.judgement.columns[0].verdict is Verdict.WARNING
     assert degradation.evidence == (Evidence("data quality", "x", 1.4),)
     assert degradation.estimated_loss == Interval(0.04, 0.01, 0.07)
     assert degradation.change_point.time == datetime(2026, 1, 31, 11, tzinfo=UTC)
     assert degradation.segment == "x > 1"
     assert degradation.performance.realized is None
-    assert found.baseline == Baseline("a", 7, 40)
-    assert "sums" not in json.dumps(msgspec.to_builtins(found.state))
+    assert stored.baseline == Baseline("a", 7, 40)
+    assert "sums" not in json.dumps(msgspec.to_builtins(stored.state))
     (alarm,) = store.alarms.decided(None, **IRIS)
     assert (alarm.annotation, alarm.author) == ("expected", "ada")
     assert [d.notification.check_id for d in store.notifications.pending()] == ["check-0"]

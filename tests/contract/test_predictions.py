@@ -26,9 +26,9 @@ def test_appended_predictions_are_read_with_every_field(store):
 def test_times_are_returned_in_utc_from_any_time_zone(store):
     there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
     store.predictions.append([prediction(1, time=there)])
-    (found,) = store.predictions.window(1, **IRIS).predictions
-    assert found.time == NOW
-    assert found.time.utcoffset() == timedelta(0)
+    (row,) = store.predictions.window(1, **IRIS).predictions
+    assert row.time == NOW
+    assert row.time.utcoffset() == timedelta(0)
 
 
 def test_an_empty_list_can_be_appended(store):
@@ -39,9 +39,9 @@ def test_an_empty_list_can_be_appended(store):
 def test_a_known_id_is_skipped_and_the_rest_is_written(store):
     store.predictions.append([prediction(1), prediction(2)])
     store.predictions.append([prediction(2, output="virginica"), prediction(3)])
-    found = store.predictions.window(10, **IRIS).predictions
-    assert [p.id for p in found] == ["id-1", "id-2", "id-3"]
-    assert found[1].output == "setosa"
+    rows = store.predictions.window(10, **IRIS).predictions
+    assert [p.id for p in rows] == ["id-1", "id-2", "id-3"]
+    assert rows[1].output == "setosa"
 
 
 def test_an_id_twice_in_one_batch_is_written_once(store):
@@ -68,11 +68,11 @@ def test_lines_are_written_in_their_order_and_known_ids_skipped(store):
     store.predictions.append_lines(lines)
     store.predictions.append_lines(lines[:1])
     store.predictions.append_lines([])
-    found = store.predictions.window(10, **IRIS).predictions
-    assert [p.id for p in found] == ["id-2", "id-3", "id-1"]
-    assert found[0] == prediction(2)
+    rows = store.predictions.window(10, **IRIS).predictions
+    assert [p.id for p in rows] == ["id-2", "id-3", "id-1"]
+    assert rows[0] == prediction(2)
     sent = {"features": {"x": 3.0}, "probabilities": {"setosa": 0.5, "virginica": 0.5}, "latency_ms": 2.5}
-    assert found[1] == prediction(3, time=NOW, **sent)
+    assert rows[1] == prediction(3, time=NOW, **sent)
 
 
 NO_LINES = [b"", b"{", line_of(prediction(2))[:-40], b"[1]", b"{}", b'{"id":"\xff"}', b"null", b"1],[2"]
@@ -121,9 +121,9 @@ def test_values_that_json_cannot_represent_become_null(store):
 
 def test_a_window_contains_the_last_rows_oldest_first(store):
     store.predictions.append([prediction(i) for i in range(10)])
-    found = store.predictions.window(3, **IRIS)
-    assert [p.id for p in found.predictions] == ["id-7", "id-8", "id-9"]
-    assert found.last - found.first == 2
+    window = store.predictions.window(3, **IRIS)
+    assert [p.id for p in window.predictions] == ["id-7", "id-8", "id-9"]
+    assert window.last - window.first == 2
 
 
 def test_a_window_is_ordered_by_arrival_and_not_by_time(store):
@@ -169,11 +169,11 @@ def test_after_returns_the_newest_predictions_beyond_a_number(store):
     store.predictions.append([prediction(99, version="v2")])
     start = store.predictions.window(7, **IRIS).first - 1
     assert store.predictions.after(0, 100, **IRIS) == store.predictions.window(10, **IRIS)
-    found = store.predictions.after(start, 100, **IRIS)
-    assert [p.id for p in found.predictions] == [f"id-{i}" for i in range(3, 10)]
-    assert (found.first, found.last) == (start + 1, start + 7)
+    window = store.predictions.after(start, 100, **IRIS)
+    assert [p.id for p in window.predictions] == [f"id-{i}" for i in range(3, 10)]
+    assert (window.first, window.last) == (start + 1, start + 7)
     assert [p.id for p in store.predictions.after(start, 2, **IRIS).predictions] == ["id-8", "id-9"]
-    assert store.predictions.after(found.last, 100, **IRIS) == Window()
+    assert store.predictions.after(window.last, 100, **IRIS) == Window()
 
 
 def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(store):
@@ -182,10 +182,10 @@ def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(store):
     store.predictions.append(
         [prediction(i, time=start + timedelta(seconds=s), latency_ms=ms) for i, (s, ms) in enumerate(seconds)]
     )
-    found = [
+    buckets = [
         (b.start, b.count, b.mean_latency_ms, b.max_latency_ms) for b in store.predictions.traffic(start, 60)
     ]
-    assert found == [
+    assert buckets == [
         (start, 2, 2.0, 3.0),
         (start + timedelta(minutes=1), 1, 5.0, 5.0),
         (start + timedelta(minutes=5), 1, 7.0, 7.0),
@@ -215,6 +215,6 @@ def test_first_since_returns_the_first_number_from_a_time_on(store):
 
 def test_after_stops_at_the_last_number(store):
     store.predictions.append([prediction(i) for i in range(10)])
-    found = store.predictions.after(2, 3, **IRIS, last=7)
-    assert [p.id for p in found.predictions] == [prediction(i).id for i in (4, 5, 6)]
-    assert (found.first, found.last) == (5, 7)
+    window = store.predictions.after(2, 3, **IRIS, last=7)
+    assert [p.id for p in window.predictions] == [prediction(i).id for i in (4, 5, 6)]
+    assert (window.first, window.last) == (5, 7)

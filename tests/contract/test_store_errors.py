@@ -15,15 +15,15 @@ from driftbell.records import (
 from driftbell.store.sqlite import open_sqlite
 
 
-@pytest.mark.parametrize("asked", ["nothing", "no\0thing"])
-def test_unknown_ids_return_none(store, asked):
+@pytest.mark.parametrize("unknown_id", ["nothing", "no\0thing"])
+def test_unknown_ids_return_none(store, unknown_id):
     assert (
-        store.checks.get(asked),
-        store.alarms.get(asked),
-        store.coordination.get_request(asked),
-        store.predictions.get(asked),
+        store.checks.get(unknown_id),
+        store.alarms.get(unknown_id),
+        store.coordination.get_request(unknown_id),
+        store.predictions.get(unknown_id),
     ) == (None,) * 4
-    assert store.labels.add([Label(asked, "setosa", NOW)]).unknown == (asked,)
+    assert store.labels.add([Label(unknown_id, "setosa", NOW)]).unknown == (unknown_id,)
     assert store.checks.newest(5) == []
 
 
