@@ -166,8 +166,8 @@ def test_the_species_and_honest_probabilities_are_kept_next_to_the_features(trai
         name: column.tolist() for name, column in features.items()
     }
     assert found.labels.tolist() == np.repeat(model.classes, 50).tolist()
-    assert found.honest.probabilities.sum(axis=1) == pytest.approx(1)
-    right = np.array(model.classes)[found.honest.class_ids] == found.labels
+    assert found.out_of_sample.probabilities.sum(axis=1) == pytest.approx(1)
+    right = np.array(model.classes)[found.out_of_sample.class_ids] == found.labels
     assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
 
 
