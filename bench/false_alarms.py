@@ -24,9 +24,9 @@ from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import carry, held_columns, judge
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
-from driftbell.ports import Model, Reference
+from driftbell.ports import Model
 from driftbell.publish.evidently import evidently_available
-from driftbell.records import Columns
+from driftbell.records import Columns, Reference
 from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
 from driftbell.simulation.traffic import iris_rows
 from driftbell.stats import kolmogorov_smirnov

@@ -28,7 +28,8 @@ from tests import postgres
 
 from driftbell.config.postgres_url import parse_database
 from driftbell.journal.line import LineEncoder, time_text
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
@@ -73,31 +74,33 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def sqlite() -> Iterator[tuple[SqlLog, SqlLog]]:
+def sqlite() -> Iterator[tuple[SqlStore, SqlStore]]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        opened = (sqlite_log(folder / name) for name in ("large.sqlite", "small.sqlite"))
+        opened = (open_sqlite(folder / name) for name in ("large.sqlite", "small.sqlite"))
         large, small = (stack.enter_context(contextlib.closing(log)) for log in opened)
         yield large, small
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[tuple[SqlLog, SqlLog] | None]:
+def postgresql() -> Iterator[tuple[SqlStore, SqlStore] | None]:
     reason = postgres.absent()
     if reason:
         print(f"| PostgreSQL | left out: {reason} | | | |")
         yield None
         return
-    from driftbell.store.postgres import postgres_log
+    from driftbell.store.postgres import open_postgres
 
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(contextlib.closing(postgres.Server("max_wal_size=2GB")))
-        opened = (postgres_log(parse_database(server.empty_database())) for _ in range(2))
+        opened = (open_postgres(parse_database(server.empty_database())) for _ in range(2))
         large, small = (stack.enter_context(contextlib.closing(log)) for log in opened)
         yield large, small
 
 
-def measure(name: str, large: SqlLog, small: SqlLog, sizes: list[int], seconds: float, group: int) -> None:
+def measure(
+    name: str, large: SqlStore, small: SqlStore, sizes: list[int], seconds: float, group: int
+) -> None:
     there = 0
     write(large, small, there, 0.2 * seconds, group)  # what is made once: connections, compiled statements
     for size in sizes:
@@ -107,9 +110,9 @@ def measure(name: str, large: SqlLog, small: SqlLog, sizes: list[int], seconds: 
         print(f"| {name} | {there:,} | {speed:,.0f} | {empty:,.0f} | {speed / empty:.2f} |", flush=True)
 
 
-def fill(log: SqlLog, there: int, size: int) -> None:
+def fill(log: SqlStore, there: int, size: int) -> None:
     """Have the database write rows up to a size."""
-    engine = log._engine
+    engine = log.connections.engine
     for first in range(there, size, AT_ONCE):
         values = {
             "first": first,
@@ -121,10 +124,10 @@ def fill(log: SqlLog, there: int, size: int) -> None:
             connection.execute(sa.text(FILL[engine.dialect.name]), values)
 
 
-def write(large: SqlLog, small: SqlLog, there: int, seconds: float, group: int) -> tuple[float, float]:
+def write(large: SqlStore, small: SqlStore, there: int, seconds: float, group: int) -> tuple[float, float]:
     """Write each group into both for some seconds; give rows a second of either by the median group."""
     encoder = LineEncoder("iris", "v1", NAMES, CLASSES)
-    took: dict[SqlLog, list[float]] = {large: [], small: []}
+    took: dict[SqlStore, list[float]] = {large: [], small: []}
     number = 0
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:
@@ -137,7 +140,7 @@ def write(large: SqlLog, small: SqlLog, there: int, seconds: float, group: int) 
             lines.append(encoder.line(prediction_id, time_text(moment), values, "setosa", shares, 1.5))
         for log, seen in took.items():
             start = time.perf_counter()
-            log.ingest(lines)
+            log.predictions.append_lines(lines)
             seen.append(time.perf_counter() - start)
     return group / statistics.median(took[large]), group / statistics.median(took[small])
 

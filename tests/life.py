@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from driftbell.monitor.check import Checker
-from driftbell.ports import Reference
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import (
     Alarm,
@@ -24,12 +23,13 @@ from driftbell.records import (
     Lease,
     Outputs,
     Prediction,
+    Reference,
     Suspect,
     Verdict,
     Window,
 )
 from driftbell.records.alarms import Annotation
-from driftbell.store import SqlLog
+from driftbell.store.sql import SqlStore
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 
@@ -117,7 +117,7 @@ def reference() -> Reference:
 class Life:
     """A model's life: traffic, five minutes a step, and checks."""
 
-    def __init__(self, log: SqlLog, lease: Lease, folder: Path) -> None:
+    def __init__(self, log: SqlStore, lease: Lease, folder: Path) -> None:
         self.log, self.lease, self.now, self.rows = log, lease, NOON, 0
         self.checker = Checker(
             log=log,
@@ -148,7 +148,7 @@ class Life:
             )
             for i, a in enumerate(ages)
         ]
-        self.log.append(new)
+        self.log.predictions.append(new)
         self.rows += rows
         return [p.id for p in new]
 
@@ -158,7 +158,7 @@ class Life:
         return self.checker(CheckKind.AUTOMATIC, self.now.isoformat(), self.lease)
 
     def open(self) -> Alarm | None:
-        return self.log.open_alarm(**WHOSE)
+        return self.log.alarms.current(**WHOSE)
 
     def ring(self) -> Alarm:
         """Live until an alarm is open."""
@@ -169,9 +169,9 @@ class Life:
         return found
 
     def annotate(self, alarm: Alarm, word: str, until: datetime | None = None) -> Alarm:
-        found = self.log.annotate_alarm(alarm.id, Annotation(word, "ada", "because", self.now, until))
+        found = self.log.alarms.annotate(alarm.id, Annotation(word, "ada", "because", self.now, until))
         assert found is not None
         return found
 
     def told(self) -> list[Verdict]:
-        return [d.notification.verdict for d in self.log.pending_notifications()]
+        return [d.notification.verdict for d in self.log.notifications.pending()]

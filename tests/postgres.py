@@ -167,12 +167,12 @@ class Server:
     def clean(self) -> str:
         """Give the URL of a database with the log's tables, and nothing in them."""
         from driftbell.config.postgres_url import parse_database
-        from driftbell.store.postgres import postgres_log
+        from driftbell.store.postgres import open_postgres
         from driftbell.store.tables import metadata
 
         if self.made is None:
             self.made = self.empty_database()
-            postgres_log(parse_database(self.made)).close()
+            open_postgres(parse_database(self.made)).close()
         name = self.made.split("?")[0].rpartition("/")[2]
         self.run(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY", name)
         return self.made

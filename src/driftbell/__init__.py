@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
-from driftbell.errors import ConfigError, DriftbellError, InputError, LogError, ModelError
+from driftbell.errors import ConfigError, DriftbellError, InputError, ModelError, StoreError
 from driftbell.records import (
     Check,
     ColumnComparison,
@@ -36,7 +36,7 @@ __all__ = [  # noqa: RUF022 - verbs first, then nouns
     "Feature",
     "InputError",
     "Judgement",
-    "LogError",
+    "StoreError",
     "ModelError",
     "Prediction",
     "Result",

@@ -1,4 +1,4 @@
-"""Who may touch a data folder: locks that the kernel lets go when their process ends, however it ends."""
+"""File locks on the data folder, released by the kernel when their process ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from driftbell.errors import ConfigError
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes on the same data folder out while something is made there.
+def exclusive_setup(folder: Path) -> Iterator[None]:
+    """Let one process at a time create or migrate files in a data folder; others wait.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -22,8 +22,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_use(folder: Path) -> Iterator[None]:
-    """Say that a service or a monitor works on a data folder; any number may.
+def mark_in_use(folder: Path) -> Iterator[None]:
+    """Mark a data folder as used by a service or a monitor; any number may use it.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -33,18 +33,18 @@ def in_use(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def unused(folder: Path) -> Iterator[None]:
-    """Make sure that no service and no monitor works on a data folder; those that start now wait.
+def require_unused(folder: Path) -> Iterator[None]:
+    """Require that no service and no monitor uses a data folder; those that start meanwhile wait.
 
     Raises:
-        ConfigError: one does, or the folder cannot be written.
+        ConfigError: the folder is in use, or cannot be written.
     """
     with _locked(folder, ".running", fcntl.LOCK_EX | fcntl.LOCK_NB):
         yield
 
 
 @contextmanager
-def _locked(folder: Path, name: str, kind: int) -> Iterator[None]:
+def _locked(folder: Path, name: str, operation: int) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / name).open("w")
@@ -52,7 +52,7 @@ def _locked(folder: Path, name: str, kind: int) -> Iterator[None]:
         raise ConfigError(f"cannot write to the data folder {folder}: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, kind)
+            fcntl.flock(file, operation)
         except BlockingIOError as error:
             raise ConfigError(f"a service or a monitor runs on {folder}: stop it first") from error
         except OSError as error:

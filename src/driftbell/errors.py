@@ -6,7 +6,7 @@ DriftbellError
 │   └── ModelError     a model file cannot be loaded, or may not be
 ├── InputError         a row or table does not fit the schema; `problems` lists every field
 ├── PredictError       the model itself failed on valid input
-├── LogError           the prediction log cannot be read or written now
+├── StoreError           the prediction log cannot be read or written now
 │   └── LeaseLostError another monitor has taken over; the result was not saved
 ├── OverloadedError    a bounded queue is full; try again later
 ├── ReportError        a report could not be made or written
@@ -51,11 +51,11 @@ class PredictError(DriftbellError):
     """The model itself failed on valid input."""
 
 
-class LogError(DriftbellError):
+class StoreError(DriftbellError):
     """The prediction log cannot be read or written now."""
 
 
-class LeaseLostError(LogError):
+class LeaseLostError(StoreError):
     """Another monitor has taken over; the result was not saved."""
 
 

@@ -1,9 +1,8 @@
-"""The boundaries of the system: what a model, a log and a sink must be able to do, and nothing about how."""
+"""The boundaries of the system: what a model, a store, a detector and a sink do, and nothing about how."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,7 +15,6 @@ from driftbell.records import (
     CheckKind,
     CheckRequest,
     CheckTotals,
-    Column,
     Columns,
     Degradation,
     Delivery,
@@ -28,6 +26,7 @@ from driftbell.records import (
     Notification,
     Outputs,
     Prediction,
+    Reference,
     Share,
     TrafficBucket,
     Value,
@@ -39,12 +38,12 @@ from driftbell.tabular.schema import Schema
 
 
 class Model(Protocol):
-    """What predicts; immutable.
+    """A fitted model; immutable.
 
     Attributes:
-        engine: what computes its answers, `onnxruntime` or `native` (the library it was made with).
-        engine_reason: why it is the native one, in words; "" for the other.
-        inline: whether a row costs so little that an event loop may wait for it.
+        engine: what computes the answers: `onnxruntime`, or `native` (the library that fitted the model).
+        engine_reason: why the native library computes them; "" for ONNX Runtime.
+        inline: whether one row is so fast that it may run on the event loop.
     """
 
     engine: str
@@ -53,7 +52,7 @@ class Model(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The model's name."""
 
     @property
     def version(self) -> str:
@@ -61,79 +60,50 @@ class Model(Protocol):
 
     @property
     def schema(self) -> Schema:
-        """What it takes."""
+        """The features that it expects."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What it answers, by class id."""
+        """The classes that it predicts, by class id."""
 
     def predict(self, columns: Columns) -> Outputs:
-        """Answer a table of n rows.
+        """Predict a table of n rows.
 
         Raises:
-            PredictError: it could not.
+            PredictError: the model failed on these rows.
         """
 
     def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
-        """Answer validated rows, values in the schema's order, as `predict` does.
+        """Predict validated rows, values in the schema's order, with the same results as `predict`.
 
         Returns:
-            The class id of each row, and by row the probability of each class; None where it gives none.
+            The class id of each row, and the probabilities of its classes; None for a model without any.
 
         Raises:
-            PredictError: it could not.
+            PredictError: the model failed on these rows.
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """The data that a model is compared with, before it has answered them.
-
-    Attributes:
-        features: n rows.
-        labels: the true class by row, null where it is not known; None where no row has one.
-        honest: answers on these rows by a model of the same kind that has not seen them; None where there
-            is none, and the model's own answers are all there is.
-    """
-
-    features: Columns
-    labels: Column | None = None
-    honest: Outputs | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The data that a model is compared with, its own answers on them included.
-
-    Attributes:
-        columns: features, predicted class and the probability of each class, n rows.
-        roles: `feature`, `prediction` or `probability` by column.
-        version: content hash.
-        labels: the true class by row, likewise null where it is not known; None where no row has one.
-        honest: see `Training`.
-    """
-
-    columns: Columns
-    roles: dict[str, str]
-    version: str
-    labels: Column | None = None
-    honest: Outputs | None = None
-
-
-class Log(Protocol):
-    """Where predictions and checks live. Every method raises `LogError` when the log cannot be reached."""
+class PredictionStore(Protocol):
+    """Predictions, each with a sequence number in the order of arrival."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Write all or none, skipping known ids; once this returns they survive the death of the process."""
+        """Write all or none, skipping known ids; written predictions survive the death of the process."""
 
-    def ingest(self, lines: Sequence[bytes]) -> None:
+    def append_lines(self, lines: Sequence[bytes]) -> None:
         """Do what `append` does, with predictions that `driftbell.journal.line` has serialized.
 
-        One line that is none fails them all.
+        One invalid line fails them all.
         """
 
     def window(self, rows: int, *, model: str, version: str) -> Window:
         """Read the last predictions of one model version, at most `rows`."""
+
+    def after(self, seq: int, limit: int, *, model: str, version: str, last: int | None = None) -> Window:
+        """Read the predictions with a larger number, up to `last`; of more than `limit`, the newest."""
+
+    def get(self, prediction_id: str) -> Prediction | None:
+        """Read one prediction."""
 
     def count(self, *, model: str, version: str, limit: int | None = None) -> int:
         """Count predictions of one model version, stopping at `limit`."""
@@ -141,121 +111,138 @@ class Log(Protocol):
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are left out."""
 
-    def prediction(self, prediction_id: str) -> Prediction | None:
-        """Read one prediction."""
+    def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
+        """Read the sequence number of the first prediction that is not older than a time."""
 
-    def predictions_after(
-        self, seq: int, limit: int, *, model: str, version: str, last: int | None = None
-    ) -> Window:
-        """Read the predictions with a larger number, up to `last`; of more than `limit`, the newest."""
 
-    def add_labels(self, new: Sequence[Label]) -> LabelReceipt:
-        """Write labels in the order given, all or none; once this returns they survive as predictions do.
+class LabelStore(Protocol):
+    """Labels; a correction is one more row, nothing is overwritten."""
 
-        Nothing is overwritten: a correction is one more row. What is known already, or belongs to no
-        prediction, is counted and not written.
+    def add(self, labels: Sequence[Label]) -> LabelReceipt:
+        """Write labels in the order given, all or none; written labels survive the death of the process.
+
+        Duplicates, and labels without a prediction, are counted and not written.
         """
 
-    def labelled_after(self, seq: int, limit: int, *, model: str, version: str) -> list[Labelled]:
-        """Read the labels with a larger sequence number in the order of arrival, the first `limit`."""
+    def after(self, seq: int, limit: int, *, model: str, version: str) -> list[Labelled]:
+        """Read the first `limit` labels with a larger sequence number, in the order of arrival."""
 
-    def labelled(
-        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
-    ) -> list[Labelled]:
-        """Read the newest predictions that have a label, oldest first, each with its newest label.
+    def newest(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> list[Labelled]:
+        """Read the newest labelled predictions, oldest first, each with its newest label.
 
-        With `as_of` only labels count that had arrived by then.
+        Args:
+            rows: at most so many.
+            model: its name.
+            version: its version.
+            as_of: count only labels that had arrived by then.
         """
 
     def realized(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
-        """Count the right ones among what `labelled` would read."""
+        """Count the correct predictions among those that `newest` returns."""
 
-    def label_share(self, rows: int, *, model: str, version: str) -> Share:
-        """Count those of the last `rows` predictions that have a label."""
+    def coverage(self, rows: int, *, model: str, version: str) -> Share:
+        """Count the labelled predictions among the last `rows`."""
 
-    def label_totals(self, *, model: str, version: str) -> LabelTotals:
-        """Count all labels; takes no longer when there are many."""
+    def totals(self, *, model: str, version: str) -> LabelTotals:
+        """Count all labels in constant time."""
 
-    def save_check(
-        self, check: Check, lease: Lease, notification: Notification | None = None, alarm: Alarm | None = None
+
+class CheckStore(Protocol):
+    """Checks."""
+
+    def save(
+        self,
+        check: Check,
+        lease: Lease,
+        notification: Notification | None = None,
+        alarm: Alarm | None = None,
     ) -> None:
         """Write a check, its notification and its alarm, all or none; a known id changes nothing.
 
         An alarm that was closed meanwhile stays as it is, and so does every annotation. Open alarms of other
-        versions of the model are closed: nobody serves these any more.
+        versions of the model are closed, since these are not served any more.
 
         Raises:
-            LeaseLostError: somebody else holds the lease now.
+            LeaseLostError: another monitor holds the lease now.
         """
 
-    def check(self, check_id: str) -> Check | None:
+    def get(self, check_id: str) -> Check | None:
         """Read one check."""
 
-    def checks(self, limit: int, *, version: str | None = None) -> list[Check]:
+    def newest(self, limit: int, *, version: str | None = None) -> list[Check]:
         """Read the newest checks, of one model version if it is given, newest first."""
 
-    def check_totals(self) -> CheckTotals:
-        """Count all checks."""
-
-    def last_notification(self, *, model: str, version: str) -> Notification | None:
-        """Read the newest notification of one model version."""
-
     def state_since(self, verdicts: Collection[Verdict], *, model: str, version: str) -> datetime | None:
-        """Tell when the newest checks of one model version, as many as have one of these verdicts, began.
+        """Read when the current run of checks with one of these verdicts began.
 
-        None where the newest has another verdict, or there is none.
+        None if the newest check has another verdict, or if there is none.
         """
 
-    def open_alarm(self, *, model: str, version: str) -> Alarm | None:
+    def totals(self) -> CheckTotals:
+        """Count all checks."""
+
+
+class AlarmStore(Protocol):
+    """Alarms and their annotations."""
+
+    def current(self, *, model: str, version: str) -> Alarm | None:
         """Read the open alarm of one model version."""
 
-    def alarm(self, alarm_id: str) -> Alarm | None:
+    def get(self, alarm_id: str) -> Alarm | None:
         """Read one alarm."""
 
-    def alarms(self, limit: int, *, version: str | None = None) -> list[Alarm]:
+    def newest(self, limit: int, *, version: str | None = None) -> list[Alarm]:
         """Read the newest alarms, of one model version if it is given, newest first."""
 
-    def decided_alarms(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
+    def decided(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
         """Read the alarms annotated expected or false after a time, in the order of the annotations."""
 
     def silent_until(self, *, model: str, version: str) -> datetime | None:
-        """Read until when the alarms of one model version make no message; None where none is silenced."""
+        """Read until when alarms of one model version send no notification; None if none is silenced."""
 
-    def annotate_alarm(self, alarm_id: str, annotation: Annotation) -> Alarm | None:
-        """Write what somebody says about an alarm; one that is expected or false is closed by it.
+    def annotate(self, alarm_id: str, annotation: Annotation) -> Alarm | None:
+        """Write an annotation; `expected` and `false` close the alarm.
 
-        The time of an annotation is later than that of every earlier one. None where the alarm is not known.
+        The time of an annotation is later than that of every earlier one. None if the alarm is unknown.
         """
 
-    def alarm_totals(self, *, model: str, version: str) -> Mapping[str, int]:
+    def totals(self, *, model: str, version: str) -> Mapping[str, int]:
         """Count the alarms of one model version by annotation."""
 
-    def seq_at(self, time: datetime, *, model: str, version: str) -> int | None:
-        """Read the sequence number of the first prediction that is not older than a time."""
 
-    def pending_notifications(self) -> list[Delivery]:
+class NotificationStore(Protocol):
+    """The outbox: notifications are written with their check and read by the sender."""
+
+    def last(self, *, model: str, version: str) -> Notification | None:
+        """Read the newest notification of one model version."""
+
+    def pending(self) -> list[Delivery]:
         """Read the notifications that wait to be delivered, oldest first."""
 
     def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
-        """Write how far the delivery of a notification is.
+        """Write the progress of a delivery.
 
         Raises:
-            LeaseLostError: somebody else holds the lease now.
+            LeaseLostError: another monitor holds the lease now.
         """
 
-    def notification_totals(self) -> Mapping[str, int]:
+    def totals(self) -> Mapping[str, int]:
         """Count all notifications by state of their delivery."""
+
+
+class Coordination(Protocol):
+    """How server and monitors meet: requests for checks, and the lease of the one monitor that works."""
 
     def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
         """Ask the monitor for a check."""
 
     def pending_request(self) -> CheckRequest | None:
-        """Read the oldest request that nobody answered yet."""
+        """Read the oldest open request."""
 
     def answer_request(self, request_id: str, *, check_id: str | None, error: str = "") -> None:
-        """Say that a request is done (with its check) or failed (with the error); the first answer stays."""
+        """Mark a request as done (with its check) or failed (with the error); the first answer stays."""
 
-    def request(self, request_id: str) -> CheckRequest | None:
+    def get_request(self, request_id: str) -> CheckRequest | None:
         """Read one request."""
 
     def take_lease(
@@ -264,107 +251,141 @@ class Log(Protocol):
         """Take or renew the monitor's lease; None while another holder's has not expired."""
 
     def release_lease(self, holder: str) -> None:
-        """Give the lease back, if it is this holder's."""
+        """Release the lease, if it is this holder's."""
 
     def lease(self) -> Lease | None:
-        """Read who holds the lease, expired or not."""
+        """Read the lease, expired or not."""
 
-    def plan_archive(
+
+class RetentionStore(Protocol):
+    """Archive and delete expired rows. Each writing method raises `LeaseLostError` without the lease."""
+
+    def plan(
         self, before: datetime, rows: int, lease: Lease, *, now: datetime, to_file: bool
     ) -> Archive | None:
-        """Decide which predictions from before a time go next, at most `rows`; None where there are none.
+        """Plan which expired predictions go next; None if there are none.
 
-        What was decided and not finished comes first, and is decided only once. Predictions that somebody
-        has made the reference, by saying that an alarm was expected, stay.
+        An unfinished plan comes first. Predictions that are a baseline stay.
 
         Args:
-            before: the beginning of a day, UTC.
-            rows: in one archive.
-            lease: the right to decide.
+            before: the beginning of a day (UTC); older rows are expired.
+            rows: at most so many in one archive.
+            lease: proves the right to write.
             now: the time.
-            to_file: whether they go to a file first.
-
-        Raises:
-            LeaseLostError: somebody else holds the lease now; likewise below.
+            to_file: whether they are written to a file before they are deleted.
         """
 
-    def archived_rows(self, archive: Archive) -> tuple[list[Archived], int]:
-        """Read the predictions of an archive in their order, and what `archive_written` wants to know."""
+    def rows(self, archive: Archive) -> tuple[list[Archived], int]:
+        """Read the predictions of an archive in order, and the label number that `mark_written` needs."""
 
-    def archive_written(self, archive: Archive, label_seq: int, lease: Lease) -> bool:
-        """Say that the file is there; from then on its predictions take no label.
+    def mark_written(self, archive: Archive, label_seq: int, lease: Lease) -> bool:
+        """Record that the file is complete; from then on its predictions accept no label.
 
-        False where a label came since `archived_rows`: then the file has to be written again.
+        False if a label arrived since `rows`: then the file has to be written again.
         """
 
-    def archive_failed(self, archive: Archive, error: str, lease: Lease) -> None:
-        """Say why the file of an archive could not be written."""
+    def record_failure(self, archive: Archive, error: str, lease: Lease) -> None:
+        """Record why the file of an archive could not be written."""
 
-    def delete_archived(self, archive: Archive, rows: int, lease: Lease) -> int:
-        """Delete the next predictions of an archive with their labels, at most `rows`; 0 is the end.
+    def delete(self, archive: Archive, rows: int, lease: Lease) -> int:
+        """Delete the next predictions of an archive with their labels, at most `rows`; 0 means done.
 
-        The totals of the labels stay what they were.
+        The totals of the labels stay.
         """
 
     def prune(self, before: datetime, rows: int, lease: Lease) -> int:
-        """Delete checks, notifications, closed alarms and requests from before a time, `rows` of each.
+        """Delete expired checks, notifications, closed alarms and requests, at most `rows` of each.
 
-        The newest of each model version stay, and every count of them all. Tells how many were deleted.
+        The newest of each model version stays, and so do all counts. Return the number of deleted rows.
         """
 
-    def archive_totals(self) -> ArchiveTotals:
-        """Count what is gone, and tell what is oldest and what went wrong."""
+    def totals(self) -> ArchiveTotals:
+        """Count archived and deleted predictions; read the oldest one left and the last error."""
+
+
+class Store(Protocol):
+    """The prediction log: durable storage that server and monitors share.
+
+    Every method of its parts raises `StoreError` if the storage cannot be reached.
+    """
+
+    @property
+    def predictions(self) -> PredictionStore:
+        """Predictions."""
+
+    @property
+    def labels(self) -> LabelStore:
+        """Labels."""
+
+    @property
+    def checks(self) -> CheckStore:
+        """Checks."""
+
+    @property
+    def alarms(self) -> AlarmStore:
+        """Alarms."""
+
+    @property
+    def notifications(self) -> NotificationStore:
+        """Notifications."""
+
+    @property
+    def coordination(self) -> Coordination:
+        """Requests and the lease."""
+
+    @property
+    def retention(self) -> RetentionStore:
+        """Archives."""
 
     def ping(self) -> None:
-        """Prove that the log can be written."""
+        """Check that the storage can be written."""
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Release all connections."""
 
 
-class Watch(Protocol):
-    """Who tells whether the model does worse: fitted on the reference, immutable; its memory is `state`."""
+class DegradationDetector(Protocol):
+    """A sequential test for degradation, fitted on the reference; immutable, its state is passed in."""
 
     def advance(
         self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
     ) -> tuple[Mapping[str, Any], Degradation]:
-        """Count new evidence, every row once.
+        """Count new evidence, each row once.
 
         Args:
-            state: what the last call gave, JSON; empty at the beginning. `seq` and `label_seq` in it are the
-                sequence numbers of the newest prediction and label that were counted (0 where none was).
-            window: the predictions after `seq`, oldest first.
-            labels: the labels after `label_seq`, in the order of arrival.
+            state: what the last call returned; empty at the beginning.
+            window: the predictions after `state.seq`, oldest first.
+            labels: the labels after `state.label_seq`, in the order of arrival.
 
         Returns:
-            The next state, and what is known now. Where the evidence is short it waits: `seq` stays.
+            The next state, and the current answer. With too few rows `seq` stays, so they come again.
         """
 
-    def rebased(self, window: Window) -> Watch:
-        """Give one for which these predictions are what is normal."""
+    def rebased(self, window: Window) -> DegradationDetector:
+        """Return a detector whose baseline is these predictions."""
 
 
 class Sink(Protocol):
-    """Who is told about a check by a report file."""
+    """A report format."""
 
     def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
-        """Make the report.
+        """Render the report of a check.
 
         Raises:
-            ReportError: it could not.
+            ReportError: it could not be rendered.
         """
 
 
-class Target(Protocol):
-    """Where notifications are sent."""
+class NotificationTarget(Protocol):
+    """A receiver of notifications."""
 
     @property
     def name(self) -> str:
-        """What logs call it; no secret."""
+        """A name for logs, without secrets."""
 
     @property
     def key(self) -> str:
-        """The same after a restart, another one for every other target; no secret."""
+        """An identifier that is stable across restarts and unique among targets, without secrets."""
 
     def send(self, title: str, body: str, verdict: Verdict) -> str:
-        """Send a message within a bounded time, and tell why it was not delivered; "" where it was."""
+        """Send a message within a bounded time; return why it failed, or "" if it was delivered."""

@@ -22,7 +22,7 @@ from driftbell.monitor import retention as archive
 from driftbell.monitor.archive_files import LocalStore
 from driftbell.monitor.retention import Archiver
 from driftbell.publish.prometheus import CheckCollector
-from driftbell.records import Alarm, CheckTotals, Delivery, Kind, Label, Verdict
+from driftbell.records import Alarm, Baseline, CheckTotals, Delivery, Kind, Label, Verdict
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -45,7 +45,7 @@ def log(opener):
 
 @pytest.fixture
 def lease(log):
-    return log.take_lease("a", now=NOW, seconds=30, next_run=None)
+    return log.coordination.take_lease("a", now=NOW, seconds=30, next_run=None)
 
 
 def prediction(name, **changes):
@@ -60,9 +60,9 @@ def filled(log, days=4, rows=7, **changes):
         for d in range(days)
         for i in range(rows)
     ]
-    log.append(made)
-    log.add_labels([Label(p.id, "virginica", p.time + timedelta(hours=1)) for p in made[::3]])
-    log.add_labels([Label(p.id, "setosa", p.time + timedelta(hours=2)) for p in made[::6]])
+    log.predictions.append(made)
+    log.labels.add([Label(p.id, "virginica", p.time + timedelta(hours=1)) for p in made[::3]])
+    log.labels.add([Label(p.id, "setosa", p.time + timedelta(hours=2)) for p in made[::6]])
     return made
 
 
@@ -77,7 +77,7 @@ def read(folder):
 
 
 def left(log):
-    return [p.id for p in log.window(10_000, **IRIS).predictions]
+    return [p.id for p in log.predictions.window(10_000, **IRIS).predictions]
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def small(monkeypatch):
 @pytest.mark.usefixtures("small")
 def test_what_is_older_is_in_the_archive_as_it_was_logged_and_gone_from_the_log(log, lease, folder):
     made = filled(log)
-    labels = {found.prediction.id: found for found in log.labelled(100, **IRIS)}
+    labels = {found.prediction.id: found for found in log.labels.newest(100, **IRIS)}
     assert archiver(log, folder).work(lease) == 14
     assert left(log) == [p.id for p in made[14:]]
     found = read(folder)
@@ -120,8 +120,8 @@ def test_what_is_older_is_in_the_archive_as_it_was_logged_and_gone_from_the_log(
             "model": "iris",
             "date": p.time.date().isoformat(),
         }
-    assert log.archive_totals() == replace(
-        log.archive_totals(), archived=14, deleted=0, files=4, oldest=made[14].time, error=""
+    assert log.retention.totals() == replace(
+        log.retention.totals(), archived=14, deleted=0, files=4, oldest=made[14].time, error=""
     )
     assert archiver(log, folder).work(lease) == 0
 
@@ -149,12 +149,12 @@ def test_without_an_archive_it_is_only_deleted(log, lease, folder):
     made = filled(log)
     assert archiver(log, None, days=2).work(lease) == 7
     assert left(log) == [p.id for p in made[7:]]
-    assert (log.archive_totals().archived, log.archive_totals().deleted) == (0, 7)
+    assert (log.retention.totals().archived, log.retention.totals().deleted) == (0, 7)
 
 
 def test_each_model_version_has_files_of_its_own(log, lease, folder):
     filled(log)
-    log.append(
+    log.predictions.append(
         [prediction("b", version="v/2", time=NOW - 5 * DAY), prediction("c", model="a b", time=NOW - 5 * DAY)]
     )
     archiver(log, folder).work(lease)
@@ -171,7 +171,7 @@ def test_each_model_version_has_files_of_its_own(log, lease, folder):
 def test_a_clock_that_went_back_makes_one_more_file_of_the_same_day(log, lease, folder):
     filled(log)
     archiver(log, folder).work(lease)
-    log.append([prediction("late", time=NOW - 3 * DAY)])
+    log.predictions.append([prediction("late", time=NOW - 3 * DAY)])
     assert archiver(log, folder, clock=lambda: NOW - 5 * DAY).work(lease) == 0
     assert archiver(log, folder).work(lease) == 1
     assert len(list((folder / "model=iris/date=2026-01-28").iterdir())) == 2
@@ -182,11 +182,11 @@ def test_a_clock_that_went_back_makes_one_more_file_of_the_same_day(log, lease, 
 def test_days_that_are_mixed_in_the_log_are_told_apart(log, lease, folder):
     days = [3, 0, 3, 3, 2, 0, 3, 2, 3, 3, 0, 3, 2]
     made = [prediction(f"{i}", time=NOW - d * DAY + timedelta(seconds=i)) for i, d in enumerate(days)]
-    log.append(made)
-    log.add_labels([Label(p.id, "virginica", NOW) for p in made])
+    log.predictions.append(made)
+    log.labels.add([Label(p.id, "virginica", NOW) for p in made])
     assert archiver(log, folder).work(lease) == 10
     assert left(log) == [p.id for p in made if p.time > NOW - DAY]
-    assert [found.prediction.id for found in log.labelled(100, **IRIS)] == left(log)
+    assert [found.prediction.id for found in log.labels.newest(100, **IRIS)] == left(log)
     for day, number in (("2026-01-28", 7), ("2026-01-29", 3)):
         assert len(read(folder / f"model=iris/date={day}")) == number
     assert {row["label"] for row in read(folder)} == {"virginica"}
@@ -194,11 +194,11 @@ def test_days_that_are_mixed_in_the_log_are_told_apart(log, lease, folder):
 
 def test_the_numbers_of_rows_are_never_used_again(log, lease, folder):
     filled(log, days=1)
-    last = log.window(1, **IRIS).last
+    last = log.predictions.window(1, **IRIS).last
     archiver(log, folder, clock=lambda: NOW + 9 * DAY).work(lease)
     assert left(log) == []
-    log.append([prediction("new")])
-    assert log.window(1, **IRIS).first > last
+    log.predictions.append([prediction("new")])
+    assert log.predictions.window(1, **IRIS).first > last
 
 
 # interrupted
@@ -208,14 +208,29 @@ class Killed(BaseException):
     """What nothing catches, like a signal."""
 
 
+class Steps:
+    """Methods of a part of the store, each call one step."""
+
+    def __init__(self, call, part):
+        self._call, self._part = call, part
+
+    def __getattr__(self, name):
+        return partial(self._call, getattr(self._part, name))
+
+
 class Stumbling:
     """Passes calls on, and is killed before or after the one with a number."""
 
     def __init__(self, log, store, number, *, after):
         self.log, self.store, self.left, self.after = log, store, number, after
 
-    def __getattr__(self, name):
-        return partial(self._call, getattr(self.log, name))
+    @property
+    def retention(self):
+        return Steps(self._call, self.log.retention)
+
+    @property
+    def coordination(self):
+        return Steps(self._call, self.log.coordination)
 
     def put(self, name, content):
         self._call(self.store.put, name, content)
@@ -235,13 +250,13 @@ class Stumbling:
 def test_killed_at_any_step_it_goes_on_and_every_row_is_there_once(log, lease, folder, after):
     steps = 0
     for number in range(1, 200):
-        log.append(
+        log.predictions.append(
             made := [
                 prediction(f"{number}-{i}", time=NOW - 3 * DAY + timedelta(seconds=number * 60 + i))
                 for i in range(6)
             ]
         )
-        log.add_labels([Label(p.id, "virginica", NOW) for p in made[::2]])
+        log.labels.add([Label(p.id, "virginica", NOW) for p in made[::2]])
         stumbling = Stumbling(log, LocalStore(folder), number, after=after)
         try:
             archiver(stumbling, stumbling).work(lease)
@@ -257,8 +272,8 @@ def test_killed_at_any_step_it_goes_on_and_every_row_is_there_once(log, lease, f
         f"id-{n}-{i}" for n in range(1, steps + 2) for i in range(6)
     )
     assert sum(row["label"] == "virginica" for row in found) == 3 * (steps + 1)
-    assert log.label_totals(**IRIS).labelled == 3 * (steps + 1)
-    assert log.archive_totals().archived == len(found)
+    assert log.labels.totals(**IRIS).labelled == 3 * (steps + 1)
+    assert log.retention.totals().archived == len(found)
 
 
 class Suicidal(LocalStore):
@@ -289,18 +304,18 @@ def test_a_real_kill_loses_and_doubles_nothing(log, lease, opener, folder):
 
 def test_a_monitor_that_was_replaced_writes_and_deletes_nothing(log, lease, folder):
     filled(log)
-    newer = log.take_lease("b", now=NOW + DAY, seconds=30, next_run=None)
+    newer = log.coordination.take_lease("b", now=NOW + DAY, seconds=30, next_run=None)
     with pytest.raises(LeaseLostError):
         archiver(log, folder).work(lease)
     assert list(folder.rglob("*.parquet")) == []
-    plan = log.plan_archive(NOW, 3, newer, now=NOW, to_file=True)
-    rows, label_seq = log.archived_rows(plan)
+    plan = log.retention.plan(NOW, 3, newer, now=NOW, to_file=True)
+    rows, label_seq = log.retention.rows(plan)
     assert len(rows) == 3
     for late in (
-        lambda: log.archive_written(plan, label_seq, lease),
-        lambda: log.archive_failed(plan, "no", lease),
-        lambda: log.delete_archived(plan, 10, lease),
-        lambda: log.prune(NOW, 10, lease),
+        lambda: log.retention.mark_written(plan, label_seq, lease),
+        lambda: log.retention.record_failure(plan, "no", lease),
+        lambda: log.retention.delete(plan, 10, lease),
+        lambda: log.retention.prune(NOW, 10, lease),
     ):
         with pytest.raises(LeaseLostError):
             late()
@@ -313,12 +328,16 @@ def test_one_that_wakes_after_its_rows_are_gone_overwrites_no_file(log, lease, f
     class Paused:
         """Reads its plan, and goes on when another monitor has done the work."""
 
-        def __getattr__(self, name):
-            return getattr(log, name)
+        retention = property(lambda self: self)
 
-        def plan_archive(self, *args, **kwargs):
-            found = log.plan_archive(*args, **kwargs)
-            archiver(log, folder).work(log.take_lease("b", now=NOW + DAY, seconds=30, next_run=None))
+        def __getattr__(self, name):
+            return getattr(log.retention, name)
+
+        def plan(self, *args, **kwargs):
+            found = log.retention.plan(*args, **kwargs)
+            archiver(log, folder).work(
+                log.coordination.take_lease("b", now=NOW + DAY, seconds=30, next_run=None)
+            )
             return found
 
     with pytest.raises(LeaseLostError):
@@ -328,8 +347,8 @@ def test_one_that_wakes_after_its_rows_are_gone_overwrites_no_file(log, lease, f
 
 def test_rows_that_somebody_deleted_by_hand_overwrite_no_file(log, lease, folder):
     filled(log)
-    plan = log.plan_archive(NOW - DAY, 3, lease, now=NOW, to_file=True)
-    log.delete_archived(plan, 1, lease)
+    plan = log.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
+    log.retention.delete(plan, 1, lease)
     with pytest.raises(ArchiveError, match="only 2 of the 3 predictions"):
         archiver(log, folder).work(lease)
     assert list(folder.rglob("*.parquet")) == []
@@ -349,7 +368,7 @@ def test_a_label_that_comes_while_the_file_is_written_is_in_it(log, lease, folde
             super().put(name, content)
             self.puts += 1
             if self.puts == 1:
-                log.add_labels([Label("id-0-1", "late", NOW)])
+                log.labels.add([Label("id-0-1", "late", NOW)])
 
     store = Slow(folder)
     archiver(log, store).work(lease)
@@ -359,38 +378,38 @@ def test_a_label_that_comes_while_the_file_is_written_is_in_it(log, lease, folde
 
 def test_a_label_that_comes_later_belongs_to_no_prediction(log, lease, folder):
     filled(log)
-    plan = log.plan_archive(NOW - DAY, 3, lease, now=NOW, to_file=True)
-    rows, label_seq = log.archived_rows(plan)
-    assert log.add_labels([Label("id-0-1", "x", NOW)]).accepted == 1
-    assert not log.archive_written(plan, label_seq, lease)
-    assert log.archive_written(plan, log.archived_rows(plan)[1], lease)
-    found = log.add_labels([Label("id-0-2", "x", NOW), Label("id-0-3", "y", NOW)])
+    plan = log.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
+    rows, label_seq = log.retention.rows(plan)
+    assert log.labels.add([Label("id-0-1", "x", NOW)]).accepted == 1
+    assert not log.retention.mark_written(plan, label_seq, lease)
+    assert log.retention.mark_written(plan, log.retention.rows(plan)[1], lease)
+    found = log.labels.add([Label("id-0-2", "x", NOW), Label("id-0-3", "y", NOW)])
     assert found.unknown == ("id-0-2",)  # in the file already; the other is not in the plan
     archiver(log, folder).work(lease)
-    assert log.add_labels([Label("id-0-2", "x", NOW)]).unknown == ("id-0-2",)
+    assert log.labels.add([Label("id-0-2", "x", NOW)]).unknown == ("id-0-2",)
     assert len(rows) == 3
 
 
 @pytest.mark.usefixtures("small")
 def test_the_totals_of_labels_survive_all_predictions(log, lease, folder):
     filled(log)
-    totals = log.label_totals(**IRIS)
+    totals = log.labels.totals(**IRIS)
     assert totals.labelled == 10
     archiver(log, folder, clock=lambda: NOW + 9 * DAY).work(lease)
     assert left(log) == []
-    assert log.label_totals(**IRIS) == replace(totals, last_prediction=None)
-    assert log.labelled_after(0, 100, **IRIS) == []
+    assert log.labels.totals(**IRIS) == replace(totals, last_prediction=None)
+    assert log.labels.after(0, 100, **IRIS) == []
     # the label of the last prediction is still there, though it is not
-    assert log.add_labels([Label("id-3-6", "x", NOW), Label("id-3-3", "x", NOW)]).unknown == (
+    assert log.labels.add([Label("id-3-6", "x", NOW), Label("id-3-3", "x", NOW)]).unknown == (
         "id-3-6",
         "id-3-3",
     )
-    log.append([prediction("new")])
-    log.add_labels([Label("id-new", "setosa", NOW)])
-    assert log.label_totals(**IRIS).labelled == 11
+    log.predictions.append([prediction("new")])
+    log.labels.add([Label("id-new", "setosa", NOW)])
+    assert log.labels.totals(**IRIS).labelled == 11
     archiver(log, folder, clock=lambda: NOW + 9 * DAY).work(lease)
-    assert log.label_totals(**IRIS).labelled == 11
-    assert [found.prediction.id for found in log.labelled_after(0, 100, **IRIS)] == []
+    assert log.labels.totals(**IRIS).labelled == 11
+    assert [found.prediction.id for found in log.labels.after(0, 100, **IRIS)] == []
 
 
 # what is not predictions
@@ -400,25 +419,25 @@ def test_the_totals_of_labels_survive_all_predictions(log, lease, folder):
 def test_old_checks_go_and_stay_counted(log, lease, folder):
     old = NOW - 9 * DAY
     for i in range(7):
-        log.save_check(
+        log.checks.save(
             check(i, Verdict.OK if i % 2 else Verdict.ALARM, time=old, error="no" * (i == 3)),
             lease,
             notification(i, time=old),
         )
-        log.save_delivery(Delivery(notification(i, time=old), old, "sent"), lease)
-    log.save_check(check(7, time=NOW), lease)
-    log.save_check(check(8, version="v0", time=old), lease)
+        log.notifications.save_delivery(Delivery(notification(i, time=old), old, "sent"), lease)
+    log.checks.save(check(7, time=NOW), lease)
+    log.checks.save(check(8, version="v0", time=old), lease)
     waiting = notification(9, time=old)
-    log.save_check(check(9, time=old), lease, waiting)
-    request = log.request_check(check().kind, old)
-    before = log.check_totals(), log.notification_totals()
+    log.checks.save(check(9, time=old), lease, waiting)
+    request = log.coordination.request_check(check().kind, old)
+    before = log.checks.totals(), log.notifications.totals()
     archiver(log, folder).work(lease)
-    assert [c.id for c in log.checks(100)] == ["check-9", "check-8", "check-7"]
-    assert (log.check_totals(), log.notification_totals()) == before
-    assert log.check_totals() == CheckTotals({"ok": 6, "alarm": 4}, 1, 2.5)
-    assert [d.notification for d in log.pending_notifications()] == [waiting]
-    assert log.last_notification(**IRIS) == waiting
-    assert log.pending_request() == request
+    assert [c.id for c in log.checks.newest(100)] == ["check-9", "check-8", "check-7"]
+    assert (log.checks.totals(), log.notifications.totals()) == before
+    assert log.checks.totals() == CheckTotals({"ok": 6, "alarm": 4}, 1, 2.5)
+    assert [d.notification for d in log.notifications.pending()] == [waiting]
+    assert log.notifications.last(**IRIS) == waiting
+    assert log.coordination.pending_request() == request
 
 
 def test_open_alarms_and_the_newest_stay(log, lease, folder):
@@ -430,18 +449,17 @@ def test_open_alarms_and_the_newest_stay(log, lease, folder):
         Alarm("second", "iris", "v1", old + timedelta(hours=2), old + timedelta(hours=3), "s"),
     ]
     for i, alarm in enumerate(made):
-        log.save_check(check(i, version=alarm.version, model=f"iris{i}"), lease, alarm=alarm)
-    counted = log.alarm_totals(**IRIS)
+        log.checks.save(check(i, version=alarm.version, model=f"iris{i}"), lease, alarm=alarm)
+    counted = log.alarms.totals(**IRIS)
     archiver(log, folder).work(lease)
-    assert {a.id for a in log.alarms(10)} == {"still open", "closed since", "second"}
-    assert log.alarm_totals(**IRIS) == counted == {"": 2}
+    assert {a.id for a in log.alarms.newest(10)} == {"still open", "closed since", "second"}
+    assert log.alarms.totals(**IRIS) == counted == {"": 2}
 
 
 def test_predictions_that_are_the_reference_now_stay(log, lease, folder):
     made = filled(log)
-    first = log.window(100, **IRIS).first
-    state = {"base": {"first": first + 2, "last": first + 4, "id": "alarm"}}
-    log.save_check(check(0, state=state), lease)
+    first = log.predictions.window(100, **IRIS).first
+    log.checks.save(check(0, baseline=Baseline("alarm", first + 2, first + 4)), lease)
     archiver(log, folder).work(lease)
     kept = made[2:5]
     assert left(log) == [p.id for p in [*kept, *made[14:]]]
@@ -458,7 +476,7 @@ def test_a_file_that_cannot_be_written_deletes_nothing_and_is_tried_again(log, l
     with pytest.raises(ArchiveError, match="cannot write"):
         archiver(log, folder).work(lease)
     assert len(left(log)) == 28
-    assert "cannot write" in log.archive_totals().error
+    assert "cannot write" in log.retention.totals().error
     assert samples(log)["driftbell_archive_failing"] == 1
     (folder).unlink()
     archiver(log, folder).work(lease)
@@ -470,7 +488,7 @@ def test_a_file_that_cannot_be_written_deletes_nothing_and_is_tried_again(log, l
 
 def test_an_archive_that_was_switched_off_is_asked_for_again(log, lease, folder):
     filled(log)
-    log.plan_archive(NOW - DAY, 3, lease, now=NOW, to_file=True)
+    log.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
     with pytest.raises(ArchiveError, match="set it again"):
         archiver(log, None).work(lease)
     assert len(left(log)) == 28
@@ -483,10 +501,10 @@ def test_it_runs_only_while_its_monitor_holds_the_lease(log, folder, monkeypatch
     thread = threading.Thread(target=archiver(log, folder).run, args=(stop,))
     thread.start()
     try:
-        log.take_lease("b", now=NOW, seconds=30, next_run=None)
+        log.coordination.take_lease("b", now=NOW, seconds=30, next_run=None)
         stop.wait(1.3)
         assert len(left(log)) == 28
-        log.take_lease("a", now=NOW + DAY, seconds=30, next_run=None)
+        log.coordination.take_lease("a", now=NOW + DAY, seconds=30, next_run=None)
         for _ in range(100):
             if len(left(log)) == 14:
                 break

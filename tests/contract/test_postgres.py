@@ -19,8 +19,8 @@ from tests import postgres
 from tests.contract.test_log import CALLS, IRIS, NOW, label, prediction
 
 from driftbell.config.postgres_url import parse_database
-from driftbell.errors import ConfigError, LogError
-from driftbell.store.postgres import WRITES, postgres_log, upgrade_postgres
+from driftbell.errors import ConfigError, StoreError
+from driftbell.store.postgres import WRITES, open_postgres, upgrade_postgres
 from driftbell.store.tables import HEAD, VERSION_TABLE, metadata
 
 
@@ -32,7 +32,7 @@ def server():
 
 
 def opened(url):
-    return contextlib.closing(postgres_log(parse_database(url)))
+    return contextlib.closing(open_postgres(parse_database(url)))
 
 
 def engine_on(url):
@@ -54,32 +54,32 @@ def connected(url):
 def test_a_log_on_a_server_that_crashed_fails_and_then_works_by_itself(server):
     url = server.clean()
     with opened(url) as log, opened(url) as other:
-        log.append([prediction(1)])
+        log.predictions.append([prediction(1)])
         with ThreadPoolExecutor(8) as threads:  # several connections in the pool
             list(threads.map(lambda _: log.ping(), range(16)))
         other.ping()
         server.stop(signal.SIGQUIT)
         try:
             for call in CALLS.values():
-                with pytest.raises(LogError, match="cannot be used") as caught:
+                with pytest.raises(StoreError, match="cannot be used") as caught:
                     call(log)
                 for secret in (postgres.PASSWORD, postgres.ENCODED):
                     assert secret not in str(caught.value)
         finally:
             server.start()
-        other.append([prediction(2)])
+        other.predictions.append([prediction(2)])
         deadline = time.monotonic() + 60
         while True:
             try:
-                log.append([prediction(3)])
+                log.predictions.append([prediction(3)])
                 break
-            except LogError:
+            except StoreError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         for call in CALLS.values():
-            with contextlib.suppress(LogError):  # LeaseLostError, here
+            with contextlib.suppress(StoreError):  # LeaseLostError, here
                 call(log)
-        found = [p.id for p in log.window(9, **IRIS).predictions]
+        found = [p.id for p in log.predictions.window(9, **IRIS).predictions]
     assert found == ["id-1", "id-2", "id-3"]
 
 
@@ -87,32 +87,32 @@ def test_a_server_that_became_a_standby_is_left_for_the_one_that_took_over(serve
     url = server.clean()
     name = url.split("?")[0].rpartition("/")[2]
     with opened(url) as log:
-        log.append([prediction(1)])
+        log.predictions.append([prediction(1)])
         server.stop()
         (server.data / "standby.signal").touch()
         server.start()
         seen = set()
         for _ in range(2):
-            with pytest.raises(LogError, match="recovery"):
-                log.append([prediction(2)])
-            assert log.count(**IRIS) == 1
-            with log._read() as connection:
+            with pytest.raises(StoreError, match="recovery"):
+                log.predictions.append([prediction(2)])
+            assert log.predictions.count(**IRIS) == 1
+            with log.connections.read() as connection:
                 seen.add(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
         assert len(seen) == 2, "the address may lead to another server by now, so it is asked for anew"
         server.run("SELECT pg_promote()", name)
-        log.append([prediction(2)])
-        assert log.count(**IRIS) == 2
+        log.predictions.append([prediction(2)])
+        assert log.predictions.count(**IRIS) == 2
 
 
 def test_a_session_that_the_server_ends_is_not_used_again(server):
     url = server.clean()
     with opened(url) as log:
-        log.append([prediction(1)])
+        log.predictions.append([prediction(1)])
         server.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'driftbell'"
         )
-        log.append([prediction(2)])
-        assert log.count(**IRIS) == 2
+        log.predictions.append([prediction(2)])
+        assert log.predictions.count(**IRIS) == 2
 
 
 def test_a_writer_that_was_paused_is_thrown_out_and_writes_nothing(server):
@@ -121,15 +121,15 @@ def test_a_writer_that_was_paused_is_thrown_out_and_writes_nothing(server):
         waited = []
 
         def write():
-            with paused._write() as connection:
+            with paused.connections.write() as connection:
                 connection.execute(sa.text("UPDATE leases SET token = 7"))
                 log.ping()  # waits for the lock until the paused writer is thrown out
                 waited.append(True)
 
-        with pytest.raises(LogError):
+        with pytest.raises(StoreError):
             write()
         assert waited, "the other writer got the lock"
-        with log._read() as connection:
+        with log.connections.read() as connection:
             assert connection.execute(sa.text("SELECT sum(token) FROM leases")).scalar() == 0
         paused.ping()
 
@@ -137,20 +137,20 @@ def test_a_writer_that_was_paused_is_thrown_out_and_writes_nothing(server):
 def test_a_lock_that_is_never_let_go_fails_writers_in_time_and_no_reader(server):
     url = server.clean()
     with opened(url) as log, connected(url) as connection:
-        log.append([prediction(1)])
+        log.predictions.append([prediction(1)])
         connection.execute(sa.text(f"SELECT pg_advisory_lock({WRITES})"))
-        with pytest.raises(LogError, match="lock timeout"):
-            log.append([prediction(2)])
-        assert log.count(**IRIS) == 1
+        with pytest.raises(StoreError, match="lock timeout"):
+            log.predictions.append([prediction(2)])
+        assert log.predictions.count(**IRIS) == 1
         connection.execute(sa.text(f"SELECT pg_advisory_unlock({WRITES})"))
-        log.append([prediction(2)])
+        log.predictions.append([prediction(2)])
 
 
 def test_more_callers_than_connections_wait_for_each_other(server):
     with opened(server.clean()) as log, ThreadPoolExecutor(30) as threads:
-        list(threads.map(lambda i: log.append([prediction(i)]), range(60)))
-        assert log.count(**IRIS) == 60
-        assert log.window(60, **IRIS).last == 60
+        list(threads.map(lambda i: log.predictions.append([prediction(i)]), range(60)))
+        assert log.predictions.count(**IRIS) == 60
+        assert log.predictions.window(60, **IRIS).last == 60
 
 
 def test_replicas_that_start_at_once_on_an_empty_database_make_its_tables_once(server):
@@ -160,12 +160,12 @@ def test_replicas_that_start_at_once_on_an_empty_database_make_its_tables_once(s
     def start(number):
         barrier.wait()
         with opened(url) as log:
-            log.append([prediction(number)])
+            log.predictions.append([prediction(number)])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(start, range(4)))
     with opened(url) as log:
-        assert log.count(**IRIS) == 4
+        assert log.predictions.count(**IRIS) == 4
     assert upgrade_postgres(parse_database(url)) == (HEAD, HEAD)
     with connected(url) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
@@ -193,8 +193,8 @@ def test_tables_of_the_first_release_are_upgraded_while_its_replicas_go_on(serve
         connection.execute(insert, {"id": "id-7", "time": NOW})
     engine.dispose()
     with opened(url) as log:
-        assert {p.id for p in log.window(9, **IRIS).predictions} == {"old", "meanwhile", "id-7"}
-        assert log.add_labels([label(7)]).accepted == 1
+        assert {p.id for p in log.predictions.window(9, **IRIS).predictions} == {"old", "meanwhile", "id-7"}
+        assert log.labels.add([label(7)]).accepted == 1
 
 
 def test_tables_of_a_newer_release_are_refused(server):
@@ -203,8 +203,8 @@ def test_tables_of_a_newer_release_are_refused(server):
     with connected(url) as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         connection.commit()
-    for refused in (postgres_log, upgrade_postgres):
-        with pytest.raises(LogError, match="newer driftbell"):
+    for refused in (open_postgres, upgrade_postgres):
+        with pytest.raises(StoreError, match="newer driftbell"):
             refused(parse_database(url))
 
 
@@ -216,18 +216,18 @@ def database_in(server, encoding):
 
 def test_a_database_that_does_not_take_every_text_is_refused(server):
     database = database_in(server, "LATIN1")
-    for refused in (postgres_log, upgrade_postgres):
-        with pytest.raises(LogError, match="encoding LATIN1: create one with ENCODING 'UTF8'"):
+    for refused in (open_postgres, upgrade_postgres):
+        with pytest.raises(StoreError, match="encoding LATIN1: create one with ENCODING 'UTF8'"):
             refused(database)
 
 
 def test_texts_are_kept_whatever_encoding_a_session_would_have(server):
     database = database_in(server, "SQL_ASCII")
     server.run(f"ALTER DATABASE {database.name} SET client_encoding = 'LATIN1'")
-    with contextlib.closing(postgres_log(database)) as log:
+    with contextlib.closing(open_postgres(database)) as log:
         new = prediction(1, features={"größe": "日本 €"})
-        log.append([new])
-        assert log.prediction("id-1") == new
+        log.predictions.append([new])
+        assert log.predictions.get("id-1") == new
 
 
 def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
@@ -240,8 +240,8 @@ def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
         "Connection refused": replace(good, port=1),
     }
     for words, database in wrong.items():
-        with pytest.raises(LogError, match=words) as caught:
-            postgres_log(database)
+        with pytest.raises(StoreError, match=words) as caught:
+            open_postgres(database)
         for secret in ("hunter2", postgres.PASSWORD):
             assert secret not in str(caught.value)
 
@@ -251,24 +251,24 @@ def test_certificates_are_verified_where_that_is_asked_for(server):
     authority = server.folder / "ca.pem"
     verified = replace(database, sslmode="verify-full", sslrootcert=authority)
     for good in (verified, *(replace(database, sslmode=mode) for mode in ("disable", "prefer", "require"))):
-        log = postgres_log(good)
+        log = open_postgres(good)
         log.ping()
-        with log._read() as connection:
+        with log.connections.read() as connection:
             query = sa.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
             assert connection.execute(query).scalar() is (good.sslmode != "disable"), good.sslmode
         log.close()
     for bad in (replace(verified, host="127.0.0.1"), replace(verified, sslrootcert=None)):
-        with pytest.raises(LogError, match="certificate verify failed"):
-            postgres_log(bad)
+        with pytest.raises(StoreError, match="certificate verify failed"):
+            open_postgres(bad)
     with pytest.raises(ConfigError, match="cannot read its sslrootcert nowhere"):
-        postgres_log(replace(verified, sslrootcert="nowhere"))
+        open_postgres(replace(verified, sslrootcert="nowhere"))
 
 
 def test_a_server_without_tls_is_refused_where_tls_is_required(postgres_server):
     database = parse_database(postgres_server.clean())
-    with pytest.raises(LogError, match="refuses SSL"):
-        postgres_log(replace(database, sslmode="require"))
-    postgres_log(replace(database, sslmode="prefer")).close()
+    with pytest.raises(StoreError, match="refuses SSL"):
+        open_postgres(replace(database, sslmode="require"))
+    open_postgres(replace(database, sslmode="prefer")).close()
 
 
 FILLED = (
@@ -280,22 +280,22 @@ FILLED = (
     "ANALYZE",
 )
 FAST_READS = {
-    "window": lambda log: log.window(50, **IRIS),
-    "predictions_after": lambda log: log.predictions_after(29000, 50, **IRIS, last=29900),
-    "count": lambda log: log.count(**IRIS, limit=50),
-    "prediction": lambda log: log.prediction("id-7"),
-    "traffic": lambda log: log.traffic(NOW + timedelta(seconds=29900), 60),
-    "seq_at": lambda log: log.seq_at(NOW + timedelta(seconds=29900), **IRIS),
-    "add_labels": lambda log: log.add_labels([label(i, "virginica") for i in range(1, 20)]),
-    "labelled": lambda log: log.labelled(50, **IRIS),
-    "labelled_after": lambda log: log.labelled_after(29900, 50, **IRIS),
-    "realized": lambda log: log.realized(50, **IRIS),
-    "label_share": lambda log: log.label_share(50, **IRIS),
-    "label_totals": lambda log: log.label_totals(**IRIS),
-    "plan_archive": lambda log: log.plan_archive(
+    "window": lambda log: log.predictions.window(50, **IRIS),
+    "predictions_after": lambda log: log.predictions.after(29000, 50, **IRIS, last=29900),
+    "count": lambda log: log.predictions.count(**IRIS, limit=50),
+    "prediction": lambda log: log.predictions.get("id-7"),
+    "traffic": lambda log: log.predictions.traffic(NOW + timedelta(seconds=29900), 60),
+    "seq_at": lambda log: log.predictions.first_since(NOW + timedelta(seconds=29900), **IRIS),
+    "add_labels": lambda log: log.labels.add([label(i, "virginica") for i in range(1, 20)]),
+    "labelled": lambda log: log.labels.newest(50, **IRIS),
+    "labelled_after": lambda log: log.labels.after(29900, 50, **IRIS),
+    "realized": lambda log: log.labels.realized(50, **IRIS),
+    "label_share": lambda log: log.labels.coverage(50, **IRIS),
+    "label_totals": lambda log: log.labels.totals(**IRIS),
+    "plan_archive": lambda log: log.retention.plan(
         NOW + timedelta(days=9),
         50,
-        log.take_lease("a", now=NOW, seconds=9, next_run=None),
+        log.coordination.take_lease("a", now=NOW, seconds=9, next_run=None),
         now=NOW,
         to_file=False,
     ),
@@ -308,7 +308,7 @@ def test_no_read_goes_through_a_whole_table(server):
         server.run(statement, url.split("?")[0].rpartition("/")[2])
     seen = []
     with opened(url) as log:
-        sa.event.listen(log._engine, "before_cursor_execute", lambda *told: seen.append(told[2:4]))
+        sa.event.listen(log.connections.engine, "before_cursor_execute", lambda *told: seen.append(told[2:4]))
         selects = []
         for name, call in FAST_READS.items():
             call(log)
@@ -317,7 +317,7 @@ def test_no_read_goes_through_a_whole_table(server):
             assert new, name
             selects += new
             seen.clear()
-        with log._read() as connection:
+        with log.connections.read() as connection:
             for name, statement, parameters in selects:
                 explained = f"EXPLAIN (ANALYZE, TIMING OFF) {statement}"
                 plan = "\n".join(connection.exec_driver_sql(explained, tuple(parameters)).scalars())

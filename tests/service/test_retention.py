@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import EXAMPLE, predict, running, wait_until
 
 from driftbell.records import Label, Prediction
-from driftbell.store import sqlite_log
+from driftbell.store.sqlite import open_sqlite
 
 pytestmark = pytest.mark.service
 
@@ -18,9 +18,11 @@ pytestmark = pytest.mark.service
 def test_old_predictions_move_to_the_archive_and_new_ones_stay(tmp_path: Path) -> None:
     old = datetime.now(UTC) - timedelta(days=9)
     (tmp_path / "data").mkdir()
-    log = sqlite_log(tmp_path / "data" / "log.sqlite")
-    log.append([Prediction(f"old{i}", old, "iris", "gone", EXAMPLE, "setosa", {}, 1.0) for i in range(700)])
-    log.add_labels([Label("old0", "virginica", old)])
+    log = open_sqlite(tmp_path / "data" / "log.sqlite")
+    log.predictions.append(
+        [Prediction(f"old{i}", old, "iris", "gone", EXAMPLE, "setosa", {}, 1.0) for i in range(700)]
+    )
+    log.labels.add([Label("old0", "virginica", old)])
     log.close()
     archive = tmp_path / "archive"
     settings = {"RETENTION__DAYS": "7", "RETENTION__ARCHIVE": str(archive), "CHECK__EVERY": "off"}

@@ -22,7 +22,8 @@ from tests.conftest import free_port, wait_until
 from tests.stack.prometheus import prometheus
 
 from driftbell.records import Prediction
-from driftbell.store import facts_of, sqlite_log
+from driftbell.store.snapshot import read_facts
+from driftbell.store.sqlite import open_sqlite
 
 ROOT = Path(__file__).parents[2]
 SCRAPES_ITSELF = """
@@ -79,8 +80,10 @@ def stack(tmp_path: Path, stub: Path) -> Iterator[Stack]:
     (data / "models" / "model.skops").write_text("model")
     (data / "reports").mkdir()
     (data / "reports" / "drift_report_latest.html").write_text("<p>report")
-    with contextlib.closing(sqlite_log(data / "log.sqlite")) as log:
-        log.append([Prediction(f"id-{n}", NOW, "iris", "v1", {"x": 1.0}, "a", {}, 1.0) for n in range(50)])
+    with contextlib.closing(open_sqlite(data / "log.sqlite")) as log:
+        log.predictions.append(
+            [Prediction(f"id-{n}", NOW, "iris", "v1", {"x": 1.0}, "a", {}, 1.0) for n in range(50)]
+        )
     for service, file in {"loki": "loki/chunks/one", "grafana": "var/lib/grafana/grafana.db"}.items():
         path = found.folder / service / file
         path.parent.mkdir(parents=True)
@@ -150,7 +153,7 @@ def test_the_stack_is_restored_from_its_backup(stack: Stack, tmp_path: Path, stu
         "grafana": "var/lib/grafana/grafana.db",
     }.items():
         assert (new.folder / service / path).read_text() == (stack.folder / service / path).read_text()
-    assert facts_of(new.folder / "ml_service" / "data" / "log.sqlite").rows["predictions"] == 50
+    assert read_facts(new.folder / "ml_service" / "data" / "log.sqlite").rows["predictions"] == 50
     assert (new.folder / "ml_service" / "data" / "reports" / "drift_report_latest.html").exists()
     assert not (new.folder / "ml_service" / "data" / "driftbell-backup").exists()
     with prometheus(tmp_path / "second", "global: {}", new.folder / "prometheus" / "prometheus") as found:

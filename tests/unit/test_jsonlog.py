@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from driftbell import jsonlog
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 
 SECRET = "5.123457"
 
@@ -92,11 +92,11 @@ def test_the_words_of_a_foreign_error_are_left_out(stream: io.StringIO) -> None:
 
 def test_the_words_of_our_own_errors_are_kept(stream: io.StringIO) -> None:
     try:
-        raise LogError("the disk is full")
-    except LogError:
+        raise StoreError("the disk is full")
+    except StoreError:
         structlog.get_logger().exception("request failed")
     (line,) = lines(stream)
-    assert (line["error_type"], line["error"]) == ("LogError", "the disk is full")
+    assert (line["error_type"], line["error"]) == ("StoreError", "the disk is full")
 
 
 def test_an_error_that_is_given_is_described_like_one_that_is_handled(stream: io.StringIO) -> None:

@@ -18,7 +18,7 @@ from driftbell.records.alarms import ANNOTATIONS
 
 if TYPE_CHECKING:
     from driftbell.records import Alarm
-    from driftbell.store import SqlLog
+    from driftbell.store.sql import SqlStore
 
 
 @cli.group()
@@ -46,7 +46,7 @@ def list_alarms(
       driftbell alarms list --json
     """
     with _log(config_file, data_dir) as log:
-        found = log.alarms(limit)
+        found = log.alarms.newest(limit)
     if as_json:
         from driftbell.publish.json_views import alarm_shown
 
@@ -92,7 +92,7 @@ def annotate(
     with _log(config_file, data_dir) as log:
         alarm = _known(log, alarm_id)
         said = read_annotation({k: v for k, v in body.items() if v is not None}, alarm, now=datetime.now(UTC))
-        log.annotate_alarm(alarm.id, said)
+        log.alarms.annotate(alarm.id, said)
     click.echo(f"{alarm.id}: {annotation}")
 
 
@@ -122,7 +122,7 @@ def export(
 
 
 @contextmanager
-def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlLog]:
+def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlStore]:
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.wiring.store import open_log
 
@@ -133,10 +133,12 @@ def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlLog]:
         log.close()
 
 
-def _known(log: SqlLog, alarm_id: str) -> Alarm:
+def _known(log: SqlStore, alarm_id: str) -> Alarm:
     """Find an alarm by its id or the beginning of it."""
-    found = log.alarm(alarm_id)
-    alike = [found] if found else [a for a in log.alarms(1000) if alarm_id and a.id.startswith(alarm_id)]
+    found = log.alarms.get(alarm_id)
+    alike = (
+        [found] if found else [a for a in log.alarms.newest(1000) if alarm_id and a.id.startswith(alarm_id)]
+    )
     if len(alike) != 1:
         how_many = "several alarms" if alike else "no alarm"
         raise ConfigError(f"there is {how_many} with the id {alarm_id}: see driftbell alarms list")

@@ -190,24 +190,21 @@ def _told(outcome: Outcome, rate: float | None) -> str:
 def _outcome(outcome: Outcome, rate: float | None) -> str:
     name = outcome.fault or "no fault"
     if outcome.refused:
-        return f"{name}: refused by the service, which tells the sender: {outcome.refused}"
-    cost = "" if outcome.actual_loss is None else f"{100 * outcome.actual_loss:.1f} points"
+        return f"{name}: the service refuses such rows: {outcome.refused}"
     if outcome.detection_delay is None:
-        if not outcome.fault:
-            return f"{name}: quiet for {outcome.rows} predictions"
-        costs = f": costs {cost}" if cost else ""
-        return f"{name}: not seen within {outcome.rows} predictions{costs}"
-    said = [f"seen after {outcome.detection_delay} predictions{_time(outcome.detection_delay, rate)}"]
-    if not outcome.fault:
-        said = [f"a false alarm after {outcome.detection_delay} predictions"]
+        facts = [f"no alarm in {outcome.rows} predictions"]
+    else:
+        alarm = "alarm" if outcome.fault else "false alarm"
+        facts = [f"{alarm} after {outcome.detection_delay} predictions{_time(outcome.detection_delay, rate)}"]
     if outcome.estimated_loss is not None and outcome.interval is not None:
-        low, high = (f"{100 * v:.1f}" for v in outcome.interval)
-        said.append(f"estimated loss {100 * outcome.estimated_loss:.1f} points ({low} to {high})")
-    if cost:
-        said.append(f"really {cost}")
+        low, high = (f"{100 * bound:.1f}" for bound in outcome.interval)
+        loss = f"{100 * outcome.estimated_loss:.1f} points"
+        facts.append(f"estimated loss {loss} (90 % interval: {low} to {high})")
+    if outcome.fault and outcome.actual_loss is not None:
+        facts.append(f"actual loss {100 * outcome.actual_loss:.1f} points")
     if outcome.columns:
-        said.append(f"names {', '.join(outcome.columns)}")
-    return f"{name}: {'; '.join(said)}"
+        facts.append(f"suspect columns: {', '.join(outcome.columns)}")
+    return f"{name}: {'; '.join(facts)}"
 
 
 def _time(predictions: int, rate: float | None) -> str:

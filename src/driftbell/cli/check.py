@@ -88,9 +88,9 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
 
 def _print_judgement(found: Judgement, *, as_json: bool) -> None:
     if as_json:
-        from driftbell.store.check_json import judgement_to_json
+        import msgspec
 
-        click.echo(json.dumps(judgement_to_json(found), indent=1))
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=1))
         return
     click.echo(f"{found.verdict.value.upper()}  {found.sentence}")
     width = max((len(c.column) for c in found.columns), default=0)

@@ -69,10 +69,10 @@ def serve(
         config_file, data_dir=data_dir, server__host=host, server__port=port, server__workers=workers
     )
     begin(parent)
-    from driftbell.store import in_use
+    from driftbell.data_folder import mark_in_use
     from driftbell.wiring.server import run_server
 
-    with in_use(loaded.settings.data_dir):
+    with mark_in_use(loaded.settings.data_dir):
         run_server(loaded.settings)
 
 
@@ -90,10 +90,10 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     """
     loaded = settings(config_file, data_dir=data_dir, check__every=every)
     begin(parent)
-    from driftbell.store import in_use
+    from driftbell.data_folder import mark_in_use
     from driftbell.wiring.monitor import run_monitor
 
-    with in_use(loaded.settings.data_dir):
+    with mark_in_use(loaded.settings.data_dir):
         run_monitor(loaded.settings)
 
 

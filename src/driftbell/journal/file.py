@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftbell.atomic_write import sync_folder
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 
 ROTATED_BYTES = 16 * 1024 * 1024
 """A file that is larger is left for a new one, and removed once it is in the log."""
@@ -51,7 +51,7 @@ class Journal:
         moved_bytes: how much of it is in the log.
 
     Raises:
-        LogError: the folder cannot be written.
+        StoreError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class Journal:
         """Go on in a new file; an older one, even where somebody removed it, is still read to its end.
 
         Raises:
-            LogError: the folder cannot be written.
+            StoreError: the folder cannot be written.
         """
         with self._lock:
             try:
@@ -85,7 +85,7 @@ class Journal:
         """Append lines, all or none, each with its line break; once this returns, they outlive the process.
 
         Raises:
-            LogError: the disk is full, or fails.
+            StoreError: the disk is full, or fails.
         """
         data = b"".join(lines)
         with self._lock:
@@ -117,7 +117,7 @@ class Journal:
         """Make sure that there is room on the disk.
 
         Raises:
-            LogError: there is none, or it cannot be written.
+            StoreError: there is none, or it cannot be written.
         """
         try:
             with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
@@ -130,7 +130,7 @@ class Journal:
         """Wait until what was written outlives a power cut.
 
         Raises:
-            LogError: the disk fails.
+            StoreError: the disk fails.
         """
         with self._lock:  # they may go, or become more, meanwhile
             handles = [os.dup(file.fd) for file in self._files]
@@ -198,8 +198,8 @@ class Journal:
                         file.path.unlink(missing_ok=True)
                 os.close(file.fd)
 
-    def _cannot_write(self, error: OSError) -> LogError:
-        return LogError(f"cannot write to the journal {self._folder}: {error.strerror}")
+    def _cannot_write(self, error: OSError) -> StoreError:
+        return StoreError(f"cannot write to the journal {self._folder}: {error.strerror}")
 
     def _new_file(self) -> _File:
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.jsonl"

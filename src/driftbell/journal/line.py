@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.records import Prediction, Value
 
 
@@ -65,7 +65,7 @@ class LineEncoder:
             latency_ms: from the request's arrival to the model's answer.
 
         Raises:
-            LogError: a value is nothing that JSON knows.
+            StoreError: a value is nothing that JSON knows.
         """
         features = self._features(*values)
         shares = self._probabilities(*probabilities) if probabilities else {}
@@ -76,7 +76,7 @@ def line_of(prediction: Prediction) -> bytes:
     """Make the line of a prediction, without a line feed in it or after it.
 
     Raises:
-        LogError: a value is nothing that JSON knows.
+        StoreError: a value is nothing that JSON knows.
     """
     p = prediction
     time = time_text(p.time)
@@ -120,4 +120,4 @@ def _encoded(line: Line) -> bytes:
         text = json.dumps(msgspec.to_builtins(line, enc_hook=_known))
         return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise LogError(f"the prediction cannot be logged: {error}") from error
+        raise StoreError(f"the prediction cannot be logged: {error}") from error

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.journal.file import Journal, left_behind
 from driftbell.journal.line import Line
-from driftbell.ports import Log
+from driftbell.ports import PredictionStore, Store
 
 PAUSE_SECONDS = 0.02
 """Between two moves, so that under load one transaction takes many rows; no answer waits for it."""
@@ -44,14 +44,14 @@ class Fold:
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         journal: Journal,
         folder: Path,
         *,
         moved: Callable[[], None] = lambda: None,
         writable: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self.failure: LogError | None = None
+        self.failure: StoreError | None = None
         self.broken_lines = 0
         self._log = log
         self._journal = journal
@@ -70,7 +70,7 @@ class Fold:
         if not self._wake.is_set():
             self._wake.set()
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: StoreError) -> None:
         """Say that somebody else could not write the log; it is tried until it can be written again."""
         self._cannot(error)
         self._wake.set()
@@ -134,10 +134,10 @@ class Fold:
 
     def _cannot(self, error: Exception) -> None:
         before, where = self.failure, None
-        if isinstance(error, LogError):
+        if isinstance(error, StoreError):
             self.failure = error
         else:  # whose words may hold feature values
-            self.failure = LogError(f"predictions cannot be moved to the log: {type(error).__name__}")
+            self.failure = StoreError(f"predictions cannot be moved to the log: {type(error).__name__}")
             where = error
         if before is None:
             logger.error("log cannot be written", error=str(self.failure), exc_info=where)
@@ -150,28 +150,28 @@ class Fold:
             logger.error("the journal was removed, and is begun anew")
         until = self._journal.written_bytes
         while self._journal.moved_bytes < until and (chunk := self._journal.read()):
-            self.broken_lines += ingest(self._log, chunk)
+            self.broken_lines += ingest(self._log.predictions, chunk)
             self._journal.moved(len(chunk), chunk.count(b"\n"))
             self._moved()
             with self._progress:
                 self._progress.notify_all()
 
 
-def move_left(log: Log, folder: Path) -> int:
+def move_left(log: Store, folder: Path) -> int:
     """Move what dead processes have left in their journals into the log.
 
     Returns:
         How many lines were no predictions and were left out.
 
     Raises:
-        LogError: the log cannot be written; the rest stays where it is.
+        StoreError: the log cannot be written; the rest stays where it is.
     """
     broken = 0
     for left in left_behind(folder):
         with closing(left):
             rows = 0
             while chunk := left.read():
-                found = ingest(log, chunk)
+                found = ingest(log.predictions, chunk)
                 rows, broken = rows + chunk.count(b"\n") - found, broken + found
                 left.moved(len(chunk))
             left.remove()
@@ -180,24 +180,24 @@ def move_left(log: Log, folder: Path) -> int:
     return broken
 
 
-def ingest(log: Log, chunk: bytes) -> int:
+def ingest(log: PredictionStore, chunk: bytes) -> int:
     """Write lines to the log, without those that are none: after a power cut, a file may have zeros.
 
     Returns:
         How many were left out.
 
     Raises:
-        LogError: the log cannot be written.
+        StoreError: the log cannot be written.
     """
     lines = [line for line in chunk.split(b"\n") if line]
     try:
-        log.ingest(lines)
+        log.append_lines(lines)
         return 0
-    except LogError:
+    except StoreError:
         whole = [line for line in lines if _is_prediction(line)]
         if len(whole) == len(lines):
             raise
-    log.ingest(whole)
+    log.append_lines(whole)
     logger.error("broken lines of the journal were left out", lines=len(lines) - len(whole))
     return len(lines) - len(whole)
 

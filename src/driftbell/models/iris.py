@@ -20,8 +20,7 @@ from driftbell.atomic_write import write_atomically
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
-from driftbell.ports import Training
-from driftbell.records import Columns, Kind, Outputs
+from driftbell.records import Columns, Kind, Outputs, Training
 from driftbell.tabular.columns import as_column, as_columns
 from driftbell.tabular.files import read_table
 from driftbell.tabular.schema import infer_schema

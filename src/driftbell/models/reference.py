@@ -10,8 +10,8 @@ import numpy as np
 
 from driftbell.errors import ModelError
 from driftbell.models.sklearn import VERSION_DIGITS
-from driftbell.ports import Model, Reference
-from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, probability_column
+from driftbell.ports import Model
+from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, Reference, probability_column
 from driftbell.tabular.columns import as_column, is_null
 
 MEMORIZED_ACCURACY = 0.995
@@ -51,7 +51,7 @@ def match_labels(column: Column, classes: tuple[str, ...]) -> Column:
 
 
 def build_reference(
-    model: Model, features: Columns, *, labels: Column | None = None, honest: Outputs | None = None
+    model: Model, features: Columns, *, labels: Column | None = None, out_of_sample: Outputs | None = None
 ) -> Reference:
     """Build the reference: the features and the model's own predictions on them.
 
@@ -59,7 +59,7 @@ def build_reference(
         model: the model.
         features: rows like its training data, n rows.
         labels: see `Reference`.
-        honest: see `Training`.
+        out_of_sample: see `Training`.
 
     Raises:
         ModelError: a feature has the name of a prediction column.
@@ -80,7 +80,9 @@ def build_reference(
     digest = hashlib.sha256()
     for name, column in {**columns, **predictions}.items():
         digest.update(repr((name, column.tolist())).encode("utf-8", "surrogatepass"))
-    return Reference({**columns, **predictions}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, honest)
+    return Reference(
+        {**columns, **predictions}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, out_of_sample
+    )
 
 
 def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:
@@ -104,9 +106,9 @@ def memorization_warning(reference: Reference) -> str:
     Its accuracy on such rows is too high, so its first new rows look like a loss of performance.
 
     Args:
-        reference: with labels, and without honest answers, there is something to tell.
+        reference: labelled; one with out-of-sample predictions never gets a warning.
     """
-    if reference.labels is None or reference.honest is not None:
+    if reference.labels is None or reference.out_of_sample is not None:
         return ""
     labelled = np.array([label is not None for label in reference.labels])
     accuracy = float((reference.columns[PREDICTION_COLUMN] == reference.labels)[labelled].mean())

@@ -11,7 +11,7 @@ from driftbell.errors import ArchiveError, ConfigError
 NEEDED = "retention.archive needs pyarrow and fsspec: pip install 'driftbell[archive]'"
 
 
-class Store(Protocol):
+class FileStore(Protocol):
     """Where files go."""
 
     def put(self, name: str, content: bytes) -> None:
@@ -71,7 +71,7 @@ class ObjectStore:
             raise ArchiveError(f"cannot write {path}: {type(error).__name__}: {error}") from error
 
 
-def open_store(place: str) -> Store:
+def open_store(place: str) -> FileStore:
     """Open an archive.
 
     Args:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,13 +17,14 @@ from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import whole
 from driftbell.drift.compare import Prepared, compare, prepare
 from driftbell.drift.judge import carry, held_columns, judge
-from driftbell.errors import DriftbellError, LogError, ReportError
+from driftbell.errors import DriftbellError, ReportError, StoreError
 from driftbell.monitor import state as memory
-from driftbell.monitor.state import DEGRADATION, DRIFT, Standing, State
-from driftbell.ports import Log, Model, Reference, Sink, Watch
+from driftbell.monitor.state import BASE, DEGRADATION, DRIFT, Standing, State
+from driftbell.ports import DegradationDetector, Model, Sink, Store
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import (
     Alarm,
+    Baseline,
     Check,
     CheckKind,
     Column,
@@ -33,12 +34,12 @@ from driftbell.records import (
     Kind,
     Lease,
     Notification,
+    Reference,
     Value,
     Verdict,
     Window,
     probability_column,
 )
-from driftbell.records.checks import BASE
 from driftbell.tabular.columns import as_column
 
 MOST_ROWS = 10_000
@@ -86,7 +87,7 @@ class Checker:
         warnings: what is wrong with the model or its reference, in words.
     """
 
-    log: Log
+    log: Store
     model: Model
     reference: Reference
     folder: ReportFolder
@@ -97,10 +98,10 @@ class Checker:
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
     strong: float | None = None
-    watch: Watch | None = None
+    watch: DegradationDetector | None = None
     promise: str = ""
     warnings: tuple[str, ...] = ()
-    _rebased: dict[str, tuple[Reference, Watch | None]] = field(
+    _rebased: dict[str, tuple[Reference, DegradationDetector | None]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _prepared: dict[str, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -117,26 +118,27 @@ class Checker:
             lease: the right to save it.
 
         Raises:
-            LogError: the log cannot be read or written.
+            StoreError: the log cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
         started, now = time.perf_counter(), self.clock()  # before the window is read: it has all from before
         check = self._blank(Window(), kind, occasion, now, {})
         try:
-            check = replace(check, state=self._state())
+            state = self._state()
+            check = self._blank(Window(), kind, occasion, now, state)
             window = self._window()
-            check = self._blank(window, kind, occasion, now, check.state)
+            check = self._blank(window, kind, occasion, now, state)
             found = self._judged(check, window)
             check = found.check
             if check.rows >= self.minimum_rows:
                 check = self._reported(found)
-        except LogError:
+        except StoreError:
             raise
         except Exception as error:  # whatever the data did, the next check must run
             logger.exception("drift check failed", check_id=check.id)
             check = replace(check, error=_described(error))
         check = replace(check, duration=time.perf_counter() - started)
-        self.log.save_check(check, lease, self._notification(check), self._alarm(check))
+        self.log.checks.save(check, lease, self._notification(check), self._alarm(check))
         _tell(check)
         return check
 
@@ -144,7 +146,7 @@ class Checker:
         """Judge the current window without saving or reporting anything.
 
         Raises:
-            LogError: the log cannot be read.
+            StoreError: the log cannot be read.
         """
         window = self._window()
         return self._judged(self._blank(window, CheckKind.MANUAL, "", self.clock(), self._state()), window)
@@ -155,12 +157,15 @@ class Checker:
 
     def _state(self) -> State:
         """Read what the newest check left, and what people have said since."""
-        newest = next(iter(self.log.checks(1, version=self.model.version)), None)
-        state = memory.against(newest.state if newest else {}, self.reference.version)
-        annotated = self.log.decided_alarms(memory.newest_annotation(state), **self._whose)
+        newest = next(iter(self.log.checks.newest(1, version=self.model.version)), None)
+        before = dict(newest.state) if newest else {}
+        if newest and newest.baseline:
+            before[BASE] = asdict(newest.baseline)
+        state = memory.against(before, self.reference.version)
+        annotated = self.log.alarms.decided(memory.newest_annotation(state), **self._whose)
         state = {**memory.with_annotations(state, annotated), "warnings": list(self.warnings)}
         if BASE in state and not state[BASE]["last"]:
-            window = self.log.predictions_after(state[BASE]["first"] - 1, MOST_ROWS, **self._whose)
+            window = self.log.predictions.after(state[BASE]["first"] - 1, MOST_ROWS, **self._whose)
             if len(window.predictions) >= self._base_rows:
                 state = memory.with_base(state, window)
         return state
@@ -169,22 +174,24 @@ class Checker:
         if self.cooldown is None:
             return None
         notification = notification_after(
-            check, self.log.last_notification(**self._whose), cooldown=self.cooldown
+            check, self.log.notifications.last(**self._whose), cooldown=self.cooldown
         )
         if notification is None:
             return None
-        silent = self.log.silent_until(**self._whose) if notification.verdict is Verdict.ALARM else None
+        silent = (
+            self.log.alarms.silent_until(**self._whose) if notification.verdict is Verdict.ALARM else None
+        )
         if silent and check.time < silent:
             return None
-        since = self.log.state_since(same_state(notification.verdict), **self._whose)
+        since = self.log.checks.state_since(same_state(notification.verdict), **self._whose)
         return replace(notification, since=since) if since else notification
 
     def _alarm(self, check: Check) -> Alarm | None:
         degradation = check.judgement.degradation
         change = degradation.change_point if degradation and degradation.verdict is Verdict.ALARM else None
-        first = self.log.seq_at(change.time, **self._whose) if change else None
-        current = self.log.open_alarm(**self._whose)
-        if current is None and self.log.decided_alarms(memory.newest_annotation(check.state), **self._whose):
+        first = self.log.predictions.first_since(change.time, **self._whose) if change else None
+        current = self.log.alarms.current(**self._whose)
+        if current is None and self.log.alarms.decided(memory.newest_annotation(check.state), **self._whose):
             return None  # somebody has spoken while this check ran: the next one takes it in
         return alarm_after(check, current, first=first)
 
@@ -193,7 +200,7 @@ class Checker:
         return max(self.minimum_rows, min(memory.BASE_ROWS, self.window_rows))
 
     def _window(self) -> Window:
-        return self.log.window(self.window_rows, **self._whose)
+        return self.log.predictions.window(self.window_rows, **self._whose)
 
     def _blank(self, window: Window, kind: CheckKind, occasion: str, now: datetime, state: State) -> Check:
         return Check(
@@ -207,11 +214,12 @@ class Checker:
             first=window.first,
             last=window.last,
             judgement=Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed."),
-            state=state,
+            baseline=Baseline(**state[BASE]) if BASE in state else None,
+            state={name: part for name, part in state.items() if name != BASE},
         )
 
     def _judged(self, check: Check, window: Window) -> Looked:
-        standing = self._standing(check.state)
+        standing = self._standing(check)
         check = replace(check, reference=standing.reference.version)
         columns = window_columns(window, self.model, standing.reference)
         if standing.waiting:
@@ -220,7 +228,7 @@ class Checker:
         check = self._drift(check, columns, standing.reference)
         try:
             counted, degradation = self._degradation(check.state.get(DEGRADATION, {}), standing.watch)
-        except LogError:
+        except StoreError:
             raise
         except Exception as error:  # a fault of the watch costs neither the other answer nor what was counted
             logger.exception("drift check failed", check_id=check.id)
@@ -255,12 +263,13 @@ class Checker:
         before = self._prepared[reference.version]
         return compare(before, columns, newest=newest if rows >= 2 * newest else 0)
 
-    def _standing(self, state: State) -> Standing:
-        base = state.get(BASE)
+    def _standing(self, check: Check) -> Standing:
+        state = check.state
+        base = asdict(check.baseline) if check.baseline else None
         if base is None:
             return Standing(state, self.reference, self.watch)
         if not base["last"]:
-            since = self.log.predictions_after(base["first"] - 1, self._base_rows, **self._whose)
+            since = self.log.predictions.after(base["first"] - 1, self._base_rows, **self._whose)
             waiting = (
                 f"Cannot judge: the new reference needs {self._base_rows} predictions since the change that "
                 f"is expected, has {len(since.predictions)}."
@@ -269,11 +278,11 @@ class Checker:
         reference, watch = self._on(base)
         return Standing(state, reference, watch)
 
-    def _on(self, base: Mapping[str, Any]) -> tuple[Reference, Watch | None]:
+    def _on(self, base: Mapping[str, Any]) -> tuple[Reference, DegradationDetector | None]:
         """Make a reference of logged predictions, once."""
         key = json.dumps(base)
         if key not in self._rebased:
-            window = self.log.predictions_after(
+            window = self.log.predictions.after(
                 base["first"] - 1, MOST_ROWS, last=base["last"], **self._whose
             )
             columns = window_columns(window, self.model, self.reference)
@@ -282,11 +291,13 @@ class Checker:
             self._rebased[key] = made, self.watch.rebased(window) if self.watch else None
         return self._rebased[key]
 
-    def _degradation(self, counted: State, watch: Watch | None) -> tuple[State, Degradation | None]:
+    def _degradation(
+        self, counted: State, watch: DegradationDetector | None
+    ) -> tuple[State, Degradation | None]:
         if watch is None:
             return counted, None
-        new = self.log.predictions_after(counted.get("seq", 0), MOST_ROWS, **self._whose)
-        labels = self.log.labelled_after(counted.get("label_seq", 0), MOST_ROWS, **self._whose)
+        new = self.log.predictions.after(counted.get("seq", 0), MOST_ROWS, **self._whose)
+        labels = self.log.labels.after(counted.get("label_seq", 0), MOST_ROWS, **self._whose)
         state, degradation = watch.advance(counted, new, labels)
         json.dumps(state)  # what cannot be written is a fault of the watch, not of the log
         return dict(state), degradation

@@ -12,9 +12,9 @@ from typing import Any
 
 import structlog
 
-from driftbell.errors import ArchiveError, LeaseLostError, LogError
-from driftbell.monitor.archive_files import Store
-from driftbell.ports import Log
+from driftbell.errors import ArchiveError, LeaseLostError, StoreError
+from driftbell.monitor.archive_files import FileStore
+from driftbell.ports import Store
 from driftbell.records import Archive, Archived, Kind, Lease, probability_column
 
 EVERY_SECONDS = 3600.0
@@ -47,8 +47,8 @@ class Archiver:
 
     def __init__(
         self,
-        log: Log,
-        store: Store | None,
+        log: Store,
+        store: FileStore | None,
         *,
         days: int,
         kinds: Mapping[str, Kind],
@@ -74,7 +74,7 @@ class Archiver:
             except LeaseLostError:
                 stop.wait(1.0)
                 continue
-            except (ArchiveError, LogError) as error:
+            except (ArchiveError, StoreError) as error:
                 logger.error("archive failed", error=str(error))
             except Exception:  # the next hour must be tried
                 logger.exception("archive failed")
@@ -89,36 +89,36 @@ class Archiver:
 
         Raises:
             ArchiveError: a file cannot be written; nothing of it was deleted.
-            LogError: the log cannot be read or written.
+            StoreError: the log cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
         stop = stop or threading.Event()
         before = datetime.combine(self._clock().date(), time(), UTC) - timedelta(days=self._days)
         moved = 0
         while not stop.is_set():
-            archive = self._log.plan_archive(
+            archive = self._log.retention.plan(
                 before, FILE_ROWS, lease, now=self._clock(), to_file=self._store is not None
             )
             if archive is None:
                 break
             self._write(archive, lease)
-            self._empty(partial(self._log.delete_archived, archive, DELETE_ROWS, lease), stop)
+            self._empty(partial(self._log.retention.delete, archive, DELETE_ROWS, lease), stop)
             if not stop.is_set():
                 logger.info("predictions archived", rows=archive.rows, day=archive.day, file=archive.file)
                 moved += archive.rows
-        self._empty(partial(self._log.prune, before, PRUNE_ROWS, lease), stop)
+        self._empty(partial(self._log.retention.prune, before, PRUNE_ROWS, lease), stop)
         return moved
 
     def _write(self, archive: Archive, lease: Lease) -> None:
         written = archive.state != "planned"
         while not written:
-            rows, label_seq = self._log.archived_rows(archive)
+            rows, label_seq = self._log.retention.rows(archive)
             try:
                 self._put(archive, rows)
             except ArchiveError as error:
-                self._log.archive_failed(archive, str(error)[:LONGEST_ERROR], lease)
+                self._log.retention.record_failure(archive, str(error)[:LONGEST_ERROR], lease)
                 raise
-            written = self._log.archive_written(archive, label_seq, lease)
+            written = self._log.retention.mark_written(archive, label_seq, lease)
 
     def _put(self, archive: Archive, rows: Sequence[Archived]) -> None:
         if self._store is None:
@@ -137,8 +137,8 @@ class Archiver:
 
     def _lease(self) -> Lease | None:
         try:
-            lease = self._log.lease()
-        except LogError as error:
+            lease = self._log.coordination.lease()
+        except StoreError as error:
             logger.warning("archive cannot use the log", error=str(error))
             return None
         held = lease is not None and lease.holder == self._holder and lease.expires > self._clock()

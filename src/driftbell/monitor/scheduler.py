@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from driftbell.errors import LeaseLostError, LogError
-from driftbell.ports import Log
+from driftbell.errors import LeaseLostError, StoreError
+from driftbell.ports import Store
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 
 LEASE_SECONDS = 15.0
@@ -53,7 +53,7 @@ class Monitor:
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         check: Callable[[CheckKind, str, Lease], Check],
         *,
         every: timedelta | None,
@@ -85,7 +85,7 @@ class Monitor:
             except LeaseLostError as error:
                 logger.warning("drift check not saved", reason=str(error))
                 self._lease = None
-            except LogError as error:
+            except StoreError as error:
                 if not failing:  # once, however long it lasts
                     logger.error("drift monitor cannot use the log", error=str(error))
                 failing = True
@@ -98,7 +98,7 @@ class Monitor:
         if not self._hold(due):
             stop.wait(POLL_SECONDS)
             return self._next()
-        request = self._log.pending_request()
+        request = self._log.coordination.pending_request()
         if request:
             with self._renewing(due):
                 self._answer(request)
@@ -130,11 +130,13 @@ class Monitor:
             self._lease = self._take(due, self._clock())
 
     def _take(self, due: datetime | None, now: datetime) -> Lease | None:
-        return self._log.take_lease(self.holder, now=now, seconds=self._lease_seconds, next_run=due)
+        return self._log.coordination.take_lease(
+            self.holder, now=now, seconds=self._lease_seconds, next_run=due
+        )
 
     def _not_renewed(self) -> Lease | None:
         """Give another one's lease that nobody renews, though it ends late: whose clock was ahead then?"""
-        held = self._log.lease()
+        held = self._log.coordination.lease()
         if held != self._seen:
             self._seen, self._seen_since = held, time.monotonic()
         return held if time.monotonic() - self._seen_since > self._lease_seconds else None
@@ -148,7 +150,7 @@ class Monitor:
             while not over.wait(self._lease_seconds / 3):
                 try:
                     self._take(due, self._clock())
-                except LogError as error:
+                except StoreError as error:
                     logger.warning("drift monitor cannot renew its lease", error=str(error))
 
         thread = threading.Thread(target=keep, name="lease", daemon=True)
@@ -166,15 +168,19 @@ class Monitor:
     def _answer(self, request: CheckRequest) -> None:
         if (self._clock() - request.time).total_seconds() > REQUEST_SECONDS:
             error = "no monitor was running when this was asked for; ask again"
-            self._log.answer_request(request.id, check_id=None, error=error)
+            self._log.coordination.answer_request(request.id, check_id=None, error=error)
             return
         check = self._run(request.kind, request.id)
-        self._log.answer_request(request.id, check_id=check.id)
-        while (also := self._log.pending_request()) and also.kind is request.kind and also.time <= check.time:
-            self._log.answer_request(also.id, check_id=check.id)
+        self._log.coordination.answer_request(request.id, check_id=check.id)
+        while (
+            (also := self._log.coordination.pending_request())
+            and also.kind is request.kind
+            and also.time <= check.time
+        ):
+            self._log.coordination.answer_request(also.id, check_id=check.id)
 
     def _release(self) -> None:
         try:
-            self._log.release_lease(self.holder)
-        except LogError as error:
+            self._log.coordination.release_lease(self.holder)
+        except StoreError as error:
             logger.warning("drift monitor cannot release its lease", error=str(error))

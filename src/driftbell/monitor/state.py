@@ -2,7 +2,7 @@
 
 A check's `state` is JSON:
 
-- `degradation`: what the watch gave (see `driftbell.ports.Watch`);
+- `evidence`: what the watch gave (see `driftbell.ports.DegradationDetector`);
 - `drift`: on which columns evidence has lasted;
 - `warnings`: what is wrong with the model or its reference, in words;
 - `reference`: which reference that was counted against;
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from driftbell.ports import Reference, Watch
-from driftbell.records import Alarm, Columns, Window
+from driftbell.ports import DegradationDetector
+from driftbell.records import Alarm, Columns, Reference, Window
 from driftbell.records.alarms import EXPECTED
-from driftbell.records.checks import BASE
 
-DEGRADATION, DRIFT, REFERENCE, ANNOTATED = "degradation", "drift", "reference", "annotated"
+DEGRADATION, DRIFT, REFERENCE, ANNOTATED = "evidence", "drift", "reference", "annotated"
+BASE = "base"
 POSITION = ("seq", "label_seq")
 
 BASE_ROWS = 100
@@ -46,15 +46,15 @@ class Standing:
 
     state: State
     reference: Reference
-    watch: Watch | None
+    watch: DegradationDetector | None
     waiting: str = ""
 
 
 def against(state: State, version: str) -> State:
     """Go on from a state; where the reference has been replaced, only what was counted stays known.
 
-    >>> against({"degradation": {"seq": 7, "sum": 3.5}, "reference": "r1", "drift": {"age": 2}}, "r2")
-    {'reference': 'r2', 'degradation': {'seq': 7}}
+    >>> against({"evidence": {"seq": 7, "sum": 3.5}, "reference": "r1", "drift": {"age": 2}}, "r2")
+    {'reference': 'r2', 'evidence': {'seq': 7}}
     """
     if state.get(REFERENCE) == version:
         return state

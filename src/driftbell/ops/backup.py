@@ -16,9 +16,10 @@ from typing import Any
 import driftbell
 from driftbell.atomic_write import sync_folder
 from driftbell.config.settings import Settings, log_database
+from driftbell.data_folder import exclusive_setup, require_unused
 from driftbell.errors import ConfigError
 from driftbell.journal.file import peek
-from driftbell.store import add_waiting, alone, copy_log, facts_of, unused
+from driftbell.store.snapshot import append_journal, copy_store, read_facts
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -84,7 +85,7 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
 
     Raises:
         ConfigError: there is nothing to save, or the folder cannot be used.
-        LogError: the log cannot be copied, or is damaged.
+        StoreError: the log cannot be copied, or is damaged.
     """
     _must_be_a_file(settings)
     if not settings.log_path.is_file():
@@ -120,14 +121,18 @@ def restore(settings: Settings, source: Path) -> Manifest:
     Raises:
         ConfigError: the backup is damaged or incomplete, or the data folder is in use or not empty;
             nothing has changed then.
-        LogError: its log is damaged, or of a newer release.
+        StoreError: its log is damaged, or of a newer release.
     """
     _must_be_a_file(settings)
     manifest = verified(source)
     stage = settings.data_dir / STAGE
     # the reports may be on a file system of their own, from which alone they can be moved in place
     stages = {LOG: stage, MODELS: stage, REPORTS: settings.reports_dir / STAGE}
-    with unused(settings.data_dir), alone(settings.data_dir), _told(f"cannot restore {source}"):
+    with (
+        require_unused(settings.data_dir),
+        exclusive_setup(settings.data_dir),
+        _told(f"cannot restore {source}"),
+    ):
         _must_be_empty(settings)
         try:
             for stage in stages.values():
@@ -149,7 +154,7 @@ def verified(source: Path) -> Manifest:
 
     Raises:
         ConfigError: a file is missing, or is another.
-        LogError: its log is damaged, or of a newer release.
+        StoreError: its log is damaged, or of a newer release.
     """
     with _told(f"cannot read the backup {source}"):
         manifest = _read_manifest(source)
@@ -158,7 +163,7 @@ def verified(source: Path) -> Manifest:
                 raise ConfigError(f"the backup {source} is incomplete: {name} is missing")
             if _hashed(source / name) != saved:
                 raise ConfigError(f"the backup {source} is damaged: {name} is not what was saved")
-    facts = facts_of(source / LOG)
+    facts = read_facts(source / LOG)
     if (facts.schema, facts.rows) != (manifest.schema, manifest.rows):
         raise ConfigError(f"the backup {source} is damaged: {MANIFEST} tells of another log than {LOG}")
     return manifest
@@ -172,12 +177,12 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
         for lines in peek(settings.journals_dir):
             file.write(lines)
     log.touch(mode=0o600)
-    copy_log(settings.log_path, log)
-    add_waiting(waiting, log)
+    copy_store(settings.log_path, log)
+    append_journal(waiting, log)
     waiting.unlink()
-    facts = facts_of(log)
+    facts = read_facts(log)
     files = {LOG: _hashed(log)}
-    with alone(settings.data_dir):  # a model that is being trained there is whole afterwards
+    with exclusive_setup(settings.data_dir):  # a model that is being trained there is whole afterwards
         files |= _copy_tree(settings.data_dir / MODELS, part / MODELS)
     files |= _copy_tree(settings.reports_dir, part / REPORTS)
     manifest = Manifest(FORMAT, driftbell.__version__, now.isoformat(), facts.schema, facts.rows, files)

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, format_metric
-from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind
+from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
 MAX_COLUMNS = 100
@@ -33,6 +32,9 @@ TEST_NAMES = {
     "driftbell_nulls": "Fisher's exact test on nulls, adjusted p_value",
 }
 """Display name of each test by the name that it is registered under in Evidently."""
+
+VIEWPORT = 'content="width=device-width, initial-scale=1.0"', 'content="width=1100"'
+"""Evidently's layout needs about 1100 pixels: narrow screens scale the page down instead of clipping it."""
 
 _registry_lock = threading.Lock()  # Evidently's registry of tests is global
 
@@ -86,7 +88,8 @@ class EvidentlyReport:
         except Exception as error:  # Evidently may raise anything; the check is saved without its report
             raise ReportError(f"Evidently failed with {type(error).__name__}") from error
         title = html.escape(f"{check.judgement.verdict.value}: drift report of {check.model}")
-        return page.replace("<head>", f"<head><title>{title}</title>", 1).strip().encode("utf-8", "replace")
+        page = page.replace("<head>", f"<head><title>{title}</title>", 1).replace(*VIEWPORT, 1)
+        return page.strip().encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +274,12 @@ def _preset_class() -> Any:
 
 def _heading(check: Check, omitted: int) -> list[list[tuple[str, str]]]:
     """Return what Evidently's own page lacks, as rows of (large text, small text)."""
-    facts = [
-        (check.judgement.verdict.value, "verdict"),
-        (check.model, "model"),
-        (check.version, "version"),
-        (f"{check.rows}", "predictions"),
-        (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at"),
+    rows = [
+        [("", check.judgement.sentence)],
+        [(check.judgement.verdict.value, "verdict"), (check.model, "model"), (check.version, "version")],
+        [(f"{check.rows}", "predictions"), (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at")],
+        *_degradation_heading(check.judgement),
     ]
-    rows = [[("", check.judgement.sentence)], facts, *_degradation_heading(check.judgement)]
     if omitted:
         small = f"{omitted} columns with the largest p-values are not shown, to keep this page small."
         rows.append([("", small)])
@@ -292,10 +293,10 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         return []
     facts = [
         (degradation.verdict.value, "does the model perform worse?"),
-        (format_loss(degradation), "estimated loss"),
+        _split_interval(format_loss(degradation), "estimated loss"),
     ]
     if degradation.change_point:
-        facts.append((format_change_point(degradation), "change point"))
+        facts.append(_split_interval(format_change_point(degradation), "change point"))
     rows = [facts] if degradation.sentence in judgement.sentence else [[("", degradation.sentence)], facts]
     performance = degradation.performance
     if performance:
@@ -312,6 +313,12 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
             ]
         )
     return rows
+
+
+def _split_interval(text: str, label: str) -> tuple[str, str]:
+    """Return the value as large text, and the label with the interval as small text."""
+    value, _, interval = text.partition(" (")
+    return value, f"{label} ({interval}" if interval else label
 
 
 def _safe(text: str) -> str:

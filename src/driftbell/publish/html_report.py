@@ -11,11 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.wording import VERDICT_SYMBOLS, truncate
-from driftbell.records import Check, Columns, ColumnVerdict, Result, ResultKind, Verdict
+from driftbell.records import Check, Columns, ColumnVerdict, Reference, Result, ResultKind, Verdict
 
 MAX_BYTES = 300_000
 

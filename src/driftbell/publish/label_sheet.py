@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 
-from driftbell.ports import Log
+from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
 
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets evaluate a cell that starts with one of these as a formula."""
 
 
-def label_sheet(log: Log, alarm: Alarm) -> str:
+def label_sheet(log: Store, alarm: Alarm) -> str:
     """Return the most informative predictions of an alarm as CSV, ready for `driftbell labels`.
 
     For an open alarm they come from the newest check that lists any, for a closed one from the check that
@@ -26,9 +26,9 @@ def label_sheet(log: Log, alarm: Alarm) -> str:
         A header, then one line per prediction: `prediction_id`, `label` (empty), `prediction`, features.
 
     Raises:
-        LogError: the log cannot be read.
+        StoreError: the log cannot be read.
     """
-    predictions = [p for i in _prediction_ids(log, alarm) if (p := log.prediction(i))]
+    predictions = [p for i in _prediction_ids(log, alarm) if (p := log.predictions.get(i))]
     names = dict.fromkeys(name for p in predictions for name in p.features)
     features = [name for name in names if name not in ("prediction_id", "label", "prediction")]
     text = io.StringIO(newline="")
@@ -39,9 +39,9 @@ def label_sheet(log: Log, alarm: Alarm) -> str:
     return text.getvalue()
 
 
-def _prediction_ids(log: Log, alarm: Alarm) -> tuple[str, ...]:
-    newest = next(iter(log.checks(1, version=alarm.version)), None) if alarm.closed is None else None
-    for check in (newest, log.check(alarm.id)):
+def _prediction_ids(log: Store, alarm: Alarm) -> tuple[str, ...]:
+    newest = next(iter(log.checks.newest(1, version=alarm.version)), None) if alarm.closed is None else None
+    for check in (newest, log.checks.get(alarm.id)):
         if check and _ids_of(check):
             return _ids_of(check)
     return ()

@@ -22,9 +22,9 @@ from urllib.parse import unquote
 
 import structlog
 
-from driftbell.errors import ConfigError, LogError
+from driftbell.errors import ConfigError, StoreError
 from driftbell.phrases import join_names
-from driftbell.ports import Log, Target
+from driftbell.ports import NotificationTarget, Store
 from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
 
@@ -117,8 +117,8 @@ class NotificationSender:
 
     def __init__(
         self,
-        log: Log,
-        targets: Sequence[Target],
+        log: Store,
+        targets: Sequence[NotificationTarget],
         *,
         holder: str,
         link: str | None,
@@ -138,7 +138,7 @@ class NotificationSender:
             try:
                 self.deliver()
                 failing = False
-            except LogError as error:
+            except StoreError as error:
                 if not failing:  # one line per outage
                     logger.warning("drift notifications cannot use the log", error=str(error))
                 failing = True
@@ -149,10 +149,10 @@ class NotificationSender:
         """Send all notifications that are due.
 
         Raises:
-            LogError: the log cannot be read or written.
+            StoreError: the log cannot be read or written.
         """
-        pending = self._log.pending_notifications()
-        lease = self._log.lease() if pending else None
+        pending = self._log.notifications.pending()
+        lease = self._log.coordination.lease() if pending else None
         if lease is None or lease.holder != self._holder or lease.expires <= self._clock():
             return
         blocked: set[str] = set()
@@ -166,8 +166,8 @@ class NotificationSender:
         if missing and timedelta() < delivery.next_try - self._clock() <= MAX_DELAY:
             blocked |= {t.key for t in missing}
             return
-        check = self._log.check(notification.check_id)
-        alarm = self._log.open_alarm(model=notification.model, version=notification.version)
+        check = self._log.checks.get(notification.check_id)
+        alarm = self._log.alarms.current(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
         title, body = format_message(notification, self._link, judgement, alarm.id if alarm else "")
         failures = {}
@@ -183,11 +183,11 @@ class NotificationSender:
             self._sent.add((notification.check_id, target.key))
             missing.remove(target)
             delivery = replace(delivery, delivered=delivery.delivered | {target.key})
-            self._log.save_delivery(delivery, lease)
+            self._log.notifications.save_delivery(delivery, lease)
         if failures or not missing:
-            self._log.save_delivery(self._after_attempt(delivery, failures), lease)
+            self._log.notifications.save_delivery(self._after_attempt(delivery, failures), lease)
 
-    def _is_delivered(self, target: Target, delivery: Delivery) -> bool:
+    def _is_delivered(self, target: NotificationTarget, delivery: Delivery) -> bool:
         return target.key in delivery.delivered or (delivery.notification.check_id, target.key) in self._sent
 
     def _after_attempt(self, delivery: Delivery, failures: Mapping[str, str]) -> Delivery:
@@ -213,7 +213,7 @@ class NotificationSender:
         return replace(delivery, state=state, attempts=attempts, next_try=next_try, error=error)
 
 
-def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[Target]:
+def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[NotificationTarget]:
     """Return one target per distinct URL, in order.
 
     Args:
@@ -222,7 +222,7 @@ def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[Target]:
     Raises:
         ConfigError: apprise is missing or does not accept a URL; the message contains only its scheme.
     """
-    targets: dict[str, Target] = {}
+    targets: dict[str, NotificationTarget] = {}
     for setting, url in urls:
         scheme = url.partition("://")[0]
         name = f"target {len(targets) + 1} ({scheme})"
@@ -237,7 +237,7 @@ def apprise_targets(urls: Sequence[tuple[str, str]]) -> list[Target]:
 
 
 class AppriseTarget:
-    """Notification target behind an apprise URL; see `driftbell.ports.Target`."""
+    """Notification target behind an apprise URL; see `driftbell.ports.NotificationTarget`."""
 
     def __init__(self, name: str, url: str, service: Any) -> None:
         self.name = name

@@ -11,8 +11,8 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from driftbell.errors import LogError
-from driftbell.ports import Log
+from driftbell.errors import StoreError
+from driftbell.ports import Store
 from driftbell.records import ArchiveTotals, Check, Degradation, Interval, Performance, ResultKind, Verdict
 
 
@@ -32,7 +32,7 @@ class CheckCollector(Collector):
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         *,
         model: str,
         version: str,
@@ -59,15 +59,15 @@ class CheckCollector(Collector):
         """Yield all metrics; only `driftbell_log_up 0` if the log cannot be read."""
         try:
             yield from self._collect()
-        except LogError:
+        except StoreError:
             yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 0)
 
     def _collect(self) -> Iterable[Metric]:
-        rows = self._log.count(model=self._model, version=self._version, limit=self._window_rows)
-        totals = self._log.check_totals()
-        last = next(iter(self._log.checks(1, version=self._version)), None)
-        lease = self._log.lease()
-        notifications = self._log.notification_totals()
+        rows = self._log.predictions.count(model=self._model, version=self._version, limit=self._window_rows)
+        totals = self._log.checks.totals()
+        last = next(iter(self._log.checks.newest(1, version=self._version)), None)
+        lease = self._log.coordination.lease()
+        notifications = self._log.notifications.totals()
         yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 1)
         served = GaugeMetricFamily(
             "driftbell_model_info", "Served model; always 1.", labels=["model", "version", "engine"]
@@ -112,7 +112,7 @@ class CheckCollector(Collector):
         yield from self._settings()
         yield from self._labels()
         yield from self._silenced()
-        yield from _retention(self._log.archive_totals())
+        yield from _retention(self._log.retention.totals())
         if last:
             yield from _last_check(last)
             if last.judgement.degradation:
@@ -129,7 +129,7 @@ class CheckCollector(Collector):
             yield GaugeMetricFamily("driftbell_smallest_loss", "Smallest relevant loss.", self._smallest_loss)
 
     def _silenced(self) -> Iterable[Metric]:
-        until = self._log.silent_until(model=self._model, version=self._version)
+        until = self._log.alarms.silent_until(model=self._model, version=self._version)
         yield GaugeMetricFamily(
             "driftbell_alarm_silenced",
             "1 if the open alarm is silenced, else 0.",
@@ -138,8 +138,8 @@ class CheckCollector(Collector):
 
     def _labels(self) -> Iterable[Metric]:
         served = {"model": self._model, "version": self._version}
-        totals = self._log.label_totals(**served)
-        share = self._log.label_share(self._window_rows, **served)
+        totals = self._log.labels.totals(**served)
+        share = self._log.labels.coverage(self._window_rows, **served)
         yield GaugeMetricFamily(
             "driftbell_labelled_predictions", "Number of predictions with a label.", totals.labelled
         )

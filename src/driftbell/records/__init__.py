@@ -2,6 +2,7 @@
 
 from driftbell.records.alarms import Alarm
 from driftbell.records.checks import (
+    Baseline,
     Check,
     CheckKind,
     ColumnComparison,
@@ -48,6 +49,7 @@ from driftbell.records.operation import (
     Notification,
     TrafficBucket,
 )
+from driftbell.records.reference import Reference, Training
 from driftbell.records.verdict import Verdict
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "Archive",
     "ArchiveTotals",
     "Archived",
+    "Baseline",
     "ChangePoint",
     "Check",
     "CheckKind",
@@ -83,11 +86,13 @@ __all__ = [
     "Outputs",
     "Performance",
     "Prediction",
+    "Reference",
     "Result",
     "ResultKind",
     "Share",
     "Suspect",
     "TrafficBucket",
+    "Training",
     "Value",
     "Verdict",
     "Window",

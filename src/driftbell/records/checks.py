@@ -12,9 +12,6 @@ from driftbell.records.data import Kind
 from driftbell.records.degradation import Degradation
 from driftbell.records.verdict import Verdict
 
-BASE = "base"
-"""Key of the baseline in a check's state."""
-
 
 class CheckKind(StrEnum):
     """Why a check was made."""
@@ -143,6 +140,21 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """Logged predictions that replace the reference, since an annotation accepted a change.
+
+    Attributes:
+        alarm: id of the alarm that was annotated `expected`.
+        first: sequence number of the first prediction.
+        last: that of the last one; 0 while there are too few.
+    """
+
+    alarm: str
+    first: int
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One run: window + reference → results → verdict → report.
 
@@ -160,7 +172,8 @@ class Check:
         duration: seconds, reports included.
         reports: file names of the reports, the main one first.
         error: why the check, or a report of it, failed; "" where nothing did.
-        state: what the next check goes on from, JSON.
+        baseline: the predictions that replace the reference; None if it is the reference.
+        state: state for the next check, private to the monitor.
     """
 
     id: str
@@ -176,4 +189,5 @@ class Check:
     duration: float = 0.0
     reports: tuple[str, ...] = ()
     error: str = ""
+    baseline: Baseline | None = None
     state: Mapping[str, Any] = field(default_factory=dict)

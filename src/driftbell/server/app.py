@@ -18,8 +18,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 import driftbell
-from driftbell.errors import DriftbellError, InputError, LogError, OverloadedError
-from driftbell.ports import Log, Model
+from driftbell.errors import DriftbellError, InputError, OverloadedError, StoreError
+from driftbell.ports import Model, Store
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import FieldProblem
@@ -64,7 +64,7 @@ class Service:
     """
 
     model: Model
-    log: Log
+    log: Store
     journals: Path
     folder: ReportFolder
     window_rows: int
@@ -186,7 +186,7 @@ def _add_health(
         monitor = "unknown"
         predictor.check()
         if recorder.check():
-            with suppress(LogError) if service.on_failure == "spool" else nullcontext():
+            with suppress(StoreError) if service.on_failure == "spool" else nullcontext():
                 monitor = view.monitor()
         return {
             "status": "ready",
@@ -268,7 +268,7 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
 
     on(Refused, refused)
     on(InputError, bad_input)
-    on(LogError, busy)
+    on(StoreError, busy)
     on(OverloadedError, busy)
     on(DriftbellError, failed)
     on(RequestValidationError, bad_query)

@@ -110,9 +110,9 @@ def _page(template: str, **context: Any) -> Response:
 
 def _home(view: MonitorView, model: Model) -> dict[str, Any]:
     now = view.clock()
-    checks = view.log.checks(HISTORY)
+    checks = view.log.checks.newest(HISTORY)
     last = view.last_check()
-    traffic = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
+    traffic = view.log.predictions.traffic(now - TRAFFIC, BUCKET_SECONDS)
     drawn = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
@@ -134,11 +134,11 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
 
 def _home_json(view: MonitorView) -> dict[str, Any]:
     now = view.clock()
-    buckets = view.log.traffic(now - TRAFFIC, BUCKET_SECONDS)
+    buckets = view.log.predictions.traffic(now - TRAFFIC, BUCKET_SECONDS)
     last = view.last_check()
     return {
         "status": view.status(),
-        "checks": [check_shown(c, brief=True) for c in view.log.checks(HISTORY)],
+        "checks": [check_shown(c, brief=True) for c in view.log.checks.newest(HISTORY)],
         "columns": check_shown(last, columns=True)["columns"] if last else [],
         "traffic": [
             {

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import httpx
@@ -83,7 +84,7 @@ def _story(
     _wait_until_ready(url, process)
     echo(f"  page      {url}/\n  reports   {url}/reports/\n  API       {url}/docs\n  metrics   {url}/metrics")
     echo(f"  log file  {folder / 'driftbell.out'}  (one JSON object per line)")
-    echo(f"\n1. Normal traffic: rows sampled from the training data. The monitor checks every {CHECK_EVERY}.")
+    echo(f"\n1. Normal traffic: rows sampled from the training data. A check runs every {CHECK_EVERY}.")
     normal = _send_until("ok", url, echo, rng, normal=NORMAL_ROWS)
     echo("\n2. Drifted traffic: sepal length + 2.5, sepal width − 1.0, petal length + 3.0.")
     drifted = _send_until("alarm", url, echo, rng, drifted=DRIFTED_ROWS)
@@ -114,7 +115,8 @@ def _send_until(
         kind = "normal" if normal else "drifted"
         echo(f"   {summary.sent} {kind} requests sent. Waiting for the next check …")
         check = _next_check(url)
-        echo(f"   {check['verdict'].upper()}  {check['sentence']}")
+        verdict = f"   {check['verdict'].upper()}  "
+        echo(fill(check["sentence"], 100, initial_indent=verdict, subsequent_indent=" " * len(verdict)))
         if check["verdict"] == wanted:
             break
     return check

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from driftbell.degradation import CusumDetector
 from driftbell.errors import InputError
-from driftbell.ports import Log, Model, Reference
-from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Verdict, Window
+from driftbell.ports import Model, Store
+from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Reference, Verdict, Window
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.columns import kind_of
@@ -209,7 +209,7 @@ def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) ->
         yield rehearsal(fault, seed)
 
 
-def rows_per_day(log: Log, now: datetime) -> float | None:
+def rows_per_day(log: Store, now: datetime) -> float | None:
     """Return the mean number of predictions per day of the last week; None without predictions.
 
     Args:
@@ -217,9 +217,9 @@ def rows_per_day(log: Log, now: datetime) -> float | None:
         now: current time (UTC).
 
     Raises:
-        LogError: the log cannot be read.
+        StoreError: the log cannot be read.
     """
-    buckets = log.traffic(now - WEEK, HOUR)
+    buckets = log.predictions.traffic(now - WEEK, HOUR)
     if not buckets:
         return None
     span = max(now - buckets[0].start, timedelta(seconds=HOUR))

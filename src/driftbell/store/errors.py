@@ -1,4 +1,4 @@
-"""What a database says, as errors of ours."""
+"""Translate database errors into `StoreError`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Make whatever a database fails with a `LogError`, without the statement and its values."""
+def translate_errors() -> Iterator[None]:
+    """Raise each database error as a `StoreError`, without the statement and its values."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise LogError(
-            f"the prediction log cannot be used: {words(getattr(error, 'orig', None) or error)}"
-        ) from error
-    except OSError as error:  # the network's, which the driver lets through
-        raise LogError(f"the prediction log cannot be used: {words(error)}") from error
+        reason = describe(getattr(error, "orig", None) or error)
+        raise StoreError(f"the prediction log cannot be used: {reason}") from error
+    except OSError as error:  # a network error that the driver does not wrap
+        raise StoreError(f"the prediction log cannot be used: {describe(error)}") from error
     except UnicodeError as error:
-        raise LogError("the prediction log cannot be used: a text is not UTF-8") from error
+        raise StoreError("the prediction log cannot be used: a text is not UTF-8") from error
 
 
-def words(error: BaseException) -> str:
-    """Say what went wrong as the database, the driver or the network said it."""
-    found: Any = error.args[0] if error.args else ""
-    if isinstance(found, dict):  # PostgreSQL's own words
-        return str(found.get("M", "it does not say why"))
-    inner = error.__cause__
-    return f"{error}: {inner}" if isinstance(inner, OSError) and str(inner) not in str(error) else str(error)
+def describe(error: BaseException) -> str:
+    """Return the message of a database, driver or network error."""
+    first: Any = error.args[0] if error.args else ""
+    if isinstance(first, dict):  # pg8000 passes PostgreSQL's fields
+        return str(first.get("M", "it does not say why"))
+    cause = error.__cause__
+    return f"{error}: {cause}" if isinstance(cause, OSError) and str(cause) not in str(error) else str(error)

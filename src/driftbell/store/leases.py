@@ -1,4 +1,4 @@
-"""The monitor's lease in the log: who checks, and how nobody else does."""
+"""The monitor's lease: one monitor works at a time, and a fencing token keeps out a former holder."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from driftbell.records import Lease
 from driftbell.store.tables import leases
 
 MONITOR, PING = "monitor", "ping"
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def take(
     connection: sa.Connection, holder: str, now: datetime, seconds: float, next_run: datetime | None
 ) -> Lease | None:
-    """Take or renew the lease, unless another one has it."""
-    held = read(connection)
-    if held and held.holder != holder and held.expires > now:
+    """Take or renew the lease; None while another holder's has not expired."""
+    current = read(connection)
+    if current and current.holder != holder and current.expires > now:
         return None
-    same = held is not None and held.holder == holder
-    token = 1 if held is None else held.token if same else held.token + 1
-    taken = Lease(holder, token, now + timedelta(seconds=seconds), next_run)
-    _write(connection, MONITOR, taken)
-    return taken
+    token = 1
+    if current:
+        token = current.token if current.holder == holder else current.token + 1
+    lease = Lease(holder, token, now + timedelta(seconds=seconds), next_run)
+    _upsert(connection, MONITOR, lease)
+    return lease
 
 
 def release(connection: sa.Connection, holder: str) -> None:
-    """Give the lease back."""
-    mine = (leases.c.name == MONITOR) & (leases.c.holder == holder)
-    past = datetime.fromtimestamp(0, UTC)
-    connection.execute(leases.update().where(mine).values(expires=past, next_run=None))
+    """Release the lease, if it is this holder's."""
+    own = (leases.c.name == MONITOR) & (leases.c.holder == holder)
+    connection.execute(leases.update().where(own).values(expires=EPOCH, next_run=None))
 
 
 def read(connection: sa.Connection) -> Lease | None:
-    """Read who holds the lease."""
+    """Read the lease, expired or not."""
     row: Any = connection.execute(sa.select(leases).where(leases.c.name == MONITOR)).one_or_none()
     return row and Lease(row.holder, row.token, row.expires, row.next_run)
 
 
 def fence(connection: sa.Connection, lease: Lease) -> None:
-    """Keep out who holds the lease no longer.
+    """Refuse to write under a lease that another monitor has taken over.
 
     Raises:
-        LeaseLostError: another one took it.
+        LeaseLostError: the fencing token is outdated.
     """
     token = connection.execute(sa.select(leases.c.token).where(leases.c.name == MONITOR)).scalar()
     if token != lease.token:
@@ -53,12 +54,12 @@ def fence(connection: sa.Connection, lease: Lease) -> None:
 
 
 def touch(connection: sa.Connection) -> None:
-    """Write a row that means nothing."""
-    _write(connection, PING, Lease("", 0, datetime.fromtimestamp(0, UTC)))
+    """Write a row without meaning, to prove that the database can be written."""
+    _upsert(connection, PING, Lease("", 0, EPOCH))
 
 
-def _write(connection: sa.Connection, name: str, lease: Lease) -> None:
-    """Write a row, whether or not it is there; nobody else may write meanwhile."""
+def _upsert(connection: sa.Connection, name: str, lease: Lease) -> None:
+    """Update the row or insert it; the caller's transaction is the only one that writes."""
     row = {
         "holder": lease.holder,
         "token": lease.token,

@@ -1,45 +1,47 @@
-"""The tables of the log, brought up to date."""
+"""Migrate the tables of the store."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.store.tables import HEAD, VERSION_TABLE
 
 
 def migrate(engine: sa.Engine) -> tuple[str | None, str]:
-    """Bring the tables up to date; a second process that does the same waits and then finds nothing to do.
+    """Create or migrate the tables; a second process that does the same waits, and then has nothing to do.
 
     Returns:
-        The version that was found, None where there was nothing, and the one that is there now.
+        The version before, None for an empty database, and the version after.
 
     Raises:
-        LogError: the tables were made by a newer release.
+        StoreError: a newer release created the tables.
     """
     with engine.connect().execution_options(driftbell_migrates=True) as connection, connection.begin():
-        version = version_of(connection)
+        version = read_version(connection)
         if version != HEAD:
-            _run(connection)
+            _upgrade(connection)
         return version, HEAD
 
 
-def version_of(connection: sa.Connection) -> str | None:
-    """Read the version of the tables; None where there are none.
+def read_version(connection: sa.Connection) -> str | None:
+    """Read the version of the tables; None for an empty database.
 
     Raises:
-        LogError: they were made by a newer release.
+        StoreError: a newer release created the tables.
     """
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
     if version is not None and version > HEAD:
-        raise LogError(f"the log has tables of a newer driftbell ({version}); this one knows {HEAD}")
+        raise StoreError(
+            f"the log has tables of a newer driftbell ({version}), this one knows {HEAD}: upgrade driftbell"
+        )
     return None if version is None else str(version)
 
 
-def _run(connection: sa.Connection) -> None:
-    from alembic import command  # only here: it is not needed at every start
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # imported here, since most starts migrate nothing
     from alembic.config import Config
 
     config = Config()

@@ -1,4 +1,4 @@
-"""The log in a PostgreSQL database, which any number of hosts share."""
+"""The store in a PostgreSQL database, shared by any number of hosts."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from driftbell.errors import ConfigError, LogError
+from driftbell.errors import ConfigError, StoreError
 from driftbell.records.database import Database
-from driftbell.store import pg8000 as dialect
-from driftbell.store.errors import told, words
-from driftbell.store.migrate import migrate, version_of
-from driftbell.store.sql import SqlLog
+from driftbell.store.errors import describe, translate_errors
+from driftbell.store.migrate import migrate, read_version
+from driftbell.store.pg8000 import NAME
+from driftbell.store.sql import SqlStore
 from driftbell.store.tables import HEAD
 
 WRITES, MIGRATES = 7311470921, 7311470922
-"""Advisory locks; another program that used these numbers in the same database would only be waited for."""
+"""Keys of advisory locks; another program with the same keys in this database would only delay us."""
 
 NETWORK_SECONDS = 6.0
-"""How long a connection may be silent: longer than the server waits for a lock, so that it can say so."""
+"""Read timeout: longer than the server's lock timeout, so that its error can arrive."""
 
 LOCK_SECONDS = 5
 STATEMENT_SECONDS = 60
 IDLE_SECONDS = 3
-"""After so long the server ends a transaction whose client is paused or cut off; others wait for it."""
+"""The server ends an idle transaction after this time, since other writers wait for its lock."""
 
 ENCODINGS = ("UTF8", "SQL_ASCII")
-"""Of databases that take every text; at the first that one does not take, the log would stop for good."""
+"""Encodings that accept every text; the first text that another one refuses would block the journal."""
 
 CONNECTIONS = 10
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+MIN_WAIT, MAX_WAIT = 0.1, 2.0
 
 logger = structlog.get_logger()
 
 _SET = (
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'; "
-    "SET LOCAL client_encoding = 'UTF8'"  # else the database's, or what is set for the user
+    "SET LOCAL client_encoding = 'UTF8'"  # not the default of the database or the user
 )
 _LOCK = "SELECT pg_advisory_xact_lock({})"
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
-"""What is committed is forgotten by the journal, so the server must not lose it in a crash of its own."""
+"""The journal forgets committed rows, so the server must not lose them in a crash."""
 
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}"
 _WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}; {_DURABLE}; {_LOCK.format(WRITES)}"
@@ -54,60 +54,61 @@ _MIGRATE = (
     "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; "
     f"{_LOCK.format(MIGRATES)}; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
 )
-"""Each is one round trip; SET LOCAL also holds behind a pooler that hands connections round."""
+"""One round trip each; SET LOCAL also works behind a connection pooler."""
 
 
-def postgres_log(database: Database, *, patient: bool = False) -> SqlLog:
-    """Open the log in a PostgreSQL database, creating or migrating its tables first.
+def open_postgres(database: Database, *, lazy: bool = False) -> SqlStore:
+    """Open the store in a PostgreSQL database; create or migrate its tables first.
 
-    Every writing transaction takes one advisory lock at its beginning: so sequence numbers are committed
-    in their order, and whoever reads up to one has missed none below it.
+    Every writing transaction takes one advisory lock at its beginning. So sequence numbers are committed in
+    order, and a reader that has seen one has missed none below it.
 
     Args:
-        database: where it is.
-        patient: whether one that cannot be used now is looked at again before each write, until it can.
+        database: its address.
+        lazy: whether to open an unreachable database all the same, and to try again before each write.
 
     Raises:
         ConfigError: pg8000 is missing, or a certificate cannot be read.
-        LogError: the database cannot be reached, was written by a newer release, or does not take every text.
+        StoreError: the database cannot be reached, was written by a newer release, or does not accept every
+            text.
     """
     engine = _engine(database)
     ready = False
 
-    def made_ready() -> None:
+    def prepare() -> None:
         nonlocal ready
         if ready:
             return
-        with told():
+        with translate_errors():
             with engine.connect().execution_options(driftbell_reads=True) as connection:
                 _check_encoding(connection)
-                found = version_of(connection)
-            if found != HEAD:
+                version = read_version(connection)
+            if version != HEAD:
                 upgrade_postgres(database)
         ready = True
 
     try:
-        made_ready()
-    except LogError as error:
-        if not patient or error.__cause__ is None:  # it was reached, and has a newer release's tables
+        prepare()
+    except StoreError as error:
+        if not lazy or error.__cause__ is None:  # without a cause it was reached, and is refused
             engine.dispose()
             raise
         logger.error("log cannot be used yet", error=str(error))
     except BaseException:
         engine.dispose()
         raise
-    return SqlLog(engine, made_ready)
+    return SqlStore(engine, prepare)
 
 
 def upgrade_postgres(database: Database) -> tuple[str | None, str]:
-    """Bring the tables up to date, however long that takes; see `driftbell.store.migrate.migrate`.
+    """Migrate the tables, without a time limit; see `driftbell.store.migrate.migrate`.
 
     Raises:
-        ConfigError, LogError: see `postgres_log`.
+        ConfigError, StoreError: see `open_postgres`.
     """
-    engine = _engine(database, patient=True)
+    engine = _engine(database, timeout=None)
     try:
-        with told():
+        with translate_errors():
             with engine.connect().execution_options(driftbell_reads=True) as connection:
                 _check_encoding(connection)
             return migrate(engine)
@@ -116,19 +117,17 @@ def upgrade_postgres(database: Database) -> tuple[str | None, str]:
 
 
 def _check_encoding(connection: sa.Connection) -> None:
-    found = connection.exec_driver_sql("SHOW server_encoding").scalar()
-    if found not in ENCODINGS:
-        raise LogError(f"the log's database has the encoding {found}: create one with ENCODING 'UTF8'")
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding not in ENCODINGS:
+        raise StoreError(f"the log's database has the encoding {encoding}: create one with ENCODING 'UTF8'")
 
 
-def _engine(database: Database, *, patient: bool = False) -> sa.Engine:
-    """Make the pool of connections; where `patient`, a connection may be silent for as long as it likes."""
-    url = sa.URL.create(
-        dialect.NAME, database.user, database.password, database.host, database.port, database.name
-    )
+def _engine(database: Database, *, timeout: float | None = NETWORK_SECONDS) -> sa.Engine:
+    """Build the connection pool; without a timeout, a statement may take any time."""
+    url = sa.URL.create(NAME, database.user, database.password, database.host, database.port, database.name)
     arguments = {
         "ssl_context": _tls(database),
-        "timeout": None if patient else NETWORK_SECONDS,
+        "timeout": timeout,
         "application_name": "driftbell",
     }
     try:
@@ -153,35 +152,34 @@ def _engine(database: Database, *, patient: bool = False) -> sa.Engine:
 
 
 class _Backoff:
-    """Tries a server that is away less and less often; in between, whoever asks is told at once."""
+    """Exponential backoff for connecting; between two attempts, requests fail at once."""
 
     def __init__(self) -> None:
         self._wait = 0.0
         self._until = 0.0
         self._reason = ""
 
-    def connect(self, known: Any, _: object, args: Any, parameters: Any) -> Any:
+    def connect(self, dialect: Any, _: object, args: Any, parameters: Any) -> Any:
         if time.monotonic() < self._until:
-            raise LogError(f"the prediction log cannot be used: {self._reason}")
+            raise StoreError(f"the prediction log cannot be used: {self._reason}")
         try:
-            connection = known.connect(*args, **parameters)
-        except (known.loaded_dbapi.Error, OSError) as error:
-            self._reason = words(error)
-            self._wait = min(max(2 * self._wait, FIRST_WAIT), LONGEST_WAIT)
-            self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            connection = dialect.connect(*args, **parameters)
+        except (dialect.loaded_dbapi.Error, OSError) as error:
+            self._reason = describe(error)
+            self._wait = min(max(2 * self._wait, MIN_WAIT), MAX_WAIT)
+            self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - jitter
             raise
-        except Exception as error:  # the driver stumbles over what it was given; its words may hold that
-            found = f"the driver cannot log in ({type(error).__name__})"
-            reason = (
-                found if parameters.get("password") else "the server asks for a password: log.url has none"
-            )
-            raise LogError(f"the prediction log cannot be used: {reason}") from error
+        except Exception as error:  # pg8000 fails in many ways to log in; its message may hold the password
+            reason = f"the driver cannot log in ({type(error).__name__})"
+            if not parameters.get("password"):
+                reason = "the server asks for a password: log.url has none"
+            raise StoreError(f"the prediction log cannot be used: {reason}") from error
         self._wait = 0.0
         return connection
 
 
 def _connected(connection: Any, _: object) -> None:
-    connection.autocommit = True  # transactions are begun below, not by the driver
+    connection.autocommit = True  # transactions begin below, not in the driver
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -193,10 +191,10 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _failed(context: sa.engine.ExceptionContext) -> None:
-    """Have a connection thrown away after an error that is not the server's, and all after the network's.
+    """Discard the connection after an error that is not the server's, and the pool after a network error.
 
-    What else is raised, such as by a text that is no UTF-8, leaves a statement half sent or an answer half
-    read: the next statement would get the answer of the one before.
+    Any other error, such as a text that is not UTF-8, leaves a statement half sent or an answer half read:
+    the next statement would get the answer of the previous one.
     """
     error, dialect = context.original_exception, context.dialect
     if dialect and not isinstance(error, dialect.loaded_dbapi.Error):

@@ -1,4 +1,4 @@
-"""Predictions in the log."""
+"""The table of predictions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
+from driftbell.journal.line import line_of
 from driftbell.records import Prediction, TrafficBucket, Window
+from driftbell.store.connections import Connections
 from driftbell.store.tables import predictions
 
 _NAMES = ("id", "time", "model", "version", "features", "output", "probabilities", "latency_ms")
 _INTO = f"INSERT INTO predictions ({', '.join(_NAMES)})"
-_OF_LINE = ", ".join(f"json_extract(value, '$.{name}')" for name in _NAMES)
-_INGEST = {
+_FIELDS = ", ".join(f"json_extract(value, '$.{name}')" for name in _NAMES)
+_INSERT = {
     "sqlite": sa.text(
-        f"{_INTO} SELECT {_OF_LINE} FROM json_each(:lines) WHERE true ON CONFLICT (id) DO NOTHING"  # noqa: S608
+        f"{_INTO} SELECT {_FIELDS} FROM json_each(:lines) WHERE true ON CONFLICT (id) DO NOTHING"  # noqa: S608
     ),
     "postgresql": sa.text(
         f"{_INTO} SELECT id, time AT TIME ZONE 'UTC', model, version, features, output, probabilities, "  # noqa: S608
@@ -28,91 +30,101 @@ _INGEST = {
         "latency_ms double precision) ON CONFLICT (id) DO NOTHING"
     ),
 }
-"""Whatever the dialect: one statement for any number of rows, so that others can use Python meanwhile."""
+"""One statement for any number of rows: the database parses the JSON, without Python's global lock."""
 
 _UNREADABLE = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
-"""NUL and half a surrogate pair; PostgreSQL keeps them in its JSON as they are written, but reads none."""
+"""NUL and unpaired surrogates: PostgreSQL stores them in a `json` column, but cannot extract them."""
 
-_ROW_BY_ROW = sa.text(
+_INSERT_ROW = sa.text(
     f"{_INTO} VALUES (:id, CAST(:time AS timestamp) AT TIME ZONE 'UTC', :model, :version, "
     "CAST(:features AS json), :output, CAST(:probabilities AS json), :latency_ms) ON CONFLICT (id) DO NOTHING"
 )
 
 
-def ingest(connection: sa.Connection, lines: Sequence[bytes]) -> None:
-    """Write predictions that are lines of JSON, skipping known ids; the database reads them, not Python."""
-    text = (b"[%b]" % b",".join(lines)).decode()
-    if connection.dialect.name == "postgresql" and _UNREADABLE.search(text):
-        connection.execute(_ROW_BY_ROW, [_row(line) for line in lines])
-    else:
-        connection.execute(_INGEST[connection.dialect.name], {"lines": text})
+class SqlPredictions:
+    """Implement `driftbell.ports.PredictionStore`."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def append(self, new: Sequence[Prediction]) -> None:
+        self.append_lines([line_of(prediction) for prediction in new])
+
+    def append_lines(self, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
+        with self._connections.write() as connection:
+            text = (b"[%b]" % b",".join(lines)).decode()
+            if connection.dialect.name == "postgresql" and _UNREADABLE.search(text):
+                connection.execute(_INSERT_ROW, [_parse(line) for line in lines])
+            else:
+                connection.execute(_INSERT[connection.dialect.name], {"lines": text})
+
+    def window(self, rows: int, *, model: str, version: str) -> Window:
+        return self.after(0, rows, model=model, version=version)
+
+    def after(self, seq: int, limit: int, *, model: str, version: str, last: int | None = None) -> Window:
+        query = (
+            sa.select(predictions)
+            .where(predictions.c.model == model, predictions.c.version == version, predictions.c.seq > seq)
+            .order_by(predictions.c.seq.desc())
+            .limit(limit)
+        )
+        if last is not None:
+            query = query.where(predictions.c.seq <= last)
+        with self._connections.read() as connection:
+            rows = connection.execute(query).all()[::-1]
+        return Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
+
+    def get(self, prediction_id: str) -> Prediction | None:
+        query = sa.select(predictions).where(predictions.c.id == prediction_id)
+        with self._connections.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return prediction_from(row) if row else None
+
+    def count(self, *, model: str, version: str, limit: int | None = None) -> int:
+        rows = (
+            sa.select(predictions.c.seq)
+            .where(predictions.c.model == model, predictions.c.version == version)
+            .order_by(predictions.c.seq.desc())  # else the planner may scan the whole table
+            .limit(limit)
+            .subquery()
+        )
+        with self._connections.read() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+
+    def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
+        latency = predictions.c.latency_ms
+        with self._connections.read() as connection:
+            seconds: Any = sa.func.unixepoch(predictions.c.time)
+            if connection.dialect.name == "postgresql":
+                seconds = sa.func.floor(sa.extract("epoch", predictions.c.time))
+            bucket = (sa.cast(seconds, sa.BigInteger) // bucket_seconds).label("bucket")
+            query = (
+                sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
+                .where(predictions.c.time >= since)
+                .group_by("bucket")
+                .order_by(bucket)
+            )
+            return [
+                TrafficBucket(datetime.fromtimestamp(number * bucket_seconds, UTC), count, mean, largest)
+                for number, count, mean, largest in connection.execute(query)
+            ]
+
+    def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
+        query = (
+            sa.select(predictions.c.seq)
+            .where(predictions.c.time >= time)
+            .where(predictions.c.model == model, predictions.c.version == version)
+            .order_by(predictions.c.time, predictions.c.seq)
+            .limit(1)
+        )
+        with self._connections.read() as connection:
+            return connection.execute(query).scalar()
 
 
-def _row(line: bytes) -> dict[str, Any]:
-    try:
-        row: dict[str, Any] = json.loads(line)
-        return row | {name: json.dumps(row[name]) for name in ("features", "probabilities")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise LogError("the prediction cannot be logged: its line is not JSON, or incomplete") from error
-
-
-def newest(
-    connection: sa.Connection, rows: int, model: str, version: str, after: int = 0, last: int | None = None
-) -> Window:
-    """Read the last predictions of one model version whose number is larger than `after`, up to `last`."""
-    query = (
-        sa.select(predictions)
-        .where(predictions.c.model == model, predictions.c.version == version, predictions.c.seq > after)
-        .order_by(predictions.c.seq.desc())
-        .limit(rows)
-    )
-    if last is not None:
-        query = query.where(predictions.c.seq <= last)
-    found = connection.execute(query).all()[::-1]
-    if not found:
-        return Window()
-    return Window(tuple(prediction_of(row) for row in found), found[0].seq, found[-1].seq)
-
-
-def one(connection: sa.Connection, prediction_id: str) -> Prediction | None:
-    """Read one prediction."""
-    row = connection.execute(sa.select(predictions).where(predictions.c.id == prediction_id)).one_or_none()
-    return prediction_of(row) if row else None
-
-
-def count(connection: sa.Connection, model: str, version: str, limit: int | None) -> int:
-    """Count predictions of one model version, stopping at `limit`."""
-    rows = (
-        sa.select(predictions.c.seq)
-        .where(predictions.c.model == model, predictions.c.version == version)
-        .order_by(predictions.c.seq.desc())  # the order of the index, which alone is quick in any table
-        .limit(limit)
-        .subquery()
-    )
-    return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
-
-
-def traffic(connection: sa.Connection, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
-    """Count predictions and latencies by bucket."""
-    seconds: Any = sa.func.unixepoch(predictions.c.time)
-    if connection.dialect.name == "postgresql":
-        seconds = sa.func.floor(sa.extract("epoch", predictions.c.time))
-    bucket = (sa.cast(seconds, sa.BigInteger) // bucket_seconds).label("bucket")
-    latency = predictions.c.latency_ms
-    query = (
-        sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
-        .where(predictions.c.time >= since)
-        .group_by("bucket")
-        .order_by(bucket)
-    )
-    return [
-        TrafficBucket(datetime.fromtimestamp(b * bucket_seconds, UTC), rows, mean, largest)
-        for b, rows, mean, largest in connection.execute(query)
-    ]
-
-
-def prediction_of(row: Any) -> Prediction:
-    """Make a row of the table a prediction."""
+def prediction_from(row: Any) -> Prediction:
+    """Build a prediction from a row of the table."""
     return Prediction(
         row.id,
         row.time,
@@ -123,3 +135,11 @@ def prediction_of(row: Any) -> Prediction:
         row.probabilities,
         row.latency_ms,
     )
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        return row | {name: json.dumps(row[name]) for name in ("features", "probabilities")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError("the prediction cannot be logged: its line is not JSON, or incomplete") from error

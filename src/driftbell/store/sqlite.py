@@ -1,4 +1,4 @@
-"""The log in a SQLite file, in WAL mode."""
+"""The store in a SQLite file, in WAL mode."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.errors import LogError
-from driftbell.store.errors import told
+from driftbell.errors import StoreError
+from driftbell.store.errors import translate_errors
 from driftbell.store.migrate import migrate
-from driftbell.store.sql import SqlLog
+from driftbell.store.sql import SqlStore
 
 BUSY_SECONDS = 10
 
 
-def sqlite_log(path: Path, *, power: bool = False) -> SqlLog:
-    """Open the log in a SQLite file, creating or migrating it first.
+def open_sqlite(path: Path, *, power: bool = False) -> SqlStore:
+    """Open the store in a SQLite file; create or migrate it first.
 
     Every writing transaction takes the write lock at its beginning, so that two processes wait for each
-    other instead of failing; what is committed survives the death of every process.
+    other instead of failing; a committed transaction survives the death of every process.
 
     Args:
         path: the file.
-        power: whether what is committed shall survive a power cut too, which takes a wait for the disk.
+        power: whether it must survive power loss too, which costs an fsync for each transaction.
 
     Raises:
-        LogError: the file cannot be opened, or is no database, or was written by a newer release.
+        StoreError: the file cannot be opened, is no database, or was written by a newer release.
     """
     engine = _engine(path, power=power)
-    with told():
+    with translate_errors():
         migrate(engine)
     inode = path.stat().st_ino
 
-    def still_there() -> None:
-        """SQLite goes on writing to a file that was removed; its rows would be gone with the process."""
+    def check_file() -> None:
+        """Refuse to write to a removed file: SQLite would, and the rows would be lost with the process."""
         try:
             if path.stat().st_ino == inode:
                 return
         except OSError:
             pass
-        raise LogError(f"the prediction log {path} was removed or replaced: restart the service")
+        raise StoreError(f"the prediction log {path} was removed or replaced: restart the service")
 
-    return SqlLog(engine, still_there)
+    return SqlStore(engine, check_file)
 
 
 def upgrade_sqlite(path: Path) -> tuple[str | None, str]:
-    """Bring the tables up to date; see `driftbell.store.migrate.migrate`.
+    """Migrate the tables; see `driftbell.store.migrate.migrate`.
 
     Raises:
-        LogError: see `sqlite_log`.
+        StoreError: see `open_sqlite`.
     """
     engine = _engine(path)
     try:
-        with told():
+        with translate_errors():
             return migrate(engine)
     finally:
         engine.dispose()
@@ -67,7 +67,7 @@ def _engine(path: Path, *, power: bool = False) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.isolation_level = None  # transactions begin below, not in the driver
         connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
         _use_wal(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
@@ -81,7 +81,7 @@ def _engine(path: Path, *, power: bool = False) -> sa.Engine:
 
 
 def _use_wal(connection: Any) -> None:
-    """Switch to WAL; SQLite does not wait by itself while another process does the same to a new file."""
+    """Switch to WAL mode; retry, since the busy timeout does not cover two processes that switch at once."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The tables of the log, as SQLAlchemy sees them; how they came about is in `migrations/`."""
+"""The tables of the store; `migrations/` creates them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0004"
+HEAD = "0005"
 
 
 class Utc(sa.TypeDecorator[datetime]):
-    """A moment in UTC, on databases with time zones and on those without."""
+    """A time in UTC, on databases with and without time zones."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: D102
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
         if value is None:
             return None
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: D102
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
         return value and value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
 
 
 class Id(sa.TypeDecorator[str]):
-    """An id, which people may ask for in any way; no id has a NUL, and PostgreSQL takes no text with one."""
+    """An id. A NUL in a requested id is replaced, since PostgreSQL accepts no text with one."""
 
     impl = sa.String(64)
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: D102
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
         return value and value.replace("\0", "\ufffd")
 
 
@@ -69,11 +69,13 @@ checks = sa.Table(
     sa.Column("duration", sa.Float, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("baseline_first", sa.BigInteger),
+    sa.Column("baseline_last", sa.BigInteger),
     sa.Index("checks_newest", "model", "version", "seq"),
 )
 
 notifications = sa.Table(
-    "alerts",
+    "notifications",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
     sa.Column("check_id", sa.String(64), nullable=False, unique=True),
@@ -104,7 +106,7 @@ labels = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
     sa.Column("before", sa.Text),
     sa.Column("time", Utc, nullable=False),
-    # running totals of the model version, this row included: counting them anew would read every row
+    # running totals of the model version, including this row: counting would read every row
     sa.Column("labelled", sa.BigInteger, nullable=False),
     sa.Column("corrections", sa.BigInteger, nullable=False),
     sa.Index("labels_arrived", "model", "version", "seq"),
@@ -124,10 +126,10 @@ alarms = sa.Table(
     sa.Column("columns", sa.JSON, nullable=False),
     sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("last", sa.BigInteger, nullable=False),
-    sa.Column("mark", sa.String(20), key="annotation", nullable=False),
+    sa.Column("annotation", sa.String(20), nullable=False),
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("marked", Utc, key="annotated"),
+    sa.Column("annotated", Utc),
     sa.Column("until", Utc),
     sa.Index("alarms_opened", "model", "version", "opened"),
 )
@@ -161,7 +163,7 @@ archives = sa.Table(
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
     sa.Column("day", sa.String(10), nullable=False),
-    # which predictions: all of that day and model version in this range of numbers
+    # the predictions of that day and model version in this range of sequence numbers
     sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("last", sa.BigInteger, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
@@ -185,4 +187,4 @@ pruned = sa.Table(
     sa.Column("duration", sa.Float, nullable=False),
     sa.UniqueConstraint("kind", "model", "version", "key", name="pruned_of"),
 )
-"""Counts of what is gone, so that totals never fall."""
+"""Counts of deleted rows, so that totals never fall."""

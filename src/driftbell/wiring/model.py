@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from driftbell.config.settings import ModelSettings, Settings
-from driftbell.data_folder import alone
+from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError
 from driftbell.models.reference import build_reference
-from driftbell.ports import Model, Reference
+from driftbell.ports import Model
+from driftbell.records import Reference
 from driftbell.wiring.model_files import (
     build_model,
     load_cached_conversion,
@@ -43,7 +44,7 @@ def open_model(settings: Settings) -> OpenedModel:
         ConfigError: a file is missing or invalid; the message names it.
     """
     _check_paths(settings.model)
-    with alone(settings.data_dir):
+    with exclusive_setup(settings.data_dir):
         conversion = load_cached_conversion(settings)
         model: Model | None = conversion.model if conversion else None
         training = read_cached_training(settings, model) if model else None
@@ -53,7 +54,9 @@ def open_model(settings: Settings) -> OpenedModel:
             model, training = build_model(settings)
     return OpenedModel(
         model,
-        build_reference(model, training.features, labels=training.labels, honest=training.honest),
+        build_reference(
+            model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
+        ),
     )
 
 
@@ -76,7 +79,7 @@ def open_serving_model(settings: Settings) -> Model:
     if conversion and conversion.model:
         log_engine(conversion.model, conversion)
         return conversion.model
-    with alone(settings.data_dir):
+    with exclusive_setup(settings.data_dir):
         return build_model(settings)[0]
 
 

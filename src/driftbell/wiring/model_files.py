@@ -22,8 +22,8 @@ from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels
 from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
-from driftbell.ports import Model, Training
-from driftbell.records import Column, Columns
+from driftbell.ports import Model
+from driftbell.records import Column, Columns, Training
 from driftbell.tabular.files import read_table
 from driftbell.tabular.schema import infer_schema
 

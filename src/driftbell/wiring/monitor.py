@@ -16,16 +16,17 @@ from driftbell.degradation import CusumDetector
 from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
 from driftbell.models.reference import memorization_warning, reference_outputs
-from driftbell.monitor.archive_files import Store, open_store
+from driftbell.monitor.archive_files import FileStore, open_store
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
-from driftbell.ports import Model, Reference, Sink, Target
+from driftbell.ports import Model, NotificationTarget, Sink
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, import_evidently
 from driftbell.publish.html_report import HtmlReport
 from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
-from driftbell.store import SqlLog
+from driftbell.records import Reference
+from driftbell.store.sql import SqlStore
 from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
@@ -38,7 +39,7 @@ STOP_SECONDS = 5
 logger = structlog.get_logger()
 
 
-def notification_targets(settings: Settings) -> list[Target]:
+def notification_targets(settings: Settings) -> list[NotificationTarget]:
     """Make who is told when the verdict changes.
 
     Raises:
@@ -48,7 +49,7 @@ def notification_targets(settings: Settings) -> list[Target]:
 
 
 def checker(
-    settings: Settings, log: SqlLog, *, tells: bool = False, opened: OpenedModel | None = None
+    settings: Settings, log: SqlStore, *, tells: bool = False, opened: OpenedModel | None = None
 ) -> Checker:
     """Make what runs a check.
 
@@ -90,7 +91,7 @@ def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetec
     started = time.perf_counter()
     found = watch(
         {name: reference.columns[name] for name in model.schema.names},
-        reference.honest or reference_outputs(reference, classes),
+        reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
         classes=classes,
         smallest_loss=settings.alarms.smallest_loss,
@@ -120,7 +121,7 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
     return {MAIN_REPORT: HtmlReport()}
 
 
-def archive_store(settings: Settings) -> Store | None:
+def archive_store(settings: Settings) -> FileStore | None:
     """Open where predictions go before they are deleted; None where they go nowhere.
 
     Raises:
@@ -137,7 +138,7 @@ def archive_store(settings: Settings) -> Store | None:
 
 
 def _archiver(
-    settings: Settings, log: SqlLog, store: Store | None, model: Model, holder: str
+    settings: Settings, log: SqlStore, store: FileStore | None, model: Model, holder: str
 ) -> Archiver | None:
     if settings.retention.days is None:
         return None
@@ -155,14 +156,14 @@ def run_monitor(settings: Settings) -> None:
     """Run the monitor in this process until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError, LogError: it cannot start.
+        ConfigError, StoreError: it cannot start.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     targets = notification_targets(settings)
     store = archive_store(settings)
-    log = open_log(settings, patient=settings.log.on_failure == "spool")  # as the server beside it does
+    log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
     opened = open_model(settings)
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
     check = checker(settings, log, tells=bool(targets), opened=opened)

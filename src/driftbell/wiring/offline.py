@@ -32,7 +32,7 @@ def judged_window(settings: Settings) -> Judgement:
     """Judge the log's current window; nothing is saved.
 
     Raises:
-        ConfigError, LogError: the model or the log cannot be opened.
+        ConfigError, StoreError: the model or the log cannot be opened.
     """
     log = open_whole_log(settings)
     try:
@@ -62,7 +62,7 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     """Write driftbell's own report on the log's current window to a file.
 
     Raises:
-        ConfigError, LogError: the model or the log cannot be opened, or the file cannot be written.
+        ConfigError, StoreError: the model or the log cannot be opened, or the file cannot be written.
     """
     log = open_whole_log(settings)
     try:

@@ -40,7 +40,7 @@ def run_server(settings: Settings) -> None:
     The workers read the settings again, from the file and the environment.
 
     Raises:
-        ConfigError, LogError: it cannot start.
+        ConfigError, StoreError: it cannot start.
     """
     import uvicorn
 
@@ -53,7 +53,7 @@ def run_server(settings: Settings) -> None:
     folder = None
     app: FastAPI | str
     if several:
-        open_log(settings, patient=_spools(settings)).close()  # migrated once, before the workers start
+        open_log(settings, lazy=_spools(settings)).close()  # migrated once, before the workers start
         open_serving_model(settings)  # trained and converted once, likewise
         _notice_dead_workers()
         folder = _metrics_folder()
@@ -129,7 +129,7 @@ def _application(settings: Settings) -> FastAPI:
     return create_app(
         Service(
             model=model,
-            log=open_log(settings, patient=_spools(settings) or parent_process() is not None),
+            log=open_log(settings, lazy=_spools(settings) or parent_process() is not None),
             journals=settings.journals_dir,
             folder=report_folder(settings),
             window_rows=settings.window.rows,

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import structlog
 
 from driftbell.config.settings import Settings, log_database
-from driftbell.errors import LogError
+from driftbell.data_folder import exclusive_setup
+from driftbell.errors import StoreError
 from driftbell.journal.mover import move_left
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.store import SqlLog, alone, sqlite_log, upgrade_sqlite
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite, upgrade_sqlite
 
 logger = structlog.get_logger()
 
@@ -20,36 +22,36 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def open_log(settings: Settings, *, patient: bool = False) -> SqlLog:
+def open_log(settings: Settings, *, lazy: bool = False) -> SqlStore:
     """Open the prediction log, made or migrated first.
 
     Args:
         settings: all of them.
-        patient: whether a PostgreSQL that is away may come later.
+        lazy: whether a PostgreSQL that cannot be reached may be opened.
 
     Raises:
-        LogError: it cannot be opened.
+        StoreError: it cannot be opened.
         ConfigError: the data folder cannot be written, or the database's URL is wrong.
     """
     database = log_database(settings.log)
     if database is None:
-        with alone(settings.data_dir):
-            return sqlite_log(settings.log_path, power=settings.log.durability == "power")
-    from driftbell.store.postgres import postgres_log
+        with exclusive_setup(settings.data_dir):
+            return open_sqlite(settings.log_path, power=settings.log.durability == "power")
+    from driftbell.store.postgres import open_postgres
 
-    return postgres_log(database, patient=patient)
+    return open_postgres(database, lazy=lazy)
 
 
-def open_whole_log(settings: Settings) -> SqlLog:
+def open_whole_log(settings: Settings) -> SqlStore:
     """Open the log with all that was answered in it: what dead processes have left in their journals too.
 
     Raises:
-        LogError, ConfigError: see `open_log`.
+        StoreError, ConfigError: see `open_log`.
     """
     log = open_log(settings)
     try:
         move_left(log, settings.journals_dir)
-    except LogError as error:  # reading it is all that is wanted
+    except StoreError as error:  # reading it is all that is wanted
         logger.warning("what is in the journal is not looked at", error=str(error))
     return log
 
@@ -61,11 +63,11 @@ def upgrade_log(settings: Settings) -> tuple[str | None, str]:
         The version of the tables that was found, None where there were none, and the one there is now.
 
     Raises:
-        LogError, ConfigError: see `open_log`.
+        StoreError, ConfigError: see `open_log`.
     """
     database = log_database(settings.log)
     if database is None:
-        with alone(settings.data_dir):
+        with exclusive_setup(settings.data_dir):
             return upgrade_sqlite(settings.log_path)
     from driftbell.store.postgres import upgrade_postgres
 

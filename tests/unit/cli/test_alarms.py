@@ -19,7 +19,7 @@ from driftbell.errors import DriftbellError
 from driftbell.publish.json_views import alarm_shown
 from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm
-from driftbell.store import sqlite_log
+from driftbell.store.sqlite import open_sqlite
 
 SAID = ("--author", "ada", "--reason", "a load test")
 
@@ -28,8 +28,8 @@ SAID = ("--author", "ada", "--reason", "a load test")
 def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DRIFTBELL_DATA_DIR", str(tmp_path))
-    log = sqlite_log(tmp_path / "log.sqlite")
-    lease = log.take_lease("test", now=datetime.now(UTC), seconds=60, next_run=None)
+    log = open_sqlite(tmp_path / "log.sqlite")
+    lease = log.coordination.take_lease("test", now=datetime.now(UTC), seconds=60, next_run=None)
     assert lease is not None
     yield Life(log, lease, tmp_path / "reports")
     log.close()
@@ -64,7 +64,7 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
         run("annotate", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
         == f"{alarm.id}: silenced\n"
     )
-    found = life.log.alarm(alarm.id)
+    found = life.log.alarms.get(alarm.id)
     assert found is not None
     assert (found.annotation, found.author) == ("silenced", "ada")
     assert (found.reason, found.until) == ("a load test", until)
@@ -92,7 +92,7 @@ def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_pat
     assert said.startswith("these.csv: 5 rows; fill in")
     assert [list(row) for row in rows] == [["prediction_id", "label", "prediction", "age"]] * 5
     for row in rows:
-        found = life.log.prediction(row["prediction_id"])
+        found = life.log.predictions.get(row["prediction_id"])
         assert found is not None
         assert (row["label"], row["prediction"], float(row["age"])) == ("", "old", found.features["age"])
 
@@ -106,7 +106,7 @@ def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(l
     life.check(100, shift=20)
     assert min(ids(alarm)) > max(first)
     life.check(200)
-    (closed,) = life.log.alarms(5)
+    (closed,) = life.log.alarms.newest(5)
     assert closed.closed is not None
     assert ids(closed) == first
     assert label_sheet(life.log, replace(closed, id="gone")).splitlines() == [
@@ -116,14 +116,14 @@ def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(l
 
 def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
     alarm = life.ring()
-    (newest,) = life.log.checks(1)
+    (newest,) = life.log.checks.newest(1)
     assert newest.judgement.degradation is not None
-    first = life.log.prediction(newest.judgement.degradation.to_label[0])
+    first = life.log.predictions.get(newest.judgement.degradation.to_label[0])
     assert first is not None
     evil = replace(first, id="evil", output="=1+1", features={"age": -5.0, "@sum": "+1", "label": "x"})
-    life.log.append([evil])
+    life.log.predictions.append([evil])
     degradation = replace(newest.judgement.degradation, to_label=("evil", "unknown"))
-    life.log.save_check(
+    life.log.checks.save(
         replace(newest, id="later", judgement=replace(newest.judgement, degradation=degradation)), life.lease
     )
     (row,) = table(label_sheet(life.log, alarm))

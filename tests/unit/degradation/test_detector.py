@@ -124,7 +124,7 @@ def test_an_expected_change_is_normal_from_then_on(fresh, name):
     log = Log()
     state, _, verdicts = replay(fresh, log, {}, 3, seed=20, change=change)
     assert verdicts[-1] is Verdict.ALARM
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.rebased(log.predictions.window(0))
     assert set(replay(moved, log, {"seq": state["seq"]}, 8, seed=60, change=change)[2]) == QUIET
 
 
@@ -132,7 +132,7 @@ def test_an_expected_change_is_normal_for_labels_too(fresh):
     change = FAULTS["unit change"][2]
     log = Log()
     log.predict(1200, 20, change=change)
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.rebased(log.predictions.window(0))
     state = {"seq": len(log.predictions)}
     for i in range(4):
         log.predict(400, 60 + i, change=change)
@@ -145,7 +145,7 @@ def test_an_expected_change_is_normal_for_labels_too(fresh):
 def test_expected_shares_of_the_classes_are_normal_from_then_on(fresh):
     log = Log()
     log.predict(1000, 20, ones=0.92)
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.rebased(log.predictions.window(0))
     state = {"seq": len(log.predictions)}
     assert set(replay(moved, log, state, 6, seed=60, ones=0.92)[2]) == QUIET
 
@@ -154,7 +154,7 @@ def test_a_change_after_an_expected_one_alarms(fresh):
     expected = FAULTS["new category"][2]
     log = Log()
     log.predict(1000, 20, change=expected)
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.rebased(log.predictions.window(0))
     state = {"seq": len(log.predictions)}
     state, degradation, verdicts = replay(
         moved, log, state, 3, seed=60, change=lambda t: FAULTS["unit change"][2](expected(t))
@@ -166,7 +166,7 @@ def test_a_change_after_an_expected_one_alarms(fresh):
 def test_few_rows_are_no_new_normal(fresh):
     log = Log()
     log.predict(19, 1)
-    assert fresh.rebased(log.window(0)) is fresh
+    assert fresh.rebased(log.predictions.window(0)) is fresh
     assert fresh.rebased(Window()) is fresh
 
 

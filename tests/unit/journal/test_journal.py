@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.journal import file as journal
 from driftbell.journal.file import Journal, left_behind
 from driftbell.journal.line import line_of
 from driftbell.journal.mover import Fold
 from driftbell.records import Prediction
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -31,8 +32,8 @@ def line(number: int, text: str = "") -> bytes:
     return line_of(p) + b"\n"
 
 
-def ids(log: SqlLog) -> list[str]:
-    return [p.id for p in log.window(100_000, model="m", version="v1").predictions]
+def ids(log: SqlStore) -> list[str]:
+    return [p.id for p in log.predictions.window(100_000, model="m", version="v1").predictions]
 
 
 def until(true: Callable[[], object]) -> None:
@@ -43,8 +44,8 @@ def until(true: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
@@ -111,9 +112,9 @@ def test_half_a_line_on_a_full_disk_is_taken_back_and_refused(folder: Path) -> N
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(line(1)) + 20, hard))
     try:
-        with pytest.raises(LogError, match="No space left"):
+        with pytest.raises(StoreError, match="No space left"):
             found.write([line(2)])
-        with pytest.raises(LogError, match="cannot write to the journal"):
+        with pytest.raises(StoreError, match="cannot write to the journal"):
             found.write([line(2, "x" * 100)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -124,7 +125,7 @@ def test_half_a_line_on_a_full_disk_is_taken_back_and_refused(folder: Path) -> N
 
 
 def test_where_half_a_line_cannot_be_taken_back_only_it_is_broken(
-    folder: Path, log: SqlLog, monkeypatch: pytest.MonkeyPatch
+    folder: Path, log: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Journal(folder)
     found.write([line(1)])
@@ -172,13 +173,13 @@ def tear(found: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(os, "write", lambda fd, data, real=os.write: real(fd, half))
         broken.setattr(os, "ftruncate", refuse)
-        with pytest.raises(LogError):
+        with pytest.raises(StoreError):
             found.write([line(2)])
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LogError, match="cannot write to the journal"):
+    with pytest.raises(StoreError, match="cannot write to the journal"):
         Journal(tmp_path / "file" / "journal")
 
 
@@ -197,7 +198,7 @@ def killed_writer(folder: Path, rows: int) -> None:
 
 
 def test_what_a_killed_process_left_is_moved_by_the_next_and_half_a_line_is_not(
-    folder: Path, log: SqlLog
+    folder: Path, log: SqlStore
 ) -> None:
     killed_writer(folder, 500)
     mine = Journal(folder)
@@ -224,8 +225,10 @@ def test_a_journal_in_use_belongs_to_its_process(folder: Path) -> None:
     left.close()
 
 
-def test_a_line_that_is_moved_twice_is_logged_once(folder: Path, log: SqlLog) -> None:
-    log.ingest([line(n) for n in range(10)])  # as a process does that dies before it forgets them
+def test_a_line_that_is_moved_twice_is_logged_once(folder: Path, log: SqlStore) -> None:
+    log.predictions.append_lines(
+        [line(n) for n in range(10)]
+    )  # as a process does that dies before it forgets them
     mine = Journal(folder)
     mine.write([line(n) for n in range(20)])
     fold = Fold(log, mine, folder)
@@ -238,22 +241,26 @@ def test_a_line_that_is_moved_twice_is_logged_once(folder: Path, log: SqlLog) ->
 class Flaky:
     """A log that can be switched off."""
 
-    def __init__(self, log: SqlLog) -> None:
+    def __init__(self, log: SqlStore) -> None:
         self.log = log
         self.off = threading.Event()
         self.tries = 0
 
-    def ingest(self, lines: list[bytes]) -> None:
+    @property
+    def predictions(self) -> Flaky:
+        return self
+
+    def append_lines(self, lines: list[bytes]) -> None:
         self.tries += 1
         if self.off.is_set():
-            raise LogError("switched off")
-        self.log.ingest(lines)
+            raise StoreError("switched off")
+        self.log.predictions.append_lines(lines)
 
     def ping(self) -> None:
-        self.ingest([])
+        self.append_lines([])
 
 
-def test_while_the_log_fails_it_is_tried_again_and_nothing_is_lost(folder: Path, log: SqlLog) -> None:
+def test_while_the_log_fails_it_is_tried_again_and_nothing_is_lost(folder: Path, log: SqlStore) -> None:
     flaky = Flaky(log)
     mine = Journal(folder)
     fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
@@ -274,16 +281,18 @@ def test_while_the_log_fails_it_is_tried_again_and_nothing_is_lost(folder: Path,
     mine.close()
 
 
-def test_a_failure_that_somebody_else_saw_ends_when_the_log_can_be_written(folder: Path, log: SqlLog) -> None:
+def test_a_failure_that_somebody_else_saw_ends_when_the_log_can_be_written(
+    folder: Path, log: SqlStore
+) -> None:
     mine = Journal(folder)
     fold = Fold(log, mine, folder)
-    fold.failed(LogError("seen elsewhere"))
+    fold.failed(StoreError("seen elsewhere"))
     until(lambda: not fold.failure)
     fold.close(5)
     mine.close()
 
 
-def test_what_the_log_does_not_take_until_the_end_stays_for_the_next(folder: Path, log: SqlLog) -> None:
+def test_what_the_log_does_not_take_until_the_end_stays_for_the_next(folder: Path, log: SqlStore) -> None:
     flaky = Flaky(log)
     flaky.off.set()
     mine = Journal(folder)
@@ -300,7 +309,9 @@ def test_what_the_log_does_not_take_until_the_end_stays_for_the_next(folder: Pat
 
 
 @pytest.mark.parametrize("rows_between", [0, 1])
-def test_a_journal_that_somebody_removed_is_begun_anew(folder: Path, log: SqlLog, rows_between: int) -> None:
+def test_a_journal_that_somebody_removed_is_begun_anew(
+    folder: Path, log: SqlStore, rows_between: int
+) -> None:
     mine = Journal(folder)
     fold = Fold(log, mine, folder)
     mine.write([line(1)])
@@ -319,7 +330,7 @@ def test_a_journal_that_somebody_removed_is_begun_anew(folder: Path, log: SqlLog
     assert list(folder.iterdir()) == []
 
 
-def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: Path, log: SqlLog) -> None:
+def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: Path, log: SqlStore) -> None:
     mine = Journal(folder)
     fold = Fold(log, mine, folder)
     assert fold.settle(20)
@@ -334,12 +345,12 @@ def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: P
     mine.close()
 
 
-def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlLog) -> None:
+def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlStore) -> None:
     class Odd(Flaky):
-        def ingest(self, lines: list[bytes]) -> None:
+        def append_lines(self, lines: list[bytes]) -> None:
             if self.off.is_set():
                 raise IndexError("a value that is nobody's business")
-            super().ingest(lines)
+            super().append_lines(lines)
 
     odd = Odd(log)
     odd.off.set()
@@ -358,7 +369,7 @@ def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlLog) -> 
 
 
 def test_journals_that_were_left_are_moved_once_the_log_is_back_however_many(
-    folder: Path, log: SqlLog
+    folder: Path, log: SqlStore
 ) -> None:
     """Those behind the one that failed must neither stay locked nor open."""
     folder.mkdir()
@@ -379,7 +390,7 @@ def test_journals_that_were_left_are_moved_once_the_log_is_back_however_many(
     assert list(folder.iterdir()) == []
 
 
-def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Path, log: SqlLog) -> None:
+def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Path, log: SqlStore) -> None:
     mine = Journal(folder)
     fold = Fold(log, mine, folder)
     over = threading.Event()
@@ -414,7 +425,7 @@ def test_room_on_the_disk_is_told(folder: Path) -> None:
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(LogError, match="cannot write to the journal"):
+        with pytest.raises(StoreError, match="cannot write to the journal"):
             mine.probe()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -20,12 +20,12 @@ from structlog.testing import capture_logs
 
 from driftbell.config import settings as config
 from driftbell.config.settings import Settings
+from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import SklearnModel
 from driftbell.ports import Model
-from driftbell.store import alone
 from driftbell.wiring import model_files
 from driftbell.wiring.model import open_model, open_serving_model
 
@@ -240,5 +240,5 @@ def test_a_start_with_a_kept_model_imports_nothing_that_it_was_made_with(tmp_pat
 
 def test_a_server_that_starts_waits_for_nobody_who_is_at_work_in_the_folder(chosen: Settings) -> None:
     open_serving_model(chosen)
-    with alone(chosen.data_dir):
+    with exclusive_setup(chosen.data_dir):
         assert start(chosen)[1] == [QUICK]

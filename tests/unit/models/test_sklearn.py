@@ -166,8 +166,8 @@ def test_the_species_and_honest_probabilities_are_kept_next_to_the_features(trai
         name: column.tolist() for name, column in features.items()
     }
     assert found.labels.tolist() == np.repeat(model.classes, 50).tolist()
-    assert found.honest.probabilities.sum(axis=1) == pytest.approx(1)
-    right = np.array(model.classes)[found.honest.class_ids] == found.labels
+    assert found.out_of_sample.probabilities.sum(axis=1) == pytest.approx(1)
+    right = np.array(model.classes)[found.out_of_sample.class_ids] == found.labels
     assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
 
 
@@ -341,10 +341,12 @@ def test_a_reference_that_the_model_knows_by_heart_is_told():
     wrong[:2] = ["no" if label == "yes" else "yes" for label in wrong[:2]]
     unknown = wrong.copy()
     unknown[:2] = None
-    honest = model.predict(TABLE)
+    out_of_sample = model.predict(TABLE)
     assert memorization_warning(build_reference(model, TABLE)) == ""
     assert memorization_warning(build_reference(model, TABLE, labels=wrong)) == ""
-    assert memorization_warning(build_reference(model, TABLE, labels=answers, honest=honest)) == ""
+    assert (
+        memorization_warning(build_reference(model, TABLE, labels=answers, out_of_sample=out_of_sample)) == ""
+    )
     for labels in (answers, unknown):
         assert "accuracy on its reference is 100.0%" in memorization_warning(
             build_reference(model, TABLE, labels=labels)

@@ -13,9 +13,8 @@ import sqlalchemy as sa
 import structlog
 from tests import degradations as degradations
 
-from driftbell.errors import LeaseLostError, LogError, ReportError
+from driftbell.errors import LeaseLostError, ReportError, StoreError
 from driftbell.monitor.check import Checker, _tell, window_columns
-from driftbell.ports import Reference
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
@@ -26,12 +25,14 @@ from driftbell.records import (
     Lease,
     Outputs,
     Prediction,
+    Reference,
     Value,
     Verdict,
     Window,
     probability_column,
 )
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 
@@ -98,21 +99,21 @@ def predictions(n: int, *, shift: float = 0.0, start: int = 0) -> list[Predictio
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
 
 @pytest.fixture
-def lease(log: SqlLog) -> Lease:
-    found = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+def lease(log: SqlStore) -> Lease:
+    found = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert found is not None
     return found
 
 
 @pytest.fixture
-def checker(log: SqlLog, tmp_path: Path) -> Checker:
+def checker(log: SqlStore, tmp_path: Path) -> Checker:
     return Checker(
         log=log,
         model=Model(),
@@ -127,7 +128,7 @@ def checker(log: SqlLog, tmp_path: Path) -> Checker:
 
 
 def test_a_check_is_saved_with_its_verdict_and_reports(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(150, shift=20))
+    checker.log.predictions.append(predictions(150, shift=20))
     check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.WARNING
     assert check.judgement.drifted_columns[0] == "age"
@@ -137,33 +138,33 @@ def test_a_check_is_saved_with_its_verdict_and_reports(checker: Checker, lease: 
     assert check.reports == ("drift_report_20260131_120000.html", "driftbell_report_20260131_120000.html")
     assert check.error == ""
     assert check.duration > 0
-    assert checker.log.checks(10) == [check]
+    assert checker.log.checks.newest(10) == [check]
     assert check.judgement.sentence in (checker.folder.path / check.reports[0]).read_text()
 
 
 def test_unchanged_traffic_is_ok(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(100))
+    checker.log.predictions.append(predictions(100))
     assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.OK
 
 
 def test_the_same_check_twice_is_one_check(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(50))
+    checker.log.predictions.append(predictions(50))
     first = checker(CheckKind.AUTOMATIC, "12:00", lease)
     again = checker(CheckKind.AUTOMATIC, "12:00", lease)
     assert again.id == first.id
-    assert [c.id for c in checker.log.checks(10)] == [first.id]
-    assert checker.log.check_totals().by_verdict == {"ok": 1}
+    assert [c.id for c in checker.log.checks.newest(10)] == [first.id]
+    assert checker.log.checks.totals().by_verdict == {"ok": 1}
 
 
 @pytest.mark.parametrize("change", ["occasion", "window", "rows", "minimum", "rate", "version", "reference"])
 def test_another_question_is_another_check(checker: Checker, lease: Lease, change: str) -> None:
-    checker.log.append(predictions(50))
+    checker.log.predictions.append(predictions(50))
     first = checker(CheckKind.AUTOMATIC, "12:00", lease)
     occasion = "12:05" if change == "occasion" else "12:00"
     model = Model()
     match change:
         case "window":
-            checker.log.append(predictions(1, start=99))
+            checker.log.predictions.append(predictions(1, start=99))
         case "rows":
             checker = replace(checker, window_rows=99)
         case "minimum":
@@ -176,12 +177,12 @@ def test_another_question_is_another_check(checker: Checker, lease: Lease, chang
         case "reference":
             checker = replace(checker, reference=replace(checker.reference, version="r2"))
     assert checker(CheckKind.AUTOMATIC, occasion, lease).id != first.id
-    assert len(checker.log.checks(10)) == 2
+    assert len(checker.log.checks.newest(10)) == 2
 
 
 @pytest.mark.parametrize("rows", [0, 7, 9])
 def test_too_few_rows_are_unknown_and_make_no_report(checker: Checker, lease: Lease, rows: int) -> None:
-    checker.log.append(predictions(rows))
+    checker.log.predictions.append(predictions(rows))
     check = checker(CheckKind.MANUAL, "now", lease)
     assert check.judgement.verdict is Verdict.UNKNOWN
     assert f"needs 10, has {rows}" in check.judgement.sentence
@@ -191,12 +192,12 @@ def test_too_few_rows_are_unknown_and_make_no_report(checker: Checker, lease: Le
 
 
 def test_predictions_of_another_version_are_not_in_the_window(checker: Checker, lease: Lease) -> None:
-    checker.log.append([replace(p, version="v0") for p in predictions(50)])
+    checker.log.predictions.append([replace(p, version="v0") for p in predictions(50)])
     assert checker(CheckKind.MANUAL, "now", lease).rows == 0
 
 
 def test_a_manual_check_has_a_manual_report(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(50))
+    checker.log.predictions.append(predictions(50))
     check = checker(CheckKind.MANUAL, "now", lease)
     assert check.reports[0] == "drift_report_manual_20260131_120000.html"
 
@@ -205,14 +206,14 @@ def test_a_manual_check_has_a_manual_report(checker: Checker, lease: Lease) -> N
 def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
     checker: Checker, lease: Lease, error: Exception
 ) -> None:
-    checker.log.append(predictions(50, shift=20))
+    checker.log.predictions.append(predictions(50, shift=20))
     checker = replace(checker, sinks={MAIN_REPORT: Page(error), OWN_REPORT: Page()})
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.WARNING
     assert check.reports == ("driftbell_report_20260131_120000.html",)
     assert check.error == ("no paper" if isinstance(error, ReportError) else "ValueError in the check")
-    assert checker.log.check_totals().failed == 1
+    assert checker.log.checks.totals().failed == 1
     assert any(line["event"] == "drift report failed" and line["log_level"] == "error" for line in lines)
 
 
@@ -237,21 +238,21 @@ def test_the_log_line_says_drift_and_what_is_known_of_degradation(
 
 
 def test_a_folder_that_cannot_be_written_costs_no_verdict(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(50))
+    checker.log.predictions.append(predictions(50))
     checker.folder.path.write_text("in the way")
     check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.OK
     assert check.reports == ()
     assert "cannot write the report" in check.error
-    assert checker.log.checks(1) == [check]
+    assert checker.log.checks.newest(1) == [check]
 
 
 @pytest.mark.parametrize("features", [f'["{SECRET}"]', f"{{{SECRET}", SECRET, "null"])
 def test_a_check_that_crashes_is_saved_as_unknown_and_tells_no_value(
-    checker: Checker, lease: Lease, log: SqlLog, features: str
+    checker: Checker, lease: Lease, log: SqlStore, features: str
 ) -> None:
-    log.append(predictions(50))
-    with log._engine.begin() as connection:
+    log.predictions.append(predictions(50))
+    with log.connections.engine.begin() as connection:
         connection.execute(sa.text("UPDATE predictions SET features = :f WHERE seq = 7"), {"f": features})
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.AUTOMATIC, "now", lease)
@@ -260,54 +261,55 @@ def test_a_check_that_crashes_is_saved_as_unknown_and_tells_no_value(
     assert check.error.endswith("in the check")
     assert SECRET not in check.error
     assert check.reports == ()
-    assert log.checks(1) == [check]
-    assert log.check_totals().failed == 1
+    assert log.checks.newest(1) == [check]
+    assert log.checks.totals().failed == 1
     (told,) = [line for line in lines if line["event"] == "drift check failed"]
     assert told["log_level"] == "error"
     assert SECRET not in json.dumps([line for line in lines if "exc_info" not in line], default=str)
 
 
-class Away(SqlLog):
-    """A log that cannot be read."""
+def test_a_log_that_cannot_be_read_is_no_check(
+    checker: Checker, lease: Lease, log: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Window:
+        raise StoreError("the disk is away")
 
-    def window(self, rows: int, *, model: str, version: str) -> Window:
-        raise LogError("the disk is away")
-
-
-def test_a_log_that_cannot_be_read_is_no_check(checker: Checker, lease: Lease, log: SqlLog) -> None:
-    with pytest.raises(LogError, match="the disk is away"):
-        replace(checker, log=Away(log._engine))(CheckKind.AUTOMATIC, "now", lease)
-    assert log.checks(1) == []
+    monkeypatch.setattr(log.predictions, "window", fail)
+    with pytest.raises(StoreError, match="the disk is away"):
+        checker(CheckKind.AUTOMATIC, "now", lease)
+    assert log.checks.newest(1) == []
 
 
 def test_a_check_under_a_lost_lease_is_not_saved(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(50))
-    checker.log.take_lease("another", now=NOON + timedelta(minutes=2), seconds=60, next_run=None)
+    checker.log.predictions.append(predictions(50))
+    checker.log.coordination.take_lease("another", now=NOON + timedelta(minutes=2), seconds=60, next_run=None)
     with pytest.raises(LeaseLostError):
         checker(CheckKind.AUTOMATIC, "now", lease)
-    assert checker.log.checks(1) == []
+    assert checker.log.checks.newest(1) == []
 
 
 def test_the_time_of_a_check_is_from_before_its_window_was_read(
-    checker: Checker, lease: Lease, log: SqlLog
+    checker: Checker, lease: Lease, log: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
+    read_window = log.predictions.window
 
-    class Watched(SqlLog):
-        def window(self, rows: int, *, model: str, version: str) -> Window:
-            order.append("window")
-            return super().window(rows, model=model, version=version)
+    def window(rows: int, *, model: str, version: str) -> Window:
+        order.append("window")
+        return read_window(rows, model=model, version=version)
+
+    monkeypatch.setattr(log.predictions, "window", window)
 
     def clock() -> datetime:
         order.append("clock")
         return NOON
 
-    replace(checker, log=Watched(log._engine), clock=clock)(CheckKind.AUTOMATIC, "now", lease)
+    replace(checker, clock=clock)(CheckKind.AUTOMATIC, "now", lease)
     assert order == ["clock", "window"]
 
 
 def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lease: Lease) -> None:
-    checker.log.append(predictions(50, shift=20))
+    checker.log.predictions.append(predictions(50, shift=20))
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.AUTOMATIC, "now", lease)
     (line,) = lines
@@ -319,12 +321,12 @@ def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lea
 
 
 def test_a_look_saves_and_writes_nothing(checker: Checker) -> None:
-    checker.log.append(predictions(50, shift=20))
+    checker.log.predictions.append(predictions(50, shift=20))
     found = checker.look()
     check, columns = found.check, found.columns
     assert check.judgement.verdict is Verdict.WARNING
     assert columns.keys() == checker.reference.columns.keys()
-    assert checker.log.checks(1) == []
+    assert checker.log.checks.newest(1) == []
     assert not checker.folder.path.exists()
 
 
@@ -354,23 +356,23 @@ def test_values_of_another_kind_become_null_instead_of_an_error() -> None:
     assert Model.schema.features[0].kind is Kind.NUMERIC
 
 
-def test_drift_alone_tells_nobody(checker: Checker, log: SqlLog, lease: Lease) -> None:
-    log.append(predictions(100, shift=40))
+def test_drift_alone_tells_nobody(checker: Checker, log: SqlStore, lease: Lease) -> None:
+    log.predictions.append(predictions(100, shift=40))
     told = replace(checker, cooldown=timedelta())
     assert told(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
-    assert log.last_notification(model="m", version="v1") is None
-    assert log.pending_notifications() == []
+    assert log.notifications.last(model="m", version="v1") is None
+    assert log.notifications.pending() == []
 
 
-def later(checker: Checker, log: SqlLog, lease: Lease, shift: float, start: int, **changes: Any) -> Check:
+def later(checker: Checker, log: SqlStore, lease: Lease, shift: float, start: int, **changes: Any) -> Check:
     """Log a window of its own for the checker, and check it."""
-    log.append(predictions(100, shift=shift, start=start))
+    log.predictions.append(predictions(100, shift=shift, start=start))
     moved = replace(checker, strong=1e-12, clock=lambda: NOON + start * timedelta(minutes=1), **changes)
     return moved(CheckKind.AUTOMATIC, str(start), lease)
 
 
 def test_weak_evidence_is_listed_once_it_has_lasted_for_two_windows(
-    checker: Checker, log: SqlLog, lease: Lease
+    checker: Checker, log: SqlStore, lease: Lease
 ) -> None:
     first = later(checker, log, lease, 6, 0)
     assert first.judgement.verdict is Verdict.OK
@@ -380,13 +382,13 @@ def test_weak_evidence_is_listed_once_it_has_lasted_for_two_windows(
     assert "age" in later(checker, log, lease, 6, 100).judgement.drifted_columns
 
 
-def test_weak_evidence_that_pauses_begins_anew(checker: Checker, log: SqlLog, lease: Lease) -> None:
+def test_weak_evidence_that_pauses_begins_anew(checker: Checker, log: SqlStore, lease: Lease) -> None:
     found = [later(checker, log, lease, shift, 100 * i) for i, shift in enumerate([6, 0, 6, 6])]
     assert ["age" in c.judgement.drifted_columns for c in found] == [False, False, False, True]
 
 
 def test_evidence_against_another_reference_does_not_count(
-    checker: Checker, log: SqlLog, lease: Lease
+    checker: Checker, log: SqlStore, lease: Lease
 ) -> None:
     later(checker, log, lease, 6, 0)
     other = replace(checker.reference, version="r2")
@@ -394,17 +396,17 @@ def test_evidence_against_another_reference_does_not_count(
 
 
 def test_a_change_of_the_newest_rows_is_seen_in_a_long_window(
-    checker: Checker, log: SqlLog, lease: Lease
+    checker: Checker, log: SqlStore, lease: Lease
 ) -> None:
-    log.append(predictions(450))
-    log.append(predictions(50, shift=20, start=450))
+    log.predictions.append(predictions(450))
+    log.predictions.append(predictions(50, shift=20, start=450))
     check = replace(checker, window_rows=500, strong=1e-4)(CheckKind.AUTOMATIC, "now", lease)
     assert "age" in check.judgement.drifted_columns
     (age,) = (c for c in check.judgement.columns if c.column == "age")
     assert age.reason.startswith("Drift: newest 50 rows: median ")
 
 
-def test_without_a_cooldown_nobody_is_told(checker: Checker, log: SqlLog, lease: Lease) -> None:
-    log.append(predictions(100, shift=40))
+def test_without_a_cooldown_nobody_is_told(checker: Checker, log: SqlStore, lease: Lease) -> None:
+    log.predictions.append(predictions(100, shift=40))
     assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.WARNING
-    assert log.pending_notifications() == []
+    assert log.notifications.pending() == []

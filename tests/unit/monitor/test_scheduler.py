@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.conftest import wait_until
 
-from driftbell.errors import LeaseLostError, LogError
+from driftbell.errors import LeaseLostError, StoreError
 from driftbell.monitor.scheduler import REQUEST_SECONDS, Monitor, next_run
 from driftbell.records import Check, CheckKind, CheckRequest, Judgement, Lease, Verdict
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.coordination import SqlCoordination
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -59,7 +61,7 @@ class Clock:
 class Checks:
     """Runs checks that find nothing; keeps what it was asked for."""
 
-    def __init__(self, log: SqlLog, clock: Clock) -> None:
+    def __init__(self, log: SqlStore, clock: Clock) -> None:
         self.runs: list[tuple[CheckKind, str]] = []
         self.before: Callable[[], object] = lambda: None
         self._log = log
@@ -79,14 +81,14 @@ class Checks:
             judgement=Judgement(Verdict.UNKNOWN, "nothing"),
         )
         self.before()
-        self._log.save_check(check, lease)
+        self._log.checks.save(check, lease)
         self.runs.append((kind, occasion))
         return check
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
@@ -97,7 +99,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def checks(log: SqlLog, clock: Clock) -> Checks:
+def checks(log: SqlStore, clock: Clock) -> Checks:
     return Checks(log, clock)
 
 
@@ -124,62 +126,64 @@ def run() -> Iterator[Callable[[Monitor], threading.Event]]:
 Run = Callable[[Monitor], threading.Event]
 
 
-def answered(log: SqlLog, request: CheckRequest) -> CheckRequest:
+def answered(log: SqlStore, request: CheckRequest) -> CheckRequest:
     def done() -> bool:
-        found = log.request(request.id)
+        found = log.coordination.get_request(request.id)
         return found is not None and found.state != "pending"
 
     wait_until(done, 60, "the answer")
-    found = log.request(request.id)
+    found = log.coordination.get_request(request.id)
     assert found is not None
     return found
 
 
 def test_a_scheduled_check_runs_once_a_slot_and_says_when_the_next_is(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=MINUTE, clock=clock))
     due = next_run(NOON, MINUTE)
-    wait_until(lambda: (held := log.lease()) and held.next_run == due, 60, "the lease")
+    wait_until(lambda: (held := log.coordination.lease()) and held.next_run == due, 60, "the lease")
     assert checks.runs == []
     clock.now = due
     wait_until(lambda: checks.runs, 60, "the check")
     assert checks.runs == [(CheckKind.AUTOMATIC, due.isoformat())]
-    wait_until(lambda: (held := log.lease()) and held.next_run == due + MINUTE, 60, "the next run")
-    answered(log, log.request_check(CheckKind.TRIGGERED, clock()))  # a turn of the loop later
+    wait_until(
+        lambda: (held := log.coordination.lease()) and held.next_run == due + MINUTE, 60, "the next run"
+    )
+    answered(log, log.coordination.request_check(CheckKind.TRIGGERED, clock()))  # a turn of the loop later
     assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.TRIGGERED]
 
 
 def test_slots_that_were_slept_through_are_one_check(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=MINUTE, clock=clock, lease_seconds=1e6))
-    wait_until(log.lease, 60, "the lease")
+    wait_until(log.coordination.lease, 60, "the lease")
     clock.now = NOON + 10 * MINUTE
     wait_until(lambda: checks.runs, 60, "the check")
-    answered(log, log.request_check(CheckKind.MANUAL, clock()))
+    answered(log, log.coordination.request_check(CheckKind.MANUAL, clock()))
     assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.MANUAL]
 
 
 def test_without_an_interval_only_requests_are_answered(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=None, clock=clock, lease_seconds=1e9))
-    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    asked = log.coordination.request_check(CheckKind.TRIGGERED, clock())
     assert answered(log, asked).check_id == f"triggered {asked.id}"
     clock.now = NOON + timedelta(days=3)
-    later = log.request_check(CheckKind.MANUAL, clock())
+    later = log.coordination.request_check(CheckKind.MANUAL, clock())
     assert answered(log, later).check_id == f"manual {later.id}"
-    assert (held := log.lease()) is not None
+    assert (held := log.coordination.lease()) is not None
     assert held.next_run is None
     assert [kind for kind, _ in checks.runs] == [CheckKind.TRIGGERED, CheckKind.MANUAL]
 
 
 def test_one_check_answers_all_requests_of_its_kind_that_came_before_it(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
-    asked = [log.request_check(CheckKind.TRIGGERED, clock()) for _ in range(5)]
-    manual = log.request_check(CheckKind.MANUAL, clock())
+    asked = [log.coordination.request_check(CheckKind.TRIGGERED, clock()) for _ in range(5)]
+    manual = log.coordination.request_check(CheckKind.MANUAL, clock())
     run(Monitor(log, checks, every=None, clock=clock))
     assert {answered(log, a).check_id for a in asked} == {f"triggered {asked[0].id}"}
     assert answered(log, manual).check_id == f"manual {manual.id}"
@@ -187,16 +191,16 @@ def test_one_check_answers_all_requests_of_its_kind_that_came_before_it(
 
 
 def test_a_request_that_comes_while_a_check_runs_gets_a_check_of_its_own(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     later: list[CheckRequest] = []
 
     def ask_again() -> None:
         if not later:
-            later.append(log.request_check(CheckKind.TRIGGERED, clock() + timedelta(seconds=1)))
+            later.append(log.coordination.request_check(CheckKind.TRIGGERED, clock() + timedelta(seconds=1)))
 
     checks.before = ask_again
-    first = log.request_check(CheckKind.TRIGGERED, clock())
+    first = log.coordination.request_check(CheckKind.TRIGGERED, clock())
     run(Monitor(log, checks, every=None, clock=clock))
     answered(log, first)
     clock.now += timedelta(seconds=2)
@@ -204,9 +208,9 @@ def test_a_request_that_comes_while_a_check_runs_gets_a_check_of_its_own(
 
 
 def test_a_request_that_nobody_saw_for_long_is_answered_with_an_error(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
-    asked = log.request_check(CheckKind.TRIGGERED, NOON - timedelta(seconds=REQUEST_SECONDS + 1))
+    asked = log.coordination.request_check(CheckKind.TRIGGERED, NOON - timedelta(seconds=REQUEST_SECONDS + 1))
     run(Monitor(log, checks, every=None, clock=clock))
     found = answered(log, asked)
     assert (found.state, found.check_id) == ("failed", None)
@@ -215,104 +219,112 @@ def test_a_request_that_nobody_saw_for_long_is_answered_with_an_error(
 
 
 def test_of_two_monitors_one_works_until_it_stops(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     first, second = (Monitor(log, checks, every=MINUTE, clock=clock) for _ in range(2))
     stop = run(first)
-    wait_until(lambda: (held := log.lease()) and held.holder == first.holder, 60, "the first's lease")
+    wait_until(
+        lambda: (held := log.coordination.lease()) and held.holder == first.holder, 60, "the first's lease"
+    )
     run(second)
     for i in range(1, 4):
         clock.now = NOON + i * MINUTE / 30  # the lease is renewed, not taken over
-        answered(log, log.request_check(CheckKind.TRIGGERED, clock()))
-        assert (held := log.lease()) is not None
+        answered(log, log.coordination.request_check(CheckKind.TRIGGERED, clock()))
+        assert (held := log.coordination.lease()) is not None
         assert held.holder == first.holder
     stop.set()
-    wait_until(lambda: (held := log.lease()) and held.holder == second.holder, 60, "the second's lease")
-    assert (held := log.lease()) is not None
+    wait_until(
+        lambda: (held := log.coordination.lease()) and held.holder == second.holder, 60, "the second's lease"
+    )
+    assert (held := log.coordination.lease()) is not None
     assert held.token == 2
 
 
-def test_a_lease_that_expired_is_taken_over(log: SqlLog, clock: Clock, checks: Checks, run: Run) -> None:
-    log.take_lease("dead", now=clock(), seconds=15, next_run=None)
+def test_a_lease_that_expired_is_taken_over(log: SqlStore, clock: Clock, checks: Checks, run: Run) -> None:
+    log.coordination.take_lease("dead", now=clock(), seconds=15, next_run=None)
     monitor = Monitor(log, checks, every=None, clock=clock)
     run(monitor)
-    asked = log.request_check(CheckKind.TRIGGERED, clock())
-    assert (held := log.lease()) is not None
+    asked = log.coordination.request_check(CheckKind.TRIGGERED, clock())
+    assert (held := log.coordination.lease()) is not None
     assert held.holder == "dead"
     clock.now = NOON + timedelta(seconds=16)
     assert answered(log, asked).state == "done"
-    assert (held := log.lease()) is not None
+    assert (held := log.coordination.lease()) is not None
     assert (held.holder, held.token) == (monitor.holder, 2)
 
 
 def test_a_dead_monitor_whose_clock_was_ahead_is_replaced_too(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
-    log.take_lease("dead", now=clock() + timedelta(days=1), seconds=15, next_run=None)
+    log.coordination.take_lease("dead", now=clock() + timedelta(days=1), seconds=15, next_run=None)
     monitor = Monitor(log, checks, every=None, clock=clock, lease_seconds=0.6)
     run(monitor)
-    assert answered(log, log.request_check(CheckKind.TRIGGERED, clock())).state == "done"
-    assert (held := log.lease()) is not None
+    assert answered(log, log.coordination.request_check(CheckKind.TRIGGERED, clock())).state == "done"
+    assert (held := log.coordination.lease()) is not None
     assert (held.holder, held.token) == (monitor.holder, 2)
     assert held.expires == clock() + timedelta(seconds=0.6)
 
 
 def test_a_monitor_whose_clock_was_set_back_renews_its_lease(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=None, clock=clock))
-    wait_until(log.lease, 60, "the lease")
+    wait_until(log.coordination.lease, 60, "the lease")
     clock.now -= timedelta(hours=1)
-    wait_until(lambda: (held := log.lease()) and held.expires < NOON, 60, "the renewal")
-    assert (held := log.lease()) is not None
+    wait_until(lambda: (held := log.coordination.lease()) and held.expires < NOON, 60, "the renewal")
+    assert (held := log.coordination.lease()) is not None
     assert held.token == 1
 
 
 def test_a_check_under_a_lost_lease_is_not_saved_and_done_again_by_the_new_holder(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     def lose() -> None:
         checks.before = lambda: None
         clock.now += timedelta(seconds=20)
-        assert log.take_lease("another", now=clock(), seconds=10, next_run=None)
+        assert log.coordination.take_lease("another", now=clock(), seconds=10, next_run=None)
 
     checks.before = lose
-    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    asked = log.coordination.request_check(CheckKind.TRIGGERED, clock())
     monitor = Monitor(log, checks, every=None, clock=clock)
     run(monitor)
-    wait_until(lambda: (held := log.lease()) and held.holder == "another", 60, "the other holder")
-    assert log.checks(10) == []
-    assert (found := log.request(asked.id)) is not None
+    wait_until(
+        lambda: (held := log.coordination.lease()) and held.holder == "another", 60, "the other holder"
+    )
+    assert log.checks.newest(10) == []
+    assert (found := log.coordination.get_request(asked.id)) is not None
     assert found.state == "pending"
     clock.now += timedelta(seconds=11)
     assert answered(log, asked).check_id
-    assert len(log.checks(10)) == 1
-    assert (held := log.lease()) is not None
+    assert len(log.checks.newest(10)) == 1
+    assert (held := log.coordination.lease()) is not None
     assert (held.holder, held.token) == (monitor.holder, 3)
 
 
 def test_the_lease_is_kept_while_a_long_check_runs(
-    log: SqlLog, clock: Clock, checks: Checks, run: Run
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     seen: list[Lease | None] = []
 
     def work_long() -> None:
-        first = log.lease()
+        first = log.coordination.lease()
         clock.now += timedelta(seconds=0.5)
         wait_until(
-            lambda: (held := log.lease()) and first and held.expires > first.expires, 10, "the renewal"
+            lambda: (held := log.coordination.lease()) and first and held.expires > first.expires,
+            10,
+            "the renewal",
         )
-        seen.append(log.take_lease("another", now=clock(), seconds=10, next_run=None))
+        seen.append(log.coordination.take_lease("another", now=clock(), seconds=10, next_run=None))
 
     checks.before = work_long
-    asked = log.request_check(CheckKind.TRIGGERED, clock())
+    asked = log.coordination.request_check(CheckKind.TRIGGERED, clock())
     run(Monitor(log, checks, every=None, clock=clock, lease_seconds=0.6))
     assert answered(log, asked).state == "done"
     assert seen == [None]
 
 
-class Failing(SqlLog):
-    """A log that cannot be used until it is mended."""
+class Failing(SqlCoordination):
+    """Coordination that cannot be used while it is broken."""
 
     broken = True
     tried = 0
@@ -320,18 +332,18 @@ class Failing(SqlLog):
     def pending_request(self) -> CheckRequest | None:
         if self.broken:
             self.tried += 1
-            raise LogError("the disk is away")
-        return super().pending_request()
+            raise StoreError("the disk is away")
+        return super().coordination.pending_request()
 
 
 def test_trouble_with_the_log_is_tried_again_and_told_once(
-    tmp_path: Path, log: SqlLog, clock: Clock, checks: Checks, run: Run
+    tmp_path: Path, log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
-    failing = Failing(log._engine)
-    monitor = Monitor(failing, checks, every=None, clock=clock)
+    failing = log.coordination = Failing(log.connections)
+    monitor = Monitor(log, checks, every=None, clock=clock)
     with capture_logs() as events:
         run(monitor)
-        asked = log.request_check(CheckKind.TRIGGERED, clock())
+        asked = log.coordination.request_check(CheckKind.TRIGGERED, clock())
         wait_until(lambda: failing.tried > 1, 60, "another attempt")
         failing.broken = False
         assert answered(log, asked).state == "done"
@@ -341,25 +353,25 @@ def test_trouble_with_the_log_is_tried_again_and_told_once(
     assert told == ["drift monitor cannot use the log", again]
 
 
-def test_a_monitor_that_stops_gives_its_lease_back(log: SqlLog, clock: Clock, checks: Checks) -> None:
+def test_a_monitor_that_stops_gives_its_lease_back(log: SqlStore, clock: Clock, checks: Checks) -> None:
     stop = threading.Event()
     monitor = Monitor(log, checks, every=MINUTE, clock=clock)
     thread = threading.Thread(target=monitor.run, args=(stop,))
     thread.start()
-    wait_until(log.lease, 60, "the lease")
+    wait_until(log.coordination.lease, 60, "the lease")
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
-    assert (held := log.lease()) is not None
+    assert (held := log.coordination.lease()) is not None
     assert held.expires == EPOCH
     assert held.next_run is None
 
 
-def test_a_check_saved_under_an_old_token_is_refused(log: SqlLog, clock: Clock, checks: Checks) -> None:
-    lease = log.take_lease("a", now=clock(), seconds=1, next_run=None)
+def test_a_check_saved_under_an_old_token_is_refused(log: SqlStore, clock: Clock, checks: Checks) -> None:
+    lease = log.coordination.take_lease("a", now=clock(), seconds=1, next_run=None)
     assert lease is not None
     clock.now += MINUTE
-    log.take_lease("b", now=clock(), seconds=1, next_run=None)
+    log.coordination.take_lease("b", now=clock(), seconds=1, next_run=None)
     with pytest.raises(LeaseLostError):
         checks(CheckKind.MANUAL, "x", lease)
-    assert log.checks(10) == []
+    assert log.checks.newest(10) == []

@@ -20,12 +20,15 @@ from tests.conftest import wait_until
 
 import driftbell
 from driftbell.config.settings import Settings
-from driftbell.errors import ConfigError, DriftbellError, LogError
+from driftbell.data_folder import exclusive_setup, mark_in_use
+from driftbell.errors import ConfigError, DriftbellError, StoreError
 from driftbell.journal.file import Journal
 from driftbell.journal.line import line_of
 from driftbell.ops.backup import Manifest, back_up, restore, verified
 from driftbell.records import CheckKind, Prediction
-from driftbell.store import SqlLog, alone, copy_log, facts_of, in_use, sqlite_log
+from driftbell.store.snapshot import copy_store, read_facts
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 from driftbell.store.tables import HEAD
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -52,9 +55,9 @@ def settings(tmp_path: Path) -> Settings:
         data / "reports" / "drift_report_20260131_120000.html", data / "reports" / "drift_report_latest.html"
     )
     (data / "reports" / ".drift_report_latest.html.part").write_text("half")
-    with contextlib.closing(sqlite_log(data / "log.sqlite")) as log:
-        log.append(predictions(300))
-        log.request_check(CheckKind.MANUAL, NOW)
+    with contextlib.closing(open_sqlite(data / "log.sqlite")) as log:
+        log.predictions.append(predictions(300))
+        log.coordination.request_check(CheckKind.MANUAL, NOW)
     return Settings(data_dir=data)
 
 
@@ -62,8 +65,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def opened(settings: Settings) -> contextlib.closing[SqlLog]:
-    return contextlib.closing(sqlite_log(settings.log_path))
+def opened(settings: Settings) -> contextlib.closing[SqlStore]:
+    return contextlib.closing(open_sqlite(settings.log_path))
 
 
 def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Path) -> None:
@@ -84,11 +87,11 @@ def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Pa
     assert files(settings.journals_dir) == before
     lives.close()
     with opened(settings) as log:
-        assert log.count(**IRIS) == 300
+        assert log.predictions.count(**IRIS) == 300
     new = Settings(data_dir=tmp_path / "new")
     restore(new, tmp_path / "saved")
     with opened(new) as log:
-        found = [p.id for p in log.window(400, **IRIS).predictions]
+        found = [p.id for p in log.predictions.window(400, **IRIS).predictions]
         assert sorted(found) == sorted(f"id-{n}" for n in range(315))
 
 
@@ -100,10 +103,10 @@ def test_what_was_saved_comes_back(settings: Settings, tmp_path: Path) -> None:
         before = {n: c for n, c in files(settings.data_dir / folder).items() if not n.endswith(".part")}
         assert files(elsewhere.data_dir / folder) == before
     with opened(settings) as old, opened(elsewhere) as new:
-        assert new.window(500, **IRIS) == old.window(500, **IRIS)
-        assert new.pending_request() == old.pending_request()
-        new.append(predictions(1, first=300))
-        assert new.count(**IRIS) == 301
+        assert new.predictions.window(500, **IRIS) == old.predictions.window(500, **IRIS)
+        assert new.coordination.pending_request() == old.coordination.pending_request()
+        new.predictions.append(predictions(1, first=300))
+        assert new.predictions.count(**IRIS) == 301
     assert [p.name for p in elsewhere.data_dir.rglob(".restoring")] == []
 
 
@@ -120,7 +123,7 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
         "checks": 0,
         "check_requests": 1,
         "leases": 0,
-        "alerts": 0,
+        "notifications": 0,
         "labels": 0,
         "alarms": 0,
         "archives": 0,
@@ -158,7 +161,7 @@ def test_the_source_is_only_read(settings: Settings, tmp_path: Path) -> None:
 def test_a_log_without_models_and_reports_is_saved_and_restored(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     settings.data_dir.mkdir()
-    sqlite_log(settings.log_path).close()
+    open_sqlite(settings.log_path).close()
     back_up(settings, tmp_path / "saved", now=NOW)
     restored = restore(Settings(data_dir=tmp_path / "new"), tmp_path / "saved")
     assert restored.sentence.startswith("0 predictions, 0 checks, 0 reports")
@@ -180,8 +183,8 @@ def test_a_log_that_stays_locked_is_an_error_and_not_a_wait_for_ever(
     with contextlib.closing(sqlite3.connect(settings.log_path, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = DELETE")
         writer.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(LogError, match="locked"):
-            copy_log(settings.log_path, tmp_path / "copy")
+        with pytest.raises(StoreError, match="locked"):
+            copy_store(settings.log_path, tmp_path / "copy")
 
 
 def test_the_target_must_be_new_or_empty(settings: Settings, tmp_path: Path) -> None:
@@ -223,7 +226,7 @@ def test_a_damaged_log_is_not_backed_up(settings: Settings, tmp_path: Path) -> N
     content = bytearray(settings.log_path.read_bytes())
     content[4096 * 3 : 4096 * 6] = os.urandom(4096 * 3)
     settings.log_path.write_bytes(content)
-    with pytest.raises(LogError, match="damaged"):
+    with pytest.raises(StoreError, match="damaged"):
         back_up(settings, tmp_path / "saved", now=NOW)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
@@ -280,7 +283,7 @@ def signed(saved: Path, statement: str) -> None:
 
 def of_the_future(saved: Path) -> str:
     signed(saved, "UPDATE driftbell_version SET version_num = '9999'")
-    return f"newer driftbell .9999.; this one knows {HEAD}"
+    return f"newer driftbell .9999., this one knows {HEAD}"
 
 
 def of_another_log(saved: Path) -> str:
@@ -354,7 +357,11 @@ def test_a_data_folder_that_holds_something_is_left_alone(settings: Settings, tm
 def test_a_folder_that_is_worked_on_is_left_alone(settings: Settings, tmp_path: Path) -> None:
     back_up(settings, tmp_path / "saved", now=NOW)
     new = Settings(data_dir=tmp_path / "new")
-    with in_use(new.data_dir), in_use(new.data_dir), pytest.raises(ConfigError, match="stop it first"):
+    with (
+        mark_in_use(new.data_dir),
+        mark_in_use(new.data_dir),
+        pytest.raises(ConfigError, match="stop it first"),
+    ):
         restore(new, tmp_path / "saved")
     assert isinstance(restore(new, tmp_path / "saved"), Manifest)
 
@@ -377,7 +384,7 @@ def test_a_restore_that_fails_midway_leaves_nothing(
     assert set(files(new.data_dir)) == {".lock", ".running"}
     monkeypatch.undo()
     restore(new, tmp_path / "saved")
-    assert facts_of(new.log_path).rows["predictions"] == 300
+    assert read_facts(new.log_path).rows["predictions"] == 300
 
 
 # the command line
@@ -411,7 +418,7 @@ def test_commands_print_one_line_or_json(settings: Settings, tmp_path: Path) -> 
 
 def test_a_backup_that_is_told_to_end_leaves_no_half(settings: Settings, tmp_path: Path) -> None:
     part = tmp_path / "saved.part"
-    with alone(settings.data_dir):  # it waits for this when the log is copied
+    with exclusive_setup(settings.data_dir):  # it waits for this when the log is copied
         process = subprocess.Popen(
             [sys.executable, "-m", "driftbell", "backup", tmp_path / "saved", "--data-dir", settings.data_dir]
         )

@@ -15,9 +15,8 @@ from tests import degradations
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ReportError
-from driftbell.ports import Reference
 from driftbell.publish import evidently as sink
-from driftbell.records import Check, CheckKind
+from driftbell.records import Check, CheckKind, Reference
 from driftbell.tabular.schema import as_column
 
 if os.environ.get("CI") != "true" and not sink.evidently_available():
@@ -133,6 +132,7 @@ def test_the_page_names_the_model_the_verdict_and_the_tests():
     check, known = check_of(reference, window)
     page = sink.EvidentlyReport().write(check, known, window).decode()
     assert "<title>warning: drift report of iris</title>" in page
+    assert '<meta name="viewport" content="width=1100">' in page
     data = data_of(page)
     for text in (check.judgement.sentence, "0123456789ab", "2026-01-31 12:00:05 UTC"):
         assert text in data
@@ -150,8 +150,10 @@ def test_the_page_shows_degradation():
     for text in (
         degradations.ALARM.sentence,
         "does the model perform worse?",
-        "4.2 points of accuracy (90 % interval: 1.8 to 6.6)",
+        "4.2 points of accuracy",
+        "estimated loss (90 % interval: 1.8 to 6.6)",
         "2026-01-31 10:20 UTC",
+        "change point (90 % interval: 09:50 to 10:35)",
         "95.3 %",
         "accuracy, realized",
     ):

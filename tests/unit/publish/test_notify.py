@@ -18,8 +18,8 @@ from tests.conftest import free_port, wait_until
 from tests.receiver import Receiver, receiving
 
 from driftbell.alarms.lifecycle import alarm_after
-from driftbell.errors import ConfigError, LeaseLostError, LogError
-from driftbell.ports import Target
+from driftbell.errors import ConfigError, LeaseLostError, StoreError
+from driftbell.ports import NotificationTarget
 from driftbell.publish import notify
 from driftbell.publish.notify import (
     NotificationSender,
@@ -29,7 +29,9 @@ from driftbell.publish.notify import (
     redact,
 )
 from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement, Lease, Notification, Verdict
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.notifications import SqlNotifications
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -187,27 +189,28 @@ class RecordingTarget:
 Pair: TypeAlias = tuple[RecordingTarget, RecordingTarget]
 
 
-class Outbox(SqlLog):
+class Outbox(SqlNotifications):
     """A log in which saving a delivery can fail."""
 
     broken = False
 
     def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
         if self.broken:
-            raise LogError("the disk is full")
-        super().save_delivery(delivery, lease)
+            raise StoreError("the disk is full")
+        super().notifications.save_delivery(delivery, lease)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Outbox]:
-    found = sqlite_log(tmp_path / "log.sqlite")
-    yield Outbox(found._engine)
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
+    found.notifications = Outbox(found.connections)
+    yield found
     found.close()
 
 
 @pytest.fixture
-def lease(log: SqlLog) -> Lease:
-    found = log.take_lease("me", now=NOON, seconds=1e7, next_run=None)
+def lease(log: SqlStore) -> Lease:
+    found = log.coordination.take_lease("me", now=NOON, seconds=1e7, next_run=None)
     assert found is not None
     return found
 
@@ -223,33 +226,33 @@ def pair() -> Pair:
 
 
 @pytest.fixture
-def sender(log: SqlLog, pair: Pair, clock: Clock) -> NotificationSender:
+def sender(log: SqlStore, pair: Pair, clock: Clock) -> NotificationSender:
     return NotificationSender(log, pair, holder="me", link=None, clock=clock)
 
 
-def save(log: SqlLog, lease: Lease, *notifications: Notification) -> None:
+def save(log: SqlStore, lease: Lease, *notifications: Notification) -> None:
     for a in notifications:
         judgement = Judgement(a.verdict, a.sentence)
         check = Check(a.check_id, a.time, CheckKind.AUTOMATIC, a.model, a.version, "r", 50, 1, 50, judgement)
-        log.save_check(check, lease, a)
+        log.checks.save(check, lease, a)
 
 
 def test_a_notification_goes_to_every_target_once(
-    log: Outbox, lease: Lease, sender: NotificationSender, pair: Pair
+    log: SqlStore, lease: Lease, sender: NotificationSender, pair: Pair
 ) -> None:
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
             sender.deliver()
     assert [t.titles for t in pair] == [["driftbell: iris ALARM"]] * 2
-    assert log.notification_totals() == {"sent": 1}
+    assert log.notifications.totals() == {"sent": 1}
     assert [(e["event"], e["target"], e["log_level"]) for e in lines] == [
         ("drift notification sent", "a", "info"),
         ("drift notification sent", "b", "info"),
     ]
 
 
-def test_a_target_receives_the_degradation_of_the_check(log: Outbox, lease: Lease, clock: Clock) -> None:
+def test_a_target_receives_the_degradation_of_the_check(log: SqlStore, lease: Lease, clock: Clock) -> None:
     bodies = []
 
     class Reader(RecordingTarget):
@@ -260,7 +263,7 @@ def test_a_target_receives_the_degradation_of_the_check(log: Outbox, lease: Leas
     sent = notification()
     judgement = Judgement(Verdict.ALARM, sent.sentence, degradation=degradations.ALARM)
     check = Check("c0", NOON, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
-    log.save_check(check, lease, sent, alarm_after(check, None))
+    log.checks.save(check, lease, sent, alarm_after(check, None))
     NotificationSender(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
     assert bodies == [format_message(sent, None, judgement, "c0")[1]]
     assert "label these 50 predictions: /monitor/alarms/c0/label-sheet" in bodies[0]
@@ -268,7 +271,7 @@ def test_a_target_receives_the_degradation_of_the_check(log: Outbox, lease: Leas
 
 
 def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     clock: Clock,
@@ -279,7 +282,7 @@ def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(
     save(log, lease, notification())
     with structlog.testing.capture_logs() as lines:
         sender.deliver()
-    (waiting,) = log.pending_notifications()
+    (waiting,) = log.notifications.pending()
     assert (waiting.delivered, waiting.attempts, waiting.error) == (frozenset({a.key}), 1, "b: no answer")
     assert waiting.next_try == NOON + 10 * SECOND
     (line,) = [e for e in lines if e["event"] == "drift notification not sent"]
@@ -290,17 +293,17 @@ def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(
     clock.now += SECOND
     sender.deliver()
     assert b.tries == 2
-    assert log.pending_notifications()[0].next_try == clock.now + 20 * SECOND
+    assert log.notifications.pending()[0].next_try == clock.now + 20 * SECOND
     b.failure = ""
     clock.now += 20 * SECOND
     sender.deliver()
     assert (a.tries, b.tries) == (1, 3)
     assert len(a.titles) == len(b.titles) == 1
-    assert log.notification_totals() == {"sent": 1}
+    assert log.notifications.totals() == {"sent": 1}
 
 
 def test_a_target_receives_notifications_in_order_and_does_not_delay_other_targets(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     clock: Clock,
@@ -318,11 +321,11 @@ def test_a_target_receives_notifications_in_order_and_does_not_delay_other_targe
     clock.now += 10 * SECOND
     sender.deliver()
     assert a.titles == b.titles == both
-    assert log.notification_totals() == {"sent": 2}
+    assert log.notifications.totals() == {"sent": 2}
 
 
 def test_after_a_day_delivery_fails_and_the_next_notification_is_attempted(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     clock: Clock,
@@ -332,10 +335,10 @@ def test_after_a_day_delivery_fails_and_the_next_notification_is_attempted(
         target.failure = "no answer"
     save(log, lease, notification(0))
     with structlog.testing.capture_logs() as lines:
-        while log.pending_notifications():
+        while log.notifications.pending():
             sender.deliver()
             clock.now += MINUTE
-    assert log.notification_totals() == {"failed": 1}
+    assert log.notifications.totals() == {"failed": 1}
     assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
     assert 140 < pair[0].tries < 160
     assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
@@ -346,7 +349,7 @@ def test_after_a_day_delivery_fails_and_the_next_notification_is_attempted(
 
 
 def test_a_clock_that_was_set_back_delays_nothing(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     clock: Clock,
@@ -359,7 +362,7 @@ def test_a_clock_that_was_set_back_delays_nothing(
 
 
 def test_a_restart_resumes_pending_deliveries(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     clock: Clock,
@@ -374,17 +377,17 @@ def test_a_restart_resumes_pending_deliveries(
     assert [len(t.titles) for t in pair] == [1, 1]
 
 
-def test_only_the_holder_of_the_lease_delivers(log: Outbox, lease: Lease, pair: Pair, clock: Clock) -> None:
+def test_only_the_holder_of_the_lease_delivers(log: SqlStore, lease: Lease, pair: Pair, clock: Clock) -> None:
     save(log, lease, notification())
     NotificationSender(log, pair, holder="another", link=None, clock=clock).deliver()
     clock.now = lease.expires
     NotificationSender(log, pair, holder="me", link=None, clock=clock).deliver()
     assert [t.tries for t in pair] == [0, 0]
-    assert log.notification_totals() == {"pending": 1}
+    assert log.notifications.totals() == {"pending": 1}
 
 
 def test_a_sender_that_lost_the_lease_saves_nothing(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     clock: Clock,
@@ -393,44 +396,44 @@ def test_a_sender_that_lost_the_lease_saves_nothing(
     save(log, lease, notification())
 
     def lose(*_: object) -> str:
-        log.take_lease("another", now=lease.expires, seconds=60, next_run=None)
+        log.coordination.take_lease("another", now=lease.expires, seconds=60, next_run=None)
         return ""
 
     pair[0].send = lose  # type: ignore[method-assign]
     with pytest.raises(LeaseLostError):
         sender.deliver()
-    assert log.pending_notifications() == [Delivery(notification(), NOON)]
+    assert log.notifications.pending() == [Delivery(notification(), NOON)]
 
 
 def test_a_failed_save_does_not_send_a_message_twice(
-    log: Outbox, lease: Lease, sender: NotificationSender, pair: Pair
+    log: SqlStore, lease: Lease, sender: NotificationSender, pair: Pair
 ) -> None:
     save(log, lease, notification())
-    log.broken = True
+    log.notifications.broken = True
     for _ in range(3):
-        with pytest.raises(LogError):
+        with pytest.raises(StoreError):
             sender.deliver()
-    log.broken = False
+    log.notifications.broken = False
     sender.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
-    assert log.notification_totals() == {"sent": 1}
+    assert log.notifications.totals() == {"sent": 1}
 
 
-def test_pending_notifications_fail_without_a_target(log: Outbox, lease: Lease, clock: Clock) -> None:
+def test_pending_notifications_fail_without_a_target(log: SqlStore, lease: Lease, clock: Clock) -> None:
     save(log, lease, notification())
     NotificationSender(log, [], holder="me", link=None, clock=clock).deliver()
-    assert log.notification_totals() == {"failed": 1}
+    assert log.notifications.totals() == {"failed": 1}
 
 
 def test_the_thread_survives_an_unavailable_log_and_any_other_error(
-    log: Outbox,
+    log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
     pair: Pair,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notify, "POLL_SECONDS", 0.01)
-    sends = iter([LogError("away"), ZeroDivisionError()])
+    sends = iter([StoreError("away"), ZeroDivisionError()])
     deliver = sender.deliver
 
     def shaky() -> None:
@@ -445,7 +448,7 @@ def test_the_thread_survives_an_unavailable_log_and_any_other_error(
     with structlog.testing.capture_logs() as lines:
         thread = threading.Thread(target=sender.run, args=(stop,))
         thread.start()
-        wait_until(lambda: log.notification_totals() == {"sent": 1}, 60, "the delivery")
+        wait_until(lambda: log.notifications.totals() == {"sent": 1}, 60, "the delivery")
         stop.set()
         thread.join(10)
     assert [e["event"] for e in lines[:2]] == [
@@ -463,7 +466,7 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
-def target(url: str) -> Target:
+def target(url: str) -> NotificationTarget:
     (found,) = apprise_targets([("notifications.urls", url)])
     return found
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import degradations
 
 from driftbell.alarms.lifecycle import alarm_after
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.records import (
     Check,
@@ -33,7 +33,8 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.alarms import Annotation
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SERVED = {"model": "m", "version": "v", "engine": "native"}
@@ -74,21 +75,21 @@ UNDEFINED = Result("Wasserstein", None, ResultKind.DISTANCE, None, 150, 0)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
 
 @pytest.fixture
-def lease(log: SqlLog) -> Lease:
-    found = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+def lease(log: SqlStore) -> Lease:
+    found = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert found is not None
     return found
 
 
 def scraped(
-    log: SqlLog, window_rows: int = 500, **settings: float
+    log: SqlStore, window_rows: int = 500, **settings: float
 ) -> dict[tuple[str, tuple[str, ...]], float]:
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()
@@ -107,7 +108,7 @@ def scraped(
     }
 
 
-def test_an_empty_log_has_no_last_check_and_zeros(log: SqlLog) -> None:
+def test_an_empty_log_has_no_last_check_and_zeros(log: SqlStore) -> None:
     found = scraped(log)
     assert found["driftbell_log_up", ()] == 1
     assert found["driftbell_window_rows", ()] == 0
@@ -117,34 +118,34 @@ def test_an_empty_log_has_no_last_check_and_zeros(log: SqlLog) -> None:
     assert not any(name == "driftbell_verdict" for name, _ in found)
 
 
-def test_a_monitor_is_up_while_its_lease_holds_and_its_next_check_time_remains(log: SqlLog) -> None:
+def test_a_monitor_is_up_while_its_lease_holds_and_its_next_check_time_remains(log: SqlStore) -> None:
     found = scraped(log)
     assert found["driftbell_model_info", ("native", "m", "v")] == 1
     assert found["driftbell_monitor_up", ()] == 0
     assert ("driftbell_next_check_timestamp_seconds", ()) not in found
     due = NOON + timedelta(minutes=5)
-    assert log.take_lease("a", now=NOON, seconds=60, next_run=due)
+    assert log.coordination.take_lease("a", now=NOON, seconds=60, next_run=due)
     found = scraped(log)
     assert found["driftbell_monitor_up", ()] == 1
     assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
-    assert log.take_lease("a", now=NOON - timedelta(hours=1), seconds=60, next_run=due)
+    assert log.coordination.take_lease("a", now=NOON - timedelta(hours=1), seconds=60, next_run=due)
     found = scraped(log)
     assert found["driftbell_monitor_up", ()] == 0
     assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
 
 
-def test_the_window_counts_its_own_model_up_to_its_size(log: SqlLog) -> None:
+def test_the_window_counts_its_own_model_up_to_its_size(log: SqlStore) -> None:
     def row(i: int, version: str) -> Prediction:
         return Prediction(f"{version}{i}", NOON, "m", version, {}, "a", {}, 1.0)
 
-    log.append([row(i, "v") for i in range(7)] + [row(i, "old") for i in range(5)])
+    log.predictions.append([row(i, "v") for i in range(7)] + [row(i, "old") for i in range(5)])
     assert scraped(log)["driftbell_window_rows", ()] == 7
     assert scraped(log, window_rows=4)["driftbell_window_rows", ()] == 4
 
 
-def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: SqlLog, lease: Lease) -> None:
+def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: SqlStore, lease: Lease) -> None:
     for i, verdict in enumerate([Verdict.OK, Verdict.OK, Verdict.ALARM, Verdict.UNKNOWN]):
-        log.save_check(check(str(i), verdict, error="crashed" if verdict is Verdict.UNKNOWN else ""), lease)
+        log.checks.save(check(str(i), verdict, error="crashed" if verdict is Verdict.UNKNOWN else ""), lease)
     found = scraped(log)
     counts = {v.value: found["driftbell_checks_total", (v.value,)] for v in Verdict}
     assert counts == {"ok": 2, "warning": 0, "alarm": 1, "unknown": 1}
@@ -153,21 +154,21 @@ def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: Sql
     assert found["driftbell_check_duration_seconds_sum", ()] == 2.0
 
 
-def test_notifications_are_counted_by_state(log: SqlLog, lease: Lease) -> None:
+def test_notifications_are_counted_by_state(log: SqlStore, lease: Lease) -> None:
     names = ("driftbell_notifications_pending", ()), ("driftbell_notifications_total", ("sent",))
     assert [scraped(log)[name] for name in names] == [0, 0]
     for i, state in enumerate(["sent", "sent", "failed", "pending"]):
         notification = Notification(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "a sentence")
-        log.save_check(check(str(i), Verdict.ALARM), lease, notification)
-        log.save_delivery(Delivery(notification, NOON, state), lease)
+        log.checks.save(check(str(i), Verdict.ALARM), lease, notification)
+        log.notifications.save_delivery(Delivery(notification, NOON, state), lease)
     found = scraped(log)
     assert [found[name] for name in names] == [1, 2]
     assert found["driftbell_notifications_total", ("failed",)] == 1
 
 
-def test_the_last_check_alone_sets_the_gauges(log: SqlLog, lease: Lease) -> None:
-    log.save_check(check("1", Verdict.ALARM, column("gone", Verdict.ALARM, P_VALUE)), lease)
-    log.save_check(
+def test_the_last_check_alone_sets_the_gauges(log: SqlStore, lease: Lease) -> None:
+    log.checks.save(check("1", Verdict.ALARM, column("gone", Verdict.ALARM, P_VALUE)), lease)
+    log.checks.save(
         check(
             "2",
             Verdict.ALARM,
@@ -197,8 +198,8 @@ DEGRADATION = (
 )
 
 
-def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlLog, lease: Lease) -> None:
-    log.save_check(check("1", Verdict.ALARM, degradation=degradations.ALARM), lease)
+def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore, lease: Lease) -> None:
+    log.checks.save(check("1", Verdict.ALARM, degradation=degradations.ALARM), lease)
     found = {k: v for k, v in scraped(log).items() if k[0].startswith(DEGRADATION)}
     for verdict in Verdict:
         assert found.pop(("driftbell_degradation_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
@@ -222,31 +223,33 @@ def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlLog, l
     }
 
 
-def test_an_error_is_not_called_accuracy(log: SqlLog, lease: Lease) -> None:
+def test_an_error_is_not_called_accuracy(log: SqlStore, lease: Lease) -> None:
     degradation = replace(degradations.OK, performance=Performance("mean absolute error", 1.5))
-    log.save_check(check("1", Verdict.OK, degradation=degradation), lease)
+    log.checks.save(check("1", Verdict.OK, degradation=degradation), lease)
     found = scraped(log)
     assert found["driftbell_mean_absolute_error", ("reference",)] == 1.5
     assert found["driftbell_mean_absolute_error_loss_low", ()] == -0.012
     assert not any(name.startswith("driftbell_accuracy") for name, _ in found)
 
 
-def test_unknown_or_missing_degradation_has_no_numbers(log: SqlLog, lease: Lease) -> None:
-    log.save_check(check("1", Verdict.OK), lease)
+def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lease) -> None:
+    log.checks.save(check("1", Verdict.OK), lease)
     assert not any(name.startswith(DEGRADATION) for name, _ in scraped(log))
-    log.save_check(check("2", Verdict.UNKNOWN, degradation=degradations.UNKNOWN), lease)
+    log.checks.save(check("2", Verdict.UNKNOWN, degradation=degradations.UNKNOWN), lease)
     known = {name for name, _ in scraped(log) if name.startswith(DEGRADATION)}
     assert known == {"driftbell_degradation_verdict", "driftbell_evidence_rows"}
 
 
-def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
+def test_labels_are_counted_with_their_age(log: SqlStore) -> None:
     found = scraped(log)
     assert found["driftbell_labelled_predictions", ()] == found["driftbell_labelled_window_rows", ()] == 0
     assert not any(name.startswith("driftbell_newest_label") for name, _ in found)
     hour = timedelta(hours=1)
-    log.append([Prediction(f"p{i}", NOON + i * hour, "m", "v", {}, "a", {}, 1.0) for i in range(6)])
-    log.add_labels([Label(i, "a", NOON + 8 * hour) for i in ("p0", "p1", "p4")])
-    log.add_labels([Label("p1", "b", NOON + 9 * hour)])
+    log.predictions.append(
+        [Prediction(f"p{i}", NOON + i * hour, "m", "v", {}, "a", {}, 1.0) for i in range(6)]
+    )
+    log.labels.add([Label(i, "a", NOON + 8 * hour) for i in ("p0", "p1", "p4")])
+    log.labels.add([Label("p1", "b", NOON + 9 * hour)])
     found = scraped(log, window_rows=3)
     assert found["driftbell_labelled_predictions", ()] == 3
     assert found["driftbell_labelled_window_rows", ()] == 1
@@ -256,42 +259,43 @@ def test_labels_are_counted_with_their_age(log: SqlLog) -> None:
     assert newest == (NOON + 4 * hour).timestamp()
 
 
-def test_an_alarm_is_silenced_until_its_annotation_expires(log: SqlLog, lease: Lease) -> None:
+def test_an_alarm_is_silenced_until_its_annotation_expires(log: SqlStore, lease: Lease) -> None:
     found = check("1", Verdict.ALARM, degradation=degradations.ALARM)
-    log.save_check(found, lease, None, alarm_after(found, None))
+    log.checks.save(found, lease, None, alarm_after(found, None))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 0
     hour = timedelta(hours=1)
-    log.annotate_alarm("1", Annotation("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
+    log.alarms.annotate("1", Annotation("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 0
-    log.annotate_alarm("1", Annotation("silenced", "ada", "on it", NOON - hour, NOON + hour))
+    log.alarms.annotate("1", Annotation("silenced", "ada", "on it", NOON - hour, NOON + hour))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 1
 
 
-def test_the_budget_and_the_smallest_loss_are_exposed_if_set(log: SqlLog) -> None:
+def test_the_budget_and_the_smallest_loss_are_exposed_if_set(log: SqlStore) -> None:
     names = ("driftbell_alarm_budget_per_day", ()), ("driftbell_smallest_loss", ())
     assert not scraped(log).keys() & set(names)
     found = scraped(log, budget_per_day=1 / 30, smallest_loss=0.02)
     assert [found[n] for n in names] == pytest.approx([1 / 30, 0.02])
 
 
-def test_any_column_name_can_be_a_label(log: SqlLog, lease: Lease) -> None:
-    log.save_check(check("1", Verdict.OK, column(NAME, Verdict.OK)), lease)
+def test_any_column_name_can_be_a_label(log: SqlStore, lease: Lease) -> None:
+    log.checks.save(check("1", Verdict.OK, column(NAME, Verdict.OK)), lease)
     assert scraped(log)["driftbell_column_verdict", (NAME, "ok")] == 1
 
 
-class Down(SqlLog):
-    """A log that fails in the middle of a scrape."""
-
-    def check_totals(self) -> CheckTotals:
-        raise LogError("the disk is away")
+def fail(*_: object, **__: object) -> CheckTotals:
+    raise StoreError("the disk is away")
 
 
-def test_an_unreadable_log_exposes_only_log_up_zero(log: SqlLog, lease: Lease) -> None:
-    log.save_check(check("1", Verdict.OK, column("age", Verdict.OK, DISTANCE)), lease)
-    assert scraped(Down(log._engine)) == {("driftbell_log_up", ()): 0}
+def test_an_unreadable_log_exposes_only_log_up_zero(
+    log: SqlStore, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.checks.save(check("1", Verdict.OK, column("age", Verdict.OK, DISTANCE)), lease)
+    monkeypatch.setattr(log.checks.newest, "totals", fail)
+    assert scraped(log) == {("driftbell_log_up", ()): 0}
 
 
-def test_registering_reads_nothing(log: SqlLog) -> None:
-    collector = CheckCollector(Down(log._engine), **SERVED, window_rows=1, clock=lambda: NOON)
+def test_registering_reads_nothing(log: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log.checks.newest, "totals", fail)
+    collector = CheckCollector(log, **SERVED, window_rows=1, clock=lambda: NOON)
     CollectorRegistry().register(collector)
     assert list(collector.describe()) == []

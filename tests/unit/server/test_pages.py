@@ -20,7 +20,8 @@ from driftbell.publish.wording import NOT_ESTIMATED
 from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Outputs, Verdict
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import pages_router
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.schema import infer_schema
 
 Get = Callable[[str], httpx.Response]
@@ -45,8 +46,8 @@ MODEL = Model()
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
@@ -57,7 +58,7 @@ def folder(tmp_path: Path) -> ReportFolder:
 
 
 @pytest.fixture
-def get(log: SqlLog, folder: ReportFolder) -> Get:
+def get(log: SqlStore, folder: ReportFolder) -> Get:
     view = MonitorView(
         log,
         folder,
@@ -78,14 +79,14 @@ def get(log: SqlLog, folder: ReportFolder) -> Get:
     return lambda path: asyncio.run(answer(path))
 
 
-def save(log: SqlLog, degradation: Degradation | None) -> None:
-    lease = log.take_lease("test", now=NOON, seconds=60, next_run=None)
+def save(log: SqlStore, degradation: Degradation | None) -> None:
+    lease = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert lease
     judgement = Judgement(
         degradation.verdict if degradation else Verdict.OK, "Both answers.", degradation=degradation
     )
     check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
-    log.save_check(check, lease, None, alarm_after(check, None))
+    log.checks.save(check, lease, None, alarm_after(check, None))
 
 
 def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
@@ -104,7 +105,7 @@ def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
     ],
 )
 def test_the_first_page_answers_whether_the_model_does_worse(
-    get: Get, log: SqlLog, degradation: Degradation | None, said: str
+    get: Get, log: SqlStore, degradation: Degradation | None, said: str
 ) -> None:
     save(log, degradation)
     page = get("/").text
@@ -114,14 +115,14 @@ def test_the_first_page_answers_whether_the_model_does_worse(
     assert ".degradation h2" in page.split("</head>")[0], "the block's looks"
 
 
-def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlLog) -> None:
+def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:
     save(log, degradations.ALARM)
     found = get("/index.json").json()
     assert found["status"]["last_check"]["degradation"]["evidence"]
     assert found["checks"][0]["degradation"]["sentence"] == degradations.ALARM.sentence
 
 
-def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlLog) -> None:
+def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlStore) -> None:
     save(log, degradations.ALARM)
     listed = get("/").text.split("Last checks")[1]
     assert "The model probably performs worse: 4.2 points of accuracy lost." in listed

@@ -160,7 +160,7 @@ def test_traffic_is_measured_in_the_prediction_log(tmp_path: Path) -> None:
     made = [
         Prediction(f"{i:03}", now - timedelta(hours=i), "m", "1", {"x": 1.0}, "a", {}, 1.0) for i in range(48)
     ]
-    log.append(made)
+    log.predictions.append(made)
     assert rows_per_day(log, now) == pytest.approx(48 / (47.5 / 24))
     log.close()
 
@@ -195,13 +195,13 @@ def test_the_command_prints_text(data_dir: Path) -> None:
     faults = [f"shift:{LENGTH}=+1.76", f"nulls:{LENGTH}", "stuck:sepal width (cm)"]
     done = command(data_dir, *(word for f in faults for word in ("--fault", f)), "--rate", "5000")
     assert (done.returncode, done.stderr) == (0, "")
-    quiet, seen, refused, missed = done.stdout.splitlines()
-    assert quiet == "no fault: quiet for 10000 predictions"
-    assert seen.startswith(f"shift:{LENGTH}=+1.76: seen after ")
-    for words in ("hours); estimated loss ", "; really ", f"; names {LENGTH}"):
-        assert words in seen
-    assert "refused by the service" in refused
-    assert "not seen within 10000 predictions: costs " in missed
+    without_fault, detected, refused, missed = done.stdout.splitlines()
+    assert without_fault == "no fault: no alarm in 10000 predictions"
+    assert detected.startswith(f"shift:{LENGTH}=+1.76: alarm after ")
+    for words in ("hours); estimated loss ", "; actual loss ", f"; suspect columns: {LENGTH}"):
+        assert words in detected
+    assert "the service refuses such rows" in refused
+    assert "no alarm in 10000 predictions; actual loss " in missed
 
 
 def test_the_command_prints_json(data_dir: Path) -> None:

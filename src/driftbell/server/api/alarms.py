@@ -55,7 +55,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     @router.get("", summary="The history of alarms", responses=documented(422))
     def alarms(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """The newest alarms, newest first; one of each model version may be open."""
-        return {"alarms": [alarm_shown(a) for a in view.log.alarms(limit)]}
+        return {"alarms": [alarm_shown(a) for a in view.log.alarms.newest(limit)]}
 
     @router.get("/{alarm_id}", summary="One alarm", responses=documented(404, 422))
     def one_alarm(alarm_id: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
 
 
 def _known(view: MonitorView, alarm_id: str) -> Alarm:
-    found = view.log.alarm(alarm_id)
+    found = view.log.alarms.get(alarm_id)
     if found is None:
         raise Refused(404, "unknown_alarm", "there is no alarm with this id; see /monitor/alarms")
     return found
@@ -100,8 +100,8 @@ def _known(view: MonitorView, alarm_id: str) -> Alarm:
 
 def _annotate(view: MonitorView, alarm_id: str, body: Any) -> dict[str, Any]:
     alarm, now = _known(view, alarm_id), view.clock()
-    annotated = view.log.annotate_alarm(alarm.id, read_annotation(body, alarm, now=now)) or alarm
-    lease = view.log.lease()
+    annotated = view.log.alarms.annotate(alarm.id, read_annotation(body, alarm, now=now)) or alarm
+    lease = view.log.coordination.lease()
     if annotated.closed and lease and lease.expires > now:
-        view.log.request_check(CheckKind.TRIGGERED, now)
+        view.log.coordination.request_check(CheckKind.TRIGGERED, now)
     return alarm_shown(annotated)

@@ -13,9 +13,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from driftbell.errors import DriftbellError, InputError, LogError, OverloadedError
+from driftbell.errors import DriftbellError, InputError, OverloadedError, StoreError
 from driftbell.phrases import join_names
-from driftbell.ports import Log
+from driftbell.ports import Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
@@ -49,7 +49,7 @@ class Labeller:
     """
 
     def __init__(
-        self, log: Log, metrics: Metrics, *, queue_limit: int, clock: Callable[[], datetime]
+        self, log: Store, metrics: Metrics, *, queue_limit: int, clock: Callable[[], datetime]
     ) -> None:
         self._log = log
         self._metrics = metrics
@@ -63,7 +63,7 @@ class Labeller:
         """Write the labels of one request, all or none.
 
         Raises:
-            LogError: the log cannot be written, so nothing may be answered.
+            StoreError: the log cannot be written, so nothing may be answered.
             OverloadedError: too much waits already.
         """
         now = self._clock()
@@ -74,7 +74,7 @@ class Labeller:
             while (young := _young(pairs, found, now)) and time.monotonic() < deadline:
                 await asyncio.sleep(AGAIN_SECONDS)
                 found = _with(found, await self._submit(young, now), {name for name, _ in young})
-        except (LogError, OverloadedError):
+        except (StoreError, OverloadedError):
             self._metrics.labels.labels("failed").inc(len(pairs))
             raise
         for result, count in (
@@ -104,7 +104,7 @@ class Labeller:
         for _, group in itertools.groupby(items, key=lambda item: item[0]):
             labels = [label for _, label in group]
             try:
-                outcome: Outcome = self._log.add_labels(labels)
+                outcome: Outcome = self._log.labels.add(labels)
             except DriftbellError as error:
                 outcome = error
             found += [outcome] * len(labels)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from driftbell.ports import Log
+from driftbell.ports import Store
 from driftbell.publish.json_views import alarm_shown, check_shown, notification_view
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
@@ -27,7 +27,7 @@ class MonitorView:
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         folder: ReportFolder,
         *,
         model: str,
@@ -46,14 +46,14 @@ class MonitorView:
         self._window_rows = window_rows
 
     def _lease(self) -> Lease | None:
-        lease = self.log.lease()
+        lease = self.log.coordination.lease()
         return lease if lease and lease.expires > self.clock() else None
 
     def monitor(self) -> str:
         """Tell whether a monitor runs.
 
         Raises:
-            LogError: the log cannot be read.
+            StoreError: the log cannot be read.
         """
         return _running(self._lease())
 
@@ -61,18 +61,20 @@ class MonitorView:
         """Tell how things stand.
 
         Raises:
-            LogError: the log cannot be read.
+            StoreError: the log cannot be read.
         """
         lease = self._lease()
         next_run = lease.next_run if lease else None
         last = self.last_check()
-        totals = self.log.check_totals()
-        alarm = self.log.open_alarm(model=self._model, version=self._version)
+        totals = self.log.checks.totals()
+        alarm = self.log.alarms.current(model=self._model, version=self._version)
         return {
             "enabled": next_run is not None,
             "monitor": _running(lease),
             "next_run": next_run.isoformat() if next_run else None,
-            "data_points": self.log.count(model=self._model, version=self._version, limit=self._window_rows),
+            "data_points": self.log.predictions.count(
+                model=self._model, version=self._version, limit=self._window_rows
+            ),
             "window_rows": self._window_rows,
             "model": self._model,
             "version": self._version,
@@ -88,15 +90,15 @@ class MonitorView:
         }
 
     def _notifications(self) -> dict[str, Any]:
-        last = self.log.last_notification(model=self._model, version=self._version)
+        last = self.log.notifications.last(model=self._model, version=self._version)
         return {
             "last": last and notification_view(last),
-            "pending": self.log.notification_totals().get("pending", 0),
+            "pending": self.log.notifications.totals().get("pending", 0),
         }
 
     def last_check(self) -> Check | None:
         """Give the newest check of the served version: another version's verdict says nothing about it."""
-        return next(iter(self.log.checks(1, version=self._version)), None)
+        return next(iter(self.log.checks.newest(1, version=self._version)), None)
 
     def reports(self, most: int | None = None) -> list[dict[str, Any]]:
         """List the reports, newest first."""
@@ -116,24 +118,24 @@ class MonitorView:
 
         Raises:
             Refused: 503, no monitor is running, or the check could not be made.
-            LogError: the log cannot be read or written.
+            StoreError: the log cannot be read or written.
         """
-        lease = await run_in_threadpool(self.log.lease)
+        lease = await run_in_threadpool(self.log.coordination.lease)
         if not lease or lease.expires <= self.clock():
             detail = (
                 "no monitor is running yet: one that has just been started needs some seconds, "
                 "else start one with `driftbell monitor`, or both with `driftbell up`"
             )
             raise Refused(503, "no_monitor", detail, headers={"Retry-After": "15"})
-        asked = await run_in_threadpool(self.log.request_check, kind, self.clock())
+        asked = await run_in_threadpool(self.log.coordination.request_check, kind, self.clock())
         deadline = asyncio.get_running_loop().time() + (WAIT_SECONDS if wait else 0)
         while asked.state == "pending" and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(POLL_SECONDS)
-            polled = await run_in_threadpool(self.log.request, asked.id)
+            polled = await run_in_threadpool(self.log.coordination.get_request, asked.id)
             asked = polled or asked
         if asked.state == "failed":
             raise Refused(503, "check_failed", asked.error)
-        found = await run_in_threadpool(self.log.check, asked.check_id) if asked.check_id else None
+        found = await run_in_threadpool(self.log.checks.get, asked.check_id) if asked.check_id else None
         return asked, found
 
 
@@ -169,12 +171,12 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/checks", summary="The history of checks", responses=documented(422))
     def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """The newest checks, newest first."""
-        return {"checks": [check_shown(c, brief=True) for c in view.log.checks(limit)]}
+        return {"checks": [check_shown(c, brief=True) for c in view.log.checks.newest(limit)]}
 
     @router.get("/checks/{check_id}", summary="One check, column by column", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
         """Every statistic of one check."""
-        found = view.log.check(check_id)
+        found = view.log.checks.get(check_id)
         if found is None:
             raise Refused(404, "unknown_check", "there is no check with this id; see /monitor/checks")
         return check_shown(found, columns=True)
@@ -184,10 +186,10 @@ def monitor_router(view: MonitorView) -> APIRouter:
     )
     def one_request(request_id: str) -> dict[str, Any]:
         """`state` is `pending`, `done` (with the check) or `failed` (with the error)."""
-        asked = view.log.request(request_id)
+        asked = view.log.coordination.get_request(request_id)
         if asked is None:
             raise Refused(404, "unknown_request", "nobody asked for a check under this id")
-        return _polled(asked, view.log.check(asked.check_id) if asked.check_id else None)
+        return _polled(asked, view.log.checks.get(asked.check_id) if asked.check_id else None)
 
     return router
 

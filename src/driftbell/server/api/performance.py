@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from driftbell.ports import Log, Model
+from driftbell.ports import Model, Store
 from driftbell.records import Check, Interval, Labelled, Performance, Share
 from driftbell.server.http.problems import documented
 from driftbell.stats import calibration, class_scores, confusion, wilson
@@ -21,7 +21,7 @@ MOST_ROWS = 10_000
 
 
 def performance_router(
-    log: Log, model: Model, *, window_rows: int, clock: Callable[[], datetime]
+    log: Store, model: Model, *, window_rows: int, clock: Callable[[], datetime]
 ) -> APIRouter:
     """Make the route for one model."""
     router = APIRouter(prefix="/monitor", tags=["monitor"])
@@ -34,7 +34,7 @@ def performance_router(
     return router
 
 
-def performance_shown(log: Log, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
+def performance_shown(log: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
     """Make what is known about the served version's performance JSON for the API.
 
     Args:
@@ -44,12 +44,12 @@ def performance_shown(log: Log, model: Model, *, window_rows: int, now: datetime
         now: the time.
 
     Raises:
-        LogError: the log cannot be read.
+        StoreError: the log cannot be read.
     """
     whose: dict[str, Any] = {"model": model.name, "version": model.version}
     rows = min(window_rows, MOST_ROWS)
-    labelled = log.labelled(rows, **whose)
-    checks = log.checks(RECENT, version=model.version)
+    labelled = log.labels.newest(rows, **whose)
+    checks = log.checks.newest(RECENT, version=model.version)
     known = _last_known(checks)
     right = sum(found.label == found.prediction.output for found in labelled)
     counts = _counted(labelled, model.classes)
@@ -62,7 +62,7 @@ def performance_shown(log: Log, model: Model, *, window_rows: int, now: datetime
             {
                 "check": c.id,
                 "time": c.time.isoformat(),
-                **_share_shown(log.realized(rows, **whose, as_of=c.time)),
+                **_share_shown(log.labels.realized(rows, **whose, as_of=c.time)),
             }
             for c in checks
         ],
@@ -107,9 +107,9 @@ def _calibrated(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
     return [asdict(b) for b in calibration(believed, [f.label == f.prediction.output for f in labelled])]
 
 
-def _labels(log: Log, whose: dict[str, Any], window_rows: int, now: datetime) -> dict[str, Any]:
-    totals = log.label_totals(**whose)
-    window = log.label_share(window_rows, **whose)
+def _labels(log: Store, whose: dict[str, Any], window_rows: int, now: datetime) -> dict[str, Any]:
+    totals = log.labels.totals(**whose)
+    window = log.labels.coverage(window_rows, **whose)
     newest = totals.last_label
     return {
         "labelled": totals.labelled,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from driftbell.errors import InputError, LogError, OverloadedError
+from driftbell.errors import InputError, OverloadedError, StoreError
 from driftbell.records import Kind, Value
 from driftbell.server.http.access_log import RouteTelemetry, request_id_of
 from driftbell.server.http.problems import MEDIA_TYPE, problem
@@ -75,7 +75,10 @@ class Lane:
         status = 200
         try:
             answer = await self._telemetry.worked_on(self._predictor.answer(row, started))
-        except (OverloadedError, LogError) as error:  # many may come at once: they must cost next to nothing
+        except (
+            OverloadedError,
+            StoreError,
+        ) as error:  # many may come at once: they must cost next to nothing
             status, answer = 503, bytes(problem(503, str(error)).body)
         except Exception as error:  # noqa: BLE001 - the route raises it again, where all are answered
             scope[FAILED] = error

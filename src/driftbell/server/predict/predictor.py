@@ -95,7 +95,7 @@ class Predictor:
 
         Raises:
             PredictError: the model failed.
-            LogError: nothing can be recorded, so nothing may be answered.
+            StoreError: nothing can be recorded, so nothing may be answered.
             OverloadedError: too much waits already.
         """
         with self.tracing.step("model") as note:

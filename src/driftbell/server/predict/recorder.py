@@ -10,10 +10,10 @@ from typing import Literal
 
 import structlog
 
-from driftbell.errors import LogError, OverloadedError
+from driftbell.errors import OverloadedError, StoreError
 from driftbell.journal.file import Journal
 from driftbell.journal.mover import PAUSE_SECONDS, Fold
-from driftbell.ports import Log
+from driftbell.ports import Store
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.predict.thread_batch import Batcher
 
@@ -45,7 +45,7 @@ class Recorder:
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         folder: Path,
         metrics: Metrics,
         *,
@@ -61,13 +61,13 @@ class Recorder:
         self._queue: list[bytes] = []
         self._queue_limit = queue_limit
         self._behind: asyncio.Task[None] | None = None
-        self._full: LogError | None = None
+        self._full: StoreError | None = None
 
         def logged(lines: list[bytes]) -> list[None]:
             self._refuse_while_it_fails()  # those behind one that waited for long need not wait for as long
             try:
-                log.ingest(lines)
-            except LogError as error:
+                log.predictions.append_lines(lines)
+            except StoreError as error:
                 self._fold.failed(error)
                 raise
             return [None] * len(lines)
@@ -85,7 +85,7 @@ class Recorder:
             What is to be awaited before anything is answered; None where it is done.
 
         Raises:
-            LogError: the log or the disk takes nothing, so nothing may be answered; also when awaited.
+            StoreError: the log or the disk takes nothing, so nothing may be answered; also when awaited.
             OverloadedError: too much waits already; also when awaited.
         """
         if self._durability == "process":
@@ -108,7 +108,7 @@ class Recorder:
                 if self._journal.waiting_bytes > MOST_WAITING:
                     raise OverloadedError("the log is slower than the traffic; try again in a second")
             self._append(lines)
-        except (LogError, OverloadedError):
+        except (StoreError, OverloadedError):
             self._metrics.lost.inc(len(lines))
             raise
         self._count_waiting()
@@ -117,12 +117,12 @@ class Recorder:
     def _refuse_while_it_fails(self) -> None:
         failure = self._fold.failure
         if failure:
-            raise LogError(str(failure)) from failure
+            raise StoreError(str(failure)) from failure
 
     def _append(self, lines: Sequence[bytes]) -> None:
         try:
             self._journal.write(lines)
-        except LogError as error:
+        except StoreError as error:
             if self._full is None:
                 logger.error("journal cannot be written", error=str(error))
             self._full = error
@@ -136,7 +136,7 @@ class Recorder:
             try:
                 await self._batcher.submit(lines)
                 return
-            except LogError:
+            except StoreError:
                 if not self._spool:
                     self._metrics.lost.inc(len(lines))
                     raise
@@ -154,7 +154,7 @@ class Recorder:
             await asyncio.sleep(PAUSE_SECONDS)
             lines, self._queue = self._queue, []
             try:
-                with suppress(LogError, OverloadedError):  # they were counted as lost
+                with suppress(StoreError, OverloadedError):  # they were counted as lost
                     await self._logged(lines)
             except Exception:  # nobody waits to whom it could be told, and the next ones must not be lost too
                 self._metrics.lost.inc(len(lines))
@@ -172,7 +172,7 @@ class Recorder:
             Whether the log can be written too, as far as one knows; else they are kept in the journal.
 
         Raises:
-            LogError: they cannot.
+            StoreError: they cannot.
         """
         if self._full:  # perhaps still: nobody may have come since
             self._journal.probe()

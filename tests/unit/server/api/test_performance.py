@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.models.sklearn import SklearnModel
 from driftbell.records import (
     Check,
@@ -28,7 +28,8 @@ from driftbell.records import (
 from driftbell.server.api.labels import Labeller
 from driftbell.server.api.performance import performance_shown
 from driftbell.server.http.metrics import Metrics
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.schema import infer_schema
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -36,8 +37,8 @@ WHOSE = {"model": "m", "version": "v"}
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
@@ -59,19 +60,23 @@ def label(number: int, value: str, minutes: int = 1) -> Label:
     return Label(f"id-{number}", value, NOON + timedelta(minutes=minutes))
 
 
-def save(log: SqlLog, number: int, minutes: int, degradation: Degradation | None, version: str = "v") -> None:
-    lease = log.take_lease("a", now=NOON, seconds=60, next_run=None)
+def save(
+    log: SqlStore, number: int, minutes: int, degradation: Degradation | None, version: str = "v"
+) -> None:
+    lease = log.coordination.take_lease("a", now=NOON, seconds=60, next_run=None)
     assert lease
     judgement = Judgement(Verdict.OK, "All is well.", (), degradation)
     time = NOON + timedelta(minutes=minutes)
-    log.save_check(Check(str(number), time, CheckKind.MANUAL, "m", version, "r", 10, 1, 10, judgement), lease)
+    log.checks.save(
+        Check(str(number), time, CheckKind.MANUAL, "m", version, "r", 10, 1, 10, judgement), lease
+    )
 
 
-def shown(log: SqlLog, model: SklearnModel, window_rows: int = 10) -> dict[str, object]:
+def shown(log: SqlStore, model: SklearnModel, window_rows: int = 10) -> dict[str, object]:
     return performance_shown(log, model, window_rows=window_rows, now=NOON + timedelta(minutes=10))
 
 
-def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlLog, model: SklearnModel) -> None:
+def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlStore, model: SklearnModel) -> None:
     assert shown(log, model)["estimated"] is None
     told = Performance("accuracy", 0.97, Interval(0.9, 0.85, 0.95))
     save(log, 1, 1, Degradation(Verdict.OK, "", performance=told))
@@ -84,10 +89,10 @@ def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlLog, model: 
     assert (found["metric"], found["reference"], found["estimated"]) == ("accuracy", None, None)
 
 
-def test_each_check_tells_what_was_known_then(log: SqlLog, model: SklearnModel) -> None:
-    log.append([prediction(i) for i in range(4)])
-    log.add_labels([label(0, "a", 1)])
-    log.add_labels([label(1, "b", 3), label(0, "b", 3)])
+def test_each_check_tells_what_was_known_then(log: SqlStore, model: SklearnModel) -> None:
+    log.predictions.append([prediction(i) for i in range(4)])
+    log.labels.add([label(0, "a", 1)])
+    log.labels.add([label(1, "b", 3), label(0, "b", 3)])
     for minutes in (0, 2, 4):
         save(log, minutes, minutes, None)
     found = shown(log, model)
@@ -108,17 +113,17 @@ def test_each_check_tells_what_was_known_then(log: SqlLog, model: SklearnModel) 
     }
 
 
-def test_a_window_has_its_rows_only(log: SqlLog, model: SklearnModel) -> None:
-    log.append([prediction(i) for i in range(6)])
-    log.add_labels([label(i, "b" if i < 3 else "a") for i in range(6)])
+def test_a_window_has_its_rows_only(log: SqlStore, model: SklearnModel) -> None:
+    log.predictions.append([prediction(i) for i in range(6)])
+    log.labels.add([label(i, "b" if i < 3 else "a") for i in range(6)])
     assert shown(log, model, 3)["realized"]["value"] == 1.0
     assert shown(log, model, 6)["realized"]["value"] == 0.5
     assert shown(log, model, 4)["labels"]["window_rows"] == 4
 
 
-def test_a_class_that_the_model_does_not_know_is_counted_too(log: SqlLog, model: SklearnModel) -> None:
-    log.append([prediction(0), prediction(1, "b", None)])
-    log.add_labels([label(0, "old"), label(1, "b")])
+def test_a_class_that_the_model_does_not_know_is_counted_too(log: SqlStore, model: SklearnModel) -> None:
+    log.predictions.append([prediction(0), prediction(1, "b", None)])
+    log.labels.add([label(0, "old"), label(1, "b")])
     found = shown(log, model)
     assert found["confusion"] == {
         "a": {"a": 0, "b": 0, "old": 0},
@@ -132,17 +137,21 @@ def test_a_class_that_the_model_does_not_know_is_counted_too(log: SqlLog, model:
 class Failing:
     """A log that fails for one id; all else goes to a real one."""
 
-    def __init__(self, log: SqlLog) -> None:
+    def __init__(self, log: SqlStore) -> None:
         self._log = log
 
-    def add_labels(self, new: Sequence[Label]) -> LabelReceipt:
+    @property
+    def labels(self) -> Failing:
+        return self
+
+    def add(self, new: Sequence[Label]) -> LabelReceipt:
         if new[0].prediction_id == "id-1":
-            raise LogError("the disk is full")
-        return self._log.add_labels(new)
+            raise StoreError("the disk is full")
+        return self._log.labels.add(new)
 
 
-def test_a_request_that_fails_does_not_fail_its_neighbours(log: SqlLog) -> None:
-    log.append([prediction(i) for i in range(4)])
+def test_a_request_that_fails_does_not_fail_its_neighbours(log: SqlStore) -> None:
+    log.predictions.append([prediction(i) for i in range(4)])
     metrics = Metrics()
 
     async def all_at_once() -> list[LabelReceipt | BaseException]:
@@ -153,9 +162,9 @@ def test_a_request_that_fails_does_not_fail_its_neighbours(log: SqlLog) -> None:
         return found
 
     found = asyncio.run(all_at_once())
-    assert isinstance(found[1], LogError)
+    assert isinstance(found[1], StoreError)
     assert [f for i, f in enumerate(found) if i != 1] == [LabelReceipt(accepted=1, duplicates=1)] * 3
-    assert [f.time for f in log.labelled(10, **WHOSE)] == [NOON] * 3
+    assert [f.time for f in log.labels.newest(10, **WHOSE)] == [NOON] * 3
     text = metrics.exposition([]).body.decode()
     for result, count in (("accepted", 3), ("duplicate", 3), ("failed", 2), ("unknown", 0), ("corrected", 0)):
         assert f'driftbell_labels_total{{result="{result}"}} {count}.0' in text

@@ -24,13 +24,13 @@ from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 from tests.conftest import EXAMPLE
 
-from driftbell.errors import LogError, PredictError
+from driftbell.errors import PredictError, StoreError
 from driftbell.models.iris import iris_model
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server import Service, create_app
 from driftbell.server.http import tracing
 from driftbell.server.http.tracing import SDK_LOGGER, SILENT_SECONDS, Exports, Tracing, open_tracing
-from driftbell.store import sqlite_log
+from driftbell.store.sqlite import open_sqlite
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SECRET = 5.123457
@@ -75,6 +75,10 @@ class Broken:
     def __init__(self, real: Any, method: str, error: Exception) -> None:
         self._real, self._method, self._error = real, method, error
 
+    @property
+    def predictions(self) -> Any:
+        return Broken(self._real.predictions, self._method, self._error)
+
     def __getattr__(self, name: str) -> Any:
         return self._fail if name == self._method else getattr(self._real, name)
 
@@ -92,7 +96,7 @@ def service(tmp_path: Path, model: Any) -> Callable[[Tracing], Service]:
     def make(found: Tracing) -> Service:
         return Service(
             model=model,
-            log=sqlite_log(tmp_path / "log.sqlite"),
+            log=open_sqlite(tmp_path / "log.sqlite"),
             journals=tmp_path / "journal",
             folder=ReportFolder(tmp_path / "reports", keep=1),
             window_rows=10,
@@ -162,7 +166,7 @@ def test_a_refused_row_is_the_senders_fault_and_is_not_shown(service: Callable[[
     [
         ("model", "answer", PredictError("model 'iris' failed with ValueError"), 500),
         ("model", "answer", ValueError(f"cannot take {SECRET}"), 500),
-        ("log", "ingest", LogError("the prediction log cannot be used: disk full"), 503),
+        ("log", "append_lines", StoreError("the prediction log cannot be used: disk full"), 503),
     ],
 )
 def test_a_failure_is_an_error_of_its_step_and_of_the_request(
@@ -183,7 +187,7 @@ def test_a_failure_is_an_error_of_its_step_and_of_the_request(
     (event,) = step.events
     assert event.attributes["exception.type"] == type(error).__name__
     assert "_fail" in event.attributes["exception.stacktrace"]
-    assert ("exception.message" in event.attributes) == isinstance(error, PredictError | LogError)
+    assert ("exception.message" in event.attributes) == isinstance(error, PredictError | StoreError)
     assert str(SECRET) not in everything(spans)
 
 

@@ -25,7 +25,7 @@ from driftbell.server import Service, create_app
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict import predictor
 from driftbell.server.predict.fast_path import row_reader
-from driftbell.store import sqlite_log
+from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 
@@ -70,7 +70,7 @@ def model(request: pytest.FixtureRequest) -> Model:
 def service(tmp_path: Path, model: Model) -> Service:
     return Service(
         model=model,
-        log=sqlite_log(tmp_path / "log.sqlite"),
+        log=open_sqlite(tmp_path / "log.sqlite"),
         journals=tmp_path / "journal",
         folder=ReportFolder(tmp_path / "reports", keep=1),
         window_rows=10,
@@ -194,7 +194,7 @@ def test_both_ways_answer_log_and_count_alike(client: Client, service: Service, 
     assert 'driftbell_predictions_total{class="large",model="sum",version="v1"} 2.0' in metrics
     assert "driftbell_http_requests_in_flight 1.0" in metrics  # the scrape itself
     client.get("/monitor/status")  # which waits until all is in the log
-    window = service.log.window(10, model="sum", version="v1")
+    window = service.log.predictions.window(10, model="sum", version="v1")
     assert [p.id for p in window.predictions] == [short.json()["id"], long.json()["id"]]
     assert all(p.features == {"a": 1.0, "b": 2.5} and p.latency_ms > 0 for p in window.predictions)
 
@@ -228,7 +228,7 @@ def test_a_model_that_fails_is_500_and_logged_nowhere(client: Client, service: S
     assert answer.status_code == 500
     assert answer.json()["detail"] == "too much"
     client.get("/monitor/status")
-    assert service.log.count(model="sum", version="v1") == 0
+    assert service.log.predictions.count(model="sum", version="v1") == 0
     assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
 
 

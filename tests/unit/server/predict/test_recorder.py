@@ -13,12 +13,13 @@ import pytest
 from tests.unit.journal.test_journal import ids, line
 from tests.unit.server.predict.test_fast_path import Model
 
-from driftbell.errors import LogError
+from driftbell.errors import StoreError
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, Recorder
-from driftbell.store import SqlLog, sqlite_log
+from driftbell.store.sql import SqlStore
+from driftbell.store.sqlite import open_sqlite
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -26,25 +27,29 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 class Slow:
     """A log that takes its time to fail, as a network that was cut does."""
 
-    def __init__(self, log: SqlLog) -> None:
+    def __init__(self, log: SqlStore) -> None:
         self._log = log
         self.cut = False
         self.waited = 0
 
-    def ingest(self, lines: Sequence[bytes]) -> None:
+    @property
+    def predictions(self) -> Slow:
+        return self
+
+    def append_lines(self, lines: Sequence[bytes]) -> None:
         self.ping()
-        self._log.ingest(lines)
+        self._log.predictions.append_lines(lines)
 
     def ping(self) -> None:
         if self.cut:
             self.waited += 1
             time.sleep(0.3)
-            raise LogError("timed out")
+            raise StoreError("timed out")
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqlLog]:
-    found = sqlite_log(tmp_path / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[SqlStore]:
+    found = open_sqlite(tmp_path / "log.sqlite")
     yield found
     found.close()
 
@@ -67,7 +72,7 @@ async def kept(recorder: Recorder, lines: list[bytes]) -> None:
 
 
 def test_those_behind_one_that_waited_for_long_do_not_wait_as_long(
-    log: SqlLog, opened: Callable[..., Recorder]
+    log: SqlStore, opened: Callable[..., Recorder]
 ) -> None:
     slow = Slow(log)
 
@@ -96,13 +101,13 @@ def test_those_behind_one_that_waited_for_long_do_not_wait_as_long(
 def _fine(recorder: Recorder) -> bool:
     try:
         return recorder.check()
-    except LogError:
+    except StoreError:
         return False
 
 
 @pytest.mark.parametrize("durability", ["process", "power", "async"])
 def test_what_is_spooled_while_the_log_is_away_comes_into_it_once(
-    log: SqlLog, opened: Callable[..., Recorder], durability: Durability
+    log: SqlStore, opened: Callable[..., Recorder], durability: Durability
 ) -> None:
     slow = Slow(log)
 
@@ -127,15 +132,15 @@ def test_what_is_spooled_while_the_log_is_away_comes_into_it_once(
 
 
 def test_whatever_a_log_raises_the_next_predictions_are_taken_to_it(
-    log: SqlLog, opened: Callable[..., Recorder]
+    log: SqlStore, opened: Callable[..., Recorder]
 ) -> None:
     class Odd(Slow):
         odd = True
 
-        def ingest(self, lines: Sequence[bytes]) -> None:
+        def append_lines(self, lines: Sequence[bytes]) -> None:
             if self.odd:
                 raise IndexError("nobody expects it")
-            super().ingest(lines)
+            super().append_lines(lines)
 
     odd = Odd(log)
 
@@ -153,7 +158,7 @@ def test_whatever_a_log_raises_the_next_predictions_are_taken_to_it(
 
 
 def test_ids_sort_by_time_even_where_the_clock_steps_back(
-    log: SqlLog, opened: Callable[..., Recorder]
+    log: SqlStore, opened: Callable[..., Recorder]
 ) -> None:
     steps = [0, 1, 2, -3600, -3599, 3, 4]
     times = iter(NOW + timedelta(seconds=s) for s in steps)
@@ -176,6 +181,6 @@ def test_ids_sort_by_time_even_where_the_clock_steps_back(
     found = asyncio.run(story())
     assert [one[:12] for one in found] == sorted(one[:12] for one in found)
     assert len(set(found)) == len(steps)
-    window = log.window(10, model="sum", version="v1").predictions
+    window = log.predictions.window(10, model="sum", version="v1").predictions
     assert [p.id for p in window] == found
     assert [(p.time - NOW).total_seconds() for p in window] == steps

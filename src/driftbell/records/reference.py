@@ -1,0 +1,42 @@
+"""The reference: the data that a model and its predictions are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from driftbell.records.data import Column, Columns, Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The data that a model is compared with, before the model has predicted them.
+
+    Attributes:
+        features: n rows.
+        labels: the true class of each row, null where unknown; None if no row has one.
+        out_of_sample: predictions of these rows by a model of the same kind that was not fitted on them;
+            None if there are none, so that the model's own predictions have to do.
+    """
+
+    features: Columns
+    labels: Column | None = None
+    out_of_sample: Outputs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The data that a model is compared with, including its predictions.
+
+    Attributes:
+        columns: features, predicted class and the probability of each class, n rows.
+        roles: `feature`, `prediction` or `probability` by column.
+        version: content hash.
+        labels: the true class of each row, null where unknown; None if no row has one.
+        out_of_sample: see `Training`.
+    """
+
+    columns: Columns
+    roles: dict[str, str]
+    version: str
+    labels: Column | None = None
+    out_of_sample: Outputs | None = None
