@@ -333,7 +333,7 @@ class Failing(SqlCoordination):
         if self.broken:
             self.tried += 1
             raise StoreError("the disk is away")
-        return super().coordination.pending_request()
+        return super().pending_request()
 
 
 def test_trouble_with_the_log_is_tried_again_and_told_once(

@@ -197,7 +197,7 @@ class Outbox(SqlNotifications):
     def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
         if self.broken:
             raise StoreError("the disk is full")
-        super().notifications.save_delivery(delivery, lease)
+        super().save_delivery(delivery, lease)
 
 
 @pytest.fixture
