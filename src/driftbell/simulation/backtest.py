@@ -103,7 +103,7 @@ def backtest(
         label: column of the true values; None to judge without labels.
         label_delay: number of checks after which labels arrive.
         timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601.
-        smallest_loss: smallest relevant loss; default: 0.02 of accuracy, or a tenth of the error of a regression.
+        smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
         seed: random seed.
 
     Returns:
