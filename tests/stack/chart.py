@@ -86,8 +86,8 @@ def written(folder: Path, values: dict[str, Any]) -> str:
 
 def one(documents: Documents, kind: str, name: str = "") -> dict[str, Any]:
     """Return the only document of a kind whose name has this suffix."""
-    (found,) = (d for d in documents if d["kind"] == kind and d["metadata"]["name"].endswith(name))
-    return found
+    (document,) = (d for d in documents if d["kind"] == kind and d["metadata"]["name"].endswith(name))
+    return document
 
 
 def deployments(documents: Documents) -> tuple[dict[str, Any], dict[str, Any]]:

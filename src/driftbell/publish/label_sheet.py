@@ -1,4 +1,4 @@
-"""Label sheets: the predictions whose labels would confirm or refute an alarm, as CSV."""
+"""Label sheets: CSV files of the predictions to label in order to confirm or refute an alarm."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """Socket timeouts of one connection, unless the URL sets `cto` and `rto`."""
 
 SEND_SECONDS = 30.0
-"""Maximum duration of one delivery, whatever number of connections it needs."""
+"""Maximum duration of one delivery, regardless of the number of connections."""
 
 MIN_DELAY, MAX_DELAY = timedelta(seconds=10), timedelta(minutes=10)
 """Shortest and longest delay between two attempts to deliver a notification."""

@@ -90,7 +90,9 @@ class CheckCollector(Collector):
             checks.add_metric([verdict.value], totals.by_verdict.get(verdict.value, 0))
         yield checks
         yield CounterMetricFamily(
-            "driftbell_check_failures", "Checks that failed, or whose report failed.", totals.failed
+            "driftbell_check_failures",
+            "Checks that failed, including failures of their reports.",
+            totals.failed,
         )
         yield SummaryMetricFamily(
             "driftbell_check_duration_seconds",
