@@ -264,7 +264,10 @@ def test_the_schema_covers_exactly_the_values() -> None:
         ({"log": {"url": "postgresql://user:pw@host/db"}}, "at '/log': additional properties 'url'"),
         ({"log": {"existingSecret": ""}}, "'/log/existingSecret'"),
         ({"config": {"log": {"url": "postgresql://host/db"}}}, "'/config/log': additional properties 'url'"),
-        ({"config": {"alerts": {"urls": "json://host"}}}, "'/config/alerts': additional properties 'urls'"),
+        (
+            {"config": {"notifications": {"urls": "json://host"}}},
+            "'/config/notifications': additional properties 'urls'",
+        ),
         ({"config": {"chek": {"every": "1m"}}}, "'/config': additional properties 'chek'"),
         ({"config": {"check": {"evry": "1m"}}}, "'/config/check': additional properties 'evry'"),
         ({"config": {"check": {"every": False}}}, "'/config/check/every': got boolean, want string"),
@@ -324,10 +327,10 @@ def test_the_rules_refer_to_the_release(production: Documents, tmp_path: Path) -
 def test_the_dashboards_equal_those_of_the_package(tmp_path: Path) -> None:
     rendered = one(render(tmp_path, {}), "ConfigMap", "-dashboards")
     assert rendered["metadata"]["labels"]["grafana_dashboard"] == "1"
-    files = (ROOT / "src" / "driftbell" / "dashboards").glob("*.json")
+    files = (ROOT / "src" / "driftbell" / "ops" / "dashboards").glob("*.json")
     assert rendered["data"].keys() == {f"driftbell-{file.name}" for file in files}
     for name, text in rendered["data"].items():
-        file = ROOT / "src" / "driftbell" / "dashboards" / name.removeprefix("driftbell-")
+        file = ROOT / "src" / "driftbell" / "ops" / "dashboards" / name.removeprefix("driftbell-")
         assert json.loads(text) == json.loads(file.read_text("utf-8"))
     assert sum(map(len, rendered["data"].values())) < 900_000  # a ConfigMap holds a mebibyte
 
