@@ -46,7 +46,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         The header, and each row with its line number; empty lines are skipped.
 
     Raises:
-        ConfigError: the file cannot be read, or a row has more or fewer cells than the header, if there is one.
+        ConfigError: the file cannot be read, or a row has more or fewer cells than its header.
     """
     with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
