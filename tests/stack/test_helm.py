@@ -204,7 +204,7 @@ def test_driftbell_accepts_the_configuration(documents: Documents, tmp_path: Pat
 def test_user_settings_are_rendered(production: Documents, tmp_path: Path) -> None:
     file = tmp_path / "driftbell.toml"
     file.write_text(one(production, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
-    loaded = config.shown(config.load(file, environment={}).settings)
+    loaded = config.setting_values(config.load(file, environment={}).settings)
     given = {f"{s}.{k}": v for s, keys in PRODUCTION["config"].items() for k, v in keys.items()}
     assert {name: loaded[name] for name in given} == given | {"notifications.cooldown": "60m"}
     assert loaded["notifications.link"] == "https://ml.example.org"
@@ -238,7 +238,7 @@ def test_secrets_are_referenced_and_never_rendered(production: Documents) -> Non
 def test_config_accepts_every_setting_that_the_chart_does_not_set() -> None:
     sections = schema()["properties"]["config"]["properties"]
     taken = {f"{section}.{key}" for section, keys in sections.items() for key in keys["properties"]}
-    assert taken == set(config.names()) - CHARTS_OWN
+    assert taken == set(config.setting_names()) - CHARTS_OWN
 
 
 def test_the_schema_covers_exactly_the_values() -> None:
