@@ -10,7 +10,7 @@ import pytest
 
 from driftbell.cli import cli
 from driftbell.config import settings as config
-from driftbell.config.described import descriptions
+from driftbell.config.settings import setting_descriptions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -18,13 +18,13 @@ DOCS = "\n".join(p.read_text("utf-8") for p in [ROOT / "README.md", *sorted((ROO
 
 
 def settings_table() -> str:
-    values = config.shown(config.Settings())
+    values = config.setting_values(config.Settings())
     shown = {
         n: "–" if v is None else f"`{str(v).lower() if isinstance(v, bool) else v}`"
         for n, v in values.items()
     }
     return "\n".join(
-        f"| `{name}` | {shown[name]} | {text.rstrip('.')} |" for name, text in descriptions().items()
+        f"| `{name}` | {shown[name]} | {text.rstrip('.')} |" for name, text in setting_descriptions().items()
     )
 
 

@@ -15,7 +15,7 @@ from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation import CusumDetector
 from driftbell.degradation.detector import watch
 from driftbell.errors import ConfigError
-from driftbell.models.reference import known_by_heart, outputs_of, reference_of
+from driftbell.models.reference import memorization_warning, reference_outputs
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
@@ -25,9 +25,9 @@ from driftbell.publish.evidently import EvidentlyReport, evidently_available, im
 from driftbell.publish.html_report import HtmlReport
 from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
-from driftbell.records import Reference, Training
+from driftbell.records import Reference
 from driftbell.store.sql import SqlStore
-from driftbell.wiring.model import open_model
+from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
 NICENESS = 10
@@ -49,7 +49,7 @@ def notification_targets(settings: Settings) -> list[NotificationTarget]:
 
 
 def checker(
-    settings: Settings, log: SqlStore, *, tells: bool = False, loaded: tuple[Model, Training] | None = None
+    settings: Settings, log: SqlStore, *, tells: bool = False, opened: OpenedModel | None = None
 ) -> Checker:
     """Make what runs a check.
 
@@ -57,18 +57,16 @@ def checker(
         settings: all of them.
         log: where predictions are.
         tells: whether changes of the verdict become notifications.
-        loaded: the model and its training data, where they are there already.
+        opened: the model and its reference; None opens them.
 
     Raises:
         ConfigError: see `open_model`, or Evidently is wanted and not installed.
     """
-    model, training = loaded or open_model(settings)
-    reference = reference_of(
-        model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
-    )
-    warning = known_by_heart(reference)
+    opened = opened or open_model(settings)
+    model, reference = opened.model, opened.reference
+    warning = memorization_warning(reference)
     if warning:
-        logger.warning("reference looks known to the model", reason=warning)
+        logger.warning("model was probably fitted on its reference", reason=warning)
     return Checker(
         log=log,
         model=model,
@@ -93,7 +91,7 @@ def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetec
     started = time.perf_counter()
     found = watch(
         {name: reference.columns[name] for name in model.schema.names},
-        reference.out_of_sample or outputs_of(reference, classes),
+        reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
         classes=classes,
         smallest_loss=settings.alarms.smallest_loss,
@@ -166,9 +164,9 @@ def run_monitor(settings: Settings) -> None:
     targets = notification_targets(settings)
     files = archive_files(settings)
     log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
-    loaded = open_model(settings)
+    opened = open_model(settings)
     os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
-    check = checker(settings, log, tells=bool(targets), loaded=loaded)
+    check = checker(settings, log, tells=bool(targets), opened=opened)
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock

@@ -8,7 +8,6 @@ from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
-from driftbell.models.reference import reference_of
 from driftbell.publish.html_report import HtmlReport
 from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
@@ -24,11 +23,9 @@ def rehearsal(settings: Settings) -> Rehearsal:
     Raises:
         ConfigError: see `open_model`.
     """
-    model, training = open_model(settings)
-    reference = reference_of(
-        model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
-    )
-    return Rehearsal(model, reference, _watch(settings, model, reference), settings.window.rows)
+    opened = open_model(settings)
+    detector = _watch(settings, opened.model, opened.reference)
+    return Rehearsal(opened.model, opened.reference, detector, settings.window.rows)
 
 
 def judged_window(settings: Settings) -> Judgement:

@@ -19,7 +19,7 @@ import structlog
 from driftbell import jsonlog
 from driftbell.config.settings import Settings, load
 from driftbell.errors import ConfigError
-from driftbell.wiring.model import open_served
+from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run_server(settings: Settings) -> None:
     app: FastAPI | str
     if several:
         open_log(settings, lazy=_spools(settings)).close()  # migrated once, before the workers start
-        open_served(settings)  # trained and converted once, likewise
+        open_serving_model(settings)  # trained and converted once, likewise
         _notice_dead_workers()
         folder = _metrics_folder()
         app = "driftbell.wiring.server:application"
@@ -123,7 +123,7 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.server import Service, create_app
     from driftbell.server.http.tracing import Tracing, open_tracing
 
-    model = open_served(settings)
+    model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     return create_app(

@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from driftbell.alarms.budget import Budget
-from driftbell.config.described import descriptions
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.settings import (
     LogSettings,
     NotificationSettings,
     Settings,
+    environment_variable,
     load,
     log_database,
-    names,
     notification_urls,
-    shown,
-    variable,
+    setting_descriptions,
+    setting_names,
+    setting_values,
 )
 from driftbell.errors import ConfigError
 
@@ -92,9 +92,9 @@ def written(text):
 
 
 def test_every_setting_has_a_case_here_and_a_description():
-    assert set(VALUES) == set(names())
-    assert all(descriptions().values())
-    assert list(descriptions()) == names()
+    assert set(VALUES) == set(setting_names())
+    assert all(setting_descriptions().values())
+    assert list(setting_descriptions()) == setting_names()
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -108,9 +108,9 @@ def test_each_setting_comes_from_the_file(name):
 @pytest.mark.parametrize("name", VALUES)
 def test_each_setting_comes_from_the_environment(name):
     text, value = VALUES[name]
-    loaded = load(environment={variable(name): text.strip('"')})
+    loaded = load(environment={environment_variable(name): text.strip('"')})
     assert get(loaded.settings, name) == value
-    assert loaded.sources == {name: f"environment, {variable(name)}"}
+    assert loaded.sources == {name: f"environment, {environment_variable(name)}"}
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -264,7 +264,7 @@ def test_a_wrong_value_is_named_with_its_source(name, value):
 
 
 def test_every_setting_refuses_something():
-    assert set(BAD) == set(names())
+    assert set(BAD) == set(setting_names())
 
 
 @pytest.mark.parametrize(
@@ -318,13 +318,13 @@ def test_what_is_shown_can_be_written_in_the_file(number, unit):
     if unit == "m":
         number = min(number, 10**7)
     before = load(environment={}, overrides={"check.every": f"{number}{unit}"}).settings
-    text = shown(before)["check.every"]
+    text = setting_values(before)["check.every"]
     assert load(environment={}, overrides={"check.every": text}).settings == before
 
 
 def test_every_setting_is_shown():
-    found = shown(load(environment={}, overrides={"check.every": "off"}).settings)
-    assert set(found) == set(names())
+    found = setting_values(load(environment={}, overrides={"check.every": "off"}).settings)
+    assert set(found) == set(setting_names())
     assert found["check.every"] == "off"
     assert found["model.path"] is None
     assert found["data_dir"] == "driftbell-data"
@@ -386,7 +386,7 @@ def test_urls_from_a_file_come_after_the_others_without_comments():
             b"json://ok\nhunter2\n",
             "notifications.urls_file: line 2 of urls.txt must be an apprise URL such as",
         ),
-        (b"hunter2\xff", "notifications.urls_file: urls.txt is not a text in UTF-8"),
+        (b"hunter2\xff", "notifications.urls_file: urls.txt is not UTF-8 text"),
     ],
 )
 def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
@@ -405,15 +405,15 @@ def test_an_empty_file_of_urls_tells_nobody():
 
 def test_of_the_urls_only_their_number_is_shown():
     settings = load(environment={}, overrides={"notifications.urls": "slack://hunter2 json://x"}).settings
-    assert shown(settings)["notifications.urls"] == "(2 set)"
-    assert shown(Settings())["notifications.urls"] is None
+    assert setting_values(settings)["notifications.urls"] == "(2 set)"
+    assert setting_values(Settings())["notifications.urls"] is None
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
 def test_a_cooldown_can_be_switched_off():
     settings = load(environment={}, overrides={"notifications.cooldown": "off"}).settings
     assert settings.notifications.cooldown is None
-    assert shown(settings)["notifications.cooldown"] == "off"
+    assert setting_values(settings)["notifications.cooldown"] == "off"
 
 
 def test_the_log_is_a_file_unless_a_database_is_named():
@@ -426,8 +426,8 @@ def test_the_log_is_a_file_unless_a_database_is_named():
 
 def test_of_the_database_only_that_there_is_one_is_shown():
     settings = load(environment={"DRIFTBELL_LOG__URL": URL}).settings
-    assert shown(settings)["log.url"] == "(set)"
-    assert shown(Settings())["log.url"] is None
+    assert setting_values(settings)["log.url"] == "(set)"
+    assert setting_values(Settings())["log.url"] is None
     assert "hunter2" not in repr(settings)
 
 
@@ -436,7 +436,7 @@ def test_of_the_database_only_that_there_is_one_is_shown():
     [
         (None, "log.url_file: cannot read url: No such file"),
         (b"hunter2\n", "log.url_file: the line in url must be a URL such as"),
-        (b"hunter2\xff", "log.url_file: url is not a text in UTF-8"),
+        (b"hunter2\xff", "log.url_file: url is not UTF-8 text"),
     ],
 )
 def test_a_file_with_the_url_that_cannot_be_read_is_named_without_what_is_in_it(content, message):

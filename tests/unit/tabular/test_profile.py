@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftbell.records import Kind
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.profile import (
-    MOST_CATEGORIES,
+    MAX_CATEGORIES,
     NEW,
     NULL,
     RARE,
@@ -149,7 +149,7 @@ def test_categories_come_most_frequent_first_then_new_and_null():
 
 
 def test_categories_beyond_the_most_frequent_share_a_bin():
-    cells = [f"c{i:02}" for i in range(MOST_CATEGORIES + 10) for _ in range(3)]
+    cells = [f"c{i:02}" for i in range(MAX_CATEGORIES + 10) for _ in range(3)]
     on = layout_of(cells)
     assert on.categories[-3:] == (RARE, NEW, NULL)
     assert bins_of(cells, on)[2][-3:] == [30, 0, 0]
