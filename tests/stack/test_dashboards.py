@@ -142,7 +142,7 @@ def test_the_shifted_columns_are_below_the_threshold(watched: Prometheus) -> Non
 def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
     wait_until(lambda: watched.query("driftbell_column_threshold"), 60, "a check")
     every = {s["metric"]["column"] for s in watched.query("driftbell_column_threshold")}
-    heat = by_column(watched, "drift: Heatmap of drift: column by time A")
+    heat = by_column(watched, "drift: Drift by column and time A")
     assert heat.keys() == every > FEATURES
     assert all(0 <= v <= 1 for v in heat.values())
 

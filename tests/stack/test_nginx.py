@@ -156,7 +156,7 @@ def test_an_unreadable_list_is_an_error_page(tmp_path: Path) -> None:
         "reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}, user="nobody nogroup"
     ) as server:
         page = httpx.get(server.url)
-        assert (page.status_code, "may not read the folder" in page.text) == (403, True)
+        assert (page.status_code, "cannot read the report folder" in page.text) == (403, True)
 
 
 def test_list_survives_odd_names(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_internal_addresses_are_not_served(front: Nginx, certs: DevCertificates,
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         assert answer.startswith("HTTP/1.1 404 ")
-        assert "for the stack itself" in answer
+        assert "internal to the stack" in answer
 
 
 def test_a_service_that_is_down_is_a_json_problem(certs: DevCertificates, tmp_path: Path) -> None:

@@ -453,7 +453,7 @@ def test_the_thread_survives_an_unavailable_log_and_any_other_error(
         stop.set()
         thread.join(10)
     assert [e["event"] for e in lines[:2]] == [
-        "drift notifications cannot use the log",
+        "drift notifications cannot use the prediction log",
         "drift notifications failed",
     ]
 
