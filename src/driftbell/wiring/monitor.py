@@ -1,4 +1,4 @@
-"""The monitor's side: checks, reports, notifications, rehearsals."""
+"""Run the monitor: checks, reports, notifications and retention."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
 NICENESS = 10
-"""The monitor yields to the server wherever both want the processor."""
+"""Niceness of the monitor process: the server has priority on the processor."""
 
 STOP_SECONDS = 5
-"""How long a monitor that ends waits for a message that is being sent; the next one sends it again."""
+"""How long a stopping monitor waits for a notification in progress; the next monitor sends it again."""
 
 logger = structlog.get_logger()
 
 
 def notification_targets(settings: Settings) -> list[NotificationTarget]:
-    """Make who is told when the verdict changes.
+    """Build the receivers of notifications.
 
     Raises:
         ConfigError: a URL is wrong, the file of URLs cannot be read, or apprise is missing.
@@ -49,18 +49,18 @@ def notification_targets(settings: Settings) -> list[NotificationTarget]:
 
 
 def checker(
-    settings: Settings, log: SqlStore, *, tells: bool = False, opened: OpenedModel | None = None
+    settings: Settings, log: SqlStore, *, notifies: bool = False, opened: OpenedModel | None = None
 ) -> Checker:
-    """Make what runs a check.
+    """Build the checker of the configured model.
 
     Args:
         settings: all of them.
-        log: where predictions are.
-        tells: whether changes of the verdict become notifications.
+        log: the store of predictions.
+        notifies: whether changes of the verdict are written as notifications.
         opened: the model and its reference; None opens them.
 
     Raises:
-        ConfigError: see `open_model`, or Evidently is wanted and not installed.
+        ConfigError: see `open_model`, or Evidently is required and not installed.
     """
     opened = opened or open_model(settings)
     model, reference = opened.model, opened.reference
@@ -77,16 +77,16 @@ def checker(
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
-        cooldown=(settings.notifications.cooldown or timedelta()) if tells else None,
+        cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
-        watch=_watch(settings, model, reference),
+        watch=build_detector(settings, model, reference),
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
         warnings=(warning,) if warning else (),
     )
 
 
-def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
-    """Fit the detector, on out-of-sample answers where there are any."""
+def build_detector(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
+    """Fit the degradation detector, on out-of-sample predictions if there are any."""
     classes = model.classes
     started = time.perf_counter()
     found = watch(
@@ -122,17 +122,17 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
 
 
 def archive_files(settings: Settings) -> ArchiveFiles | None:
-    """Open the storage for archive files; None if predictions are not archived.
+    """Open the archive of expired predictions; None if none is configured.
 
     Raises:
-        ConfigError: it cannot be opened, or nothing would ever be archived.
+        ConfigError: it cannot be opened, or predictions never expire.
     """
     if settings.retention.archive is None:
         return None
     if settings.retention.days is None:
         raise ConfigError(
-            "retention.archive is set but retention.days is not, so nothing would ever go there: "
-            "set how many days predictions stay in the log"
+            "retention.archive is set but retention.days is not, so predictions never expire: "
+            "set retention.days to the number of days that they are kept"
         )
     return open_archive(settings.retention.archive)
 
@@ -156,7 +156,7 @@ def run_monitor(settings: Settings) -> None:
     """Run the monitor in this process until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError, StoreError: it cannot start.
+        ConfigError, StoreError: the monitor cannot start.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -165,8 +165,8 @@ def run_monitor(settings: Settings) -> None:
     files = archive_files(settings)
     log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
     opened = open_model(settings)
-    os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
-    check = checker(settings, log, tells=bool(targets), opened=opened)
+    os.nice(NICENESS)  # not earlier: a starting server waits for this process's lock
+    check = checker(settings, log, notifies=bool(targets), opened=opened)
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock

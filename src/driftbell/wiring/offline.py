@@ -13,18 +13,18 @@ from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
 from driftbell.tabular.files import read_table
 from driftbell.wiring.model import open_model
-from driftbell.wiring.monitor import _watch, checker
+from driftbell.wiring.monitor import build_detector, checker
 from driftbell.wiring.store import open_whole_log
 
 
 def rehearsal(settings: Settings) -> Rehearsal:
-    """Make what tries faults out on the served model.
+    """Build a rehearsal of faults on the configured model.
 
     Raises:
         ConfigError: see `open_model`.
     """
     opened = open_model(settings)
-    detector = _watch(settings, opened.model, opened.reference)
+    detector = build_detector(settings, opened.model, opened.reference)
     return Rehearsal(opened.model, opened.reference, detector, settings.window.rows)
 
 
