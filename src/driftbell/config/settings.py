@@ -34,7 +34,7 @@ PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
 SECRET_SETTINGS = ("notifications.urls", "notifications.link", "log.url", "tracing.endpoint")
-"""Settings whose values may contain a password, so that no message shows them."""
+"""Settings that may contain a password, so that no message shows their values."""
 
 
 class _Section(BaseModel):
@@ -102,7 +102,7 @@ class ReportSettings(_Section):
     """`[reports]`."""
 
     keep: int = Field(200, ge=1)
-    """The number of checks whose reports are kept on disk; the oldest are deleted first."""
+    """The number of checks with reports on disk; the oldest reports are deleted first."""
     evidently: Literal["auto", "on", "off"] = "auto"
     """Whether each check writes the Evidently report; 'auto' does if the extra is installed."""
 

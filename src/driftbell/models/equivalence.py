@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 """Largest accepted difference between two probabilities."""
 
 TIE = 1e-6
-"""Classes whose native probabilities differ by no more are tied: rounding decides which one is predicted."""
+"""Classes with native probabilities that differ by no more are tied: rounding decides between them."""
 
 MIN_ABS_VALUE = 1e-30
 """Numbers closer to 0 are not tested: LightGBM and single precision read them as 0."""
@@ -60,7 +60,7 @@ def check_equivalence(
     """Compare the predictions of a converted model with those of the native one.
 
     Args:
-        native: the model whose predictions are right.
+        native: the model that predicts right.
         converted: the model to check.
         features: the reference, n rows; of more than `MAX_REFERENCE_ROWS` an even sample is used.
         thresholds: split thresholds of trees, by the feature's position in the schema.

@@ -30,7 +30,7 @@ TABLE = "features"
 
 
 def has_trees(estimator: Any) -> bool:
-    """Return whether an estimator consists of trees, whose thresholds must keep their precision."""
+    """Return whether an estimator consists of trees; their thresholds must keep their precision."""
     library = type(estimator).__module__.partition(".")[0]
     if is_forest(estimator) or is_histogram(estimator) or library in ("lightgbm", "xgboost"):
         return True

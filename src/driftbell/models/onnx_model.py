@@ -88,7 +88,7 @@ class OnnxGraph:
 
 
 class OnnxModel:
-    """See `driftbell.ports.Model`.
+    """An ONNX graph as a `driftbell.ports.Model`.
 
     Args:
         graph: the graph and its signature.

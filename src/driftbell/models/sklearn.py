@@ -43,7 +43,7 @@ ARGMAX_CLASSIFIERS = {
         "VotingClassifier",
     },
 }
-"""Classifiers by library whose `predict` returns the most probable class.
+"""Classifiers by library that are known to predict the most probable class.
 
 Others may not: `SGDClassifier` predicts by its scores, and many scores map to the probability 1.
 """

@@ -19,13 +19,13 @@ BOOLEANS = {"true": True, "false": False}
 def read_table(path: Path, *, like: Columns | None = None) -> dict[str, Column]:
     """Read a table.
 
-    In a CSV file an empty cell is null, a column whose cells are all numbers is numeric, and one whose
-    cells are all `true` or `false` is boolean. Numbers with leading zeros or underscores are names.
+    In a CSV file an empty cell is null, a column of numbers is numeric, and a column of `true`
+    and `false` is boolean. Numbers with leading zeros or underscores are names.
 
     Args:
         path: a .csv or .parquet file.
-        like: a table whose columns set the kinds of the columns of the same names in a CSV file; a column
-            of nulls sets none.
+        like: a table; its columns set the kinds of the columns of the same names in a CSV file. A column of
+            nulls sets none.
 
     Raises:
         ConfigError: the file cannot be read, has another format, or its rows differ in length.

@@ -1,4 +1,4 @@
-"""Mergeable profiles of tables: counts on bins whose edges come from the reference alone."""
+"""Mergeable profiles of tables: counts on bins with edges from the reference alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_CATEGORIES = 40
 """Categories with a bin of their own; the reference's others share the bin `(rare)`."""
 
 PLAIN = frozenset({str, bool, int, float})
-"""Types whose equal values have equal texts, within one type."""
+"""Types of which equal values have equal texts, within one type."""
 
 NULL, RARE, NEW = "(null)", "(rare)", "(new)"
 
@@ -138,7 +138,7 @@ def numbers(column: Column) -> NDArray[np.float64]:
 
 
 def finite(values: Column) -> Column:
-    """Return values without NaN, infinity, and numbers whose squares would be infinite."""
+    """Return values without NaN, infinity, and numbers too large to be squared."""
     return values[np.abs(values) <= MAX_FINITE]
 
 

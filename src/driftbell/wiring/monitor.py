@@ -89,7 +89,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
     """Fit the degradation detector, on out-of-sample predictions if there are any."""
     classes = model.classes
     started = time.perf_counter()
-    found = watch(
+    detector = watch(
         {name: reference.columns[name] for name in model.schema.names},
         reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
@@ -98,16 +98,16 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
     )
-    seen = found.evidence.smallest_seen(settings.window.rows, 1)
+    smallest = detector.evidence.smallest_seen(settings.window.rows, 1)
     logger.info(
-        "drift watch fitted",
+        "degradation detector fitted",
         budget=str(settings.alarms.budget),
-        rate_of_budget=round(found.evidence.promised, 2),
-        smallest_loss_seen_in_one_window=round(seen, 4),
+        rate_of_budget=round(detector.evidence.promised, 2),
+        smallest_loss_seen_in_one_window=round(smallest, 4),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
     )
-    return found
+    return detector
 
 
 def _sinks(settings: Settings) -> Mapping[str, Sink]:

@@ -66,13 +66,12 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     """
     log = open_whole_log(settings)
     try:
-        looking = checker(settings, log)
-        found = looking.look()
-        page = HtmlReport().write(found.check, found.reference, found.columns)
+        result = checker(settings, log).look()
+        page = HtmlReport().write(result.check, result.reference, result.columns)
     finally:
         log.close()
     try:
         target.write_bytes(page)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
-    return found.check.judgement
+    return result.check.judgement

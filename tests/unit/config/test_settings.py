@@ -172,7 +172,7 @@ def test_a_file_that_is_not_there_is_named():
 
 
 @pytest.mark.parametrize("content", [b"[server", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_named(content):
+def test_a_file_that_is_not_toml_is_named(content):
     Path("some.toml").write_bytes(content)
     assert problem(file=Path("some.toml")).startswith("the configuration file some.toml is not valid TOML")
 
@@ -276,7 +276,7 @@ def test_an_endpoint_with_credentials_is_refused_and_not_shown(url):
     assert "SeCrEt" not in found
 
 
-def test_all_wrong_values_are_told_at_once():
+def test_all_invalid_values_are_listed_at_once():
     found = problem(file=written("[server]\nport = 0\n"), environment={"DRIFTBELL_WINDOW__ROWS": "x"})
     assert [line.split(":")[0] for line in found.splitlines()] == [
         "setting 'server.port' (some.toml)",
@@ -293,7 +293,7 @@ def test_a_duration_has_a_number_and_a_unit(text, seconds):
     assert every == timedelta(seconds=seconds)
 
 
-def test_off_is_no_duration():
+def test_off_is_not_a_duration():
     assert load(environment={}, overrides={"check.every": "off"}).settings.check.every is None
 
 
@@ -314,7 +314,7 @@ def test_a_size_is_a_number_with_or_without_a_unit(text, size):
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["ms", "s", "m"]))
-def test_what_is_shown_can_be_written_in_the_file(number, unit):
+def test_printed_values_can_be_written_in_the_file(number, unit):
     if unit == "m":
         number = min(number, 10**7)
     before = load(environment={}, overrides={"check.every": f"{number}{unit}"}).settings
@@ -389,7 +389,7 @@ def test_urls_from_a_file_come_after_the_others_without_comments():
         (b"hunter2\xff", "notifications.urls_file: urls.txt is not UTF-8 text"),
     ],
 )
-def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+def test_a_file_of_urls_that_cannot_be_read_is_named_without_its_content(content, message):
     if content:
         Path("urls.txt").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -398,7 +398,7 @@ def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(conte
     assert "hunter2" not in str(caught.value)
 
 
-def test_an_empty_file_of_urls_tells_nobody():
+def test_an_empty_file_of_urls_has_no_receivers():
     Path("urls.txt").write_text("")
     assert notification_urls(NotificationSettings(urls_file=Path("urls.txt"))) == []
 
@@ -439,7 +439,7 @@ def test_of_the_database_only_that_there_is_one_is_shown():
         (b"hunter2\xff", "log.url_file: url is not UTF-8 text"),
     ],
 )
-def test_a_file_with_the_url_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+def test_a_file_with_the_url_that_cannot_be_read_is_named_without_its_content(content, message):
     if content is not None:
         Path("url").write_bytes(content)
     with pytest.raises(ConfigError) as caught:

@@ -1,4 +1,4 @@
-"""What an earlier start has made is served again, quickly, while it is whole and about the same model."""
+"""A cached conversion is served at the next start while it is undamaged and its key matches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cache(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that makes models reads the environment, and would make another than is asked for here."""
+    """Skip the child process, so that the conversion runs in this process and its log events are captured."""
     monkeypatch.setattr("driftbell.wiring.model.CONVERT", "")
 
 
@@ -101,7 +101,7 @@ def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:
     assert native.version == open_serving_model(chosen).version
 
 
-def test_the_monitor_takes_what_is_kept_and_does_not_load_the_model_file(
+def test_the_monitor_loads_the_cached_model_and_not_the_model_file(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_model(chosen)
@@ -132,7 +132,7 @@ def test_the_monitor_has_the_same_model(chosen: Settings) -> None:
         ("manifest.json", b"\xff"),
     ],
 )
-def test_a_damaged_cache_is_made_anew_with_a_warning(
+def test_a_damaged_cache_is_rebuilt_with_a_warning(
     tmp_path: Path, chosen: Settings, name: str, content: bytes
 ) -> None:
     open_serving_model(chosen)
@@ -141,7 +141,7 @@ def test_a_damaged_cache_is_made_anew_with_a_warning(
     assert start(chosen)[1] == [QUICK]
 
 
-def test_what_cannot_be_kept_is_served_all_the_same(tmp_path: Path, chosen: Settings) -> None:
+def test_a_model_is_served_even_if_it_cannot_be_cached(tmp_path: Path, chosen: Settings) -> None:
     shutil.rmtree(cache(tmp_path).parent)
     cache(tmp_path).parent.touch()
     model, events = start(chosen)
@@ -149,7 +149,7 @@ def test_what_cannot_be_kept_is_served_all_the_same(tmp_path: Path, chosen: Sett
     assert events[-2:] == ["converted model is not cached, the next start converts it again", QUICK]
 
 
-def test_a_changed_schema_in_the_cache_is_noticed(tmp_path: Path, chosen: Settings) -> None:
+def test_a_changed_schema_in_the_cache_counts_as_damage(tmp_path: Path, chosen: Settings) -> None:
     open_serving_model(chosen)
     manifest = cache(tmp_path) / "manifest.json"
     found = json.loads(manifest.read_text("utf-8"))
@@ -187,7 +187,7 @@ def test_a_pickle_must_be_pinned_at_every_start(tmp_path: Path, chosen: Settings
         open_serving_model(settings(tmp_path, path=path))
 
 
-def test_that_a_model_cannot_be_converted_is_kept_too(tmp_path: Path) -> None:
+def test_a_failed_conversion_is_cached(tmp_path: Path) -> None:
     write(tmp_path, LogisticRegression())
     path = tmp_path / "mine.joblib"
     vote = VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")
@@ -201,7 +201,7 @@ def test_that_a_model_cannot_be_converted_is_kept_too(tmp_path: Path) -> None:
     assert second.engine_reason == first.engine_reason != ""
 
 
-def test_an_onnx_file_is_served_and_kept(tmp_path: Path, chosen: Settings) -> None:
+def test_an_onnx_file_is_served_and_cached(tmp_path: Path, chosen: Settings) -> None:
     open_serving_model(chosen)
     graph = tmp_path / "graph.onnx"
     graph.write_bytes((cache(tmp_path) / "model.onnx").read_bytes())
@@ -227,7 +227,7 @@ print(model.engine, sorted(heavy & set(sys.modules)))
 """
 
 
-def test_a_start_with_a_kept_model_imports_nothing_that_it_was_made_with(tmp_path: Path) -> None:
+def test_a_start_with_a_cached_model_imports_no_training_library(tmp_path: Path) -> None:
     (tmp_path / "driftbell.toml").write_text('data_dir = "data"\n', "utf-8")
     chosen = config.load(tmp_path / "driftbell.toml", environment={}).settings
     made = open_serving_model(chosen.model_copy(update={"data_dir": tmp_path / "data"}))

@@ -110,7 +110,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_can_be_converted_answers_as_the_native_model(case: str) -> None:
+def test_a_converted_model_predicts_as_the_native_model(case: str) -> None:
     estimator, values, labels = CASES[case]
     native, found = converted(estimator, values, labels)
     assert found.model, found.reason
@@ -215,7 +215,7 @@ def test_a_table_of_numbers_and_names_can_be_converted(last: Any) -> None:
     assert found.model.answer(cells)[0] == native.answer(cells)[0]
 
 
-def test_a_name_that_the_native_model_refuses_is_not_answered() -> None:
+def test_a_category_that_the_native_model_refuses_is_not_predicted() -> None:
     rows = frame()
     found = convert(mixed(rows, LogisticRegression()), as_columns(rows))
     assert found.model is None
@@ -229,7 +229,7 @@ def test_a_name_that_the_native_model_refuses_is_not_answered() -> None:
         ({"town": [None, *["x"] * (ROWS - 1)]}, "'town' may be null, which ONNX supports for numbers only"),
     ],
 )
-def test_what_onnx_does_not_have_is_told(more: Any, reason: str) -> None:
+def test_a_feature_that_onnx_does_not_support_is_named(more: Any, reason: str) -> None:
     rows = frame(**more)
     found = convert(mixed(rows, LogisticRegression(), handle_unknown="ignore"), as_columns(rows))
     assert found.model is None
@@ -253,7 +253,7 @@ def test_a_wrong_conversion_is_caught() -> None:
     assert found.max_difference > 0.1
 
 
-def test_tied_classes_are_alike_only_where_the_most_probable_one_is_answered() -> None:
+def test_tied_classes_are_equivalent_only_for_models_that_predict_the_most_probable_class() -> None:
     native = native_of(DecisionTreeClassifier(max_depth=1, random_state=0).fit(GRID, TWO), columns_of(GRID))
     native.estimator.tree_.value[:] = 0.5
     other = copy.copy(native)
@@ -365,12 +365,12 @@ WHOLE = helper.make_tensor_value_info("y", TensorProto.INT64, [None])
         (hidden(), "does not declare its number of classes"),
     ],
 )
-def test_an_onnx_file_that_is_no_classifier_is_refused(tmp_path: Path, model: Any, message: str) -> None:
+def test_an_onnx_file_that_is_not_a_classifier_is_refused(tmp_path: Path, model: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         load(saved(tmp_path, model))
 
 
-def test_an_onnx_file_that_is_not_what_was_pinned_is_refused(tmp_path: Path) -> None:
+def test_an_onnx_file_with_another_hash_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not the pinned model"):
         load(saved(tmp_path, soft()), sha256="0" * 64)
 
@@ -385,7 +385,7 @@ def test_an_onnx_file_that_is_broken_or_takes_something_else_is_refused(tmp_path
         load(tmp_path / "missing.onnx")
 
 
-def test_a_label_that_is_no_class_is_an_error(tmp_path: Path) -> None:
+def test_a_label_that_is_not_a_class_is_an_error(tmp_path: Path) -> None:
     model = graph([helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)], [WHOLE])
     helper.set_model_props(model, {"classes": '["0", "1", "2", "3", "4"]'})
     served = load(saved(tmp_path, model))

@@ -159,7 +159,7 @@ def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(c
     assert model.version == trained[1].version
 
 
-def test_the_species_and_honest_probabilities_are_kept_next_to_the_features(trained):
+def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_features(trained):
     folder, model, features = trained
     found = iris_training(folder)
     assert {name: column.tolist() for name, column in found.features.items()} == {
@@ -247,7 +247,7 @@ def test_an_unknown_ending_is_refused(tmp_path):
     [LinearRegression().fit(X, X[:, 0]), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],
     ids=["regressor", "unfitted", "transformer", "dict"],
 )
-def test_what_is_no_fitted_classifier_is_refused(estimator):
+def test_an_object_that_is_not_a_fitted_classifier_is_refused(estimator):
     with pytest.raises(ModelError, match="not a fitted scikit-learn classifier"):
         served(estimator)
 
@@ -334,7 +334,7 @@ def test_labels_of_which_none_is_a_class_are_refused():
         match_labels(as_column(["2", "3"]), ("0", "1"))
 
 
-def test_a_reference_that_the_model_knows_by_heart_is_told():
+def test_a_reference_that_the_model_was_fitted_on_causes_a_warning():
     model = served(logistic())
     answers = build_reference(model, TABLE).columns["prediction"]
     wrong = answers.copy()
@@ -434,7 +434,7 @@ def test_the_class_is_that_of_the_estimators_own_predict():
     assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
 
 
-def test_classes_that_are_equally_probable_are_told_apart_as_the_estimator_does():
+def test_tied_classes_are_predicted_as_by_the_estimator():
     """Unscaled numbers make scores of hundreds, whose probabilities are 1 for several classes at once."""
     from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import GridSearchCV
@@ -451,7 +451,7 @@ def test_classes_that_are_equally_probable_are_told_apart_as_the_estimator_does(
     assert SklearnModel(search, name="m", version="v", schema=schema).predicts_argmax
 
 
-def test_a_model_that_cannot_answer_its_example_is_told_at_the_start():
+def test_a_model_that_cannot_predict_its_example_fails_at_start():
     class Broken:
         classes_ = np.array(["a", "b"])
 
