@@ -7,7 +7,7 @@ from driftbell.records import Archive, CheckKind, Delivery, Lease, Verdict
 
 LEASE = Lease("a", 1, NOW)
 LEASE_TERM = {"now": NOW, "seconds": 1, "next_run": None}
-ARCHIVE = Archive(1, "iris", "v1", "2026-01-31", 1, 9, 9, "file.parquet", NOW, "planned")
+ARCHIVE = Archive(1, "iris", "v1", "2026-01-31", 1001, 1009, 9, "file.parquet", NOW, "planned")
 
 CALLS = {
     "predictions.append": lambda store: store.predictions.append([prediction(1)]),

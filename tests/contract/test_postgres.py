@@ -241,7 +241,7 @@ def test_connection_errors_do_not_contain_the_password(server):
     wrong = {
         "password authentication failed": replace(good, password="hunter2"),
         "asks for a password: log.url has none": replace(good, password=None),
-        "cannot store in": replace(good, password="hunter2\0"),
+        "cannot log in": replace(good, password="hunter2\0"),
         'database "nothing" does not exist': replace(good, name="nothing"),
         "Connection refused": replace(good, port=1),
     }
