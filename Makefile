@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo up stack test lint format bench clean
+.PHONY: demo up stack test lint format docs bench clean
 .DEFAULT_GOAL := demo
 
 # See it work: normal traffic stays quiet, drifted traffic rings. ARGS="--exit" ends after the story.
@@ -38,6 +38,12 @@ lint: .venv/dev.stamp
 format: .venv/dev.stamp
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# The documentation site, in site/. A warning is an error, and so is a page that loads something from another host.
+docs: .venv/dev.stamp
+	@$(BIN)/zensical build --clean --strict
+	@! grep -rlE '<(script|img|iframe)[^>]* src="?https?:|<link[^>]* rel="?(stylesheet|preload|preconnect|icon)[^>]*https?:' --include='*.html' site \
+		|| { echo "these pages load from another host" >&2; exit 1; }
 
 # Measure. ARGS="--tiny" only proves that each benchmark runs.
 bench: .venv/dev.stamp

@@ -23,7 +23,7 @@ from driftbell import jsonlog
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.models.iris import iris_model
-from driftbell.models.reference import reference_of
+from driftbell.models.reference import build_reference
 from driftbell.ports import Model
 from driftbell.publish.evidently import evidently_available
 from driftbell.records import Columns, Reference
@@ -48,7 +48,7 @@ def main() -> None:
     windows = 3 if options.tiny else options.windows
     with tempfile.TemporaryDirectory() as folder:
         model, features = iris_model(Path(folder))
-    reference = reference_of(model, features)
+    reference = build_reference(model, features)
     rules: dict[str, Rule] = {"driftbell": ours, "KS at 5 %, any column": plain_ks}
     if evidently_available():
         rules["Evidently defaults, any column"] = evidently_any
@@ -146,7 +146,7 @@ def drawn(model: Model, windows: int, seed: int, rows: int, drifted: int) -> lis
         normal = iris_rows(rows - drifted, rng)
         sent = [*normal, *apply_faults(iris_rows(drifted, rng), CONTRACT_FAULTS, rng)]
         values = [model.schema.validate(row) for row in sent]
-        found.append(reference_of(model, model.schema.columns(values)).columns)
+        found.append(build_reference(model, model.schema.columns(values)).columns)
     return found
 
 

@@ -28,7 +28,7 @@ from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
 
 from driftbell.config.settings import Settings
-from driftbell.wiring.model import open_served
+from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
 
@@ -181,7 +181,7 @@ def with_models(data_dir: Path) -> Path:
 def _models() -> Path:
     made = Path(os.environ["TEST_MODELS"])
     with capture_logs():
-        open_served(Settings(data_dir=made))
+        open_serving_model(Settings(data_dir=made))
     return made / "models"
 
 

@@ -17,8 +17,8 @@
       <xsl:choose>
         <xsl:when test="string($reports)">
           <xsl:if test="file[. = 'drift_report_latest.html']">
-            <p><a href="/drift_report_latest.html">The newest report</a>
-              <xsl:if test="file[. = 'driftbell_report_latest.html']"> · <a href="/driftbell_report_latest.html">driftbell's own</a> on the same check</xsl:if>
+            <p><a href="/drift_report_latest.html">Latest report</a>
+              <xsl:if test="file[. = 'driftbell_report_latest.html']"> · <a href="/driftbell_report_latest.html">self-contained report</a> of the same check</xsl:if>
             </p>
           </xsl:if>
           <div class="scroll"><table>
@@ -27,7 +27,7 @@
           </table></div>
         </xsl:when>
         <xsl:otherwise>
-          <p>No report yet. A check with at least the minimum of predictions writes one; the service's first page (port 8000) says what is missing.</p>
+          <p>No report yet. The first check with enough predictions writes one; the first page of the service (port 8000) shows the progress.</p>
         </xsl:otherwise>
       </xsl:choose>
     </xsl:with-param>
@@ -56,14 +56,14 @@
 <xsl:template match="/missing">
   <xsl:call-template name="page">
     <xsl:with-param name="title">No such report</xsl:with-param>
-    <xsl:with-param name="body"><p>There is no such report, or it is no longer kept. <a href="/">All reports</a></p></xsl:with-param>
+    <xsl:with-param name="body"><p>This report does not exist or has been removed. <a href="/">All reports</a></p></xsl:with-param>
   </xsl:call-template>
 </xsl:template>
 
 <xsl:template match="/unreadable">
   <xsl:call-template name="page">
     <xsl:with-param name="title">The reports cannot be read</xsl:with-param>
-    <xsl:with-param name="body"><p>This viewer may not read the folder of the reports: make it readable for the viewer's user (101 in the container).</p></xsl:with-param>
+    <xsl:with-param name="body"><p>The report viewer cannot read the report folder: make it readable for the user of the viewer (101 in the container).</p></xsl:with-param>
   </xsl:call-template>
 </xsl:template>
 

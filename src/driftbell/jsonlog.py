@@ -14,7 +14,7 @@ from structlog.typing import EventDict, Processor
 
 from driftbell.errors import DriftbellError
 
-_ORDER = ("time", "level", "event", "request_id", "trace_id", "span_id")
+_FIRST_FIELDS = ("time", "level", "event", "request_id", "trace_id", "span_id")
 
 
 def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
@@ -28,8 +28,8 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        _failure,
-        _arranged,
+        _describe_error,
+        _order_fields,
     ]
     structlog.configure(
         processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -43,7 +43,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
             foreign_pre_chain=shared[:-1],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _arranged,
+                _order_fields,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -57,19 +57,22 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
 
 
 def write(lines: str) -> None:
-    """Write lines that are JSON already, each with its line break, where all others go.
+    """Write lines that are JSON already, each with its line break, to the configured stream.
 
-    They are not looked at, and cost a tenth of one that goes through structlog.
+    They are not parsed, and take a tenth of the time of a structlog event.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
-            with handler.lock or nullcontext(), suppress(OSError, ValueError):  # as logging does: go on
+            with (
+                handler.lock or nullcontext(),
+                suppress(OSError, ValueError),
+            ):  # as logging does
                 handler.stream.write(lines)
                 handler.stream.flush()
 
 
-def _failure(_: Any, __: str, event: EventDict) -> EventDict:
-    """Say where an exception came from; the words of a foreign one may hold feature values."""
+def _describe_error(_: Any, __: str, event: EventDict) -> EventDict:
+    """Replace an exception by its type and frames; messages of other libraries may contain feature values."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
@@ -86,7 +89,7 @@ def _frames(trace: TracebackType | None, most: int = 8) -> list[str]:
     return [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)[-most:]]
 
 
-def _arranged(_: Any, __: str, event: EventDict) -> EventDict:
+def _order_fields(_: Any, __: str, event: EventDict) -> EventDict:
     event["level"] = str(event.get("level", "info")).upper()
-    first = {key: event[key] for key in _ORDER if key in event}
+    first = {key: event[key] for key in _FIRST_FIELDS if key in event}
     return {**first, **{k: v for k, v in event.items() if k not in first}}

@@ -1,4 +1,4 @@
-"""What a server over the network adds: it goes away, comes back, is slow, and asks who one is."""
+"""PostgreSQL: crashes, restarts, timeouts, encodings, authentication and TLS."""
 
 import contextlib
 import re
@@ -16,7 +16,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from tests import postgres
-from tests.contract.test_log import CALLS, IRIS, NOW, label, prediction
+from tests.contract.builders import IRIS, NOW, label, prediction
+from tests.contract.calls import CALLS
 
 from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError, StoreError
@@ -36,9 +37,14 @@ def opened(url):
 
 
 def engine_on(url):
-    found = parse_database(url)
+    database = parse_database(url)
     address = sa.URL.create(
-        "postgresql+pg8000", found.user, found.password, found.host, found.port, found.name
+        "postgresql+pg8000",
+        database.user,
+        database.password,
+        database.host,
+        database.port,
+        database.name,
     )
     return sa.create_engine(address)
 
@@ -51,18 +57,18 @@ def connected(url):
     engine.dispose()
 
 
-def test_a_log_on_a_server_that_crashed_fails_and_then_works_by_itself(server):
+def test_a_store_works_again_after_its_server_crashed_and_restarted(server):
     url = server.clean()
-    with opened(url) as log, opened(url) as other:
-        log.predictions.append([prediction(1)])
+    with opened(url) as store, opened(url) as other:
+        store.predictions.append([prediction(1)])
         with ThreadPoolExecutor(8) as threads:  # several connections in the pool
-            list(threads.map(lambda _: log.ping(), range(16)))
+            list(threads.map(lambda _: store.ping(), range(16)))
         other.ping()
         server.stop(signal.SIGQUIT)
         try:
             for call in CALLS.values():
                 with pytest.raises(StoreError, match="cannot be used") as caught:
-                    call(log)
+                    call(store)
                 for secret in (postgres.PASSWORD, postgres.ENCODED):
                     assert secret not in str(caught.value)
         finally:
@@ -71,108 +77,108 @@ def test_a_log_on_a_server_that_crashed_fails_and_then_works_by_itself(server):
         deadline = time.monotonic() + 60
         while True:
             try:
-                log.predictions.append([prediction(3)])
+                store.predictions.append([prediction(3)])
                 break
             except StoreError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         for call in CALLS.values():
             with contextlib.suppress(StoreError):  # LeaseLostError, here
-                call(log)
-        found = [p.id for p in log.predictions.window(9, **IRIS).predictions]
-    assert found == ["id-1", "id-2", "id-3"]
+                call(store)
+        ids = [p.id for p in store.predictions.window(9, **IRIS).predictions]
+    assert ids == ["id-1", "id-2", "id-3"]
 
 
-def test_a_server_that_became_a_standby_is_left_for_the_one_that_took_over(server):
+def test_a_standby_is_disconnected_so_that_the_new_primary_is_used(server):
     url = server.clean()
     name = url.split("?")[0].rpartition("/")[2]
-    with opened(url) as log:
-        log.predictions.append([prediction(1)])
+    with opened(url) as store:
+        store.predictions.append([prediction(1)])
         server.stop()
         (server.data / "standby.signal").touch()
         server.start()
-        seen = set()
+        backends = set()
         for _ in range(2):
             with pytest.raises(StoreError, match="recovery"):
-                log.predictions.append([prediction(2)])
-            assert log.predictions.count(**IRIS) == 1
-            with log.connections.read() as connection:
-                seen.add(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
-        assert len(seen) == 2, "the address may lead to another server by now, so it is asked for anew"
+                store.predictions.append([prediction(2)])
+            assert store.predictions.count(**IRIS) == 1
+            with store.connections.read() as connection:
+                backends.add(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
+        assert len(backends) == 2, "the address may resolve to another server by now, so the store reconnects"
         server.run("SELECT pg_promote()", name)
-        log.predictions.append([prediction(2)])
-        assert log.predictions.count(**IRIS) == 2
+        store.predictions.append([prediction(2)])
+        assert store.predictions.count(**IRIS) == 2
 
 
 def test_a_session_that_the_server_ends_is_not_used_again(server):
     url = server.clean()
-    with opened(url) as log:
-        log.predictions.append([prediction(1)])
+    with opened(url) as store:
+        store.predictions.append([prediction(1)])
         server.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'driftbell'"
         )
-        log.predictions.append([prediction(2)])
-        assert log.predictions.count(**IRIS) == 2
+        store.predictions.append([prediction(2)])
+        assert store.predictions.count(**IRIS) == 2
 
 
-def test_a_writer_that_was_paused_is_thrown_out_and_writes_nothing(server):
+def test_the_server_ends_a_paused_writer_which_writes_nothing(server):
     url = server.clean()
-    with opened(url) as paused, opened(url) as log:
+    with opened(url) as paused, opened(url) as store:
         waited = []
 
         def write():
             with paused.connections.write() as connection:
                 connection.execute(sa.text("UPDATE leases SET token = 7"))
-                log.ping()  # waits for the lock until the paused writer is thrown out
+                store.ping()  # waits for the lock until the server ends the paused writer
                 waited.append(True)
 
         with pytest.raises(StoreError):
             write()
         assert waited, "the other writer got the lock"
-        with log.connections.read() as connection:
+        with store.connections.read() as connection:
             assert connection.execute(sa.text("SELECT sum(token) FROM leases")).scalar() == 0
         paused.ping()
 
 
-def test_a_lock_that_is_never_let_go_fails_writers_in_time_and_no_reader(server):
+def test_a_lock_that_is_never_released_fails_writers_and_no_reader(server):
     url = server.clean()
-    with opened(url) as log, connected(url) as connection:
-        log.predictions.append([prediction(1)])
+    with opened(url) as store, connected(url) as connection:
+        store.predictions.append([prediction(1)])
         connection.execute(sa.text(f"SELECT pg_advisory_lock({WRITES})"))
         with pytest.raises(StoreError, match="lock timeout"):
-            log.predictions.append([prediction(2)])
-        assert log.predictions.count(**IRIS) == 1
+            store.predictions.append([prediction(2)])
+        assert store.predictions.count(**IRIS) == 1
         connection.execute(sa.text(f"SELECT pg_advisory_unlock({WRITES})"))
-        log.predictions.append([prediction(2)])
+        store.predictions.append([prediction(2)])
 
 
 def test_more_callers_than_connections_wait_for_each_other(server):
-    with opened(server.clean()) as log, ThreadPoolExecutor(30) as threads:
-        list(threads.map(lambda i: log.predictions.append([prediction(i)]), range(60)))
-        assert log.predictions.count(**IRIS) == 60
-        assert log.predictions.window(60, **IRIS).last == 60
+    with opened(server.clean()) as store, ThreadPoolExecutor(30) as threads:
+        list(threads.map(lambda i: store.predictions.append([prediction(i)]), range(60)))
+        assert store.predictions.count(**IRIS) == 60
+        assert store.predictions.window(60, **IRIS).last == 60
 
 
-def test_replicas_that_start_at_once_on_an_empty_database_make_its_tables_once(server):
+def test_replicas_that_start_at_once_create_the_tables_once(server):
     url = server.empty_database()
     barrier = threading.Barrier(4)
 
     def start(number):
         barrier.wait()
-        with opened(url) as log:
-            log.predictions.append([prediction(number)])
+        with opened(url) as store:
+            store.predictions.append([prediction(number)])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(start, range(4)))
-    with opened(url) as log:
-        assert log.predictions.count(**IRIS) == 4
+    with opened(url) as store:
+        assert store.predictions.count(**IRIS) == 4
     assert upgrade_postgres(parse_database(url)) == (HEAD, HEAD)
     with connected(url) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
 
 
-def test_tables_of_the_first_release_are_upgraded_while_its_replicas_go_on(server):
+def test_tables_of_the_first_release_are_migrated_while_its_replicas_write(server):
     url = server.empty_database()
     insert = sa.text(
         "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
@@ -192,9 +198,9 @@ def test_tables_of_the_first_release_are_upgraded_while_its_replicas_go_on(serve
     with engine.begin() as connection:
         connection.execute(insert, {"id": "id-7", "time": NOW})
     engine.dispose()
-    with opened(url) as log:
-        assert {p.id for p in log.predictions.window(9, **IRIS).predictions} == {"old", "meanwhile", "id-7"}
-        assert log.labels.add([label(7)]).accepted == 1
+    with opened(url) as store:
+        assert {p.id for p in store.predictions.window(9, **IRIS).predictions} == {"old", "meanwhile", "id-7"}
+        assert store.labels.add([label(7)]).accepted == 1
 
 
 def test_tables_of_a_newer_release_are_refused(server):
@@ -214,23 +220,23 @@ def database_in(server, encoding):
     return parse_database(server.url(name))
 
 
-def test_a_database_that_does_not_take_every_text_is_refused(server):
+def test_a_database_with_an_unsuitable_encoding_is_refused(server):
     database = database_in(server, "LATIN1")
     for refused in (open_postgres, upgrade_postgres):
         with pytest.raises(StoreError, match="encoding LATIN1: create one with ENCODING 'UTF8'"):
             refused(database)
 
 
-def test_texts_are_kept_whatever_encoding_a_session_would_have(server):
+def test_texts_are_stored_correctly_whatever_the_session_encoding(server):
     database = database_in(server, "SQL_ASCII")
     server.run(f"ALTER DATABASE {database.name} SET client_encoding = 'LATIN1'")
-    with contextlib.closing(open_postgres(database)) as log:
+    with contextlib.closing(open_postgres(database)) as store:
         new = prediction(1, features={"größe": "日本 €"})
-        log.predictions.append([new])
-        assert log.predictions.get("id-1") == new
+        store.predictions.append([new])
+        assert store.predictions.get("id-1") == new
 
 
-def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
+def test_connection_errors_do_not_contain_the_password(server):
     good = parse_database(server.clean())
     wrong = {
         "password authentication failed": replace(good, password="hunter2"),
@@ -246,17 +252,17 @@ def test_what_is_wrong_with_the_address_is_said_without_the_password(server):
             assert secret not in str(caught.value)
 
 
-def test_certificates_are_verified_where_that_is_asked_for(server):
+def test_certificates_are_verified_with_verify_full(server):
     database = replace(parse_database(server.clean()), host="localhost")
     authority = server.folder / "ca.pem"
     verified = replace(database, sslmode="verify-full", sslrootcert=authority)
     for good in (verified, *(replace(database, sslmode=mode) for mode in ("disable", "prefer", "require"))):
-        log = open_postgres(good)
-        log.ping()
-        with log.connections.read() as connection:
+        store = open_postgres(good)
+        store.ping()
+        with store.connections.read() as connection:
             query = sa.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
             assert connection.execute(query).scalar() is (good.sslmode != "disable"), good.sslmode
-        log.close()
+        store.close()
     for bad in (replace(verified, host="127.0.0.1"), replace(verified, sslrootcert=None)):
         with pytest.raises(StoreError, match="certificate verify failed"):
             open_postgres(bad)
@@ -264,7 +270,7 @@ def test_certificates_are_verified_where_that_is_asked_for(server):
         open_postgres(replace(verified, sslrootcert="nowhere"))
 
 
-def test_a_server_without_tls_is_refused_where_tls_is_required(postgres_server):
+def test_a_server_without_tls_is_refused_with_require(postgres_server):
     database = parse_database(postgres_server.clean())
     with pytest.raises(StoreError, match="refuses SSL"):
         open_postgres(replace(database, sslmode="require"))
@@ -279,50 +285,52 @@ FILLED = (
     "SELECT id, seq, model, version, 'setosa', time, seq, 0 FROM predictions",
     "ANALYZE",
 )
+NEAR_END = NOW + timedelta(seconds=29900)
 FAST_READS = {
-    "window": lambda log: log.predictions.window(50, **IRIS),
-    "predictions_after": lambda log: log.predictions.after(29000, 50, **IRIS, last=29900),
-    "count": lambda log: log.predictions.count(**IRIS, limit=50),
-    "prediction": lambda log: log.predictions.get("id-7"),
-    "traffic": lambda log: log.predictions.traffic(NOW + timedelta(seconds=29900), 60),
-    "seq_at": lambda log: log.predictions.first_since(NOW + timedelta(seconds=29900), **IRIS),
-    "add_labels": lambda log: log.labels.add([label(i, "virginica") for i in range(1, 20)]),
-    "labelled": lambda log: log.labels.newest(50, **IRIS),
-    "labelled_after": lambda log: log.labels.after(29900, 50, **IRIS),
-    "realized": lambda log: log.labels.realized(50, **IRIS),
-    "label_share": lambda log: log.labels.coverage(50, **IRIS),
-    "label_totals": lambda log: log.labels.totals(**IRIS),
-    "plan_archive": lambda log: log.retention.plan(
+    "predictions.window": lambda store: store.predictions.window(50, **IRIS),
+    "predictions.after": lambda store: store.predictions.after(29000, 50, **IRIS, last=29900),
+    "predictions.count": lambda store: store.predictions.count(**IRIS, limit=50),
+    "predictions.get": lambda store: store.predictions.get("id-7"),
+    "predictions.traffic": lambda store: store.predictions.traffic(NEAR_END, 60),
+    "predictions.first_since": lambda store: store.predictions.first_since(NEAR_END, **IRIS),
+    "labels.add": lambda store: store.labels.add([label(i, "virginica") for i in range(1, 20)]),
+    "labels.newest": lambda store: store.labels.newest(50, **IRIS),
+    "labels.after": lambda store: store.labels.after(29900, 50, **IRIS),
+    "labels.realized": lambda store: store.labels.realized(50, **IRIS),
+    "labels.coverage": lambda store: store.labels.coverage(50, **IRIS),
+    "labels.totals": lambda store: store.labels.totals(**IRIS),
+    "retention.plan": lambda store: store.retention.plan(
         NOW + timedelta(days=9),
         50,
-        log.coordination.take_lease("a", now=NOW, seconds=9, next_run=None),
+        store.coordination.take_lease("a", now=NOW, seconds=9, next_run=None),
         now=NOW,
         to_file=False,
     ),
 }
 
 
-def test_no_read_goes_through_a_whole_table(server):
+def test_no_query_scans_a_whole_table(server):
     url = server.clean()
     for statement in FILLED:
         server.run(statement, url.split("?")[0].rpartition("/")[2])
-    seen = []
-    with opened(url) as log:
-        sa.event.listen(log.connections.engine, "before_cursor_execute", lambda *told: seen.append(told[2:4]))
+    statements = []
+    with opened(url) as store:
+        engine = store.connections.engine
+        sa.event.listen(engine, "before_cursor_execute", lambda *event: statements.append(event[2:4]))
         selects = []
         for name, call in FAST_READS.items():
-            call(log)
-            asked = [told for told in seen if "FROM predictions" in told[0] or "FROM labels" in told[0]]
-            new = [(name, *told) for told in asked if told[0].startswith("SELECT")]
+            call(store)
+            reads = [s for s in statements if "FROM predictions" in s[0] or "FROM labels" in s[0]]
+            new = [(name, *s) for s in reads if s[0].startswith("SELECT")]
             assert new, name
             selects += new
-            seen.clear()
-        with log.connections.read() as connection:
+            statements.clear()
+        with store.connections.read() as connection:
             for name, statement, parameters in selects:
                 explained = f"EXPLAIN (ANALYZE, TIMING OFF) {statement}"
                 plan = "\n".join(connection.exec_driver_sql(explained, tuple(parameters)).scalars())
                 scans = plan.replace("Seq Scan on archives", "")  # a row a day: no index is as fast
                 assert "Seq Scan on" not in scans, f"{name}\n{statement}\n{plan}"
                 assert "Index" in plan, name
-                left_out = map(int, re.findall(r"Rows Removed by Filter: (\d+)", plan))
-                assert max(left_out, default=0) < 200, f"{name}\n{statement}\n{plan}"
+                filtered = map(int, re.findall(r"Rows Removed by Filter: (\d+)", plan))
+                assert max(filtered, default=0) < 200, f"{name}\n{statement}\n{plan}"

@@ -21,9 +21,9 @@ LABELS = {"table", "logs", "text", "row"}
 
 
 def expressions(name: str) -> list[str]:
-    found = [t["expr"] for p in panels(name) for t in p["targets"]]
+    result = [t["expr"] for p in panels(name) for t in p["targets"]]
     annotations = [a["expr"] for a in dashboard(name)["annotations"]["list"] if "expr" in a]
-    return [*found, *annotations]
+    return [*result, *annotations]
 
 
 def uids(value: Any) -> set[str]:
@@ -35,26 +35,26 @@ def uids(value: Any) -> set[str]:
 
 
 def test_there_are_two_dashboards_with_fixed_names() -> None:
-    found = [json.loads(f.read_text("utf-8")) for f in FOLDER.glob("*.json")]
-    assert {d["uid"]: d["title"] for d in found} == TITLES
+    content = [json.loads(f.read_text("utf-8")) for f in FOLDER.glob("*.json")]
+    assert {d["uid"]: d["title"] for d in content} == TITLES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dashboard_is_relative_to_now_and_portable(name: str) -> None:
-    found = dashboard(name)
-    assert found["time"] == {"from": "now-1h", "to": "now"}
-    assert found["refresh"] == "10s"
-    assert found["tags"] == ["driftbell"]
-    assert not {"id", "version", "__inputs", "__requires", "gnetId"} & found.keys()
-    assert not re.search(r"\b20\d\d-\d\d-\d\d|\b1[5-9]\d{8,11}\b", json.dumps(found)), "an absolute time"
+    content = dashboard(name)
+    assert content["time"] == {"from": "now-1h", "to": "now"}
+    assert content["refresh"] == "10s"
+    assert content["tags"] == ["driftbell"]
+    assert not {"id", "version", "__inputs", "__requires", "gnetId"} & content.keys()
+    assert not re.search(r"\b20\d\d-\d\d-\d\d|\b1[5-9]\d{8,11}\b", json.dumps(content)), "an absolute time"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_panels_have_ids_of_their_own_and_do_not_overlap(name: str) -> None:
-    found = dashboard(name)["panels"]
-    ids = [p["id"] for p in found]
+    content = dashboard(name)["panels"]
+    ids = [p["id"] for p in content]
     assert len(set(ids)) == len(ids)
-    places = [(p["title"], p["gridPos"]) for p in found]
+    places = [(p["title"], p["gridPos"]) for p in content]
     for title, at in places:
         assert at["x"] + at["w"] <= 24, title
     for (a, one), (b, two) in itertools.combinations(places, 2):
@@ -99,9 +99,9 @@ def test_rates_follow_the_scrape_interval(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_variables_are_declared_and_used(name: str) -> None:
-    found = dashboard(name)
-    declared = {v["name"] for v in found["templating"]["list"]}
-    text = json.dumps({k: v for k, v in found.items() if k != "templating"})
+    content = dashboard(name)
+    declared = {v["name"] for v in content["templating"]["list"]}
+    text = json.dumps({k: v for k, v in content.items() if k != "templating"})
     used = set(re.findall(r"\$\{?(\w+)", text))
     builtin = {n for n in used if n.startswith("__")}
     assert used - builtin <= declared
@@ -112,11 +112,11 @@ def test_variables_are_declared_and_used(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dashboards_link_to_each_other_and_to_the_reports(name: str) -> None:
-    found = dashboard(name)
-    urls = {link["url"] for link in found["links"]}
-    other = next(uid for uid in TITLES if uid != found["uid"])
+    content = dashboard(name)
+    urls = {link["url"] for link in content["links"]}
+    other = next(uid for uid in TITLES if uid != content["uid"])
     assert urls == {f"/d/{other}", "${report_url:raw}"}
-    report = next(v for v in found["templating"]["list"] if v["name"] == "report_url")
+    report = next(v for v in content["templating"]["list"] if v["name"] == "report_url")
     assert report["type"] == "textbox"
     assert report["query"] == "http://localhost:8080/drift_report_latest.html"
 

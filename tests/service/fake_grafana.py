@@ -67,9 +67,9 @@ class Grafana:
             (r"GET /api/dashboards/uid/([\w-]+)", self._get_dashboard),
             (r"POST /api/dashboards/db", self._save_dashboard),
         ):
-            found = re.fullmatch(pattern, f"{method} {path}")
-            if found:
-                return handler(*found.groups(), *([given] if given is not None else []))
+            match = re.fullmatch(pattern, f"{method} {path}")
+            if match:
+                return handler(*match.groups(), *([given] if given is not None else []))
         return 404, {"message": "Not found"}
 
     def _refused(self, headers: Any) -> Answer | None:
@@ -86,8 +86,8 @@ class Grafana:
         return None
 
     def _get_datasource(self, uid: str) -> Answer:
-        found = self.datasources.get(uid)
-        return (200, found) if found else (404, {"message": "Data source not found"})
+        datasource = self.datasources.get(uid)
+        return (200, datasource) if datasource else (404, {"message": "Data source not found"})
 
     def _add_datasource(self, given: dict[str, Any]) -> Answer:
         if not {"name", "type", "access"} <= given.keys() or not _is_url(given["url"]):
@@ -100,21 +100,21 @@ class Grafana:
         return 200, {"message": "Datasource added", "id": number, "name": given["name"], "datasource": made}
 
     def _put_datasource(self, uid: str, given: dict[str, Any]) -> Answer:
-        found = self.datasources.get(uid)
-        if not found:
+        datasource = self.datasources.get(uid)
+        if not datasource:
             return 404, {"message": "Data source not found"}
         if not {"name", "type", "access"} <= given.keys() or not _is_url(given["url"]):
             return 400, {"message": "bad request data"}
-        if found["readOnly"]:
+        if datasource["readOnly"]:
             return 403, {"message": "Cannot update read-only data source"}
-        if given.get("version", found["version"]) < found["version"]:
+        if given.get("version", datasource["version"]) < datasource["version"]:
             return 409, {"message": "Datasource has already been updated by someone else."}
-        self.datasources[uid] = {**found, **given, "version": found["version"] + 1}
+        self.datasources[uid] = {**datasource, **given, "version": datasource["version"] + 1}
         return 200, {"message": "Datasource updated", "datasource": self.datasources[uid]}
 
     def _get_folder(self, uid: str) -> Answer:
-        found = self.folders.get(uid)
-        return (200, found) if found else (404, {"message": "folder not found", "status": "not-found"})
+        folder = self.folders.get(uid)
+        return (200, folder) if folder else (404, {"message": "folder not found", "status": "not-found"})
 
     def _add_folder(self, given: dict[str, Any]) -> Answer:
         if not given.get("title"):
@@ -128,11 +128,15 @@ class Grafana:
         return 200, self.folders[given["uid"]]
 
     def _get_dashboard(self, uid: str) -> Answer:
-        found = self.dashboards.get(uid)
-        if not found:
+        dashboard = self.dashboards.get(uid)
+        if not dashboard:
             return 404, {"message": "Dashboard not found", "status": "not-found"}
-        meta = {"folderUid": found["folderUid"], "provisioned": uid in self.provisioned, "url": f"/d/{uid}/x"}
-        return 200, {"dashboard": found["dashboard"], "meta": meta}
+        meta = {
+            "folderUid": dashboard["folderUid"],
+            "provisioned": uid in self.provisioned,
+            "url": f"/d/{uid}/x",
+        }
+        return 200, {"dashboard": dashboard["dashboard"], "meta": meta}
 
     def _save_dashboard(self, given: dict[str, Any]) -> Answer:
         dashboard, folder = given["dashboard"], given.get("folderUid", "")
@@ -172,8 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif asked in grafana.forced:
             self._reply(*grafana.forced[asked])
         else:
-            status, found = grafana.answer(self.command, self.path, self.headers, body)
-            self._reply(status, "application/json; charset=UTF-8", json.dumps(found).encode())
+            status, content = grafana.answer(self.command, self.path, self.headers, body)
+            self._reply(status, "application/json; charset=UTF-8", json.dumps(content).encode())
 
     do_GET = do_POST = do_PUT = _serve  # noqa: N815
 

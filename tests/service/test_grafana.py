@@ -29,8 +29,8 @@ UIDS = {"driftbell-health", "driftbell-drift"}
 
 @pytest.fixture
 def grafana() -> Iterator[Grafana]:
-    with fake_grafana() as found:
-        yield found
+    with fake_grafana() as fake:
+        yield fake
 
 
 def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -148,13 +148,13 @@ def test_it_waits_while_grafana_starts(grafana: Grafana) -> None:
 
 def test_it_waits_while_nothing_listens_yet() -> None:
     port = free_port()
-    found: list[dict[str, str]] = []
-    waiting = threading.Thread(target=lambda: found.append(setup(Grafana(f"http://127.0.0.1:{port}"), 20)))
+    results: list[dict[str, str]] = []
+    waiting = threading.Thread(target=lambda: results.append(setup(Grafana(f"http://127.0.0.1:{port}"), 20)))
     waiting.start()
     time.sleep(0.7)  # the first question meets a closed port
     with fake_grafana(port):
         waiting.join(20)
-    assert [set(f.values()) for f in found] == [{"created"}]
+    assert [set(f.values()) for f in results] == [{"created"}]
 
 
 def test_an_invalid_wait_is_refused() -> None:
@@ -264,16 +264,20 @@ def test_a_different_datasource_is_updated_and_keeps_fields_of_others(grafana: G
     done = setup(grafana, prometheus_url="http://new:9090")
     assert done["datasource prometheus"] == "updated"
     assert set(done.values()) == {"updated", "unchanged"}
-    found = grafana.datasources["prometheus"]
-    assert (found["url"], found["name"], found["basicAuth"]) == ("http://new:9090", "Ours", True)
-    assert found["jsonData"] == {"timeInterval": "5s", "httpMethod": "POST", "manageAlerts": False}
+    datasource = grafana.datasources["prometheus"]
+    assert (datasource["url"], datasource["name"], datasource["basicAuth"]) == (
+        "http://new:9090",
+        "Ours",
+        True,
+    )
+    assert datasource["jsonData"] == {"timeInterval": "5s", "httpMethod": "POST", "manageAlerts": False}
     assert set(setup(grafana, prometheus_url="http://new:9090").values()) == {"unchanged"}
 
 
 def test_provisioned_objects_are_not_changed(grafana: Grafana) -> None:
     setup(grafana)
-    for found in grafana.datasources.values():
-        found |= {"readOnly": True, "url": "http://elsewhere:1"}
+    for datasource in grafana.datasources.values():
+        datasource |= {"readOnly": True, "url": "http://elsewhere:1"}
     grafana.provisioned = set(UIDS)
     writes = list(grafana.writes)
     done = run("--url", grafana.url, GRAFANA_TOKEN=TOKEN)
@@ -293,9 +297,9 @@ def test_a_dashboard_that_cannot_be_saved_is_not_changed(grafana: Grafana) -> No
 
 def test_a_datasource_of_the_same_name_under_another_uid_is_named(grafana: Grafana) -> None:
     grafana.datasources["P1809F7CD0C75ACF3"] = {"name": "Prometheus", "type": "prometheus"}
-    said = refusal(grafana)
-    assert "already exists" in said
-    assert "rename that one" in said
+    message = refusal(grafana)
+    assert "already exists" in message
+    assert "rename that one" in message
     grafana.datasources = {"prometheus": {"name": "Other", "type": "influxdb", "readOnly": False}}
     assert "of the type 'influxdb'" in refusal(grafana)
 

@@ -49,8 +49,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         NOTIFICATIONS__URLS=" ".join(f"json://127.0.0.1:{port}/{SECRET}" for port in PORTS),
         NOTIFICATIONS__COOLDOWN="1ms",
         NOTIFICATIONS__LINK="http://ml.example.org/",
-    ) as found:
-        yield found
+    ) as result:
+        yield result
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def service(started: Running) -> Iterator[Running]:
 
 @pytest.fixture
 def first() -> Iterator[Receiver]:
-    with receiving(PORTS[0]) as found:
-        yield found
+    with receiving(PORTS[0]) as receiver:
+        yield receiver
 
 
 @pytest.fixture
 def second() -> Iterator[Receiver]:
-    with receiving(PORTS[1]) as found:
-        yield found
+    with receiving(PORTS[1]) as receiver:
+        yield receiver
 
 
 def normal(service: Running, seed: int = 3) -> None:
@@ -96,8 +96,8 @@ def settled(service: Running) -> bool:
 
 
 def monitor_of(service: Running) -> int:
-    (found,) = [p for p in descendants(service.process.pid) if " driftbell monitor " in command(p)]
-    return found
+    (monitor,) = [p for p in descendants(service.process.pid) if " driftbell monitor " in command(p)]
+    return monitor
 
 
 def test_an_alarm_and_its_end_are_notified_once(service: Running, first: Receiver, second: Receiver) -> None:

@@ -26,7 +26,7 @@ PRODUCTION = {
     | {"pullSecrets": [{"name": "registry"}]},
     "publicUrl": "https://ml.example.org/",
     "log": {"existingSecret": "pg", "secretKey": "uri"},
-    "alerts": {"existingSecret": "receivers"},
+    "notifications": {"existingSecret": "receivers"},
     "model": {"volume": {"persistentVolumeClaim": {"claimName": "churn"}}},
     "reports": {"existingClaim": "reports"},
     "config": {
@@ -34,7 +34,7 @@ PRODUCTION = {
         "check": {"every": "1m", "false_discovery_rate": 0.01},
         "window": {"rows": 100_000},
         "server": {"workers": 2, "access_log": False},
-        "alerts": {"cooldown": "1h"},
+        "notifications": {"cooldown": "1h"},
         "alarms": {"budget": "1 per 30d"},
     },
     "env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "store", "key": "token"}}}],
@@ -86,8 +86,8 @@ def written(folder: Path, values: dict[str, Any]) -> str:
 
 def one(documents: Documents, kind: str, name: str = "") -> dict[str, Any]:
     """Return the only document of a kind whose name has this suffix."""
-    (found,) = (d for d in documents if d["kind"] == kind and d["metadata"]["name"].endswith(name))
-    return found
+    (document,) = (d for d in documents if d["kind"] == kind and d["metadata"]["name"].endswith(name))
+    return document
 
 
 def deployments(documents: Documents) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -84,7 +84,7 @@ def docker(*containers: Container) -> Iterator[Docker]:
             self.refuse()
 
         def refuse(self) -> None:
-            found.refused.append(f"{self.command} {self.path}")
+            api.refused.append(f"{self.command} {self.path}")
             self.send_error(403)
 
         def json(self, value: object) -> None:
@@ -113,10 +113,10 @@ def docker(*containers: Container) -> Iterator[Docker]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     server.daemon_threads = True
-    found = Docker(f"tcp://127.0.0.1:{server.server_port}")
+    api = Docker(f"tcp://127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield found
+        yield api
     finally:
         ended.set()
         server.shutdown()

@@ -48,8 +48,8 @@ class Nginx:
 
 def version() -> tuple[int, ...]:
     assert NGINX, "CI promises nginx: install Debian's nginx-light and libnginx-mod-http-xslt-filter"
-    said = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr
-    return tuple(map(int, re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", said)[0]))
+    output = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr
+    return tuple(map(int, re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", output)[0]))
 
 
 def written(
@@ -77,15 +77,15 @@ def nginx(name: str, folder: Path, moved: dict[str, str], user: str = "root") ->
     command, ports = written(name, folder, moved, user)
     with (folder / "out").open("ab") as out, (folder / "err").open("ab") as err:
         process = processes.start(command, stdout=out, stderr=err)
-    found = Nginx(ports, folder / "out")
+    server = Nginx(ports, folder / "out")
 
     def up() -> bool:
         assert process.poll() is None, (folder / "err").read_text("utf-8")
-        return httpx.get(f"{found.url}/healthz").text == "ok\n"
+        return httpx.get(f"{server.url}/healthz").text == "ok\n"
 
     try:
         wait_until(up, 60, "nginx")
-        yield found
+        yield server
     finally:
         process.terminate()
         process.wait(20)

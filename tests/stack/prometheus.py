@@ -43,9 +43,9 @@ class Prometheus:
         return {s["metric"]["alertname"] for s in self.query('ALERTS{alertstate="firing"}')}
 
     def _get(self, path: str, **parameters: object) -> Any:
-        found = httpx.post(f"{self.url}/api/v1/{path}", data=parameters, timeout=20).json()
-        assert found["status"] == "success", f"{parameters}: {found.get('error')}"
-        return found["data"]
+        answer = httpx.post(f"{self.url}/api/v1/{path}", data=parameters, timeout=20).json()
+        assert answer["status"] == "success", f"{parameters}: {answer.get('error')}"
+        return answer["data"]
 
 
 @contextlib.contextmanager

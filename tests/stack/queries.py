@@ -30,8 +30,8 @@ class Query(NamedTuple):
 
 
 def dashboard(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
-    return found
+    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return content
 
 
 def panels(name: str) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def _variables() -> Iterator[Query]:
     for name in NAMES:
         for variable in dashboard(name)["templating"]["list"]:
             if variable["type"] == "query":
-                found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
-                assert found, variable["definition"]
-                selector, label = filled(found[1]), found[2]
+                match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+                assert match, variable["definition"]
+                selector, label = filled(match[1]), match[2]
                 yield Query(f"{name}: variable {variable['name']}", f"group by ({label}) ({selector})")

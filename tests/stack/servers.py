@@ -20,11 +20,11 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 def binary(name: str, package: str) -> str:
     """Return the path of a program; skip the test if it is missing, except in CI."""
-    found = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
-    if not found:
+    path = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
+    if not path:
         assert os.environ.get("CI") != "true", f"CI promises {name}: install Debian's {package}"
         pytest.skip(f"{name} is not installed (Debian's {package})")
-    return found
+    return path
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ class Stack:
     prometheus: Prometheus
     webhook: Receiver
 
-    def told(self, alert: str, status: str) -> bool:
+    def received(self, alert: str, status: str) -> bool:
         return any(
             a["labels"]["alertname"] == alert and a["status"] == status
             for body in self.webhook.messages
@@ -72,12 +72,12 @@ def send(service: Running, *, normal: int = 0, drifted: int = 0) -> str:
 
 def test_an_alarm_fires_at_the_webhook_and_normal_traffic_resolves_it(stack: Stack) -> None:
     assert send(stack.service, normal=60, drifted=60) == "alarm"
-    wait_until(lambda: stack.told("DriftAlarm", "firing"), 60, "the alarm at the webhook")
+    wait_until(lambda: stack.received("DriftAlarm", "firing"), 60, "the alarm at the webhook")
     assert stack.prometheus.firing() == {"DriftAlarm", "DriftListed", "Watchdog"}
-    assert not stack.told("DriftListed", "firing")
+    assert not stack.received("DriftListed", "firing")
     assert send(stack.service, normal=110) == "ok"
-    wait_until(lambda: stack.told("DriftAlarm", "resolved"), 60, "its end at the webhook")
-    assert not stack.told("Watchdog", "firing")
+    wait_until(lambda: stack.received("DriftAlarm", "resolved"), 60, "its end at the webhook")
+    assert not stack.received("Watchdog", "firing")
 
 
 def test_recording_rules_produce_series(stack: Stack) -> None:
@@ -96,7 +96,7 @@ def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
     try:
         os.kill(monitor, signal.SIGKILL)
         wait_until(lambda: "DriftCheckStale" in stack.prometheus.firing(), 60, "the stale check")
-        wait_until(lambda: stack.told("DriftCheckStale", "firing"), 60, "the stale check at the webhook")
+        wait_until(lambda: stack.received("DriftCheckStale", "firing"), 60, "the stale check at the webhook")
     finally:
         os.kill(stack.service.process.pid, signal.SIGCONT)
     wait_until(lambda: "DriftCheckStale" not in stack.prometheus.firing(), 60, "the next monitor")
@@ -104,5 +104,5 @@ def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:
 
 def test_alerts_of_a_service_that_is_down_are_inhibited(stack: Stack, tmp_path: Path) -> None:
     stack.service.stop()
-    wait_until(lambda: stack.told("ServiceDown", "firing"), 60, "the alert on the service")
+    wait_until(lambda: stack.received("ServiceDown", "firing"), 60, "the alert on the service")
     assert "DriftCheckStale" not in stack.prometheus.firing()

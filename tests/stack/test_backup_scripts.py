@@ -74,8 +74,8 @@ def stub(tmp_path: Path) -> Path:
 @pytest.fixture
 def stack(tmp_path: Path, stub: Path) -> Iterator[Stack]:
     """Return a running stack whose Prometheus only answers the snapshot call."""
-    found = Stack(tmp_path / "stack", stub, "")
-    data = found.folder / "ml_service" / "data"
+    created = Stack(tmp_path / "stack", stub, "")
+    data = created.folder / "ml_service" / "data"
     (data / "models").mkdir(parents=True)
     (data / "models" / "model.skops").write_text("model")
     (data / "reports").mkdir()
@@ -85,13 +85,13 @@ def stack(tmp_path: Path, stub: Path) -> Iterator[Stack]:
             [Prediction(f"id-{n}", NOW, "iris", "v1", {"x": 1.0}, "a", {}, 1.0) for n in range(50)]
         )
     for service, file in {"loki": "loki/chunks/one", "grafana": "var/lib/grafana/grafana.db"}.items():
-        path = found.folder / service / file
+        path = created.folder / service / file
         path.parent.mkdir(parents=True)
         path.write_text(service)
-        (found.folder / f"{service}.running").touch()
-    snapshots = found.folder / "prometheus" / "prometheus" / "snapshots"
-    with snapshot_api(snapshots) as found.prometheus:
-        yield found
+        (created.folder / f"{service}.running").touch()
+    snapshots = created.folder / "prometheus" / "prometheus" / "snapshots"
+    with snapshot_api(snapshots) as created.prometheus:
+        yield created
 
 
 @contextlib.contextmanager
@@ -156,8 +156,8 @@ def test_the_stack_is_restored_from_its_backup(stack: Stack, tmp_path: Path, stu
     assert read_facts(new.folder / "ml_service" / "data" / "log.sqlite").rows["predictions"] == 50
     assert (new.folder / "ml_service" / "data" / "reports" / "drift_report_latest.html").exists()
     assert not (new.folder / "ml_service" / "data" / "driftbell-backup").exists()
-    with prometheus(tmp_path / "second", "global: {}", new.folder / "prometheus" / "prometheus") as found:
-        restored = samples(found.address)
+    with prometheus(tmp_path / "second", "global: {}", new.folder / "prometheus" / "prometheus") as metrics:
+        restored = samples(metrics.address)
     assert [s for s in restored if float(str(s[0])) <= asked] == before
 
     again = new.run("restore.sh", saved)

@@ -59,15 +59,15 @@ def services() -> dict[str, Any]:
 
 
 def test_the_default_services_are_those_of_the_contract() -> None:
-    found = config()
-    assert set(found["services"]) == {*CONTRACT, "docker-proxy"}
+    compose = config()
+    assert set(compose["services"]) == {*CONTRACT, "docker-proxy"}
     for name, port in CONTRACT.items():
-        published = [int(p["target"]) for p in found["services"][name].get("ports", [])]
+        published = [int(p["target"]) for p in compose["services"][name].get("ports", [])]
         assert published == ([port] if port else [])
-        assert "monitoring" in found["services"][name]["networks"]
-    assert found["services"]["ml_service"]["container_name"] == "ml_service"
-    assert found["services"]["report_server"]["container_name"] == "report_viewer"
-    assert found["networks"]["monitoring"]["name"] == "monitoring"
+        assert "monitoring" in compose["services"][name]["networks"]
+    assert compose["services"]["ml_service"]["container_name"] == "ml_service"
+    assert compose["services"]["report_server"]["container_name"] == "report_viewer"
+    assert compose["networks"]["monitoring"]["name"] == "monitoring"
 
 
 def test_the_override_replaces_promtail_by_alloy() -> None:
@@ -75,9 +75,9 @@ def test_the_override_replaces_promtail_by_alloy() -> None:
 
 
 def test_the_override_puts_the_log_into_postgresql() -> None:
-    found = config(*POSTGRES)
-    assert set(found["services"]) - set(config()["services"]) == {"postgres"}
-    server, service = found["services"]["postgres"], found["services"]["ml_service"]
+    compose = config(*POSTGRES)
+    assert set(compose["services"]) - set(config()["services"]) == {"postgres"}
+    server, service = compose["services"]["postgres"], compose["services"]["ml_service"]
     assert service["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert {"notification_urls", "log_url"} == {s["source"] for s in service["secrets"]}
     given = service["environment"] | server["environment"]
@@ -86,9 +86,9 @@ def test_the_override_puts_the_log_into_postgresql() -> None:
     assert "POSTGRES_PASSWORD" not in given
     assert "ports" not in server
     assert set(server["networks"]) == {"monitoring"}
-    # there is no default: what nobody has made cannot be guessed
+    # no default: a missing secret must not be guessable
     for name in ("log_url", "postgres_password"):
-        assert found["secrets"][name]["file"] == str(ROOT / "secrets" / name)
+        assert compose["secrets"][name]["file"] == str(ROOT / "secrets" / name)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -156,19 +156,19 @@ def test_every_setting_can_be_set_in_driftbell_env(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     folder = f"--project-directory={tmp_path}"
 
-    def found(**environment: str) -> tuple[str, str]:
+    def environment_of(**environment: str) -> tuple[str, str]:
         values = config(f"-f={tmp_path}/docker-compose.yaml", folder, **environment)["services"]["ml_service"]
         return (
             values["environment"]["DRIFTBELL_NOTIFICATIONS__LINK"],
             values["environment"]["DRIFTBELL_TRACING__ENDPOINT"],
         )
 
-    assert found() == ("http://localhost:8000", "")
+    assert environment_of() == ("http://localhost:8000", "")
     given = {"PUBLIC_URL": "https://ml.example.org", "TRACING_ENDPOINT": "http://jaeger:4318"}
-    assert found(**given) == ("https://ml.example.org", "http://jaeger:4318")
+    assert environment_of(**given) == ("https://ml.example.org", "http://jaeger:4318")
     own = "DRIFTBELL_NOTIFICATIONS__LINK=https://own\nDRIFTBELL_TRACING__ENDPOINT=http://own:4318\n"
     (tmp_path / "driftbell.env").write_text(own, "utf-8")
-    assert found() == ("https://own", "http://own:4318")
+    assert environment_of() == ("https://own", "http://own:4318")
 
 
 def test_grafana_has_the_default_password_only_without_a_secret() -> None:

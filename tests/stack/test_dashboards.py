@@ -67,38 +67,38 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         running(
             "up", folder / "data", CHECK__EVERY="1h", REPORTS__EVIDENTLY="off", WINDOW__ROWS="60"
         ) as service,
-        prometheus(folder, stack_config(folder, service.url)) as found,
+        prometheus(folder, stack_config(folder, service.url)) as metrics,
     ):
         monitored(service)
-        wait_until(lambda: found.query("driftbell_monitor_up == 1"), 60, "the first scrape")
+        wait_until(lambda: metrics.query("driftbell_monitor_up == 1"), 60, "the first scrape")
         send(service, normal=60, drifted=0)
         send_labelled(service)
         send_bad(service)
         assert check(service) == "ok"
-        wait_until(lambda: found.query('driftbell_verdict{verdict="ok"} == 1'), 60, "the first verdict")
+        wait_until(lambda: metrics.query('driftbell_verdict{verdict="ok"} == 1'), 60, "the first verdict")
         # a rate sees a counter grow only after it has been scraped once
-        wait_until(lambda: found.query('driftbell_http_requests_total{status="422"}'), 60, "the refusals")
-        wait_until(lambda: found.query("driftbell_labels_total"), 60, "the labels")
+        wait_until(lambda: metrics.query('driftbell_http_requests_total{status="422"}'), 60, "the refusals")
+        wait_until(lambda: metrics.query("driftbell_labels_total"), 60, "the labels")
         send_bad(service)
         send_labelled(service, wrong=True)
         send(service, normal=0, drifted=60)
         assert check(service) == "alarm"
-        yield found
+        yield metrics
 
 
 @pytest.fixture(scope="module")
 def answered(watched: Prometheus) -> dict[Query, list[list[float]]]:
     """Return the values of every query's series over the last minute, once all have some."""
     began = time.monotonic()
-    found: dict[Query, list[list[float]]] = {}
+    results: dict[Query, list[list[float]]] = {}
     while time.monotonic() - began < SECONDS:
-        missing = [q for q in promql() if not found.get(q)]
+        missing = [q for q in promql() if not results.get(q)]
         if not missing:
             break
         for query in missing:
-            found[query] = values(watched, query.expression)
+            results[query] = values(watched, query.expression)
         time.sleep(0.5)
-    return found
+    return results
 
 
 def values(prometheus: Prometheus, expression: str) -> list[list[float]]:
@@ -117,8 +117,8 @@ def test_the_service_is_scraped(watched: Prometheus) -> None:
 
 
 def named(word: str) -> str:
-    (found,) = [q.expression for q in promql() if q.where == word]
-    return found
+    (text,) = [q.expression for q in promql() if q.where == word]
+    return text
 
 
 def test_the_verdict_timeline_shows_the_change(watched: Prometheus) -> None:
@@ -142,7 +142,7 @@ def test_the_shifted_columns_are_below_the_threshold(watched: Prometheus) -> Non
 def test_the_heatmap_has_every_column(watched: Prometheus) -> None:
     wait_until(lambda: watched.query("driftbell_column_threshold"), 60, "a check")
     every = {s["metric"]["column"] for s in watched.query("driftbell_column_threshold")}
-    heat = by_column(watched, "drift: Heatmap of drift: column by time A")
+    heat = by_column(watched, "drift: Drift by column and time A")
     assert heat.keys() == every > FEATURES
     assert all(0 <= v <= 1 for v in heat.values())
 

@@ -20,12 +20,12 @@ def test_missing_components_are_reported_and_a_running_stack_is_healthy(tmp_path
     quiet = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
     with (
         running("serve", tmp_path / "data", **quiet) as service,
-        prometheus(tmp_path, stack_config(tmp_path, service.url)) as found,
+        prometheus(tmp_path, stack_config(tmp_path, service.url)) as metrics,
         serving(LOKI) as loki,
         serving(GRAFANA) as grafana,
         serving(REPORTS) as reports,
     ):
-        stack = Stack(service.url, found.url, loki.url, grafana.url, reports.url, None, token="glsa_1")
+        stack = Stack(service.url, metrics.url, loki.url, grafana.url, reports.url, None, token="glsa_1")
 
         def wrong() -> dict[str, str]:
             findings = examine(stack, clock=lambda: datetime.now(UTC), seconds=20)

@@ -88,10 +88,10 @@ def test_selectors_match_exactly_their_pods(documents: Documents) -> None:
     for document in documents:
         component = document["metadata"]["labels"].get("app.kubernetes.io/component")
         spec = document.get("spec", {})
-        found = spec.get("podSelector") or spec.get("selector")
-        if not found or document["kind"] == "ServiceMonitor":
+        selector = spec.get("podSelector") or spec.get("selector")
+        if not selector or document["kind"] == "ServiceMonitor":
             continue
-        wanted = found.get("matchLabels", found).items()
+        wanted = selector.get("matchLabels", selector).items()
         for name, labels in both.items():
             assert (wanted <= labels) == (component in (name, None)), document["metadata"]["name"]
         for spread in spec.get("template", {}).get("spec", {}).get("topologySpreadConstraints", []):
@@ -175,9 +175,9 @@ def test_a_terminating_server_has_enough_time(tmp_path: Path) -> None:
 
 
 def test_the_containers_run_commands_that_exist(documents: Documents) -> None:
-    said = [pod["spec"]["containers"][0]["args"] for pod in pods(documents)]
-    assert [a for a in said if a != ["db", "upgrade"]] == [["monitor"], ["serve"]]
-    assert {a[0] for a in said} <= set(cli.commands)
+    commands = [pod["spec"]["containers"][0]["args"] for pod in pods(documents)]
+    assert [a for a in commands if a != ["db", "upgrade"]] == [["monitor"], ["serve"]]
+    assert {a[0] for a in commands} <= set(cli.commands)
     assert not any("command" in pod["spec"]["containers"][0] for pod in pods(documents))  # the image's own
 
 
@@ -204,17 +204,17 @@ def test_driftbell_accepts_the_configuration(documents: Documents, tmp_path: Pat
 def test_user_settings_are_rendered(production: Documents, tmp_path: Path) -> None:
     file = tmp_path / "driftbell.toml"
     file.write_text(one(production, "ConfigMap", "demo-driftbell")["data"]["driftbell.toml"], "utf-8")
-    found = config.shown(config.load(file, environment={}).settings)
+    loaded = config.setting_values(config.load(file, environment={}).settings)
     given = {f"{s}.{k}": v for s, keys in PRODUCTION["config"].items() for k, v in keys.items()}
-    assert {name: found[name] for name in given} == given | {"notifications.cooldown": "60m"}
-    assert found["notifications.link"] == "https://ml.example.org"
-    assert found["reports.evidently"] == "auto"  # there is a folder for its reports
+    assert {name: loaded[name] for name in given} == given | {"notifications.cooldown": "60m"}
+    assert loaded["notifications.link"] == "https://ml.example.org"
+    assert loaded["reports.evidently"] == "auto"  # there is a folder for its reports
 
 
 def test_pods_are_replaced_when_the_configuration_changes(tmp_path: Path) -> None:
     def sums(values: dict[str, Any]) -> set[str]:
-        found = deployments(render(tmp_path, values))
-        return {d["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for d in found}
+        rendered = deployments(render(tmp_path, values))
+        return {d["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for d in rendered}
 
     assert len(sums({})) == 1
     assert sums({}) == sums({"monitor": {"replicas": 2}})
@@ -231,14 +231,14 @@ def test_secrets_are_referenced_and_never_rendered(production: Documents) -> Non
         assert not {"DRIFTBELL_LOG__URL", "DRIFTBELL_NOTIFICATIONS__URLS"} & {
             e["name"] for e in container["env"]
         }
-        # who is told concerns the monitor alone
+        # only the monitor needs the notification targets
         assert ("notification-urls" in volumes) == (container["name"] == "monitor")
 
 
 def test_config_accepts_every_setting_that_the_chart_does_not_set() -> None:
     sections = schema()["properties"]["config"]["properties"]
     taken = {f"{section}.{key}" for section, keys in sections.items() for key in keys["properties"]}
-    assert taken == set(config.names()) - CHARTS_OWN
+    assert taken == set(config.setting_names()) - CHARTS_OWN
 
 
 def test_the_schema_covers_exactly_the_values() -> None:
@@ -255,7 +255,7 @@ def test_the_schema_covers_exactly_the_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"replicas": 3}, "'replicas' not allowed"),
         ({"server": {"replica": 3}}, "at '/server': additional properties 'replica' not allowed"),
@@ -264,7 +264,10 @@ def test_the_schema_covers_exactly_the_values() -> None:
         ({"log": {"url": "postgresql://user:pw@host/db"}}, "at '/log': additional properties 'url'"),
         ({"log": {"existingSecret": ""}}, "'/log/existingSecret'"),
         ({"config": {"log": {"url": "postgresql://host/db"}}}, "'/config/log': additional properties 'url'"),
-        ({"config": {"alerts": {"urls": "json://host"}}}, "'/config/alerts': additional properties 'urls'"),
+        (
+            {"config": {"notifications": {"urls": "json://host"}}},
+            "'/config/notifications': additional properties 'urls'",
+        ),
         ({"config": {"chek": {"every": "1m"}}}, "'/config': additional properties 'chek'"),
         ({"config": {"check": {"evry": "1m"}}}, "'/config/check': additional properties 'evry'"),
         ({"config": {"check": {"every": False}}}, "'/config/check/every': got boolean, want string"),
@@ -277,10 +280,10 @@ def test_the_schema_covers_exactly_the_values() -> None:
         ({"serviceMonitor": {"interval": "soon"}}, "'/serviceMonitor/interval'"),
     ],
 )
-def test_an_invalid_value_is_refused_by_its_name(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_refused_by_its_name(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
     done = helm("template", "demo", str(CHART), "-f", written(tmp_path, wrong))
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def rules_of(documents: Documents) -> list[dict[str, Any]]:
@@ -294,14 +297,14 @@ def rule_files() -> str:
 
 def test_the_rules_equal_those_of_the_stack(tmp_path: Path) -> None:
     same = {"prometheusRule": {"enabled": True}} | {"fullnameOverride": "driftbell"}
-    found = rules_of(render(tmp_path, same | {"publicUrl": "http://localhost:8000"}))
+    rendered = rules_of(render(tmp_path, same | {"publicUrl": "http://localhost:8000"}))
     wanted = yaml.safe_load("groups:\n" + rule_files())["groups"]
-    (down,) = (r for group in found for r in group["rules"] if r.get("alert") == "ServiceDown")
+    (down,) = (r for group in rendered for r in group["rules"] if r.get("alert") == "ServiceDown")
     assert "kubectl -n ml" in down["annotations"]["description"]
-    for groups in (found, wanted):
+    for groups in (rendered, wanted):
         (rule,) = (r for group in groups for r in group["rules"] if r.get("alert") == "ServiceDown")
         del rule["annotations"]["description"]  # how to look for the service is another matter here
-    assert found == wanted
+    assert rendered == wanted
 
 
 def test_the_rules_refer_to_the_release(production: Documents, tmp_path: Path) -> None:
@@ -322,14 +325,14 @@ def test_the_rules_refer_to_the_release(production: Documents, tmp_path: Path) -
 
 
 def test_the_dashboards_equal_those_of_the_package(tmp_path: Path) -> None:
-    found = one(render(tmp_path, {}), "ConfigMap", "-dashboards")
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    files = (ROOT / "src" / "driftbell" / "dashboards").glob("*.json")
-    assert found["data"].keys() == {f"driftbell-{file.name}" for file in files}
-    for name, text in found["data"].items():
-        file = ROOT / "src" / "driftbell" / "dashboards" / name.removeprefix("driftbell-")
+    rendered = one(render(tmp_path, {}), "ConfigMap", "-dashboards")
+    assert rendered["metadata"]["labels"]["grafana_dashboard"] == "1"
+    files = (ROOT / "src" / "driftbell" / "ops" / "dashboards").glob("*.json")
+    assert rendered["data"].keys() == {f"driftbell-{file.name}" for file in files}
+    for name, text in rendered["data"].items():
+        file = ROOT / "src" / "driftbell" / "ops" / "dashboards" / name.removeprefix("driftbell-")
         assert json.loads(text) == json.loads(file.read_text("utf-8"))
-    assert sum(map(len, found["data"].values())) < 900_000  # a ConfigMap holds a mebibyte
+    assert sum(map(len, rendered["data"].values())) < 900_000  # a ConfigMap holds a mebibyte
 
 
 def test_a_packaged_chart_is_complete(production: Documents, tmp_path: Path) -> None:

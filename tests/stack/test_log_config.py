@@ -108,9 +108,9 @@ def test_promtail_and_alloy_have_the_same_stages() -> None:
 
 def test_promtail_and_alloy_read_the_same_containers_and_push_to_the_same_loki() -> None:
     (docker,) = scrape()["docker_sd_configs"]
-    found = plain(component("discovery.docker containers"))
-    assert [found.pop("filter")] == docker.pop("filters")
-    assert found == docker
+    discovery = plain(component("discovery.docker containers"))
+    assert [discovery.pop("filter")] == docker.pop("filters")
+    assert discovery == docker
     source = plain(component("loki.source.docker containers"))
     assert source["host"] == docker["host"] == "tcp://docker-proxy:2375"
     assert source["targets"] == "discovery.docker.containers.targets"
@@ -178,8 +178,8 @@ def level_of(line: str) -> str | None:
     assert not_json
     if not re.search(not_json[1].replace("\\\\", "\\"), line):
         for stage in settings["match"]["stages"]:
-            if found := re.search(stage["regex"]["expression"], line):
-                value = found["level"]
+            if match := re.search(stage["regex"]["expression"], line):
+                value = match["level"]
     known = re.findall(r'regexMatch "([^"]+)" \$l }}([A-Z]+)', settings["template"]["template"])
     return next((level for pattern, level in known if value and re.search(pattern, value.upper())), None)
 
@@ -200,7 +200,7 @@ def level_of(line: str) -> str | None:
         ('{"level":"mine","event":"an ERROR in a message"}', None),
         ('{"event":"an ERROR in a message"}', None),
         ("INFORMATION is no level, nor is an error", None),
-        ("a line that tells no level, errors or not", None),
+        ("a line that has no level, errors or not", None),
         ("", None),
     ],
 )
@@ -213,10 +213,10 @@ def stream() -> Iterator[io.StringIO]:
     """Yield the log lines of this process, and restore logging afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    found = io.StringIO()
+    buffer = io.StringIO()
     structlog.reset_defaults()
-    jsonlog.configure(found, level="DEBUG")
-    yield found
+    jsonlog.configure(buffer, level="DEBUG")
+    yield buffer
     logging.captureWarnings(False)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

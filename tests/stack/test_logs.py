@@ -36,7 +36,7 @@ PROMTAIL = ROOT / "deploy/promtail/promtail-config.yaml"
 LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR"}
 ML_SERVICE = '{container="ml_service"}'
 PLAIN = "2026/03/01 10:00:00 [error] 31#31: *1 open() failed"
-TEXT = "a line that is not JSON and tells no level, errors or not"
+TEXT = "a line that is not JSON and has no level, errors or not"
 
 
 def parsed(file: Path) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def parsed(file: Path) -> dict[str, Any]:
 
 def binary(name: str) -> str:
     variable = f"{name.upper()}_BIN"
-    found = shutil.which(os.environ.get(variable, name))
-    if not found:
+    path = shutil.which(os.environ.get(variable, name))
+    if not path:
         pytest.skip(f"no {name} here: set {variable} to its path")
-    return found
+    return path
 
 
 @contextlib.contextmanager
@@ -193,13 +193,13 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
         config["clients"][0]["url"] = f"{loki.url}/loki/api/v1/push"
         config["scrape_configs"][0]["docker_sd_configs"][0]["host"] = engine.url
         stack.enter_context(program("promtail", config, folder, ready))
-        told(service)
-        found = Logs(service, loki, engine)
-        wait_until(found.arrived, 60, "every line in Loki")
-        yield found
+        produce_lines(service)
+        collected = Logs(service, loki, engine)
+        wait_until(collected.arrived, 60, "every line in Loki")
+        yield collected
 
 
-def told(service: Running) -> None:
+def produce_lines(service: Running) -> None:
     """Cause log lines of every kind."""
     monitored(service)
     rng = np.random.default_rng(7)
@@ -221,19 +221,19 @@ def words(service: Running, word: str) -> set[str]:
 
 @pytest.mark.parametrize("word", ["INFO", "drift", "ERROR"])
 def test_the_queries_of_the_contract_return_lines_with_levels(logs: Logs, word: str) -> None:
-    found = logs.loki.ask(f'{ML_SERVICE} |= "{word}"')
-    assert {line.text for line in found} == words(logs.service, word) != set()
-    for line in found:
+    lines = logs.loki.ask(f'{ML_SERVICE} |= "{word}"')
+    assert {line.text for line in lines} == words(logs.service, word) != set()
+    for line in lines:
         event = json.loads(line.text)
         assert line.labels["level"] == event["level"]
         assert line.labels["level"] in LEVELS
     if word != "drift":
-        assert {line.labels["level"] for line in found} == {word}
+        assert {line.labels["level"] for line in lines} == {word}
 
 
 def test_a_line_has_few_labels_its_own_time_and_ids_as_metadata(logs: Logs) -> None:
-    found = logs.loki.ask(ML_SERVICE)
-    for line in found:
+    lines = logs.loki.ask(ML_SERVICE)
+    for line in lines:
         labels = line.labels.keys() - {"service_name"}  # Loki's own
         assert labels == {"container", "stream", "service", "level"}
         assert (line.labels["service"], line.labels["stream"]) == ("ml_service", "stdout")
@@ -246,19 +246,19 @@ def test_a_line_has_few_labels_its_own_time_and_ids_as_metadata(logs: Logs) -> N
 
 @pytest.mark.parametrize(("request_id", "level"), [("bad-one", "WARNING"), ("failed-one", "ERROR")])
 def test_the_lines_of_one_request_are_found_by_its_id(logs: Logs, request_id: str, level: str) -> None:
-    found = logs.loki.ask(f'{ML_SERVICE} | request_id="{request_id}"')
-    assert {line.text for line in found} == words(logs.service, f'"{request_id}"') != set()
-    assert {line.labels["level"] for line in found} == {level}
+    lines = logs.loki.ask(f'{ML_SERVICE} | request_id="{request_id}"')
+    assert {line.text for line in lines} == words(logs.service, f'"{request_id}"') != set()
+    assert {line.labels["level"] for line in lines} == {level}
     levelled = f'{{container="ml_service", level="{level}"}} | request_id="{request_id}"'
-    assert logs.loki.texts(levelled) == {line.text for line in found}
+    assert logs.loki.texts(levelled) == {line.text for line in lines}
 
 
 def test_a_line_that_is_not_json_is_kept(logs: Logs) -> None:
-    found = {line.text: line for line in logs.loki.ask('{container="other"}')}
-    assert found.keys() == {TEXT, PLAIN}
-    assert "level" not in found[TEXT].labels
-    assert found[PLAIN].labels["level"] == "ERROR"
-    assert found[PLAIN].labels["stream"] == "stderr"
+    lines = {line.text: line for line in logs.loki.ask('{container="other"}')}
+    assert lines.keys() == {TEXT, PLAIN}
+    assert "level" not in lines[TEXT].labels
+    assert lines[PLAIN].labels["level"] == "ERROR"
+    assert lines[PLAIN].labels["stream"] == "stderr"
 
 
 def test_lines_of_collectors_and_of_foreign_containers_are_excluded(logs: Logs) -> None:

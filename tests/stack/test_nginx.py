@@ -39,8 +39,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory, reports: Path) -> Iterator[Nginx]:
-    with nginx("reports.conf", tmp_path_factory.mktemp("viewer"), {"/reports;": f"{reports};"}) as found:
-        yield found
+    with nginx("reports.conf", tmp_path_factory.mktemp("viewer"), {"/reports;": f"{reports};"}) as server:
+        yield server
 
 
 @pytest.mark.parametrize("name", ["reports.conf", "tls.conf"])
@@ -122,9 +122,9 @@ def test_only_reports_are_served(viewer: Nginx, reports: Path) -> None:
     assert raw(viewer, "GET /../../etc/passwd HTTP/1.1").startswith("HTTP/1.1 400 ")
     missing = httpx.get(f"{viewer.url}/nowhere.html")
     assert (missing.status_code, "All reports" in missing.text) == (404, True)
-    shown = listed(viewer)
-    assert shown[:4] == NEWEST_FIRST
-    assert not {"notes.html", "drift_report_20200101_000001.html"} & set(shown)
+    names = listed(viewer)
+    assert names[:4] == NEWEST_FIRST
+    assert not {"notes.html", "drift_report_20200101_000001.html"} & set(names)
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         answer = httpx.request(method, f"{viewer.url}/drift_report_latest.html")
         assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
@@ -139,14 +139,14 @@ def raw(viewer: Nginx, request: str) -> str:
 
 def test_the_list_without_reports_is_a_page(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
-    with nginx("reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}) as found:
-        missing = httpx.get(found.url)
+    with nginx("reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}) as server:
+        missing = httpx.get(server.url)
         folder.mkdir()
-        empty = httpx.get(found.url)
+        empty = httpx.get(server.url)
         assert "No report yet" in missing.text
         assert (missing.status_code, missing.text) == (empty.status_code, empty.text) == (200, missing.text)
         (folder / NEWEST_FIRST[0]).write_text("there")
-        assert listed(found) == NEWEST_FIRST[:1]
+        assert listed(server) == NEWEST_FIRST[:1]
 
 
 def test_an_unreadable_list_is_an_error_page(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_an_unreadable_list_is_an_error_page(tmp_path: Path) -> None:
     folder.mkdir(mode=0o000)
     with nginx(
         "reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}, user="nobody nogroup"
-    ) as found:
-        page = httpx.get(found.url)
-        assert (page.status_code, "may not read the folder" in page.text) == (403, True)
+    ) as server:
+        page = httpx.get(server.url)
+        assert (page.status_code, "cannot read the report folder" in page.text) == (403, True)
 
 
 def test_list_survives_odd_names(tmp_path: Path) -> None:
@@ -165,10 +165,10 @@ def test_list_survives_odd_names(tmp_path: Path) -> None:
     (folder / NEWEST_FIRST[0]).write_text("x")
     for odd in ("<script>alert(1)</script>", "a&b;]]>", "\"'", "é ☃", "{.}", "%s%00", "a\tb"):
         (folder / f"drift_report_{odd}.html".replace("/", "_")).write_text("x")
-    with nginx("reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}) as found:
-        assert listed(found) == NEWEST_FIRST[:1]
+    with nginx("reports.conf", tmp_path / "nginx", {"/reports;": f"{folder};"}) as server:
+        assert listed(server) == NEWEST_FIRST[:1]
         (folder / os.fsdecode(b"\xff\x01<b>.html")).write_text("not XML, not UTF-8")
-        plain = httpx.get(found.url)
+        plain = httpx.get(server.url)
         assert plain.status_code in (200, 500)
         assert f'href="{NEWEST_FIRST[0]}"' in plain.text
         assert "<b>" not in plain.text

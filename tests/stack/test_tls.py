@@ -62,8 +62,8 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> DevCertificates:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running("serve", tmp_path_factory.mktemp("served")) as found:
-        yield found
+    with running("serve", tmp_path_factory.mktemp("served")) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +85,14 @@ def front(
         "report_server:8080": f"127.0.0.1:{echoes[0]}",
         "grafana:3000": f"127.0.0.1:{echoes[1]}",
     }
-    with nginx("tls.conf", tmp_path_factory.mktemp("front"), moved) as found:
-        yield found
+    with nginx("tls.conf", tmp_path_factory.mktemp("front"), moved) as server:
+        yield server
 
 
 @pytest.fixture
 def client(front: Nginx, certs: DevCertificates) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=front.tls, verify=trusting(certs)) as found:
-        yield found
+    with httpx.Client(base_url=front.tls, verify=trusting(certs)) as session:
+        yield session
 
 
 def trusting(certs: DevCertificates, *protocols: str) -> ssl.SSLContext:
@@ -211,14 +211,14 @@ def test_internal_addresses_are_not_served(front: Nginx, certs: DevCertificates,
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         assert answer.startswith("HTTP/1.1 404 ")
-        assert "for the stack itself" in answer
+        assert "internal to the stack" in answer
 
 
 def test_a_service_that_is_down_is_a_json_problem(certs: DevCertificates, tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     moved = {"/certs/": f"{certs.key.parent}/", "ml_service:8000": address}
-    with nginx("tls.conf", tmp_path, moved) as found:
-        answer = httpx.post(f"{found.tls}/predict", json=EXAMPLE, verify=trusting(certs))
+    with nginx("tls.conf", tmp_path, moved) as server:
+        answer = httpx.post(f"{server.tls}/predict", json=EXAMPLE, verify=trusting(certs))
         assert answer.status_code == 502
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json() == {
@@ -227,8 +227,8 @@ def test_a_service_that_is_down_is_a_json_problem(certs: DevCertificates, tmp_pa
             "status": 502,
             "detail": f"{address} does not answer: is it running?",
         }
-        wait_until(found.requests)
-        line = found.requests()[-1]
+        wait_until(server.requests)
+        line = server.requests()[-1]
     assert (line["level"], line["status"], line["host"], line["uri"]) == (
         "ERROR",
         502,
@@ -248,9 +248,9 @@ def docker_dns(known: bytes) -> Iterator[int]:
                 question, sender = server.recvfrom(512)
                 if not question:
                     return
-                found = question[12:].startswith(known)
-                counts = b"\x81\x80\0\1\0\1\0\0\0\0" if found else b"\x81\x83\0\1\0\0\0\0\0\0"
-                record = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1" if found else b""
+                known_name = question[12:].startswith(known)
+                counts = b"\x81\x80\0\1\0\1\0\0\0\0" if known_name else b"\x81\x83\0\1\0\0\0\0\0\0"
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1" if known_name else b""
                 server.sendto(question[:2] + counts + question[12:] + record, sender)
 
         thread = threading.Thread(target=serve)
@@ -269,10 +269,10 @@ def test_names_are_resolved_at_each_request(certs: DevCertificates, tmp_path: Pa
             "grafana:3000": f"grafana:{port}",
             "resolver 127.0.0.11": f"resolver 127.0.0.1:{dns}",
         }
-        with nginx("tls.conf", tmp_path, moved) as found, httpx.Client(verify=trusting(certs)) as client:
-            there = client.get(found.tls, headers={"Host": "grafana.localhost"})
+        with nginx("tls.conf", tmp_path, moved) as server, httpx.Client(verify=trusting(certs)) as client:
+            there = client.get(server.tls, headers={"Host": "grafana.localhost"})
             assert there.json()["port"] == port
-            absent = client.get(f"{found.tls}/health")
+            absent = client.get(f"{server.tls}/health")
     assert absent.status_code == 502
     assert absent.json()["detail"] == "ml_service:8000 does not answer: is it running?"
 

@@ -90,7 +90,7 @@ def test_the_words_of_a_foreign_error_are_left_out(stream: io.StringIO) -> None:
     assert SECRET not in stream.getvalue()
 
 
-def test_the_words_of_our_own_errors_are_kept(stream: io.StringIO) -> None:
+def test_messages_of_our_own_errors_are_logged(stream: io.StringIO) -> None:
     try:
         raise StoreError("the disk is full")
     except StoreError:
@@ -116,7 +116,7 @@ def test_warnings_are_lines_too(stream: io.StringIO) -> None:
     assert "old thing" in line["event"]
 
 
-def test_what_is_no_json_and_line_breaks_still_make_one_line(stream: io.StringIO) -> None:
+def test_values_that_are_not_json_and_line_breaks_stay_one_line(stream: io.StringIO) -> None:
     structlog.get_logger().info("two\nlines", thing=object(), path={"a": {1, 2}})
     assert len(stream.getvalue().splitlines()) == 1
     assert lines(stream)[0]["event"] == "two\nlines"

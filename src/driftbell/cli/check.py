@@ -72,9 +72,9 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
       DRIFTBELL_CHECK__EVERY=1m driftbell config
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.config.described import descriptions
+    from driftbell.config.settings import setting_descriptions
 
-    values, described = config.shown(loaded.settings), descriptions()
+    values, described = config.setting_values(loaded.settings), setting_descriptions()
     if as_json:
         rows = {n: {"value": v, "source": loaded.sources.get(n, "default")} for n, v in values.items()}
         click.echo(json.dumps(rows, indent=1))

@@ -80,13 +80,13 @@ def common(command: F) -> F:
     return command
 
 
-def settings(config_file: Path | None, **overrides: Any) -> config.Loaded:
+def settings(config_file: Path | None, **overrides: Any) -> config.LoadedSettings:
     """Load the settings, and put what the command line said where child processes find it."""
     given = {k.replace("__", "."): v for k, v in overrides.items() if v is not None}
     loaded = config.load(config_file, overrides=given)
     if config_file:
         os.environ[config.FILE_VARIABLE] = str(config_file.absolute())
-    os.environ.update({config.variable(name): str(value) for name, value in given.items()})
+    os.environ.update({config.environment_variable(name): str(value) for name, value in given.items()})
     return loaded
 
 

@@ -1,4 +1,4 @@
-"""Where a PostgreSQL database is: read from a URL, of which no message shows any part."""
+"""Parsing of PostgreSQL URLs; no message shows any part of a URL, as it may contain a password."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from driftbell.records.database import Database
 EXAMPLE = "'postgresql://user:password@host:5432/database?sslmode=verify-full'"
 SCHEMES = ("postgresql", "postgres")
 SSL_MODES = ("disable", "prefer", "require", "verify-full")
-USUAL_PORT = 5432
+DEFAULT_PORT = 5432
 
 
 def parse_database(url: str) -> Database:
-    """Read a URL.
+    """Parse the URL of a database.
 
     >>> parse_database("postgresql://me:secret@db/log?sslmode=require")
     Database(host='db', port=5432, name='log', user='me', sslmode='require', sslrootcert=None)
 
     Raises:
-        ConfigError: it is none of PostgreSQL, or something in it is wrong.
+        ConfigError: it is not a PostgreSQL URL, or a part of it is invalid.
     """
     parts, port = _split(url.strip())
     if not parts.hostname or "," in parts.hostname:
@@ -34,16 +34,16 @@ def parse_database(url: str) -> Database:
     query = parse_qs(parts.query, keep_blank_values=True)
     unknown = sorted(set(query) - {"sslmode", "sslrootcert"})
     if unknown or any(len(values) > 1 for values in query.values()):
-        raise ConfigError("must have no more after its '?' than sslmode and sslrootcert, each once")
+        raise ConfigError("must have no parameters after '?' but sslmode and sslrootcert, each once")
     mode = query.get("sslmode", ["prefer"])[0]
     if mode not in SSL_MODES:
         raise ConfigError(f"must have an sslmode that is one of {', '.join(SSL_MODES)}")
     root = query.get("sslrootcert", [None])[0]
     if root is not None and mode != "verify-full":
-        raise ConfigError("must have sslmode=verify-full where it has sslrootcert")
+        raise ConfigError("must have sslmode=verify-full if it has sslrootcert")
     return Database(
         host=parts.hostname,
-        port=port or USUAL_PORT,
+        port=port or DEFAULT_PORT,
         name=name,
         user=unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
@@ -53,14 +53,14 @@ def parse_database(url: str) -> Database:
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
-    wrong = ConfigError(
+    invalid = ConfigError(
         f"must be a URL such as {EXAMPLE}; in a password '@', '/', '#', '?' and '%' are encoded"
     )
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # without its cause, which has a part of the URL
-        raise wrong from None
+    except ValueError:  # without its cause, which contains a part of the URL
+        raise invalid from None
     if parts.scheme not in SCHEMES or parts.fragment or "#" in url or port == 0:
-        raise wrong
+        raise invalid
     return parts, port

@@ -1,4 +1,4 @@
-"""One TOML file and the environment, made into frozen settings; where each value came from is kept."""
+"""Settings from defaults, a TOML file, the environment and the command line, with each value's source."""
 
 from __future__ import annotations
 
@@ -33,133 +33,133 @@ from driftbell.records.database import Database
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
 FILE_NAME = "driftbell.toml"
-UNSHOWN = ("notifications.urls", "notifications.link", "log.url", "tracing.endpoint")
-"""Settings whose wrong values may hold a password."""
+SECRET_SETTINGS = ("notifications.urls", "notifications.link", "log.url", "tracing.endpoint")
+"""Settings that may contain a password, so that no message shows their values."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ServerSettings(_Section):
     """`[server]`."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; loopback unless told otherwise."""
+    """The address to listen on; the default is reachable from this machine only."""
     port: int = Field(8000, ge=1, le=65535)
     """The port to listen on."""
     workers: int = Field(1, ge=1, le=64)
     """Server processes on that port."""
     body_limit: Size = 1024 * 1024
-    """The largest request body, such as '1MiB'; a larger one is refused before it is read whole."""
+    """The largest accepted request body, such as '1MiB'; a larger one is refused before it is read."""
     queue_limit: int = Field(2000, ge=1)
-    """Requests that may wait for the model or the log; beyond them the answer is 503."""
+    """The most requests that wait for the model or the log; further ones get 503."""
     access_log: bool = True
-    """Whether each request is a log line."""
+    """Whether each request is logged."""
 
 
 class LogSettings(_Section):
     """`[log]`."""
 
     url: DatabaseUrl = None
-    """A PostgreSQL database for the log, a secret; without it, the log is a file in the data folder."""
+    """The URL of a PostgreSQL database for the log, a secret; without it, the log is a local file."""
     url_file: Path | None = None
-    """A file with that URL, instead of it."""
+    """A file that contains the URL, instead of `log.url`."""
     durability: Literal["process", "power", "async"] = "process"
-    """What an answered prediction survives: a kill of every 'process', a 'power' cut, or nothing: 'async'."""
+    """What answered predictions survive: a crash ('process'), power loss ('power') or neither ('async')."""
     on_failure: Literal["refuse", "spool"] = "refuse"
-    """While the log cannot be written: 'refuse' with 503, or 'spool' to this disk until it is back."""
+    """If the log cannot be written: 'refuse' predictions with 503, or 'spool' them to the local disk."""
 
 
 class WindowSettings(_Section):
     """`[window]`."""
 
     rows: int = Field(500, ge=1, le=1_000_000)
-    """How many of the last predictions a check looks at."""
+    """The number of latest predictions that a check judges."""
 
 
 class CheckSettings(_Section):
     """`[check]`."""
 
     every: Duration = timedelta(minutes=5)
-    """How often the monitor checks by itself, such as '5m'; 'off' leaves only checks that are asked for."""
+    """The interval of automatic checks, such as '5m'; 'off' runs checks on request only."""
     minimum_rows: int = Field(10, ge=1)
-    """With fewer predictions in the window the verdict is unknown."""
+    """The fewest predictions in the window for a verdict; with fewer it is unknown."""
     false_discovery_rate: float = Field(0.05, gt=0, lt=1)
-    """Evidence of drift that is listed once it lasts (p-value after Benjamini–Hochberg over all columns)."""
+    """Columns with a lasting p-value below it (adjusted by Benjamini–Hochberg) are listed as drifted."""
 
 
 class AlarmSettings(_Section):
     """`[alarms]`."""
 
     budget: FalseAlarms = Budget(1, timedelta(days=30))
-    """How many false alarms are allowed, such as '1 per 30d' or '2 per 1000 checks'."""
+    """The accepted rate of false alarms, such as '1 per 30d' or '2 per 1000 checks'."""
     smallest_loss: float = Field(0.02, gt=0, lt=1)
-    """The smallest loss of accuracy that is worth an alarm: 0.02 is two points."""
+    """The smallest loss of accuracy that is worth an alarm: 0.02 is two percentage points."""
 
 
 class ReportSettings(_Section):
     """`[reports]`."""
 
     keep: int = Field(200, ge=1)
-    """How many checks' reports stay on disk; the oldest go first."""
+    """The number of checks with reports on disk; the oldest reports are deleted first."""
     evidently: Literal["auto", "on", "off"] = "auto"
-    """Whether each check writes the Evidently report; 'auto' does where the extra is installed."""
+    """Whether each check writes the Evidently report; 'auto' does if the extra is installed."""
 
 
 class NotificationSettings(_Section):
     """`[notifications]`."""
 
     urls: SecretUrls = ()
-    """Who is told when the verdict changes: apprise URLs, which are secrets; none tells nobody."""
+    """Receivers of notifications about a changed verdict: apprise URLs, which are secrets."""
     urls_file: Path | None = None
-    """A file with more of them, one a line; lines that begin with # are skipped."""
+    """A file with more URLs, one on each line; lines that begin with # are ignored."""
     cooldown: Duration = timedelta(minutes=30)
-    """How long after a message the next one waits, unless it is an alarm; 'off' tells every change."""
+    """The shortest time between two notifications, except alarms; 'off' sends every one at once."""
     link: Address = None
-    """Where people reach the service, such as 'https://ml.example.org', for the report's address."""
+    """The address of the service for people, such as 'https://ml.example.org', for links to reports."""
 
 
 class ModelSettings(_Section):
     """`[model]`."""
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    """What people call the model; without it, its file's name, or 'iris'."""
+    """The model's name; without it, the file's name without its suffix, or 'iris'."""
     path: Path | None = None
-    """A fitted classifier (.skops, .joblib, .pkl, .onnx); none serves the Iris random forest."""
+    """A fitted classifier (.skops, .joblib, .pkl, .onnx); the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
-    """The file's SHA-256; without it no pickle or joblib file is loaded."""
+    """The SHA-256 of the file; required for pickle and joblib files."""
     reference: Path | None = None
-    """What predictions are compared with, .csv or .parquet: rows like the training data."""
+    """The reference that predictions are compared with, .csv or .parquet: rows like the training data."""
     target: str | None = None
-    """A column of the reference that is the label and not a feature."""
+    """The column of the reference that holds the label."""
     engine: Literal["auto", "native"] = "auto"
-    """What answers: 'auto' is ONNX Runtime where it answers as the model itself, which is 'native'."""
+    """What runs the model: its own library ('native'), or ONNX Runtime if it predicts the same ('auto')."""
 
 
 class RetentionSettings(_Section):
     """`[retention]`."""
 
     days: int | None = Field(None, ge=1, le=36500)
-    """How many days predictions and checks stay in the log, besides today; without it, for ever."""
+    """The number of full days that predictions and checks are kept in the log; without it, all are kept."""
     archive: str | None = Field(None, min_length=1)
-    """Where predictions go before they are deleted, a folder or URL such as 's3://bucket/driftbell'."""
+    """Where predictions are archived before they are deleted: a folder, or a URL such as 's3://bucket/driftbell'."""
 
 
 class TracingSettings(_Section):
     """`[tracing]`."""
 
     endpoint: Collector | None = None
-    """Where spans go, an OTLP/HTTP base URL such as 'http://127.0.0.1:4318'; without it nothing is traced."""
+    """The OTLP/HTTP URL of a trace collector, such as 'http://127.0.0.1:4318'; without it, tracing is off."""
     sample: float = Field(1.0, ge=0, le=1)
-    """The share of requests that are traced; what a caller's `traceparent` says comes first."""
+    """The share of requests that are traced; a caller's `traceparent` takes precedence."""
 
 
 class Settings(_Section):
-    """Every setting; see `docs/reference/configuration.md`."""
+    """All settings; see `docs/reference/configuration.md`."""
 
     data_dir: Path = Path("driftbell-data")
-    """Where everything written goes: log, models, reports."""
+    """The folder of all files that driftbell writes: log, models, reports."""
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
@@ -176,18 +176,18 @@ class Settings(_Section):
         if self.window.rows < self.check.minimum_rows:
             raise ValueError(
                 f"window.rows ({self.window.rows}) is less than check.minimum_rows "
-                f"({self.check.minimum_rows}), so no check could ever judge: raise the one or lower the other"
+                f"({self.check.minimum_rows}), so every verdict would be unknown: raise window.rows"
             )
         return self
 
     @property
     def log_path(self) -> Path:
-        """The SQLite file of the log, where no database is named."""
+        """The SQLite file of the log, unless a database is configured."""
         return self.data_dir / "log.sqlite"
 
     @property
     def journals_dir(self) -> Path:
-        """The folder of what is on its way to the log."""
+        """The folder of the write-ahead journals."""
         return self.data_dir / "journal"
 
     @property
@@ -197,8 +197,8 @@ class Settings(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Settings, and the source of each value by its dotted name (`default` where it is not listed)."""
+class LoadedSettings:
+    """Settings, and the source of each value by its dotted name; a missing name has its default."""
 
     settings: Settings
     sources: Mapping[str, str]
@@ -209,17 +209,17 @@ def load(
     *,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> Loaded:
-    """Read the settings: defaults, then the file, then the environment, then what the command line said.
+) -> LoadedSettings:
+    """Load the settings: defaults, then the file, then the environment, then the command line.
 
     Args:
-        file: the TOML file; None takes `DRIFTBELL_CONFIG`, or `driftbell.toml` in the working folder
-            where it exists.
-        environment: variables such as `DRIFTBELL_CHECK__EVERY`; None takes the process's own.
-        overrides: values by dotted name.
+        file: the TOML file; None reads `DRIFTBELL_CONFIG`, or `driftbell.toml` in the working folder if it
+            exists.
+        environment: variables such as `DRIFTBELL_CHECK__EVERY`; None reads the process's own.
+        overrides: values of the command line by dotted name.
 
     Raises:
-        ConfigError: a file cannot be read, a key is unknown, or a value is wrong; all are listed.
+        ConfigError: the file cannot be read, a key is unknown, or a value is invalid; all are listed.
     """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
@@ -230,38 +230,31 @@ def load(
         [(name, value, "command line") for name, value in (overrides or {}).items()],
     ]
     problems = []
-    known = names()
+    known_names = setting_names()
     for layer in layers:
         for name, value, source in layer:
-            if name not in known:
-                problems.append(_unknown(name, source, known))
+            if name not in known_names:
+                problems.append(_unknown_setting(name, source, known_names))
                 continue
             values[name], sources[name] = value, source
     if not problems:
         try:
-            return Loaded(Settings.model_validate(_nested(values)), sources)
+            return LoadedSettings(Settings.model_validate(_nested(values)), sources)
         except ValidationError as error:
-            problems = [_invalid(e, sources) for e in error.errors()]
+            problems = [_invalid_value(e, sources) for e in error.errors()]
     raise ConfigError("\n".join(problems))
 
 
 def notification_urls(settings: NotificationSettings) -> list[tuple[str, str]]:
-    """Give each URL that notifications go to, after the name of the setting that it comes from.
+    """Return the URL of each receiver of notifications, after the name of the setting that it comes from.
 
     Raises:
-        ConfigError: the file cannot be read, or has a line that is no URL.
+        ConfigError: the file cannot be read, or has a line that is not a URL.
     """
-    found = [("notifications.urls", url.get_secret_value()) for url in settings.urls]
+    urls = [("notifications.urls", url.get_secret_value()) for url in settings.urls]
     if settings.urls_file is None:
-        return found
-    try:
-        text = settings.urls_file.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"notifications.urls_file: cannot read {settings.urls_file}: {error.strerror}"
-        ) from error
-    except UnicodeDecodeError:  # without its cause, which has the secret
-        raise ConfigError(f"notifications.urls_file: {settings.urls_file} is not a text in UTF-8") from None
+        return urls
+    text = _read_secret_file("notifications.urls_file", settings.urls_file)
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if not line or line.startswith("#"):
             continue
@@ -270,80 +263,90 @@ def notification_urls(settings: NotificationSettings) -> list[tuple[str, str]]:
             raise ConfigError(
                 f"notifications.urls_file: {where} must be an apprise URL such as {URL_EXAMPLE}"
             )
-        found.append(("notifications.urls_file", line))
-    return found
+        urls.append(("notifications.urls_file", line))
+    return urls
 
 
 def log_database(settings: LogSettings) -> Database | None:
-    """Give the database that the log is in; None where it is a file in the data folder.
+    """Return the database of the log; None if the log is a file in the data folder.
 
     Raises:
-        ConfigError: both settings are there, or the file cannot be read or has no such URL.
+        ConfigError: both settings are present, or the file cannot be read or contains no such URL.
     """
     if settings.url_file is None:
         return parse_database(settings.url.get_secret_value()) if settings.url else None
     if settings.url is not None:
-        raise ConfigError("log.url and log.url_file are both set: leave one out")
-    try:
-        text = settings.url_file.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"log.url_file: cannot read {settings.url_file}: {error.strerror}") from error
-    except UnicodeDecodeError:  # without its cause, which has the secret
-        raise ConfigError(f"log.url_file: {settings.url_file} is not a text in UTF-8") from None
+        raise ConfigError("log.url and log.url_file are both set: remove one")
+    text = _read_secret_file("log.url_file", settings.url_file)
     try:
         return parse_database(text)
     except ConfigError as error:
         raise ConfigError(f"log.url_file: the line in {settings.url_file} {error}") from error
 
 
-def names() -> list[str]:
-    """List every setting's dotted name."""
-    found: list[str] = []
-    for key, field in Settings.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, _Section):
-            found += [f"{key}.{k}" for k in inner.model_fields]
+def _read_secret_file(setting: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError:  # without its cause, which contains the secret
+        raise ConfigError(f"{setting}: {path} is not UTF-8 text") from None
+
+
+def setting_names() -> list[str]:
+    """Return every setting's dotted name."""
+    return list(setting_descriptions())
+
+
+def setting_descriptions() -> dict[str, str]:
+    """Return every setting's description by its dotted name."""
+    descriptions: dict[str, str] = {}
+    for section, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, _Section):
+            for key, setting in kind.model_fields.items():
+                descriptions[f"{section}.{key}"] = setting.description or ""
         else:
-            found.append(key)
-    return found
+            descriptions[section] = field.description or ""
+    return descriptions
 
 
-def shown(settings: Settings) -> dict[str, str | int | float | bool | None]:
-    """Give every value by dotted name as one would write it in the file; of secrets, that there are some."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, timedelta):
-            seconds = value.total_seconds()
-            return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
-        if isinstance(value, tuple):  # secrets
-            return f"({len(value)} set)" if value else None
-        if isinstance(value, SecretStr):
-            return "(set)"
-        return str(value) if isinstance(value, Path | Budget) else value
-
-    found = {}
-    for name in names():
+def setting_values(settings: Settings) -> dict[str, str | int | float | bool | None]:
+    """Return every value by dotted name as it is written in the file; of secrets, only that they are set."""
+    values = {}
+    for name in setting_names():
         value: Any = settings
         for part in name.split("."):
             value = getattr(value, part)
         off = value is None and name in ("check.every", "notifications.cooldown")
-        found[name] = "off" if off else plain(value)
-    return found
+        values[name] = "off" if off else _file_value(value)
+    return values
 
 
-def variable(name: str) -> str:
-    """Name the environment variable of a setting.
+def _file_value(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
+    if isinstance(value, tuple):  # of secrets
+        return f"({len(value)} set)" if value else None
+    if isinstance(value, SecretStr):
+        return "(set)"
+    return str(value) if isinstance(value, Path | Budget) else value
 
-    >>> variable("check.every")
+
+def environment_variable(name: str) -> str:
+    """Return the name of a setting's environment variable.
+
+    >>> environment_variable("check.every")
     'DRIFTBELL_CHECK__EVERY'
     """
     return PREFIX + name.replace(".", "__").upper()
 
 
 def _from_file(file: Path | None, environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
-    named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
-    path = named or Path(FILE_NAME)
-    if named is None and not path.is_file():
+    chosen = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
+    path = chosen or Path(FILE_NAME)
+    if chosen is None and not path.is_file():
         return []
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -351,21 +354,21 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> list[tuple[
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from error
-    found = []
+    values = []
     for key, value in content.items():
         if isinstance(value, dict) and value:
-            found += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
+            values += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
         else:
-            found.append((key, value, str(path)))
-    return found
+            values.append((key, value, str(path)))
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
     return [
         (key.removeprefix(PREFIX).lower().replace("__", "."), value, f"environment, {key}")
         for key, value in environment.items()
-        if key.startswith(PREFIX) and key != FILE_VARIABLE and value  # compose files set empty ones
-        if not re.match(f"{PREFIX}(SERVICE_|PORT(_|$))", key)  # Kubernetes' own, for a service of our name
+        if key.startswith(PREFIX) and key != FILE_VARIABLE and value  # Compose sets unused ones to ""
+        if not re.match(f"{PREFIX}(SERVICE_|PORT(_|$))", key)  # by Kubernetes, for a service named driftbell
     ]
 
 
@@ -377,19 +380,19 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _unknown(name: str, source: str, known: Sequence[str]) -> str:
+def _unknown_setting(name: str, source: str, known_names: Sequence[str]) -> str:
     key = name.rpartition(".")[2]
-    same_key = [setting for setting in known if setting.rpartition(".")[2] == key]
-    question = suggest_name(name, known) or (f"did you mean '{same_key[0]}'?" if same_key else "")
+    same_key = [setting for setting in known_names if setting.rpartition(".")[2] == key]
+    question = suggest_name(name, known_names) or (f"did you mean '{same_key[0]}'?" if same_key else "")
     hint = question or "`driftbell config` lists every setting"
     return f"unknown setting '{name}' ({source}): {hint}"
 
 
-def _invalid(error: Any, sources: Mapping[str, str]) -> str:
+def _invalid_value(error: Any, sources: Mapping[str, str]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
     if not name:
         return f"settings: {message}"
     message = message[:1].lower() + message[1:]
-    given = "" if name in UNSHOWN else f", got {error['input']!r}"
-    return f"setting '{name}' ({sources.get(name, 'default')}): {message}{given}"
+    value = "" if name in SECRET_SETTINGS else f", got {error['input']!r}"
+    return f"setting '{name}' ({sources.get(name, 'default')}): {message}{value}"

@@ -1,4 +1,4 @@
-"""The values of settings as people write them: durations, sizes, addresses, budgets."""
+"""Types of settings' values as they are written: durations, sizes, addresses, budgets."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def _duration(value: object) -> object:
     if isinstance(value, str):
         if value == "off":
             return None
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
-        if not found:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
+        if not match:
             raise ValueError("must be a duration such as '5m', '30s' or '1h', or 'off'")
-        seconds = float(found[1]) * _UNITS[found[2]]
+        seconds = float(match[1]) * _UNITS[match[2]]
         if not 0.001 <= seconds <= 1e9:
-            raise ValueError("must be a duration from '1ms' to some 30 years, or 'off'")
+            raise ValueError("must be a duration from '1ms' to about 30 years, or 'off'")
         return timedelta(seconds=seconds)
     if isinstance(value, int | float):
         raise ValueError("must be a duration with its unit, such as '5m' or '30s', or 'off'")
@@ -45,23 +45,23 @@ def _duration(value: object) -> object:
 
 def _size(value: object) -> object:
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", value)
-        if not found or found[2].lower() not in _SIZES:
+        match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", value)
+        if not match or match[2].lower() not in _SIZES:
             raise ValueError("must be a size such as '1MiB' or a number of bytes")
-        return int(found[1]) * _SIZES[found[2].lower()]
+        return int(match[1]) * _SIZES[match[2].lower()]
     return value
 
 
 def _collector(value: str) -> str:
-    if any(mark in value for mark in "@?#"):
-        raise ValueError("must not hold credentials or a query; headers go into OTEL_EXPORTER_OTLP_HEADERS")
+    if any(character in value for character in "@?#"):
+        raise ValueError("must not contain credentials or a query: set headers in OTEL_EXPORTER_OTLP_HEADERS")
     hint = "must be the base URL of an OTLP/HTTP collector, such as 'http://127.0.0.1:4318'"
     try:
         url = urlsplit(value)
-        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        valid = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError as error:
         raise ValueError(hint) from error
-    if not good or not value.isprintable() or " " in value:
+    if not valid or not value.isprintable() or " " in value:
         raise ValueError(hint)
     if url.path.rstrip("/").endswith("/v1/traces"):
         raise ValueError(f"{hint}, without '/v1/traces'")
@@ -69,15 +69,15 @@ def _collector(value: str) -> str:
 
 
 def _secret_urls(value: object) -> object:
-    """Split before each URL, as apprise does; no message shows any part of a value."""
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list | tuple):
+    """Split a string before each URL, as apprise does; no message shows any part of a value."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
         raise ValueError("must be a list of apprise URLs")
-    plain = [u.get_secret_value() if isinstance(u, SecretStr) else str(u) for u in given]
+    plain = [u.get_secret_value() if isinstance(u, SecretStr) else str(u) for u in texts]
     urls = [u for text in plain for u in re.split(r"[\s,]+(?=[\w+.-]+://)", text.strip(" \t\r\n,")) if u]
     for number, url in enumerate(urls, 1):
         if not re.match(URL, url):
-            raise ValueError(f"must be apprise URLs such as {URL_EXAMPLE}, but number {number} is none")
+            raise ValueError(f"must be apprise URLs such as {URL_EXAMPLE}, but number {number} is not one")
     return tuple(map(SecretStr, urls))
 
 

@@ -148,9 +148,10 @@ def compare(
         InputError: the columns of a table differ in length.
         ValueError: roles are given for a prepared reference.
 
-    >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
-    >>> age.p_value
-    1.0
+    Examples:
+        >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
+        >>> age.p_value
+        1.0
     """
     if isinstance(reference, Prepared) and roles is not None:
         raise ValueError("the roles of a prepared reference are given to prepare()")

@@ -47,8 +47,9 @@ def judge(
 
     Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995).
 
-    >>> judge([], rows=7).sentence
-    'Cannot judge: needs 10, has 7 predictions.'
+    Examples:
+        >>> judge([], rows=7).sentence
+        'Cannot judge: needs 10, has 7 predictions.'
     """
     if rows < minimum_rows:
         return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} predictions.")

@@ -1,28 +1,25 @@
-"""What is served, kept from start to start: a checked graph, or why there is none."""
+"""Conversion cache: the checked ONNX graph of a model, or the reason why it has none."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
+from driftbell.atomic_write import write_atomically
 from driftbell.errors import ModelError
-from driftbell.models.onnx_model import OnnxModel, Recipe
+from driftbell.models.onnx_model import GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Feature, Kind
 from driftbell.tabular.schema import Schema
 
-if TYPE_CHECKING:
-    from driftbell.models.convert import Conversion
-
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = (
     "scikit-learn",
     "numpy",
@@ -34,88 +31,94 @@ LIBRARIES = (
     "xgboost",
     "xgboost-cpu",
 )
-"""What a conversion depends on; another version of one has it made and checked again."""
+"""Libraries that a conversion depends on: another version of one invalidates the cache."""
 
-MANIFEST, GRAPH = "manifest.json", "model.onnx"
+MANIFEST_NAME, GRAPH_NAME = "manifest.json", "model.onnx"
 
 logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What an earlier start has found out.
+class Conversion:
+    """Result of converting a model to ONNX.
 
     Attributes:
-        model: what is to be served; None where it is the native model.
-        reason: why it is the native one.
-        rows: how many rows were compared.
-        largest: the largest difference of two probabilities.
+        model: the converted model, which predicts the same as the native one; None if there is none.
+        graph: its graph; None if there is none.
+        reason: why there is none; "" otherwise.
+        rows_checked: number of rows on which both were compared.
+        max_difference: the largest absolute difference between two probabilities.
     """
 
     model: OnnxModel | None
+    graph: OnnxGraph | None
     reason: str
-    rows: int
-    largest: float
+    rows_checked: int = 0
+    max_difference: float = 0.0
 
 
-def key_of(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Make what a kept graph belongs to: the model, its reference, the libraries, the machine's kind.
+def cache_key(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the key of a cached conversion: model, reference, libraries and CPU architecture.
 
     Args:
-        parts: hashes and settings, JSON.
+        parts: hashes and settings, as JSON values.
     """
     return {
         **parts,
         "format": FORMAT,
         "machine": platform.machine(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: _library_version(name) for name in LIBRARIES},
     }
 
 
-def keep(folder: Path, key: Mapping[str, Any], found: Conversion) -> None:
-    """Write what a conversion came to, for the next start.
+def save_conversion(folder: Path, key: Mapping[str, Any], conversion: Conversion) -> None:
+    """Write a conversion to its cache folder.
 
     Raises:
         ModelError: the folder cannot be written.
     """
     body: dict[str, Any] = {
         "key": key,
-        "reason": found.reason,
-        "rows": found.rows,
-        "largest": found.largest,
+        "reason": conversion.reason,
+        "rows_checked": conversion.rows_checked,
+        "max_difference": conversion.max_difference,
     }
+    graph, model = conversion.graph, conversion.model
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if found.graph and found.model:
-            (folder / GRAPH).write_bytes(found.graph.content)
+        if graph and model:
+            write_atomically(folder / GRAPH_NAME, graph.content)
             body |= {
-                "graph": hashlib.sha256(found.graph.content).hexdigest(),
-                "recipe": found.graph.recipe.to_json(),
-                "name": found.model.name,
-                "version": found.model.version,
-                "classes": found.model.classes,
-                "schema": [asdict(feature) for feature in found.model.schema.features],
+                "graph": hashlib.sha256(graph.content).hexdigest(),
+                "signature": asdict(graph.signature),
+                "name": model.name,
+                "version": model.version,
+                "classes": model.classes,
+                "schema": [asdict(feature) for feature in model.schema.features],
             }
         else:
-            (folder / GRAPH).unlink(missing_ok=True)
-        written = folder / f"{MANIFEST}.new"
-        written.write_text(json.dumps({"hash": _hash(body), "body": body}, indent=1), "utf-8")
-        os.replace(written, folder / MANIFEST)
+            (folder / GRAPH_NAME).unlink(missing_ok=True)
+        manifest = json.dumps({"hash": _body_hash(body), "body": body}, indent=1)
+        write_atomically(folder / MANIFEST_NAME, manifest.encode("utf-8"))
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
 
 
-def kept(folder: Path, key: Mapping[str, Any]) -> Kept | None:
-    """Read what an earlier start has found out; None where it is damaged, or about another model."""
+def load_conversion(folder: Path, key: Mapping[str, Any]) -> Conversion | None:
+    """Load a conversion from its cache folder; None if it is missing, damaged, or has another key.
+
+    A folder that another process is writing is safe to read: hashes do not match until both files are there.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST_NAME).read_text("utf-8"))
         body = manifest["body"]
-        if manifest["hash"] != _hash(body):
-            raise ModelError(f"{MANIFEST} is not the one that was written")
+        if manifest["hash"] != _body_hash(body):
+            raise ModelError(f"{MANIFEST_NAME} does not match its hash")
         if body["key"] != json.loads(json.dumps(key)):
             return None
-        model = _model(folder, body) if "graph" in body else None
-        return Kept(model, body["reason"], body["rows"], body["largest"])
+        graph = _load_graph(folder, body) if "graph" in body else None
+        model = _build_model(graph, body) if graph else None
+        return Conversion(model, graph, body["reason"], body["rows_checked"], body["max_difference"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
@@ -123,17 +126,30 @@ def kept(folder: Path, key: Mapping[str, Any]) -> Kept | None:
         return None
 
 
-def _model(folder: Path, body: Mapping[str, Any]) -> OnnxModel:
-    content = (folder / GRAPH).read_bytes()
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load_graph(folder: Path, body: Mapping[str, Any]) -> OnnxGraph:
+    content = (folder / GRAPH_NAME).read_bytes()
     if hashlib.sha256(content).hexdigest() != body["graph"]:
-        raise ModelError(f"{GRAPH} is not the one that was written")
+        raise ModelError(f"{GRAPH_NAME} does not match its hash")
+    return OnnxGraph(content, GraphSignature.from_json(body["signature"]))
+
+
+def _build_model(graph: OnnxGraph, body: Mapping[str, Any]) -> OnnxModel:
     features = (
-        Feature(**{**one, "kind": Kind(one["kind"]), "categories": tuple(one["categories"])})
-        for one in body["schema"]
+        Feature(**{**entry, "kind": Kind(entry["kind"]), "categories": tuple(entry["categories"])})
+        for entry in body["schema"]
     )
     return OnnxModel(
-        content,
-        Recipe.from_json(body["recipe"]),
+        graph,
         name=body["name"],
         version=body["version"],
         schema=Schema(tuple(features)),
@@ -141,22 +157,12 @@ def _model(folder: Path, body: Mapping[str, Any]) -> OnnxModel:
     )
 
 
-def _hash(body: Mapping[str, Any]) -> str:
+def _body_hash(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _version(library: str) -> str | None:
+def _library_version(library: str) -> str | None:
     try:
         return version(library)
     except PackageNotFoundError:
         return None
-
-
-def hash_of(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal digits.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

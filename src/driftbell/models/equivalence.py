@@ -1,4 +1,4 @@
-"""Does a converted model answer as the native one, on known rows, random rows, and rows at thresholds?"""
+"""Equivalence check: compare a converted model with the native one on known, random and threshold rows."""
 
 from __future__ import annotations
 
@@ -13,157 +13,174 @@ from driftbell.ports import Model
 from driftbell.records import Column, Columns, Feature, Kind
 from driftbell.tabular.schema import LARGEST
 
-MOST_ROWS = 20_000
+MAX_REFERENCE_ROWS = 20_000
 RANDOM_ROWS = 4_000
-NEAR_ROWS = 4_000
+THRESHOLD_ROWS = 4_000
+MIN_THRESHOLD_ROWS = 50
+"""At least so many rows near the thresholds of each feature."""
+
 TOLERANCE = 1e-5
-"""Probabilities may differ by as much."""
+"""Largest accepted difference between two probabilities."""
 
 TIE = 1e-6
-"""Classes that are as close in the native model are tied: rounding decides which one it says."""
+"""Classes with native probabilities that differ by no more are tied: rounding decides between them."""
 
-SMALLEST = 1e-30
-"""Numbers nearer to 0 are not tried: LightGBM and single precision read them as 0."""
+MIN_ABS_VALUE = 1e-30
+"""Numbers closer to 0 are not tested: LightGBM and single precision read them as 0."""
 
-NULLS = 0.1
-"""Share of nulls in a random column whose reference has nulls."""
+NULL_SHARE = 0.1
+"""Share of nulls in a random column if the reference's column has nulls."""
+
+UNSEEN_CATEGORY = "a category that was never seen"
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """What came out.
+class Equivalence:
+    """Result of the check.
 
     Attributes:
-        rows: how many were compared.
-        largest: the largest difference of two probabilities.
-        problem: what is wrong, in words; "" where nothing is.
+        rows: number of rows compared.
+        max_difference: the largest absolute difference between two probabilities.
+        problem: what differs, in words; "" if nothing does.
     """
 
     rows: int
-    largest: float
+    max_difference: float
     problem: str
 
 
-def verify(
+def check_equivalence(
     native: Model,
     converted: Model,
     features: Columns,
     thresholds: Mapping[int, NDArray[np.float64]],
     *,
-    most_probable: bool = True,
-) -> Verified:
-    """Compare a converted model with the native one.
+    argmax: bool = True,
+) -> Equivalence:
+    """Compare the predictions of a converted model with those of the native one.
 
     Args:
-        native: what is right.
-        converted: what is to be served.
-        features: the reference, n rows; of many, some are taken.
-        thresholds: where trees part the features, by the feature's place in the schema.
-        most_probable: whether the native model answers the most probable class; where two are tied, either
-            is right then.
+        native: the model that predicts right.
+        converted: the model to check.
+        features: the reference, n rows; of more than `MAX_REFERENCE_ROWS` an even sample is used.
+        thresholds: split thresholds of trees, by the feature's position in the schema.
+        argmax: whether the native model predicts the most probable class; either one of two tied classes
+            is accepted then.
     """
-    rng = np.random.default_rng(0)
-    known = _rows(features, _some(len(next(iter(features.values()))), MOST_ROWS))
-    names = native.schema.names
-    tables = {
-        "a row of the reference": known,
-        "a random row": _random(native.schema.features, known, rng),
-        "a mix of the reference's values": _mixed(known, rng),
-    }
-    for place, all_cuts in sorted(thresholds.items()):
-        size = np.abs(all_cuts)  # infinite ones part nulls from the rest
-        cuts = all_cuts[(size >= SMALLEST) & (size < LARGEST)]
-        if not len(cuts):
-            continue
-        count = max(50, NEAR_ROWS // len(thresholds))
-        where = f"a row at a threshold of '{names[place]}'"
-        tables[where] = _near(known, names[place], cuts, count, rng)
-    rows, differ, largest, first = 0, 0, 0.0, ""
-    for where, table in tables.items():
+    tables = _test_tables(native.schema.features, features, thresholds)
+    rows, differing, max_difference, first_difference = 0, 0, 0.0, ""
+    for row_kind, table in tables.items():
         try:
-            wrong, most = _differences(native, converted, table, TIE if most_probable else -1)
+            differs, difference = _differences(native, converted, table, TIE if argmax else -1)
         except PredictError as error:
             cause = error.__cause__
-            return Verified(rows, largest, f"{where} cannot be answered: {type(cause).__name__}: {cause}")
-        rows += len(wrong)
-        differ += int(wrong.sum())
-        largest = max(largest, most)
-        if wrong.any() and not first:
-            first = where
-    if not differ:
-        return Verified(rows, largest, "")
-    words = f"{differ:,} of {rows:,} rows differ, the first is {first}; probabilities by up to {largest:.2g}"
-    return Verified(rows, largest, words)
+            problem = f"{row_kind} cannot be predicted: {type(cause).__name__}: {cause}"
+            return Equivalence(rows, max_difference, problem)
+        rows += len(differs)
+        differing += int(differs.sum())
+        max_difference = max(max_difference, difference)
+        if differs.any() and not first_difference:
+            first_difference = row_kind
+    if not differing:
+        return Equivalence(rows, max_difference, "")
+    problem = (
+        f"{differing:,} of {rows:,} rows differ, the first is {first_difference}; "
+        f"probabilities by up to {max_difference:.2g}"
+    )
+    return Equivalence(rows, max_difference, problem)
+
+
+def _test_tables(
+    features: tuple[Feature, ...], reference: Columns, thresholds: Mapping[int, NDArray[np.float64]]
+) -> dict[str, Columns]:
+    """Return the tables to compare, by the kind of their rows as messages name it."""
+    rng = np.random.default_rng(0)
+    sample = _take(reference, _even_sample(len(next(iter(reference.values()))), MAX_REFERENCE_ROWS))
+    tables: dict[str, Columns] = {
+        "a row of the reference": sample,
+        "a random row": _random_rows(features, sample, rng),
+        "a mix of the reference's values": _mixed_rows(sample, rng),
+    }
+    for position, feature_thresholds in sorted(thresholds.items()):
+        size = np.abs(feature_thresholds)  # infinite ones separate nulls from values
+        finite = feature_thresholds[(size >= MIN_ABS_VALUE) & (size < LARGEST)]
+        if len(finite):
+            name = features[position].name
+            count = max(MIN_THRESHOLD_ROWS, THRESHOLD_ROWS // len(thresholds))
+            tables[f"a row at a threshold of '{name}'"] = _threshold_rows(sample, name, finite, count, rng)
+    return tables
 
 
 def _differences(
     native: Model, converted: Model, table: Columns, tie: float
 ) -> tuple[NDArray[np.bool_], float]:
-    """Tell which rows differ, and by how much the probabilities of any row do."""
-    before, after = native.predict(table), converted.predict(table)
-    wrong = before.class_ids != after.class_ids
-    if before.probabilities is None or after.probabilities is None:
-        return wrong | (before.probabilities is not after.probabilities), 0.0
-    rows = np.arange(len(wrong))
-    lead = before.probabilities[rows, before.class_ids] - before.probabilities[rows, after.class_ids]
-    wrong &= ~(np.abs(lead) <= tie)
-    apart = np.abs(before.probabilities - after.probabilities)
-    apart[np.isnan(apart)] = np.inf
-    return wrong | (apart > TOLERANCE).any(axis=1), float(apart.max(initial=0.0))
+    """Return which rows differ, and the largest difference between two probabilities."""
+    expected, actual = native.predict(table), converted.predict(table)
+    differs = expected.class_ids != actual.class_ids
+    if expected.probabilities is None or actual.probabilities is None:
+        return differs | (expected.probabilities is not actual.probabilities), 0.0
+    rows = np.arange(len(differs))
+    lead = expected.probabilities[rows, expected.class_ids] - expected.probabilities[rows, actual.class_ids]
+    differs &= ~(np.abs(lead) <= tie)
+    distance = np.abs(expected.probabilities - actual.probabilities)
+    distance[np.isnan(distance)] = np.inf
+    return differs | (distance > TOLERANCE).any(axis=1), float(distance.max(initial=0.0))
 
 
-def _some(rows: int, most: int) -> NDArray[np.intp]:
-    """Take rows evenly."""
-    return np.linspace(0, rows - 1, min(rows, most)).round().astype(np.intp)
+def _even_sample(rows: int, max_rows: int) -> NDArray[np.intp]:
+    return np.linspace(0, rows - 1, min(rows, max_rows)).round().astype(np.intp)
 
 
-def _rows(columns: Columns, index: NDArray[np.intp]) -> dict[str, Column]:
+def _take(columns: Columns, index: NDArray[np.intp]) -> dict[str, Column]:
     return {name: column[index] for name, column in columns.items()}
 
 
-def _random(features: tuple[Feature, ...], known: Columns, rng: np.random.Generator) -> dict[str, Column]:
-    """Make rows within the reference's range and beyond: numbers uniform, names by chance, one never seen."""
-    found: dict[str, Column] = {}
+def _random_rows(
+    features: tuple[Feature, ...], sample: Columns, rng: np.random.Generator
+) -> dict[str, Column]:
+    """Return rows within the reference's range and beyond: uniform numbers, random and unseen categories."""
+    table: dict[str, Column] = {}
     for feature in features:
-        column = known[feature.name]
+        column = sample[feature.name]
         if feature.kind is not Kind.NUMERIC:
             cells = rng.choice(column, RANDOM_ROWS)
             if feature.kind is Kind.CATEGORICAL:
-                cells[rng.random(RANDOM_ROWS) < NULLS] = "a name that was never seen"
-            found[feature.name] = cells
+                cells[rng.random(RANDOM_ROWS) < NULL_SHARE] = UNSEEN_CATEGORY
+            table[feature.name] = cells
             continue
         finite = column[np.isfinite(column)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         width = min(high - low, LARGEST) or max(1.0, abs(high))
         values = rng.uniform(max(low - width, -LARGEST), min(high + width, LARGEST), RANDOM_ROWS)
         if feature.nullable:
-            values[rng.random(RANDOM_ROWS) < NULLS] = np.nan
-        found[feature.name] = values
-    return found
+            values[rng.random(RANDOM_ROWS) < NULL_SHARE] = np.nan
+        table[feature.name] = values
+    return table
 
 
-def _mixed(known: Columns, rng: np.random.Generator) -> dict[str, Column]:
-    """Make rows of the reference's own values: many lie on a grid, and so do the thresholds between them."""
-    rows = len(next(iter(known.values())))
-    return {name: column[rng.integers(rows, size=RANDOM_ROWS)] for name, column in known.items()}
+def _mixed_rows(sample: Columns, rng: np.random.Generator) -> dict[str, Column]:
+    """Return rows of the reference's values, each column shuffled: many lie on a grid, as thresholds do."""
+    rows = len(next(iter(sample.values())))
+    return {name: column[rng.integers(rows, size=RANDOM_ROWS)] for name, column in sample.items()}
 
 
-def _near(
-    known: Columns, name: str, cuts: NDArray[np.float64], count: int, rng: np.random.Generator
+def _threshold_rows(
+    sample: Columns, name: str, thresholds: NDArray[np.float64], count: int, rng: np.random.Generator
 ) -> dict[str, Column]:
-    """Take rows of the reference and put one feature at a threshold, or next to it in either precision."""
-    rows = _rows(known, rng.integers(len(known[name]), size=count))
-    at = rng.choice(cuts, count)
-    single = at.astype(np.float32)
+    """Return rows of the reference with one feature at a threshold, or next to it in either precision."""
+    rows = _take(sample, rng.integers(len(sample[name]), size=count))
+    values = rng.choice(thresholds, count)
+    single = values.astype(np.float32)
     up, down = np.float32(np.inf), np.float32(-np.inf)
-    steps = [
-        at,
-        np.nextafter(at, np.inf),
-        np.nextafter(at, -np.inf),
+    choices = [
+        values,
+        np.nextafter(values, np.inf),
+        np.nextafter(values, -np.inf),
         single.astype(np.float64),
         np.nextafter(single, up).astype(np.float64),
         np.nextafter(single, down).astype(np.float64),
         np.nextafter(np.nextafter(single, up), up).astype(np.float64),
         np.nextafter(np.nextafter(single, down), down).astype(np.float64),
     ]
-    return {**rows, name: np.clip(np.choose(rng.integers(len(steps), size=count), steps), -LARGEST, LARGEST)}
+    chosen = np.choose(rng.integers(len(choices), size=count), choices)
+    return {**rows, name: np.clip(chosen, -LARGEST, LARGEST)}

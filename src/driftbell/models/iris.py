@@ -1,11 +1,11 @@
-"""The default model: a random forest on Fisher's Iris data, trained once and kept."""
+"""Default model: a random forest on Fisher's Iris data, trained at the first start and cached."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
@@ -16,8 +16,10 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from driftbell.atomic_write import write_atomically
 from driftbell.errors import ConfigError, ModelError
-from driftbell.models.conversion_cache import hash_of
+from driftbell.models.conversion_cache import file_sha256
+from driftbell.models.foreign_code import load_with
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
 from driftbell.records import Columns, Kind, Outputs, Training
 from driftbell.tabular.columns import as_column, as_columns
@@ -26,29 +28,30 @@ from driftbell.tabular.schema import infer_schema
 
 TREES = 100
 SEED = 0
-TRUTH = "truth.csv"
+MODEL_FILE, REFERENCE_FILE, TRUTH_FILE = "model.skops", "reference.csv", "truth.csv"
+MANIFEST_FILE = "manifest.json"
 TREE_TYPE = "sklearn.tree._tree.Tree"
-"""The one type in the cache that skops does not vouch for: its node numbers are used unchecked."""
+"""The one type in the cache that skops does not trust: its node numbers are used unchecked."""
 
 logger = structlog.get_logger()
 
 
 def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
-    """Load the Iris forest and its training data from a folder, or train and keep it there first.
+    """Load the Iris forest and its training data from a folder, or train and cache it there first.
 
-    A cached model that is damaged, or was trained by another scikit-learn, is trained anew. The caller
-    makes sure that no other process does the same at the same time.
+    A cached model that is damaged, or was trained by another version of scikit-learn, is trained anew. The
+    caller ensures that no other process does the same at the same time.
 
     Args:
-        folder: where `model.skops`, `reference.csv`, `truth.csv` and `manifest.json` are kept.
+        folder: contains `model.skops`, `reference.csv`, `truth.csv` and `manifest.json`.
 
     Raises:
         ModelError: the folder cannot be written.
     """
     try:
-        classes = _whole(folder)
+        classes = _cached_classes(folder)
         if classes:
-            return _loaded(folder, classes)
+            return _load(folder, classes)
     except ModelError as error:
         logger.warning("cached model is damaged, training it anew", folder=str(folder), error=str(error))
     try:
@@ -57,28 +60,28 @@ def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
 
 
-def iris_is_whole(folder: Path) -> bool:
-    """Tell whether `iris_model` would load what a folder has, and not train it anew."""
+def is_iris_cached(folder: Path) -> bool:
+    """Return whether `iris_model` would load the model from a folder and not train it anew."""
     with suppress(ModelError):
-        return _whole(folder) is not None
+        return _cached_classes(folder) is not None
     return False
 
 
-def _whole(folder: Path) -> tuple[str, ...] | None:
-    """Give the classes of a cached model; None where there is none that fits this release.
+def _cached_classes(folder: Path) -> tuple[str, ...] | None:
+    """Return the classes of a cached model; None if there is none that fits this release.
 
     Raises:
         ModelError: it is damaged.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        wanted = {"scikit-learn": version("scikit-learn"), "trees": TREES, "seed": SEED}
-        known = "truth" in manifest or "reference" not in manifest  # else it is of an older release
-        if not known or any(manifest[key] != value for key, value in wanted.items()):
+        manifest = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
+        expected = {"scikit-learn": version("scikit-learn"), "trees": TREES, "seed": SEED}
+        complete = "truth" in manifest or "reference" not in manifest  # else an older release wrote it
+        if not complete or any(manifest[key] != value for key, value in expected.items()):
             return None
-        for key, name in (("reference", "reference.csv"), ("model", "model.skops"), ("truth", TRUTH)):
-            if hash_of(folder / name) != manifest[key]:
-                raise ModelError(f"{name} is not the one that was written with the model")
+        for key, name in (("reference", REFERENCE_FILE), ("model", MODEL_FILE), ("truth", TRUTH_FILE)):
+            if file_sha256(folder / name) != manifest[key]:
+                raise ModelError(f"{name} does not match its hash in {MANIFEST_FILE}")
         return tuple(manifest["classes"])
     except FileNotFoundError:
         return None
@@ -87,18 +90,17 @@ def _whole(folder: Path) -> tuple[str, ...] | None:
 
 
 def iris_training(folder: Path) -> Training:
-    """Give what `iris_model` keeps in a folder: features, species, and probabilities that are out_of_sample.
+    """Read the training data that `iris_model` cached: features, species and out-of-bag probabilities.
 
-    The forest knows the species of its training data by heart, so its own probabilities on them say
-    nothing about how often it is right. Here each flower's come from those trees that have not seen it (out
-    of bag).
+    The forest has memorized its training data, so its own probabilities on them say nothing about its
+    accuracy. The out-of-bag probabilities of a flower come from the trees that were not fitted on it.
 
     Raises:
         ModelError: the folder cannot be read.
     """
     try:
-        features = as_columns(read_table(folder / "reference.csv"))
-        truth = read_table(folder / TRUTH)
+        features = as_columns(read_table(folder / REFERENCE_FILE))
+        truth = read_table(folder / TRUTH_FILE)
     except ConfigError as error:
         raise ModelError(str(error)) from error
     labels = as_column(truth.pop("species").tolist(), Kind.CATEGORICAL)
@@ -107,66 +109,68 @@ def iris_training(folder: Path) -> Training:
 
 
 def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
+    # scikit-learn and skops are needed at the first start only, and take a second to import
     from sklearn.datasets import load_iris
     from sklearn.ensemble import RandomForestClassifier
     from skops import io as skops_io
 
     data: Any = load_iris()
     forest = RandomForestClassifier(n_estimators=TREES, random_state=SEED, oob_score=True)
-    out_of_sample = _honest(forest.fit(data.data, data.target))
+    out_of_bag = _pop_out_of_bag(forest.fit(data.data, data.target))
     classes = tuple(str(c) for c in data.target_names)
-    folder.mkdir(parents=True, exist_ok=True)
-    skops_io.dump(forest, folder / "model.skops")
-    _write_csv(folder / "reference.csv", data.feature_names, data.data.tolist())
     species = [classes[i] for i in data.target]
-    _write_csv(folder / TRUTH, ("species", *classes), zip(species, *out_of_sample.T.tolist(), strict=True))
+    files = {
+        MODEL_FILE: skops_io.dumps(forest),
+        REFERENCE_FILE: _csv(data.feature_names, data.data.tolist()),
+        TRUTH_FILE: _csv(("species", *classes), zip(species, *out_of_bag.T.tolist(), strict=True)),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
     manifest = {
         "scikit-learn": release,
         "trees": TREES,
         "seed": SEED,
         "classes": classes,
-        "model": hash_of(folder / "model.skops"),
-        "reference": hash_of(folder / "reference.csv"),
-        "truth": hash_of(folder / TRUTH),
+        "model": file_sha256(folder / MODEL_FILE),
+        "reference": file_sha256(folder / REFERENCE_FILE),
+        "truth": file_sha256(folder / TRUTH_FILE),
     }
-    written = folder / "manifest.json.new"
-    written.write_text(json.dumps(manifest, indent=1), "utf-8")
-    os.replace(written, folder / "manifest.json")
-    model, reference = _loaded(folder, classes)
+    write_atomically(folder / MANIFEST_FILE, json.dumps(manifest, indent=1).encode("utf-8"))
+    model, reference = _load(folder, classes)
     logger.info("model trained", model=model.name, version=model.version, trees=TREES, seed=SEED)
     return model, reference
 
 
-def _honest(forest: Any) -> NDArray[np.float64]:
-    """Take the out-of-bag probabilities off a forest, which serves without them."""
-    found = np.asarray(forest.oob_decision_function_, dtype=np.float64)
+def _pop_out_of_bag(forest: Any) -> NDArray[np.float64]:
+    """Remove the out-of-bag probabilities from a forest, which predicts without them, and return them."""
+    probabilities = np.asarray(forest.oob_decision_function_, dtype=np.float64)
     del forest.oob_decision_function_, forest.oob_score_
     forest.set_params(oob_score=False)
-    return found
+    return probabilities
 
 
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")
 
 
-def _loaded(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
-    reference = as_columns(read_table(folder / "reference.csv"))
+def _load(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
+    from skops import io as skops_io  # imports scikit-learn, which a converted model does not need
+
+    reference = as_columns(read_table(folder / REFERENCE_FILE))
+    path = folder / MODEL_FILE
+    forest: Any = load_with(lambda: skops_io.load(path, trusted=[TREE_TYPE]), failure=f"cannot load {path}")
+    digest = _content_hash(forest, classes)[:VERSION_DIGITS]
     schema = infer_schema(reference)
-    from skops import io as skops_io
-
-    try:
-        forest = skops_io.load(folder / "model.skops", trusted=[TREE_TYPE])
-    except Exception as error:  # a broken file can raise anything
-        raise ModelError(f"model.skops cannot be loaded: {error}") from error
-    digits = _content_hash(forest, classes)[:VERSION_DIGITS]
-    return SklearnModel(forest, name="iris", version=digits, schema=schema, classes=classes), reference
+    return SklearnModel(forest, name="iris", version=digest, schema=schema, classes=classes), reference
 
 
 def _content_hash(forest: Any, classes: tuple[str, ...]) -> str:
-    """Hash what the forest answers by; its file has the time in it and differs after each training."""
+    """Return a hash of the trees and classes; the file's own differs, as it contains the time of training."""
     digest = hashlib.sha256(repr(classes).encode("utf-8"))
     for estimator in forest.estimators_:
         tree = estimator.tree_

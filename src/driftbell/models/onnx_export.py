@@ -1,4 +1,4 @@
-"""Native models as ONNX graphs, by skl2onnx and onnxmltools, with trees as exact as can be."""
+"""Export of native models to ONNX by skl2onnx and onnxmltools, with trees in double precision."""
 
 from __future__ import annotations
 
@@ -7,96 +7,99 @@ from collections.abc import Sequence
 from typing import Any
 
 from driftbell.errors import ModelError
-from driftbell.models.onnx_model import Recipe
+from driftbell.models.onnx_model import GraphSignature
 from driftbell.models.onnx_trees import (
     forest_graph,
     histogram_graph,
-    in_doubles,
     is_forest,
     is_histogram,
-    thresholds_of,
+    set_double_thresholds,
+    tree_thresholds,
 )
 from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Kind
 
-__all__ = ["has_trees", "of_any", "of_steps_then_trees", "of_trees", "thresholds_of"]
+__all__ = ["export_any", "export_pipeline_with_trees", "export_trees", "has_trees", "tree_thresholds"]
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
-"""What graphs are written in; every ONNX Runtime since 2023 reads it."""
+"""Operator sets of exported graphs; every ONNX Runtime since 2023 reads them."""
 
 BOOSTERS_OPSET = 15
 TABLE = "features"
-"""The one input of a graph that takes all features together."""
+"""Name of the one input of a graph that takes all features as a table."""
 
 
 def has_trees(estimator: Any) -> bool:
-    """Tell whether it is trees, whose thresholds must stay what they are."""
+    """Return whether an estimator consists of trees; their thresholds must keep their precision."""
     library = type(estimator).__module__.partition(".")[0]
-    boosted = library == "sklearn" and type(estimator).__name__ == "GradientBoostingClassifier"
-    own = is_forest(estimator) or is_histogram(estimator)
-    return own or boosted or library in ("lightgbm", "xgboost")
+    if is_forest(estimator) or is_histogram(estimator) or library in ("lightgbm", "xgboost"):
+        return True
+    return library == "sklearn" and type(estimator).__name__ == "GradientBoostingClassifier"
 
 
-def of_any(native: SklearnModel, number: str) -> tuple[Any, Recipe]:
-    """Convert any scikit-learn model; numbers go in as `float32` or `float64`.
+def export_any(native: SklearnModel, number: str) -> tuple[Any, GraphSignature]:
+    """Export any scikit-learn model; its numeric inputs are `float32` or `float64`.
 
     Raises:
-        ModelError: its features have kinds that ONNX does not have.
+        ModelError: a feature has a kind that ONNX lacks.
     """
     inputs, table = _inputs(native, number)
-    model = _converted(native, native.estimator, inputs, table=table)
+    model = _to_onnx_model(native, native.estimator, inputs, table=table)
     label, scores = (output.name for output in model.graph.output[:2])
-    gives = hasattr(native.estimator, "predict_proba")
-    needed = None if gives and native.most_probable else label
-    return model, Recipe(inputs, table=table, label=needed, scores=scores if gives else None)
+    has_scores = hasattr(native.estimator, "predict_proba")
+    label_output = None if has_scores and native.predicts_argmax else label
+    score_output = scores if has_scores else None
+    return model, GraphSignature(inputs, table=table, label=label_output, scores=score_output)
 
 
-def of_trees(native: SklearnModel) -> tuple[Any, Recipe]:
-    """Convert trees of any library.
+def export_trees(native: SklearnModel) -> tuple[Any, GraphSignature]:
+    """Export trees of any supported library.
 
     Raises:
-        ModelError: its features are not all numbers.
+        ModelError: a feature is not numeric.
     """
     if any(feature.kind is not Kind.NUMERIC for feature in native.schema.features):
-        raise ModelError("it takes other values than numbers")
+        raise ModelError("it has features that are not numeric")
     return _tree_graph(native.estimator)
 
 
-def of_steps_then_trees(native: SklearnModel) -> tuple[Any, Recipe]:
-    """Convert a pipeline that ends in trees, its other steps in double precision.
+def export_pipeline_with_trees(native: SklearnModel) -> tuple[Any, GraphSignature]:
+    """Export a pipeline that ends in trees, its other steps in double precision.
 
-    What they give may lie on a threshold: a mean of two values of a grid is often a third one.
+    Their results may lie on a threshold: the mean of two values of a grid is often a third one.
 
     Raises:
-        ModelError: its features have kinds that ONNX does not have.
+        ModelError: a feature has a kind that ONNX lacks.
     """
     from onnx import TensorProto, compose, helper
 
     inputs, table = _inputs(native, "float64")
-    head = _converted(native, native.estimator[:-1], inputs, table=table)
-    tree_graph, recipe = _tree_graph(native.estimator[-1])
+    head = _to_onnx_model(native, native.estimator[:-1], inputs, table=table)
+    tree_graph, signature = _tree_graph(native.estimator[-1])
     tail = compose.add_prefix(tree_graph, "trees.")
-    types = {"float32": [TensorProto.FLOAT], "float64": [TensorProto.DOUBLE]}[recipe.inputs[0][1]]
-    if recipe.single:
+    types = {"float32": [TensorProto.FLOAT], "float64": [TensorProto.DOUBLE]}[signature.inputs[0][1]]
+    if signature.single:
         types.insert(0, TensorProto.FLOAT)
-    given = head.graph.output[0].name
+    previous = head.graph.output[0].name
     names = [f"trees.cast{i}" for i in range(len(types) - 1)] + [tail.graph.input[0].name]
     for name, kind in zip(names, types, strict=True):
-        head.graph.node.append(helper.make_node("Cast", [given], [name], to=kind))
-        given = name
+        head.graph.node.append(helper.make_node("Cast", [previous], [name], to=kind))
+        previous = name
     head.graph.node.extend(tail.graph.node)
     head.graph.initializer.extend(tail.graph.initializer)
     del head.graph.output[:]
     head.graph.output.extend(tail.graph.output)
     domains = {opset.domain for opset in head.opset_import}
     head.opset_import.extend(o for o in tail.opset_import if o.domain not in domains)
-    for opset in head.opset_import:  # the trees' nodes are the same in all of them
+    for opset in head.opset_import:  # the operators of trees are the same in all of these versions
         opset.version = max(opset.version, OPSETS.get(opset.domain, 1))
-    return head, Recipe(inputs, table=table, scores=f"trees.{recipe.scores}", divisor=recipe.divisor)
+    return head, GraphSignature(
+        inputs, table=table, scores=f"trees.{signature.scores}", divisor=signature.divisor
+    )
 
 
-def _tree_graph(estimator: Any) -> tuple[Any, Recipe]:
-    """Convert trees, which answer the most probable class."""
+def _tree_graph(estimator: Any) -> tuple[Any, GraphSignature]:
+    """Export trees, which predict the most probable class."""
     if is_forest(estimator):
         return forest_graph(estimator)
     if is_histogram(estimator):
@@ -105,13 +108,13 @@ def _tree_graph(estimator: Any) -> tuple[Any, Recipe]:
     number = "float32"
     if library == "lightgbm":
         model = _lightgbm(estimator, width)
-        if in_doubles(model, estimator.booster_):
+        if set_double_thresholds(model, estimator.booster_):
             number = "float64"
     elif library == "xgboost":
         model = _xgboost(estimator, width)
     else:
         model = _to_onnx(estimator, [(TABLE, _tensor("float32", width))])
-    return model, Recipe(((TABLE, number),), scores=model.graph.output[1].name)
+    return model, GraphSignature(((TABLE, number),), scores=model.graph.output[1].name)
 
 
 def _lightgbm(estimator: Any, width: int) -> Any:
@@ -126,37 +129,37 @@ def _xgboost(estimator: Any, width: int) -> Any:
     from onnxmltools import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    bare = copy.deepcopy(estimator)
-    bare.get_booster().feature_names = None  # the converter reads places from names such as 'f0'
+    nameless = copy.deepcopy(estimator)
+    nameless.get_booster().feature_names = None  # the converter reads positions from names such as 'f0'
     types = [(TABLE, FloatTensorType([None, width]))]
-    return convert_xgboost(bare, initial_types=types, target_opset=BOOSTERS_OPSET)
+    return convert_xgboost(nameless, initial_types=types, target_opset=BOOSTERS_OPSET)
 
 
 def _inputs(native: SklearnModel, number: str) -> tuple[tuple[tuple[str, str], ...], bool]:
-    """Tell which inputs a graph needs: one table of numbers, or each column by its name."""
+    """Return the inputs of a graph, and whether they are one table of numbers and not a column each."""
     features = native.schema.features
-    if all(f.kind is Kind.NUMERIC for f in features) and not _parts_columns(native.estimator):
+    if all(f.kind is Kind.NUMERIC for f in features) and not _selects_columns(native.estimator):
         return ((TABLE, number),), True
     if not native.by_name:
         raise ModelError(
-            "it takes values that are no numbers, and was not fitted on a DataFrame: fit it on one"
+            "it has features that are not numeric, and was not fitted on a DataFrame: fit it on one"
         )
     kinds = {Kind.NUMERIC: number, Kind.CATEGORICAL: "str", Kind.BOOLEAN: "bool"}
     for feature in features:
         if feature.kind not in kinds:
-            raise ModelError(f"'{feature.name}' is a date, which ONNX does not have")
+            raise ModelError(f"'{feature.name}' is a date, which ONNX does not support")
         if feature.nullable and feature.kind is not Kind.NUMERIC:
-            raise ModelError(f"'{feature.name}' may be null, which ONNX has for numbers only")
+            raise ModelError(f"'{feature.name}' may be null, which ONNX supports for numbers only")
     return tuple((f.name, kinds[f.kind]) for f in features), False
 
 
-def _parts_columns(estimator: Any) -> bool:
-    """Tell whether a step takes columns by their names."""
+def _selects_columns(estimator: Any) -> bool:
+    """Return whether a step selects columns by their names."""
     steps = [step for _, step in getattr(estimator, "steps", ())]
-    return type(estimator).__name__ == "ColumnTransformer" or any(_parts_columns(step) for step in steps)
+    return type(estimator).__name__ == "ColumnTransformer" or any(_selects_columns(step) for step in steps)
 
 
-def _converted(
+def _to_onnx_model(
     native: SklearnModel, estimator: Any, inputs: tuple[tuple[str, str], ...], *, table: bool
 ) -> Any:
     width = len(native.schema.features) if table else 1
@@ -168,7 +171,7 @@ def _to_onnx(estimator: Any, types: Sequence[tuple[str, Any]]) -> Any:
 
     try:
         return to_onnx(estimator, initial_types=list(types), target_opset=OPSETS, options={"zipmap": False})
-    except NameError:  # one that has no such option
+    except NameError:  # a converter without this option
         return to_onnx(estimator, initial_types=list(types), target_opset=OPSETS)
 
 

@@ -1,4 +1,4 @@
-"""Classifiers that are ONNX files already: what they take, what they answer, and what is not supported."""
+"""Loading of classifiers from ONNX files: their inputs, outputs and classes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError, PredictError
-from driftbell.models.convert import Conversion, Graph
-from driftbell.models.onnx_model import KINDS, OnnxModel, Recipe, open_session
+from driftbell.models.conversion_cache import Conversion
+from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
 from driftbell.models.sklearn import VERSION_DIGITS, read_model
 from driftbell.records import Columns, Kind
 from driftbell.tabular.schema import Schema
@@ -23,109 +23,118 @@ TYPES = {
     "tensor(bool)": "bool",
 }
 CLASSES = "classes"
-"""The key of the file's metadata under which its classes may be, a JSON list of texts."""
+"""Key of the file's metadata that may hold its classes, a JSON list of strings."""
 
 LABELS = ("classlabels_strings", "classlabels_int64s", "cats_strings", "keys_strings")
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
+"""Rows of the reference that the model must predict."""
+
+MAX_SUM_ERROR = 1e-3
+MIN_PROBABILITY = -1e-6
+"""Rounding errors accepted in probabilities."""
 
 
 def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha256: str | None) -> Conversion:
-    """Load a classifier from an ONNX file; there is no code in one, so that its hash need not be pinned.
+    """Load a classifier from an ONNX file, which holds no code, so its hash need not be pinned.
 
-    It gives a class, or a probability for each of two or more classes, or both; it takes one table of
-    numbers, or one column a feature under the feature's name. Its classes are in its metadata, in a ZipMap
-    or in its classifier; else they are 0, 1, 2 and so on.
+    Its outputs are a class, or a probability for each of two or more classes, or both. Its inputs are one
+    table of numbers, or one column a feature under the feature's name. Its classes are read from its
+    metadata, a ZipMap or its classifier node; otherwise they are 0, 1, 2 and so on.
 
     Args:
         path: the file.
-        name: what people call it.
+        name: the model's name.
         schema: its features, from the reference.
-        features: the reference, which it must be able to answer.
-        sha256: the file's hash where it is pinned.
+        features: the reference, which it must be able to predict.
+        sha256: the pinned hash of the file; None if it is not pinned.
 
     Raises:
-        ModelError: it cannot be loaded, is no such classifier, or cannot answer the reference.
+        ModelError: it cannot be loaded, is no such classifier, or cannot predict the reference.
     """
     content, digest = read_model(path, sha256)
     session = open_session(content)
     inputs, table = _inputs(session, name, schema)
     if not table:
         by_name = {f.name: f for f in schema.features}
-        schema = Schema(tuple(by_name[one] for one, _ in inputs))
+        schema = Schema(tuple(by_name[input_name] for input_name, _ in inputs))
     label, scores = _outputs(session, name)
     classes = _classes(session, content)
     if scores is None and not classes:
-        raise ModelError(f"model '{name}' gives classes but does not name them: {_HINT}")
-    recipe = Recipe(inputs, table=table, label=label, scores=scores)
+        raise ModelError(f"model '{name}' returns classes but does not name them: {_HINT}")
+    signature = GraphSignature(inputs, table=table, label=label, scores=scores)
     if not classes:
-        classes = tuple(str(i) for i in range(_width(session, recipe, name)))
+        classes = tuple(str(i) for i in range(_count_classes(session, signature, name)))
     version = digest[:VERSION_DIGITS]
-    model = OnnxModel(content, recipe, name=name, version=version, schema=schema, classes=classes)
-    _must_answer(model, features)
-    return Conversion(Graph(content, recipe), model, "")
+    graph = OnnxGraph(content, signature)
+    model = OnnxModel(graph, name=name, version=version, schema=schema, classes=classes)
+    _check_reference(model, features)
+    return Conversion(model, graph, "")
 
 
-_HINT = f"write them as a JSON list of texts under '{CLASSES}' into the file's metadata"
+_HINT = f"write them as a JSON list of strings under '{CLASSES}' into the file's metadata"
 
 
 def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, str], ...], bool]:
-    found = session.get_inputs()
-    for one in found:
-        if one.type not in TYPES:
-            raise ModelError(f"model '{name}' takes {one.type} as '{one.name}', which is not supported")
-    inputs = tuple((one.name, TYPES[one.type]) for one in found)
+    """Return name and type of each input, and whether they are one table and not a column each."""
+    nodes = session.get_inputs()
+    for node in nodes:
+        if node.type not in TYPES:
+            raise ModelError(f"model '{name}' takes {node.type} as '{node.name}', which is not supported")
+    inputs = tuple((node.name, TYPES[node.type]) for node in nodes)
     numbers = all(f.kind is Kind.NUMERIC for f in schema.features)
     width = len(schema.features)
-    if len(found) == 1 and (found[0].name not in schema.names or width > 1):
+    if len(nodes) == 1 and (nodes[0].name not in schema.names or width > 1):
         if not numbers or inputs[0][1] not in ("float32", "float64"):
             raise ModelError(
-                f"model '{name}' takes one table: float or double, and features that are numbers"
+                f"model '{name}' takes one table, which must be float or double, with numeric features only"
             )
-        shape = found[0].shape
+        shape = nodes[0].shape
         if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != width):
             raise ModelError(
                 f"model '{name}' takes a table of shape {shape}, its reference has {width} features"
             )
         return inputs, True
-    if {one for one, _ in inputs} != set(schema.names):
+    if {input_name for input_name, _ in inputs} != set(schema.names):
         raise ModelError(
             f"model '{name}' takes {sorted(n for n, _ in inputs)}, its reference has {sorted(schema.names)} "
             "(if one of them is the label, name it in model.target)"
         )
     kinds = {f.name: f.kind for f in schema.features}
-    for one, kind in inputs:
-        if kinds[one] not in KINDS[kind]:
-            raise ModelError(f"model '{name}' takes '{one}' as {kind}, the reference has {kinds[one].value}")
+    for feature, kind in inputs:
+        if kinds[feature] not in KINDS[kind]:
+            raise ModelError(
+                f"model '{name}' takes '{feature}' as {kind}, the reference has {kinds[feature].value}"
+            )
     return inputs, False
 
 
 def _outputs(session: Any, name: str) -> tuple[str | None, str | None]:
-    """Find the class and the probabilities among what it gives."""
+    """Return the names of the outputs with the class and with the probabilities; None if there is none."""
     label = scores = None
-    for one in session.get_outputs():
-        last = one.shape[-1] if one.shape else None
-        if one.type in ("tensor(int64)", "tensor(string)"):
-            label = label or one.name
-        elif one.type.startswith("seq(map(") or (
-            one.type in ("tensor(float)", "tensor(double)") and len(one.shape or ()) == 2 and last != 1
+    for node in session.get_outputs():
+        last = node.shape[-1] if node.shape else None
+        if node.type in ("tensor(int64)", "tensor(string)"):
+            label = label or node.name
+        elif node.type.startswith("seq(map(") or (
+            node.type in ("tensor(float)", "tensor(double)") and len(node.shape or ()) == 2 and last != 1
         ):
-            scores = scores or one.name
+            scores = scores or node.name
     if label is None and scores is None:
         raise ModelError(
-            f"model '{name}' gives neither a class nor probabilities of two or more classes: "
+            f"model '{name}' returns neither a class nor probabilities of two or more classes: "
             "only classifiers are served"
         )
     return label, scores
 
 
 def _classes(session: Any, content: bytes) -> tuple[str, ...]:
-    """Find the names of the classes in the metadata, else in the graph where the package onnx is there."""
-    told = session.get_modelmeta().custom_metadata_map.get(CLASSES)
-    if told:
+    """Return the classes from the metadata, or from the graph if the package onnx is installed; else none."""
+    metadata = session.get_modelmeta().custom_metadata_map.get(CLASSES)
+    if metadata:
         try:
-            return tuple(str(one) for one in json.loads(told))
+            return tuple(map(str, json.loads(metadata)))
         except (ValueError, TypeError) as error:
-            raise ModelError(f"the metadata '{CLASSES}' is no JSON list: {told[:80]}") from error
+            raise ModelError(f"the metadata '{CLASSES}' is not a JSON list: {metadata[:80]}") from error
     try:
         import onnx
     except ImportError:
@@ -138,28 +147,28 @@ def _classes(session: Any, content: bytes) -> tuple[str, ...]:
     return ()
 
 
-def _width(session: Any, recipe: Recipe, name: str) -> int:
-    shape = next(o.shape for o in session.get_outputs() if o.name == recipe.scores)
+def _count_classes(session: Any, signature: GraphSignature, name: str) -> int:
+    shape = next(o.shape for o in session.get_outputs() if o.name == signature.scores)
     if isinstance(shape[-1], int):
         return shape[-1]
-    raise ModelError(f"model '{name}' does not say how many classes it has: {_HINT}")
+    raise ModelError(f"model '{name}' does not declare its number of classes: {_HINT}")
 
 
-def _must_answer(model: OnnxModel, features: Columns) -> None:
-    rows = min(len(next(iter(features.values()))), MOST_ROWS)
+def _check_reference(model: OnnxModel, features: Columns) -> None:
+    rows = min(len(next(iter(features.values()))), MAX_ROWS)
     try:
         outputs = model.predict({name: features[name][:rows] for name in model.schema.names})
     except PredictError as error:
         cause = error.__cause__
         raise ModelError(
-            f"model '{model.name}' cannot answer its reference: {type(cause).__name__}: {cause}"
+            f"model '{model.name}' cannot predict its reference: {type(cause).__name__}: {cause}"
         ) from error
-    found = outputs.probabilities
-    if found is None:
+    scores = outputs.probabilities
+    if scores is None:
         return
-    if found.shape[1] != len(model.classes):
+    if scores.shape[1] != len(model.classes):
         raise ModelError(
-            f"model '{model.name}' gives {found.shape[1]} probabilities for {len(model.classes)} classes"
+            f"model '{model.name}' returns {scores.shape[1]} probabilities for {len(model.classes)} classes"
         )
-    if not (np.abs(found.sum(axis=1) - 1) < 1e-3).all() or (found < -1e-6).any():
-        raise ModelError(f"what model '{model.name}' gives are no probabilities: they do not add up to 1")
+    if not (np.abs(scores.sum(axis=1) - 1) < MAX_SUM_ERROR).all() or (scores < MIN_PROBABILITY).any():
+        raise ModelError(f"the scores of model '{model.name}' are not probabilities: they do not sum to 1")

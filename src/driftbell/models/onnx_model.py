@@ -1,28 +1,31 @@
-"""A model in ONNX Runtime; it needs numpy and onnxruntime, and nothing that the model was made with."""
+"""A model in ONNX Runtime: needs numpy and onnxruntime, and no library that the model was trained with."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models.foreign_code import call_model, load_with
 from driftbell.records import Column, Columns, Kind, Outputs, Value
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import Schema
 
 INSTALL = "install driftbell[onnx]"
 
-CHEAP_SECONDS = 200e-6
-"""A model that answers one row in less may do so on the event loop: a thread would cost as much."""
+INLINE_SECONDS = 200e-6
+"""A model that predicts one row faster runs on the event loop: a thread would cost as much."""
 
-BOUND_ROWS = 64
-"""Tables of up to so many rows have buffers of their own, which makes a call twice as fast."""
+MAX_BOUND_ROWS = 64
+"""Tables of up to this number of rows have buffers of their own, which makes a call twice as fast."""
+
+TIMING_RUNS = 30
 
 NUMBERS = {"float32": np.float32, "float64": np.float64}
 KINDS = {
@@ -32,21 +35,24 @@ KINDS = {
     "str": {Kind.CATEGORICAL},
     "bool": {Kind.BOOLEAN},
 }
-"""Which features each type of an input can hold."""
+"""Kinds of features that each input type can hold."""
+
+Answers = tuple[list[int], list[list[float]] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a graph is asked, and what its answers mean.
+class GraphSignature:
+    """Inputs and outputs of a graph.
 
     Attributes:
-        inputs: name and type of each input: one table of all numbers, or a column each in the schema's order.
+        inputs: name and type of each input: one table of numbers, or one column a feature in the schema's
+            order.
         table: whether there is one input, a table of n rows and all features.
         single: whether numbers are rounded to single precision before they become doubles, as the native
             model does.
-        label: the output with the class; None where it is the most probable one.
-        scores: the output with the probabilities; None where there are none.
-        divisor: by which the scores become probabilities.
+        label: name of the output with the class; None if it is the most probable one.
+        scores: name of the output with the probabilities; None if there is none.
+        divisor: scores divided by it are probabilities.
     """
 
     inputs: tuple[tuple[str, str], ...]
@@ -56,29 +62,39 @@ class Recipe:
     scores: str | None = None
     divisor: float = 1
 
-    def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
-        return asdict(self)
-
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
-        """Read it from JSON.
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Build it from its fields as JSON values.
 
         Raises:
-            TypeError, KeyError: it is none.
+            TypeError, KeyError: a field is unknown or missing.
         """
-        inputs = tuple((str(name), str(kind)) for name, kind in found["inputs"])
-        return cls(**{**found, "inputs": inputs})
+        inputs = tuple((str(name), str(kind)) for name, kind in fields["inputs"])
+        return cls(**{**fields, "inputs": inputs})
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraph:
+    """An ONNX graph and how to call it.
+
+    Attributes:
+        content: the bytes of an .onnx file.
+        signature: its inputs and outputs.
+        thresholds: split thresholds of its trees, by the feature's position in the schema.
+    """
+
+    content: bytes
+    signature: GraphSignature
+    thresholds: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class OnnxModel:
-    """See `driftbell.ports.Model`.
+    """An ONNX graph as a `driftbell.ports.Model`.
 
     Args:
-        content: the graph, an .onnx file's bytes.
-        recipe: how it is asked.
-        name: what people call it.
-        version: content hash.
+        graph: the graph and its signature.
+        name: the model's name.
+        version: content hash of the model.
         schema: its features.
         classes: labels by class id.
 
@@ -91,8 +107,7 @@ class OnnxModel:
 
     def __init__(
         self,
-        content: bytes,
-        recipe: Recipe,
+        graph: OnnxGraph,
         *,
         name: str,
         version: str,
@@ -103,37 +118,38 @@ class OnnxModel:
         self.version = version
         self.schema = schema
         self.classes = classes
-        self._recipe = recipe
-        self._session = open_session(content)
+        self._signature = signature = graph.signature
+        self._session = open_session(graph.content)
         self._run = self._session.run
-        self._wanted = [o for o in (recipe.scores, recipe.label) if o]
-        self._ids = {label: i for i, label in enumerate(classes)}
-        self._first, kind = recipe.inputs[0]
-        self._number = np.float32 if recipe.single else NUMBERS.get(kind, np.float64)
-        self._doubled = recipe.single and kind == "float64"
-        self._bound: dict[int, _Bound] = {}
-        self._binds = recipe.table and not recipe.label and self._scores_type() == "tensor(float)"
+        self._outputs = [name for name in (signature.scores, signature.label) if name]
+        self._class_ids = {label: i for i, label in enumerate(classes)}
+        self._first_input, kind = signature.inputs[0]
+        self._number = np.float32 if signature.single else NUMBERS.get(kind, np.float64)
+        self._widens = signature.single and kind == "float64"
+        self._buffers: dict[int, _Buffers] = {}
+        self._binds = signature.table and not signature.label and self._scores_type() == "tensor(float)"
         self._lock = threading.Lock()
-        self.inline = self._seconds() <= CHEAP_SECONDS
+        self.inline = self._row_seconds() <= INLINE_SECONDS
 
     def predict(self, columns: Columns) -> Outputs:
-        """Answer a table."""
-        try:
-            with np.errstate(over="ignore"):
-                feed = self._feed([columns[name] for name in self.schema.names])
-            ids, scores = self._parts(self._run(self._wanted, feed))
-            if scores is None:
-                return Outputs(np.array(ids, dtype=np.intp), None)
-            probabilities = np.asarray(scores, dtype=np.float64)
-            if self._recipe.divisor != 1:
-                probabilities = probabilities / self._recipe.divisor
-            found = probabilities.argmax(axis=1) if ids is None else np.array(ids, dtype=np.intp)
-            return Outputs(found, probabilities)
-        except Exception as error:  # a user's graph may raise anything
-            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+        """Predict the class of each row of a table; see `driftbell.ports.Model`."""
+        return call_model(self.name, self._predict, columns)
 
-    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
-        """Answer rows that are valid, as fast as can be.
+    def _predict(self, columns: Columns) -> Outputs:
+        with np.errstate(over="ignore"):
+            inputs = self._column_inputs([columns[name] for name in self.schema.names])
+        class_ids, scores = self._read_outputs(self._run(self._outputs, inputs))
+        if scores is None:
+            return Outputs(np.array(class_ids, dtype=np.intp), None)
+        probabilities = np.asarray(scores, dtype=np.float64)
+        if self._signature.divisor != 1:
+            probabilities = probabilities / self._signature.divisor
+        if class_ids is None:
+            return Outputs(probabilities.argmax(axis=1), probabilities)
+        return Outputs(np.array(class_ids, dtype=np.intp), probabilities)
+
+    def answer(self, rows: Sequence[Sequence[Value]]) -> Answers:
+        """Predict a few valid rows with as little overhead as possible; see `driftbell.ports.Model`.
 
         Args:
             rows: values in the schema's order.
@@ -142,105 +158,108 @@ class OnnxModel:
             The class id of each row, and the probability of each class by row.
 
         Raises:
-            PredictError: it could not.
+            PredictError: the graph failed.
         """
-        try:
-            if self._binds and len(rows) <= BOUND_ROWS:
-                ids, found = None, self._scores_of(rows)
-            else:
-                ids, scores = self._parts(self._run(self._wanted, self._feed_of(rows)))
-                if scores is None:
-                    return ids or [], None
-                found = scores.tolist()
-        except Exception as error:  # a user's graph may raise anything
-            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
-        if ids is None:
-            ids = [row.index(max(row)) for row in found]
-        if self._recipe.divisor != 1:
-            divisor = self._recipe.divisor
-            found = [[score / divisor for score in row] for row in found]
-        return ids, found
+        return call_model(self.name, self._answer, rows)
 
-    def _scores_of(self, rows: Sequence[Sequence[Value]]) -> list[list[float]]:
-        """Ask with buffers that are made once; they are for one thread at a time."""
+    def _answer(self, rows: Sequence[Sequence[Value]]) -> Answers:
+        if self._binds and len(rows) <= MAX_BOUND_ROWS:
+            class_ids, probabilities = None, self._run_bound(rows)
+        else:
+            class_ids, scores = self._read_outputs(self._run(self._outputs, self._row_inputs(rows)))
+            if scores is None:
+                return class_ids or [], None
+            probabilities = scores.tolist()
+        if class_ids is None:
+            class_ids = [row.index(max(row)) for row in probabilities]
+        if self._signature.divisor != 1:
+            divisor = self._signature.divisor
+            probabilities = [[score / divisor for score in row] for row in probabilities]
+        return class_ids, probabilities
+
+    def _run_bound(self, rows: Sequence[Sequence[Value]]) -> list[list[float]]:
+        """Run the graph on buffers that are reused, one thread at a time."""
         with self._lock:
-            bound = self._bound.get(len(rows))
-            if bound is None:
+            buffers = self._buffers.get(len(rows))
+            if buffers is None:
                 width = len(self.schema.features), len(self.classes)
-                bound = self._bound[len(rows)] = _Bound(self._session, self._recipe, len(rows), *width)
-            return bound.ask(rows)
+                buffers = _Buffers(self._session, self._signature, len(rows), *width)
+                self._buffers[len(rows)] = buffers
+            return buffers.run(rows)
 
     def _scores_type(self) -> str:
-        return next((o.type for o in self._session.get_outputs() if o.name == self._recipe.scores), "")
+        return next((o.type for o in self._session.get_outputs() if o.name == self._signature.scores), "")
 
-    def _feed_of(self, rows: Sequence[Sequence[Value]]) -> dict[str, NDArray[Any]]:
-        if self._recipe.table:
+    def _row_inputs(self, rows: Sequence[Sequence[Value]]) -> dict[str, NDArray[Any]]:
+        if self._signature.table:
             table = np.array(rows, dtype=self._number)
-            return {self._first: table.astype(np.float64) if self._doubled else table}
+            return {self._first_input: table.astype(np.float64) if self._widens else table}
         columns = self.schema.columns(rows)
-        return self._feed([columns[name] for name in self.schema.names])
+        return self._column_inputs([columns[name] for name in self.schema.names])
 
-    def _feed(self, columns: Sequence[Column]) -> dict[str, NDArray[Any]]:
-        if self._recipe.table:
+    def _column_inputs(self, columns: Sequence[Column]) -> dict[str, NDArray[Any]]:
+        if self._signature.table:
             table = np.column_stack(columns).astype(self._number)
-            return {self._first: table.astype(np.float64) if self._doubled else table}
-        inputs = zip(self._recipe.inputs, columns, strict=True)
-        return {name: _cells(column, kind).reshape(-1, 1) for (name, kind), column in inputs}
+            return {self._first_input: table.astype(np.float64) if self._widens else table}
+        inputs = zip(self._signature.inputs, columns, strict=True)
+        return {name: _input_array(column, kind).reshape(-1, 1) for (name, kind), column in inputs}
 
-    def _parts(self, outputs: list[Any]) -> tuple[list[int] | None, NDArray[Any] | None]:
-        """Take class ids, where the graph gives the class, and scores from what the graph gave."""
-        scores = outputs[0] if self._recipe.scores else None
-        if isinstance(scores, list):  # ZipMap: a probability by class and row
-            scores = np.array([[by[k] for k in _sorted_as(by, self.classes)] for by in scores])
-        if not self._recipe.label:
+    def _read_outputs(self, outputs: list[Any]) -> tuple[list[int] | None, NDArray[Any] | None]:
+        """Return the class ids, if the graph has an output for the class, and the scores."""
+        scores = outputs[0] if self._signature.scores else None
+        if isinstance(scores, list):  # ZipMap: one dict of probability by class for each row
+            scores = np.array([[by[k] for k in _ordered_keys(by, self.classes)] for by in scores])
+        if not self._signature.label:
             return None, scores
-        return [self._ids[str(label)] for label in outputs[-1].ravel().tolist()], scores
+        return [self._class_ids[str(label)] for label in outputs[-1].ravel().tolist()], scores
 
-    def _seconds(self) -> float:
-        """Measure one row, the shortest of some: the rest is other processes' time."""
+    def _row_seconds(self) -> float:
+        """Return the time of one prediction: the minimum of several, as the rest is other processes' time."""
         row = [self.schema.validate(self.schema.example)]
         shortest = float("inf")
-        for _ in range(30):
+        for _ in range(TIMING_RUNS):
             started = time.perf_counter()
             try:
                 self.answer(row)
             except PredictError as error:
                 cause = error.__cause__
                 raise ModelError(
-                    f"model '{self.name}' cannot answer a row like its reference's first: "
+                    f"model '{self.name}' cannot predict a row like the first one of its reference: "
                     f"{type(cause).__name__}: {cause}"
                 ) from error
             shortest = min(shortest, time.perf_counter() - started)
         return shortest
 
 
-class _Bound:
-    """A table and its scores in memory that ONNX Runtime reads and writes where they are."""
+class _Buffers:
+    """Input and output buffers of one table size, bound to a session, so calls allocate nothing."""
 
-    def __init__(self, session: Any, recipe: Recipe, rows: int, features: int, classes: int) -> None:
-        name, kind = recipe.inputs[0]
-        self._table = np.zeros((rows, features), dtype=NUMBERS[kind])
-        self._single = np.zeros((rows, features), dtype=np.float32) if recipe.single else self._table
-        self._copied = self._single is not self._table
+    def __init__(
+        self, session: Any, signature: GraphSignature, rows: int, features: int, classes: int
+    ) -> None:
+        name, kind = signature.inputs[0]
+        self._input = np.zeros((rows, features), dtype=NUMBERS[kind])
+        self._single = np.zeros((rows, features), dtype=np.float32) if signature.single else self._input
+        self._copies = self._single is not self._input
         self._scores = np.zeros((rows, classes), dtype=np.float32)
         self._run = session.run_with_iobinding
         self._binding = session.io_binding()
-        self._binding.bind_cpu_input(name, self._table)
+        self._binding.bind_cpu_input(name, self._input)
         self._binding.bind_output(
-            recipe.scores, "cpu", 0, np.float32, self._scores.shape, self._scores.ctypes.data
+            signature.scores, "cpu", 0, np.float32, self._scores.shape, self._scores.ctypes.data
         )
 
-    def ask(self, rows: Sequence[Sequence[Value]]) -> list[list[float]]:
+    def run(self, rows: Sequence[Sequence[Value]]) -> list[list[float]]:
         self._single[:] = rows
-        if self._copied:
-            self._table[:] = self._single
+        if self._copies:
+            self._input[:] = self._single
         self._run(self._binding)
-        found: list[list[float]] = self._scores.tolist()
-        return found
+        scores: list[list[float]] = self._scores.tolist()
+        return scores
 
 
 def open_session(content: bytes) -> Any:
-    """Open a graph on one thread that never spins: more of them cost more than they bring.
+    """Open a graph in a session with one thread that does not spin: more threads slow a small graph down.
 
     Raises:
         ModelError: ONNX Runtime is missing or cannot load it.
@@ -256,30 +275,26 @@ def open_session(content: bytes) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a broken graph can raise anything
-        raise ModelError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+    return load_with(
+        lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
+        failure="ONNX Runtime cannot load the model",
+    )
 
 
-def _cells(column: Column, kind: str) -> NDArray[Any]:
-    """Make a column what an input of a type takes."""
+def _input_array(column: Column, kind: str) -> NDArray[Any]:
+    """Return a column as an array of an input's type."""
     if kind in NUMBERS:
         return column.astype(NUMBERS[kind])
     if kind == "int64":
         whole = column.astype(np.int64)
         if not np.array_equal(whole, column):
-            raise ValueError("the model takes whole numbers only")
+            raise ValueError("the model accepts whole numbers only")
         return whole
     if kind == "bool":
         return column.astype(bool)
     return as_column(column.tolist(), Kind.CATEGORICAL)
 
 
-def _sorted_as(by_class: Mapping[Any, float], classes: Sequence[str]) -> list[Any]:
+def _ordered_keys(by_class: Mapping[Any, float], classes: Sequence[str]) -> list[Any]:
     keys = {str(key): key for key in by_class}
     return [keys[label] for label in classes]
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"

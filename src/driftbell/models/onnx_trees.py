@@ -1,4 +1,4 @@
-"""Trees in ONNX, to the last bit: thresholds and sums in double precision, as scikit-learn has them."""
+"""Trees in ONNX with thresholds and sums in double precision, bit for bit as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.models.onnx_model import Recipe
+from driftbell.models.onnx_model import GraphSignature
 
 FORESTS = {"RandomForestClassifier", "ExtraTreesClassifier"}
 TREES = {"DecisionTreeClassifier", "ExtraTreeClassifier"}
 OPSETS = {"": 15, "ai.onnx.ml": 3}
-"""The first opset whose trees may be doubles, and one of the same age: any ONNX Runtime knows them."""
+"""The first opset that supports trees in double precision, and one of the same age."""
 
 
 def is_forest(estimator: Any) -> bool:
-    """Tell whether `forest_graph` takes it: scikit-learn's own trees, and averages of them."""
+    """Return whether `forest_graph` supports it: scikit-learn's own trees, and averages of them."""
     kind = type(estimator)
     return kind.__module__.startswith("sklearn.") and kind.__name__ in FORESTS | TREES
 
 
-def forest_graph(estimator: Any) -> tuple[Any, Recipe]:
-    """Make a graph that answers exactly as a tree or forest does.
+def forest_graph(estimator: Any) -> tuple[Any, GraphSignature]:
+    """Build a graph that predicts exactly as a tree or forest does.
 
     The converters of skl2onnx round thresholds and class shares to single precision and divide each share by
-    the number of trees; where classes are tied, as in fully grown forests they often are, another one wins.
+    the number of trees; classes are often tied in fully grown forests, and then another one wins.
     Here scores are sums of shares, in double precision until the last step, and divided at the end.
 
     Args:
-        estimator: one that `is_forest` takes.
+        estimator: an estimator that `is_forest` accepts.
     """
     from onnx import helper
 
@@ -47,7 +47,7 @@ def forest_graph(estimator: Any) -> tuple[Any, Recipe]:
         **_leaves(trees),
     )
     model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
-    return model, Recipe((("features", "float64"),), single=True, scores="scores", divisor=len(trees))
+    return model, GraphSignature((("features", "float64"),), single=True, scores="scores", divisor=len(trees))
 
 
 def _nodes(trees: Sequence[Any]) -> dict[str, Any]:
@@ -88,27 +88,27 @@ def _leaves(trees: Sequence[Any]) -> dict[str, Any]:
 
 
 def is_histogram(estimator: Any) -> bool:
-    """Tell whether `histogram_graph` takes it: scikit-learn's boosting on histograms, without categories."""
+    """Return whether `histogram_graph` supports it: scikit-learn's histogram boosting, without categories."""
     kind = type(estimator)
-    known = kind.__module__.startswith("sklearn.") and kind.__name__ == "HistGradientBoostingClassifier"
-    return known and estimator.is_categorical_ is None
+    is_boosting = kind.__module__.startswith("sklearn.") and kind.__name__ == "HistGradientBoostingClassifier"
+    return is_boosting and estimator.is_categorical_ is None
 
 
-def histogram_graph(estimator: Any) -> tuple[Any, Recipe]:
-    """Make a graph of boosted trees on histograms, in double precision; skl2onnx cannot.
+def histogram_graph(estimator: Any) -> tuple[Any, GraphSignature]:
+    """Build a graph of histogram-boosted trees in double precision, which skl2onnx cannot.
 
     Args:
-        estimator: one that `is_histogram` takes.
+        estimator: an estimator that `is_histogram` accepts.
     """
     from onnx import helper, numpy_helper
 
     rounds = estimator._predictors
-    trees = [predictor.nodes for each in rounds for predictor in each]
-    targets = [target for each in rounds for target in range(len(each))]
+    trees = [predictor.nodes for predictors in rounds for predictor in predictors]
+    targets = [target for predictors in rounds for target in range(len(predictors))]
     counts = [len(nodes) for nodes in trees]
     nodes = np.concatenate(trees)
     tree = np.repeat(np.arange(len(trees)), counts)
-    place = np.concatenate([np.arange(n) for n in counts])
+    position = np.concatenate([np.arange(n) for n in counts])
     leaf = nodes["is_leaf"].astype(bool)
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
     node = helper.make_node(
@@ -120,7 +120,7 @@ def histogram_graph(estimator: Any) -> tuple[Any, Recipe]:
         base_values_as_tensor=numpy_helper.from_array(base),
         classlabels_int64s=list(range(len(estimator.classes_))),
         nodes_treeids=tree.tolist(),
-        nodes_nodeids=place.tolist(),
+        nodes_nodeids=position.tolist(),
         nodes_featureids=np.where(leaf, 0, nodes["feature_idx"]).tolist(),
         nodes_values_as_tensor=numpy_helper.from_array(np.where(leaf, 0.0, nodes["num_threshold"])),
         nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
@@ -128,12 +128,12 @@ def histogram_graph(estimator: Any) -> tuple[Any, Recipe]:
         nodes_falsenodeids=np.where(leaf, 0, nodes["right"]).tolist(),
         nodes_missing_value_tracks_true=np.where(leaf, 0, nodes["missing_go_to_left"]).tolist(),
         class_treeids=tree[leaf].tolist(),
-        class_nodeids=place[leaf].tolist(),
+        class_nodeids=position[leaf].tolist(),
         class_ids=np.repeat(targets, counts)[leaf].tolist(),
         class_weights_as_tensor=numpy_helper.from_array(nodes["value"][leaf].astype(np.float64)),
     )
     model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
-    return model, Recipe((("features", "float64"),), scores="scores")
+    return model, GraphSignature((("features", "float64"),), scores="scores")
 
 
 def _model(node: Any, features: int, classes: int) -> Any:
@@ -152,17 +152,17 @@ def _model(node: Any, features: int, classes: int) -> Any:
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-def in_doubles(model: Any, booster: Any) -> bool:
-    """Give the converted graph of a LightGBM booster thresholds in double precision, as the booster has them.
+def set_double_thresholds(model: Any, booster: Any) -> bool:
+    """Write the double-precision thresholds of a LightGBM booster into its converted graph.
 
-    The converter writes single precision, so that a value close to a threshold would take the wrong way.
+    The converter writes single precision, so a value close to a threshold would take the wrong branch.
 
     Args:
         model: the graph, changed in place.
-        booster: what it was made from.
+        booster: the booster that it was converted from.
 
     Returns:
-        Whether it could be done; else the graph is as it was.
+        False if the graph does not match the booster; the graph is unchanged then.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -170,7 +170,7 @@ def in_doubles(model: Any, booster: Any) -> bool:
     if node is None:
         return False
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    exact = _exact(values, [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]])
+    exact = _exact_thresholds(values, [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]])
     if exact is None:
         return False
     doubles = {
@@ -178,9 +178,9 @@ def in_doubles(model: Any, booster: Any) -> bool:
         "class_weights_as_tensor": np.array(values["class_weights"], dtype=np.float64),
     }
     single = {"nodes_values", "class_weights", "nodes_hitrates"}
-    kept = [a for a in node.attribute if a.name not in single]
+    other_attributes = [a for a in node.attribute if a.name not in single]
     del node.attribute[:]
-    node.attribute.extend(kept)
+    node.attribute.extend(other_attributes)
     node.attribute.extend(
         helper.make_attribute(name, numpy_helper.from_array(array)) for name, array in doubles.items()
     )
@@ -190,49 +190,49 @@ def in_doubles(model: Any, booster: Any) -> bool:
     return True
 
 
-def _exact(
+def _exact_thresholds(
     values: Mapping[str, Any], booster_trees: Sequence[Mapping[str, Any]]
 ) -> NDArray[np.float64] | None:
-    """Walk through both forms of each tree at once, and take thresholds from the one to the other."""
+    """Return the booster's thresholds in the graph's order of nodes; None if the trees do not match."""
     names = ("nodes_treeids", "nodes_nodeids")
-    place = {at: i for i, at in enumerate(zip(*(values[name] for name in names), strict=True))}
+    position = {node: i for i, node in enumerate(zip(*(values[name] for name in names), strict=True))}
     exact = np.array(values["nodes_values"], dtype=np.float64)
     for tree, root in enumerate(booster_trees):
-        waiting = [(root, 0)]
-        while waiting:
-            split, node = waiting.pop()
+        pending = [(root, 0)]
+        while pending:
+            split, node = pending.pop()
             if "split_feature" not in split:
                 continue
-            i = place.get((tree, node))
+            i = position.get((tree, node))
             if i is None or split["decision_type"] != "<=" or "base_values" in values:
                 return None
             threshold = float(split["threshold"])
             if values["nodes_featureids"][i] != split["split_feature"] or exact[i] != np.float32(threshold):
                 return None
             exact[i] = threshold
-            waiting += [
+            pending += [
                 (split["left_child"], values["nodes_truenodeids"][i]),
                 (split["right_child"], values["nodes_falsenodeids"][i]),
             ]
     return exact
 
 
-def thresholds_of(model: Any) -> dict[int, NDArray[np.float64]]:
-    """Read where a graph's trees part its input, by feature; trees behind other steps are left out."""
+def tree_thresholds(model: Any) -> dict[int, NDArray[np.float64]]:
+    """Return the split thresholds of a graph's trees by feature; trees behind other steps are left out."""
     from onnx import helper, numpy_helper
 
     table = model.graph.input[0].name
-    found: dict[int, list[float]] = {}
+    thresholds: dict[int, list[float]] = {}
     for node in model.graph.node:
         if not node.op_type.startswith("TreeEnsemble") or node.input[0] != table:
             continue
         values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if "nodes_values_as_tensor" in values:
-            cuts = numpy_helper.to_array(values["nodes_values_as_tensor"]).tolist()
+            values_by_node = numpy_helper.to_array(values["nodes_values_as_tensor"]).tolist()
         else:
-            cuts = list(values.get("nodes_values", ()))
-        rows = zip(values.get("nodes_featureids", ()), values.get("nodes_modes", ()), cuts, strict=True)
-        for feature, mode, cut in rows:
+            values_by_node = list(values.get("nodes_values", ()))
+        features, modes = values.get("nodes_featureids", ()), values.get("nodes_modes", ())
+        for feature, mode, threshold in zip(features, modes, values_by_node, strict=True):
             if mode != b"LEAF":
-                found.setdefault(feature, []).append(cut)
-    return {feature: np.unique(np.array(cuts, dtype=np.float64)) for feature, cuts in found.items()}
+                thresholds.setdefault(feature, []).append(threshold)
+    return {feature: np.unique(np.array(cuts, dtype=np.float64)) for feature, cuts in thresholds.items()}

@@ -1,4 +1,4 @@
-"""scikit-learn classifiers: loaded from skops files, or from pickles whose hash is pinned."""
+"""scikit-learn classifiers, loaded from skops files or from pickles with a pinned hash."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models.foreign_code import call_model, load_with
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Kind, Outputs, Value
 from driftbell.tabular.schema import Schema
 
 VERSION_DIGITS = 12
-MOST_PROBABLE = {
+ARGMAX_CLASSIFIERS = {
     "lightgbm": {"LGBMClassifier"},
     "xgboost": {"XGBClassifier"},
     "sklearn": {
@@ -43,28 +44,28 @@ MOST_PROBABLE = {
         "VotingClassifier",
     },
 }
-"""Whose `predict` gives the most probable class, by library.
+"""Classifiers by library that are known to predict the most probable class.
 
-Others may not: `SGDClassifier` goes by its scores, many of which have the probability 1.
+Others may not: `SGDClassifier` predicts by its scores, and many scores map to the probability 1.
 """
 
 
 class SklearnModel:
-    """See `driftbell.ports.Model`.
+    """A scikit-learn classifier as a `driftbell.ports.Model`.
 
     Args:
         estimator: a fitted classifier.
-        name: what people call it.
-        version: content hash.
+        name: the model's name.
+        version: content hash of the model.
         schema: its features, in the order it was fitted with.
-        classes: labels by class id; None takes the estimator's own.
+        classes: labels by class id; None uses the estimator's own.
 
     Attributes:
-        engine_reason: why it runs natively, to be set by who knows.
-        most_probable: whether `predict` is known to give the most probable class.
+        engine_reason: why it runs natively; set by the code that decides.
+        predicts_argmax: whether `predict` is known to return the most probable class.
 
     Raises:
-        ModelError: it is no fitted classifier, or was fitted with other features than the schema's.
+        ModelError: it is not a fitted classifier, or was fitted with other features than the schema's.
     """
 
     engine = "native"
@@ -82,7 +83,7 @@ class SklearnModel:
     ) -> None:
         if not hasattr(estimator, "predict") or not hasattr(estimator, "classes_"):
             raise ModelError(
-                f"model '{name}' is no fitted scikit-learn classifier but {type(estimator).__name__}"
+                f"model '{name}' is not a fitted scikit-learn classifier but {type(estimator).__name__}"
             )
         if isinstance(estimator.classes_, list):
             raise ModelError(f"model '{name}' has several outputs: only classifiers with one are served")
@@ -91,17 +92,17 @@ class SklearnModel:
         self.classes = classes or tuple(str(c) for c in estimator.classes_)
         self.estimator = _one_thread(estimator)
         self._class_ids = {label: i for i, label in enumerate(np.asarray(estimator.classes_).tolist())}
-        self.most_probable = _answers_the_most_probable(estimator)
+        self.predicts_argmax = _predicts_argmax(estimator)
         self._order = [str(n) for n in getattr(estimator, "feature_names_in_", ())]
         if self._order and set(self._order) != set(schema.names):
             missing = sorted(set(self._order) - set(schema.names))
             extra = sorted(set(schema.names) - set(self._order))
-            words = [f"missing {missing}"] if missing else []
+            differences = [f"missing {missing}"] if missing else []
             if extra:
                 advice = "if one is the label, name it in model.target; '' is an index that pandas wrote"
-                words.append(f"not known to the model {extra} ({advice})")
-            found = ", ".join(words)
-            raise ModelError(f"the reference of model '{name}' does not have the model's features: {found}")
+                differences.append(f"not known to the model {extra} ({advice})")
+            text = ", ".join(differences)
+            raise ModelError(f"the reference of model '{name}' does not have the model's features: {text}")
         expected = getattr(estimator, "n_features_in_", len(schema.features))
         if expected != len(schema.features):
             raise ModelError(
@@ -115,34 +116,32 @@ class SklearnModel:
         )
 
     def predict(self, columns: Columns) -> Outputs:
-        """Answer a table with the class that the estimator's own `predict` gives."""
-        try:
-            table = self._table(columns)
-            probabilities = None
-            if hasattr(self.estimator, "predict_proba"):
-                probabilities = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
-                if self.most_probable:
-                    return Outputs(probabilities.argmax(axis=1), probabilities)
-            labels = self.estimator.predict(table).tolist()
-            return Outputs(
-                np.array([self._class_ids[label] for label in labels], dtype=np.intp), probabilities
-            )
-        except Exception as error:  # a user's model may raise anything
-            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+        """Predict the class of each row of a table, the same as the estimator's own `predict`."""
+        return call_model(self.name, self._predict, columns)
+
+    def _predict(self, columns: Columns) -> Outputs:
+        table = self._table(columns)
+        probabilities = None
+        if hasattr(self.estimator, "predict_proba"):
+            probabilities = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
+            if self.predicts_argmax:
+                return Outputs(probabilities.argmax(axis=1), probabilities)
+        labels = self.estimator.predict(table).tolist()
+        return Outputs(np.array([self._class_ids[label] for label in labels], dtype=np.intp), probabilities)
 
     def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
-        """Answer validated rows; see `driftbell.ports.Model`."""
+        """Predict valid rows; see `driftbell.ports.Model`."""
         outputs = self.predict(self.schema.columns(rows))
         probabilities = outputs.probabilities
         return outputs.class_ids.tolist(), None if probabilities is None else probabilities.tolist()
 
     @property
     def by_name(self) -> bool:
-        """Whether it was fitted on columns with names."""
+        """Whether it was fitted on named columns."""
         return bool(self._order)
 
     def _table(self, columns: Columns) -> Any:
-        if self._order:  # fitted on a DataFrame: it wants one again
+        if self._order:  # fitted on a DataFrame, so it predicts DataFrames only
             import pandas as pd
 
             kinds = {f.name: f.kind for f in self.schema.features}
@@ -160,12 +159,12 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
 
     Args:
         path: the file.
-        name: what people call the model.
+        name: the model's name.
         schema: its features.
-        sha256: the file's pinned hash.
+        sha256: the pinned hash of the file; None if it is not pinned.
 
     Raises:
-        ModelError: the file cannot be read or loaded, may not be loaded, or is not what was pinned.
+        ModelError: the file cannot be read or loaded, is not trusted, or does not match its pinned hash.
     """
     content, digest = read_model(path, sha256)
     estimator = _load(path, content, pinned=sha256 is not None, digest=digest)
@@ -173,10 +172,10 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
 
 
 def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:
-    """Read a model's file and its hash, which must be the pinned one where one is pinned.
+    """Read a model file and its SHA-256, and check the latter against the pinned one, if any.
 
     Raises:
-        ModelError: it cannot be read, or is not what was pinned.
+        ModelError: it cannot be read, or does not match its pinned hash.
     """
     try:
         content = path.read_bytes()
@@ -188,18 +187,18 @@ def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:
     return content, digest
 
 
-def try_model(model: Model) -> None:
-    """Have a model answer its own example row, so that one that cannot is told at the start.
+def check_example_row(model: Model) -> None:
+    """Check that a model can predict its own example row, so that a broken one fails at start.
 
     Raises:
-        ModelError: it failed, with its own words: no request is involved yet.
+        ModelError: it failed; the message holds the model's own, as no request data is involved yet.
     """
     try:
         model.predict(model.schema.columns([model.schema.validate(model.schema.example)]))
     except PredictError as error:
         cause = error.__cause__
         raise ModelError(
-            f"model '{model.name}' cannot answer a row like its reference's first: "
+            f"model '{model.name}' cannot predict a row like the first one of its reference: "
             f"{type(cause).__name__}: {cause}"
         ) from error
 
@@ -211,27 +210,33 @@ def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
     consent = f'if you trust it, set sha256 = "{digest}" under [model]'
     if suffix != ".skops" and not pinned:
         raise ModelError(f"{path} is a pickle, which can run any code when it is loaded: {consent}")
-    try:
-        if suffix != ".skops":
-            import joblib
+    return load_with(
+        lambda: (
+            _load_skops(path, content, pinned=pinned, consent=consent)
+            if suffix == ".skops"
+            else _load_pickle(content)
+        ),
+        failure=f"cannot load {path}",
+    )
 
-            return joblib.load(io.BytesIO(content))
-        from skops import io as skops_io
 
-        unknown = skops_io.get_untrusted_types(data=content)
-        if unknown and not pinned:
-            raise ModelError(
-                f"{path} has parts that skops cannot vouch for ({', '.join(unknown)}): {consent}"
-            )
-        return skops_io.loads(content, trusted=unknown)
-    except ModelError:
-        raise
-    except Exception as error:  # a broken file can raise anything
-        raise ModelError(f"cannot load {path}: {type(error).__name__}: {error}") from error
+def _load_pickle(content: bytes) -> Any:
+    import joblib  # imports slowly, and a converted model needs none of these libraries
+
+    return joblib.load(io.BytesIO(content))
+
+
+def _load_skops(path: Path, content: bytes, *, pinned: bool, consent: str) -> Any:
+    from skops import io as skops_io
+
+    unknown = skops_io.get_untrusted_types(data=content)
+    if unknown and not pinned:
+        raise ModelError(f"{path} has types that skops does not trust ({', '.join(unknown)}): {consent}")
+    return skops_io.loads(content, trusted=unknown)
 
 
 def _frame_column(column: Column, kind: Kind) -> Any:
-    """Make a column what pandas reads from a file: NaN for null, timestamps for dates, flags as bool."""
+    """Return a column as pandas reads it from a file: NaN for null, timestamps for dates, flags as bool."""
     import pandas as pd
 
     if kind is Kind.NUMERIC:
@@ -244,16 +249,16 @@ def _frame_column(column: Column, kind: Kind) -> Any:
     return pd.Series(column, dtype=object).where(pd.notna(column), np.nan)
 
 
-def _answers_the_most_probable(estimator: Any) -> bool:
-    """Tell whether `predict` is known to give the most probable class, so that it need not be asked."""
-    last = getattr(estimator, "best_estimator_", estimator)  # a search for the best answers as that does
+def _predicts_argmax(estimator: Any) -> bool:
+    """Return whether `predict` is known to return the most probable class, so that it need not be called."""
+    last = getattr(estimator, "best_estimator_", estimator)  # a grid search predicts as its best estimator
     last = last.steps[-1][1] if hasattr(last, "steps") else last
     library = type(last).__module__.partition(".")[0]
-    return type(last).__name__ in MOST_PROBABLE.get(library, ())
+    return type(last).__name__ in ARGMAX_CLASSIFIERS.get(library, ())
 
 
 def _one_thread(estimator: Any) -> Any:
-    """Threads for one row cost more than they bring: a forest pickled with n_jobs=-1 is six times slower."""
+    """Set `n_jobs` to 1: threads slow single rows down, a forest with n_jobs=-1 is six times slower."""
     parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
     jobs = {k: 1 for k, v in parameters.items() if k.rpartition("__")[2] == "n_jobs" and v not in (None, 1)}
     return estimator.set_params(**jobs) if jobs else estimator

@@ -8,32 +8,32 @@ from typing import Protocol
 from driftbell.atomic_write import write_atomically
 from driftbell.errors import ArchiveError, ConfigError
 
-NEEDED = "retention.archive needs pyarrow and fsspec: pip install 'driftbell[archive]'"
+MISSING_PACKAGES = "retention.archive needs pyarrow and fsspec: pip install 'driftbell[archive]'"
 
 
-class FileStore(Protocol):
-    """Where files go."""
+class ArchiveFiles(Protocol):
+    """Storage for archive files."""
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file, all or nothing; writing it again is the same.
+        """Write a file atomically; writing it again replaces it.
 
         Raises:
-            ArchiveError: it could not.
+            ArchiveError: it could not be written.
         """
 
 
-class LocalStore:
+class LocalFiles:
     """A folder on this machine.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it is missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file beside its place, and move it there once it is on the disk."""
+        """Write a temporary file, flush it to disk and rename it."""
         target = self._folder / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,49 +42,49 @@ class LocalStore:
             raise ArchiveError(f"cannot write {target}: {error.strerror}") from error
 
 
-class ObjectStore:
-    """Anything that fsspec knows, such as `s3://bucket/prefix`.
+class ObjectFiles:
+    """A folder on any file system of fsspec, such as `s3://bucket/prefix`.
 
     Args:
-        url: of the folder.
+        url: the folder's URL.
 
     Raises:
-        ConfigError: fsspec does not know it, a package of it is missing, or it cannot be reached.
+        ConfigError: fsspec does not know the scheme, its package is missing, or it cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
         try:
             import fsspec
         except ImportError as error:
-            raise ConfigError(NEEDED) from error
+            raise ConfigError(MISSING_PACKAGES) from error
         try:
             self._files, self._folder = fsspec.core.url_to_fs(url)
-        except Exception as error:  # each store has its own; some connect at once
+        except Exception as error:  # each file system raises its own errors; some connect here
             raise ConfigError(f"retention.archive cannot be used: {error}") from error
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file in one request; until it has ended nobody sees anything."""
+        """Write a file in one request; readers see it only when it is complete."""
         path = f"{self._folder.rstrip('/')}/{name}"
         try:
             self._files.pipe_file(path, content)
-        except Exception as error:  # each store has its own
+        except Exception as error:  # each file system raises its own errors
             raise ArchiveError(f"cannot write {path}: {type(error).__name__}: {error}") from error
 
 
-def open_store(place: str) -> FileStore:
-    """Open an archive.
+def open_archive(place: str) -> ArchiveFiles:
+    """Open the storage for archive files.
 
     Args:
         place: a folder, or a URL with a scheme.
 
     Raises:
-        ConfigError: a package is missing, or the URL is of no kind that is known.
+        ConfigError: a package is missing, or the scheme is unknown.
     """
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise ConfigError(NEEDED) from error
-    scheme, found, path = place.partition("://")
-    if not found or scheme == "file":
-        return LocalStore(Path(path if found else place).expanduser())
-    return ObjectStore(place)
+        raise ConfigError(MISSING_PACKAGES) from error
+    scheme, separator, path = place.partition("://")
+    if not separator or scheme == "file":
+        return LocalFiles(Path(path if separator else place).expanduser())
+    return ObjectFiles(place)

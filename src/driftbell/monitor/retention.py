@@ -1,4 +1,4 @@
-"""Retention: what is too old goes to Parquet files, exactly once, and is then deleted."""
+"""Retention: move expired predictions to Parquet files, exactly once, and delete expired records."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from typing import Any
 import structlog
 
 from driftbell.errors import ArchiveError, LeaseLostError, StoreError
-from driftbell.monitor.archive_files import FileStore
+from driftbell.monitor.archive_files import ArchiveFiles
 from driftbell.ports import Store
 from driftbell.records import Archive, Archived, Kind, Lease, probability_column
 
 EVERY_SECONDS = 3600.0
 FILE_ROWS = 20_000
-"""Rows of one file: read, written and kept in memory at once."""
+"""Rows of one file, which are in memory at once."""
 
 DELETE_ROWS = 250
-"""Rows of one transaction: a prediction that is to be logged waits for no more than that."""
+"""Rows of one transaction; new predictions wait for at most one."""
 
 PRUNE_ROWS = 200
-REST = 4.0
-"""How many times as long as a transaction took nothing is written: predictions come first."""
+PAUSE_RATIO = 4.0
+"""Pause after a transaction, as a multiple of its duration: new predictions have priority."""
 
-LONGEST_ERROR = 300
+MAX_ERROR_LENGTH = 300
 
 logger = structlog.get_logger()
 
 
 class Archiver:
-    """Moves what is too old out of the log, while its monitor holds the lease.
+    """Archive and delete expired rows of the store while its monitor holds the lease.
 
     Args:
-        log: what is moved out of.
-        store: where files go; None deletes without.
-        days: how many whole days (UTC) stay, besides today.
-        kinds: of the served model's features, for columns in which a file has no value.
+        store: the store.
+        files: where archive files are written; None deletes without archiving.
+        days: number of whole days (UTC) to keep, besides today.
+        kinds: kind by feature of the served model, for columns without any value in a file.
         holder: the monitor's name in the lease.
-        clock: tells the time (UTC).
+        clock: returns the current time (UTC).
     """
 
     def __init__(
         self,
-        log: Store,
-        store: FileStore | None,
+        store: Store,
+        files: ArchiveFiles | None,
         *,
         days: int,
         kinds: Mapping[str, Kind],
         holder: str,
         clock: Callable[[], datetime],
     ) -> None:
-        self._log = log
         self._store = store
+        self._files = files
         self._days = days
         self._kinds = kinds
         self._holder = holder
         self._clock = clock
 
     def run(self, stop: threading.Event) -> None:
-        """Work once at the start and then every hour, until told to stop; trouble is tried again then."""
+        """Archive at the start and then every hour until `stop` is set; failures are retried then."""
         while not stop.is_set():
             lease = self._lease()
             if lease is None:
@@ -76,113 +76,115 @@ class Archiver:
                 continue
             except (ArchiveError, StoreError) as error:
                 logger.error("archive failed", error=str(error))
-            except Exception:  # the next hour must be tried
+            except Exception:  # the thread must survive, since the next hour is another attempt
                 logger.exception("archive failed")
             stop.wait(EVERY_SECONDS)
 
     def work(self, lease: Lease, stop: threading.Event | None = None) -> int:
-        """Move everything that is too old now, and tell how many predictions that were.
+        """Archive and delete everything that is expired now; return the number of predictions.
 
         Args:
-            lease: the right to do it.
-            stop: ends it early; what was begun is finished the next time.
+            lease: proves the right to write.
+            stop: ends it early; an unfinished archive is continued the next time.
 
         Raises:
-            ArchiveError: a file cannot be written; nothing of it was deleted.
-            StoreError: the log cannot be read or written.
+            ArchiveError: a file cannot be written; none of its rows was deleted.
+            StoreError: the store cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
         stop = stop or threading.Event()
         before = datetime.combine(self._clock().date(), time(), UTC) - timedelta(days=self._days)
         moved = 0
         while not stop.is_set():
-            archive = self._log.retention.plan(
-                before, FILE_ROWS, lease, now=self._clock(), to_file=self._store is not None
+            archive = self._store.retention.plan(
+                before, FILE_ROWS, lease, now=self._clock(), to_file=self._files is not None
             )
             if archive is None:
                 break
             self._write(archive, lease)
-            self._empty(partial(self._log.retention.delete, archive, DELETE_ROWS, lease), stop)
+            self._delete_all(partial(self._store.retention.delete, archive, DELETE_ROWS, lease), stop)
             if not stop.is_set():
                 logger.info("predictions archived", rows=archive.rows, day=archive.day, file=archive.file)
                 moved += archive.rows
-        self._empty(partial(self._log.retention.prune, before, PRUNE_ROWS, lease), stop)
+        self._delete_all(partial(self._store.retention.prune, before, PRUNE_ROWS, lease), stop)
         return moved
 
     def _write(self, archive: Archive, lease: Lease) -> None:
         written = archive.state != "planned"
         while not written:
-            rows, label_seq = self._log.retention.rows(archive)
+            rows, label_seq = self._store.retention.rows(archive)
             try:
                 self._put(archive, rows)
             except ArchiveError as error:
-                self._log.retention.record_failure(archive, str(error)[:LONGEST_ERROR], lease)
+                self._store.retention.record_failure(archive, str(error)[:MAX_ERROR_LENGTH], lease)
                 raise
-            written = self._log.retention.mark_written(archive, label_seq, lease)
+            written = self._store.retention.mark_written(archive, label_seq, lease)
 
     def _put(self, archive: Archive, rows: Sequence[Archived]) -> None:
-        if self._store is None:
-            raise ArchiveError("retention.archive was set when this was planned: set it again")
-        if len(rows) != archive.rows:  # another monitor has deleted some, or somebody did by hand
-            found = f"{len(rows)} of the {archive.rows} predictions for {archive.file}"
-            raise ArchiveError(f"only {found} are in the log, so the file was left as it is")
-        self._store.put(archive.file, parquet_of(rows, self._kinds))
+        if self._files is None:
+            raise ArchiveError(
+                "an archive file is planned but retention.archive is not set any more: set it again"
+            )
+        if len(rows) != archive.rows:  # another monitor deleted some, or somebody did by hand
+            count = f"{len(rows)} of the {archive.rows} predictions for {archive.file}"
+            raise ArchiveError(f"only {count} are in the log, so the file was not written again")
+        self._files.put(archive.file, parquet_of(rows, self._kinds))
 
-    def _empty(self, delete: Callable[[], int], stop: threading.Event) -> None:
+    def _delete_all(self, delete: Callable[[], int], stop: threading.Event) -> None:
         while not stop.is_set():
             started = perf_counter()
             if not delete():
                 return
-            stop.wait(min(REST * (perf_counter() - started), 1.0))
+            stop.wait(min(PAUSE_RATIO * (perf_counter() - started), 1.0))
 
     def _lease(self) -> Lease | None:
         try:
-            lease = self._log.coordination.lease()
+            lease = self._store.coordination.lease()
         except StoreError as error:
-            logger.warning("archive cannot use the log", error=str(error))
+            logger.warning("archive cannot read the lease", error=str(error))
             return None
-        held = lease is not None and lease.holder == self._holder and lease.expires > self._clock()
-        return lease if held else None
+        is_own = lease is not None and lease.holder == self._holder and lease.expires > self._clock()
+        return lease if is_own else None
 
 
 def parquet_of(rows: Sequence[Archived], kinds: Mapping[str, Kind]) -> bytes:
-    """Write rows as a Parquet file with one flat column for everything.
+    """Serialize rows as a Parquet file with one flat column for each feature and probability.
 
     Args:
-        rows: of one model version, one at least.
-        kinds: of features, for columns without any value.
+        rows: at least one, all of one model version.
+        kinds: kind by feature, for columns without any value.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    found = [row.prediction for row in rows]
+    predictions = [row.prediction for row in rows]
     columns: dict[str, Any] = {
-        "id": pa.array([p.id for p in found], pa.string()),
-        "time": pa.array([p.time for p in found], pa.timestamp("us", "UTC")),
-        "version": pa.array([p.version for p in found], pa.string()),
-        "output": pa.array([p.output for p in found], pa.string()),
-        "latency_ms": pa.array([p.latency_ms for p in found], pa.float64()),
+        "id": pa.array([p.id for p in predictions], pa.string()),
+        "time": pa.array([p.time for p in predictions], pa.timestamp("us", "UTC")),
+        "version": pa.array([p.version for p in predictions], pa.string()),
+        "output": pa.array([p.output for p in predictions], pa.string()),
+        "latency_ms": pa.array([p.latency_ms for p in predictions], pa.float64()),
         "label": pa.array([row.label for row in rows], pa.string()),
         "label_time": pa.array([row.label_time for row in rows], pa.timestamp("us", "UTC")),
     }
-    taken = {*columns, "model", "date"}  # the last two are in the file's path
-    for label in dict.fromkeys(name for p in found for name in p.probabilities):
+    names = {*columns, "model", "date"}  # the last two are in the file's path
+    for label in dict.fromkeys(name for p in predictions for name in p.probabilities):
         name = probability_column(label)
-        columns[name] = pa.array([p.probabilities.get(label) for p in found], pa.float64())
-        taken.add(name)
-    for feature in dict.fromkeys(name for p in found for name in p.features):
+        columns[name] = pa.array([p.probabilities.get(label) for p in predictions], pa.float64())
+        names.add(name)
+    for feature in dict.fromkeys(name for p in predictions for name in p.features):
         name = feature
-        while name in taken:
+        while name in names:
             name = f"feature {name}"
-        taken.add(name)
-        columns[name] = _column([p.features.get(feature) for p in found], kinds.get(feature))
+        names.add(name)
+        columns[name] = _column([p.features.get(feature) for p in predictions], kinds.get(feature))
     buffer = io.BytesIO()
     parquet.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
 
 
 def _column(values: list[Any], kind: Kind | None) -> Any:
-    """Make a column of what is in it, so that one of another version has its own type."""
+    """Build a column whose type follows its values, since other versions may have other types."""
     import pyarrow as pa
 
     types = {type(v) for v in values if v is not None}
@@ -194,5 +196,5 @@ def _column(values: list[Any], kind: Kind | None) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    """Make a text, without the halves of surrogate pairs that no file can have."""
+    """Return a value as text; unpaired surrogates, which UTF-8 cannot encode, are replaced."""
     return None if value is None else str(value).encode("utf-8", "replace").decode("utf-8")

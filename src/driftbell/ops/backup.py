@@ -1,4 +1,4 @@
-"""Save what driftbell keeps, while it runs, and bring it back: the log, the models, the reports."""
+"""Online backup and restore of the data folder: the prediction log, the models and the reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 LOG, MODELS, REPORTS = "log.sqlite", "models", "reports"
 STAGE = ".restoring"
-WAITING = ".waiting"
+JOURNALED = ".journaled"
 CHUNK = 1024 * 1024
 
 
@@ -35,7 +35,7 @@ class SavedFile:
 
     Attributes:
         sha256: hash of its content.
-        size: bytes.
+        size: its size in bytes.
     """
 
     sha256: str
@@ -44,15 +44,15 @@ class SavedFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds.
+    """The contents of a backup.
 
     Attributes:
-        format: of the backup; a higher one is a newer release's.
+        format: version of the backup's format; newer releases may write a higher one.
         driftbell: the release that wrote it.
-        time: when, in UTC.
-        schema: version of the log's tables.
-        rows: rows of each of them.
-        files: by their path in the backup.
+        time: when it was written (UTC).
+        schema: version of the prediction log's tables.
+        rows: number of rows by table.
+        files: the files by their path in the backup.
     """
 
     format: int
@@ -64,7 +64,7 @@ class Manifest:
 
     @property
     def sentence(self) -> str:
-        """What there is, in short."""
+        """A summary of the contents."""
         size = sum(f.size for f in self.files.values())
         counts = {n: f"{self.rows.get(n, 0)} {n}" for n in ("predictions", "checks")}
         reports = sum(name.startswith(f"{REPORTS}/") for name in self.files)
@@ -72,34 +72,33 @@ class Manifest:
 
 
 def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
-    """Save log, models and reports to a folder, while a service and a monitor may be at work.
+    """Write a backup of log, models and reports, while a service and a monitor may run.
 
-    The log is copied first, so every check in it has its reports in the backup, if they still existed. What
-    was answered and is still in a journal is in the copy's log.
-    The folder is there whole or not at all.
+    The log is copied first, so the backup contains the reports of every check in it that still existed.
+    Predictions that are still in a journal are added to the copy. The folder appears atomically.
 
     Args:
-        settings: name the data folder.
+        settings: settings with the data folder.
         target: a folder that does not exist, or is empty.
         now: the time.
 
     Raises:
-        ConfigError: there is nothing to save, or the folder cannot be used.
+        ConfigError: there is no prediction log, or the folder cannot be used.
         StoreError: the log cannot be copied, or is damaged.
     """
-    _must_be_a_file(settings)
+    _require_sqlite(settings)
     if not settings.log_path.is_file():
         raise ConfigError(f"there is no prediction log {settings.log_path}: name its folder with --data-dir")
     target = Path(os.path.abspath(target))
-    _must_be_usable(target, settings)
+    _require_usable_target(target, settings)
     part = target.with_name(f"{target.name}.part")
-    with _told(f"cannot write the backup {target}"):
+    with _translate_errors(f"cannot write the backup {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             part.mkdir(mode=0o700)
         except FileExistsError as error:
             raise ConfigError(
-                f"{part} is there: another backup is at work, or one was killed; then remove it"
+                f"{part} exists: another backup is running, or one was killed; remove it in that case"
             ) from error
         try:
             manifest = _fill(part, settings, now)
@@ -112,31 +111,31 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
 
 
 def restore(settings: Settings, source: Path) -> Manifest:
-    """Bring a backup back to a data folder that has no log yet; older tables are migrated at the next start.
+    """Restore a backup to a data folder without a log; older tables are migrated at the next start.
 
     Args:
-        settings: name the data folder.
+        settings: settings with the data folder.
         source: the backup.
 
     Raises:
         ConfigError: the backup is damaged or incomplete, or the data folder is in use or not empty;
-            nothing has changed then.
-        StoreError: its log is damaged, or of a newer release.
+            nothing was changed.
+        StoreError: its log is damaged, or was written by a newer release.
     """
-    _must_be_a_file(settings)
-    manifest = verified(source)
+    _require_sqlite(settings)
+    manifest = verify(source)
     stage = settings.data_dir / STAGE
-    # the reports may be on a file system of their own, from which alone they can be moved in place
+    # the reports may be on another file system, and a rename works only within one
     stages = {LOG: stage, MODELS: stage, REPORTS: settings.reports_dir / STAGE}
     with (
         require_unused(settings.data_dir),
         exclusive_setup(settings.data_dir),
-        _told(f"cannot restore {source}"),
+        _translate_errors(f"cannot restore {source}"),
     ):
-        _must_be_empty(settings)
+        _require_empty_data_folder(settings)
         try:
             for stage in stages.values():
-                shutil.rmtree(stage, ignore_errors=True)  # of one that was killed
+                shutil.rmtree(stage, ignore_errors=True)  # left by a killed restore
             for name, saved in manifest.files.items():
                 new = stages[PurePosixPath(name).parts[0]] / name
                 _make_folders(new.parent, mode=0o777)
@@ -149,40 +148,40 @@ def restore(settings: Settings, source: Path) -> Manifest:
     return manifest
 
 
-def verified(source: Path) -> Manifest:
-    """Read a backup's manifest and make sure that every file is what was saved.
+def verify(source: Path) -> Manifest:
+    """Read a backup's manifest and verify the hash of every file.
 
     Raises:
-        ConfigError: a file is missing, or is another.
-        StoreError: its log is damaged, or of a newer release.
+        ConfigError: a file is missing or was changed.
+        StoreError: its log is damaged, or was written by a newer release.
     """
-    with _told(f"cannot read the backup {source}"):
+    with _translate_errors(f"cannot read the backup {source}"):
         manifest = _read_manifest(source)
         for name, saved in manifest.files.items():
             if not (source / name).is_file():
                 raise ConfigError(f"the backup {source} is incomplete: {name} is missing")
             if _hashed(source / name) != saved:
-                raise ConfigError(f"the backup {source} is damaged: {name} is not what was saved")
+                raise ConfigError(f"the backup {source} is damaged: {name} was changed")
     facts = read_facts(source / LOG)
     if (facts.schema, facts.rows) != (manifest.schema, manifest.rows):
-        raise ConfigError(f"the backup {source} is damaged: {MANIFEST} tells of another log than {LOG}")
+        raise ConfigError(f"the backup {source} is damaged: {MANIFEST} does not match {LOG}")
     return manifest
 
 
 def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
-    log, waiting = part / LOG, part / WAITING
+    log, journaled = part / LOG, part / JOURNALED
     with open(
-        waiting, "xb", opener=_private
-    ) as file:  # before the log: what moves there meanwhile is in both
+        journaled, "xb", opener=_private
+    ) as file:  # before the log, so that lines that are moved meanwhile are in both
         for lines in peek(settings.journals_dir):
             file.write(lines)
     log.touch(mode=0o600)
     copy_store(settings.log_path, log)
-    append_journal(waiting, log)
-    waiting.unlink()
+    append_journal(journaled, log)
+    journaled.unlink()
     facts = read_facts(log)
     files = {LOG: _hashed(log)}
-    with exclusive_setup(settings.data_dir):  # a model that is being trained there is whole afterwards
+    with exclusive_setup(settings.data_dir):  # waits for a model that is being trained
         files |= _copy_tree(settings.data_dir / MODELS, part / MODELS)
     files |= _copy_tree(settings.reports_dir, part / REPORTS)
     manifest = Manifest(FORMAT, driftbell.__version__, now.isoformat(), facts.schema, facts.rows, files)
@@ -196,69 +195,70 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
 
 
 def _copy_tree(source: Path, target: Path) -> dict[str, SavedFile]:
-    """Copy the files below a folder, if it exists; hidden ones are unfinished, and stay."""
-    found: dict[str, SavedFile] = {}
+    """Copy the files below a folder, if it exists; hidden files are temporary and are skipped."""
+    files: dict[str, SavedFile] = {}
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for linked in (f for f in folders if Path(folder, f).is_symlink()):
-            raise ConfigError(f"{Path(folder, linked)} links to a folder: put the folder itself there")
+            raise ConfigError(f"{Path(folder, linked)} is a link to a folder: replace it by the folder")
         here = target / Path(folder).relative_to(source)
         _make_folders(here, mode=0o700)
         for name in sorted(n for n in names if not n.startswith(".")):
             try:
                 saved = _copy(Path(folder, name), here / name, mode=0o600)
-            except FileNotFoundError:  # an old report that the monitor has just removed
+            except FileNotFoundError:  # the monitor has just deleted an old report
                 continue
-            found[(here / name).relative_to(target.parent).as_posix()] = saved
-    return found
+            files[(here / name).relative_to(target.parent).as_posix()] = saved
+    return files
 
 
 def _put_in_place(settings: Settings, stages: Mapping[str, Path]) -> None:
-    """Move what is staged to where it belongs, the log last: it is what makes a data folder one."""
+    """Move the staged files into place, the log last: without a log the data folder counts as empty."""
     reports, models = stages[REPORTS] / REPORTS, stages[MODELS] / MODELS
     moves = [(new, settings.reports_dir / new.name) for new in sorted(reports.glob("*"))]
     moves += [(models, settings.data_dir / MODELS)] if models.exists() else []
     moves.append((stages[LOG] / LOG, settings.log_path))
-    done: list[Path] = []
+    moved: list[Path] = []
     try:
         for new, home in moves:
             new.replace(home)
-            done.append(home)
-        for folder in {home.parent for home in done}:
+            moved.append(home)
+        for folder in {home.parent for home in moved}:
             sync_folder(folder)
     except BaseException:
-        for home in reversed(done):
+        for home in reversed(moved):
             shutil.rmtree(home) if home.is_dir() else home.unlink()
         raise
 
 
-def _must_be_a_file(settings: Settings) -> None:
+def _require_sqlite(settings: Settings) -> None:
     if log_database(settings.log) is not None:
         raise ConfigError(
-            "the prediction log is in PostgreSQL: save and restore it with pg_dump and pg_restore, and copy "
-            f"the folders {settings.data_dir / MODELS} and {settings.reports_dir} as they are"
+            "the prediction log is in PostgreSQL: use pg_dump and pg_restore for it, and copy "
+            f"the folders {settings.data_dir / MODELS} and {settings.reports_dir}"
         )
 
 
-def _must_be_usable(target: Path, settings: Settings) -> None:
+def _require_usable_target(target: Path, settings: Settings) -> None:
     for inner in (settings.data_dir / MODELS, settings.reports_dir):
         if target.is_relative_to(os.path.abspath(inner)):
-            raise ConfigError(f"the backup {target} would be in what is backed up: choose another folder")
+            raise ConfigError(f"the backup {target} would be in a folder that is backed up: choose another")
     if os.path.ismount(target):
-        raise ConfigError(f"the backup {target} would be a file system's root: name a folder in it")
+        raise ConfigError(f"the backup {target} is the root of a file system: use a folder in it")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"the backup {target} is there already, and not an empty folder: choose another")
+        raise ConfigError(f"the backup {target} already exists and is not an empty folder: choose another")
 
 
-def _must_be_empty(settings: Settings) -> None:
-    """A left -wal file would be played into the restored log."""
+def _require_empty_data_folder(settings: Settings) -> None:
+    """Require a data folder without a log; SQLite would apply an old -wal file to the restored log."""
     log = settings.log_path
-    taken = [f for f in (log, Path(f"{log}-wal"), Path(f"{log}-shm")) if f.exists()]
+    existing = [f for f in (log, Path(f"{log}-wal"), Path(f"{log}-shm")) if f.exists()]
     for folder in (settings.data_dir / MODELS, settings.reports_dir):
-        taken += [f for f in folder.glob("*") if not f.name.startswith(".")][:1]
-    if taken:
+        existing += [f for f in folder.glob("*") if not f.name.startswith(".")][:1]
+    if existing:
         raise ConfigError(
-            f"the data folder is in use, it has {taken[0]}: choose another with --data-dir, or move it away"
+            f"the data folder is not empty, it contains {existing[0]}: "
+            "choose another with --data-dir, or move it away"
         )
 
 
@@ -269,22 +269,22 @@ def _read_manifest(source: Path) -> Manifest:
             raise ConfigError(f"the backup {source} was written by a newer driftbell, {body['driftbell']}")
         manifest = Manifest(**{**body, "files": {n: SavedFile(**f) for n, f in body["files"].items()}})
         paths = [PurePosixPath(name) for name in manifest.files]
-        if LOG in manifest.files and all(_is_ours(path) for path in paths):
+        if LOG in manifest.files and all(_is_backup_path(path) for path in paths):
             return manifest
     except FileNotFoundError as error:
-        raise ConfigError(f"{source} is no backup of driftbell, or incomplete: no {MANIFEST}") from error
-    except (ValueError, KeyError, TypeError, AttributeError):  # not what was written: said below
+        raise ConfigError(f"{source} is no backup, or is incomplete: {MANIFEST} is missing") from error
+    except (ValueError, KeyError, TypeError, AttributeError):  # not a manifest: raised below
         pass
     raise ConfigError(f"the backup {source} is damaged: {MANIFEST} cannot be read")
 
 
-def _is_ours(path: PurePosixPath) -> bool:
+def _is_backup_path(path: PurePosixPath) -> bool:
     inner = path.parts[:1] in ((MODELS,), (REPORTS,)) and len(path.parts) > 1 and ".." not in path.parts
     return inner or path == PurePosixPath(LOG)
 
 
 def _copy(source: Path, target: Path, *, mode: int) -> SavedFile:
-    """Copy a file, durably, and tell what was copied."""
+    """Copy a file, flush it to disk, and return its hash and size."""
     digest, size = hashlib.sha256(), 0
     with source.open("rb") as old, open(target, "xb", opener=lambda p, f: os.open(p, f, mode)) as new:
         while chunk := old.read(CHUNK):
@@ -312,8 +312,8 @@ def _private(path: str, flags: int) -> int:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Make an error of the file system one sentence."""
+def _translate_errors(what: str) -> Iterator[None]:
+    """Raise an error of the file system as a `ConfigError` of one sentence."""
     try:
         yield
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -16,7 +15,7 @@ import httpx
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
-from driftbell.tabular.files import read_table
+from driftbell.tabular.files import read_csv, read_table
 
 COLUMNS = ("prediction_id", "label")
 AT_ONCE = 2000
@@ -94,7 +93,7 @@ def read_labels(path: Path) -> list[LabelLine]:
         raise ConfigError(f"cannot read {path}: the name must end in .csv, .parquet or .jsonl")
     try:
         found = [_line(path, place, cells) for place, cells in reader(path)]
-    except (OSError, UnicodeDecodeError, csv.Error, InputError) as error:
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not found:
         raise ConfigError(f"{path} has no labels")
@@ -186,16 +185,10 @@ def _taken(done: Sent) -> str:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, [])
-        _must_have(path, header)
-        for row in reader:
-            if row:
-                place = f"line {reader.line_num}"
-                if len(row) != len(header):
-                    raise ConfigError(f"{path} {place} has {len(row)} cells, the header {len(header)}")
-                yield place, {name: _cell(row[header.index(name)]) for name in COLUMNS}
+    header, rows = read_csv(path)
+    _must_have(path, header)
+    for line, row in rows:
+        yield f"line {line}", {name: _cell(row[header.index(name)]) for name in COLUMNS}
 
 
 def _cell(text: str) -> str | int:

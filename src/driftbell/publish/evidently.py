@@ -69,8 +69,8 @@ class EvidentlyReport:
         Each column shows our adjusted p-value, threshold and decision; one drifted column counts as dataset
         drift. A column that was not compared is omitted; the sentence at the top names it. A column that
         Evidently cannot draw as numbers (for example without a finite value on one side) is drawn as our
-        bins. For a wide table only the `MAX_COLUMNS` columns with the lowest p-values are shown; the page
-        says so.
+        bins. A wide table is limited to the `MAX_COLUMNS` columns with the lowest p-values; the page states
+        this.
 
         Args:
             check: the check to report.

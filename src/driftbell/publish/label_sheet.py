@@ -1,4 +1,4 @@
-"""Label sheets: the predictions whose labels would confirm or refute an alarm, as CSV."""
+"""Label sheets: CSV files of the predictions to label in order to confirm or refute an alarm."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets evaluate a cell that starts with one of these as a formula."""
 
 
-def label_sheet(log: Store, alarm: Alarm) -> str:
+def label_sheet(store: Store, alarm: Alarm) -> str:
     """Return the most informative predictions of an alarm as CSV, ready for `driftbell labels`.
 
     For an open alarm they come from the newest check that lists any, for a closed one from the check that
     opened it.
 
     Args:
-        log: where the predictions are.
+        store: store with the predictions.
         alarm: the alarm to confirm or refute.
 
     Returns:
@@ -28,7 +28,7 @@ def label_sheet(log: Store, alarm: Alarm) -> str:
     Raises:
         StoreError: the log cannot be read.
     """
-    predictions = [p for i in _prediction_ids(log, alarm) if (p := log.predictions.get(i))]
+    predictions = [p for i in _prediction_ids(store, alarm) if (p := store.predictions.get(i))]
     names = dict.fromkeys(name for p in predictions for name in p.features)
     features = [name for name in names if name not in ("prediction_id", "label", "prediction")]
     text = io.StringIO(newline="")
@@ -39,9 +39,9 @@ def label_sheet(log: Store, alarm: Alarm) -> str:
     return text.getvalue()
 
 
-def _prediction_ids(log: Store, alarm: Alarm) -> tuple[str, ...]:
-    newest = next(iter(log.checks.newest(1, version=alarm.version)), None) if alarm.closed is None else None
-    for check in (newest, log.checks.get(alarm.id)):
+def _prediction_ids(store: Store, alarm: Alarm) -> tuple[str, ...]:
+    newest = next(iter(store.checks.newest(1, version=alarm.version)), None) if alarm.closed is None else None
+    for check in (newest, store.checks.get(alarm.id)):
         if check and _ids_of(check):
             return _ids_of(check)
     return ()

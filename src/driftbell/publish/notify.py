@@ -32,7 +32,7 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """Socket timeouts of one connection, unless the URL sets `cto` and `rto`."""
 
 SEND_SECONDS = 30.0
-"""Maximum duration of one delivery, whatever number of connections it needs."""
+"""Maximum duration of one delivery, regardless of the number of connections."""
 
 MIN_DELAY, MAX_DELAY = timedelta(seconds=10), timedelta(minutes=10)
 """Shortest and longest delay between two attempts to deliver a notification."""
@@ -108,7 +108,7 @@ class NotificationSender:
     Each target receives its notifications in order: while one cannot be delivered, later ones wait.
 
     Args:
-        log: store with the outbox.
+        store: store with the outbox.
         targets: targets that receive every notification.
         holder: name of the monitor in the lease.
         link: public URL of the service; see `format_message`.
@@ -117,14 +117,14 @@ class NotificationSender:
 
     def __init__(
         self,
-        log: Store,
+        store: Store,
         targets: Sequence[NotificationTarget],
         *,
         holder: str,
         link: str | None,
         clock: Callable[[], datetime],
     ) -> None:
-        self._log = log
+        self._store = store
         self._targets = targets
         self._holder = holder
         self._link = link
@@ -140,7 +140,7 @@ class NotificationSender:
                 failing = False
             except StoreError as error:
                 if not failing:  # one line per outage
-                    logger.warning("drift notifications cannot use the log", error=str(error))
+                    logger.warning("drift notifications cannot use the prediction log", error=str(error))
                 failing = True
             except Exception:  # a defect must not end the thread: later notifications still go out
                 logger.exception("drift notifications failed")
@@ -151,8 +151,8 @@ class NotificationSender:
         Raises:
             StoreError: the log cannot be read or written.
         """
-        pending = self._log.notifications.pending()
-        lease = self._log.coordination.lease() if pending else None
+        pending = self._store.notifications.pending()
+        lease = self._store.coordination.lease() if pending else None
         if lease is None or lease.holder != self._holder or lease.expires <= self._clock():
             return
         blocked: set[str] = set()
@@ -166,8 +166,8 @@ class NotificationSender:
         if missing and timedelta() < delivery.next_try - self._clock() <= MAX_DELAY:
             blocked |= {t.key for t in missing}
             return
-        check = self._log.checks.get(notification.check_id)
-        alarm = self._log.alarms.current(model=notification.model, version=notification.version)
+        check = self._store.checks.get(notification.check_id)
+        alarm = self._store.alarms.current(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
         title, body = format_message(notification, self._link, judgement, alarm.id if alarm else "")
         failures = {}
@@ -183,9 +183,9 @@ class NotificationSender:
             self._sent.add((notification.check_id, target.key))
             missing.remove(target)
             delivery = replace(delivery, delivered=delivery.delivered | {target.key})
-            self._log.notifications.save_delivery(delivery, lease)
+            self._store.notifications.save_delivery(delivery, lease)
         if failures or not missing:
-            self._log.notifications.save_delivery(self._after_attempt(delivery, failures), lease)
+            self._store.notifications.save_delivery(self._after_attempt(delivery, failures), lease)
 
     def _is_delivered(self, target: NotificationTarget, delivery: Delivery) -> bool:
         return target.key in delivery.delivered or (delivery.notification.check_id, target.key) in self._sent

@@ -20,7 +20,7 @@ class CheckCollector(Collector):
     """Collector of the last check, the totals of all checks, labels, notifications and retention.
 
     Args:
-        log: store with the checks.
+        store: store with the checks.
         model: name of the served model.
         version: version of the served model.
         engine: inference engine of the served model.
@@ -32,7 +32,7 @@ class CheckCollector(Collector):
 
     def __init__(
         self,
-        log: Store,
+        store: Store,
         *,
         model: str,
         version: str,
@@ -42,7 +42,7 @@ class CheckCollector(Collector):
         budget_per_day: float | None = None,
         smallest_loss: float | None = None,
     ) -> None:
-        self._log = log
+        self._store = store
         self._model = model
         self._version = version
         self._engine = engine
@@ -63,11 +63,13 @@ class CheckCollector(Collector):
             yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 0)
 
     def _collect(self) -> Iterable[Metric]:
-        rows = self._log.predictions.count(model=self._model, version=self._version, limit=self._window_rows)
-        totals = self._log.checks.totals()
-        last = next(iter(self._log.checks.newest(1, version=self._version)), None)
-        lease = self._log.coordination.lease()
-        notifications = self._log.notifications.totals()
+        rows = self._store.predictions.count(
+            model=self._model, version=self._version, limit=self._window_rows
+        )
+        totals = self._store.checks.totals()
+        last = next(iter(self._store.checks.newest(1, version=self._version)), None)
+        lease = self._store.coordination.lease()
+        notifications = self._store.notifications.totals()
         yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 1)
         served = GaugeMetricFamily(
             "driftbell_model_info", "Served model; always 1.", labels=["model", "version", "engine"]
@@ -90,7 +92,9 @@ class CheckCollector(Collector):
             checks.add_metric([verdict.value], totals.by_verdict.get(verdict.value, 0))
         yield checks
         yield CounterMetricFamily(
-            "driftbell_check_failures", "Checks that failed, or whose report failed.", totals.failed
+            "driftbell_check_failures",
+            "Checks that failed, including failures of their reports.",
+            totals.failed,
         )
         yield SummaryMetricFamily(
             "driftbell_check_duration_seconds",
@@ -112,7 +116,7 @@ class CheckCollector(Collector):
         yield from self._settings()
         yield from self._labels()
         yield from self._silenced()
-        yield from _retention(self._log.retention.totals())
+        yield from _retention(self._store.retention.totals())
         if last:
             yield from _last_check(last)
             if last.judgement.degradation:
@@ -129,7 +133,7 @@ class CheckCollector(Collector):
             yield GaugeMetricFamily("driftbell_smallest_loss", "Smallest relevant loss.", self._smallest_loss)
 
     def _silenced(self) -> Iterable[Metric]:
-        until = self._log.alarms.silent_until(model=self._model, version=self._version)
+        until = self._store.alarms.silent_until(model=self._model, version=self._version)
         yield GaugeMetricFamily(
             "driftbell_alarm_silenced",
             "1 if the open alarm is silenced, else 0.",
@@ -138,8 +142,8 @@ class CheckCollector(Collector):
 
     def _labels(self) -> Iterable[Metric]:
         served = {"model": self._model, "version": self._version}
-        totals = self._log.labels.totals(**served)
-        share = self._log.labels.coverage(self._window_rows, **served)
+        totals = self._store.labels.totals(**served)
+        share = self._store.labels.coverage(self._window_rows, **served)
         yield GaugeMetricFamily(
             "driftbell_labelled_predictions", "Number of predictions with a label.", totals.labelled
         )

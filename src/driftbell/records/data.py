@@ -1,4 +1,4 @@
-"""What goes into a model and comes out of it."""
+"""Columns, features, predictions and model outputs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Columns: TypeAlias = Mapping[str, Column]
 """A table: columns of one length, by name."""
 
 Value: TypeAlias = float | str | bool | None
-"""One cell as it is logged."""
+"""One logged value."""
 
 PREDICTION_COLUMN = "prediction"
 """The name of the column that holds the predicted class."""
 
 
 def probability_column(label: str) -> str:
-    """Name the column that holds the probability of one class.
+    """Return the name of the column with the probability of one class.
 
     >>> probability_column("setosa")
     'probability of setosa'
@@ -34,7 +34,7 @@ def probability_column(label: str) -> str:
 
 
 class Kind(StrEnum):
-    """What a column holds."""
+    """The type of a column's values."""
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
@@ -44,13 +44,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing that is wrong with one field of an input.
+    """A problem with one field of an input.
 
     Attributes:
-        field: the field's name as the sender wrote it, or "" where the whole input is meant.
+        field: the field's name as the sender wrote it; "" if the whole input is invalid.
         reason: a short word for counters, such as `missing`, `extra`, `type`, `null`, `not_finite`.
-        message: one sentence for the sender which names the field and says what to do.
-        row: the row's index in a batch, else None.
+        message: one sentence for the sender that names the field and what to do.
+        row: the row's index in a batch; None for a single row.
     """
 
     field: str
@@ -64,11 +64,11 @@ class Feature:
     """A named input column.
 
     Attributes:
-        name: as it is sent.
-        kind: what it holds.
-        nullable: whether the reference has nulls in it, so that null is a value like any other.
-        categories: the values seen in the reference, most frequent first (categorical only).
-        example: a value from the reference that works.
+        name: the feature's name.
+        kind: the type of its values.
+        nullable: whether null is valid, because the reference contains nulls.
+        categories: the values in the reference, most frequent first (categorical only).
+        example: a valid value from the reference.
     """
 
     name: str
@@ -80,16 +80,16 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One logged event.
+    """One logged prediction.
 
     Attributes:
-        id: unique, ordered by time.
-        time: when the request came in (UTC).
+        id: a unique id; ids are ordered by time.
+        time: when the request arrived (UTC).
         model: the model's name.
         version: the model's version, a content hash.
         features: value by feature name.
         output: the predicted class.
-        probabilities: probability by class, empty where the model gives none.
+        probabilities: probability by class; empty for a model without probabilities.
         latency_ms: from the request's arrival to the model's answer, in milliseconds.
     """
 
@@ -105,12 +105,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The predictions that a check looks at, oldest first.
+    """Consecutive predictions of one model version, oldest first.
 
     Attributes:
         predictions: the rows.
-        first: the log's sequence number of the oldest row, 0 where there is none.
-        last: that of the newest.
+        first: sequence number of the oldest row; 0 if there is none.
+        last: sequence number of the newest row; 0 if there is none.
     """
 
     predictions: tuple[Prediction, ...] = ()
@@ -120,11 +120,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a model answers for a table of n rows.
+    """A model's outputs for a table of n rows.
 
     Attributes:
-        class_ids: index into the model's classes, shape (n,), integers.
-        probabilities: shape (n, number of classes), rows sum to 1; None where the model gives none.
+        class_ids: indices into the model's classes, shape (n,).
+        probabilities: shape (n, number of classes), rows sum to 1; None for a model without probabilities.
     """
 
     class_ids: NDArray[np.intp]

@@ -8,17 +8,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A PostgreSQL database and how to reach it.
+    """A PostgreSQL database and its connection parameters.
 
     Attributes:
         host: the server's name or address.
         port: its port.
         name: the database's name.
-        user: who logs in.
-        password: None where the server asks for none.
-        sslmode: `disable`, `prefer` (TLS where the server has it), `require` (TLS, whoever answers), or
-            `verify-full` (TLS with the server whose certificate has this host's name).
-        sslrootcert: who signs such certificates; None takes those whom the system trusts.
+        user: the database role.
+        password: its password; None if the server requires none.
+        sslmode: `disable`, `prefer` (TLS if the server supports it), `require` (TLS without verification),
+            or `verify-full` (TLS, with a certificate that is valid for this host name).
+        sslrootcert: file with the trusted authorities; None uses the system's.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""What runs around the checks: notifications, requests, the lease, counts."""
+"""Notifications, requests for checks, the lease, archives, and totals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from driftbell.records.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A change of state that somebody is told about; a check has one at most.
+    """A message about a change of state; a check has at most one.
 
     Attributes:
-        check_id: the check that found it; likewise time, model, version, verdict, sentence.
-        before: the verdict that was told before; None where nothing was.
+        check_id: the check that caused it; `time`, `model`, `version`, `verdict` and `sentence` are the
+            check's.
+        before: the verdict of the last notification; None if there was none.
         since: time of the first check in this state (UTC).
-        columns: the suspects' names for an alarm, else the columns that drifted.
+        columns: the suspect columns of an alarm, otherwise the columns that drifted.
         report: the file name of the main report.
     """
 
@@ -37,12 +38,15 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A notification on its way.
+    """A notification and the progress of its delivery.
 
     Attributes:
-        next_try: it is not tried before this time (UTC); `state` is `pending`, `sent` or `failed`.
-        delivered: the keys of the targets that have it.
-        attempts: how often it failed; `error` is why it did the last time, without secrets.
+        notification: the message.
+        next_try: time of the next attempt (UTC).
+        state: `pending`, `sent` or `failed`.
+        delivered: the keys of the targets that have received it.
+        attempts: number of failed attempts.
+        error: why the last attempt failed, without secrets.
     """
 
     notification: Notification
@@ -55,14 +59,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """Somebody asks the monitor for a check.
+    """A request to the monitor to run a check.
 
     Attributes:
-        id: to poll with.
-        time: when it was asked for (UTC).
+        id: identifies it when polling.
+        time: when it was made (UTC).
         kind: triggered or manual.
         state: `pending`, `done` or `failed`.
-        check_id: the check that answers it, once done.
+        check_id: the resulting check, once done.
         error: why it failed.
     """
 
@@ -79,10 +83,11 @@ class Lease:
     """The right to run checks, held by one monitor at a time.
 
     Attributes:
-        holder: who has it.
-        token: grows by one with each change of holder; a result saved under an older one is refused.
-        expires: until when (UTC) unless renewed.
-        next_run: when the holder will run the next automatic check; None where it is switched off.
+        holder: the monitor that holds it.
+        token: the fencing token, which grows by one with each change of holder; writes with an older one
+            are refused.
+        expires: when it expires (UTC) unless it is renewed.
+        next_run: time of the holder's next automatic check (UTC); None if automatic checks are off.
     """
 
     holder: str
@@ -93,13 +98,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class TrafficBucket:
-    """Predictions of one stretch of time.
+    """Predictions of one time bucket.
 
     Attributes:
         start: its beginning (UTC).
-        count: predictions.
+        count: number of predictions.
         mean_latency_ms: their mean latency in milliseconds.
-        max_latency_ms: their largest.
+        max_latency_ms: their maximum latency in milliseconds.
     """
 
     start: datetime
@@ -110,12 +115,12 @@ class TrafficBucket:
 
 @dataclass(frozen=True, slots=True)
 class CheckTotals:
-    """All checks in the log, counted.
+    """Totals of all checks, including deleted ones.
 
     Attributes:
         by_verdict: number of checks by verdict.
-        failed: checks that crashed.
-        duration_sum: seconds, all together.
+        failed: number of checks with an error.
+        duration_sum: sum of their durations in seconds.
     """
 
     by_verdict: Mapping[str, int] = field(default_factory=dict)
@@ -125,19 +130,21 @@ class CheckTotals:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Predictions that are too old: planned, then written to a file, then deleted.
+    """Expired predictions of one model version and day: planned, then written to a file, then deleted.
 
     Attributes:
-        seq: its number in the log.
-        model: whose predictions; likewise version.
-        day: their date (UTC), such as `2026-01-31`.
-        first: the log's sequence number of the oldest; `last` that of the newest. Every row of that day and
-            model version between the two belongs to it.
-        rows: how many they are.
-        file: where they go, below the archive's folder; "" where they are only deleted.
-        planned: when that was decided (UTC).
+        seq: its sequence number; 0 before it is stored.
+        model: the model's name.
+        version: the model's version.
+        day: the predictions' date (UTC), such as `2026-01-31`.
+        first: sequence number of the oldest prediction.
+        last: sequence number of the newest. Every row of that day and model version between the two belongs
+            to the archive.
+        rows: number of predictions.
+        file: the file's path in the archive folder; "" if they are deleted without a file.
+        planned: when it was planned (UTC).
         state: `planned`, `written` or `done`.
-        error: why it could not be written the last time.
+        error: why the last attempt to write the file failed.
     """
 
     seq: int
@@ -158,8 +165,9 @@ class Archived:
     """One row of an archive.
 
     Attributes:
-        prediction: as it was logged.
-        label: its newest label, None where it has none; likewise `label_time`.
+        prediction: the logged prediction.
+        label: its newest label; None if it has none.
+        label_time: when that label was observed (UTC).
     """
 
     prediction: Prediction
@@ -169,14 +177,14 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveTotals:
-    """What retention has done.
+    """Totals of retention.
 
     Attributes:
-        archived: predictions that are in files, and deleted.
-        deleted: predictions that were deleted without a file.
-        files: how many.
-        oldest: the time of the oldest prediction in the log.
-        error: why the next file cannot be written, "" where it can.
+        archived: number of predictions written to files and deleted.
+        deleted: number of predictions deleted without a file.
+        files: number of files.
+        oldest: time of the oldest stored prediction (UTC); None if there is none.
+        error: why the next file could not be written; "" if nothing failed.
     """
 
     archived: int = 0

@@ -102,10 +102,8 @@ def backtest(
         probabilities: column of each class's probability; for two classes, one column is enough.
         label: column of the true values; None to judge without labels.
         label_delay: number of checks after which labels arrive.
-        timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601
-            texts.
-        smallest_loss: smallest relevant loss; by default 0.02 of accuracy, or a tenth of the error of a
-            regression.
+        timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601.
+        smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
         seed: random seed.
 
     Returns:
@@ -115,32 +113,18 @@ def backtest(
         InputError: a column is missing, or its cells are invalid.
         ConfigError: the budget is invalid.
 
-    >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
-    >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
-    ...  label="y", window_rows=100)]
-    ['ok', 'ok']
+    Examples:
+        >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
+        >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
+        ...  label="y", window_rows=100)]
+        ['ok', 'ok']
     """
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     every = parse_every(every) if isinstance(every, str) else every
     allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
-    reference_columns, stream_columns = read_columns(reference, "reference"), read_columns(stream, "stream")
-    columns = BacktestColumns(
-        reference_columns,
-        stream_columns,
-        prediction=prediction,
-        probabilities=probabilities or {},
-        label=label,
-        timestamp=timestamp,
+    columns, past, present = _read_tables(
+        reference, stream, window_rows, prediction, probabilities or {}, label, timestamp
     )
-    past = _read(columns, reference_columns, timestamp, "reference")
-    present = _read(columns, stream_columns, timestamp, "stream")
-    for table_name, rows, minimum in (
-        ("reference", len(past.answers), MIN_REFERENCE_ROWS),
-        ("stream", len(present.answers), window_rows),
-    ):
-        if rows < minimum:
-            message = f"the {table_name} needs at least {minimum} rows, has {rows}"
-            raise input_error("", "empty", message)
     charts = _fit_charts(columns, past, smallest_loss, allowed, window_rows, seed)
     return _run_checks(columns, charts, past, present, allowed, window_rows, label_delay)
 
@@ -174,6 +158,35 @@ def _check_numbers(window_rows: int, label_delay: int, smallest_loss: float | No
         raise input_error(
             "smallest_loss", "type", f"smallest_loss must be more than 0, got {smallest_loss!r}"
         )
+
+
+def _read_tables(
+    reference: Any,
+    stream: Any,
+    window_rows: int,
+    prediction: str,
+    probabilities: Mapping[Any, str],
+    label: str | None,
+    timestamp: str | None,
+) -> tuple[BacktestColumns, _Table, _Table]:
+    reference_columns, stream_columns = read_columns(reference, "reference"), read_columns(stream, "stream")
+    columns = BacktestColumns(
+        reference_columns,
+        stream_columns,
+        prediction=prediction,
+        probabilities=probabilities,
+        label=label,
+        timestamp=timestamp,
+    )
+    past = _read(columns, reference_columns, timestamp, "reference")
+    present = _read(columns, stream_columns, timestamp, "stream")
+    for name, rows, minimum in (
+        ("reference", len(past.answers), MIN_REFERENCE_ROWS),
+        ("stream", len(present.answers), window_rows),
+    ):
+        if rows < minimum:
+            raise input_error("", "empty", f"the {name} needs at least {minimum} rows, has {rows}")
+    return columns, past, present
 
 
 def _read(roles: BacktestColumns, table: Columns, timestamp: str | None, name: str) -> _Table:

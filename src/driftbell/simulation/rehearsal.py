@@ -219,17 +219,17 @@ def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) ->
         yield rehearsal(fault, seed)
 
 
-def rows_per_day(log: Store, now: datetime) -> float | None:
+def rows_per_day(store: Store, now: datetime) -> float | None:
     """Return the mean number of predictions per day of the last week; None without predictions.
 
     Args:
-        log: store with the predictions.
+        store: store with the predictions.
         now: current time (UTC).
 
     Raises:
         StoreError: the log cannot be read.
     """
-    buckets = log.predictions.traffic(now - WEEK, HOUR)
+    buckets = store.predictions.traffic(now - WEEK, HOUR)
     if not buckets:
         return None
     span = max(now - buckets[0].start, timedelta(seconds=HOUR))

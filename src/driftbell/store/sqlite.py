@@ -1,4 +1,4 @@
-"""The store in a SQLite file, in WAL mode."""
+"""The store in a SQLite file in WAL mode, or in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from driftbell.errors import StoreError
 from driftbell.store.errors import translate_errors
 from driftbell.store.migrate import migrate
 from driftbell.store.sql import SqlStore
+from driftbell.store.tables import metadata
 
 BUSY_SECONDS = 10
 
@@ -47,6 +48,23 @@ def open_sqlite(path: Path, *, power: bool = False) -> SqlStore:
     return SqlStore(engine, check_file)
 
 
+def open_memory() -> SqlStore:
+    """Open an empty store in memory, for tests; it is lost when it is closed.
+
+    All threads share one connection and wait for each other.
+    """
+    engine = sa.create_engine(
+        "sqlite://",
+        poolclass=sa.QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"check_same_thread": False},
+    )
+    _listen(engine)
+    metadata.create_all(engine)
+    return SqlStore(engine)
+
+
 def upgrade_sqlite(path: Path) -> tuple[str | None, str]:
     """Migrate the tables; see `driftbell.store.migrate.migrate`.
 
@@ -64,6 +82,12 @@ def upgrade_sqlite(path: Path) -> tuple[str | None, str]:
 def _engine(path: Path, *, power: bool = False) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    _listen(engine, power=power)
+    return engine
+
+
+def _listen(engine: sa.Engine, *, power: bool = False) -> None:
+    """Configure each new connection, and begin transactions with the locks that the store needs."""
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
@@ -76,8 +100,6 @@ def _engine(path: Path, *, power: bool = False) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         reads = connection.get_execution_options().get("driftbell_reads")
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _use_wal(connection: Any) -> None:

@@ -1,4 +1,4 @@
-"""Columns made from any cells, and what they hold."""
+"""Columns of any table as numpy arrays, and the kinds of their values."""
 
 from __future__ import annotations
 
@@ -15,31 +15,40 @@ from driftbell.errors import InputError
 from driftbell.records import Column, FieldProblem, Kind
 
 FLOATS, NAMES = frozenset({float, NoneType}), frozenset({str, bool, NoneType})
-"""Types of cells that make a column as they are; it is one or the other in most tables."""
+"""Types of cells that need no conversion; in most tables a column has one of these sets."""
 
 
 def as_columns(table: Any) -> dict[str, Column]:
-    """Take any table that gives columns by name (mapping of sequences, pandas, Polars, Arrow).
+    """Return the columns of a table as arrays.
+
+    Args:
+        table: a mapping of sequences or arrays, or a table that narwhals supports (pandas, Polars, Arrow).
 
     Raises:
-        InputError: the columns differ in length.
+        InputError: it is not a table, or its columns differ in length.
     """
-    columns = {str(name): _column(str(name), table[name]) for name in _names(table)}
-    lengths = {len(c) for c in columns.values()}
-    if len(lengths) > 1:
-        found = ", ".join(f"{k} has {len(v)}" for k, v in columns.items())
-        raise InputError([FieldProblem("", "length", f"the columns differ in length: {found}")])
+    columns = {str(name): _as_array(str(name), cells) for name, cells in _native_columns(table).items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        lengths = ", ".join(f"{name} has {len(column)}" for name, column in columns.items())
+        raise InputError([FieldProblem("", "length", f"the columns differ in length: {lengths}")])
     return columns
 
 
-def _names(table: Any) -> list[Any]:
+def _native_columns(table: Any) -> dict[Any, Any]:
+    """Return the columns of a table by name, in the types of its own library."""
     if isinstance(table, Mapping):
-        return list(table)
-    arrow = getattr(table, "column_names", None)
-    return arrow if isinstance(arrow, list) else list(table.columns)
+        return dict(table)
+    import narwhals  # takes 0.1 s to import, and is needed for tables of other libraries only
+
+    try:
+        frame = narwhals.from_native(table, eager_only=True)
+    except TypeError as error:
+        message = f"a table must be a mapping of columns or a data frame, got {type(table).__name__}"
+        raise InputError([FieldProblem("", "type", message)]) from error
+    return {name: frame.get_column(name).to_native() for name in frame.columns}
 
 
-def _column(name: str, cells: Any) -> Column:
+def _as_array(name: str, cells: Any) -> Column:
     if hasattr(cells, "to_pylist"):  # Arrow
         cells = cells.to_pylist()
     if isinstance(cells, list | tuple):
@@ -54,12 +63,12 @@ def _column(name: str, cells: Any) -> Column:
 
 
 def as_column(values: Iterable[Any], kind: Kind | None = None) -> Column:
-    """Make one column: float64 with NaN where all values are numbers, else objects with None for null.
+    """Return one column: float64 with NaN if all values are numbers, else objects with None for null.
 
     Args:
         values: any cells; None and NaN are null.
-        kind: what they are known to be, else it is found out. Cells that are not of a numeric column's
-            kind become null there.
+        kind: the kind of the column; None infers it. Cells of a numeric column that are not numbers become
+            null.
 
     >>> as_column([1, None, 2.5])
     array([1. , nan, 2.5])
@@ -83,7 +92,7 @@ def _objects(cells: list[Any]) -> Column:
 
 
 def kind_of(column: Column) -> Kind | None:
-    """Tell what a column holds; None where every cell is null."""
+    """Return the kind of a column; None if every cell is null."""
     if column.dtype == np.float64:
         return None if np.isnan(column).all() else Kind.NUMERIC
     present = [v for v in column.tolist() if v is not None]
@@ -98,8 +107,8 @@ def kind_of(column: Column) -> Kind | None:
 
 def _all_numbers(cells: list[Any]) -> bool:
     present = [v for v in cells if not is_null(v)]
-    none_at_all = not present and any(isinstance(v, float) for v in cells)
-    return none_at_all or (
+    all_nan = not present and any(isinstance(v, float) for v in cells)
+    return all_nan or (
         bool(present)
         and all(isinstance(v, int | float | Decimal) and not isinstance(v, bool) for v in present)
     )
@@ -117,7 +126,7 @@ def _as_float(value: Any) -> float:
 
 
 def is_null(value: Any) -> bool:
-    """Tell whether a cell is null: None, NaN, or pandas' NaT and NA."""
+    """Return whether a cell is null: None, NaN, or pandas' NaT and NA."""
     return (
         value is None
         or (isinstance(value, float) and math.isnan(value))

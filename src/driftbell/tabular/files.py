@@ -1,9 +1,11 @@
-"""Tables from files: CSV by the standard library, Parquet where pyarrow is installed."""
+"""Readers of table files: CSV by the standard library, Parquet by pyarrow if it is installed."""
 
 from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,66 +13,86 @@ from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Kind
 from driftbell.tabular.columns import as_column, as_columns, kind_of
 
-TRUTH = {"true": True, "false": False}
+BOOLEANS = {"true": True, "false": False}
 
 
 def read_table(path: Path, *, like: Columns | None = None) -> dict[str, Column]:
     """Read a table.
 
-    In a CSV file an empty cell is null, a column whose cells are all numbers is numeric, and one whose
-    cells are all `true` or `false` is boolean. Numbers with leading zeros or underscores are names.
+    In a CSV file an empty cell is null, a column of numbers is numeric, and a column of `true`
+    and `false` is boolean. Numbers with leading zeros or underscores are names.
 
     Args:
         path: a .csv or .parquet file.
-        like: a table whose kinds the columns of a CSV file of the same names have, whatever is in them,
-            but those of columns without any value.
+        like: a table; its columns set the kinds of the columns of the same names in a CSV file. A column of
+            nulls sets none.
 
     Raises:
-        ConfigError: the file cannot be read, is of no known format, or its rows differ in length.
+        ConfigError: the file cannot be read, has another format, or its rows differ in length.
     """
-    try:
-        match path.suffix.lower():
-            case ".csv":
-                return _csv(path, like or {})
-            case ".parquet":
+    match path.suffix.lower():
+        case ".csv":
+            return _csv_columns(path, like or {})
+        case ".parquet":
+            with _readable(path):
                 return _parquet(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
     raise ConfigError(f"cannot read {path}: the name must end in .csv or .parquet")
 
 
-def _csv(path: Path, like: Columns) -> dict[str, Column]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a CSV file as text.
+
+    Returns:
+        The header, and each row with its line number; empty lines are skipped.
+
+    Raises:
+        ConfigError: the file cannot be read, or a row has more or fewer cells than its header.
+    """
+    with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
-        rows = [row for row in reader if row]
+        rows = [(reader.line_num, row) for row in reader if row]
+    for line, row in rows:
+        if header and len(row) != len(header):
+            raise ConfigError(
+                f"cannot read {path}: line {line} has {len(row)} cells, the header {len(header)}"
+            )
+    return header, rows
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+def _csv_columns(path: Path, like: Columns) -> dict[str, Column]:
+    header, rows = read_csv(path)
     if not header or len(set(header)) != len(header):
         raise ConfigError(f"cannot read {path}: the first line must name every column, each once")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise ConfigError(
-                f"cannot read {path}: row {number} has {len(row)} cells, the header {len(header)}"
-            )
-    cells = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return {
-        name: as_column(_typed(found, (kind_of(like[name]) if name in like else None) or _kind(found)))
-        for name, found in cells.items()
-    }
+    columns = {}
+    for i, name in enumerate(header):
+        cells = [row[i] for _, row in rows]
+        kind = kind_of(like[name]) if name in like else None
+        columns[name] = as_column(_parse_cells(cells, kind or _kind_of_cells(cells)))
+    return columns
 
 
-def _kind(cells: list[str]) -> Kind:
+def _kind_of_cells(cells: list[str]) -> Kind:
     present = [c for c in cells if c]
-    if present and all(c.lower() in TRUTH for c in present):
+    if present and all(c.lower() in BOOLEANS for c in present):
         return Kind.BOOLEAN
     return Kind.NUMERIC if all(isinstance(_number(c), float) for c in present) else Kind.CATEGORICAL
 
 
-def _typed(cells: list[str], kind: Kind | None) -> list[Any]:
-    """See cells as what their column holds; one that is something else stays a text, for others to judge."""
+def _parse_cells(cells: list[str], kind: Kind | None) -> list[Any]:
+    """Return cells as values of a kind; a cell that does not fit stays a string, which the schema refuses."""
     if kind is Kind.NUMERIC:
         return [_number(c) if c else None for c in cells]
     if kind is Kind.BOOLEAN:
-        return [TRUTH.get(c.lower(), c) if c else None for c in cells]
+        return [BOOLEANS.get(c.lower(), c) if c else None for c in cells]
     return [c or None for c in cells]
 
 

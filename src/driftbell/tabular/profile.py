@@ -1,4 +1,4 @@
-"""The summary of a table that can be added up: counts on bins that the reference alone decides."""
+"""Mergeable profiles of tables: counts on bins with edges from the reference alone."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BINS = 10
 """Bins of equal share in the reference, for the distances."""
 
 BARS = 16
-"""Bins of equal width between the reference's 1 % and 99 % points, for the eye."""
+"""Bins of equal width between the 1 % and 99 % quantiles of the reference, for charts."""
 
-LARGEST = 1e150
-"""Numbers beyond this count in the outer bins but not in means and widths, where they would overflow."""
+MAX_FINITE = 1e150
+"""Larger numbers count in the outer bins but not in means and widths, where they would overflow."""
 
-MOST_CATEGORIES = 40
-"""Categories with a bin of their own; the rest of the reference's share the bin `(rare)`."""
+MAX_CATEGORIES = 40
+"""Categories with a bin of their own; the reference's others share the bin `(rare)`."""
 
 PLAIN = frozenset({str, bool, int, float})
-"""Types of cells of which those that are equal have the same text, as long as they are of one type."""
+"""Types of which equal values have equal texts, within one type."""
 
 NULL, RARE, NEW = "(null)", "(rare)", "(new)"
 
@@ -40,11 +40,11 @@ class ColumnLayout:
         kind: what the reference holds.
         edges: numeric: inner edges of the decile bins (-inf, e1], (e1, e2], …, (ek, inf); a value that is
             several deciles has a bin of its own.
-        bars: numeric: inner edges of the drawn bins, likewise.
+        bars: numeric: inner edges of the bins in charts, in the same form.
         categories: every other kind: the bins' names, `(rare)`, `(new)` and `(null)` last.
         rare: reference categories that share the bin `(rare)`.
-        comparable: False where almost every value is different (names, keys, dates): there, only nulls
-            can be compared.
+        comparable: False if almost every value is different (names, keys, dates), so that only nulls can be
+            compared.
     """
 
     kind: Kind
@@ -56,22 +56,22 @@ class ColumnLayout:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name for each drawn bin."""
+        """A name for each bin in charts."""
         if self.kind is not Kind.NUMERIC:
             return self.categories
-        b = [f"{e:.4g}" for e in self.bars]
-        return (f"≤ {b[0]}", *(f"{lo} to {hi}" for lo, hi in pairwise(b)), f"> {b[-1]}")
+        edges = [f"{edge:.4g}" for edge in self.bars]
+        return (f"≤ {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"> {edges[-1]}")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """Counts of one column; profiles on one layout add up.
+    """Counts of one column; profiles on the same layout are merged by `+`.
 
     Attributes:
         rows: all rows.
         nulls: rows without a value, or with one that is not of the column's kind.
         counts: rows in each bin of `edges` or `categories`, shape (bins,).
-        bars: rows in each drawn bin, shape (drawn bins,).
+        bars: rows in each bin in charts, shape (bins,).
     """
 
     rows: int
@@ -89,9 +89,9 @@ class ColumnProfile:
 
 
 def layout(reference: Columns) -> dict[str, ColumnLayout]:
-    """Decide the bins of every column from the reference alone.
+    """Compute the bins of every column from the reference alone.
 
-    A column without any value gets the layout of a categorical column with no category.
+    A column of nulls has the layout of a categorical column without categories.
     """
     return {name: _column_layout(column) for name, column in reference.items()}
 
@@ -115,48 +115,48 @@ def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
     return tally(counted(column), on)
 
 
-def tally(found: Counter[str | None], on: ColumnLayout) -> ColumnProfile:
-    """Profile a column that is not numeric, of which every category is counted.
+def tally(counts_by_category: Counter[str | None], on: ColumnLayout) -> ColumnProfile:
+    """Profile a column that is not numeric from the counts of its categories.
 
     Args:
-        found: what `counted` gives.
+        counts_by_category: from `counted`.
         on: the bins.
     """
-    place = {category: i for i, category in enumerate(on.categories)}
-    counts = np.zeros(len(place), dtype=np.int64)
-    for text, times in found.items():
-        name = NULL if text is None else text if text in place else RARE if text in on.rare else NEW
-        counts[place[name]] += times
-    return ColumnProfile(found.total(), found[None], counts, counts)
+    position = {category: i for i, category in enumerate(on.categories)}
+    counts = np.zeros(len(position), dtype=np.int64)
+    for text, count in counts_by_category.items():
+        name = NULL if text is None else text if text in position else RARE if text in on.rare else NEW
+        counts[position[name]] += count
+    return ColumnProfile(counts_by_category.total(), counts_by_category[None], counts, counts)
 
 
 def numbers(column: Column) -> NDArray[np.float64]:
-    """See a column as numbers: what is not a number becomes NaN."""
+    """Return a column as numbers; other values become NaN."""
     if column.dtype == np.float64:
         return column
     return as_column(column.tolist(), Kind.NUMERIC)
 
 
 def finite(values: Column) -> Column:
-    """Leave out NaN, infinity, and numbers so large that their squares would be infinite."""
-    return values[np.abs(values) <= LARGEST]
+    """Return values without NaN, infinity, and numbers too large to be squared."""
+    return values[np.abs(values) <= MAX_FINITE]
 
 
 def texts(column: Column) -> list[str | None]:
-    """See a column as categories: whole numbers lose their `.0`, null becomes None."""
+    """Return a column as categories: whole numbers lose their `.0`, null becomes None."""
     return [None if is_null(v) else _text(v) for v in column.tolist()]
 
 
 def counted(column: Column) -> Counter[str | None]:
-    """Count the categories of a column, as `texts` sees them, in the order in which they first come."""
+    """Count the categories of a column, as `texts` returns them, in the order of their first rows."""
     cells = column.tolist()
     kinds = set(map(type, cells)) - {NoneType}
     if len(kinds) > 1 or not kinds <= PLAIN:
         return Counter(texts(column))
-    found: Counter[str | None] = Counter()
-    for cell, times in Counter(cells).items():
-        found[None if is_null(cell) else _text(cell)] += times
-    return found
+    counts: Counter[str | None] = Counter()
+    for cell, count in Counter(cells).items():
+        counts[None if is_null(cell) else _text(cell)] += count
+    return counts
 
 
 def _text(value: object) -> str:
@@ -167,13 +167,12 @@ def _text(value: object) -> str:
 def _column_layout(column: Column) -> ColumnLayout:
     kind = kind_of(column)
     if kind is Kind.NUMERIC:
-        known = finite(column)
-        return ColumnLayout(kind, _share_edges(known), _width_edges(known))
-    found = counted(column)
-    ranked = [c for c, _ in found.most_common() if c is not None]
-    rare = frozenset(ranked[MOST_CATEGORIES:])
-    names = (*ranked[:MOST_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
-    distinct = len(ranked) > max(MOST_CATEGORIES, len(column) / 2)
+        values = finite(column)
+        return ColumnLayout(kind, _share_edges(values), _width_edges(values))
+    ranked = [category for category, _ in counted(column).most_common() if category is not None]
+    rare = frozenset(ranked[MAX_CATEGORIES:])
+    names = (*ranked[:MAX_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
+    distinct = len(ranked) > max(MAX_CATEGORIES, len(column) / 2)
     return ColumnLayout(
         kind or Kind.CATEGORICAL,
         categories=names,
@@ -182,21 +181,21 @@ def _column_layout(column: Column) -> ColumnLayout:
     )
 
 
-def _share_edges(known: NDArray[np.float64]) -> tuple[float, ...]:
-    if not len(known):
+def _share_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
+    if not len(values):
         return (0.0,)
-    deciles = np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf")
-    values, times = np.unique(deciles, return_counts=True)
-    heaps = np.nextafter(values[times > 1], -np.inf)  # so that what lies between two heaps is seen
-    return tuple(np.unique(np.concatenate([values, heaps])).tolist())
+    deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    distinct, counts = np.unique(deciles, return_counts=True)
+    frequent = np.nextafter(distinct[counts > 1], -np.inf)  # a value that is several deciles has its own bin
+    return tuple(np.unique(np.concatenate([distinct, frequent])).tolist())
 
 
-def _width_edges(known: NDArray[np.float64]) -> tuple[float, ...]:
-    if not len(known):
+def _width_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
+    if not len(values):
         return (0.0,)
-    low, high = (float(q) for q in np.quantile(known, [0.01, 0.99]))
+    low, high = (float(q) for q in np.quantile(values, [0.01, 0.99]))
     if low == high:
-        low, high = float(known.min()), float(known.max())
+        low, high = float(values.min()), float(values.max())
     if low == high:
         return (float(np.nextafter(low, -np.inf)), low)
     return tuple(float(e) for e in np.linspace(low, high, BARS - 1))

@@ -1,79 +1,93 @@
-"""What the server and the monitor are both made of."""
+"""Open the configured model, with its reference or for serving alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
-
-import structlog
 
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError
-from driftbell.models.conversion_cache import Kept, kept
+from driftbell.models.reference import build_reference
 from driftbell.ports import Model
-from driftbell.records import Training
-from driftbell.wiring.model_cache import folder_of_served, key_of_served, say_engine
+from driftbell.records import Reference
+from driftbell.wiring.model_files import (
+    build_model,
+    load_cached_conversion,
+    log_engine,
+    read_cached_training,
+)
 
-MAKE = "from driftbell.wiring.model_worker import make; make()"
+CONVERT = "from driftbell.wiring.conversion_process import main; main()"
+"""Program of the child process that converts the model; its settings are read from standard input."""
 
-logger = structlog.get_logger()
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """The configured model and what its predictions are compared with.
+
+    Attributes:
+        model: the model.
+        reference: rows like its training data, with its predictions and the known labels.
+    """
+
+    model: Model
+    reference: Reference
 
 
-def open_served(settings: Settings) -> Model:
-    """Load what answers: an ONNX graph kept by an earlier start, without any library that it was made with.
-
-    Where there is none the native model is loaded, converted and checked, and what came of it is kept.
+def open_model(settings: Settings) -> OpenedModel:
+    """Open the model and its reference; the first start trains the default model, or converts the model.
 
     Raises:
-        ConfigError: files are missing or wrong, see the message.
+        ConfigError: a file is missing or invalid; the message names it.
     """
-    _require_paths(settings.model)
-    found = _kept(settings)
-    if found is None and settings.model.engine == "auto" and find_spec("onnxruntime"):
-        # made in a process of its own, which takes what it needs for that with it when it ends
-        subprocess.run([sys.executable, "-c", MAKE], check=False)  # noqa: S603 - our own words
-        found = _kept(settings)
-    if found and found.model:
-        say_engine(found.model, found)
-        return found.model
-    from driftbell.wiring import model_loading as making
-
+    _check_paths(settings.model)
     with exclusive_setup(settings.data_dir):
-        return making.served(settings, *making.loaded(settings))
+        conversion = load_cached_conversion(settings)
+        model: Model | None = conversion.model if conversion else None
+        training = read_cached_training(settings, model) if model else None
+        if conversion and model and training:  # the native model's libraries are not imported
+            log_engine(model, conversion)
+        else:
+            model, training = build_model(settings)
+    return OpenedModel(
+        model,
+        build_reference(
+            model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
+        ),
+    )
 
 
-def _kept(settings: Settings) -> Kept | None:
-    """Read what is kept, whoever is at work there: what is only half written does not have its hash."""
-    key = key_of_served(settings) if settings.model.engine == "auto" else None
-    return kept(folder_of_served(settings), key) if key else None
+def open_serving_model(settings: Settings) -> Model:
+    """Open the model without its reference, from the conversion cache where possible.
 
-
-def open_model(settings: Settings) -> tuple[Model, Training]:
-    """Load what answers and its training data; the first start trains the default model.
+    A cached model is loaded without the libraries that it was trained with. If there is none, a child process
+    converts it, so that the memory of those libraries is released before serving starts.
 
     Raises:
-        ConfigError: files are missing or wrong, see the message.
+        ConfigError: a file is missing or invalid; the message names it.
     """
-    from driftbell.wiring import model_loading as making
-
-    _require_paths(settings.model)
+    _check_paths(settings.model)
+    conversion = load_cached_conversion(settings)
+    if conversion is None and settings.model.engine == "auto" and find_spec("onnxruntime"):
+        options = settings.model_dump_json(include={"data_dir", "model"})
+        # its errors are raised again below, in this process
+        subprocess.run([sys.executable, "-c", CONVERT], input=options, text=True, check=False)  # noqa: S603
+        conversion = load_cached_conversion(settings)
+    if conversion and conversion.model:
+        log_engine(conversion.model, conversion)
+        return conversion.model
     with exclusive_setup(settings.data_dir):
-        found = _kept(settings)
-        known = making.training_of(settings, found.model) if found and found.model else None
-        if found and found.model and known:  # the native model's libraries are not loaded
-            say_engine(found.model, found)
-            return found.model, known
-        saved, training = making.loaded(settings)
-        return making.served(settings, saved, training), training
+        return build_model(settings)[0]
 
 
-def _require_paths(chosen: ModelSettings) -> None:
-    if chosen.path is None and (chosen.reference or chosen.sha256):
+def _check_paths(options: ModelSettings) -> None:
+    if options.path is None and (options.reference or options.sha256):
         raise ConfigError("model.path is missing: model.reference and model.sha256 belong to a model file")
-    if chosen.path and chosen.reference is None:
+    if options.path and options.reference is None:
         raise ConfigError(
-            "model.reference is missing: name rows like the training data, best ones that the model was not "
-            "fitted on (.csv or .parquet)"
+            "model.reference is missing: set it to a .csv or .parquet file of rows like the training data, "
+            "preferably rows that the model was not fitted on"
         )

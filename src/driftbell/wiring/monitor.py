@@ -1,4 +1,4 @@
-"""The monitor's side: checks, reports, notifications, rehearsals."""
+"""Run the monitor: checks, reports, notifications and retention."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import structlog
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.errors import ConfigError
-from driftbell.models.reference import known_by_heart, outputs_of, reference_of
-from driftbell.monitor.archive_files import FileStore, open_store
+from driftbell.models.reference import memorization_warning, reference_outputs
+from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
@@ -24,22 +24,22 @@ from driftbell.publish.evidently import EvidentlyReport, evidently_available, im
 from driftbell.publish.html_report import HtmlReport
 from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
-from driftbell.records import Reference, Training
+from driftbell.records import Reference
 from driftbell.store.sql import SqlStore
-from driftbell.wiring.model import open_model
+from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
 NICENESS = 10
-"""The monitor yields to the server wherever both want the processor."""
+"""Niceness of the monitor process: the server has priority on the processor."""
 
 STOP_SECONDS = 5
-"""How long a monitor that ends waits for a message that is being sent; the next one sends it again."""
+"""How long a stopping monitor waits for a notification in progress; the next monitor sends it again."""
 
 logger = structlog.get_logger()
 
 
 def notification_targets(settings: Settings) -> list[NotificationTarget]:
-    """Make who is told when the verdict changes.
+    """Build the receivers of notifications.
 
     Raises:
         ConfigError: a URL is wrong, the file of URLs cannot be read, or apprise is missing.
@@ -48,26 +48,24 @@ def notification_targets(settings: Settings) -> list[NotificationTarget]:
 
 
 def checker(
-    settings: Settings, log: SqlStore, *, tells: bool = False, loaded: tuple[Model, Training] | None = None
+    settings: Settings, log: SqlStore, *, notifies: bool = False, opened: OpenedModel | None = None
 ) -> Checker:
-    """Make what runs a check.
+    """Build the checker of the configured model.
 
     Args:
         settings: all of them.
-        log: where predictions are.
-        tells: whether changes of the verdict become notifications.
-        loaded: the model and its training data, where they are there already.
+        log: the store of predictions.
+        notifies: whether changes of the verdict are written as notifications.
+        opened: the model and its reference; None opens them.
 
     Raises:
-        ConfigError: see `open_model`, or Evidently is wanted and not installed.
+        ConfigError: see `open_model`, or Evidently is required and not installed.
     """
-    model, training = loaded or open_model(settings)
-    reference = reference_of(
-        model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
-    )
-    warning = known_by_heart(reference)
+    opened = opened or open_model(settings)
+    model, reference = opened.model, opened.reference
+    warning = memorization_warning(reference)
     if warning:
-        logger.warning("reference looks known to the model", reason=warning)
+        logger.warning("model was probably fitted on its reference", reason=warning)
     return Checker(
         store=log,
         model=model,
@@ -78,33 +76,33 @@ def checker(
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         clock=clock,
-        cooldown=(settings.notifications.cooldown or timedelta()) if tells else None,
+        cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
-        detector=_fit_detector(settings, model, reference),
+        detector=build_detector(settings, model, reference),
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
         warnings=(warning,) if warning else (),
     )
 
 
-def _fit_detector(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
-    """Fit the detector, on out-of-sample answers if there are any."""
+def build_detector(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
+    """Fit the degradation detector, on out-of-sample predictions if there are any."""
     classes = model.classes
     started = time.perf_counter()
     detector = fit_detector(
         {name: reference.columns[name] for name in model.schema.names},
-        reference.out_of_sample or outputs_of(reference, classes),
+        reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
         classes=classes,
         smallest_loss=settings.alarms.smallest_loss,
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
     )
-    smallest_loss = detector.charts.smallest_detectable(settings.window.rows, 1)
+    smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
     logger.info(
         "degradation detector fitted",
         budget=str(settings.alarms.budget),
         rate_of_budget=round(detector.charts.false_alarm_rate, 2),
-        smallest_loss_in_one_window=round(smallest_loss, 4),
+        smallest_loss_seen_in_one_window=round(smallest, 4),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
     )
@@ -122,30 +120,30 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
     return {MAIN_REPORT: HtmlReport()}
 
 
-def archive_store(settings: Settings) -> FileStore | None:
-    """Open where predictions go before they are deleted; None where they go nowhere.
+def archive_files(settings: Settings) -> ArchiveFiles | None:
+    """Open the archive of expired predictions; None if none is configured.
 
     Raises:
-        ConfigError: it cannot be opened, or nothing would ever go there.
+        ConfigError: it cannot be opened, or predictions never expire.
     """
     if settings.retention.archive is None:
         return None
     if settings.retention.days is None:
         raise ConfigError(
-            "retention.archive is set but retention.days is not, so nothing would ever go there: "
-            "set how many days predictions stay in the log"
+            "retention.archive is set but retention.days is not, so predictions never expire: "
+            "set retention.days to the number of days that they are kept"
         )
-    return open_store(settings.retention.archive)
+    return open_archive(settings.retention.archive)
 
 
 def _archiver(
-    settings: Settings, log: SqlStore, store: FileStore | None, model: Model, holder: str
+    settings: Settings, store: SqlStore, files: ArchiveFiles | None, model: Model, holder: str
 ) -> Archiver | None:
     if settings.retention.days is None:
         return None
     return Archiver(
-        log,
         store,
+        files,
         days=settings.retention.days,
         kinds={f.name: f.kind for f in model.schema.features},
         holder=holder,
@@ -157,24 +155,24 @@ def run_monitor(settings: Settings) -> None:
     """Run the monitor in this process until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError, StoreError: it cannot start.
+        ConfigError, StoreError: the monitor cannot start.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     targets = notification_targets(settings)
-    store = archive_store(settings)
+    files = archive_files(settings)
     log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
-    loaded = open_model(settings)
-    os.nice(NICENESS)  # not before: a server that starts waits until the model's folder is free
-    check = checker(settings, log, tells=bool(targets), loaded=loaded)
+    opened = open_model(settings)
+    os.nice(NICENESS)  # not earlier: a starting server waits for this process's lock
+    check = checker(settings, log, notifies=bool(targets), opened=opened)
     monitor = Monitor(log, check, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock
     )
     delivering = threading.Thread(target=sender.run, args=(stop,), name="notifications", daemon=True)
     delivering.start()
-    archiver = _archiver(settings, log, store, check.model, monitor.holder)
+    archiver = _archiver(settings, log, files, check.model, monitor.holder)
     if archiver:
         threading.Thread(target=archiver.run, args=(stop,), name="archive", daemon=True).start()
     if settings.reports.evidently != "off" and evidently_available():

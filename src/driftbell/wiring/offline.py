@@ -8,27 +8,24 @@ from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
-from driftbell.models.reference import reference_of
 from driftbell.publish.html_report import HtmlReport
 from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
 from driftbell.tabular.files import read_table
 from driftbell.wiring.model import open_model
-from driftbell.wiring.monitor import _fit_detector, checker
+from driftbell.wiring.monitor import build_detector, checker
 from driftbell.wiring.store import open_whole_log
 
 
 def rehearsal(settings: Settings) -> Rehearsal:
-    """Make what tries faults out on the served model.
+    """Build a rehearsal of faults on the configured model.
 
     Raises:
         ConfigError: see `open_model`.
     """
-    model, training = open_model(settings)
-    reference = reference_of(
-        model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
-    )
-    return Rehearsal(model, reference, _fit_detector(settings, model, reference), settings.window.rows)
+    opened = open_model(settings)
+    detector = build_detector(settings, opened.model, opened.reference)
+    return Rehearsal(opened.model, opened.reference, detector, settings.window.rows)
 
 
 def judged_window(settings: Settings) -> Judgement:
@@ -69,13 +66,12 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     """
     log = open_whole_log(settings)
     try:
-        looking = checker(settings, log)
-        found = looking.look()
-        page = HtmlReport().write(found.check, found.reference, found.columns)
+        result = checker(settings, log).look()
+        page = HtmlReport().write(result.check, result.reference, result.columns)
     finally:
         log.close()
     try:
         target.write_bytes(page)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
-    return found.check.judgement
+    return result.check.judgement

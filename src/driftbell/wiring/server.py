@@ -1,4 +1,4 @@
-"""The server's side; nothing here imports what only the monitor needs."""
+"""Run the prediction service; imports nothing that only the monitor needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import structlog
 from driftbell import jsonlog
 from driftbell.config.settings import Settings, load
 from driftbell.errors import ConfigError
-from driftbell.wiring.model import open_served
+from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
 START_SECONDS = 20
-"""A worker that does not answer its parent for so long is replaced; a busy machine starts slowly."""
+"""A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""
 
 logger = structlog.get_logger()
 
@@ -40,33 +40,33 @@ def run_server(settings: Settings) -> None:
     The workers read the settings again, from the file and the environment.
 
     Raises:
-        ConfigError, StoreError: it cannot start.
+        ConfigError, StoreError: the service cannot start.
     """
-    import uvicorn
+    import uvicorn  # the monitor's process imports this module too, and needs no web server
 
     from driftbell.server.http.protocol import OneWriteProtocol
 
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
-    _must_be_free(host, port)
-    several = settings.server.workers > 1
+    _check_port(host, port)
+    has_workers = settings.server.workers > 1
     folder = None
     app: FastAPI | str
-    if several:
-        open_log(settings, lazy=_spools(settings)).close()  # migrated once, before the workers start
-        open_served(settings)  # trained and converted once, likewise
-        _notice_dead_workers()
+    if has_workers:
+        open_log(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
+        open_serving_model(settings)  # train and convert once, for the same reason
+        _close_worker_pipes()
         folder = _metrics_folder()
         app = "driftbell.wiring.server:application"
     else:
         app = _application(settings)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again at the end
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
     try:
         uvicorn.run(
             app,
-            factory=several,
+            factory=has_workers,
             host=host,
             port=port,
             workers=settings.server.workers,
@@ -85,24 +85,24 @@ def run_server(settings: Settings) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _notice_dead_workers() -> None:
-    """Have uvicorn see at once when a worker dies just while it is asked whether it lives.
+def _close_worker_pipes() -> None:
+    """Patch uvicorn to close the worker's end of the health-check pipe in the parent process.
 
-    uvicorn keeps the worker's end of their pipe open in the parent too, and so would wait for an answer for
-    `START_SECONDS`, in which it neither starts another worker nor hears a signal.
+    While that end is open, the parent waits `START_SECONDS` for the answer of a worker that has died, and
+    neither starts another worker nor handles a signal meanwhile.
     """
     from uvicorn.supervisors.multiprocess import Process
 
     start = Process.start
 
-    def start_and_let_go(worker: Process) -> None:
+    def start_and_close(worker: Process) -> None:
         start(worker)
         worker.child_conn.close()
 
-    Process.start = start_and_let_go  # type: ignore[method-assign, assignment]
+    Process.start = start_and_close  # type: ignore[method-assign, assignment]
 
 
-def _must_be_free(host: str, port: int) -> None:
+def _check_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
@@ -111,7 +111,7 @@ def _must_be_free(host: str, port: int) -> None:
 
 
 def application() -> FastAPI:
-    """Make the application in a server process; uvicorn calls this."""
+    """Build the application in a server process; called by uvicorn."""
     parent = parent_process()
     if parent and parent.pid:  # a worker
         jsonlog.configure()
@@ -123,13 +123,13 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.server import Service, create_app
     from driftbell.server.http.tracing import Tracing, open_tracing
 
-    model = open_served(settings)
+    model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     return create_app(
         Service(
             model=model,
-            log=open_log(settings, lazy=_spools(settings) or parent_process() is not None),
+            log=open_log(settings, lazy=_uses_spool(settings) or parent_process() is not None),
             journals=settings.journals_dir,
             folder=report_folder(settings),
             window_rows=settings.window.rows,
@@ -146,8 +146,8 @@ def _application(settings: Settings) -> FastAPI:
     )
 
 
-def _spools(settings: Settings) -> bool:
-    """Tell whether one serves without the log; a worker that starts anew does likewise, as its fellows do."""
+def _uses_spool(settings: Settings) -> bool:
+    """Return whether the service runs without the store, spooling predictions until it is available."""
     return settings.log.on_failure == "spool"
 
 
@@ -164,7 +164,7 @@ def _require_opentelemetry(settings: Settings) -> None:
 
 
 def exit_with(parent: int) -> None:
-    """Ask this process to end when its parent is gone, however that ended."""
+    """Stop this process by SIGTERM when its parent process has ended, for whatever reason."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -176,16 +176,16 @@ def exit_with(parent: int) -> None:
 
 
 def _metrics_folder() -> Path:
-    """Make an empty folder in which the workers add up their metrics, and remove those of dead servers.
+    """Create an empty folder for the metrics that the workers share, and remove those of dead servers.
 
-    It is in memory where that can be had: the workers map its files, and a full disk would kill them.
+    It is in memory if possible: the workers map its files, and a full disk would kill them.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - the name is the process's own, and must not exist
-    place = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    for old in place.glob(f"{METRICS_PREFIX}*"):
+    memory = Path("/dev/shm")  # noqa: S108 - the folder below it belongs to this process alone
+    parent_folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    for old in parent_folder.glob(f"{METRICS_PREFIX}*"):
         if not Path(f"/proc/{old.name.removeprefix(METRICS_PREFIX)}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    folder = place / f"{METRICS_PREFIX}{os.getpid()}"
+    folder = parent_folder / f"{METRICS_PREFIX}{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     os.environ[METRICS_VARIABLE] = str(folder)

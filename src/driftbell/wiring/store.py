@@ -1,4 +1,4 @@
-"""Open the prediction store and the report folder that the settings name."""
+"""Open the configured prediction store and report folder."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ logger = structlog.get_logger()
 
 
 def clock() -> datetime:
-    """Tell the time in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def open_log(settings: Settings, *, lazy: bool = False) -> SqlStore:
-    """Open the prediction log, made or migrated first.
+    """Open the prediction store, after its tables are created or migrated.
 
     Args:
-        settings: all of them.
-        lazy: whether a PostgreSQL that cannot be reached may be opened.
+        settings: all settings.
+        lazy: whether a PostgreSQL database that cannot be reached is opened at its first use.
 
     Raises:
         StoreError: it cannot be opened.
-        ConfigError: the data folder cannot be written, or the database's URL is wrong.
+        ConfigError: the data folder cannot be written, or the database's URL is invalid.
     """
     database = log_database(settings.log)
     if database is None:
         with exclusive_setup(settings.data_dir):
             return open_sqlite(settings.log_path, power=settings.log.durability == "power")
-    from driftbell.store.postgres import open_postgres
+    from driftbell.store.postgres import open_postgres  # pg8000 is an optional dependency
 
     return open_postgres(database, lazy=lazy)
 
 
 def open_whole_log(settings: Settings) -> SqlStore:
-    """Open the log with all that was answered in it: what dead processes have left in their journals too.
+    """Open the prediction store after moving the lines that stopped processes left in their journals.
 
     Raises:
         StoreError, ConfigError: see `open_log`.
@@ -51,16 +51,16 @@ def open_whole_log(settings: Settings) -> SqlStore:
     log = open_log(settings)
     try:
         move_left(log, settings.journals_dir)
-    except StoreError as error:  # reading it is all that is wanted
-        logger.warning("what is in the journal is not looked at", error=str(error))
+    except StoreError as error:  # the store can still be read
+        logger.warning("journal cannot be moved to the store, its predictions are missing", error=str(error))
     return log
 
 
 def upgrade_log(settings: Settings) -> tuple[str | None, str]:
-    """Bring the log's tables up to date.
+    """Migrate the tables of the prediction store to this release.
 
     Returns:
-        The version of the tables that was found, None where there were none, and the one there is now.
+        The versions of the tables before and after; the former is None if there were none.
 
     Raises:
         StoreError, ConfigError: see `open_log`.
@@ -69,7 +69,7 @@ def upgrade_log(settings: Settings) -> tuple[str | None, str]:
     if database is None:
         with exclusive_setup(settings.data_dir):
             return upgrade_sqlite(settings.log_path)
-    from driftbell.store.postgres import upgrade_postgres
+    from driftbell.store.postgres import upgrade_postgres  # pg8000 is an optional dependency
 
     return upgrade_postgres(database)
 

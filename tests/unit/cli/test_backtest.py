@@ -158,7 +158,7 @@ def test_a_pair_that_is_none(pair: str) -> None:
         (("--stream", "nowhere.csv"), ["--stream", "nowhere.csv"]),
         (("--reference", "nowhere.parquet"), ["--reference", "nowhere.parquet"]),
         (("--stream", "before.xlsx"), ["--stream", ".csv or .parquet"]),
-        (("--stream", "{folder}/broken.csv"), ["--stream", "row 1 has 1 cells"]),
+        (("--stream", "{folder}/broken.csv"), ["--stream", "line 2 has 1 cells"]),
         (("--stream", "{folder}/broken.parquet"), ["--stream", "broken.parquet"]),
     ],
 )

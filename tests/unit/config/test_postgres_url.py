@@ -1,4 +1,4 @@
-"""A PostgreSQL URL is read whole, and no message shows any part of it."""
+"""A PostgreSQL URL is parsed whole, and no message shows any part of it."""
 
 from pathlib import Path
 
@@ -60,5 +60,5 @@ def test_a_wrong_url_is_explained_and_not_shown(url: str) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_password_is_not_in_what_is_printed() -> None:
+def test_a_password_is_not_printed() -> None:
     assert "hunter2" not in repr(parse_database("postgresql://me:hunter2@db/log"))

@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from driftbell.alarms.budget import Budget
-from driftbell.config.described import descriptions
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.settings import (
     LogSettings,
     NotificationSettings,
     Settings,
+    environment_variable,
     load,
     log_database,
-    names,
     notification_urls,
-    shown,
-    variable,
+    setting_descriptions,
+    setting_names,
+    setting_values,
 )
 from driftbell.errors import ConfigError
 
@@ -92,9 +92,9 @@ def written(text):
 
 
 def test_every_setting_has_a_case_here_and_a_description():
-    assert set(VALUES) == set(names())
-    assert all(descriptions().values())
-    assert list(descriptions()) == names()
+    assert set(VALUES) == set(setting_names())
+    assert all(setting_descriptions().values())
+    assert list(setting_descriptions()) == setting_names()
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -108,9 +108,9 @@ def test_each_setting_comes_from_the_file(name):
 @pytest.mark.parametrize("name", VALUES)
 def test_each_setting_comes_from_the_environment(name):
     text, value = VALUES[name]
-    loaded = load(environment={variable(name): text.strip('"')})
+    loaded = load(environment={environment_variable(name): text.strip('"')})
     assert get(loaded.settings, name) == value
-    assert loaded.sources == {name: f"environment, {variable(name)}"}
+    assert loaded.sources == {name: f"environment, {environment_variable(name)}"}
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -172,7 +172,7 @@ def test_a_file_that_is_not_there_is_named():
 
 
 @pytest.mark.parametrize("content", [b"[server", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_named(content):
+def test_a_file_that_is_not_toml_is_named(content):
     Path("some.toml").write_bytes(content)
     assert problem(file=Path("some.toml")).startswith("the configuration file some.toml is not valid TOML")
 
@@ -264,7 +264,7 @@ def test_a_wrong_value_is_named_with_its_source(name, value):
 
 
 def test_every_setting_refuses_something():
-    assert set(BAD) == set(names())
+    assert set(BAD) == set(setting_names())
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_an_endpoint_with_credentials_is_refused_and_not_shown(url):
     assert "SeCrEt" not in found
 
 
-def test_all_wrong_values_are_told_at_once():
+def test_all_invalid_values_are_listed_at_once():
     found = problem(file=written("[server]\nport = 0\n"), environment={"DRIFTBELL_WINDOW__ROWS": "x"})
     assert [line.split(":")[0] for line in found.splitlines()] == [
         "setting 'server.port' (some.toml)",
@@ -293,7 +293,7 @@ def test_a_duration_has_a_number_and_a_unit(text, seconds):
     assert every == timedelta(seconds=seconds)
 
 
-def test_off_is_no_duration():
+def test_off_is_not_a_duration():
     assert load(environment={}, overrides={"check.every": "off"}).settings.check.every is None
 
 
@@ -314,17 +314,17 @@ def test_a_size_is_a_number_with_or_without_a_unit(text, size):
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["ms", "s", "m"]))
-def test_what_is_shown_can_be_written_in_the_file(number, unit):
+def test_printed_values_can_be_written_in_the_file(number, unit):
     if unit == "m":
         number = min(number, 10**7)
     before = load(environment={}, overrides={"check.every": f"{number}{unit}"}).settings
-    text = shown(before)["check.every"]
+    text = setting_values(before)["check.every"]
     assert load(environment={}, overrides={"check.every": text}).settings == before
 
 
 def test_every_setting_is_shown():
-    found = shown(load(environment={}, overrides={"check.every": "off"}).settings)
-    assert set(found) == set(names())
+    found = setting_values(load(environment={}, overrides={"check.every": "off"}).settings)
+    assert set(found) == set(setting_names())
     assert found["check.every"] == "off"
     assert found["model.path"] is None
     assert found["data_dir"] == "driftbell-data"
@@ -386,10 +386,10 @@ def test_urls_from_a_file_come_after_the_others_without_comments():
             b"json://ok\nhunter2\n",
             "notifications.urls_file: line 2 of urls.txt must be an apprise URL such as",
         ),
-        (b"hunter2\xff", "notifications.urls_file: urls.txt is not a text in UTF-8"),
+        (b"hunter2\xff", "notifications.urls_file: urls.txt is not UTF-8 text"),
     ],
 )
-def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+def test_a_file_of_urls_that_cannot_be_read_is_named_without_its_content(content, message):
     if content:
         Path("urls.txt").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -398,22 +398,22 @@ def test_a_file_of_urls_that_cannot_be_read_is_named_without_what_is_in_it(conte
     assert "hunter2" not in str(caught.value)
 
 
-def test_an_empty_file_of_urls_tells_nobody():
+def test_an_empty_file_of_urls_has_no_receivers():
     Path("urls.txt").write_text("")
     assert notification_urls(NotificationSettings(urls_file=Path("urls.txt"))) == []
 
 
 def test_of_the_urls_only_their_number_is_shown():
     settings = load(environment={}, overrides={"notifications.urls": "slack://hunter2 json://x"}).settings
-    assert shown(settings)["notifications.urls"] == "(2 set)"
-    assert shown(Settings())["notifications.urls"] is None
+    assert setting_values(settings)["notifications.urls"] == "(2 set)"
+    assert setting_values(Settings())["notifications.urls"] is None
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
 def test_a_cooldown_can_be_switched_off():
     settings = load(environment={}, overrides={"notifications.cooldown": "off"}).settings
     assert settings.notifications.cooldown is None
-    assert shown(settings)["notifications.cooldown"] == "off"
+    assert setting_values(settings)["notifications.cooldown"] == "off"
 
 
 def test_the_log_is_a_file_unless_a_database_is_named():
@@ -426,8 +426,8 @@ def test_the_log_is_a_file_unless_a_database_is_named():
 
 def test_of_the_database_only_that_there_is_one_is_shown():
     settings = load(environment={"DRIFTBELL_LOG__URL": URL}).settings
-    assert shown(settings)["log.url"] == "(set)"
-    assert shown(Settings())["log.url"] is None
+    assert setting_values(settings)["log.url"] == "(set)"
+    assert setting_values(Settings())["log.url"] is None
     assert "hunter2" not in repr(settings)
 
 
@@ -436,10 +436,10 @@ def test_of_the_database_only_that_there_is_one_is_shown():
     [
         (None, "log.url_file: cannot read url: No such file"),
         (b"hunter2\n", "log.url_file: the line in url must be a URL such as"),
-        (b"hunter2\xff", "log.url_file: url is not a text in UTF-8"),
+        (b"hunter2\xff", "log.url_file: url is not UTF-8 text"),
     ],
 )
-def test_a_file_with_the_url_that_cannot_be_read_is_named_without_what_is_in_it(content, message):
+def test_a_file_with_the_url_that_cannot_be_read_is_named_without_its_content(content, message):
     if content is not None:
         Path("url").write_bytes(content)
     with pytest.raises(ConfigError) as caught:

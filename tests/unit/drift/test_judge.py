@@ -14,7 +14,7 @@ from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.models.iris import iris_model
-from driftbell.models.reference import reference_of
+from driftbell.models.reference import build_reference
 from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
 
 SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}
@@ -147,7 +147,7 @@ def test_the_deciding_number_comes_first_with_its_threshold():
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
     model, features = iris_model(tmp_path_factory.mktemp("iris"))
-    return model, features, reference_of(model, features)
+    return model, features, build_reference(model, features)
 
 
 def judged(iris, rows, drifted, seed):
@@ -157,7 +157,7 @@ def judged(iris, rows, drifted, seed):
     window = {name: cells[drawn] for name, cells in features.items()}
     for name, shift in SHIFTS.items():
         window[name] = window[name] + shift * (np.arange(rows) >= rows - drifted)
-    answered = reference_of(model, window).columns
+    answered = build_reference(model, window).columns
     return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
 
 

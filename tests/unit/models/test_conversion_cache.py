@@ -1,4 +1,4 @@
-"""What an earlier start has made is served again, quickly, while it is whole and about the same model."""
+"""A cached conversion is served at the next start while it is undamaged and its key matches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from driftbell.config import settings as config
 from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ModelError
-from driftbell.models.conversion_cache import hash_of
+from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import SklearnModel
 from driftbell.ports import Model
-from driftbell.wiring import model_loading as making
-from driftbell.wiring.model import open_model, open_served
+from driftbell.wiring import model_files
+from driftbell.wiring.model import open_model, open_serving_model
 
 CONVERTING = "converting the model to ONNX"
 DAMAGED = "cached model is damaged, converting it anew"
@@ -49,9 +49,9 @@ def settings(folder: Path, **more: Any) -> Settings:
     return Settings.model_validate({"data_dir": folder / "data", "model": model})
 
 
-def opened(chosen: Settings) -> tuple[Model, list[str]]:
+def start(chosen: Settings) -> tuple[Model, list[str]]:
     with capture_logs() as events:
-        model = open_served(chosen)
+        model = open_serving_model(chosen)
     return model, [event["event"] for event in events]
 
 
@@ -61,8 +61,8 @@ def cache(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that makes models reads the environment, and would make another than is asked for here."""
-    monkeypatch.setattr("driftbell.wiring.model.MAKE", "")
+    """Skip the child process, so that the conversion runs in this process and its log events are captured."""
+    monkeypatch.setattr("driftbell.wiring.model.CONVERT", "")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model, its reference, and its graph in `data`."""
     folder = tmp_path_factory.mktemp("made")
     chosen = write(folder, LogisticRegression())
-    making.served(chosen, *making.loaded(chosen))
+    model_files.build_model(chosen)
     return folder
 
 
@@ -82,9 +82,9 @@ def chosen(made: Path, tmp_path: Path) -> Settings:
 
 def test_the_second_start_converts_nothing(tmp_path: Path) -> None:
     chosen = write(tmp_path, LogisticRegression())
-    first, events = opened(chosen)
+    first, events = start(chosen)
     assert events == [CONVERTING, QUICK]
-    second, events = opened(chosen)
+    second, events = start(chosen)
     assert events == [QUICK]
     assert isinstance(second, OnnxModel)
     assert (second.name, second.version, second.classes) == (first.name, first.version, ("0", "1"))
@@ -93,33 +93,33 @@ def test_the_second_start_converts_nothing(tmp_path: Path) -> None:
 
 
 def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:
-    native = open_served(
+    native = open_serving_model(
         chosen.model_copy(update={"model": chosen.model.model_copy(update={"engine": "native"})})
     )
     assert isinstance(native, SklearnModel)
     assert native.engine_reason == "model.engine is 'native'"
-    assert native.version == open_served(chosen).version
+    assert native.version == open_serving_model(chosen).version
 
 
-def test_the_monitor_takes_what_is_kept_and_does_not_load_the_model_file(
+def test_the_monitor_loads_the_cached_model_and_not_the_model_file(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = open_model(chosen)
-    monkeypatch.setattr(making, "load_model", None)
-    model, training = open_model(chosen)
-    assert model.version == made[0].version
-    assert training.labels is not None
-    assert made[1].labels is not None
-    assert training.labels.tolist() == made[1].labels.tolist()
-    assert training.features.keys() == made[1].features.keys()
+    first = open_model(chosen)
+    monkeypatch.setattr(model_files, "load_model", None)
+    second = open_model(chosen)
+    assert second.model.version == first.model.version
+    assert second.reference.version == first.reference.version
+    assert second.reference.labels is not None
+    assert first.reference.labels is not None
+    assert second.reference.labels.tolist() == first.reference.labels.tolist()
 
 
 def test_the_monitor_has_the_same_model(chosen: Settings) -> None:
-    model, training = open_model(chosen)
-    assert model.engine == "onnxruntime"
-    assert training.labels is not None
-    assert len(training.features["a"]) == len(X)
-    assert opened(chosen)[1] == [QUICK]
+    opened = open_model(chosen)
+    assert opened.model.engine == "onnxruntime"
+    assert opened.reference.labels is not None
+    assert len(opened.reference.columns["a"]) == len(X)
+    assert start(chosen)[1] == [QUICK]
 
 
 @pytest.mark.parametrize(
@@ -132,86 +132,86 @@ def test_the_monitor_has_the_same_model(chosen: Settings) -> None:
         ("manifest.json", b"\xff"),
     ],
 )
-def test_a_damaged_cache_is_made_anew_with_a_warning(
+def test_a_damaged_cache_is_rebuilt_with_a_warning(
     tmp_path: Path, chosen: Settings, name: str, content: bytes
 ) -> None:
-    open_served(chosen)
+    open_serving_model(chosen)
     (cache(tmp_path) / name).write_bytes(content)
-    assert DAMAGED in opened(chosen)[1]
-    assert opened(chosen)[1] == [QUICK]
+    assert DAMAGED in start(chosen)[1]
+    assert start(chosen)[1] == [QUICK]
 
 
-def test_what_cannot_be_kept_is_served_all_the_same(tmp_path: Path, chosen: Settings) -> None:
+def test_a_model_is_served_even_if_it_cannot_be_cached(tmp_path: Path, chosen: Settings) -> None:
     shutil.rmtree(cache(tmp_path).parent)
     cache(tmp_path).parent.touch()
-    model, events = opened(chosen)
+    model, events = start(chosen)
     assert isinstance(model, OnnxModel)
-    assert events[-2:] == ["converted model is not kept, the next start converts it again", QUICK]
+    assert events[-2:] == ["converted model is not cached, the next start converts it again", QUICK]
 
 
-def test_a_changed_schema_in_the_cache_is_noticed(tmp_path: Path, chosen: Settings) -> None:
-    open_served(chosen)
+def test_a_changed_schema_in_the_cache_counts_as_damage(tmp_path: Path, chosen: Settings) -> None:
+    open_serving_model(chosen)
     manifest = cache(tmp_path) / "manifest.json"
     found = json.loads(manifest.read_text("utf-8"))
     found["body"]["classes"].reverse()
     manifest.write_text(json.dumps(found), "utf-8")
-    model, events = opened(chosen)
+    model, events = start(chosen)
     assert DAMAGED in events
     assert model.classes == ("0", "1")
 
 
 @pytest.mark.parametrize("file", ["mine.skops", "rows.csv"])
 def test_another_model_or_reference_is_converted(tmp_path: Path, chosen: Settings, file: str) -> None:
-    open_served(chosen)
+    open_serving_model(chosen)
     if file == "mine.skops":
         skops_io.dump(LogisticRegression(C=0.01).fit(X, Y), tmp_path / file)
     else:
         with (tmp_path / file).open("a", encoding="utf-8") as rows:
             rows.write("0.5,,1\n")
-    assert CONVERTING in opened(chosen)[1]
+    assert CONVERTING in start(chosen)[1]
 
 
 def test_another_release_of_a_library_converts_again(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_served(chosen)
+    open_serving_model(chosen)
     monkeypatch.setattr("driftbell.models.conversion_cache.version", lambda _: "99.0")
-    assert CONVERTING in opened(chosen)[1]
+    assert CONVERTING in start(chosen)[1]
 
 
 def test_a_pickle_must_be_pinned_at_every_start(tmp_path: Path, chosen: Settings) -> None:
     path = tmp_path / "mine.joblib"
     joblib.dump(LogisticRegression().fit(X, Y), path)
-    assert open_served(settings(tmp_path, path=path, sha256=hash_of(path))).engine == "onnxruntime"
+    assert open_serving_model(settings(tmp_path, path=path, sha256=file_sha256(path))).engine == "onnxruntime"
     with pytest.raises(ModelError, match="is a pickle"):
-        open_served(settings(tmp_path, path=path))
+        open_serving_model(settings(tmp_path, path=path))
 
 
-def test_that_a_model_cannot_be_converted_is_kept_too(tmp_path: Path) -> None:
+def test_a_failed_conversion_is_cached(tmp_path: Path) -> None:
     write(tmp_path, LogisticRegression())
     path = tmp_path / "mine.joblib"
     vote = VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")
     joblib.dump(vote.fit(X, Y), path)
-    chosen = settings(tmp_path, path=path, sha256=hash_of(path))
-    first, events = opened(chosen)
+    chosen = settings(tmp_path, path=path, sha256=file_sha256(path))
+    first, events = start(chosen)
     assert events == [CONVERTING, NATIVE]
-    second, events = opened(chosen)
+    second, events = start(chosen)
     assert events == [NATIVE]
     assert first.engine == second.engine == "native"
     assert second.engine_reason == first.engine_reason != ""
 
 
-def test_an_onnx_file_is_served_and_kept(tmp_path: Path, chosen: Settings) -> None:
-    open_served(chosen)
+def test_an_onnx_file_is_served_and_cached(tmp_path: Path, chosen: Settings) -> None:
+    open_serving_model(chosen)
     graph = tmp_path / "graph.onnx"
     graph.write_bytes((cache(tmp_path) / "model.onnx").read_bytes())
     mine = settings(tmp_path, path=graph)
-    model, events = opened(mine)
+    model, events = start(mine)
     assert events == [QUICK]
     assert model.classes == ("0", "1")
-    again, _ = opened(mine)
+    again, _ = start(mine)
     assert again.answer(X[:3].tolist()) == model.answer(X[:3].tolist())
-    assert open_model(mine)[0].version == model.version
+    assert open_model(mine).model.version == model.version
 
 
 START = """
@@ -219,18 +219,18 @@ import sys
 from pathlib import Path
 from driftbell import jsonlog
 from driftbell.config import settings as config
-from driftbell.wiring.model import open_served
+from driftbell.wiring.model import open_serving_model
 jsonlog.configure(sys.stderr)
-model = open_served(config.load(Path("driftbell.toml")).settings)
+model = open_serving_model(config.load(Path("driftbell.toml")).settings)
 heavy = {"sklearn", "pandas", "skops", "joblib", "skl2onnx", "onnx", "onnxmltools", "scipy.special"}
 print(model.engine, sorted(heavy & set(sys.modules)))
 """
 
 
-def test_a_start_with_a_kept_model_imports_nothing_that_it_was_made_with(tmp_path: Path) -> None:
+def test_a_start_with_a_cached_model_imports_no_training_library(tmp_path: Path) -> None:
     (tmp_path / "driftbell.toml").write_text('data_dir = "data"\n', "utf-8")
     chosen = config.load(tmp_path / "driftbell.toml", environment={}).settings
-    made = open_served(chosen.model_copy(update={"data_dir": tmp_path / "data"}))
+    made = open_serving_model(chosen.model_copy(update={"data_dir": tmp_path / "data"}))
     assert (made.name, made.engine) == ("iris", "onnxruntime")
     done = subprocess.run(
         [sys.executable, "-c", START], capture_output=True, text=True, timeout=60, cwd=tmp_path
@@ -239,6 +239,6 @@ def test_a_start_with_a_kept_model_imports_nothing_that_it_was_made_with(tmp_pat
 
 
 def test_a_server_that_starts_waits_for_nobody_who_is_at_work_in_the_folder(chosen: Settings) -> None:
-    open_served(chosen)
+    open_serving_model(chosen)
     with exclusive_setup(chosen.data_dir):
-        assert opened(chosen)[1] == [QUICK]
+        assert start(chosen)[1] == [QUICK]

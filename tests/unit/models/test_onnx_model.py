@@ -1,4 +1,4 @@
-"""Models in ONNX Runtime answer as the native ones, or are not served; what an ONNX file may be."""
+"""Models in ONNX Runtime predict as the native ones or are not served; formats of ONNX files."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from driftbell.errors import ModelError, PredictError
-from driftbell.models import onnx_export as graphs
+from driftbell.models import onnx_export
 from driftbell.models.convert import Conversion, convert
-from driftbell.models.equivalence import TOLERANCE, verify
+from driftbell.models.equivalence import TOLERANCE, check_equivalence
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import SklearnModel
@@ -110,12 +110,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_can_be_converted_answers_as_the_native_model(case: str) -> None:
+def test_a_converted_model_predicts_as_the_native_model(case: str) -> None:
     estimator, values, labels = CASES[case]
     native, found = converted(estimator, values, labels)
     assert found.model, found.reason
-    assert found.rows > len(values)
-    assert found.largest <= TOLERANCE
+    assert found.rows_checked > len(values)
+    assert found.max_difference <= TOLERANCE
     assert found.model.engine == "onnxruntime"
     assert found.model.classes == native.classes
     for table in (columns_of(values), beyond(values)):
@@ -215,21 +215,21 @@ def test_a_table_of_numbers_and_names_can_be_converted(last: Any) -> None:
     assert found.model.answer(cells)[0] == native.answer(cells)[0]
 
 
-def test_a_name_that_the_native_model_refuses_is_not_answered() -> None:
+def test_a_category_that_the_native_model_refuses_is_not_predicted() -> None:
     rows = frame()
     found = convert(mixed(rows, LogisticRegression()), as_columns(rows))
     assert found.model is None
-    assert found.reason.startswith("a random row cannot be answered: ValueError: Found unknown categories")
+    assert found.reason.startswith("a random row cannot be predicted: ValueError: Found unknown categories")
 
 
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"day": pd.Timestamp("2026-01-31")}, "'day' is a date, which ONNX does not have"),
-        ({"town": [None, *["x"] * (ROWS - 1)]}, "'town' may be null, which ONNX has for numbers only"),
+        ({"day": pd.Timestamp("2026-01-31")}, "'day' is a date, which ONNX does not support"),
+        ({"town": [None, *["x"] * (ROWS - 1)]}, "'town' may be null, which ONNX supports for numbers only"),
     ],
 )
-def test_what_onnx_does_not_have_is_told(more: Any, reason: str) -> None:
+def test_a_feature_that_onnx_does_not_support_is_named(more: Any, reason: str) -> None:
     rows = frame(**more)
     found = convert(mixed(rows, LogisticRegression(), handle_unknown="ignore"), as_columns(rows))
     assert found.model is None
@@ -237,7 +237,7 @@ def test_what_onnx_does_not_have_is_told(more: Any, reason: str) -> None:
 
 
 def test_single_precision_at_a_threshold_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "in_doubles", lambda *_: False)
+    monkeypatch.setattr(onnx_export, "set_double_thresholds", lambda *_: False)
     _, found = converted(booster(), GRID, TWO)
     assert found.model is None
     assert "rows differ, the first is a row at a threshold of 'x" in found.reason
@@ -248,19 +248,19 @@ def test_a_wrong_conversion_is_caught() -> None:
     other = native_of(RandomForestClassifier(10, random_state=1).fit(GRID, THREE), columns_of(GRID))
     wrong = convert(other, columns_of(GRID)).model
     assert wrong
-    found = verify(native, wrong, columns_of(GRID), {})
+    found = check_equivalence(native, wrong, columns_of(GRID), {})
     assert found.problem.startswith(f"{found.problem.split()[0]} of {found.rows:,} rows differ")
-    assert found.largest > 0.1
+    assert found.max_difference > 0.1
 
 
-def test_tied_classes_are_alike_only_where_the_most_probable_one_is_answered() -> None:
+def test_tied_classes_are_equivalent_only_for_models_that_predict_the_most_probable_class() -> None:
     native = native_of(DecisionTreeClassifier(max_depth=1, random_state=0).fit(GRID, TWO), columns_of(GRID))
     native.estimator.tree_.value[:] = 0.5
     other = copy.copy(native)
-    other.most_probable = False
+    other.predicts_argmax = False
     other.estimator = Contrary(native.estimator)
-    assert verify(native, other, columns_of(GRID), {}).problem == ""
-    assert "rows differ" in verify(native, other, columns_of(GRID), {}, most_probable=False).problem
+    assert check_equivalence(native, other, columns_of(GRID), {}).problem == ""
+    assert "rows differ" in check_equivalence(native, other, columns_of(GRID), {}, argmax=False).problem
 
 
 class Contrary:
@@ -353,24 +353,24 @@ WHOLE = helper.make_tensor_value_info("y", TensorProto.INT64, [None])
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (graph([helper.make_node("Neg", ["x"], ["y"])], [FLOATS]), "they do not add up to 1"),
+        (graph([helper.make_node("Neg", ["x"], ["y"])], [FLOATS]), "they do not sum to 1"),
         (
             graph([helper.make_node("ReduceSum", ["x"], ["y"])], [ONE]),
             "neither a class nor probabilities of two or more classes: only classifiers are served",
         ),
         (
             graph([helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)], [WHOLE]),
-            "gives classes but does not name them: write them as a JSON list",
+            "returns classes but does not name them: write them as a JSON list",
         ),
-        (hidden(), "does not say how many classes it has"),
+        (hidden(), "does not declare its number of classes"),
     ],
 )
-def test_an_onnx_file_that_is_no_classifier_is_refused(tmp_path: Path, model: Any, message: str) -> None:
+def test_an_onnx_file_that_is_not_a_classifier_is_refused(tmp_path: Path, model: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         load(saved(tmp_path, model))
 
 
-def test_an_onnx_file_that_is_not_what_was_pinned_is_refused(tmp_path: Path) -> None:
+def test_an_onnx_file_with_another_hash_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not the pinned model"):
         load(saved(tmp_path, soft()), sha256="0" * 64)
 
@@ -385,7 +385,7 @@ def test_an_onnx_file_that_is_broken_or_takes_something_else_is_refused(tmp_path
         load(tmp_path / "missing.onnx")
 
 
-def test_a_label_that_is_no_class_is_an_error(tmp_path: Path) -> None:
+def test_a_label_that_is_not_a_class_is_an_error(tmp_path: Path) -> None:
     model = graph([helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)], [WHOLE])
     helper.set_model_props(model, {"classes": '["0", "1", "2", "3", "4"]'})
     served = load(saved(tmp_path, model))
@@ -393,5 +393,5 @@ def test_a_label_that_is_no_class_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PredictError):
         served.answer([[0.0, 9.0]])
     helper.set_model_props(model, {"classes": '["0", "1"]'})
-    with pytest.raises(ModelError, match="cannot answer"):
+    with pytest.raises(ModelError, match="cannot predict"):
         load(saved(tmp_path, model))

@@ -17,9 +17,9 @@ from skops import io as skops_io
 from structlog.testing import capture_logs
 
 from driftbell.errors import ModelError, PredictError
-from driftbell.models.iris import iris_is_whole, iris_model, iris_training
-from driftbell.models.reference import known_by_heart, labels_of, reference_of
-from driftbell.models.sklearn import SklearnModel, load_model, try_model
+from driftbell.models.iris import iris_model, iris_training, is_iris_cached
+from driftbell.models.reference import build_reference, match_labels, memorization_warning
+from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import infer_schema
 
@@ -130,10 +130,10 @@ def test_another_forest_has_another_version(trained, tmp_path, monkeypatch):
 )
 def test_a_damaged_cache_is_trained_anew_with_a_warning(cache, trained, name, content):
     (cache / name).write_bytes(content)
-    assert not iris_is_whole(cache)
+    assert not is_iris_cached(cache)
     model, events = events_of(cache)
     assert events == [DAMAGED, TRAINED]
-    assert iris_is_whole(cache)
+    assert is_iris_cached(cache)
     assert model.version == trained[1].version
     assert events_of(cache)[1] == []
 
@@ -159,7 +159,7 @@ def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(c
     assert model.version == trained[1].version
 
 
-def test_the_species_and_honest_probabilities_are_kept_next_to_the_features(trained):
+def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_features(trained):
     folder, model, features = trained
     found = iris_training(folder)
     assert {name: column.tolist() for name, column in found.features.items()} == {
@@ -218,7 +218,7 @@ def test_a_skops_file_of_known_types_needs_no_hash(tmp_path):
 
 def test_a_skops_file_with_unknown_types_needs_its_hash(tmp_path):
     path = file_of(RandomForestClassifier(5, random_state=0).fit(X, Y), tmp_path / "m.skops")
-    with pytest.raises(ModelError, match="skops cannot vouch for"):
+    with pytest.raises(ModelError, match="skops does not trust"):
         loaded(path)
     assert loaded(path, sha256_of(path)).classes == ("no", "yes")
 
@@ -247,8 +247,8 @@ def test_an_unknown_ending_is_refused(tmp_path):
     [LinearRegression().fit(X, X[:, 0]), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],
     ids=["regressor", "unfitted", "transformer", "dict"],
 )
-def test_what_is_no_fitted_classifier_is_refused(estimator):
-    with pytest.raises(ModelError, match="no fitted scikit-learn classifier"):
+def test_an_object_that_is_not_a_fitted_classifier_is_refused(estimator):
+    with pytest.raises(ModelError, match="not a fitted scikit-learn classifier"):
         served(estimator)
 
 
@@ -326,31 +326,35 @@ def test_a_classifier_without_probabilities_is_served():
     ],
 )
 def test_labels_are_read_as_the_models_classes(cells, classes, labels):
-    assert labels_of(as_column(cells), classes).tolist() == labels
+    assert match_labels(as_column(cells), classes).tolist() == labels
 
 
 def test_labels_of_which_none_is_a_class_are_refused():
     with pytest.raises(ModelError, match="no label of the reference is a class"):
-        labels_of(as_column(["2", "3"]), ("0", "1"))
+        match_labels(as_column(["2", "3"]), ("0", "1"))
 
 
-def test_a_reference_that_the_model_knows_by_heart_is_told():
+def test_a_reference_that_the_model_was_fitted_on_causes_a_warning():
     model = served(logistic())
-    answers = reference_of(model, TABLE).columns["prediction"]
+    answers = build_reference(model, TABLE).columns["prediction"]
     wrong = answers.copy()
     wrong[:2] = ["no" if label == "yes" else "yes" for label in wrong[:2]]
     unknown = wrong.copy()
     unknown[:2] = None
     out_of_sample = model.predict(TABLE)
-    assert known_by_heart(reference_of(model, TABLE)) == ""
-    assert known_by_heart(reference_of(model, TABLE, labels=wrong)) == ""
-    assert known_by_heart(reference_of(model, TABLE, labels=answers, out_of_sample=out_of_sample)) == ""
+    assert memorization_warning(build_reference(model, TABLE)) == ""
+    assert memorization_warning(build_reference(model, TABLE, labels=wrong)) == ""
+    assert (
+        memorization_warning(build_reference(model, TABLE, labels=answers, out_of_sample=out_of_sample)) == ""
+    )
     for labels in (answers, unknown):
-        assert "right on 100.0% of its reference" in known_by_heart(reference_of(model, TABLE, labels=labels))
+        assert "accuracy on its reference is 100.0%" in memorization_warning(
+            build_reference(model, TABLE, labels=labels)
+        )
 
 
 def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone():
-    found = reference_of(served(SVC().fit(X, Y)), TABLE)
+    found = build_reference(served(SVC().fit(X, Y)), TABLE)
     assert found.roles == {"a": "feature", "b": "feature", "prediction": "prediction"}
 
 
@@ -366,7 +370,7 @@ def test_a_model_that_fails_is_named_with_its_reason_as_the_cause():
 
 def test_the_reference_holds_the_features_and_the_models_answers(trained):
     _, model, features = trained
-    found = reference_of(model, features)
+    found = build_reference(model, features)
     assert list(found.roles.values()) == ["feature"] * 4 + ["prediction"] + ["probability"] * 3
     assert set(found.columns["prediction"].tolist()) == set(model.classes)
     assert {len(column) for column in found.columns.values()} == {150}
@@ -375,14 +379,14 @@ def test_the_reference_holds_the_features_and_the_models_answers(trained):
 def test_the_reference_version_is_of_its_content():
     model = served(logistic())
     changed = {**TABLE, "b": TABLE["b"] + 1e-9}
-    assert reference_of(model, TABLE).version == reference_of(model, dict(TABLE)).version
-    assert reference_of(model, TABLE).version != reference_of(model, changed).version
+    assert build_reference(model, TABLE).version == build_reference(model, dict(TABLE)).version
+    assert build_reference(model, TABLE).version != build_reference(model, changed).version
 
 
 def test_a_feature_with_the_name_of_an_answer_is_refused():
     table = {"prediction": X[:, 0], "b": X[:, 1]}
     with pytest.raises(ModelError, match=r"rename the features \['prediction'\]"):
-        reference_of(served(logistic(), infer_schema(table)), table)
+        build_reference(served(logistic(), infer_schema(table)), table)
 
 
 def frame_model(frame, label, *steps):
@@ -409,7 +413,7 @@ def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them():
     fitted, model = frame_model(
         frame, label, make_column_transformer((OneHotEncoder(), ["city"]), (hour, ["at"]))
     )
-    try_model(model)
+    check_example_row(model)
     for i in (0, 1, 2):
         row = {"city": None if i == 1 else frame["city"][i], "at": frame["at"][i].isoformat()}
         found = model.predict(model.schema.columns([model.schema.validate(row)]))
@@ -430,7 +434,7 @@ def test_the_class_is_that_of_the_estimators_own_predict():
     assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
 
 
-def test_classes_that_are_equally_probable_are_told_apart_as_the_estimator_does():
+def test_tied_classes_are_predicted_as_by_the_estimator():
     """Unscaled numbers make scores of hundreds, whose probabilities are 1 for several classes at once."""
     from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import GridSearchCV
@@ -444,10 +448,10 @@ def test_classes_that_are_equally_probable_are_told_apart_as_the_estimator_does(
     assert [int(model.classes[i]) for i in found.class_ids] == sgd.predict(x).tolist()
     assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
     search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2]}, cv=2).fit(x, x[:, 0] > 0)
-    assert SklearnModel(search, name="m", version="v", schema=schema).most_probable
+    assert SklearnModel(search, name="m", version="v", schema=schema).predicts_argmax
 
 
-def test_a_model_that_cannot_answer_its_example_is_told_at_the_start():
+def test_a_model_that_cannot_predict_its_example_fails_at_start():
     class Broken:
         classes_ = np.array(["a", "b"])
 
@@ -455,5 +459,7 @@ def test_a_model_that_cannot_answer_its_example_is_told_at_the_start():
             raise ValueError("no such luck")
 
     model = SklearnModel(Broken(), name="m", version="v", schema=infer_schema({"x": [1.0, 2.0]}))
-    with pytest.raises(ModelError, match=r"cannot answer a row like its reference's first.*no such luck"):
-        try_model(model)
+    with pytest.raises(
+        ModelError, match=r"cannot predict a row like the first one of its reference.*no such luck"
+    ):
+        check_example_row(model)

@@ -1,4 +1,4 @@
-"""Files of the archive: what is in them, and where they go."""
+"""The content and the storage of archive files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pyarrow import parquet
 
 from driftbell.config.settings import load
 from driftbell.errors import ArchiveError, ConfigError
-from driftbell.monitor.archive_files import LocalStore, ObjectStore, open_store
+from driftbell.monitor.archive_files import LocalFiles, ObjectFiles, open_archive
 from driftbell.monitor.retention import parquet_of
 from driftbell.records import Archived, Kind, Prediction
-from driftbell.wiring.monitor import archive_store
+from driftbell.wiring.monitor import archive_files
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 PREDICTION = Prediction("1", NOW, "m", "v", {"x": 1.0}, "yes", {"yes": 1.0}, 2.0)
@@ -28,7 +28,7 @@ def table_of(*rows: Archived, **kinds: Kind) -> Any:
     return parquet.read_table(io.BytesIO(parquet_of(rows, kinds)))
 
 
-def test_a_column_has_one_type_whatever_is_missing() -> None:
+def test_the_type_of_a_column_follows_its_values() -> None:
     features = [
         {"number": 1, "flag": True, "text": "a", "mixed": 1.0, "none": None, "half": "\ud800"},
         {"number": 2.5, "flag": None, "text": None, "mixed": "b"},
@@ -49,69 +49,69 @@ def test_a_column_has_one_type_whatever_is_missing() -> None:
     assert table["number"].to_pylist() == [1.0, 2.5]
 
 
-def test_a_feature_with_a_taken_name_is_told_apart() -> None:
+def test_a_feature_with_a_reserved_name_is_renamed() -> None:
     names = ["id", "label", "model", "date", "probability of yes"]
     table = table_of(Archived(replace(PREDICTION, features=dict.fromkeys(names, 7.0))))
     assert [table[f"feature {name}"][0].as_py() for name in names] == [7.0] * 5
     assert table["id"].to_pylist() == ["1"]
 
 
-def test_no_feature_takes_the_place_of_another() -> None:
+def test_a_renamed_feature_replaces_no_other() -> None:
     features = {"id": 1.0, "feature id": 2.0, "feature feature id": 3.0}
     table = table_of(Archived(replace(PREDICTION, features=features)))
     assert [table[name][0].as_py() for name in table.column_names if "feature" in name] == [1.0, 2.0, 3.0]
 
 
-def test_the_same_rows_make_the_same_bytes() -> None:
+def test_equal_rows_are_serialized_to_equal_bytes() -> None:
     rows = [Archived(PREDICTION, "yes", NOW)]
     assert parquet_of(rows, {}) == parquet_of(rows, {})
 
 
-def test_a_local_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "a"))
-    assert isinstance(store, LocalStore)
-    store.put("model=m/x.parquet", b"one")
-    store.put("model=m/x.parquet", b"two")
+def test_a_local_file_is_written_atomically(tmp_path: Path) -> None:
+    files = open_archive(str(tmp_path / "a"))
+    assert isinstance(files, LocalFiles)
+    files.put("model=m/x.parquet", b"one")
+    files.put("model=m/x.parquet", b"two")
     assert [p.name for p in (tmp_path / "a/model=m").iterdir()] == ["x.parquet"]
     assert (tmp_path / "a/model=m/x.parquet").read_bytes() == b"two"
-    assert isinstance(open_store(f"file://{tmp_path}"), LocalStore)
+    assert isinstance(open_archive(f"file://{tmp_path}"), LocalFiles)
     (tmp_path / "b").write_text("in the way")
     with pytest.raises(ArchiveError, match="cannot write"):
-        open_store(str(tmp_path / "b")).put("x.parquet", b"")
+        open_archive(str(tmp_path / "b")).put("x.parquet", b"")
 
 
-def test_an_object_store_is_one_put() -> None:
-    store = open_store("memory://bucket/prefix/")
-    assert isinstance(store, ObjectStore)
-    store.put("model=m/x.parquet", b"one")
+def test_an_object_is_written_in_one_request() -> None:
+    files = open_archive("memory://bucket/prefix/")
+    assert isinstance(files, ObjectFiles)
+    files.put("model=m/x.parquet", b"one")
     assert fsspec.filesystem("memory").cat_file("/bucket/prefix/model=m/x.parquet") == b"one"
 
 
-def test_what_an_object_store_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store("memory://bucket")
+def test_an_error_of_the_object_store_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = open_archive("memory://bucket")
 
     def refuse(*_: object) -> None:
         raise PermissionError("no")
 
     monkeypatch.setattr(fsspec.filesystem("memory"), "pipe_file", refuse)
     with pytest.raises(ArchiveError, match=r"x\.parquet: PermissionError: no"):
-        store.put("x.parquet", b"one")
+        files.put("x.parquet", b"one")
 
 
 @pytest.mark.parametrize("url", ["nothing://bucket", "s3://bucket", "ftp://127.0.0.1:1/folder"])
-def test_an_archive_that_cannot_be_opened_is_told_at_the_start(
+def test_an_archive_that_cannot_be_opened_fails_at_the_start(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing("s3fs", monkeypatch)
     with pytest.raises(ConfigError, match=r"retention\.archive cannot be used"):
-        open_store(url)
+        open_archive(url)
 
 
 @pytest.mark.parametrize(("package", "place"), [("pyarrow", "somewhere"), ("fsspec", "memory://bucket")])
 def test_a_missing_package_is_named(package: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     missing(package, monkeypatch)
     with pytest.raises(ConfigError, match=r"pip install 'driftbell\[archive\]'"):
-        open_store(place)
+        open_archive(place)
 
 
 def missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +125,10 @@ def missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
 
 
-def test_an_archive_needs_a_time() -> None:
-    found = load(environment={}, overrides={"retention.archive": "somewhere"}).settings
+def test_an_archive_requires_retention_days() -> None:
+    settings = load(environment={}, overrides={"retention.archive": "somewhere"}).settings
     with pytest.raises(ConfigError, match=r"retention\.days is not"):
-        archive_store(found)
-    found = load(environment={}, overrides={"retention.archive": "a", "retention.days": 90}).settings
-    assert isinstance(archive_store(found), LocalStore)
-    assert archive_store(load(environment={}).settings) is None
+        archive_files(settings)
+    settings = load(environment={}, overrides={"retention.archive": "a", "retention.days": 90}).settings
+    assert isinstance(archive_files(settings), LocalFiles)
+    assert archive_files(load(environment={}).settings) is None

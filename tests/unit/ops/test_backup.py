@@ -24,7 +24,7 @@ from driftbell.data_folder import exclusive_setup, mark_in_use
 from driftbell.errors import ConfigError, DriftbellError, StoreError
 from driftbell.journal.file import Journal
 from driftbell.journal.line import line_of
-from driftbell.ops.backup import Manifest, back_up, restore, verified
+from driftbell.ops.backup import Manifest, back_up, restore, verify
 from driftbell.records import CheckKind, Prediction
 from driftbell.store.snapshot import copy_store, read_facts
 from driftbell.store.sql import SqlStore
@@ -191,13 +191,13 @@ def test_the_target_must_be_new_or_empty(settings: Settings, tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     back_up(settings, tmp_path / "empty", now=NOW)
     for taken in (tmp_path / "empty", settings.log_path):
-        with pytest.raises(ConfigError, match="there already"):
+        with pytest.raises(ConfigError, match="already exists"):
             back_up(settings, taken, now=NOW)
     for inner in (settings.reports_dir / "x", settings.data_dir / "models"):
-        with pytest.raises(ConfigError, match="in what is backed up"):
+        with pytest.raises(ConfigError, match="in a folder that is backed up"):
             back_up(settings, inner, now=NOW)
     (tmp_path / "next.part").mkdir()
-    with pytest.raises(ConfigError, match=r"next\.part is there"):
+    with pytest.raises(ConfigError, match=r"next\.part exists"):
         back_up(settings, tmp_path / "next", now=NOW)
     assert (tmp_path / "next.part").exists()
     assert not (tmp_path / "next").exists()
@@ -217,7 +217,7 @@ def test_nothing_to_save_is_an_error(tmp_path: Path) -> None:
 
 def test_a_linked_folder_is_not_left_out_silently(settings: Settings, tmp_path: Path) -> None:
     (settings.data_dir / "models" / "other").symlink_to(tmp_path)
-    with pytest.raises(ConfigError, match="other links to a folder"):
+    with pytest.raises(ConfigError, match="other is a link to a folder"):
         back_up(settings, tmp_path / "saved", now=NOW)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
@@ -237,14 +237,14 @@ def test_a_damaged_log_is_not_backed_up(settings: Settings, tmp_path: Path) -> N
 def truncated(saved: Path) -> str:
     with (saved / "models/iris/v1/model.skops").open("r+b") as file:
         file.truncate(1000)
-    return "models/iris/v1/model.skops is not what was saved"
+    return "models/iris/v1/model.skops was changed"
 
 
 def flipped(saved: Path) -> str:
     with (saved / "log.sqlite").open("r+b") as file:
         file.seek(5000)
         file.write(b"x")
-    return "log.sqlite is not what was saved"
+    return "log.sqlite was changed"
 
 
 def missing(saved: Path) -> str:
@@ -254,7 +254,7 @@ def missing(saved: Path) -> str:
 
 def without_manifest(saved: Path) -> str:
     (saved / "manifest.json").unlink()
-    return r"no manifest\.json"
+    return r"manifest\.json is missing"
 
 
 def half_a_manifest(saved: Path) -> str:
@@ -288,7 +288,7 @@ def of_the_future(saved: Path) -> str:
 
 def of_another_log(saved: Path) -> str:
     signed(saved, "DELETE FROM predictions WHERE seq > 100")
-    return "tells of another log"
+    return "does not match log.sqlite"
 
 
 def no_log_at_all(saved: Path) -> str:
@@ -337,7 +337,7 @@ def test_a_backup_with_older_tables_is_restored_and_migrated_at_the_start(
 ) -> None:
     back_up(settings, tmp_path / "saved", now=NOW)
     monkeypatch.setattr("driftbell.store.snapshot.HEAD", "0999")
-    assert verified(tmp_path / "saved").schema == HEAD < "0999"
+    assert verify(tmp_path / "saved").schema == HEAD < "0999"
 
 
 # where a backup may come back to
@@ -349,7 +349,9 @@ def test_a_data_folder_that_holds_something_is_left_alone(settings: Settings, tm
         new = tmp_path / name.replace("/", "-")
         (new / name).parent.mkdir(parents=True)
         (new / name).write_text("mine")
-        with pytest.raises(ConfigError, match=f"has .*{name.split('/')[-1]}: choose another .*, or move it"):
+        with pytest.raises(
+            ConfigError, match=f"contains .*{name.split('/')[-1]}: choose another .*, or move it"
+        ):
             restore(Settings(data_dir=new), tmp_path / "saved")
         assert {n: c for n, c in files(new).items() if not n.startswith(".")} == {name: b"mine"}
 

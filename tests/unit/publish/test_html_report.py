@@ -177,9 +177,9 @@ def test_effect_sizes_are_shown_with_their_noise():
 
 def test_weak_evidence_is_shown_with_the_strict_threshold():
     roles = {"x0": "feature"}
-    found = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
+    comparison = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
     check, known = check_of(numeric_table(1), numeric_table(1))
-    check = replace(check, judgement=judge(found, rows=ROWS, strong=1e-6))
+    check = replace(check, judgement=judge(comparison, rows=ROWS, strong=1e-6))
     page = Page(HtmlReport().write(check, known, {}))
     assert "No column drifted." in page.text
     assert "Weak evidence (p 0.0" in page.text

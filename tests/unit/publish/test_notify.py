@@ -111,8 +111,9 @@ def test_an_alarm_without_loss_or_change_point() -> None:
 
 @pytest.mark.parametrize("degradation", [degradations.OK, degradations.WARNING])
 def test_a_resolved_alarm_states_the_current_performance(degradation: Degradation) -> None:
-    found = replace(notification(verdict=degradation.verdict), columns=())
-    title, body = format_message(found, None, Judgement(degradation.verdict, "both", degradation=degradation))
+    change = replace(notification(verdict=degradation.verdict), columns=())
+    judgement = Judgement(degradation.verdict, "both", degradation=degradation)
+    title, body = format_message(change, None, judgement)
     assert title == "driftbell: iris resolved"
     assert body.splitlines()[:2] == [degradation.sentence, "Since: 2026-01-31 12:00:00 UTC"]
     assert "Suspect" not in body
@@ -126,8 +127,8 @@ def test_an_unknown_verdict_has_its_full_reason() -> None:
 
 def test_times_are_in_utc_and_many_columns_are_counted() -> None:
     there = NOON.astimezone(timezone(timedelta(hours=9)))
-    found = replace(notification(), since=there, columns=tuple(f"c{i}" for i in range(23)))
-    _, body = format_message(found, None)
+    change = replace(notification(), since=there, columns=tuple(f"c{i}" for i in range(23)))
+    _, body = format_message(change, None)
     assert "Since: 2026-01-31 12:00:00 UTC" in body
     assert body.splitlines()[2].endswith("c18, c19 and 3 more")
 
@@ -140,7 +141,7 @@ def test_delays_double_from_ten_seconds_to_ten_minutes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "url", "shown"),
+    ("text", "url", "redacted"),
     [
         (
             "Failed for bob: error=401.",
@@ -153,8 +154,8 @@ def test_delays_double_from_ten_seconds_to_ten_minutes() -> None:
         ("x" * 1000, "json://ab/", "x" * 200),
     ],
 )
-def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, shown: str) -> None:
-    assert redact(text, url) == shown
+def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, redacted: str) -> None:
+    assert redact(text, url) == redacted
 
 
 # delivery
@@ -202,17 +203,17 @@ class Outbox(SqlNotifications):
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SqlStore]:
-    found = open_sqlite(tmp_path / "log.sqlite")
-    found.notifications = Outbox(found.connections)
-    yield found
-    found.close()
+    store = open_sqlite(tmp_path / "log.sqlite")
+    store.notifications = Outbox(store.connections)
+    yield store
+    store.close()
 
 
 @pytest.fixture
 def lease(log: SqlStore) -> Lease:
-    found = log.coordination.take_lease("me", now=NOON, seconds=1e7, next_run=None)
-    assert found is not None
-    return found
+    acquired = log.coordination.take_lease("me", now=NOON, seconds=1e7, next_run=None)
+    assert acquired is not None
+    return acquired
 
 
 @pytest.fixture
@@ -452,7 +453,7 @@ def test_the_thread_survives_an_unavailable_log_and_any_other_error(
         stop.set()
         thread.join(10)
     assert [e["event"] for e in lines[:2]] == [
-        "drift notifications cannot use the log",
+        "drift notifications cannot use the prediction log",
         "drift notifications failed",
     ]
 
@@ -462,20 +463,20 @@ def test_the_thread_survives_an_unavailable_log_and_any_other_error(
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
+    with receiving() as started:
+        yield started
 
 
 def target(url: str) -> NotificationTarget:
-    (found,) = apprise_targets([("notifications.urls", url)])
-    return found
+    (webhook,) = apprise_targets([("notifications.urls", url)])
+    return webhook
 
 
 def test_a_message_arrives_as_plain_text(receiver: Receiver) -> None:
-    found = target(receiver.url("t0psecret"))
-    assert found.name == "target 1 (json)"
+    webhook = target(receiver.url("t0psecret"))
+    assert webhook.name == "target 1 (json)"
     text = "Drift in <age> & *size*:\n1 of 4 :bell:"
-    assert found.send("driftbell: iris ALARM", text, Verdict.ALARM) == ""
+    assert webhook.send("driftbell: iris ALARM", text, Verdict.ALARM) == ""
     (got,) = receiver.messages
     assert (got["title"], got["message"], got["type"]) == ("driftbell: iris ALARM", text, "failure")
 
@@ -505,15 +506,15 @@ def test_a_service_that_never_answers_is_abandoned(
 ) -> None:
     monkeypatch.setattr(notify, "SEND_SECONDS", 0.3)
     receiver.hold.clear()
-    found = target(receiver.url())
-    assert found.send("title", "body", Verdict.OK) == "no answer within 0.3 s"
-    assert found.send("title", "body", Verdict.OK) == "the previous attempt has not ended yet"
+    webhook = target(receiver.url())
+    assert webhook.send("title", "body", Verdict.OK) == "no answer within 0.3 s"
+    assert webhook.send("title", "body", Verdict.OK) == "the previous attempt has not ended yet"
     assert len(receiver.messages) == 1
     receiver.hold.set()
     wait_until(
         lambda: not any(t.name == "notification" for t in threading.enumerate()), 10, "the end of the attempt"
     )
-    assert found.send("title", "body", Verdict.OK) == ""
+    assert webhook.send("title", "body", Verdict.OK) == ""
 
 
 def test_sockets_have_timeouts_unless_the_url_sets_them() -> None:
@@ -528,11 +529,11 @@ def test_sockets_have_timeouts_unless_the_url_sets_them() -> None:
 
 def test_a_repeated_url_is_one_target_and_keys_are_unique() -> None:
     urls = [("notifications.urls", f"json://localhost/{path}") for path in ("a", "b", "a")]
-    found = apprise_targets(urls)
-    assert [t.name for t in found] == ["target 1 (json)", "target 2 (json)"]
-    assert len({t.key for t in found}) == 2
-    assert [t.key for t in found] == [t.key for t in apprise_targets(urls)]
-    assert not any("localhost" in t.key for t in found)
+    targets = apprise_targets(urls)
+    assert [t.name for t in targets] == ["target 1 (json)", "target 2 (json)"]
+    assert len({t.key for t in targets}) == 2
+    assert [t.key for t in targets] == [t.key for t in apprise_targets(urls)]
+    assert not any("localhost" in t.key for t in targets)
 
 
 @pytest.mark.parametrize("url", ["slakc://t0psecret/x", "slack://t0psecret"])

@@ -76,16 +76,16 @@ UNDEFINED = Result("Wasserstein", None, ResultKind.DISTANCE, None, 150, 0)
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SqlStore]:
-    found = open_sqlite(tmp_path / "log.sqlite")
-    yield found
-    found.close()
+    store = open_sqlite(tmp_path / "log.sqlite")
+    yield store
+    store.close()
 
 
 @pytest.fixture
 def lease(log: SqlStore) -> Lease:
-    found = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
-    assert found is not None
-    return found
+    acquired = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert acquired is not None
+    return acquired
 
 
 def scraped(
@@ -109,29 +109,29 @@ def scraped(
 
 
 def test_an_empty_log_has_no_last_check_and_zeros(log: SqlStore) -> None:
-    found = scraped(log)
-    assert found["driftbell_log_up", ()] == 1
-    assert found["driftbell_window_rows", ()] == 0
-    assert {v: found["driftbell_checks_total", (v.value,)] for v in Verdict} == dict.fromkeys(Verdict, 0)
-    assert found["driftbell_check_failures_total", ()] == 0
-    assert not any(name.startswith(("driftbell_last_check", "driftbell_column")) for name, _ in found)
-    assert not any(name == "driftbell_verdict" for name, _ in found)
+    metrics = scraped(log)
+    assert metrics["driftbell_log_up", ()] == 1
+    assert metrics["driftbell_window_rows", ()] == 0
+    assert {v: metrics["driftbell_checks_total", (v.value,)] for v in Verdict} == dict.fromkeys(Verdict, 0)
+    assert metrics["driftbell_check_failures_total", ()] == 0
+    assert not any(name.startswith(("driftbell_last_check", "driftbell_column")) for name, _ in metrics)
+    assert not any(name == "driftbell_verdict" for name, _ in metrics)
 
 
 def test_a_monitor_is_up_while_its_lease_holds_and_its_next_check_time_remains(log: SqlStore) -> None:
-    found = scraped(log)
-    assert found["driftbell_model_info", ("native", "m", "v")] == 1
-    assert found["driftbell_monitor_up", ()] == 0
-    assert ("driftbell_next_check_timestamp_seconds", ()) not in found
+    metrics = scraped(log)
+    assert metrics["driftbell_model_info", ("native", "m", "v")] == 1
+    assert metrics["driftbell_monitor_up", ()] == 0
+    assert ("driftbell_next_check_timestamp_seconds", ()) not in metrics
     due = NOON + timedelta(minutes=5)
     assert log.coordination.take_lease("a", now=NOON, seconds=60, next_run=due)
-    found = scraped(log)
-    assert found["driftbell_monitor_up", ()] == 1
-    assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
+    metrics = scraped(log)
+    assert metrics["driftbell_monitor_up", ()] == 1
+    assert metrics["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
     assert log.coordination.take_lease("a", now=NOON - timedelta(hours=1), seconds=60, next_run=due)
-    found = scraped(log)
-    assert found["driftbell_monitor_up", ()] == 0
-    assert found["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
+    metrics = scraped(log)
+    assert metrics["driftbell_monitor_up", ()] == 0
+    assert metrics["driftbell_next_check_timestamp_seconds", ()] == due.timestamp()
 
 
 def test_the_window_counts_its_own_model_up_to_its_size(log: SqlStore) -> None:
@@ -146,12 +146,12 @@ def test_the_window_counts_its_own_model_up_to_its_size(log: SqlStore) -> None:
 def test_checks_are_counted_by_verdict_with_their_failures_and_duration(log: SqlStore, lease: Lease) -> None:
     for i, verdict in enumerate([Verdict.OK, Verdict.OK, Verdict.ALARM, Verdict.UNKNOWN]):
         log.checks.save(check(str(i), verdict, error="crashed" if verdict is Verdict.UNKNOWN else ""), lease)
-    found = scraped(log)
-    counts = {v.value: found["driftbell_checks_total", (v.value,)] for v in Verdict}
+    metrics = scraped(log)
+    counts = {v.value: metrics["driftbell_checks_total", (v.value,)] for v in Verdict}
     assert counts == {"ok": 2, "warning": 0, "alarm": 1, "unknown": 1}
-    assert found["driftbell_check_failures_total", ()] == 1
-    assert found["driftbell_check_duration_seconds_count", ()] == 4
-    assert found["driftbell_check_duration_seconds_sum", ()] == 2.0
+    assert metrics["driftbell_check_failures_total", ()] == 1
+    assert metrics["driftbell_check_duration_seconds_count", ()] == 4
+    assert metrics["driftbell_check_duration_seconds_sum", ()] == 2.0
 
 
 def test_notifications_are_counted_by_state(log: SqlStore, lease: Lease) -> None:
@@ -161,9 +161,9 @@ def test_notifications_are_counted_by_state(log: SqlStore, lease: Lease) -> None
         notification = Notification(str(i), NOON, "m", "v", None, Verdict.ALARM, NOON, "a sentence")
         log.checks.save(check(str(i), Verdict.ALARM), lease, notification)
         log.notifications.save_delivery(Delivery(notification, NOON, state), lease)
-    found = scraped(log)
-    assert [found[name] for name in names] == [1, 2]
-    assert found["driftbell_notifications_total", ("failed",)] == 1
+    metrics = scraped(log)
+    assert [metrics[name] for name in names] == [1, 2]
+    assert metrics["driftbell_notifications_total", ("failed",)] == 1
 
 
 def test_the_last_check_alone_sets_the_gauges(log: SqlStore, lease: Lease) -> None:
@@ -177,17 +177,17 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlStore, lease: Lease) -> No
         ),
         lease,
     )
-    found = scraped(log)
-    assert found["driftbell_last_check_timestamp_seconds", ()] == NOON.timestamp()
-    assert found["driftbell_last_check_rows", ()] == 120
-    assert [found["driftbell_verdict", (v.value,)] for v in Verdict] == [0, 0, 1, 0]
-    assert [found["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 1, 0, 0]
-    assert [found["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
-    assert found["driftbell_column_threshold", ("age",)] == 0.05
-    assert found["driftbell_drifted_columns", ()] == 1
-    statistics = {labels: v for (name, labels), v in found.items() if name == "driftbell_column_statistic"}
+    metrics = scraped(log)
+    assert metrics["driftbell_last_check_timestamp_seconds", ()] == NOON.timestamp()
+    assert metrics["driftbell_last_check_rows", ()] == 120
+    assert [metrics["driftbell_verdict", (v.value,)] for v in Verdict] == [0, 0, 1, 0]
+    assert [metrics["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 1, 0, 0]
+    assert [metrics["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
+    assert metrics["driftbell_column_threshold", ("age",)] == 0.05
+    assert metrics["driftbell_drifted_columns", ()] == 1
+    statistics = {labels: v for (name, labels), v in metrics.items() if name == "driftbell_column_statistic"}
     assert statistics == {("age", "p_value", "Kolmogorov–Smirnov"): 0.01, ("age", "distance", "PSI"): 0.3}
-    assert not any("gone" in labels for _, labels in found)
+    assert not any("gone" in labels for _, labels in metrics)
 
 
 DEGRADATION = (
@@ -200,10 +200,10 @@ DEGRADATION = (
 
 def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore, lease: Lease) -> None:
     log.checks.save(check("1", Verdict.ALARM, degradation=degradations.ALARM), lease)
-    found = {k: v for k, v in scraped(log).items() if k[0].startswith(DEGRADATION)}
+    metrics = {k: v for k, v in scraped(log).items() if k[0].startswith(DEGRADATION)}
     for verdict in Verdict:
-        assert found.pop(("driftbell_degradation_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
-    assert found == {
+        assert metrics.pop(("driftbell_degradation_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
+    assert metrics == {
         ("driftbell_evidence_rows", ()): 1740,
         ("driftbell_evidence", ("true", "", "labels")): 0.4,
         ("driftbell_evidence", ("true", "", "estimate")): 1.2,
@@ -226,10 +226,10 @@ def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore,
 def test_an_error_is_not_called_accuracy(log: SqlStore, lease: Lease) -> None:
     degradation = replace(degradations.OK, performance=Performance("mean absolute error", 1.5))
     log.checks.save(check("1", Verdict.OK, degradation=degradation), lease)
-    found = scraped(log)
-    assert found["driftbell_mean_absolute_error", ("reference",)] == 1.5
-    assert found["driftbell_mean_absolute_error_loss_low", ()] == -0.012
-    assert not any(name.startswith("driftbell_accuracy") for name, _ in found)
+    metrics = scraped(log)
+    assert metrics["driftbell_mean_absolute_error", ("reference",)] == 1.5
+    assert metrics["driftbell_mean_absolute_error_loss_low", ()] == -0.012
+    assert not any(name.startswith("driftbell_accuracy") for name, _ in metrics)
 
 
 def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lease) -> None:
@@ -241,27 +241,27 @@ def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lea
 
 
 def test_labels_are_counted_with_their_age(log: SqlStore) -> None:
-    found = scraped(log)
-    assert found["driftbell_labelled_predictions", ()] == found["driftbell_labelled_window_rows", ()] == 0
-    assert not any(name.startswith("driftbell_newest_label") for name, _ in found)
+    metrics = scraped(log)
+    assert metrics["driftbell_labelled_predictions", ()] == metrics["driftbell_labelled_window_rows", ()] == 0
+    assert not any(name.startswith("driftbell_newest_label") for name, _ in metrics)
     hour = timedelta(hours=1)
     log.predictions.append(
         [Prediction(f"p{i}", NOON + i * hour, "m", "v", {}, "a", {}, 1.0) for i in range(6)]
     )
     log.labels.add([Label(i, "a", NOON + 8 * hour) for i in ("p0", "p1", "p4")])
     log.labels.add([Label("p1", "b", NOON + 9 * hour)])
-    found = scraped(log, window_rows=3)
-    assert found["driftbell_labelled_predictions", ()] == 3
-    assert found["driftbell_labelled_window_rows", ()] == 1
-    assert found["driftbell_label_corrections_total", ()] == 1
-    assert found["driftbell_newest_label_timestamp_seconds", ()] == (NOON + 9 * hour).timestamp()
-    newest = found["driftbell_newest_labelled_prediction_timestamp_seconds", ()]
+    metrics = scraped(log, window_rows=3)
+    assert metrics["driftbell_labelled_predictions", ()] == 3
+    assert metrics["driftbell_labelled_window_rows", ()] == 1
+    assert metrics["driftbell_label_corrections_total", ()] == 1
+    assert metrics["driftbell_newest_label_timestamp_seconds", ()] == (NOON + 9 * hour).timestamp()
+    newest = metrics["driftbell_newest_labelled_prediction_timestamp_seconds", ()]
     assert newest == (NOON + 4 * hour).timestamp()
 
 
 def test_an_alarm_is_silenced_until_its_annotation_expires(log: SqlStore, lease: Lease) -> None:
-    found = check("1", Verdict.ALARM, degradation=degradations.ALARM)
-    log.checks.save(found, lease, None, alarm_after(found, None))
+    alarm = check("1", Verdict.ALARM, degradation=degradations.ALARM)
+    log.checks.save(alarm, lease, None, alarm_after(alarm, None))
     assert scraped(log)["driftbell_alarm_silenced", ()] == 0
     hour = timedelta(hours=1)
     log.alarms.annotate("1", Annotation("silenced", "ada", "on it", NOON - 3 * hour, NOON - hour))
@@ -273,8 +273,8 @@ def test_an_alarm_is_silenced_until_its_annotation_expires(log: SqlStore, lease:
 def test_the_budget_and_the_smallest_loss_are_exposed_if_set(log: SqlStore) -> None:
     names = ("driftbell_alarm_budget_per_day", ()), ("driftbell_smallest_loss", ())
     assert not scraped(log).keys() & set(names)
-    found = scraped(log, budget_per_day=1 / 30, smallest_loss=0.02)
-    assert [found[n] for n in names] == pytest.approx([1 / 30, 0.02])
+    metrics = scraped(log, budget_per_day=1 / 30, smallest_loss=0.02)
+    assert [metrics[n] for n in names] == pytest.approx([1 / 30, 0.02])
 
 
 def test_any_column_name_can_be_a_label(log: SqlStore, lease: Lease) -> None:
@@ -290,12 +290,12 @@ def test_an_unreadable_log_exposes_only_log_up_zero(
     log: SqlStore, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.checks.save(check("1", Verdict.OK, column("age", Verdict.OK, DISTANCE)), lease)
-    monkeypatch.setattr(log.checks.newest, "totals", fail)
+    monkeypatch.setattr(log.checks, "totals", fail)
     assert scraped(log) == {("driftbell_log_up", ()): 0}
 
 
 def test_registering_reads_nothing(log: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log.checks.newest, "totals", fail)
+    monkeypatch.setattr(log.checks, "totals", fail)
     collector = CheckCollector(log, **SERVED, window_rows=1, clock=lambda: NOON)
     CollectorRegistry().register(collector)
     assert list(collector.describe()) == []

@@ -353,7 +353,7 @@ def test_other_objects_than_tables_are_an_error(given: Any) -> None:
 @pytest.mark.parametrize(
     ("stream", "options", "message"),
     [
-        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x and city"),
+        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x, city"),
         (without(STREAM, "p yes"), {}, "the stream has no column 'p yes'"),
         (STREAM, {"prediction": "anwser"}, "the reference has no column 'anwser'"),
         (STREAM, {"label": "truth"}, "neither table has a column 'truth'"),

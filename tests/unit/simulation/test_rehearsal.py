@@ -18,7 +18,7 @@ from driftbell.cli.backtest import _time
 from driftbell.config import settings as config
 from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
-from driftbell.models.reference import outputs_of, reference_of
+from driftbell.models.reference import build_reference, reference_outputs
 from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Kind, Prediction
 from driftbell.simulation.faults import Fault, FaultKind, parse_fault
@@ -54,10 +54,10 @@ def holes() -> Rehearsal:
     features = {"a": x[600:, 0], "b": x[600:, 1]}
     model = SklearnModel(fitted, name="holes", version="1", schema=infer_schema(features))
     labels = as_column([str(v) for v in y[600:]], Kind.CATEGORICAL)
-    reference = reference_of(model, features, labels=labels)
+    reference = build_reference(model, features, labels=labels)
     detector = fit_detector(
         features,
-        outputs_of(reference, model.classes),
+        reference_outputs(reference, model.classes),
         labels,
         classes=model.classes,
         smallest_loss=0.02,
@@ -118,7 +118,7 @@ def test_nulls_in_a_nullable_feature(holes: Rehearsal) -> None:
 
 def test_without_labels_the_actual_loss_is_unknown(holes: Rehearsal) -> None:
     unlabelled = Rehearsal(
-        holes.model, reference_of(holes.model, holes.reference.columns), holes.detector, holes.window_rows
+        holes.model, build_reference(holes.model, holes.reference.columns), holes.detector, holes.window_rows
     )
     assert unlabelled(Fault(FaultKind.SHIFT, "a", 1.0)).actual_loss is None
 

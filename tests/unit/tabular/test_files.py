@@ -16,7 +16,7 @@ def read_csv(tmp_path, text, encoding="utf-8"):
     return read_table(path)
 
 
-def test_numbers_texts_and_booleans_are_told_apart(tmp_path):
+def test_numbers_strings_and_booleans_are_distinguished(tmp_path):
     table = read_csv(tmp_path, "n,t,b\n1,x,true\n2.5,y,FALSE\n")
     assert table["n"].tolist() == [1.0, 2.5]
     assert table["t"].tolist() == ["x", "y"]
@@ -44,11 +44,11 @@ def test_quotes_commas_and_line_ends_follow_rfc_4180(tmp_path):
     assert table["b, c"].tolist() == ["line 1\nline 2"]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
     assert list(read_csv(tmp_path, "größe,b\n1,2\n", "utf-8-sig")) == ["größe", "b"]
 
 
-def test_empty_lines_are_no_rows(tmp_path):
+def test_empty_lines_are_not_rows(tmp_path):
     assert read_csv(tmp_path, "a,b\n1,2\n\n3,4\n\n")["a"].tolist() == [1.0, 3.0]
 
 
@@ -62,13 +62,13 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path):
         ("", "must name every column"),
         ("\n1\n", "must name every column"),
         ("a,a\n1,2\n", "must name every column, each once"),
-        ("a,b\n1,2\n3\n", "row 2 has 1 cells, the header 2"),
-        ("a,b\n1,2,3\n", "row 1 has 3 cells, the header 2"),
+        ("a,b\n1,2\n3\n", "line 3 has 1 cells, the header 2"),
+        ("a,b\n1,2,3\n", "line 2 has 3 cells, the header 2"),
         ('a\n"x"y\n', "expected after"),
         ('a\n"x\n', "unexpected end"),
     ],
 )
-def test_a_broken_csv_file_is_named_with_what_is_wrong(tmp_path, text, words):
+def test_an_invalid_csv_file_is_named_with_its_error(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words) as caught:
         read_csv(tmp_path, text)
     assert "table.csv" in str(caught.value)
@@ -85,7 +85,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, name):
         read_table(tmp_path / name)
 
 
-def test_a_folder_is_no_table(tmp_path):
+def test_a_folder_is_not_a_table(tmp_path):
     folder = tmp_path / "folder.csv"
     folder.mkdir()
     with pytest.raises(ConfigError, match=r"folder\.csv"):
@@ -114,7 +114,7 @@ def test_parquet_dictionaries_are_texts(tmp_path):
     assert read_table(path)["t"].tolist() == ["x", "y", None]
 
 
-def test_a_file_that_is_no_parquet_is_named(tmp_path):
+def test_a_file_that_is_not_parquet_is_named(tmp_path):
     path = tmp_path / "table.parquet"
     path.write_bytes(b"no parquet at all")
     with pytest.raises(ConfigError, match=r"table\.parquet"):
@@ -151,7 +151,7 @@ def test_numbers_with_leading_zeros_are_names(tmp_path):
     assert table["share"].tolist() == [0.5, 0.0]
 
 
-def test_pandas_row_numbers_are_no_column(tmp_path):
+def test_the_index_of_pandas_is_not_a_column(tmp_path):
     pandas = pytest.importorskip("pandas")
     pandas.DataFrame({"a": [1, 2]}, index=[7, 3]).to_parquet(tmp_path / "t.parquet")
     assert list(read_table(tmp_path / "t.parquet")) == ["a"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftbell.records import Kind
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.profile import (
-    MOST_CATEGORIES,
+    MAX_CATEGORIES,
     NEW,
     NULL,
     RARE,
@@ -112,7 +112,7 @@ def test_a_column_that_is_almost_constant_keeps_a_bin_for_the_rest():
     assert bins_of([-1.0, 0.0, 0.0, 3.0], on)[2] == [1, 2, 1]
 
 
-def test_what_lies_between_two_heaps_has_a_bin():
+def test_values_between_two_frequent_values_have_a_bin():
     on = layout_of([0.0] * 50 + [1.0] * 50)
     assert bins_of([0.0, 0.5, 0.5, 0.5, 1.0, 2.0], on)[2] == [0, 1, 3, 1, 1]
 
@@ -149,7 +149,7 @@ def test_categories_come_most_frequent_first_then_new_and_null():
 
 
 def test_categories_beyond_the_most_frequent_share_a_bin():
-    cells = [f"c{i:02}" for i in range(MOST_CATEGORIES + 10) for _ in range(3)]
+    cells = [f"c{i:02}" for i in range(MAX_CATEGORIES + 10) for _ in range(3)]
     on = layout_of(cells)
     assert on.categories[-3:] == (RARE, NEW, NULL)
     assert bins_of(cells, on)[2][-3:] == [30, 0, 0]
@@ -184,7 +184,7 @@ def test_text_in_a_numeric_column_counts_as_null():
     assert bins_of([1, "two", True, 10**400], on)[:2] == (4, 2)
 
 
-def test_numbers_sees_what_is_no_number_as_nan():
+def test_numbers_returns_nan_for_other_values():
     found = numbers(as_column([1, "2", None, True, 10**400]))
     assert found[0] == 1.0
     assert np.isnan(found[1:4]).all()
@@ -210,7 +210,7 @@ def test_equal_cells_with_different_texts_stay_apart(cells):
     assert counted(column) == Counter(texts(column))
 
 
-def test_finite_leaves_out_what_would_overflow():
+def test_finite_removes_values_that_would_overflow():
     values = np.array([1.0, np.nan, np.inf, -np.inf, 1e300, -2.0])
     assert finite(values).tolist() == [1.0, -2.0]
 

@@ -20,7 +20,7 @@ from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import Refused, documented, each_checked
-from driftbell.server.ids import is_young
+from driftbell.server.ids import is_recent
 from driftbell.server.predict.thread_batch import Batcher
 
 MOST_LABELS = 10_000
@@ -113,7 +113,7 @@ class Labeller:
 
 def _young(pairs: Sequence[Pair], found: LabelReceipt, now: datetime) -> list[Pair]:
     """Give those of which nobody knows the prediction yet, though it may have been answered just now."""
-    names = {name for name in found.unknown if is_young(name, now, YOUNG_SECONDS)}
+    names = {name for name in found.unknown if is_recent(name, now, YOUNG_SECONDS)}
     return [pair for pair in pairs if pair[0] in names]
 
 

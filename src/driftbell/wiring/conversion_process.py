@@ -1,0 +1,18 @@
+"""Child process that converts the configured model and writes it to the conversion cache."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+from driftbell import jsonlog
+from driftbell.config.settings import Settings
+from driftbell.errors import DriftbellError
+from driftbell.wiring.model import open_model
+
+
+def main() -> None:
+    """Convert the model of the settings on standard input, a JSON object with `data_dir` and `model`."""
+    jsonlog.configure()
+    with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself
+        open_model(Settings.model_validate_json(sys.stdin.read()))

@@ -1,0 +1,166 @@
+"""The configured model's files: the native model, its training data, and its conversion cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from driftbell.config.settings import ModelSettings, Settings
+from driftbell.errors import ConfigError, ModelError
+from driftbell.models.conversion_cache import (
+    Conversion,
+    cache_key,
+    file_sha256,
+    load_conversion,
+    save_conversion,
+)
+from driftbell.models.convert import convert
+from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
+from driftbell.models.onnx_file import load_onnx
+from driftbell.models.onnx_model import INSTALL
+from driftbell.models.reference import match_labels
+from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
+from driftbell.ports import Model
+from driftbell.records import Column, Columns, Training
+from driftbell.tabular.files import read_table
+from driftbell.tabular.schema import infer_schema
+
+IRIS_FOLDER = Path("models") / "iris"
+CONVERSIONS_FOLDER = Path("models") / "onnx"
+"""Folders below the data folder: the default model, and one conversion cache a model."""
+
+logger = structlog.get_logger()
+
+
+def load_cached_conversion(settings: Settings) -> Conversion | None:
+    """Load the conversion of the configured model from its cache; None if there is none.
+
+    Needs no lock: a cache that another process is writing does not match its hash, and counts as missing.
+    """
+    key = _cache_key(settings) if settings.model.engine == "auto" else None
+    return load_conversion(_cache_folder(settings), key) if key else None
+
+
+def read_cached_training(settings: Settings, model: Model) -> Training | None:
+    """Read the training data of a converted model; None if the default model must be trained anew."""
+    options = settings.model
+    if options.path is None or options.reference is None:
+        folder = settings.data_dir / IRIS_FOLDER
+        return iris_training(folder) if is_iris_cached(folder) else None
+    return _match_training(*_read_reference(options.reference, options.target), model)
+
+
+def build_model(settings: Settings) -> tuple[Model, Training]:
+    """Load the native model and its training data, and convert it if it predicts the same as an ONNX graph.
+
+    Raises:
+        ConfigError: a file cannot be read, or is not a supported model.
+    """
+    options = settings.model
+    if options.path is None or options.reference is None:
+        folder = settings.data_dir / IRIS_FOLDER
+        native, training = iris_model(folder)[0], iris_training(folder)
+        return _convert(settings, native, training), training
+    columns, target = _read_reference(options.reference, options.target)
+    path, name, schema = options.path, _model_name(options), infer_schema(columns)
+    if path.suffix.lower() == ".onnx":
+        conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
+        return _open_graph(settings, conversion), _match_training(columns, target, conversion.model)
+    native = load_model(path, name=name, schema=schema, sha256=options.sha256)
+    check_example_row(native)
+    training = _match_training(columns, target, native)
+    return _convert(settings, native, training), training
+
+
+def log_engine(model: Model, conversion: Conversion) -> None:
+    """Log which engine runs a model, and why."""
+    fields = {"model": model.name, "version": model.version}
+    if conversion.model:
+        check = {
+            "rows_checked": conversion.rows_checked,
+            "largest_difference": conversion.max_difference,
+        }
+        logger.info("model runs in ONNX Runtime", **fields, **check, inline=model.inline)
+    elif conversion.reason == INSTALL:
+        logger.info("model runs natively", **fields, reason=conversion.reason)
+    else:
+        logger.warning("model runs natively", **fields, reason=conversion.reason)
+
+
+def _convert(settings: Settings, native: SklearnModel, training: Training) -> Model:
+    """Return the converted model, from the cache or converted now; the native one if there is none."""
+    if settings.model.engine == "native":
+        native.engine_reason = "model.engine is 'native'"
+        return native
+    conversion = load_cached_conversion(settings)
+    if conversion is None:
+        logger.info("converting the model to ONNX", model=native.name, version=native.version)
+        conversion = convert(native, training.features)
+        _save(settings, conversion)
+    native.engine_reason = conversion.reason
+    model = conversion.model or native
+    log_engine(model, conversion)
+    return model
+
+
+def _open_graph(settings: Settings, conversion: Conversion) -> Model:
+    """Return the model of a configured .onnx file, and cache it."""
+    if conversion.model is None:
+        raise ModelError(f"{settings.model.path} has no graph")
+    if load_cached_conversion(settings) is None:
+        _save(settings, conversion)
+    log_engine(conversion.model, conversion)
+    return conversion.model
+
+
+def _save(settings: Settings, conversion: Conversion) -> None:
+    key = _cache_key(settings)
+    if key is None:
+        return
+    try:
+        save_conversion(_cache_folder(settings), key, conversion)
+    except ModelError as error:  # the model can be served without its cache
+        logger.warning("converted model is not cached, the next start converts it again", error=str(error))
+
+
+def _cache_key(settings: Settings) -> dict[str, Any] | None:
+    """Return the key of the model's cached conversion; None if a file of the model is missing."""
+    options = settings.model
+    model = options.path or settings.data_dir / IRIS_FOLDER / MANIFEST_FILE
+    try:
+        hashes = [file_sha256(path) for path in (model, options.reference) if path]
+    except OSError:  # the missing file is reported when it is loaded
+        return None
+    return cache_key(
+        {
+            "name": _model_name(options),
+            "target": options.target,
+            "sha256": options.sha256,
+            "suffix": model.suffix,
+            "files": hashes,
+        }
+    )
+
+
+def _cache_folder(settings: Settings) -> Path:
+    return settings.data_dir / CONVERSIONS_FOLDER / _model_name(settings.model)
+
+
+def _model_name(options: ModelSettings) -> str:
+    return (options.name or options.path.stem) if options.path else "iris"
+
+
+def _read_reference(reference: Path, target: str | None) -> tuple[Columns, Column | None]:
+    """Read the reference: the features, and the column of the labels."""
+    columns = read_table(reference)
+    labels = columns.pop(target, None) if target else None
+    if target and labels is None:
+        raise ConfigError(f"model.target: {reference} has no column '{target}'")
+    return columns, labels
+
+
+def _match_training(columns: Columns, target: Column | None, model: Model | None) -> Training:
+    labels = None if target is None or model is None else match_labels(target, model.classes)
+    return Training(columns, labels)

@@ -1,0 +1,114 @@
+"""Records for the tests of the store."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from hypothesis import strategies as st
+
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.records import (
+    Alarm,
+    Check,
+    CheckKind,
+    Judgement,
+    Label,
+    Notification,
+    Prediction,
+    Verdict,
+)
+from driftbell.records.alarms import Annotation
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+IRIS = {"model": "iris", "version": "v1"}
+
+
+ANY = st.characters()
+"""Every character, half a surrogate pair and NUL among them: callers send what they like."""
+
+
+TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
+def prediction(number, **changes):
+    record = Prediction(
+        id=f"id-{number}",
+        time=NOW + timedelta(seconds=number),
+        model="iris",
+        version="v1",
+        features={"x": float(number), "größe": "ü\n\"'", "flag": True, "gone": None},
+        output="setosa",
+        probabilities={"setosa": 0.75, "virginica": 0.25},
+        latency_ms=1.5,
+    )
+    return replace(record, **changes)
+
+
+def check(number=0, verdict=Verdict.OK, **changes):
+    record = Check(
+        id=f"check-{number}",
+        time=NOW,
+        kind=CheckKind.AUTOMATIC,
+        model="iris",
+        version="v1",
+        reference="5f5f5f5f5f5f",
+        rows=500,
+        first=1,
+        last=500,
+        judgement=Judgement(verdict, "A sentence."),
+        duration=0.25,
+    )
+    return replace(record, **changes)
+
+
+def notification(number=0, verdict=Verdict.ALARM, **changes):
+    record = Notification(
+        check_id=f"check-{number}",
+        time=NOW,
+        model="iris",
+        version="v1",
+        before=None,
+        verdict=verdict,
+        since=NOW - timedelta(minutes=5),
+        sentence="A sentence.",
+        columns=("a", "größe"),
+        report="drift_report_20260131_120000.html",
+    )
+    return replace(record, **changes)
+
+
+def label(number, value="setosa", minutes=60):
+    return Label(f"id-{number}", value, NOW + timedelta(minutes=minutes))
+
+
+def alarm(number=0, **changes):
+    values = {
+        "id": f"check{number}",
+        **IRIS,
+        "opened": NOW + timedelta(hours=number),
+        "closed": None,
+        "sentence": "Worse since 11:30.",
+        "columns": ("age", "city"),
+        "first": 7,
+        "last": 90,
+    }
+    return Alarm(**{**values, **changes})
+
+
+def annotation(word, minutes=0, until=None):
+    return Annotation(word, "ada", "a new sensor", NOW + timedelta(minutes=minutes), until)
+
+
+def full_judgement():
+    rng = np.random.default_rng(0)
+    reference = {"x": rng.normal(size=50), "t": ["a", "b"] * 25, "gone": [1.0] * 50, "u": [np.inf] * 50}
+    window = {"x": rng.normal(3, 1, 40), "t": ["a", None] * 20, "u": [1.0] * 40, "extra": [1] * 40}
+    return judge(compare(reference, window), rows=40)
+
+
+def summaries(labels):
+    """Return id, label and previous label of each labelled prediction."""
+    return [(one.prediction.id, one.label, one.before) for one in labels]

@@ -1,0 +1,30 @@
+"""The stores on which the contract is tested."""
+
+from driftbell.config.postgres_url import parse_database
+from driftbell.store.postgres import open_postgres
+from driftbell.store.sqlite import open_sqlite
+from driftbell.testing import memory_store
+
+
+def new_sqlite(folder):
+    return open_sqlite(folder / "log.sqlite")
+
+
+def new_postgres(folder):
+    return open_postgres(parse_database((folder / "url").read_text()))
+
+
+def new_memory(folder):
+    return memory_store()
+
+
+DURABLE = {"SQLite": new_sqlite, "PostgreSQL": new_postgres}
+"""Stores that a second call with the same folder opens again."""
+
+STORES = {**DURABLE, "memory": new_memory}
+
+
+def prepare(request, folder):
+    """Write the URL of an empty database into the folder if a test runs on PostgreSQL."""
+    if request.param == "PostgreSQL":
+        (folder / "url").write_text(request.getfixturevalue("postgres_server").clean())

@@ -1,0 +1,124 @@
+"""The contract of `driftbell.ports.AlarmStore`."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.contract.builders import IRIS, NOW, alarm, annotation, check, notification
+
+from driftbell.errors import LeaseLostError, StoreError
+
+
+def save_alarms(store, lease, *numbers, **changes):
+    for number in numbers:
+        store.checks.save(check(number), lease, alarm=alarm(number, **changes))
+
+
+def test_an_alarm_is_saved_with_its_check_and_is_open(store, lease):
+    store.checks.save(check(), lease, notification(), alarm())
+    store.checks.save(check(1), lease)
+    assert store.alarms.get("check0") == store.alarms.current(**IRIS) == alarm()
+    assert store.alarms.newest(5) == [alarm()]
+
+
+def test_a_store_without_alarms_returns_empty_results(store):
+    assert store.alarms.current(**IRIS) is None
+    assert store.alarms.get("check0") is None
+    assert store.alarms.annotate("check0", annotation("false")) is None
+    assert store.alarms.newest(5) == store.alarms.decided(None, **IRIS) == []
+    assert store.alarms.silent_until(**IRIS) is None
+    assert store.alarms.totals(**IRIS) == {}
+
+
+def test_an_alarm_with_an_outdated_token_is_refused_with_its_check(store, lease):
+    store.coordination.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        store.checks.save(check(), lease, alarm=alarm())
+    assert (store.checks.newest(5), store.alarms.newest(5)) == ([], [])
+
+
+def test_an_invalid_alarm_is_refused_with_its_check(store, lease):
+    with pytest.raises(StoreError):
+        store.checks.save(check(), lease, alarm=alarm(sentence=None))
+    assert (store.checks.newest(5), store.alarms.newest(5)) == ([], [])
+
+
+def test_checks_update_an_open_alarm_until_it_is_closed(store, lease):
+    save_alarms(store, lease, 0)
+    newer = alarm(sentence="Worse since 11:20.", columns=("age",), first=5, last=120)
+    store.checks.save(check(1), lease, alarm=newer)
+    assert store.alarms.current(**IRIS) == newer
+    over = replace(newer, closed=NOW + timedelta(hours=2))
+    store.checks.save(check(2), lease, alarm=over)
+    assert store.alarms.current(**IRIS) is None
+    store.checks.save(check(3), lease, alarm=replace(over, sentence="No.", closed=NOW + timedelta(hours=3)))
+    assert store.alarms.newest(5) == [over]
+
+
+def test_a_check_that_is_saved_twice_changes_no_alarm(store, lease):
+    save_alarms(store, lease, 0)
+    store.checks.save(check(0), lease, alarm=alarm(sentence="Another."))
+    assert store.alarms.newest(5) == [alarm()]
+
+
+def test_alarms_are_returned_newest_first_by_version(store, lease):
+    save_alarms(store, lease, 0, 1)
+    save_alarms(store, lease, 2, version="v2")
+    assert [a.id for a in store.alarms.newest(5)] == ["check2", "check1", "check0"]
+    assert [a.id for a in store.alarms.newest(1)] == ["check2"]
+    assert [a.id for a in store.alarms.newest(5, version="v1")] == ["check1", "check0"]
+    assert store.alarms.current(**IRIS).id == "check1"
+    assert store.alarms.current(model="iris", version="v2").id == "check2"
+    assert store.alarms.current(model="other", version="v2") is None
+
+
+def test_a_new_version_closes_the_alarms_of_the_old_one(store, lease):
+    save_alarms(store, lease, 0)
+    store.checks.save(check(1, model="another", version="v2"), lease)
+    assert store.alarms.current(**IRIS) is not None
+    later = check(2, version="v2")
+    store.checks.save(later, lease)
+    assert store.alarms.current(**IRIS) is None
+    assert store.alarms.newest(5) == [alarm(closed=later.time)]
+
+
+@pytest.mark.parametrize("word", ["expected", "false"])
+def test_a_decided_alarm_is_closed_and_no_check_changes_it(store, lease, word):
+    save_alarms(store, lease, 0)
+    decided = store.alarms.annotate("check0", annotation(word, minutes=3))
+    time = NOW + timedelta(minutes=3)
+    assert decided == alarm(closed=time, annotation=word, author="ada", reason="a new sensor", annotated=time)
+    store.checks.save(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
+    assert store.alarms.newest(5) == [decided]
+    assert store.alarms.decided(None, **IRIS) == [decided]
+    assert store.alarms.decided(time, **IRIS) == []
+    assert store.alarms.totals(**IRIS) == {word: 1}
+
+
+def test_a_second_annotation_replaces_the_first_and_keeps_the_closing_time(store, lease):
+    save_alarms(store, lease, 0)
+    first = store.alarms.annotate("check0", annotation("expected", minutes=1))
+    second = store.alarms.annotate("check0", annotation("false", minutes=2))
+    assert (second.annotation, second.closed) == ("false", first.closed)
+    assert store.alarms.decided(first.annotated, **IRIS) == [second]
+
+
+def test_annotations_keep_their_order_even_if_the_clock_is_set_back(store, lease):
+    save_alarms(store, lease, 0, 1, 2)
+    store.alarms.annotate("check1", annotation("false", minutes=5))
+    newest = store.alarms.decided(None, **IRIS)[-1].annotated
+    store.alarms.annotate("check0", annotation("expected", minutes=-60))
+    store.alarms.annotate("check2", annotation("silenced", until=NOW + timedelta(days=1)))
+    assert [a.id for a in store.alarms.decided(newest, **IRIS)] == ["check0"]
+    assert [a.id for a in store.alarms.decided(None, **IRIS)] == ["check1", "check0"]
+    assert store.alarms.totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
+
+
+def test_a_silenced_alarm_stays_open(store, lease):
+    save_alarms(store, lease, 0, 1)
+    for number, hours in enumerate([5, 3]):
+        store.alarms.annotate(f"check{number}", annotation("silenced", until=NOW + timedelta(hours=hours)))
+    assert store.alarms.silent_until(**IRIS) == NOW + timedelta(hours=5)
+    assert store.alarms.current(**IRIS).until == NOW + timedelta(hours=3)
+    assert store.alarms.silent_until(model="iris", version="v2") is None
+    assert store.alarms.decided(None, **IRIS) == []

@@ -1,0 +1,142 @@
+"""Stores on disk: rows survive reopening, and several processes write at once."""
+
+import contextlib
+import multiprocessing
+
+import pytest
+from tests.contract.builders import IRIS, NOW, alarm, check, label, notification, prediction, summaries
+from tests.contract.stores import DURABLE, prepare
+
+from driftbell.records import (
+    CheckKind,
+    Delivery,
+    LabelReceipt,
+)
+
+
+@pytest.fixture(params=DURABLE)
+def open_store(request, tmp_path):
+    prepare(request, tmp_path)
+    return DURABLE[request.param]
+
+
+@pytest.fixture
+def opener(open_store, tmp_path):
+    return lambda: open_store(tmp_path)
+
+
+@pytest.fixture
+def store(opener):
+    with contextlib.closing(opener()) as opened:
+        yield opened
+
+
+def test_predictions_survive_reopening(store, opener):
+    store.predictions.append([prediction(1)])
+    store.close()
+    again = opener()
+    assert again.predictions.window(10, **IRIS).predictions == (prediction(1),)
+    again.close()
+
+
+def test_a_second_connection_sees_committed_rows_at_once(store, opener):
+    other = opener()
+    store.predictions.append([prediction(1)])
+    assert other.predictions.count(**IRIS) == 1
+    other.close()
+
+
+def append_many(open_store, place, name, rows):
+    store = open_store(place)
+    for number in range(rows):
+        store.predictions.append([prediction(number, id=f"id-{name}-{number}")])
+    store.close()
+
+
+def test_two_processes_that_open_and_write_at_once_lose_nothing(open_store, tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=append_many, args=(open_store, tmp_path, worker, 500)) for worker in ("a", "b")
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    store = open_store(tmp_path)
+    assert store.predictions.count(**IRIS) == 1000
+    ids = [p.id for p in store.predictions.window(1000, **IRIS).predictions]
+    assert [i for i in ids if i.startswith("id-a")] == [f"id-a-{n}" for n in range(500)]
+    store.close()
+
+
+def test_labels_survive_reopening(store, opener):
+    store.predictions.append([prediction(1)])
+    store.labels.add([label(1)])
+    store.close()
+    again = opener()
+    assert again.labels.add([label(1), label(1, "virginica")]) == LabelReceipt(corrected=1, duplicates=1)
+    assert summaries(again.labels.newest(10, **IRIS)) == [("id-1", "virginica", "setosa")]
+    again.close()
+
+
+def label_many(open_store, place, values):
+    store = open_store(place)
+    for round_ in range(20):
+        store.labels.add([label(i, values[round_ % 2]) for i in range(50)])
+    store.close()
+
+
+def test_two_processes_that_label_at_once_write_one_history(open_store, tmp_path):
+    store = open_store(tmp_path)
+    store.predictions.append([prediction(i) for i in range(50)])
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=label_many, args=(open_store, tmp_path, values))
+        for values in (("setosa", "virginica"), ("virginica", "setosa"))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    value = {}
+    arrived = store.labels.after(0, 10_000, **IRIS)
+    for label_row in arrived:
+        assert label_row.before == value.get(label_row.prediction.id) != label_row.label
+        value[label_row.prediction.id] = label_row.label
+    totals = store.labels.totals(**IRIS)
+    assert (totals.labelled, totals.corrections) == (50, len(arrived) - 50)
+    store.close()
+
+
+def test_checks_survive_reopening(store, lease, opener):
+    store.checks.save(check(), lease)
+    store.close()
+    again = opener()
+    assert again.checks.newest(5) == [check()]
+    again.close()
+
+
+def test_notifications_survive_reopening(store, lease, opener):
+    store.checks.save(check(), lease, notification())
+    store.close()
+    again = opener()
+    assert again.notifications.pending() == [Delivery(notification(), NOW)]
+    again.close()
+
+
+def test_alarms_survive_reopening(store, lease, opener):
+    store.checks.save(check(), lease, alarm=alarm())
+    store.close()
+    again = opener()
+    assert again.alarms.newest(5) == [alarm()]
+    again.close()
+
+
+def test_requests_survive_reopening(store, opener):
+    request = store.coordination.request_check(CheckKind.MANUAL, NOW)
+    store.close()
+    again = opener()
+    assert again.coordination.pending_request() == request
+    again.close()

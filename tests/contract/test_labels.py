@@ -1,0 +1,139 @@
+"""The contract of `driftbell.ports.LabelStore`."""
+
+from datetime import timedelta
+
+import pytest
+from tests.contract.builders import IRIS, NOW, label, prediction, summaries
+
+from driftbell.errors import StoreError
+from driftbell.records import (
+    Label,
+    Labelled,
+    LabelReceipt,
+    LabelTotals,
+    Share,
+)
+
+
+def test_a_label_is_returned_with_its_prediction(store):
+    store.predictions.append([prediction(1), prediction(2)])
+    assert store.labels.add([label(2, "virginica")]) == LabelReceipt(accepted=1)
+    (labelled,) = store.labels.newest(10, **IRIS)
+    assert labelled == Labelled(prediction(2), "virginica", NOW + timedelta(hours=1), labelled.seq, None)
+    assert store.labels.after(0, 10, **IRIS) == [labelled]
+    assert store.labels.after(labelled.seq, 10, **IRIS) == []
+
+
+def test_a_store_without_labels_returns_empty_results(store):
+    store.predictions.append([prediction(1)])
+    assert store.labels.add([]) == LabelReceipt()
+    assert store.labels.newest(10, **IRIS) == store.labels.after(0, 10, **IRIS) == []
+    assert store.labels.totals(**IRIS) == LabelTotals()
+    assert store.labels.realized(10, **IRIS) == Share(0, 0)
+    assert store.labels.coverage(10, **IRIS) == Share(0, 1)
+    assert store.labels.coverage(10, model="other", version="v1") == Share(0, 0)
+
+
+def test_a_correction_is_written_and_a_duplicate_is_not(store):
+    store.predictions.append([prediction(1), prediction(2)])
+    store.labels.add([label(1), label(2)])
+    assert store.labels.add([label(1, "virginica", 70), label(2, minutes=80)]) == LabelReceipt(
+        corrected=1, duplicates=1
+    )
+    assert store.labels.add([label(1, "setosa", 90)]) == LabelReceipt(corrected=1)
+    assert summaries(store.labels.newest(10, **IRIS)) == [
+        ("id-1", "setosa", "virginica"),
+        ("id-2", "setosa", None),
+    ]
+    assert summaries(store.labels.after(0, 10, **IRIS)) == [
+        ("id-1", "setosa", None),
+        ("id-2", "setosa", None),
+        ("id-1", "virginica", "setosa"),
+        ("id-1", "setosa", "virginica"),
+    ]
+
+
+def test_the_last_of_two_labels_in_one_call_counts(store):
+    store.predictions.append([prediction(1), prediction(2)])
+    sent = [label(1), label(2), label(1, "virginica"), label(2)]
+    assert store.labels.add(sent) == LabelReceipt(accepted=2, corrected=1, duplicates=1)
+    assert summaries(store.labels.newest(10, **IRIS)) == [
+        ("id-1", "virginica", "setosa"),
+        ("id-2", "setosa", None),
+    ]
+
+
+def test_labels_without_a_prediction_are_reported_and_not_written(store):
+    store.predictions.append([prediction(1)])
+    receipt = store.labels.add([label(8), label(1), label(7), label(8)])
+    assert receipt == LabelReceipt(accepted=1, unknown=("id-8", "id-7"))
+    assert summaries(store.labels.after(0, 10, **IRIS)) == [("id-1", "setosa", None)]
+
+
+def test_labels_are_ordered_by_arrival_and_labelled_predictions_by_number(store):
+    store.predictions.append([prediction(i) for i in range(5)])
+    store.labels.add([label(3)])
+    store.labels.add([label(1), label(4)])
+    arrived = store.labels.after(0, 10, **IRIS)
+    assert [f.prediction.id for f in arrived] == ["id-3", "id-1", "id-4"]
+    assert [f.seq for f in arrived] == sorted(f.seq for f in arrived)
+    assert store.labels.after(0, 2, **IRIS) == arrived[:2]
+    assert store.labels.after(arrived[0].seq, 10, **IRIS) == arrived[1:]
+    assert [f.prediction.id for f in store.labels.newest(2, **IRIS)] == ["id-3", "id-4"]
+    assert store.labels.coverage(4, **IRIS) == Share(3, 4)
+
+
+def test_as_of_ignores_labels_that_arrived_later(store):
+    store.predictions.append([prediction(i) for i in range(3)])
+    store.labels.add([label(0, minutes=1), label(1, "virginica", minutes=2)])
+    store.labels.add([label(0, "virginica", minutes=3), label(2, minutes=4)])
+
+    def then(minutes):
+        return summaries(store.labels.newest(10, **IRIS, as_of=NOW + timedelta(minutes=minutes)))
+
+    def right(minutes):
+        return store.labels.realized(10, **IRIS, as_of=NOW + timedelta(minutes=minutes))
+
+    assert then(0) == []
+    assert then(2) == [("id-0", "setosa", None), ("id-1", "virginica", None)]
+    assert then(3) == [("id-0", "virginica", "setosa"), ("id-1", "virginica", None)]
+    assert [right(m) for m in (0, 1, 2, 3, 4)] == [
+        Share(0, 0),
+        Share(1, 1),
+        Share(1, 2),
+        Share(0, 2),
+        Share(1, 3),
+    ]
+    assert store.labels.realized(1, **IRIS) == Share(1, 1)
+
+
+def test_labels_belong_to_the_version_that_predicted(store):
+    store.predictions.append([prediction(1), prediction(2, version="v2"), prediction(3)])
+    store.labels.add([label(1), label(2), label(3)])
+    other = {"model": "iris", "version": "v2"}
+    assert [f.prediction.id for f in store.labels.newest(10, **IRIS)] == ["id-1", "id-3"]
+    assert [f.prediction.id for f in store.labels.after(0, 10, **other)] == ["id-2"]
+    assert [store.labels.totals(**served).labelled for served in (IRIS, other)] == [2, 1]
+
+
+def test_label_totals_count_predictions_corrections_and_times(store):
+    store.predictions.append([prediction(i) for i in range(5)])
+    store.labels.add([label(3, minutes=1)])
+    store.labels.add([label(1, minutes=2), label(1, "virginica", 2), label(1, "virginica", 3)])
+    assert store.labels.totals(**IRIS) == LabelTotals(2, 1, NOW + timedelta(minutes=2), prediction(3).time)
+
+
+def test_ten_thousand_labels_are_accepted_in_one_call(store):
+    store.predictions.append([prediction(i) for i in range(10_000)])
+    receipt = store.labels.add([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
+    assert receipt == LabelReceipt(accepted=10_000, unknown=("id-10000",))
+    assert store.labels.realized(8_000, **IRIS) == Share(2_000, 8_000)
+    assert store.labels.totals(**IRIS).labelled == 10_000
+
+
+def test_labels_with_an_invalid_one_are_not_written_at_all(store):
+    store.predictions.append([prediction(1), prediction(2)])
+    with pytest.raises(StoreError):
+        store.labels.add([label(1), Label("id-2", "setosa", None)])
+    assert store.labels.newest(10, **IRIS) == []
+    assert store.labels.add([label(1)]) == LabelReceipt(accepted=1)

@@ -1,0 +1,68 @@
+"""The contract of `driftbell.ports.Model`."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+from driftbell.models.convert import convert
+from driftbell.models.sklearn import SklearnModel
+from driftbell.tabular.columns import as_columns
+from driftbell.tabular.schema import infer_schema
+from driftbell.testing import FakeModel
+
+RNG = np.random.default_rng(0)
+VALUES = np.round(RNG.normal(size=(300, 2)), 1)
+COLUMNS = as_columns({"x": VALUES[:, 0], "y": VALUES[:, 1]})
+LABELS = np.where(VALUES.sum(axis=1) > 0, "high", "low")
+
+
+def sklearn_model(estimator):
+    fitted = estimator.fit(VALUES, LABELS)
+    return SklearnModel(fitted, name="m", version="v", schema=infer_schema(COLUMNS))
+
+
+MODELS = {
+    "fake": lambda: FakeModel(infer_schema(COLUMNS), ("high", "low"), lambda c: c["x"] + c["y"] <= 0),
+    "scikit-learn": lambda: sklearn_model(LogisticRegression()),
+    "ONNX Runtime": lambda: convert(sklearn_model(DecisionTreeClassifier(max_depth=4)), COLUMNS).model,
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    return MODELS[request.param]()
+
+
+def test_a_model_describes_itself(model):
+    assert model.name
+    assert model.version
+    assert model.schema.names == ("x", "y")
+    assert model.classes == ("high", "low")
+    assert model.engine in ("onnxruntime", "native")
+    assert isinstance(model.engine_reason, str)
+    assert isinstance(model.inline, bool)
+
+
+def test_outputs_have_one_row_for_each_row(model):
+    outputs = model.predict(COLUMNS)
+    assert outputs.class_ids.shape == (300,)
+    assert set(outputs.class_ids) == {0, 1}
+    assert outputs.probabilities.shape == (300, 2)
+    assert outputs.probabilities.sum(axis=1) == pytest.approx(np.ones(300), abs=1e-6)
+    assert list(outputs.probabilities.argmax(axis=1)) == list(outputs.class_ids)
+
+
+def test_answer_returns_the_same_as_predict(model):
+    outputs = model.predict(COLUMNS)
+    class_ids, probabilities = model.answer(VALUES.tolist())
+    assert class_ids == outputs.class_ids.tolist()
+    assert np.array(probabilities) == pytest.approx(outputs.probabilities, abs=1e-6)
+
+
+def test_a_row_has_the_same_outputs_alone_and_in_a_table(model):
+    class_ids, probabilities = model.answer(VALUES.tolist())
+    for row in range(0, 300, 60):
+        alone = model.answer([VALUES[row].tolist()])
+        assert alone[0] == [class_ids[row]]
+        assert alone[1][0] == pytest.approx(probabilities[row], abs=1e-6)

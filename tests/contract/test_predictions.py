@@ -1,0 +1,220 @@
+"""The contract of `driftbell.ports.PredictionStore`."""
+
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.contract.builders import ANY, IRIS, NOW, TEXT, prediction
+
+from driftbell.errors import StoreError
+from driftbell.journal.line import LineEncoder, line_of, time_text
+from driftbell.records import (
+    Window,
+)
+
+
+def test_appended_predictions_are_read_with_every_field(store):
+    sent = [prediction(1), prediction(2, probabilities={}, features={})]
+    store.predictions.append(sent)
+    assert store.predictions.window(10, **IRIS).predictions == tuple(sent)
+
+
+def test_times_are_returned_in_utc_from_any_time_zone(store):
+    there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    store.predictions.append([prediction(1, time=there)])
+    (row,) = store.predictions.window(1, **IRIS).predictions
+    assert row.time == NOW
+    assert row.time.utcoffset() == timedelta(0)
+
+
+def test_an_empty_list_can_be_appended(store):
+    store.predictions.append([])
+    assert store.predictions.count(**IRIS) == 0
+
+
+def test_a_known_id_is_skipped_and_the_rest_is_written(store):
+    store.predictions.append([prediction(1), prediction(2)])
+    store.predictions.append([prediction(2, output="virginica"), prediction(3)])
+    rows = store.predictions.window(10, **IRIS).predictions
+    assert [p.id for p in rows] == ["id-1", "id-2", "id-3"]
+    assert rows[1].output == "setosa"
+
+
+def test_an_id_twice_in_one_batch_is_written_once(store):
+    store.predictions.append([prediction(1), prediction(1)])
+    assert store.predictions.count(**IRIS) == 1
+
+
+@pytest.mark.parametrize("bad", [{"features": {"x": object()}}, {"output": None}], ids=["features", "output"])
+def test_a_batch_with_one_bad_row_is_not_written_at_all(store, bad):
+    try:
+        store.predictions.append([prediction(1), prediction(2, **bad), prediction(3)])
+    except StoreError:
+        assert store.predictions.count(**IRIS) == 0
+    else:
+        pytest.fail("a row that cannot be written was taken")
+
+
+def test_lines_are_written_in_their_order_and_known_ids_skipped(store):
+    store.predictions.append([prediction(2)])
+    encoder = LineEncoder("iris", "v1", ["x"], ["setosa", "virginica"])
+    lines = [
+        encoder.line(f"id-{i}", time_text(NOW), [float(i)], "setosa", [0.5, 0.5], 2.5) for i in (3, 1, 2)
+    ]
+    store.predictions.append_lines(lines)
+    store.predictions.append_lines(lines[:1])
+    store.predictions.append_lines([])
+    rows = store.predictions.window(10, **IRIS).predictions
+    assert [p.id for p in rows] == ["id-2", "id-3", "id-1"]
+    assert rows[0] == prediction(2)
+    sent = {"features": {"x": 3.0}, "probabilities": {"setosa": 0.5, "virginica": 0.5}, "latency_ms": 2.5}
+    assert rows[1] == prediction(3, time=NOW, **sent)
+
+
+NO_LINES = [b"", b"{", line_of(prediction(2))[:-40], b"[1]", b"{}", b'{"id":"\xff"}', b"null", b"1],[2"]
+
+
+@pytest.mark.parametrize("bad", NO_LINES)
+def test_lines_with_an_invalid_one_are_not_written_at_all(store, bad):
+    with pytest.raises(StoreError):
+        store.predictions.append_lines([line_of(prediction(1)), bad, line_of(prediction(3))])
+    assert store.predictions.count(**IRIS) == 0
+    store.predictions.append_lines([line_of(prediction(1))])
+    assert store.predictions.count(**IRIS) == 1
+
+
+CELLS = st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False), st.text(ANY))
+
+
+TIMES = st.datetimes().map(lambda time: time.replace(tzinfo=UTC, fold=0))
+
+
+# as one measures; SQLite reads a double of 17 digits right, but does not promise to
+MILLISECONDS = st.integers(0, 10**9).map(lambda microseconds: microseconds / 1000)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    features=st.dictionaries(st.text(ANY), CELLS),
+    shares=st.dictionaries(st.text(ANY), st.floats(0, 1)),
+    output=st.text(TEXT),
+    latency=MILLISECONDS,
+    time=TIMES,
+)
+def test_values_are_read_as_written_to_the_last_bit(store, features, shares, output, latency, time):
+    new = prediction(0, id=secrets.token_hex(8), time=time, features=features)
+    new = replace(new, probabilities=shares, output=output, latency_ms=latency)
+    store.predictions.append([new])
+    assert repr(store.predictions.get(new.id)) == repr(new)  # -0.0 is not 0.0, nor is 1.0 True
+
+
+def test_values_that_json_cannot_represent_become_null(store):
+    store.predictions.append(
+        [prediction(1, features={"x": np.float64("nan"), "y": float("inf"), "z": np.int64(3)})]
+    )
+    assert store.predictions.window(1, **IRIS).predictions[0].features == {"x": None, "y": None, "z": 3}
+
+
+def test_a_window_contains_the_last_rows_oldest_first(store):
+    store.predictions.append([prediction(i) for i in range(10)])
+    window = store.predictions.window(3, **IRIS)
+    assert [p.id for p in window.predictions] == ["id-7", "id-8", "id-9"]
+    assert window.last - window.first == 2
+
+
+def test_a_window_is_ordered_by_arrival_and_not_by_time(store):
+    store.predictions.append([prediction(9)])
+    store.predictions.append([prediction(1)])
+    assert [p.id for p in store.predictions.window(1, **IRIS).predictions] == ["id-1"]
+
+
+def test_sequence_numbers_grow(store):
+    store.predictions.append([prediction(1)])
+    before = store.predictions.window(10, **IRIS)
+    store.predictions.append([prediction(2)])
+    after = store.predictions.window(1, **IRIS)
+    assert before.first == before.last < after.first == after.last
+
+
+def test_other_models_and_versions_are_excluded(store):
+    store.predictions.append(
+        [prediction(1), prediction(2, version="v2"), prediction(3, model="other"), prediction(4)]
+    )
+    assert [p.id for p in store.predictions.window(10, **IRIS).predictions] == ["id-1", "id-4"]
+    assert store.predictions.count(**IRIS) == 2
+    assert store.predictions.count(model="iris", version="v2") == 1
+
+
+def test_a_window_of_an_empty_store_is_empty(store):
+    assert store.predictions.window(10, **IRIS) == Window()
+
+
+def test_counting_stops_at_the_limit(store):
+    store.predictions.append([prediction(i) for i in range(10)])
+    assert [store.predictions.count(**IRIS, limit=limit) for limit in (None, 4, 100)] == [10, 4, 10]
+
+
+def test_one_prediction_is_read_by_its_id(store):
+    store.predictions.append([prediction(1), prediction(2)])
+    assert store.predictions.get("id-2") == prediction(2)
+    assert store.predictions.get("nothing") is None
+
+
+def test_after_returns_the_newest_predictions_beyond_a_number(store):
+    store.predictions.append([prediction(i) for i in range(10)])
+    store.predictions.append([prediction(99, version="v2")])
+    start = store.predictions.window(7, **IRIS).first - 1
+    assert store.predictions.after(0, 100, **IRIS) == store.predictions.window(10, **IRIS)
+    window = store.predictions.after(start, 100, **IRIS)
+    assert [p.id for p in window.predictions] == [f"id-{i}" for i in range(3, 10)]
+    assert (window.first, window.last) == (start + 1, start + 7)
+    assert [p.id for p in store.predictions.after(start, 2, **IRIS).predictions] == ["id-8", "id-9"]
+    assert store.predictions.after(window.last, 100, **IRIS) == Window()
+
+
+def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(store):
+    start = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    seconds = [(0, 1.0), (59.9, 3.0), (60, 5.0), (300, 7.0)]
+    store.predictions.append(
+        [prediction(i, time=start + timedelta(seconds=s), latency_ms=ms) for i, (s, ms) in enumerate(seconds)]
+    )
+    buckets = [
+        (b.start, b.count, b.mean_latency_ms, b.max_latency_ms) for b in store.predictions.traffic(start, 60)
+    ]
+    assert buckets == [
+        (start, 2, 2.0, 3.0),
+        (start + timedelta(minutes=1), 1, 5.0, 5.0),
+        (start + timedelta(minutes=5), 1, 7.0, 7.0),
+    ]
+
+
+def test_traffic_begins_at_the_given_time(store):
+    store.predictions.append([prediction(i) for i in range(4)])
+    counts = [b.count for b in store.predictions.traffic(NOW + timedelta(seconds=2), 3600)]
+    assert counts == [2]
+    assert store.predictions.traffic(NOW + timedelta(days=1), 60) == []
+
+
+def test_traffic_counts_every_model(store):
+    store.predictions.append([prediction(1), prediction(2, model="other")])
+    assert sum(b.count for b in store.predictions.traffic(NOW, 3600)) == 2
+
+
+def test_first_since_returns_the_first_number_from_a_time_on(store):
+    store.predictions.append([prediction(i, time=NOW + timedelta(minutes=i)) for i in range(5)])
+    store.predictions.append([prediction(9, time=NOW + timedelta(minutes=2), version="v2")])
+    assert store.predictions.first_since(NOW - timedelta(days=1), **IRIS) == 1
+    assert store.predictions.first_since(NOW + timedelta(minutes=2), **IRIS) == 3
+    assert store.predictions.first_since(NOW + timedelta(minutes=2, seconds=1), **IRIS) == 4
+    assert store.predictions.first_since(NOW + timedelta(minutes=9), **IRIS) is None
+
+
+def test_after_stops_at_the_last_number(store):
+    store.predictions.append([prediction(i) for i in range(10)])
+    window = store.predictions.after(2, 3, **IRIS, last=7)
+    assert [p.id for p in window.predictions] == [prediction(i).id for i in (4, 5, 6)]
+    assert (window.first, window.last) == (5, 7)
