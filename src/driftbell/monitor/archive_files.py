@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from driftbell.atomic_write import write_atomically
-from driftbell.errors import ArchiveError, ConfigError
-
-NEEDED = "retention.archive needs pyarrow and fsspec: pip install 'driftbell[archive]'"
+from driftbell.errors import ArchiveError, ConfigError, MissingExtraError
 
 
 class FileStore(Protocol):
@@ -56,7 +54,7 @@ class ObjectStore:
         try:
             import fsspec
         except ImportError as error:
-            raise ConfigError(NEEDED) from error
+            raise MissingExtraError("retention.archive", "archive") from error
         try:
             self._files, self._folder = fsspec.core.url_to_fs(url)
         except Exception as error:  # each store has its own; some connect at once
@@ -83,7 +81,7 @@ def open_store(place: str) -> FileStore:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise ConfigError(NEEDED) from error
+        raise MissingExtraError("retention.archive", "archive") from error
     scheme, found, path = place.partition("://")
     if not found or scheme == "file":
         return LocalStore(Path(path if found else place).expanduser())

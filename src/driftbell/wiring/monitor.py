@@ -14,7 +14,7 @@ import structlog
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation import CusumDetector
 from driftbell.degradation.detector import watch
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import known_by_heart, outputs_of, reference_of
 from driftbell.monitor.archive_files import FileStore, open_store
 from driftbell.monitor.check import Checker
@@ -115,9 +115,7 @@ def _watch(settings: Settings, model: Model, reference: Reference) -> CusumDetec
 def _sinks(settings: Settings) -> Mapping[str, Sink]:
     wanted = settings.reports.evidently
     if wanted == "on" and not evidently_available():
-        raise ConfigError(
-            "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
-        )
+        raise MissingExtraError("reports.evidently = 'on'", "evidently")
     if wanted != "off" and evidently_available():
         return {MAIN_REPORT: EvidentlyReport(), OWN_REPORT: HtmlReport()}
     return {MAIN_REPORT: HtmlReport()}
