@@ -13,7 +13,7 @@ import structlog
 
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
@@ -112,9 +112,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
 def _sinks(settings: Settings) -> Mapping[str, Sink]:
     wanted = settings.reports.evidently
     if wanted == "on" and not evidently_available():
-        raise ConfigError(
-            "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
-        )
+        raise MissingExtraError("reports.evidently = 'on'", "evidently")
     if wanted != "off" and evidently_available():
         return {MAIN_REPORT: EvidentlyReport(), OWN_REPORT: HtmlReport()}
     return {MAIN_REPORT: HtmlReport()}
