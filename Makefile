@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: demo up stack test lint format docs bench clean
 .DEFAULT_GOAL := demo
 
-# See it work: normal traffic stays quiet, drifted traffic rings. ARGS="--exit" ends after the story.
+# See it work: normal traffic stays quiet, drifted traffic raises an alarm. ARGS="--exit" ends after the story.
 demo: .venv/demo.stamp
 	@$(BIN)/driftbell demo $(ARGS)
 
@@ -26,6 +26,10 @@ stack:
 # Every test. ARGS="tests/unit -k psi" runs some.
 test: .venv/dev.stamp
 	@$(BIN)/pytest $(ARGS)
+
+# For daily work: lint, then the unit and contract tests that start no server.
+check: lint
+	@$(BIN)/pytest tests/unit tests/contract tests/repository src -m "not slow and not postgres and not service and not browser and not stack" $(ARGS)
 
 # Style, types, layers.
 lint: .venv/dev.stamp
@@ -60,10 +64,10 @@ clean:
 
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/pip.stamp
 	@echo "Installing driftbell with its extras into .venv; this takes a minute or two …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,notifications,otel,certs,onnx]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,onnx]'
 	@touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
 	@echo "Installing the tools for tests into .venv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,notifications,otel,certs,onnx,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,onnx,dev]'
 	@touch $@

@@ -13,7 +13,7 @@ import structlog
 
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
@@ -97,12 +97,12 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
     )
-    smallest_loss = detector.charts.smallest_detectable(settings.window.rows, 1)
+    smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
     logger.info(
         "degradation detector fitted",
         budget=str(settings.alarms.budget),
         rate_of_budget=round(detector.charts.false_alarm_rate, 2),
-        smallest_loss_in_one_window=round(smallest_loss, 4),
+        smallest_loss_seen_in_one_window=round(smallest, 4),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
     )
@@ -112,9 +112,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
 def _sinks(settings: Settings) -> Mapping[str, Sink]:
     wanted = settings.reports.evidently
     if wanted == "on" and not evidently_available():
-        raise ConfigError(
-            "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
-        )
+        raise MissingExtraError("reports.evidently = 'on'", "evidently")
     if wanted != "off" and evidently_available():
         return {MAIN_REPORT: EvidentlyReport(), OWN_REPORT: HtmlReport()}
     return {MAIN_REPORT: HtmlReport()}

@@ -74,8 +74,8 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
 def test_what_is_wrong_is_told(life: Life, tmp_path: Path) -> None:
     alarm = life.ring()
     assert "'until' is missing" in refused("annotate", alarm.id, "silenced", *SAID)
-    assert "no alarm with the id xyz" in refused("annotate", "xyz", "false", *SAID)
-    assert "no alarm with the id" in refused("annotate", "", "false", *SAID)
+    assert "no alarm has the id xyz" in refused("annotate", "xyz", "false", *SAID)
+    assert "no alarm has the id" in refused("annotate", "", "false", *SAID)
     assert "cannot write" in refused("label-sheet", alarm.id, str(tmp_path / "no" / "x.csv"))
     done = CliRunner().invoke(cli, ["alarms", "annotate", alarm.id, "wrong", *SAID])
     assert (done.exit_code, "'expected', 'false', 'silenced'" in done.output) == (2, True)

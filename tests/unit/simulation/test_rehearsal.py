@@ -200,7 +200,7 @@ def test_the_command_prints_text(data_dir: Path) -> None:
     assert detected.startswith(f"shift:{LENGTH}=+1.76: alarm after ")
     for words in ("hours); estimated loss ", "; actual loss ", f"; suspect columns: {LENGTH}"):
         assert words in detected
-    assert "the service refuses such rows" in refused
+    assert "the service rejects such rows" in refused
     assert "no alarm in 10000 predictions; actual loss " in missed
 
 
