@@ -1,4 +1,4 @@
-"""Validate what a person says about an alarm."""
+"""Validate annotations of alarms."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from driftbell.errors import InputError
 from driftbell.records import FieldProblem
 from driftbell.records.alarms import ANNOTATIONS, EXPECTED, FALSE, SILENCED, Alarm, Annotation
 
-LONGEST = {"author": 200, "reason": 2000}
+MAX_LENGTHS = {"author": 200, "reason": 2000}
 
 
 def read_annotation(body: Any, alarm: Alarm, *, now: datetime) -> Annotation:
-    """Read what somebody says about an alarm.
+    """Read an annotation of an alarm.
 
-    An alarm that is over can only be called false, which also takes back an `expected`.
+    A closed alarm can only be annotated as false, which also revokes `expected`.
 
     Args:
-        body: an object with `annotation`, `author`, `reason` and, to silence it, `until` (ISO 8601).
-        alarm: which.
-        now: the time (UTC).
+        body: an object with `annotation`, `author`, `reason` and, for `silenced`, `until` (ISO 8601).
+        alarm: the alarm to annotate.
+        now: the current time (UTC).
 
     Raises:
-        InputError: every field that is wrong, and what to do.
+        InputError: lists every invalid field with a fix.
     """
     if not isinstance(body, Mapping):
         message = "send an object with 'annotation', 'author' and 'reason'"
         raise InputError([FieldProblem("", "type", message)])
     problems = [
-        FieldProblem(str(name), "extra", f"'{str(name)[:80]}' is not known: leave it out")
+        FieldProblem(str(name), "extra", f"'{str(name)[:80]}' is not a field of an annotation: leave it out")
         for name in body
         if name not in ("annotation", "author", "reason", "until")
     ]
@@ -40,12 +40,12 @@ def read_annotation(body: Any, alarm: Alarm, *, now: datetime) -> Annotation:
         message = f"'annotation' must be one of {', '.join(ANNOTATIONS)}"
         problems.append(FieldProblem("annotation", "missing" if word is None else "value", message))
     elif alarm.closed and word != FALSE:
-        message = f"'annotation' cannot be {word}: the alarm is over; it can only be called false"
+        message = f"'annotation' cannot be {word}: the alarm is closed; it can only be annotated as false"
         problems.append(FieldProblem("annotation", "closed", message))
-    for name in LONGEST:
+    for name in MAX_LENGTHS:
         problems += _text_problems(name, body.get(name))
-    until, wrong = _until(body.get("until"), word, now)
-    problems += wrong
+    until, until_problems = _until(body.get("until"), word, now)
+    problems += until_problems
     if problems:
         raise InputError(problems)
     return Annotation(str(word), body["author"].strip(), body["reason"].strip(), now, until)
@@ -53,31 +53,31 @@ def read_annotation(body: Any, alarm: Alarm, *, now: datetime) -> Annotation:
 
 def _text_problems(name: str, value: Any) -> list[FieldProblem]:
     if value is None:
-        return [FieldProblem(name, "missing", f"'{name}' is missing: say {_WHAT[name]}")]
+        return [FieldProblem(name, "missing", f"'{name}' is missing: say {_HINTS[name]}")]
     if not isinstance(value, str) or not value.strip():
-        return [FieldProblem(name, "type", f"'{name}' must be a text: say {_WHAT[name]}")]
+        return [FieldProblem(name, "type", f"'{name}' must be a text: say {_HINTS[name]}")]
     if not _is_text(value):
         return [FieldProblem(name, "type", f"'{name}' must be a text without control characters")]
-    if len(value) > LONGEST[name]:
-        return [FieldProblem(name, "long", f"'{name}' must have at most {LONGEST[name]} characters")]
+    if len(value) > MAX_LENGTHS[name]:
+        return [FieldProblem(name, "long", f"'{name}' must have at most {MAX_LENGTHS[name]} characters")]
     return []
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether it is printable but for line ends and tabs; half a surrogate pair is not."""
+    """Return whether a value is printable, line ends and tabs aside; half a surrogate pair is not."""
     return re.sub(r"[\r\n\t]", "", value).isprintable()
 
 
-_WHAT = {"author": "who you are", "reason": "why"}
+_HINTS = {"author": "who you are", "reason": "why"}
 
 
 def _until(value: Any, word: Any, now: datetime) -> tuple[datetime | None, list[FieldProblem]]:
     hint = "'until' must be a time with its zone, such as '2026-01-31T18:00:00Z'"
     if value is None:
-        wrong = word == SILENCED
-        return None, [FieldProblem("until", "missing", f"'until' is missing: {hint}")] if wrong else []
+        required = word == SILENCED
+        return None, [FieldProblem("until", "missing", f"'until' is missing: {hint}")] if required else []
     if word in (EXPECTED, FALSE):
-        return None, [FieldProblem("until", "extra", "'until' is for silenced alone: leave it out")]
+        return None, [FieldProblem("until", "extra", "'until' is only for 'silenced': leave it out")]
     try:
         until = datetime.fromisoformat(value)
         aware = until.astimezone(UTC) if until.tzinfo else None
@@ -86,5 +86,5 @@ def _until(value: Any, word: Any, now: datetime) -> tuple[datetime | None, list[
     if aware is None:
         return None, [FieldProblem("until", "type", hint)]
     if aware <= now:
-        return None, [FieldProblem("until", "past", "'until' is over already: it must be in the future")]
+        return None, [FieldProblem("until", "past", "'until' is in the past: it must be in the future")]
     return aware, []

@@ -1,4 +1,4 @@
-"""How many false alarms a user allows: one number, read from words."""
+"""False-alarm budget: how many false alarms a user allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 from driftbell.errors import ConfigError
 
 USUAL = timedelta(minutes=5)
-"""How often a check is assumed where checks do not run by themselves."""
+"""Assumed interval of checks if none is configured."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _HINT = "must be false alarms per time or per checks, such as '1 per 30d' or '2 per 1000 checks'"
@@ -19,12 +19,12 @@ _GRAMMAR = re.compile(rf"\s*({_NUMBER})\s+per\s+({_NUMBER})\s*([a-z]+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """False alarms that are allowed, per time or per number of checks.
+    """Allowed false alarms, per time or per number of checks.
 
     Attributes:
-        alarms: how many.
-        period: in how much time; None where checks are counted.
-        checks: in how many checks; None where time is.
+        alarms: number of allowed false alarms.
+        period: in this time; None for a budget per checks.
+        checks: in this many checks; None for a budget per time.
     """
 
     alarms: float
@@ -32,10 +32,10 @@ class Budget:
     checks: int | None = None
 
     def checks_per_alarm(self, every: timedelta | None = None) -> float:
-        """Tell how many checks are allowed one false alarm, all together; at least one.
+        """Return the number of checks per allowed false alarm, at least 1.
 
         Args:
-            every: how often a check runs; None (they do not run by themselves) is taken for 5 minutes.
+            every: interval of checks; 5 minutes if None (no scheduled checks).
 
         >>> parse_budget("1 per 30d").checks_per_alarm(timedelta(minutes=5))
         8640.0
@@ -48,10 +48,10 @@ class Budget:
         return max(1.0, self.period / (every or USUAL) / self.alarms)
 
     def per_day(self, every: timedelta | None = None) -> float:
-        """Tell how many false alarms a day it allows.
+        """Return the allowed false alarms per day.
 
         Args:
-            every: see `checks_per_alarm`; it matters where checks are counted.
+            every: see `checks_per_alarm`; matters for a budget per checks.
 
         >>> parse_budget("3 per 30d").per_day()
         0.1
@@ -61,7 +61,7 @@ class Budget:
         return timedelta(days=1) / (every or USUAL) / self.checks_per_alarm(every)
 
     def __str__(self) -> str:
-        """Write it as it is read."""
+        """Return the text that `parse_budget` reads."""
         if self.checks is not None:
             return f"{self.alarms:.15g} per {self.checks} checks"
         assert self.period is not None
@@ -71,25 +71,25 @@ class Budget:
 
 
 def parse_budget(text: str) -> Budget:
-    """Read a budget.
+    """Parse a budget.
 
     Args:
         text: `N per DURATION` (s, m, h, d or w) or `N per M checks`.
 
     Raises:
-        ConfigError: it is something else, or allows nothing, or an alarm in each check.
+        ConfigError: the text has another form, allows no alarm, or allows an alarm in each check.
 
     >>> parse_budget("1 per 30d")
     Budget(alarms=1.0, period=datetime.timedelta(days=30), checks=None)
     >>> print(parse_budget("0.5 per 1,000 checks"))
     0.5 per 1000 checks
     """
-    found = _GRAMMAR.fullmatch(text)
-    if not found:
+    match = _GRAMMAR.fullmatch(text)
+    if not match:
         raise ConfigError(_HINT)
-    alarms, amount, unit = _number(found[1]), _number(found[2]), found[3]
+    alarms, amount, unit = _number(match[1]), _number(match[2]), match[3]
     if not alarms:
-        raise ConfigError(f"{_HINT}; none at all cannot be promised")
+        raise ConfigError(f"{_HINT}; a budget of none is not possible")
     if not 1e-6 <= alarms <= 1e6:
         raise ConfigError(f"{_HINT}; from 0.000001 to 1000000 alarms")
     if unit in ("check", "checks"):
@@ -97,29 +97,29 @@ def parse_budget(text: str) -> Budget:
             raise ConfigError(f"{_HINT}; the checks must be a whole number, more than the alarms, up to 1e12")
         return Budget(alarms, checks=int(amount))
     if unit not in _UNITS:
-        raise ConfigError(f"{_HINT}; the unit '{unit}' is none of {', '.join(_UNITS)} and checks")
+        raise ConfigError(f"{_HINT}; the unit '{unit}' is not one of {', '.join(_UNITS)} and checks")
     seconds = amount * _UNITS[unit]
     if not 1 <= seconds <= 1e9:
-        raise ConfigError(f"{_HINT}; from one second to some 30 years")
+        raise ConfigError(f"{_HINT}; from one second to about 30 years")
     return Budget(alarms, period=timedelta(seconds=seconds))
 
 
 def parse_every(text: str) -> timedelta:
-    """Read how often a check runs.
+    """Parse an interval of checks.
 
     Args:
         text: a number with s, m, h, d or w.
 
     Raises:
-        ConfigError: it is something else, or less than a second.
+        ConfigError: the text has another form, or is not between one second and 30 years.
 
     >>> parse_every("5m")
     datetime.timedelta(seconds=300)
     """
-    found = re.fullmatch(rf"\s*({_NUMBER})\s*([smhdw])\s*", text)
-    seconds = _number(found[1]) * _UNITS[found[2]] if found else 0.0
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*([smhdw])\s*", text)
+    seconds = _number(match[1]) * _UNITS[match[2]] if match else 0.0
     if not 1 <= seconds <= 1e9:
-        raise ConfigError("must be how often a check runs, such as '5m' or '1d', from one second to 30 years")
+        raise ConfigError("must be an interval such as '5m' or '1d', from one second to 30 years")
     return timedelta(seconds=seconds)
 
 

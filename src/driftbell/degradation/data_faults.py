@@ -1,4 +1,4 @@
-"""Features that are broken or moved as a faulty sensor moves them, and what the answers are worth then."""
+"""Data faults: broken values, features moved as by a faulty sensor, and the expected error with them."""
 
 from __future__ import annotations
 
@@ -14,41 +14,44 @@ from driftbell.degradation.reference_models import Answers, Learned, Vector
 from driftbell.records import Columns
 
 LEVEL = 1e-6
-"""A fault is believed where unchanged data would show it less often than this."""
+"""A fault is reported if unchanged data would show it less often than this."""
 
-MORE_ROWS = 0.03
-"""A broken feature has at least this share of rows more than in the reference."""
+MIN_EXCESS = 0.03
+"""A broken feature has at least this share of additional broken rows, compared with the reference."""
 
-BEYOND = 0.1
-"""A value is out of range where it is beyond the reference's by this share of the range."""
+RANGE_MARGIN = 0.1
+"""A value is out of range if it exceeds the reference's range by this share of the range."""
 
-GATE = 5.0
-"""A feature has moved beside the others where its residuals have by so many standard errors."""
+MIN_FROZEN = 0.08
+"""A feature is frozen if at least this share of additional rows has one value."""
 
-FIT = 1.0
-"""A repair is believed where it leaves no more distance than this, in units of the 5 % point."""
+MIN_MOVE = 5.0
+"""A feature has moved relative to the others if its residuals have, by so many standard errors."""
 
-EXPLAINED = 0.5
-"""Repairs are believed where all features together are left with at most this share of their distances."""
+MAX_DISTANCE = 1.0
+"""A repair is accepted if it leaves at most this distance, in units of the 5 % point."""
+
+MAX_REMAINING = 0.5
+"""Repairs are accepted if at most this share of all features' squared distances remains."""
 
 MIN_ROWS = 40
-MOST_REPAIRS = 3
-LONGEST_SHOWN = 40
+MAX_REPAIRS = 3
+MAX_CATEGORY_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one feature.
+    """A data fault of one feature.
 
     Attributes:
-        place: of the feature.
-        rows: which rows have it.
+        place: index of the feature.
+        rows: mask of the affected rows, shape (n,).
         words: what the values look like.
-        scale: with `offset`, how to undo it: true = (seen - offset) / scale; 0 where it can't be.
-        offset: see there.
-        excess: for broken values, their share of the rows beyond the usual.
-        chance: how probable so many are by chance.
-        odd: whether they are numbers out of range or frozen, which a move of the whole feature explains.
+        scale: repairs it together with `offset`: true = (observed - offset) / scale; 0 without a repair.
+        offset: additive part of the repair.
+        excess: for broken values, their share of the rows minus the usual share.
+        chance: probability of so many such rows by chance.
+        outliers: whether the values are out of range or frozen, which a move of the whole feature explains.
     """
 
     place: int
@@ -58,18 +61,18 @@ class Fault:
     offset: float = 0.0
     excess: float = 0.0
     chance: float = 1.0
-    odd: bool = False
+    outliers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The faults of a block, and the expected error of each of its rows with them.
+    """Data faults of a block, and the expected error of each row with them.
 
     Attributes:
-        faults: what is wrong.
-        errors: expected error of each row.
-        unrepaired: the same with broken values alone, None where none are.
-        broken: the features with values that are null, new, out of range or frozen, moved ones included.
+        faults: one for each affected feature and kind of fault.
+        errors: expected error of each row, shape (n,).
+        unrepaired: the same without repairs of moved features; None if no value is broken.
+        broken: faults by null, new, out-of-range or frozen values, those of moved features included.
     """
 
     faults: tuple[Fault, ...]
@@ -79,15 +82,28 @@ class Diagnosis:
 
     @property
     def repairs(self) -> tuple[int, ...]:
-        """The places of the features that have moved."""
+        """Indices of the features that have moved."""
         return tuple(f.place for f in self.faults if f.scale)
 
 
+@dataclass(frozen=True, slots=True)
+class _Repaired:
+    """A block after some repairs, with residuals and distances of its features by index."""
+
+    matrix: Matrix
+    residuals: dict[int, Vector]
+    distances: dict[int, float]
+
+    @property
+    def total(self) -> float:
+        return sum(d**2 for d in self.distances.values())
+
+
 class DataFaultDetector:
-    """Knows what the reference's features look like.
+    """Detects data faults by comparing a block with the reference.
 
     Args:
-        learned: from the reference.
+        learned: models fitted on the reference.
     """
 
     def __init__(self, learned: Learned) -> None:
@@ -98,157 +114,169 @@ class DataFaultDetector:
         }
         self._center = {j: float(np.median(r)) for j, r in self._residuals.items() if len(r)}
         self._spread = {j: _spread(r) for j, r in self._residuals.items()}
-        self._clumping = {
+        self._overdispersion = {
             j: overdispersion(learned.usual[:, j] - expected) for j, expected in learned.expected.items()
         }
         self._sorted = {j: np.sort(_present(learned.usual[:, j])) for j in self._residuals}
         self._rows = n
 
     def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
-        """Look for faults in a block.
+        """Return the data faults of a block.
 
         Args:
             columns: its features by name, n rows.
             matrix: the same, encoded.
-            answers: the model's.
+            answers: the model's answers.
 
         Returns:
-            None where there is no fault that is beyond doubt.
+            None if there is no significant fault.
         """
         repairs = self._repairs(matrix)
         repaired = {f.place for f in repairs}
-        every = [fault for j in self._learned.top for fault in self._broken(columns, matrix, j)]
-        broken = [f for f in every if not (f.odd and f.place in repaired)]
+        candidates = [fault for j in self._learned.top for fault in self._broken(columns, matrix, j)]
+        broken = [f for f in candidates if not (f.outliers and f.place in repaired)]
         faults = (*repairs, *broken)
         if not faults:
             return None
         errors = self._errors(matrix, answers, repairs, broken)
-        alone = errors if not repairs else self._errors(matrix, answers, [], broken) if broken else None
-        return Diagnosis(faults, errors, alone, tuple(every))
+        unrepaired: Vector | None = errors
+        if repairs:
+            unrepaired = self._errors(matrix, answers, [], broken) if broken else None
+        return Diagnosis(faults, errors, unrepaired, tuple(candidates))
 
     def _errors(self, matrix: Matrix, answers: Answers, repairs: list[Fault], broken: list[Fault]) -> Vector:
-        right = matrix.copy()
+        repaired = matrix.copy()
         for fault in repairs:
-            right[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
-        errors = self._learned.error_by_features(right, answers)
+            repaired[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
+        errors = self._learned.error_by_features(repaired, answers)
         if broken:
             rows = np.logical_or.reduce([f.rows for f in broken])
             without = frozenset(f.place for f in broken)
-            errors = np.where(rows, self._learned.error_by_features(right, answers, without), errors)
+            errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
         return errors
 
     def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[Fault]:
         before, now = self._learned.usual[:, j], matrix[:, j]
         unseen = self._learned.encoder.unseen(columns, j)
         nulls = np.isnan(now)
-        found = []
+        faults = []
         if unseen is not None:
             new, cells = unseen
             nulls &= ~new
-            most = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new).most_common(1)
-            words = f"new category '{_printable(most[0][0])}' {most[0][1] / len(now):.0%}" if most else ""
-            found += self._more(j, new, self._learned.unseen.get(j, 0), words)
+            counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
+            words = ""
+            for category, count in counts.most_common(1):
+                words = f"new category '{_printable(category)}' {count / len(now):.0%}"
+            faults += self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
-        found += self._more(j, nulls, usual, words)
+        faults += self._excess_faults(j, nulls, usual, words)
         if self._learned.encoder.numeric[j]:
-            found += [replace(f, odd=True) for f in self._odd_numbers(before, now, j)]
-        return found
+            faults += [replace(f, outliers=True) for f in self._outliers(before, now, j)]
+        return faults
 
-    def _odd_numbers(self, before: Vector, now: Vector, j: int) -> list[Fault]:
-        known = _present(before)
+    def _outliers(self, before: Vector, now: Vector, j: int) -> list[Fault]:
+        usual = _present(before)
         values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
-        if not len(known) or not len(values):
+        if not len(usual) or not len(values):
             return []
-        low, high = float(known.min()), float(known.max())
-        beyond = BEYOND * (high - low)
-        out = (now < low - beyond) | (now > high + beyond)
+        low, high = float(usual.min()), float(usual.max())
+        margin = RANGE_MARGIN * (high - low)
+        out = (now < low - margin) | (now > high + margin)
         outside = ((now < low) | (now > high)).mean()
         words = f"{outside:.0%} of the newest values outside {low:.4g} to {high:.4g}"
-        found = self._more(j, out, 0, words)
+        faults = self._excess_faults(j, out, 0, words)
         value = values[counts.argmax()]
-        same = now == value
-        words = f"frozen at {value:.4g} in {same.mean():.0%} of the rows"
-        return found + self._more(j, same, int((before == value).sum()), words, least=0.08)
+        frozen = now == value
+        words = f"frozen at {value:.4g} in {frozen.mean():.0%} of the rows"
+        return faults + self._excess_faults(
+            j, frozen, int((before == value).sum()), words, min_excess=MIN_FROZEN
+        )
 
-    def _more(
-        self, j: int, rows: NDArray[np.bool_], before: int, words: str, least: float = MORE_ROWS
+    def _excess_faults(
+        self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
     ) -> list[Fault]:
-        """Give the fault if a block has beyond doubt more such rows than the upper end of the usual rate."""
-        seen, n = int(np.count_nonzero(rows)), len(rows)
-        excess = seen / n - before / self._rows
-        if excess < least:
+        """Return a fault if a block has significantly more such rows than the 99 % limit of the rate."""
+        count, n = int(np.count_nonzero(rows)), len(rows)
+        excess = count / n - before / self._rows
+        if excess < min_excess:
             return []
         rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
-        chance = float(scipy.stats.binom.sf(seen - 1, n, rate))
+        chance = float(scipy.stats.binom.sf(count - 1, n, rate))
         return [Fault(j, rows, words, excess=excess, chance=chance)] if chance < LEVEL else []
 
     def _repairs(self, matrix: Matrix) -> list[Fault]:
-        """Undo moves one after the other, each time the one after which all features look best."""
+        """Repair moved features one after the other, each time the one that helps all features most."""
         if not any(self._moved(matrix, j) for j in self._residuals):
             return []
-        moved, seen = matrix, self._seen(matrix)
-        distances = self._distances(seen)
-        first = sum(d**2 for d in distances.values())
-        found: list[Fault] = []
-        while len(found) < MOST_REPAIRS:
-            best: tuple[float, Fault, Matrix, dict[int, Vector], dict[int, float]] | None = None
-            for j in self._open(seen):
-                if any(f.place == j for f in found) or not self._moved(moved, j):
-                    continue
-                for fault in self._candidates(moved, j, seen[j]):
-                    tried = moved.copy()
-                    tried[:, j] = (moved[:, j] - fault.offset) / fault.scale
-                    known = _present(tried[:, j] - (moved[:, j] - seen[j]))
-                    if self._distance(j, known) > FIT:
-                        continue
-                    after = self._seen(tried)
-                    left = self._distances(after)
-                    if any(left[k] > max(FIT, 1.1 * distances[k]) for k in left):
-                        continue  # the others fitted it as it was
-                    total = sum(d**2 for d in left.values())
-                    if best is None or total < best[0]:
-                        best = total, fault, tried, after, left
-            if best is None or best[0] > 0.9 * sum(d**2 for d in distances.values()):
+        residuals = self._residuals_of(matrix)
+        current = _Repaired(matrix, residuals, self._distances(residuals))
+        initial = current.total
+        repairs: list[Fault] = []
+        while len(repairs) < MAX_REPAIRS:
+            best = self._best_repair(current, {f.place for f in repairs})
+            if best is None or best[1].total > 0.9 * current.total:
                 break
-            _, fault, moved, seen, distances = best
-            found.append(fault)
-        left_over = sum(d**2 for d in distances.values())
-        return found if found and left_over <= max(EXPLAINED * first, 1.2 * len(distances)) else []
+            repairs.append(best[0])
+            current = best[1]
+        remaining = current.total
+        limit = max(MAX_REMAINING * initial, 1.2 * len(current.distances))
+        return repairs if repairs and remaining <= limit else []
+
+    def _best_repair(self, current: _Repaired, done: set[int]) -> tuple[Fault, _Repaired] | None:
+        """Return the repair that leaves the smallest distances, and the block after it."""
+        best: tuple[Fault, _Repaired] | None = None
+        for j in self._candidate_features(current.residuals):
+            if j in done or not self._moved(current.matrix, j):
+                continue
+            values, residuals = current.matrix[:, j], current.residuals[j]
+            for fault in self._candidates(current.matrix, j, residuals):
+                matrix = current.matrix.copy()
+                matrix[:, j] = (values - fault.offset) / fault.scale
+                if self._distance(j, _present(matrix[:, j] - (values - residuals))) > MAX_DISTANCE:
+                    continue
+                after_residuals = self._residuals_of(matrix)
+                after = _Repaired(matrix, after_residuals, self._distances(after_residuals))
+                if any(d > max(MAX_DISTANCE, 1.1 * current.distances[k]) for k, d in after.distances.items()):
+                    continue  # the other features fit the unrepaired values better
+                if best is None or after.total < best[1].total:
+                    best = fault, after
+        return best
 
     def _moved(self, matrix: Matrix, j: int) -> bool:
-        """Tell whether a feature by itself looks other than usual; without it no repair is tried."""
+        """Return whether a feature's own distribution has changed; only then is a repair tried."""
         before, now = self._sorted[j], np.sort(_present(matrix[:, j]))
         if len(now) < MIN_ROWS or not len(before):
             return False
         return ks_distance(before, now) > float(1.36 * np.sqrt(1 / len(now) + 1 / len(before)))
 
-    def _seen(self, matrix: Matrix) -> dict[int, Vector]:
-        """Give each feature less what the others expect, NaN where it is null."""
+    def _residuals_of(self, matrix: Matrix) -> dict[int, Vector]:
+        """Return each feature minus its prediction from the others, NaN for null."""
         return {j: matrix[:, j] - self._learned.expect(j, matrix) for j in self._residuals}
 
-    def _open(self, seen: dict[int, Vector]) -> list[int]:
-        found = []
-        for j, residuals in seen.items():
+    def _candidate_features(self, residuals_of: dict[int, Vector]) -> list[int]:
+        """Return the features whose residuals have another median or width than in the reference."""
+        features = []
+        for j, residuals in residuals_of.items():
             now = _present(residuals)
             if len(now) < MIN_ROWS or not self._spread[j] > 0:
                 continue
-            unit = np.sqrt((1 / len(now) + 1 / self._rows) * self._clumping[j])
+            unit = np.sqrt((1 / len(now) + 1 / self._rows) * self._overdispersion[j])
             shift = (np.median(now) - self._center[j]) / (1.25 * self._spread[j] * unit)
             width = np.log(max(_spread(now), 1e-12) / self._spread[j]) / (1.6 * unit)
-            if max(abs(shift), abs(width)) > GATE:
-                found.append(j)
-        return found
+            if max(abs(shift), abs(width)) > MIN_MOVE:
+                features.append(j)
+        return features
 
     def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[Fault]:
-        """Give the moves that bring a feature back to where the others expect it."""
+        """Return moves that bring a feature back to where the others predict it."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
         known = ~np.isnan(now)
         before = _present(self._learned.usual[:, j])
         middle, center = float(np.median(now[known])), self._center[j]
         shift = float(np.median((now - expected)[known]) - center)
         moves = [(1.0, shift)]
-        for usual, at in (  # by itself, and as the others expect it
+        for usual, at in (  # from its own distribution, and as predicted from the others
             (_spread(before), float(np.median(before))),
             (
                 float(np.hypot(_spread(_present(expected)), self._spread[j])),
@@ -259,27 +287,27 @@ class DataFaultDetector:
                 moves.append((scale, middle - scale * at))
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
-        every = np.ones(len(now), dtype=bool)
-        return [Fault(j, every, _words(scale, offset), scale, offset) for scale, offset in moves]
+        all_rows = np.ones(len(now), dtype=bool)
+        return [Fault(j, all_rows, _describe_move(scale, offset), scale, offset) for scale, offset in moves]
 
-    def _distances(self, seen: dict[int, Vector]) -> dict[int, float]:
-        return {j: self._distance(j, _present(residuals)) for j, residuals in seen.items()}
+    def _distances(self, residuals_of: dict[int, Vector]) -> dict[int, float]:
+        return {j: self._distance(j, _present(residuals)) for j, residuals in residuals_of.items()}
 
     def _distance(self, j: int, now: Vector) -> float:
-        """Give the Kolmogorov–Smirnov distance of a feature's residuals, in units of its 5 % point."""
+        """Return the Kolmogorov–Smirnov distance of a feature's residuals, in units of its 5 % point."""
         before = self._residuals[j]
         if not len(now) or not len(before):
             return 0.0
-        point = float(1.36 * np.sqrt((1 / len(now) + 1 / len(before)) * self._clumping[j]))
+        point = float(1.36 * np.sqrt((1 / len(now) + 1 / len(before)) * self._overdispersion[j]))
         return ks_distance(before, np.sort(now)) / point
 
 
 def _printable(category: object) -> str:
-    """Show a value that a caller sent, which may be long, or hold what no database and no mail takes."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:LONGEST_SHOWN])
+    """Shorten a value from a request and replace control characters, which databases and mail refuse."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:MAX_CATEGORY_LENGTH])
 
 
-def _words(scale: float, offset: float) -> str:
+def _describe_move(scale: float, offset: float) -> str:
     if abs(scale - 1) < 0.02:
         return f"≈ {offset:+.3g} to all of before"
     return f"≈ {scale:.3g} × {f'{offset:+.3g} of ' if offset else ''}before: unit change?"
@@ -290,7 +318,7 @@ def _present(values: Vector) -> Vector:
 
 
 def _spread(values: Vector) -> float:
-    """Measure the width: the middle 80 %, as a standard deviation of a normal distribution."""
+    """Return the width of the middle 80 %, scaled to the standard deviation of a normal distribution."""
     if not len(values):
         return 0.0
     low, high = np.quantile(values, [0.1, 0.9])
@@ -298,29 +326,31 @@ def _spread(values: Vector) -> float:
 
 
 def ks_distance(a: Vector, b: Vector) -> float:
-    """Give the Kolmogorov–Smirnov distance of two sorted samples."""
-    every = np.concatenate([a, b])
-    above = np.searchsorted(a, every, side="right") / len(a) - np.searchsorted(b, every, side="right") / len(
-        b
-    )
-    return float(np.abs(above).max())
+    """Return the Kolmogorov–Smirnov distance of two sorted samples."""
+    values = np.concatenate([a, b])
+    in_a = np.searchsorted(a, values, side="right") / len(a)
+    in_b = np.searchsorted(b, values, side="right") / len(b)
+    return float(np.abs(in_a - in_b).max())
 
 
 def overdispersion(values: Vector, blocks: int = 20) -> float:
-    """Compare the variance of the means of stretches of time with what independent rows would give.
+    """Estimate how much autocorrelation increases the variance of a mean.
+
+    The variance of the means of consecutive blocks, divided by the variance that independent rows would
+    have.
 
     Args:
-        values: in their order of time, shape (n,); NaN is left out.
-        blocks: number of stretches.
+        values: in the order of time, shape (n,); NaN is ignored.
+        blocks: number of blocks.
 
     Returns:
-        1 for independent rows (never less), more where neighbours are alike.
+        1 for independent rows (never less), more if neighboring rows are alike.
     """
     values = _present(np.asarray(values, dtype=np.float64))
     size = len(values) // blocks
     if size < 2 or not values.var() > 0:
         return 1.0
     means = values[: size * blocks].reshape(blocks, size).mean(axis=1)
-    found = float(means.var(ddof=1) * size / values.var())
-    # chance alone gives up to this much in one of twenty references
-    return found if found > float(scipy.stats.chi2.ppf(0.95, blocks - 1) / (blocks - 1)) else 1.0
+    ratio = float(means.var(ddof=1) * size / values.var())
+    # ignore what occurs by chance in 19 of 20 references
+    return ratio if ratio > float(scipy.stats.chi2.ppf(0.95, blocks - 1) / (blocks - 1)) else 1.0

@@ -1,4 +1,4 @@
-"""Features as one matrix of numbers, with the layout that the reference decides."""
+"""Encode features as one matrix of numbers, with the layout of the reference."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from driftbell.tabular.profile import layout, numbers, texts
 
 Matrix = NDArray[np.float64]
 
-LARGEST = 1e30
-"""Numbers beyond it, infinity included, are cut to it: trees compute in single precision."""
+MAX_ABSOLUTE = 1e30
+"""Larger numbers, infinity included, are clipped to it, since trees compute in single precision."""
 
 
 class Encoder:
-    """Turns a table into a matrix: numbers as they are, categories as their rank by a score.
+    """Encoder of tables: numbers as they are, categories as their rank by a score (target encoding).
 
-    Columns of dates, and of texts that are almost all different, are left out.
+    Columns of dates, and of texts that are almost all distinct, are left out.
 
     Args:
-        columns: the reference's features, n rows.
-        score: what ranks categories, shape (n,), such as the model's score.
+        columns: features of the reference, n rows.
+        score: ranks the categories, shape (n,), such as the model's score.
     """
 
     def __init__(self, columns: Columns, score: NDArray[np.float64]) -> None:
         layouts = layout(columns)
         usable = {
-            name: at.kind
-            for name, at in layouts.items()
-            if at.comparable and kind_of(columns[name]) is not None
+            name: column.kind
+            for name, column in layouts.items()
+            if column.comparable and kind_of(columns[name]) is not None
         }
         self.names = tuple(usable)
         self.numeric = tuple(kind is Kind.NUMERIC for kind in usable.values())
         self._codes = {
-            name: _ranked(texts(columns[name]), score)
+            name: _ranks(texts(columns[name]), score)
             for name, kind in usable.items()
             if kind is not Kind.NUMERIC
         }
@@ -46,8 +46,8 @@ class Encoder:
         """Encode a table.
 
         Args:
-            columns: by name; one that is missing is all null.
-            rows: their number.
+            columns: by name; a missing one counts as all null.
+            rows: number of rows.
 
         Returns:
             Shape (rows, number of names), NaN for null.
@@ -60,25 +60,25 @@ class Encoder:
                 codes = self._codes[name]
                 out[:, place] = [np.nan if t is None else codes.get(t, np.nan) for t in texts(columns[name])]
             else:
-                out[:, place] = np.clip(numbers(columns[name]), -LARGEST, LARGEST)
+                out[:, place] = np.clip(numbers(columns[name]), -MAX_ABSOLUTE, MAX_ABSOLUTE)
         return out
 
     def unseen(self, columns: Columns, place: int) -> tuple[NDArray[np.bool_], list[str | None]] | None:
-        """Tell which rows have a category that the reference has not; None for a column of numbers."""
+        """Return the rows with a category that the reference lacks, and the texts; None for numbers."""
         name = self.names[place]
         if name not in self._codes or name not in columns:
             return None
-        found = texts(columns[name])
+        cells = texts(columns[name])
         codes = self._codes[name]
-        return np.array([t is not None and t not in codes for t in found], dtype=bool), found
+        return np.array([t is not None and t not in codes for t in cells], dtype=bool), cells
 
 
-def _ranked(cells: list[str | None], score: NDArray[np.float64]) -> dict[str, float]:
-    """Order categories by their mean score; rare ones are pulled to the middle by two rows of it."""
+def _ranks(cells: list[str | None], score: NDArray[np.float64]) -> dict[str, float]:
+    """Rank categories by their mean score, shrunk to the overall mean by two rows of it."""
     scores = defaultdict(list)
     for cell, value in zip(cells, score.tolist(), strict=True):
         if cell is not None:
             scores[cell].append(value)
-    middle = float(np.mean(score))
-    ranked = sorted(scores, key=lambda c: (sum(scores[c]) + 2 * middle) / (len(scores[c]) + 2))
+    overall = float(np.mean(score))
+    ranked = sorted(scores, key=lambda c: (sum(scores[c]) + 2 * overall) / (len(scores[c]) + 2))
     return {category: float(rank) for rank, category in enumerate(ranked)}

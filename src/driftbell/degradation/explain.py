@@ -64,7 +64,7 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
         loss = f"{100 * value:.1f} points of accuracy (90 % interval: {100 * low:.1f} to {100 * high:.1f})"
     else:
         loss = f"{value:.4g} more error per row (90 % interval: {low:.4g} to {high:.4g})"
-    since = format_change_point(estimate.change_point)
+    since = since_clause(estimate.change_point)
     causes = ", ".join(f"{suspect.column} ({suspect.words})" for suspect in suspects[:2])
     which = f"; suspect columns: {causes}" if causes else ""
     if estimate.contradicted:
@@ -77,8 +77,8 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
     return f"The model loses {loss}, {basis}, {since}{which}{where}."
 
 
-def format_change_point(change: ChangePoint) -> str:
-    """Return since when, with the interval unless both of its ends read the same."""
+def since_clause(change: ChangePoint) -> str:
+    """Return the clause "since …", with the interval unless both of its ends read the same."""
     low, high = (f"{time.astimezone(UTC):%m-%d %H:%M}" for time in (change.low, change.high))
     between = f" (between {low} and {high})" if low != high else ""
     return f"since {change.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC{between}"

@@ -1,4 +1,4 @@
-"""What the reference teaches: how often answers are wrong, and how features look beside each other."""
+"""Models fitted on the reference: the expected error, and each feature given the others."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 from driftbell.degradation.encoder import Encoder, Matrix
 from driftbell.records import Columns
 
-TOP = 6
-LEAST_IMPORTANCE = 0.01
+MAX_TOP = 6
+MIN_IMPORTANCE = 0.01
 FOLDS = 2
-STRIPES = 10
-"""The reference is cut into so many stretches of time, which go to the folds in turn."""
+STRETCHES = 10
+"""Number of stretches of time of the reference, assigned to the folds in turn."""
 
 QUANTILES = 21
-"""Points of the residuals' distribution that stand for it (regression)."""
+"""Number of quantiles that represent the distribution of the residuals (regression)."""
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model answered for n rows.
+    """A model's answers for n rows.
 
     Attributes:
         values: class ids (classification) or numbers (regression), shape (n,).
-        probabilities: of each class, shape (n, classes); None where there are none.
+        probabilities: of each class, shape (n, classes); None if the model has none.
     """
 
     values: Vector
@@ -43,31 +43,33 @@ class Answers:
         return len(self.values)
 
     def take(self, rows: Any) -> Answers:
-        """Give some rows."""
+        """Return the answers of some rows."""
         return Answers(self.values[rows], None if self.probabilities is None else self.probabilities[rows])
 
 
 @dataclass(slots=True)
 class Learned:
-    """Models fitted on one half of the reference and asked about the other; new rows take turns.
+    """Models cross-fitted on two halves of the reference; new rows are split between both.
 
     Attributes:
         classes: number of classes; 0 for regression.
-        encoder: makes the matrix.
-        matrix: the reference's features, shape (n, d).
-        answers: the model's.
-        truth: the labels, coded like the answers, shape (n,); the answers themselves where there are none.
+        encoder: encodes features.
+        matrix: encoded features of the reference, shape (n, d).
+        answers: the model's answers on the reference.
+        truth: the labels, coded like the answers, shape (n,); without labels the answers themselves.
         labelled: whether there are labels.
-        errors: 1 where the answer is wrong, or the absolute error, shape (n,).
+        errors: 1 if the answer is wrong, else 0; for regression the absolute error; shape (n,).
         importance: share of each feature in the model's answers, shape (d,).
-        top: the places of the most important ones, the first one most.
+        top: indices of the most important features, the first one most.
+        seed: random seed.
+        fold: fold of each row, shape (n,).
         by_confidence: expected error of each row from the model's own confidence, out of fold, shape (n,).
         by_features: expected error from the features, out of fold, shape (n,).
-        usual: rows whose features are normal: the matrix, unless somebody said that others are, shape (m, d).
-        usual_answers: the model's on them.
-        unseen: how many of them have a category that the reference has not, by place.
-        expected: each numeric top feature of `usual` from its other features, out of fold, shape (m,), by
-            place.
+        usual: features of unchanged rows, shape (m, d): the reference's, or those of an accepted baseline.
+        usual_answers: the model's answers on them.
+        unseen: number of them with a category that the reference lacks, by feature index.
+        expected: each numeric top feature of `usual` predicted from the others, out of fold, shape (m,), by
+            feature index.
     """
 
     classes: int
@@ -93,9 +95,9 @@ class Learned:
     _spread: Vector = field(init=False)
 
     def error_by_confidence(self, matrix: Matrix, answers: Answers) -> Vector:
-        """Estimate the error of each row from the model's confidence (from all features without one)."""
-        given = self._confidence_input(matrix, answers)
-        return self._halves(lambda f, rows: self._confidence[f](given[rows]), len(answers))
+        """Estimate the error of each row from the model's confidence; without one, from all features."""
+        inputs = self._confidence_input(matrix, answers)
+        return self._halves(lambda f, rows: self._confidence[f](inputs[rows]), len(answers))
 
     def error_by_features(
         self, matrix: Matrix, answers: Answers, without: frozenset[int] = frozenset()
@@ -105,12 +107,12 @@ class Learned:
         Args:
             matrix: shape (n, d).
             answers: n of them.
-            without: places of features that are not looked at.
+            without: indices of features to ignore.
         """
         models = self._truth_models(without)
-        kept = np.delete(matrix, sorted(without), axis=1)
+        features = np.delete(matrix, sorted(without), axis=1)
         return self._halves(
-            lambda f, rows: self._error(models[f], kept[rows], answers.values[rows]), len(answers)
+            lambda f, rows: self._error(models[f], features[rows], answers.values[rows]), len(answers)
         )
 
     def expect(self, place: int, matrix: Matrix) -> Vector:
@@ -119,36 +121,41 @@ class Learned:
         return self._halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
 
     def with_usual(self, columns: Columns, answers: Answers) -> Learned:
-        """Give the same models with other rows as the usual ones."""
-        found = copy.copy(self)
+        """Return the same models with the rows of an accepted baseline as the usual ones."""
+        accepted = copy.copy(self)
         matrix = self.encoder(columns, len(answers))
-        new = {j: self.encoder.unseen(columns, j) for j in self.top}
-        found.usual, found.usual_answers = matrix, answers
-        found.unseen = {j: int(rows[0].sum()) for j, rows in new.items() if rows is not None}
-        found.expected = {j: self.expect(j, matrix) for j in self.expected}
-        return found
+        unseen = {j: self.encoder.unseen(columns, j) for j in self.top}
+        accepted.usual, accepted.usual_answers = matrix, answers
+        accepted.unseen = {j: int(rows[0].sum()) for j, rows in unseen.items() if rows is not None}
+        accepted.expected = {j: self.expect(j, matrix) for j in self.expected}
+        return accepted
 
-    def _halves(self, ask: Callable[[int, slice], Vector], rows: int) -> Vector:
+    def _halves(self, predict: Callable[[int, slice], Vector], rows: int) -> Vector:
+        """Predict every other row with each fold's model."""
         out = np.empty(rows)
         for f in range(FOLDS):
             half = slice(f, None, FOLDS)
             if len(out[half]):
-                out[half] = ask(f, half)
+                out[half] = predict(f, half)
         return out
 
-    def _out_of_fold(self, ask: Callable[[int, NDArray[np.intp]], Vector]) -> Vector:
+    def _out_of_fold(self, predict: Callable[[int, NDArray[np.intp]], Vector]) -> Vector:
+        """Predict each row of the reference with the model that was not fitted on it."""
         out = np.empty(len(self.truth))
         for f in range(FOLDS):
             rows = np.flatnonzero(self.fold == f)
-            out[rows] = ask(f, rows)
+            out[rows] = predict(f, rows)
         return out
 
     def _truth_models(self, without: frozenset[int]) -> list[Any]:
+        """Return models of the label without some features, fitted at first use."""
         if without not in self._truths:
-            kept = np.delete(self.matrix, sorted(without), axis=1)
+            features = np.delete(self.matrix, sorted(without), axis=1)
             with one_thread():
                 self._truths[without] = [
-                    _truth_model(kept[self.fold != f], self.truth[self.fold != f], self.classes, self.seed)
+                    _truth_model(
+                        features[self.fold != f], self.truth[self.fold != f], self.classes, self.seed
+                    )
                     for f in range(FOLDS)
                 ]
         return self._truths[without]
@@ -159,10 +166,10 @@ class Learned:
         if self.classes:
             places = np.searchsorted(model.classes_, answers)
             known = np.isin(answers, model.classes_)
-            right = model.predict_proba(matrix)[np.arange(len(matrix)), np.where(known, places, 0)]
-            return np.asarray(1 - np.where(known, right, 0.0))
-        gap = model.predict(matrix) - answers
-        return np.asarray(np.abs(gap[:, None] + self._spread[None, :]).mean(axis=1))
+            correct = model.predict_proba(matrix)[np.arange(len(matrix)), np.where(known, places, 0)]
+            return np.asarray(1 - np.where(known, correct, 0.0))
+        difference = model.predict(matrix) - answers
+        return np.asarray(np.abs(difference[:, None] + self._spread[None, :]).mean(axis=1))
 
     def _confidence_input(self, matrix: Matrix, answers: Answers) -> Any:
         if answers.probabilities is not None:
@@ -173,81 +180,83 @@ class Learned:
 def fit_reference_models(
     columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int
 ) -> Learned:
-    """Fit everything.
+    """Fit all models on the reference.
 
     Args:
-        columns: the reference's features, n rows in their order of time.
-        answers: the model's, n rows.
-        truth: the labels, coded like the answers; None where there are none.
+        columns: features of the reference, n rows in the order of time.
+        answers: the model's answers, n of them.
+        truth: the labels, coded like the answers, shape (n,); None without labels.
         classes: number of classes; 0 for regression.
-        seed: of the importance's permutations and the trees.
+        seed: random seed of the permutation importance and the trees.
     """
     score = answers.values if answers.probabilities is None else answers.probabilities[:, -1]
     encoder = Encoder(columns, np.asarray(score, dtype=np.float64))
     n = len(answers)
     matrix = encoder(columns, n)
-    known = answers.values if truth is None else truth
-    fold = (np.arange(n) * min(STRIPES, n) // n) % FOLDS
+    target = answers.values if truth is None else truth
+    fold = (np.arange(n) * min(STRETCHES, n) // n) % FOLDS
     errors = (
-        np.asarray(known != answers.values, dtype=np.float64) if classes else np.abs(known - answers.values)
+        np.asarray(target != answers.values, dtype=np.float64) if classes else np.abs(target - answers.values)
     )
     with one_thread():
         importance = _importance(matrix, answers, classes, seed)
         order = [int(j) for j in np.argsort(-importance, kind="stable")]
-        top = tuple(j for j in order[:TOP] if importance[j] >= LEAST_IMPORTANCE)
-        found = Learned(
-            classes, encoder, matrix, answers, known, truth is not None, errors, importance, top, seed, fold
+        top = tuple(j for j in order[:MAX_TOP] if importance[j] >= MIN_IMPORTANCE)
+        learned = Learned(
+            classes, encoder, matrix, answers, target, truth is not None, errors, importance, top, seed, fold
         )
-        found.usual, found.usual_answers = matrix, answers
-        _fit_features(found)
-        _fit_confidence(found)
-        _fit_others(found)
-    return found
+        learned.usual, learned.usual_answers = matrix, answers
+        _fit_truth(learned)
+        _fit_confidence(learned)
+        _fit_features(learned)
+    return learned
 
 
-def _fit_features(to: Learned) -> None:
-    models = to._truth_models(frozenset())
-    to._spread = np.zeros(1)
-    if not to.classes:
-        oof = to._out_of_fold(lambda f, rows: models[f].predict(to.matrix[rows]))
-        to._spread = np.quantile(to.truth - oof, (np.arange(QUANTILES) + 0.5) / QUANTILES)
-    to.by_features = to._out_of_fold(
-        lambda f, rows: to._error(models[f], to.matrix[rows], to.answers.values[rows])
+def _fit_truth(learned: Learned) -> None:
+    models = learned._truth_models(frozenset())
+    learned._spread = np.zeros(1)
+    if not learned.classes:
+        predicted = learned._out_of_fold(lambda f, rows: models[f].predict(learned.matrix[rows]))
+        learned._spread = np.quantile(learned.truth - predicted, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+    learned.by_features = learned._out_of_fold(
+        lambda f, rows: learned._error(models[f], learned.matrix[rows], learned.answers.values[rows])
     )
 
 
-def _fit_confidence(to: Learned) -> None:
-    given = to._confidence_input(to.matrix, to.answers)
-    has = to.answers.probabilities is not None
+def _fit_confidence(learned: Learned) -> None:
+    inputs = learned._confidence_input(learned.matrix, learned.answers)
+    has_confidence = learned.answers.probabilities is not None
     for f in range(FOLDS):
-        rest = to.fold != f
-        if has and not to.labelled:
-            to._confidence.append(lambda confidence: 1 - confidence)
-        elif has:
-            to._confidence.append(_isotonic(given[rest], to.errors[rest]))
+        other = learned.fold != f
+        if has_confidence and not learned.labelled:
+            learned._confidence.append(lambda confidence: 1 - confidence)
+        elif has_confidence:
+            learned._confidence.append(_isotonic(inputs[other], learned.errors[other]))
         else:
-            to._confidence.append(_trees(to.seed, iterations=30).fit(given[rest], to.errors[rest]).predict)
-    to.by_confidence = to._out_of_fold(lambda f, rows: to._confidence[f](given[rows]))
+            learned._confidence.append(
+                _trees(learned.seed, iterations=30).fit(inputs[other], learned.errors[other]).predict
+            )
+    learned.by_confidence = learned._out_of_fold(lambda f, rows: learned._confidence[f](inputs[rows]))
 
 
-def _fit_others(to: Learned) -> None:
-    for place in to.top:
-        if not to.encoder.numeric[place]:
+def _fit_features(learned: Learned) -> None:
+    for place in learned.top:
+        if not learned.encoder.numeric[place]:
             continue
-        known = ~np.isnan(to.matrix[:, place])
-        others = np.delete(to.matrix, place, axis=1)
+        known = ~np.isnan(learned.matrix[:, place])
+        others = np.delete(learned.matrix, place, axis=1)
         if (
-            min(np.count_nonzero(known & (to.fold == f)) for f in range(FOLDS)) < 2 * FOLDS
+            min(np.count_nonzero(known & (learned.fold == f)) for f in range(FOLDS)) < 2 * FOLDS
             or not others.shape[1]
         ):
             continue
-        fits = [known & (to.fold != f) for f in range(FOLDS)]
-        to._others[place] = [
-            _trees(to.seed, rate=0.15, rows=len(rows)).fit(others[rows], to.matrix[rows, place])
+        fits = [known & (learned.fold != f) for f in range(FOLDS)]
+        learned._others[place] = [
+            _trees(learned.seed, rate=0.15, rows=len(rows)).fit(others[rows], learned.matrix[rows, place])
             for rows in fits
         ]
-        models = to._others[place]
-        to.expected[place] = to._out_of_fold(
+        models = learned._others[place]
+        learned.expected[place] = learned._out_of_fold(
             lambda f, rows, models=models, others=others: models[f].predict(others[rows])  # type: ignore[misc]
         )
 
@@ -260,12 +269,12 @@ def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
         if not matrix.shape[1]:
             return DummyRegressor().fit(np.zeros((len(truth), 1)), truth)
         return _trees(seed, iterations=60, leaves=12, rows=len(truth)).fit(matrix, truth)
-    found = len(np.unique(truth))
-    if found < 2 or not matrix.shape[1]:
+    count = len(np.unique(truth))
+    if count < 2 or not matrix.shape[1]:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)
     return HistGradientBoostingClassifier(
-        max_iter=60 if found == 2 else max(15, 120 // found),
-        learning_rate=0.12 if found <= 3 else 0.3,
+        max_iter=60 if count == 2 else max(15, 120 // count),
+        learning_rate=0.12 if count <= 3 else 0.3,
         max_leaf_nodes=12,
         min_samples_leaf=_leaf(len(truth)),
         early_stopping=False,
@@ -296,32 +305,32 @@ def _isotonic(confidence: Vector, errors: Vector) -> Callable[[Vector], Vector]:
     fitted = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(
         confidence, errors
     )
-    return lambda asked: np.asarray(fitted.predict(asked))
+    return lambda values: np.asarray(fitted.predict(values))
 
 
 def _importance(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Vector:
-    """Ask a surrogate of the model how much its answers move when one feature is shuffled."""
+    """Return each feature's share of the permutation importance for a surrogate of the model."""
     n, d = matrix.shape
     if not d:
         return np.zeros(0)
     rng = np.random.default_rng(seed)
-    ask = _surrogate(matrix, answers, classes, seed)
-    some = rng.permutation(n)[:2000]
-    base = ask(matrix[some])
-    moved = np.zeros(d)
+    predict = _surrogate(matrix, answers, classes, seed)
+    sample = rng.permutation(n)[:2000]
+    unchanged = predict(matrix[sample])
+    change = np.zeros(d)
     for j in range(d):
-        shuffled = matrix[some].copy()
+        shuffled = matrix[sample].copy()
         shuffled[:, j] = rng.permutation(shuffled[:, j])
-        moved[j] = np.abs(ask(shuffled) - base).mean()
-    return moved / moved.sum() if moved.sum() > 0 else moved
+        change[j] = np.abs(predict(shuffled) - unchanged).mean()
+    return change / change.sum() if change.sum() > 0 else change
 
 
 def _surrogate(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Callable[[Matrix], Matrix]:
     if classes:
         model = _truth_model(matrix, answers.values, classes, seed)
-        return lambda asked: np.asarray(model.predict_proba(asked))
+        return lambda rows: np.asarray(model.predict_proba(rows))
     model = _trees(seed, iterations=60, leaves=15).fit(matrix, answers.values)
-    return lambda asked: np.asarray(model.predict(asked))
+    return lambda rows: np.asarray(model.predict(rows))
 
 
 @cache
@@ -333,6 +342,6 @@ def _threads() -> Any:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Let no library start threads: the blocks are small, and the server needs the processors."""
+    """Limit numeric libraries to one thread: blocks are small, and the server needs the processors."""
     limit: AbstractContextManager[Any] = _threads().limit(limits=1)
     return limit

@@ -1,4 +1,4 @@
-"""The window against the reference, column by column: numbers only, no decision."""
+"""Compare the window with the reference, column by column: statistics only, no decision."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from driftbell.tabular.profile import (
     tally,
 )
 
-BEYOND, NULLS, NEWEST = 0.15, 0.1, 0.25
-"""The weight of rows below (and above) the reference, of nulls where there are any, and of the newest rows.
+EXCEEDANCE_WEIGHT, NULLS_WEIGHT, NEWEST_WEIGHT = 0.15, 0.1, 0.25
+"""Weights of the tests below (and above) the reference's range, of nulls if there are any, of newest rows.
 
-Kolmogorov–Smirnov, and the window as a whole, have the rest of one. A p-value is divided by its weight, and
-the smallest counts: weighted Bonferroni, as exact as the plain one. What is overwhelming where it occurs at
-all needs little weight; small shifts need all that can be had.
+Kolmogorov–Smirnov, and the whole window, get the remaining weight, so that weights sum to 1. Each p-value is
+divided by its weight, and the smallest counts (weighted Bonferroni). Tests with overwhelming evidence need
+little weight; Kolmogorov–Smirnov on small shifts needs most.
 """
 
 _NO_NUMBERS: Column = np.empty(0)
@@ -47,69 +47,82 @@ _NO_NUMBERS: Column = np.empty(0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedColumn:
-    """All that a column of the reference brings to every comparison.
+    """One column of the reference, prepared for comparisons.
 
     Attributes:
         name: its name.
         role: `feature`, `prediction` or `probability`.
-        rows: all rows.
-        on: its bins.
-        labels: a name for each drawn bin.
-        profile: its counts on them.
-        values: numeric: what is a number, infinite or not, sorted.
-        finite: numeric: of those, what `finite` leaves.
-        middle: numeric: their median and mean in words; None where there are none.
-        texts: every other kind: how often each category occurs.
+        rows: number of rows.
+        layout: its bins.
+        labels: a name for each bin in charts.
+        profile: its counts on the bins.
+        values: numeric: all numbers, infinite ones included, sorted.
+        finite: numeric: the finite ones, see `finite`.
+        center: numeric: median and mean of the finite ones as texts; None if there are none.
+        texts: every other kind: count of each category.
     """
 
     name: str
     role: str
     rows: int
-    on: ColumnLayout
+    layout: ColumnLayout
     labels: tuple[str, ...]
     profile: ColumnProfile
     values: Column
     finite: Column
-    middle: tuple[str, str] | None
+    center: tuple[str, str] | None
     texts: Counter[str | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A reference that is ready to be compared with one window after the other; see `prepare`."""
+    """A reference prepared for comparisons with many windows; see `prepare`."""
 
     columns: tuple[PreparedColumn, ...]
 
 
 def prepare(reference: Any, *, roles: Mapping[str, str] | None = None) -> Prepared:
-    """Do once what `compare` does with the reference alone.
+    """Prepare a reference for comparisons with many windows.
 
     Args:
         reference: a table, see `compare`.
-        roles: likewise.
+        roles: see `compare`.
 
     Raises:
         InputError: the columns differ in length.
 
-    >>> before = prepare({"age": [30, 40, 50]})
-    >>> [compare(before, {"age": [a, a + 9]})[0].note for a in (20, 40)]
+    >>> reference = prepare({"age": [30, 40, 50]})
+    >>> [compare(reference, {"age": [a, a + 9]})[0].note for a in (20, 40)]
     ["median 40 → 24.5; 2 of 2 rows below the reference's minimum 30", 'median 40 → 44.5']
     """
-    before, roles = as_columns(reference), roles or {}
-    bins = layout(before)
-    return Prepared(tuple(_prepared(n, roles.get(n, "feature"), before[n], bins[n]) for n in before))
+    columns, roles = as_columns(reference), roles or {}
+    layouts = layout(columns)
+    return Prepared(
+        tuple(_prepare_column(n, roles.get(n, "feature"), columns[n], layouts[n]) for n in columns)
+    )
 
 
-def _prepared(name: str, role: str, cells: Column, on: ColumnLayout) -> PreparedColumn:
+def _prepare_column(name: str, role: str, cells: Column, bins: ColumnLayout) -> PreparedColumn:
     values, texts = _NO_NUMBERS, Counter[str | None]()
-    if on.kind is Kind.NUMERIC:
-        values, old = cells[~np.isnan(cells)], profile(cells, on)
+    if bins.kind is Kind.NUMERIC:
+        values, counts = cells[~np.isnan(cells)], profile(cells, bins)
     else:
         texts = counted(cells)
-        old = tally(texts, on)
-    ordered = np.sort(values)
-    known = finite(ordered)
-    return PreparedColumn(name, role, len(cells), on, on.labels, old, ordered, known, _middle(known), texts)
+        counts = tally(texts, bins)
+    values = np.sort(values)
+    finite_values = finite(values)
+    return PreparedColumn(
+        name,
+        role,
+        len(cells),
+        bins,
+        bins.labels,
+        counts,
+        values,
+        finite_values,
+        _center(finite_values),
+        texts,
+    )
 
 
 def compare(
@@ -118,35 +131,34 @@ def compare(
     """Compare every column of the window with the same column of the reference.
 
     Numeric columns: exact two-sample Kolmogorov–Smirnov, Rosenbaum's exceedance tests below and above the
-    reference's range, Fisher's exact test on the nulls; and as effect sizes PSI and Jensen–Shannon
-    distance on the reference's deciles and the Wasserstein distance in sigmas. Every other kind:
-    chi-square over all categories, null and unseen ones among them, by permutation where some are rare;
-    PSI and Jensen–Shannon. A column that is bad in any way is a finding, never an
-    exception.
+    reference's range, Fisher's exact test on nulls; as effect sizes PSI and Jensen–Shannon distance on the
+    reference's deciles, and the Wasserstein distance in standard deviations. Every other kind: chi-square
+    over all categories, null and unseen ones included, by permutation if some are rare; PSI and
+    Jensen–Shannon. A defective column is reported in its note, never by an exception.
 
-    A change that has just begun is thin in a long window. So the newest rows can be compared on their own
-    too.
+    A change that has just begun affects few rows of a long window, so the newest rows can be tested
+    separately as well.
 
-    A column's p-value is the smallest of its tests' after each is divided by its weight.
+    A column's p-value is the smallest of its tests' p-values, each divided by its weight.
 
     Args:
-        reference: a table: mapping of sequences, pandas, Polars or Arrow; n rows. Or what `prepare` made
-            of it, which is much quicker from the second window on and gives the same.
+        reference: a table: mapping of sequences, pandas, Polars or Arrow; n rows. Or a prepared reference,
+            which gives the same result and is much faster from the second window on.
         window: a table; m rows.
-        roles: `prediction` or `probability` for columns that are not features. A prepared reference has its
-            own.
-        newest: so many rows at the end of the window are compared on their own too; 0 for none.
+        roles: `prediction` or `probability` for columns that are not features; None with a prepared
+            reference.
+        newest: number of rows at the end of the window to test separately; 0 for none.
 
     Source: C. R. Genovese, K. Roeder, L. Wasserman, "False discovery control with p-value weighting",
     Biometrika 93 (2006).
 
     Returns:
-        One comparison for each column of the reference, in its order; then one, without a p-value and
-        with the role `extra`, for each column that only the window has.
+        One comparison for each column of the reference, in its order; then one with the role `extra` and
+        without a p-value for each additional column of the window.
 
     Raises:
         InputError: the columns of a table differ in length.
-        ValueError: roles are given for a prepared reference.
+        ValueError: roles are passed with a prepared reference.
 
     Examples:
         >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
@@ -154,89 +166,90 @@ def compare(
         1.0
     """
     if isinstance(reference, Prepared) and roles is not None:
-        raise ValueError("the roles of a prepared reference are given to prepare()")
-    before = reference if isinstance(reference, Prepared) else prepare(reference, roles=roles)
-    now = as_columns(window)
-    known = [_column(column, now.get(column.name), newest) for column in before.columns]
-    names = {column.name for column in before.columns}
+        raise ValueError("pass the roles of a prepared reference to prepare()")
+    prepared = reference if isinstance(reference, Prepared) else prepare(reference, roles=roles)
+    columns = as_columns(window)
+    comparisons = [_compare_column(c, columns.get(c.name), newest) for c in prepared.columns]
+    names = {column.name for column in prepared.columns}
     extra = [
         ColumnComparison(name, "extra", Kind.CATEGORICAL, None, (), None, "the reference has no such column")
-        for name in now
+        for name in columns
         if name not in names
     ]
-    return (*known, *extra)
+    return (*comparisons, *extra)
 
 
-def _column(before: PreparedColumn, now: Column | None, newest: int) -> ColumnComparison:
-    name, role, on = before.name, before.role, before.on
-    if now is None:
-        return ColumnComparison(name, role, on.kind, None, (), None, "the window has no such column")
-    if not len(now) or not before.rows:
-        return ColumnComparison(name, role, on.kind, None, (), None, "there are no rows to compare")
-    if on.kind is Kind.NUMERIC:
-        now = numbers(now)
-    whole = _window(before, now)
+def _compare_column(before: PreparedColumn, cells: Column | None, newest: int) -> ColumnComparison:
+    name, role, kind = before.name, before.role, before.layout.kind
+    if cells is None:
+        return ColumnComparison(name, role, kind, None, (), None, "the window has no such column")
+    if not len(cells) or not before.rows:
+        return ColumnComparison(name, role, kind, None, (), None, "there are no rows to compare")
+    if kind is Kind.NUMERIC:
+        cells = numbers(cells)
+    now = _prepare_rows(before, cells)
     histogram: Histogram | None = None
-    if on.comparable:
-        bars = before.profile.bars, whole.profile.bars
+    if before.layout.comparable:
+        bars = before.profile.bars, now.profile.bars
         histogram = Histogram(before.labels, tuple(bars[0].tolist()), tuple(bars[1].tolist()))
-    p_value, results, note = _tested(before, whole, sizes=True)
-    if 0 < newest < len(now):
-        alone, _, says = _tested(before, _window(before, now[-newest:]), sizes=False)
-        results.append(_p_value(f"newest {newest} rows alone", alone, before.rows, newest))
-        if alone < p_value:
-            note = f"newest {newest} rows: {says}"
-        p_value = min(1.0, p_value / (1 - NEWEST), alone / NEWEST)
-    return ColumnComparison(name, role, on.kind, p_value, tuple(results), histogram, note)
+    p_value, results, note = _test(before, now, effect_sizes=True)
+    if 0 < newest < len(cells):
+        newest_rows = _prepare_rows(before, cells[-newest:])
+        newest_p_value, _, newest_note = _test(before, newest_rows, effect_sizes=False)
+        results.append(_p_value(f"newest {newest} rows alone", newest_p_value, before.rows, newest))
+        if newest_p_value < p_value:
+            note = f"newest {newest} rows: {newest_note}"
+        p_value = min(1.0, p_value / (1 - NEWEST_WEIGHT), newest_p_value / NEWEST_WEIGHT)
+    return ColumnComparison(name, role, kind, p_value, tuple(results), histogram, note)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of one column of a window, with the attributes that `PreparedColumn` has for the reference."""
+    """Rows of one column of a window; attributes as in `PreparedColumn`."""
 
     profile: ColumnProfile
     values: Column
     texts: Counter[str | None]
 
 
-def _window(before: PreparedColumn, now: Column) -> _Rows:
-    if before.on.kind is Kind.NUMERIC:
-        return _Rows(profile(now, before.on), np.sort(now[~np.isnan(now)]), Counter())
-    texts = counted(now)
-    return _Rows(tally(texts, before.on), _NO_NUMBERS, texts)
+def _prepare_rows(before: PreparedColumn, cells: Column) -> _Rows:
+    if before.layout.kind is Kind.NUMERIC:
+        return _Rows(profile(cells, before.layout), np.sort(cells[~np.isnan(cells)]), Counter())
+    texts = counted(cells)
+    return _Rows(tally(texts, before.layout), _NO_NUMBERS, texts)
 
 
-def _tested(before: PreparedColumn, now: _Rows, *, sizes: bool) -> tuple[float, list[Result], str]:
-    """Test some rows; with effect sizes among the results, or without, which is quicker."""
-    if before.on.kind is Kind.NUMERIC:
-        return _numeric(before, now, sizes)
-    return _categorical(before, now, sizes) if before.on.comparable else _nulls_only(before, now)
+def _test(before: PreparedColumn, now: _Rows, *, effect_sizes: bool) -> tuple[float, list[Result], str]:
+    """Return p-value, results and note of some rows; effect sizes are optional, since they take time."""
+    if before.layout.kind is Kind.NUMERIC:
+        return _numeric(before, now, effect_sizes)
+    return _categorical(before, now, effect_sizes) if before.layout.comparable else _nulls_only(before, now)
 
 
-def _numeric(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, list[Result], str]:
+def _numeric(before: PreparedColumn, now: _Rows, effect_sizes: bool) -> tuple[float, list[Result], str]:
     old, new = before.profile, now.profile
     a, b = before.values, now.values
     n, m = len(a), len(b)
     nulls = null_share(old.nulls, old.rows, new.nulls, new.rows)
     results = []
-    weighted = [nulls.p_value / NULLS]
+    weighted = [nulls.p_value / NULLS_WEIGHT]
     notes = []
     if m:
         ks, (below, above) = kolmogorov_smirnov(a, b, ordered=True), exceedance(a, b)
-        # without a null on either side there is nothing that Fisher's test could find
-        rest = 1 - 2 * BEYOND - (NULLS if old.nulls or new.nulls else 0)
-        weighted += [ks.p_value / rest, below.p_value / BEYOND, above.p_value / BEYOND]
+        # without any null Fisher's test needs no weight
+        rest = 1 - 2 * EXCEEDANCE_WEIGHT - (NULLS_WEIGHT if old.nulls or new.nulls else 0)
+        weighted += [ks.p_value / rest, *(p / EXCEEDANCE_WEIGHT for p in (below.p_value, above.p_value))]
         results = [
             _distance("Kolmogorov–Smirnov", ks.statistic, n, m),
             _p_value("Kolmogorov–Smirnov", ks.p_value, n, m),
             _p_value("rows below the reference", below.p_value, n, m),
             _p_value("rows above the reference", above.p_value, n, m),
         ]
-        known = finite(b)
-        if sizes:
-            moved = _wasserstein(before.finite, known)
-            results += [*_effects(old, new), _distance("Wasserstein in sigmas", moved, n, m)]
-        notes.append(_moved(before.middle, _middle(known)))
+        finite_values = finite(b)
+        if effect_sizes:
+            distance = _wasserstein(before.finite, finite_values)
+            results += [*_effect_sizes(old, new), _distance("Wasserstein in sigmas", distance, n, m)]
+        notes.append(_center_note(before.center, _center(finite_values)))
         if below.statistic:
             notes.append(f"{below.statistic:.0f} of {m} rows below the reference's minimum {_short(a[0])}")
         if above.statistic:
@@ -250,8 +263,8 @@ def _numeric(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, li
     return min(1.0, *weighted), results, "; ".join(notes)
 
 
-def _middle(values: Column) -> tuple[str, str] | None:
-    """Give the median and the mean of sorted values in words."""
+def _center(values: Column) -> tuple[str, str] | None:
+    """Return median and mean of sorted values as texts."""
     if not len(values):
         return None
     half = len(values) // 2
@@ -259,8 +272,8 @@ def _middle(values: Column) -> tuple[str, str] | None:
     return _short(median), _short(values.mean())
 
 
-def _moved(a: tuple[str, str] | None, b: tuple[str, str] | None) -> str:
-    """Say where the middle went; where the medians are alike, the means tell more."""
+def _center_note(a: tuple[str, str] | None, b: tuple[str, str] | None) -> str:
+    """Describe how the median changed, or the mean if the medians are equal."""
     if a is None or b is None:
         return "no finite values on one side"
     return f"median {a[0]} → {b[0]}" if a[0] != b[0] else f"mean {a[1]} → {b[1]}"
@@ -270,43 +283,43 @@ def _wasserstein(a: Column, b: Column) -> float | None:
     return normed_wasserstein(a, b, ordered=True) if len(a) and len(b) else None
 
 
-def _categorical(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, list[Result], str]:
-    on, old, new = before.on, before.profile, now.profile
+def _categorical(before: PreparedColumn, now: _Rows, effect_sizes: bool) -> tuple[float, list[Result], str]:
+    bins, old, new = before.layout, before.profile, now.profile
     n, m = old.rows, new.rows
-    # not the layout's bins: the reference is never in `(new)`, which would ring for any long tail
+    # not the layout's bins: `(new)` is empty in the reference, so any long tail would count as drift
     a, b = before.texts, now.texts
     categories = list(a | b)
     test = category_shares([a[c] for c in categories], [b[c] for c in categories])
     results = [
         _distance("chi-square", test.statistic, n, m),
         _p_value("chi-square", test.p_value, n, m),
-        *(_effects(old, new) if sizes else ()),
+        *(_effect_sizes(old, new) if effect_sizes else ()),
     ]
-    shares = zip(on.categories, old.counts / n, new.counts / m, strict=True)
-    most = max(shares, key=lambda s: abs(s[2] - s[1]))
-    notes = [f"{most[0]} {most[1]:.1%} → {most[2]:.1%}"]
-    unseen = int(new.counts[on.categories.index(NEW)])
-    if unseen and most[0] != NEW:
-        notes.append(f"{unseen} of {m} rows have a category that the reference has not")
+    shares = zip(bins.categories, old.counts / n, new.counts / m, strict=True)
+    category, old_share, new_share = max(shares, key=lambda s: abs(s[2] - s[1]))
+    notes = [f"{category} {old_share:.1%} → {new_share:.1%}"]
+    unseen = int(new.counts[bins.categories.index(NEW)])
+    if unseen and category != NEW:
+        notes.append(f"{unseen} of {m} rows have a category that is not in the reference")
     return test.p_value, results, "; ".join(notes)
 
 
 def _nulls_only(before: PreparedColumn, now: _Rows) -> tuple[float, list[Result], str]:
     old, new = before.profile, now.profile
     test = null_share(old.nulls, old.rows, new.nulls, new.rows)
-    note = "values are all different or dates, so only nulls are compared"
+    note = "almost all values are distinct, or dates, so only nulls are compared"
     return test.p_value, [_p_value("nulls", test.p_value, old.rows, new.rows)], note
 
 
-def _effects(old: ColumnProfile, new: ColumnProfile) -> list[Result]:
-    """Tell how large the difference is, and how large it would be by chance."""
+def _effect_sizes(old: ColumnProfile, new: ColumnProfile) -> list[Result]:
+    """Return PSI and Jensen–Shannon distance, each with its 95 % noise level."""
     used = (old.counts + new.counts) > 0
     a, b = old.counts[used], new.counts[used]
     n, m = int(a.sum()), int(b.sum())
-    chance = {"n": n, "m": m, "bins": len(a)}
+    sizes = {"n": n, "m": m, "bins": len(a)}
     return [
-        Result("PSI", psi(a, b), ResultKind.DISTANCE, None, n, m, psi_noise(**chance)),
-        Result("Jensen–Shannon", jensen_shannon(a, b), ResultKind.DISTANCE, None, n, m, js_noise(**chance)),
+        Result("PSI", psi(a, b), ResultKind.DISTANCE, None, n, m, psi_noise(**sizes)),
+        Result("Jensen–Shannon", jensen_shannon(a, b), ResultKind.DISTANCE, None, n, m, js_noise(**sizes)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""From numbers to a verdict and from verdicts to notifications: the only place where either is decided."""
+"""Decide which columns have drifted, from their p-values."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ def judge(
     strong: float | None = None,
     persistent: Collection[str] = (),
 ) -> Judgement:
-    """Decide which columns have drifted, and what to call the whole.
+    """Decide which columns have drifted, and the verdict of the check.
 
     The p-values of all columns are adjusted by Benjamini and Hochberg's step-up procedure; a column has
-    drifted where its adjusted p-value is at most its threshold. On unchanged data a threshold lists
-    something in at most that share of checks; where something has changed, at most that share of the named
-    columns is wrong on average.
+    drifted if its adjusted p-value is at most its threshold. On unchanged data, at most that share of checks
+    lists any column; on changed data, on average at most that share of the listed columns is wrong (false
+    discovery rate).
 
-    One comparison has one threshold, the rate. In a row of checks, a column's threshold is `strong`, the
-    share of checks that may list something falsely; but the rate where weaker evidence on the column
-    has lasted (see `persistent_columns`).
+    A single comparison uses the rate as threshold. In a series of checks, a column's threshold is `strong`,
+    the share of checks that may list a column falsely, or the rate if weak evidence on the column has lasted
+    (see `persistent_columns`).
 
     Args:
-        comparisons: what `compare` gave.
-        rows: rows of the window.
-        minimum_rows: with fewer, or with fewer in the reference, the verdict is `unknown`.
+        comparisons: the result of `compare`.
+        rows: number of rows of the window.
+        minimum_rows: with fewer rows in the window or the reference, the verdict is `unknown`.
         false_discovery_rate: between 0 and 1.
         strong: between 0 and 1; None for a single comparison.
         persistent: columns whose weak evidence has lasted, see `persistent_columns`.
 
     Returns:
-        `warning` where a column has drifted; else `unknown` where one could not be judged; else `warning`
-        where the window has columns that the reference has not; else `ok`.
+        `warning` if a column has drifted; else `unknown` if a column could not be compared; else `warning` if
+        the window has additional columns; else `ok`.
 
     Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995).
 
@@ -53,10 +53,10 @@ def judge(
     """
     if rows < minimum_rows:
         return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} predictions.")
-    known = max((r.n_reference for c in comparisons for r in c.results), default=minimum_rows)
-    if known < minimum_rows:
+    reference_rows = max((r.n_reference for c in comparisons for r in c.results), default=minimum_rows)
+    if reference_rows < minimum_rows:
         return Judgement(
-            Verdict.UNKNOWN, f"Cannot judge: the reference needs {minimum_rows}, has {known} rows."
+            Verdict.UNKNOWN, f"Cannot judge: the reference needs {minimum_rows}, has {reference_rows} rows."
         )
     judged = [c for c in comparisons if c.p_value is not None]
     if not judged:
@@ -69,44 +69,48 @@ def judge(
         )
     )
     columns = tuple(
-        _column(c, adjusted.get(c.column), false_discovery_rate, None if c.column in persistent else strong)
+        _judge_column(
+            c, adjusted.get(c.column), false_discovery_rate, None if c.column in persistent else strong
+        )
         for c in comparisons
     )
-    verdict, sentence = _whole(columns, rows, false_discovery_rate)
+    verdict, sentence = _summarize(columns, rows, false_discovery_rate)
     return Judgement(verdict, sentence, columns)
 
 
-def _column(
-    found: ColumnComparison, adjusted: float | None, rate: float, strong: float | None
+def _judge_column(
+    comparison: ColumnComparison, adjusted: float | None, rate: float, strong: float | None
 ) -> ColumnVerdict:
     threshold = rate if strong is None else min(strong, rate)
     if adjusted is None:
-        verdict = Verdict.WARNING if found.role == "extra" else Verdict.UNKNOWN
-        return ColumnVerdict(found, verdict, None, threshold, f"Not compared: {found.note}.")
+        verdict = Verdict.WARNING if comparison.role == "extra" else Verdict.UNKNOWN
+        return ColumnVerdict(comparison, verdict, None, threshold, f"Not compared: {comparison.note}.")
     p_value = float(adjusted)
     drifted = p_value <= threshold
-    n, m = (found.results[0].n_reference, found.results[0].n_window) if found.results else (0, 0)
+    n, m = (
+        (comparison.results[0].n_reference, comparison.results[0].n_window) if comparison.results else (0, 0)
+    )
     deciding = Result("all tests, adjusted for all columns", p_value, ResultKind.P_VALUE, threshold, n, m)
-    found = replace(found, results=(deciding, *found.results))
+    comparison = replace(comparison, results=(deciding, *comparison.results))
     word = "Drift" if drifted else "No drift"
     if _is_weak(p_value, threshold, rate):
         word = f"Weak evidence (p {p_value:.2g}), listed if it lasts"
-    reason = f"{word}: {found.note}." if found.note else f"{word}."
+    reason = f"{word}: {comparison.note}." if comparison.note else f"{word}."
     verdict = Verdict.WARNING if drifted else Verdict.OK
-    return ColumnVerdict(found, verdict, p_value, threshold, reason, drifted)
+    return ColumnVerdict(comparison, verdict, p_value, threshold, reason, drifted)
 
 
 def _is_weak(p_value: float, threshold: float, rate: float) -> bool:
     return threshold < p_value <= rate
 
 
-def _whole(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Verdict, str]:
+def _summarize(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Verdict, str]:
     compared = [c for c in columns if c.adjusted_p_value is not None]
     drifted = [c for c in compared if c.drifted]
     unknown = [c for c in columns if c.verdict is Verdict.UNKNOWN]
     extra = [c for c in columns if c.comparison.role == "extra"]
     weak = [c for c in compared if _is_weak(c.adjusted_p_value or 0.0, c.threshold, rate)]
-    tail = f" Not judged: {join_names(c.column for c in unknown)}." if unknown else ""
+    not_compared = f" Not compared: {join_names(c.column for c in unknown)}." if unknown else ""
     if drifted:
         features = [c.column for c in drifted if c.comparison.role == "feature"]
         outputs = [c.column for c in drifted if c.comparison.role != "feature"]
@@ -115,30 +119,33 @@ def _whole(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Ve
         also = f", and the predictions with {them}" if features and outputs else ""
         return Verdict.WARNING, (
             f"Drift in {what}{also}: {len(drifted)} of {len(compared)} columns of the last {rows} "
-            f"predictions differ from the reference.{tail}"
+            f"predictions differ from the reference.{not_compared}"
         )
     if unknown:
         missing = f"{join_names(c.column for c in unknown)} {'is' if len(unknown) == 1 else 'are'} missing"
         return Verdict.UNKNOWN, f"Cannot judge every column: {missing}."
-    same = f"No drift: all {len(compared)} columns of the last {rows} predictions look like the reference."
+    sentence = (
+        f"No drift: all {len(compared)} columns of the last {rows} predictions look like the reference."
+    )
     if weak:
         where = join_names(c.column for c in weak)
-        same = (
+        sentence = (
             f"No drift so far in the last {rows} predictions: weak evidence in {where} is listed if it lasts."
         )
     if extra:
-        return Verdict.WARNING, f"{same} Not in the reference: {join_names(c.column for c in extra)}."
-    return Verdict.OK, same
+        return Verdict.WARNING, f"{sentence} Not in the reference: {join_names(c.column for c in extra)}."
+    return Verdict.OK, sentence
 
 
 def persistent_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
-    """Tell on which columns evidence has lasted.
+    """Return the columns on which weak evidence has lasted.
 
-    It has where every check has found it since one whose window shares no row with the present one.
+    Evidence has lasted if every check has found it since a check whose window shares no row with the current
+    window.
 
     Args:
-        state: what `carry` gave after the check before.
-        first: sequence number of the present window's oldest row.
+        state: from `update_persistence` after the previous check.
+        first: sequence number of the oldest row of the current window.
 
     >>> persistent_columns({"age": 500, "city": 700}, first=600)
     frozenset({'age'})
@@ -153,18 +160,18 @@ def update_persistence(
     last: int,
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
 ) -> dict[str, int]:
-    """Remember since when there is evidence on each column.
+    """Return since when there is evidence on each column.
 
     Args:
-        state: what this function gave after the check before; empty at the beginning.
-        judgement: of the present check.
-        last: sequence number of the present window's newest row.
-        false_discovery_rate: the one of `judge`.
+        state: from the previous check; empty at the beginning.
+        judgement: of the current check.
+        last: sequence number of the newest row of the current window.
+        false_discovery_rate: as in `judge`.
 
     Returns:
-        By column, the sequence number of the newest row of the first check in the present unbroken run of
-        checks with evidence on it; 0 where the column was listed, so that it stays so while the run lasts.
-        A check that could not judge a column leaves it as it was.
+        For each column with evidence in all checks of a run up to now, the sequence number of the newest row
+        of the first check of the run; 0 once the column has been listed, so that it stays listed for the rest
+        of the run. A check that could not compare a column does not change its entry.
     """
     judged = {c.column: c for c in judgement.columns if c.adjusted_p_value is not None}
     after = {column: since for column, since in state.items() if column not in judged}

@@ -10,14 +10,14 @@ EXPECTED, FALSE, SILENCED = ANNOTATIONS = ("expected", "false", "silenced")
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What somebody says about an alarm.
+    """A person's annotation of an alarm.
 
     Attributes:
-        word: `expected` (what is current is the reference from now on), `false` or `silenced`.
-        author: who says so.
+        word: `expected` (data since the change becomes the baseline), `false` or `silenced`.
+        author: name of the person.
         reason: why.
-        time: when (UTC).
-        until: how long there is no message (UTC); None unless it is silenced.
+        time: time of the annotation (UTC).
+        until: end of the silence (UTC); None unless `silenced`.
     """
 
     word: str
@@ -29,23 +29,23 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm from its opening to its end.
+    """One alarm, from opening to closing.
 
     Attributes:
-        id: the check that opened it.
-        model: the model's name.
-        version: its version.
-        opened: when (UTC).
-        closed: when it ended (UTC); None while it is open.
-        sentence: what the newest check said while it was open.
-        columns: the suspects' names.
-        first: sequence number of the oldest prediction that the change point covers.
-        last: that of the newest.
-        annotation: `expected`, `false` or `silenced`; "" where nobody said anything.
-        author: who annotated it.
-        reason: why.
-        annotated: when (UTC).
-        until: how long it is silent (UTC), for `silenced`.
+        id: id of the check that opened it.
+        model: name of the model.
+        version: version of the model.
+        opened: time of opening (UTC).
+        closed: time of closing (UTC); None while it is open.
+        sentence: reason given by the newest check while it was open.
+        columns: names of the suspect columns.
+        first: sequence number of the first prediction since the change point.
+        last: sequence number of the newest prediction.
+        annotation: `expected`, `false` or `silenced`; "" without one.
+        author: author of the annotation.
+        reason: reason of the annotation.
+        annotated: time of the annotation (UTC).
+        until: end of the silence (UTC); None unless `silenced`.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Checks and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driftbell.records.verdict import Verdict
 
 
 class CheckKind(StrEnum):
-    """Why a check was made."""
+    """Why a check runs."""
 
     AUTOMATIC = "automatic"
     TRIGGERED = "triggered"
@@ -33,13 +33,12 @@ class Result:
 
     Attributes:
         statistic: its name, such as `Kolmogorov–Smirnov`.
-        value: the number; None where it is not defined (no rows).
+        value: the number; None if it is undefined (no rows).
         kind: distance or p-value.
-        threshold: what the decision compares it with; None where it is shown as an effect size only.
-        n_reference: rows of the reference that went into it.
-        n_window: rows of the window that went into it.
-        noise: what an effect size stays below in 95 of 100 windows where nothing has changed; None where
-            that is not known, and for p-values.
+        threshold: threshold of the decision; None for effect sizes.
+        n_reference: number of rows of the reference.
+        n_window: number of rows of the window.
+        noise: 95 % quantile of an effect size on unchanged data; None if unknown, and for p-values.
     """
 
     statistic: str
@@ -53,12 +52,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of one column on bins that come from the reference alone.
+    """Counts of one column on bins defined by the reference.
 
     Attributes:
         labels: a name for each bin; the first and the last numeric bin are open.
-        reference: rows of the reference in each bin.
-        window: rows of the window in each bin.
+        reference: number of rows of the reference in each bin.
+        window: number of rows of the window in each bin.
     """
 
     labels: tuple[str, ...]
@@ -68,16 +67,16 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class ColumnComparison:
-    """One column of the window against the same column of the reference.
+    """Comparison of one column of the window with the same column of the reference.
 
     Attributes:
         column: its name.
-        role: `feature`, `prediction` or `probability`.
-        kind: what it holds.
-        p_value: the column's one p-value, all its tests taken together; None where it cannot be judged.
+        role: `feature`, `prediction`, `probability`, or `extra` if it is not in the reference.
+        kind: kind of its values.
+        p_value: combined p-value of all its tests; None if it cannot be compared.
         results: every statistic.
-        histogram: both distributions, None where there is nothing to draw.
-        note: a finding in words (new category, nulls, out of range), or "".
+        histogram: both distributions; None if there is nothing to draw.
+        note: what changed (new category, nulls, out of range), or why it cannot be compared, or "".
     """
 
     column: str
@@ -91,16 +90,16 @@ class ColumnComparison:
 
 @dataclass(frozen=True, slots=True)
 class ColumnVerdict:
-    """What was decided about one column.
+    """Decision about one column.
 
     Attributes:
-        comparison: the numbers.
-        verdict: `warning` where it drifted or is new, `unknown` where it cannot be compared, else `ok`.
-        adjusted_p_value: the p-value after the correction for many columns; the column has drifted
-            where it is at most `threshold`.
-        threshold: see there.
+        comparison: the statistics.
+        verdict: `warning` if it drifted or is not in the reference, `unknown` if it cannot be compared, else
+            `ok`.
+        adjusted_p_value: p-value corrected for the number of columns; None if it cannot be compared.
+        threshold: the column has drifted if `adjusted_p_value` is at most this.
         reason: one sentence.
-        drifted: whether it is listed as changed.
+        drifted: whether it is listed as drifted.
     """
 
     comparison: ColumnComparison
@@ -118,13 +117,13 @@ class ColumnVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict with the reason in one sentence, and the answers to the two questions behind it.
+    """Verdict of a check: which columns drifted, and whether the model performs worse.
 
     Attributes:
-        verdict: over both.
+        verdict: combined verdict.
         sentence: the reason.
-        columns: what has changed, column by column.
-        degradation: whether the model does worse; None where that was not asked.
+        columns: decision about each column.
+        degradation: whether the model performs worse; None if that is not monitored.
     """
 
     verdict: Verdict
@@ -134,7 +133,7 @@ class Judgement:
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
-        """The names of the columns that have changed, in the order of the reference."""
+        """Names of the drifted columns, in the order of the reference."""
         return tuple(c.column for c in self.columns if c.drifted)
 
 
@@ -158,19 +157,19 @@ class Check:
     """One run: window + reference → results → verdict → report.
 
     Attributes:
-        id: a hash of what was looked at and on which occasion; the same check twice is one check.
+        id: hash of the checked data and the occasion; the same check twice has one id.
         time: when it ran (UTC).
         kind: why it ran.
         model: the model's name.
         version: the model's version.
         reference: the content hash of the reference.
         rows: predictions in the window.
-        first: sequence number of the window's oldest prediction.
-        last: that of its newest.
-        judgement: what it found.
-        duration: seconds, reports included.
+        first: sequence number of the oldest prediction in the window.
+        last: sequence number of the newest one.
+        judgement: verdict with its reasons.
+        duration: in seconds, reports included.
         reports: file names of the reports, the main one first.
-        error: why the check, or a report of it, failed; "" where nothing did.
+        error: why the check or a report failed, or "".
         baseline: the predictions that replace the reference; None if it is the reference.
         state: state for the next check, private to the monitor.
     """

@@ -1,4 +1,4 @@
-"""Whether the model does worse: what labels and estimates say, and the alarms that follow."""
+"""Labels, and degradation of performance: evidence, estimated loss, change point and suspects."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Ground truth as it arrived.
+    """Ground truth for one prediction, as received.
 
     Attributes:
-        prediction_id: whose.
+        prediction_id: the labelled prediction's id.
         value: the true class.
         time: when it arrived (UTC).
     """
@@ -35,14 +35,14 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A label next to its prediction.
+    """A label with its prediction.
 
     Attributes:
-        prediction: what was predicted.
+        prediction: the prediction.
         label: the true class.
         time: when the label arrived (UTC).
-        seq: its place among all labels, in the order of arrival.
-        before: the label that this one corrects; None where it is the first.
+        seq: sequence number of the label, in the order of arrival.
+        before: the label that this one corrects; None if it is the first.
     """
 
     prediction: Prediction
@@ -54,13 +54,13 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class LabelReceipt:
-    """What became of labels that were sent.
+    """Result of receiving labels.
 
     Attributes:
         accepted: first labels of their predictions.
-        corrected: labels that replaced another one.
-        duplicates: labels that were known already.
-        unknown: ids that no prediction has, each once, in the order of arrival.
+        corrected: labels that replaced a different one.
+        duplicates: labels that were already stored.
+        unknown: ids without a prediction, each once, in the order of arrival.
     """
 
     accepted: int = 0
@@ -75,9 +75,9 @@ class LabelTotals:
 
     Attributes:
         labelled: predictions that have a label.
-        corrections: labels that replaced another one.
-        last_label: when the newest label arrived (UTC); None where there is none.
-        last_prediction: when the newest prediction that has a label was made (UTC).
+        corrections: labels that replaced a different one.
+        last_label: time of arrival of the newest label (UTC); None without labels.
+        last_prediction: time of the newest labelled prediction (UTC); None without labels.
     """
 
     labelled: int = 0
@@ -88,7 +88,7 @@ class LabelTotals:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many rows of so many."""
+    """A count out of a total."""
 
     part: int
     whole: int
@@ -96,14 +96,14 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One kind of evidence that the model does worse.
+    """Evidence of degradation from one source.
 
     Attributes:
-        source: `labels`, `estimate`, `disagreement`, `label shift` or `broken data`.
-        column: the feature that it is about; "" where it is about the model as a whole.
-        score: the evidence divided by its threshold; an alarm is raised at 1.
+        source: `labels`, `estimate` or `data quality`.
+        column: the feature that it concerns; "" for the model as a whole.
+        score: the evidence divided by its decision threshold; an alarm is raised at 1.
         can_alarm: whether it can raise an alarm; else it is a note.
-        note: what was seen, in words, or "".
+        note: a description, or "".
     """
 
     source: str
@@ -119,8 +119,8 @@ class Suspect:
 
     Attributes:
         column: its name.
-        share: of the evidence, 0 to 1.
-        words: what its values look like now, such as `frozen at 5.1`.
+        share: share of the evidence, 0 to 1.
+        words: description of its values, such as `frozen at 5.1`.
     """
 
     column: str
@@ -130,7 +130,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """When it began, with the 90 % interval (UTC)."""
+    """Time of the change with its 90 % interval (UTC)."""
 
     time: datetime
     low: datetime
@@ -139,14 +139,14 @@ class ChangePoint:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """How well the model does.
+    """Performance of the model.
 
     Attributes:
         metric: `accuracy` or `mean absolute error`.
-        reference: on the reference; None where it has no labels.
-        estimated: on the newest rows, without labels; None where it cannot be estimated.
-        realized: on the newest labelled rows; None where there are too few.
-        labelled: rows that `realized` is made of.
+        reference: on the reference; None without labels.
+        estimated: on the newest rows, without labels; None before the first block.
+        realized: on the newest labelled rows; None if there are too few.
+        labelled: number of rows behind `realized`.
     """
 
     metric: str
@@ -158,23 +158,23 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """The answer to: does the model do worse?
+    """Whether the model performs worse than on its reference.
 
     Attributes:
-        verdict: `alarm` where it probably does, `warning` where something speaks for it that labels
-            contradict or that may only be a note, `unknown` where it cannot be judged, else `ok`.
-        sentence: since when, which columns, how sure, what it costs.
+        verdict: `alarm` if it probably performs worse, `warning` if labels contradict the evidence,
+            `unknown` if it cannot be judged, else `ok`.
+        sentence: estimated loss, since when, and suspect columns.
         score: the largest score of the evidence that can raise an alarm.
         evidence: one entry for each source.
-        rows: rows that the evidence was counted over since it began, every row once.
-        performance: how well the model does.
-        estimated_loss: of accuracy (0.03 is three points), or the rise of the mean absolute error;
-            None where it cannot be said.
-        change_point: when it began; None where nothing did.
-        suspects: the columns that probably cause it, the first one most.
-        segment: the rows with the largest loss, in words, or "".
-        to_label: ids of logged predictions whose labels would settle it, the most telling first.
-        waiting: whether it is unknown only because the first predictions are still too few.
+        rows: number of predictions in the evidence, each counted once.
+        performance: performance of the model.
+        estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error; None
+            without evidence.
+        change_point: when it began; None without evidence.
+        suspects: columns that probably cause it, the first one most.
+        segment: conditions that describe the rows with the largest loss, or "".
+        to_label: ids of predictions whose labels would settle it, the most informative first.
+        waiting: whether it is unknown only because there are too few predictions yet.
     """
 
     verdict: Verdict

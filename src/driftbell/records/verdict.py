@@ -1,4 +1,4 @@
-"""What a check says in one word."""
+"""Verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What a check, or one column of it, says; `unknown` means that it cannot judge."""
+    """Verdict of a check or of one column; `unknown` if it cannot be judged."""
 
     OK = "ok"
     WARNING = "warning"

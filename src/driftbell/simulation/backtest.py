@@ -13,7 +13,7 @@ import numpy as np
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.explain import format_change_point
+from driftbell.degradation.explain import since_clause
 from driftbell.degradation.reference_models import Answers, Vector, fit_reference_models
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.drift.compare import compare, prepare
@@ -297,7 +297,7 @@ def _with_rows(sentence: str, degradation: Degradation) -> str:
         )
     )
     return sentence.replace(
-        format_change_point(degradation.change_point), f"since row {row} (between {low} and {high})"
+        since_clause(degradation.change_point), f"since row {row} (between {low} and {high})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Statistics as pure functions on arrays; each names its formula and its source."""
+"""Statistics as pure functions on arrays; each docstring has the formula and the source."""
 
 from driftbell.stats.counts import (
     category_shares,

@@ -1,4 +1,4 @@
-"""Statistics on two rows of counts over the same bins or categories."""
+"""Distances and tests for counts of two samples over the same bins or categories."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from driftbell.stats.samples import Outcome
 
-ENOUGH, BLOCK = 50, 100
-"""A permutation test ends after so many tables as extreme as the one found; it draws so many at a time."""
+MIN_EXTREME, TABLES_AT_ONCE = 50, 100
+"""A permutation test stops after `MIN_EXTREME` tables at least as extreme as the observed one."""
 
 TIE = 1e-11
-"""Chances of two tables that differ by less than this part are the same."""
+"""Probabilities that differ by less than this relative amount count as equal."""
 
 
 def _pair(reference: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     a, b = np.asarray(reference, dtype=float), np.asarray(window, dtype=float)
     if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"counts must be two rows of one length, got shapes {a.shape} and {b.shape}")
+        raise ValueError(f"counts must be two vectors of the same length, got shapes {a.shape} and {b.shape}")
     if not ((a >= 0).all() and (b >= 0).all()):
         raise ValueError("counts must not be negative")
     if a.sum() == 0 or b.sum() == 0:
@@ -29,11 +29,11 @@ def _pair(reference: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64],
 
 
 def psi(reference: ArrayLike, window: ArrayLike) -> float:
-    """Population stability index with half a row added to every bin of both samples.
+    """Return the population stability index (PSI), with half a row added to every bin of both samples.
 
-    PSI = Σ (q_i - p_i) ln(q_i / p_i) with p_i = (a_i + ½) / (n + k/2) and q_i likewise over k bins.
-    The half row (Jeffreys' prior) keeps an empty bin from deciding alone. On unchanged data its mean is
-    about (k - 1)(1/n + 1/m), which is the noise to hold a value against.
+    PSI = Σ (q_i - p_i) ln(q_i / p_i) with p_i = (a_i + ½) / (n + k/2) and q_i accordingly, over k
+    bins. The half row (Jeffreys' prior) keeps an empty bin from dominating. On unchanged data the mean is
+    about (k - 1)(1/n + 1/m); see `psi_noise`.
 
     Args:
         reference: counts, shape (k,).
@@ -55,7 +55,7 @@ def psi(reference: ArrayLike, window: ArrayLike) -> float:
 
 
 def jensen_shannon(reference: ArrayLike, window: ArrayLike) -> float:
-    """Jensen–Shannon distance to base 2: 0 for equal shares, 1 where no bin is shared.
+    """Return the Jensen–Shannon distance to base 2: 0 for equal shares, 1 if no bin is shared.
 
     JS = sqrt(½ KL(p ‖ m) + ½ KL(q ‖ m)) with m = ½ (p + q); no smoothing is needed.
 
@@ -76,20 +76,20 @@ def jensen_shannon(reference: ArrayLike, window: ArrayLike) -> float:
     p, q = a / a.sum(), b / b.sum()
     middle = (p + q) / 2
     divergence = np.sum(scipy.special.rel_entr(p, middle)) + np.sum(scipy.special.rel_entr(q, middle))
-    return math.sqrt(max(float(divergence), 0.0) / math.log(2) / 2)  # rounding may leave it below zero
+    return math.sqrt(max(float(divergence), 0.0) / math.log(2) / 2)  # rounding may make it negative
 
 
 def psi_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
-    """Tell what PSI stays below, at this level, where nothing has changed.
+    """Return a quantile of PSI on unchanged data.
 
-    Then PSI / (1/n + 1/m) has nearly the chi-square distribution with k - 1 degrees of freedom, so its mean
-    is (k - 1)(1/n + 1/m). It holds where some five rows are expected in each bin of both samples.
+    PSI / (1/n + 1/m) has approximately the chi-square distribution with k - 1 degrees of freedom, so its mean
+    is (k - 1)(1/n + 1/m). The approximation needs about five expected rows in each bin of both samples.
 
     Args:
-        bins: k, those that are not empty in both samples.
+        bins: k, the number of bins that are not empty in both samples.
         n: rows of the reference, n ≥ 1.
         m: rows of the window, m ≥ 1.
-        level: between 0 and 1.
+        level: of the quantile, between 0 and 1.
 
     Source: B. Yurdakul, "Statistical properties of population stability index", Western Michigan
     University (2018).
@@ -103,15 +103,15 @@ def psi_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
 
 
 def js_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
-    """Tell what the Jensen–Shannon distance stays below, at this level, where nothing has changed.
+    """Return a quantile of the Jensen–Shannon distance on unchanged data.
 
-    Near equality all f-divergences are one: JS² ln 2 ≈ PSI / 8.
+    Near equality all f-divergences agree: JS² ln 2 ≈ PSI / 8.
 
     Args:
-        bins: k, those that are not empty in both samples.
+        bins: k, the number of bins that are not empty in both samples.
         n: rows of the reference, n ≥ 1.
         m: rows of the window, m ≥ 1.
-        level: between 0 and 1.
+        level: of the quantile, between 0 and 1.
 
     Source: I. Csiszár, P. C. Shields, "Information theory and statistics: a tutorial", Foundations and
     Trends in Communications and Information Theory 1 (2004), theorem 4.1.
@@ -123,10 +123,10 @@ def js_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
 
 
 def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
-    """Two-sample chi-square test of equal shares, without Yates' correction.
+    """Return the two-sample chi-square test of equal shares, without Yates' correction.
 
-    X² = Σ (O - E)² / E over both rows, E from the margins, k - 1 degrees of freedom. Bins that are
-    empty in both rows are left out; with fewer than two left there is nothing to tell apart and p = 1.
+    X² = Σ (O - E)² / E over both samples, E from the margins, k - 1 degrees of freedom. Bins that are
+    empty in both samples are ignored; with fewer than two bins left p is 1.
 
     Args:
         reference: counts, shape (k,).
@@ -152,21 +152,22 @@ def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
 
 
 def category_shares(
-    reference: ArrayLike, window: ArrayLike, *, least: float = 5.0, draws: int = 9999, seed: int = 0
+    reference: ArrayLike, window: ArrayLike, *, min_expected: float = 5.0, draws: int = 9999, seed: int = 0
 ) -> Outcome:
-    """Chi-square test of equal shares that holds for rare categories too.
+    """Return a test of equal shares that is valid for rare categories too.
 
-    Where fewer than `least` rows of a category are expected in the smaller sample, Pearson's statistic has
-    not the chi-square distribution. Then the p-value is that of a permutation test: tables with the same
-    margins are drawn (multivariate hypergeometric), and p = (1 + #{X²* ≥ X²}) / (1 + draws), which is exact
-    at any level for any counts; its floor is 1 / (1 + draws).
+    If fewer than `min_expected` rows of a category are expected in the smaller sample, Pearson's statistic
+    does not follow the chi-square distribution. Then the p-value comes from a permutation test: tables with
+    the same margins are drawn (multivariate hypergeometric), and p = (1 + #{X²* ≥ X²}) / (1 + draws), which
+    is exact at any level for any counts; its minimum is 1 / (1 + draws). Fisher's exact test on all rare
+    categories together covers smaller p-values; the smaller of both p-values is doubled (Bonferroni).
 
     Args:
         reference: counts, shape (k,).
         window: counts, shape (k,).
-        least: expected rows.
-        draws: tables.
-        seed: of the draws, so that the same counts give the same p-value.
+        min_expected: smallest expected number of rows for the chi-square approximation.
+        draws: number of tables to draw.
+        seed: random seed; the same counts give the same p-value.
 
     Raises:
         ValueError: shapes differ, a count is negative, or a row is all zero.
@@ -180,37 +181,37 @@ def category_shares(
     a, b = _pair(reference, window)
     a, b = a[a + b > 0], b[a + b > 0]
     n, m = a.sum(), b.sum()
-    found = chi_square(a, b)
-    rare = (a + b) * min(n, m) / (n + m) < least
+    pearson = chi_square(a, b)
+    rare = (a + b) * min(n, m) / (n + m) < min_expected
     if not rare.any():
-        return found
+        return pearson
     together = _fisher(int(a[rare].sum()), int(n), int(b[rare].sum()), int(m)).p_value
-    # no permutation gives less than its floor
-    apart = 1.0 if together <= 1 / (draws + 1) else _permuted(a, b, draws, seed)
-    return Outcome(found.statistic, min(1.0, 2 * min(apart, together)))
+    # the permutation test cannot give a smaller p-value
+    permuted = 1.0 if together <= 1 / (draws + 1) else _permuted(a, b, draws, seed)
+    return Outcome(pearson.statistic, min(1.0, 2 * min(permuted, together)))
 
 
 def _permuted(a: NDArray[np.float64], b: NDArray[np.float64], draws: int, seed: int) -> float:
     if len(a) < 2:
         return 1.0
     rng = np.random.default_rng(seed)
-    # over all tables with these margins, X² grows with the sum of the squares of b over the column totals
+    # for fixed margins X² increases with the sum of b² over the column totals
     totals, observed = a + b, float(np.sum(b**2 / (a + b))) * (1 - 1e-12)
-    worse = done = 0
+    extreme = done = 0
     while done < draws:
-        size = min(BLOCK, draws - done)
+        size = min(TABLES_AT_ONCE, draws - done)
         drawn = rng.multivariate_hypergeometric(
             totals.astype(np.int64), int(b.sum()), size=size, method="marginals"
         )
         hits = np.flatnonzero((drawn**2 / totals).sum(axis=1) >= observed)
-        if worse + len(hits) >= ENOUGH:
-            return ENOUGH / float(done + hits[ENOUGH - worse - 1] + 1)
-        worse, done = worse + len(hits), done + size
-    return (worse + 1) / (draws + 1)
+        if extreme + len(hits) >= MIN_EXTREME:
+            return MIN_EXTREME / float(done + hits[MIN_EXTREME - extreme - 1] + 1)
+        extreme, done = extreme + len(hits), done + size
+    return (extreme + 1) / (draws + 1)
 
 
 def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outcome:
-    """Fisher's exact test, two-sided, that both samples have nulls equally often.
+    """Return Fisher's exact test, two-sided, of equal shares of nulls.
 
     Args:
         reference_nulls: nulls in the reference.
@@ -235,22 +236,22 @@ def null_share(reference_nulls: int, n: int, window_nulls: int, m: int) -> Outco
 
 def _fisher(a: int, n: int, b: int, m: int) -> Outcome:
     if not (0 <= a <= n and 0 <= b <= m and n and m):
-        raise ValueError(f"{a} of {n} and {b} of {m} rows are no shares")
-    p_value = _as_unlikely(b, m, a + b, n + m) if a or b else 1.0
+        raise ValueError(f"{a} of {n} and {b} of {m} rows are not shares")
+    p_value = _two_sided(b, m, a + b, n + m) if a or b else 1.0
     return Outcome(b / m - a / n, p_value)
 
 
-def _as_unlikely(found: int, m: int, marked: int, rows: int) -> float:
-    """Give the chance of all counts, hypergeometric, that are no more likely than the one found.
+def _two_sided(observed: int, m: int, marked: int, rows: int) -> float:
+    """Return the hypergeometric probability of all counts that are at most as likely as the observed one.
 
-    The chances stand in known ratios to the one of the mode, from which they fall to both sides.
+    Probabilities are computed relative to the mode, by the ratios of neighboring counts.
     """
-    least, most = max(0, marked + m - rows), min(marked, m)
-    mode = min(max((marked + 1) * (m + 1) // (rows + 2), least), most)
-    up, down = np.arange(mode, most, dtype=float), np.arange(mode, least, -1, dtype=float)
+    low, high = max(0, marked + m - rows), min(marked, m)
+    mode = min(max((marked + 1) * (m + 1) // (rows + 2), low), high)
+    up, down = np.arange(mode, high, dtype=float), np.arange(mode, low, -1, dtype=float)
     rest = float(rows - marked - m)
     more = np.cumprod((marked - up) * (m - up) / ((up + 1) * (rest + up + 1)))
     less = np.cumprod(down * (rest + down) / ((marked - down + 1) * (m - down + 1)))
-    chances = np.concatenate([less[::-1], [1.0], more])
-    as_unlikely = chances[chances <= chances[found - least] * (1 + TIE)]
-    return min(1.0, float(as_unlikely.sum() / chances.sum()))
+    relative = np.concatenate([less[::-1], [1.0], more])
+    tail = relative[relative <= relative[observed - low] * (1 + TIE)]
+    return min(1.0, float(tail.sum() / relative.sum()))

@@ -1,4 +1,4 @@
-"""How well a classifier does, from predictions and their labels."""
+"""Performance of a classifier, from predictions and labels."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from numpy.typing import ArrayLike, NDArray
 from driftbell.records import Interval
 
 NORMAL_95 = 1.6448536269514722
-"""The 95 % quantile of the normal distribution: two tails of 5 % leave 90 %."""
+"""The 95 % quantile of the normal distribution, for a two-sided 90 % interval."""
 
 
 def wilson(right: int, rows: int, z: float = NORMAL_95) -> Interval:
-    """A share with its interval by Wilson's score, which is 90 % wide unless told otherwise.
+    """Return a share with its Wilson score interval, 90 % by default.
 
     Args:
-        right: rows that count, 0 ≤ right ≤ rows.
-        rows: all rows, at least 1.
+        right: number of hits, 0 ≤ right ≤ rows.
+        rows: number of rows, at least 1.
         z: quantile of the normal distribution.
 
     Raises:
-        ValueError: there is no row, or `right` is no part of them.
+        ValueError: there are no rows, or `right` is not between 0 and `rows`.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
     (1927); recommended for small samples by L. D. Brown, T. T. Cai, A. DasGupta, "Interval estimation for
     a binomial proportion", Statistical Science 16 (2001).
 
-    >>> found = wilson(45, 50)
-    >>> found.value, round(found.low, 3), round(found.high, 3)
+    >>> accuracy = wilson(45, 50)
+    >>> accuracy.value, round(accuracy.low, 3), round(accuracy.high, 3)
     (0.9, 0.808, 0.95)
     """
     if not 0 <= right <= rows or rows < 1:
-        raise ValueError(f"{right} of {rows} rows is no share")
+        raise ValueError(f"{right} of {rows} rows is not a share")
     share, square = right / rows, z * z / rows
     middle = (share + square / 2) / (1 + square)
     half = z * math.sqrt(share * (1 - share) / rows + square / (4 * rows)) / (1 + square)
-    # at both ends the bound is the share itself, but for rounding
+    # exact at both ends, without rounding errors
     low = 0.0 if right == 0 else middle - half
     high = 1.0 if right == rows else middle + half
     return Interval(share, low, high)
 
 
 def confusion(labels: Sequence[str], outputs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Count rows by label and output.
+    """Return the confusion matrix.
 
     Args:
         labels: true classes, n of them.
         outputs: answered classes, n of them.
-        classes: every class that occurs, each once, k of them.
+        classes: all k classes, each once.
 
     Returns:
         Counts, shape (k, k): one row for each true class, one column for each answered class.
@@ -75,13 +75,13 @@ def confusion(labels: Sequence[str], outputs: Sequence[str], classes: Sequence[s
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How one class fares.
+    """Recall and precision of one class.
 
     Attributes:
-        rows: that are of this class.
-        answered: that were answered with it.
-        recall: share of its rows that were answered with it; None where it has no rows.
-        precision: share of these answers that are right; None where there are none.
+        rows: rows whose label is this class.
+        answered: rows that were predicted as this class.
+        recall: share of its rows that were predicted correctly; None without rows.
+        precision: share of its predictions that are correct; None without predictions.
     """
 
     rows: int
@@ -91,32 +91,32 @@ class ClassScore:
 
 
 def class_scores(counts: NDArray[np.int64]) -> list[ClassScore]:
-    """Give recall and precision of each class.
+    """Return recall and precision of each class.
 
     Args:
-        counts: what `confusion` gives, shape (k, k).
+        counts: confusion matrix, shape (k, k), see `confusion`.
 
     >>> class_scores(np.array([[1, 1], [0, 0]]))[1]
     ClassScore(rows=0, answered=1, recall=None, precision=0.0)
     """
     sums = (counts.sum(axis=1), counts.sum(axis=0), counts.diagonal())
-    found = zip(*(s.tolist() for s in sums), strict=True)
+    by_class = zip(*(s.tolist() for s in sums), strict=True)
     return [
         ClassScore(rows, answered, hits / rows if rows else None, hits / answered if answered else None)
-        for rows, answered, hits in found
+        for rows, answered, hits in by_class
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Rows whose probability is between two edges.
+    """Rows with a predicted probability between two edges.
 
     Attributes:
-        low: the lower edge, included.
-        high: the upper edge, excluded but in the last bin.
-        rows: how many.
-        probability: their mean probability; None where there are none.
-        right: the share that was right; None where there are none.
+        low: lower edge, inclusive.
+        high: upper edge, exclusive except in the last bin.
+        rows: number of rows.
+        probability: their mean probability; None without rows.
+        right: share of correct predictions; None without rows.
     """
 
     low: float
@@ -127,12 +127,12 @@ class CalibrationBin:
 
 
 def calibration(probability: ArrayLike, right: ArrayLike, bins: int = 10) -> list[CalibrationBin]:
-    """Compare what a model believes of its answers with how often they are right.
+    """Return a calibration curve: mean predicted probability against the share of correct predictions.
 
     Args:
-        probability: of the answered class, shape (n,), 0 to 1; rows with NaN are left out.
-        right: whether the answer was right, shape (n,), boolean.
-        bins: of equal width.
+        probability: of the predicted class, shape (n,), 0 to 1; rows with NaN are ignored.
+        right: whether the prediction was correct, shape (n,), boolean.
+        bins: number of bins of equal width.
 
     Raises:
         ValueError: the shapes differ.
@@ -145,7 +145,7 @@ def calibration(probability: ArrayLike, right: ArrayLike, bins: int = 10) -> lis
     """
     p, hit = np.asarray(probability, dtype=float), np.asarray(right, dtype=float)
     if p.ndim != 1 or p.shape != hit.shape:
-        raise ValueError(f"needs two rows of one length, got shapes {p.shape} and {hit.shape}")
+        raise ValueError(f"needs two vectors of the same length, got shapes {p.shape} and {hit.shape}")
     p, hit = p[~np.isnan(p)], hit[~np.isnan(p)]
     edges = np.arange(bins + 1) / bins
     place = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)

@@ -1,4 +1,4 @@
-"""Statistics on two samples of numbers, and the correction for many tests."""
+"""Distances and tests for two samples of numbers, and the correction for multiple tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # its parts load when they are first used, so that `import driftbell` stays quick
+import scipy  # submodules load at first use, so that `import driftbell` is fast
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -23,15 +23,15 @@ class Outcome(NamedTuple):
 def kolmogorov_smirnov(
     reference: NDArray[np.float64], window: NDArray[np.float64], *, ordered: bool = False
 ) -> Outcome:
-    """Two-sample, two-sided Kolmogorov–Smirnov test, exact for up to 10,000 rows in the larger sample.
+    """Return the two-sample, two-sided Kolmogorov–Smirnov test, exact up to 10,000 rows per sample.
 
     D = sup |F_reference(x) - F_window(x)|. With ties (rounded measurements) the p-value is conservative.
-    For larger samples, and where the exact computation overflows, it is the asymptotic one, as in scipy.
+    For larger samples, and if the exact computation overflows, it is the asymptotic one, as in scipy.
 
     Args:
         reference: shape (n,), finite or infinite, no NaN, n ≥ 1.
-        window: shape (m,), likewise.
-        ordered: both are sorted already, which spares the time to do so.
+        window: shape (m,), finite or infinite, no NaN, m ≥ 1.
+        ordered: whether both are sorted already, which saves time.
 
     Raises:
         ValueError: a sample is empty.
@@ -48,52 +48,52 @@ def kolmogorov_smirnov(
         reference, window = np.sort(reference), np.sort(window)
     n, m = len(reference), len(window)
     rank = np.arange(m)
-    ahead = np.searchsorted(reference, window, side="left") * m - rank * n
-    behind = (rank + 1) * n - np.searchsorted(reference, window, side="right") * m
-    steps = max(int(ahead.max()), int(behind.max()), 0)
+    above = np.searchsorted(reference, window, side="left") * m - rank * n
+    below = (rank + 1) * n - np.searchsorted(reference, window, side="right") * m
+    steps = max(int(above.max()), int(below.max()), 0)
     return Outcome(steps / (n * m), _smirnov(n, m, steps // math.gcd(n, m)))
 
 
 @lru_cache(maxsize=16_384)
 def _smirnov(n: int, m: int, steps: int) -> float:
-    """Give the p-value of a statistic of so many steps of 1 / lcm(n, m), which is all that decides it.
+    """Return the p-value of the statistic `steps` / lcm(n, m), which depends on nothing else.
 
-    Columns of one table have the same few hundred statistics again and again, so it pays to remember them.
+    Cached, since the columns of one table share a few hundred statistics.
     """
     if not steps:
         return 1.0
     common = math.gcd(n, m)
     a_row, b_row = m // common, n // common
-    # k zeros among n and l among m have just this distance, where k a_row - l b_row = steps
-    least = -(-steps // a_row)
-    k = least + (steps * pow(a_row, -1, b_row) - least) % b_row
+    # k zeros among n and l among m have exactly this distance if k a_row - l b_row = steps
+    minimum = -(-steps // a_row)
+    k = minimum + (steps * pow(a_row, -1, b_row) - minimum) % b_row
     zeros = (k * a_row - steps) // b_row
     a, b = np.repeat([0.0, 1.0], [k, n - k]), np.repeat([0.0, 1.0], [zeros, m - zeros])
-    with warnings.catch_warnings():  # scipy says so where it falls back to the asymptotic p-value
+    with warnings.catch_warnings():  # scipy warns if it falls back to the asymptotic p-value
         warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
-        # what scipy wraps around its tests (axes, NaN) takes as long as the test
+        # scipy's wrappers (axes, NaN policy) take as long as the test
         test = inspect.unwrap(scipy.stats.ks_2samp)
         return float(test(a, b, method="auto").pvalue)
 
 
 def exceedance(reference: NDArray[np.float64], window: NDArray[np.float64]) -> tuple[Outcome, Outcome]:
-    """Rosenbaum's exact tests on the rows of the window below and above everything in the reference.
+    """Return Rosenbaum's exact tests on window rows below and above the reference's range.
 
-    Where both samples come from one continuous distribution, the chance that the k largest of all n + m
-    values belong to the window is
+    If both samples come from the same continuous distribution, the probability that the k largest of all
+    n + m values belong to the window is
 
         P(K ≥ k) = m! (n + m - k)! / ((m - k)! (n + m)!) = prod_{i<k} (m - i) / (n + m - i)
 
-    whatever that distribution is. Ties count for neither side, which is conservative. It sees what
-    Kolmogorov–Smirnov is slow to see: a few rows in a hundred far outside.
+    for any such distribution. Ties count for neither side, which is conservative. The tests are sensitive to
+    a few percent of rows far outside, to which Kolmogorov–Smirnov is not.
 
     Args:
         reference: shape (n,), no NaN, n ≥ 1.
         window: shape (m,), no NaN, m ≥ 1.
 
     Returns:
-        The test below the reference's minimum and the one above its maximum; the statistic of each is
-        the number of rows k.
+        The test below the reference's minimum and the test above its maximum; each statistic is the number
+        of rows k.
 
     Raises:
         ValueError: a sample is empty.
@@ -123,16 +123,16 @@ def _run_of(k: int, n: int, m: int) -> Outcome:
 def normed_wasserstein(
     reference: NDArray[np.float64], window: NDArray[np.float64], *, ordered: bool = False
 ) -> float:
-    """First Wasserstein distance over the reference's standard deviation: "moved by so many sigmas".
+    """Return the first Wasserstein distance in standard deviations of the reference.
 
     W = ∫ |F_reference(x) - F_window(x)| dx / max(s_reference, 1e-3), which is the integral of the distance
-    between the quantiles; the population standard deviation
-    and the floor as in Evidently, so that the numbers can be compared.
+    between the quantiles. Population standard deviation and floor are those of Evidently, so that numbers are
+    comparable.
 
     Args:
         reference: shape (n,), finite, n ≥ 1.
         window: shape (m,), finite, m ≥ 1.
-        ordered: both are sorted already, which spares the time to do so.
+        ordered: whether both are sorted already, which saves time.
 
     Raises:
         ValueError: a sample is empty or has a value that is not finite.
@@ -149,7 +149,7 @@ def normed_wasserstein(
     if not ordered:
         reference, window = np.sort(reference), np.sort(window)
     of_reference, of_window, widths = _quantiles(len(reference), len(window))
-    # values near the largest double: the distance is then infinite or NaN
+    # values near the largest double make the distance infinite or NaN
     with np.errstate(over="ignore", invalid="ignore"):
         spread = max(float(np.std(reference)), 1e-3)
         return float(np.sum(widths * np.abs(reference[of_reference] - window[of_window]))) / spread
@@ -157,26 +157,26 @@ def normed_wasserstein(
 
 @lru_cache(maxsize=8)
 def _quantiles(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Cut (0, 1] so that in each piece the quantiles of both sorted samples are one value: its place, twice.
+    """Partition (0, 1] so that the quantiles of both sorted samples are constant on each interval.
 
     Returns:
-        The place in the sample of n, the place in the one of m, and the width, of each piece.
+        For each interval its index in the sample of n, its index in the sample of m, and its width.
     """
     ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
     cut = (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
     for part in cut:
-        part.flags.writeable = False  # they are shared by all who ask
+        part.flags.writeable = False  # shared by all callers
     return cut
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p-values for their number: min over j ≥ rank of p_(j) k / j, at most 1.
+    """Return Benjamini–Hochberg adjusted p-values: min over j ≥ rank of p_(j) k / j, at most 1.
 
     Args:
         p_values: shape (k,), 0 to 1.
 
     Returns:
-        The adjusted ones, in the same order.
+        Adjusted p-values in the same order, shape (k,).
 
     Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995); as
     `scipy.stats.false_discovery_control`.

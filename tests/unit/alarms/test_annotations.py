@@ -43,13 +43,13 @@ def test_only_degradation_is_an_alarm(
 
 
 ALARM = Alarm("c1", "m", "v1", NOON, None, "Worse.")
-SAYS = {"annotation": "false", "author": " ada ", "reason": "a test\nrun"}
+BODY = {"annotation": "false", "author": " ada ", "reason": "a test\nrun"}
 
 
 def test_a_mark_is_read() -> None:
-    assert read_annotation(SAYS, ALARM, now=NOON) == Annotation("false", "ada", "a test\nrun", NOON)
+    assert read_annotation(BODY, ALARM, now=NOON) == Annotation("false", "ada", "a test\nrun", NOON)
     found = read_annotation(
-        {**SAYS, "annotation": "silenced", "until": "2026-01-31T15:00:00+01:00"}, ALARM, now=NOON
+        {**BODY, "annotation": "silenced", "until": "2026-01-31T15:00:00+01:00"}, ALARM, now=NOON
     )
     assert found.until == NOON + timedelta(hours=2)
 
@@ -66,7 +66,7 @@ def test_a_mark_is_read() -> None:
         ({"author": "\ud800"}, "author", "control characters"),
         ({"author": "\x00"}, "author", "control characters"),
         ({"reason": 5}, "reason", "must be a text: say why"),
-        ({"until": "2026-02-01T00:00:00Z"}, "until", "for silenced alone"),
+        ({"until": "2026-02-01T00:00:00Z"}, "until", "only for 'silenced'"),
         ({"annotation": "silenced"}, "until", "is missing"),
         ({"annotation": "silenced", "until": "tomorrow"}, "until", "with its zone"),
         ({"annotation": "silenced", "until": "2026-02-01T00:00:00"}, "until", "with its zone"),
@@ -76,8 +76,8 @@ def test_a_mark_is_read() -> None:
         ({"who": "ada"}, "who", "leave it out"),
     ],
 )
-def test_what_is_wrong_with_a_mark_is_told_by_field(changes: dict[str, Any], field: str, words: str) -> None:
-    body = {k: v for k, v in {**SAYS, **changes}.items() if v is not None}
+def test_each_invalid_field_of_an_annotation_is_reported(changes: dict[str, Any], field: str, words: str) -> None:
+    body = {k: v for k, v in {**BODY, **changes}.items() if v is not None}
     with pytest.raises(InputError) as caught:
         read_annotation(body, ALARM, now=NOON)
     (problem,) = caught.value.problems
@@ -85,13 +85,13 @@ def test_what_is_wrong_with_a_mark_is_told_by_field(changes: dict[str, Any], fie
     assert words in problem.message
 
 
-def test_a_mark_is_an_object() -> None:
+def test_an_annotation_is_an_object() -> None:
     with pytest.raises(InputError, match="send an object"):
-        read_annotation([SAYS], ALARM, now=NOON)
+        read_annotation([BODY], ALARM, now=NOON)
 
 
-def test_an_alarm_that_is_over_can_only_be_called_false() -> None:
+def test_a_closed_alarm_can_only_be_annotated_as_false() -> None:
     over = replace(ALARM, closed=NOON)
-    assert read_annotation(SAYS, over, now=NOON).word == "false"
-    with pytest.raises(InputError, match="the alarm is over"):
-        read_annotation({**SAYS, "annotation": "expected"}, over, now=NOON)
+    assert read_annotation(BODY, over, now=NOON).word == "false"
+    with pytest.raises(InputError, match="the alarm is closed"):
+        read_annotation({**BODY, "annotation": "expected"}, over, now=NOON)

@@ -343,9 +343,9 @@ def test_regression_in_any_unit(unit):
         assert degradation.estimated_loss.value == pytest.approx(3 * unit - normal, rel=0.35)
 
 
-def test_a_baseline_without_any_error_still_has_doubt():
+def test_a_baseline_without_any_error_has_a_standard_error():
     assert error_baseline(np.zeros(100)).deviation > 0
-    assert error_baseline(np.zeros(100)).own_error > error_baseline(np.zeros(10_000)).doubt > 0
+    assert error_baseline(np.zeros(100)).own_error > error_baseline(np.zeros(10_000)).own_error > 0
     assert error_baseline(np.full(100, 3.0), unit=3.0).mean == 3
 
 

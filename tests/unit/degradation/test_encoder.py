@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from driftbell.degradation.encoder import LARGEST, Encoder
+from driftbell.degradation.encoder import MAX_ABSOLUTE, Encoder
 from driftbell.tabular.columns import as_columns
 
 
@@ -41,7 +41,7 @@ def test_a_rare_category_is_pulled_to_the_middle():
 
 def test_a_missing_column_is_null_and_infinity_is_cut(encoder):
     matrix = encoder(as_columns({"n": [np.inf, -np.inf, 1.0]}), 3)
-    assert matrix[:, 0].tolist() == [LARGEST, -LARGEST, 1.0]
+    assert matrix[:, 0].tolist() == [MAX_ABSOLUTE, -MAX_ABSOLUTE, 1.0]
     assert np.isnan(matrix[:, 1:]).all()
 
 

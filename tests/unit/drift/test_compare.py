@@ -178,7 +178,7 @@ def test_a_new_category_is_a_finding():
 
 def test_a_new_category_beside_a_larger_change_is_still_mentioned():
     found = one(PLAN, ["paid"] * 95 + ["gold"] * 5)
-    assert found.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that the reference has not"
+    assert found.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that is not in the reference"
 
 
 def test_infinite_values_are_a_finding():

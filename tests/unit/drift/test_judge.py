@@ -96,7 +96,7 @@ def test_a_missing_column_is_unknown(names, words):
 def test_drift_beside_a_missing_column_is_a_warning_that_names_both():
     found = judge([column("a", 1e-6), missing("b")], rows=50)
     assert found.verdict is Verdict.WARNING
-    assert found.sentence.endswith("differ from the reference. Not judged: b.")
+    assert found.sentence.endswith("differ from the reference. Not compared: b.")
 
 
 def test_an_extra_column_is_a_warning():

@@ -347,10 +347,10 @@ def test_trouble_with_the_log_is_tried_again_and_told_once(
         wait_until(lambda: failing.tried > 1, 60, "another attempt")
         failing.broken = False
         assert answered(log, asked).state == "done"
-        again = "drift monitor can use the log again"
+        again = "drift monitor can use the store again"
         wait_until(lambda: again in [e["event"] for e in events], 60, "the good news")
     told = [e["event"] for e in events if "the log" in e["event"]]
-    assert told == ["drift monitor cannot use the log", again]
+    assert told == ["drift monitor cannot use the store", again]
 
 
 def test_a_monitor_that_stops_gives_its_lease_back(log: SqlStore, clock: Clock, checks: Checks) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from tests import degradations
 
-from driftbell.degradation.explain import since_words as since_in_a_sentence
+from driftbell.degradation.explain import since_clause
 from driftbell.publish.degradation_block import evidence_gauge, performance_rows, sorted_evidence
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
@@ -55,9 +55,9 @@ def test_the_interval_of_the_change_point_shows_a_date_only_if_it_differs() -> N
 def test_an_interval_within_a_minute_is_omitted() -> None:
     since = degradations.ALARM.change_point
     assert since
-    assert since_in_a_sentence(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
+    assert since_clause(since) == "since 2026-01-31 10:20 UTC (between 01-31 09:50 and 01-31 10:35)"
     short = replace(since, low=since.time, high=since.time + timedelta(seconds=59))
-    assert since_in_a_sentence(short) == "since 2026-01-31 10:20 UTC"
+    assert since_clause(short) == "since 2026-01-31 10:20 UTC"
     assert format_change_point(replace(degradations.ALARM, change_point=short)) == "2026-01-31 10:20 UTC"
 
 

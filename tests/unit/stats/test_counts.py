@@ -142,8 +142,8 @@ def test_bins_that_nobody_uses_do_not_count_for_chi_square():
         ([1, 1], [0, 0], "all zero"),
         ([1, -1], [1, 1], "negative"),
         ([1, 1], [1, math.nan], "negative"),
-        ([1, 1], [1, 1, 1], "one length"),
-        ([[1], [1]], [[1], [1]], "one length"),
+        ([1, 1], [1, 1, 1], "same length"),
+        ([[1], [1]], [[1], [1]], "same length"),
     ],
 )
 def test_rows_that_are_no_counts_are_errors(statistic, a, b, words):
@@ -153,7 +153,7 @@ def test_rows_that_are_no_counts_are_errors(statistic, a, b, words):
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, 5), (0, 5, 0, 0), (3, 2, 0, 5), (0, 5, 6, 5), (-1, 5, 0, 5)])
 def test_nulls_that_are_no_share_are_errors(counts):
-    with pytest.raises(ValueError, match="no shares"):
+    with pytest.raises(ValueError, match="not shares"):
         null_share(*counts)
 
 
@@ -163,8 +163,8 @@ def test_category_shares_without_rare_categories_is_chi_square():
 
 def test_the_least_expected_rows_decide_what_is_rare():
     a, b = [90, 6, 4], [85, 5, 10]
-    assert category_shares(a, b, least=5) == chi_square(a, b)
-    assert category_shares(a, b, least=6).p_value != chi_square(a, b).p_value
+    assert category_shares(a, b, min_expected=5) == chi_square(a, b)
+    assert category_shares(a, b, min_expected=6).p_value != chi_square(a, b).p_value
 
 
 @pytest.mark.parametrize(("a", "b"), [([9, 1], [3, 7]), ([20, 4], [11, 9]), ([30, 2], [28, 4])])
@@ -177,7 +177,7 @@ def test_the_permutation_p_value_is_that_of_all_tables_with_the_same_margins(a, 
     support = range(max(0, m - (n + m - column)), min(m, column) + 1)
     chances = scipy.stats.hypergeom.pmf(support, n + m, column, m)
     exact = chances[np.array(statistic) >= chi_square(a, b).statistic - 1e-9].sum()
-    found = category_shares(a, b, least=1e9).p_value / 2  # all are rare together: Fisher's test finds nothing
+    found = category_shares(a, b, min_expected=1e9).p_value / 2  # with all categories rare, Fisher's p is 1
     # after 50 of l draws the estimate's relative error is about one seventh
     assert found == pytest.approx(min(exact, 0.5), rel=0.5, abs=3 * math.sqrt(exact / 9999))
 
@@ -185,9 +185,9 @@ def test_the_permutation_p_value_is_that_of_all_tables_with_the_same_margins(a, 
 @pytest.mark.parametrize("window", [[40, 40, 12, 8], [44, 49, 3, 4], [60, 32, 3, 5]])
 def test_how_many_tables_are_drawn_at_a_time_does_not_matter(window, monkeypatch):
     reference = [400, 480, 70, 50]
-    found = category_shares(reference, window, least=20)
-    monkeypatch.setattr(counts, "BLOCK", 9999)
-    assert category_shares(reference, window, least=20) == found
+    found = category_shares(reference, window, min_expected=20)
+    monkeypatch.setattr(counts, "TABLES_AT_ONCE", 9999)
+    assert category_shares(reference, window, min_expected=20) == found
 
 
 def test_fishers_test_says_more_than_the_floor_of_the_permutations():

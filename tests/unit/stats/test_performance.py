@@ -48,8 +48,8 @@ def test_a_larger_quantile_widens_the_interval():
 
 
 @pytest.mark.parametrize(("right", "rows"), [(0, 0), (3, 2), (-1, 2)])
-def test_wilson_refuses_what_is_no_share(right, rows):
-    with pytest.raises(ValueError, match="no share"):
+def test_wilson_rejects_impossible_counts(right, rows):
+    with pytest.raises(ValueError, match="is not a share"):
         wilson(right, rows)
 
 
@@ -114,5 +114,5 @@ def test_calibration_takes_the_edges_and_leaves_out_rows_without_a_probability()
     found = calibration([0.0, 0.1, 1.0, math.nan], [True, True, False, True])
     assert [b.rows for b in found] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
     assert calibration([], [])[0].rows == 0
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="same length"):
         calibration([0.5], [])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from driftbell.alarms.annotations import LONGEST, read_annotation
+from driftbell.alarms.annotations import MAX_LENGTHS, read_annotation
 from driftbell.publish.json_views import alarm_shown
 from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm, CheckKind
@@ -27,8 +27,8 @@ _BODY: dict[str, Any] = {
                     "additionalProperties": False,
                     "properties": {
                         "annotation": {"type": "string", "enum": list(ANNOTATIONS)},
-                        "author": {"type": "string", "minLength": 1, "maxLength": LONGEST["author"]},
-                        "reason": {"type": "string", "minLength": 1, "maxLength": LONGEST["reason"]},
+                        "author": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTHS["author"]},
+                        "reason": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTHS["reason"]},
                         "until": {"type": "string", "format": "date-time"},
                     },
                 },
