@@ -132,7 +132,7 @@ def _whole(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Ve
 
 
 def persistent_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
-    """Tell on which columns evidence has lasted.
+    """Return the columns with persistent evidence.
 
     It has where every check has found it since one whose window shares no row with the present one.
 
