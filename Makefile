@@ -4,10 +4,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo up stack test lint format bench clean
+.PHONY: demo up stack test check lint format docs bench clean
 .DEFAULT_GOAL := demo
 
-# See it work: normal traffic stays quiet, drifted traffic rings. ARGS="--exit" ends after the story.
+# See it work: normal traffic stays quiet, drifted traffic raises an alarm. ARGS="--exit" ends after the story.
 demo: .venv/demo.stamp
 	@$(BIN)/driftbell demo $(ARGS)
 
@@ -27,6 +27,10 @@ stack:
 test: .venv/dev.stamp
 	@$(BIN)/pytest $(ARGS)
 
+# For daily work: lint, then the unit and contract tests that start no server.
+check: lint
+	@$(BIN)/pytest tests/unit tests/contract tests/repository src -m "not slow and not postgres and not service and not browser and not stack" $(ARGS)
+
 # Style, types, layers.
 lint: .venv/dev.stamp
 	@$(BIN)/ruff check .
@@ -38,6 +42,12 @@ lint: .venv/dev.stamp
 format: .venv/dev.stamp
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# The documentation site, in site/. A warning is an error, and so is a page that loads something from another host.
+docs: .venv/dev.stamp
+	@$(BIN)/zensical build --clean --strict
+	@! grep -rlE '<(script|img|iframe)[^>]* src="?https?:|<link[^>]* rel="?(stylesheet|preload|preconnect|icon)[^>]*https?:' --include='*.html' site \
+		|| { echo "these pages load from another host" >&2; exit 1; }
 
 # Measure. ARGS="--tiny" only proves that each benchmark runs.
 bench: .venv/dev.stamp
@@ -54,10 +64,10 @@ clean:
 
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/pip.stamp
 	@echo "Installing driftbell with its extras into .venv; this takes a minute or two …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,notifications,otel,certs,onnx]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,onnx]'
 	@touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
 	@echo "Installing the tools for tests into .venv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evidently,notifications,otel,certs,onnx,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,onnx,dev]'
 	@touch $@

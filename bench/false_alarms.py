@@ -21,7 +21,7 @@ import numpy as np
 
 from driftbell import jsonlog
 from driftbell.drift.compare import compare, prepare
-from driftbell.drift.judge import carry, held_columns, judge
+from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
 from driftbell.ports import Model
@@ -112,9 +112,9 @@ def story(
     listed = []
     for number in range(checks):
         window = {f"c{i}": rng.normal(sigmas * (i < shifted), size=500) for i in range(25)}
-        held = held_columns(since, number * 500 + 1)
-        found = judge(compare(reference, window, newest=50), rows=500, strong=1 / 8640, held=held)
-        since = carry(since, found, last=(number + 1) * 500)
+        held = persistent_columns(since, number * 500 + 1)
+        found = judge(compare(reference, window, newest=50), rows=500, strong=1 / 8640, persistent=held)
+        since = update_persistence(since, found, last=(number + 1) * 500)
         listed.append(tuple(c for c in found.drifted_columns if sigmas == 0.0 or int(c[1:]) < shifted))
     return listed
 

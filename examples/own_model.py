@@ -1,4 +1,4 @@
-"""Train a classifier on a table with numbers, categories and flags, and save what driftbell needs.
+"""Train a classifier on numbers, categories and flags, and save it with its reference and settings.
 
 python examples/own_model.py FOLDER
 driftbell up --config FOLDER/driftbell.toml --data-dir FOLDER/data

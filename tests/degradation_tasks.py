@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.reference_models import Answers, learn
-from driftbell.degradation.update import LabelRows, Rows, step
+from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.records import EvidenceState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHECKS_PER_ALARM = 200.0
@@ -70,7 +71,7 @@ def evidence(kind="labelled", rows=800):
         given, truth = amounts(columns, 1)
         smallest = 0.1 * float(np.abs(given.values - truth).mean())
     known = None if kind == "unlabelled" else truth
-    learned = learn(columns, given, known, classes=0 if kind == "regression" else 2, seed=0)
+    learned = fit_reference_models(columns, given, known, classes=0 if kind == "regression" else 2, seed=0)
     return CusumCharts(learned, smallest_loss=smallest, checks_per_alarm=CHECKS_PER_ALARM)
 
 
@@ -103,7 +104,7 @@ class Stream:
     """
 
     def __init__(self, given, *, labelled=False, state=None):
-        self.evidence, self.labelled, self.state = given, labelled, state or {}
+        self.evidence, self.labelled, self.state = given, labelled, state or EvidenceState()
         self.row = 0
         self.degradation = None
 
@@ -116,7 +117,7 @@ class Stream:
         errors = (given.values != truth).astype(float)
         new = LabelRows(errors, times) if self.labelled else LabelRows()
         rows = Rows(columns, given, times, [f"id-{t:%j%H%M}" for t in times])
-        self.state, self.degradation = step(self.evidence, self.state, rows, labels or new)
+        self.state, self.degradation = update(self.evidence, self.state, rows, labels or new)
         return self.degradation
 
     def run(self, blocks, *, rows=500, change=lambda t: t, seed=100, ones=None, wrong=0.0):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,16 +13,19 @@ from driftbell.monitor.check import Checker
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import (
     Alarm,
+    BlockSummary,
     ChangePoint,
     Check,
     CheckKind,
     Columns,
     Degradation,
+    EvidenceState,
     Labelled,
     Lease,
     Outputs,
     Prediction,
     Reference,
+    SourceState,
     Suspect,
     Verdict,
     Window,
@@ -66,38 +68,37 @@ class Watch:
 
     normal: float = 0.03
     broken: bool = False
-    unwritable: bool = False
 
     def advance(
-        self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-    ) -> tuple[Mapping[str, Any], Degradation]:
+        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+    ) -> tuple[EvidenceState, Degradation]:
         if self.broken:
             raise ValueError("5.123457 is too much")
         over = [p for p in window.predictions if float(p.features["age"] or 0) > 60]
-        excess = state.get("excess", 0.0) + len(over) - self.normal * len(window.predictions)
+        excess = sum(state.estimate.sums) + len(over) - self.normal * len(window.predictions)
         excess += sum(one.label != one.prediction.output for one in labels)
         if len(over) <= self.normal * len(window.predictions):
             excess = 0.0
-        since = (state.get("since") or over[0].time.isoformat()) if excess > 0 and over else None
-        after = {
-            "seq": window.last or state.get("seq", 0),
-            "label_seq": labels[-1].seq if labels else state.get("label_seq", 0),
-            "rows": state.get("rows", 0) + len(window.predictions),
-            "labels": state.get("labels", 0) + len(labels),
-            "excess": excess,
-            "since": since,
-        }
-        if self.unwritable:
-            after["excess"] = object()
+        blocks = state.estimate.blocks
+        if not (excess > 0 and over):
+            blocks = ()
+        elif not blocks:
+            blocks = (BlockSummary(len(over), excess, over[0].time, over[-1].time),)
+        after = EvidenceState(
+            seq=window.last or state.seq,
+            label_seq=labels[-1].seq if labels else state.label_seq,
+            rows=state.rows + len(window.predictions),
+            labelled=state.labelled + len(labels),
+            estimate=SourceState(sums=(excess,), blocks=blocks),
+        )
         if excess < 8:
-            return after, Degradation(Verdict.OK, "No degradation.", score=excess / 8, rows=after["rows"])
-        assert since is not None
-        began = datetime.fromisoformat(since)
+            return after, Degradation(Verdict.OK, "No degradation.", score=excess / 8, rows=after.rows)
+        began = blocks[0].first
         return after, Degradation(
             Verdict.ALARM,
             f"Worse since {began:%H:%M}: {excess:.0f} too many.",
             score=excess / 8,
-            rows=after["rows"],
+            rows=after.rows,
             change_point=ChangePoint(began, began, began),
             suspects=(Suspect("age", 1.0, "older"),),
             to_label=tuple(p.id for p in over[:5]),
@@ -117,10 +118,10 @@ def reference() -> Reference:
 class Life:
     """A model's life: traffic, five minutes a step, and checks."""
 
-    def __init__(self, log: SqlStore, lease: Lease, folder: Path) -> None:
-        self.log, self.lease, self.now, self.rows = log, lease, NOON, 0
+    def __init__(self, store: SqlStore, lease: Lease, folder: Path) -> None:
+        self.store, self.lease, self.now, self.rows = store, lease, NOON, 0
         self.checker = Checker(
-            log=log,
+            store=store,
             model=Model(),
             reference=reference(),
             folder=ReportFolder(folder, keep=10),
@@ -130,7 +131,7 @@ class Life:
             false_discovery_rate=0.05,
             clock=lambda: self.now,
             cooldown=timedelta(),
-            watch=Watch(),
+            detector=Watch(),
         )
 
     def traffic(self, rows: int, *, shift: float = 0.0) -> list[str]:
@@ -148,7 +149,7 @@ class Life:
             )
             for i, a in enumerate(ages)
         ]
-        self.log.predictions.append(new)
+        self.store.predictions.append(new)
         self.rows += rows
         return [p.id for p in new]
 
@@ -158,7 +159,7 @@ class Life:
         return self.checker(CheckKind.AUTOMATIC, self.now.isoformat(), self.lease)
 
     def open(self) -> Alarm | None:
-        return self.log.alarms.current(**WHOSE)
+        return self.store.alarms.current(**WHOSE)
 
     def ring(self) -> Alarm:
         """Live until an alarm is open."""
@@ -169,9 +170,9 @@ class Life:
         return found
 
     def annotate(self, alarm: Alarm, word: str, until: datetime | None = None) -> Alarm:
-        found = self.log.alarms.annotate(alarm.id, Annotation(word, "ada", "because", self.now, until))
+        found = self.store.alarms.annotate(alarm.id, Annotation(word, "ada", "because", self.now, until))
         assert found is not None
         return found
 
     def told(self) -> list[Verdict]:
-        return [d.notification.verdict for d in self.log.notifications.pending()]
+        return [d.notification.verdict for d in self.store.notifications.pending()]

@@ -1,54 +1,104 @@
-"""Serve a model or watch one, and ring when it does worse, at most as often falsely as you allow."""
+"""Serve or monitor a model, and raise an alarm when its performance degrades.
 
+You set the false-alarm budget.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from driftbell.drift.compare import compare
-from driftbell.drift.judge import judge
-from driftbell.errors import ConfigError, DriftbellError, InputError, ModelError, StoreError
-from driftbell.records import (
-    Check,
-    ColumnComparison,
-    ColumnVerdict,
-    Feature,
-    Judgement,
-    Prediction,
-    Result,
-    Verdict,
-)
-from driftbell.tabular.schema import Schema, infer_schema
-
 if TYPE_CHECKING:
+    from driftbell.drift.compare import compare
+    from driftbell.drift.judge import judge
+    from driftbell.errors import (
+        ArchiveError,
+        ConfigError,
+        DriftbellError,
+        InputError,
+        LeaseLostError,
+        MissingExtraError,
+        ModelError,
+        OverloadedError,
+        PredictError,
+        ReportError,
+        StoreError,
+    )
+    from driftbell.records import (
+        ChangePoint,
+        ColumnComparison,
+        ColumnVerdict,
+        Degradation,
+        Evidence,
+        Feature,
+        FieldProblem,
+        Histogram,
+        Interval,
+        Judgement,
+        Kind,
+        Performance,
+        Result,
+        ResultKind,
+        Suspect,
+        Verdict,
+    )
     from driftbell.simulation.backtest import BacktestCheck, backtest
+    from driftbell.tabular.schema import Schema, infer_schema
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: RUF022 - verbs first, then nouns
+_MODULES = {
+    "backtest": "driftbell.simulation.backtest",
+    "compare": "driftbell.drift.compare",
+    "infer_schema": "driftbell.tabular.schema",
+    "judge": "driftbell.drift.judge",
+    "BacktestCheck": "driftbell.simulation.backtest",
+    "Schema": "driftbell.tabular.schema",
+}
+
+__all__ = [  # noqa: RUF022 - functions, types, errors
     "backtest",
     "compare",
     "infer_schema",
     "judge",
     "BacktestCheck",
-    "Check",
+    "ChangePoint",
     "ColumnComparison",
     "ColumnVerdict",
+    "Degradation",
+    "Evidence",
+    "Feature",
+    "FieldProblem",
+    "Histogram",
+    "Interval",
+    "Judgement",
+    "Kind",
+    "Performance",
+    "Result",
+    "ResultKind",
+    "Schema",
+    "Suspect",
+    "Verdict",
+    "ArchiveError",
     "ConfigError",
     "DriftbellError",
-    "Feature",
     "InputError",
-    "Judgement",
-    "StoreError",
+    "LeaseLostError",
+    "MissingExtraError",
     "ModelError",
-    "Prediction",
-    "Result",
-    "Schema",
-    "Verdict",
+    "OverloadedError",
+    "PredictError",
+    "ReportError",
+    "StoreError",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what replays the past when it is asked for: a server never does, and starts sooner."""
-    if name in ("BacktestCheck", "backtest"):
-        from driftbell.simulation import backtest as module
+    """Import a public name on first use: the command line and servers start without NumPy and SciPy."""
+    if name not in __all__:
+        raise AttributeError(f"module 'driftbell' has no attribute '{name}'")
+    module = _MODULES.get(name) or f"driftbell.{'errors' if name.endswith('Error') else 'records'}"
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
 
-        return getattr(module, name)
-    raise AttributeError(f"module 'driftbell' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

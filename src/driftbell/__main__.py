@@ -1,4 +1,4 @@
-"""`python -m driftbell`."""
+"""Entry point of `python -m driftbell`."""
 
 from driftbell.cli import main
 

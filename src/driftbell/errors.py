@@ -1,16 +1,17 @@
-"""What can go wrong, as one tree.
+"""Exception tree.
 
 ```
 DriftbellError
 ├── ConfigError        a setting, file or argument is wrong; the message names it and says what to do
-│   └── ModelError     a model file cannot be loaded, or may not be
+│   ├── ModelError     a model file cannot be loaded, or is not allowed
+│   └── MissingExtraError  an optional dependency is not installed; the message names the extra
 ├── InputError         a row or table does not fit the schema; `problems` lists every field
 ├── PredictError       the model itself failed on valid input
-├── StoreError           the prediction log cannot be read or written now
-│   └── LeaseLostError another monitor has taken over; the result was not saved
+├── StoreError         the prediction store cannot be read or written now
+│   └── LeaseLostError  another monitor has taken over; the result was not saved
 ├── OverloadedError    a bounded queue is full; try again later
-├── ReportError        a report could not be made or written
-└── ArchiveError       a file of the archive could not be written
+├── ReportError        a report could not be rendered or written
+└── ArchiveError       an archive file could not be written
 ```
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DriftbellError(Exception):
-    """Anything that driftbell raises on purpose."""
+    """Base class of every error that driftbell raises on purpose."""
 
 
 class ConfigError(DriftbellError):
@@ -32,14 +33,29 @@ class ConfigError(DriftbellError):
 
 
 class ModelError(ConfigError):
-    """A model file cannot be loaded, or may not be."""
+    """A model file cannot be loaded, or is not allowed."""
+
+
+class MissingExtraError(ConfigError):
+    """An optional dependency is not installed.
+
+    Args:
+        feature: what needs it, such as `driftbell serve` or `Parquet`.
+        extra: name of the extra that installs it.
+
+    >>> print(MissingExtraError("driftbell serve", "serve"))
+    driftbell serve needs the extra 'serve': pip install 'driftbell[serve]'
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the extra '{extra}': pip install 'driftbell[{extra}]'")
 
 
 class InputError(DriftbellError):
     """A row or table does not fit the schema.
 
     Args:
-        problems: one entry for each field that is wrong, in the order of the input.
+        problems: one entry for each invalid field, in the order of the input.
     """
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
@@ -52,7 +68,7 @@ class PredictError(DriftbellError):
 
 
 class StoreError(DriftbellError):
-    """The prediction log cannot be read or written now."""
+    """The prediction store cannot be read or written now."""
 
 
 class LeaseLostError(StoreError):
@@ -64,8 +80,8 @@ class OverloadedError(DriftbellError):
 
 
 class ReportError(DriftbellError):
-    """A report could not be made or written."""
+    """A report could not be rendered or written."""
 
 
 class ArchiveError(DriftbellError):
-    """A file of the archive could not be written."""
+    """An archive file could not be written."""

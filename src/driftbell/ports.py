@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from driftbell.records import (
     Alarm,
@@ -18,6 +18,7 @@ from driftbell.records import (
     Columns,
     Degradation,
     Delivery,
+    EvidenceState,
     Label,
     Labelled,
     LabelReceipt,
@@ -248,7 +249,7 @@ class Coordination(Protocol):
     def take_lease(
         self, holder: str, *, now: datetime, seconds: float, next_run: datetime | None
     ) -> Lease | None:
-        """Take or renew the monitor's lease; None while another holder's has not expired."""
+        """Acquire or renew the monitor's lease; None while another holder's has not expired."""
 
     def release_lease(self, holder: str) -> None:
         """Release the lease, if it is this holder's."""
@@ -348,8 +349,8 @@ class DegradationDetector(Protocol):
     """A sequential test for degradation, fitted on the reference; immutable, its state is passed in."""
 
     def advance(
-        self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-    ) -> tuple[Mapping[str, Any], Degradation]:
+        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+    ) -> tuple[EvidenceState, Degradation]:
         """Count new evidence, each row once.
 
         Args:

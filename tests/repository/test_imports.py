@@ -1,4 +1,4 @@
-"""What importing costs and brings in: little."""
+"""Imports stay cheap: no heavy library, no socket, no optional dependency."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 from tests.conftest import with_models
-
-import driftbell
 
 
 def python(code: str, data_dir: Path | None = None) -> str:
@@ -22,7 +20,7 @@ def python(code: str, data_dir: Path | None = None) -> str:
 
 
 def test_import_brings_in_no_heavy_library() -> None:
-    heavy = "{'pandas', 'evidently', 'sklearn', 'scipy.stats', 'fastapi', 'sqlalchemy', 'pydantic'}"
+    heavy = "{'pandas', 'evidently', 'sklearn', 'scipy.stats', 'fastapi', 'sqlalchemy', 'pydantic', 'numpy'}"
     assert python(f"import sys, driftbell; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
@@ -34,12 +32,6 @@ def test_import_opens_no_socket() -> None:
         )
         == "quiet"
     )
-
-
-def test_public_names_are_those_of_the_list_and_are_not_modules() -> None:
-    assert len(driftbell.__all__) <= 20
-    for name in driftbell.__all__:
-        assert callable(getattr(driftbell, name)), name
 
 
 def test_server_process_never_imports_evidently(tmp_path: Path) -> None:
@@ -86,5 +78,5 @@ try:
 except errors.ConfigError as error:
     print(error)
 """
-    expected = "tracing.endpoint is set but OpenTelemetry is missing: pip install 'driftbell[otel]'"
+    expected = "tracing.endpoint needs the extra 'otel': pip install 'driftbell[otel]'"
     assert python(code) == expected

@@ -114,7 +114,7 @@ def test_a_token_comes_from_a_file(grafana: Grafana, tmp_path: Path) -> None:
         ([], {}, "set GRAFANA_TOKEN or GRAFANA_PASSWORD"),
         ([], {"GRAFANA_TOKEN": "wrong-secret\nX-Other: 1"}, "control character"),
         ([], {"GRAFANA_TOKEN": "wrong-secret-ü"}, "not ASCII"),
-        (["--token-file", "nowhere"], {}, "nowhere: the secret in it cannot be read: FileNotFoundError"),
+        (["--token-file", "nowhere"], {}, "cannot read the secret in nowhere: FileNotFoundError"),
         (
             ["--url", "http://admin:wrong-secret@127.0.0.1:3000"],
             {"GRAFANA_TOKEN": TOKEN},

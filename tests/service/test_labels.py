@@ -160,7 +160,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str, str]] = {
         {"json": pair("x", "rose")},
         422,
         "label",
-        "'setosa', 'versicolor', 'virginica', got 'rose'",
+        "'setosa', 'versicolor' and 'virginica', got 'rose'",
     ),
     "a wrong class id": ({"json": pair("x", 3)}, 422, "label", "must be one of the classes"),
     "one wrong of many": ({"json": [pair("x"), pair("y", None)]}, 422, "label", "row 1: 'label' must be"),
@@ -272,8 +272,8 @@ def test_a_file_is_sent_to_the_service_of_the_settings(
     (tmp_path / "truth.csv").write_text("\n".join(["prediction_id,label", *rows]), "utf-8")
     port = service.url.rpartition(":")[2]
     done = driftbell("truth.csv", cwd=tmp_path, SERVER__PORT=port, SERVER__HOST="0.0.0.0")
-    assert (done.returncode, done.stdout) == (0, "truth.csv: 10 new, 1 corrected, 0 known already\n")
-    assert done.stderr == "1 unknown (no prediction has such an id): nobody\n"
+    assert (done.returncode, done.stdout) == (0, "truth.csv: 10 new, 1 corrected, 0 already known\n")
+    assert done.stderr == "1 unknown prediction ids: nobody\n"
     done = driftbell("truth.csv", "--url", service.url, "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout) == receipt(0, 2, 9, "nobody")

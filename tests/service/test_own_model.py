@@ -1,4 +1,4 @@
-"""A user's own model, from the example: trained, served, watched."""
+"""A user's own model, from the example: trained, served and monitored."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_own_model_is_served_and_its_stuck_feature_is_named(tmp_path: Path) -> N
                 reference=reference,
                 concurrency=4,
             )
-            found = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).json()
-            assert isinstance(found, dict)
-            return found
+            check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).json()
+            assert isinstance(check, dict)
+            return check
 
         assert send(200, 0)["verdict"] == "ok"
-        rung = send(0, 150)
-        assert rung["verdict"] == "alarm"
+        alarm = send(0, 150)
+        assert alarm["verdict"] == "alarm"
         features = {"age", "plan", "late"}
-        drifted = rung["drifted_columns"]
+        drifted = alarm["drifted_columns"]
         assert isinstance(drifted, list)
         assert features & set(drifted) == {"age"}

@@ -29,7 +29,7 @@ def test_missing_components_are_reported_and_a_running_stack_is_healthy(tmp_path
 
         def wrong() -> dict[str, str]:
             findings = examine(stack, clock=lambda: datetime.now(UTC), seconds=20)
-            return {f.hop: f.message for f in findings if f.state is not State.OK}
+            return {f.component: f.message for f in findings if f.state is not State.OK}
 
         # Prometheus scrapes when it wants to
         wait_until(lambda: wrong() == {"monitor": "no monitor runs"}, 60, "the first scrape")

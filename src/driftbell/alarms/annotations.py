@@ -64,7 +64,7 @@ def _text_problems(name: str, value: Any) -> list[FieldProblem]:
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether it is printable but for line ends and tabs; half a surrogate pair is not."""
+    """Return whether a text is printable except for line ends and tabs; unpaired surrogates are not."""
     return re.sub(r"[\r\n\t]", "", value).isprintable()
 
 

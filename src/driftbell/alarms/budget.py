@@ -32,7 +32,7 @@ class Budget:
     checks: int | None = None
 
     def checks_per_alarm(self, every: timedelta | None = None) -> float:
-        """Tell how many checks are allowed one false alarm, all together; at least one.
+        """Return the number of checks for each allowed false alarm; at least one.
 
         Args:
             every: how often a check runs; None (they do not run by themselves) is taken for 5 minutes.
@@ -48,7 +48,7 @@ class Budget:
         return max(1.0, self.period / (every or USUAL) / self.alarms)
 
     def per_day(self, every: timedelta | None = None) -> float:
-        """Tell how many false alarms a day it allows.
+        """Return the allowed false alarms per day.
 
         Args:
             every: see `checks_per_alarm`; it matters where checks are counted.

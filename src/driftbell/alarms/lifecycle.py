@@ -1,4 +1,4 @@
-"""The life of an alarm: when it opens and closes, and what people may say about it."""
+"""When an alarm opens and closes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from driftbell.records.alarms import Alarm
 
 
 def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None) -> Alarm | None:
-    """Decide what a check does to the alarm of its model version.
+    """Open, update or close the alarm of a model version after a check.
 
     An alarm opens with the first check that finds degradation, is updated by each later one, and closes with
     the first that finds none. A check that cannot judge leaves it as it is.
 
     Args:
         check: the new check.
-        current: the open alarm; None where there is none.
-        first: sequence number of the first prediction since the change; None where that is not known.
+        current: the open alarm; None if there is none.
+        first: sequence number of the first prediction since the change point; None if unknown.
 
     Returns:
-        What is to be written; None where nothing is.
+        The alarm to write; None if nothing changes.
     """
     degradation = check.judgement.degradation
     if (

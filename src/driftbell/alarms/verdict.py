@@ -7,17 +7,17 @@ from dataclasses import replace
 from driftbell.records import Degradation, Judgement, Verdict
 
 
-def whole(drift: Judgement, degradation: Degradation | None) -> Judgement:
-    """Put the answers to both questions together.
+def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
+    """Combine the answers to both questions into one verdict.
 
     Args:
-        drift: whether something has changed, as `judge` gives it.
-        degradation: whether the model does worse; None where that was not asked.
+        drift: whether something has changed, from `judge`.
+        degradation: whether the model performs worse; None if that is not monitored.
 
     Returns:
-        `alarm` where the model does worse, and there alone; else `warning` where something has changed or
-        speaks for degradation; else `unknown` where one of both cannot be judged, except while degradation
-        waits for its first predictions; else `ok`. The sentence starts with degradation where there is any.
+        `alarm` only if the model performs worse; else `warning` if something has changed or indicates
+        degradation; else `unknown` if one of both cannot be judged, except while degradation waits for its
+        first predictions; else `ok`. The sentence starts with degradation if there is any.
     """
     if degradation is None:
         return drift
@@ -32,11 +32,13 @@ def whole(drift: Judgement, degradation: Degradation | None) -> Judgement:
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK
-    alone = degradation.verdict is Verdict.OK or (degradation.waiting and drift.verdict is Verdict.UNKNOWN)
-    both = (
+    drift_only = degradation.verdict is Verdict.OK or (
+        degradation.waiting and drift.verdict is Verdict.UNKNOWN
+    )
+    sentences = (
         [drift.sentence, degradation.sentence]
         if degradation.waiting
         else [degradation.sentence, drift.sentence]
     )
-    sentence = drift.sentence if alone else " ".join(both)
+    sentence = drift.sentence if drift_only else " ".join(sentences)
     return replace(drift, verdict=verdict, sentence=sentence, degradation=degradation)

@@ -1,8 +1,8 @@
-"""The command line: parse, call one function, print, exit."""
+"""Command line: each command parses its arguments, calls one function, prints the result and exits."""
 
 import gc
 
-gc.set_threshold(20_000)  # nothing that is imported is garbage: looking for some takes a tenth of a start
+gc.set_threshold(20_000)  # imports create no garbage, and collections take a tenth of the start-up time
 
 from driftbell.cli import alarms, backtest, certs, check, database, grafana, labels, notify, ops, run  # noqa: E402
 from driftbell.cli.root import cli, main  # noqa: E402

@@ -1,4 +1,4 @@
-"""The verbs about alarms: list, annotation, label-sheet."""
+"""Command group alarms."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.alarms.annotations import read_annotation
 from driftbell.cli.root import cli, common, settings
 from driftbell.errors import ConfigError
-from driftbell.records.alarms import ANNOTATIONS
 
 if TYPE_CHECKING:
     from driftbell.records import Alarm
     from driftbell.store.sql import SqlStore
 
+ANNOTATIONS = ("expected", "false", "silenced")
+"""The values of `driftbell.records.alarms`, repeated so that `--help` does not import NumPy."""
+
 
 @cli.group()
 def alarms() -> None:
-    """Alarms: what rang, and what you say about it.
+    """List and annotate alarms.
 
     \b
     Examples:
@@ -34,7 +35,9 @@ def alarms() -> None:
 
 @alarms.command("list")
 @common
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum number of alarms."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_alarms(
     config_file: Path | None, data_dir: str | None, parent: int | None, limit: int, as_json: bool
@@ -46,18 +49,18 @@ def list_alarms(
       driftbell alarms list --json
     """
     with _log(config_file, data_dir) as log:
-        found = log.alarms.newest(limit)
+        newest = log.alarms.newest(limit)
     if as_json:
         from driftbell.publish.json_views import alarm_shown
 
-        click.echo(json.dumps([alarm_shown(a) for a in found], indent=1))
+        click.echo(json.dumps([alarm_shown(a) for a in newest], indent=1))
         return
-    for a in found:
+    for a in newest:
         end = f"closed {a.closed:%Y-%m-%d %H:%M}" if a.closed else "open"
-        said = f", {a.annotation} ({a.author}: {a.reason})" if a.annotation else ""
-        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M}, {end}{said}")
+        annotation = f", {a.annotation} ({a.author}: {a.reason})" if a.annotation else ""
+        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M}, {end}{annotation}")
         click.echo(f"  {a.sentence}")
-    if not found:
+    if not newest:
         click.echo("no alarms")
 
 
@@ -65,9 +68,9 @@ def list_alarms(
 @common
 @click.argument("alarm_id")
 @click.argument("annotation", type=click.Choice(ANNOTATIONS))
-@click.option("--author", required=True, help="Who says so.")
-@click.option("--reason", required=True, help="Why.")
-@click.option("--until", help="How long it is silenced, such as 2026-01-31T18:00:00Z.")
+@click.option("--author", required=True, help="Your name.")
+@click.option("--reason", required=True, help="Reason for the annotation.")
+@click.option("--until", help="End of the silence, such as 2026-01-31T18:00:00Z.")
 def annotate(
     config_file: Path | None,
     data_dir: str | None,
@@ -78,21 +81,23 @@ def annotate(
     reason: str,
     until: str | None,
 ) -> None:
-    """Say what an alarm is; the next check heeds it.
+    """Annotate an alarm; it takes effect at the next check.
 
-    expected: what is current is the reference from now on. false: count anew.
-    silenced: no message until the time given.
+    expected: accept the current data as the new baseline. false: a false alarm; reset the evidence.
+    silenced: send no notifications until the time of --until.
 
     \b
     Example:
       driftbell alarms annotate 0f3c silenced --until 2026-01-31T18:00:00Z --author ada \\
         --reason "we are on it"
     """
+    from driftbell.alarms.annotations import read_annotation
+
     body = {"annotation": annotation, "author": author, "reason": reason, "until": until}
     with _log(config_file, data_dir) as log:
-        alarm = _known(log, alarm_id)
-        said = read_annotation({k: v for k, v in body.items() if v is not None}, alarm, now=datetime.now(UTC))
-        log.alarms.annotate(alarm.id, said)
+        alarm = _find_alarm(log, alarm_id)
+        values = {name: value for name, value in body.items() if value is not None}
+        log.alarms.annotate(alarm.id, read_annotation(values, alarm, now=datetime.now(UTC)))
     click.echo(f"{alarm.id}: {annotation}")
 
 
@@ -100,10 +105,10 @@ def annotate(
 @common
 @click.argument("alarm_id")
 @click.argument("target", type=click.Path(path_type=Path))
-def export(
+def write_label_sheet(
     config_file: Path | None, data_dir: str | None, parent: int | None, alarm_id: str, target: Path
 ) -> None:
-    """Write the rows whose labels would settle an alarm to a CSV file.
+    """Write the predictions that are most worth labelling for an alarm to a CSV file.
 
     \b
     Example:
@@ -112,13 +117,13 @@ def export(
     from driftbell.publish.label_sheet import label_sheet
 
     with _log(config_file, data_dir) as log:
-        text = label_sheet(log, _known(log, alarm_id))
+        text = label_sheet(log, _find_alarm(log, alarm_id))
     try:
         target.write_text(text, "utf-8", newline="")
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
-    then = "fill in the column 'label', then: driftbell labels"
-    click.echo(f"{target}: {max(0, text.count(chr(10)) - 1)} rows; {then} {target}")
+    rows = max(0, text.count("\n") - 1)
+    click.echo(f"{target}: {rows} rows; fill in the column 'label', then run: driftbell labels {target}")
 
 
 @contextmanager
@@ -133,13 +138,13 @@ def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlStore]:
         log.close()
 
 
-def _known(log: SqlStore, alarm_id: str) -> Alarm:
-    """Find an alarm by its id or the beginning of it."""
-    found = log.alarms.get(alarm_id)
-    alike = (
-        [found] if found else [a for a in log.alarms.newest(1000) if alarm_id and a.id.startswith(alarm_id)]
-    )
-    if len(alike) != 1:
-        how_many = "several alarms" if alike else "no alarm"
-        raise ConfigError(f"there is {how_many} with the id {alarm_id}: see driftbell alarms list")
-    return alike[0]
+def _find_alarm(log: SqlStore, alarm_id: str) -> Alarm:
+    """Return the alarm with this id or unique prefix of an id."""
+    exact = log.alarms.get(alarm_id)
+    if exact:
+        return exact
+    matches = [a for a in log.alarms.newest(1000) if alarm_id and a.id.startswith(alarm_id)]
+    if len(matches) != 1:
+        problem = "several alarms match" if matches else "no alarm has"
+        raise ConfigError(f"{problem} the id {alarm_id}: see driftbell alarms list")
+    return matches[0]

@@ -1,4 +1,4 @@
-"""Verbs that try the alarms out on what is known: backtest, rehearse."""
+"""Commands backtest and rehearse: test the alarms before production."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ T = TypeVar("T")
 _FILE = click.Path(path_type=Path)
 
 
-def _read(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
-    """Make a callback whose errors name the option."""
+def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """Return a click callback that parses a value and names the option in its errors."""
 
     def read(_context: click.Context, parameter: click.Parameter, value: str | None) -> T | None:
         try:
@@ -37,42 +37,44 @@ def _read(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter
 
 
 @cli.command()
-@click.option("--reference", required=True, type=_FILE, help="Rows of the time when all was well.")
-@click.option("--stream", required=True, type=_FILE, help="The rows to replay, in the order of time.")
-@click.option("--prediction", required=True, metavar="COL", help="The column of the model's answers.")
 @click.option(
-    "--probability", "pairs", multiple=True, metavar="CLASS=COL", help="The column of a class's probability."
+    "--reference", required=True, type=_FILE, help="Table of rows from a period without degradation."
 )
-@click.option("--label", metavar="COL", help="The column of the true answers; without it none are used.")
+@click.option("--stream", required=True, type=_FILE, help="Table of rows to replay, in order of time.")
+@click.option("--prediction", required=True, metavar="COL", help="Column with the predictions.")
+@click.option(
+    "--probability",
+    "pairs",
+    multiple=True,
+    metavar="CLASS=COL",
+    help="Column with the probability of a class; may be repeated.",
+)
+@click.option("--label", metavar="COL", help="Column with the labels (ground truth).")
 @click.option(
     "--label-delay",
     default=0,
     show_default=True,
     metavar="CHECKS",
     type=click.IntRange(0),
-    help="After how many checks labels arrive.",
+    help="Number of checks after which labels arrive.",
 )
-@click.option(
-    "--window-rows", default=500, show_default=True, type=click.IntRange(1), help="Rows of a check."
-)
+@click.option("--window-rows", default=500, show_default=True, type=click.IntRange(1), help="Rows per check.")
 @click.option(
     "--budget",
     default="1 per 1000 checks",
     show_default=True,
-    callback=_read(parse_budget),
-    help="False alarms that are allowed; '1 per 30d' goes with --every.",
+    callback=_parsed(parse_budget),
+    help="Allowed false alarms; a time such as '1 per 30d' needs --every.",
 )
-@click.option("--every", callback=_read(parse_every), help="How often a check runs (5m).")
-@click.option("--timestamp", metavar="COL", help="The column of the time, which orders the rows.")
+@click.option("--every", callback=_parsed(parse_every), help="Interval between checks [default: 5m].")
+@click.option("--timestamp", metavar="COL", help="Column with the time; rows are sorted by it.")
 @click.option(
     "--smallest-loss",
     type=click.FloatRange(0, min_open=True),
-    help="That is worth an alarm: 0.02 of accuracy, or a tenth of the error.",
+    help="Smallest relevant loss [default: 0.02 of accuracy, or 0.1 of the mean absolute error].",
 )
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of everything random."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a check, each on one line.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check, one per line.")
 def backtest(
     reference: Path,
     stream: Path,
@@ -83,13 +85,13 @@ def backtest(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Replay a stream in the order of time: what would the checks have said?
+    """Run the checks on recorded data, window by window, as the monitor would have run them.
 
-    Tables are .csv or .parquet. Columns of the reference that no option names are the features. Rows after
-    the last whole window are not checked. A class's name may hold '=': COL is what follows the last '='
-    after which the name of a column stands.
+    Tables are .csv or .parquet files. All columns of the reference that no option names are features. Rows
+    after the last complete window are not checked. In CLASS=COL, the class may contain '=': the text is
+    split at the last '=' that is followed by the name of a column.
 
-    Exit codes: 0 the replay ran, whatever it found; 2 it could not.
+    Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
 
     \b
     Example:
@@ -99,15 +101,15 @@ def backtest(
     from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.tabular.files import read_table
 
-    before = _table(read_table, "--reference", reference)
-    now = _table(lambda path: read_table(path, like=before), "--stream", stream)
+    reference_table = _table(read_table, "--reference", reference)
+    stream_table = _table(lambda path: read_table(path, like=reference_table), "--stream", stream)
     checks = run_backtest(
-        before,
-        now,
+        reference_table,
+        stream_table,
         budget=budget,
         every=every,
         window_rows=window_rows,
-        probabilities=_probabilities(pairs, before),
+        probabilities=_probabilities(pairs, reference_table),
         **options,
     )
     counts: Counter[str] = Counter()
@@ -115,31 +117,31 @@ def backtest(
     for check in checks:
         if not counts and not as_json:
             click.echo(f"{'check':>5}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns")
-        click.echo(_json(check) if as_json else _line(check))  # flushed: each is seen as soon as it is there
+        click.echo(_json(check) if as_json else _line(check))  # click flushes every line
         counts[check.verdict.value] += 1
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
         click.echo(_summary(counts, first, window_rows))
-    left = len(now[options["prediction"]]) % window_rows
-    if left:
-        click.echo(f"the last {left} rows are less than a window, and were not checked", err=True)
+    remainder = len(stream_table[options["prediction"]]) % window_rows
+    if remainder:
+        click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
 
 
 @cli.command()
 @common
 @click.option(
-    "--fault", "faults", multiple=True, help="What goes wrong, such as scale:NAME=1.8; may be repeated."
+    "--fault", "faults", multiple=True, help="Fault to inject, such as scale:NAME=1.8; may be repeated."
 )
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
-    help="Predictions a day (as many as in the log's last week).",
+    help="Predictions per day [default: the mean of the last week].",
 )
-@click.option("--window-rows", type=click.IntRange(50), help="New predictions of a check (window.rows).")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of everything random."
+    "--window-rows", type=click.IntRange(50), help="New predictions per check [default: window.rows]."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a fault, each on one line.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per fault, one per line.")
 def rehearse(
     config_file: Path | None,
     data_dir: str | None,
@@ -150,35 +152,35 @@ def rehearse(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Put faults into rows like the reference: would it ring, and after how long?
+    """Inject faults into rows sampled from the reference, and measure the detection delay of the alarms.
 
-    The served model answers the rows; the alarms judge its answers, without labels, for 20 windows at most.
-    Nothing is sent or saved. Faults: shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1], nulls:NAME[=0.3],
-    swap:NAME,NAME. Without any, the most important features are moved, scaled, stuck and exchanged. Before
-    them come rows without a fault.
+    The served model predicts the rows, and the alarms judge the predictions, without labels, for at most 20
+    windows. Nothing is sent or saved. Faults: shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1],
+    nulls:NAME[=0.3], swap:NAME,NAME. By default the most important features are shifted, scaled, stuck and
+    swapped, after a run without a fault.
 
-    Exit codes: 0 the rehearsal ran, whatever it found; 2 it could not.
+    Exit codes: 0 the rehearsal ran, with or without alarms; 2 it could not run.
 
     \b
     Example:
       driftbell rehearse --fault "shift:petal length (cm)=+1" --fault "stuck:petal width (cm)" --rate 10000
     """
     loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
-    from driftbell.simulation import rehearsal as stage
+    from driftbell.simulation import rehearsal as simulation
     from driftbell.simulation.faults import parse_fault
     from driftbell.wiring.offline import rehearsal
     from driftbell.wiring.store import clock, open_log
 
-    chosen = [parse_fault(text) for text in faults]
+    parsed_faults = [parse_fault(text) for text in faults]
     if rate is None:
         log = open_log(loaded.settings)
-        rate = stage.rows_per_day(log, clock())
+        rate = simulation.rows_per_day(log, clock())
         log.close()
-    for outcome in stage.rehearse(rehearsal(loaded.settings), chosen, seed=seed):
-        click.echo(_told(outcome, rate) if as_json else _outcome(outcome, rate))
+    for outcome in simulation.rehearse(rehearsal(loaded.settings), parsed_faults, seed=seed):
+        click.echo(_outcome_json(outcome, rate) if as_json else _outcome_line(outcome, rate))
 
 
-def _told(outcome: Outcome, rate: float | None) -> str:
+def _outcome_json(outcome: Outcome, rate: float | None) -> str:
     hours = (
         None
         if outcome.detection_delay is None or rate is None
@@ -187,15 +189,17 @@ def _told(outcome: Outcome, rate: float | None) -> str:
     return json.dumps({**asdict(outcome), "hours": hours}, ensure_ascii=False)
 
 
-def _outcome(outcome: Outcome, rate: float | None) -> str:
+def _outcome_line(outcome: Outcome, rate: float | None) -> str:
     name = outcome.fault or "no fault"
     if outcome.refused:
-        return f"{name}: the service refuses such rows: {outcome.refused}"
+        return f"{name}: the service rejects such rows: {outcome.refused}"
     if outcome.detection_delay is None:
         facts = [f"no alarm in {outcome.rows} predictions"]
     else:
         alarm = "alarm" if outcome.fault else "false alarm"
-        facts = [f"{alarm} after {outcome.detection_delay} predictions{_time(outcome.detection_delay, rate)}"]
+        facts = [
+            f"{alarm} after {outcome.detection_delay} predictions{_duration(outcome.detection_delay, rate)}"
+        ]
     if outcome.estimated_loss is not None and outcome.interval is not None:
         low, high = (f"{100 * bound:.1f}" for bound in outcome.interval)
         loss = f"{100 * outcome.estimated_loss:.1f} points"
@@ -207,7 +211,7 @@ def _outcome(outcome: Outcome, rate: float | None) -> str:
     return f"{name}: {'; '.join(facts)}"
 
 
-def _time(predictions: int, rate: float | None) -> str:
+def _duration(predictions: int, rate: float | None) -> str:
     if rate is None:
         return ""
     minutes = 24 * 60 * predictions / rate
@@ -225,13 +229,13 @@ def _table(read: Callable[[Path], dict[str, Any]], option: str, path: Path) -> d
 
 
 def _probabilities(pairs: tuple[str, ...], columns: Collection[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    column_by_class: dict[str, str] = {}
     for pair in pairs:
         name, column = _split(pair, columns)
-        if name in found:
-            raise ConfigError(f"--probability: the class '{name}' is given twice")
-        found[name] = column
-    return found
+        if name in column_by_class:
+            raise ConfigError(f"--probability: the class '{name}' is named twice")
+        column_by_class[name] = column
+    return column_by_class
 
 
 def _split(pair: str, columns: Collection[str]) -> tuple[str, str]:
@@ -254,6 +258,6 @@ def _line(check: BacktestCheck) -> str:
 
 
 def _summary(counts: Counter[str], first: int | None, window_rows: int) -> str:
-    found = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
-    began = "" if first is None else f"; the first alarm at check {first}"
-    return f"{counts.total()} checks of {window_rows} rows: {found}{began}."
+    verdicts = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
+    first_alarm = "" if first is None else f"; first alarm at check {first}"
+    return f"{counts.total()} checks of {window_rows} rows: {verdicts}{first_alarm}."

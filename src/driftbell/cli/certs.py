@@ -1,4 +1,4 @@
-"""Certificates: certs dev."""
+"""Command group certs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftbell.cli.root import cli
 
 @cli.group()
 def certs() -> None:
-    """Make certificates for the stack's TLS front.
+    """Create certificates for the TLS proxy of the stack.
 
     \b
     Example:
@@ -22,11 +22,12 @@ def certs() -> None:
 
 @certs.command()
 @click.argument("folder", metavar="[DIR]", default="certs", type=click.Path(path_type=Path))
-@click.option("--host", "hosts", multiple=True, help="One more host name or address; may be repeated.")
+@click.option("--host", "hosts", multiple=True, help="Additional host name or address; may be repeated.")
 def dev(folder: Path, hosts: tuple[str, ...]) -> None:
-    """Write a certificate for development, its key and the authority to trust, to DIR (certs).
+    """Write a development certificate, its key and the certificate of its authority to DIR [default: certs].
 
-    It is for localhost, reports.localhost, grafana.localhost, 127.0.0.1 and ::1, and valid for a year.
+    The certificate is valid for one year, for localhost, reports.localhost, grafana.localhost, 127.0.0.1
+    and ::1.
 
     \b
     Examples:
@@ -35,14 +36,12 @@ def dev(folder: Path, hosts: tuple[str, ...]) -> None:
     """
     from driftbell.ops.certs import dev_certificates
 
-    made = dev_certificates(folder, hosts=hosts, now=datetime.now(UTC))
-    click.echo(f"{made.certificate}  for {', '.join(made.hosts)}, until {made.until:%Y-%m-%d}")
-    click.echo(f"{made.key}  its private key")
-    click.echo(f"{made.authority}   the authority that signed it")
+    files = dev_certificates(folder, hosts=hosts, now=datetime.now(UTC))
+    click.echo(f"{files.certificate}  for {', '.join(files.hosts)}, valid until {files.until:%Y-%m-%d}")
+    click.echo(f"{files.key}  private key")
+    click.echo(f"{files.authority}   certificate of the authority that signed it")
     click.echo("\nNext:")
-    where = "" if folder == Path("certs") else f"CERTS={folder} "
-    click.echo(f"  {where}docker compose --profile tls up --build -d")
-    click.echo(f"  curl --cacert {made.authority} https://localhost/health")
-    click.echo(
-        f"  import {made.authority} as an authority in the browser, and remove it there when you are done"
-    )
+    variable = "" if folder == Path("certs") else f"CERTS={folder} "
+    click.echo(f"  {variable}docker compose --profile tls up --build -d")
+    click.echo(f"  curl --cacert {files.authority} https://localhost/health")
+    click.echo(f"  import {files.authority} as an authority in the browser; remove it when you are done")

@@ -1,28 +1,32 @@
-"""Verbs that tell something: check, report, config."""
+"""Commands check, report and config."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from driftbell.cli.root import cli, common, exit_code, settings
-from driftbell.config import settings as config
-from driftbell.records import Judgement
+
+if TYPE_CHECKING:
+    from driftbell.records import Judgement
 
 
 @cli.command()
 @common
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(
     config_file: Path | None, data_dir: str | None, parent: int | None, files: tuple[Path, ...], as_json: bool
 ) -> None:
-    """Judge the current window, or one table against another.
+    """Check the current window against the reference, or one table against another.
 
-    Nothing is saved and no report is written. Tables are .csv or .parquet files.
+    Saves nothing and writes no report. Tables are .csv or .parquet files.
+
+    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
 
     \b
     Examples:
@@ -30,24 +34,30 @@ def check(
       driftbell check reference.csv today.csv --json
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wiring import offline
-
     match files:
         case ():
-            found = offline.judged_window(loaded.settings)
+            from driftbell.wiring.offline import judged_window
+
+            judgement = judged_window(loaded.settings)
         case (reference, current):
-            found = offline.judged_files(reference, current, loaded.settings)
+            from driftbell.wiring.tables import judge_files
+
+            judgement = judge_files(reference, current, loaded.settings)
         case _:
-            raise click.UsageError("give no file (the log's window) or two: REFERENCE and CURRENT")
-    _print_judgement(found, as_json=as_json)
-    sys.exit(exit_code(found))
+            raise click.UsageError(
+                f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
+            )
+    _print_judgement(judgement, as_json=as_json)
+    sys.exit(exit_code(judgement))
 
 
 @cli.command()
 @common
 @click.argument("target", type=click.Path(path_type=Path))
 def report(config_file: Path | None, data_dir: str | None, parent: int | None, target: Path) -> None:
-    """Write a report on the current window to a file.
+    """Write an HTML report on the current window to a file.
+
+    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
 
     \b
     Example:
@@ -56,22 +66,23 @@ def report(config_file: Path | None, data_dir: str | None, parent: int | None, t
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.wiring import offline
 
-    found = offline.write_report(loaded.settings, target)
-    click.echo(f"{target}: {found.sentence}")
-    sys.exit(exit_code(found))
+    judgement = offline.write_report(loaded.settings, target)
+    click.echo(f"{target}: {judgement.sentence}")
+    sys.exit(exit_code(judgement))
 
 
 @cli.command("config")
 @common
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show_config(config_file: Path | None, data_dir: str | None, parent: int | None, as_json: bool) -> None:
-    """Show every setting, its value, and where it comes from.
+    """Show every setting with its value, source and description.
 
     \b
     Example:
       DRIFTBELL_CHECK__EVERY=1m driftbell config
     """
     loaded = settings(config_file, data_dir=data_dir)
+    from driftbell.config import settings as config
     from driftbell.config.settings import setting_descriptions
 
     values, described = config.setting_values(loaded.settings), setting_descriptions()
@@ -81,19 +92,19 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
         return
     width = max(map(len, values))
     for name, value in values.items():
-        shown = "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        click.echo(f"{name:<{width}}  {shown:<24} {loaded.sources.get(name, 'default')}")
+        text = "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        click.echo(f"{name:<{width}}  {text:<24} {loaded.sources.get(name, 'default')}")
         click.echo(click.style(f"{'':<{width}}  {described[name]}", dim=True))
 
 
-def _print_judgement(found: Judgement, *, as_json: bool) -> None:
+def _print_judgement(judgement: Judgement, *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        click.echo(json.dumps(msgspec.to_builtins(found), indent=1))
+        click.echo(json.dumps(msgspec.to_builtins(judgement), indent=1))
         return
-    click.echo(f"{found.verdict.value.upper()}  {found.sentence}")
-    width = max((len(c.column) for c in found.columns), default=0)
-    for c in found.columns:
+    click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
+    width = max((len(c.column) for c in judgement.columns), default=0)
+    for c in judgement.columns:
         p_value = "" if c.adjusted_p_value is None else f"p {c.adjusted_p_value:.2g}"
         click.echo(f"  {c.column:<{width}}  {c.verdict.value:<8} {p_value:<11} {c.reason}")

@@ -1,4 +1,4 @@
-"""Verbs for the log's database."""
+"""Command group db."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from driftbell.cli.root import cli, common, settings
 
 @cli.group()
 def db() -> None:
-    """Look after the database of the prediction log.
+    """Manage the database of the prediction store.
 
     \b
     Example:
@@ -22,10 +22,10 @@ def db() -> None:
 @db.command()
 @common
 def upgrade(config_file: Path | None, data_dir: str | None, parent: int | None) -> None:
-    """Bring the log's tables up to date, while replicas of the last release go on.
+    """Migrate the tables to this version, while replicas of the previous version keep running.
 
-    Every start does the same; this is for those who want it done before. Only one process at a time does it,
-    others wait.
+    Every start migrates the tables too; run this to migrate them before. Only one process migrates at a
+    time, others wait.
 
     \b
     Example:
@@ -35,5 +35,5 @@ def upgrade(config_file: Path | None, data_dir: str | None, parent: int | None) 
     from driftbell.wiring.store import upgrade_log
 
     before, after = upgrade_log(loaded.settings)
-    done = "up to date already" if before == after else f"upgraded from {before or 'nothing'}"
-    click.echo(f"the log's tables are at {after}: {done}")
+    change = "already up to date" if before == after else f"upgraded from {before or 'an empty database'}"
+    click.echo(f"tables are at version {after}: {change}")

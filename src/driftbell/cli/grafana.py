@@ -1,4 +1,4 @@
-"""The verb that sets a running Grafana up."""
+"""Command group grafana."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILE = click.Path(path_type=Path)
 
 @cli.group()
 def grafana() -> None:
-    """Dashboards for a Grafana that you have already.
+    """Configure an existing Grafana.
 
     \b
     Example:
@@ -27,28 +27,38 @@ def grafana() -> None:
 
 
 @grafana.command()
-@click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="Grafana.")
+@click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="URL of Grafana.")
 @click.option(
-    "--token", envvar="GRAFANA_TOKEN", show_envvar=True, help="A service account's token (role Admin)."
+    "--token",
+    envvar="GRAFANA_TOKEN",
+    show_envvar=True,
+    help="Token of a service account with the role Admin.",
 )
-@click.option("--token-file", type=_FILE, help="The file that holds the token.")
-@click.option("--user", help="Log in as this user (admin), where no token is given.")
+@click.option("--token-file", type=_FILE, help="File that contains the token.")
+@click.option("--user", help="User to log in as, without a token [default: admin].")
 @click.option(
-    "--password-file", type=_FILE, help="The user's password; or set GRAFANA_PASSWORD, or be asked."
+    "--password-file",
+    type=_FILE,
+    help="File that contains the password [default: GRAFANA_PASSWORD, or a prompt].",
 )
 @click.option(
-    "--prometheus-url", default="http://prometheus:9090", show_default=True, help="As Grafana reaches it."
+    "--prometheus-url",
+    default="http://prometheus:9090",
+    show_default=True,
+    help="URL at which Grafana reaches Prometheus.",
 )
-@click.option("--loki-url", default="http://loki:3100", show_default=True, help="As Grafana reaches it.")
+@click.option(
+    "--loki-url", default="http://loki:3100", show_default=True, help="URL at which Grafana reaches Loki."
+)
 @click.option(
     "--wait",
     default=60.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Seconds that Grafana may take to start.",
+    help="Seconds to wait for Grafana to start.",
 )
-@click.option("--ca-file", type=_FILE, help="Certificates to trust, for https (PEM).")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--ca-file", type=_FILE, help="Certificate authorities to trust, for https (PEM).")
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 def setup(
     url: str,
     token: str | None,
@@ -61,9 +71,9 @@ def setup(
     ca_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Create or update datasources and dashboards; running it again changes nothing.
+    """Create or update datasources and dashboards. Idempotent.
 
-    Waits until Grafana is ready. What Grafana was provisioned with by files is left alone.
+    Waits until Grafana is ready. Objects provisioned from files are not changed.
 
     \b
     Examples:
@@ -77,23 +87,23 @@ def setup(
         auth = _secret(token_file) if token_file else str(token)
     else:
         auth = (user or "admin", _password(password_file))
-    done = []
+    changes = []
     for step in program.setup(
         url, auth=auth, prometheus_url=prometheus_url, loki_url=loki_url, wait=wait, ca_file=ca_file
     ):
-        done.append(dataclasses.asdict(step))
+        changes.append(dataclasses.asdict(step))
         if not as_json:
             click.echo(str(step))
     if as_json:
-        click.echo(json.dumps(done, indent=1))
+        click.echo(json.dumps(changes, indent=1))
 
 
 def _password(file: Path | None) -> str:
     if file:
         return _secret(file)
-    given = os.environ.get("GRAFANA_PASSWORD")
-    if given:
-        return given
+    password = os.environ.get("GRAFANA_PASSWORD")
+    if password:
+        return password
     if not sys.stdin.isatty():
         raise ConfigError(
             "no credentials for Grafana: set GRAFANA_TOKEN or GRAFANA_PASSWORD, "
@@ -106,4 +116,4 @@ def _secret(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: the secret in it cannot be read: {type(error).__name__}") from None
+        raise ConfigError(f"cannot read the secret in {file}: {type(error).__name__}") from None

@@ -1,4 +1,4 @@
-"""The verb about ground truth: labels."""
+"""Command labels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import click
 from driftbell.cli.root import cli, common, service_url, settings
 
 if TYPE_CHECKING:
-    from driftbell.ops.label_upload import Sent
+    from driftbell.ops.label_upload import UploadResult
 
 
 @cli.command()
 @common
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--url", help="The service (the one of the settings, http://127.0.0.1:8000).")
-@click.option("--json", "as_json", is_flag=True, help="Print what became of them as JSON.")
+@click.option("--url", help="URL of the service [default: from the settings].")
+@click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON.")
 def labels(
     config_file: Path | None,
     data_dir: str | None,
@@ -28,10 +28,10 @@ def labels(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Send the truth about predictions to a service.
+    """Send labels (ground truth) to a service.
 
-    FILE is a .csv, .parquet or .jsonl with prediction_id and label. Sending it again does no degradation.
-    Ids that no prediction has are told on stderr.
+    FILE is a .csv, .parquet or .jsonl file with the columns prediction_id and label. Sending a file again is
+    safe. Unknown prediction ids are listed on stderr.
 
     \b
     Example:
@@ -40,17 +40,17 @@ def labels(
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.ops.label_upload import read_labels, send_labels
 
-    sent = send_labels(url or service_url(loaded.settings), read_labels(file))
+    result = send_labels(url or service_url(loaded.settings), read_labels(file))
     if as_json:
-        click.echo(json.dumps(asdict(sent), indent=1))
+        click.echo(json.dumps(asdict(result), indent=1))
     else:
-        counts = f"{sent.accepted} new, {sent.corrected} corrected, {sent.duplicates} known already"
+        counts = f"{result.accepted} new, {result.corrected} corrected, {result.duplicates} already known"
         click.echo(f"{file}: {counts}")
-    _tell_unknown(sent)
+    _print_unknown(result)
 
 
-def _tell_unknown(sent: Sent) -> None:
-    if sent.unknown_count:
-        more = sent.unknown_count - len(sent.unknown)
-        listed = ", ".join(sent.unknown) + (f" and {more} more" if more else "")
-        click.echo(f"{sent.unknown_count} unknown (no prediction has such an id): {listed}", err=True)
+def _print_unknown(result: UploadResult) -> None:
+    if result.unknown_count:
+        more = result.unknown_count - len(result.unknown)
+        listed = ", ".join(result.unknown) + (f" and {more} more" if more else "")
+        click.echo(f"{result.unknown_count} unknown prediction ids: {listed}", err=True)

@@ -1,4 +1,4 @@
-"""Verbs for whoever runs it: backup, restore, doctor."""
+"""Commands backup, restore and doctor."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from urllib.parse import urlsplit
 
 import click
 
-from driftbell.cli.root import CANNOT_JUDGE, OK, USAGE, cli, common, service_url, settings
+from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, cli, common, service_url, settings
 from driftbell.errors import ConfigError
 
 
 @cli.command()
 @common
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print what was saved as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the contents of the backup as JSON.")
 def backup(
     config_file: Path | None, data_dir: str | None, parent: int | None, folder: Path, as_json: bool
 ) -> None:
-    """Save log, models and reports to a new folder, while all runs on.
+    """Save the store, models and reports to a new folder. The service keeps running.
 
-    The folder is there whole or not at all. It holds personal data if your features do.
+    The folder appears only once the backup is complete. It contains personal data if your features do.
 
     \b
     Example:
       driftbell backup /backups/2026-01-31
     """
     loaded = settings(config_file, data_dir=data_dir)
-    _clean_up_when_told_to_end()
+    _exit_on_sigterm()
     from driftbell.ops.backup import back_up
     from driftbell.wiring.store import clock
 
@@ -43,40 +43,43 @@ def backup(
 @cli.command()
 @common
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print what was restored as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the restored contents as JSON.")
 def restore(
     config_file: Path | None, data_dir: str | None, parent: int | None, folder: Path, as_json: bool
 ) -> None:
-    """Bring a backup back to a data folder without a log.
+    """Restore a backup to a data folder that has no store yet.
 
-    A damaged or incomplete backup changes nothing.
+    A damaged or incomplete backup is refused and changes nothing.
 
     \b
     Example:
       driftbell restore /backups/2026-01-31 --data-dir restored
     """
     loaded = settings(config_file, data_dir=data_dir)
-    _clean_up_when_told_to_end()
+    _exit_on_sigterm()
     from driftbell.ops import backup as backups
 
-    found = backups.restore(loaded.settings, folder)
+    restored = backups.restore(loaded.settings, folder)
     target = loaded.settings.data_dir
-    click.echo(json.dumps(asdict(found), indent=1) if as_json else f"{target}: {found.sentence}")
+    click.echo(json.dumps(asdict(restored), indent=1) if as_json else f"{target}: {restored.sentence}")
 
 
-def _clean_up_when_told_to_end() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(USAGE))
+def _exit_on_sigterm() -> None:
+    """Turn SIGTERM into `SystemExit`, so that `finally` blocks remove incomplete files."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_USAGE))
 
 
 @cli.command()
-@click.option("--service", help="The prediction service (the one of the settings, http://127.0.0.1:8000).")
-@click.option("--prometheus", default="http://127.0.0.1:9090", show_default=True, help="Prometheus.")
-@click.option("--loki", default="http://127.0.0.1:3100", show_default=True, help="Loki.")
-@click.option("--grafana", default="http://127.0.0.1:3000", show_default=True, help="Grafana.")
-@click.option("--reports", default="http://127.0.0.1:8080", show_default=True, help="The report viewer.")
+@click.option("--service", help="URL of the service [default: from the settings].")
+@click.option("--prometheus", default="http://127.0.0.1:9090", show_default=True, help="URL of Prometheus.")
+@click.option("--loki", default="http://127.0.0.1:3100", show_default=True, help="URL of Loki.")
+@click.option("--grafana", default="http://127.0.0.1:3000", show_default=True, help="URL of Grafana.")
+@click.option(
+    "--reports", default="http://127.0.0.1:8080", show_default=True, help="URL of the report viewer."
+)
 @click.option(
     "--alertmanager",
-    help="Alertmanager. Without this, http://127.0.0.1:9093 is looked at and may be absent.",
+    help="URL of Alertmanager [default: http://127.0.0.1:9093, which may be absent].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(
@@ -88,12 +91,12 @@ def doctor(
     alertmanager: str | None,
     as_json: bool,
 ) -> None:
-    """Check each hop of a running stack, and say how to mend what is wrong.
+    """Check every component of a running stack and suggest fixes.
 
-    An address of "off" leaves a hop out. Grafana's login is read from GRAFANA_TOKEN, or from GRAFANA_USER and
-    GRAFANA_PASSWORD (or the file GRAFANA_PASSWORD_FILE); without any, admin and admin are tried.
+    Use "off" instead of a URL to skip a component. The login for Grafana is read from GRAFANA_TOKEN, or from
+    GRAFANA_USER and GRAFANA_PASSWORD (or the file GRAFANA_PASSWORD_FILE); the default is admin and admin.
 
-    Exit codes: 0 all is well, 3 something is wrong.
+    Exit codes: 0 no errors, 3 a component is wrong.
 
     \b
     Example:
@@ -120,22 +123,22 @@ def doctor(
     else:
         signs = {State.OK: "✓", State.WARNING: "!", State.WRONG: "✗", State.SKIPPED: "–"}
         for f in findings:
-            click.echo(f"{signs[f.state]} {f.hop}: {f.message}" + (f"; {f.mend}" if f.mend else ""))
-    sys.exit(CANNOT_JUDGE if any(f.state is State.WRONG for f in findings) else OK)
+            click.echo(f"{signs[f.state]} {f.component}: {f.message}" + (f"; {f.fix}" if f.fix else ""))
+    sys.exit(EXIT_UNKNOWN if any(f.state is State.WRONG for f in findings) else EXIT_OK)
 
 
 def _address(name: str, text: str) -> str | None:
     if text == "off":
         return None
     if "@" in text:
-        raise ConfigError(f"--{name} must have no user and password in it")
+        raise ConfigError(f"--{name} must not contain a user name or password")
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, half an IPv6 address
+    except ValueError:  # a port that is not a number, an incomplete IPv6 address
         usable = False
     if not usable or parts.query or parts.fragment:
-        raise ConfigError(f"--{name} must be an address such as http://127.0.0.1:9090, or off, got '{text}'")
+        raise ConfigError(f"--{name} must be a URL such as http://127.0.0.1:9090, or 'off', got '{text}'")
     return text
 
 
@@ -146,6 +149,6 @@ def _grafana_login() -> tuple[str, str, str | None]:
         try:
             password = Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(f"cannot read GRAFANA_PASSWORD_FILE {file}: {reason}") from error
     return os.environ.get("GRAFANA_USER") or "admin", password or "admin", os.environ.get("GRAFANA_TOKEN")

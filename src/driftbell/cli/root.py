@@ -1,4 +1,4 @@
-"""What every verb needs: the group, exit codes, settings from the command line."""
+"""The root command: exit codes, error handling and options shared by all commands."""
 
 from __future__ import annotations
 
@@ -6,74 +6,111 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 import driftbell
-from driftbell import jsonlog
-from driftbell.config import settings as config
-from driftbell.errors import DriftbellError
-from driftbell.records import Judgement, Verdict
+from driftbell.errors import DriftbellError, MissingExtraError
 
-OK, DRIFT, USAGE, CANNOT_JUDGE = 0, 1, 2, 3
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened on, not called
+if TYPE_CHECKING:
+    from driftbell.config import settings as config
+    from driftbell.records import Judgement
+
+EXIT_OK, EXIT_DRIFT, EXIT_USAGE, EXIT_UNKNOWN = 0, 1, 2, 3
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server listens on them, a client cannot
+SERVE_PACKAGES = frozenset(
+    {
+        "alembic",
+        "fastapi",
+        "httptools",
+        "httpx",
+        "prometheus_client",
+        "skops",
+        "sqlalchemy",
+        "stamina",
+        "starlette",
+        "uvicorn",
+        "uvloop",
+    }
+)
+"""Import names of the packages that the extra `serve` installs."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def exit_code(found: Judgement) -> int:
-    """Give the exit code that tells what was found: 1 for an alarm and for drift."""
-    if found.verdict is Verdict.ALARM or found.drifted_columns:
-        return DRIFT
-    return CANNOT_JUDGE if found.verdict is Verdict.UNKNOWN else OK
+class _RootGroup(click.Group):
+    """Names the extra to install when a command imports a package that is missing."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in SERVE_PACKAGES:
+                raise
+            raise MissingExtraError(f"driftbell {ctx.invoked_subcommand}", "serve") from error
+
+
+def exit_code(judgement: Judgement) -> int:
+    """Return the exit code for a judgement: 1 for an alarm or drift, 3 without a verdict, otherwise 0."""
+    if judgement.verdict == "alarm" or judgement.drifted_columns:
+        return EXIT_DRIFT
+    return EXIT_UNKNOWN if judgement.verdict == "unknown" else EXIT_OK
 
 
 def main() -> NoReturn:
-    """Run a command; every error that driftbell raises on purpose is one line on stderr and exit code 2."""
-    jsonlog.configure(sys.stderr, level="WARNING")  # results go to stdout, talk does not
+    """Run a command. Errors raised on purpose are printed as one line on stderr, with exit code 2."""
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(USAGE)
+        sys.exit(EXIT_USAGE)
     except click.Abort:
-        sys.exit(USAGE)
+        sys.exit(EXIT_USAGE)
     except DriftbellError as error:
         click.echo(f"driftbell: {error}", err=True)
-        sys.exit(USAGE)
-    except BrokenPipeError:  # whoever read our output has enough
+        sys.exit(EXIT_USAGE)
+    except BrokenPipeError:  # the reader of stdout, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(USAGE)
-    except Exception:  # noqa: BLE001 - never 1, which says drift
+        sys.exit(EXIT_USAGE)
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which means drift
         traceback.print_exc()
-        sys.exit(CANNOT_JUDGE)
-    sys.exit(OK)
+        sys.exit(EXIT_UNKNOWN)
+    sys.exit(EXIT_OK)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(driftbell.__version__, prog_name="driftbell")
 def cli() -> None:
-    """Serve a model or watch one, list what drifts, and ring when the model does worse.
+    """Serve or monitor a model, and raise an alarm when its performance degrades.
 
     \b
     Start here:
-      driftbell demo          see it work, nothing to set up
+      driftbell demo          run a demonstration; needs no setup
       driftbell up            serve and monitor with one command
-      driftbell config        every setting and where its value comes from
+      driftbell check A B     compare two tables
+      driftbell config        show every setting and its source
 
-    Exit codes: 0 fine, 1 drift, 2 usage or configuration error, 3 cannot judge.
+    Exit codes: 0 success, 1 alarm or drift, 2 usage or configuration error, 3 no verdict or internal error.
     """
+    from driftbell import jsonlog
+
+    jsonlog.configure(sys.stderr, level="WARNING")  # stdout is for results
 
 
 def common(command: F) -> F:
-    """Add the options that every verb with settings has."""
+    """Add the options of every command that reads the settings."""
     for option in (
-        click.option("--parent", type=int, hidden=True, help="End when this process is gone."),
-        click.option("--data-dir", help="Where log, models and reports are written."),
+        click.option("--parent", type=int, hidden=True, help="End when the process with this id ends."),
+        click.option("--data-dir", help="Folder for the prediction store, models and reports."),
         click.option(
-            "--config", "config_file", type=click.Path(path_type=Path), help="The TOML file (driftbell.toml)."
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            help="Path to the configuration file [default: driftbell.toml].",
         ),
     ):
         command = option(command)
@@ -81,23 +118,32 @@ def common(command: F) -> F:
 
 
 def settings(config_file: Path | None, **overrides: Any) -> config.LoadedSettings:
-    """Load the settings, and put what the command line said where child processes find it."""
-    given = {k.replace("__", "."): v for k, v in overrides.items() if v is not None}
-    loaded = config.load(config_file, overrides=given)
+    """Load the settings, and export command-line values to the environment for child processes."""
+    from driftbell.config import settings as config
+
+    values = {k.replace("__", "."): v for k, v in overrides.items() if v is not None}
+    loaded = config.load(config_file, overrides=values)
     if config_file:
         os.environ[config.FILE_VARIABLE] = str(config_file.absolute())
-    os.environ.update({config.environment_variable(name): str(value) for name, value in given.items()})
+    os.environ.update({config.environment_variable(name): str(value) for name, value in values.items()})
     return loaded
 
 
-def service_url(of: config.Settings) -> str:
-    """Name the service that the settings describe, as it is reached from here."""
-    host = EVERYWHERE.get(of.server.host, of.server.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{of.server.port}"
+def service_url(configured: config.Settings) -> str:
+    """Return the URL at which this machine reaches the configured service."""
+    host = LOOPBACK.get(configured.server.host, configured.server.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{configured.server.port}"
 
 
 def begin(parent: int | None) -> None:
-    """Prepare a long-running process: JSON logs on stdout, and an end with its parent."""
+    """Prepare a long-running process: write JSON logs to stdout, and end with the parent process.
+
+    Raises:
+        ModuleNotFoundError: the extra `serve` is not installed.
+    """
+    if find_spec("uvicorn") is None:
+        raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
+    from driftbell import jsonlog
     from driftbell.wiring.server import exit_with
 
     jsonlog.configure()

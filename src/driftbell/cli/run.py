@@ -1,4 +1,4 @@
-"""Verbs that run something: up, serve, monitor, simulate, demo."""
+"""Commands up, serve, monitor, simulate and demo."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from driftbell.errors import ConfigError
 
 @cli.command()
 @common
-@click.option("--host", help="The address to listen on (127.0.0.1).")
-@click.option("--port", type=int, help="The port to listen on (8000).")
-@click.option("--workers", type=int, help="Server processes on that port (1).")
-@click.option("--every", help="How often to check, such as 5m (5m).")
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on [default: 8000].")
+@click.option("--workers", type=int, help="Number of server processes [default: 1].")
+@click.option("--every", help="Interval between checks, such as 1m [default: 5m].")
 def up(
     config_file: Path | None,
     data_dir: str | None,
@@ -26,7 +26,7 @@ def up(
     workers: int | None,
     every: str | None,
 ) -> None:
-    """Serve and monitor: one command, stopped by Ctrl-C.
+    """Serve and monitor with one command, until Ctrl-C.
 
     \b
     Example:
@@ -48,9 +48,9 @@ def up(
 
 @cli.command()
 @common
-@click.option("--host", help="The address to listen on (127.0.0.1).")
-@click.option("--port", type=int, help="The port to listen on (8000).")
-@click.option("--workers", type=int, help="Server processes on that port (1).")
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on [default: 8000].")
+@click.option("--workers", type=int, help="Number of server processes [default: 1].")
 def serve(
     config_file: Path | None,
     data_dir: str | None,
@@ -59,7 +59,7 @@ def serve(
     port: int | None,
     workers: int | None,
 ) -> None:
-    """Serve predictions only; `driftbell monitor` checks them.
+    """Serve predictions, without monitoring (see `driftbell monitor`).
 
     \b
     Example:
@@ -78,11 +78,11 @@ def serve(
 
 @cli.command()
 @common
-@click.option("--every", help="How often to check, such as 5m (5m).")
+@click.option("--every", help="Interval between checks, such as 1m [default: 5m].")
 def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, every: str | None) -> None:
-    """Check the log for drift, on schedule and on request.
+    """Check the logged predictions on schedule and on request.
 
-    Of several monitors on one log, one at a time does the work; another takes over when it ends.
+    Several monitors may run on one store: one is active, and another takes over when it ends.
 
     \b
     Example:
@@ -98,20 +98,31 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
 
 
 @cli.command()
-@click.option("--url", help="The service (the one of the settings, http://127.0.0.1:8000).")
-@click.option("--normal", default=50, show_default=True, type=click.IntRange(0), help="Normal requests.")
+@click.option("--url", help="URL of the service [default: from the settings].")
 @click.option(
-    "--drifted", default=50, show_default=True, type=click.IntRange(0), help="Drifted ones after them."
+    "--normal", default=50, show_default=True, type=click.IntRange(0), help="Number of normal requests."
 )
 @click.option(
-    "--rate", default=20.0, show_default=True, help="Requests a second on average; 0 for no pauses."
+    "--drifted",
+    default=50,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of drifted requests after them.",
 )
 @click.option(
-    "--fault", "faults", multiple=True, help='What "drifted" means, such as shift:"petal length (cm)"=+3.'
+    "--rate", default=20.0, show_default=True, help="Mean requests per second; 0 to send without pauses."
 )
-@click.option("--reference", type=click.Path(path_type=Path), help="Draw rows like this .csv or .parquet.")
-@click.option("--target", help="A column of --reference that is the label, so is not sent.")
-@click.option("--seed", type=click.IntRange(0), help="Makes the traffic repeatable.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    help='Fault of the drifted requests, such as shift:"petal length (cm)"=+3; may be repeated.',
+)
+@click.option(
+    "--reference", type=click.Path(path_type=Path), help="Sample rows from this .csv or .parquet file."
+)
+@click.option("--target", help="Label column of --reference; it is not sent.")
+@click.option("--seed", type=click.IntRange(0), help="Random seed.")
 def simulate(
     url: str | None,
     normal: int,
@@ -122,12 +133,12 @@ def simulate(
     target: str | None,
     seed: int | None,
 ) -> None:
-    """Send normal, then drifted traffic to a service.
+    """Send normal traffic, then drifted traffic, to a service.
 
-    Rows are drawn from the Iris data, or from the table given as --reference.
+    Rows are sampled from the Iris data, or from the file of --reference.
 
-    Faults: shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1], nulls:NAME[=0.3], swap:NAME,NAME. Without any,
-    the drift is sepal length + 2.5, sepal width - 1.0, petal length + 3.0.
+    Faults: shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1], nulls:NAME[=0.3], swap:NAME,NAME. The default
+    drift is sepal length + 2.5, sepal width - 1.0, petal length + 3.0.
 
     \b
     Examples:
@@ -137,32 +148,32 @@ def simulate(
     """
     import numpy as np
 
-    from driftbell.simulation import traffic as simulator
+    from driftbell.simulation import traffic
     from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
     from driftbell.tabular.files import read_table
 
-    chosen = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
+    parsed_faults = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
     if reference and drifted and not faults:
-        raise ConfigError("with --reference, say what goes wrong with --fault, or send --drifted 0")
+        raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
     table = {n: c for n, c in read_table(reference).items() if n != target} if reference else None
     service = url or service_url(settings(None).settings)
     on_terminal = sys.stdout.isatty()
     with click.progressbar(length=normal + drifted, label="requests", hidden=not on_terminal) as bar:
 
-        def tell(progress: simulator.Progress) -> None:
+        def report(progress: traffic.Progress) -> None:
             if on_terminal:
                 bar.update(1)
             else:
-                click.echo(simulator.format_progress(progress))
+                click.echo(traffic.format_progress(progress))
 
-        summary = simulator.simulate(
+        summary = traffic.simulate(
             service,
             normal=normal,
             drifted=drifted,
             rate=rate or None,
-            faults=chosen,
+            faults=parsed_faults,
             rng=np.random.default_rng(seed),
-            report=tell,
+            report=report,
             reference=table,
         )
     statuses = ", ".join(f"{count} answered {status}" for status, count in sorted(summary.by_status.items()))
@@ -170,18 +181,22 @@ def simulate(
     if summary.failed:
         raise ConfigError(f"{summary.failed} requests got no answer from {service}")
     if summary.sent and 200 not in summary.by_status:
-        raise ConfigError("no request was accepted; for a model of your own give its table as --reference")
+        raise ConfigError(
+            "the service accepted no request; for a model of your own, name its table with --reference"
+        )
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=int, help="The port to listen on (a free one).")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where to write (a temporary folder).")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on [default: a free port].")
 @click.option(
-    "--exit", "leave", is_flag=True, help="End after the story; the exit code says whether it was told."
+    "--data-dir", type=click.Path(path_type=Path), help="Folder to write to [default: a temporary folder]."
 )
-def demo(host: str, port: int | None, data_dir: Path | None, leave: bool) -> None:
-    """See it work: normal traffic stays quiet, drifted traffic rings.
+@click.option(
+    "--exit", "exit_after", is_flag=True, help="Exit after the demonstration, with 0 if it succeeded."
+)
+def demo(host: str, port: int | None, data_dir: Path | None, exit_after: bool) -> None:
+    """Run a demonstration: normal traffic raises no alarm, drifted traffic does.
 
     \b
     Example:
@@ -189,4 +204,4 @@ def demo(host: str, port: int | None, data_dir: Path | None, leave: bool) -> Non
     """
     from driftbell.simulation.demo import demo as run
 
-    sys.exit(run(host=host, port=port, data_dir=data_dir, exit_after=leave, echo=click.echo))
+    sys.exit(run(host=host, port=port, data_dir=data_dir, exit_after=exit_after, echo=click.echo))

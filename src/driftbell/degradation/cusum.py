@@ -1,118 +1,119 @@
-"""CusumCharts that the model does worse: cumulative sums over blocks of rows, every row once."""
+"""Sequential test for degradation: one-sided CUSUM charts over blocks of rows, each row once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from driftbell.degradation.data_faults import Diagnosis, FaultFinder, overdispersion
-from driftbell.degradation.label_shift import ClassShares
+from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, overdispersion
+from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, Learned, Vector, one_thread
 from driftbell.records import Columns
-from driftbell.stats.sequential import false_alarms, threshold
+from driftbell.stats.cusum import decision_threshold, simulate_false_alarms
 
-ESTIMATE, LABELS, BROKEN = "estimate", "labels", "broken data"
+ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
 
 IMPORTANT, MANY = 0.05, 0.08
-"""Broken data ring at once in features of this importance, in this share of the rows more, or beyond."""
+"""Broken values alarm at once in features of this importance, if this share of additional rows has them."""
 
 PROBABLY = 0.75
-"""... if their loss is at least this share of the smallest one: the estimate less its standard error where
-few rows are broken, plus it where all are."""
+"""... and if their loss is at least this share of the smallest one: the estimate minus its standard error if
+few rows are broken, plus it if all are."""
 
 ALLOWANCES = (0.625, 2.0)
-"""What a sum takes off at each row, in units of the smallest loss: one finds small losses, one is quick."""
+"""Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
+other detects large ones sooner."""
 
 MARGIN = 1.645
-"""The baseline is the reference's mean moved up by so many of its standard errors."""
+"""The baseline is the reference's mean error, raised by so many of its standard errors."""
 
 AIM = 0.5
-"""The share of the promised rate that thresholds aim at: an alarm holds for more than one check."""
+"""Thresholds aim at this share of the allowed false-alarm rate, since an alarm lasts for several checks."""
 
-FLOOR = 0.5
-"""No threshold is below so many standard deviations of a block."""
+MIN_THRESHOLD = 0.5
+"""Smallest decision threshold, in standard deviations of a block."""
 
-CAP = 1.25
-"""No sum goes beyond so many thresholds, so that it can come back."""
+MAX_SUM = 1.25
+"""Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
-MEMORY = 60
-"""Blocks that are remembered, to say since when."""
+MAX_BLOCKS = 60
+"""Blocks that are kept to find the change point."""
 
-LEAST_ROWS = 50
-LEAST_LABELS = 20
-MOST_ROWS = 1000
-"""Of a larger block so many rows, evenly spaced, are looked at for faults."""
+MIN_ROWS = 50
+MIN_LABELS = 20
+MAX_ROWS = 1000
+"""Rows of a block, evenly spaced, that are examined for data faults."""
 
-MONTHS, MOST_STEPS = 400, 2000
+STREAMS, MAX_STEPS = 400, 2000
+"""Size of the simulation at start."""
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """What is normal for one part.
+class ErrorBaseline:
+    """Distribution of the error of a row before any change.
 
     Attributes:
         mean: expected error of a row.
-        deviation: of a row.
-        skew: skewness of a row's.
-        rows: of the reference.
-        clumping: overdispersion, see `overdispersion`.
+        deviation: standard deviation of a row's error.
+        skew: its skewness.
+        rows: number of rows that it was measured on.
+        overdispersion: see `overdispersion`.
     """
 
     mean: float
     deviation: float
     skew: float
     rows: int
-    clumping: float
+    overdispersion: float
 
     @property
-    def doubt(self) -> float:
+    def own_error(self) -> float:
         """The standard error of the mean."""
-        return self.deviation * math.sqrt(self.clumping / max(self.rows, 1))
+        return self.standard_error(self.rows)
 
-    def block(self, rows: int) -> float:
-        """Give the standard deviation of the mean of a block."""
-        return self.deviation * math.sqrt(self.clumping / max(rows, 1))
+    def standard_error(self, rows: int) -> float:
+        """Return the standard deviation of the mean error of a block."""
+        return self.deviation * math.sqrt(self.overdispersion / max(rows, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one block of rows says.
+    """Estimated loss of one block of rows.
 
     Attributes:
-        rows: how many.
-        loss: the estimated rise of the error.
-        why: `confidence`, `fault` or `label shift`.
-        errors: expected error of the rows that were looked at.
-        looked_at: their places in the block.
-        diagnosis: the faults, where there are any.
-        sure: the loss without what rests on features that seem to have moved.
+        rows: number of rows.
+        loss: estimated increase of the error.
+        why: what it rests on: `confidence`, `fault` or `label shift`.
+        errors: expected error of the examined rows.
+        examined: their positions in the block.
+        diagnosis: data faults, if any.
+        sure: the loss without the part that rests on features that seem to have moved.
     """
 
     rows: int
     loss: float
     why: str
     errors: Vector
-    looked_at: np.ndarray
+    examined: np.ndarray
     diagnosis: Diagnosis | None = None
     sure: float = 0.0
 
 
-def baseline_of(errors: Vector, *, unit: float = 1.0) -> Baseline:
-    """Measure the normal error.
+def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
+    """Measure the distribution of the error of a row.
 
     Args:
-        errors: of each row, in the order of time.
-        unit: the largest error that a row may have.
+        errors: of each row, in the order of time, shape (n,).
+        unit: the largest possible error of a row.
     """
     n = len(errors)
     spread = float(errors.std())
     skew = float(np.mean(((errors - errors.mean()) / spread) ** 3)) if spread > 0 else 0.0
-    floor = 1 / (2 * n) if n else 1.0  # a reference without any error still leaves doubt
-    return Baseline(
+    floor = 1 / (2 * n) if n else 1.0  # no error in n rows does not mean an error rate of zero
+    return ErrorBaseline(
         float(errors.mean()) if n else 0.0,
         max(spread, unit * math.sqrt(floor * (1 - floor))),
         skew,
@@ -122,14 +123,19 @@ def baseline_of(errors: Vector, *, unit: float = 1.0) -> Baseline:
 
 
 class CusumCharts:
-    """Judges blocks of rows; immutable, all memory is in the state that it is given.
+    """One-sided CUSUM charts with a target average run length between false alarms.
+
+    A chart computes S = max(0, S + n (loss - k)) for each block of n rows, with allowance k, and alarms at
+    the decision threshold h (E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954). Each source
+    of evidence has one chart for each of `ALLOWANCES`. Immutable: the sums are in the state.
 
     Args:
-        learned: from the reference.
-        smallest_loss: what matters, in units of the error.
-        checks_per_alarm: how many checks the budget allows for one false alarm.
-        block_rows: the usual number of rows of a check, for the simulation.
-        normal: another normal than the reference's: expected errors by confidence, by features and measured.
+        learned: models fitted on the reference.
+        smallest_loss: the smallest loss that matters, in units of the error.
+        checks_per_alarm: checks that the budget allows for each false alarm.
+        block_rows: the usual number of new rows of a check, for the simulation.
+        baseline: errors of an accepted baseline instead of the reference's: by confidence, by features,
+            and measured.
     """
 
     def __init__(
@@ -139,164 +145,173 @@ class CusumCharts:
         smallest_loss: float,
         checks_per_alarm: float,
         block_rows: int = 500,
-        normal: tuple[Vector, Vector, Vector] | None = None,
+        baseline: tuple[Vector, Vector, Vector] | None = None,
     ) -> None:
         self.learned = learned
         self.smallest_loss = smallest_loss
         self.checks_per_alarm = checks_per_alarm
         self.block_rows = block_rows
-        self._faults = FaultFinder(learned)
+        self._faults = DataFaultDetector(learned)
         labelled = learned.classes > 1 and learned.labelled
-        self._shares = ClassShares(learned) if labelled else None
-        by_confidence, by_features, measured = normal or (
+        self._label_shift = LabelShift(learned) if labelled else None
+        by_confidence, by_features, measured = baseline or (
             learned.by_confidence,
             learned.by_features,
             learned.errors,
         )
         unit = 1.0 if learned.classes else float(learned.errors.max() or 1.0)
-        self.baselines: Mapping[str, Baseline] = {
-            ESTIMATE: baseline_of(by_confidence, unit=unit),
-            LABELS: baseline_of(measured, unit=unit),
+        self.baselines: Mapping[str, ErrorBaseline] = {
+            ESTIMATE: error_baseline(by_confidence, unit=unit),
+            LABELS: error_baseline(measured, unit=unit),
         }
         self._by_features = float(by_features.mean())
-        self._parts = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
+        self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self.correction = 1.0
-        self.promised: float = AIM
+        self.false_alarm_rate: float = AIM
         self._simulate(block_rows)
 
-    def limits(self, part: str, rows: int) -> list[tuple[float, float]]:
-        """Give each sum's allowance of the mean and its threshold, for blocks of so many rows."""
-        base = self.baselines[part]
-        sums = len(ALLOWANCES) * len(self._parts)
-        deviation = base.block(rows)
-        found = []
+    def limits(self, source: str, rows: int) -> list[tuple[float, float]]:
+        """Return the allowance per row and the threshold of each chart, for blocks of `rows` rows."""
+        baseline = self.baselines[source]
+        charts = len(ALLOWANCES) * len(self._sources)
+        deviation = baseline.standard_error(rows)
+        limits = []
         for share in ALLOWANCES:
-            allowance = share * self.smallest_loss + MARGIN * base.doubt
-            height = threshold(
-                allowance / deviation, self.checks_per_alarm * sums / AIM, doubt=base.doubt / deviation
+            allowance = share * self.smallest_loss + MARGIN * baseline.own_error
+            threshold = decision_threshold(
+                allowance / deviation,
+                self.checks_per_alarm * charts / AIM,
+                mean_error=baseline.own_error / deviation,
             )
-            found.append((allowance, max(height, FLOOR) * deviation * rows * self.correction))
-        return found
+            limits.append((allowance, max(threshold, MIN_THRESHOLD) * deviation * rows * self.correction))
+        return limits
 
-    def smallest_seen(self, rows: int, steps: int) -> float:
-        """Give the smallest loss whose estimate rings within so many blocks of so many rows."""
-        return min(height / rows / steps + allowance for allowance, height in self.limits(ESTIMATE, rows))
+    def smallest_detectable(self, rows: int, steps: int) -> float:
+        """Return the smallest loss that alarms within `steps` blocks of `rows` rows, by its estimate."""
+        limits = self.limits(ESTIMATE, rows)
+        return min(threshold / rows / steps + allowance for allowance, threshold in limits)
 
-    def look(self, columns: Columns, answers: Answers) -> Block:
+    def examine(self, columns: Columns, answers: Answers) -> Block:
         """Estimate the loss of a block without labels.
 
         Args:
             columns: features by name, n rows.
-            answers: the model's.
+            answers: the model's answers.
         """
         n = len(answers)
-        some = np.arange(n) if n <= MOST_ROWS else np.linspace(0, n - 1, MOST_ROWS).astype(np.intp)
+        sample = np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(np.intp)
         with one_thread():
             matrix = self.learned.encoder(columns, n)
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
-            if n > MOST_ROWS:
-                columns, answers = {k: v[some] for k, v in columns.items()}, answers.take(some)
-                matrix, errors = matrix[some], errors[some]
+            if n > MAX_ROWS:
+                columns, answers = {k: v[sample] for k, v in columns.items()}, answers.take(sample)
+                matrix, errors = matrix[sample], errors[sample]
             diagnosis = self._faults.diagnose(columns, matrix, answers)
-            shifted = self._shares.loss(matrix, answers) if self._shares else None
-        if shifted is not None:  # one cause that explains every feature beats one that explains a single one
-            return Block(n, shifted, "label shift", errors, some, sure=shifted)
+            shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
+        if shift_loss is not None:  # it explains all features at once, a fault only one of them
+            return Block(n, shift_loss, "label shift", errors, sample, sure=shift_loss)
         if diagnosis:
-            found = float(diagnosis.errors.mean()) - self._by_features
-            alone = diagnosis.unrepaired
-            sure = loss if alone is None else max(loss, float(alone.mean()) - self._by_features)
-            if found > loss:
-                return Block(n, found, "fault", diagnosis.errors, some, diagnosis, min(sure, found))
-        return Block(n, loss, "confidence", errors, some, diagnosis, loss)
+            fault_loss = float(diagnosis.errors.mean()) - self._by_features
+            unrepaired = diagnosis.unrepaired
+            sure = loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
+            if fault_loss > loss:
+                return Block(
+                    n, fault_loss, "fault", diagnosis.errors, sample, diagnosis, min(sure, fault_loss)
+                )
+        return Block(n, loss, "confidence", errors, sample, diagnosis, loss)
 
-    def broken(self, block: Block) -> float:
-        """Score broken data: beyond chance, many, in an important feature, and probably harmful."""
+    def data_quality_score(self, block: Block) -> float:
+        """Score broken values: beyond chance, many, in an important feature, and probably costly."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
-        doubt = self.baselines[ESTIMATE].block(block.rows)
+        error = self.baselines[ESTIMATE].standard_error(block.rows)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
                 f.excess / MANY,
                 -math.log(max(f.chance, 1e-300)) / level,
-                (block.loss - doubt * (1 - 2 * f.excess)) / (PROBABLY * self.smallest_loss),
+                (block.loss - error * (1 - 2 * f.excess)) / (PROBABLY * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= IMPORTANT
         ]
         return max(scores, default=0.0)
 
-    def add(self, sums: list[float], part: str, rows: int, loss: float) -> tuple[list[float], float]:
-        """Add a block to the sums of a part.
+    def add(
+        self, sums: Sequence[float], source: str, rows: int, loss: float
+    ) -> tuple[tuple[float, ...], float]:
+        """Add a block to the charts of a source.
 
         Args:
-            sums: before it; empty at the beginning.
-            part: `estimate` or `labels`.
+            sums: before the block; empty at the beginning.
+            source: `estimate` or `labels`.
             rows: of the block.
-            loss: its mean error less the baseline's.
+            loss: its mean error minus the baseline's.
 
         Returns:
-            The sums after it, and the score: the largest sum in units of its threshold.
+            The sums after the block, and the score: the largest sum in units of its threshold.
         """
-        after = []
-        score = 0.0
-        for before, (allowance, height) in zip(
-            sums or [0.0] * len(ALLOWANCES), self.limits(part, rows), strict=True
-        ):
-            now = max(0.0, before + rows * (loss - allowance))
-            score = max(score, now / height)
-            after.append(min(now, CAP * height))
-        return after, score
+        sums = sums or (0.0,) * len(ALLOWANCES)
+        limits = self.limits(source, rows)
+        new = [max(0.0, s + rows * (loss - k)) for s, (k, _) in zip(sums, limits, strict=True)]
+        return _capped(new, [threshold for _, threshold in limits])
 
-    def correct(self, sums: list[float], part: str, rows: int, errors: float) -> tuple[list[float], float]:
-        """Add to the sums of a part what its rows, counted before, were wrong more often (or less).
+    def correct(
+        self, sums: Sequence[float], source: str, rows: int, errors: float
+    ) -> tuple[tuple[float, ...], float]:
+        """Add errors of rows that were counted before, such as by corrected labels.
 
         Args:
-            sums: before it.
-            part: `estimate` or `labels`.
+            sums: before the correction.
+            source: `estimate` or `labels`.
             rows: of its newest block.
-            errors: all those rows' together.
+            errors: the sum of the additional errors; negative if there are fewer.
 
         Returns:
             As `add` does.
         """
-        heights = [height for _, height in self.limits(part, rows)]
-        moved = [max(0.0, now + errors) for now in sums]
-        score = max((now / height for now, height in zip(moved, heights, strict=True)), default=0.0)
-        return [min(now, CAP * height) for now, height in zip(moved, heights, strict=True)], score
+        thresholds = [threshold for _, threshold in self.limits(source, rows)]
+        return _capped([max(0.0, s + errors) for s in sums], thresholds)
 
     def _simulate(self, rows: int) -> None:
-        """Check the promised rate on months of unchanged traffic; raise the thresholds where it is off."""
-        steps = int(min(max(self.checks_per_alarm, 100), MOST_STEPS))
-        months = max(100, min(MONTHS, int(400 * 1000 / steps)))
+        """Simulate unchanged traffic, and raise the thresholds while it alarms too often."""
+        steps = int(min(max(self.checks_per_alarm, 100), MAX_STEPS))
+        streams = max(100, min(STREAMS, int(400 * 1000 / steps)))
         for _ in range(6):
-            rate = self._rate(rows, steps, months) * self.checks_per_alarm / steps
-            self.promised = rate
+            rate = self._rate(rows, steps, streams) * self.checks_per_alarm / steps
+            self.false_alarm_rate = rate
             if rate <= AIM * 1.2:
                 return
             self.correction *= 1.15
 
-    def _rate(self, rows: int, steps: int, months: int) -> float:
-        found: list[Any] = []
-        bank = []
-        for part in self._parts:
-            base = self.baselines[part]
-            found.append((base.block(rows), base.skew / math.sqrt(rows / base.clumping), base.doubt))
-            bank.append([(allowance, height / rows) for allowance, height in self.limits(part, rows)])
+    def _rate(self, rows: int, steps: int, streams: int) -> float:
+        steps_of: list[tuple[float, float, float]] = []
+        limits = []
+        for source in self._sources:
+            baseline = self.baselines[source]
+            skew = baseline.skew / math.sqrt(rows / baseline.overdispersion)
+            steps_of.append((baseline.standard_error(rows), skew, baseline.own_error))
+            limits.append([(k, threshold / rows) for k, threshold in self.limits(source, rows)])
         rng = np.random.default_rng(self.learned.seed)
-        return false_alarms(found, bank, steps=steps, streams=months, rng=rng)
+        return simulate_false_alarms(steps_of, limits, steps=steps, streams=streams, rng=rng)
 
 
-def since(blocks: list[tuple[int, float]], deviation: float) -> tuple[int, int, int]:
-    """Find the change point: from which block on the mean is higher.
+def _capped(sums: Sequence[float], thresholds: Sequence[float]) -> tuple[tuple[float, ...], float]:
+    score = max((s / threshold for s, threshold in zip(sums, thresholds, strict=True)), default=0.0)
+    capped = (min(s, MAX_SUM * threshold) for s, threshold in zip(sums, thresholds, strict=True))
+    return tuple(capped), score
+
+
+def change_point(blocks: Sequence[tuple[int, float]], deviation: float) -> tuple[int, int, int]:
+    """Estimate the change point: from which block on the mean is higher.
 
     Args:
-        blocks: (rows, loss) of each, oldest first.
-        deviation: of a row.
+        blocks: (rows, loss) of each block, oldest first.
+        deviation: standard deviation of a row.
 
     Returns:
-        The block that it began with, and the first and the last one that it may have begun with (90 %).
+        Index of the most likely first block after the change, and of the earliest and latest (90 %).
 
     Source: the profile likelihood of one change of the mean from zero, cut at half the 90 % point of
     chi-square.

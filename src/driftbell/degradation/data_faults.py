@@ -31,7 +31,7 @@ FIT = 1.0
 EXPLAINED = 0.5
 """Repairs are believed where all features together are left with at most this share of their distances."""
 
-LEAST_ROWS = 40
+MIN_ROWS = 40
 MOST_REPAIRS = 3
 LONGEST_SHOWN = 40
 
@@ -83,7 +83,7 @@ class Diagnosis:
         return tuple(f.place for f in self.faults if f.scale)
 
 
-class FaultFinder:
+class DataFaultDetector:
     """Knows what the reference's features look like.
 
     Args:
@@ -105,7 +105,7 @@ class FaultFinder:
         self._rows = n
 
     def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
-        """Look for faults in a block.
+        """Detect data faults in a block.
 
         Args:
             columns: its features by name, n rows.
@@ -174,7 +174,7 @@ class FaultFinder:
     def _more(
         self, j: int, rows: NDArray[np.bool_], before: int, words: str, least: float = MORE_ROWS
     ) -> list[Fault]:
-        """Give the fault if a block has beyond doubt more such rows than the upper end of the usual rate."""
+        """Return a fault if significantly more rows have it than the upper limit of the usual rate."""
         seen, n = int(np.count_nonzero(rows)), len(rows)
         excess = seen / n - before / self._rows
         if excess < least:
@@ -217,21 +217,21 @@ class FaultFinder:
         return found if found and left_over <= max(EXPLAINED * first, 1.2 * len(distances)) else []
 
     def _moved(self, matrix: Matrix, j: int) -> bool:
-        """Tell whether a feature by itself looks other than usual; without it no repair is tried."""
+        """Return whether a feature's own distribution changed; otherwise no repair is tried."""
         before, now = self._sorted[j], np.sort(_present(matrix[:, j]))
-        if len(now) < LEAST_ROWS or not len(before):
+        if len(now) < MIN_ROWS or not len(before):
             return False
         return ks_distance(before, now) > float(1.36 * np.sqrt(1 / len(now) + 1 / len(before)))
 
     def _seen(self, matrix: Matrix) -> dict[int, Vector]:
-        """Give each feature less what the others expect, NaN where it is null."""
+        """Return the residual of each feature given the others, NaN for null."""
         return {j: matrix[:, j] - self._learned.expect(j, matrix) for j in self._residuals}
 
     def _open(self, seen: dict[int, Vector]) -> list[int]:
         found = []
         for j, residuals in seen.items():
             now = _present(residuals)
-            if len(now) < LEAST_ROWS or not self._spread[j] > 0:
+            if len(now) < MIN_ROWS or not self._spread[j] > 0:
                 continue
             unit = np.sqrt((1 / len(now) + 1 / self._rows) * self._clumping[j])
             shift = (np.median(now) - self._center[j]) / (1.25 * self._spread[j] * unit)
@@ -241,7 +241,7 @@ class FaultFinder:
         return found
 
     def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[Fault]:
-        """Give the moves that bring a feature back to where the others expect it."""
+        """Return the moves that bring a feature back to where the others expect it."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
         known = ~np.isnan(now)
         before = _present(self._learned.usual[:, j])
@@ -266,7 +266,7 @@ class FaultFinder:
         return {j: self._distance(j, _present(residuals)) for j, residuals in seen.items()}
 
     def _distance(self, j: int, now: Vector) -> float:
-        """Give the Kolmogorov–Smirnov distance of a feature's residuals, in units of its 5 % point."""
+        """Return the Kolmogorov–Smirnov distance of a feature's residuals, in units of its 5 % point."""
         before = self._residuals[j]
         if not len(now) or not len(before):
             return 0.0
@@ -298,7 +298,7 @@ def _spread(values: Vector) -> float:
 
 
 def ks_distance(a: Vector, b: Vector) -> float:
-    """Give the Kolmogorov–Smirnov distance of two sorted samples."""
+    """Return the Kolmogorov–Smirnov distance of two sorted samples."""
     every = np.concatenate([a, b])
     above = np.searchsorted(a, every, side="right") / len(a) - np.searchsorted(b, every, side="right") / len(
         b

@@ -64,7 +64,7 @@ class Encoder:
         return out
 
     def unseen(self, columns: Columns, place: int) -> tuple[NDArray[np.bool_], list[str | None]] | None:
-        """Tell which rows have a category that the reference has not; None for a column of numbers."""
+        """Return which rows have a category that is not in the reference; None for a numeric column."""
         name = self.names[place]
         if name not in self._codes or name not in columns:
             return None

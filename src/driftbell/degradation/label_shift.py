@@ -15,7 +15,7 @@ FIT_LEVEL = 0.01
 ROUNDS = 200
 
 
-class ClassShares:
+class LabelShift:
     """Estimates the shares of the true classes from the answers (expectation maximisation).
 
     Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
@@ -125,7 +125,7 @@ def _likelihood(counts: Vector, shares: Vector) -> float:
 
 
 def _fits(counts: Vector, shares: Vector, reference: int) -> float:
-    """Give the p-value of Pearson's test, the reference's own noise included."""
+    """Return the p-value of Pearson's test, including the noise of the reference."""
     total = counts.sum()
     wanted = np.maximum(shares * total, 1e-9)
     seen = wanted >= 3

@@ -43,7 +43,7 @@ class Answers:
         return len(self.values)
 
     def take(self, rows: Any) -> Answers:
-        """Give some rows."""
+        """Return a subset of the rows."""
         return Answers(self.values[rows], None if self.probabilities is None else self.probabilities[rows])
 
 
@@ -119,7 +119,7 @@ class Learned:
         return self._halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
 
     def with_usual(self, columns: Columns, answers: Answers) -> Learned:
-        """Give the same models with other rows as the usual ones."""
+        """Return the same models with other rows as the usual ones."""
         found = copy.copy(self)
         matrix = self.encoder(columns, len(answers))
         new = {j: self.encoder.unseen(columns, j) for j in self.top}
@@ -170,7 +170,9 @@ class Learned:
         return np.column_stack([matrix, answers.values])
 
 
-def learn(columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int) -> Learned:
+def fit_reference_models(
+    columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int
+) -> Learned:
     """Fit everything.
 
     Args:
@@ -331,6 +333,6 @@ def _threads() -> Any:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Let no library start threads: the blocks are small, and the server needs the processors."""
+    """Limit native libraries to one thread: the blocks are small, and the server needs the cores."""
     limit: AbstractContextManager[Any] = _threads().limit(limits=1)
     return limit

@@ -1,50 +1,53 @@
-"""One step of the evidence: new rows and new labels in, the next state and what is known out."""
+"""One update of the sequential test: new rows and labels in; the next state and the current answer out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from driftbell.degradation.cusum import (
-    BROKEN,
+    DATA_QUALITY,
     ESTIMATE,
     LABELS,
-    LEAST_LABELS,
-    LEAST_ROWS,
-    MEMORY,
+    MAX_BLOCKS,
+    MIN_LABELS,
+    MIN_ROWS,
     Block,
     CusumCharts,
-    since,
+    change_point,
 )
-from driftbell.degradation.explain import Known, finding, sentence
+from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.records import (
+    BlockSummary,
     ChangePoint,
     Columns,
     Degradation,
     Evidence,
+    EvidenceState,
     Interval,
+    PendingLabels,
     Performance,
-    Suspect,
+    SourceState,
     Verdict,
 )
 
 ONE_SIDED = 1.645
 MODEL_DOUBT = 0.25
-"""An estimate without labels is wrong by about this share of itself; measured in `bench/alarms.py`."""
+"""Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
 
-CONTRADICTING = 100
-"""Labels contradict an estimate only where there are so many of them."""
+MIN_CONTRADICTING = 100
+"""Labels contradict an estimate only if there are so many of them."""
 
-BELOW = 0.99
-"""The largest score of what labels contradict."""
+MAX_CONTRADICTED_SCORE = 0.99
+"""The largest score of evidence that labels contradict."""
 
-State = Mapping[str, Any]
+RECENT_LABELS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,9 @@ class Rows:
 
     Attributes:
         columns: features by name, n rows, oldest first.
-        answers: the model's.
-        times: of each (UTC).
-        ids: of each; may be empty.
+        answers: the model's answers.
+        times: of each row (UTC).
+        ids: of each row; may be empty.
     """
 
     columns: Columns
@@ -71,7 +74,7 @@ class LabelRows:
     Attributes:
         errors: of each newly labelled answer.
         times: of their predictions (UTC).
-        corrected: what corrections add to the errors that were counted before.
+        corrected: what corrections add to errors that were counted before.
     """
 
     errors: Vector = field(default_factory=lambda: np.empty(0))
@@ -79,240 +82,238 @@ class LabelRows:
     corrected: float = 0.0
 
 
-def step(evidence: CusumCharts, state: State, rows: Rows, labels: LabelRows) -> tuple[State, Degradation]:
-    """Count new evidence, every row once.
+def update(
+    charts: CusumCharts, state: EvidenceState, rows: Rows, labels: LabelRows
+) -> tuple[EvidenceState, Degradation]:
+    """Add new evidence to the charts, each row once.
 
-    Fewer than 50 rows, or 20 labels, wait: the caller brings the rows again with those that follow; labels
-    wait in the state.
+    Fewer than 50 rows or 20 labels are too few for a block: the caller passes such rows again together with
+    later ones; such labels wait in the state.
 
     Args:
-        evidence: fitted on the reference.
-        state: what the last call gave; empty at the beginning.
+        charts: fitted on the reference.
+        state: what the last call returned; empty at the beginning.
         rows: the new predictions.
         labels: the new labels.
     """
-    new = dict(state)
-    found: Block | None = None
-    if len(rows.answers) >= LEAST_ROWS:
-        found = evidence.look(rows.columns, rows.answers)
-        new["rows"] = new.get("rows", 0) + found.rows
-        loss, owed = _confirmed(new, found)
-        _count(new, evidence, ESTIMATE, found.rows, loss, rows.times[0], rows.times[-1], owed)
-        new["scores"] = {**new["scores"], BROKEN: evidence.broken(found)}
-    _count_labels(new, evidence, labels)
-    known = _known(evidence, new)
-    if found:
-        new["finding"] = finding(evidence, found, rows.columns, rows.answers, rows.ids, loud=known.loud)
-    return new, _degradation(evidence, new, known, waiting=0 if found else len(rows.answers))
+    block: Block | None = None
+    if len(rows.answers) >= MIN_ROWS:
+        block = charts.examine(rows.columns, rows.answers)
+        state = _add_estimate(charts, state, block, rows)
+    state = _add_labels(charts, state, labels)
+    estimate = _estimate(charts, state)
+    if block:
+        explanation = explain_block(
+            charts, block, rows.columns, rows.answers, rows.ids, in_detail=estimate.notable
+        )
+        state = msgspec.structs.replace(state, explanation=explanation)
+    return state, _degradation(charts, state, estimate, waiting=0 if block else len(rows.answers))
 
 
-def _confirmed(state: dict[str, Any], block: Block) -> tuple[float, float]:
-    """Give a block's loss, and what the one before owed: moved features count once the next shows them."""
-    repairs = list(block.diagnosis.repairs) if block.diagnosis and block.why == "fault" else []
-    before, owed = state.get("repairs", []), state.get("owed", 0.0)
-    state["repairs"] = repairs
-    if repairs and not set(repairs) & set(before):
-        state["owed"] = block.rows * (block.loss - block.sure)
-        return block.sure, 0.0
-    state["owed"] = 0.0
-    return block.loss, owed if repairs else 0.0
+def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows: Rows) -> EvidenceState:
+    """Add a block to the charts of the estimate; what rests on moved features waits for the next block."""
+    moved = block.diagnosis.repairs if block.diagnosis and block.why == "fault" else ()
+    loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
+    if moved and not set(moved) & set(state.moved):
+        loss, unconfirmed = block.sure, block.rows * (block.loss - block.sure)
+    elif moved:
+        confirmed = state.unconfirmed
+    summary = BlockSummary(block.rows, loss, rows.times[0], rows.times[-1])
+    return msgspec.structs.replace(
+        state,
+        rows=state.rows + block.rows,
+        estimate=_add_block(charts, ESTIMATE, state.estimate, summary, confirmed),
+        data_quality=charts.data_quality_score(block),
+        moved=tuple(moved),
+        unconfirmed=unconfirmed,
+    )
 
 
-def _count(
-    state: dict[str, Any],
-    evidence: CusumCharts,
-    part: str,
-    rows: int,
-    loss: float,
-    first: datetime,
-    last: datetime,
-    owed: float = 0.0,
-) -> None:
-    sums = dict(state.get("sums", {}))
-    sums[part], score = evidence.add(sums.get(part, []), part, rows, loss + owed / rows)
-    state["sums"] = sums
-    state["scores"] = {**state.get("scores", {}), part: score}
-    blocks = dict(state.get("blocks", {}))
-    one = [rows, loss, first.isoformat(), last.isoformat()]
-    blocks[part] = [*_amended(blocks.get(part, []), owed), one][-MEMORY:]
-    state["blocks"] = blocks
+def _add_block(
+    charts: CusumCharts, source: str, state: SourceState, block: BlockSummary, confirmed: float = 0.0
+) -> SourceState:
+    """Add a block to the charts of a source, with errors of the block before that it confirms."""
+    sums, score = charts.add(state.sums, source, block.rows, block.loss + confirmed / block.rows)
+    return SourceState(sums, score, (*_amend(state.blocks, confirmed), block)[-MAX_BLOCKS:])
 
 
-def _amended(blocks: list[Any], errors: float) -> list[Any]:
-    """Give blocks whose newest one has lost that much more, all its rows together."""
+def _amend(blocks: tuple[BlockSummary, ...], errors: float) -> tuple[BlockSummary, ...]:
+    """Add errors to the newest block."""
     if not blocks or not errors:
         return blocks
-    rows, loss, *times = blocks[-1]
-    return [*blocks[:-1], [rows, loss + errors / rows, *times]]
+    newest = blocks[-1]
+    return (*blocks[:-1], msgspec.structs.replace(newest, loss=newest.loss + errors / newest.rows))
 
 
-def _count_labels(state: dict[str, Any], evidence: CusumCharts, labels: LabelRows) -> None:
+def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> EvidenceState:
     if not len(labels.errors) and not labels.corrected:
-        return
-    count, total, *times = state.get("waiting", [0, 0.0])
-    count += len(labels.errors)
-    total += float(np.sum(labels.errors)) + labels.corrected
-    if evidence.learned.classes:  # those that wait are wrong at most once each; the rest was counted before
+        return state
+    pending = state.pending
+    count = pending.count + len(labels.errors)
+    total = pending.errors + float(np.sum(labels.errors)) + labels.corrected
+    if charts.learned.classes:  # pending labels are wrong at most once each; the rest was counted before
         possible = min(max(total, 0.0), float(count))
-        _correct(state, evidence, total - possible)
+        state = _correct(charts, state, total - possible)
         total = possible
-    moments = sorted([*map(datetime.fromisoformat, times), *labels.times])
-    if count < LEAST_LABELS:
-        state["waiting"] = [count, total, *(m.isoformat() for m in moments[:1] + moments[-1:])]
-        return
-    state["waiting"] = [0, 0.0]
-    state["labelled"] = state.get("labelled", 0) + count
-    if not evidence.learned.labelled:
-        blocks = dict(state.get("blocks", {}))  # with nothing to compare with it is only shown
-        one = [count, total / count, moments[0].isoformat(), moments[-1].isoformat()]
-        blocks[LABELS] = [*blocks.get(LABELS, []), one][-MEMORY:]
-        state["blocks"] = blocks
-        return
-    loss = total / count - evidence.baselines[LABELS].mean
-    _count(state, evidence, LABELS, count, loss, moments[0], moments[-1])
+    times = sorted([*(t for t in (pending.first, pending.last) if t), *labels.times])
+    if count < MIN_LABELS:
+        ends = (times[0], times[-1]) if times else (None, None)
+        return msgspec.structs.replace(state, pending=PendingLabels(count, total, *ends))
+    state = msgspec.structs.replace(state, pending=PendingLabels(), labelled=state.labelled + count)
+    block = BlockSummary(count, total / count, times[0], times[-1])
+    if not charts.learned.labelled:  # nothing to compare with, so it is only reported
+        blocks = (*state.labels.blocks, block)[-MAX_BLOCKS:]
+        return msgspec.structs.replace(state, labels=SourceState(blocks=blocks))
+    block = msgspec.structs.replace(block, loss=block.loss - charts.baselines[LABELS].mean)
+    return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state.labels, block))
 
 
-def _correct(state: dict[str, Any], evidence: CusumCharts, errors: float) -> None:
-    """Let corrected labels move what their first ones were counted for."""
-    blocks = state.get("blocks", {})
-    if not errors or not blocks.get(LABELS):
-        return
-    rows = blocks[LABELS][-1][0]
-    state["blocks"] = {**blocks, LABELS: _amended(blocks[LABELS], errors)}
-    if LABELS in state.get("sums", {}):
-        sums, score = evidence.correct(state["sums"][LABELS], LABELS, rows, errors)
-        state["sums"] = {**state["sums"], LABELS: sums}
-        state["scores"] = {**state["scores"], LABELS: score}
+def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> EvidenceState:
+    """Move the charts by corrected labels of rows that were counted before."""
+    labels = state.labels
+    if not errors or not labels.blocks:
+        return state
+    sums, score = labels.sums, labels.score
+    if score is not None:
+        sums, score = charts.correct(sums, LABELS, labels.blocks[-1].rows, errors)
+    return msgspec.structs.replace(state, labels=SourceState(sums, score, _amend(labels.blocks, errors)))
 
 
-def _known(evidence: CusumCharts, state: State) -> Known:
-    """Put together what the sums say."""
-    scores = state.get("scores", {})
-    estimated = max(scores.get(ESTIMATE, 0.0), scores.get(BROKEN, 0.0))
-    measured = scores.get(LABELS, 0.0)
-    part = LABELS if measured >= 1 or measured > estimated else ESTIMATE
-    blocks = state.get("blocks", {}).get(part, [])
+def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
+    """Combine the charts: the verdict, since when, and the loss."""
+    estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
+    measured = state.labels.score or 0.0
+    source = LABELS if measured >= 1 or measured > estimated else ESTIMATE
+    blocks = _blocks(state, source)
     if not blocks:
-        return Known(Verdict.UNKNOWN, part, 0.0)
-    deviation = evidence.baselines[part].deviation * math.sqrt(evidence.baselines[part].clumping)
-    first, low, high = since([(b[0], b[1]) for b in blocks], deviation)
+        return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
     score = max(estimated, measured)
     if score < 1:
-        return Known(Verdict.OK, part, score)
-    after = blocks[first:]
-    loss = _interval(evidence, part, after)
+        return DegradationEstimate(Verdict.OK, source, score)
+    baseline = charts.baselines[source]
+    deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
+    best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
     change = ChangePoint(
-        datetime.fromisoformat(blocks[first][2]),
-        datetime.fromisoformat(blocks[low - 1][2] if low else blocks[low][2]),
-        datetime.fromisoformat(blocks[high][3]),
+        blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
     )
-    fine = _over(evidence, state) or (part == ESTIMATE and _contradicted(evidence, state, change, loss))
-    if fine:
-        return Known(Verdict.WARNING, part, min(score, BELOW), change, loss, fine)
-    return Known(Verdict.ALARM, part, score, change, loss)
+    loss = _interval(charts, source, blocks[best:])
+    alarm = DegradationEstimate(Verdict.ALARM, source, score, change, loss)
+    if _is_over(charts, state) or (source == ESTIMATE and _is_contradicted(charts, state, change, loss)):
+        score = min(score, MAX_CONTRADICTED_SCORE)
+        return replace(alarm, verdict=Verdict.WARNING, score=score, contradicted=True)
+    return alarm
 
 
-def _interval(evidence: CusumCharts, part: str, blocks: Sequence[Any]) -> Interval:
-    rows = sum(b[0] for b in blocks)
-    mean = sum(b[0] * b[1] for b in blocks) / rows
-    base = evidence.baselines[part]
-    error = math.hypot(base.block(rows), base.doubt)
-    if part == LABELS and not evidence.learned.labelled and evidence.learned.classes:
+def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
+    return (state.labels if source == LABELS else state.estimate).blocks
+
+
+def _interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) -> Interval:
+    """Return the mean loss of blocks with its 90 % interval."""
+    rows = sum(b.rows for b in blocks)
+    mean = sum(b.rows * b.loss for b in blocks) / rows
+    baseline = charts.baselines[source]
+    learned = charts.learned
+    error = math.hypot(baseline.standard_error(rows), baseline.own_error)
+    if source == LABELS and not learned.labelled and learned.classes:
         error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
-    if part == ESTIMATE:
+    if source == ESTIMATE:
         error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
-    most = 1 - base.mean if evidence.learned.classes and evidence.learned.labelled else math.inf
-    return Interval(min(mean, most), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, most))
+    largest = 1 - baseline.mean if learned.classes and learned.labelled else math.inf
+    return Interval(min(mean, largest), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, largest))
 
 
-def _over(evidence: CusumCharts, state: State) -> bool:
-    """Tell whether the labels of the newest rows show no loss that matters: what was lost is over."""
-    blocks = state.get("blocks", {})
-    labels, estimates = blocks.get(LABELS, []), blocks.get(ESTIMATE, [])
-    if not evidence.learned.labelled or not labels or labels[-1][0] < 2 * CONTRADICTING:
+def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
+    """Return whether the labels of the newest rows show no loss that matters."""
+    labels, estimates = state.labels.blocks, state.estimate.blocks
+    if not charts.learned.labelled or not labels or labels[-1].rows < 2 * MIN_CONTRADICTING:
         return False
-    newest = not estimates or datetime.fromisoformat(labels[-1][3]) >= datetime.fromisoformat(
-        estimates[-1][2]
-    )
-    return newest and bool(labels[-1][1] < evidence.smallest_loss / 2)
+    are_newest = not estimates or labels[-1].last >= estimates[-1].first
+    return are_newest and labels[-1].loss < charts.smallest_loss / 2
 
 
-def _contradicted(evidence: CusumCharts, state: State, change: ChangePoint, loss: Interval) -> bool:
-    """Tell whether labels since the change show no loss, at 95 %, or do not bear out the estimate."""
-    if not evidence.learned.labelled:
+def _is_contradicted(charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval) -> bool:
+    """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
+    if not charts.learned.labelled:
         return False
-    blocks = [
-        b for b in state.get("blocks", {}).get(LABELS, []) if datetime.fromisoformat(b[3]) >= change.time
-    ]
-    if sum(b[0] for b in blocks) < CONTRADICTING:
+    blocks = [block for block in state.labels.blocks if block.last >= change.time]
+    if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
         return False
-    measured = _interval(evidence, LABELS, blocks)
-    doubt = (measured.high - measured.value) / ONE_SIDED
-    none = measured.value - doubt / 2 < evidence.smallest_loss / 2
-    return measured.high < evidence.smallest_loss or (none and measured.high < 2 * loss.value)
+    measured = _interval(charts, LABELS, blocks)
+    error = (measured.high - measured.value) / ONE_SIDED
+    none = measured.value - error / 2 < charts.smallest_loss / 2
+    return measured.high < charts.smallest_loss or (none and measured.high < 2 * loss.value)
 
 
-def _degradation(evidence: CusumCharts, state: State, known: Known, *, waiting: int) -> Degradation:
-    told = state.get("finding", {}) if known.loud else {}
-    suspects = tuple(Suspect(**s) for s in told.get("suspects", ()))
-    if known.verdict is Verdict.UNKNOWN:
-        words = (
-            f"Cannot say yet whether the model does worse: needs {LEAST_ROWS}, has {waiting} new predictions."
+def _degradation(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, *, waiting: int
+) -> Degradation:
+    if estimate.verdict is Verdict.UNKNOWN:
+        text = (
+            f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has {waiting} new "
+            "predictions."
         )
-        return Degradation(known.verdict, words, waiting=True)
-    scores = state.get("scores", {})
-    parts = tuple(
+        return Degradation(estimate.verdict, text, waiting=True)
+    explanation = state.explanation
+    suspects = explanation.suspects if estimate.notable else ()
+    segment = explanation.segment if estimate.notable else ""
+    suspect = suspects[0].column if suspects and estimate.source == ESTIMATE else ""
+    scores = {ESTIMATE: state.estimate.score, DATA_QUALITY: state.data_quality, LABELS: state.labels.score}
+    evidence = tuple(
         Evidence(
-            part,
-            suspects[0].column if suspects and part != LABELS and known.part == ESTIMATE else "",
-            round(scores[part], 4),
-            note=state.get("finding", {}).get("why", "") if part == ESTIMATE else "",
+            source,
+            "" if source == LABELS else suspect,
+            round(score, 4),
+            note=explanation.why if source == ESTIMATE else "",
         )
-        for part in (ESTIMATE, BROKEN, LABELS)
-        if part in scores
+        for source, score in scores.items()
+        if score is not None
     )
     return Degradation(
-        known.verdict,
-        sentence(known, suspects, told.get("segment", ""), evidence.learned.classes),
-        known.score,
-        parts,
-        state.get("rows", 0),
-        performance(evidence, state),
-        known.loss,
-        known.since,
+        estimate.verdict,
+        sentence(estimate, suspects, segment, charts.learned.classes),
+        estimate.score,
+        evidence,
+        state.rows,
+        performance(charts, state),
+        estimate.loss,
+        estimate.change_point,
         suspects,
-        told.get("segment", ""),
-        tuple(told.get("to_label", ())),
+        segment,
+        explanation.to_label if estimate.notable else (),
     )
 
 
-def performance(evidence: CusumCharts, state: State) -> Performance:
-    """Say how well the model does on the newest block, and on the newest labels."""
-    learned = evidence.learned
-    base = evidence.baselines[LABELS]
-    newest = {part: blocks[-1:] for part, blocks in state.get("blocks", {}).items()}
-    labels = state.get("blocks", {}).get(LABELS, [])
-    recent: list[Any] = []
-    for block in reversed(labels):
-        if recent and sum(b[0] for b in recent) >= 500:
+def performance(charts: CusumCharts, state: EvidenceState) -> Performance:
+    """Return the performance on the newest block, and on the newest labels."""
+    learned = charts.learned
+    labelled_mean = charts.baselines[LABELS].mean
+    recent: list[BlockSummary] = []
+    for block in reversed(state.labels.blocks):
+        if recent and sum(b.rows for b in recent) >= RECENT_LABELS:
             break
         recent.insert(0, block)
-
-    def shown(loss: Interval | None, mean: float) -> Interval | None:
-        if loss is None:
-            return None
-        if learned.classes:
-            value, low, high = 1 - mean - loss.value, 1 - mean - loss.high, 1 - mean - loss.low
-            return Interval(*(min(1.0, max(0.0, v)) for v in (value, low, high)))
-        return Interval(mean + loss.value, max(0.0, mean + loss.low), mean + loss.high)
-
-    estimated = _interval(evidence, ESTIMATE, newest[ESTIMATE]) if newest.get(ESTIMATE) else None
-    realized = _interval(evidence, LABELS, recent) if recent else None
-    mean = base.mean if learned.labelled else 0.0
+    newest = state.estimate.blocks[-1:]
+    estimated = _interval(charts, ESTIMATE, newest) if newest else None
+    realized = _interval(charts, LABELS, recent) if recent else None
+    reference = None
+    if learned.labelled:
+        reference = 1 - labelled_mean if learned.classes else labelled_mean
+    estimate_mean = labelled_mean if learned.labelled else charts.baselines[ESTIMATE].mean
     return Performance(
         "accuracy" if learned.classes else "mean absolute error",
-        (1 - base.mean if learned.classes else base.mean) if learned.labelled else None,
-        shown(estimated, base.mean if learned.labelled else evidence.baselines[ESTIMATE].mean),
-        shown(realized, mean),
-        sum(b[0] for b in recent),
+        reference,
+        _metric(charts, estimated, estimate_mean),
+        _metric(charts, realized, labelled_mean if learned.labelled else 0.0),
+        sum(b.rows for b in recent),
     )
+
+
+def _metric(charts: CusumCharts, loss: Interval | None, mean: float) -> Interval | None:
+    """Return the accuracy, or the mean absolute error, at a loss above the baseline's mean error."""
+    if loss is None:
+        return None
+    if charts.learned.classes:
+        accuracy = (1 - mean - loss.value, 1 - mean - loss.high, 1 - mean - loss.low)
+        return Interval(*(min(1.0, max(0.0, value)) for value in accuracy))
+    return Interval(mean + loss.value, max(0.0, mean + loss.low), mean + loss.high)

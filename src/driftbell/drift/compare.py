@@ -148,9 +148,10 @@ def compare(
         InputError: the columns of a table differ in length.
         ValueError: roles are given for a prepared reference.
 
-    >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
-    >>> age.p_value
-    1.0
+    Examples:
+        >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
+        >>> age.p_value
+        1.0
     """
     if isinstance(reference, Prepared) and roles is not None:
         raise ValueError("the roles of a prepared reference are given to prepare()")
@@ -250,7 +251,7 @@ def _numeric(before: PreparedColumn, now: _Rows, sizes: bool) -> tuple[float, li
 
 
 def _middle(values: Column) -> tuple[str, str] | None:
-    """Give the median and the mean of sorted values in words."""
+    """Return the median and the mean of sorted values as texts."""
     if not len(values):
         return None
     half = len(values) // 2
@@ -259,7 +260,7 @@ def _middle(values: Column) -> tuple[str, str] | None:
 
 
 def _moved(a: tuple[str, str] | None, b: tuple[str, str] | None) -> str:
-    """Say where the middle went; where the medians are alike, the means tell more."""
+    """Describe the change of the median, or of the mean if the medians are equal."""
     if a is None or b is None:
         return "no finite values on one side"
     return f"median {a[0]} → {b[0]}" if a[0] != b[0] else f"mean {a[1]} → {b[1]}"
@@ -298,7 +299,7 @@ def _nulls_only(before: PreparedColumn, now: _Rows) -> tuple[float, list[Result]
 
 
 def _effects(old: ColumnProfile, new: ColumnProfile) -> list[Result]:
-    """Tell how large the difference is, and how large it would be by chance."""
+    """Return the effect sizes, each with its size by chance."""
     used = (old.counts + new.counts) > 0
     a, b = old.counts[used], new.counts[used]
     n, m = int(a.sum()), int(b.sum())

@@ -20,7 +20,7 @@ def judge(
     minimum_rows: int = MINIMUM_ROWS,
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
     strong: float | None = None,
-    held: Collection[str] = (),
+    persistent: Collection[str] = (),
 ) -> Judgement:
     """Decide which columns have drifted, and what to call the whole.
 
@@ -31,7 +31,7 @@ def judge(
 
     One comparison has one threshold, the rate. In a row of checks, a column's threshold is `strong`, the
     share of checks that may list something falsely; but the rate where weaker evidence on the column
-    has lasted (see `held_columns`).
+    has lasted (see `persistent_columns`).
 
     Args:
         comparisons: what `compare` gave.
@@ -39,7 +39,7 @@ def judge(
         minimum_rows: with fewer, or with fewer in the reference, the verdict is `unknown`.
         false_discovery_rate: between 0 and 1.
         strong: between 0 and 1; None for a single comparison.
-        held: columns whose evidence has lasted.
+        persistent: columns whose weak evidence has lasted, see `persistent_columns`.
 
     Returns:
         `warning` where a column has drifted; else `unknown` where one could not be judged; else `warning`
@@ -47,8 +47,9 @@ def judge(
 
     Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995).
 
-    >>> judge([], rows=7).sentence
-    'Cannot judge: needs 10, has 7 predictions.'
+    Examples:
+        >>> judge([], rows=7).sentence
+        'Cannot judge: needs 10, has 7 predictions.'
     """
     if rows < minimum_rows:
         return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} predictions.")
@@ -68,7 +69,7 @@ def judge(
         )
     )
     columns = tuple(
-        _column(c, adjusted.get(c.column), false_discovery_rate, None if c.column in held else strong)
+        _column(c, adjusted.get(c.column), false_discovery_rate, None if c.column in persistent else strong)
         for c in comparisons
     )
     verdict, sentence = _whole(columns, rows, false_discovery_rate)
@@ -130,8 +131,8 @@ def _whole(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Ve
     return Verdict.OK, same
 
 
-def held_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
-    """Tell on which columns evidence has lasted.
+def persistent_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
+    """Return the columns with persistent evidence.
 
     It has where every check has found it since one whose window shares no row with the present one.
 
@@ -139,13 +140,13 @@ def held_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
         state: what `carry` gave after the check before.
         first: sequence number of the present window's oldest row.
 
-    >>> held_columns({"age": 500, "city": 700}, first=600)
+    >>> persistent_columns({"age": 500, "city": 700}, first=600)
     frozenset({'age'})
     """
     return frozenset(column for column, last in state.items() if last < first)
 
 
-def carry(
+def update_persistence(
     state: Mapping[str, int],
     judgement: Judgement,
     *,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from driftbell.atomic_write import write_atomically
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import file_sha256
+from driftbell.models.foreign_code import load_with
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
 from driftbell.records import Columns, Kind, Outputs, Training
 from driftbell.tabular.columns import as_column, as_columns
@@ -161,10 +162,8 @@ def _load(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns
     from skops import io as skops_io  # imports scikit-learn, which a converted model does not need
 
     reference = as_columns(read_table(folder / REFERENCE_FILE))
-    try:
-        forest = skops_io.load(folder / MODEL_FILE, trusted=[TREE_TYPE])
-    except Exception as error:  # a damaged file may raise any type
-        raise ModelError(f"{MODEL_FILE} cannot be loaded: {error}") from error
+    path = folder / MODEL_FILE
+    forest: Any = load_with(lambda: skops_io.load(path, trusted=[TREE_TYPE]), failure=f"cannot load {path}")
     digest = _content_hash(forest, classes)[:VERSION_DIGITS]
     schema = infer_schema(reference)
     return SklearnModel(forest, name="iris", version=digest, schema=schema, classes=classes), reference

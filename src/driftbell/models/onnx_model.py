@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models.foreign_code import call_model, load_with
 from driftbell.records import Column, Columns, Kind, Outputs, Value
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import Schema
@@ -132,21 +133,20 @@ class OnnxModel:
 
     def predict(self, columns: Columns) -> Outputs:
         """Predict the class of each row of a table; see `driftbell.ports.Model`."""
-        try:
-            with np.errstate(over="ignore"):
-                inputs = self._column_inputs([columns[name] for name in self.schema.names])
-            class_ids, scores = self._read_outputs(self._run(self._outputs, inputs))
-            if scores is None:
-                return Outputs(np.array(class_ids, dtype=np.intp), None)
-            probabilities = np.asarray(scores, dtype=np.float64)
-            if self._signature.divisor != 1:
-                probabilities = probabilities / self._signature.divisor
-            predicted = (
-                probabilities.argmax(axis=1) if class_ids is None else np.array(class_ids, dtype=np.intp)
-            )
-            return Outputs(predicted, probabilities)
-        except Exception as error:  # a user's graph may raise any type
-            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+        return call_model(self.name, self._predict, columns)
+
+    def _predict(self, columns: Columns) -> Outputs:
+        with np.errstate(over="ignore"):
+            inputs = self._column_inputs([columns[name] for name in self.schema.names])
+        class_ids, scores = self._read_outputs(self._run(self._outputs, inputs))
+        if scores is None:
+            return Outputs(np.array(class_ids, dtype=np.intp), None)
+        probabilities = np.asarray(scores, dtype=np.float64)
+        if self._signature.divisor != 1:
+            probabilities = probabilities / self._signature.divisor
+        if class_ids is None:
+            return Outputs(probabilities.argmax(axis=1), probabilities)
+        return Outputs(np.array(class_ids, dtype=np.intp), probabilities)
 
     def answer(self, rows: Sequence[Sequence[Value]]) -> Answers:
         """Predict a few valid rows with as little overhead as possible; see `driftbell.ports.Model`.
@@ -160,16 +160,16 @@ class OnnxModel:
         Raises:
             PredictError: the graph failed.
         """
-        try:
-            if self._binds and len(rows) <= MAX_BOUND_ROWS:
-                class_ids, probabilities = None, self._run_bound(rows)
-            else:
-                class_ids, scores = self._read_outputs(self._run(self._outputs, self._row_inputs(rows)))
-                if scores is None:
-                    return class_ids or [], None
-                probabilities = scores.tolist()
-        except Exception as error:  # a user's graph may raise any type
-            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+        return call_model(self.name, self._answer, rows)
+
+    def _answer(self, rows: Sequence[Sequence[Value]]) -> Answers:
+        if self._binds and len(rows) <= MAX_BOUND_ROWS:
+            class_ids, probabilities = None, self._run_bound(rows)
+        else:
+            class_ids, scores = self._read_outputs(self._run(self._outputs, self._row_inputs(rows)))
+            if scores is None:
+                return class_ids or [], None
+            probabilities = scores.tolist()
         if class_ids is None:
             class_ids = [row.index(max(row)) for row in probabilities]
         if self._signature.divisor != 1:
@@ -275,10 +275,10 @@ def open_session(content: bytes) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a damaged graph may raise any type
-        raise ModelError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+    return load_with(
+        lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
+        failure="ONNX Runtime cannot load the model",
+    )
 
 
 def _input_array(column: Column, kind: str) -> NDArray[Any]:
@@ -298,7 +298,3 @@ def _input_array(column: Column, kind: str) -> NDArray[Any]:
 def _ordered_keys(by_class: Mapping[Any, float], classes: Sequence[str]) -> list[Any]:
     keys = {str(key): key for key in by_class}
     return [keys[label] for label in classes]
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models.foreign_code import call_model, load_with
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Kind, Outputs, Value
 from driftbell.tabular.schema import Schema
@@ -116,19 +117,17 @@ class SklearnModel:
 
     def predict(self, columns: Columns) -> Outputs:
         """Predict the class of each row of a table, the same as the estimator's own `predict`."""
-        try:
-            table = self._table(columns)
-            probabilities = None
-            if hasattr(self.estimator, "predict_proba"):
-                probabilities = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
-                if self.predicts_argmax:
-                    return Outputs(probabilities.argmax(axis=1), probabilities)
-            labels = self.estimator.predict(table).tolist()
-            return Outputs(
-                np.array([self._class_ids[label] for label in labels], dtype=np.intp), probabilities
-            )
-        except Exception as error:  # a user's model may raise any type
-            raise PredictError(f"model '{self.name}' failed with {type(error).__name__}") from error
+        return call_model(self.name, self._predict, columns)
+
+    def _predict(self, columns: Columns) -> Outputs:
+        table = self._table(columns)
+        probabilities = None
+        if hasattr(self.estimator, "predict_proba"):
+            probabilities = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
+            if self.predicts_argmax:
+                return Outputs(probabilities.argmax(axis=1), probabilities)
+        labels = self.estimator.predict(table).tolist()
+        return Outputs(np.array([self._class_ids[label] for label in labels], dtype=np.intp), probabilities)
 
     def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
         """Predict valid rows; see `driftbell.ports.Model`."""
@@ -211,21 +210,29 @@ def _load(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
     consent = f'if you trust it, set sha256 = "{digest}" under [model]'
     if suffix != ".skops" and not pinned:
         raise ModelError(f"{path} is a pickle, which can run any code when it is loaded: {consent}")
-    try:
-        if suffix != ".skops":
-            import joblib
+    return load_with(
+        lambda: (
+            _load_skops(path, content, pinned=pinned, consent=consent)
+            if suffix == ".skops"
+            else _load_pickle(content)
+        ),
+        failure=f"cannot load {path}",
+    )
 
-            return joblib.load(io.BytesIO(content))
-        from skops import io as skops_io
 
-        unknown = skops_io.get_untrusted_types(data=content)
-        if unknown and not pinned:
-            raise ModelError(f"{path} has types that skops does not trust ({', '.join(unknown)}): {consent}")
-        return skops_io.loads(content, trusted=unknown)
-    except ModelError:
-        raise
-    except Exception as error:  # a damaged file may raise any type
-        raise ModelError(f"cannot load {path}: {type(error).__name__}: {error}") from error
+def _load_pickle(content: bytes) -> Any:
+    import joblib  # imports slowly, and a converted model needs none of these libraries
+
+    return joblib.load(io.BytesIO(content))
+
+
+def _load_skops(path: Path, content: bytes, *, pinned: bool, consent: str) -> Any:
+    from skops import io as skops_io
+
+    unknown = skops_io.get_untrusted_types(data=content)
+    if unknown and not pinned:
+        raise ModelError(f"{path} has types that skops does not trust ({', '.join(unknown)}): {consent}")
+    return skops_io.loads(content, trusted=unknown)
 
 
 def _frame_column(column: Column, kind: Kind) -> Any:

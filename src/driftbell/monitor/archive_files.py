@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from driftbell.atomic_write import write_atomically
-from driftbell.errors import ArchiveError, ConfigError
-
-MISSING_PACKAGES = "retention.archive needs pyarrow and fsspec: pip install 'driftbell[archive]'"
+from driftbell.errors import ArchiveError, ConfigError, MissingExtraError
 
 
 class ArchiveFiles(Protocol):
@@ -56,7 +54,7 @@ class ObjectFiles:
         try:
             import fsspec
         except ImportError as error:
-            raise ConfigError(MISSING_PACKAGES) from error
+            raise MissingExtraError("retention.archive", "archive") from error
         try:
             self._files, self._folder = fsspec.core.url_to_fs(url)
         except Exception as error:  # each file system raises its own errors; some connect here
@@ -83,7 +81,7 @@ def open_archive(place: str) -> ArchiveFiles:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise ConfigError(MISSING_PACKAGES) from error
+        raise MissingExtraError("retention.archive", "archive") from error
     scheme, separator, path = place.partition("://")
     if not separator or scheme == "file":
         return LocalFiles(Path(path if separator else place).expanduser())

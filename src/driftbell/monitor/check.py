@@ -10,16 +10,24 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import structlog
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.alarms.notifications import notification_after, same_state
-from driftbell.alarms.verdict import whole
+from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import Prepared, compare, prepare
-from driftbell.drift.judge import carry, held_columns, judge
+from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.errors import DriftbellError, ReportError, StoreError
-from driftbell.monitor import state as memory
-from driftbell.monitor.state import BASE, DEGRADATION, DRIFT, Standing, State
+from driftbell.monitor.state import (
+    MIN_BASELINE_ROWS,
+    ActiveBaseline,
+    CarriedState,
+    apply_annotations,
+    baseline_reference,
+    for_reference,
+    settle_baseline,
+)
 from driftbell.ports import DegradationDetector, Model, Sink, Store
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import (
@@ -27,9 +35,11 @@ from driftbell.records import (
     Baseline,
     Check,
     CheckKind,
+    CheckState,
     Column,
     ColumnComparison,
     Degradation,
+    EvidenceState,
     Judgement,
     Kind,
     Lease,
@@ -42,23 +52,28 @@ from driftbell.records import (
 )
 from driftbell.tabular.columns import as_column
 
-MOST_ROWS = 10_000
-"""Predictions, and labels, that one check takes in as evidence; and the most that make a reference."""
+MAX_ROWS = 10_000
+"""Predictions, and labels, that one check counts as evidence; and the largest baseline."""
+
+MIN_NEWEST_ROWS, NEWEST_SHARE = 50, 10
+"""The newest tenth of a window is also compared on its own, but no fewer rows than these."""
+
+CHECK_FAILED = Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed.")
+DETECTOR_FAILED = Degradation(
+    Verdict.UNKNOWN, "Cannot judge whether the model performs worse: the check failed."
+)
 
 logger = structlog.get_logger()
 
-NEWEST_ROWS, NEWEST_PART = 50, 10
-"""The newest tenth of a window is compared on its own too, but no fewer rows than these."""
-
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What a check has found.
+class CheckOutcome:
+    """A check and the data that it looked at.
 
     Attributes:
-        check: the verdict, and the state for the next one.
+        check: the verdict, and the state for the next check.
         columns: the window as a table.
-        reference: what it was compared with.
+        reference: what the window was compared with.
     """
 
     check: Check
@@ -67,27 +82,38 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class _Findings:
+    """What a check found out, before it is a record."""
+
+    judgement: Judgement
+    state: CheckState
+    reference: Reference
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Checker:
-    """Everything that a check needs.
+    """Run checks of one model version.
 
     Attributes:
-        log: where predictions are read and checks are saved.
-        model: whose predictions.
-        reference: what they are compared with.
-        folder: where reports go.
-        sinks: who makes a report, by file name prefix, the main one first.
-        window_rows: how many of the last predictions.
-        minimum_rows: with fewer, the verdict is unknown.
+        store: where predictions are read and checks are saved.
+        model: the served model.
+        reference: what its predictions are compared with.
+        folder: where reports are written.
+        sinks: report formats by file name prefix, the main one first.
+        window_rows: number of newest predictions in a window.
+        minimum_rows: with fewer predictions the verdict is unknown.
         false_discovery_rate: see `judge`.
-        clock: tells the time (UTC).
-        cooldown: see `notification_after`; None where nobody is told.
+        clock: returns the time (UTC).
+        cooldown: see `notification_after`; None if notifications are off.
         strong: see `judge`.
-        watch: who looks for degradation; None where nobody does.
-        promise: what the watch was made for (budget, smallest loss), in words.
-        warnings: what is wrong with the model or its reference, in words.
+        detector: looks for degradation; None if it is not monitored.
+        promise: what the detector was fitted for (budget, smallest loss), as a text.
+        warnings: problems of the model or its reference.
     """
 
-    log: Store
+    store: Store
     model: Model
     reference: Reference
     folder: ReportFolder
@@ -98,277 +124,276 @@ class Checker:
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
     strong: float | None = None
-    watch: DegradationDetector | None = None
+    detector: DegradationDetector | None = None
     promise: str = ""
     warnings: tuple[str, ...] = ()
-    _rebased: dict[str, tuple[Reference, DegradationDetector | None]] = field(
+    _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _prepared: dict[str, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
-        """Run one check and save it, with the notification if there is one.
+        """Run one check and save it, with its notification and alarm.
 
-        A check that crashes is saved as `unknown` with its error; a report that cannot be made leaves
-        the verdict as it is.
+        A check that crashes is saved as `unknown` with its error; a report that cannot be written does not
+        change the verdict.
 
         Args:
             kind: why it runs.
-            occasion: the scheduled time or the request that it answers; part of the check's identity.
-            lease: the right to save it.
+            occasion: the scheduled time, or the request that it answers; part of the check's identity.
+            lease: proves the right to save it.
 
         Raises:
-            StoreError: the log cannot be read or written.
+            StoreError: the store cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
-        started, now = time.perf_counter(), self.clock()  # before the window is read: it has all from before
-        check = self._blank(Window(), kind, occasion, now, {})
+        started, now = time.perf_counter(), self.clock()  # the window holds everything from before
+        carried, window = CarriedState(), Window()
+        findings = _Findings(CHECK_FAILED, carried.state, self.reference)
         try:
-            state = self._state()
-            check = self._blank(Window(), kind, occasion, now, state)
+            carried = self._carried()
+            findings = replace(findings, state=carried.state)
             window = self._window()
-            check = self._blank(window, kind, occasion, now, state)
-            found = self._judged(check, window)
-            check = found.check
-            if check.rows >= self.minimum_rows:
-                check = self._reported(found)
+            findings = self._examine(carried, window)
         except StoreError:
             raise
-        except Exception as error:  # whatever the data did, the next check must run
-            logger.exception("drift check failed", check_id=check.id)
-            check = replace(check, error=_described(error))
+        except Exception as error:  # whatever the data, the next check must run
+            logger.exception("drift check failed", occasion=occasion)
+            findings = replace(findings, error=_describe(error))
+        check = self._record(carried, window, findings, kind, occasion, now)
+        if findings.columns and check.rows >= self.minimum_rows:
+            check = self._report(CheckOutcome(check, findings.columns, findings.reference))
         check = replace(check, duration=time.perf_counter() - started)
-        self.log.checks.save(check, lease, self._notification(check), self._alarm(check))
-        _tell(check)
+        self.store.checks.save(check, lease, self._notification(check), self._alarm(check))
+        _log(check)
         return check
 
-    def look(self) -> Looked:
+    def look(self) -> CheckOutcome:
         """Judge the current window without saving or reporting anything.
 
         Raises:
-            StoreError: the log cannot be read.
+            StoreError: the store cannot be read.
         """
-        window = self._window()
-        return self._judged(self._blank(window, CheckKind.MANUAL, "", self.clock(), self._state()), window)
+        carried, window = self._carried(), self._window()
+        findings = self._examine(carried, window)
+        check = self._record(carried, window, findings, CheckKind.MANUAL, "", self.clock())
+        return CheckOutcome(check, findings.columns, findings.reference)
 
     @property
-    def _whose(self) -> dict[str, Any]:
+    def _served(self) -> dict[str, Any]:
         return {"model": self.model.name, "version": self.model.version}
 
-    def _state(self) -> State:
-        """Read what the newest check left, and what people have said since."""
-        newest = next(iter(self.log.checks.newest(1, version=self.model.version)), None)
-        before = dict(newest.state) if newest else {}
-        if newest and newest.baseline:
-            before[BASE] = asdict(newest.baseline)
-        state = memory.against(before, self.reference.version)
-        annotated = self.log.alarms.decided(memory.newest_annotation(state), **self._whose)
-        state = {**memory.with_annotations(state, annotated), "warnings": list(self.warnings)}
-        if BASE in state and not state[BASE]["last"]:
-            window = self.log.predictions.after(state[BASE]["first"] - 1, MOST_ROWS, **self._whose)
-            if len(window.predictions) >= self._base_rows:
-                state = memory.with_base(state, window)
-        return state
-
-    def _notification(self, check: Check) -> Notification | None:
-        if self.cooldown is None:
-            return None
-        notification = notification_after(
-            check, self.log.notifications.last(**self._whose), cooldown=self.cooldown
-        )
-        if notification is None:
-            return None
-        silent = (
-            self.log.alarms.silent_until(**self._whose) if notification.verdict is Verdict.ALARM else None
-        )
-        if silent and check.time < silent:
-            return None
-        since = self.log.checks.state_since(same_state(notification.verdict), **self._whose)
-        return replace(notification, since=since) if since else notification
-
-    def _alarm(self, check: Check) -> Alarm | None:
-        degradation = check.judgement.degradation
-        change = degradation.change_point if degradation and degradation.verdict is Verdict.ALARM else None
-        first = self.log.predictions.first_since(change.time, **self._whose) if change else None
-        current = self.log.alarms.current(**self._whose)
-        if current is None and self.log.alarms.decided(memory.newest_annotation(check.state), **self._whose):
-            return None  # somebody has spoken while this check ran: the next one takes it in
-        return alarm_after(check, current, first=first)
-
     @property
-    def _base_rows(self) -> int:
-        return max(self.minimum_rows, min(memory.BASE_ROWS, self.window_rows))
+    def _baseline_rows(self) -> int:
+        return max(self.minimum_rows, min(MIN_BASELINE_ROWS, self.window_rows))
 
     def _window(self) -> Window:
-        return self.log.predictions.window(self.window_rows, **self._whose)
+        return self.store.predictions.window(self.window_rows, **self._served)
 
-    def _blank(self, window: Window, kind: CheckKind, occasion: str, now: datetime, state: State) -> Check:
-        return Check(
-            id=self._identity(window, occasion, state),
-            time=now,
-            kind=kind,
-            model=self.model.name,
-            version=self.model.version,
-            reference=self.reference.version,
-            rows=len(window.predictions),
-            first=window.first,
+    def _carried(self) -> CarriedState:
+        """Read the state of the newest check, and apply the annotations since."""
+        newest = next(iter(self.store.checks.newest(1, version=self.model.version)), None)
+        carried = CarriedState(newest.state, newest.baseline) if newest else CarriedState()
+        carried = for_reference(carried, self.reference.version)
+        decided = self.store.alarms.decided(carried.state.annotated, **self._served)
+        carried = apply_annotations(carried, decided)
+        if carried.baseline and not carried.baseline.last:
+            window = self._after(carried.baseline.first - 1)
+            if len(window.predictions) >= self._baseline_rows:
+                carried = settle_baseline(carried, window)
+        return replace(carried, state=msgspec.structs.replace(carried.state, warnings=self.warnings))
+
+    def _after(self, seq: int, limit: int = MAX_ROWS, last: int | None = None) -> Window:
+        return self.store.predictions.after(seq, limit, last=last, **self._served)
+
+    def _examine(self, carried: CarriedState, window: Window) -> _Findings:
+        active = self._active(carried.baseline)
+        columns = window_columns(window, self.model, active.reference)
+        if active.waiting:
+            judgement = Judgement(Verdict.UNKNOWN, active.waiting)
+            return _Findings(judgement, carried.state, active.reference, columns)
+        drift = self._judge(carried.state, window, columns, active.reference)
+        persistence = update_persistence(
+            carried.state.drift,
+            drift,
             last=window.last,
-            judgement=Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed."),
-            baseline=Baseline(**state[BASE]) if BASE in state else None,
-            state={name: part for name, part in state.items() if name != BASE},
+            false_discovery_rate=self.false_discovery_rate,
         )
+        evidence, degradation, error = self._degradation(carried.state.evidence, active.detector)
+        state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
+        return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 
-    def _judged(self, check: Check, window: Window) -> Looked:
-        standing = self._standing(check)
-        check = replace(check, reference=standing.reference.version)
-        columns = window_columns(window, self.model, standing.reference)
-        if standing.waiting:
-            judgement = Judgement(Verdict.UNKNOWN, standing.waiting)
-            return Looked(replace(check, judgement=judgement), columns, standing.reference)
-        check = self._drift(check, columns, standing.reference)
-        try:
-            counted, degradation = self._degradation(check.state.get(DEGRADATION, {}), standing.watch)
-        except StoreError:
-            raise
-        except Exception as error:  # a fault of the watch costs neither the other answer nor what was counted
-            logger.exception("drift check failed", check_id=check.id)
-            degradation = Degradation(
-                Verdict.UNKNOWN, "Cannot judge whether the model does worse: the check failed."
-            )
-            check = replace(check, error=_described(error))
-        else:
-            check = replace(check, state={**check.state, DEGRADATION: counted})
-        check = replace(check, judgement=whole(check.judgement, degradation))
-        return Looked(check, columns, standing.reference)
-
-    def _drift(self, check: Check, columns: Mapping[str, Column], reference: Reference) -> Check:
-        since = check.state.get(DRIFT, {})
-        judgement = judge(
-            self._compared(reference, columns) if check.rows >= self.minimum_rows else [],
-            rows=check.rows,
+    def _judge(
+        self, state: CheckState, window: Window, columns: Mapping[str, Column], reference: Reference
+    ) -> Judgement:
+        rows = len(window.predictions)
+        return judge(
+            self._compare(reference, columns) if rows >= self.minimum_rows else [],
+            rows=rows,
             minimum_rows=self.minimum_rows,
             false_discovery_rate=self.false_discovery_rate,
             strong=self.strong,
-            held=held_columns(since, check.first),
+            persistent=persistent_columns(state.drift, window.first),
         )
-        after = carry(since, judgement, last=check.last, false_discovery_rate=self.false_discovery_rate)
-        return replace(check, judgement=judgement, state={**check.state, DRIFT: after})
 
-    def _compared(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
+    def _compare(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
         if reference.version not in self._prepared:
             self._prepared.clear()
             self._prepared[reference.version] = prepare(reference.columns, roles=reference.roles)
         rows = max(map(len, columns.values()), default=0)
-        newest = max(NEWEST_ROWS, rows // NEWEST_PART)
-        before = self._prepared[reference.version]
-        return compare(before, columns, newest=newest if rows >= 2 * newest else 0)
+        newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
+        prepared = self._prepared[reference.version]
+        return compare(prepared, columns, newest=newest if rows >= 2 * newest else 0)
 
-    def _standing(self, check: Check) -> Standing:
-        state = check.state
-        base = asdict(check.baseline) if check.baseline else None
-        if base is None:
-            return Standing(state, self.reference, self.watch)
-        if not base["last"]:
-            since = self.log.predictions.after(base["first"] - 1, self._base_rows, **self._whose)
+    def _active(self, baseline: Baseline | None) -> ActiveBaseline:
+        if baseline is None:
+            return ActiveBaseline(self.reference, self.detector)
+        if not baseline.last:
+            rows = len(self._after(baseline.first - 1, self._baseline_rows).predictions)
             waiting = (
-                f"Cannot judge: the new reference needs {self._base_rows} predictions since the change that "
-                f"is expected, has {len(since.predictions)}."
+                f"Cannot judge: the new baseline needs {self._baseline_rows} predictions since the accepted "
+                f"change, has {rows}."
             )
-            return Standing(state, self.reference, None, waiting)
-        reference, watch = self._on(base)
-        return Standing(state, reference, watch)
-
-    def _on(self, base: Mapping[str, Any]) -> tuple[Reference, DegradationDetector | None]:
-        """Make a reference of logged predictions, once."""
-        key = json.dumps(base)
-        if key not in self._rebased:
-            window = self.log.predictions.after(
-                base["first"] - 1, MOST_ROWS, last=base["last"], **self._whose
-            )
+            return ActiveBaseline(self.reference, None, waiting)
+        if baseline not in self._baselines:
+            window = self._after(baseline.first - 1, last=baseline.last)
             columns = window_columns(window, self.model, self.reference)
-            made = memory.base_reference(self.reference, columns, base)
-            self._rebased.clear()
-            self._rebased[key] = made, self.watch.rebased(window) if self.watch else None
-        return self._rebased[key]
+            reference = baseline_reference(self.reference, columns, baseline)
+            detector = self.detector.rebased(window) if self.detector else None
+            self._baselines.clear()
+            self._baselines[baseline] = ActiveBaseline(reference, detector)
+        return self._baselines[baseline]
 
     def _degradation(
-        self, counted: State, watch: DegradationDetector | None
-    ) -> tuple[State, Degradation | None]:
-        if watch is None:
-            return counted, None
-        new = self.log.predictions.after(counted.get("seq", 0), MOST_ROWS, **self._whose)
-        labels = self.log.labels.after(counted.get("label_seq", 0), MOST_ROWS, **self._whose)
-        state, degradation = watch.advance(counted, new, labels)
-        json.dumps(state)  # what cannot be written is a fault of the watch, not of the log
-        return dict(state), degradation
-
-    def _reported(self, found: Looked) -> Check:
-        check = found.check
-        made: dict[str, bytes] = {}
-        errors = [check.error] if check.error else []
-        for prefix, sink in self.sinks.items():
-            try:
-                made[prefix] = sink.write(check, found.reference, found.columns)
-            except Exception as error:  # one report's failure costs neither the verdict nor the other report
-                logger.exception("drift report failed", check_id=check.id, report=prefix)
-                errors.append(_described(error))
+        self, evidence: EvidenceState, detector: DegradationDetector | None
+    ) -> tuple[EvidenceState, Degradation | None, str]:
+        if detector is None:
+            return evidence, None, ""
+        predictions = self._after(evidence.seq)
+        labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
         try:
-            names = (
-                self.folder.save(made, time=check.time, manual=check.kind is CheckKind.MANUAL) if made else ()
-            )
-        except ReportError as error:
-            logger.error("drift report not written", check_id=check.id, error=str(error))
-            return replace(check, error="; ".join([*errors, str(error)]))
-        return replace(check, reports=names, error="; ".join(errors))
+            return *detector.advance(evidence, predictions, labels), ""
+        except Exception as error:  # the answer about drift, and the evidence so far, must survive
+            logger.exception("drift check failed", part="degradation")
+            return evidence, DETECTOR_FAILED, _describe(error)
 
-    def _identity(self, window: Window, occasion: str, state: State) -> str:
-        looked_at = [
+    def _record(
+        self,
+        carried: CarriedState,
+        window: Window,
+        findings: _Findings,
+        kind: CheckKind,
+        occasion: str,
+        now: datetime,
+    ) -> Check:
+        return Check(
+            id=self._identity(carried, window, occasion),
+            time=now,
+            kind=kind,
+            model=self.model.name,
+            version=self.model.version,
+            reference=findings.reference.version,
+            rows=len(window.predictions),
+            first=window.first,
+            last=window.last,
+            judgement=findings.judgement,
+            error=findings.error,
+            baseline=carried.baseline,
+            state=findings.state,
+        )
+
+    def _identity(self, carried: CarriedState, window: Window, occasion: str) -> str:
+        content = [
             self.model.name,
             self.model.version,
-            [self.reference.version, state.get(BASE)],
+            [self.reference.version, carried.baseline and asdict(carried.baseline)],
             [window.first, window.last, len(window.predictions)],
             [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.promise],
             occasion,
         ]
-        return hashlib.sha256(json.dumps(looked_at).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def _report(self, outcome: CheckOutcome) -> Check:
+        """Write the reports, and return the check with their names and errors."""
+        check = outcome.check
+        contents: dict[str, bytes] = {}
+        errors = [check.error] if check.error else []
+        names: tuple[str, ...] = ()
+        for prefix, sink in self.sinks.items():
+            try:
+                contents[prefix] = sink.write(check, outcome.reference, outcome.columns)
+            except Exception as error:  # neither the verdict nor the other report depends on this one
+                logger.exception("drift report failed", check_id=check.id, report=prefix)
+                errors.append(_describe(error))
+        if contents:
+            try:
+                names = self.folder.save(contents, time=check.time, manual=check.kind is CheckKind.MANUAL)
+            except ReportError as error:
+                logger.error("drift report not written", check_id=check.id, error=str(error))
+                errors.append(str(error))
+        return replace(check, reports=names, error="; ".join(errors))
+
+    def _notification(self, check: Check) -> Notification | None:
+        if self.cooldown is None:
+            return None
+        last = self.store.notifications.last(**self._served)
+        notification = notification_after(check, last, cooldown=self.cooldown)
+        if notification is None:
+            return None
+        if notification.verdict is Verdict.ALARM:
+            silent_until = self.store.alarms.silent_until(**self._served)
+            if silent_until and check.time < silent_until:
+                return None
+        since = self.store.checks.state_since(same_state(notification.verdict), **self._served)
+        return replace(notification, since=since) if since else notification
+
+    def _alarm(self, check: Check) -> Alarm | None:
+        degradation = check.judgement.degradation
+        alarms = degradation is not None and degradation.verdict is Verdict.ALARM
+        change = degradation.change_point if degradation and alarms else None
+        first = self.store.predictions.first_since(change.time, **self._served) if change else None
+        current = self.store.alarms.current(**self._served)
+        if current is None and self.store.alarms.decided(check.state.annotated, **self._served):
+            return None  # annotated while this check ran: the next one applies it
+        return alarm_after(check, current, first=first)
 
 
 def window_columns(window: Window, model: Model, reference: Reference) -> dict[str, Column]:
-    """Make a table of logged predictions with the reference's columns.
+    """Build a table of logged predictions with the columns of the reference.
 
-    A feature that no row has is left out, so that the comparison can say so.
+    A feature that no row has is left out, so that the comparison reports it as missing.
     """
     rows = window.predictions
     columns: dict[str, Column] = {}
     for feature in model.schema.features:
         if any(feature.name in p.features for p in rows):
             cells: list[Value] = [p.features.get(feature.name) for p in rows]
-            numeric = feature.kind is Kind.NUMERIC
-            columns[feature.name] = as_column(cells, Kind.NUMERIC if numeric else feature.kind)
+            columns[feature.name] = as_column(cells, feature.kind)
     for name, role in reference.roles.items():
         if role == "prediction":
             columns[name] = as_column([p.output for p in rows], Kind.CATEGORICAL)
     for label in model.classes:
-        if probability_column(label) in reference.columns:
-            cells = [p.probabilities.get(label) for p in rows]
-            columns[probability_column(label)] = as_column(cells, Kind.NUMERIC)
+        name = probability_column(label)
+        if name in reference.columns:
+            columns[name] = as_column([p.probabilities.get(label) for p in rows], Kind.NUMERIC)
     return columns
 
 
-def _described(error: Exception) -> str:
-    """Name an error; the words of a foreign one may hold feature values, so they are left out."""
+def _describe(error: Exception) -> str:
+    """Return an error's message; that of a foreign error may hold feature values, so only its type."""
     return str(error) if isinstance(error, DriftbellError) else f"{type(error).__name__} in the check"
 
 
-def _tell(check: Check) -> None:
+def _log(check: Check) -> None:
     judgement = check.judgement
     degradation = judgement.degradation
     notable = judgement.drifted_columns or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    loss = degradation.estimated_loss if degradation else None
     (logger.warning if notable else logger.info)(
         "drift check",
-        verdict=check.judgement.verdict.value,
-        sentence=check.judgement.sentence,
-        drifted_columns=list(check.judgement.drifted_columns),
+        verdict=judgement.verdict.value,
+        sentence=judgement.sentence,
+        drifted_columns=list(judgement.drifted_columns),
         rows=check.rows,
         kind=check.kind.value,
         check_id=check.id,
@@ -376,8 +401,6 @@ def _tell(check: Check) -> None:
         duration_s=round(check.duration, 3),
         degradation=degradation.verdict.value if degradation else None,
         degradation_score=round(degradation.score, 3) if degradation else None,
-        estimated_loss=round(degradation.estimated_loss.value, 4)
-        if degradation and degradation.estimated_loss
-        else None,
-        suspects=[s.column for s in degradation.suspects] if degradation else [],
+        estimated_loss=round(loss.value, 4) if loss else None,
+        suspects=[suspect.column for suspect in degradation.suspects] if degradation else [],
     )

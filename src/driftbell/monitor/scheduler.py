@@ -30,7 +30,7 @@ logger = structlog.get_logger()
 
 
 def next_run(now: datetime, every: timedelta) -> datetime:
-    """Give the first moment after `now` that is a whole number of intervals since 1970.
+    """Return the first time after `now` that is a whole number of intervals since 1970.
 
     Every monitor computes the same moments, whenever it was started.
 
@@ -135,7 +135,7 @@ class Monitor:
         )
 
     def _not_renewed(self) -> Lease | None:
-        """Give another one's lease that nobody renews, though it ends late: whose clock was ahead then?"""
+        """Return another holder's lease that is not renewed but expires late: its clock was ahead."""
         held = self._log.coordination.lease()
         if held != self._seen:
             self._seen, self._seen_since = held, time.monotonic()

@@ -1,4 +1,4 @@
-"""Certificates for development: signed by an authority that is made for them and forgotten."""
+"""Development certificates, signed by a new authority with a discarded key."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 
 HOSTS = ("localhost", "reports.localhost", "grafana.localhost", "127.0.0.1", "::1")
-"""The names that every development certificate has."""
+"""Names of every development certificate."""
 
 VALID = timedelta(days=365)
 SKEW = timedelta(days=1)
-"""Valid from before now, since clocks differ."""
+"""The validity starts earlier by this, because clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevCertificates:
-    """What was written.
+    """Paths and validity of the files.
 
     Attributes:
         certificate: the server's certificate.
         key: its private key.
         authority: the certificate of the authority, for clients to trust.
-        hosts: the names it is for.
-        until: when it ends (UTC).
+        hosts: names of the certificate.
+        until: end of its validity (UTC).
     """
 
     certificate: Path
@@ -42,23 +42,23 @@ class DevCertificates:
 def dev_certificates(folder: Path, *, hosts: Sequence[str] = (), now: datetime) -> DevCertificates:
     """Write `tls.crt`, `tls.key` and `ca.crt`.
 
-    The proxy in the container runs as another user (101) and must read the key, so the files are readable
-    and the folder is not to be entered by others: each file is mounted by itself. The authority's own key is
-    never written: whoever trusts `ca.crt` trusts this one certificate.
+    The proxy in the container runs as another user (101) and must read the key. Therefore the files are
+    readable by all, the folder is closed to others, and each file is mounted separately. The key of the
+    authority is never written, so a client that trusts `ca.crt` trusts this certificate only.
 
     Args:
-        folder: made if it is not there.
-        hosts: more host names or addresses than `HOSTS`.
-        now: the time (UTC); valid for a year from it.
+        folder: target folder; created if missing.
+        hosts: host names or addresses in addition to `HOSTS`.
+        now: current time (UTC); start of the year of validity.
 
     Raises:
-        ConfigError: trustme is not installed, a host is no host, a file is there already, others may enter
-            the folder, or it cannot be written.
+        ConfigError: trustme is missing, a host is invalid, a file exists, other users can enter the
+            folder, or it cannot be written.
     """
     try:
         import trustme
     except ImportError as error:
-        raise ConfigError("trustme is not installed: pip install 'driftbell[certs]'") from error
+        raise MissingExtraError("driftbell certs dev", "certs") from error
     names = tuple(dict.fromkeys([*HOSTS, *map(_host, hosts)]))
     written = DevCertificates(folder / "tls.crt", folder / "tls.key", folder / "ca.crt", names, now + VALID)
     described = {"organization_name": "driftbell", "organization_unit_name": f"development {now:%F %T}"}
@@ -66,7 +66,7 @@ def dev_certificates(folder: Path, *, hosts: Sequence[str] = (), now: datetime) 
     try:
         leaf = authority.issue_cert(*names, **described, not_before=now - SKEW, not_after=written.until)
     except ValueError as error:  # a name that is too long, say
-        raise ConfigError(f"--host: no certificate can be made for {', '.join(hosts)}: {error}") from error
+        raise ConfigError(f"--host: cannot create a certificate for {', '.join(hosts)}: {error}") from error
     content = {
         written.certificate: b"".join(pem.bytes() for pem in leaf.cert_chain_pems),
         written.key: leaf.private_key_pem.bytes(),
@@ -82,20 +82,22 @@ def _host(text: str) -> str:
     except ValueError:
         if re.fullmatch(r"(\*\.)?([\w-]+\.)*[\w-]*[^\W\d][\w-]*", text):
             return text
-    raise ConfigError(f"--host: '{text}' is not a host name or an address; give it without scheme and port")
+    raise ConfigError(f"--host: '{text}' is not a host name or address; omit scheme and port")
 
 
 def _write(folder: Path, content: dict[Path, bytes]) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = [str(path) for path in content if path.exists()]
-        if there:
-            raise ConfigError(f"already there: {', '.join(there)}; remove them, or name another folder")
+        existing = [str(path) for path in content if path.exists()]
+        if existing:
+            raise ConfigError(f"files exist: {', '.join(existing)}; remove them, or choose another folder")
         if folder.stat().st_mode & 0o011:
-            raise ConfigError(f"other users may enter {folder}, where the key will be: chmod 700 {folder}")
+            raise ConfigError(
+                f"other users can enter {folder}, which will contain the key: chmod 700 {folder}"
+            )
         for path, pem in content.items():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
                 file.write(pem)
-            path.chmod(0o644)  # whatever the umask: see above
+            path.chmod(0o644)  # regardless of the umask, see above
     except OSError as error:
         raise ConfigError(f"cannot write certificates to {folder}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Check each hop of a running stack, and say what is wrong and how to mend it."""
+"""Check every component of a running stack and suggest fixes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 SECONDS = 5.0
-"""How long one answer may take."""
+"""Time limit of one response."""
 
 OVERDUE = timedelta(minutes=1)
 RECENT = timedelta(minutes=15)
@@ -26,7 +26,7 @@ DEFAULT_LOGIN = ("admin", "admin")
 
 
 class State(StrEnum):
-    """How a hop is."""
+    """State of a component."""
 
     OK = "ok"
     WARNING = "warning"
@@ -36,24 +36,24 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line.
+    """Result of one check.
 
     Attributes:
-        hop: what was looked at.
-        state: how it is.
-        message: what was found.
-        mend: what to do, where something is wrong.
+        component: the component that was checked.
+        state: its state.
+        message: the facts.
+        fix: what to do if the state is wrong, otherwise "".
     """
 
-    hop: str
+    component: str
     state: State
     message: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Where the parts are; None leaves one out.
+    """URLs of the components; None skips one.
 
     Attributes:
         service: the prediction service.
@@ -62,9 +62,9 @@ class Stack:
         grafana: Grafana.
         reports: the report viewer.
         alertmanager: Alertmanager.
-        alertmanager_wanted: whether it is wrong that none runs.
+        alertmanager_wanted: whether a missing Alertmanager is an error.
         login: Grafana's user and password.
-        token: Grafana's token, instead of them.
+        token: Grafana's token, instead of the login.
     """
 
     service: str | None
@@ -78,33 +78,33 @@ class Stack:
     token: str | None = field(default=None, repr=False)
 
 
-class Trouble(Exception):  # noqa: N818 - it is no error of this program
-    """A hop is not as it should be.
+class ComponentProblem(Exception):  # noqa: N818 - an error of the stack, not of this program
+    """A component does not work as expected.
 
     Args:
-        message: what was found.
-        mend: what to do.
-        status: of the answer; None when there was none.
+        message: the facts.
+        fix: what to do.
+        status: HTTP status; None without a response.
     """
 
-    def __init__(self, message: str, mend: str, status: int | None = None) -> None:
+    def __init__(self, message: str, fix: str, status: int | None = None) -> None:
         super().__init__(message)
-        self.message, self.mend, self.status = message, mend, status
+        self.message, self.fix, self.status = message, fix, status
 
 
 def examine(stack: Stack, *, clock: Callable[[], datetime], seconds: float = SECONDS) -> list[Finding]:
-    """Look at every hop, at the same time; what goes wrong is a finding, never an exception.
+    """Check every component concurrently. Problems become findings, never exceptions.
 
     Args:
-        stack: where the parts are.
-        clock: tells the time (UTC).
-        seconds: how long one answer may take.
+        stack: the components to check.
+        clock: returns the current time (UTC).
+        seconds: time limit of one response.
     """
     return asyncio.run(_examine(stack, clock(), seconds))
 
 
 async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]:
-    hops: list[tuple[str, str | None, Callable[[_Part], Awaitable[list[Finding]]]]] = [
+    components: list[tuple[str, str | None, Callable[[_Part], Awaitable[list[Finding]]]]] = [
         ("service", stack.service, lambda p: _service(p, now)),
         ("prometheus", stack.prometheus, lambda p: _prometheus(p, now)),
         ("loki", stack.loki, lambda p: _loki(p, now)),
@@ -114,12 +114,16 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
     ]
     async with httpx.AsyncClient(timeout=seconds) as client:
         found = await asyncio.gather(
-            *(_hop(name, url, look, client, seconds) for name, url, look in hops if url is not None)
+            *(
+                _check_component(name, url, look, client, seconds)
+                for name, url, look in components
+                if url is not None
+            )
         )
     return [finding for part in found for finding in part]
 
 
-async def _hop(
+async def _check_component(
     name: str,
     url: str,
     look: Callable[[_Part], Awaitable[list[Finding]]],
@@ -129,10 +133,12 @@ async def _hop(
     part = _Part(name, url.rstrip("/"), client, seconds)
     try:
         return await look(part)
-    except Trouble as trouble:
-        return [Finding(name, State.WRONG, trouble.message, trouble.mend)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # JSON, but of something else
-        return [Finding(name, State.WRONG, f"what {part.url} answers is not {name}'s", part.address_hint)]
+    except ComponentProblem as problem:
+        return [Finding(name, State.WRONG, problem.message, problem.fix)]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # JSON of another program
+        return [
+            Finding(name, State.WRONG, f"the response of {part.url} is not from {name}", part.address_hint)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,67 +152,69 @@ class _Part:
 
     @property
     def address_hint(self) -> str:
-        return f"give its address with --{self.name}, or leave it out with --{self.name} off"
+        return f"set its URL with --{self.name}, or skip it with --{self.name} off"
 
     async def get(self, path: str, **query: str) -> httpx.Response:
-        """Ask, and make every way not to get a good answer one sentence."""
+        """Send a GET request; raise `ComponentProblem` unless the response is a success."""
         url = self.url + path
         try:
-            async with asyncio.timeout(self.seconds):  # httpx alone would wait for each piece anew
+            async with asyncio.timeout(self.seconds):  # the timeout of httpx restarts with every chunk
                 answer = await self.client.get(
                     url, params=query, headers=dict(self.headers), auth=self.auth or httpx.USE_CLIENT_DEFAULT
                 )
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise Trouble(
+            raise ComponentProblem(
                 f"{url} did not answer within {self.seconds:g} s",
-                "it hangs, or a firewall is between: look at its log",
+                "it hangs, or a firewall blocks the connection: read its log",
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(url, error) from error
         if answer.is_success:
             return answer
-        detail = f": {_told(answer)}" if _told(answer) else ""
-        mends = {
-            401: "give its credentials; for Grafana GRAFANA_TOKEN or GRAFANA_PASSWORD",
-            403: "the credentials may not read this: use others",
+        detail = f": {_error_text(answer)}" if _error_text(answer) else ""
+        fixes = {
+            401: "set its credentials; for Grafana GRAFANA_TOKEN or GRAFANA_PASSWORD",
+            403: "the credentials lack permission: use others",
             404: self.address_hint,
-            503: "it is starting or cannot work: wait half a minute, then look at its log",
+            503: "it is starting or not ready: wait 30 seconds, then read its log",
         }
-        mend = self.address_hint if answer.is_redirect else mends.get(answer.status_code, "look at its log")
-        raise Trouble(f"{url} answers {answer.status_code}{detail}", mend, answer.status_code)
+        fix = self.address_hint if answer.is_redirect else fixes.get(answer.status_code, "read its log")
+        raise ComponentProblem(f"{url} answers {answer.status_code}{detail}", fix, answer.status_code)
 
     async def json(self, path: str, **query: str) -> Any:
-        """Ask for JSON."""
+        """Send a GET request and return the JSON of the response."""
         answer = await self.get(path, **query)
         try:
             return answer.json()
         except ValueError as error:
             kind = answer.headers.get("content-type", "no type").partition(";")[0]
-            raise Trouble(f"{self.url}{path} answers with {kind} and not JSON", self.address_hint) from error
+            raise ComponentProblem(
+                f"{self.url}{path} answers with {kind} instead of JSON", self.address_hint
+            ) from error
 
-    def _unreachable(self, url: str, error: Exception) -> Trouble:
+    def _unreachable(self, url: str, error: Exception) -> ComponentProblem:
         causes = _causes(error)
         if any(isinstance(c, socket.gaierror) for c in causes):
-            return Trouble(f"the host '{httpx.URL(url).host}' is not known", self.address_hint)
+            return ComponentProblem(f"the host '{httpx.URL(url).host}' cannot be resolved", self.address_hint)
         if any(isinstance(c, ssl.SSLError) for c in causes):
-            mend = "use http:// if it has no TLS; trust its certificate with SSL_CERT_FILE"
-            return Trouble(f"no TLS connection to {self.url}: {error}", mend)
+            fix = "use http:// if it does not use TLS; trust its certificate with SSL_CERT_FILE"
+            return ComponentProblem(f"no TLS connection to {self.url}: {error}", fix)
         if isinstance(error, httpx.ConnectError):
-            return Trouble(f"nothing answers at {self.url}", f"start it, or {self.address_hint}")
-        return Trouble(f"what listens at {self.url} does not speak HTTP", self.address_hint)
+            return ComponentProblem(f"nothing answers at {self.url}", f"start it, or {self.address_hint}")
+        return ComponentProblem(f"the server at {self.url} does not speak HTTP", self.address_hint)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """List an error and all that it came from, those that were tried at the same time included."""
-    found = [error]
-    for one in found:
+    """Return an error with its causes and contexts, including members of exception groups."""
+    errors = [error]
+    for one in errors:
         inner = [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
-        found += [e for e in inner if e is not None and e not in found]
-    return found
+        errors += [e for e in inner if e is not None and e not in errors]
+    return errors
 
 
-def _told(answer: httpx.Response) -> str:
-    """What an answer says in words, on one line, unless it is a page."""
+def _error_text(answer: httpx.Response) -> str:
+    """Return the error message of a response on one line; "" for an HTML page."""
     try:
         body = answer.json()
         text = next((str(body[k]) for k in ("detail", "message", "error") if body.get(k)), "")
@@ -217,68 +225,73 @@ def _told(answer: httpx.Response) -> str:
 
 async def _service(part: _Part, now: datetime) -> list[Finding]:
     ready = await part.json("/health")
-    found = [Finding("service", State.OK, f"ready, serves {ready['model']} {ready['version']}")]
+    findings = [Finding("service", State.OK, f"ready, serves {ready['model']} {ready['version']}")]
     status = await part.json("/monitor/status")
     if status["monitor"] != "running":
-        found.append(
+        findings.append(
             Finding("monitor", State.WRONG, "no monitor runs", "start `driftbell monitor` or `driftbell up`")
         )
-        return found
+        return findings
     last = status["last_check"]
     due = datetime.fromisoformat(status["next_run"]) if status["next_run"] else None
     said = f"runs, the last check said {last['verdict']}" if last else "runs, no check yet"
     if due and due < now - OVERDUE:
         late = f"the check due at {due:%Y-%m-%d %H:%M:%S} UTC has not run"
-        found.append(Finding("monitor", State.WRONG, late, "look at the service's log for `drift`"))
+        findings.append(Finding("monitor", State.WRONG, late, "search the log of the service for `drift`"))
     elif last and last["error"]:
-        found.append(
-            Finding("monitor", State.WRONG, f"the last check failed: {last['error']}", "look at the log")
+        findings.append(
+            Finding(
+                "monitor",
+                State.WRONG,
+                f"the last check failed: {last['error']}",
+                "read the log of the monitor",
+            )
         )
     elif due is None:
-        found.append(Finding("monitor", State.OK, f"{said}; checks by itself are off (check.every)"))
+        findings.append(Finding("monitor", State.OK, f"{said}; scheduled checks are off (check.every)"))
     else:
-        found.append(Finding("monitor", State.OK, said))
-    return found
+        findings.append(Finding("monitor", State.OK, said))
+    return findings
 
 
 async def _prometheus(part: _Part, now: datetime) -> list[Finding]:
     await part.get("/-/ready")
-    found = [Finding("prometheus", State.OK, "ready")]
+    findings = [Finding("prometheus", State.OK, "ready")]
     targets = (await part.json("/api/v1/targets", state="active"))["data"]["activeTargets"]
-    found.append(_scraped([t for t in targets if t["labels"].get("job") == "driftbell"], now))
+    findings.append(_scraped([t for t in targets if t["labels"].get("job") == "driftbell"], now))
     groups = (await part.json("/api/v1/rules"))["data"]["groups"]
     rules = [r for g in groups for r in g["rules"]]
     broken = [r for r in rules if r["health"] == "err"]
     if not rules:
-        mend = "mount deploy/prometheus/rules and name it under rule_files"
-        found.append(Finding("rules", State.WRONG, "Prometheus has no rules", mend))
+        fix = "mount deploy/prometheus/rules and name it under rule_files"
+        findings.append(Finding("rules", State.WRONG, "Prometheus has no rules", fix))
     elif broken:
         message = f"the rule {broken[0]['name']} fails: {broken[0].get('lastError', '')}"
-        found.append(Finding("rules", State.WRONG, message, "mend it in deploy/prometheus/rules"))
+        findings.append(Finding("rules", State.WRONG, message, "fix it in deploy/prometheus/rules"))
     else:
-        found.append(Finding("rules", State.OK, f"{len(rules)} rules loaded"))
-    return found
+        findings.append(Finding("rules", State.OK, f"{len(rules)} rules loaded"))
+    return findings
 
 
 def _scraped(targets: list[Any], now: datetime) -> Finding:
     if not targets:
-        mend = "add it to scrape_configs, see deploy/prometheus/prometheus.yml"
-        return Finding("scrape", State.WRONG, "Prometheus has no target of job 'driftbell'", mend)
+        fix = "add it to scrape_configs, see deploy/prometheus/prometheus.yml"
+        return Finding("scrape", State.WRONG, "Prometheus has no target of job 'driftbell'", fix)
     for target in targets:
         if target["health"] != "up":
             why = target["lastError"] or f"it is {target['health']}"
-            mend = "can Prometheus reach that address? is the service ready?"
+            fix = "can Prometheus reach that address? is the service ready?"
             return Finding(
-                "scrape", State.WRONG, f"Prometheus cannot scrape {target['scrapeUrl']}: {why}", mend
+                "scrape", State.WRONG, f"Prometheus cannot scrape {target['scrapeUrl']}: {why}", fix
             )
         if now - _moment(target["lastScrape"]) > SCRAPE_RECENT:
             late = f"{target['scrapeUrl']} was last scraped at {target['lastScrape']}"
-            return Finding("scrape", State.WRONG, late, "compare the clocks; look at Prometheus' log")
+            return Finding("scrape", State.WRONG, late, "compare the clocks; read the log of Prometheus")
     return Finding("scrape", State.OK, f"Prometheus scrapes {', '.join(t['scrapeUrl'] for t in targets)}")
 
 
 def _moment(text: str) -> datetime:
-    """Read Go's time, which has nine digits of a second."""
+    """Parse a timestamp of Go, which has nine decimal places."""
     whole, _, rest = text.partition(".")
     zone = rest.lstrip("0123456789") if rest else ""
     return datetime.fromisoformat(f"{whole}{zone}")
@@ -286,18 +299,18 @@ def _moment(text: str) -> datetime:
 
 async def _loki(part: _Part, now: datetime) -> list[Finding]:
     await part.get("/ready")
-    found = [Finding("loki", State.OK, "ready")]
+    findings = [Finding("loki", State.OK, "ready")]
     if await _has_lines(part, now):
-        found.append(Finding("logs", State.OK, "Loki has lines of ml_service"))
+        findings.append(Finding("logs", State.OK, "Loki has lines of ml_service"))
     else:
         minutes = f"{RECENT.total_seconds() / 60:g} min"
-        mend = "does Promtail (or Alloy) run, and reach docker-proxy? look at their logs"
-        found.append(Finding("logs", State.WRONG, f"Loki has no line of ml_service within {minutes}", mend))
-    return found
+        fix = "does Promtail (or Alloy) run, and reach docker-proxy? read their logs"
+        findings.append(Finding("logs", State.WRONG, f"Loki has no line of ml_service within {minutes}", fix))
+    return findings
 
 
 async def _has_lines(part: _Part, now: datetime) -> bool:
-    """Wait a little: the question to the service makes a line, on a quiet one the only line."""
+    """Poll for a while: the request to the service writes a log line, on an idle one the only line."""
     start = str(int((now - RECENT).timestamp() * 1e9))
     ask = {"query": '{container="ml_service"}', "start": start, "limit": "1", "direction": "backward"}
     deadline = time.monotonic() + part.seconds
@@ -312,36 +325,36 @@ async def _has_lines(part: _Part, now: datetime) -> bool:
 
 async def _grafana(part: _Part, stack: Stack) -> list[Finding]:
     await part.json("/api/health")
-    found = [Finding("grafana", State.OK, "ready")]
+    findings = [Finding("grafana", State.OK, "ready")]
     headers = {"Authorization": f"Bearer {stack.token}"} if stack.token else {}
     inside = _Part(
         part.name, part.url, part.client, part.seconds, headers, None if stack.token else stack.login
     )
     try:
-        found += [await _datasource(inside, uid) for uid in DATASOURCES]
-        found += [await _dashboard(inside, uid) for uid in DASHBOARDS]
-    except Trouble as trouble:
-        if trouble.status != 401:
+        findings += [await _datasource(inside, uid) for uid in DATASOURCES]
+        findings += [await _dashboard(inside, uid) for uid in DASHBOARDS]
+    except ComponentProblem as problem:
+        if problem.status != 401:
             raise
         wrong = "Grafana refuses the token" if stack.token else f"Grafana refuses user '{stack.login[0]}'"
-        mend = "set GRAFANA_TOKEN, or GRAFANA_USER and GRAFANA_PASSWORD (or GRAFANA_PASSWORD_FILE)"
-        return [*found, Finding("login", State.WRONG, wrong, mend)]
+        fix = "set GRAFANA_TOKEN, or GRAFANA_USER and GRAFANA_PASSWORD (or GRAFANA_PASSWORD_FILE)"
+        return [*findings, Finding("login", State.WRONG, wrong, fix)]
     if not stack.token and stack.login == DEFAULT_LOGIN:
-        mend = "give Grafana a password of its own, see docs/guides/stack.md"
-        found.insert(1, Finding("login", State.WARNING, "Grafana still has the password admin", mend))
-    return found
+        fix = "give Grafana a password of its own, see docs/guides/stack.md"
+        findings.insert(1, Finding("login", State.WARNING, "Grafana still has the password admin", fix))
+    return findings
 
 
 async def _datasource(part: _Part, uid: str) -> Finding:
     try:
         name = (await part.json(f"/api/datasources/uid/{uid}"))["name"]
         await part.json(f"/api/datasources/uid/{uid}/health")
-    except Trouble as trouble:
-        if trouble.status == 404:
+    except ComponentProblem as problem:
+        if problem.status == 404:
             return Finding("datasource", State.WRONG, f"Grafana has no datasource '{uid}'", _SET_UP)
-        if trouble.status in (400, 500, 502):
-            mend = "can Grafana reach it under the address in the datasource?"
-            return Finding("datasource", State.WRONG, f"'{uid}' does not work: {trouble.message}", mend)
+        if problem.status in (400, 500, 502):
+            fix = "can Grafana reach it under the address in the datasource?"
+            return Finding("datasource", State.WRONG, f"'{uid}' does not work: {problem.message}", fix)
         raise
     return Finding("datasource", State.OK, f"{name} ({uid}) works")
 
@@ -349,8 +362,8 @@ async def _datasource(part: _Part, uid: str) -> Finding:
 async def _dashboard(part: _Part, uid: str) -> Finding:
     try:
         title = (await part.json(f"/api/dashboards/uid/{uid}"))["dashboard"]["title"]
-    except Trouble as trouble:
-        if trouble.status != 404:
+    except ComponentProblem as problem:
+        if problem.status != 404:
             raise
         return Finding("dashboard", State.WRONG, f"Grafana has no dashboard '{uid}'", _SET_UP)
     return Finding("dashboard", State.OK, f"{title} ({uid}) is there")
@@ -361,37 +374,37 @@ _SET_UP = "run `driftbell grafana setup`, or mount deploy/grafana/provisioning"
 
 async def _reports(part: _Part, service: str | None) -> list[Finding]:
     await part.get("/")
-    found = [Finding("reports", State.OK, "the report viewer lists")]
+    findings = [Finding("reports", State.OK, "the report viewer lists")]
     try:
         page = await part.get("/drift_report_latest.html")
-    except Trouble as trouble:
-        if trouble.status != 404:
+    except ComponentProblem as problem:
+        if problem.status != 404:
             raise
         if service and await _has_report(_Part("service", service, part.client, part.seconds)):
-            mend = "mount the service's reports folder into the viewer"
+            fix = "mount the service's reports folder into the viewer"
             lost = "the service has a report, the viewer does not"
-            return [*found, Finding("latest report", State.WRONG, lost, mend)]
+            return [*findings, Finding("latest report", State.WRONG, lost, fix)]
         none = "none yet: the first comes with the first check on enough predictions"
-        return [*found, Finding("latest report", State.SKIPPED, none)]
+        return [*findings, Finding("latest report", State.SKIPPED, none)]
     if "html" not in page.headers.get("content-type", ""):
         kind = page.headers.get("content-type", "nothing")
-        mend = "serve it as text/html, see deploy/nginx"
-        return [*found, Finding("latest report", State.WRONG, f"is served as {kind}", mend)]
-    return [*found, Finding("latest report", State.OK, "opens")]
+        fix = "serve it as text/html, see deploy/nginx"
+        return [*findings, Finding("latest report", State.WRONG, f"is served as {kind}", fix)]
+    return [*findings, Finding("latest report", State.OK, "opens")]
 
 
 async def _has_report(service: _Part) -> bool:
     try:
         return bool((await service.json("/monitor/status"))["latest_report_url"])
-    except (Trouble, LookupError, TypeError):  # the service's own hop tells what is wrong
+    except (ComponentProblem, LookupError, TypeError):  # reported by the check of the service
         return False
 
 
 async def _alertmanager(part: _Part, *, wanted: bool) -> list[Finding]:
     try:
         await part.get("/-/ready")
-    except Trouble as trouble:
-        if trouble.status is None and not wanted:
+    except ComponentProblem as problem:
+        if problem.status is None and not wanted:
             return [Finding("alertmanager", State.SKIPPED, "not running (profile alerts)")]
         raise
     return [Finding("alertmanager", State.OK, "ready")]

@@ -1,6 +1,6 @@
-"""Set a running Grafana up over its HTTP API: two datasources, a folder, two dashboards.
+"""Configure a running Grafana over its HTTP API: two datasources, a folder, two dashboards.
 
-Running it again changes nothing. What was provisioned by files is left alone.
+Idempotent. Objects provisioned from files are not changed.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ FOLDER = {"uid": "driftbell", "title": "driftbell"}
 DASHBOARDS = ("health.json", "drift.json")
 TIMEOUT_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
-"""Between two questions whether Grafana is ready."""
+"""Pause between two readiness requests."""
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What was done with one thing.
+class SetupStep:
+    """Result of one step of the setup.
 
     Attributes:
         kind: datasource, folder or dashboard.
-        name: what people call it.
-        uid: what Grafana calls it.
+        name: name or title.
+        uid: its id in Grafana.
         what: created, updated, unchanged or "left alone".
-        detail: why, or what changed; may be empty.
+        detail: reason or change; may be empty.
     """
 
     kind: str
@@ -68,22 +68,22 @@ def setup(
     loki_url: str,
     wait: float,
     ca_file: Path | None = None,
-) -> Iterator[Done]:
-    """Wait for Grafana, then create or update what the dashboards need, one thing a step.
+) -> Iterator[SetupStep]:
+    """Wait for Grafana, then create or update datasources, folder and dashboards.
 
     Args:
-        url: where Grafana is, a sub-path included.
-        auth: a service account's token, or user name and password.
-        prometheus_url: where Grafana finds Prometheus.
-        loki_url: where it finds Loki.
-        wait: for how many seconds Grafana may still be starting.
-        ca_file: certificates to trust instead of the system's (PEM).
+        url: URL of Grafana, including a sub-path.
+        auth: token of a service account, or user name and password.
+        prometheus_url: URL at which Grafana reaches Prometheus.
+        loki_url: URL at which Grafana reaches Loki.
+        wait: seconds to wait for Grafana to start.
+        ca_file: certificate authorities to trust instead of those of the system (PEM).
 
     Yields:
-        What was done, as soon as it is done.
+        The result of each step, as soon as it is complete.
 
     Raises:
-        ConfigError: Grafana is not there, refuses the credentials or answers what it should not.
+        ConfigError: Grafana is unreachable, rejects the credentials or sends an unexpected response.
     """
     with _client(url, auth, ca_file) as http:
         grafana = _Grafana(http, url)
@@ -102,7 +102,7 @@ def _client(url: str, auth: tuple[str, str] | str, ca_file: Path | None) -> http
         raise ConfigError(f"--url is not a URL: {error}") from None
     if parsed.userinfo:
         raise ConfigError(
-            "--url holds a user name or password: give --user, and the password in GRAFANA_PASSWORD"
+            "--url contains a user name or password: use --user, and GRAFANA_PASSWORD for the password"
         )
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError("--url must be like http://127.0.0.1:3000")
@@ -113,7 +113,7 @@ def _client(url: str, auth: tuple[str, str] | str, ca_file: Path | None) -> http
     try:
         trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{ca_file}: no certificates can be read from it: {error}") from None
+        raise ConfigError(f"cannot read certificates from {ca_file}: {error}") from None
     headers = {"Accept": "application/json"}
     if isinstance(auth, str):
         headers["Authorization"] = f"Bearer {auth}"
@@ -126,53 +126,53 @@ def _client(url: str, auth: tuple[str, str] | str, ca_file: Path | None) -> http
 
 
 class _Grafana:
-    """Asks Grafana, and makes every answer that is not the expected one a sentence."""
+    """Client of Grafana's API that turns unexpected responses into `ConfigError`."""
 
     def __init__(self, http: httpx.Client, url: str) -> None:
         self._http = http
         self._url = url
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Return once Grafana and its database are up; what waiting cannot mend is an error at once."""
+        """Return once Grafana and its database are up; raise at once if waiting cannot help."""
         deadline = time.monotonic() + seconds
         while True:
-            left = deadline - time.monotonic()
-            last = self._not_ready(min(TIMEOUT_SECONDS, max(1.0, left)))
-            if not last:
+            remaining = deadline - time.monotonic()
+            reason = self._not_ready(min(TIMEOUT_SECONDS, max(1.0, remaining)))
+            if not reason:
                 return
-            if not time.monotonic() + PAUSE_SECONDS <= deadline:  # nan is no time to wait
+            if not time.monotonic() + PAUSE_SECONDS <= deadline:  # also false for NaN
                 raise ConfigError(
-                    f"Grafana at {self._url} was not ready within {seconds:g} s: {last}; is --url right?"
+                    f"Grafana at {self._url} was not ready within {seconds:g} s: {reason}; is --url right?"
                 )
             time.sleep(PAUSE_SECONDS)
 
     def _not_ready(self, timeout: float) -> str:
-        """Say what is missing, or "" when Grafana is ready."""
+        """Return the reason why Grafana is not ready, or ""."""
         try:
             answer = self._send("GET", "/api/health", timeout=timeout)
         except httpx.RequestError as error:
-            return _words(error)
+            return _reason(error)
         if answer.status_code >= 400:
             return f"GET /api/health answers {answer.status_code} ({_message(answer)})"
         database = self._json(answer).get("database")
         return "" if database == "ok" else f"its database is {database!r}"
 
     def get(self, path: str) -> Json | None:
-        """Give what is there, or None where nothing is."""
+        """Return the JSON of the response, or None for 404."""
         answer = self.ask("GET", path, {200, 404})
         return self._json(answer) if answer.status_code == 200 else None
 
     def ask(
         self, method: str, path: str, expected: set[int], body: Mapping[str, Any] | None = None
     ) -> httpx.Response:
-        """Send one request; the answer has one of the expected statuses."""
+        """Send one request; raise unless the status is expected."""
         try:
             answer = self._send(method, path, body)
         except httpx.RequestError as error:
-            raise ConfigError(f"Grafana at {self._url}: {method} {path}: {_words(error)}") from None
+            raise ConfigError(f"Grafana at {self._url}: {method} {path}: {_reason(error)}") from None
         if answer.status_code not in expected:
-            said = f"{method} {path} was answered {answer.status_code}: {_message(answer)}"
-            raise ConfigError(f"Grafana at {self._url}: {said}")
+            status = f"{method} {path} was answered {answer.status_code}: {_message(answer)}"
+            raise ConfigError(f"Grafana at {self._url}: {status}")
         self._json(answer)
         return answer
 
@@ -190,12 +190,12 @@ class _Grafana:
             if "CERTIFICATE" in str(error) or "SSL" in str(error):
                 raise ConfigError(
                     f"Grafana at {self._url}: the TLS connection failed: {error}. "
-                    "Is it https, and is its certificate known? Give its authority as --ca-file"
+                    "Is it https, and is its certificate trusted? Name its authority with --ca-file"
                 ) from None
             raise
         if answer.is_redirect:
             to = answer.headers.get("location", "nowhere")
-            raise ConfigError(f"{self._url} redirects to {to}: give Grafana's own URL as --url")
+            raise ConfigError(f"{self._url} redirects to {to}: use the final URL as --url")
         if answer.status_code == 401:
             raise ConfigError(
                 f"Grafana at {self._url} refuses the user name and password or token ({_message(answer)})"
@@ -209,37 +209,37 @@ class _Grafana:
 
     def _json(self, answer: httpx.Response) -> Json:
         try:
-            found = answer.json()
+            body = answer.json()
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            body = None
+        if not isinstance(body, dict):
             kind = answer.headers.get("content-type", "nothing")
-            raise ConfigError(f"{answer.url} answers {kind} and not Grafana's JSON: is the URL right?")
-        return found
+            raise ConfigError(f"{answer.url} answers {kind} instead of Grafana's JSON: is the URL right?")
+        return body
 
 
 def _within(seconds: float, ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """Wait no longer for the whole answer; httpx's own limit begins anew with each piece of it."""
-    found: Future[httpx.Response] = Future()
+    """Limit the time of the whole response; the timeout of httpx restarts with every chunk."""
+    response: Future[httpx.Response] = Future()
 
     def run() -> None:
         try:
-            found.set_result(ask())
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            found.set_exception(error)
+            response.set_result(ask())
+        except Exception as error:  # noqa: BLE001 - raised again in the waiting thread
+            response.set_exception(error)
 
     threading.Thread(target=run, name="grafana", daemon=True).start()
     try:
-        return found.result(seconds + 1)  # the second is for httpx's own words about it
+        return response.result(seconds + 1)  # httpx raises its own, more precise error first
     except TimeoutError:
         raise httpx.ReadTimeout("no answer in time") from None
 
 
-def _datasource(grafana: _Grafana, name: str, url: str, options: Json) -> Done:
+def _datasource(grafana: _Grafana, name: str, url: str, options: Json) -> SetupStep:
     uid = name.lower()
     wanted: Json = {"uid": uid, "type": uid, "access": "proxy", "url": url}
-    found = grafana.get(f"/api/datasources/uid/{uid}")
-    if found is None:
+    existing = grafana.get(f"/api/datasources/uid/{uid}")
+    if existing is None:
         body = {**wanted, "name": name, "jsonData": options}
         answer = grafana.ask("POST", "/api/datasources", {200, 409}, body)
         if answer.status_code == 409:
@@ -247,45 +247,49 @@ def _datasource(grafana: _Grafana, name: str, url: str, options: Json) -> Done:
                 f"Grafana has a datasource {name!r} under another uid ({_message(answer)}), and the "
                 f"dashboards look for the uid {uid!r}: rename that one in Grafana, then run this again"
             )
-        return Done("datasource", name, uid, "created", url)
-    if found.get("type") != uid:
-        raise ConfigError(f"Grafana's datasource with the uid {uid!r} is of the type {found.get('type')!r}")
-    if found.get("readOnly"):
-        return Done("datasource", name, uid, "left alone", f"provisioned by a file, {found.get('url')}")
-    had = found.get("jsonData") or {}
-    if wanted.items() <= found.items() and options.items() <= had.items():
-        return Done("datasource", name, uid, "unchanged", url)
-    # a login or an option that somebody has added stays
+        return SetupStep("datasource", name, uid, "created", url)
+    if existing.get("type") != uid:
+        raise ConfigError(
+            f"Grafana's datasource with the uid {uid!r} is of the type {existing.get('type')!r}"
+        )
+    if existing.get("readOnly"):
+        return SetupStep(
+            "datasource", name, uid, "left alone", f"provisioned by a file, {existing.get('url')}"
+        )
+    had = existing.get("jsonData") or {}
+    if wanted.items() <= existing.items() and options.items() <= had.items():
+        return SetupStep("datasource", name, uid, "unchanged", url)
+    # keep a login or an option that a user added
     grafana.ask(
-        "PUT", f"/api/datasources/uid/{uid}", {200}, {**found, **wanted, "jsonData": {**had, **options}}
+        "PUT", f"/api/datasources/uid/{uid}", {200}, {**existing, **wanted, "jsonData": {**had, **options}}
     )
-    was = found.get("url")
-    return Done("datasource", name, uid, "updated", url if was == url else f"{was} → {url}")
+    was = existing.get("url")
+    return SetupStep("datasource", name, uid, "updated", url if was == url else f"{was} → {url}")
 
 
-def _folder(grafana: _Grafana) -> Done:
+def _folder(grafana: _Grafana) -> SetupStep:
     uid, title = FOLDER["uid"], FOLDER["title"]
     if grafana.get(f"/api/folders/{uid}"):
-        return Done("folder", title, uid, "unchanged")
+        return SetupStep("folder", title, uid, "unchanged")
     answer = grafana.ask("POST", "/api/folders", {200, 409, 412}, FOLDER)
     if answer.status_code == 200:
-        return Done("folder", title, uid, "created")
-    if grafana.get(f"/api/folders/{uid}"):  # somebody else was faster
-        return Done("folder", title, uid, "unchanged")
+        return SetupStep("folder", title, uid, "created")
+    if grafana.get(f"/api/folders/{uid}"):  # another process created it meanwhile
+        return SetupStep("folder", title, uid, "unchanged")
     raise ConfigError(
         f"Grafana has a folder {title!r} under another uid ({_message(answer)}): "
         "rename it, then run this again"
     )
 
 
-def _dashboard(grafana: _Grafana, dashboard: Json) -> Done:
+def _dashboard(grafana: _Grafana, dashboard: Json) -> SetupStep:
     uid, title = dashboard["uid"], dashboard["title"]
-    found = grafana.get(f"/api/dashboards/uid/{uid}")
-    meta = (found or {}).get("meta") or {}
+    existing = grafana.get(f"/api/dashboards/uid/{uid}")
+    meta = (existing or {}).get("meta") or {}
     if meta.get("provisioned"):
-        return Done("dashboard", title, uid, "left alone", "provisioned by a file")
-    if found and meta.get("folderUid") == FOLDER["uid"] and _holds(found.get("dashboard"), dashboard):
-        return Done("dashboard", title, uid, "unchanged", meta.get("url", ""))
+        return SetupStep("dashboard", title, uid, "left alone", "provisioned by a file")
+    if existing and meta.get("folderUid") == FOLDER["uid"] and _holds(existing.get("dashboard"), dashboard):
+        return SetupStep("dashboard", title, uid, "unchanged", meta.get("url", ""))
     body = {
         "dashboard": {**dashboard, "id": None},
         "folderUid": FOLDER["uid"],
@@ -295,32 +299,34 @@ def _dashboard(grafana: _Grafana, dashboard: Json) -> Done:
     answer = grafana.ask("POST", "/api/dashboards/db", {200, 400}, body)
     if answer.status_code == 400:
         if "provisioned" in _message(answer):
-            return Done("dashboard", title, uid, "left alone", "provisioned by a file")
-        raise ConfigError(f"Grafana does not take the dashboard {title!r}: {_message(answer)}")
-    return Done("dashboard", title, uid, "updated" if found else "created", answer.json().get("url", ""))
+            return SetupStep("dashboard", title, uid, "left alone", "provisioned by a file")
+        raise ConfigError(f"Grafana rejects the dashboard {title!r}: {_message(answer)}")
+    return SetupStep(
+        "dashboard", title, uid, "updated" if existing else "created", answer.json().get("url", "")
+    )
 
 
-def _holds(found: Any, wanted: Any) -> bool:
-    """Whether all that is wanted is there; Grafana adds fields of its own and raises `schemaVersion`."""
+def _holds(actual: Any, wanted: Any) -> bool:
+    """Whether `actual` contains `wanted`; Grafana adds fields and increases `schemaVersion`."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(
-            _holds(found.get(k), v) for k, v in wanted.items() if k != "schemaVersion"
+        return isinstance(actual, dict) and all(
+            _holds(actual.get(k), v) for k, v in wanted.items() if k != "schemaVersion"
         )
     if isinstance(wanted, list):
-        return isinstance(found, list) and len(found) == len(wanted) and all(map(_holds, found, wanted))
-    return bool(found == wanted)
+        return isinstance(actual, list) and len(actual) == len(wanted) and all(map(_holds, actual, wanted))
+    return bool(actual == wanted)
 
 
 def _message(answer: httpx.Response) -> str:
-    """Give Grafana's own words, or say what came instead."""
+    """Return the error message of a response, or its content type."""
     try:
-        found = answer.json()
-        return str(found.get("message") or found.get("database") or "no message")[:300]
+        body = answer.json()
+        return str(body.get("message") or body.get("database") or "no message")[:300]
     except (ValueError, AttributeError):
         return f"a page of {answer.headers.get('content-type', 'no type')}, not Grafana's JSON"
 
 
-def _words(error: httpx.RequestError) -> str:
+def _reason(error: httpx.RequestError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     return str(error) or type(error).__name__

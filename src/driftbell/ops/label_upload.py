@@ -1,4 +1,4 @@
-"""Labels from files, sent to a service."""
+"""Read labels from a file and upload them to a service."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from driftbell.phrases import join_names
 from driftbell.tabular.files import read_csv, read_table
 
 COLUMNS = ("prediction_id", "label")
-AT_ONCE = 2000
-"""Labels in one request; a service whose `server.body_limit` is small is sent fewer."""
+MAX_BATCH = 2000
+"""Labels per request; halved when the service answers 413 because of a small `server.body_limit`."""
 
 TIMEOUT_SECONDS = 60.0
 BACKOFF = (0.5, 1.0, 2.0, 4.0)
@@ -30,9 +30,9 @@ class LabelLine:
     """One label of a file.
 
     Attributes:
-        place: where it is, such as `line 3`.
-        prediction_id: whose.
-        label: the class's name or number.
+        place: file and position, such as `labels.csv line 3`.
+        prediction_id: id of the prediction.
+        label: name or number of the class.
     """
 
     place: str
@@ -41,15 +41,15 @@ class LabelLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of a file's labels.
+class UploadResult:
+    """Totals of an upload.
 
     Attributes:
         accepted: first labels of their predictions.
         corrected: labels that replaced another one.
-        duplicates: labels that were known already.
-        unknown: ids that no prediction has, as many as the service lists.
-        unknown_count: how many these are.
+        duplicates: labels that were already stored.
+        unknown: ids without a prediction, as far as the service lists them.
+        unknown_count: number of unknown ids.
     """
 
     accepted: int = 0
@@ -58,9 +58,9 @@ class Sent:
     unknown: tuple[str, ...] = ()
     unknown_count: int = 0
 
-    def __add__(self, other: Sent) -> Sent:
-        """Add what became of more labels."""
-        return Sent(
+    def __add__(self, other: UploadResult) -> UploadResult:
+        """Return the sum of both totals."""
+        return UploadResult(
             self.accepted + other.accepted,
             self.corrected + other.corrected,
             self.duplicates + other.duplicates,
@@ -70,18 +70,18 @@ class Sent:
 
     @property
     def total(self) -> int:
-        """How many labels of known predictions there were."""
+        """Number of labels of known predictions."""
         return self.accepted + self.corrected + self.duplicates
 
 
 def read_labels(path: Path) -> list[LabelLine]:
-    """Read labels from a .csv, .parquet or .jsonl file; columns beyond the two are left out.
+    """Read labels from a .csv, .parquet or .jsonl file; other columns are ignored.
 
     Args:
         path: a file with the columns `prediction_id` and `label`.
 
     Raises:
-        ConfigError: it cannot be read, has no such column, or a cell of them is empty or of a wrong type.
+        ConfigError: the file cannot be read, lacks a column, or a cell is empty or of a wrong type.
     """
     readers: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
         ".csv": _csv,
@@ -92,12 +92,12 @@ def read_labels(path: Path) -> list[LabelLine]:
     if reader is None:
         raise ConfigError(f"cannot read {path}: the name must end in .csv, .parquet or .jsonl")
     try:
-        found = [_line(path, place, cells) for place, cells in reader(path)]
+        lines = [_line(path, place, cells) for place, cells in reader(path)]
     except (OSError, UnicodeDecodeError, InputError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    if not found:
+    if not lines:
         raise ConfigError(f"{path} has no labels")
-    return found
+    return lines
 
 
 def send_labels(
@@ -106,22 +106,22 @@ def send_labels(
     *,
     client: httpx.Client | None = None,
     sleep: Callable[[float], None] = time.sleep,
-) -> Sent:
-    """Send labels to `POST {url}/labels`; sending them again does no degradation.
+) -> UploadResult:
+    """Send labels to `POST {url}/labels`; sending them again is safe.
 
     Args:
-        url: of the service.
-        lines: what to send.
-        client: to send with; one of its own otherwise.
+        url: URL of the service.
+        lines: the labels.
+        client: HTTP client; by default a new one is opened and closed.
         sleep: waits so many seconds.
 
     Raises:
-        ConfigError: the service cannot be reached, or refused a label; the message names its place in the
-            file and says how many were taken before.
+        ConfigError: the service cannot be reached, or rejected a label; the message names its place
+            in the file and the number of labels accepted before it.
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"the URL must begin with http:// or https://, got '{url}'")
-    done, rest, size = Sent(), list(lines), AT_ONCE
+    done, rest, size = UploadResult(), list(lines), MAX_BATCH
     http = client or httpx.Client(timeout=TIMEOUT_SECONDS)
     try:
         while rest:
@@ -131,7 +131,7 @@ def send_labels(
                 size = max(1, len(part) // 2)
                 continue
             if not answer.is_success:
-                raise ConfigError(_refusal(answer, part) + _taken(done))
+                raise ConfigError(_refusal(answer, part) + _accepted(done))
             done += _receipt(url, answer)
             rest = rest[size:]
     finally:
@@ -143,7 +143,7 @@ def send_labels(
 def _post(
     http: httpx.Client, url: str, part: Sequence[LabelLine], sleep: Callable[[float], None]
 ) -> httpx.Response:
-    """Send one request, again while the service is busy."""
+    """Send one request, and retry while the service answers 503."""
     body = {"labels": [{"prediction_id": line.prediction_id, "label": line.label} for line in part]}
     for wait in (*BACKOFF, None):
         try:
@@ -157,15 +157,15 @@ def _post(
     return answer
 
 
-def _receipt(url: str, answer: httpx.Response) -> Sent:
+def _receipt(url: str, answer: httpx.Response) -> UploadResult:
     try:
-        found = answer.json()
-        return Sent(
-            **{name: int(found[name]) for name in ("accepted", "corrected", "duplicates", "unknown_count")},
-            unknown=tuple(map(str, found["unknown"])),
+        totals = answer.json()
+        return UploadResult(
+            **{name: int(totals[name]) for name in ("accepted", "corrected", "duplicates", "unknown_count")},
+            unknown=tuple(map(str, totals["unknown"])),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{url} is no driftbell with labels") from error
+        raise ConfigError(f"{url} is not a driftbell service with labels") from error
 
 
 def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
@@ -176,12 +176,12 @@ def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return f"{part[errors[0]['row']].place}: {errors[0]['message']}{more}"
         return f"the service answered {answer.status_code}: {body['detail']}"
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # a proxy's words, perhaps
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # perhaps the error page of a proxy
         return f"the service answered {answer.status_code} {answer.reason_phrase}"
 
 
-def _taken(done: Sent) -> str:
-    return f"; {done.total} labels before it were taken, and may be sent again" if done.total else ""
+def _accepted(done: UploadResult) -> str:
+    return f"; {done.total} labels before it were accepted; sending them again is safe" if done.total else ""
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -192,7 +192,7 @@ def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _cell(text: str) -> str | int:
-    """A whole number may be a class id, which the service knows; 007 is a name."""
+    """Convert an integer without leading zeros, which may be a class id; `007` stays a name."""
     return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
 
 
@@ -220,26 +220,26 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _must_have(path: Path, columns: Sequence[str]) -> None:
     for name in COLUMNS:
         if list(columns).count(name) != 1:
-            found = f"it has {_quoted(columns)}" if columns else "it is empty"
-            raise ConfigError(f"{path} must have one column '{name}': {found}")
+            actual = f"it has {_quoted(columns)}" if columns else "it is empty"
+            raise ConfigError(f"{path} must have one column '{name}': {actual}")
 
 
 def _line(path: Path, place: str, cells: dict[str, Any]) -> LabelLine:
-    found = {}
+    values = {}
     for name in COLUMNS:
         value = cells.get(name)
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             raise ConfigError(f"{path} {place}: '{name}' is empty")
         if not isinstance(value, str | int | float) or not _can_be_sent(value):
             raise ConfigError(f"{path} {place}: '{name}' must be a text or a number")
-        whole = isinstance(value, float) and value.is_integer()  # Parquet's whole numbers are read as floats
-        found[name] = int(value) if whole else value
-    return LabelLine(f"{path} {place}", str(found["prediction_id"]), found["label"])
+        whole = isinstance(value, float) and value.is_integer()  # integers of Parquet are read as floats
+        values[name] = int(value) if whole else value
+    return LabelLine(f"{path} {place}", str(values["prediction_id"]), values["label"])
 
 
 def _can_be_sent(value: str | float) -> bool:
     if isinstance(value, str):
-        return not any("\ud800" <= c <= "\udfff" for c in value)  # half of a pair, which UTF-8 cannot carry
+        return not any("\ud800" <= c <= "\udfff" for c in value)  # a surrogate, which UTF-8 cannot encode
     return math.isfinite(value)
 
 

@@ -1,4 +1,4 @@
-"""Server and monitor as one command: starts both, restarts the monitor, stops both."""
+"""Supervisor of the server and the monitor: start both, restart the monitor, stop both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import structlog
 
 STOP_SECONDS = 15.0
-LONGEST_PAUSE = 30.0
+MAX_PAUSE_SECONDS = 30.0
 USAGE_ERROR = 2
 
 logger = structlog.get_logger()
@@ -21,13 +21,13 @@ logger = structlog.get_logger()
 def run_up() -> int:
     """Run server and monitor as child processes until SIGTERM or SIGINT, or until the server ends.
 
-    A monitor that dies is started again, after a pause that doubles up to half a minute; what is wrong in
-    the settings ends both at the first start, and later the monitor alone, so that predictions go on. The
-    children read their settings from the file and the environment, and end when this process does, however
-    it ends.
+    A monitor that ends is restarted with exponential backoff of at most 30 seconds. A configuration error of
+    the monitor ends both processes at the first start; after a restart it does not, so predictions continue.
+    The children read the settings from the file and the environment, and end with this process, even if it
+    is killed.
 
     Returns:
-        The exit code: 0 after a signal, else the one of the child that ended it.
+        The exit code: 0 after a signal, otherwise that of the child that ended it.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,10 +49,10 @@ def run_up() -> int:
         if not restart_at:
             logger.error("monitor process ended", exit_code=monitor.returncode, restart_in_s=pause)
             restart_at = time.monotonic() + pause
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
         elif time.monotonic() >= restart_at:
             monitor, restart_at, restarted = _start("monitor"), 0.0, True
-    _end(server)  # first, so that what it still answers is logged while all else stands
+    _end(server)  # first, so that its last answers are still logged
     _end(monitor)
     return abs(code)
 

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from driftbell.errors import ConfigError, StoreError
+from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import join_names
 from driftbell.ports import NotificationTarget, Store
 from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
@@ -292,8 +292,7 @@ def _apprise_service(url: str, setting: str) -> Any:
         try:
             from apprise import Apprise, AppriseAsset
         except ImportError as error:
-            message = f"{setting} is set but apprise is missing: pip install 'driftbell[notifications]'"
-            raise ConfigError(message) from error
+            raise MissingExtraError(setting, "notifications") from error
         options: dict[str, Any] = {"app_id": "driftbell", "app_desc": "driftbell", "app_url": ""}
         options |= {"image_url_mask": None, "image_url_logo": None, "async_mode": False}
         if "service_timeout" in inspect.signature(AppriseAsset).parameters:

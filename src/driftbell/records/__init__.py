@@ -1,6 +1,14 @@
 """The words of driftbell as frozen records; no behaviour beyond what reads well on them."""
 
 from driftbell.records.alarms import Alarm
+from driftbell.records.check_state import (
+    BlockExplanation,
+    BlockSummary,
+    CheckState,
+    EvidenceState,
+    PendingLabels,
+    SourceState,
+)
 from driftbell.records.checks import (
     Baseline,
     Check,
@@ -59,10 +67,13 @@ __all__ = [
     "ArchiveTotals",
     "Archived",
     "Baseline",
+    "BlockExplanation",
+    "BlockSummary",
     "ChangePoint",
     "Check",
     "CheckKind",
     "CheckRequest",
+    "CheckState",
     "CheckTotals",
     "Column",
     "ColumnComparison",
@@ -71,6 +82,7 @@ __all__ = [
     "Degradation",
     "Delivery",
     "Evidence",
+    "EvidenceState",
     "Feature",
     "FieldProblem",
     "Histogram",
@@ -84,12 +96,14 @@ __all__ = [
     "Lease",
     "Notification",
     "Outputs",
+    "PendingLabels",
     "Performance",
     "Prediction",
     "Reference",
     "Result",
     "ResultKind",
     "Share",
+    "SourceState",
     "Suspect",
     "TrafficBucket",
     "Training",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
+from driftbell.records.check_state import CheckState
 from driftbell.records.data import Kind
 from driftbell.records.degradation import Degradation
 from driftbell.records.verdict import Verdict
@@ -190,4 +189,4 @@ class Check:
     reports: tuple[str, ...] = ()
     error: str = ""
     baseline: Baseline | None = None
-    state: Mapping[str, Any] = field(default_factory=dict)
+    state: CheckState = field(default_factory=CheckState)

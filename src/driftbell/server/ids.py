@@ -1,37 +1,34 @@
-"""Ids of predictions: a time in milliseconds, and random digits, asked of the kernel for many at a time."""
+"""Ids of predictions (UUIDv7, so they sort by time) and of requests (random), as hexadecimal digits."""
 
 from __future__ import annotations
 
-import os
 import re
-import threading
+import sys
 from datetime import datetime
 
-_BLOCK = 4096
-TIME_DIGITS, RANDOM_DIGITS = 12, 20
+if sys.version_info >= (3, 14):
+    from uuid import uuid4, uuid7
+else:
+    from uuid_utils import uuid4, uuid7
 
-_ID = re.compile(f"[0-9a-f]{{{TIME_DIGITS + RANDOM_DIGITS}}}")
+TIME_DIGITS = 12
+"""The first digits of a UUIDv7: milliseconds since 1970 (RFC 9562, section 5.7)."""
 
-
-class _Local(threading.local):
-    digits = ""
-    used = 0
-
-
-_local = _Local()
+_ID = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
-def random_digits(count: int) -> str:
-    """Give hexadecimal digits, four random bits each."""
-    start = _local.used
-    if start + count > len(_local.digits):
-        _local.digits, start = os.urandom(_BLOCK).hex(), 0
-    _local.used = start + count
-    return _local.digits[start : start + count]
+def new_prediction_id() -> str:
+    """Return a new UUIDv7 as 32 hexadecimal digits; later ids of one process sort after earlier ones."""
+    return uuid7().hex
 
 
-def is_young(prediction_id: str, now: datetime, seconds: float) -> bool:
-    """Tell whether a prediction's id was made less than so many seconds ago, or ahead by as much."""
+def new_request_id() -> str:
+    """Return 16 random hexadecimal digits (62 random bits)."""
+    return uuid4().hex[16:]
+
+
+def is_recent(prediction_id: str, now: datetime, seconds: float) -> bool:
+    """Return whether a prediction id was created less than `seconds` before or after `now`."""
     if not _ID.fullmatch(prediction_id):
         return False
     return abs(int(prediction_id[:TIME_DIGITS], 16) / 1000 - now.timestamp()) < seconds

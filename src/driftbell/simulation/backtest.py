@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
-from driftbell.alarms.verdict import whole
+from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.explain import since_words
-from driftbell.degradation.reference_models import Answers, Vector, learn
-from driftbell.degradation.update import LabelRows, Rows, step
+from driftbell.degradation.explain import format_change_point
+from driftbell.degradation.reference_models import Answers, Vector, fit_reference_models
+from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.drift.compare import compare, prepare
-from driftbell.drift.judge import carry, held_columns, judge
-from driftbell.records import Columns, Degradation, Judgement, Verdict
+from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.records import Columns, Degradation, EvidenceState, Judgement, Verdict
 from driftbell.simulation.backtest_columns import (
     MIN_LABELS,
     BacktestColumns,
@@ -113,10 +113,11 @@ def backtest(
         InputError: a column is missing, or its cells are invalid.
         ConfigError: the budget is invalid.
 
-    >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
-    >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
-    ...  label="y", window_rows=100)]
-    ['ok', 'ok']
+    Examples:
+        >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
+        >>> [c.verdict.value for c in backtest(table, table, budget="1 per 100 checks", prediction="answer",
+        ...  label="y", window_rows=100)]
+        ['ok', 'ok']
     """
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     every = parse_every(every) if isinstance(every, str) else every
@@ -212,7 +213,7 @@ def _fit_charts(
     elif truth is not None and not labelled.all():
         answers, truth = answers.take(labelled), truth[labelled]
         features = {k: v[labelled] for k, v in features.items()}
-    learned = learn(features, answers, truth, classes=len(roles.classes), seed=seed)
+    learned = fit_reference_models(features, answers, truth, classes=len(roles.classes), seed=seed)
     error = float(learned.errors.mean() or learned.by_features.mean() or 1.0)
     default = SMALLEST_LOSS if roles.classes else SMALLEST_SHARE * error
     return CusumCharts(
@@ -237,14 +238,14 @@ def _run_checks(
     times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
     prepared = prepare(roles.compared(past.columns), roles=roles.roles(past.columns))
     stream_table = roles.compared(present.columns)
-    state: Mapping[str, Any] = {}
-    drift: Mapping[str, Any] = {}
+    state = EvidenceState()
+    drift: Mapping[str, int] = {}
     start = 0
     for index in range(len(answers) // window_rows):
         stop = (index + 1) * window_rows
         rows = slice(start, stop)
         new = Rows({k: v[rows] for k, v in features.items()}, answers.take(rows), times[rows])
-        state, degradation = step(
+        state, degradation = update(
             charts, state, new, _arrived_labels(errors, times, index - label_delay, window_rows)
         )
         first = max(0, stop - max(window_rows, WINDOW_ROWS))
@@ -253,13 +254,13 @@ def _run_checks(
             rows=stop - first,
             false_discovery_rate=FALSE_DISCOVERY_RATE,
             strong=1 / allowed,
-            held=held_columns(drift, first=first),
+            persistent=persistent_columns(drift, first=first),
         )
-        drift = carry(drift, judgement, last=stop - 1)
+        drift = update_persistence(drift, judgement, last=stop - 1)
         yield _check(
-            index, stop - start, whole(judgement, degradation), degradation, timed=present.times is not None
+            index, stop - start, combine(judgement, degradation), degradation, timed=present.times is not None
         )
-        if state.get("rows", 0) == stop:
+        if state.rows == stop:
             start = stop
 
 
@@ -296,7 +297,7 @@ def _with_rows(sentence: str, degradation: Degradation) -> str:
         )
     )
     return sentence.replace(
-        since_words(degradation.change_point), f"since row {row} (between {low} and {high})"
+        format_change_point(degradation.change_point), f"since row {row} (between {low} and {high})"
     )
 
 

@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation import CusumDetector
+from driftbell.degradation.detector import CusumDetector
 from driftbell.errors import InputError
 from driftbell.ports import Model, Store
-from driftbell.records import Column, Degradation, Kind, Outputs, Prediction, Reference, Verdict, Window
+from driftbell.records import (
+    Column,
+    Degradation,
+    EvidenceState,
+    Kind,
+    Outputs,
+    Prediction,
+    Reference,
+    Verdict,
+    Window,
+)
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.columns import kind_of
@@ -75,7 +85,7 @@ class Rehearsal:
 
     def default_faults(self) -> list[Fault]:
         """Return the default faults: shift, scale, freeze, nulls and swap of the most important features."""
-        learned = self.detector.evidence.learned
+        learned = self.detector.charts.learned
         names = [learned.encoder.names[j] for j in learned.top] or list(self.model.schema.names)
         features = {f.name: f for f in self.model.schema.features}
         faults: list[Fault] = []
@@ -115,7 +125,7 @@ class Rehearsal:
                 self.model.schema.validate(row)
         except InputError as error:
             return Outcome(name, None, 0, refused=error.problems[0].message)
-        state: Any = {}
+        state = EvidenceState()
         losses: list[NDArray[np.float64]] = []
         for start in range(0, len(faulty), self.window_rows):
             stop = start + self.window_rows

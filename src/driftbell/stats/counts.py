@@ -80,7 +80,7 @@ def jensen_shannon(reference: ArrayLike, window: ArrayLike) -> float:
 
 
 def psi_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
-    """Tell what PSI stays below, at this level, where nothing has changed.
+    """Return the quantile of PSI without any change.
 
     Then PSI / (1/n + 1/m) has nearly the chi-square distribution with k - 1 degrees of freedom, so its mean
     is (k - 1)(1/n + 1/m). It holds where some five rows are expected in each bin of both samples.
@@ -103,7 +103,7 @@ def psi_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
 
 
 def js_noise(*, bins: int, n: int, m: int, level: float = 0.95) -> float:
-    """Tell what the Jensen–Shannon distance stays below, at this level, where nothing has changed.
+    """Return the quantile of the Jensen–Shannon distance without any change.
 
     Near equality all f-divergences are one: JS² ln 2 ≈ PSI / 8.
 
@@ -241,7 +241,7 @@ def _fisher(a: int, n: int, b: int, m: int) -> Outcome:
 
 
 def _as_unlikely(found: int, m: int, marked: int, rows: int) -> float:
-    """Give the chance of all counts, hypergeometric, that are no more likely than the one found.
+    """Return the probability of all hypergeometric counts that are no more likely than the observed one.
 
     The chances stand in known ratios to the one of the mode, from which they fall to both sides.
     """

@@ -91,7 +91,7 @@ class ClassScore:
 
 
 def class_scores(counts: NDArray[np.int64]) -> list[ClassScore]:
-    """Give recall and precision of each class.
+    """Return recall and precision of each class.
 
     Args:
         counts: what `confusion` gives, shape (k, k).

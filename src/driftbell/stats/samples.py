@@ -56,7 +56,7 @@ def kolmogorov_smirnov(
 
 @lru_cache(maxsize=16_384)
 def _smirnov(n: int, m: int, steps: int) -> float:
-    """Give the p-value of a statistic of so many steps of 1 / lcm(n, m), which is all that decides it.
+    """Return the p-value of a statistic of `steps` multiples of 1 / lcm(n, m).
 
     Columns of one table have the same few hundred statistics again and again, so it pays to remember them.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from driftbell.errors import ConfigError, StoreError
+from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.records.database import Database
 from driftbell.store.errors import describe, translate_errors
 from driftbell.store.migrate import migrate, read_version
@@ -141,9 +141,7 @@ def _engine(database: Database, *, timeout: float | None = NETWORK_SECONDS) -> s
             hide_parameters=True,
         )
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "log.url is set but pg8000 is missing: pip install 'driftbell[postgres]'"
-        ) from error
+        raise MissingExtraError("log.url", "postgres") from error
     sa.event.listen(engine, "do_connect", _Backoff().connect)
     sa.event.listen(engine, "connect", _connected)
     sa.event.listen(engine, "begin", _begin)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.records import Column, Columns, Kind
 from driftbell.tabular.columns import as_column, as_columns, kind_of
 
@@ -109,8 +109,7 @@ def _parquet(path: Path) -> dict[str, Column]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        message = f"cannot read {path}: Parquet needs pyarrow; pip install 'driftbell[parquet]'"
-        raise ConfigError(message) from error
+        raise MissingExtraError(f"cannot read {path}: Parquet", "parquet") from error
     try:
         table = parquet.read_table(path)
     except ArrowException as error:

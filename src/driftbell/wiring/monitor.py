@@ -12,9 +12,8 @@ from datetime import timedelta
 import structlog
 
 from driftbell.config.settings import Settings, notification_urls
-from driftbell.degradation import CusumDetector
-from driftbell.degradation.detector import watch
-from driftbell.errors import ConfigError
+from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
@@ -68,7 +67,7 @@ def checker(
     if warning:
         logger.warning("model was probably fitted on its reference", reason=warning)
     return Checker(
-        log=log,
+        store=log,
         model=model,
         reference=reference,
         folder=report_folder(settings),
@@ -79,7 +78,7 @@ def checker(
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
-        watch=build_detector(settings, model, reference),
+        detector=build_detector(settings, model, reference),
         promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
         warnings=(warning,) if warning else (),
     )
@@ -89,7 +88,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
     """Fit the degradation detector, on out-of-sample predictions if there are any."""
     classes = model.classes
     started = time.perf_counter()
-    detector = watch(
+    detector = fit_detector(
         {name: reference.columns[name] for name in model.schema.names},
         reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
@@ -98,11 +97,11 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
     )
-    smallest = detector.evidence.smallest_seen(settings.window.rows, 1)
+    smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
     logger.info(
         "degradation detector fitted",
         budget=str(settings.alarms.budget),
-        rate_of_budget=round(detector.evidence.promised, 2),
+        rate_of_budget=round(detector.charts.false_alarm_rate, 2),
         smallest_loss_seen_in_one_window=round(smallest, 4),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
@@ -113,9 +112,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
 def _sinks(settings: Settings) -> Mapping[str, Sink]:
     wanted = settings.reports.evidently
     if wanted == "on" and not evidently_available():
-        raise ConfigError(
-            "reports.evidently is 'on' but Evidently is missing: pip install 'driftbell[evidently]'"
-        )
+        raise MissingExtraError("reports.evidently = 'on'", "evidently")
     if wanted != "off" and evidently_available():
         return {MAIN_REPORT: EvidentlyReport(), OWN_REPORT: HtmlReport()}
     return {MAIN_REPORT: HtmlReport()}

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from driftbell.config.settings import Settings
-from driftbell.drift.compare import compare
-from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
 from driftbell.publish.html_report import HtmlReport
 from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
-from driftbell.tabular.files import read_table
 from driftbell.wiring.model import open_model
 from driftbell.wiring.monitor import build_detector, checker
 from driftbell.wiring.store import open_whole_log
@@ -39,23 +36,6 @@ def judged_window(settings: Settings) -> Judgement:
         return checker(settings, log).look().check.judgement
     finally:
         log.close()
-
-
-def judged_files(reference: Path, current: Path, settings: Settings) -> Judgement:
-    """Judge one table against another.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    before = read_table(reference)
-    now = read_table(current, like=before)
-    rows = len(next(iter(now.values()), ()))
-    return judge(
-        compare(before, now),
-        rows=rows,
-        minimum_rows=settings.check.minimum_rows,
-        false_discovery_rate=settings.check.false_discovery_rate,
-    )
 
 
 def write_report(settings: Settings, target: Path) -> Judgement:

@@ -18,7 +18,7 @@ import structlog
 
 from driftbell import jsonlog
 from driftbell.config.settings import Settings, load
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_log, report_folder
 
@@ -158,9 +158,7 @@ def _require_opentelemetry(settings: Settings) -> None:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter
         import opentelemetry.sdk.trace.export  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            "tracing.endpoint is set but OpenTelemetry is missing: pip install 'driftbell[otel]'"
-        ) from error
+        raise MissingExtraError("tracing.endpoint", "otel") from error
 
 
 def exit_with(parent: int) -> None:

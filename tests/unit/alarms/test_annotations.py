@@ -10,7 +10,7 @@ import pytest
 from tests.life import NOON
 
 from driftbell.alarms.annotations import read_annotation
-from driftbell.alarms.verdict import whole
+from driftbell.alarms.verdict import combine
 from driftbell.errors import InputError
 from driftbell.records import Alarm, Degradation, Judgement, Verdict
 from driftbell.records.alarms import Annotation
@@ -37,9 +37,9 @@ def degradation(verdict: Verdict) -> Degradation:
 def test_only_degradation_is_an_alarm(
     drift: Verdict, found: Verdict, verdict: Verdict, sentence: str
 ) -> None:
-    both = whole(Judgement(drift, "Drift says."), degradation(found))
+    both = combine(Judgement(drift, "Drift says."), degradation(found))
     assert (both.verdict, both.sentence, both.degradation) == (verdict, sentence, degradation(found))
-    assert whole(Judgement(drift, "Drift says."), None) == Judgement(drift, "Drift says.")
+    assert combine(Judgement(drift, "Drift says."), None) == Judgement(drift, "Drift says.")
 
 
 ALARM = Alarm("c1", "m", "v1", NOON, None, "Worse.")

@@ -64,7 +64,7 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
         run("annotate", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
         == f"{alarm.id}: silenced\n"
     )
-    found = life.log.alarms.get(alarm.id)
+    found = life.store.alarms.get(alarm.id)
     assert found is not None
     assert (found.annotation, found.author) == ("silenced", "ada")
     assert (found.reason, found.until) == ("a load test", until)
@@ -74,8 +74,8 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
 def test_what_is_wrong_is_told(life: Life, tmp_path: Path) -> None:
     alarm = life.ring()
     assert "'until' is missing" in refused("annotate", alarm.id, "silenced", *SAID)
-    assert "no alarm with the id xyz" in refused("annotate", "xyz", "false", *SAID)
-    assert "no alarm with the id" in refused("annotate", "", "false", *SAID)
+    assert "no alarm has the id xyz" in refused("annotate", "xyz", "false", *SAID)
+    assert "no alarm has the id" in refused("annotate", "", "false", *SAID)
     assert "cannot write" in refused("label-sheet", alarm.id, str(tmp_path / "no" / "x.csv"))
     done = CliRunner().invoke(cli, ["alarms", "annotate", alarm.id, "wrong", *SAID])
     assert (done.exit_code, "'expected', 'false', 'silenced'" in done.output) == (2, True)
@@ -92,39 +92,39 @@ def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_pat
     assert said.startswith("these.csv: 5 rows; fill in")
     assert [list(row) for row in rows] == [["prediction_id", "label", "prediction", "age"]] * 5
     for row in rows:
-        found = life.log.predictions.get(row["prediction_id"])
+        found = life.store.predictions.get(row["prediction_id"])
         assert found is not None
         assert (row["label"], row["prediction"], float(row["age"])) == ("", "old", found.features["age"])
 
 
 def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(life: Life) -> None:
     def ids(alarm: Alarm) -> list[str]:
-        return [row["prediction_id"] for row in table(label_sheet(life.log, alarm))]
+        return [row["prediction_id"] for row in table(label_sheet(life.store, alarm))]
 
     alarm = life.ring()
     first = ids(alarm)
     life.check(100, shift=20)
     assert min(ids(alarm)) > max(first)
     life.check(200)
-    (closed,) = life.log.alarms.newest(5)
+    (closed,) = life.store.alarms.newest(5)
     assert closed.closed is not None
     assert ids(closed) == first
-    assert label_sheet(life.log, replace(closed, id="gone")).splitlines() == [
+    assert label_sheet(life.store, replace(closed, id="gone")).splitlines() == [
         "prediction_id,label,prediction"
     ]
 
 
 def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
     alarm = life.ring()
-    (newest,) = life.log.checks.newest(1)
+    (newest,) = life.store.checks.newest(1)
     assert newest.judgement.degradation is not None
-    first = life.log.predictions.get(newest.judgement.degradation.to_label[0])
+    first = life.store.predictions.get(newest.judgement.degradation.to_label[0])
     assert first is not None
     evil = replace(first, id="evil", output="=1+1", features={"age": -5.0, "@sum": "+1", "label": "x"})
-    life.log.predictions.append([evil])
+    life.store.predictions.append([evil])
     degradation = replace(newest.judgement.degradation, to_label=("evil", "unknown"))
-    life.log.checks.save(
+    life.store.checks.save(
         replace(newest, id="later", judgement=replace(newest.judgement, degradation=degradation)), life.lease
     )
-    (row,) = table(label_sheet(life.log, alarm))
+    (row,) = table(label_sheet(life.store, alarm))
     assert row == {"prediction_id": "evil", "label": "", "prediction": "'=1+1", "age": "-5.0", "'@sum": "'+1"}

@@ -164,8 +164,8 @@ def test_commands_that_call_the_service_call_the_one_of_the_settings(tmp_path: P
 
 def test_the_tables_of_a_log_are_brought_up_to_date_once(tmp_path: Path) -> None:
     first, second = (driftbell("db", "upgrade", "--data-dir", "data", cwd=tmp_path) for _ in range(2))
-    assert first.stdout.endswith("upgraded from nothing\n")
-    assert second.stdout.endswith("up to date already\n")
+    assert first.stdout.endswith("upgraded from an empty database\n")
+    assert second.stdout.endswith("already up to date\n")
     assert (tmp_path / "data" / "log.sqlite").is_file()
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL URL is read whole, and no message shows any part of it."""
+"""A PostgreSQL URL is parsed whole, and no message shows any part of it."""
 
 from pathlib import Path
 

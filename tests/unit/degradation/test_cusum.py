@@ -1,14 +1,23 @@
 import json
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 from tests.degradation_tasks import CHECKS_PER_ALARM, FAULTS, START, Stream, amounts, answers, evidence, table
 
-from driftbell.degradation.cusum import CAP, ESTIMATE, LABELS, MEMORY, CusumCharts, baseline_of, since
-from driftbell.degradation.reference_models import Answers, learn
-from driftbell.degradation.update import LabelRows, Rows, step
-from driftbell.records import Verdict
+from driftbell.degradation.cusum import (
+    ESTIMATE,
+    LABELS,
+    MAX_BLOCKS,
+    MAX_SUM,
+    CusumCharts,
+    change_point,
+    error_baseline,
+)
+from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.records import EvidenceState, PendingLabels, Verdict
 
 KINDS = ["labelled", "unlabelled", "no probabilities"]
 QUIET = {Verdict.OK}
@@ -39,7 +48,7 @@ def test_the_budget_is_kept_on_months_of_real_errors(part):
             for i, loss in enumerate(losses):
                 now = max(0.0, now + rows * (loss - allowance))
                 rang[i] |= now >= height
-                now = min(now, CAP * height)
+                now = min(now, MAX_SUM * height)
         opened += np.count_nonzero(rang[1:] & ~rang[:-1])
     assert opened / months <= 1.0
 
@@ -131,7 +140,7 @@ def test_sums_are_capped():
     for _ in range(50):
         sums, _ = found.add(sums, ESTIMATE, 500, 0.8)
     heights = [height for _, height in found.limits(ESTIMATE, 500)]
-    assert sums == pytest.approx([CAP * height for height in heights])
+    assert sums == pytest.approx([MAX_SUM * height for height in heights])
 
 
 @pytest.mark.parametrize("pieces", [(300,), (50,) * 6, (60, 240), (250, 50)])
@@ -143,10 +152,9 @@ def test_each_row_counts_once_however_it_is_cut(pieces):
         degradation = stream.see(part, truth[start : start + rows], answers(part))
         start += rows
     assert degradation.rows == 300
-    for part in (ESTIMATE, LABELS):
-        blocks = stream.state["blocks"][part]
-        assert sum(b[0] for b in blocks) == 300
-    lost = sum(b[0] * b[1] for b in stream.state["blocks"][LABELS]) / 300
+    for source in (stream.state.estimate, stream.state.labels):
+        assert sum(block.rows for block in source.blocks) == 300
+    lost = sum(block.rows * block.loss for block in stream.state.labels.blocks) / 300
     wrong = np.mean(answers(columns).values != truth)
     assert lost == pytest.approx(wrong - stream.evidence.learned.errors.mean())
 
@@ -157,7 +165,7 @@ def test_few_rows_wait():
     degradation = stream.see(columns, truth, answers(columns))
     assert degradation.verdict is Verdict.UNKNOWN
     assert "needs 50, has 49" in degradation.sentence
-    assert stream.state.get("rows", 0) == 0
+    assert stream.state.rows == 0
     assert stream.run(1)[0].verdict is Verdict.OK
     assert stream.see(columns, truth, answers(columns)).rows == 500
 
@@ -173,8 +181,8 @@ def test_ten_thousand_rows_at_once():
 
 def test_the_estimate_of_a_large_block_varies_as_little_as_its_rows_let_it():
     found = evidence()
-    losses = [found.look(t, answers(t)).loss for t in (table(4000, 60 + i)[0] for i in range(30))]
-    assert np.std(losses) < 1.4 * found.baselines[ESTIMATE].block(4000)
+    losses = [found.examine(t, answers(t)).loss for t in (table(4000, 60 + i)[0] for i in range(30))]
+    assert np.std(losses) < 1.4 * found.baselines[ESTIMATE].standard_error(4000)
 
 
 def labels(errors, first=0, corrected=0.0):
@@ -189,7 +197,7 @@ def no_rows():
 
 def told(stream, *given):
     for one in given:
-        stream.state, degradation = step(stream.evidence, stream.state, no_rows(), one)
+        stream.state, degradation = update(stream.evidence, stream.state, no_rows(), one)
     return degradation
 
 
@@ -197,14 +205,14 @@ def test_few_labels_wait_and_count_later():
     stream = Stream(evidence())
     stream.run(1)
     told(stream, labels([1.0] * 12), labels([0.0] * 7))
-    assert LABELS not in stream.state["blocks"]
+    assert stream.state.labels.blocks == ()
     told(stream, labels([0.0]))
-    ((rows, loss, first, last),) = stream.state["blocks"][LABELS]
-    assert rows == 20
-    assert loss == pytest.approx(12 / 20 - stream.evidence.learned.errors.mean())
-    assert first == START.isoformat()
-    assert last == (START + timedelta(minutes=11)).isoformat()
-    assert stream.state["waiting"] == [0, 0.0]
+    (block,) = stream.state.labels.blocks
+    assert block.rows == 20
+    assert block.loss == pytest.approx(12 / 20 - stream.evidence.learned.errors.mean())
+    assert block.first == START
+    assert block.last == START + timedelta(minutes=11)
+    assert stream.state.pending == PendingLabels()
 
 
 def test_the_order_of_labels_changes_nothing():
@@ -213,7 +221,7 @@ def test_the_order_of_labels_changes_nothing():
     backwards = [LabelRows(b.errors[::-1], b.times[::-1]) for b in batches]
     one, two = Stream(evidence()), Stream(evidence())
     first, second = told(one, *batches), told(two, *backwards)
-    assert one.state["sums"] == two.state["sums"]
+    assert one.state.labels.sums == two.state.labels.sums
     assert first.score == second.score
 
 
@@ -241,9 +249,9 @@ def test_a_correction_of_labels_that_wait_is_no_more_than_that():
     stream = Stream(evidence())
     stream.run(1)
     told(stream, labels([1.0] * 10), LabelRows(corrected=-10.0))
-    assert stream.state["waiting"][:2] == [10, 0.0]
+    assert (stream.state.pending.count, stream.state.pending.errors) == (10, 0.0)
     told(stream, labels([0.0] * 10))
-    assert stream.state["blocks"][LABELS][0][1] == pytest.approx(-stream.evidence.learned.errors.mean())
+    assert stream.state.labels.blocks[0].loss == pytest.approx(-stream.evidence.learned.errors.mean())
 
 
 def test_labels_that_show_no_loss_overrule_the_estimate():
@@ -253,7 +261,7 @@ def test_labels_that_show_no_loss_overrule_the_estimate():
     rng = np.random.default_rng(1)
     degradation = told(stream, labels((rng.random(1000) < 0.11).astype(float), 1200))
     assert degradation.verdict is Verdict.WARNING
-    assert degradation.sentence.startswith("Inputs changed, results are fine")
+    assert degradation.sentence.startswith("Inputs changed, performance did not")
 
 
 def test_labels_that_show_the_loss_do_not_overrule_it():
@@ -281,13 +289,14 @@ def test_the_state_is_json_and_survives_it():
         a = plain.run(1, seed=400 + i, change=FAULTS["nulls"][2])[0]
         b = written.run(1, seed=400 + i, change=FAULTS["nulls"][2])[0]
         assert a == b
-        written.state = json.loads(json.dumps(written.state, allow_nan=False))
+        text = json.dumps(msgspec.to_builtins(written.state), allow_nan=False)
+        written.state = msgspec.convert(json.loads(text), EvidenceState)
 
 
 def test_the_state_does_not_grow_without_end():
     stream = Stream(evidence())
-    stream.run(MEMORY + 20, rows=50)
-    assert len(stream.state["blocks"][ESTIMATE]) == MEMORY
+    stream.run(MAX_BLOCKS + 20, rows=50)
+    assert len(stream.state.estimate.blocks) == MAX_BLOCKS
 
 
 def test_a_confirmed_move_counts_for_both_blocks_and_once():
@@ -295,7 +304,7 @@ def test_a_confirmed_move_counts_for_both_blocks_and_once():
     stream.run(2)
     found = stream.run(2, change=FAULTS["shift"][2], seed=200)
     assert [h.verdict for h in found] == [Verdict.OK, Verdict.ALARM]
-    first, second = (b[1] for b in stream.state["blocks"][ESTIMATE][-2:])
+    first, second = (block.loss for block in stream.state.estimate.blocks[-2:])
     assert first == pytest.approx(second, abs=0.06)
     lone = Stream(evidence())
     lone.run(1, change=FAULTS["shift"][2])
@@ -311,19 +320,19 @@ def test_regression_in_any_unit(unit):
         return Answers(given.values * unit), truth * unit
 
     given, truth = answered(columns, 1)
-    learned = learn(columns, given, truth, classes=0, seed=0)
+    learned = fit_reference_models(columns, given, truth, classes=0, seed=0)
     normal = float(learned.errors.mean())
     found = CusumCharts(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
 
     def run(change, labelled):
-        state = {}
+        state = EvidenceState()
         for i in range(3):
             columns, _ = table(500, 20 + i)
             _, truth = answered(columns, 30 + i)
             given, _ = answered(change(columns), 30 + i)
             times = [START + timedelta(minutes=500 * i + j) for j in range(500)]
             new = labels(np.abs(given.values - truth), 500 * i) if labelled else LabelRows()
-            state, degradation = step(found, state, Rows(change(columns), given, times), new)
+            state, degradation = update(found, state, Rows(change(columns), given, times), new)
         return degradation
 
     for labelled in (False, True):
@@ -335,25 +344,25 @@ def test_regression_in_any_unit(unit):
 
 
 def test_a_baseline_without_any_error_still_has_doubt():
-    assert baseline_of(np.zeros(100)).deviation > 0
-    assert baseline_of(np.zeros(100)).doubt > baseline_of(np.zeros(10_000)).doubt > 0
-    assert baseline_of(np.full(100, 3.0), unit=3.0).mean == 3
+    assert error_baseline(np.zeros(100)).deviation > 0
+    assert error_baseline(np.zeros(100)).own_error > error_baseline(np.zeros(10_000)).doubt > 0
+    assert error_baseline(np.full(100, 3.0), unit=3.0).mean == 3
 
 
 def test_since_finds_the_block_it_began_with():
     rng = np.random.default_rng(0)
     quiet = [(500, float(rng.normal(0, 0.01))) for _ in range(20)]
     loud = [(500, float(rng.normal(0.05, 0.01))) for _ in range(5)]
-    best, low, high = since(quiet + loud, 0.3)
+    best, low, high = change_point(quiet + loud, 0.3)
     assert abs(best - 20) <= 2
     assert low <= 20 <= high
-    assert since([(500, -0.1)], 0.3) == (0, 0, 0)
+    assert change_point([(500, -0.1)], 0.3) == (0, 0, 0)
 
 
 def test_smallest_seen_is_smaller_with_more_rows_and_more_time():
     found = evidence()
-    assert found.smallest_seen(500, 10) < found.smallest_seen(500, 1)
-    assert found.smallest_seen(5000, 1) < found.smallest_seen(500, 1)
+    assert found.smallest_detectable(500, 10) < found.smallest_detectable(500, 1)
+    assert found.smallest_detectable(5000, 1) < found.smallest_detectable(500, 1)
 
 
 def test_a_smaller_budget_and_more_doubt_raise_the_thresholds():

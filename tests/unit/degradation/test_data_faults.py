@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import FAULTS, answers, evidence, some, table
 
-from driftbell.degradation.data_faults import FaultFinder, ks_distance, overdispersion
-from driftbell.degradation.reference_models import learn, one_thread
+from driftbell.degradation.data_faults import DataFaultDetector, ks_distance, overdispersion
+from driftbell.degradation.reference_models import fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def learned():
 
 def diagnosed(learned, columns):
     matrix = learned.encoder(columns, len(columns["c"]))
-    return FaultFinder(learned).diagnose(columns, matrix, answers(columns))
+    return DataFaultDetector(learned).diagnose(columns, matrix, answers(columns))
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -71,7 +71,7 @@ def test_few_broken_rows_are_no_fault(learned, value):
 def test_nulls_that_the_reference_has_too_are_no_fault():
     columns, truth = table(500, 0)
     columns = some(columns, np.nan, of=10, every=2)
-    known = learn(columns, answers(columns), truth, classes=2, seed=0)
+    known = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
     assert diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=2)) is None
     found = diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=6))
     assert [f.words for f in found.faults] == ["null 20.0% → 60.0%"]

@@ -2,14 +2,15 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 from tests.degradation_tasks import FAULTS, START, answers, table
 
 from driftbell.degradation.cusum import LABELS
-from driftbell.degradation.detector import watch
+from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
-from driftbell.records import Labelled, Outputs, Prediction, Verdict, Window
+from driftbell.records import EvidenceState, Labelled, Outputs, Prediction, Verdict, Window
 from driftbell.tabular.columns import as_column
 
 CLASSES = ("no", "yes")
@@ -26,7 +27,7 @@ def named(values):
 
 def fitted(labels=None, rows=800, **given):
     columns, truth = table(rows, 0)
-    return watch(
+    return fit_detector(
         columns,
         outputs(answers(columns)),
         named(truth) if labels is None else labels,
@@ -83,7 +84,7 @@ class Log:
         return Window(found, first + 1, len(self.predictions)) if found else Window((), 0, 0)
 
     def look(self, by, state):
-        return by.advance(state, self.window(state.get("seq", 0)), self.labels[state.get("label_seq", 0) :])
+        return by.advance(state, self.window(state.seq), self.labels[state.label_seq :])
 
 
 def replay(by, log, state, blocks, **kinds):
@@ -96,20 +97,20 @@ def replay(by, log, state, blocks, **kinds):
 
 
 def test_quiet_on_what_is_normal_and_every_row_once(fresh):
-    log, state = Log(), {}
+    log, state = Log(), EvidenceState()
     for rows in (400, 20, 20, 30, 300, 10):
         log.predict(rows, len(log.predictions) + 1)
         state, degradation = log.look(fresh, state)
         for _ in range(3):
             state, degradation = log.look(fresh, state)
     assert degradation.verdict is Verdict.OK
-    assert degradation.rows == state["rows"] == state["seq"] == 770
-    assert json.loads(json.dumps(state)) == state
+    assert degradation.rows == state.rows == state.seq == 770
+    assert msgspec.convert(json.loads(msgspec.json.encode(state)), EvidenceState) == state
 
 
 def test_alarm_and_end_of_it(fresh):
     log = Log()
-    state, _, verdicts = replay(fresh, log, {}, 3, seed=10)
+    state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=10)
     assert set(verdicts) == QUIET
     state, degradation, verdicts = replay(fresh, log, state, 2, seed=20, change=FAULTS["new category"][2])
     assert verdicts[-1] is Verdict.ALARM
@@ -122,18 +123,18 @@ def test_alarm_and_end_of_it(fresh):
 def test_an_expected_change_is_normal_from_then_on(fresh, name):
     change = FAULTS[name][2]
     log = Log()
-    state, _, verdicts = replay(fresh, log, {}, 3, seed=20, change=change)
+    state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=20, change=change)
     assert verdicts[-1] is Verdict.ALARM
-    moved = fresh.rebased(log.predictions.window(0))
-    assert set(replay(moved, log, {"seq": state["seq"]}, 8, seed=60, change=change)[2]) == QUIET
+    moved = fresh.rebased(log.window(0))
+    assert set(replay(moved, log, EvidenceState(seq=state.seq), 8, seed=60, change=change)[2]) == QUIET
 
 
 def test_an_expected_change_is_normal_for_labels_too(fresh):
     change = FAULTS["unit change"][2]
     log = Log()
     log.predict(1200, 20, change=change)
-    moved = fresh.rebased(log.predictions.window(0))
-    state = {"seq": len(log.predictions)}
+    moved = fresh.rebased(log.window(0))
+    state = EvidenceState(seq=len(log.predictions))
     for i in range(4):
         log.predict(400, 60 + i, change=change)
         log.label(range(len(log.predictions) - 400, len(log.predictions)))
@@ -145,8 +146,8 @@ def test_an_expected_change_is_normal_for_labels_too(fresh):
 def test_expected_shares_of_the_classes_are_normal_from_then_on(fresh):
     log = Log()
     log.predict(1000, 20, ones=0.92)
-    moved = fresh.rebased(log.predictions.window(0))
-    state = {"seq": len(log.predictions)}
+    moved = fresh.rebased(log.window(0))
+    state = EvidenceState(seq=len(log.predictions))
     assert set(replay(moved, log, state, 6, seed=60, ones=0.92)[2]) == QUIET
 
 
@@ -154,8 +155,8 @@ def test_a_change_after_an_expected_one_alarms(fresh):
     expected = FAULTS["new category"][2]
     log = Log()
     log.predict(1000, 20, change=expected)
-    moved = fresh.rebased(log.predictions.window(0))
-    state = {"seq": len(log.predictions)}
+    moved = fresh.rebased(log.window(0))
+    state = EvidenceState(seq=len(log.predictions))
     state, degradation, verdicts = replay(
         moved, log, state, 3, seed=60, change=lambda t: FAULTS["unit change"][2](expected(t))
     )
@@ -166,21 +167,21 @@ def test_a_change_after_an_expected_one_alarms(fresh):
 def test_few_rows_are_no_new_normal(fresh):
     log = Log()
     log.predict(19, 1)
-    assert fresh.rebased(log.predictions.window(0)) is fresh
+    assert fresh.rebased(log.window(0)) is fresh
     assert fresh.rebased(Window()) is fresh
 
 
 def test_labels_late_out_of_order_and_corrected(fresh):
     log = Log()
-    state, degradation, _ = replay(fresh, log, {}, 2, seed=10)
+    state, degradation, _ = replay(fresh, log, EvidenceState(), 2, seed=10)
     log.label(range(399, 199, -1))
     log.label([5, 3, 600])
     state, degradation = log.look(fresh, state)
-    assert (degradation.verdict, state["label_seq"], state["labelled"]) == (Verdict.OK, 203, 203)
+    assert (degradation.verdict, state.label_seq, state.labelled) == (Verdict.OK, 203, 203)
     log.label(range(200, 300), wrong=True)
     state, degradation = log.look(fresh, state)
     assert degradation.verdict is Verdict.ALARM
-    assert state["labelled"] == 203
+    assert state.labelled == 203
     log.label(range(200, 300))
     state, degradation = log.look(fresh, state)
     assert degradation.verdict is Verdict.OK
@@ -192,7 +193,7 @@ def test_concept_drift_rings_by_labels(fresh):
     log = Log()
     log.predict(500, 3, wrong=0.3)
     log.label(range(500))
-    _, degradation = log.look(fresh, {})
+    _, degradation = log.look(fresh, EvidenceState())
     assert degradation.verdict is Verdict.ALARM
     assert "by its labels" in degradation.sentence
     assert [p.source for p in degradation.evidence if p.score >= 1] == [LABELS]
@@ -204,10 +205,10 @@ def test_an_answer_and_a_label_that_the_model_does_not_know(fresh):
     log.predictions = [replace(p, output="maybe", probabilities={}) for p in log.predictions]
     log.truth[0] = "never heard of"
     log.label(range(100))
-    state, degradation = log.look(fresh, {})
+    state, degradation = log.look(fresh, EvidenceState())
     assert degradation.verdict is Verdict.ALARM
     assert degradation.performance.realized.value == 0
-    assert json.dumps(state)
+    assert msgspec.json.encode(state)
 
 
 def test_cells_that_are_nulls_or_of_another_kind(fresh):
@@ -215,26 +216,26 @@ def test_cells_that_are_nulls_or_of_another_kind(fresh):
     log.predict(120, 3)
     cells = {"a": None, "b": "text", "c": None, "d": 7.0}
     log.predictions = [replace(p, features=cells) for p in log.predictions]
-    _, degradation = log.look(fresh, {})
+    _, degradation = log.look(fresh, EvidenceState())
     assert degradation.verdict is Verdict.ALARM
     assert "null 0.0% → 100.0%" in degradation.sentence
 
 
 def test_no_window_and_no_labels_wait(fresh):
-    state, degradation = fresh.advance({}, Window(), [])
+    state, degradation = fresh.advance(EvidenceState(), Window(), [])
     assert degradation.verdict is Verdict.UNKNOWN
-    assert (state["seq"], state["label_seq"]) == (0, 0)
+    assert (state.seq, state.label_seq) == (0, 0)
 
 
 def test_the_same_reference_gives_the_same_evidence(fresh):
     log = Log()
     log.predict(300, 3)
-    assert log.look(fresh, {}) == log.look(fitted(), {})
+    assert log.look(fresh, EvidenceState()) == log.look(fitted(), EvidenceState())
 
 
 def test_a_class_that_the_model_never_answers():
     columns, truth = table(400, 0)
-    found = watch(
+    found = fit_detector(
         columns,
         Outputs(
             answers(columns).values.astype(np.intp), np.c_[answers(columns).probabilities, np.zeros(400)]
@@ -246,10 +247,10 @@ def test_a_class_that_the_model_never_answers():
     )
     log = Log()
     log.predict(300, 3)
-    assert log.look(found, {})[1].verdict is Verdict.OK
+    assert log.look(found, EvidenceState())[1].verdict is Verdict.OK
     log.predict(300, 4)
     log.predictions[300:] = [replace(p, output="maybe") for p in log.predictions[300:]]
-    assert log.look(found, {"seq": 300})[1].verdict in QUIET | {Verdict.ALARM}
+    assert log.look(found, EvidenceState(seq=300))[1].verdict in QUIET | {Verdict.ALARM}
 
 
 def test_labels_of_the_reference_must_be_classes():
@@ -261,8 +262,8 @@ def test_labels_of_the_reference_must_be_classes():
 def test_few_labels_in_a_reference_teach_nothing(known, labelled):
     labels = as_column(["yes", "no"] * (known // 2) + ["no"] * (known % 2) + [None] * (300 - known))
     found = fitted(labels=labels, rows=300)
-    assert found.evidence.learned.labelled is labelled
-    assert len(found.evidence.learned.errors) == (known if labelled else 300)
+    assert found.charts.learned.labelled is labelled
+    assert len(found.charts.learned.errors) == (known if labelled else 300)
 
 
 def test_a_reference_of_one_row_is_refused():

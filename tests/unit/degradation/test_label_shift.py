@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import answers, table
 
-from driftbell.degradation.label_shift import ClassShares
-from driftbell.degradation.reference_models import Answers, learn, one_thread
+from driftbell.degradation.label_shift import LabelShift
+from driftbell.degradation.reference_models import Answers, fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +22,16 @@ def careful(columns, *, probabilities=True):
 @pytest.fixture(scope="module", params=[True, False], ids=["probabilities", "answers alone"])
 def fitted(request):
     columns, truth = table(1500, 0)
-    learned = learn(columns, careful(columns, probabilities=request.param), truth, classes=2, seed=0)
+    learned = fit_reference_models(
+        columns, careful(columns, probabilities=request.param), truth, classes=2, seed=0
+    )
     return learned, request.param
 
 
 def estimated(fitted, columns):
     learned, has = fitted
     given = careful(columns, probabilities=has)
-    return ClassShares(learned).loss(learned.encoder(columns, len(given)), given)
+    return LabelShift(learned).loss(learned.encoder(columns, len(given)), given)
 
 
 @pytest.mark.parametrize("ones", [0.2, 0.7, 0.85])
@@ -54,7 +56,7 @@ def test_an_answer_of_no_class_says_nothing(fitted):
     columns, _ = table(500, 5, ones=0.9)
     given = careful(columns, probabilities=has)
     given.values[7] = -1.0
-    assert ClassShares(learned).loss(learned.encoder(columns, 500), given) is None
+    assert LabelShift(learned).loss(learned.encoder(columns, 500), given) is None
 
 
 def test_other_usual_shares_are_the_ones_to_compare_with(fitted):
@@ -70,15 +72,15 @@ def test_classes_that_are_rare_in_the_reference_are_no_label_shift():
     truth = rng.choice(30, 600, p=[0.2] * 4 + [0.2 / 26] * 26).astype(float)
     columns = {"a": truth + rng.normal(0, 0.5, 600), "b": rng.normal(0, 1, 600)}
     given = Answers(np.clip(np.round(columns["a"]), 0, 29))
-    learned = learn(columns, given, truth, classes=30, seed=0)
+    learned = fit_reference_models(columns, given, truth, classes=30, seed=0)
     again = rng.permutation(600)[:400]
-    found = ClassShares(learned).loss(learned.matrix[again], given.take(again))
+    found = LabelShift(learned).loss(learned.matrix[again], given.take(again))
     assert found is None
 
 
 def test_a_reference_with_one_class_says_nothing():
     columns, _ = table(200, 0)
     given = Answers(np.zeros(200))
-    learned = learn(columns, given, np.zeros(200), classes=2, seed=0)
-    assert ClassShares(learned).loss(learned.matrix, given) is None
-    assert ClassShares(learned).loss(learned.matrix[:0], given.take(slice(0))) is None
+    learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)
+    assert LabelShift(learned).loss(learned.matrix, given) is None
+    assert LabelShift(learned).loss(learned.matrix[:0], given.take(slice(0))) is None

@@ -3,7 +3,7 @@ import pytest
 from tests.degradation_tasks import amounts, answers, evidence, table
 
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
-from driftbell.degradation.reference_models import Answers, learn, one_thread
+from driftbell.degradation.reference_models import Answers, fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_an_answer_that_the_reference_never_gave_is_wrong():
 
 def test_the_same_seed_learns_the_same():
     columns, truth = table(200, 3)
-    one, two = (learn(columns, answers(columns), truth, classes=2, seed=4) for _ in range(2))
+    one, two = (fit_reference_models(columns, answers(columns), truth, classes=2, seed=4) for _ in range(2))
     assert one.top == two.top
     assert np.array_equal(one.by_features, two.by_features)
 
@@ -104,12 +104,12 @@ def test_the_same_seed_learns_the_same():
 @pytest.mark.parametrize("labelled", [True, False])
 def test_tiny_references_are_learnt_and_do_not_ring(rows, labelled):
     columns, truth = table(rows, 3)
-    learned = learn(columns, answers(columns), truth if labelled else None, classes=2, seed=0)
+    learned = fit_reference_models(columns, answers(columns), truth if labelled else None, classes=2, seed=0)
     found = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     sums, scores = [], []
     for seed in range(5):
         new, _ = table(300, 50 + seed)
-        block = found.look(new, answers(new))
+        block = found.examine(new, answers(new))
         sums, score = found.add(sums, ESTIMATE, block.rows, block.loss)
         scores.append(score)
     assert max(scores) < 1
@@ -118,9 +118,9 @@ def test_tiny_references_are_learnt_and_do_not_ring(rows, labelled):
 def test_a_reference_of_one_class_is_learnt():
     columns, _ = table(200, 3)
     given = Answers(np.zeros(200), np.tile([0.9, 0.1], (200, 1)))
-    learned = learn(columns, given, np.zeros(200), classes=2, seed=0)
+    learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)
     assert learned.top == ()
-    block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).look(columns, given)
+    block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).examine(columns, given)
     assert block.loss == pytest.approx(0, abs=1e-9)
 
 
@@ -134,8 +134,8 @@ def test_columns_that_say_nothing_do_no_degradation(kept):
         "a": columns["a"],
     }
     table_of = {k: odd[k] for k in kept}
-    learned = learn(table_of, answers(columns), truth, classes=2, seed=0)
-    block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).look(table_of, answers(columns))
+    learned = fit_reference_models(table_of, answers(columns), truth, classes=2, seed=0)
+    block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).examine(table_of, answers(columns))
     assert abs(block.loss) < 0.02
     assert block.diagnosis is None
 
@@ -150,9 +150,9 @@ def test_many_classes_with_rare_ones():
     far = -((columns["a"][:, None] - np.arange(classes)) ** 2) / 0.32
     p = np.exp(far - far.max(axis=1, keepdims=True))
     given = Answers(nearest, p / p.sum(axis=1, keepdims=True))
-    learned = learn(columns, given, truth, classes=classes, seed=0)
+    learned = fit_reference_models(columns, given, truth, classes=classes, seed=0)
     found = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     half = np.arange(0, rows, 2)
-    block = found.look({k: v[half] for k, v in columns.items()}, given.take(half))
+    block = found.examine({k: v[half] for k, v in columns.items()}, given.take(half))
     assert block.why == "confidence"
     assert abs(block.loss) < 0.05

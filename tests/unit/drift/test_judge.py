@@ -12,7 +12,7 @@ from tests import degradations as degradations
 
 from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.drift.compare import compare
-from driftbell.drift.judge import carry, held_columns, judge
+from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
 from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
@@ -202,8 +202,8 @@ def in_a_row(*p_values, strong=STRONG, step=100, rows=100):
     for number, p_value in enumerate(p_values):
         first = number * step + 1
         comparisons = [column("a", p_value), column("b", 0.9)]
-        judgement = judge(comparisons, rows=rows, strong=strong, held=held_columns(state, first))
-        state = carry(state, judgement, last=first + rows - 1)
+        judgement = judge(comparisons, rows=rows, strong=strong, persistent=persistent_columns(state, first))
+        state = update_persistence(state, judgement, last=first + rows - 1)
         found.append(judgement)
     return found
 
@@ -246,9 +246,9 @@ def test_what_is_listed_stays_so_while_evidence_lasts():
 
 def test_a_check_that_cannot_judge_leaves_the_evidence_as_it_was():
     state = {"a": 100, "b": 0}
-    assert carry(state, judge([], rows=3), last=200) == state
+    assert update_persistence(state, judge([], rows=3), last=200) == state
     half = judge([column("a", 0.01), missing("b")], rows=50, strong=STRONG)
-    assert carry(state, half, last=200) == state
+    assert update_persistence(state, half, last=200) == state
 
 
 def test_the_same_rows_again_are_no_second_window():
@@ -269,9 +269,11 @@ def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_se
             state = {}
             for number in range(2):
                 window = {f"c{i}": rng.normal(shift * (i == 0), size=rows) for i in range(columns)}
-                held = held_columns(state, number * rows + 1)
-                found = judge(compare(reference, window, newest=50), rows=rows, strong=1 / 8640, held=held)
-                state = carry(state, found, last=(number + 1) * rows)
+                held = persistent_columns(state, number * rows + 1)
+                found = judge(
+                    compare(reference, window, newest=50), rows=rows, strong=1 / 8640, persistent=held
+                )
+                state = update_persistence(state, found, last=(number + 1) * rows)
                 right = shift > 0 and "c0" in found.drifted_columns
                 false += len(found.drifted_columns) - right
                 first += right and number == 0

@@ -1,4 +1,4 @@
-"""Models in ONNX Runtime answer as the native ones, or are not served; what an ONNX file may be."""
+"""Models in ONNX Runtime predict as the native ones or are not served; formats of ONNX files."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import structlog
 from tests import degradations as degradations
 
 from driftbell.errors import LeaseLostError, ReportError, StoreError
-from driftbell.monitor.check import Checker, _tell, window_columns
+from driftbell.monitor.check import Checker, _log, window_columns
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
@@ -115,7 +115,7 @@ def lease(log: SqlStore) -> Lease:
 @pytest.fixture
 def checker(log: SqlStore, tmp_path: Path) -> Checker:
     return Checker(
-        log=log,
+        store=log,
         model=Model(),
         reference=reference(),
         folder=ReportFolder(tmp_path / "reports", keep=10),
@@ -128,7 +128,7 @@ def checker(log: SqlStore, tmp_path: Path) -> Checker:
 
 
 def test_a_check_is_saved_with_its_verdict_and_reports(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(150, shift=20))
+    checker.store.predictions.append(predictions(150, shift=20))
     check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.WARNING
     assert check.judgement.drifted_columns[0] == "age"
@@ -138,33 +138,33 @@ def test_a_check_is_saved_with_its_verdict_and_reports(checker: Checker, lease: 
     assert check.reports == ("drift_report_20260131_120000.html", "driftbell_report_20260131_120000.html")
     assert check.error == ""
     assert check.duration > 0
-    assert checker.log.checks.newest(10) == [check]
+    assert checker.store.checks.newest(10) == [check]
     assert check.judgement.sentence in (checker.folder.path / check.reports[0]).read_text()
 
 
 def test_unchanged_traffic_is_ok(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(100))
+    checker.store.predictions.append(predictions(100))
     assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.OK
 
 
 def test_the_same_check_twice_is_one_check(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(50))
+    checker.store.predictions.append(predictions(50))
     first = checker(CheckKind.AUTOMATIC, "12:00", lease)
     again = checker(CheckKind.AUTOMATIC, "12:00", lease)
     assert again.id == first.id
-    assert [c.id for c in checker.log.checks.newest(10)] == [first.id]
-    assert checker.log.checks.totals().by_verdict == {"ok": 1}
+    assert [c.id for c in checker.store.checks.newest(10)] == [first.id]
+    assert checker.store.checks.totals().by_verdict == {"ok": 1}
 
 
 @pytest.mark.parametrize("change", ["occasion", "window", "rows", "minimum", "rate", "version", "reference"])
 def test_another_question_is_another_check(checker: Checker, lease: Lease, change: str) -> None:
-    checker.log.predictions.append(predictions(50))
+    checker.store.predictions.append(predictions(50))
     first = checker(CheckKind.AUTOMATIC, "12:00", lease)
     occasion = "12:05" if change == "occasion" else "12:00"
     model = Model()
     match change:
         case "window":
-            checker.log.predictions.append(predictions(1, start=99))
+            checker.store.predictions.append(predictions(1, start=99))
         case "rows":
             checker = replace(checker, window_rows=99)
         case "minimum":
@@ -177,12 +177,12 @@ def test_another_question_is_another_check(checker: Checker, lease: Lease, chang
         case "reference":
             checker = replace(checker, reference=replace(checker.reference, version="r2"))
     assert checker(CheckKind.AUTOMATIC, occasion, lease).id != first.id
-    assert len(checker.log.checks.newest(10)) == 2
+    assert len(checker.store.checks.newest(10)) == 2
 
 
 @pytest.mark.parametrize("rows", [0, 7, 9])
 def test_too_few_rows_are_unknown_and_make_no_report(checker: Checker, lease: Lease, rows: int) -> None:
-    checker.log.predictions.append(predictions(rows))
+    checker.store.predictions.append(predictions(rows))
     check = checker(CheckKind.MANUAL, "now", lease)
     assert check.judgement.verdict is Verdict.UNKNOWN
     assert f"needs 10, has {rows}" in check.judgement.sentence
@@ -192,12 +192,12 @@ def test_too_few_rows_are_unknown_and_make_no_report(checker: Checker, lease: Le
 
 
 def test_predictions_of_another_version_are_not_in_the_window(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append([replace(p, version="v0") for p in predictions(50)])
+    checker.store.predictions.append([replace(p, version="v0") for p in predictions(50)])
     assert checker(CheckKind.MANUAL, "now", lease).rows == 0
 
 
 def test_a_manual_check_has_a_manual_report(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(50))
+    checker.store.predictions.append(predictions(50))
     check = checker(CheckKind.MANUAL, "now", lease)
     assert check.reports[0] == "drift_report_manual_20260131_120000.html"
 
@@ -206,14 +206,14 @@ def test_a_manual_check_has_a_manual_report(checker: Checker, lease: Lease) -> N
 def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
     checker: Checker, lease: Lease, error: Exception
 ) -> None:
-    checker.log.predictions.append(predictions(50, shift=20))
+    checker.store.predictions.append(predictions(50, shift=20))
     checker = replace(checker, sinks={MAIN_REPORT: Page(error), OWN_REPORT: Page()})
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.WARNING
     assert check.reports == ("driftbell_report_20260131_120000.html",)
     assert check.error == ("no paper" if isinstance(error, ReportError) else "ValueError in the check")
-    assert checker.log.checks.totals().failed == 1
+    assert checker.store.checks.totals().failed == 1
     assert any(line["event"] == "drift report failed" and line["log_level"] == "error" for line in lines)
 
 
@@ -224,7 +224,7 @@ def test_the_log_line_says_drift_and_what_is_known_of_degradation(
     check = checker(CheckKind.TRIGGERED, "now", lease)
     check = replace(check, judgement=replace(check.judgement, degradation=degradation))
     with structlog.testing.capture_logs() as lines:
-        _tell(check)
+        _log(check)
     (line,) = lines
     assert "drift" in line["event"]
     known = ("alarm", 1.8, 0.042, ["petal length (cm)", "sepal width (cm)"])
@@ -238,17 +238,17 @@ def test_the_log_line_says_drift_and_what_is_known_of_degradation(
 
 
 def test_a_folder_that_cannot_be_written_costs_no_verdict(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(50))
+    checker.store.predictions.append(predictions(50))
     checker.folder.path.write_text("in the way")
     check = checker(CheckKind.TRIGGERED, "now", lease)
     assert check.judgement.verdict is Verdict.OK
     assert check.reports == ()
     assert "cannot write the report" in check.error
-    assert checker.log.checks.newest(1) == [check]
+    assert checker.store.checks.newest(1) == [check]
 
 
 @pytest.mark.parametrize("features", [f'["{SECRET}"]', f"{{{SECRET}", SECRET, "null"])
-def test_a_check_that_crashes_is_saved_as_unknown_and_tells_no_value(
+def test_a_check_that_crashes_is_saved_as_unknown_and_logs_no_value(
     checker: Checker, lease: Lease, log: SqlStore, features: str
 ) -> None:
     log.predictions.append(predictions(50))
@@ -281,11 +281,13 @@ def test_a_log_that_cannot_be_read_is_no_check(
 
 
 def test_a_check_under_a_lost_lease_is_not_saved(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(50))
-    checker.log.coordination.take_lease("another", now=NOON + timedelta(minutes=2), seconds=60, next_run=None)
+    checker.store.predictions.append(predictions(50))
+    checker.store.coordination.take_lease(
+        "another", now=NOON + timedelta(minutes=2), seconds=60, next_run=None
+    )
     with pytest.raises(LeaseLostError):
         checker(CheckKind.AUTOMATIC, "now", lease)
-    assert checker.log.checks.newest(1) == []
+    assert checker.store.checks.newest(1) == []
 
 
 def test_the_time_of_a_check_is_from_before_its_window_was_read(
@@ -309,7 +311,7 @@ def test_the_time_of_a_check_is_from_before_its_window_was_read(
 
 
 def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lease: Lease) -> None:
-    checker.log.predictions.append(predictions(50, shift=20))
+    checker.store.predictions.append(predictions(50, shift=20))
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.AUTOMATIC, "now", lease)
     (line,) = lines
@@ -321,12 +323,12 @@ def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lea
 
 
 def test_a_look_saves_and_writes_nothing(checker: Checker) -> None:
-    checker.log.predictions.append(predictions(50, shift=20))
+    checker.store.predictions.append(predictions(50, shift=20))
     found = checker.look()
     check, columns = found.check, found.columns
     assert check.judgement.verdict is Verdict.WARNING
     assert columns.keys() == checker.reference.columns.keys()
-    assert checker.log.checks.newest(1) == []
+    assert checker.store.checks.newest(1) == []
     assert not checker.folder.path.exists()
 
 
@@ -356,7 +358,7 @@ def test_values_of_another_kind_become_null_instead_of_an_error() -> None:
     assert Model.schema.features[0].kind is Kind.NUMERIC
 
 
-def test_drift_alone_tells_nobody(checker: Checker, log: SqlStore, lease: Lease) -> None:
+def test_drift_alone_logs_nobody(checker: Checker, log: SqlStore, lease: Lease) -> None:
     log.predictions.append(predictions(100, shift=40))
     told = replace(checker, cooldown=timedelta())
     assert told(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns

@@ -1,4 +1,4 @@
-"""The doctor: a clear sentence for each way a hop can fail, never a traceback, never a long wait."""
+"""The doctor: a clear sentence for each way a component can fail, never a traceback, never a long wait."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def look(stack: Stack, seconds: float = 5.0) -> list[Finding]:
     return examine(stack, clock=lambda: NOW, seconds=seconds)
 
 
-def only(findings: list[Finding], hop: str) -> Finding:
-    (found,) = [f for f in findings if f.hop == hop]
+def only(findings: list[Finding], component: str) -> Finding:
+    (found,) = [f for f in findings if f.component == component]
     return found
 
 
@@ -132,7 +132,7 @@ def test_a_healthy_stack_is_all_well_but_for_the_default_password() -> None:
     with contextlib.ExitStack() as fakes:
         urls = {name: fakes.enter_context(serving(answers)).url for name, answers in PARTS.items()}
         found = look(Stack(**urls))
-    assert [f.hop for f in found if f.state is State.WARNING] == ["login"]
+    assert [f.component for f in found if f.state is State.WARNING] == ["login"]
     assert [f for f in found if f.state not in (State.OK, State.WARNING)] == []
     assert len(found) == 16
 
@@ -146,7 +146,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("part", "answers", "hop", "words"),
+    ("part", "answers", "component", "words"),
     [
         ("service", {"/health": (503, {"detail": "the disk\nis full"})}, "service", "503: the disk is full"),
         ("service", {"/health": 404}, "service", "404"),
@@ -217,11 +217,13 @@ HOUR = timedelta(hours=1)
         ("alertmanager", {"/-/ready": 503}, "alertmanager", "503"),
     ],
 )
-def test_what_is_wrong_is_told_with_a_mend(part: str, answers: dict[str, Any], hop: str, words: str) -> None:
+def test_what_is_wrong_is_told_with_a_mend(
+    part: str, answers: dict[str, Any], component: str, words: str
+) -> None:
     wrong = [f for f in one_hop(part, answers) if f.state is State.WRONG]
-    assert [f.hop for f in wrong] == [hop]
+    assert [f.component for f in wrong] == [component]
     assert re.search(words, wrong[0].message)
-    assert wrong[0].mend
+    assert wrong[0].fix
     assert "\n" not in wrong[0].message
 
 
@@ -276,7 +278,7 @@ def test_a_refused_token_is_told() -> None:
     with serving({**GRAFANA, "/api/datasources/uid/prometheus": (401, {})}) as fake:
         found = only(look(replace(NOTHING, grafana=fake.url, token="old")), "login")
     assert (found.state, found.message) == (State.WRONG, "Grafana refuses the token")
-    assert "GRAFANA_TOKEN" in found.mend
+    assert "GRAFANA_TOKEN" in found.fix
 
 
 # no answer at all
@@ -318,7 +320,7 @@ def test_refused_unknown_and_no_http_are_different_sentences() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     (refused,) = look(replace(NOTHING, loki=nowhere))
     assert refused.message == f"nothing answers at {nowhere}"
-    assert "--loki" in refused.mend
+    assert "--loki" in refused.fix
     (unknown,) = look(replace(NOTHING, loki="http://no-such-host.invalid:3100"))
     assert unknown.message == "the host 'no-such-host.invalid' is not known"
     with raw(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
@@ -347,7 +349,7 @@ def test_a_certificate_that_is_not_trusted_and_a_port_without_tls_are_told() -> 
         (plain,) = look(replace(NOTHING, loki=fake.url.replace("http:", "https:")))
     for found in (untrusted, plain):
         assert found.message.startswith("no TLS connection to https://127.0.0.1:")
-        assert "SSL_CERT_FILE" in found.mend
+        assert "SSL_CERT_FILE" in found.fix
     assert "verify failed" in untrusted.message
 
 
@@ -380,7 +382,7 @@ def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) 
         done = doctor("--json", addresses=addresses)
     assert done.returncode == 3
     wrong = [f for f in json.loads(done.stdout) if f["state"] != "ok"]
-    assert [(f["hop"], f["state"]) for f in wrong] == [("logs", "wrong"), ("login", "warning")]
+    assert [(f["component"], f["state"]) for f in wrong] == [("logs", "wrong"), ("login", "warning")]
 
 
 @pytest.mark.parametrize(
@@ -390,8 +392,8 @@ def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) 
         ({"loki": "http://127.0.0.1:x"}, {}, "--loki must be an address"),
         ({"loki": ""}, {}, "--loki must be an address"),
         ({"loki": "http://[::1"}, {}, "--loki must be an address"),
-        ({"grafana": "http://ann:s3cret@[::1"}, {}, "--grafana must have no user"),
-        ({"grafana": "http://ann:s3cret@127.0.0.1"}, {}, "--grafana must have no user"),
+        ({"grafana": "http://ann:s3cret@[::1"}, {}, "--grafana must not contain a user"),
+        ({"grafana": "http://ann:s3cret@127.0.0.1"}, {}, "--grafana must not contain a user"),
         ({}, {"GRAFANA_PASSWORD_FILE": "/nowhere/x"}, "GRAFANA_PASSWORD_FILE /nowhere/x: No such file"),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from driftbell.errors import ConfigError, InputError
-from driftbell.ops.label_upload import LabelLine, Sent, read_labels, send_labels
+from driftbell.ops.label_upload import LabelLine, UploadResult, read_labels, send_labels
 from driftbell.server.api.labels import MOST_LABELS, Classes
 from driftbell.server.http.problems import MOST_PROBLEMS, Refused
 
@@ -266,7 +266,7 @@ def receipt(accepted: int, *unknown: str) -> httpx.Response:
 
 def test_many_labels_go_in_parts_whose_counts_are_added() -> None:
     client, sizes = answering(receipt(2000, "x"), receipt(500, "y"))
-    assert send_labels("http://a", lines(2500), client=client) == Sent(2500, 2, 4, ("x", "y"), 2)
+    assert send_labels("http://a", lines(2500), client=client) == UploadResult(2500, 2, 4, ("x", "y"), 2)
     assert sizes == [2000, 500]
 
 

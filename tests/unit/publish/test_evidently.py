@@ -111,7 +111,7 @@ def test_evidently_agrees_with_the_verdict(shift, seed):
 @pytest.mark.parametrize(("held", "drifted"), [((), ()), (("height",), ("height",))])
 def test_evidently_agrees_about_weak_evidence(held, drifted):
     reference, window = plain_table(150), plain_table(ROWS, shift=0.5, seed=2)
-    check, known = check_of(reference, window, strong=1e-9, held=held)
+    check, known = check_of(reference, window, strong=1e-9, persistent=held)
     assert check.judgement.columns[0].adjusted_p_value < 0.05
     assert check.judgement.drifted_columns == drifted
     assert_agrees(check, snapshot_of(check, known, window))

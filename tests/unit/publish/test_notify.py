@@ -531,5 +531,5 @@ def test_without_apprise_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
         apprise_targets([("notifications.urls", "json://localhost")])
     assert (
         str(caught.value)
-        == "notifications.urls is set but apprise is missing: pip install 'driftbell[notifications]'"
+        == "notifications.urls needs the extra 'notifications': pip install 'driftbell[notifications]'"
     )

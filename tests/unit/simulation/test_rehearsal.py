@@ -16,7 +16,7 @@ from tests.conftest import with_models
 
 from driftbell.cli.backtest import _time
 from driftbell.config import settings as config
-from driftbell.degradation.detector import watch
+from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
 from driftbell.models.reference import build_reference, reference_outputs
 from driftbell.models.sklearn import SklearnModel
@@ -55,7 +55,7 @@ def holes() -> Rehearsal:
     model = SklearnModel(fitted, name="holes", version="1", schema=infer_schema(features))
     labels = as_column([str(v) for v in y[600:]], Kind.CATEGORICAL)
     reference = build_reference(model, features, labels=labels)
-    detector = watch(
+    detector = fit_detector(
         features,
         reference_outputs(reference, model.classes),
         labels,
@@ -200,7 +200,7 @@ def test_the_command_prints_text(data_dir: Path) -> None:
     assert detected.startswith(f"shift:{LENGTH}=+1.76: alarm after ")
     for words in ("hours); estimated loss ", "; actual loss ", f"; suspect columns: {LENGTH}"):
         assert words in detected
-    assert "the service refuses such rows" in refused
+    assert "the service rejects such rows" in refused
     assert "no alarm in 10000 predictions; actual loss " in missed
 
 

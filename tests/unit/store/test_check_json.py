@@ -12,7 +12,7 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import StoreError
 from driftbell.journal.line import LineEncoder, line_of, time_text
-from driftbell.records import Check, CheckKind, Prediction
+from driftbell.records import Check, CheckKind, CheckState, Prediction
 from driftbell.store.check_json import check_from_json, check_to_json
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_a_check_is_read_from_json() -> None:
 def test_an_unreadable_state_is_dropped_and_the_check_is_read() -> None:
     result = check_from_json({**stored(), "state": "from another release"})
     assert result.judgement.drifted_columns == ("x",)
-    assert result.state == {}
+    assert result.state == CheckState()
 
 
 def test_a_check_that_cannot_be_read_is_an_error() -> None:

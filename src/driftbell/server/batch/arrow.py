@@ -1,4 +1,4 @@
-"""Arrow IPC and Parquet: bodies read within bounds, and answers in kind."""
+"""Arrow IPC and Parquet: bounded reading of bodies, and answers in the same format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PANDAS_INDEX = "__index_level_"
 
 
 def can_read() -> bool:
-    """Tell whether pyarrow is installed."""
+    """Return whether pyarrow is installed."""
     return importlib.util.find_spec("pyarrow") is not None
 
 

@@ -1,4 +1,4 @@
-"""Columns of an Arrow table as the model takes them, checked as a whole, with the words that one row gets."""
+"""Check and convert the columns of an Arrow table, with the same errors as single rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_header(schema: Schema, fields: Sequence[tuple[str, Any]]) -> None:
 
 
 def checked_columns(table: Any, schema: Schema, limit: Limit, most_problems: int) -> dict[str, Column]:
-    """Make a table the model's.
+    """Convert a table to the model's rows.
 
     Args:
         table: an Arrow table whose header has been checked.

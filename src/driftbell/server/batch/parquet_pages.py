@@ -1,4 +1,4 @@
-"""What a compressed body becomes, told before anything is decompressed: some kilobytes can hold gigabytes."""
+"""Decompression-bomb guard: read the uncompressed size of Arrow and Parquet bodies from their metadata."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _check_pages(body: bytes, footer: Mapping[int, Any], limit: Limit, columns: 
 
 
 def _pages(body: bytes, column: Mapping[int, Any]) -> Iterable[int]:
-    """Give the decompressed size of each page of a column chunk that a reader would open."""
+    """Yield the decompressed size of each page of a column chunk that a reader would open."""
     at = min((found for found in (column[9], column.get(11, 0)) if found > 0), default=0)
     end = at + column[7]
     if end > len(body):
@@ -179,7 +179,7 @@ def _pages(body: bytes, column: Mapping[int, Any]) -> Iterable[int]:
 
 
 def file_messages(body: bytes) -> list[tuple[bytes, memoryview]]:
-    """Give the messages that the footer of an Arrow file lists, as `message_size` takes them.
+    """Return the messages in the footer of an Arrow file, for `message_size`.
 
     Raises:
         ValueError: it is no Arrow file.
@@ -201,7 +201,7 @@ def file_messages(body: bytes) -> list[tuple[bytes, memoryview]]:
 
 
 def message_size(metadata: bytes, body: memoryview) -> tuple[int, int]:
-    """Tell what one message of an Arrow stream becomes.
+    """Return the decompressed size of one message of an Arrow stream.
 
     Args:
         metadata: its flatbuffer, which pyarrow has verified.

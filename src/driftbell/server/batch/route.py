@@ -1,4 +1,4 @@
-"""`POST /predict/batch`: many rows as JSON, Arrow IPC or Parquet, answered in kind; all or none."""
+"""`POST /predict/batch`: many rows as JSON, Arrow IPC or Parquet; all or none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXPANSION = 8
 
 
 def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
-    """Make the route for one model."""
+    """Build the route of one model."""
     router = APIRouter(tags=["predict"])
     schema = predictor.model.schema
     classes = predictor.model.classes
@@ -80,7 +80,7 @@ def _kind(request: Request) -> str:
 
 
 def wanted_type(accept: str, otherwise: str) -> str:
-    """Tell which media type to answer in: the first of those that the caller likes best.
+    """Return the media type of the answer: the first with the largest quality.
 
     Args:
         accept: the header.

@@ -1,4 +1,4 @@
-"""Thrift's compact encoding, read far enough to see what a Parquet file claims before it is believed."""
+"""Reader of Thrift's compact encoding, for the metadata of untrusted Parquet files."""
 
 from __future__ import annotations
 

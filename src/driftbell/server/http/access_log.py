@@ -15,7 +15,7 @@ from driftbell import jsonlog
 from driftbell.server.http.metrics import Metrics, T
 from driftbell.server.http.problems import problem
 from driftbell.server.http.routes import METHODS, QUIET, route_of
-from driftbell.server.ids import random_digits
+from driftbell.server.ids import new_request_id
 
 logger = structlog.get_logger()
 
@@ -135,8 +135,8 @@ class RouteTelemetry:
 
 
 def request_id_of(scope: Scope) -> str:
-    """Take the caller's `X-Request-ID`, or make one."""
+    """Return the caller's `X-Request-ID`, or a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(given := value.decode("latin-1")):
             return str(given)
-    return random_digits(16)
+    return new_request_id()

@@ -1,4 +1,4 @@
-"""Asks the model, has the answers recorded, and gives them out: nothing is answered that was not recorded."""
+"""Predict validated rows and record the answers: nothing is answered before it is recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from driftbell.ports import Model
 from driftbell.records import Value
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
-from driftbell.server.ids import RANDOM_DIGITS, TIME_DIGITS, random_digits
+from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.micro_batch import Tick
 from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.thread_batch import Batcher
@@ -68,7 +68,6 @@ class Predictor:
         self.tracing = tracing
         self._recorder = recorder
         self._clock = clock
-        self._last_ms = 0
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
         self._counters = [metrics.predictions.labels(model.name, model.version, c) for c in model.classes]
         self._bodies = _Bodies(model)
@@ -112,7 +111,7 @@ class Predictor:
         return answered
 
     def check(self) -> None:
-        """Make sure that the model answers, as far as one knows.
+        """Check that the model answers, as far as known.
 
         Raises:
             OverloadedError: it has been at one batch for a minute, and perhaps hangs.
@@ -168,17 +167,15 @@ class Predictor:
     def _recordable(
         self, rows: list[tuple[Row, float]], outputs: Sequence[Output]
     ) -> tuple[list[Answered], list[bytes]]:
-        """Give rows, each with its latency (ms), an id, and make them lines of the log."""
+        """Assign an id to each row and its latency (ms), and serialize them as lines."""
         now = self._clock()
-        # ids sort by time, even when the clock steps back
-        self._last_ms = max(self._last_ms, int(now.timestamp() * 1000))
-        moment, prefix = time_text(now), f"{self._last_ms:0{TIME_DIGITS}x}"
+        moment = time_text(now)
         classes, line = self.model.classes, self._encoder.line
         answered, lines = [], []
         for (row, latency), (class_id, probabilities) in zip(rows, outputs, strict=True):
-            new = prefix + random_digits(RANDOM_DIGITS)
-            answered.append(Answered(new, class_id, probabilities))
-            lines.append(line(new, moment, row, classes[class_id], probabilities, latency) + b"\n")
+            prediction_id = new_prediction_id()
+            answered.append(Answered(prediction_id, class_id, probabilities))
+            lines.append(line(prediction_id, moment, row, classes[class_id], probabilities, latency) + b"\n")
         return answered, lines
 
     def _count(self, answered: list[Answered]) -> None:
@@ -194,7 +191,7 @@ class Predictor:
 
 
 def _merged(answered: list[Answered], outputs: Sequence[Output | PredictError]) -> Results:
-    """Put errors where they belong between the answers."""
+    """Merge errors and answers in the order of their rows."""
     if len(answered) == len(outputs):
         return answered
     rest = iter(answered)

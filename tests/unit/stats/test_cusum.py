@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from driftbell.stats.sequential import HIGHEST, false_alarms, run_length, threshold
+from driftbell.stats.cusum import (
+    MAX_THRESHOLD,
+    average_run_length,
+    decision_threshold,
+    simulate_false_alarms,
+)
 
 # One-sided, allowance 0.5: NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.3.1. Two-sided it is
 # half of it, 168 and 465: D. C. Montgomery, Introduction to Statistical Quality Control, 6th ed., table 9.3.
@@ -23,61 +28,63 @@ def simulated(allowance, limit, mean=0.0, streams=2000, seed=0):
 
 @pytest.mark.parametrize(("limit", "published"), PUBLISHED.items())
 def test_run_length_is_near_the_published_one(limit, published):
-    assert float(run_length(0.5, limit)) == pytest.approx(published, rel=0.02)
+    assert float(average_run_length(0.5, limit)) == pytest.approx(published, rel=0.02)
 
 
 @pytest.mark.parametrize(
     ("allowance", "limit", "mean"), [(0.5, 3.0, 0), (0.25, 6.0, 0), (0.1, 8.0, 0), (0.5, 5.0, 1)]
 )
 def test_run_length_is_near_the_simulated_one(allowance, limit, mean):
-    found = float(run_length(allowance - mean, limit))
+    found = float(average_run_length(allowance - mean, limit))
     assert found == pytest.approx(simulated(allowance, limit, mean), rel=0.08)
 
 
 def test_run_length_is_smooth_where_the_allowance_is_zero():
-    around = run_length(np.array([-1e-4, -1e-7, 0.0, 1e-7, 1e-4]), 5.0)
+    around = average_run_length(np.array([-1e-4, -1e-7, 0.0, 1e-7, 1e-4]), 5.0)
     assert around == pytest.approx(6.166**2, rel=0.01)
-    assert np.isfinite(run_length(np.array([-50.0, 50.0]), 1e5)).all()
+    assert np.isfinite(average_run_length(np.array([-50.0, 50.0]), 1e5)).all()
 
 
 @pytest.mark.parametrize("allowance", [0.02, 0.3, 1.0, 3.0])
 @pytest.mark.parametrize("steps", [100, 4000, 1e7])
 def test_threshold_undoes_run_length(allowance, steps):
-    found = threshold(allowance, steps)
-    length = float(run_length(allowance, found))
+    found = decision_threshold(allowance, steps)
+    length = float(average_run_length(allowance, found))
     assert length == pytest.approx(steps, rel=0.05) or (found == 0.0 and length > steps)
 
 
 def test_doubt_about_the_mean_and_a_smaller_budget_raise_the_threshold():
-    by_doubt = [threshold(0.3, 1000, doubt=d) for d in (0.0, 0.1, 0.3, 1.0)]
+    by_doubt = [decision_threshold(0.3, 1000, mean_error=d) for d in (0.0, 0.1, 0.3, 1.0)]
     assert by_doubt == sorted(by_doubt)
     assert by_doubt[0] < by_doubt[-1]
-    assert threshold(0.3, 1000) < threshold(0.3, 10_000) < threshold(0.3, 100_000)
+    assert decision_threshold(0.3, 1000) < decision_threshold(0.3, 10_000) < decision_threshold(0.3, 100_000)
 
 
 def test_a_threshold_out_of_reach_is_the_highest():
-    assert threshold(0.1, 1e9, doubt=100.0) == HIGHEST
+    assert decision_threshold(0.1, 1e9, mean_error=100.0) == MAX_THRESHOLD
 
 
 @pytest.mark.parametrize(("doubt", "skew"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.4)])
 def test_the_promised_rate_is_kept_in_simulated_months(doubt, skew):
     allowance, steps = 0.4 + 1.645 * doubt, 500
-    limit = threshold(allowance, steps, doubt=doubt)
+    limit = decision_threshold(allowance, steps, mean_error=doubt)
     rng = np.random.default_rng(1)
-    rate = false_alarms([(1.0, skew, doubt)], [[(allowance, limit)]], steps=steps, streams=2000, rng=rng)
+    rate = simulate_false_alarms(
+        [(1.0, skew, doubt)], [[(allowance, limit)]], steps=steps, streams=2000, rng=rng
+    )
     assert 0.75 < rate < (1.5 if skew else 1.2)
 
 
 def test_two_sums_of_half_the_rate_ring_at_most_as_often_as_promised():
     steps = 400
-    bank = [(a, threshold(a, 2 * steps)) for a in (0.3, 1.0)]
+    bank = [(a, decision_threshold(a, 2 * steps)) for a in (0.3, 1.0)]
     rng = np.random.default_rng(2)
-    assert 0.5 < false_alarms([(1.0, 0.0, 0.0)], [bank], steps=steps, streams=2000, rng=rng) < 1.1
+    assert 0.5 < simulate_false_alarms([(1.0, 0.0, 0.0)], [bank], steps=steps, streams=2000, rng=rng) < 1.1
 
 
 def test_rare_errors_ring_more_often_than_normal_ones():
     def rate(skew):
         rng = np.random.default_rng(3)
-        return false_alarms([(1.0, skew, 0.0)], [[(0.5, 4.0)]], steps=300, streams=1000, rng=rng)
+        return simulate_false_alarms([(1.0, skew, 0.0)], [[(0.5, 4.0)]], steps=300, streams=1000, rng=rng)
 
     assert rate(-1.0) < rate(0.0) < rate(1.0)

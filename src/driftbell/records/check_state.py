@@ -1,0 +1,124 @@
+"""State carried from one check to the next: accumulated evidence, and what is needed to continue it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import field
+
+from driftbell.records.degradation import Suspect
+
+
+class BlockSummary(msgspec.Struct, frozen=True):
+    """One block of rows on a CUSUM chart.
+
+    Attributes:
+        rows: number of rows.
+        loss: mean error of its rows above the baseline.
+        first: time of its first row (UTC).
+        last: time of its last row (UTC).
+    """
+
+    rows: int
+    loss: float
+    first: datetime
+    last: datetime
+
+
+class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The CUSUM charts of one source of evidence.
+
+    Attributes:
+        sums: the cumulative sum of each chart.
+        score: the largest sum in units of its decision threshold; None before the first block.
+        blocks: the newest blocks, oldest first.
+    """
+
+    sums: tuple[float, ...] = ()
+    score: float | None = None
+    blocks: tuple[BlockSummary, ...] = ()
+
+
+class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Labels that are too few for a block.
+
+    Attributes:
+        count: number of labels.
+        errors: the sum of their errors.
+        first: time of the oldest labelled prediction (UTC).
+        last: time of the newest one (UTC).
+    """
+
+    count: int = 0
+    errors: float = 0.0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+class BlockExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the newest block looks like.
+
+    Attributes:
+        why: what its estimate rests on.
+        suspects: columns that probably cause the loss.
+        segment: conditions that describe the rows with the largest loss, or "".
+        to_label: ids of predictions whose labels would settle it.
+    """
+
+    why: str = ""
+    suspects: tuple[Suspect, ...] = ()
+    segment: str = ""
+    to_label: tuple[str, ...] = ()
+
+
+class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Evidence of degradation.
+
+    Attributes:
+        seq: sequence number of the newest counted prediction; 0 before the first.
+        label_seq: that of the newest counted label.
+        rows: predictions counted, each once.
+        labelled: labels counted.
+        estimate: charts of the estimated loss.
+        labels: charts of the labels.
+        data_quality: score of broken values; None before the first block.
+        pending: labels that wait for a block.
+        moved: features that seemed to have moved in the newest block, by place.
+        unconfirmed: errors that count once the next block confirms that these features have moved.
+        explanation: of the newest block.
+    """
+
+    seq: int = 0
+    label_seq: int = 0
+    rows: int = 0
+    labelled: int = 0
+    estimate: SourceState = field(default_factory=SourceState)
+    labels: SourceState = field(default_factory=SourceState)
+    data_quality: float | None = None
+    pending: PendingLabels = field(default_factory=PendingLabels)
+    moved: tuple[int, ...] = ()
+    unconfirmed: float = 0.0
+    explanation: BlockExplanation = field(default_factory=BlockExplanation)
+
+    def restarted(self) -> EvidenceState:
+        """Return an empty state at the same position in the store."""
+        return EvidenceState(seq=self.seq, label_seq=self.label_seq)
+
+
+class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """State of a check, private to the monitor.
+
+    Attributes:
+        reference: version of the reference that the evidence is measured against.
+        evidence: evidence of degradation.
+        drift: since which row there is evidence of drift, by column; see `driftbell.drift.judge`.
+        annotated: time of the newest annotation that was applied (UTC).
+        warnings: problems of the model or its reference.
+    """
+
+    reference: str = ""
+    evidence: EvidenceState = field(default_factory=EvidenceState)
+    drift: dict[str, int] = field(default_factory=dict)
+    annotated: datetime | None = None
+    warnings: tuple[str, ...] = ()
