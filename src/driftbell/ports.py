@@ -363,7 +363,7 @@ class DegradationDetector(Protocol):
         """
 
     def rebased(self, window: Window) -> DegradationDetector:
-        """Return a detector whose baseline is these predictions."""
+        """Return a detector with these predictions as its baseline."""
 
 
 class Sink(Protocol):

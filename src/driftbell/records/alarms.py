@@ -10,14 +10,14 @@ EXPECTED, FALSE, SILENCED = ANNOTATIONS = ("expected", "false", "silenced")
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What somebody says about an alarm.
+    """A person's decision about an alarm.
 
     Attributes:
-        word: `expected` (what is current is the reference from now on), `false` or `silenced`.
-        author: who says so.
+        word: `expected` (the current data become the baseline), `false` or `silenced`.
+        author: who annotated it.
         reason: why.
-        time: when (UTC).
-        until: how long there is no message (UTC); None unless it is silenced.
+        time: when it was annotated (UTC).
+        until: end of the silence (UTC); None unless it is silenced.
     """
 
     word: str
@@ -35,17 +35,17 @@ class Alarm:
         id: the check that opened it.
         model: the model's name.
         version: its version.
-        opened: when (UTC).
-        closed: when it ended (UTC); None while it is open.
-        sentence: what the newest check said while it was open.
-        columns: the suspects' names.
-        first: sequence number of the oldest prediction that the change point covers.
-        last: that of the newest.
-        annotation: `expected`, `false` or `silenced`; "" where nobody said anything.
+        opened: when it was opened (UTC).
+        closed: when it was closed (UTC); None while it is open.
+        sentence: the sentence of the newest check while it was open.
+        columns: the suspect columns.
+        first: sequence number of the oldest prediction since the change point.
+        last: sequence number of the newest one.
+        annotation: `expected`, `false` or `silenced`; "" if it is not annotated.
         author: who annotated it.
         reason: why.
-        annotated: when (UTC).
-        until: how long it is silent (UTC), for `silenced`.
+        annotated: when it was annotated (UTC).
+        until: end of the silence (UTC), if it is silenced.
     """
 
     id: str
