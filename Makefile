@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo up stack test lint format docs bench clean
+.PHONY: demo up stack test check lint format docs bench clean
 .DEFAULT_GOAL := demo
 
 # See it work: normal traffic stays quiet, drifted traffic raises an alarm. ARGS="--exit" ends after the story.

@@ -26,16 +26,16 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_conn
 
 
 def tools() -> Path | None:
-    """The folder of the newest server's programs, or None."""
-    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda p: int(p.split("/")[4]))
-    if found:
-        return Path(found[-1]).parent
+    """Return the folder of the newest server's programs, or None."""
+    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda p: int(p.split("/")[4]))
+    if programs:
+        return Path(programs[-1]).parent
     path = shutil.which("postgres")
     return Path(path).parent if path else None
 
 
 def absent() -> str:
-    """Why there is none, or ''."""
+    """Return why no PostgreSQL can be started, or ''."""
     if tools() is None:
         return "no PostgreSQL: apt-get install postgresql"
     if os.geteuid() == 0:
@@ -47,25 +47,25 @@ def absent() -> str:
 
 
 class Server:
-    """Starts at once; may be stopped and started again."""
+    """A PostgreSQL on loopback; it starts at once, and can be stopped and started again."""
 
     @property
-    def not_yet(self) -> tuple[type[Exception], ...]:
+    def startup_errors(self) -> tuple[type[Exception], ...]:
         from pg8000.exceptions import DatabaseError, InterfaceError
 
         return DatabaseError, InterfaceError
 
     def __init__(self, *options: str, tls: bool = False) -> None:
-        found = tools()
-        assert found, absent()
-        self._tools = found
+        programs = tools()
+        assert programs, absent()
+        self._tools = programs
         self.folder = Path(tempfile.mkdtemp(prefix="driftbell-pg-"))
         self.options = options
-        self._who: dict[str, Any] = {}
+        self._account: dict[str, Any] = {}
         if os.geteuid() == 0:  # it refuses to run as root
             user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
-            self._who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            self._account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -83,31 +83,34 @@ class Server:
             "-A",
             "scram-sha-256",
         ]
-        made = subprocess.run(
+        initdb = subprocess.run(
             [self._tools / "initdb", *arguments, f"--pwfile={password}", "--locale=C.UTF-8", "--no-sync"],
             capture_output=True,
             text=True,
             cwd=self.folder,
-            **self._who,
+            **self._account,
         )
-        assert made.returncode == 0, made.stderr
-        self.made: str | None = None
+        assert initdb.returncode == 0, initdb.stderr
+        self._clean_url: str | None = None
         if tls:
             self._certify()
         self.start()
 
     def _certify(self) -> None:
-        """Let it speak TLS, with a certificate of its own for the name localhost."""
+        """Enable TLS with a new certificate for localhost."""
         import trustme
 
         authority = trustme.CA()
         authority.cert_pem.write_to_path(self.folder / "ca.pem")
-        mine = authority.issue_cert("localhost")
-        for name, content in (("server.key", mine.private_key_pem), ("server.crt", mine.cert_chain_pems[0])):
+        certificate = authority.issue_cert("localhost")
+        for name, content in (
+            ("server.key", certificate.private_key_pem),
+            ("server.crt", certificate.cert_chain_pems[0]),
+        ):
             content.write_to_path(self.folder / name)
             (self.folder / name).chmod(0o600)
-            if self._who:
-                os.chown(self.folder / name, self._who["user"], self._who["group"])
+            if self._account:
+                os.chown(self.folder / name, self._account["user"], self._account["group"])
         files = (f"ssl_key_file={self.folder}/server.key", f"ssl_cert_file={self.folder}/server.crt")
         self.options = (*self.options, "ssl=on", *files)
 
@@ -125,22 +128,22 @@ class Server:
                 stderr=log,
                 cwd=self.folder,
                 on_parent_death=signal.SIGQUIT,
-                **self._who,
+                **self._account,
             )
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(*self.not_yet):
+            with contextlib.suppress(*self.startup_errors):
                 self.run("SELECT 1")
                 return
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
 
-    def said(self) -> str:
+    def log(self) -> str:
         return (self.folder / "log").read_text()
 
     def stop(self, how: int = signal.SIGINT) -> None:
-        """SIGINT ends every session, SIGQUIT (immediate) is like a crash."""
+        """Stop the server: SIGINT ends every session, SIGQUIT is like a crash."""
         self.process.send_signal(how)
         self.process.wait(60)
 
@@ -165,17 +168,17 @@ class Server:
         return self.url(name)
 
     def clean(self) -> str:
-        """Give the URL of a database with the log's tables, and nothing in them."""
+        """Return the URL of a database with empty tables."""
         from driftbell.config.postgres_url import parse_database
         from driftbell.store.postgres import open_postgres
         from driftbell.store.tables import metadata
 
-        if self.made is None:
-            self.made = self.empty_database()
-            open_postgres(parse_database(self.made)).close()
-        name = self.made.split("?")[0].rpartition("/")[2]
+        if self._clean_url is None:
+            self._clean_url = self.empty_database()
+            open_postgres(parse_database(self._clean_url)).close()
+        name = self._clean_url.split("?")[0].rpartition("/")[2]
         self.run(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY", name)
-        return self.made
+        return self._clean_url
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -184,7 +187,7 @@ class Server:
 
 
 def required() -> None:
-    """Skip where there is no server to be had, but not where everything has to be tested."""
+    """Skip the test if PostgreSQL is missing, except in CI."""
     reason = absent()
     if reason:
         assert not os.environ.get("CI"), reason

@@ -12,7 +12,7 @@ from driftbell.errors import ConfigError
 
 @contextmanager
 def exclusive_setup(folder: Path) -> Iterator[None]:
-    """Let one process at a time create or migrate files in a data folder; others wait.
+    """Lock a data folder while one process creates or migrates files; others wait.
 
     Raises:
         ConfigError: the folder cannot be written.

@@ -249,7 +249,7 @@ class Coordination(Protocol):
     def take_lease(
         self, holder: str, *, now: datetime, seconds: float, next_run: datetime | None
     ) -> Lease | None:
-        """Take or renew the monitor's lease; None while another holder's has not expired."""
+        """Acquire or renew the monitor's lease; None while another holder's has not expired."""
 
     def release_lease(self, holder: str) -> None:
         """Release the lease, if it is this holder's."""
@@ -363,7 +363,7 @@ class DegradationDetector(Protocol):
         """
 
     def rebased(self, window: Window) -> DegradationDetector:
-        """Return a detector whose baseline is these predictions."""
+        """Return a detector with these predictions as its baseline."""
 
 
 class Sink(Protocol):

@@ -5,9 +5,8 @@ They behave like the real implementations: driftbell's own contract tests run on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +15,7 @@ from driftbell.records import (
     Check,
     Columns,
     Degradation,
+    EvidenceState,
     Labelled,
     Outputs,
     Reference,
@@ -109,8 +109,8 @@ class FixedDetector:
         self.windows: list[Window] = []
 
     def advance(
-        self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-    ) -> tuple[Mapping[str, Any], Degradation]:
+        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+    ) -> tuple[EvidenceState, Degradation]:
         """Return the state as it is, and the result."""
         self.windows.append(window)
         return state, self.degradation

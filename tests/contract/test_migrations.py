@@ -16,8 +16,9 @@ from tests.contract.builders import (
     check,
     notification,
 )
-from tests.contract.stores import new_sqlite
+from tests.contract.stores import DURABLE, new_sqlite
 
+from driftbell.config.postgres_url import parse_database
 from driftbell.errors import StoreError
 from driftbell.records import (
     Baseline,
@@ -27,6 +28,7 @@ from driftbell.records import (
     LabelReceipt,
     Verdict,
 )
+from driftbell.store.postgres import open_postgres
 from driftbell.store.sqlite import open_sqlite
 from driftbell.store.tables import VERSION_TABLE, metadata
 
@@ -119,9 +121,9 @@ STORED_CHECK = {
 """A check as the version before the tables 0005 stored it."""
 
 
-def tables_of(version, path):
+def tables_of(version, url):
     """Create the tables of an older version, and return the engine."""
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", "driftbell.store:migrations")
@@ -130,13 +132,13 @@ def tables_of(version, path):
     return engine
 
 
-PREDICTION = (
+PREDICTION = sa.text(
     "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
     "VALUES ('old', '2026-01-31 12:00:00.000000', 'iris', 'v1', '{}', 'setosa', '{}', 1)"
 )
 
 
-CHECK = (
+CHECK = sa.text(
     "INSERT INTO checks (id, time, kind, model, version, verdict, duration, error, body) "
     "VALUES ('check-0', '2026-01-31 12:00:00.000000', 'automatic', 'iris', 'v1', 'alarm', 0.25, '', :body)"
 )
@@ -144,12 +146,12 @@ CHECK = (
 
 def test_tables_of_the_first_version_are_migrated_with_their_rows(tmp_path):
     path = tmp_path / "log.sqlite"
-    engine = tables_of("0001", path)
+    engine = tables_of("0001", f"sqlite:///{path}")
     body = {name: value for name, value in STORED_CHECK.items() if name != "state"}
     with engine.begin() as connection:
         assert not sa.inspect(connection).has_table("alerts")
-        connection.exec_driver_sql(PREDICTION)
-        connection.exec_driver_sql(CHECK, {"body": json.dumps(body)})
+        connection.execute(PREDICTION)
+        connection.execute(CHECK, {"body": json.dumps(body)})
     engine.dispose()
     store = open_sqlite(path)
     assert [p.id for p in store.predictions.window(10, **IRIS).predictions] == ["old"]
@@ -165,12 +167,25 @@ def test_tables_of_the_first_version_are_migrated_with_their_rows(tmp_path):
     again.close()
 
 
-def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(tmp_path):
-    path = tmp_path / "log.sqlite"
-    engine = tables_of("0004", path)
+@pytest.fixture(params=DURABLE)
+def empty_database(request, tmp_path):
+    """Return the URL of a database without tables, and a function that opens the store in it."""
+    if request.param == "SQLite":
+        path = tmp_path / "log.sqlite"
+        return f"sqlite:///{path}", lambda: open_sqlite(path)
+    database = parse_database(request.getfixturevalue("postgres_server").empty_database())
+    parts = (database.user, database.password, database.host, database.port, database.name)
+    return sa.URL.create("postgresql+pg8000", *parts), lambda: open_postgres(database)
+
+
+def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(empty_database):
+    url, open_migrated = empty_database
+    engine = tables_of("0004", url)
     with engine.begin() as connection:
-        connection.exec_driver_sql(PREDICTION)
-        connection.exec_driver_sql(CHECK, {"body": json.dumps(STORED_CHECK)})
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL TIME ZONE 'UTC'")
+        connection.execute(PREDICTION)
+        connection.execute(CHECK, {"body": json.dumps(STORED_CHECK)})
         connection.exec_driver_sql(
             "INSERT INTO alarms (id, model, version, opened, sentence, columns, first, last, mark, author, "
             "reason, marked) VALUES ('a', 'iris', 'v1', '2026-01-30 12:00:00.000000', 's', '[]', 1, 2, "
@@ -187,7 +202,7 @@ def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(t
             "VALUES ('alert', 'iris', 'v1', 'sent', 3, 0, 0)"
         )
     engine.dispose()
-    store = open_sqlite(path)
+    store = open_migrated()
     (stored,) = store.checks.newest(5)
     degradation = stored.judgement.degradation
     assert stored.judgement.drifted_columns == ("x",)

@@ -160,7 +160,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str, str]] = {
         {"json": pair("x", "rose")},
         422,
         "label",
-        "'setosa', 'versicolor', 'virginica', got 'rose'",
+        "'setosa', 'versicolor' and 'virginica', got 'rose'",
     ),
     "a wrong class id": ({"json": pair("x", 3)}, 422, "label", "must be one of the classes"),
     "one wrong of many": ({"json": [pair("x"), pair("y", None)]}, 422, "label", "row 1: 'label' must be"),

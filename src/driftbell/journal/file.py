@@ -1,4 +1,4 @@
-"""The journal: predictions on this machine's disk that are on their way into the log.
+"""Write-ahead journal: answered predictions on local disk, on their way to the store.
 
 A process appends to a file of its own with one `write` for all that came in together, which is all an answer
 waits for: what the kernel has taken survives the death of every process (not a power cut). A thread, see
@@ -106,7 +106,7 @@ class Journal:
             self.waiting_rows += len(lines)
 
     def _cut(self, file: _File, done: int) -> None:
-        """Take half a line away; where even that fails, the next line begins on a line of its own."""
+        """Truncate half a line; if that fails, the next write starts with a line feed."""
         try:
             os.ftruncate(file.fd, file.written)
             self._torn = 0
@@ -114,7 +114,7 @@ class Journal:
             self._torn += done
 
     def probe(self) -> None:
-        """Make sure that there is room on the disk.
+        """Check that the disk has room.
 
         Raises:
             StoreError: there is none, or it cannot be written.
@@ -145,12 +145,12 @@ class Journal:
                 os.close(handle)
 
     def read(self) -> bytes:
-        """Give the oldest whole lines that are not in the log yet, some hundred kilobytes; b"" if none is."""
+        """Return the oldest complete lines that are not in the store yet; b"" if there are none."""
         file = self._files[0]
         return _whole_lines(file.fd, file.moved, file.written)
 
     def moved(self, size: int, rows: int) -> None:
-        """Say that what was read is in the log: it is forgotten, and a file that is done with goes.
+        """Forget lines that are in the store, and remove a finished file.
 
         Args:
             size: bytes of it.
@@ -182,7 +182,7 @@ class Journal:
                 os.close(file.fd)
 
     def gone(self) -> bool:
-        """Tell whether somebody removed the file that is written to."""
+        """Return whether the current file was removed."""
         file = self._files[-1]
         try:
             return file.path.stat().st_ino != os.fstat(file.fd).st_ino
@@ -190,7 +190,7 @@ class Journal:
             return True
 
     def close(self) -> None:
-        """Let go; what is not in the log yet stays for the next process."""
+        """Release the files; lines that are not in the store yet stay for the next process."""
         with self._lock:
             for file in self._files:
                 with suppress(OSError):  # the disk became read-only; what is logged already is moved again
@@ -223,7 +223,7 @@ class Left:
         self.path = path
 
     def read(self) -> bytes:
-        """Give the next whole lines; half a line at the end was never answered, and is left out."""
+        """Return the next complete lines; half a line at the end was never acknowledged, and is left out."""
         return _whole_lines(self._file.fd, self._file.moved, self._file.written)
 
     def moved(self, size: int) -> None:
@@ -240,7 +240,7 @@ class Left:
 
 
 def left_behind(folder: Path) -> Iterator[Left]:
-    """Find the journals that no process writes to any more, one by one, and keep others from them."""
+    """Yield the locked journals of processes that have ended, one by one."""
     for path in sorted(folder.glob("*.jsonl")):
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -54,7 +54,7 @@ class LineEncoder:
         probabilities: Sequence[float],
         latency_ms: float,
     ) -> bytes:
-        """Make the line of one prediction, without a line feed in it or after it.
+        """Serialize one prediction as one line, without a line feed.
 
         Args:
             id: unique, ordered by time.
@@ -73,7 +73,7 @@ class LineEncoder:
 
 
 def line_of(prediction: Prediction) -> bytes:
-    """Make the line of a prediction, without a line feed in it or after it.
+    """Serialize a prediction as one line, without a line feed.
 
     Raises:
         StoreError: a value is nothing that JSON knows.
@@ -93,7 +93,7 @@ def time_text(moment: datetime) -> str:
 
 
 def _object_of(names: Sequence[str]) -> Callable[..., Any]:
-    """Make what makes a JSON object with these keys of as many values, the fastest that can be had."""
+    """Return a function that builds a JSON object with these keys from positional values."""
     try:
         fields = {f"f{i}": name for i, name in enumerate(names)}
         return msgspec.defstruct("Values", [(f, Any) for f in fields], rename=fields, gc=False)
@@ -102,7 +102,7 @@ def _object_of(names: Sequence[str]) -> Callable[..., Any]:
 
 
 def _known(value: object) -> object:
-    """Make JSON of what msgspec has no rule for."""
+    """Convert values that msgspec does not know."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):

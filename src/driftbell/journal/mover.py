@@ -1,4 +1,4 @@
-"""The thread that moves a journal into the log."""
+"""The thread that moves journal lines into the store."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Fold:
         self._thread.start()
 
     def notify(self) -> None:
-        """Say that the journal has something new."""
+        """Wake the thread: the journal has new lines."""
         if not self._wake.is_set():
             self._wake.set()
 
     def failed(self, error: StoreError) -> None:
-        """Say that somebody else could not write the log; it is tried until it can be written again."""
+        """Report a failed write elsewhere; the thread retries until the store can be written."""
         self._cannot(error)
         self._wake.set()
 

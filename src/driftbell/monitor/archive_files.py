@@ -35,7 +35,7 @@ class LocalFiles:
         target = self._folder / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, content)  # readers skip its temporary file, whose name has a dot
+            write_atomically(target, content)  # readers skip the temporary file: its name starts with a dot
         except OSError as error:
             raise ArchiveError(f"cannot write {target}: {error.strerror}") from error
 

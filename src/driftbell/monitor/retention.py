@@ -184,7 +184,7 @@ def parquet_of(rows: Sequence[Archived], kinds: Mapping[str, Kind]) -> bytes:
 
 
 def _column(values: list[Any], kind: Kind | None) -> Any:
-    """Build a column whose type follows its values, since other versions may have other types."""
+    """Build a column typed by its values, since versions may differ in their types."""
     import pyarrow as pa
 
     types = {type(v) for v in values if v is not None}

@@ -10,7 +10,7 @@ from driftbell.records import Alarm, Check, Degradation, Judgement, Notification
 
 
 def degradation_shown(degradation: Degradation | None, *, brief: bool = False) -> dict[str, Any] | None:
-    """Make the answer to "does the model do worse?" JSON; None where it was not asked.
+    """Return the answer about degradation as JSON; None if it is not monitored.
 
     Args:
         degradation: the answer.
@@ -39,7 +39,7 @@ def degradation_shown(degradation: Degradation | None, *, brief: bool = False) -
 
 
 def drift_shown(judgement: Judgement) -> dict[str, Any]:
-    """Make the answer to "has something changed?" JSON."""
+    """Return the answer about drift as JSON."""
     return {"columns": list(judgement.drifted_columns), "sentence": describe_drift(judgement)}
 
 
@@ -81,7 +81,7 @@ def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> 
 
 
 def notification_view(notification: Notification) -> dict[str, Any]:
-    """Make a notification JSON for the API."""
+    """Return a notification as JSON."""
     return {
         "check_id": notification.check_id,
         "time": notification.time.isoformat(),
@@ -93,7 +93,7 @@ def notification_view(notification: Notification) -> dict[str, Any]:
 
 
 def alarm_shown(alarm: Alarm) -> dict[str, Any]:
-    """Make an alarm JSON for the API."""
+    """Return an alarm as JSON."""
     return {
         "id": alarm.id,
         "model": alarm.model,

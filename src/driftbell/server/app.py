@@ -1,4 +1,4 @@
-"""The application: routes, errors, life."""
+"""The application: routes, errors, lifespan."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Service:
 
 
 def create_app(service: Service) -> FastAPI:
-    """Make the application; it owns the log from then on and closes it at the end."""
+    """Build the application; it owns the store and closes it at shutdown."""
     model, log = service.model, service.log
     metrics = Metrics()
     tracing = service.tracing
@@ -169,11 +169,11 @@ class _Application(FastAPI):
     lane: Lane | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one request, or the application's life."""
+        """Handle one request or lifespan event."""
         await (self.lane or self.passed_on)(scope, receive, send)
 
     async def passed_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take what the lane passes on."""
+        """Handle requests that the fast path does not answer."""
         await super().__call__(scope, receive, send)
 
 
@@ -222,7 +222,7 @@ def _add_metrics(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
 
 def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
-    """Make every error an `application/problem+json` answer."""
+    """Answer every error as `application/problem+json`."""
 
     def on(kind: type[Exception], answer: Callable[[Any], Response]) -> None:
         async def handler(_: Request, error: Exception) -> Response:

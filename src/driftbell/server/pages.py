@@ -1,4 +1,4 @@
-"""The pages for people: first page, reports, API docs. Rendered here, complete without the network."""
+"""HTML pages: first page, reports, runbook, API docs. Complete without the network."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ register_template_globals(_templates)
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:
-    """Make the routes; they are for people, so OpenAPI does not list them."""
+    """Build the routes of the pages, which OpenAPI does not list."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -153,7 +153,7 @@ def _home_json(view: MonitorView) -> dict[str, Any]:
 
 
 def minutes(buckets: list[TrafficBucket], now: datetime) -> list[tuple[datetime, int, float]]:
-    """Give start, count and mean latency of each minute of the last hour, empty ones included."""
+    """Return start, count and mean latency of each minute of the last hour, including empty ones."""
     known = {b.start: b for b in buckets}
     last = now.replace(second=0, microsecond=0)
     starts = [last - timedelta(seconds=BUCKET_SECONDS * i) for i in range(59, -1, -1)]

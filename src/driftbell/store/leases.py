@@ -18,7 +18,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 def take(
     connection: sa.Connection, holder: str, now: datetime, seconds: float, next_run: datetime | None
 ) -> Lease | None:
-    """Take or renew the lease; None while another holder's has not expired."""
+    """Acquire or renew the lease; None while another holder's has not expired."""
     current = read(connection)
     if current and current.holder != holder and current.expires > now:
         return None

@@ -97,7 +97,7 @@ class Schema:
         return found
 
     def misnamed(self, names: Sequence[str]) -> list[FieldProblem]:
-        """Say which features are missing in a table with these columns, and which columns are unknown."""
+        """Return the problems of a table's column names: missing features and unknown columns."""
         missing = [_missing(f, None) for f in self.features if f.name not in names]
         return missing + self._extras([name for name in names if name not in self.names], None)
 
@@ -161,7 +161,7 @@ def infer_schema(table: Columns) -> Schema:
 
 
 def problem_with(feature: Feature, value: Any, row: int | None = None) -> FieldProblem | None:
-    """Say what is wrong with one value.
+    """Return what is wrong with one value; None if it is valid.
 
     Args:
         feature: what it is a value of.
@@ -190,7 +190,7 @@ def problem_with(feature: Feature, value: Any, row: int | None = None) -> FieldP
 
 
 def wrong_type(feature: Feature, found: str, row: int | None = None) -> FieldProblem:
-    """Say that a value, or a whole column, is not of the feature's kind.
+    """Build the problem of a value, or a whole column, of the wrong kind.
 
     Args:
         feature: what it should be.
@@ -211,7 +211,7 @@ def _missing(feature: Feature, row: int | None) -> FieldProblem:
 
 
 def _fitting(feature: Feature, cells: Sequence[Any]) -> Column | None:
-    """Make a column of JSON values, or None where `problem_with` has something to say about one of them."""
+    """Build a column of JSON values; None if `problem_with` refuses one of them."""
     types = set(map(type, cells)) - ({NoneType} if feature.nullable else set())
     if feature.kind is Kind.NUMERIC:
         if not types <= NUMBERS:

@@ -76,7 +76,7 @@ def test_a_mark_is_read() -> None:
         ({"who": "ada"}, "who", "leave it out"),
     ],
 )
-def test_each_invalid_field_of_an_annotation_is_reported(changes: dict[str, Any], field: str, words: str) -> None:
+def test_each_invalid_field_is_reported(changes: dict[str, Any], field: str, words: str) -> None:
     body = {k: v for k, v in {**BODY, **changes}.items() if v is not None}
     with pytest.raises(InputError) as caught:
         read_annotation(body, ALARM, now=NOON)

@@ -91,8 +91,8 @@ def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Pa
     new = Settings(data_dir=tmp_path / "new")
     restore(new, tmp_path / "saved")
     with opened(new) as log:
-        found = [p.id for p in log.predictions.window(400, **IRIS).predictions]
-        assert sorted(found) == sorted(f"id-{n}" for n in range(315))
+        ids = [p.id for p in log.predictions.window(400, **IRIS).predictions]
+        assert sorted(ids) == sorted(f"id-{n}" for n in range(315))
 
 
 def test_what_was_saved_comes_back(settings: Settings, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
+from driftbell.testing import ManualClock, RecordingTarget
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -161,32 +162,6 @@ def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, redacted: str
 # delivery
 
 
-class Clock:
-    """A clock that moves only when a test sets it."""
-
-    now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-class RecordingTarget:
-    """A target that records titles, and fails while `failure` is set."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.key = f"key of {name}"
-        self.failure = ""
-        self.titles: list[str] = []
-        self.tries = 0
-
-    def send(self, title: str, body: str, verdict: Verdict) -> str:
-        self.tries += 1
-        if not self.failure:
-            self.titles.append(title)
-        return self.failure
-
-
 Pair: TypeAlias = tuple[RecordingTarget, RecordingTarget]
 
 
@@ -217,8 +192,8 @@ def lease(log: SqlStore) -> Lease:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock(NOON)
 
 
 @pytest.fixture
@@ -227,7 +202,7 @@ def pair() -> Pair:
 
 
 @pytest.fixture
-def sender(log: SqlStore, pair: Pair, clock: Clock) -> NotificationSender:
+def sender(log: SqlStore, pair: Pair, clock: ManualClock) -> NotificationSender:
     return NotificationSender(log, pair, holder="me", link=None, clock=clock)
 
 
@@ -253,7 +228,9 @@ def test_a_notification_goes_to_every_target_once(
     ]
 
 
-def test_a_target_receives_the_degradation_of_the_check(log: SqlStore, lease: Lease, clock: Clock) -> None:
+def test_a_target_receives_the_degradation_of_the_check(
+    log: SqlStore, lease: Lease, clock: ManualClock
+) -> None:
     bodies = []
 
     class Reader(RecordingTarget):
@@ -275,7 +252,7 @@ def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(
     log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
-    clock: Clock,
+    clock: ManualClock,
     pair: Pair,
 ) -> None:
     a, b = pair
@@ -290,15 +267,15 @@ def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(
     assert (line["log_level"], line["target"], line["reason"]) == ("warning", "b", "no answer")
     clock.now += 9 * SECOND
     sender.deliver()
-    assert b.tries == 1
+    assert b.attempts == 1
     clock.now += SECOND
     sender.deliver()
-    assert b.tries == 2
+    assert b.attempts == 2
     assert log.notifications.pending()[0].next_try == clock.now + 20 * SECOND
     b.failure = ""
     clock.now += 20 * SECOND
     sender.deliver()
-    assert (a.tries, b.tries) == (1, 3)
+    assert (a.attempts, b.attempts) == (1, 3)
     assert len(a.titles) == len(b.titles) == 1
     assert log.notifications.totals() == {"sent": 1}
 
@@ -307,7 +284,7 @@ def test_a_target_receives_notifications_in_order_and_does_not_delay_other_targe
     log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
-    clock: Clock,
+    clock: ManualClock,
     pair: Pair,
 ) -> None:
     a, b = pair
@@ -315,7 +292,7 @@ def test_a_target_receives_notifications_in_order_and_does_not_delay_other_targe
     save(log, lease, notification(0), notification(1, Verdict.OK))
     both = ["driftbell: iris ALARM", "driftbell: iris resolved"]
     sender.deliver()
-    assert (a.titles, b.tries) == (both, 1)
+    assert (a.titles, b.attempts) == (both, 1)
     b.failure = ""
     sender.deliver()
     assert b.titles == [], "not before its pause is over, not even the later one"
@@ -329,7 +306,7 @@ def test_after_a_day_delivery_fails_and_the_next_notification_is_attempted(
     log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
-    clock: Clock,
+    clock: ManualClock,
     pair: Pair,
 ) -> None:
     for target in pair:
@@ -341,7 +318,7 @@ def test_after_a_day_delivery_fails_and_the_next_notification_is_attempted(
             clock.now += MINUTE
     assert log.notifications.totals() == {"failed": 1}
     assert timedelta(days=1) <= clock.now - NOON <= timedelta(days=1, minutes=12)
-    assert 140 < pair[0].tries < 160
+    assert 140 < pair[0].attempts < 160
     assert [e["log_level"] for e in lines[-2:]] == ["error", "error"]
     save(log, lease, notification(1, Verdict.OK, clock.now))
     pair[0].failure = pair[1].failure = ""
@@ -353,7 +330,7 @@ def test_a_clock_that_was_set_back_delays_nothing(
     log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
-    clock: Clock,
+    clock: ManualClock,
     pair: Pair,
 ) -> None:
     save(log, lease, notification())
@@ -366,7 +343,7 @@ def test_a_restart_resumes_pending_deliveries(
     log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
-    clock: Clock,
+    clock: ManualClock,
     pair: Pair,
 ) -> None:
     pair[1].failure = "no answer"
@@ -378,12 +355,14 @@ def test_a_restart_resumes_pending_deliveries(
     assert [len(t.titles) for t in pair] == [1, 1]
 
 
-def test_only_the_holder_of_the_lease_delivers(log: SqlStore, lease: Lease, pair: Pair, clock: Clock) -> None:
+def test_only_the_holder_of_the_lease_delivers(
+    log: SqlStore, lease: Lease, pair: Pair, clock: ManualClock
+) -> None:
     save(log, lease, notification())
     NotificationSender(log, pair, holder="another", link=None, clock=clock).deliver()
     clock.now = lease.expires
     NotificationSender(log, pair, holder="me", link=None, clock=clock).deliver()
-    assert [t.tries for t in pair] == [0, 0]
+    assert [t.attempts for t in pair] == [0, 0]
     assert log.notifications.totals() == {"pending": 1}
 
 
@@ -391,7 +370,7 @@ def test_a_sender_that_lost_the_lease_saves_nothing(
     log: SqlStore,
     lease: Lease,
     sender: NotificationSender,
-    clock: Clock,
+    clock: ManualClock,
     pair: Pair,
 ) -> None:
     save(log, lease, notification())
@@ -420,7 +399,7 @@ def test_a_failed_save_does_not_send_a_message_twice(
     assert log.notifications.totals() == {"sent": 1}
 
 
-def test_pending_notifications_fail_without_a_target(log: SqlStore, lease: Lease, clock: Clock) -> None:
+def test_pending_notifications_fail_without_a_target(log: SqlStore, lease: Lease, clock: ManualClock) -> None:
     save(log, lease, notification())
     NotificationSender(log, [], holder="me", link=None, clock=clock).deliver()
     assert log.notifications.totals() == {"failed": 1}

@@ -1,4 +1,4 @@
-"""Lines of predictions are exact; what older releases wrote is still read."""
+"""Journal lines are exact, and checks are read from JSON as they were written."""
 
 import json
 from datetime import UTC, datetime
@@ -20,8 +20,8 @@ NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 TIME = time_text(NOON)
 
 
-def same(names: list[str], values: list[Any], shares: list[float]) -> tuple[bytes, bytes]:
-    """One prediction's line by either way."""
+def encode_both(names: list[str], values: list[Any], shares: list[float]) -> tuple[bytes, bytes]:
+    """Return the line of one prediction by both encoders."""
     classes = ["a", "b"][: len(shares)]
     encoder = LineEncoder("m", "v", names, classes)
     features = dict(zip(names, values, strict=True))
@@ -43,19 +43,19 @@ def same(names: list[str], values: list[Any], shares: list[float]) -> tuple[byte
         (["numpy", "whole"], [np.float64(0.1), np.int64(3)]),
     ],
 )
-def test_both_ways_to_make_a_line_make_the_same(names: list[str], values: list[Any]) -> None:
+def test_both_encoders_return_the_same_line(names: list[str], values: list[Any]) -> None:
     for shares in ([], [0.25, 0.75]):
-        line, other = same(names, values, shares)
+        line, other = encode_both(names, values, shares)
         assert line == other
         assert b"\n" not in line
-        found = json.loads(line, parse_constant=pytest.fail)
+        result = json.loads(line, parse_constant=pytest.fail)
         sent = [None if isinstance(v, float) and not np.isfinite(v) else v for v in values]
-        assert found["features"] == dict(zip(names, sent, strict=True))
-        assert list(found["features"]) == names
-        assert found["probabilities"] == dict(zip("ab", shares, strict=False))
+        assert result["features"] == dict(zip(names, sent, strict=True))
+        assert list(result["features"]) == names
+        assert result["probabilities"] == dict(zip("ab", shares, strict=False))
 
 
-def test_a_line_has_what_the_log_needs() -> None:
+def test_a_line_contains_every_column_of_the_table() -> None:
     line = LineEncoder("m", "v", ["x"], ["a", "b"]).line("id", TIME, [0.1], "a", [1.0, 0.0], 2.0)
     assert line == (
         b'{"id":"id","time":"2026-01-31 12:00:00.000000","model":"m","version":"v","features":{"x":0.1},'
@@ -63,7 +63,7 @@ def test_a_line_has_what_the_log_needs() -> None:
     )
 
 
-def test_what_is_no_value_is_a_log_error() -> None:
+def test_an_invalid_value_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="object cannot be logged"):
         LineEncoder("m", "v", ["x"], []).line("id", TIME, [object()], "a", [], 2.0)  # type: ignore[list-item]
 
@@ -75,16 +75,16 @@ def stored() -> dict[str, Any]:
     return json.loads(json.dumps(check_to_json(check)))
 
 
-def test_a_check_comes_back_from_json() -> None:
-    found = check_from_json(stored())
-    assert found.judgement.drifted_columns == ("x",)
-    assert json.loads(json.dumps(check_to_json(found))) == stored()
+def test_a_check_is_read_from_json() -> None:
+    result = check_from_json(stored())
+    assert result.judgement.drifted_columns == ("x",)
+    assert json.loads(json.dumps(check_to_json(result))) == stored()
 
 
-def test_an_unreadable_state_is_dropped_and_the_check_still_read() -> None:
-    found = check_from_json({**stored(), "state": "from another release"})
-    assert found.judgement.drifted_columns == ("x",)
-    assert found.state == CheckState()
+def test_an_unreadable_state_is_dropped_and_the_check_is_read() -> None:
+    result = check_from_json({**stored(), "state": "from another release"})
+    assert result.judgement.drifted_columns == ("x",)
+    assert result.state == CheckState()
 
 
 def test_a_check_that_cannot_be_read_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""`/monitor/alarms`: the alarms, what people say about them, and which rows to label."""
+"""`/monitor/alarms`: alarms, their annotations, and which rows to label."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CSV: dict[int | str, dict[str, Any]] = {
 
 
 def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
-    """Make the routes.
+    """Build the routes.
 
     Args:
         view: reads the log.

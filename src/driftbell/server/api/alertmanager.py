@@ -1,4 +1,4 @@
-"""`POST /monitor/alertmanager`: what Alertmanager says becomes log lines, seen wherever the log is."""
+"""`POST /monitor/alertmanager`: log alerts of Alertmanager, one line each."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EXAMPLE = {
 
 
 def alertmanager_router(*, body_limit: int) -> APIRouter:
-    """Make the route."""
+    """Build the route."""
     router = APIRouter(prefix="/monitor", tags=["monitor"])
     body = {"required": True, "content": {"application/json": {"schema": SCHEMA, "example": EXAMPLE}}}
 
@@ -74,7 +74,7 @@ def alertmanager_router(*, body_limit: int) -> APIRouter:
 
 
 def webhook_alerts(body: Any) -> list[dict[str, Any]]:
-    """Give the alerts of a webhook's body.
+    """Parse the alerts of a webhook's body.
 
     Raises:
         InputError: it is not what Alertmanager sends.

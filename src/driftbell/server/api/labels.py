@@ -1,4 +1,4 @@
-"""`POST /labels`: the truth about predictions, one or many at a time, whenever it comes."""
+"""`POST /labels`: true classes of predictions, one or many at a time, at any time."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Labeller:
 
 
 def _young(pairs: Sequence[Pair], found: LabelReceipt, now: datetime) -> list[Pair]:
-    """Give those of which nobody knows the prediction yet, though it may have been answered just now."""
+    """Return the labels of unknown predictions that may have been answered a moment ago."""
     names = {name for name in found.unknown if is_recent(name, now, YOUNG_SECONDS)}
     return [pair for pair in pairs if pair[0] in names]
 
@@ -129,7 +129,7 @@ def _with(before: LabelReceipt, found: LabelReceipt, asked: set[str]) -> LabelRe
 
 
 def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int) -> APIRouter:
-    """Make the route for one model."""
+    """Build the route of one model."""
     router = APIRouter(tags=["labels"])
     known = Classes(classes)
     example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": classes[0]}]}
@@ -143,7 +143,7 @@ def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int
         responses={200: answered, **documented(400, 404, 413, 415, 422, 500, 503)},
     )
     async def add_labels(request: Request) -> Response:
-        """Take the true class of one prediction or of many, by id: late, corrected, in any order.
+        """Store the true classes of predictions, by id: late, corrected, in any order.
 
         One label of an unknown prediction is answered with 404, many with a list of the unknown ids.
         """
@@ -179,7 +179,7 @@ class Classes:
         self.by_number: Mapping[float, str] = numbers or dict(enumerate(names))
 
     def name_of(self, label: Any) -> str | None:
-        """Give the class that a JSON value means; None where it means none."""
+        """Return the class that a JSON value names; None if there is none."""
         if isinstance(label, bool):
             label = str(label)  # scikit-learn's classes False and True
         if isinstance(label, str):

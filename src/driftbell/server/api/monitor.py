@@ -50,7 +50,7 @@ class MonitorView:
         return lease if lease and lease.expires > self.clock() else None
 
     def monitor(self) -> str:
-        """Tell whether a monitor runs.
+        """Return whether a monitor runs.
 
         Raises:
             StoreError: the log cannot be read.
@@ -58,7 +58,7 @@ class MonitorView:
         return _running(self._lease())
 
     def status(self) -> dict[str, Any]:
-        """Tell how things stand.
+        """Return the status.
 
         Raises:
             StoreError: the log cannot be read.
@@ -97,7 +97,7 @@ class MonitorView:
         }
 
     def last_check(self) -> Check | None:
-        """Give the newest check of the served version: another version's verdict says nothing about it."""
+        """Return the newest check of the served version."""
         return next(iter(self.log.checks.newest(1, version=self._version)), None)
 
     def reports(self, most: int | None = None) -> list[dict[str, Any]]:
@@ -144,13 +144,13 @@ def _running(lease: Lease | None) -> str:
 
 
 def latest_url(folder: ReportFolder) -> str | None:
-    """Give the newest report's address, or None while there is none."""
+    """Return the address of the newest report, or None."""
     name = f"{MAIN_REPORT}_latest.html"
     return f"/reports/{name}" if folder.open(name) else None
 
 
 def monitor_router(view: MonitorView) -> APIRouter:
-    """Make the routes."""
+    """Build the routes."""
     router = APIRouter(prefix="/monitor", tags=["monitor"], responses=documented(503))
 
     @router.get("/status", summary="How things stand")

@@ -1,4 +1,4 @@
-"""`GET /monitor/performance`: how well the model does, as labels tell and as it is estimated without them."""
+"""`GET /monitor/performance`: performance, realized with labels and estimated without them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_ROWS = 10_000
 def performance_router(
     log: Store, model: Model, *, window_rows: int, clock: Callable[[], datetime]
 ) -> APIRouter:
-    """Make the route for one model."""
+    """Build the route of one model."""
     router = APIRouter(prefix="/monitor", tags=["monitor"])
 
     @router.get("/performance", summary="How well the model does", responses=documented(503))
@@ -35,7 +35,7 @@ def performance_router(
 
 
 def performance_shown(log: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
-    """Make what is known about the served version's performance JSON for the API.
+    """Return the performance of the served version as JSON.
 
     Args:
         log: where predictions, labels and checks are.
@@ -74,7 +74,7 @@ def performance_shown(log: Store, model: Model, *, window_rows: int, now: dateti
 
 
 def _last_known(checks: Sequence[Check]) -> Performance | None:
-    """Give what the last check said; of an older one it would not be what is estimated now."""
+    """Return the performance of the last check; that of an older one is outdated."""
     degradation = checks[0].judgement.degradation if checks else None
     return degradation.performance if degradation else None
 

@@ -1,1 +1,1 @@
-"""`POST /predict/batch`: JSON, Arrow and Parquet tables."""
+"""`POST /predict/batch`: JSON rows and Arrow IPC tables."""

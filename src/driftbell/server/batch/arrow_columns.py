@@ -1,8 +1,9 @@
-"""Columns of an Arrow table as the model takes them, checked as a whole, with the words that one row gets."""
+"""Check and convert the columns of an Arrow table, with the same errors as single rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,143 +11,147 @@ from numpy.typing import NDArray
 
 from driftbell.errors import InputError
 from driftbell.records import Column, Feature, FieldProblem, Kind
-from driftbell.server.batch.parquet_pages import Limit
+from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.schema import LARGEST, SHOWN, Schema, problem_with, wrong_type
 
-Wrong: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
-"""Which rows of a column are wrong, and what to say of each."""
+RowProblems: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
+"""Problems of a column, each with a mask of the rows that have it."""
 
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
-"""Seconds since 1970 at which the years 1 and 9999 begin and end: ISO 8601 has words for no others."""
+TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Resolution of each unit of Arrow timestamps."""
+
+SECONDS_PER_DAY = 24 * 3600
+MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
+"""Begin of year 1 and end of year 9999, in seconds since 1970: ISO 8601 writes years in four digits."""
 
 
 def check_header(schema: Schema, fields: Sequence[tuple[str, Any]]) -> None:
-    """Check names and types.
+    """Check the names and types of a table's columns.
 
     Args:
-        schema: what the columns must be.
-        fields: name and type of each column; a type is Arrow's, or words for what no feature can be, or
-            "" where it does not matter.
+        schema: the features of the model.
+        fields: name and Arrow type of each column.
 
     Raises:
-        InputError: columns are missing, unknown, or can never be what the feature is.
-        Refused: 400, a column is there twice.
+        InputError: columns are missing, unknown, or of a type that cannot hold the feature.
+        Refused: 400, two columns have the same name.
     """
     types = dict(fields)
     if len(types) < len(fields):
         names = [name for name, _ in fields]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Refused(400, "duplicate", f"the field '{twice[:SHOWN]}' is there more than once")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise Refused(400, "duplicate", f"the field '{duplicate[:SHOWN]}' is there more than once")
     problems = schema.misnamed(list(types))
     for feature in schema.features:
-        found = types.get(feature.name, "")
-        told = found if isinstance(found, str) else _told(found)
-        if told and (isinstance(found, str) or not _fits(feature.kind, found)):
-            problems.append(wrong_type(feature, told))
+        arrow_type = types.get(feature.name)
+        if arrow_type is not None and not _fits(feature.kind, arrow_type):
+            problems.append(wrong_type(feature, _describe_type(arrow_type)))
     if problems:
         raise InputError(problems)
 
 
-def checked_columns(table: Any, schema: Schema, limit: Limit, most_problems: int) -> dict[str, Column]:
-    """Make a table the model's.
+def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int) -> dict[str, Column]:
+    """Check the cells of a table and convert its columns.
 
     Args:
         table: an Arrow table whose header has been checked.
-        schema: what it must be.
-        limit: its texts may not be larger, each row's counted.
-        most_problems: with so many, the rest is not told.
+        schema: the features of the model.
+        limit: the largest table; a text counts in each row that refers to it.
+        max_problems: the most problems that are reported.
 
     Raises:
-        InputError: with what is wrong by row.
+        InputError: cells do not fit the schema; the problems are ordered by row.
         Refused: 413, the texts are too large.
     """
-    found: dict[str, Column] = {}
-    told: list[tuple[int, int, FieldProblem]] = []
-    size = 0
-    for place, feature in enumerate(schema.features):
-        parts = []
-        start = 0
+    columns: dict[str, Column] = {}
+    problems: list[tuple[int, int, FieldProblem]] = []
+    text_size = 0
+    for position, feature in enumerate(schema.features):
+        chunks = []
+        first_row = 0
         for chunk in table.column(feature.name).chunks:
-            if _is_text(_plain(chunk.type)):
-                size += _text_size(chunk)
-                limit.check(rows=0, columns=1, size=size)
-            column, wrong = _READERS[feature.kind](feature, chunk)
-            parts.append(column)
-            for rows, problem in wrong:
-                for row in np.flatnonzero(rows)[:most_problems].tolist():
-                    numbered = FieldProblem(problem.field, problem.reason, problem.message, start + row)
-                    told.append((start + row, place, numbered))
-            start += len(chunk)
-        found[feature.name] = np.concatenate(parts)
-    if told:
-        told.sort(key=lambda one: one[:2])
-        raise InputError([problem for _, _, problem in told[:most_problems]])
-    return found
+            if _is_text(_value_type(chunk.type)):
+                text_size += _text_size(chunk)
+                limit.check(rows=0, columns=1, size=text_size)
+            cells, chunk_problems = _READERS[feature.kind](feature, chunk)
+            chunks.append(cells)
+            for mask, problem in chunk_problems:
+                for row in (first_row + np.flatnonzero(mask)[:max_problems]).tolist():
+                    numbered = FieldProblem(problem.field, problem.reason, problem.message, row)
+                    problems.append((row, position, numbered))
+            first_row += len(chunk)
+        columns[feature.name] = np.concatenate(chunks)
+    if problems:
+        problems.sort(key=itemgetter(0, 1))
+        raise InputError([problem for _, _, problem in problems[:max_problems]])
+    return columns
 
 
-def _told(kind: Any) -> str:
+def _describe_type(arrow_type: Any) -> str:
+    """Return the name of a type: JSON's where JSON has it, else Arrow's."""
     from pyarrow import types
 
-    plain = _plain(kind)
-    if _is_text(plain):
+    value_type = _value_type(arrow_type)
+    if _is_text(value_type):
         return "a string"
-    if types.is_boolean(plain):
+    if types.is_boolean(value_type):
         return "a boolean"
-    if _is_number(plain):
+    if _is_number(value_type):
         return "a number"
-    if types.is_struct(plain) or types.is_map(plain):
+    if types.is_struct(value_type) or types.is_map(value_type):
         return "an object"
-    name = str(plain)
+    name = str(value_type)
     return "an array" if "list" in name.partition("<")[0] else name[:SHOWN]
 
 
-def _fits(feature_kind: Kind, kind: Any) -> bool:
+def _fits(kind: Kind, arrow_type: Any) -> bool:
+    """Return whether a column of an Arrow type can hold a feature."""
     from pyarrow import types
 
-    plain = _plain(kind)
-    if types.is_null(plain):
+    value_type = _value_type(arrow_type)
+    if types.is_null(value_type):
         return True
-    match feature_kind:
+    match kind:
         case Kind.NUMERIC:
-            return _is_number(plain)
+            return _is_number(value_type)
         case Kind.BOOLEAN:
-            return bool(types.is_boolean(plain))
+            return bool(types.is_boolean(value_type))
         case Kind.DATETIME:
-            return _is_text(plain) or bool(types.is_timestamp(plain) or types.is_date(plain))
+            return _is_text(value_type) or bool(types.is_timestamp(value_type) or types.is_date(value_type))
         case Kind.CATEGORICAL:
-            return _is_text(plain)
+            return _is_text(value_type)
 
 
-def _plain(kind: Any) -> Any:
+def _value_type(arrow_type: Any) -> Any:
+    """Return the type of a column's values, also where they are dictionary-encoded."""
     from pyarrow import types
 
-    return kind.value_type if types.is_dictionary(kind) else kind
+    return arrow_type.value_type if types.is_dictionary(arrow_type) else arrow_type
 
 
-def _is_number(kind: Any) -> bool:
+def _is_number(value_type: Any) -> bool:
     from pyarrow import types
 
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+    return bool(types.is_integer(value_type) or types.is_floating(value_type) or types.is_decimal(value_type))
 
 
-def _is_text(kind: Any) -> bool:
+def _is_text(value_type: Any) -> bool:
     from pyarrow import types
 
-    return bool(types.is_string(kind) or types.is_large_string(kind) or _is_view(kind))
+    return bool(types.is_string(value_type) or types.is_large_string(value_type) or _is_view(value_type))
 
 
-def _is_view(kind: Any) -> bool:
-    return str(kind) == "string_view"  # older pyarrow has no test for it
+def _is_view(value_type: Any) -> bool:
+    return str(value_type) == "string_view"  # pyarrow before 16 has no function for it
 
 
-def _nulls(feature: Feature, rows: NDArray[np.bool_]) -> Wrong:
+def _null_problems(feature: Feature, mask: NDArray[np.bool_]) -> RowProblems:
     problem = problem_with(feature, None)
-    return [(rows, problem)] if problem and rows.any() else []
+    return [(mask, problem)] if problem and mask.any() else []
 
 
-def _numbers(feature: Feature, chunk: Any) -> tuple[Column, Wrong]:
+def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     from pyarrow import types
 
     chunk = _decoded(chunk)
@@ -157,68 +162,82 @@ def _numbers(feature: Feature, chunk: Any) -> tuple[Column, Wrong]:
     else:
         numbers = chunk.to_numpy(zero_copy_only=False).astype(np.float64)
     nulls = _is_null(chunk)
+    problems = _null_problems(feature, nulls)
     infinite = ~(np.abs(numbers) <= LARGEST) & ~nulls
     problem = problem_with(feature, np.inf)
-    return numbers, _nulls(feature, nulls) + ([(infinite, problem)] if problem and infinite.any() else [])
+    if problem and infinite.any():
+        problems.append((infinite, problem))
+    return numbers, problems
 
 
-def _flags(feature: Feature, chunk: Any) -> tuple[Column, Wrong]:
+def _read_booleans(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     column = _objects(_decoded(chunk).to_pylist())
-    return column, _nulls(feature, _missing(column))
+    return column, _null_problems(feature, _is_none(column))
 
 
-def _texts(feature: Feature, chunk: Any) -> tuple[Column, Wrong]:
+def _read_texts(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
+    """Read texts through their dictionary, so that each distinct text is checked once."""
     from pyarrow import types
 
-    if types.is_null(chunk.type) or types.is_null(_plain(chunk.type)):
+    if types.is_null(chunk.type) or types.is_null(_value_type(chunk.type)):
         column = _objects([None] * len(chunk))
-        return column, _nulls(feature, _missing(column))
+        return column, _null_problems(feature, _is_none(column))
     if not types.is_dictionary(chunk.type):
         chunk = chunk.dictionary_encode()
     values = chunk.dictionary.to_pylist()
-    found = _objects([*values, None])  # the last one is what nulls refer to
-    places = chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False).astype(np.intp)
-    column = found[places]
-    wrong = _nulls(feature, _missing(column))
-    problems = [problem_with(feature, value) if value is not None else None for value in values]
-    bad = np.array([problem is not None for problem in [*problems, None]])
-    if (rows := bad[places]).any():  # one has the same words as the other
-        wrong.append((rows, next(problem for problem in problems if problem)))
-    return column, wrong
+    null_index = len(values)
+    indices = chunk.indices.fill_null(null_index).to_numpy(zero_copy_only=False).astype(np.intp)
+    column = _objects([*values, None])[indices]
+    problems = _null_problems(feature, _is_none(column))
+    value_problems = [problem_with(feature, value) if value is not None else None for value in values]
+    is_invalid = np.array([problem is not None for problem in [*value_problems, None]])
+    mask = is_invalid[indices]
+    if mask.any():  # all invalid texts of a feature have the same message
+        problems.append((mask, next(problem for problem in value_problems if problem)))
+    return column, problems
 
 
-def _moments(feature: Feature, chunk: Any) -> tuple[Column, Wrong]:
+def _read_datetimes(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
+    """Read dates and timestamps as ISO 8601 texts; a timestamp with a time zone is converted to UTC."""
     from pyarrow import types
 
-    if _is_text(_plain(chunk.type)) or types.is_null(_plain(chunk.type)):
-        return _texts(feature, chunk)
+    if _is_text(_value_type(chunk.type)) or types.is_null(_value_type(chunk.type)):
+        return _read_texts(feature, chunk)
     chunk = _decoded(chunk)
     nulls = _is_null(chunk)
-    is_date, zone = types.is_date(chunk.type), ""
-    if is_date:
-        unit = 24 * 3600  # seconds of each step, else steps a second
-        days = chunk.cast("date32", safe=False).cast("int32")
-        seconds = days.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) * unit
-        micros = np.zeros_like(seconds)
-    else:
-        zone = "" if chunk.type.tz is None else "+00:00"
-        steps = chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
-        seconds, rest = np.divmod(steps, UNITS[chunk.type.unit])
-        micros = rest * 1_000_000 // UNITS[chunk.type.unit]
-    outside = ((seconds < EARLIEST) | (seconds > LATEST)) & ~nulls
-    fine = np.where(outside, 0, seconds) * 1_000_000 + micros
-    moments = fine.astype("datetime64[us]").tolist()
-    told = [m.date().isoformat() if is_date else m.isoformat() + zone for m in moments]
-    column = _objects([None if null else text for null, text in zip(nulls.tolist(), told, strict=True)])
-    wrong = _nulls(feature, nulls)
-    return column, [*wrong, (outside, wrong_type(feature, ""))] if outside.any() else wrong
+    is_date = types.is_date(chunk.type)
+    suffix = "" if is_date or chunk.type.tz is None else "+00:00"
+    seconds, microseconds = _split_seconds(chunk)
+    outside = ((seconds < MIN_SECONDS) | (seconds > MAX_SECONDS)) & ~nulls
+    total = np.where(outside, 0, seconds) * 1_000_000 + microseconds
+    times = total.astype("datetime64[us]").tolist()
+    texts = [t.date().isoformat() if is_date else t.isoformat() + suffix for t in times]
+    column = _objects([None if null else text for null, text in zip(nulls.tolist(), texts, strict=True)])
+    problems = _null_problems(feature, nulls)
+    if outside.any():
+        problems.append((outside, wrong_type(feature, "")))
+    return column, problems
 
 
-_READERS: dict[Kind, Callable[[Feature, Any], tuple[Column, Wrong]]] = {
-    Kind.NUMERIC: _numbers,
-    Kind.BOOLEAN: _flags,
-    Kind.CATEGORICAL: _texts,
-    Kind.DATETIME: _moments,
+def _split_seconds(chunk: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return whole seconds since 1970 and the remaining microseconds of dates or timestamps; null gives 0."""
+    from pyarrow import types
+
+    if types.is_date(chunk.type):
+        days = chunk.cast("date32", safe=False).cast("int32").fill_null(0)
+        seconds = days.to_numpy(zero_copy_only=False).astype(np.int64) * SECONDS_PER_DAY
+        return seconds, np.zeros_like(seconds)
+    ticks = chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
+    ticks_per_second = TICKS_PER_SECOND[chunk.type.unit]
+    seconds, rest = np.divmod(ticks, ticks_per_second)
+    return seconds, rest * 1_000_000 // ticks_per_second
+
+
+_READERS: dict[Kind, Callable[[Feature, Any], tuple[Column, RowProblems]]] = {
+    Kind.NUMERIC: _read_numbers,
+    Kind.BOOLEAN: _read_booleans,
+    Kind.CATEGORICAL: _read_texts,
+    Kind.DATETIME: _read_datetimes,
 }
 
 
@@ -232,7 +251,7 @@ def _is_null(chunk: Any) -> NDArray[np.bool_]:
     return np.asarray(chunk.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
-def _missing(column: Column) -> NDArray[np.bool_]:
+def _is_none(column: Column) -> NDArray[np.bool_]:
     return np.array([value is None for value in column.tolist()], dtype=np.bool_)
 
 
@@ -243,20 +262,22 @@ def _objects(values: list[Any]) -> Column:
 
 
 def _text_size(chunk: Any) -> int:
-    """Count the bytes of every row's text, however often it is stored."""
+    """Return the bytes of all rows' texts; a text that several rows refer to counts in each of them."""
     from pyarrow import types
 
     if not types.is_dictionary(chunk.type):
         return int(_lengths(chunk).sum())
-    places = chunk.indices.fill_null(0).to_numpy(zero_copy_only=False)
+    indices = chunk.indices.fill_null(0).to_numpy(zero_copy_only=False)
     lengths = _lengths(chunk.dictionary)
-    return int(lengths[places].sum()) if len(lengths) else 0
+    return int(lengths[indices].sum()) if len(lengths) else 0
 
 
 def _lengths(texts: Any) -> NDArray[np.int64]:
+    """Return the length of each text in bytes; 0 for null."""
     from pyarrow import compute
 
-    if _is_view(texts.type):  # many may look at one piece of memory; the length stands first in each
+    if _is_view(texts.type):
+        # several views may share one buffer, so its size is no bound; each view starts with its length
         end = 4 * (texts.offset + len(texts))
         views = np.frombuffer(texts.buffers()[1] or b"", dtype=np.int32, count=end)
         lengths = views[4 * texts.offset :: 4]

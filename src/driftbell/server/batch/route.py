@@ -1,4 +1,4 @@
-"""`POST /predict/batch`: many rows as JSON, Arrow IPC or Parquet, answered in kind; all or none."""
+"""`POST /predict/batch`: many rows as JSON or Arrow IPC; all are predicted, or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from driftbell.errors import InputError
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
-from driftbell.server.batch.parquet_pages import Limit
+from driftbell.server.batch.limit import Limit
 from driftbell.server.http.body import check_encoding, content_type, parsed_json, read_bytes
 from driftbell.server.http.problems import MOST_PROBLEMS, Refused, documented, each_checked
 from driftbell.server.predict.predictor import Predictor
@@ -23,18 +23,24 @@ from driftbell.tabular.schema import Schema
 JSON = "application/json"
 TABLES = tuple(arrow.NAMES)
 
-EXPANSION = 8
-"""How many times its largest size a compressed body may grow."""
+MAX_EXPANSION = 8
+"""A compressed body may expand to this many times `server.body_limit`."""
+
+SEND_ARROW = (
+    "Parquet bodies are not accepted: send an Arrow IPC file. pyarrow converts one in one line: "
+    "pyarrow.feather.write_feather(pyarrow.parquet.read_table('rows.parquet'), 'rows.arrow'); "
+    f"send it with 'Content-Type: {arrow.FILE}'"
+)
 
 
 def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
-    """Make the route for one model."""
+    """Build the route of one model."""
     router = APIRouter(tags=["predict"])
     schema = predictor.model.schema
     classes = predictor.model.classes
-    whose = {"model": predictor.model.name, "version": predictor.model.version}
-    # no more values than JSON of the largest size can hold
-    limit = Limit(cells=body_limit // 2, size=EXPANSION * body_limit)
+    model = {"model": predictor.model.name, "version": predictor.model.version}
+    # as many values as JSON of the largest size can hold: one digit and one comma each
+    limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
 
     @router.post(
         "/predict/batch",
@@ -43,69 +49,78 @@ def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
         responses={200: _answers(classes), **documented(400, 413, 415, 422, 500, 503)},
     )
     async def predict_batch(request: Request) -> Response:
-        """Answer rows as JSON (a list, or `columns` and `data`), Arrow IPC or Parquet; all rows or none.
+        """Predict the rows of one body: all of them, or none if one is not valid.
 
-        The answer comes as the body came, or as `Accept` asks.
+        The body is JSON (a list of rows, or `columns` and `data`), an Arrow IPC stream or an Arrow IPC file.
+        The answer has the format of the body, or the one that the header `Accept` asks for.
         """
         with predictor.tracing.step("validate") as note:
-            kind = _kind(request)
+            media_type = _body_type(request)
             body = await read_bytes(request, body_limit)
-            if kind == JSON:
+            if media_type == JSON:
                 rows = validated_rows(schema, parsed_json(body))
             else:
-                rows = await asyncio.to_thread(arrow.read_rows, body, kind, schema, limit, MOST_PROBLEMS)
+                rows = await asyncio.to_thread(
+                    arrow.read_rows, body, media_type, schema, limit, MOST_PROBLEMS
+                )
             note(len(rows))
-        found = await predictor.predict(rows, request.scope["driftbell.started"])
-        wanted = wanted_type(request.headers.get("accept", ""), kind)
-        if wanted == JSON:
-            answer = {"predictions": [shown(p, classes) for p in found], **whose}
-            return Response(msgspec.json.encode(answer), media_type=JSON)
-        return Response(
-            await asyncio.to_thread(arrow.answer, found, classes, whose, wanted), media_type=wanted
-        )
+        answers = await predictor.predict(rows, request.scope["driftbell.started"])
+        answer_type = wanted_type(request.headers.get("accept", ""), media_type)
+        if answer_type == JSON:
+            content = msgspec.json.encode({"predictions": [shown(a, classes) for a in answers], **model})
+        else:
+            content = await asyncio.to_thread(arrow.write_answers, answers, classes, model, answer_type)
+        return Response(content, media_type=answer_type)
 
     return router
 
 
-def _kind(request: Request) -> str:
-    kind, charset = content_type(request)
-    if kind not in (JSON, *TABLES) or (kind == JSON and charset not in ("utf-8", "utf8")):
+def _body_type(request: Request) -> str:
+    """Return the media type of a body that is accepted.
+
+    Raises:
+        Refused: 415.
+    """
+    media_type, charset = content_type(request)
+    if "parquet" in media_type:
+        raise Refused(415, "content_type", SEND_ARROW)
+    if media_type not in (JSON, *TABLES) or (media_type == JSON and charset not in ("utf-8", "utf8")):
         detail = (
             "send the header 'Content-Type: application/json' and a body of JSON in UTF-8, "
-            f"or a table as {', '.join(TABLES)}"
+            f"or a table as {' or '.join(TABLES)}"
         )
         raise Refused(415, "content_type", detail)
     check_encoding(request)
-    return kind
+    return media_type
 
 
-def wanted_type(accept: str, otherwise: str) -> str:
-    """Tell which media type to answer in: the first of those that the caller likes best.
+def wanted_type(accept: str, body_type: str) -> str:
+    """Return the media type of the answer: the supported type with the highest quality.
 
     Args:
-        accept: the header.
-        otherwise: the body's type, for a caller who takes anything, or nothing that there is.
+        accept: the header `Accept`.
+        body_type: the body's media type, used for wildcards and if no requested type is supported.
 
-    >>> wanted_type("text/html;q=0.9, application/json;q=0.8", "application/vnd.apache.parquet")
+    >>> wanted_type("text/html;q=0.9, application/json;q=0.8", "application/vnd.apache.arrow.file")
     'application/json'
     """
-    best, found = 0.0, otherwise
+    best_quality, best_type = 0.0, body_type
     for part in accept.lower().split(","):
-        kind, *parameters = [p.strip() for p in part.split(";")]
+        media_type, *parameters = [p.strip() for p in part.split(";")]
         weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
-        liking = float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0
-        named = kind == JSON or (kind in TABLES and arrow.can_read())
-        if (named or kind in ("*/*", "application/*")) and liking > best:
-            best, found = liking, kind if named else otherwise
-    return found
+        quality = float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0
+        is_supported = media_type == JSON or (media_type in TABLES and arrow.can_read())
+        if (is_supported or media_type in ("*/*", "application/*")) and quality > best_quality:
+            best_quality, best_type = quality, media_type if is_supported else body_type
+    return best_type
 
 
 def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
     """Check a batch: a list of objects, or `{"columns": [...], "data": [[...], ...]}`.
 
     Raises:
-        InputError: with the problems of every row.
-        Refused: 422, it is neither of the two, or empty.
+        InputError: rows do not fit the schema; holds the problems of all rows.
+        Refused: 422, the body has another shape, or no rows.
     """
     cells = _cells(schema, body)
     columns = None if cells is None else schema.fitting(cells)
@@ -123,7 +138,10 @@ def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
 
 
 def _cells(schema: Schema, body: Any) -> dict[str, list[Any]] | None:
-    """Turn a batch into columns where its shape is right; None leaves it to those who find words."""
+    """Return the cells of a well-formed batch by column; None if its shape is wrong.
+
+    Rows that are not well-formed are checked one by one, which is slower and reports each problem.
+    """
     names = schema.names
     if isinstance(body, list):
         if set(map(type, body)) != {dict} or set(map(len, body)) != {len(names)}:
@@ -154,10 +172,10 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
         )
     if not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
         raise Refused(422, "not_a_batch", "'columns' must be feature names, each once")
-    wrong = (i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(columns))
+    wrong_rows = (i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(columns))
     problems = [
-        FieldProblem("data", "length", f"must be a list of {len(columns)} values", i)
-        for i in itertools.islice(wrong, MOST_PROBLEMS)
+        FieldProblem("data", "length", f"must be a list of {len(columns)} values, one for each column", i)
+        for i in itertools.islice(wrong_rows, MOST_PROBLEMS)
     ]
     if problems:
         raise InputError(problems)
@@ -165,9 +183,9 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def batch_schema(schema: Schema) -> dict[str, Any]:
-    """Describe a batch as JSON Schema."""
+    """Return the JSON Schema of a batch."""
     names = list(schema.names)
-    # one order, so that each place in a row has one type; the service takes any order
+    # the service accepts any order of columns; one fixed order lets the schema give each position its type
     row = row_schema(schema)["properties"]
     table = {
         "type": "object",
@@ -192,7 +210,7 @@ def batch_schema(schema: Schema) -> dict[str, Any]:
 
 
 def batch_answer_schema(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe the answer to a batch as JSON Schema."""
+    """Return the JSON Schema of the answer to a batch."""
     properties = {
         "predictions": {"type": "array", "items": prediction_schema(classes)},
         "model": {"type": "string"},
@@ -207,9 +225,13 @@ def _bodies(schema: Schema) -> dict[str, Any]:
 
 def _answers(classes: tuple[str, ...]) -> dict[str, Any]:
     content = {JSON: {"schema": batch_answer_schema(classes)}, **_binary()}
-    return {"description": "Predicted and logged.", "content": content}
+    return {"description": "The predictions, in the order of the rows.", "content": content}
 
 
 def _binary() -> dict[str, Any]:
-    """Describe tables: one column a feature, or what `arrow.answer` writes; none where they are not read."""
-    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TABLES if arrow.can_read()}
+    """Return the OpenAPI content of Arrow tables; empty if pyarrow is not installed."""
+    return {
+        media_type: {"schema": {"type": "string", "format": "binary"}}
+        for media_type in TABLES
+        if arrow.can_read()
+    }

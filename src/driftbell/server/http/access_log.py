@@ -135,7 +135,7 @@ class RouteTelemetry:
 
 
 def request_id_of(scope: Scope) -> str:
-    """Take the caller's `X-Request-ID`, or make one."""
+    """Return the caller's `X-Request-ID`, or a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(given := value.decode("latin-1")):
             return str(given)

@@ -1,4 +1,4 @@
-"""Request bodies: bounded, strict JSON, with words that help."""
+"""Request bodies: bounded, strict JSON, with helpful errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parsed_json(raw: bytes) -> Any:
 
 
 def content_type(request: Request) -> tuple[str, str]:
-    """Tell a body's media type ("" where it is not told) and charset, in lower case."""
+    """Return a body's media type ("" if missing) and charset, in lower case."""
     message = Message()
     message["content-type"] = request.headers.get("content-type", "")
     kind = message.get_content_type() if request.headers.get("content-type") else ""

@@ -1,4 +1,4 @@
-"""What the server counts about itself, and its access log."""
+"""The server's own metrics."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Metrics:
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """Take gauges of workers that were killed out of the sums; their counters stay."""
+    """Remove the gauges of killed workers from the sums; their counters stay."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():

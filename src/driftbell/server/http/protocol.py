@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with one write to the network for an answer, and deaf to offers of another.
+"""uvicorn HTTP protocol that sends head and body in one write and ignores `Upgrade` headers.
 
 On loopback a write costs more than all that driftbell does for a prediction, so head and body go together.
 
@@ -47,11 +47,11 @@ class OneWriteProtocol(HttpToolsProtocol):
     """See the module."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection."""
+        """Handle a new connection."""
         super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        """Take what came in, and hide from the parser what a request offers to upgrade to."""
+        """Feed the parser, and remove `Upgrade` offers from the request."""
         if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):  # a request begins
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _OFFER.sub(b"\r\nx-upgrade:", head) + end + rest

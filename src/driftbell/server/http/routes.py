@@ -16,7 +16,7 @@ UNMATCHED = "unmatched"
 
 
 def route_of(scope: Scope) -> str:
-    """Name the route by its template: names taken from the path would be without number."""
+    """Return the template of the route: raw paths would give unlimited label values."""
     template = getattr(scope.get("route"), "path", None)
     if template:
         return str(template)

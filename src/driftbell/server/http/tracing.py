@@ -68,12 +68,12 @@ class Tracing:
         return self._provider is not None
 
     def count_failures(self, counter: Counter) -> None:
-        """Have batches that did not reach the collector counted."""
+        """Count batches that did not reach the collector."""
         if self._exports is not None:
             self._exports.counter = counter
 
     def step(self, name: str) -> AbstractContextManager[Note]:
-        """Make one step of the current request a span."""
+        """Record one step of the current request as a span."""
         return self._step(name) if self.on else _OFF
 
     @contextmanager
@@ -89,7 +89,7 @@ class Tracing:
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[Any]:
-        """Make a request a span, below the caller's if it sent one, and put its ids in the log lines."""
+        """Record a request as a span, below the caller's if it sent one, and add its ids to the log lines."""
         above = self._propagator.extract(_parent(scope))  # empty or the caller's, never what is current here
         method = scope["method"]
         attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
@@ -228,7 +228,7 @@ class Exports:
         return True
 
     def close(self, *, complete: bool) -> None:
-        """Say nothing more: a thread that writes while Python ends can stop it from ending."""
+        """Stop logging: a thread that writes during interpreter shutdown can block it."""
         self._silent_until = float("inf")
         if complete:
             logging.getLogger(SDK_LOGGER).removeFilter(self._words)

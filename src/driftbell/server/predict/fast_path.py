@@ -1,4 +1,4 @@
-"""The short way of `POST /predict`: what is plainly right is answered here, all else by the route.
+"""Fast path for `POST /predict`: valid requests bypass the framework, everything else falls through.
 
 A request that comes whole, as JSON, with every feature once and of its type, needs no framework. This ASGI
 application stands before FastAPI's and does what its middleware and its route do: the answer, the counters,
@@ -96,7 +96,7 @@ class Lane:
 
 
 def is_plain(scope: Scope, body_limit: int) -> bool:
-    """Tell whether a request says that its body is JSON, not too long, and nothing else about it."""
+    """Return whether the headers declare a JSON body of a valid length and no encoding."""
     kind = length = b""
     for name, value in scope["headers"]:
         if name == b"content-type":
@@ -109,7 +109,7 @@ def is_plain(scope: Scope, body_limit: int) -> bool:
 
 
 def row_reader(schema: Schema) -> Callable[[bytes], list[Value] | None]:
-    """Make what reads a body as one row.
+    """Return a function that parses a body as one row.
 
     Returns:
         A function which gives the values in the schema's order, as `Schema.validate` does, or None where it
@@ -154,7 +154,7 @@ def row_reader(schema: Schema) -> Callable[[bytes], list[Value] | None]:
 
 
 def _again(message: Message, receive: Receive) -> Receive:
-    """Give what was received already once more."""
+    """Return a `receive` that replays a message."""
     first: list[Message] = [message]
 
     async def received() -> Message:

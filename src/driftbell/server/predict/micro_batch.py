@@ -1,4 +1,4 @@
-"""Work that is too short for a thread: what comes in together is done together, on the event loop itself."""
+"""Micro-batching on the event loop: items submitted in one iteration are processed together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tick(Generic[T, R]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def submit(self, item: T) -> asyncio.Future[R]:
-        """Have an item worked on; the future fails as `work` did, for every item of the turn."""
+        """Submit an item; the future fails as `work` did, for every item of the batch."""
         loop = asyncio.get_running_loop()
         if not self._items:
             loop.call_soon(self._run)

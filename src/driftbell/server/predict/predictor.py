@@ -1,4 +1,4 @@
-"""Asks the model, has the answers recorded, and gives them out: nothing is answered that was not recorded."""
+"""Predict validated rows and record the answers: nothing is answered before it is recorded."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Predictor:
         return answered
 
     def check(self) -> None:
-        """Make sure that the model answers, as far as one knows.
+        """Check that the model answers, as far as known.
 
         Raises:
             OverloadedError: it has been at one batch for a minute, and perhaps hangs.
@@ -167,7 +167,7 @@ class Predictor:
     def _recordable(
         self, rows: list[tuple[Row, float]], outputs: Sequence[Output]
     ) -> tuple[list[Answered], list[bytes]]:
-        """Give rows, each with its latency (ms), an id, and make them lines of the log."""
+        """Assign an id to each row and its latency (ms), and serialize them as lines."""
         now = self._clock()
         moment = time_text(now)
         classes, line = self.model.classes, self._encoder.line
@@ -191,7 +191,7 @@ class Predictor:
 
 
 def _merged(answered: list[Answered], outputs: Sequence[Output | PredictError]) -> Results:
-    """Put errors where they belong between the answers."""
+    """Merge errors and answers in the order of their rows."""
     if len(answered) == len(outputs):
         return answered
     rest = iter(answered)

@@ -1,4 +1,4 @@
-"""Makes predictions durable before they are answered; how, `log.durability` says."""
+"""Record predictions durably before they are answered, as `log.durability` sets it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Recorder:
         await asyncio.to_thread(self._journal.sync)
 
     async def _log_behind(self) -> None:
-        """Take to the log what was answered, many at a time."""
+        """Move answered predictions to the store in batches."""
         while self._queue:
             await asyncio.sleep(PAUSE_SECONDS)
             lines, self._queue = self._queue, []
@@ -166,7 +166,7 @@ class Recorder:
         self._metrics.log_queue.set(waiting)
 
     def check(self) -> bool:
-        """Make sure that predictions can be kept.
+        """Check that predictions can be recorded.
 
         Returns:
             Whether the log can be written too, as far as one knows; else they are kept in the journal.

@@ -1,4 +1,4 @@
-"""`POST /predict`: the way of a prediction from validated rows to the log, and the route for one row."""
+"""`POST /predict`: the framework's route for one row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAILED = "driftbell.failed"
 
 
 def predict_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
-    """Make the route for one model."""
+    """Build the route of one model."""
     router = APIRouter(tags=["predict"])
     schema = predictor.model.schema
     classes = predictor.model.classes
@@ -45,7 +45,7 @@ def predict_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
 
 
 def shown(answered: Answered, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Tell one answer as JSON."""
+    """Return one answer as JSON."""
     return {
         "class": classes[answered.class_id],
         "class_id": answered.class_id,

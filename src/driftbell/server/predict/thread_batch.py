@@ -1,4 +1,4 @@
-"""Batches that nobody waits for: while one call works in its thread, what comes in forms the next."""
+"""Adaptive micro-batching in a worker thread: items that arrive during a call form the next batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Batcher(Generic[T, R]):
         return time.monotonic() - self._began if self._worker else 0.0
 
     async def submit(self, items: list[T]) -> Sequence[R]:
-        """Have items worked on and get their results, in order.
+        """Submit items and return their results, in order.
 
         Raises:
             OverloadedError: too many items wait already.

@@ -1,4 +1,4 @@
-"""Arrow and Parquet bodies: read like JSON rows, refused with the same words, harmless when broken."""
+"""Arrow IPC bodies are read like JSON rows and refused with the same messages; broken bodies do no damage."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import compute, ipc, parquet
+from pyarrow import compute, ipc
 
 from driftbell.errors import InputError
 from driftbell.records import Feature, Kind
 from driftbell.server.batch import arrow
-from driftbell.server.batch.parquet_pages import Limit
+from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import validated_rows
 from driftbell.server.http.problems import Refused
 from driftbell.server.predict.predictor import Answered
@@ -45,23 +45,20 @@ LIMIT = Limit(cells=500_000, size=8_000_000)
 
 def written(table: pa.Table, media_type: str, compression: str | None = None) -> bytes:
     sink = pa.BufferOutputStream()
-    if media_type == arrow.PARQUET:
-        parquet.write_table(table, sink, compression=compression or "snappy")
-    else:
-        new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
-        with new(sink, table.schema, options=ipc.IpcWriteOptions(compression=compression)) as writer:
-            writer.write_table(table)
+    new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
+    with new(sink, table.schema, options=ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(table)
     return bytes(sink.getvalue())
 
 
 def table(rows: list[dict[str, Any]] = ROWS, **columns: Any) -> pa.Table:
-    """The rows as a table, with some columns in place of theirs."""
+    """Return the rows as a table, with some columns replaced."""
     cells = {name: pa.array([row[name] for row in rows]) for name in SCHEMA.names}
     return pa.table({**cells, **columns})
 
 
-def read(found: pa.Table | bytes, media_type: str = arrow.STREAM, limit: Limit = LIMIT) -> list[list[Any]]:
-    body = found if isinstance(found, bytes) else written(found, media_type)
+def read(content: pa.Table | bytes, media_type: str = arrow.STREAM, limit: Limit = LIMIT) -> list[list[Any]]:
+    body = content if isinstance(content, bytes) else written(content, media_type)
     return arrow.read_rows(body, media_type, SCHEMA, limit, 1000)
 
 
@@ -78,16 +75,13 @@ def test_a_table_is_read_like_json_rows(media_type: str, compression: str | None
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
-def test_many_record_batches_and_row_groups_are_one_table(media_type: str) -> None:
+def test_many_record_batches_are_one_table(media_type: str) -> None:
     sink = pa.BufferOutputStream()
     whole = pa.concat_tables([table()] * 100).combine_chunks()
-    if media_type == arrow.PARQUET:
-        parquet.write_table(whole, sink, row_group_size=7)
-    else:
-        new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
-        with new(sink, whole.schema) as writer:
-            for batch in whole.to_batches(max_chunksize=7):
-                writer.write_batch(batch)
+    new = ipc.new_file if media_type == arrow.FILE else ipc.new_stream
+    with new(sink, whole.schema) as writer:
+        for batch in whole.to_batches(max_chunksize=7):
+            writer.write_batch(batch)
     assert read(bytes(sink.getvalue()), media_type) == validated_rows(SCHEMA, ROWS) * 100
 
 
@@ -103,15 +97,13 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "media_type"),
-    [(n, m) for n in EXACT for m in arrow.NAMES if (n, m) != ("dictionary", arrow.PARQUET)],  # has none
-)
-def test_every_type_of_number_is_a_number(name: str, media_type: str) -> None:
+@pytest.mark.parametrize("media_type", arrow.NAMES)
+@pytest.mark.parametrize("name", EXACT)
+def test_every_number_type_is_accepted(name: str, media_type: str) -> None:
     assert [row[0] for row in read(table(age=EXACT[name]), media_type)] == [1.0, 2.0, 3.0]
 
 
-def test_integers_that_no_float_holds_are_rounded_like_those_of_json() -> None:
+def test_large_integers_are_rounded_as_in_json() -> None:
     large = 2**63 - 1
     rows = [{**row, "age": large} for row in ROWS]
     assert read(table(age=pa.array([large] * 3))) == validated_rows(SCHEMA, rows)
@@ -122,7 +114,7 @@ TEXTS = ["a text that is longer than twelve", None, "ü"]
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), "dictionary"], ids=str)
-def test_every_type_of_text_is_a_text(kind: Any, media_type: str) -> None:
+def test_every_text_type_is_accepted(kind: Any, media_type: str) -> None:
     column = pa.array(TEXTS).dictionary_encode() if kind == "dictionary" else pa.array(TEXTS, kind)
     assert [row[2] for row in read(table(plan=column), media_type)] == TEXTS
 
@@ -141,11 +133,11 @@ def test_times_become_iso_8601(unit: str, media_type: str) -> None:
     column = pa.array(moments, pa.timestamp(unit))
     assert [row[4] for row in read(table(since=column), media_type)] == [m.isoformat() for m in moments]
     aware = pa.array(moments, pa.timestamp(unit, "Europe/Berlin"))
-    told = [m.replace(tzinfo=UTC).isoformat() for m in moments]
-    assert [row[4] for row in read(table(since=aware), media_type)] == told
+    in_utc = [m.replace(tzinfo=UTC).isoformat() for m in moments]
+    assert [row[4] for row in read(table(since=aware), media_type)] == in_utc
 
 
-def test_dates_and_parts_of_seconds_become_iso_8601() -> None:
+def test_dates_and_fractions_of_seconds_become_iso_8601() -> None:
     days = [date(2026, 1, 31), date(1, 1, 1), date(9999, 12, 31)]
     for kind in (pa.date32(), pa.date64()):
         found = read(table(since=pa.array(days, kind)))
@@ -155,7 +147,7 @@ def test_dates_and_parts_of_seconds_become_iso_8601() -> None:
     assert [row[4] for row in found] == moments
 
 
-def test_years_that_have_no_name_are_refused() -> None:
+def test_years_that_iso_8601_cannot_write_are_refused() -> None:
     seconds = pa.array([0, 2**60, -(2**60)]).cast(pa.timestamp("s"))
     assert problems_of(table(since=seconds)) == [("since", "type", 1), ("since", "type", 2)]
     assert problems_of(table(since=pa.array([2**31 - 1, 0, 0], pa.int32()).cast(pa.date32())))[0][2] == 0
@@ -163,9 +155,9 @@ def test_years_that_have_no_name_are_refused() -> None:
 
 def test_pandas_row_labels_are_no_feature() -> None:
     frame = pd.DataFrame(ROWS, index=["a", "b", "c"])
-    sink = io.BytesIO()
-    frame.to_parquet(sink)
-    assert len(read(sink.getvalue(), arrow.PARQUET)) == 3
+    with_index = pa.Table.from_pandas(frame)
+    assert arrow.PANDAS_INDEX + "0__" in with_index.column_names
+    assert len(read(with_index)) == 3
 
 
 @pytest.mark.parametrize(
@@ -185,7 +177,7 @@ def test_pandas_row_labels_are_no_feature() -> None:
     ],
 )
 @pytest.mark.parametrize("media_type", arrow.NAMES)
-def test_a_wrong_cell_gets_the_words_that_json_gets(
+def test_an_invalid_cell_gets_the_message_that_json_gets(
     columns: dict[str, Any], json_value: Any, row: int, media_type: str
 ) -> None:
     (name,) = columns
@@ -214,15 +206,15 @@ def test_a_wrong_cell_gets_the_words_that_json_gets(
     ],
 )
 @pytest.mark.parametrize("media_type", arrow.NAMES)
-def test_a_column_of_another_type_is_told_once(
+def test_a_column_of_another_type_is_one_problem(
     column: pa.Array, name: str, json_value: Any, media_type: str
 ) -> None:
     with pytest.raises(InputError) as of_json:
         validated_rows(SCHEMA, [{**ROWS[0], name: json_value}])
     with pytest.raises(InputError) as of_table:
         read(table(**{name: column}), media_type)
-    (told,) = of_table.value.problems
-    assert (told.field, told.reason, told.message, told.row) == (
+    (problem,) = of_table.value.problems
+    assert (problem.field, problem.reason, problem.message, problem.row) == (
         name,
         "type",
         of_json.value.problems[0].message,
@@ -231,7 +223,7 @@ def test_a_column_of_another_type_is_told_once(
 
 
 @pytest.mark.parametrize(
-    ("column", "told"),
+    ("column", "description"),
     [
         (pa.array([b"1", b"2", b"3"]), "got binary"),
         (pa.array([b"1", b"2", b"3"], pa.binary(1)), "got fixed_size_binary[1]"),
@@ -242,14 +234,16 @@ def test_a_column_of_another_type_is_told_once(
         (pa.array([[1], [2], [3]], pa.list_view(pa.int64())), "got an array"),
     ],
 )
-def test_types_that_json_does_not_have_are_told_by_arrow_s_name(column: pa.Array, told: str) -> None:
+def test_types_that_json_does_not_have_are_described_by_arrow_s_name(
+    column: pa.Array, description: str
+) -> None:
     with pytest.raises(InputError, match="'age' must be a number") as caught:
         read(table(age=column))
-    assert told in caught.value.problems[0].message
+    assert description in caught.value.problems[0].message
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
-def test_an_empty_column_is_null_in_every_row(media_type: str) -> None:
+def test_an_all_null_column_is_null_in_every_row(media_type: str) -> None:
     assert [row[1] for row in read(table(height=pa.nulls(3)), media_type)] == [None] * 3
     assert [row[2] for row in read(table(plan=pa.nulls(3)), media_type)] == [None] * 3
     found = problems_of(table(age=pa.nulls(3), active=pa.nulls(3), since=pa.nulls(3)), media_type)
@@ -257,7 +251,7 @@ def test_an_empty_column_is_null_in_every_row(media_type: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
-def test_missing_and_unknown_columns_are_told_with_a_suggestion(media_type: str) -> None:
+def test_missing_and_unknown_columns_are_reported_with_a_suggestion(media_type: str) -> None:
     found = table().rename_columns(["agee", *SCHEMA.names[1:]])
     with pytest.raises(InputError, match="'age' is missing; unknown field 'agee': did you mean 'age'"):
         read(found, media_type)
@@ -269,7 +263,7 @@ def test_missing_and_unknown_columns_are_told_with_a_suggestion(media_type: str)
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
-def test_a_column_that_is_there_twice_is_refused(media_type: str) -> None:
+def test_a_duplicate_column_is_refused(media_type: str) -> None:
     names = ["age", "age", *SCHEMA.names[2:]]
     with pytest.raises(Refused, match="'age' is there more than once") as caught:
         read(table().rename_columns(names), media_type)
@@ -283,7 +277,7 @@ def test_a_table_without_rows_is_refused(media_type: str) -> None:
     assert (caught.value.status, caught.value.reason) == (422, "empty_batch")
 
 
-def test_so_many_wrong_rows_are_told_and_no_more() -> None:
+def test_the_number_of_reported_problems_is_bounded() -> None:
     found = problems_of(pa.concat_tables([table(age=pa.array([math.nan] * 3))] * 1000))
     assert found == [("age", "not_finite", row) for row in range(1000)]
 
@@ -291,18 +285,17 @@ def test_so_many_wrong_rows_are_told_and_no_more() -> None:
 @pytest.mark.parametrize("media_type", arrow.NAMES)
 def test_more_rows_than_json_could_hold_are_refused(media_type: str) -> None:
     many = table(pa.concat_tables([table()] * 40_000).to_pylist()[:1] * 110_000)
-    with pytest.raises(Refused, match="110000 rows; at most 100000 of 5 columns") as caught:
+    with pytest.raises(Refused, match="110000 rows of 5 columns, and the limit is 100000 rows") as caught:
         read(many, media_type)
     assert caught.value.status == 413
 
 
-ZEROS = pa.array(np.zeros(60_000))
 LONG = "x" * 10_000
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
 @pytest.mark.parametrize("text", ["string", "dictionary", "string_view"])
-def test_a_small_body_that_becomes_large_is_refused_before_it_does(media_type: str, text: str) -> None:
+def test_a_decompression_bomb_is_refused_before_it_is_decompressed(media_type: str, text: str) -> None:
     found = [LONG] * 1000
     column = pa.array(found, pa.string_view()) if text == "string_view" else pa.array(found)
     whole = table(ROWS[:1] * 1000, plan=column.dictionary_encode() if text == "dictionary" else column)
@@ -313,7 +306,7 @@ def test_a_small_body_that_becomes_large_is_refused_before_it_does(media_type: s
     assert (caught.value.status, caught.value.reason) == (413, "too_large")
 
 
-def test_many_views_of_one_text_are_counted_each() -> None:
+def test_each_view_of_a_shared_text_counts() -> None:
     views = b"".join((10_000).to_bytes(4, "little") + b"xxxx" + bytes(4) + bytes(4) for _ in range(1000))
     shared = pa.Array.from_buffers(
         pa.string_view(), 1000, [None, pa.py_buffer(views), pa.py_buffer(LONG.encode())]
@@ -323,61 +316,25 @@ def test_many_views_of_one_text_are_counted_each() -> None:
         read(body)
 
 
-def test_a_page_that_lies_about_its_rows_is_not_decompressed() -> None:
-    """One page of 64 MB of zeros in few bytes, in a file that says that it has ten rows."""
-    whole = pa.table({"age": np.zeros(8_000_000)})
-    sink = pa.BufferOutputStream()
-    parquet.write_table(
-        whole,
-        sink,
-        compression="zstd",
-        use_dictionary=False,
-        data_page_size=1 << 30,
-        max_rows_per_page=8_000_000,
-        row_group_size=8_000_000,
-        store_schema=False,
-    )
-    body = bytes(sink.getvalue())
-    assert len(body) < 10_000
-    with pytest.raises(Refused, match="at most 500000 of 1 columns"):
-        read(body, arrow.PARQUET)
-    rows = b"\x80\xc8\xd0\x07"  # 8,000,000 as Thrift writes it: zigzag, seven bits a byte
-    assert body.count(rows) >= 3
-    fewer = body.replace(rows, b"\x94\x80\x80\x00")  # ten, in as many bytes
-    with pytest.raises(Refused, match="expands"):
-        read(fewer, arrow.PARQUET)
-
-
-def test_delta_encodings_are_refused() -> None:
-    sink = pa.BufferOutputStream()
-    parquet.write_table(
-        table(), sink, use_dictionary=False, column_encoding={"plan": "DELTA_BYTE_ARRAY"}, compression="none"
-    )
-    with pytest.raises(Refused, match="without delta encodings") as caught:
-        read(bytes(sink.getvalue()), arrow.PARQUET)
-    assert caught.value.status == 415
-
-
-def test_a_file_that_was_cut_off_is_refused() -> None:
+def test_a_truncated_file_is_refused() -> None:
     whole = pa.concat_tables([table()] * 10)
-    for media_type in (arrow.FILE, arrow.PARQUET):
-        body = written(whole, media_type)
-        for length in (0, 1, 11, 12, 100, len(body) // 2, len(body) - 1):
-            with pytest.raises(Refused) as caught:
-                read(body[:length], media_type)
-            assert caught.value.status == 400
+    body = written(whole, arrow.FILE)
+    for length in (0, 1, 11, 12, 100, len(body) // 2, len(body) - 1):
+        with pytest.raises(Refused) as caught:
+            read(body[:length], arrow.FILE)
+        assert caught.value.status == 400
 
 
-def test_one_media_type_in_place_of_another_is_refused() -> None:
+def test_a_body_of_another_media_type_is_refused() -> None:
     for sent in arrow.NAMES:
-        for said in arrow.NAMES:
-            if sent != said:
+        for declared in arrow.NAMES:
+            if sent != declared:
                 with pytest.raises(Refused, match="cannot be read as") as caught:
-                    read(written(table(), sent), said)
+                    read(written(table(), sent), declared)
                 assert (caught.value.status, caught.value.reason) == (400, "not_arrow")
 
 
-def test_without_pyarrow_the_answer_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_answer_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow, "can_read", lambda: False)
     with pytest.raises(Refused, match=r"pip install 'driftbell\[parquet\]'") as caught:
         read(table())
@@ -400,7 +357,7 @@ WHOLE = {
     cut=st.floats(0, 1) | st.none(),
 )
 @settings(max_examples=600)
-def test_broken_bytes_are_refused_and_break_nothing(
+def test_changed_bytes_are_read_or_refused(
     which: tuple[str, str | None, str], changes: list[tuple[float, bytes]], cut: float | None
 ) -> None:
     body = bytearray(WHOLE[which])
@@ -412,39 +369,36 @@ def test_broken_bytes_are_refused_and_break_nothing(
 
 @given(body=st.binary(max_size=300), media_type=st.sampled_from(list(arrow.NAMES)))
 @settings(max_examples=200)
-def test_any_bytes_are_refused_and_break_nothing(body: bytes, media_type: str) -> None:
+def test_random_bytes_are_refused(body: bytes, media_type: str) -> None:
     refused_or_rows(body, media_type)
-    framed = {arrow.STREAM: body, arrow.FILE: b"ARROW1\0\0" + body + b"ARROW1"}
-    length = len(body).to_bytes(4, "little")
-    refused_or_rows(framed.get(media_type, b"PAR1" + body + length + b"PAR1"), media_type)
+    refused_or_rows(b"ARROW1\0\0" + body + b"ARROW1", arrow.FILE)
 
 
 def refused_or_rows(body: bytes, media_type: str) -> None:
-    told: Refused | InputError | None = None
+    refusal: Refused | InputError | None = None
     rows: list[list[Any]] = []
     try:
         rows = read(body, media_type)
     except (InputError, Refused) as error:
-        told = error
-    if isinstance(told, Refused):
-        assert told.status in (400, 413, 415, 422)
-        assert len(told.detail) < 400
-    elif told is None:
+        refusal = error
+    if isinstance(refusal, Refused):
+        assert refusal.status in (400, 413, 415, 422)
+        assert len(refusal.detail) < 400
+    elif refusal is None:
         assert validated_rows(SCHEMA, [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]) == rows
 
 
-WHOSE = {"model": "iris", "version": "abc"}
+METADATA = {"model": "iris", "version": "abc"}
 READERS: dict[str, Callable[[Any], pa.Table]] = {
     arrow.STREAM: lambda buffer: ipc.open_stream(buffer).read_all(),
     arrow.FILE: lambda buffer: ipc.open_file(buffer).read_all(),
-    arrow.PARQUET: parquet.read_table,
 }
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
 def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
     sent = [Answered("0199", 1, [0.25, 0.75]), Answered("0200", 0, [0.5, 0.5])]
-    body = arrow.answer(sent, ("no", "yes"), WHOSE, media_type)
+    body = arrow.write_answers(sent, ("no", "yes"), METADATA, media_type)
     found = READERS[media_type](io.BytesIO(body))
     assert found.to_pydict() == {
         "id": ["0199", "0200"],
@@ -458,5 +412,5 @@ def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
 
 
 def test_a_model_without_probabilities_has_no_columns_for_them() -> None:
-    body = arrow.answer([Answered("0199", 1, ())], ("no", "yes"), WHOSE, arrow.STREAM)
+    body = arrow.write_answers([Answered("0199", 1, ())], ("no", "yes"), METADATA, arrow.STREAM)
     assert ipc.open_stream(body).read_all().column_names == ["id", "class", "class_id"]

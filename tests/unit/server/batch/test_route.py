@@ -1,4 +1,4 @@
-"""Batches: checked by column where all is fine, and told row by row where it is not."""
+"""Valid batches are checked by column; problems of invalid ones are reported by row."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ bad_rows = (
 
 
 def row_by_row(rows: Any) -> Any:
-    """What a batch gives when each row is checked on its own."""
+    """Return the rows of a batch, or its problems, when each row is checked alone."""
     found, problems = [], []
     for index, row in enumerate(rows):
         try:
@@ -92,12 +92,12 @@ def test_good_rows_give_the_same_values_in_every_shape(rows: list[dict[str, Any]
 
 @given(rows=st.lists(good_rows | bad_rows, min_size=1, max_size=6))
 @settings(max_examples=300)
-def test_bad_rows_get_the_words_that_each_gets_alone(rows: list[Any]) -> None:
+def test_invalid_rows_get_the_messages_that_each_gets_alone(rows: list[Any]) -> None:
     assert repr(outcome(rows)) == repr(row_by_row(rows))
 
 
 @given(value=strange, name=st.sampled_from(SCHEMA.names))
-def test_one_strange_value_among_good_rows_is_told_like_alone(value: Any, name: str) -> None:
+def test_one_strange_value_among_good_rows_is_reported_as_alone(value: Any, name: str) -> None:
     good = {"age": 1, "height": None, "plan": "a", "active": True, "since": None}
     rows = [good, {**good, name: value}, good]
     assert repr(outcome(rows)) == repr(row_by_row(rows))
@@ -119,7 +119,7 @@ def test_one_strange_value_among_good_rows_is_told_like_alone(value: Any, name: 
         "rows",
     ],
 )
-def test_what_is_no_batch_is_refused(body: Any) -> None:
+def test_a_body_of_another_shape_is_refused(body: Any) -> None:
     with pytest.raises(Refused) as caught:
         validated_rows(SCHEMA, body)
     assert caught.value.status == 422
@@ -129,12 +129,13 @@ def test_what_is_no_batch_is_refused(body: Any) -> None:
     ("accept", "body", "answer"),
     [
         ("", arrow.STREAM, arrow.STREAM),
-        ("*/*", arrow.PARQUET, arrow.PARQUET),
-        ("application/json", arrow.PARQUET, JSON),
+        ("*/*", arrow.FILE, arrow.FILE),
+        ("application/json", arrow.FILE, JSON),
+        ("application/vnd.apache.parquet", arrow.FILE, arrow.FILE),
         ("Application/JSON; charset=utf-8", arrow.FILE, JSON),
         ("application/json;q=0.5, */*", arrow.STREAM, arrow.STREAM),
         ("application/json, */*;q=0.1", arrow.STREAM, JSON),
-        (f"{arrow.PARQUET};q=0.9, {arrow.STREAM};q=1.0", JSON, arrow.STREAM),
+        (f"{arrow.FILE};q=0.9, {arrow.STREAM};q=1.0", JSON, arrow.STREAM),
         ("application/json;q=0", arrow.STREAM, arrow.STREAM),
         ("application/json;q=much", arrow.STREAM, arrow.STREAM),
         ("text/html", arrow.STREAM, arrow.STREAM),
@@ -142,10 +143,10 @@ def test_what_is_no_batch_is_refused(body: Any) -> None:
         (",;=;q,,", JSON, JSON),
     ],
 )
-def test_the_answer_comes_as_it_is_asked_for(accept: str, body: str, answer: str) -> None:
+def test_accept_selects_the_format_of_the_answer(accept: str, body: str, answer: str) -> None:
     assert wanted_type(accept, body) == answer
 
 
-def test_no_table_is_promised_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_answers_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow, "can_read", lambda: False)
     assert wanted_type(arrow.STREAM, JSON) == JSON

@@ -77,10 +77,10 @@ def convert(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _degradation(harm: dict[str, Any] | None) -> dict[str, Any] | None:
-    if harm is None:
+def _degradation(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    if stored is None:
         return None
-    degradation = {DEGRADATION.get(name, name): value for name, value in harm.items()}
+    degradation = {DEGRADATION.get(name, name): value for name, value in stored.items()}
     degradation["evidence"] = [
         {EVIDENCE.get(name, name): value for name, value in part.items()}
         for part in degradation.get("evidence", [])
