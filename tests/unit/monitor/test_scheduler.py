@@ -207,14 +207,14 @@ def test_a_request_that_comes_while_a_check_runs_gets_a_check_of_its_own(
     assert answered(log, later[0]).check_id == f"triggered {later[0].id}"
 
 
-def test_a_request_that_nobody_saw_for_long_is_answered_with_an_error(
+def test_an_old_request_is_answered_with_an_error(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     asked = log.coordination.request_check(CheckKind.TRIGGERED, NOON - timedelta(seconds=REQUEST_SECONDS + 1))
     run(Monitor(log, checks, every=None, clock=clock))
     found = answered(log, asked)
     assert (found.state, found.check_id) == ("failed", None)
-    assert "ask again" in found.error
+    assert "request it again" in found.error
     assert checks.runs == []
 
 
@@ -336,7 +336,7 @@ class Failing(SqlCoordination):
         return super().pending_request()
 
 
-def test_trouble_with_the_log_is_tried_again_and_told_once(
+def test_errors_of_the_store_are_retried_and_logged_once(
     tmp_path: Path, log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     failing = log.coordination = Failing(log.connections)
@@ -348,9 +348,9 @@ def test_trouble_with_the_log_is_tried_again_and_told_once(
         failing.broken = False
         assert answered(log, asked).state == "done"
         again = "drift monitor can use the store again"
-        wait_until(lambda: again in [e["event"] for e in events], 60, "the good news")
-    told = [e["event"] for e in events if "the log" in e["event"]]
-    assert told == ["drift monitor cannot use the store", again]
+        wait_until(lambda: again in [e["event"] for e in events], 60, "the recovery")
+    logged = [e["event"] for e in events if "the store" in e["event"]]
+    assert logged == ["drift monitor cannot use the store", again]
 
 
 def test_a_monitor_that_stops_gives_its_lease_back(log: SqlStore, clock: Clock, checks: Checks) -> None:
