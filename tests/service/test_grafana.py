@@ -118,10 +118,10 @@ def test_a_token_comes_from_a_file(grafana: Grafana, tmp_path: Path) -> None:
         (
             ["--url", "http://admin:wrong-secret@127.0.0.1:3000"],
             {"GRAFANA_TOKEN": TOKEN},
-            "--url holds a user",
+            "--url contains a user name",
         ),
         (["--url", "127.0.0.1:3000"], {"GRAFANA_TOKEN": TOKEN}, "--url must be like http://"),
-        (["--ca-file", "nowhere"], {"GRAFANA_TOKEN": TOKEN}, "nowhere: no certificates can be read"),
+        (["--ca-file", "nowhere"], {"GRAFANA_TOKEN": TOKEN}, "cannot read certificates from nowhere"),
     ],
 )
 def test_invalid_credentials_and_arguments_are_clear_errors(
@@ -222,18 +222,18 @@ def test_after_the_deadline_the_error_has_the_last_answer(grafana: Grafana) -> N
 @pytest.mark.parametrize("path", ["GET /api/health", "GET /api/folders/driftbell", "POST /api/dashboards/db"])
 def test_an_answer_that_is_not_json_is_not_grafana(grafana: Grafana, path: str) -> None:
     grafana.forced[path] = (200, "text/html", b"<h1>Log in to our proxy</h1>")
-    assert "answers text/html and not Grafana's JSON: is the URL right?" in refusal(grafana)
+    assert "answers text/html instead of Grafana's JSON: is the URL right?" in refusal(grafana)
 
 
 def test_a_404_of_a_proxy_does_not_count_as_missing(grafana: Grafana) -> None:
     grafana.forced["GET /api/datasources/uid/prometheus"] = (404, "text/html", b"<h1>Not Found</h1>")
-    assert "not Grafana's JSON" in refusal(grafana)
+    assert "instead of Grafana's JSON" in refusal(grafana)
     assert grafana.writes == []
 
 
 def test_a_redirect_is_not_followed_but_reported(grafana: Grafana) -> None:
     grafana.redirect = "https://grafana.example/login"
-    assert "redirects to https://grafana.example/login: give Grafana's own URL" in refusal(grafana)
+    assert "redirects to https://grafana.example/login: use the final URL as --url" in refusal(grafana)
     assert grafana.requests == ["GET /api/health"]
 
 

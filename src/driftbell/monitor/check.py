@@ -154,11 +154,11 @@ class Checker:
             carried = self._carried()
             findings = replace(findings, state=carried.state)
             window = self._window()
-            findings = self._examine(carried, window)
+            findings = self._examine(carried, window, occasion)
         except StoreError:
             raise
         except Exception as error:  # whatever the data, the next check must run
-            logger.exception("drift check failed", occasion=occasion)
+            logger.exception("drift check failed", check_id=self._identity(carried, window, occasion))
             findings = replace(findings, error=_describe(error))
         check = self._record(carried, window, findings, kind, occasion, now)
         if findings.columns and check.rows >= self.minimum_rows:
@@ -175,7 +175,7 @@ class Checker:
             StoreError: the store cannot be read.
         """
         carried, window = self._carried(), self._window()
-        findings = self._examine(carried, window)
+        findings = self._examine(carried, window, "")
         check = self._record(carried, window, findings, CheckKind.MANUAL, "", self.clock())
         return CheckOutcome(check, findings.columns, findings.reference)
 
@@ -206,7 +206,7 @@ class Checker:
     def _after(self, seq: int, limit: int = MAX_ROWS, last: int | None = None) -> Window:
         return self.store.predictions.after(seq, limit, last=last, **self._served)
 
-    def _examine(self, carried: CarriedState, window: Window) -> _Findings:
+    def _examine(self, carried: CarriedState, window: Window, occasion: str) -> _Findings:
         active = self._active(carried.baseline)
         columns = window_columns(window, self.model, active.reference)
         if active.waiting:
@@ -219,7 +219,16 @@ class Checker:
             last=window.last,
             false_discovery_rate=self.false_discovery_rate,
         )
-        evidence, degradation, error = self._degradation(carried.state.evidence, active.detector)
+        try:
+            evidence, degradation = self._degradation(carried.state.evidence, active.detector)
+            error = ""
+        except StoreError:
+            raise
+        except Exception as failure:  # the answer about drift, and the evidence so far, must survive
+            check_id = self._identity(carried, window, occasion)
+            logger.exception("drift check failed", check_id=check_id)
+            evidence, degradation = carried.state.evidence, DETECTOR_FAILED
+            error = _describe(failure)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 
@@ -266,16 +275,12 @@ class Checker:
 
     def _degradation(
         self, evidence: EvidenceState, detector: DegradationDetector | None
-    ) -> tuple[EvidenceState, Degradation | None, str]:
+    ) -> tuple[EvidenceState, Degradation | None]:
         if detector is None:
-            return evidence, None, ""
+            return evidence, None
         predictions = self._after(evidence.seq)
         labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
-        try:
-            return *detector.advance(evidence, predictions, labels), ""
-        except Exception as error:  # the answer about drift, and the evidence so far, must survive
-            logger.exception("drift check failed", part="degradation")
-            return evidence, DETECTOR_FAILED, _describe(error)
+        return detector.advance(evidence, predictions, labels)
 
     def _record(
         self,
