@@ -77,7 +77,7 @@ def test_without_labels_nothing_is_claimed(service: Running) -> None:
         "age_seconds": None,
     }
     assert sum(b["rows"] for b in found["calibration"]) == 0
-    assert found["realized_as_known_then"] == []
+    assert found["realized_at_checks"] == []
 
 
 def test_one_label_is_taken_corrected_and_known_again(service: Running, ids: list[str]) -> None:
@@ -136,7 +136,7 @@ def test_an_unknown_id_alone_is_not_found(service: Running) -> None:
         {
             "field": "prediction_id",
             "reason": "unknown_prediction",
-            "message": "there is no prediction with the id 'nobody'",
+            "message": "no prediction has the id 'nobody'",
         }
     ]
     assert service.metric("driftbell_rejected_inputs_total", reason="unknown_prediction") == 1
@@ -216,7 +216,7 @@ def test_performance_as_known_now_and_as_known_then(service: Running) -> None:
     found = performance(service)
     now, then = wilson(ROWS - 5, ROWS), wilson(ROWS, ROWS)
     assert found["realized"] == {"value": now.value, "low": now.low, "high": now.high, "rows": ROWS}
-    assert found["realized_as_known_then"] == [
+    assert found["realized_at_checks"] == [
         {
             "check": check["id"],
             "time": check["time"],

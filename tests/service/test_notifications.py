@@ -229,7 +229,7 @@ def test_an_alert_of_alertmanager_is_logged(started: Running) -> None:
     assert resolved["level"] == "INFO"
     assert post("firing", 150).status_code == 204
     assert len([e for e in started.events("alert firing") if e["alertname"] == "Drift150"]) == 100
-    assert started.events("more alerts are not shown")[-1]["count"] == 50
+    assert started.events("further alerts are not logged")[-1]["count"] == 50
     answer = httpx.post(f"{started.url}/monitor/alertmanager", json={"version": "4"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"

@@ -262,7 +262,7 @@ def test_every_alert_has_a_summary_and_a_section_in_the_runbook() -> None:
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["runbook_url"] == f"http://localhost:8000/runbook#{rule['alert']}"
         assert rule["labels"]["severity"] in {"none", "info", "warning", "critical"}
-    assert all(entry["means"] and entry["look"] and entry["mend"] for entry in runbook)
+    assert all(entry["means"] and entry["look"] and entry["fix"] for entry in runbook)
 
 
 def test_rules_use_only_documented_metrics() -> None:

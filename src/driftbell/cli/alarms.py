@@ -51,9 +51,9 @@ def list_alarms(
     with _log(config_file, data_dir) as log:
         newest = log.alarms.newest(limit)
     if as_json:
-        from driftbell.publish.json_views import alarm_shown
+        from driftbell.publish.json_views import alarm_view
 
-        click.echo(json.dumps([alarm_shown(a) for a in newest], indent=1))
+        click.echo(json.dumps([alarm_view(a) for a in newest], indent=1))
         return
     for a in newest:
         end = f"closed {a.closed:%Y-%m-%d %H:%M}" if a.closed else "open"

@@ -1,4 +1,7 @@
-"""The answers to both questions as JSON for the API: does the model do worse, and has something changed."""
+"""JSON views of records: checks, degradation, drift, alarms and notifications.
+
+The HTTP API, the pages and the command line serialize these records with the functions of this module only.
+"""
 
 from __future__ import annotations
 
@@ -6,78 +9,93 @@ from dataclasses import asdict
 from typing import Any
 
 from driftbell.publish.wording import describe_drift
-from driftbell.records import Alarm, Check, Degradation, Judgement, Notification
+from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification
 
 
-def degradation_shown(degradation: Degradation | None, *, brief: bool = False) -> dict[str, Any] | None:
-    """Return the answer about degradation as JSON; None if it is not monitored.
+def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:
+    """Return a check as JSON.
 
     Args:
-        degradation: the answer.
-        brief: without the evidence, for long lists.
+        check: the check.
+        columns: add every column with its statistics.
+        brief: leave out the evidence, for long lists.
     """
-    if degradation is None:
-        return None
-    shown: dict[str, Any] = {
-        "verdict": degradation.verdict.value,
-        "sentence": degradation.sentence,
-        "score": degradation.score,
-        "estimated_loss": degradation.estimated_loss and asdict(degradation.estimated_loss),
-        "change_point": degradation.change_point
-        and {k: v.isoformat() for k, v in asdict(degradation.change_point).items()},
-        "suspects": [asdict(s) for s in degradation.suspects],
-    }
-    if brief:
-        return shown
-    return shown | {
-        "rows": degradation.rows,
-        "performance": degradation.performance and asdict(degradation.performance),
-        "evidence": [asdict(p) for p in degradation.evidence],
-        "segment": degradation.segment or None,
-        "to_label": list(degradation.to_label),
-    }
-
-
-def drift_shown(judgement: Judgement) -> dict[str, Any]:
-    """Return the answer about drift as JSON."""
-    return {"columns": list(judgement.drifted_columns), "sentence": describe_drift(judgement)}
-
-
-def check_shown(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:
-    """Return a check as JSON for the API, with every column or, for lists, without the evidence."""
-    shown: dict[str, Any] = {
+    judgement = check.judgement
+    view: dict[str, Any] = {
         "id": check.id,
         "time": check.time.isoformat(),
         "kind": check.kind.value,
         "model": check.model,
         "version": check.version,
         "rows": check.rows,
-        "verdict": check.judgement.verdict.value,
-        "sentence": check.judgement.sentence,
-        "degradation": degradation_shown(check.judgement.degradation, brief=brief),
-        "drift": drift_shown(check.judgement),
-        "drifted_columns": list(check.judgement.drifted_columns),
+        "verdict": judgement.verdict.value,
+        "sentence": judgement.sentence,
+        "degradation": degradation_view(judgement.degradation, brief=brief),
+        "drift": drift_view(judgement),
+        "drifted_columns": list(judgement.drifted_columns),
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
         "reports": [f"/reports/{name}" for name in check.reports],
         "duration_seconds": round(check.duration, 3),
         "error": check.error or None,
     }
     if columns:
-        shown["columns"] = [
-            {
-                "column": c.column,
-                "role": c.comparison.role,
-                "kind": c.comparison.kind.value,
-                "verdict": c.verdict.value,
-                "drifted": c.drifted,
-                "adjusted_p_value": c.adjusted_p_value,
-                "threshold": c.threshold,
-                "reason": c.reason,
-                "results": [asdict(r) for r in c.comparison.results],
-            }
-            for c in check.judgement.columns
-        ]
-    return shown
+        view["columns"] = [column_view(c) for c in judgement.columns]
+    return view
+
+
+def column_view(column: ColumnVerdict) -> dict[str, Any]:
+    """Return the judgement of one column as JSON, with every statistic."""
+    return {
+        "column": column.column,
+        "role": column.comparison.role,
+        "kind": column.comparison.kind.value,
+        "verdict": column.verdict.value,
+        "drifted": column.drifted,
+        "adjusted_p_value": column.adjusted_p_value,
+        "threshold": column.threshold,
+        "reason": column.reason,
+        "results": [asdict(r) for r in column.comparison.results],
+    }
+
+
+def degradation_view(degradation: Degradation | None, *, brief: bool = False) -> dict[str, Any] | None:
+    """Return the judgement of the model's performance as JSON; None if performance is not monitored.
+
+    Args:
+        degradation: the judgement.
+        brief: leave out the evidence, for long lists.
+    """
+    if degradation is None:
+        return None
+    loss, change_point, performance = (
+        degradation.estimated_loss,
+        degradation.change_point,
+        degradation.performance,
+    )
+    view: dict[str, Any] = {
+        "verdict": degradation.verdict.value,
+        "sentence": degradation.sentence,
+        "score": degradation.score,
+        "estimated_loss": asdict(loss) if loss else None,
+        "change_point": {k: v.isoformat() for k, v in asdict(change_point).items()} if change_point else None,
+        "suspects": [
+            {"column": s.column, "share": s.share, "description": s.words} for s in degradation.suspects
+        ],
+    }
+    if brief:
+        return view
+    return view | {
+        "rows": degradation.rows,
+        "performance": asdict(performance) if performance else None,
+        "evidence": [asdict(e) for e in degradation.evidence],
+        "segment": degradation.segment or None,
+        "to_label": list(degradation.to_label),
+    }
+
+
+def drift_view(judgement: Judgement) -> dict[str, Any]:
+    """Return the drifted columns as JSON."""
+    return {"columns": list(judgement.drifted_columns), "sentence": describe_drift(judgement)}
 
 
 def notification_view(notification: Notification) -> dict[str, Any]:
@@ -92,8 +110,8 @@ def notification_view(notification: Notification) -> dict[str, Any]:
     }
 
 
-def alarm_shown(alarm: Alarm) -> dict[str, Any]:
-    """Return an alarm as JSON."""
+def alarm_view(alarm: Alarm) -> dict[str, Any]:
+    """Return an alarm and its annotation as JSON."""
     return {
         "id": alarm.id,
         "model": alarm.model,

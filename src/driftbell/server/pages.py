@@ -1,4 +1,4 @@
-"""HTML pages: first page, reports, runbook, API docs. Complete without the network."""
+"""HTML pages: first page, reports, runbook and API docs; no page loads anything from another host."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ import driftbell
 from driftbell.ports import Model
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
-from driftbell.publish.json_views import check_shown
+from driftbell.publish.json_views import check_view
+from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.problems import Refused
 
-HISTORY = 12
-TRAFFIC = timedelta(hours=1)
+MAX_CHECKS = 12
+TRAFFIC_PERIOD = timedelta(hours=1)
 BUCKET_SECONDS = 60
 
 CARD_WIDTH, CARD_HEIGHT = 230, 100
-"""Of a column's picture, about as wide as its card, so that its labels are not shrunk."""
+"""Size of a column's histogram: about the width of its card, so that its labels are not scaled down."""
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; "
@@ -37,7 +38,7 @@ REPORT_POLICY = (
 )
 
 RUNBOOK = json.loads(files("driftbell.server").joinpath("runbook.json").read_text("utf-8"))
-"""What to do about each alert of `deploy/prometheus/rules`; the alerts link here."""
+"""Meaning, diagnosis and fix of each alert in `deploy/prometheus/rules`; the alerts link to the page."""
 
 _templates = Environment(
     loader=ChoiceLoader([PackageLoader("driftbell.server"), PackageLoader("driftbell", "publish")]),
@@ -50,7 +51,7 @@ register_template_globals(_templates)
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:
-    """Build the routes of the pages, which OpenAPI does not list."""
+    """Build the routes of the pages. OpenAPI does not list them."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -63,7 +64,7 @@ def pages_router(view: MonitorView, model: Model) -> APIRouter:
 
     @router.post("/check")
     async def check_now() -> Response:
-        await view.ask(CheckKind.TRIGGERED, wait=True)
+        await view.request_check(CheckKind.TRIGGERED, wait=True)
         return RedirectResponse("/", 303)
 
     @router.get("/reports/")
@@ -78,9 +79,7 @@ def pages_router(view: MonitorView, model: Model) -> APIRouter:
     def report(name: str) -> Response:
         path = view.folder.open(name)
         if path is None:
-            raise Refused(
-                404, "unknown_report", "there is no such report; /reports/ lists those that are kept"
-            )
+            raise Refused(404, "unknown_report", "no report has this name; /reports/ lists all reports")
         headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-cache", **_SAFE}
         return FileResponse(path, media_type="text/html", headers=headers)
 
@@ -110,10 +109,10 @@ def _page(template: str, **context: Any) -> Response:
 
 def _home(view: MonitorView, model: Model) -> dict[str, Any]:
     now = view.clock()
-    checks = view.log.checks.newest(HISTORY)
+    checks = view.log.checks.newest(MAX_CHECKS)
     last = view.last_check()
-    traffic = view.log.predictions.traffic(now - TRAFFIC, BUCKET_SECONDS)
-    drawn = {
+    traffic = view.log.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
+    histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
         if c.comparison.histogram
@@ -122,8 +121,9 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
         "status": view.status(),
         "last": last,
         "checks": checks,
-        "drawn": drawn,
-        "traffic": minutes(traffic, now),
+        "histograms": histograms,
+        "drift": describe_drift(last.judgement) if last else "",
+        "traffic": traffic_by_minute(traffic, now),
         "total": sum(b.count for b in traffic),
         "mean_latency": _mean_latency(traffic),
         "max_latency": max((b.max_latency_ms for b in traffic), default=0.0),
@@ -134,12 +134,12 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
 
 def _home_json(view: MonitorView) -> dict[str, Any]:
     now = view.clock()
-    buckets = view.log.predictions.traffic(now - TRAFFIC, BUCKET_SECONDS)
+    buckets = view.log.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
     last = view.last_check()
     return {
         "status": view.status(),
-        "checks": [check_shown(c, brief=True) for c in view.log.checks.newest(HISTORY)],
-        "columns": check_shown(last, columns=True)["columns"] if last else [],
+        "checks": [check_view(c, brief=True) for c in view.log.checks.newest(MAX_CHECKS)],
+        "columns": check_view(last, columns=True)["columns"] if last else [],
         "traffic": [
             {
                 "start": b.start.isoformat(),
@@ -152,12 +152,14 @@ def _home_json(view: MonitorView) -> dict[str, Any]:
     }
 
 
-def minutes(buckets: list[TrafficBucket], now: datetime) -> list[tuple[datetime, int, float]]:
+def traffic_by_minute(buckets: list[TrafficBucket], now: datetime) -> list[tuple[datetime, int, float]]:
     """Return start, count and mean latency of each minute of the last hour, including empty ones."""
-    known = {b.start: b for b in buckets}
+    by_start = {b.start: b for b in buckets}
     last = now.replace(second=0, microsecond=0)
     starts = [last - timedelta(seconds=BUCKET_SECONDS * i) for i in range(59, -1, -1)]
-    return [(s, known[s].count, known[s].mean_latency_ms) if s in known else (s, 0, 0.0) for s in starts]
+    return [
+        (s, by_start[s].count, by_start[s].mean_latency_ms) if s in by_start else (s, 0, 0.0) for s in starts
+    ]
 
 
 def _mean_latency(buckets: list[TrafficBucket]) -> float:

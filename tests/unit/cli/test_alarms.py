@@ -16,7 +16,7 @@ from tests.life import Life
 
 from driftbell.cli import cli
 from driftbell.errors import DriftbellError
-from driftbell.publish.json_views import alarm_shown
+from driftbell.publish.json_views import alarm_view
 from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm
 from driftbell.store.sqlite import open_sqlite
@@ -52,7 +52,7 @@ def test_alarms_are_listed_newest_first(life: Life) -> None:
     alarm = life.ring()
     lines = run("list").splitlines()
     assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10, open", f"  {alarm.sentence}"]
-    assert json.loads(run("list", "--json")) == [alarm_shown(alarm)]
+    assert json.loads(run("list", "--json")) == [alarm_view(alarm)]
     run("annotate", alarm.id, "false", *SAID)
     assert ", false (ada: a load test)" in run("list").splitlines()[0]
 

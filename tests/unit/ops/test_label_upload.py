@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.ops.label_upload import LabelLine, UploadResult, read_labels, send_labels
-from driftbell.server.api.labels import MOST_LABELS, Classes
+from driftbell.server.api.labels import MAX_LABELS, Classes
 from driftbell.server.http.problems import MOST_PROBLEMS, Refused
 
 IRIS = Classes(["setosa", "versicolor", "virginica"])
@@ -105,7 +105,7 @@ def test_every_problem_is_told_up_to_a_limit() -> None:
         (2, "label"),
     ]
     with pytest.raises(InputError) as found:
-        IRIS.pairs_of([5] * MOST_LABELS)
+        IRIS.pairs_of([5] * MAX_LABELS)
     assert len(found.value.problems) == MOST_PROBLEMS
 
 
@@ -121,7 +121,7 @@ def test_many_classes_are_not_all_listed() -> None:
         ({"labels": []}, "empty_batch"),
         ({"labels": GOOD}, "not_labels"),
         ({"labels": None}, "not_labels"),
-        ([GOOD] * (MOST_LABELS + 1), "too_many"),
+        ([GOOD] * (MAX_LABELS + 1), "too_many"),
     ],
     ids=["empty", "empty labels", "object", "null", "too many"],
 )

@@ -9,7 +9,7 @@ import pytest
 from tests import degradations as degradations
 from tests.degradations import NOON
 
-from driftbell.publish.json_views import check_shown, degradation_shown
+from driftbell.publish.json_views import check_view, degradation_view
 from driftbell.records import Check, CheckKind, Degradation, Judgement, Verdict
 
 
@@ -19,7 +19,7 @@ def check(degradation: Degradation | None) -> Check:
 
 
 def test_a_check_has_both_answers_beside_the_verdict() -> None:
-    shown = json.loads(json.dumps(check_shown(check(degradations.ALARM))))
+    shown = json.loads(json.dumps(check_view(check(degradations.ALARM))))
     assert shown["verdict"] == "alarm"
     assert shown["drift"] == {"columns": [], "sentence": "No column could be compared."}
     degradation = shown["degradation"]
@@ -31,7 +31,7 @@ def test_a_check_has_both_answers_beside_the_verdict() -> None:
         "low": "2026-01-31T09:50:00+00:00",
         "high": "2026-01-31T10:35:00+00:00",
     }
-    assert degradation["suspects"][1] == {"column": "sepal width (cm)", "share": 0.19, "words": ""}
+    assert degradation["suspects"][1] == {"column": "sepal width (cm)", "share": 0.19, "description": ""}
     assert degradation["evidence"][4] == {
         "source": "label shift",
         "column": "",
@@ -46,7 +46,7 @@ def test_a_check_has_both_answers_beside_the_verdict() -> None:
 
 
 def test_a_long_list_of_checks_is_without_the_evidence() -> None:
-    degradation = check_shown(check(degradations.ALARM), brief=True)["degradation"]
+    degradation = check_view(check(degradations.ALARM), brief=True)["degradation"]
     assert degradation.keys() == {
         "verdict",
         "sentence",
@@ -59,7 +59,7 @@ def test_a_long_list_of_checks_is_without_the_evidence() -> None:
 
 @pytest.mark.parametrize("brief", [True, False])
 def test_what_was_not_asked_or_is_not_known_is_null(brief: bool) -> None:
-    assert check_shown(check(None), brief=brief)["degradation"] is None
-    shown = degradation_shown(replace(degradations.UNKNOWN), brief=brief)
+    assert check_view(check(None), brief=brief)["degradation"] is None
+    shown = degradation_view(replace(degradations.UNKNOWN), brief=brief)
     assert shown
     assert (shown["verdict"], shown["estimated_loss"], shown["change_point"]) == ("unknown", None, None)

@@ -1,4 +1,4 @@
-"""The first page, made from what is in the log."""
+"""The pages, rendered from a store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Get = Callable[[str], httpx.Response]
 
 
 class Model:
-    """Never asked."""
+    """A model that never predicts."""
 
     name = "m"
     version = "v1"
@@ -89,12 +89,12 @@ def save(log: SqlStore, degradation: Degradation | None) -> None:
     log.checks.save(check, lease, None, alarm_after(check, None))
 
 
-def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
+def test_without_a_check_the_page_has_no_degradation_block(get: Get) -> None:
     assert "Does the model perform worse?" not in get("/").text
 
 
 @pytest.mark.parametrize(
-    ("degradation", "said"),
+    ("degradation", "text"),
     [
         (degradations.ALARM, degradations.ALARM.sentence),
         (degradations.ALARM, "Label these 50 predictions"),
@@ -104,15 +104,15 @@ def test_before_any_check_nothing_is_said_of_degradation(get: Get) -> None:
         (None, NOT_ESTIMATED),
     ],
 )
-def test_the_first_page_answers_whether_the_model_does_worse(
-    get: Get, log: SqlStore, degradation: Degradation | None, said: str
+def test_the_first_page_answers_whether_the_model_performs_worse(
+    get: Get, log: SqlStore, degradation: Degradation | None, text: str
 ) -> None:
     save(log, degradation)
     page = get("/").text
     block = page.split("Does the model perform worse?")[1].split("The last hour")[0]
-    assert said in block
+    assert text in block
     assert not re.search(r"\sstyle=", block)
-    assert ".degradation h2" in page.split("</head>")[0], "the block's looks"
+    assert ".degradation h2" in page.split("</head>")[0], "the style of the block"
 
 
 def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:
@@ -122,22 +122,22 @@ def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:
     assert found["checks"][0]["degradation"]["sentence"] == degradations.ALARM.sentence
 
 
-def test_the_list_of_checks_says_an_alarm_in_a_few_words(get: Get, log: SqlStore) -> None:
+def test_the_list_of_checks_shows_the_headline_of_an_alarm(get: Get, log: SqlStore) -> None:
     save(log, degradations.ALARM)
     listed = get("/").text.split("Last checks")[1]
     assert "The model probably performs worse: 4.2 points of accuracy lost." in listed
     assert "petal length" not in listed
 
 
-def test_the_list_of_reports_says_who_asked(get: Get, folder: ReportFolder) -> None:
+def test_the_list_of_reports_shows_how_each_was_started(get: Get, folder: ReportFolder) -> None:
     folder.save({"drift_report": b"1"}, time=NOON, manual=False)
     folder.save({"drift_report": b"2"}, time=NOON, manual=True)
     _, newest, other = get("/reports/").text.split('<td class="name">')
-    assert "by hand" in newest
+    assert "manually" in newest
     assert "scheduled or triggered" in other
 
 
-def test_the_runbook_shows_what_is_to_be_typed_as_code(get: Get) -> None:
+def test_the_runbook_formats_commands_and_settings_as_code(get: Get) -> None:
     page = get("/runbook").text
     for code in ("alarms.smallest_loss", "log.on_failure", "/predict", "/predict/batch"):
         assert f"<code>{code}</code>" in page

@@ -1,1 +1,1 @@
-"""JSON routes of the service, besides predictions."""
+"""JSON routes for labels, alarms, performance and the monitor."""

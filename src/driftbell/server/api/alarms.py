@@ -1,4 +1,4 @@
-"""`/monitor/alarms`: alarms, their annotations, and which rows to label."""
+"""`/monitor/alarms`: list and annotate alarms, and download the rows to label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from driftbell.alarms.annotations import MAX_LENGTHS, read_annotation
-from driftbell.publish.json_views import alarm_shown
+from driftbell.publish.json_views import alarm_view
 from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm, CheckKind
 from driftbell.records.alarms import ANNOTATIONS
@@ -39,7 +39,10 @@ _BODY: dict[str, Any] = {
 }
 
 _CSV: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A line for each row."}
+    200: {
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+        "description": "The label sheet: a header, and one line for each prediction to label.",
+    }
 }
 
 
@@ -47,61 +50,67 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     """Build the routes.
 
     Args:
-        view: reads the log.
-        body_limit: bytes of the largest body.
+        view: access to the store.
+        body_limit: maximum size of a body in bytes.
     """
     router = APIRouter(prefix="/monitor/alarms", tags=["monitor"], responses=documented(503))
 
-    @router.get("", summary="The history of alarms", responses=documented(422))
+    @router.get("", summary="List alarms", responses=documented(422))
     def alarms(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        """The newest alarms, newest first; one of each model version may be open."""
-        return {"alarms": [alarm_shown(a) for a in view.log.alarms.newest(limit)]}
+        """Return the alarms, newest first. At most one alarm of each model version is open."""
+        return {"alarms": [alarm_view(a) for a in view.log.alarms.newest(limit)]}
 
-    @router.get("/{alarm_id}", summary="One alarm", responses=documented(404, 422))
+    @router.get("/{alarm_id}", summary="Get one alarm", responses=documented(404, 422))
     def one_alarm(alarm_id: str) -> dict[str, Any]:
-        """When it opened and closed, what the newest check said about it, and what people said."""
-        return alarm_shown(_known(view, alarm_id))
+        """Return when the alarm opened and closed, the sentence of its newest check, and its annotation."""
+        return alarm_view(_get_alarm(view, alarm_id))
 
     @router.post(
         "/{alarm_id}/annotation",
-        summary="Say what an alarm is",
+        summary="Annotate an alarm",
         openapi_extra=_BODY,
         responses=documented(400, 404, 413, 415, 422),
     )
     async def annotate(alarm_id: str, request: Request) -> dict[str, Any]:
-        """`expected`: what is current is the reference from now on. `false`: count anew.
+        """Annotate an alarm as `expected`, `false` or `silenced`, with author and reason.
 
-        `silenced`: no message until the time in `until`. The next check heeds it; one is asked for at once.
+        `expected`: the current data become the baseline. `false`: the evidence starts again at zero.
+        `silenced`: no notification is sent until the time in `until`. The annotation takes effect at the next
+        check, which is requested at once if the annotation closes the alarm.
         """
         body = await read_json(request, body_limit)
         return await run_in_threadpool(_annotate, view, alarm_id, body)
 
     @router.get(
         "/{alarm_id}/label-sheet",
-        summary="The rows whose labels would settle it",
+        summary="Download the rows to label",
         response_class=Response,
         responses={**_CSV, **documented(404, 422)},
     )
-    def to_label(alarm_id: str) -> Response:
-        """A table with an empty column `label`: fill it in, and give it to `driftbell labels FILE`."""
-        found = _known(view, alarm_id)
-        headers = {"Content-Disposition": f'attachment; filename="label-sheet-{found.id}.csv"'}
-        return Response(label_sheet(view.log, found), media_type="text/csv", headers=headers)
+    def download_label_sheet(alarm_id: str) -> Response:
+        """Return the most informative predictions as CSV.
+
+        Fill in the empty column `label` and send the file with `driftbell labels FILE`: the labels confirm or
+        refute the alarm.
+        """
+        alarm = _get_alarm(view, alarm_id)
+        headers = {"Content-Disposition": f'attachment; filename="label-sheet-{alarm.id}.csv"'}
+        return Response(label_sheet(view.log, alarm), media_type="text/csv", headers=headers)
 
     return router
 
 
-def _known(view: MonitorView, alarm_id: str) -> Alarm:
-    found = view.log.alarms.get(alarm_id)
-    if found is None:
-        raise Refused(404, "unknown_alarm", "there is no alarm with this id; see /monitor/alarms")
-    return found
+def _get_alarm(view: MonitorView, alarm_id: str) -> Alarm:
+    alarm = view.log.alarms.get(alarm_id)
+    if alarm is None:
+        raise Refused(404, "unknown_alarm", "no alarm has this id; GET /monitor/alarms lists all alarms")
+    return alarm
 
 
 def _annotate(view: MonitorView, alarm_id: str, body: Any) -> dict[str, Any]:
-    alarm, now = _known(view, alarm_id), view.clock()
+    alarm, now = _get_alarm(view, alarm_id), view.clock()
     annotated = view.log.alarms.annotate(alarm.id, read_annotation(body, alarm, now=now)) or alarm
     lease = view.log.coordination.lease()
     if annotated.closed and lease and lease.expires > now:
         view.log.coordination.request_check(CheckKind.TRIGGERED, now)
-    return alarm_shown(annotated)
+    return alarm_view(annotated)

@@ -1,4 +1,4 @@
-"""`POST /monitor/alertmanager`: log alerts of Alertmanager, one line each."""
+"""`POST /monitor/alertmanager`: receive Alertmanager's webhook and log each alert."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from driftbell.records import FieldProblem
 from driftbell.server.http.body import read_json
 from driftbell.server.http.problems import documented
 
-MOST_ALERTS = 100
-LONGEST_TEXT = 300
+MAX_ALERTS = 100
+MAX_TEXT_LENGTH = 300
 STATES = ("firing", "resolved")
 
 logger = structlog.get_logger()
@@ -55,19 +55,19 @@ def alertmanager_router(*, body_limit: int) -> APIRouter:
 
     @router.post(
         "/alertmanager",
-        summary="Log what Alertmanager says",
+        summary="Receive Alertmanager alerts",
         status_code=204,
         response_class=Response,
         openapi_extra={"requestBody": body},
         responses=documented(400, 413, 415, 422),
     )
     async def alertmanager(request: Request) -> Response:
-        """A receiver for Alertmanager's webhook: each alert becomes one line of the service's log."""
+        """Log each alert of a webhook of Alertmanager as one line of the service's log."""
         alerts = webhook_alerts(await read_json(request, body_limit))
-        for alert in alerts[:MOST_ALERTS]:
-            _tell(alert)
-        if len(alerts) > MOST_ALERTS:
-            logger.warning("more alerts are not shown", count=len(alerts) - MOST_ALERTS)
+        for alert in alerts[:MAX_ALERTS]:
+            _log_alert(alert)
+        if len(alerts) > MAX_ALERTS:
+            logger.warning("further alerts are not logged", count=len(alerts) - MAX_ALERTS)
         return Response(status_code=204)
 
     return router
@@ -77,37 +77,39 @@ def webhook_alerts(body: Any) -> list[dict[str, Any]]:
     """Parse the alerts of a webhook's body.
 
     Raises:
-        InputError: it is not what Alertmanager sends.
+        InputError: the body is not a webhook of Alertmanager, version 4.
     """
     if not isinstance(body, dict) or body.get("version") != "4":
-        raise _wrong("version", "send Alertmanager's webhook, an object whose 'version' is \"4\"")
+        raise _input_error("version", "send the webhook of Alertmanager, an object with 'version': \"4\"")
     alerts = body.get("alerts")
     if not isinstance(alerts, list):
-        raise _wrong("alerts", "'alerts' must be a list")
+        raise _input_error("alerts", "'alerts' must be a list")
     for row, alert in enumerate(alerts):
         if not isinstance(alert, dict) or alert.get("status") not in STATES:
-            raise _wrong("status", "each alert must be an object whose 'status' is firing or resolved", row)
-        if not _texts(alert.get("labels")):
-            raise _wrong("labels", "'labels' must be an object of strings", row)
-        if not _texts(alert.get("annotations", {})):
-            raise _wrong("annotations", "'annotations' must be an object of strings", row)
+            raise _input_error(
+                "status", "each alert must be an object with the 'status' firing or resolved", row
+            )
+        if not _is_text_mapping(alert.get("labels")):
+            raise _input_error("labels", "'labels' must be an object of strings", row)
+        if not _is_text_mapping(alert.get("annotations", {})):
+            raise _input_error("annotations", "'annotations' must be an object of strings", row)
     return alerts
 
 
-def _texts(value: Any) -> bool:
+def _is_text_mapping(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-def _wrong(field: str, message: str, row: int | None = None) -> InputError:
+def _input_error(field: str, message: str, row: int | None = None) -> InputError:
     return InputError([FieldProblem(field, "alertmanager", message, row)])
 
 
-def _tell(alert: dict[str, Any]) -> None:
+def _log_alert(alert: dict[str, Any]) -> None:
     labels, annotations = alert["labels"], alert.get("annotations", {})
     firing = alert["status"] == "firing"
     (logger.warning if firing else logger.info)(
         f"alert {alert['status']}",
-        alertname=labels.get("alertname", "")[:LONGEST_TEXT],
-        severity=labels.get("severity", "")[:LONGEST_TEXT],
-        summary=annotations.get("summary", "")[:LONGEST_TEXT],
+        alertname=labels.get("alertname", "")[:MAX_TEXT_LENGTH],
+        severity=labels.get("severity", "")[:MAX_TEXT_LENGTH],
+        summary=annotations.get("summary", "")[:MAX_TEXT_LENGTH],
     )

@@ -1,4 +1,4 @@
-"""`POST /labels`: true classes of predictions, one or many at a time, at any time."""
+"""`POST /labels`: store true classes of predictions, one or many per request."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ from driftbell.server.http.problems import Refused, documented, each_checked
 from driftbell.server.ids import is_recent
 from driftbell.server.predict.thread_batch import Batcher
 
-MOST_LABELS = 10_000
-MOST_UNKNOWN = 100
-"""Unknown ids that an answer lists; it counts all."""
+MAX_LABELS = 10_000
+"""Labels of one request."""
 
-YOUNG_SECONDS, AGAIN_SECONDS = 2.0, 0.05
-LONGEST_ID = 64
-SHOWN = 80
-MOST_CLASSES = 20
+MAX_UNKNOWN = 100
+"""Unknown ids that an answer lists; it counts all of them."""
+
+RECENT_SECONDS, RETRY_SECONDS = 2.0, 0.05
+"""A prediction of the last `RECENT_SECONDS` may not be in the store yet; its label is retried."""
+
+MAX_ID_LENGTH = 64
+MAX_NAME_LENGTH = 80
+MAX_CLASSES = 20
+"""Classes that an error message lists."""
+
 FIELDS = ("prediction_id", "label")
 
 Outcome = LabelReceipt | DriftbellError
@@ -39,13 +45,13 @@ Pair = tuple[str, str]
 
 
 class Labeller:
-    """Writes labels, those of waiting requests one after the other; answers only what the log has.
+    """Writes the labels of requests to the store, one request after the other.
 
     Args:
-        log: where labels go.
-        metrics: counts what became of them.
-        queue_limit: labels that may wait beyond one full request.
-        clock: tells the time (UTC).
+        log: the store.
+        metrics: counts the labels by result.
+        queue_limit: labels that may wait, in addition to one request of the maximum size.
+        clock: returns the time (UTC).
     """
 
     def __init__(
@@ -56,116 +62,117 @@ class Labeller:
         self._clock = clock
         self._requests = itertools.count()
         self._batcher: Batcher[tuple[int, Label], Outcome] = Batcher(
-            self._write, name="labels", limit=queue_limit + MOST_LABELS
+            self._write, name="labels", limit=queue_limit + MAX_LABELS
         )
 
     async def add(self, pairs: Sequence[Pair]) -> LabelReceipt:
         """Write the labels of one request, all or none.
 
         Raises:
-            StoreError: the log cannot be written, so nothing may be answered.
-            OverloadedError: too much waits already.
+            StoreError: the store cannot be written; no label is acknowledged.
+            OverloadedError: the queue is full.
         """
         now = self._clock()
         try:
-            found = await self._submit(pairs, now)
-            deadline = time.monotonic() + YOUNG_SECONDS
-            # another worker or replica answered a moment ago, and its thread is about to write it to the log
-            while (young := _young(pairs, found, now)) and time.monotonic() < deadline:
-                await asyncio.sleep(AGAIN_SECONDS)
-                found = _with(found, await self._submit(young, now), {name for name, _ in young})
+            receipt = await self._submit(pairs, now)
+            deadline = time.monotonic() + RECENT_SECONDS
+            # another worker or replica may have answered these predictions without having stored them yet
+            while (retried := _recent_unknown(pairs, receipt, now)) and time.monotonic() < deadline:
+                await asyncio.sleep(RETRY_SECONDS)
+                receipt = _merge(receipt, await self._submit(retried, now), {name for name, _ in retried})
         except (StoreError, OverloadedError):
             self._metrics.labels.labels("failed").inc(len(pairs))
             raise
         for result, count in (
-            ("accepted", found.accepted),
-            ("corrected", found.corrected),
-            ("duplicate", found.duplicates),
-            ("unknown", len(found.unknown)),
+            ("accepted", receipt.accepted),
+            ("corrected", receipt.corrected),
+            ("duplicate", receipt.duplicates),
+            ("unknown", len(receipt.unknown)),
         ):
             self._metrics.labels.labels(result).inc(count)
-        return found
+        return receipt
 
     async def _submit(self, pairs: Sequence[Pair], now: datetime) -> LabelReceipt:
         number = next(self._requests)
         items = [(number, Label(prediction_id, value, now)) for prediction_id, value in pairs]
-        found = (await self._batcher.submit(items))[0]
-        if isinstance(found, DriftbellError):
-            raise found
-        return found
+        outcome = (await self._batcher.submit(items))[0]
+        if isinstance(outcome, DriftbellError):
+            raise outcome
+        return outcome
 
     async def close(self) -> None:
-        """Finish what waits."""
+        """Write the waiting labels, then stop."""
         await self._batcher.close()
 
     def _write(self, items: list[tuple[int, Label]]) -> list[Outcome]:
-        """Write each request by itself: what fails one does not fail its neighbours."""
-        found: list[Outcome] = []
+        """Write each request in a transaction of its own, so that an error affects one request only."""
+        outcomes: list[Outcome] = []
         for _, group in itertools.groupby(items, key=lambda item: item[0]):
             labels = [label for _, label in group]
             try:
                 outcome: Outcome = self._log.labels.add(labels)
             except DriftbellError as error:
                 outcome = error
-            found += [outcome] * len(labels)
-        return found
+            outcomes += [outcome] * len(labels)
+        return outcomes
 
 
-def _young(pairs: Sequence[Pair], found: LabelReceipt, now: datetime) -> list[Pair]:
-    """Return the labels of unknown predictions that may have been answered a moment ago."""
-    names = {name for name in found.unknown if is_recent(name, now, YOUNG_SECONDS)}
+def _recent_unknown(pairs: Sequence[Pair], receipt: LabelReceipt, now: datetime) -> list[Pair]:
+    """Return the labels of unknown predictions whose ids are recent."""
+    names = {name for name in receipt.unknown if is_recent(name, now, RECENT_SECONDS)}
     return [pair for pair in pairs if pair[0] in names]
 
 
-def _with(before: LabelReceipt, found: LabelReceipt, asked: set[str]) -> LabelReceipt:
-    """Add what became of labels that were sent once more."""
-    still = set(found.unknown)
+def _merge(first: LabelReceipt, second: LabelReceipt, retried: set[str]) -> LabelReceipt:
+    """Merge the receipt of retried labels into the first receipt."""
+    still_unknown = set(second.unknown)
     return LabelReceipt(
-        before.accepted + found.accepted,
-        before.corrected + found.corrected,
-        before.duplicates + found.duplicates,
-        tuple(name for name in before.unknown if name not in asked or name in still),
+        first.accepted + second.accepted,
+        first.corrected + second.corrected,
+        first.duplicates + second.duplicates,
+        tuple(name for name in first.unknown if name not in retried or name in still_unknown),
     )
 
 
 def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int) -> APIRouter:
     """Build the route of one model."""
     router = APIRouter(tags=["labels"])
-    known = Classes(classes)
+    valid = Classes(classes)
     example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": classes[0]}]}
-    body = {"content": {"application/json": {"schema": known.body_schema(), "example": example}}}
-    answered = {"description": "In the log.", "content": {"application/json": {"schema": ANSWER}}}
+    body = {"content": {"application/json": {"schema": valid.body_schema(), "example": example}}}
+    answered = {"description": "The labels are stored.", "content": {"application/json": {"schema": ANSWER}}}
 
     @router.post(
         "/labels",
-        summary="Tell what was true",
+        summary="Send labels",
         openapi_extra={"requestBody": {"required": True, **body}},
         responses={200: answered, **documented(400, 404, 413, 415, 422, 500, 503)},
     )
     async def add_labels(request: Request) -> Response:
-        """Store the true classes of predictions, by id: late, corrected, in any order.
+        """Store true classes of predictions by prediction id. If a label is invalid, none is stored.
 
-        One label of an unknown prediction is answered with 404, many with a list of the unknown ids.
+        Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
+        A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.
         """
         value = await read_json(request, body_limit)
-        found = await labeller.add(known.pairs_of(value))
-        if found.unknown and _is_single(value):
-            message = f"there is no prediction with the id '{found.unknown[0]}'"
+        receipt = await labeller.add(valid.pairs_of(value))
+        if receipt.unknown and _is_single(value):
+            message = f"no prediction has the id '{receipt.unknown[0]}'"
             problem = FieldProblem("prediction_id", "unknown_prediction", message)
             raise Refused(404, "unknown_prediction", message, errors=[problem])
-        shown = {**asdict(found), "unknown": found.unknown[:MOST_UNKNOWN]}
-        return JSONResponse({**shown, "unknown_count": len(found.unknown)})
+        view = {**asdict(receipt), "unknown": receipt.unknown[:MAX_UNKNOWN]}
+        return JSONResponse({**view, "unknown_count": len(receipt.unknown)})
 
     return router
 
 
 class Classes:
-    """Which labels are valid: class names, and numbers for them.
+    """Valid labels: class names, and numbers that stand for them.
 
-    A number is a class's name where any name is a number, such as in 0 and 1; else it is a class id.
+    A number is a class name if any class name is a number, such as 0 and 1; else it is a class id.
 
     Args:
-        names: by class id.
+        names: class names in the order of their ids.
 
     >>> Classes(["setosa", "virginica"]).name_of(1)
     'virginica'
@@ -179,7 +186,7 @@ class Classes:
         self.by_number: Mapping[float, str] = numbers or dict(enumerate(names))
 
     def name_of(self, label: Any) -> str | None:
-        """Return the class that a JSON value names; None if there is none."""
+        """Return the class that a JSON value names; None if it names no class."""
         if isinstance(label, bool):
             label = str(label)  # scikit-learn's classes False and True
         if isinstance(label, str):
@@ -190,8 +197,8 @@ class Classes:
         """Check a body: one label, a list of labels, or `{"labels": [...]}`.
 
         Raises:
-            InputError: with the problems of every label.
-            Refused: 422, it has none or too many.
+            InputError: labels are invalid; holds the problems of all labels.
+            Refused: 422, there are no labels or too many.
         """
         if _is_single(body):
             return [self._pair(body, None)]
@@ -200,8 +207,8 @@ class Classes:
             raise Refused(422, "not_labels", f"'labels' must be a list of {_EXAMPLE}")
         if not rows:
             raise Refused(422, "empty_batch", "there are no labels: send at least one")
-        if len(rows) > MOST_LABELS:
-            raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MOST_LABELS} at a time")
+        if len(rows) > MAX_LABELS:
+            raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MAX_LABELS} at a time")
         return each_checked(rows, self._pair)
 
     def _pair(self, row: Any, index: int | None) -> Pair:
@@ -210,31 +217,31 @@ class Classes:
         problems = [
             FieldProblem(name, "missing", f"'{name}' is missing", index) for name in FIELDS if name not in row
         ]
-        extra = [str(name)[:SHOWN] for name in row if name not in FIELDS]
+        extra = [str(name)[:MAX_NAME_LENGTH] for name in row if name not in FIELDS]
         if extra:
             message = f"unknown field '{extra[0]}': a label has only 'prediction_id' and 'label'"
             problems.append(FieldProblem(extra[0], "extra", message, index))
         prediction_id, value = row.get("prediction_id"), self.name_of(row.get("label"))
         if "prediction_id" in row and not _is_id(prediction_id):
-            message = f"'prediction_id' must be the 'id' of an answer, a text of 1 to {LONGEST_ID} characters"
+            message = f"'prediction_id' must be the 'id' of a prediction: 1 to {MAX_ID_LENGTH} characters"
             problems.append(FieldProblem("prediction_id", "type", message, index))
         if "label" in row and value is None:
-            problems.append(FieldProblem("label", "label", self._wrong(row["label"]), index))
+            problems.append(FieldProblem("label", "label", self._message(row["label"]), index))
         if problems:
             raise InputError(problems)
         return str(prediction_id), str(value)
 
-    def _wrong(self, label: Any) -> str:
-        listed = join_names((f"'{name}'" for name in self.names), max_names=MOST_CLASSES)
-        got = f", got '{label[:SHOWN]}'" if isinstance(label, str) else ""
+    def _message(self, label: Any) -> str:
+        listed = join_names((f"'{name}'" for name in self.names), max_names=MAX_CLASSES)
+        got = f", got '{label[:MAX_NAME_LENGTH]}'" if isinstance(label, str) else ""
         return f"'label' must be one of the classes {listed}{got}"
 
     def body_schema(self) -> dict[str, Any]:
-        """Describe the body as JSON Schema."""
+        """Return the JSON Schema of the body."""
         numbers = [int(n) if n == int(n) else n for n in self.by_number]
         label = {"oneOf": [{"type": "string", "enum": list(self.names)}, {"type": "number", "enum": numbers}]}
         properties = {
-            "prediction_id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": _TEXT},
+            "prediction_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": _TEXT},
             "label": label,
         }
         one = {
@@ -244,7 +251,7 @@ class Classes:
             "required": list(FIELDS),
             "additionalProperties": False,
         }
-        many = {"type": "array", "title": "Labels", "minItems": 1, "maxItems": MOST_LABELS, "items": one}
+        many = {"type": "array", "title": "Labels", "minItems": 1, "maxItems": MAX_LABELS, "items": one}
         wrapped = {
             "type": "object",
             "title": "Many labels",
@@ -266,7 +273,7 @@ ANSWER: dict[str, Any] = {
         "accepted": _COUNT,
         "corrected": _COUNT,
         "duplicates": _COUNT,
-        "unknown": {"type": "array", "maxItems": MOST_UNKNOWN, "items": {"type": "string"}},
+        "unknown": {"type": "array", "maxItems": MAX_UNKNOWN, "items": {"type": "string"}},
         "unknown_count": _COUNT,
     },
     "required": ["accepted", "corrected", "duplicates", "unknown", "unknown_count"],
@@ -280,14 +287,14 @@ def _is_single(body: Any) -> bool:
 def _is_id(value: Any) -> bool:
     return (
         isinstance(value, str)
-        and 0 < len(value) <= LONGEST_ID
+        and 0 < len(value) <= MAX_ID_LENGTH
         and not any("\ud800" <= c <= "\udfff" or c == "\0" for c in value)
     )
 
 
 def _number(name: str) -> float | None:
     try:
-        found = float(name)
+        number = float(name)
     except ValueError:
         return None
-    return found if abs(found) < float("inf") and "_" not in name else None
+    return number if abs(number) < float("inf") and "_" not in name else None

@@ -1,4 +1,4 @@
-"""`/monitor/*`: what the monitor does, and how to ask it for a check."""
+"""`/monitor/*`: status of the monitor, history of checks, and requests for a check."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from driftbell.ports import Store
-from driftbell.publish.json_views import alarm_shown, check_shown, notification_view
+from driftbell.publish.json_views import alarm_view, check_view, notification_view
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 from driftbell.server.http.problems import Refused, documented
 
-RECENT = 20
+RECENT_REPORTS = 20
 POLL_SECONDS = 0.05
 WAIT_SECONDS = 120.0
 
 
 class MonitorView:
-    """Reads what the monitor does from the log, for the API and the pages."""
+    """Status of the monitor for the API and the pages, read from the store.
+
+    Args:
+        log: the store.
+        folder: folder of reports.
+        model: name of the served model.
+        version: version of the served model.
+        engine: what runs the model, `native` or `onnx`.
+        engine_reason: why another engine is not used, or "".
+        window_rows: size of the window.
+        clock: returns the time (UTC).
+    """
 
     def __init__(
         self,
@@ -50,18 +61,18 @@ class MonitorView:
         return lease if lease and lease.expires > self.clock() else None
 
     def monitor(self) -> str:
-        """Return whether a monitor runs.
+        """Return "running" or "not running".
 
         Raises:
-            StoreError: the log cannot be read.
+            StoreError: the store cannot be read.
         """
-        return _running(self._lease())
+        return _monitor_state(self._lease())
 
     def status(self) -> dict[str, Any]:
-        """Return the status.
+        """Return the status as JSON.
 
         Raises:
-            StoreError: the log cannot be read.
+            StoreError: the store cannot be read.
         """
         lease = self._lease()
         next_run = lease.next_run if lease else None
@@ -70,7 +81,7 @@ class MonitorView:
         alarm = self.log.alarms.current(model=self._model, version=self._version)
         return {
             "enabled": next_run is not None,
-            "monitor": _running(lease),
+            "monitor": _monitor_state(lease),
             "next_run": next_run.isoformat() if next_run else None,
             "data_points": self.log.predictions.count(
                 model=self._model, version=self._version, limit=self._window_rows
@@ -79,13 +90,13 @@ class MonitorView:
             "model": self._model,
             "version": self._version,
             **self._engine,
-            "reports": self.reports(RECENT),
+            "reports": self.reports(RECENT_REPORTS),
             "latest_report_url": latest_url(self.folder),
-            "last_check": check_shown(last) if last else None,
+            "last_check": check_view(last) if last else None,
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
             "notifications": self._notifications(),
-            "alarm": alarm and alarm_shown(alarm),
+            "alarm": alarm and alarm_view(alarm),
             "warnings": list(last.state.warnings) if last else [],
         }
 
@@ -100,8 +111,8 @@ class MonitorView:
         """Return the newest check of the served version."""
         return next(iter(self.log.checks.newest(1, version=self._version)), None)
 
-    def reports(self, most: int | None = None) -> list[dict[str, Any]]:
-        """List the reports, newest first."""
+    def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
+        """Return the reports, newest first."""
         return [
             {
                 "name": f.name,
@@ -110,41 +121,49 @@ class MonitorView:
                 "manual": f.manual,
                 "size": f.size,
             }
-            for f in self.folder.files()[:most]
+            for f in self.folder.files()[:max_reports]
         ]
 
-    async def ask(self, kind: CheckKind, *, wait: bool) -> tuple[CheckRequest, Check | None]:
-        """Ask for a check and, if told to, wait until it is done.
+    async def request_check(self, kind: CheckKind, *, wait: bool) -> tuple[CheckRequest, Check | None]:
+        """Request a check from the monitor.
+
+        Args:
+            kind: kind of the check.
+            wait: wait until the check is done, at most `WAIT_SECONDS`.
+
+        Returns:
+            The request, and its check if it is done.
 
         Raises:
-            Refused: 503, no monitor is running, or the check could not be made.
-            StoreError: the log cannot be read or written.
+            Refused: 503, no monitor is running, or the check failed.
+            StoreError: the store cannot be read or written.
         """
         lease = await run_in_threadpool(self.log.coordination.lease)
         if not lease or lease.expires <= self.clock():
             detail = (
-                "no monitor is running yet: one that has just been started needs some seconds, "
-                "else start one with `driftbell monitor`, or both with `driftbell up`"
+                "no monitor is running: start one with `driftbell monitor`, or service and monitor with "
+                "`driftbell up`; a monitor needs a few seconds to start"
             )
             raise Refused(503, "no_monitor", detail, headers={"Retry-After": "15"})
-        asked = await run_in_threadpool(self.log.coordination.request_check, kind, self.clock())
+        request = await run_in_threadpool(self.log.coordination.request_check, kind, self.clock())
         deadline = asyncio.get_running_loop().time() + (WAIT_SECONDS if wait else 0)
-        while asked.state == "pending" and asyncio.get_running_loop().time() < deadline:
+        while request.state == "pending" and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(POLL_SECONDS)
-            polled = await run_in_threadpool(self.log.coordination.get_request, asked.id)
-            asked = polled or asked
-        if asked.state == "failed":
-            raise Refused(503, "check_failed", asked.error)
-        found = await run_in_threadpool(self.log.checks.get, asked.check_id) if asked.check_id else None
-        return asked, found
+            polled = await run_in_threadpool(self.log.coordination.get_request, request.id)
+            request = polled or request
+        if request.state == "failed":
+            raise Refused(503, "check_failed", request.error)
+        if not request.check_id:
+            return request, None
+        return request, await run_in_threadpool(self.log.checks.get, request.check_id)
 
 
-def _running(lease: Lease | None) -> str:
+def _monitor_state(lease: Lease | None) -> str:
     return "running" if lease else "not running"
 
 
 def latest_url(folder: ReportFolder) -> str | None:
-    """Return the address of the newest report, or None."""
+    """Return the path of the newest report; None without reports."""
     name = f"{MAIN_REPORT}_latest.html"
     return f"/reports/{name}" if folder.open(name) else None
 
@@ -153,60 +172,61 @@ def monitor_router(view: MonitorView) -> APIRouter:
     """Build the routes."""
     router = APIRouter(prefix="/monitor", tags=["monitor"], responses=documented(503))
 
-    @router.get("/status", summary="How things stand")
+    @router.get("/status", summary="Get the status of the monitor")
     def status() -> dict[str, Any]:
-        """Whether checks run by themselves, when the next one is, how full the window is, recent reports."""
+        """Return whether checks are scheduled, the next check, the size of the window, and recent reports."""
         return view.status()
 
-    @router.post("/trigger_now", summary="Check for drift at once", responses=_asked())
+    @router.post("/trigger_now", summary="Run a check now", responses=_check_responses())
     async def trigger_now(wait: bool = True) -> Response:
-        """Run a check on the current window and answer when it is done, or at once with `wait=false`."""
-        return _answer(*await view.ask(CheckKind.TRIGGERED, wait=wait))
+        """Check the current window for drift and degradation.
 
-    @router.get("/generate_report", summary="Make a manual report", responses=_asked())
+        The answer comes when the check is done, or at once with `wait=false`.
+        """
+        return _check_response(*await view.request_check(CheckKind.TRIGGERED, wait=wait))
+
+    @router.get("/generate_report", summary="Generate a manual report", responses=_check_responses())
     async def generate_report(wait: bool = True) -> Response:
-        """Run a check whose report is named `drift_report_manual_…`."""
-        return _answer(*await view.ask(CheckKind.MANUAL, wait=wait))
+        """Run a check and write its report to `drift_report_manual_YYYYMMDD_HHMMSS.html`."""
+        return _check_response(*await view.request_check(CheckKind.MANUAL, wait=wait))
 
-    @router.get("/checks", summary="The history of checks", responses=documented(422))
+    @router.get("/checks", summary="List checks", responses=documented(422))
     def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        """The newest checks, newest first."""
-        return {"checks": [check_shown(c, brief=True) for c in view.log.checks.newest(limit)]}
+        """Return the checks, newest first, without evidence and columns."""
+        return {"checks": [check_view(c, brief=True) for c in view.log.checks.newest(limit)]}
 
-    @router.get("/checks/{check_id}", summary="One check, column by column", responses=documented(404, 422))
+    @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
-        """Every statistic of one check."""
-        found = view.log.checks.get(check_id)
-        if found is None:
-            raise Refused(404, "unknown_check", "there is no check with this id; see /monitor/checks")
-        return check_shown(found, columns=True)
+        """Return one check with its evidence and every statistic of every column."""
+        check = view.log.checks.get(check_id)
+        if check is None:
+            raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
+        return check_view(check, columns=True)
 
-    @router.get(
-        "/requests/{request_id}", summary="Poll a check that was asked for", responses=documented(404, 422)
-    )
+    @router.get("/requests/{request_id}", summary="Poll a requested check", responses=documented(404, 422))
     def one_request(request_id: str) -> dict[str, Any]:
-        """`state` is `pending`, `done` (with the check) or `failed` (with the error)."""
-        asked = view.log.coordination.get_request(request_id)
-        if asked is None:
-            raise Refused(404, "unknown_request", "nobody asked for a check under this id")
-        return _polled(asked, view.log.checks.get(asked.check_id) if asked.check_id else None)
+        """Return the request's state: `pending`, `done` (with the check) or `failed` (with the error)."""
+        request = view.log.coordination.get_request(request_id)
+        if request is None:
+            raise Refused(404, "unknown_request", "no request for a check has this id")
+        return _request_view(request, view.log.checks.get(request.check_id) if request.check_id else None)
 
     return router
 
 
-def _asked() -> dict[int | str, dict[str, Any]]:
-    return {202: {"description": "Not done yet: poll the URL given."}, **documented(422)}
+def _check_responses() -> dict[int | str, dict[str, Any]]:
+    return {202: {"description": "The check is not done yet: poll the URL in `Location`."}, **documented(422)}
 
 
-def _polled(asked: CheckRequest, found: Check | None) -> dict[str, Any]:
-    shown = {"id": asked.id, "state": asked.state, "url": f"/monitor/requests/{asked.id}"}
-    if asked.error:
-        shown["error"] = asked.error
-    return {**shown, "check": check_shown(found)} if found else shown
+def _request_view(request: CheckRequest, check: Check | None) -> dict[str, Any]:
+    view = {"id": request.id, "state": request.state, "url": f"/monitor/requests/{request.id}"}
+    if request.error:
+        view["error"] = request.error
+    return {**view, "check": check_view(check)} if check else view
 
 
-def _answer(asked: CheckRequest, found: Check | None) -> Response:
-    if found is None:
-        shown = _polled(asked, None)
-        return JSONResponse(shown, 202, headers={"Location": shown["url"]})
-    return JSONResponse(check_shown(found))
+def _check_response(request: CheckRequest, check: Check | None) -> Response:
+    if check is None:
+        view = _request_view(request, None)
+        return JSONResponse(view, 202, headers={"Location": view["url"]})
+    return JSONResponse(check_view(check))

@@ -10,14 +10,14 @@ from typing import Any
 from fastapi import APIRouter
 
 from driftbell.ports import Model, Store
-from driftbell.records import Check, Interval, Labelled, Performance, Share
+from driftbell.records import Check, Labelled, Performance, Share
 from driftbell.server.http.problems import documented
 from driftbell.stats import calibration, class_scores, confusion, wilson
 
-RECENT = 20
+RECENT_CHECKS = 20
 METRIC = "accuracy"
-MOST_ROWS = 10_000
-"""Labelled predictions that one answer is made of, however large the window is."""
+MAX_ROWS = 10_000
+"""Maximum number of labelled predictions of one answer, however large the window is."""
 
 
 def performance_router(
@@ -26,90 +26,87 @@ def performance_router(
     """Build the route of one model."""
     router = APIRouter(prefix="/monitor", tags=["monitor"])
 
-    @router.get("/performance", summary="How well the model does", responses=documented(503))
+    @router.get("/performance", summary="Get the model's performance", responses=documented(503))
     def performance() -> dict[str, Any]:
-        """Accuracy by labels (as known now, and at each check) and by estimate, with 90 % intervals."""
-        return performance_shown(log, model, window_rows=window_rows, now=clock())
+        """Return accuracy with 90 % intervals: realized now, realized at each recent check, and estimated."""
+        return performance_view(log, model, window_rows=window_rows, now=clock())
 
     return router
 
 
-def performance_shown(log: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
+def performance_view(log: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
     """Return the performance of the served version as JSON.
 
     Args:
-        log: where predictions, labels and checks are.
-        model: whose.
-        window_rows: the largest window.
-        now: the time.
+        log: store of predictions, labels and checks.
+        model: the served model.
+        window_rows: maximum number of labelled predictions.
+        now: the current time (UTC).
 
     Raises:
-        StoreError: the log cannot be read.
+        StoreError: the store cannot be read.
     """
-    whose: dict[str, Any] = {"model": model.name, "version": model.version}
-    rows = min(window_rows, MOST_ROWS)
-    labelled = log.labels.newest(rows, **whose)
-    checks = log.checks.newest(RECENT, version=model.version)
-    known = _last_known(checks)
-    right = sum(found.label == found.prediction.output for found in labelled)
-    counts = _counted(labelled, model.classes)
+    version: dict[str, Any] = {"model": model.name, "version": model.version}
+    rows = min(window_rows, MAX_ROWS)
+    labelled = log.labels.newest(rows, **version)
+    checks = log.checks.newest(RECENT_CHECKS, version=model.version)
+    last = _last_performance(checks)
+    correct = sum(row.label == row.prediction.output for row in labelled)
     return {
-        **whose,
-        "metric": known.metric if known else METRIC,
-        "reference": known.reference if known else None,
-        "realized": _share_shown(Share(right, len(labelled))),
-        "realized_as_known_then": [
+        **version,
+        "metric": last.metric if last else METRIC,
+        "reference": last.reference if last else None,
+        "realized": _share_view(Share(correct, len(labelled))),
+        "realized_at_checks": [
             {
                 "check": c.id,
                 "time": c.time.isoformat(),
-                **_share_shown(log.labels.realized(rows, **whose, as_of=c.time)),
+                **_share_view(log.labels.realized(rows, **version, as_of=c.time)),
             }
             for c in checks
         ],
-        "estimated": _interval_shown(known.estimated if known else None),
-        **counts,
-        "calibration": _calibrated(labelled),
-        "labels": _labels(log, whose, window_rows, now),
+        "estimated": asdict(last.estimated) if last and last.estimated else None,
+        **_class_views(labelled, model.classes),
+        "calibration": _calibration_view(labelled),
+        "labels": _labels_view(log, version, window_rows, now),
     }
 
 
-def _last_known(checks: Sequence[Check]) -> Performance | None:
-    """Return the performance of the last check; that of an older one is outdated."""
+def _last_performance(checks: Sequence[Check]) -> Performance | None:
+    """Return the performance of the newest check; that of an older check is outdated."""
     degradation = checks[0].judgement.degradation if checks else None
     return degradation.performance if degradation else None
 
 
-def _share_shown(share: Share) -> dict[str, Any]:
-    found = wilson(share.part, share.whole) if share.whole else None
-    interval = asdict(found) if found else {"value": None, "low": None, "high": None}
-    return {**interval, "rows": share.whole}
+def _share_view(share: Share) -> dict[str, Any]:
+    interval = wilson(share.part, share.whole) if share.whole else None
+    bounds = asdict(interval) if interval else {"value": None, "low": None, "high": None}
+    return {**bounds, "rows": share.whole}
 
 
-def _interval_shown(interval: Interval | None) -> dict[str, float] | None:
-    return asdict(interval) if interval else None
-
-
-def _counted(labelled: Sequence[Labelled], known: Sequence[str]) -> dict[str, Any]:
-    labels, outputs = [f.label for f in labelled], [f.prediction.output for f in labelled]
-    classes = list(dict.fromkeys([*known, *labels, *outputs]))
-    counts = confusion(labels, outputs, classes)
+def _class_views(labelled: Sequence[Labelled], model_classes: Sequence[str]) -> dict[str, Any]:
+    """Return the confusion matrix and each class's scores, including classes unknown to the model."""
+    labels, outputs = [row.label for row in labelled], [row.prediction.output for row in labelled]
+    classes = list(dict.fromkeys([*model_classes, *labels, *outputs]))
+    matrix = confusion(labels, outputs, classes)
     return {
         "confusion": {
-            name: dict(zip(classes, row, strict=True))
-            for name, row in zip(classes, counts.tolist(), strict=True)
+            name: dict(zip(classes, counts, strict=True))
+            for name, counts in zip(classes, matrix.tolist(), strict=True)
         },
-        "classes": {name: asdict(score) for name, score in zip(classes, class_scores(counts), strict=True)},
+        "classes": {name: asdict(score) for name, score in zip(classes, class_scores(matrix), strict=True)},
     }
 
 
-def _calibrated(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
-    believed = [f.prediction.probabilities.get(f.prediction.output, float("nan")) for f in labelled]
-    return [asdict(b) for b in calibration(believed, [f.label == f.prediction.output for f in labelled])]
+def _calibration_view(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
+    confidences = [row.prediction.probabilities.get(row.prediction.output, float("nan")) for row in labelled]
+    is_correct = [row.label == row.prediction.output for row in labelled]
+    return [asdict(b) for b in calibration(confidences, is_correct)]
 
 
-def _labels(log: Store, whose: dict[str, Any], window_rows: int, now: datetime) -> dict[str, Any]:
-    totals = log.labels.totals(**whose)
-    window = log.labels.coverage(window_rows, **whose)
+def _labels_view(log: Store, version: dict[str, Any], window_rows: int, now: datetime) -> dict[str, Any]:
+    totals = log.labels.totals(**version)
+    window = log.labels.coverage(window_rows, **version)
     newest = totals.last_label
     return {
         "labelled": totals.labelled,

@@ -1,11 +1,11 @@
-const place = document.getElementById("swagger");
+const container = document.getElementById("swagger");
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
-dark.addEventListener("change", follow);
-follow();
+const applyTheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", applyTheme);
+applyTheme();
 SwaggerUIBundle({
-  domNode: place,
-  url: place.dataset.spec,
+  domNode: container,
+  url: container.dataset.spec,
   tryItOutEnabled: true,
   defaultModelsExpandDepth: -1,
   validatorUrl: null,

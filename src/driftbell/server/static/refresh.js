@@ -1,4 +1,4 @@
-// Brings the page up to date every few seconds while somebody looks at it.
+// Reloads the content of the page every 5 seconds while the page is visible.
 setInterval(async () => {
   if (document.hidden) return;
   try {

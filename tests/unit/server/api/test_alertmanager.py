@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from driftbell.errors import InputError
-from driftbell.server.api.alertmanager import EXAMPLE, _tell, webhook_alerts
+from driftbell.server.api.alertmanager import EXAMPLE, _log_alert, webhook_alerts
 
 ALERT = {"status": "firing", "labels": {}}
 
@@ -44,8 +44,8 @@ def test_anything_else_is_refused_by_its_field(body: Any, field: str) -> None:
 
 def test_a_line_has_name_severity_and_summary_and_nothing_long() -> None:
     with structlog.testing.capture_logs() as lines:
-        _tell(EXAMPLE["alerts"][0])  # type: ignore[index]
-        _tell({"status": "resolved", "labels": {"alertname": "a" * 1000, "severity": "x", "other": "y"}})
+        _log_alert(EXAMPLE["alerts"][0])  # type: ignore[index]
+        _log_alert({"status": "resolved", "labels": {"alertname": "a" * 1000, "severity": "x", "other": "y"}})
     firing, resolved = lines
     assert firing == {
         "event": "alert firing",

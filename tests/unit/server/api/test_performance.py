@@ -26,7 +26,7 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.server.api.labels import Labeller
-from driftbell.server.api.performance import performance_shown
+from driftbell.server.api.performance import performance_view
 from driftbell.server.http.metrics import Metrics
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
@@ -73,7 +73,7 @@ def save(
 
 
 def shown(log: SqlStore, model: SklearnModel, window_rows: int = 10) -> dict[str, object]:
-    return performance_shown(log, model, window_rows=window_rows, now=NOON + timedelta(minutes=10))
+    return performance_view(log, model, window_rows=window_rows, now=NOON + timedelta(minutes=10))
 
 
 def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlStore, model: SklearnModel) -> None:
@@ -96,7 +96,7 @@ def test_each_check_tells_what_was_known_then(log: SqlStore, model: SklearnModel
     for minutes in (0, 2, 4):
         save(log, minutes, minutes, None)
     found = shown(log, model)
-    then = found["realized_as_known_then"]
+    then = found["realized_at_checks"]
     assert [(t["check"], t["value"], t["rows"]) for t in then] == [
         ("4", 0.0, 2),
         ("2", 1.0, 1),
