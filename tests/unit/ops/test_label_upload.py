@@ -297,7 +297,7 @@ def test_a_refused_label_is_told_with_its_line_and_what_was_taken_before() -> No
         send_labels("http://a", lines(2100), client=client)
     assert str(found.value) == (
         "a.csv line 2005: 'label' must be one of (and 1 more); "
-        "2003 labels before it were taken, and may be sent again"
+        "2003 labels before it were accepted; sending them again is safe"
     )
 
 
@@ -306,8 +306,8 @@ def test_a_refused_label_is_told_with_its_line_and_what_was_taken_before() -> No
     [
         (httpx.Response(404, json={"detail": "there is nothing here"}), "404: there is nothing here"),
         (httpx.Response(502, text="<html>"), "answered 502 Bad Gateway"),
-        (httpx.Response(200, text="<html>"), "is no driftbell"),
-        (httpx.Response(200, json={"accepted": 1}), "is no driftbell"),
+        (httpx.Response(200, text="<html>"), "is not a driftbell service"),
+        (httpx.Response(200, json={"accepted": 1}), "is not a driftbell service"),
     ],
 )
 def test_an_answer_that_is_no_receipt_is_an_error(answer: httpx.Response, says: str) -> None:
