@@ -147,7 +147,7 @@ def test_a_pair_that_is_none(pair: str) -> None:
         (("--probability", ">50K=p_hihg"), ["the reference has no column 'p_hihg'", "p_high"]),
         (("--label", "turth"), ["'turth'", "truth"]),
         (("--prediction", "anwser"), ["'anwser'", "answer"]),
-        (("--timestamp", "plan"), ["column 'plan'", "row 0", "'a' is no time"]),
+        (("--timestamp", "plan"), ["column 'plan'", "row 0", "'a' is not a time"]),
         (("--window-rows", "1000"), ["the stream needs at least 1000 rows, has 250"]),
         (("--window-rows", "0"), ["--window-rows"]),
         (("--label-delay", "-1"), ["--label-delay"]),

@@ -99,7 +99,7 @@ def test_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(cli, ["certs", "dev", "--host", "box.lan"], catch_exceptions=False)
     assert done.exit_code == 0
-    assert "box.lan, until 20" in done.output
+    assert "box.lan, valid until 20" in done.output
     assert "\n  docker compose --profile tls up --build -d\n" in done.output
     assert "curl --cacert certs/ca.crt https://localhost/health" in done.output
     other = CliRunner().invoke(cli, ["certs", "dev", "other"], catch_exceptions=False)

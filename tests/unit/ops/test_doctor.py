@@ -322,7 +322,7 @@ def test_refused_unknown_and_no_http_are_different_sentences() -> None:
     assert refused.message == f"nothing answers at {nowhere}"
     assert "--loki" in refused.fix
     (unknown,) = look(replace(NOTHING, loki="http://no-such-host.invalid:3100"))
-    assert unknown.message == "the host 'no-such-host.invalid' is not known"
+    assert unknown.message == "the host 'no-such-host.invalid' cannot be resolved"
     with raw(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
         (other,) = look(replace(NOTHING, loki=url))
     assert other.message == f"what listens at {url} does not speak HTTP"
@@ -388,10 +388,10 @@ def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("addresses", "environment", "words"),
     [
-        ({"loki": "127.0.0.1:3100"}, {}, "--loki must be an address"),
-        ({"loki": "http://127.0.0.1:x"}, {}, "--loki must be an address"),
-        ({"loki": ""}, {}, "--loki must be an address"),
-        ({"loki": "http://[::1"}, {}, "--loki must be an address"),
+        ({"loki": "127.0.0.1:3100"}, {}, "--loki must be a URL"),
+        ({"loki": "http://127.0.0.1:x"}, {}, "--loki must be a URL"),
+        ({"loki": ""}, {}, "--loki must be a URL"),
+        ({"loki": "http://[::1"}, {}, "--loki must be a URL"),
         ({"grafana": "http://ann:s3cret@[::1"}, {}, "--grafana must not contain a user"),
         ({"grafana": "http://ann:s3cret@127.0.0.1"}, {}, "--grafana must not contain a user"),
         ({}, {"GRAFANA_PASSWORD_FILE": "/nowhere/x"}, "GRAFANA_PASSWORD_FILE /nowhere/x: No such file"),
