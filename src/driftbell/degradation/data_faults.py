@@ -255,7 +255,7 @@ class DataFaultDetector:
         return {j: matrix[:, j] - self._learned.expect(j, matrix) for j in self._residuals}
 
     def _candidate_features(self, residuals_of: dict[int, Vector]) -> list[int]:
-        """Return the features whose residuals have another median or width than in the reference."""
+        """Return the features with residuals of another median or width than in the reference."""
         features = []
         for j, residuals in residuals_of.items():
             now = _present(residuals)

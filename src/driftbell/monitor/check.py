@@ -83,7 +83,7 @@ class CheckOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What a check found out, before it is a record."""
+    """Results of a check before it becomes a record."""
 
     judgement: Judgement
     state: CheckState
