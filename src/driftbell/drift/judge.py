@@ -61,13 +61,8 @@ def judge(
     judged = [c for c in comparisons if c.p_value is not None]
     if not judged:
         return Judgement(Verdict.UNKNOWN, "Cannot judge: no column of the window can be compared.")
-    adjusted = dict(
-        zip(
-            (c.column for c in judged),
-            benjamini_hochberg([c.p_value for c in judged if c.p_value is not None]),
-            strict=True,
-        )
-    )
+    p_values = benjamini_hochberg([c.p_value for c in judged if c.p_value is not None])
+    adjusted = dict(zip((c.column for c in judged), p_values, strict=True))
     columns = tuple(
         _judge_column(
             c, adjusted.get(c.column), false_discovery_rate, None if c.column in persistent else strong

@@ -14,19 +14,17 @@ import structlog
 from tests import degradations as degradations
 
 from driftbell.errors import LeaseLostError, ReportError, StoreError
-from driftbell.monitor.check import Checker, _log, window_columns
+from driftbell.monitor.check import Checker, _log
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
     CheckKind,
     Columns,
     Degradation,
-    Kind,
     Lease,
     Outputs,
     Prediction,
     Reference,
-    Value,
     Verdict,
     Window,
     probability_column,
@@ -330,32 +328,6 @@ def test_look_saves_and_writes_nothing(checker: Checker) -> None:
     assert columns.keys() == checker.reference.columns.keys()
     assert checker.store.checks.newest(1) == []
     assert not checker.folder.path.exists()
-
-
-def window(*features: dict[str, Value]) -> Window:
-    rows = [replace(p, features=f) for p, f in zip(predictions(len(features)), features, strict=True)]
-    return Window(tuple(rows), 1, len(rows))
-
-
-def test_a_feature_that_no_row_has_is_left_out_of_the_window() -> None:
-    result = window_columns(window({"age": 1.0}, {"age": 2.0}), Model(), reference())
-    assert "city" not in result
-    assert result["age"].tolist() == [1.0, 2.0]
-
-
-def test_a_feature_that_one_row_lacks_is_null_there() -> None:
-    result = window_columns(window({"age": 1.0, "city": "Rome"}, {"city": None}), Model(), reference())
-    assert np.isnan(result["age"][1])
-    assert result["city"].tolist() == ["Rome", None]
-
-
-def test_values_of_another_kind_become_null_instead_of_an_error() -> None:
-    result = window_columns(
-        window({"age": "many", "city": "Rome"}, {"age": 3, "city": "x"}), Model(), reference()
-    )
-    assert result["age"].dtype == np.float64
-    assert np.isnan(result["age"][0])
-    assert Model.schema.features[0].kind is Kind.NUMERIC
 
 
 def test_drift_alone_sends_no_notification(checker: Checker, log: SqlStore, lease: Lease) -> None:
