@@ -1,10 +1,10 @@
-"""How far the alarms can be trusted: false ones, degradation found and missed, beside the peers, in one run.
+"""Measure false alarms, detected and missed degradation, and delays, of driftbell and of its peers.
 
-A model is fitted on 5,000 rows; a reference of 5,000 and a stream of windows follow. After window 20
-something changes, and what it costs the model is measured: more than two points of accuracy (10 % of the
-error of a regression) is harmful, less than half of that harmless, what lies between counts for neither.
+A model is fitted on 5,000 rows; a reference of 5,000 and a stream of windows follow. After window 20 the
+data change, and the loss is measured: more than two points of accuracy (10 % of the error of a regression)
+is harmful, less than half of that harmless; losses between count for neither.
 Data: generators, and Electricity, NOAA weather, ACS employment and car loans as Parquet files in the folder
-that --data names. A peer that this Python does not have is looked for in those that --peer-python names.
+--data. Peers that this Python lacks are run in the Pythons of --peer-python.
 
     python bench/alarms.py [--tiny] [--data FOLDER] [--seeds 10] [--jobs 1] [--json FILE] [--write]
 """
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is to be made: a scenario on a data set, or months of unchanged data."""
+    """One run to execute: a scenario on a data set, or months of unchanged data."""
 
     name: str
     dataset: str
@@ -67,26 +67,26 @@ def parsed() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     folder = os.environ.get("DRIFTBELL_BENCH_DATA")
-    parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
+    parser.add_argument("--tiny", action="store_true", help="a minimal run, for tests")
     parser.add_argument("--data", type=Path, default=folder and Path(folder), help="DRIFTBELL_BENCH_DATA")
     parser.add_argument("--shipped", type=Path, default=nannyml_data(), help="where nannyml keeps its data")
-    parser.add_argument("--datasets", nargs="+", help="these only")
+    parser.add_argument("--datasets", nargs="+", help="only these data sets")
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=SCENARIOS)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--model", choices=(*MODELS, "each"), default="boosting", help="each: seed by seed")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--months", type=int, default=40, help="simulated ones, for the promised rate")
-    parser.add_argument("--windows", type=int, default=20, help="before the change, and after it")
+    parser.add_argument("--months", type=int, default=40, help="simulated months, for the false-alarm rate")
+    parser.add_argument("--windows", type=int, default=20, help="windows before and after the change")
     parser.add_argument("--window-rows", type=int, default=500)
     parser.add_argument("--reference-rows", type=int, default=5000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--no-driftbell", action="store_true", help="the peers alone")
+    parser.add_argument("--no-driftbell", action="store_true", help="only the peers")
     parser.add_argument("--peer-python", nargs="+", default=[sys.executable], help="Pythons that have peers")
-    parser.add_argument("--reuse", type=Path, help="take the peers' outcomes from what --json has written")
-    parser.add_argument("--json", type=Path, help="write every outcome")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT.name}")
+    parser.add_argument("--reuse", type=Path, help="read the outcomes of peers from a file of --json")
+    parser.add_argument("--json", type=Path, help="file for all outcomes")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
     if options.tiny:
         options.data, options.shipped, options.datasets = None, None, ["linear"]
@@ -97,7 +97,7 @@ def parsed() -> argparse.Namespace:
 
 
 def jobs(frames: dict[str, Frame], options: argparse.Namespace) -> Iterator[Job]:
-    """Every seed sees every scenario once; the data sets take turns."""
+    """Yield every scenario once for each seed; the data sets take turns."""
     names = list(frames)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         model = MODELS[seed % len(MODELS)] if options.model == "each" else options.model
@@ -105,10 +105,10 @@ def jobs(frames: dict[str, Frame], options: argparse.Namespace) -> Iterator[Job]
             fitting = [n for n in names if fits(name, frames[n])]
             if fitting:
                 yield Job(name, fitting[(seed + number) % len(fitting)], seed, model)
-    made = [n for n in names if not frames[n].in_time_order]
+    generated = [n for n in names if not frames[n].in_time_order]
     if not options.no_driftbell:
-        for run in range(options.months // MONTHS_A_RUN if made else 0):
-            yield Job("none", made[run % len(made)], 1000 + run, "boosting", months=True)
+        for run in range(options.months // MONTHS_A_RUN if generated else 0):
+            yield Job("none", generated[run % len(generated)], 1000 + run, "boosting", months=True)
 
 
 def fits(name: str, frame: Frame) -> bool:
@@ -124,11 +124,11 @@ def measured(frames: dict[str, Frame], options: argparse.Namespace) -> Iterator[
     every = list(jobs(frames, options))
     if options.jobs == 1:
         started(frames, options)
-        found: Iterable[list[Row]] = map(one, every)
+        result: Iterable[list[Row]] = map(one, every)
     else:
         pool = ProcessPoolExecutor(options.jobs, initializer=started, initargs=(frames, options))
-        found = pool.map(one, every)
-    for done, rows in enumerate(found, 1):
+        result = pool.map(one, every)
+    for done, rows in enumerate(result, 1):
         if sys.stderr.isatty():
             print(f"\r{done} of {len(every)} runs", end="", file=sys.stderr, flush=True)
         yield from rows
@@ -142,7 +142,7 @@ _state: dict[str, Any] = {}
 
 
 def started(frames: dict[str, Frame], options: argparse.Namespace) -> None:
-    """Set up a worker: its data, and its peers."""
+    """Set up a worker with its data and peers."""
     without = options.no_peers or options.reuse
     _state.update(frames=frames, options=options, peers=Peers([] if without else options.peer_python))
 
@@ -172,7 +172,7 @@ def outcomes(run: Run, options: argparse.Namespace) -> Iterator[Outcome]:
 
 
 def months(frame: Frame, job: Job) -> list[Row]:
-    """Replay ten months of unchanged data, a check a day, against a reference of five windows."""
+    """Run ten months of unchanged data, one check a day, against a reference of five windows."""
     run = scenario("none", frame, job.seed, reference_rows=2500, before=MONTH_WINDOWS * MONTHS_A_RUN, after=0)
     return [
         {**described(run, ours(run, mode, "1 per 30d", timedelta(days=1))), "scenario": "months"}
@@ -206,7 +206,7 @@ def report(rows: list[Row]) -> Iterator[str]:
 
 
 def written(text: str) -> None:
-    """Put the tables between the two marks of the document."""
+    """Write the tables between the two markers of the document."""
     before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
     DOCUMENT.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 

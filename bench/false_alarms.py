@@ -1,4 +1,4 @@
-"""How often drift is listed on unchanged data, and how surely the contract's drift and a small one are.
+"""Measure how often drift is listed on unchanged data, and how often the contract's and a small drift are.
 
 Windows are resampled from Iris (every column: four features, the predicted class, three probabilities).
 Beside us in the same run: a Kolmogorov–Smirnov test at 5 % on every column, and Evidently's defaults where
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def fresh(rules: dict[str, Rule], windows: int, seed: int) -> None:
-    """Print the second table: unchanged data, and a reference with sampling noise of its own, as in life."""
+    """Print the second table: unchanged data, with a new random reference for each run."""
     rng = np.random.default_rng(seed)
     rung = dict.fromkeys(rules, 0)
     for _ in range(windows):
@@ -96,31 +96,31 @@ def lasting(windows: int, seed: int) -> None:
     for rows in (500, 2000, 5000):
         false = sum(len(c) for _ in range(windows // 10 + 1) for c in story(rng, rows, 10, 0, 0.0))
         checks = (windows // 10 + 1) * 10
-        found = [
+        results = [
             np.mean([len(story(rng, rows, 2, n, 0.25)[1]) / n for _ in range(windows // 5 + 1)])
             for n in (1, 25)
         ]
-        print(f"| {rows} | {false} / {checks} | {found[0]:.0%} | {found[1]:.0%} |", flush=True)
+        print(f"| {rows} | {false} / {checks} | {results[0]:.0%} | {results[1]:.0%} |", flush=True)
 
 
 def story(
     rng: np.random.Generator, rows: int, checks: int, shifted: int, sigmas: float
 ) -> list[tuple[str, ...]]:
-    """Give the columns that each of some checks lists, the first `shifted` of 25 being moved by so much."""
+    """Return the columns that each check lists, with the first `shifted` of 25 columns moved."""
     reference = prepare({f"c{i}": rng.normal(size=rows) for i in range(25)})
     since: dict[str, int] = {}
     listed = []
     for number in range(checks):
         window = {f"c{i}": rng.normal(sigmas * (i < shifted), size=500) for i in range(25)}
         held = persistent_columns(since, number * 500 + 1)
-        found = judge(compare(reference, window, newest=50), rows=500, strong=1 / 8640, persistent=held)
-        since = update_persistence(since, found, last=(number + 1) * 500)
-        listed.append(tuple(c for c in found.drifted_columns if sigmas == 0.0 or int(c[1:]) < shifted))
+        judgement = judge(compare(reference, window, newest=50), rows=500, strong=1 / 8640, persistent=held)
+        since = update_persistence(since, judgement, last=(number + 1) * 500)
+        listed.append(tuple(c for c in judgement.drifted_columns if sigmas == 0.0 or int(c[1:]) < shifted))
     return listed
 
 
 def cost(windows: int, seed: int) -> None:
-    """Print what a comparison takes: 500 rows, 12 numeric columns and 4 categories, reference of 5,000."""
+    """Print the run time of a comparison: 500 rows, 12 numeric columns, 4 categories, reference of 5,000."""
     rng = np.random.default_rng(seed)
     before = prepare(wide_table(rng, 5000, 12, 4))
     spent = []
@@ -141,13 +141,13 @@ def wide_table(rng: np.random.Generator, rows: int = 500, numeric: int = 20, oth
 
 def drawn(model: Model, windows: int, seed: int, rows: int, drifted: int) -> list[Columns]:
     rng = np.random.default_rng(seed)
-    found = []
+    results = []
     for _ in range(windows):
         normal = iris_rows(rows - drifted, rng)
         sent = [*normal, *apply_faults(iris_rows(drifted, rng), CONTRACT_FAULTS, rng)]
         values = [model.schema.validate(row) for row in sent]
-        found.append(build_reference(model, model.schema.columns(values)).columns)
-    return found
+        results.append(build_reference(model, model.schema.columns(values)).columns)
+    return results
 
 
 def share(
@@ -157,13 +157,13 @@ def share(
 
 
 def ours(reference: Reference, window: Columns) -> bool:
-    found = compare(reference.columns, window, roles=reference.roles)
-    return bool(judge(found, rows=len(next(iter(window.values())))).drifted_columns)
+    comparison = compare(reference.columns, window, roles=reference.roles)
+    return bool(judge(comparison, rows=len(next(iter(window.values())))).drifted_columns)
 
 
 def named(reference: Reference, window: Columns) -> set[str]:
-    found = judge(compare(reference.columns, window, roles=reference.roles), rows=100)
-    return {c for c in found.drifted_columns if reference.roles[c] == "feature"}
+    judgement = judge(compare(reference.columns, window, roles=reference.roles), rows=100)
+    return {c for c in judgement.drifted_columns if reference.roles[c] == "feature"}
 
 
 def plain_ks(reference: Reference, window: Columns) -> bool:
@@ -184,11 +184,11 @@ def evidently_any(reference: Reference, window: Columns) -> bool:
     definition = DataDefinition(numerical_columns=numeric, categorical_columns=other)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = Report([DataDriftPreset()]).run(
+        results = Report([DataDriftPreset()]).run(
             Dataset.from_pandas(pd.DataFrame(dict(window)), definition),
             Dataset.from_pandas(pd.DataFrame(dict(reference.columns)), definition),
         )
-    return bool(found.dict()["metrics"][0]["value"]["count"] > 0)
+    return bool(results.dict()["metrics"][0]["value"]["count"] > 0)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ WORTH = {"x": -2.0, "y": 0.0, "z": 2.0}
 
 
 def table(rows, seed, ones=None):
-    """Draw features: `a` and `b` say most and know each other, `c` says little, `d` is a category.
+    """Draw features: `a` and `b` are important and correlated, `c` matters little, `d` is a category.
 
     Args:
         ones: the share of the second class; None leaves it as it is.
@@ -33,13 +33,13 @@ def table(rows, seed, ones=None):
     if ones is not None:
         want = np.where(rng.random(rows) < ones, 1.0, 0.0)
         pools = {c: iter(np.flatnonzero(truth == c)) for c in (0.0, 1.0)}
-        kept = np.array([next(pools[c]) for c in want])
-        columns, truth = {k: v[kept] for k, v in columns.items()}, truth[kept]
+        drawn = np.array([next(pools[c]) for c in want])
+        columns, truth = {k: v[drawn] for k, v in columns.items()}, truth[drawn]
     return columns, truth
 
 
 def score(columns):
-    """Give what the truth and the model are made of; null and unseen cells are in the middle."""
+    """Return the score behind truth and model; null and unseen cells count as average."""
     rows = len(next(iter(columns.values())))
     zero = np.zeros(rows)
     a = np.nan_to_num(np.asarray(columns.get("a", zero), dtype=float), nan=10.0)
@@ -49,16 +49,16 @@ def score(columns):
 
 
 def answers(columns, *, probabilities=True):
-    """Answer as a model that knows how the classes come about."""
+    """Return the answers of a model that knows the true score."""
     one = 1 / (1 + np.exp(-score(columns)))
     return Answers((one > 0.5).astype(float), np.column_stack([1 - one, one]) if probabilities else None)
 
 
 def amounts(columns, seed):
-    """Give what a regression answers, and the truth."""
+    """Return answers of a regression, and the truth."""
     rng = np.random.default_rng(seed)
-    found = score(columns)
-    return Answers(found), found + rng.normal(0, 0.5, len(found))
+    result = score(columns)
+    return Answers(result), result + rng.normal(0, 0.5, len(result))
 
 
 @cache
@@ -76,7 +76,7 @@ def evidence(kind="labelled", rows=800):
 
 
 def some(columns, value, name="a", of=5, every=2):
-    """Put a value into so many of each five rows of a column."""
+    """Replace a share of the cells of a column by a value."""
     cells = columns[name].copy()
     cells[np.arange(len(cells)) % of < every] = value
     return columns | {name: cells}
@@ -92,11 +92,11 @@ FAULTS = {
     "new category": ("d", "new category 'N/A' 100%", lambda t: some(t, "N/A", "d", every=5)),
     "missing column": ("a", "null 0.0% → 100.0%", lambda t: {k: v for k, v in t.items() if k != "a"}),
 }
-"""By name: the column at fault, what the words must say, and what happens to a table."""
+"""By name: the affected column, words of its description, and the change of a table."""
 
 
 class Stream:
-    """Blocks that follow each other, each seen once.
+    """Consecutive blocks, each counted once.
 
     Args:
         given: fitted.
@@ -121,12 +121,12 @@ class Stream:
         return self.degradation
 
     def run(self, blocks, *, rows=500, change=lambda t: t, seed=100, ones=None, wrong=0.0):
-        """See so many blocks; `wrong` turns the truth around in so many rows (concept drift)."""
-        found = []
+        """Count blocks; `wrong` is the share of rows with inverted truth (concept drift)."""
+        results = []
         for i in range(blocks):
             columns, truth = table(rows, seed + i, ones)
             turned = np.random.default_rng(seed + i).random(rows) < wrong
             columns = change(columns)
             given = answers(columns, probabilities=self.evidence.learned.answers.probabilities is not None)
-            found.append(self.see(columns, np.where(turned, 1 - truth, truth), given))
-        return found
+            results.append(self.see(columns, np.where(turned, 1 - truth, truth), given))
+        return results

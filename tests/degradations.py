@@ -1,4 +1,4 @@
-"""Answers to "does the model do worse?" for tests of those who show them."""
+"""Examples of `Degradation` for tests of reports and pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's life for tests: traffic, checks, and a watch that counts old people."""
+"""A simulated model in service: traffic, checks, and a detector that counts rows over sixty."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from driftbell.tabular.schema import infer_schema
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FEATURES = as_columns({"age": np.random.default_rng(0).normal(40, 10, 300)})
-WHOSE = {"model": "m", "version": "v1"}
+MODEL_VERSION = {"model": "m", "version": "v1"}
 
 
 class Model:
-    """Says "old" to everybody over forty, without a probability."""
+    """Model that answers "old" above forty, without probabilities."""
 
     name = "m"
     version = "v1"
@@ -56,15 +56,15 @@ class Model:
 
 
 class Page:
-    """A report of one line: which reference was compared with."""
+    """Report of one line: the version of the reference."""
 
     def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
         return f"{reference.version} {len(reference.columns['age'])} rows".encode()
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Counts the rows over sixty beyond what is normal; eight more are degradation."""
+class CountingDetector:
+    """Detector that counts rows over sixty above the normal share; eight more are degradation."""
 
     normal: float = 0.03
     broken: bool = False
@@ -104,7 +104,7 @@ class Watch:
             to_label=tuple(p.id for p in over[:5]),
         )
 
-    def rebased(self, window: Window) -> Watch:
+    def rebased(self, window: Window) -> CountingDetector:
         over = np.mean([float(p.features["age"] or 0) > 60 for p in window.predictions])
         return replace(self, normal=float(over) + 0.05)
 
@@ -116,7 +116,7 @@ def reference() -> Reference:
 
 
 class Life:
-    """A model's life: traffic, five minutes a step, and checks."""
+    """A model in service: traffic in steps of five minutes, and checks."""
 
     def __init__(self, store: SqlStore, lease: Lease, folder: Path) -> None:
         self.store, self.lease, self.now, self.rows = store, lease, NOON, 0
@@ -131,7 +131,7 @@ class Life:
             false_discovery_rate=0.05,
             clock=lambda: self.now,
             cooldown=timedelta(),
-            detector=Watch(),
+            detector=CountingDetector(),
         )
 
     def traffic(self, rows: int, *, shift: float = 0.0) -> list[str]:
@@ -159,20 +159,20 @@ class Life:
         return self.checker(CheckKind.AUTOMATIC, self.now.isoformat(), self.lease)
 
     def open(self) -> Alarm | None:
-        return self.store.alarms.current(**WHOSE)
+        return self.store.alarms.current(**MODEL_VERSION)
 
-    def ring(self) -> Alarm:
-        """Live until an alarm is open."""
+    def open_alarm(self) -> Alarm:
+        """Send drifted traffic until an alarm is open."""
         self.check(200)
         assert self.check(200, shift=20).judgement.verdict is Verdict.ALARM
-        found = self.open()
-        assert found is not None
-        return found
+        result = self.open()
+        assert result is not None
+        return result
 
     def annotate(self, alarm: Alarm, word: str, until: datetime | None = None) -> Alarm:
-        found = self.store.alarms.annotate(alarm.id, Annotation(word, "ada", "because", self.now, until))
-        assert found is not None
-        return found
+        result = self.store.alarms.annotate(alarm.id, Annotation(word, "ada", "because", self.now, until))
+        assert result is not None
+        return result
 
-    def told(self) -> list[Verdict]:
+    def notified(self) -> list[Verdict]:
         return [d.notification.verdict for d in self.store.notifications.pending()]

@@ -1,1 +1,1 @@
-"""What the benchmark of the alarms is made of: data, models, changes with a measured truth, peers, scores."""
+"""Benchmark of the alarms: data, models, changes with a measured truth, peers, scores."""

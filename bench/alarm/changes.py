@@ -1,4 +1,4 @@
-"""Changes: what happens to the rows of a stream, or which rows come."""
+"""Changes of a stream: of its rows, or of which rows occur."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNITS: tuple[tuple[float, float], ...] = (
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows that no model was fitted on, with the model's answers.
+    """Rows that the model was not fitted on, with its answers.
 
     Attributes:
         frame: where they come from.
@@ -49,7 +49,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Change:
-    """What a change does, to a whole pool.
+    """Effect of a change on a whole pool.
 
     Attributes:
         table: the features afterwards.
@@ -65,7 +65,7 @@ class Change:
 
 
 class NotApplicableError(Exception):
-    """The data set has no column that the change could touch."""
+    """The data set has no column that the change could affect."""
 
 
 def _weighted(pool: Pool, log_weights: Array, *columns: str) -> Change:
@@ -83,7 +83,7 @@ def _ranks(values: Array, rng: np.random.Generator) -> Array:
 
 
 def _tilt(pool: Pool, rng: np.random.Generator, sign: int) -> Change:
-    """Weigh by the model's doubt, or by one feature towards the side where the model is weaker."""
+    """Weight rows by the model's uncertainty, or by one feature towards the side with more errors."""
     strength = sign * float(rng.uniform(0.5, 4.0))
     if rng.random() < 0.5 and pool.model.classes:
         top = np.max([pool.answer[k] for k in pool.answer if k.startswith("probability")], axis=0)
@@ -96,12 +96,12 @@ def _tilt(pool: Pool, rng: np.random.Generator, sign: int) -> Change:
 
 
 def hard(pool: Pool, rng: np.random.Generator) -> Change:
-    """More of the rows on which the model is weak."""
+    """More rows with a high error."""
     return _tilt(pool, rng, 1)
 
 
 def easy(pool: Pool, rng: np.random.Generator) -> Change:
-    """More of the rows on which the model is strong."""
+    """More rows with a low error."""
     return _tilt(pool, rng, -1)
 
 
@@ -115,28 +115,28 @@ def _number(pool: Pool, rng: np.random.Generator, *, important: bool = True) -> 
 
 
 def bias(pool: Pool, rng: np.random.Generator) -> Change:
-    """One of the three most important numbers is off by 0.3 to 3 sigma."""
+    """One of the three most important numbers is shifted by 0.3 to 3 sigma."""
     name, values = _number(pool, rng)
     step = float(rng.uniform(0.3, 3.0)) * (1 if rng.random() < 0.5 else -1)
     return _touched(pool, name, values + step * np.nanstd(values))
 
 
 def bias_of_little(pool: Pool, rng: np.random.Generator) -> Change:
-    """A number of the less important half is off by 0.3 to 3 sigma."""
+    """A number of the less important half is shifted by 0.3 to 3 sigma."""
     name, values = _number(pool, rng, important=False)
     step = float(rng.uniform(0.3, 3.0)) * (1 if rng.random() < 0.5 else -1)
     return _touched(pool, name, values + step * np.nanstd(values))
 
 
 def noise(pool: Pool, rng: np.random.Generator) -> Change:
-    """One of the three most important numbers trembles by 0.3 to 2 sigma."""
+    """One of the three most important numbers has additional noise of 0.3 to 2 sigma."""
     name, values = _number(pool, rng)
     size = float(rng.uniform(0.3, 2.0)) * np.nanstd(values)
     return _touched(pool, name, values + size * rng.normal(size=len(values)))
 
 
 def unit(pool: Pool, rng: np.random.Generator) -> Change:
-    """A number comes in another unit."""
+    """A number changes its unit."""
     name, values = _number(pool, rng, important=bool(rng.random() < 0.75) or len(pool.frame.numeric()) < 2)
     factor, shift = UNITS[rng.integers(len(UNITS))]
     return _touched(pool, name, values * factor + shift)
@@ -149,7 +149,7 @@ def stuck(pool: Pool, rng: np.random.Generator) -> Change:
 
 
 def nulls(pool: Pool, rng: np.random.Generator) -> Change:
-    """5 to 80 % of the cells of one column are lost."""
+    """5 to 80 % of the cells of one column become null."""
     names = pool.by_importance(list(pool.table))
     name = names[min(int(rng.exponential(2.0)), len(names) - 1)]
     column = pool.table[name].copy()
@@ -159,7 +159,7 @@ def nulls(pool: Pool, rng: np.random.Generator) -> Change:
 
 
 def renamed(pool: Pool, rng: np.random.Generator) -> Change:
-    """One of the more frequent categories of a column comes by another name."""
+    """A frequent category of a column is renamed."""
     names = pool.by_importance(pool.frame.categorical())[:4]
     if not names:
         raise NotApplicableError("no category")
@@ -172,7 +172,7 @@ def renamed(pool: Pool, rng: np.random.Generator) -> Change:
 
 
 def class_shares(pool: Pool, rng: np.random.Generator) -> Change:
-    """The classes come in other shares; within a class nothing changes."""
+    """Label shift: the shares of the classes change, nothing within a class."""
     if pool.frame.regression:
         raise NotApplicableError("no classes")
     classes = sorted({str(v) for v in pool.label})
@@ -183,7 +183,7 @@ def class_shares(pool: Pool, rng: np.random.Generator) -> Change:
 
 
 def concept(pool: Pool, rng: np.random.Generator) -> Change:
-    """Other labels for the same inputs: in a region of one feature some become those of another class."""
+    """Concept drift: in a region of one feature some labels become those of another class."""
     _, values = _number(pool, rng)
     ranks = _ranks(np.nan_to_num(values), rng)
     share = float(rng.uniform(0.1, 0.5))
@@ -216,7 +216,7 @@ CHANGES: dict[str, Callable[[Pool, np.random.Generator], Change]] = {
 
 
 def loss_of(pool: Pool, change: Change) -> tuple[Table, float]:
-    """Give the answers to the changed rows, and how much the mean error rises: measured on the whole pool."""
+    """Return the answers on the changed rows, and the increase of the mean error on the whole pool."""
     touched = bool(change.columns) and change.table is not pool.table
     answer = pool.model.answer(change.table) if touched else pool.answer
     error = errors(answer, change.label)

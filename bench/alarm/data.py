@@ -47,16 +47,16 @@ class Frame:
     in_time_order: bool = False
 
     def numeric(self) -> list[str]:
-        """Name the numeric features."""
+        """Return the names of the numeric features."""
         return [name for name, column in self.columns.items() if column.dtype == np.float64]
 
     def categorical(self) -> list[str]:
-        """Name the other features."""
+        """Return the names of the other features."""
         return [name for name, column in self.columns.items() if column.dtype != np.float64]
 
 
 def datasets(folder: Path | None, *, generated: bool = True, shipped: Path | None = None) -> dict[str, Frame]:
-    """Load all data sets that are there.
+    """Load all available data sets.
 
     Args:
         folder: where the Parquet files are; None for none of them.
@@ -84,7 +84,7 @@ def _file(folder: Path, name: str) -> Frame:
 
 
 def _cells(column: Any) -> NDArray[Any]:
-    """Take one Arrow column, by numpy and so within a blink; a dictionary is a category."""
+    """Convert one Arrow column by numpy; a dictionary is a category."""
     if str(column.type).startswith("dictionary"):
         merged = column.combine_chunks()
         names = np.array([str(v) for v in merged.dictionary.to_pylist()] + [None], dtype=object)
@@ -117,7 +117,7 @@ def _sure(logit: Array, rng: np.random.Generator) -> NDArray[Any]:
 
 
 def linear() -> Frame:
-    """Ten correlated features, a logistic truth."""
+    """Ten correlated features, with a logistic truth."""
     rng = np.random.default_rng(101)
     mixed = rng.normal(size=(ROWS, 10)) @ (np.eye(10) + 0.3 * rng.normal(size=(10, 10)))
     logit = mixed @ np.array([1.2, -1.0, 0.8, 0.6, -0.5, 0.3, 0.2, 0.1, 0.0, 0.0])
@@ -125,7 +125,7 @@ def linear() -> Frame:
 
 
 def curved() -> Frame:
-    """Eight numbers and two categories, a truth with bends and interactions."""
+    """Eight numbers and two categories, with a non-linear truth and interactions."""
     rng = np.random.default_rng(102)
     x = rng.normal(size=(ROWS, 8))
     x[:, 5] = np.exp(0.7 * x[:, 5] + 0.5 * x[:, 0])

@@ -1,4 +1,4 @@
-"""Models that are to be watched: fitted on rows of their own, they answer tables with tables."""
+"""Models to monitor, fitted on separate rows; they answer tables with tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODELS = ("boosting", "linear", "forest")
 
 
 class Encoder:
-    """Numbers from a table; a category becomes its place in the list of those seen, or columns of its own."""
+    """Encoder of a table; a category becomes its ordinal, or one column per category."""
 
     def __init__(self, table: Table, *, wide: bool) -> None:
         self.wide = wide
@@ -49,7 +49,7 @@ class Encoder:
         return np.column_stack(columns)
 
     def __call__(self, table: Table) -> Array:
-        """Give one row of numbers a row."""
+        """Return one row of numbers for each row."""
         codes = self._codes(table)
         if not self.wide:
             return codes
@@ -64,7 +64,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model with what stands in front of it.
+    """A model with its encoder.
 
     Attributes:
         encoder: makes numbers of a table.
@@ -79,19 +79,19 @@ class Fitted:
     importance: dict[str, float]
 
     def answer(self, table: Table) -> Table:
-        """Give the prediction column, and one column of probabilities a class."""
+        """Return the prediction column, and one column of probabilities for each class."""
         x = self.encoder(table)
         with threadpool_limits(1):
             if not self.classes:
                 return {PREDICTION_COLUMN: self.estimator.predict(x)}
-            found = self.estimator.predict_proba(x)
+            result = self.estimator.predict_proba(x)
         names = np.array(self.classes, dtype=object)
-        probabilities = {probability_column(c): found[:, i] for i, c in enumerate(self.classes)}
-        return {PREDICTION_COLUMN: names[found.argmax(axis=1)], **probabilities}
+        probabilities = {probability_column(c): result[:, i] for i, c in enumerate(self.classes)}
+        return {PREDICTION_COLUMN: names[result.argmax(axis=1)], **probabilities}
 
 
 def fit(kind: str, table: Table, label: NDArray[Any], seed: int, *, regression: bool) -> Fitted:
-    """Fit one of `MODELS` on four fifths of the rows; the rest tell what each feature is worth."""
+    """Fit one of `MODELS` on four fifths of the rows; the rest measure the importance of features."""
     encoder = Encoder(table, wide=kind == "linear")
     x = encoder(table)
     cut = len(label) * 4 // 5
@@ -117,7 +117,7 @@ def _estimator(kind: str, seed: int, encoder: Encoder, *, regression: bool) -> A
 
 
 def errors(answer: Table, label: NDArray[Any]) -> Array:
-    """Give 1 for a wrong class and 0 for a right one, or the absolute error."""
+    """Return 1 for a wrong class and 0 for a right one, or the absolute error."""
     predicted = answer[PREDICTION_COLUMN]
     numbers = predicted.dtype == np.float64
     wrong: Array = np.abs(predicted - label.astype(np.float64)) if numbers else predicted != label

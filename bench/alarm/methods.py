@@ -1,4 +1,4 @@
-"""Who is compared: driftbell's alarm, the peers in the Pythons that have them, always-fire and a coin."""
+"""Compared methods: driftbell's alarm, peers in the Pythons that have them, always and a coin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LATE_SHARE, LATE_WINDOWS = 0.1, 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one method said about one run.
+    """Outcome of one method on one run.
 
     Attributes:
         method: its name.
@@ -51,14 +51,14 @@ class Outcome:
 
 
 def known(run: Run, mode: str) -> NDArray[np.bool_]:
-    """Tell which rows of the stream ever get a label."""
+    """Return which rows of the stream get a label."""
     rows = len(run.stream[PREDICTION_COLUMN])
     share = {"none": 0.0, "all": 1.0, "late": LATE_SHARE}[mode]
     return np.random.default_rng([run.seed, 7]).random(rows) < share
 
 
 def ours(run: Run, mode: str, budget: str, every: timedelta | None = None) -> Outcome:
-    """Replay a run through driftbell."""
+    """Run a backtest with driftbell."""
     reference, stream, options = run.replay(labels=mode != "none")
     if mode == "late":
         stream = {**stream, LABEL: _hidden(stream[LABEL], known(run, mode))}
@@ -90,23 +90,23 @@ def ours(run: Run, mode: str, budget: str, every: timedelta | None = None) -> Ou
     )
 
 
-def _hidden(label: NDArray[Any], shown: NDArray[np.bool_]) -> NDArray[Any]:
+def _hidden(label: NDArray[Any], labelled: NDArray[np.bool_]) -> NDArray[Any]:
     if label.dtype == np.float64:
-        return np.where(shown, label, np.nan)
+        return np.where(labelled, label, np.nan)
     hidden = label.copy()
-    hidden[~shown] = None
+    hidden[~labelled] = None
     return hidden
 
 
 def controls(run: Run, mode: str) -> list[Outcome]:
-    """Give what always fires, and what fires by chance."""
+    """Return the controls: always an alarm, and alarms by chance."""
     coin = np.random.default_rng([run.seed, 11, len(run.name)]).random(run.windows)
     always = Outcome(ALWAYS, mode, [1] * run.windows, [1.0] * run.windows)
     return [always, Outcome(COIN, mode, (coin < 0.1).astype(int).tolist(), (1 - coin).tolist())]
 
 
 class Peers:
-    """The peers, each asked in the first of some Pythons that has it."""
+    """The peers, each in the first Python that has it."""
 
     def __init__(self, pythons: list[str]) -> None:
         here = Path(__file__).parent.parent
@@ -124,7 +124,7 @@ class Peers:
         ]
 
     def ask(self, run: Run, mode: str, windows: int | None = None) -> Iterator[Outcome]:
-        """Give the outcome of every peer that says something in a mode."""
+        """Return the outcome of every peer that supports a mode."""
         task = task_of(run, mode, windows)
         missing = dict.fromkeys(task["peers"], "not installed")
         for worker in self.workers:
@@ -137,7 +137,7 @@ class Peers:
             yield Outcome(peer, mode, problem=problem)
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         for worker in self.workers:
             if worker.stdin:
                 worker.stdin.close()
@@ -151,12 +151,12 @@ def _answered(worker: subprocess.Popen[bytes], task: dict[str, Any]) -> list[dic
         raise RuntimeError("the worker has no pipes")
     pickle.dump(task, worker.stdin, protocol=4)
     worker.stdin.flush()
-    found: list[dict[str, Any]] = json.loads(worker.stdout.readline())
-    return found
+    result: list[dict[str, Any]] = json.loads(worker.stdout.readline())
+    return result
 
 
 def task_of(run: Run, mode: str, windows: int | None = None) -> dict[str, Any]:
-    """Tell a peer all about a run but its truth."""
+    """Return a run as a task for a peer, without its truth."""
 
     def plain(table: Table) -> Table:
         return {name: column for name, column in table.items() if name != run.timestamp}

@@ -24,40 +24,40 @@ Maker = Callable[[Task], Judge]
 
 
 class NotForThisError(Exception):
-    """The peer says nothing about such data."""
+    """The peer does not support such data."""
 
 
 def rows_of(task: Task, index: int) -> dict[str, Array]:
-    """Give one window of the stream."""
+    """Return one window of the stream."""
     size = task["window"]
     return {name: column[index * size : (index + 1) * size] for name, column in task["stream"].items()}
 
 
 def inputs_of(task: Task) -> list[str]:
-    """Name the columns that a drift test looks at: features, prediction, probabilities."""
+    """Return the columns of a drift test: features, prediction, probabilities."""
     return [*task["features"], task["prediction"], *task["probabilities"].values()]
 
 
 def is_number(column: Array) -> bool:
-    """Tell whether a column is one of numbers."""
+    """Return whether a column is numeric."""
     return column.dtype == np.float64
 
 
 def texts(column: Array) -> list[str | None]:
-    """See every cell as a text."""
+    """Return every cell as a text."""
     return [None if v is None else str(v) for v in column.tolist()]
 
 
 def errors_of(task: Task, table: dict[str, Array]) -> Array:
-    """Give 1 for a wrong class and 0 for a right one, or the absolute error."""
-    said, truth = table[task["prediction"]], table[task["label"]]
+    """Return 1 for a wrong class and 0 for a right one, or the absolute error."""
+    answers, truth = table[task["prediction"]], table[task["label"]]
     if not task["probabilities"]:
-        return np.asarray(np.abs(said.astype(np.float64) - truth.astype(np.float64)))
-    return np.asarray(said != truth, dtype=np.float64)
+        return np.asarray(np.abs(answers.astype(np.float64) - truth.astype(np.float64)))
+    return np.asarray(answers != truth, dtype=np.float64)
 
 
 def arrived(task: Task, index: int) -> Array:
-    """Give the errors whose labels arrive in one window, in the order of the rows."""
+    """Return the errors with labels that arrive in one window, in the order of the rows."""
     size, which = task["window"], index - task["delay"]
     if which < 0:
         return np.empty(0)
@@ -66,7 +66,7 @@ def arrived(task: Task, index: int) -> Array:
 
 
 def evidently(task: Task) -> Judge:
-    """Evidently's test a column, as its drift preset chooses it; alarm at any column."""
+    """Evidently's test for each column, as chosen by its drift preset; alarm at any column."""
     import pandas as pd
     from evidently.legacy.calculations.stattests import get_stattest
     from evidently.legacy.core import ColumnType
@@ -91,7 +91,7 @@ def evidently(task: Task) -> Judge:
 
 
 def evidently_report(task: Task) -> Judge:
-    """The whole report of Evidently, for what it costs."""
+    """Evidently's whole report, to measure its run time."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -104,8 +104,8 @@ def evidently_report(task: Task) -> Judge:
 
     def judge(index: int) -> tuple[bool, float]:
         now = Dataset.from_pandas(_frame(rows_of(task, index), names), data_definition=kinds)
-        found = Report([DataDriftPreset()]).run(now, before).dict()["metrics"][0]["value"]
-        return found["count"] > 0, float(found["share"])
+        results = Report([DataDriftPreset()]).run(now, before).dict()["metrics"][0]["value"]
+        return results["count"] > 0, float(results["share"])
 
     return judge
 
@@ -121,12 +121,12 @@ def _frame(table: dict[str, Array], names: list[str]) -> Any:
 
 
 def _chunked(task: Task, calculator: Any, names: list[str], pick: Callable[[Any], Any]) -> Judge:
-    """Fit a calculator of NannyML on the reference, and ask it window by window."""
+    """Fit a calculator of NannyML on the reference, and run it window by window."""
     calculator.fit(_frame(task["reference"], names))
 
     def judge(index: int) -> tuple[bool, float]:
-        found = pick(calculator.calculate(_frame(rows_of(task, index), names)))
-        return bool(found[0]), float(found[1])
+        result = pick(calculator.calculate(_frame(rows_of(task, index), names)))
+        return bool(result[0]), float(result[1])
 
     return judge
 
@@ -139,8 +139,8 @@ def nannyml_univariate(task: Task) -> Judge:
     calculator = nannyml.UnivariateDriftCalculator(column_names=names, chunk_size=task["window"])
 
     def pick(result: Any) -> tuple[bool, float]:
-        found = result.filter(period="analysis").to_df()
-        alerts = found.loc[:, [c for c in found.columns if c[-1] == "alert"]]
+        outcome = result.filter(period="analysis").to_df()
+        alerts = outcome.loc[:, [c for c in outcome.columns if c[-1] == "alert"]]
         share = float(alerts.iloc[-1].astype(float).mean())
         return share > 0, share
 
@@ -158,8 +158,8 @@ def nannyml_estimate(task: Task) -> Judge:
     names = [*inputs_of(task), task["label"]]
     common: Any = {"y_true": task["label"], "y_pred": task["prediction"], "chunk_size": task["window"]}
     if not task["probabilities"]:
-        made = nannyml.DLE(feature_column_names=task["features"], metrics=["mae"], **common)
-        return _chunked(task, AsCalculator(made), names, lambda r: _estimated(r, "mae", 1))
+        calculator = nannyml.DLE(feature_column_names=task["features"], metrics=["mae"], **common)
+        return _chunked(task, AsCalculator(calculator), names, lambda r: _estimated(r, "mae", 1))
     return _by_numbers(task, names, lambda more: AsCalculator(nannyml.CBPE(**common, **more)), "accuracy")
 
 
@@ -170,13 +170,13 @@ def nannyml_performance(task: Task) -> Judge:
     names = [*inputs_of(task), task["label"]]
     common: Any = {"y_true": task["label"], "y_pred": task["prediction"], "chunk_size": task["window"]}
     if not task["probabilities"]:
-        made = nannyml.PerformanceCalculator(problem_type="regression", metrics=["mae"], **common)
-        return _chunked(task, made, names, lambda r: _estimated(r, "mae", 1))
+        calculator = nannyml.PerformanceCalculator(problem_type="regression", metrics=["mae"], **common)
+        return _chunked(task, calculator, names, lambda r: _estimated(r, "mae", 1))
     return _by_numbers(task, names, lambda more: nannyml.PerformanceCalculator(**common, **more), "accuracy")
 
 
 def _by_numbers(task: Task, names: list[str], make: Callable[[Any], Any], metric: str) -> Judge:
-    """Let a calculator of NannyML see two classes as 0 and 1, as it wants them; more stay as they are."""
+    """Encode two classes as 0 and 1 for a calculator of NannyML; more stay unchanged."""
     classes = list(task["probabilities"])
     if len(classes) > 2:
         more: Any = {"problem_type": "classification_multiclass", "y_pred_proba": task["probabilities"]}
@@ -197,14 +197,14 @@ def _zero_one(task: Task, table: dict[str, Array]) -> dict[str, Array]:
 
 
 def _estimated(result: Any, metric: str, sign: int) -> tuple[bool, float]:
-    found = result.filter(period="analysis").to_df()[metric].iloc[-1]
-    low, high = found["lower_threshold"], found["upper_threshold"]
-    worse = sign * (found["value"] - (low + high) / 2) / max((high - low) / 2, 1e-9)
-    return bool(found["alert"]), float(worse)
+    outcome = result.filter(period="analysis").to_df()[metric].iloc[-1]
+    low, high = outcome["lower_threshold"], outcome["upper_threshold"]
+    worse = sign * (outcome["value"] - (low + high) / 2) / max((high - low) / 2, 1e-9)
+    return bool(outcome["alert"]), float(worse)
 
 
 def river_detector(task: Task, name: str) -> Judge:
-    """A detector of river on the stream of errors, warmed with those of the reference."""
+    """A detector of river on the stream of errors, warmed up with those of the reference."""
     from river import drift
 
     if name == "HDDM_A" and not task["probabilities"]:
@@ -214,7 +214,7 @@ def river_detector(task: Task, name: str) -> Judge:
 
 
 def frouros_ddm(task: Task) -> Judge:
-    """Frouros' DDM on the stream of errors, warmed with those of the reference, reset when it rings."""
+    """Frouros' DDM on the stream of errors, warmed up with those of the reference, reset after an alarm."""
     from frouros.detectors.concept_drift import DDM, DDMConfig
 
     if not task["probabilities"]:
@@ -222,10 +222,10 @@ def frouros_ddm(task: Task) -> Judge:
     detector = DDM(config=DDMConfig())
 
     def drifted() -> bool:
-        found = bool(detector.status["drift"])
-        if found:
+        result = bool(detector.status["drift"])
+        if result:
             detector.reset()
-        return found
+        return result
 
     return _streamed(task, lambda error: detector.update(value=error), drifted)
 
@@ -238,18 +238,18 @@ def _streamed(task: Task, update: Callable[[float], Any], drifted: Callable[[], 
     mean, spread = float(before.mean()), float(before.std()) + 1e-9
 
     def judge(index: int) -> tuple[bool, float]:
-        new, rang = arrived(task, index), False
+        new, alarmed = arrived(task, index), False
         for error in new.tolist():
             update(error)
-            rang = drifted() or rang
+            alarmed = drifted() or alarmed
         z = (new.mean() - mean) / spread * np.sqrt(len(new)) if len(new) else 0.0
-        return rang, float(rang) + float(np.tanh(z / 10)) / 2  # ties are told apart by the errors themselves
+        return alarmed, float(alarmed) + float(np.tanh(z / 10)) / 2  # the errors break ties
 
     return judge
 
 
 def frouros_ks(task: Task) -> Judge:
-    """Frouros' Kolmogorov–Smirnov test a numeric column, at 5 %; alarm at any."""
+    """Frouros' Kolmogorov–Smirnov test for each numeric column at 5 %; alarm at any."""
     from frouros.detectors.data_drift import KSTest
 
     detectors = {}
@@ -298,9 +298,9 @@ def alibi_tabular(task: Task) -> Judge:
     detector = TabularDrift(matrix(task["reference"]), categories_per_feature=kinds or None)
 
     def judge(index: int) -> tuple[bool, float]:
-        found = detector.predict(matrix(rows_of(task, index)))["data"]
-        smallest = float(np.min(found["p_val"]))
-        return bool(found["is_drift"]), -np.log10(max(smallest, 1e-300))
+        result = detector.predict(matrix(rows_of(task, index)))["data"]
+        smallest = float(np.min(result["p_val"]))
+        return bool(result["is_drift"]), -np.log10(max(smallest, 1e-300))
 
     return judge
 
@@ -325,13 +325,13 @@ ONLY_COST: dict[str, Maker] = {"Evidently, whole report": evidently_report}
 
 
 def peers_of(mode: str) -> dict[str, Maker]:
-    """Give the peers that say something in a mode."""
+    """Return the peers that support a mode."""
     late = {name: make for name, make in WITH_LABELS.items() if name != REALIZED}
     return {"none": WITHOUT_LABELS, "cost": ONLY_COST, "late": late}.get(mode, WITH_LABELS)
 
 
 def measured(judge: Judge, windows: int) -> dict[str, Any]:
-    """Ask for every window, and take the time of the processor."""
+    """Run every window, and measure the CPU time."""
     alarms, scores = [], []
     start = time.process_time()
     for index in range(windows):
@@ -343,7 +343,7 @@ def measured(judge: Judge, windows: int) -> dict[str, Any]:
 
 
 def answers(task: Task) -> Iterator[dict[str, Any]]:
-    """Run the peers of a task, each on its own; one that fails says why."""
+    """Run the peers of a task separately; a failed one reports its error."""
     for peer, make in peers_of(task["mode"]).items():
         if peer not in task["peers"] or peer == HALF_THE_COLUMNS:
             continue
@@ -351,7 +351,7 @@ def answers(task: Task) -> Iterator[dict[str, Any]]:
         try:
             judge = make(task)
             fitted = time.process_time() - start
-            found = measured(judge, task["windows"])
+            result = measured(judge, task["windows"])
         except ImportError:
             answer: dict[str, Any] = {"problem": "not installed"}
         except NotForThisError as error:
@@ -359,7 +359,7 @@ def answers(task: Task) -> Iterator[dict[str, Any]]:
         except Exception as error:  # noqa: BLE001 - a peer's failure is a finding about it
             answer = {"problem": f"{type(error).__name__}: {error}"[:200]}
         else:
-            answer = {"fit_s": fitted, **found}
+            answer = {"fit_s": fitted, **result}
         yield {"method": peer, **answer}
         if peer == ANY_COLUMN:  # the same tests, another rule
             shares = answer.get("scores", [])

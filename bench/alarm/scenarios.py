@@ -30,7 +30,7 @@ TRAIN_ROWS, TRUTH_ROWS, LONGEST = 5000, 5_000, 120
 
 @dataclass(frozen=True)
 class Run:
-    """One replay with its truth.
+    """One run with its truth.
 
     Attributes:
         name: the scenario.
@@ -70,16 +70,16 @@ class Run:
 
     @property
     def windows(self) -> int:
-        """Count the whole windows of the stream."""
+        """Return the number of whole windows of the stream."""
         return len(self.stream[PREDICTION_COLUMN]) // self.window_rows
 
     @property
     def regression(self) -> bool:
-        """Tell whether the label is a number."""
+        """Return whether the label is a number."""
         return not self.probabilities
 
     def replay(self, *, labels: bool = True) -> tuple[Table, Table, dict[str, Any]]:
-        """Give reference, stream and the names for `driftbell.backtest`; the reference is always labelled."""
+        """Return reference, stream and names for `driftbell.backtest`; the reference is always labelled."""
         stream = self.stream if labels else {k: c for k, c in self.stream.items() if k != LABEL}
         options = {"prediction": PREDICTION_COLUMN, "probabilities": self.probabilities, "label": LABEL}
         return self.reference, stream, {**options, "timestamp": self.timestamp}
@@ -95,7 +95,7 @@ def scenario(
     before: int = 20,
     after: int = 20,
 ) -> Run:
-    """Make one replay.
+    """Build one run.
 
     Args:
         name: one of `SCENARIOS`.
@@ -143,7 +143,7 @@ def _harmful(loss: float, frame: Frame) -> bool | None:
 
 
 def _drawn(rows: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Take rows, each once; where there are too few, with replacement."""
+    """Draw rows, each once; with replacement if there are too few."""
     return rows[:count] if count <= len(rows) else rng.choice(rows, count)
 
 
@@ -173,7 +173,7 @@ _pools: OrderedDict[tuple[Any, ...], Pool] = OrderedDict()
 
 
 def _shuffled(frame: Frame, seed: int, kind: str, wanted: int) -> Pool:
-    """Fit on 5,000 rows of the shuffled data; the pool is of other rows. The newest eight are kept."""
+    """Fit on 5,000 rows of the shuffled data; the pool has other rows. The newest eight are cached."""
     key = (frame.name, seed, kind, wanted)
     if key not in _pools:
         order = np.random.default_rng(seed).permutation(len(frame.label))
@@ -198,7 +198,7 @@ def _pool(frame: Frame, rows: NDArray[np.intp], fitted: Fitted) -> Pool:
 def _season(
     pool: Pool, seed: int, model: str, rng: np.random.Generator, reference_rows: int, rows: int, window: int
 ) -> Run:
-    """A day in which one feature swings, in the reference too; even seeds have timestamps.
+    """A daily season of one feature, in the reference too; even seeds have timestamps.
 
     A day has at least two windows and at most two fifths of the reference.
     """
@@ -225,7 +225,7 @@ def _season(
 def _once(
     tilt: Array, ranks: Array, side: NDArray[np.intp], rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], int]:
-    """Draw as `_accepted` does, each row once as long as there are any; give the number of rows used up."""
+    """Draw as `_accepted` does, each row once while any are left; return the number of used rows."""
     chosen, used = [], 0
     chances = rng.random(len(side))
     for lean in tilt:
@@ -242,7 +242,7 @@ def _once(
 def _accepted(
     tilt: Array, ranks: Array, side: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Draw one row for each tilt, with a chance that grows with exp(tilt · rank): rejection sampling."""
+    """Draw one row for each tilt with probability proportional to exp(tilt · rank): rejection sampling."""
     chosen = np.empty(len(tilt), dtype=np.intp)
     todo = np.arange(len(tilt))
     while len(todo):

@@ -1,4 +1,4 @@
-"""What the outcomes come to: false alarms, degradation found and missed, delays, areas under the curve."""
+"""Scores of the outcomes: false alarms, detected degradation, delays, areas under the curve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADS = (
 
 
 def table(rows: Iterable[Row], mode: str) -> list[str]:
-    """Write one table of Markdown: a line a method, in the order in which they came."""
+    """Return a Markdown table with one line for each method, in their order."""
     rows = [row for row in rows if row["mode"] == mode]
     lines = ["| | runs | " + " | ".join(HEADS) + " |", "| --- " * (len(HEADS) + 2) + "|"]
     for method in dict.fromkeys(row["method"] for row in rows):
@@ -39,7 +39,7 @@ def table(rows: Iterable[Row], mode: str) -> list[str]:
 
 
 def cells(rows: list[Row], mode: str) -> list[str]:
-    """Give the cells of one method; the order is that of `HEADS`."""
+    """Return the cells of one method, in the order of `HEADS`."""
     quiet = [row["alarms"][: row["change"]] for row in rows if row["scenario"] not in ("season", "natural")]
     season = [row["alarms"] for row in rows if row["scenario"] == "season"]
     changed = [row for row in rows if row["change"] is not None and seen(row, mode)]
@@ -61,28 +61,28 @@ def cells(rows: list[Row], mode: str) -> list[str]:
 
 
 def seen(row: Row, mode: str) -> bool:
-    """Tell whether a change can be seen at all: other labels for the same inputs cannot, without labels."""
+    """Return whether a change is detectable: concept drift is not, without labels."""
     return mode != "none" or row["scenario"] != "concept"
 
 
 def openings(alarms: list[int]) -> int:
-    """Count how often an alarm begins."""
+    """Return how often an alarm opens."""
     return sum(b > a for a, b in zip([0, *alarms], alarms, strict=False))
 
 
 def delay(row: Row) -> int:
-    """Count the windows from the change to the first alarm; one more than all is a miss."""
+    """Return the windows from the change to the first alarm; one more than all for a miss."""
     after = row["alarms"][row["change"] :][:WITHIN]
     return after.index(1) + 1 if 1 in after else WITHIN + 1
 
 
 def peak(row: Row) -> float:
-    """Give the largest score after the change."""
+    """Return the largest score after the change."""
     return float(np.max(row["scores"][row["change"] :][:WITHIN]))
 
 
 def natural(rows: list[Row], degradation: bool) -> list[bool]:
-    """Give alarm or not for the windows of natural streams that are harmful, or benign."""
+    """Return the alarms in harmful, or benign, windows of natural streams."""
     return [
         bool(alarm)
         for row in rows
@@ -93,7 +93,7 @@ def natural(rows: list[Row], degradation: bool) -> list[bool]:
 
 
 def area(high: list[float], low: list[float]) -> str:
-    """Give the chance that a harmful change has the higher score; ties count half."""
+    """Return the probability that a harmful change has the higher score; ties count half."""
     if not high or not low:
         return "–"
     above = np.sign(np.subtract.outer(np.array(high), np.array(low)))
@@ -101,36 +101,36 @@ def area(high: list[float], low: list[float]) -> str:
 
 
 def percent(hits: list[bool]) -> str:
-    """Write a share and what it is a share of."""
+    """Format a share with its total."""
     return f"{np.mean(hits):.0%} of {len(hits)}" if hits else "–"
 
 
 def per_mille(runs: list[list[int]], count: Callable[[list[int]], int]) -> str:
-    """Write a count per 1,000 checks."""
+    """Format a count per 1,000 checks."""
     checks = sum(len(run) for run in runs)
     return f"{1000 * sum(count(run) for run in runs) / checks:.1f} of {checks:,}" if checks else "–"
 
 
 def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
-    """Write what one method does to each scenario, in every mode."""
+    """Return a table of one method by scenario and mode."""
     rows = [row for row in rows if row["method"] == method and not row["problem"]]
     modes = list(dict.fromkeys(row["mode"] for row in rows))
     lines = [
-        "| scenario | " + " | ".join(f"{m}: harmful found | {m}: harmless alarmed" for m in modes) + " |"
+        "| scenario | " + " | ".join(f"{m}: harmful results | {m}: harmless alarmed" for m in modes) + " |"
     ]
     lines.append("| --- " * (2 * len(modes) + 1) + "|")
     for name in dict.fromkeys(row["scenario"] for row in rows if row["change"] is not None):
-        found = [
+        results = [
             percent([d <= WITHIN for d in delays(rows, name, mode, degradation)])
             for mode in modes
             for degradation in (True, False)
         ]
-        lines.append(f"| {name} | " + " | ".join(found) + " |")
+        lines.append(f"| {name} | " + " | ".join(results) + " |")
     return lines
 
 
 def delays(rows: list[Row], name: str, mode: str, degradation: bool) -> list[int]:
-    """Give the delays in the runs of one scenario."""
+    """Return the delays in the runs of one scenario."""
     return [
         delay(row)
         for row in rows

@@ -28,7 +28,7 @@ ALLOWANCES = (0.625, 2.0)
 other detects large ones sooner."""
 
 MARGIN = 1.645
-"""The baseline is the reference's mean error, raised by so many of its standard errors."""
+"""The baseline is the reference's mean error plus this number of its standard errors."""
 
 AIM = 0.5
 """Thresholds aim at this share of the allowed false-alarm rate, since an alarm lasts for several checks."""

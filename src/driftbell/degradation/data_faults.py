@@ -26,7 +26,7 @@ MIN_FROZEN = 0.08
 """A feature is frozen if at least this share of additional rows has one value."""
 
 MIN_MOVE = 5.0
-"""A feature has moved relative to the others if its residuals have, by so many standard errors."""
+"""A feature has moved relative to the others if its residuals have, by this number of standard errors."""
 
 MAX_DISTANCE = 1.0
 """A repair is accepted if it leaves at most this distance, in units of the 5 % point."""
@@ -50,7 +50,7 @@ class Fault:
         scale: repairs it together with `offset`: true = (observed - offset) / scale; 0 without a repair.
         offset: additive part of the repair.
         excess: for broken values, their share of the rows minus the usual share.
-        chance: probability of so many such rows by chance.
+        chance: probability of as many such rows by chance.
         outliers: whether the values are out of range or frozen, which a move of the whole feature explains.
     """
 
@@ -255,7 +255,7 @@ class DataFaultDetector:
         return {j: matrix[:, j] - self._learned.expect(j, matrix) for j in self._residuals}
 
     def _candidate_features(self, residuals_of: dict[int, Vector]) -> list[int]:
-        """Return the features whose residuals have another median or width than in the reference."""
+        """Return the features with residuals of another median or width than in the reference."""
         features = []
         for j, residuals in residuals_of.items():
             now = _present(residuals)

@@ -45,7 +45,7 @@ class CusumDetector:
         return msgspec.structs.replace(new, seq=seq, label_seq=label_seq), degradation
 
     def rebased(self, window: Window) -> CusumDetector:
-        """Return a detector whose baseline is these predictions; the value of a label stays."""
+        """Return a detector with these predictions as baseline; the value of a label stays."""
         rows = self._rows(window)
         if len(rows.answers) < MIN_LABELS:
             return self

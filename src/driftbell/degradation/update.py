@@ -42,7 +42,7 @@ MODEL_DOUBT = 0.25
 """Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
 
 MIN_CONTRADICTING = 100
-"""Labels contradict an estimate only if there are so many of them."""
+"""Smallest number of labels that can contradict an estimate."""
 
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""

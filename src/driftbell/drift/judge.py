@@ -39,7 +39,7 @@ def judge(
         minimum_rows: with fewer rows in the window or the reference, the verdict is `unknown`.
         false_discovery_rate: between 0 and 1.
         strong: between 0 and 1; None for a single comparison.
-        persistent: columns whose weak evidence has lasted, see `persistent_columns`.
+        persistent: columns with lasting weak evidence, see `persistent_columns`.
 
     Returns:
         `warning` if a column has drifted; else `unknown` if a column could not be compared; else `warning` if
@@ -61,13 +61,8 @@ def judge(
     judged = [c for c in comparisons if c.p_value is not None]
     if not judged:
         return Judgement(Verdict.UNKNOWN, "Cannot judge: no column of the window can be compared.")
-    adjusted = dict(
-        zip(
-            (c.column for c in judged),
-            benjamini_hochberg([c.p_value for c in judged if c.p_value is not None]),
-            strict=True,
-        )
-    )
+    p_values = benjamini_hochberg([c.p_value for c in judged if c.p_value is not None])
+    adjusted = dict(zip((c.column for c in judged), p_values, strict=True))
     columns = tuple(
         _judge_column(
             c, adjusted.get(c.column), false_discovery_rate, None if c.column in persistent else strong
@@ -140,7 +135,7 @@ def _summarize(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tupl
 def persistent_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
     """Return the columns on which weak evidence has lasted.
 
-    Evidence has lasted if every check has found it since a check whose window shares no row with the current
+    Evidence has lasted if it is in every check since one with a window that shares no row with the current
     window.
 
     Args:

@@ -1,4 +1,4 @@
-"""One check, from the window to the report: the only orchestration."""
+"""One check: from the window to the verdict, the reports, the alarm and the notification."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from driftbell.monitor.state import (
     for_reference,
     settle_baseline,
 )
+from driftbell.monitor.window import window_columns
 from driftbell.ports import DegradationDetector, Model, Sink, Store
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import (
@@ -41,22 +42,18 @@ from driftbell.records import (
     Degradation,
     EvidenceState,
     Judgement,
-    Kind,
     Lease,
     Notification,
     Reference,
-    Value,
     Verdict,
     Window,
-    probability_column,
 )
-from driftbell.tabular.columns import as_column
 
 MAX_ROWS = 10_000
-"""Predictions, and labels, that one check counts as evidence; and the largest baseline."""
+"""Largest number of predictions, and of labels, that one check counts; also of a baseline."""
 
 MIN_NEWEST_ROWS, NEWEST_SHARE = 50, 10
-"""The newest tenth of a window is also compared on its own, but no fewer rows than these."""
+"""The newest tenth of a window, but at least `MIN_NEWEST_ROWS`, is also tested separately."""
 
 CHECK_FAILED = Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed.")
 DETECTOR_FAILED = Degradation(
@@ -68,10 +65,10 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """A check and the data that it looked at.
+    """A check and its data.
 
     Attributes:
-        check: the verdict, and the state for the next check.
+        check: the check with its verdict.
         columns: the window as a table.
         reference: what the window was compared with.
     """
@@ -83,7 +80,7 @@ class CheckOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What a check found out, before it is a record."""
+    """Results of a check before it becomes a record."""
 
     judgement: Judgement
     state: CheckState
@@ -361,27 +358,6 @@ class Checker:
         if current is None and self.store.alarms.decided(check.state.annotated, **self._served):
             return None  # annotated while this check ran: the next one applies it
         return alarm_after(check, current, first=first)
-
-
-def window_columns(window: Window, model: Model, reference: Reference) -> dict[str, Column]:
-    """Build a table of logged predictions with the columns of the reference.
-
-    A feature that no row has is left out, so that the comparison reports it as missing.
-    """
-    rows = window.predictions
-    columns: dict[str, Column] = {}
-    for feature in model.schema.features:
-        if any(feature.name in p.features for p in rows):
-            cells: list[Value] = [p.features.get(feature.name) for p in rows]
-            columns[feature.name] = as_column(cells, feature.kind)
-    for name, role in reference.roles.items():
-        if role == "prediction":
-            columns[name] = as_column([p.output for p in rows], Kind.CATEGORICAL)
-    for label in model.classes:
-        name = probability_column(label)
-        if name in reference.columns:
-            columns[name] = as_column([p.probabilities.get(label) for p in rows], Kind.NUMERIC)
-    return columns
 
 
 def _describe(error: Exception) -> str:

@@ -13,7 +13,7 @@ from driftbell.records import Alarm, Baseline, CheckState, Columns, Reference, W
 from driftbell.records.alarms import EXPECTED
 
 MIN_BASELINE_ROWS = 100
-"""A baseline of logged predictions has at least so many rows, or a whole window."""
+"""Smallest number of rows of a baseline of logged predictions, unless a window is smaller."""
 
 
 @dataclass(frozen=True, slots=True)

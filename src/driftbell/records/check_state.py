@@ -63,7 +63,7 @@ class BlockExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
         why: what its estimate rests on.
         suspects: columns that probably cause the loss.
         segment: conditions that describe the rows with the largest loss, or "".
-        to_label: ids of predictions whose labels would settle it.
+        to_label: ids of predictions to label in order to settle it.
     """
 
     why: str = ""

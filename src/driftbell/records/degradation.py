@@ -173,7 +173,7 @@ class Degradation:
         change_point: when it began; None without evidence.
         suspects: columns that probably cause it, the first one most.
         segment: conditions that describe the rows with the largest loss, or "".
-        to_label: ids of predictions whose labels would settle it, the most informative first.
+        to_label: ids of predictions to label in order to settle it, the most informative first.
         waiting: whether it is unknown only because there are too few predictions yet.
     """
 

@@ -78,7 +78,7 @@ class ClassScore:
     """Recall and precision of one class.
 
     Attributes:
-        rows: rows whose label is this class.
+        rows: rows labelled as this class.
         answered: rows that were predicted as this class.
         recall: share of its rows that were predicted correctly; None without rows.
         precision: share of its predictions that are correct; None without predictions.

@@ -1,4 +1,4 @@
-"""What people may say about an alarm, and what both answers make together."""
+"""Annotations of alarms, and the combined verdict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def degradation(verdict: Verdict) -> Degradation:
 
 
 @pytest.mark.parametrize(
-    ("drift", "found", "verdict", "sentence"),
+    ("drift", "result", "verdict", "sentence"),
     [
         (Verdict.OK, Verdict.OK, Verdict.OK, "Drift says."),
         (Verdict.WARNING, Verdict.OK, Verdict.WARNING, "Drift says."),
@@ -35,10 +35,10 @@ def degradation(verdict: Verdict) -> Degradation:
     ],
 )
 def test_only_degradation_is_an_alarm(
-    drift: Verdict, found: Verdict, verdict: Verdict, sentence: str
+    drift: Verdict, result: Verdict, verdict: Verdict, sentence: str
 ) -> None:
-    both = combine(Judgement(drift, "Drift says."), degradation(found))
-    assert (both.verdict, both.sentence, both.degradation) == (verdict, sentence, degradation(found))
+    both = combine(Judgement(drift, "Drift says."), degradation(result))
+    assert (both.verdict, both.sentence, both.degradation) == (verdict, sentence, degradation(result))
     assert combine(Judgement(drift, "Drift says."), None) == Judgement(drift, "Drift says.")
 
 
@@ -46,12 +46,12 @@ ALARM = Alarm("c1", "m", "v1", NOON, None, "Worse.")
 BODY = {"annotation": "false", "author": " ada ", "reason": "a test\nrun"}
 
 
-def test_a_mark_is_read() -> None:
+def test_an_annotation_is_read() -> None:
     assert read_annotation(BODY, ALARM, now=NOON) == Annotation("false", "ada", "a test\nrun", NOON)
-    found = read_annotation(
+    result = read_annotation(
         {**BODY, "annotation": "silenced", "until": "2026-01-31T15:00:00+01:00"}, ALARM, now=NOON
     )
-    assert found.until == NOON + timedelta(hours=2)
+    assert result.until == NOON + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The budget of false alarms, read from words."""
+"""The false-alarm budget."""
 
 from datetime import timedelta
 
@@ -46,7 +46,7 @@ def test_a_budget_is_written_as_it_is_read(text: str) -> None:
         (f"{'9' * 400} per 1d", "to 1000000 alarms"),
     ],
 )
-def test_what_is_no_budget_is_told(text: str, words: str) -> None:
+def test_an_invalid_budget_is_an_error(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_budget(text)
 

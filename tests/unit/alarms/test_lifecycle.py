@@ -1,4 +1,4 @@
-"""An alarm from its opening to its end: the evidence that checks carry on, and what people say."""
+"""An alarm from opening to closing: evidence carried between checks, and annotations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.life import NOON, WHOSE, Life, Watch, reference
+from tests.life import MODEL_VERSION, NOON, CountingDetector, Life, reference
 
 from driftbell.records import CheckKind, Degradation, Label, Labelled, Verdict, Window
 from driftbell.store.sqlite import open_sqlite
@@ -42,16 +42,16 @@ def test_drift_alone_opens_no_alarm(life: Life) -> None:
     assert "age" in check.judgement.drifted_columns
     assert check.judgement.verdict is Verdict.WARNING
     assert life.open() is None
-    assert life.told() == []
+    assert life.notified() == []
 
 
-def test_without_a_watch_degradation_is_not_asked(life: Life) -> None:
+def test_without_a_detector_degradation_is_not_monitored(life: Life) -> None:
     life.checker = replace(life.checker, detector=None)
     assert life.check(50).judgement.degradation is None
 
 
 def test_an_alarm_opens_once_and_closes_when_the_evidence_is_gone(life: Life) -> None:
-    opened = life.ring()
+    opened = life.open_alarm()
     assert opened.opened == life.now
     assert (opened.sentence[:11], opened.columns) == ("Worse since", ("age",))
     assert opened.first > 200, "the change point, not the window"
@@ -65,13 +65,13 @@ def test_an_alarm_opens_once_and_closes_when_the_evidence_is_gone(life: Life) ->
     assert life.open() is None
     (closed,) = life.store.alarms.newest(10)
     assert (closed.id, closed.closed, closed.sentence) == (opened.id, life.now, later.sentence)
-    assert life.told() == [Verdict.ALARM, life.store.checks.newest(1)[0].judgement.verdict]
+    assert life.notified() == [Verdict.ALARM, life.store.checks.newest(1)[0].judgement.verdict]
 
 
-def test_a_check_that_cannot_judge_leaves_the_alarm_open_and_the_evidence_as_it_was(life: Life) -> None:
-    opened = life.ring()
+def test_a_check_that_cannot_judge_changes_neither_alarm_nor_evidence(life: Life) -> None:
+    opened = life.open_alarm()
     before = life.store.checks.newest(1)[0].state
-    life.checker = replace(life.checker, detector=Watch(broken=True))
+    life.checker = replace(life.checker, detector=CountingDetector(broken=True))
     with structlog.testing.capture_logs() as lines:
         check = life.check(100)
     assert any(line["event"] == "drift check failed" for line in lines)
@@ -81,12 +81,12 @@ def test_a_check_that_cannot_judge_leaves_the_alarm_open_and_the_evidence_as_it_
     assert check.judgement.columns, "the other question is answered"
     assert check.state.evidence == before.evidence
     assert life.open() == opened
-    life.checker = replace(life.checker, detector=Watch())
+    life.checker = replace(life.checker, detector=CountingDetector())
     assert life.check(0).state.evidence.rows == 500, "what came meanwhile is not lost"
 
 
-def test_false_closes_the_alarm_and_begins_to_count_anew(life: Life) -> None:
-    opened = life.annotate(life.ring(), "false")
+def test_false_closes_the_alarm_and_restarts_the_evidence(life: Life) -> None:
+    opened = life.annotate(life.open_alarm(), "false")
     assert opened.closed == life.now
     seen = life.store.checks.newest(1)[0].state.evidence.seq
     check = life.check(0)
@@ -94,16 +94,16 @@ def test_false_closes_the_alarm_and_begins_to_count_anew(life: Life) -> None:
     assert check.judgement.degradation.verdict is Verdict.OK
     assert (check.state.evidence.seq, check.state.evidence.rows) == (seen, 0)
     assert life.open() is None
-    assert life.store.alarms.totals(**WHOSE) == {"false": 1}
-    assert life.told()[0] is Verdict.ALARM
-    assert len(life.told()) == 2, "and it is told that it is over"
+    assert life.store.alarms.totals(**MODEL_VERSION) == {"false": 1}
+    assert life.notified()[0] is Verdict.ALARM
+    assert len(life.notified()) == 2, "the end is notified"
     assert life.check(0).state.evidence.rows == 0, "an annotation is taken in once"
     life.check(200, shift=20)
-    assert life.open() is not None, "and rings again where the evidence does"
+    assert life.open() is not None, "new evidence opens another alarm"
 
 
-def test_expected_makes_the_current_data_the_reference(life: Life) -> None:
-    opened = life.annotate(life.ring(), "expected")
+def test_expected_makes_the_current_data_the_baseline(life: Life) -> None:
+    opened = life.annotate(life.open_alarm(), "expected")
     check = life.check(0)
     assert check.judgement.verdict is Verdict.OK, check.judgement.sentence
     assert check.reference not in ("r1", "")
@@ -118,8 +118,8 @@ def test_expected_makes_the_current_data_the_reference(life: Life) -> None:
     assert "age" in life.check(200).judgement.drifted_columns, "and the old ones are a change"
 
 
-def test_calling_it_false_takes_an_expected_back(life: Life) -> None:
-    opened = life.annotate(life.ring(), "expected")
+def test_annotating_as_false_revokes_expected(life: Life) -> None:
+    opened = life.annotate(life.open_alarm(), "expected")
     assert life.check(0).reference != "r1"
     life.annotate(opened, "false")
     check = life.check(0)
@@ -127,7 +127,7 @@ def test_calling_it_false_takes_an_expected_back(life: Life) -> None:
     assert "age" in check.judgement.drifted_columns
 
 
-def test_a_new_reference_of_few_rows_waits_for_more(life: Life) -> None:
+def test_a_baseline_of_few_rows_waits_for_more(life: Life) -> None:
     life.check(200)
     life.check(40, shift=30)
     opened = life.open()
@@ -141,8 +141,8 @@ def test_a_new_reference_of_few_rows_waits_for_more(life: Life) -> None:
     assert life.check(100, shift=30).judgement.verdict is Verdict.OK
 
 
-def test_another_reference_forgets_the_evidence_but_not_what_was_counted(life: Life) -> None:
-    life.annotate(life.ring(), "expected")
+def test_another_reference_restarts_the_evidence_at_the_same_position(life: Life) -> None:
+    life.annotate(life.open_alarm(), "expected")
     life.check(0)
     life.checker = replace(life.checker, reference=replace(reference(), version="r2"))
     check = life.check(10)
@@ -150,27 +150,27 @@ def test_another_reference_forgets_the_evidence_but_not_what_was_counted(life: L
     assert check.state.evidence.rows == 10
 
 
-def test_a_silenced_alarm_makes_no_message_but_that_it_is_over(life: Life) -> None:
-    opened = life.ring()
+def test_a_silenced_alarm_notifies_only_its_end(life: Life) -> None:
+    opened = life.open_alarm()
     life.annotate(opened, "silenced", life.now + timedelta(minutes=17))
     assert life.open() is not None, "it stays open"
     life.check(200)
-    assert len(life.told()) == 2, "over"
+    assert len(life.notified()) == 2, "the end is notified"
     life.check(200, shift=20)
     again = life.open()
     assert again is not None
     assert again.id != opened.id
-    assert len(life.told()) == 2, "it came back while it was silenced"
+    assert len(life.notified()) == 2, "another alarm during the silence is not notified"
     life.check(100, shift=20)
-    assert len(life.told()) == 2
+    assert len(life.notified()) == 2
     life.check(100, shift=20)
-    assert life.told()[2:] == [Verdict.ALARM], "and is still there after that"
+    assert life.notified()[2:] == [Verdict.ALARM], "it is notified after the silence"
 
 
-def test_a_mark_that_comes_while_a_check_runs_is_not_answered_by_another_alarm(life: Life) -> None:
-    opened = life.ring()
+def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
+    opened = life.open_alarm()
 
-    class Slow(Watch):
+    class Slow(CountingDetector):
         def advance(
             self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
         ) -> tuple[Mapping[str, Any], Degradation]:
@@ -183,7 +183,7 @@ def test_a_mark_that_comes_while_a_check_runs_is_not_answered_by_another_alarm(l
     assert life.open() is None
 
 
-def test_another_promise_is_another_check(life: Life) -> None:
+def test_another_budget_makes_another_check(life: Life) -> None:
     first = life.check(50)
     life.checker = replace(life.checker, promise="2 per 1000 checks, 0.02")
     life.checker(CheckKind.AUTOMATIC, life.now.isoformat(), life.lease)
@@ -191,6 +191,6 @@ def test_another_promise_is_another_check(life: Life) -> None:
     assert life.store.checks.newest(10)[1].id == first.id
 
 
-def test_warnings_about_the_reference_are_kept_with_each_check(life: Life) -> None:
+def test_warnings_about_the_reference_are_saved_with_each_check(life: Life) -> None:
     life.checker = replace(life.checker, warnings=("too good",))
     assert life.check(50).state.warnings == ("too good",)

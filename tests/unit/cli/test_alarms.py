@@ -49,7 +49,7 @@ def refused(*args: str) -> str:
 
 def test_alarms_are_listed_newest_first(life: Life) -> None:
     assert run("list") == "no alarms\n"
-    alarm = life.ring()
+    alarm = life.open_alarm()
     lines = run("list").splitlines()
     assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10, open", f"  {alarm.sentence}"]
     assert json.loads(run("list", "--json")) == [alarm_view(alarm)]
@@ -58,7 +58,7 @@ def test_alarms_are_listed_newest_first(life: Life) -> None:
 
 
 def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> None:
-    alarm = life.ring()
+    alarm = life.open_alarm()
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     assert (
         run("annotate", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
@@ -72,7 +72,7 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
 
 
 def test_what_is_wrong_is_told(life: Life, tmp_path: Path) -> None:
-    alarm = life.ring()
+    alarm = life.open_alarm()
     assert "'until' is missing" in refused("annotate", alarm.id, "silenced", *SAID)
     assert "no alarm has the id xyz" in refused("annotate", "xyz", "false", *SAID)
     assert "no alarm has the id" in refused("annotate", "", "false", *SAID)
@@ -86,7 +86,7 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_path: Path) -> None:
-    alarm = life.ring()
+    alarm = life.open_alarm()
     said = run("label-sheet", alarm.id, "these.csv")
     rows = table((tmp_path / "these.csv").read_text("utf-8"))
     assert said.startswith("these.csv: 5 rows; fill in")
@@ -101,7 +101,7 @@ def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(l
     def ids(alarm: Alarm) -> list[str]:
         return [row["prediction_id"] for row in table(label_sheet(life.store, alarm))]
 
-    alarm = life.ring()
+    alarm = life.open_alarm()
     first = ids(alarm)
     life.check(100, shift=20)
     assert min(ids(alarm)) > max(first)
@@ -115,7 +115,7 @@ def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(l
 
 
 def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
-    alarm = life.ring()
+    alarm = life.open_alarm()
     (newest,) = life.store.checks.newest(1)
     assert newest.judgement.degradation is not None
     first = life.store.predictions.get(newest.judgement.degradation.to_label[0])

@@ -24,50 +24,50 @@ QUIET = {Verdict.OK}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_unchanged_data_never_alarm(kind):
-    found = Stream(evidence(kind), labelled=True).run(30)
-    assert {h.verdict for h in found} == QUIET
-    assert found[-1].rows == 30 * 500
-    assert found[-1].suspects == ()
+def test_unchanged_data_raise_no_alarm(kind):
+    results = Stream(evidence(kind), labelled=True).run(30)
+    assert {h.verdict for h in results} == QUIET
+    assert results[-1].rows == 30 * 500
+    assert results[-1].suspects == ()
 
 
 @pytest.mark.parametrize("part", [ESTIMATE, LABELS])
 def test_the_budget_is_kept_on_months_of_real_errors(part):
     # Each month draws anew how far the reference is off, and its blocks from that.
-    found = evidence()
-    errors = found.learned.by_confidence if part == ESTIMATE else found.learned.errors
+    charts = evidence()
+    errors = charts.learned.by_confidence if part == ESTIMATE else charts.learned.errors
     rng = np.random.default_rng(0)
     months, rows, checks = 200, 500, int(CHECKS_PER_ALARM)
     opened = 0
     for _ in range(months):
         truly = rng.choice(errors, len(errors))
-        losses = rng.choice(truly, (checks, rows)).mean(axis=1) - found.baselines[part].mean
-        rang = np.zeros(checks, dtype=bool)
-        for allowance, height in found.limits(part, rows):
+        losses = rng.choice(truly, (checks, rows)).mean(axis=1) - charts.baselines[part].mean
+        alarmed = np.zeros(checks, dtype=bool)
+        for allowance, threshold in charts.limits(part, rows):
             now = 0.0
             for i, loss in enumerate(losses):
                 now = max(0.0, now + rows * (loss - allowance))
-                rang[i] |= now >= height
-                now = min(now, MAX_SUM * height)
-        opened += np.count_nonzero(rang[1:] & ~rang[:-1])
+                alarmed[i] |= now >= threshold
+                now = min(now, MAX_SUM * threshold)
+        opened += np.count_nonzero(alarmed[1:] & ~alarmed[:-1])
     assert opened / months <= 1.0
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("kind", ["labelled", "unlabelled"])
-def test_faults_alarm_within_two_checks_and_say_what_it_is(name, kind):
+def test_data_faults_raise_an_alarm_within_two_checks_and_are_named(name, kind):
     column, words, change = FAULTS[name]
     stream = Stream(evidence(kind))
     stream.run(4)
-    found = stream.run(2, change=change, seed=200)
-    assert found[-1].verdict is Verdict.ALARM
-    assert found[-1].score >= 1
-    assert found[-1].suspects[0].column == column
-    assert words.split("%")[0][:12] in found[-1].suspects[0].words
-    assert column in found[-1].sentence
-    assert found[-1].estimated_loss.low < found[-1].estimated_loss.value < found[-1].estimated_loss.high
-    assert 0 < len(found[-1].to_label) <= 50
-    assert set(found[-1].to_label) <= {f"id-{START + timedelta(minutes=i):%j%H%M}" for i in range(3000)}
+    results = stream.run(2, change=change, seed=200)
+    assert results[-1].verdict is Verdict.ALARM
+    assert results[-1].score >= 1
+    assert results[-1].suspects[0].column == column
+    assert words.split("%")[0][:12] in results[-1].suspects[0].words
+    assert column in results[-1].sentence
+    assert results[-1].estimated_loss.low < results[-1].estimated_loss.value < results[-1].estimated_loss.high
+    assert 0 < len(results[-1].to_label) <= 50
+    assert set(results[-1].to_label) <= {f"id-{START + timedelta(minutes=i):%j%H%M}" for i in range(3000)}
 
 
 @pytest.mark.parametrize("name", ["unit change", "shift", "range"])
@@ -76,31 +76,31 @@ def test_the_change_point_and_the_loss_are_near_the_truth(name):
     stream.run(4)
     began = START + timedelta(minutes=stream.row)
     change = FAULTS[name][2]
-    found = stream.run(3, change=change, seed=200)[-1]
-    assert found.change_point.low <= began <= found.change_point.high
-    assert found.change_point.time == began
+    degradation = stream.run(3, change=change, seed=200)[-1]
+    assert degradation.change_point.low <= began <= degradation.change_point.high
+    assert degradation.change_point.time == began
     changed = [(change(c), t) for c, t in (table(500, 200 + i) for i in range(3))]
     lost = (
         np.mean([np.mean(answers(c).values != t) for c, t in changed]) - stream.evidence.learned.errors.mean()
     )
-    assert found.estimated_loss.value == pytest.approx(lost, rel=0.35)
+    assert degradation.estimated_loss.value == pytest.approx(lost, rel=0.35)
 
 
-def test_easy_rows_never_alarm():
+def test_easy_rows_raise_no_alarm():
     stream = Stream(evidence(), labelled=True)
-    found = []
+    results = []
     for i in range(20):
         columns, truth = table(1000, 300 + i)
         given = answers(columns)
         easy = np.argsort(-given.probabilities.max(axis=1))[:500]
         columns = {k: v[easy] for k, v in columns.items()}
-        found.append(stream.see(columns, truth[easy], given.take(easy)))
-    assert {h.verdict for h in found} == QUIET
-    assert found[-1].performance.realized.value > found[-1].performance.reference + 0.05
-    assert found[-1].performance.estimated.value > found[-1].performance.reference + 0.05
+        results.append(stream.see(columns, truth[easy], given.take(easy)))
+    assert {h.verdict for h in results} == QUIET
+    assert results[-1].performance.realized.value > results[-1].performance.reference + 0.05
+    assert results[-1].performance.estimated.value > results[-1].performance.reference + 0.05
 
 
-def test_hard_rows_alarm_with_the_loss_they_cost():
+def test_hard_rows_raise_an_alarm_with_their_loss():
     stream = Stream(evidence())
     stream.run(3)
     lost = []
@@ -115,13 +115,13 @@ def test_hard_rows_alarm_with_the_loss_they_cost():
     assert {p.note for p in degradation.evidence if p.source == ESTIMATE} == {"from the model's confidence"}
 
 
-def test_concept_drift_is_seen_with_labels_only():
+def test_concept_drift_is_detected_only_with_labels():
     blind, seeing = Stream(evidence()), Stream(evidence(), labelled=True)
     assert {h.verdict for h in blind.run(5, wrong=0.2)} == QUIET
-    found = seeing.run(5, wrong=0.2)[-1]
-    assert found.verdict is Verdict.ALARM
-    assert "by its labels" in found.sentence
-    assert found.estimated_loss.low < 0.2 * (1 - 2 * 0.12) < found.estimated_loss.high
+    degradation = seeing.run(5, wrong=0.2)[-1]
+    assert degradation.verdict is Verdict.ALARM
+    assert "by its labels" in degradation.sentence
+    assert degradation.estimated_loss.low < 0.2 * (1 - 2 * 0.12) < degradation.estimated_loss.high
 
 
 def test_the_alarm_closes_when_the_evidence_is_gone():
@@ -135,16 +135,16 @@ def test_the_alarm_closes_when_the_evidence_is_gone():
 
 
 def test_sums_are_capped():
-    found = evidence()
+    charts = evidence()
     sums = []
     for _ in range(50):
-        sums, _ = found.add(sums, ESTIMATE, 500, 0.8)
-    heights = [height for _, height in found.limits(ESTIMATE, 500)]
-    assert sums == pytest.approx([MAX_SUM * height for height in heights])
+        sums, _ = charts.add(sums, ESTIMATE, 500, 0.8)
+    thresholds = [threshold for _, threshold in charts.limits(ESTIMATE, 500)]
+    assert sums == pytest.approx([MAX_SUM * threshold for threshold in thresholds])
 
 
 @pytest.mark.parametrize("pieces", [(300,), (50,) * 6, (60, 240), (250, 50)])
-def test_each_row_counts_once_however_it_is_cut(pieces):
+def test_each_row_counts_once_for_any_split_into_blocks(pieces):
     columns, truth = table(300, 5)
     stream, start = Stream(evidence(), labelled=True), 0
     for rows in pieces:
@@ -179,10 +179,10 @@ def test_ten_thousand_rows_at_once():
     assert degradation.suspects[0].column == "a"
 
 
-def test_the_estimate_of_a_large_block_varies_as_little_as_its_rows_let_it():
-    found = evidence()
-    losses = [found.examine(t, answers(t)).loss for t in (table(4000, 60 + i)[0] for i in range(30))]
-    assert np.std(losses) < 1.4 * found.baselines[ESTIMATE].standard_error(4000)
+def test_the_estimate_of_a_large_block_has_the_variance_of_its_rows():
+    charts = evidence()
+    losses = [charts.examine(t, answers(t)).loss for t in (table(4000, 60 + i)[0] for i in range(30))]
+    assert np.std(losses) < 1.4 * charts.baselines[ESTIMATE].standard_error(4000)
 
 
 def labels(errors, first=0, corrected=0.0):
@@ -195,7 +195,7 @@ def no_rows():
     return Rows(columns, answers(columns), [])
 
 
-def told(stream, *given):
+def add_labels(stream, *given):
     for one in given:
         stream.state, degradation = update(stream.evidence, stream.state, no_rows(), one)
     return degradation
@@ -204,9 +204,9 @@ def told(stream, *given):
 def test_few_labels_wait_and_count_later():
     stream = Stream(evidence())
     stream.run(1)
-    told(stream, labels([1.0] * 12), labels([0.0] * 7))
+    add_labels(stream, labels([1.0] * 12), labels([0.0] * 7))
     assert stream.state.labels.blocks == ()
-    told(stream, labels([0.0]))
+    add_labels(stream, labels([0.0]))
     (block,) = stream.state.labels.blocks
     assert block.rows == 20
     assert block.loss == pytest.approx(12 / 20 - stream.evidence.learned.errors.mean())
@@ -215,12 +215,12 @@ def test_few_labels_wait_and_count_later():
     assert stream.state.pending == PendingLabels()
 
 
-def test_the_order_of_labels_changes_nothing():
+def test_the_order_of_labels_does_not_matter():
     rng = np.random.default_rng(0)
     batches = [labels((rng.random(100) < 0.3).astype(float), 100 * i) for i in range(4)]
     backwards = [LabelRows(b.errors[::-1], b.times[::-1]) for b in batches]
     one, two = Stream(evidence()), Stream(evidence())
-    first, second = told(one, *batches), told(two, *backwards)
+    first, second = add_labels(one, *batches), add_labels(two, *backwards)
     assert one.state.labels.sums == two.state.labels.sums
     assert first.score == second.score
 
@@ -229,7 +229,7 @@ def test_late_labels_of_a_change_still_alarm():
     stream = Stream(evidence())
     stream.run(10)
     rng = np.random.default_rng(0)
-    degradation = told(stream, labels((rng.random(500) < 0.3).astype(float), 1000))
+    degradation = add_labels(stream, labels((rng.random(500) < 0.3).astype(float), 1000))
     assert degradation.verdict is Verdict.ALARM
     assert degradation.change_point.time == START + timedelta(minutes=1000)
 
@@ -238,19 +238,19 @@ def test_a_correction_moves_the_sums_back_at_once():
     stream = Stream(evidence())
     stream.run(2)
     wrong = labels([1.0] * 100 + [0.0] * 100)
-    assert told(stream, wrong).verdict is Verdict.ALARM
-    degradation = told(stream, LabelRows(corrected=-80.0))
+    assert add_labels(stream, wrong).verdict is Verdict.ALARM
+    degradation = add_labels(stream, LabelRows(corrected=-80.0))
     assert degradation.verdict is Verdict.OK
     assert degradation.performance.realized.value == pytest.approx(0.9)
-    assert told(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
+    assert add_labels(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
 
 
-def test_a_correction_of_labels_that_wait_is_no_more_than_that():
+def test_a_correction_of_pending_labels_changes_only_them():
     stream = Stream(evidence())
     stream.run(1)
-    told(stream, labels([1.0] * 10), LabelRows(corrected=-10.0))
+    add_labels(stream, labels([1.0] * 10), LabelRows(corrected=-10.0))
     assert (stream.state.pending.count, stream.state.pending.errors) == (10, 0.0)
-    told(stream, labels([0.0] * 10))
+    add_labels(stream, labels([0.0] * 10))
     assert stream.state.labels.blocks[0].loss == pytest.approx(-stream.evidence.learned.errors.mean())
 
 
@@ -259,7 +259,7 @@ def test_labels_that_show_no_loss_overrule_the_estimate():
     stream.run(2)
     assert stream.run(3, change=FAULTS["unit change"][2], seed=200)[-1].verdict is Verdict.ALARM
     rng = np.random.default_rng(1)
-    degradation = told(stream, labels((rng.random(1000) < 0.11).astype(float), 1200))
+    degradation = add_labels(stream, labels((rng.random(1000) < 0.11).astype(float), 1200))
     assert degradation.verdict is Verdict.WARNING
     assert degradation.sentence.startswith("Inputs changed, performance did not")
 
@@ -269,13 +269,13 @@ def test_labels_that_show_the_loss_do_not_overrule_it():
     stream.run(2)
     stream.run(3, change=FAULTS["unit change"][2], seed=200)
     rng = np.random.default_rng(1)
-    assert told(stream, labels((rng.random(1000) < 0.4).astype(float), 1200)).verdict is Verdict.ALARM
+    assert add_labels(stream, labels((rng.random(1000) < 0.4).astype(float), 1200)).verdict is Verdict.ALARM
 
 
-def test_labels_of_a_reference_without_any_are_shown_and_never_ring():
+def test_labels_are_reported_but_raise_no_alarm_if_the_reference_has_none():
     stream = Stream(evidence("unlabelled"))
     stream.run(1)
-    degradation = told(stream, labels([1.0] * 200 + [0.0] * 200))
+    degradation = add_labels(stream, labels([1.0] * 200 + [0.0] * 200))
     assert degradation.verdict is Verdict.OK
     realized = degradation.performance.realized
     assert realized.value == pytest.approx(0.5)
@@ -283,7 +283,7 @@ def test_labels_of_a_reference_without_any_are_shown_and_never_ring():
     assert degradation.performance.reference is None
 
 
-def test_the_state_is_json_and_survives_it():
+def test_the_state_survives_a_round_trip_through_json():
     plain, written = Stream(evidence(), labelled=True), Stream(evidence(), labelled=True)
     for i in range(3):
         a = plain.run(1, seed=400 + i, change=FAULTS["nulls"][2])[0]
@@ -293,7 +293,7 @@ def test_the_state_is_json_and_survives_it():
         written.state = msgspec.convert(json.loads(text), EvidenceState)
 
 
-def test_the_state_does_not_grow_without_end():
+def test_the_state_has_a_bounded_size():
     stream = Stream(evidence())
     stream.run(MAX_BLOCKS + 20, rows=50)
     assert len(stream.state.estimate.blocks) == MAX_BLOCKS
@@ -302,8 +302,8 @@ def test_the_state_does_not_grow_without_end():
 def test_a_confirmed_move_counts_for_both_blocks_and_once():
     stream = Stream(evidence())
     stream.run(2)
-    found = stream.run(2, change=FAULTS["shift"][2], seed=200)
-    assert [h.verdict for h in found] == [Verdict.OK, Verdict.ALARM]
+    results = stream.run(2, change=FAULTS["shift"][2], seed=200)
+    assert [h.verdict for h in results] == [Verdict.OK, Verdict.ALARM]
     first, second = (block.loss for block in stream.state.estimate.blocks[-2:])
     assert first == pytest.approx(second, abs=0.06)
     lone = Stream(evidence())
@@ -322,7 +322,7 @@ def test_regression_in_any_unit(unit):
     given, truth = answered(columns, 1)
     learned = fit_reference_models(columns, given, truth, classes=0, seed=0)
     normal = float(learned.errors.mean())
-    found = CusumCharts(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
+    charts = CusumCharts(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
 
     def run(change, labelled):
         state = EvidenceState()
@@ -332,7 +332,7 @@ def test_regression_in_any_unit(unit):
             given, _ = answered(change(columns), 30 + i)
             times = [START + timedelta(minutes=500 * i + j) for j in range(500)]
             new = labels(np.abs(given.values - truth), 500 * i) if labelled else LabelRows()
-            state, degradation = update(found, state, Rows(change(columns), given, times), new)
+            state, degradation = update(charts, state, Rows(change(columns), given, times), new)
         return degradation
 
     for labelled in (False, True):
@@ -349,23 +349,23 @@ def test_a_baseline_without_any_error_has_a_standard_error():
     assert error_baseline(np.full(100, 3.0), unit=3.0).mean == 3
 
 
-def test_since_finds_the_block_it_began_with():
+def test_the_change_point_is_the_first_block_after_the_change():
     rng = np.random.default_rng(0)
-    quiet = [(500, float(rng.normal(0, 0.01))) for _ in range(20)]
-    loud = [(500, float(rng.normal(0.05, 0.01))) for _ in range(5)]
-    best, low, high = change_point(quiet + loud, 0.3)
+    unchanged = [(500, float(rng.normal(0, 0.01))) for _ in range(20)]
+    changed = [(500, float(rng.normal(0.05, 0.01))) for _ in range(5)]
+    best, low, high = change_point(unchanged + changed, 0.3)
     assert abs(best - 20) <= 2
     assert low <= 20 <= high
     assert change_point([(500, -0.1)], 0.3) == (0, 0, 0)
 
 
-def test_smallest_seen_is_smaller_with_more_rows_and_more_time():
-    found = evidence()
-    assert found.smallest_detectable(500, 10) < found.smallest_detectable(500, 1)
-    assert found.smallest_detectable(5000, 1) < found.smallest_detectable(500, 1)
+def test_the_smallest_detectable_loss_falls_with_more_rows_and_time():
+    charts = evidence()
+    assert charts.smallest_detectable(500, 10) < charts.smallest_detectable(500, 1)
+    assert charts.smallest_detectable(5000, 1) < charts.smallest_detectable(500, 1)
 
 
-def test_a_smaller_budget_and_more_doubt_raise_the_thresholds():
+def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds():
     learned = evidence().learned
     often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
     assert all(

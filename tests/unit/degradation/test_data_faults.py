@@ -24,19 +24,21 @@ def diagnosed(learned, columns):
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("seed", [7, 8])
-def test_a_fault_is_found_named_and_costed(learned, name, seed):
+def test_a_fault_is_detected_named_and_its_loss_estimated(learned, name, seed):
     column, words, change = FAULTS[name]
     columns, truth = table(500, seed)
     columns = change(columns)
-    found = diagnosed(learned, columns)
-    said = {learned.encoder.names[f.place]: f.words for f in found.faults}
-    assert words in " ".join(f.words for f in found.faults if learned.encoder.names[f.place] == column), said
+    diagnosis = diagnosed(learned, columns)
+    words_by_feature = {learned.encoder.names[f.place]: f.words for f in diagnosis.faults}
+    assert words in " ".join(f.words for f in diagnosis.faults if learned.encoder.names[f.place] == column), (
+        words_by_feature
+    )
     lost = np.mean(answers(columns).values != truth)
-    assert found.errors.mean() == pytest.approx(lost, abs=0.06 if name != "missing column" else 0.2)
+    assert diagnosis.errors.mean() == pytest.approx(lost, abs=0.06 if name != "missing column" else 0.2)
 
 
 @pytest.mark.parametrize("name", ["unit change", "other scale", "shift"])
-def test_a_repair_says_how_to_undo_the_move(learned, name):
+def test_a_repair_inverts_the_move(learned, name):
     column, _, change = FAULTS[name]
     columns, _ = table(500, 7)
     (fault,) = diagnosed(learned, change(columns)).faults
@@ -45,7 +47,7 @@ def test_a_repair_says_how_to_undo_the_move(learned, name):
     assert undone.std() == pytest.approx(columns[column].std(), rel=0.2)
 
 
-def test_words_hold_no_text_that_a_database_or_a_mail_refuses(learned):
+def test_control_characters_in_categories_are_replaced(learned):
     columns = some(table(500, 7)[0], "\0\ud800\nis ü" + "x" * 99, "d", every=5)
     words = " ".join(f.words for f in diagnosed(learned, columns).faults)
     assert "new category '\ufffd\ufffd\ufffdis ü" in words
@@ -64,7 +66,7 @@ def test_a_feature_that_moves_with_the_others_has_no_fault(learned):
 
 
 @pytest.mark.parametrize("value", [np.nan, 99.0])
-def test_few_broken_rows_are_no_fault(learned, value):
+def test_a_few_broken_rows_are_no_fault(learned, value):
     assert diagnosed(learned, some(table(500, 7)[0], value, of=100, every=1)) is None
 
 
@@ -73,11 +75,11 @@ def test_nulls_that_the_reference_has_too_are_no_fault():
     columns = some(columns, np.nan, of=10, every=2)
     known = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
     assert diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=2)) is None
-    found = diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=6))
-    assert [f.words for f in found.faults] == ["null 20.0% → 60.0%"]
+    diagnosis = diagnosed(known, some(table(500, 3)[0], np.nan, of=10, every=6))
+    assert [f.words for f in diagnosis.faults] == ["null 20.0% → 60.0%"]
 
 
-def test_broken_values_are_told_from_moved_ones(learned):
+def test_broken_values_and_moved_features_are_distinguished(learned):
     moved = diagnosed(learned, FAULTS["shift"][2](table(500, 7)[0]))
     assert moved.broken == ()
     assert moved.unrepaired is None
@@ -87,11 +89,11 @@ def test_broken_values_are_told_from_moved_ones(learned):
 
 
 def test_infinite_values_are_out_of_range(learned):
-    found = diagnosed(learned, some(table(500, 7)[0], np.inf))
-    assert "outside" in found.faults[0].words
+    diagnosis = diagnosed(learned, some(table(500, 7)[0], np.inf))
+    assert "outside" in diagnosis.faults[0].words
 
 
-def test_overdispersion_is_one_for_independent_rows_and_more_for_alike_neighbours():
+def test_overdispersion_is_one_for_independent_rows_and_larger_for_autocorrelated_ones():
     rng = np.random.default_rng(0)
     assert [overdispersion(rng.normal(0, 1, 1000)) for _ in range(20)].count(1.0) >= 17
     walk = np.repeat(rng.normal(0, 1, 100), 50) + rng.normal(0, 1, 5000)

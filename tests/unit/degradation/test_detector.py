@@ -42,7 +42,7 @@ def fresh():
 
 
 class Log:
-    """Predictions and labels as the log gives them."""
+    """Predictions and labels as read from the store."""
 
     def __init__(self):
         self.predictions, self.truth, self.labels = [], [], []
@@ -71,17 +71,19 @@ class Log:
             self.truth.append(CLASSES[int(truth[i] if not turned[i] else 1 - truth[i])])
 
     def label(self, places, *, wrong=False):
-        """Label predictions; `wrong` gives every one another class than was answered."""
-        before = {found.prediction.id: found.label for found in self.labels}
+        """Label predictions; with `wrong` every label differs from the answer."""
+        before = {result.prediction.id: result.label for result in self.labels}
         for n in places:
-            said = self.predictions[n]
-            label = next(c for c in CLASSES if c != said.output) if wrong else self.truth[n]
+            prediction = self.predictions[n]
+            label = next(c for c in CLASSES if c != prediction.output) if wrong else self.truth[n]
             now = START + timedelta(days=30, minutes=len(self.labels))
-            self.labels.append(Labelled(said, label, now, len(self.labels) + 1, before.get(said.id)))
+            self.labels.append(
+                Labelled(prediction, label, now, len(self.labels) + 1, before.get(prediction.id))
+            )
 
     def window(self, first):
-        found = tuple(self.predictions[first:])
-        return Window(found, first + 1, len(self.predictions)) if found else Window((), 0, 0)
+        predictions = tuple(self.predictions[first:])
+        return Window(predictions, first + 1, len(self.predictions)) if predictions else Window((), 0, 0)
 
     def look(self, by, state):
         return by.advance(state, self.window(state.seq), self.labels[state.label_seq :])
@@ -96,7 +98,7 @@ def replay(by, log, state, blocks, **kinds):
     return state, degradation, verdicts
 
 
-def test_quiet_on_what_is_normal_and_every_row_once(fresh):
+def test_unchanged_traffic_raises_no_alarm_and_counts_each_row_once(fresh):
     log, state = Log(), EvidenceState()
     for rows in (400, 20, 20, 30, 300, 10):
         log.predict(rows, len(log.predictions) + 1)
@@ -108,7 +110,7 @@ def test_quiet_on_what_is_normal_and_every_row_once(fresh):
     assert msgspec.convert(json.loads(msgspec.json.encode(state)), EvidenceState) == state
 
 
-def test_alarm_and_end_of_it(fresh):
+def test_an_alarm_opens_and_ends(fresh):
     log = Log()
     state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=10)
     assert set(verdicts) == QUIET
@@ -120,7 +122,7 @@ def test_alarm_and_end_of_it(fresh):
 
 
 @pytest.mark.parametrize("name", ["unit change", "nulls", "new category", "range"])
-def test_an_expected_change_is_normal_from_then_on(fresh, name):
+def test_an_accepted_change_raises_no_alarm_afterwards(fresh, name):
     change = FAULTS[name][2]
     log = Log()
     state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=20, change=change)
@@ -129,7 +131,7 @@ def test_an_expected_change_is_normal_from_then_on(fresh, name):
     assert set(replay(moved, log, EvidenceState(seq=state.seq), 8, seed=60, change=change)[2]) == QUIET
 
 
-def test_an_expected_change_is_normal_for_labels_too(fresh):
+def test_an_accepted_change_is_the_baseline_of_labels_too(fresh):
     change = FAULTS["unit change"][2]
     log = Log()
     log.predict(1200, 20, change=change)
@@ -143,7 +145,7 @@ def test_an_expected_change_is_normal_for_labels_too(fresh):
     assert degradation.performance.reference < 0.7
 
 
-def test_expected_shares_of_the_classes_are_normal_from_then_on(fresh):
+def test_an_accepted_label_shift_raises_no_alarm_afterwards(fresh):
     log = Log()
     log.predict(1000, 20, ones=0.92)
     moved = fresh.rebased(log.window(0))
@@ -151,7 +153,7 @@ def test_expected_shares_of_the_classes_are_normal_from_then_on(fresh):
     assert set(replay(moved, log, state, 6, seed=60, ones=0.92)[2]) == QUIET
 
 
-def test_a_change_after_an_expected_one_alarms(fresh):
+def test_a_change_after_an_accepted_one_raises_an_alarm(fresh):
     expected = FAULTS["new category"][2]
     log = Log()
     log.predict(1000, 20, change=expected)
@@ -164,14 +166,14 @@ def test_a_change_after_an_expected_one_alarms(fresh):
     assert [s.column for s in degradation.suspects] == ["a"]
 
 
-def test_few_rows_are_no_new_normal(fresh):
+def test_too_few_rows_do_not_replace_the_baseline(fresh):
     log = Log()
     log.predict(19, 1)
     assert fresh.rebased(log.window(0)) is fresh
     assert fresh.rebased(Window()) is fresh
 
 
-def test_labels_late_out_of_order_and_corrected(fresh):
+def test_labels_may_be_late_out_of_order_and_corrected(fresh):
     log = Log()
     state, degradation, _ = replay(fresh, log, EvidenceState(), 2, seed=10)
     log.label(range(399, 199, -1))
@@ -185,11 +187,11 @@ def test_labels_late_out_of_order_and_corrected(fresh):
     log.label(range(200, 300))
     state, degradation = log.look(fresh, state)
     assert degradation.verdict is Verdict.OK
-    wrong = np.mean([found.label != found.prediction.output for found in log.labels[:203]])
+    wrong = np.mean([label.label != label.prediction.output for label in log.labels[:203]])
     assert degradation.performance.realized.value == pytest.approx(1 - wrong)
 
 
-def test_concept_drift_rings_by_labels(fresh):
+def test_concept_drift_raises_an_alarm_by_labels(fresh):
     log = Log()
     log.predict(500, 3, wrong=0.3)
     log.label(range(500))
@@ -199,7 +201,7 @@ def test_concept_drift_rings_by_labels(fresh):
     assert [p.source for p in degradation.evidence if p.score >= 1] == [LABELS]
 
 
-def test_an_answer_and_a_label_that_the_model_does_not_know(fresh):
+def test_answers_and_labels_of_unknown_classes_are_accepted(fresh):
     log = Log()
     log.predict(100, 3)
     log.predictions = [replace(p, output="maybe", probabilities={}) for p in log.predictions]
@@ -211,7 +213,7 @@ def test_an_answer_and_a_label_that_the_model_does_not_know(fresh):
     assert msgspec.json.encode(state)
 
 
-def test_cells_that_are_nulls_or_of_another_kind(fresh):
+def test_nulls_and_values_of_another_kind_are_accepted(fresh):
     log = Log()
     log.predict(120, 3)
     cells = {"a": None, "b": "text", "c": None, "d": 7.0}
@@ -221,13 +223,13 @@ def test_cells_that_are_nulls_or_of_another_kind(fresh):
     assert "null 0.0% → 100.0%" in degradation.sentence
 
 
-def test_no_window_and_no_labels_wait(fresh):
+def test_an_empty_window_without_labels_waits(fresh):
     state, degradation = fresh.advance(EvidenceState(), Window(), [])
     assert degradation.verdict is Verdict.UNKNOWN
     assert (state.seq, state.label_seq) == (0, 0)
 
 
-def test_the_same_reference_gives_the_same_evidence(fresh):
+def test_the_same_reference_fits_the_same_detector(fresh):
     log = Log()
     log.predict(300, 3)
     assert log.look(fresh, EvidenceState()) == log.look(fitted(), EvidenceState())
@@ -235,7 +237,7 @@ def test_the_same_reference_gives_the_same_evidence(fresh):
 
 def test_a_class_that_the_model_never_answers():
     columns, truth = table(400, 0)
-    found = fit_detector(
+    detector = fit_detector(
         columns,
         Outputs(
             answers(columns).values.astype(np.intp), np.c_[answers(columns).probabilities, np.zeros(400)]
@@ -247,25 +249,25 @@ def test_a_class_that_the_model_never_answers():
     )
     log = Log()
     log.predict(300, 3)
-    assert log.look(found, EvidenceState())[1].verdict is Verdict.OK
+    assert log.look(detector, EvidenceState())[1].verdict is Verdict.OK
     log.predict(300, 4)
     log.predictions[300:] = [replace(p, output="maybe") for p in log.predictions[300:]]
-    assert log.look(found, EvidenceState(seq=300))[1].verdict in QUIET | {Verdict.ALARM}
+    assert log.look(detector, EvidenceState(seq=300))[1].verdict in QUIET | {Verdict.ALARM}
 
 
-def test_labels_of_the_reference_must_be_classes():
+def test_reference_labels_must_be_classes_of_the_model():
     with pytest.raises(ConfigError, match=r"no class of the model: \['other'\]"):
         fitted(labels=as_column(["yes"] * 799 + ["other"]))
 
 
 @pytest.mark.parametrize(("known", "labelled"), [(5, False), (100, True)])
-def test_few_labels_in_a_reference_teach_nothing(known, labelled):
+def test_few_labels_in_a_reference_are_ignored(known, labelled):
     labels = as_column(["yes", "no"] * (known // 2) + ["no"] * (known % 2) + [None] * (300 - known))
-    found = fitted(labels=labels, rows=300)
-    assert found.charts.learned.labelled is labelled
-    assert len(found.charts.learned.errors) == (known if labelled else 300)
+    detector = fitted(labels=labels, rows=300)
+    assert detector.charts.learned.labelled is labelled
+    assert len(detector.charts.learned.errors) == (known if labelled else 300)
 
 
-def test_a_reference_of_one_row_is_refused():
+def test_a_reference_of_one_row_is_rejected():
     with pytest.raises(ConfigError, match="at least 2 rows, has 1"):
         fitted(rows=1)

@@ -19,7 +19,7 @@ def encoder():
     return Encoder(as_columns(table), np.array([0.0, 0.5, 1.0] * 20))
 
 
-def test_columns_without_values_and_with_a_text_a_row_are_left_out(encoder):
+def test_columns_of_nulls_or_of_distinct_texts_are_left_out(encoder):
     assert encoder.names == ("n", "c", "flag", "same")
     assert encoder.numeric == (True, False, False, True)
 
@@ -30,7 +30,7 @@ def test_categories_are_ranked_by_the_score(encoder):
     assert np.isnan(matrix[3:, 1]).all()
 
 
-def test_a_rare_category_is_pulled_to_the_middle():
+def test_a_rare_category_is_shrunk_to_the_mean():
     cells = ["often"] * 50 + ["never"] * 49 + ["once"]
     score = np.array([0.9] * 50 + [0.1] * 49 + [1.0])
     matrix = Encoder({"c": np.array(cells, dtype=object)}, score)(
@@ -39,7 +39,7 @@ def test_a_rare_category_is_pulled_to_the_middle():
     assert matrix[:, 0].tolist() == [0.0, 1.0, 2.0]
 
 
-def test_a_missing_column_is_null_and_infinity_is_cut(encoder):
+def test_a_missing_column_is_null_and_infinity_is_clipped(encoder):
     matrix = encoder(as_columns({"n": [np.inf, -np.inf, 1.0]}), 3)
     assert matrix[:, 0].tolist() == [MAX_ABSOLUTE, -MAX_ABSOLUTE, 1.0]
     assert np.isnan(matrix[:, 1:]).all()
@@ -51,7 +51,7 @@ def test_a_column_of_another_kind_does_not_fail(encoder):
     assert np.isnan(matrix[:, :2]).all()
 
 
-def test_unseen_tells_new_categories_only(encoder):
+def test_unseen_marks_only_new_categories(encoder):
     table = as_columns({"n": [1.0, 2.0, 3.0], "c": ["low", "new", None]})
     rows, cells = encoder.unseen(table, 1)
     assert rows.tolist() == [False, True, False]

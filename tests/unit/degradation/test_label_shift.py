@@ -13,10 +13,10 @@ def _one_thread():
 
 
 def careful(columns, *, probabilities=True):
-    """Answer 1 only where it is sure, so that the second class is missed more often."""
-    found = answers(columns)
-    values = (found.probabilities[:, 1] > 0.85).astype(float)
-    return Answers(values, found.probabilities if probabilities else None)
+    """Answer 1 only with high confidence, so that the second class has more errors."""
+    model_answers = answers(columns)
+    values = (model_answers.probabilities[:, 1] > 0.85).astype(float)
+    return Answers(values, model_answers.probabilities if probabilities else None)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["probabilities", "answers alone"])
@@ -35,13 +35,13 @@ def estimated(fitted, columns):
 
 
 @pytest.mark.parametrize("ones", [0.2, 0.7, 0.85])
-def test_the_loss_by_other_shares_is_near_the_real_one(fitted, ones):
+def test_the_loss_by_label_shift_is_near_the_actual_loss(fitted, ones):
     columns, truth = table(1000, 5, ones=ones)
     real = np.mean(careful(columns).values != truth) - fitted[0].errors.mean()
     assert estimated(fitted, columns) == pytest.approx(real, abs=0.06)
 
 
-def test_unchanged_shares_say_nothing(fitted):
+def test_unchanged_shares_are_no_label_shift(fitted):
     assert [estimated(fitted, table(500, seed)[0]) for seed in range(20, 40)] == [None] * 20
 
 
@@ -51,7 +51,7 @@ def test_another_change_is_no_label_shift(fitted):
     assert estimated(fitted, columns | {"b": columns["b"] + 3}) is None
 
 
-def test_an_answer_of_no_class_says_nothing(fitted):
+def test_an_answer_of_an_unknown_class_is_no_label_shift(fitted):
     learned, has = fitted
     columns, _ = table(500, 5, ones=0.9)
     given = careful(columns, probabilities=has)
@@ -59,7 +59,7 @@ def test_an_answer_of_no_class_says_nothing(fitted):
     assert LabelShift(learned).loss(learned.encoder(columns, 500), given) is None
 
 
-def test_other_usual_shares_are_the_ones_to_compare_with(fitted):
+def test_shares_are_compared_with_those_of_the_baseline(fitted):
     learned, has = fitted
     usual, _ = table(600, 5, ones=0.9)
     moved = learned.with_usual(usual, careful(usual, probabilities=has))
@@ -74,11 +74,11 @@ def test_classes_that_are_rare_in_the_reference_are_no_label_shift():
     given = Answers(np.clip(np.round(columns["a"]), 0, 29))
     learned = fit_reference_models(columns, given, truth, classes=30, seed=0)
     again = rng.permutation(600)[:400]
-    found = LabelShift(learned).loss(learned.matrix[again], given.take(again))
-    assert found is None
+    result = LabelShift(learned).loss(learned.matrix[again], given.take(again))
+    assert result is None
 
 
-def test_a_reference_with_one_class_says_nothing():
+def test_a_reference_with_one_class_has_no_label_shift():
     columns, _ = table(200, 0)
     given = Answers(np.zeros(200))
     learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)

@@ -16,7 +16,7 @@ def place(learned, name):
     return learned.encoder.names.index(name)
 
 
-def test_important_features_come_first_and_others_not_at_all():
+def test_top_features_are_ordered_by_importance():
     learned = evidence().learned
     assert learned.importance.sum() == pytest.approx(1)
     order = [learned.encoder.names[j] for j in learned.top]
@@ -28,14 +28,14 @@ def test_important_features_come_first_and_others_not_at_all():
     assert set(learned.expected) <= {j for j in learned.top if learned.encoder.numeric[j]}
 
 
-def test_expected_errors_are_as_many_as_the_real_ones():
+def test_the_mean_expected_error_is_the_actual_error():
     learned = evidence().learned
     assert learned.by_confidence.mean() == pytest.approx(learned.errors.mean(), abs=0.01)
     assert learned.by_features.mean() == pytest.approx(learned.errors.mean(), abs=0.04)
 
 
 @pytest.mark.parametrize("kind", ["labelled", "unlabelled", "no probabilities"])
-def test_new_rows_are_expected_to_be_wrong_as_often_as_they_are(kind):
+def test_the_expected_error_of_new_rows_is_their_actual_error(kind):
     learned = evidence(kind).learned
     columns, truth = table(2000, 5)
     given = answers(columns, probabilities=kind != "no probabilities")
@@ -46,7 +46,7 @@ def test_new_rows_are_expected_to_be_wrong_as_often_as_they_are(kind):
         assert learned.error_by_features(matrix, given).mean() == pytest.approx(wrong, abs=0.05)
 
 
-def test_the_features_see_answers_that_are_confident_and_wrong():
+def test_the_estimate_by_features_detects_confident_wrong_answers():
     learned = evidence().learned
     columns, _ = table(1000, 6)
     right = answers(columns)
@@ -56,7 +56,7 @@ def test_the_features_see_answers_that_are_confident_and_wrong():
     assert learned.error_by_features(matrix, turned).mean() > 0.7
 
 
-def test_a_feature_that_is_not_looked_at_costs_knowledge():
+def test_ignoring_a_feature_increases_the_expected_error():
     learned = evidence().learned
     columns, _ = table(1000, 6)
     matrix, given = learned.encoder(columns, 1000), answers(columns)
@@ -67,7 +67,7 @@ def test_a_feature_that_is_not_looked_at_costs_knowledge():
     assert learned.error_by_features(matrix, given, without).mean() == pytest.approx(blind)
 
 
-def test_a_feature_is_expected_from_the_others():
+def test_a_feature_is_predicted_from_the_others():
     learned = evidence().learned
     columns, _ = table(1000, 6)
     a = place(learned, "a")
@@ -75,7 +75,7 @@ def test_a_feature_is_expected_from_the_others():
     assert np.corrcoef(expected, columns["a"])[0, 1] > 0.8
 
 
-def test_regression_expects_the_error_of_its_answers():
+def test_regression_estimates_the_absolute_error():
     learned = evidence("regression").learned
     columns, _ = table(1000, 6)
     given, truth = amounts(columns, 7)
@@ -86,14 +86,14 @@ def test_regression_expects_the_error_of_its_answers():
     assert learned.error_by_features(matrix, off).mean() == pytest.approx(3, rel=0.2)
 
 
-def test_an_answer_that_the_reference_never_gave_is_wrong():
+def test_an_answer_absent_from_the_reference_counts_as_wrong():
     learned = evidence().learned
     columns, _ = table(100, 6)
     never = Answers(np.full(100, -1.0), answers(columns).probabilities)
     assert (learned.error_by_features(learned.encoder(columns, 100), never) == 1).all()
 
 
-def test_the_same_seed_learns_the_same():
+def test_the_same_seed_fits_the_same_models():
     columns, truth = table(200, 3)
     one, two = (fit_reference_models(columns, answers(columns), truth, classes=2, seed=4) for _ in range(2))
     assert one.top == two.top
@@ -102,20 +102,20 @@ def test_the_same_seed_learns_the_same():
 
 @pytest.mark.parametrize("rows", [2, 3, 10, 50])
 @pytest.mark.parametrize("labelled", [True, False])
-def test_tiny_references_are_learnt_and_do_not_ring(rows, labelled):
+def test_tiny_references_can_be_fitted_and_raise_no_alarm(rows, labelled):
     columns, truth = table(rows, 3)
     learned = fit_reference_models(columns, answers(columns), truth if labelled else None, classes=2, seed=0)
-    found = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     sums, scores = [], []
     for seed in range(5):
         new, _ = table(300, 50 + seed)
-        block = found.examine(new, answers(new))
-        sums, score = found.add(sums, ESTIMATE, block.rows, block.loss)
+        block = charts.examine(new, answers(new))
+        sums, score = charts.add(sums, ESTIMATE, block.rows, block.loss)
         scores.append(score)
     assert max(scores) < 1
 
 
-def test_a_reference_of_one_class_is_learnt():
+def test_a_reference_of_one_class_can_be_fitted():
     columns, _ = table(200, 3)
     given = Answers(np.zeros(200), np.tile([0.9, 0.1], (200, 1)))
     learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)
@@ -124,8 +124,8 @@ def test_a_reference_of_one_class_is_learnt():
     assert block.loss == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("kept", [[], ["same"], ["empty"], ["id"], ["same", "empty", "id", "a"]])
-def test_columns_that_say_nothing_do_no_degradation(kept):
+@pytest.mark.parametrize("extra", [[], ["same"], ["empty"], ["id"], ["same", "empty", "id", "a"]])
+def test_uninformative_columns_raise_no_alarm(extra):
     columns, truth = table(200, 3)
     odd = {
         "same": np.full(200, 5.0),
@@ -133,7 +133,7 @@ def test_columns_that_say_nothing_do_no_degradation(kept):
         "id": np.array([f"row {i}" for i in range(200)], dtype=object),
         "a": columns["a"],
     }
-    table_of = {k: odd[k] for k in kept}
+    table_of = {k: odd[k] for k in extra}
     learned = fit_reference_models(table_of, answers(columns), truth, classes=2, seed=0)
     block = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100).examine(table_of, answers(columns))
     assert abs(block.loss) < 0.02
@@ -151,8 +151,8 @@ def test_many_classes_with_rare_ones():
     p = np.exp(far - far.max(axis=1, keepdims=True))
     given = Answers(nearest, p / p.sum(axis=1, keepdims=True))
     learned = fit_reference_models(columns, given, truth, classes=classes, seed=0)
-    found = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     half = np.arange(0, rows, 2)
-    block = found.examine({k: v[half] for k, v in columns.items()}, given.take(half))
+    block = charts.examine({k: v[half] for k, v in columns.items()}, given.take(half))
     assert block.why == "confidence"
     assert abs(block.loss) < 0.05

@@ -22,38 +22,38 @@ column = st.lists(cells, max_size=25)
 
 
 def one(reference, window):
-    (found,) = compare({"x": reference}, {"x": window})
-    return found
+    (comparison,) = compare({"x": reference}, {"x": window})
+    return comparison
 
 
-def value(found, statistic):
-    return next(r.value for r in found.results if r.statistic == statistic)
+def value(result, statistic):
+    return next(r.value for r in result.results if r.statistic == statistic)
 
 
-def test_a_column_is_like_itself():
+def test_a_column_does_not_differ_from_itself():
     assert one(HEIGHT, HEIGHT).p_value == 1.0
     assert one(PLAN, PLAN).p_value == pytest.approx(1.0)
 
 
-def test_a_shift_is_found_and_said_in_words():
-    found = one(HEIGHT, HEIGHT + 20)
-    assert found.p_value < 1e-10
-    assert found.note.startswith("median 170 → 190; ")
-    assert "rows above the reference's maximum" in found.note
+def test_a_shift_is_detected_and_described():
+    result = one(HEIGHT, HEIGHT + 20)
+    assert result.p_value < 1e-10
+    assert result.note.startswith("median 170 → 190; ")
+    assert "rows above the reference's maximum" in result.note
 
 
 def test_a_median_of_zero_has_no_sign():
     assert one([-1.0, -0.0, -0.0, 1.0], [-0.0, 1.0, 1.0]).note == "median 0 → 1"
 
 
-def test_a_change_of_shares_is_found_and_said_in_words():
-    found = one(PLAN, ["paid"] * 200)
-    assert found.p_value < 1e-10
-    assert found.note == "paid 25.0% → 100.0%"
+def test_a_change_of_shares_is_detected_and_described():
+    result = one(PLAN, ["paid"] * 200)
+    assert result.p_value < 1e-10
+    assert result.note == "paid 25.0% → 100.0%"
 
 
-def weighted(found, weights):
-    known = {r.statistic: r.value for r in found.results if r.kind is ResultKind.P_VALUE}
+def weighted(result, weights):
+    known = {r.statistic: r.value for r in result.results if r.kind is ResultKind.P_VALUE}
     assert known.keys() == weights.keys()
     return min(1.0, *(known[name] / weight for name, weight in weights.items()))
 
@@ -62,23 +62,23 @@ TESTS = {"Kolmogorov–Smirnov": 0.7, "rows below the reference": 0.15, "rows ab
 
 
 def test_the_p_value_is_the_smallest_after_each_is_divided_by_its_weight():
-    found = one(HEIGHT, HEIGHT[:100] + 3)
-    assert found.p_value == pytest.approx(weighted(found, TESTS))
+    result = one(HEIGHT, HEIGHT[:100] + 3)
+    assert result.p_value == pytest.approx(weighted(result, TESTS))
     with_nulls = one([*HEIGHT, None], HEIGHT[:100] + 3)
     all_tests = TESTS | {"Kolmogorov–Smirnov": 0.6, "nulls": 0.1}
     assert with_nulls.p_value == pytest.approx(weighted(with_nulls, all_tests))
     assert sum(TESTS.values()) == sum(all_tests.values()) == pytest.approx(1.0)
 
 
-def test_the_newest_rows_are_compared_on_their_own_too():
+def test_the_newest_rows_are_tested_separately_too():
     window = np.append(HEIGHT, HEIGHT[:20] + 30)
     (plain,) = compare({"x": HEIGHT}, {"x": window})
-    (found,) = compare({"x": HEIGHT}, {"x": window}, newest=20)
+    (comparison,) = compare({"x": HEIGHT}, {"x": window}, newest=20)
     (alone,) = compare({"x": HEIGHT}, {"x": window[-20:]})
-    assert found.p_value == pytest.approx(alone.p_value / 0.25)
-    assert found.p_value < plain.p_value
-    assert found.note == f"newest 20 rows: {alone.note}"
-    assert value(found, "newest 20 rows alone") == alone.p_value
+    assert comparison.p_value == pytest.approx(alone.p_value / 0.25)
+    assert comparison.p_value < plain.p_value
+    assert comparison.note == f"newest 20 rows: {alone.note}"
+    assert value(comparison, "newest 20 rows alone") == alone.p_value
     (quiet,) = compare({"x": HEIGHT}, {"x": np.append(HEIGHT + 5, HEIGHT[:20])}, newest=20)
     assert quiet.note.startswith("median")
     (short,) = compare({"x": HEIGHT}, {"x": HEIGHT[:20]}, newest=20)
@@ -96,32 +96,32 @@ def test_a_null_rate_from_two_to_twenty_percent_is_drift(numeric):
 
 
 def test_values_between_two_heaps_are_a_large_difference():
-    found = one([0.0, 1.0] * 100, [0.0, 0.5, 1.0, 1.0] * 50)
-    assert value(found, "PSI") > 1
-    assert value(found, "Jensen–Shannon") > 0.3
+    result = one([0.0, 1.0] * 100, [0.0, 0.5, 1.0, 1.0] * 50)
+    assert value(result, "PSI") > 1
+    assert value(result, "Jensen–Shannon") > 0.3
 
 
 @pytest.mark.parametrize("reference", [HEIGHT, PLAN])
 def test_effect_sizes_come_with_their_noise(reference):
-    found = one(reference, reference[:50])
-    noise = {r.statistic: r.noise for r in found.results if r.noise is not None}
+    result = one(reference, reference[:50])
+    noise = {r.statistic: r.noise for r in result.results if r.noise is not None}
     bins = 10 if reference is HEIGHT else 3
     chance = {"bins": bins, "n": 200, "m": 50}
     assert noise == {"PSI": psi_noise(**chance), "Jensen–Shannon": js_noise(**chance)}
 
 
-def test_every_result_says_how_many_rows_went_into_it():
-    found = one([*HEIGHT, None], HEIGHT[:50])
-    ks = found.results[0]
-    nulls = next(r for r in found.results if r.statistic == "nulls")
+def test_every_result_has_its_numbers_of_rows():
+    result = one([*HEIGHT, None], HEIGHT[:50])
+    ks = result.results[0]
+    nulls = next(r for r in result.results if r.statistic == "nulls")
     assert (ks.n_reference, ks.n_window) == (200, 50)
     assert (nulls.n_reference, nulls.n_window) == (201, 50)
 
 
-def test_a_few_rows_far_outside_are_found_where_kolmogorov_smirnov_sees_nothing():
-    found = one(HEIGHT, np.append(HEIGHT[:190], np.full(10, 400.0)))
-    assert found.p_value < 0.01
-    assert next(r.value for r in found.results if r.statistic == "Kolmogorov–Smirnov") < 0.06
+def test_a_few_outliers_are_detected_where_kolmogorov_smirnov_fails():
+    result = one(HEIGHT, np.append(HEIGHT[:190], np.full(10, 400.0)))
+    assert result.p_value < 0.01
+    assert next(r.value for r in result.results if r.statistic == "Kolmogorov–Smirnov") < 0.06
 
 
 def test_a_constant_reference_can_be_compared():
@@ -129,22 +129,22 @@ def test_a_constant_reference_can_be_compared():
     assert one([5.0] * 50, [5.0] * 25 + [6.0] * 25).p_value < 1e-5
 
 
-def test_a_window_that_got_stuck_is_found():
-    found = one(HEIGHT, [170.0] * 50)
-    assert found.p_value < 1e-5
+def test_a_frozen_column_is_detected():
+    result = one(HEIGHT, [170.0] * 50)
+    assert result.p_value < 1e-5
 
 
 def test_a_numeric_column_that_is_all_null_in_the_window_is_a_finding():
-    found = one(HEIGHT, [None] * 50)
-    assert found.p_value < 1e-5
-    assert found.note == "null or not a number 0.0% → 100.0%"
-    assert [r.statistic for r in found.results] == ["nulls"]
+    result = one(HEIGHT, [None] * 50)
+    assert result.p_value < 1e-5
+    assert result.note == "null or not a number 0.0% → 100.0%"
+    assert [r.statistic for r in result.results] == ["nulls"]
 
 
 def test_a_category_that_is_all_null_in_the_window_is_a_finding():
-    found = one(PLAN, [None] * 50)
-    assert found.p_value < 1e-5
-    assert found.note == "(null) 0.0% → 100.0%"
+    result = one(PLAN, [None] * 50)
+    assert result.p_value < 1e-5
+    assert result.note == "(null) 0.0% → 100.0%"
 
 
 def test_an_all_null_reference_differs_from_values_and_not_from_nulls():
@@ -154,16 +154,16 @@ def test_an_all_null_reference_differs_from_values_and_not_from_nulls():
 
 
 def test_numbers_that_became_text_are_a_finding():
-    found = one(HEIGHT, [f"{h:.1f}" for h in HEIGHT[:50]])
-    assert found.kind is Kind.NUMERIC
-    assert found.p_value < 1e-5
-    assert "not a number 0.0% → 100.0%" in found.note
+    result = one(HEIGHT, [f"{h:.1f}" for h in HEIGHT[:50]])
+    assert result.kind is Kind.NUMERIC
+    assert result.p_value < 1e-5
+    assert "not a number 0.0% → 100.0%" in result.note
 
 
 def test_text_that_became_numbers_is_a_finding():
-    found = one(PLAN, [1.0, 2.0] * 25)
-    assert found.p_value < 1e-5
-    assert found.note == "(new) 0.0% → 100.0%"
+    result = one(PLAN, [1.0, 2.0] * 25)
+    assert result.p_value < 1e-5
+    assert result.note == "(new) 0.0% → 100.0%"
 
 
 def test_whole_numbers_and_their_texts_are_one_category():
@@ -171,29 +171,29 @@ def test_whole_numbers_and_their_texts_are_one_category():
 
 
 def test_a_new_category_is_a_finding():
-    found = one(PLAN, PLAN[:180] + ["gold"] * 20)
-    assert found.p_value < 0.01
-    assert found.note == "(new) 0.0% → 10.0%"
+    result = one(PLAN, PLAN[:180] + ["gold"] * 20)
+    assert result.p_value < 0.01
+    assert result.note == "(new) 0.0% → 10.0%"
 
 
 def test_a_new_category_beside_a_larger_change_is_still_mentioned():
-    found = one(PLAN, ["paid"] * 95 + ["gold"] * 5)
-    assert found.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that is not in the reference"
+    result = one(PLAN, ["paid"] * 95 + ["gold"] * 5)
+    assert result.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that is not in the reference"
 
 
 def test_infinite_values_are_a_finding():
-    found = one(HEIGHT, [*HEIGHT[:40], *[np.inf] * 10])
-    assert found.p_value < 1e-3
-    assert "10 infinite values" in found.note
-    assert math.isfinite(value(found, "Wasserstein in sigmas"))
+    result = one(HEIGHT, [*HEIGHT[:40], *[np.inf] * 10])
+    assert result.p_value < 1e-3
+    assert "10 infinite values" in result.note
+    assert math.isfinite(value(result, "Wasserstein in sigmas"))
 
 
 @pytest.mark.parametrize("reference", [[np.inf, -np.inf] * 10, list(HEIGHT)])
 @pytest.mark.parametrize("window", [[np.inf, -np.inf] * 10, [np.inf], [1.7e308, -1.7e308]])
-def test_what_is_not_defined_for_infinite_values_is_none(reference, window):
-    found = one(reference, window)
-    assert value(found, "Wasserstein in sigmas") is None
-    assert 0 <= found.p_value <= 1
+def test_statistics_undefined_for_infinite_values_are_none(reference, window):
+    result = one(reference, window)
+    assert value(result, "Wasserstein in sigmas") is None
+    assert 0 <= result.p_value <= 1
 
 
 def test_a_missing_column_is_not_compared():
@@ -209,8 +209,8 @@ def test_an_extra_column_comes_last_with_a_role_of_its_own():
 
 
 def test_an_empty_window_cannot_be_compared():
-    found = one(HEIGHT, [])
-    assert (found.p_value, found.note) == (None, "there are no rows to compare")
+    result = one(HEIGHT, [])
+    assert (result.p_value, result.note) == (None, "there are no rows to compare")
 
 
 def test_an_empty_reference_cannot_be_compared():
@@ -223,7 +223,7 @@ def test_one_row_is_no_evidence():
     assert one([1.0], [9.0]).p_value == 1.0
 
 
-def test_columns_of_names_and_keys_are_judged_by_their_nulls_alone():
+def test_columns_of_distinct_texts_are_compared_by_nulls_only():
     keys = [f"user-{i}" for i in range(200)]
     fresh = [f"user-{i}" for i in range(200, 300)]
     assert one(keys, fresh).p_value == 1.0
@@ -237,7 +237,7 @@ def test_dates_move_on_without_an_alarm():
     assert one(days[:50], days[50:]).p_value == 1.0
 
 
-def test_a_long_tail_of_categories_does_not_ring_on_unchanged_data():
+def test_a_long_tail_of_categories_is_no_drift_on_unchanged_data():
     rng, weights = np.random.default_rng(9), 1 / np.arange(1, 301)
     names = np.array([f"city-{i}" for i in range(300)])
 
@@ -259,9 +259,9 @@ def test_the_bins_of_two_windows_are_the_same():
 
 
 def test_the_histogram_counts_every_row():
-    found = one(HEIGHT, [*HEIGHT[:40], np.inf, -np.inf])
-    assert sum(found.histogram.reference) == 200
-    assert sum(found.histogram.window) == 42
+    result = one(HEIGHT, [*HEIGHT[:40], np.inf, -np.inf])
+    assert sum(result.histogram.reference) == 200
+    assert sum(result.histogram.window) == 42
 
 
 @pytest.mark.parametrize(
@@ -275,15 +275,15 @@ def test_the_histogram_counts_every_row():
     ],
     ids=["lists", "pandas", "Arrow", "numpy", "tuples"],
 )
-def test_every_sort_of_table_is_taken(table_of):
+def test_every_type_of_table_is_accepted(table_of):
     columns = {"height": HEIGHT.tolist(), "plan": PLAN, "vip": [True, False] * 100}
-    found = compare(columns, table_of(columns))
-    assert [(c.column, c.kind) for c in found] == [
+    comparison = compare(columns, table_of(columns))
+    assert [(c.column, c.kind) for c in comparison] == [
         ("height", Kind.NUMERIC),
         ("plan", Kind.CATEGORICAL),
         ("vip", Kind.BOOLEAN),
     ]
-    assert [c.p_value for c in found] == [pytest.approx(1.0)] * 3
+    assert [c.p_value for c in comparison] == [pytest.approx(1.0)] * 3
 
 
 def test_the_nulls_of_pandas_are_nulls():
@@ -296,18 +296,18 @@ def test_the_nulls_of_pandas_are_nulls():
             "t": pd.to_datetime(["2026-01-01", None, "2026-01-02"]),
         }
     )
-    found = compare(table, table)
+    comparison = compare(table, table)
     kinds = [Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN, Kind.CATEGORICAL, Kind.DATETIME]
-    assert [c.kind for c in found] == kinds
-    assert [c.p_value for c in found] == [pytest.approx(1.0)] * 5
+    assert [c.kind for c in comparison] == kinds
+    assert [c.p_value for c in comparison] == [pytest.approx(1.0)] * 5
 
 
-def test_unequal_lengths_are_refused():
+def test_unequal_lengths_are_rejected():
     with pytest.raises(InputError, match="differ in length"):
         compare({"a": [1, 2], "b": [1]}, {"a": [1]})
 
 
-def test_a_column_of_two_dimensions_is_refused():
+def test_a_column_of_two_dimensions_is_rejected():
     with pytest.raises(InputError, match="one dimension"):
         compare({"a": np.zeros((2, 2))}, {"a": [1]})
 
@@ -328,18 +328,18 @@ def mixed(rows, seed, shift=0.0):
 
 
 @pytest.mark.parametrize("newest", [0, 50])
-def test_a_prepared_reference_gives_the_same_for_one_window_after_the_other(newest):
+def test_a_prepared_reference_gives_the_same_for_many_windows(newest):
     reference, roles = mixed(1000, 1), {"plan": "prediction"}
     before = prepare(reference, roles=roles)
     for seed, shift in ((2, 0.0), (3, 5.0), (4, 0.0)):
         window = mixed(500, seed, shift) | {"new": [1] * 500}
-        found = compare(before, window, newest=newest)
-        assert found == compare(reference, window, roles=roles, newest=newest)
-        assert [c.role for c in found if c.column in ("plan", "new")] == ["prediction", "extra"]
+        comparison = compare(before, window, newest=newest)
+        assert comparison == compare(reference, window, roles=roles, newest=newest)
+        assert [c.role for c in comparison if c.column in ("plan", "new")] == ["prediction", "extra"]
 
 
 @given(column, column)
-def test_a_prepared_reference_gives_the_same_whatever_is_in_it(reference, window):
+def test_a_prepared_reference_gives_the_same_for_any_values(reference, window):
     assert compare(prepare({"x": reference}), {"x": window}) == (one(reference, window),)
 
 
@@ -364,9 +364,9 @@ def test_a_table_of_columns_gives_the_same_as_one_of_cells():
 
 
 @given(column, column)
-def test_no_column_whatever_is_an_exception(reference, window):
-    found = one(reference, window)
-    assert found.note
-    assert (found.p_value is None) == (not reference or not window)
-    assert found.p_value is None or 0 <= found.p_value <= 1
-    assert all(r.value is None or math.isfinite(r.value) for r in found.results)
+def test_no_column_raises_an_exception(reference, window):
+    result = one(reference, window)
+    assert result.note
+    assert (result.p_value is None) == (not reference or not window)
+    assert result.p_value is None or 0 <= result.p_value <= 1
+    assert all(r.value is None or math.isfinite(r.value) for r in result.results)

@@ -32,89 +32,95 @@ def extra(name):
     return column(name, None, role="extra", note="the reference has no such column")
 
 
-def test_nothing_found_is_ok():
-    found = judge([column("a", 0.3), column("b", 0.9)], rows=500)
-    assert found.verdict is Verdict.OK
-    assert found.sentence == "No drift: all 2 columns of the last 500 predictions look like the reference."
-    assert found.drifted_columns == ()
-    assert [c.reason for c in found.columns] == ["No drift: median 1 → 2."] * 2
+def test_no_drift_is_ok():
+    judgement = judge([column("a", 0.3), column("b", 0.9)], rows=500)
+    assert judgement.verdict is Verdict.OK
+    assert (
+        judgement.sentence == "No drift: all 2 columns of the last 500 predictions look like the reference."
+    )
+    assert judgement.drifted_columns == ()
+    assert [c.reason for c in judgement.columns] == ["No drift: median 1 → 2."] * 2
 
 
 def test_drift_is_a_warning_that_names_the_column():
-    found = judge([column("a", 1e-6), column("b", 0.9)], rows=500)
-    assert [c.verdict for c in found.columns] == [Verdict.WARNING, Verdict.OK]
-    assert found.verdict is Verdict.WARNING
-    assert found.sentence == (
+    judgement = judge([column("a", 1e-6), column("b", 0.9)], rows=500)
+    assert [c.verdict for c in judgement.columns] == [Verdict.WARNING, Verdict.OK]
+    assert judgement.verdict is Verdict.WARNING
+    assert judgement.sentence == (
         "Drift in a: 1 of 2 columns of the last 500 predictions differ from the reference."
     )
-    assert found.drifted_columns == ("a",)
-    assert found.columns[0].reason == "Drift: median 1 → 2."
+    assert judgement.drifted_columns == ("a",)
+    assert judgement.columns[0].reason == "Drift: median 1 → 2."
 
 
 def test_drift_of_inputs_and_outputs_names_the_inputs():
-    found = judge([column("a", 1e-6), column("b", 1e-6), column("prediction", 1e-6, "prediction")], rows=50)
-    assert found.sentence.startswith("Drift in a and b, and the predictions with them: 3 of 3 columns")
+    judgement = judge(
+        [column("a", 1e-6), column("b", 1e-6), column("prediction", 1e-6, "prediction")], rows=50
+    )
+    assert judgement.sentence.startswith("Drift in a and b, and the predictions with them: 3 of 3 columns")
 
 
 def test_drift_of_the_outputs_alone_says_so():
-    found = judge([column("a", 0.9), column("prediction", 1e-6, "prediction")], rows=50)
-    assert found.sentence.startswith("Drift in the predictions (prediction): 1 of 2 columns")
+    judgement = judge([column("a", 0.9), column("prediction", 1e-6, "prediction")], rows=50)
+    assert judgement.sentence.startswith("Drift in the predictions (prediction): 1 of 2 columns")
 
 
 def test_many_drifted_columns_are_counted_and_not_all_listed():
-    found = judge([column(f"c{i}", 1e-6) for i in range(12)], rows=50)
-    assert "c0, c1, c2, c3, c4, c5, c6, c7 and 4 more: 12 of 12" in found.sentence
+    judgement = judge([column(f"c{i}", 1e-6) for i in range(12)], rows=50)
+    assert "c0, c1, c2, c3, c4, c5, c6, c7 and 4 more: 12 of 12" in judgement.sentence
 
 
 def test_too_few_rows_are_unknown():
-    found = judge([column("a", 1e-6)], rows=9)
-    assert found.verdict is Verdict.UNKNOWN
-    assert found.sentence == "Cannot judge: needs 10, has 9 predictions."
+    judgement = judge([column("a", 1e-6)], rows=9)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.sentence == "Cannot judge: needs 10, has 9 predictions."
 
 
-def test_the_fewest_rows_can_be_chosen():
+def test_the_minimum_of_rows_is_configurable():
     assert judge([column("a", 0.9)], rows=9, minimum_rows=9).verdict is Verdict.OK
     assert judge([column("a", 0.9)], rows=99, minimum_rows=100).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("comparisons", [[], [missing("a")], [extra("z")]])
 def test_nothing_to_compare_is_unknown(comparisons):
-    found = judge(comparisons, rows=50)
-    assert found.verdict is Verdict.UNKNOWN
-    assert found.sentence == "Cannot judge: no column of the window can be compared."
+    judgement = judge(comparisons, rows=50)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.sentence == "Cannot judge: no column of the window can be compared."
 
 
 @pytest.mark.parametrize(("names", "words"), [(["b"], "b is missing"), (["b", "c"], "b and c are missing")])
 def test_a_missing_column_is_unknown(names, words):
-    found = judge([column("a", 0.9), *map(missing, names)], rows=50)
-    assert found.verdict is Verdict.UNKNOWN
-    assert found.sentence == f"Cannot judge every column: {words}."
-    assert found.columns[1].verdict is Verdict.UNKNOWN
-    assert found.columns[1].reason == "Not compared: the window has no such column."
+    judgement = judge([column("a", 0.9), *map(missing, names)], rows=50)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.sentence == f"Cannot judge every column: {words}."
+    assert judgement.columns[1].verdict is Verdict.UNKNOWN
+    assert judgement.columns[1].reason == "Not compared: the window has no such column."
 
 
 def test_drift_beside_a_missing_column_is_a_warning_that_names_both():
-    found = judge([column("a", 1e-6), missing("b")], rows=50)
-    assert found.verdict is Verdict.WARNING
-    assert found.sentence.endswith("differ from the reference. Not compared: b.")
+    judgement = judge([column("a", 1e-6), missing("b")], rows=50)
+    assert judgement.verdict is Verdict.WARNING
+    assert judgement.sentence.endswith("differ from the reference. Not compared: b.")
 
 
 def test_an_extra_column_is_a_warning():
-    found = judge([column("a", 0.9), extra("z")], rows=50)
-    assert found.verdict is Verdict.WARNING
-    assert found.sentence.endswith("look like the reference. Not in the reference: z.")
+    judgement = judge([column("a", 0.9), extra("z")], rows=50)
+    assert judgement.verdict is Verdict.WARNING
+    assert judgement.sentence.endswith("look like the reference. Not in the reference: z.")
 
 
-def test_missing_weighs_more_than_extra():
+def test_a_missing_column_outweighs_an_extra_one():
     assert judge([column("a", 0.9), missing("b"), extra("z")], rows=50).verdict is Verdict.UNKNOWN
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
 def test_the_adjustment_is_scipys_benjamini_hochberg(p_values, rate):
-    found = judge([column(f"c{i}", p) for i, p in enumerate(p_values)], rows=50, false_discovery_rate=rate)
+    judgement = judge(
+        [column(f"c{i}", p) for i, p in enumerate(p_values)], rows=50, false_discovery_rate=rate
+    )
     adjusted = scipy.stats.false_discovery_control(p_values)
-    assert [c.adjusted_p_value for c in found.columns] == adjusted.tolist()
-    assert [c.drifted for c in found.columns] == (adjusted <= rate).tolist()
+    assert [c.adjusted_p_value for c in judgement.columns] == adjusted.tolist()
+    assert [c.drifted for c in judgement.columns] == (adjusted <= rate).tolist()
 
 
 def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment():
@@ -132,16 +138,16 @@ def test_a_reference_of_a_few_rows_cannot_be_judged_against():
 @pytest.mark.parametrize("rows", [10, 24, 100])
 @pytest.mark.parametrize("value", ["Z", None, "a"])
 def test_a_window_of_one_category_alone_is_drift(value, rows):
-    found = compare({"x": list("abcde") * 100}, {"x": [value] * rows})
-    assert judge(found, rows=rows).drifted_columns == ("x",)
+    comparison = compare({"x": list("abcde") * 100}, {"x": [value] * rows})
+    assert judge(comparison, rows=rows).drifted_columns == ("x",)
 
 
 def test_the_deciding_number_comes_first_with_its_threshold():
-    (found,) = compare({"a": [1.0, 2, 3] * 5}, {"a": [1.0, 2, 3] * 5})
-    (judged,) = judge([found], rows=50, false_discovery_rate=0.02).columns
+    (comparison,) = compare({"a": [1.0, 2, 3] * 5}, {"a": [1.0, 2, 3] * 5})
+    (judged,) = judge([comparison], rows=50, false_discovery_rate=0.02).columns
     deciding, *rest = judged.comparison.results
     assert (deciding.value, deciding.threshold) == (1.0, 0.02)
-    assert tuple(rest) == found.results
+    assert tuple(rest) == comparison.results
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +167,13 @@ def judged(iris, rows, drifted, seed):
     return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
 
 
-def test_unchanged_windows_of_iris_and_its_answers_ring_in_at_most_one_of_twenty(iris):
+def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(iris):
     windows = 300
     listed = [judged(iris, 500, 0, seed).drifted_columns != () for seed in range(windows)]
     assert np.mean(listed) <= 0.05
 
 
-def test_a_tenth_of_drifted_rows_rings_in_nearly_every_window(iris):
+def test_a_tenth_of_drifted_rows_is_detected_in_nearly_every_window(iris):
     listed = [judged(iris, 500, 50, seed).drifted_columns != () for seed in range(200)]
     assert np.mean(listed) >= 0.95
 
@@ -197,15 +203,15 @@ STRONG = 1e-3
 
 
 def in_a_row(*p_values, strong=STRONG, step=100, rows=100):
-    """Judge checks of two columns, `a` with these p-values, each `step` rows after the last."""
-    state, found = {}, []
+    """Judge checks of two columns, `a` with these p-values, each `step` rows after the previous one."""
+    state, result = {}, []
     for number, p_value in enumerate(p_values):
         first = number * step + 1
         comparisons = [column("a", p_value), column("b", 0.9)]
         judgement = judge(comparisons, rows=rows, strong=strong, persistent=persistent_columns(state, first))
         state = update_persistence(state, judgement, last=first + rows - 1)
-        found.append(judgement)
-    return found
+        result.append(judgement)
+    return result
 
 
 def listed(*p_values, **options):
@@ -213,20 +219,20 @@ def listed(*p_values, **options):
 
 
 def test_strong_evidence_is_listed_at_once():
-    (found,) = in_a_row(STRONG / 2)
-    assert found.drifted_columns == ("a",)
-    assert found.columns[0].threshold == STRONG
-    assert found.columns[0].comparison.results[0].threshold == STRONG
+    (result,) = in_a_row(STRONG / 2)
+    assert result.drifted_columns == ("a",)
+    assert result.columns[0].threshold == STRONG
+    assert result.columns[0].comparison.results[0].threshold == STRONG
 
 
-def test_weak_evidence_waits_and_says_so():
-    (found,) = in_a_row(0.01)
-    assert (found.verdict, found.drifted_columns) == (Verdict.OK, ())
-    assert found.sentence == (
+def test_weak_evidence_is_noted_but_not_listed():
+    (result,) = in_a_row(0.01)
+    assert (result.verdict, result.drifted_columns) == (Verdict.OK, ())
+    assert result.sentence == (
         "No drift so far in the last 100 predictions: weak evidence in a is listed if it lasts."
     )
-    assert found.columns[0].verdict is Verdict.OK
-    assert found.columns[0].reason == "Weak evidence (p 0.02), listed if it lasts: median 1 → 2."
+    assert result.columns[0].verdict is Verdict.OK
+    assert result.columns[0].reason == "Weak evidence (p 0.02), listed if it lasts: median 1 → 2."
     assert judge([column("a", 0.01)], rows=50).drifted_columns == ("a",), "a single comparison has no later"
 
 
@@ -236,11 +242,11 @@ def test_weak_evidence_is_listed_with_the_second_window_that_shares_no_row_with_
     assert in_a_row(0.01, 0.01)[1].columns[0].threshold == 0.05
 
 
-def test_evidence_that_pauses_begins_anew():
+def test_evidence_that_pauses_starts_again():
     assert listed(0.01, 0.9, 0.01, 0.01) == [False, False, False, True]
 
 
-def test_what_is_listed_stays_so_while_evidence_lasts():
+def test_a_listed_column_stays_listed_while_evidence_lasts():
     assert listed(1e-9, 0.01, 0.01, 0.9, 0.01, step=25) == [True, True, True, False, False]
 
 
@@ -255,7 +261,7 @@ def test_the_same_rows_again_are_no_second_window():
     assert listed(*[0.01] * 5, step=0) == [False] * 5
 
 
-def test_no_limit_for_strong_evidence_is_looser_than_the_rate():
+def test_the_threshold_is_never_above_the_rate():
     assert listed(0.03, strong=0.5) == [False]
 
 
@@ -270,12 +276,12 @@ def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_se
             for number in range(2):
                 window = {f"c{i}": rng.normal(shift * (i == 0), size=rows) for i in range(columns)}
                 held = persistent_columns(state, number * rows + 1)
-                found = judge(
+                judgement = judge(
                     compare(reference, window, newest=50), rows=rows, strong=1 / 8640, persistent=held
                 )
-                state = update_persistence(state, found, last=(number + 1) * rows)
-                right = shift > 0 and "c0" in found.drifted_columns
-                false += len(found.drifted_columns) - right
+                state = update_persistence(state, judgement, last=(number + 1) * rows)
+                right = shift > 0 and "c0" in judgement.drifted_columns
+                false += len(judgement.drifted_columns) - right
                 first += right and number == 0
                 second += right and number == 1
     assert false == 0
@@ -311,21 +317,21 @@ def check(verdict, minute):
 
 
 def story(*moments, cooldown=COOLDOWN):
-    """What is told of checks, each a verdict and its minute."""
-    told = []
+    """Return the notifications after checks, each given by its verdict and minute."""
+    notifications = []
     for verdict, minute in moments:
         notification = notification_after(
-            check(verdict, minute), told[-1] if told else None, cooldown=cooldown
+            check(verdict, minute), notifications[-1] if notifications else None, cooldown=cooldown
         )
-        told += [notification] if notification else []
-    return told
+        notifications += [notification] if notification else []
+    return notifications
 
 
 def short(*moments, **options):
     return [(a.verdict, (a.time - NOON) / MINUTE) for a in story(*moments, **options)]
 
 
-def test_an_alarm_is_told_at_once_with_what_the_check_found():
+def test_an_alarm_is_notified_at_once():
     (notification,) = story((OK, 0), (ALARM, 5))
     assert (notification.check_id, notification.time, notification.model, notification.version) == (
         "c5",
@@ -339,11 +345,11 @@ def test_an_alarm_is_told_at_once_with_what_the_check_found():
 
 
 @pytest.mark.parametrize("first", [OK, WARNING, UNKNOWN])
-def test_a_fresh_service_says_nothing_before_its_first_alarm(first):
+def test_a_new_service_sends_nothing_before_its_first_alarm(first):
     assert short((first, 0), (UNKNOWN, 100), (OK, 200), (WARNING, 300), (ALARM, 400)) == [(ALARM, 400)]
 
 
-def test_a_state_that_lasts_is_told_once():
+def test_a_lasting_state_is_notified_once():
     assert short(*((ALARM, minute) for minute in range(0, 1000, 5))) == [(ALARM, 0)]
 
 
@@ -353,24 +359,24 @@ def test_ok_and_warning_are_one_state():
     assert same_state(ALARM) == {ALARM}
 
 
-def test_what_is_over_is_told_once_the_cooldown_has_passed_if_it_is_still_over():
+def test_the_end_of_an_alarm_is_notified_after_the_cooldown():
     assert short((ALARM, 0), (OK, 5), (OK, 29)) == [(ALARM, 0)]
     assert short((ALARM, 0), (OK, 5), (OK, 30)) == [(ALARM, 0), (OK, 30)]
     assert short((ALARM, 0), (OK, 5), (ALARM, 10), (ALARM, 60)) == [(ALARM, 0)]
 
 
-def test_that_it_cannot_judge_any_more_and_can_again_is_told():
-    found = story((ALARM, 0), (UNKNOWN, 30), (OK, 60), (UNKNOWN, 90), (ALARM, 91))
-    assert [a.verdict for a in found] == [ALARM, UNKNOWN, OK, UNKNOWN, ALARM]
-    assert [a.before for a in found] == [None, ALARM, UNKNOWN, OK, UNKNOWN]
+def test_unknown_and_its_end_are_notified():
+    result = story((ALARM, 0), (UNKNOWN, 30), (OK, 60), (UNKNOWN, 90), (ALARM, 91))
+    assert [a.verdict for a in result] == [ALARM, UNKNOWN, OK, UNKNOWN, ALARM]
+    assert [a.before for a in result] == [None, ALARM, UNKNOWN, OK, UNKNOWN]
 
 
-def test_without_a_cooldown_every_change_is_told():
+def test_without_a_cooldown_every_change_is_notified():
     moments = [(ALARM, 0), (OK, 1), (ALARM, 2), (UNKNOWN, 3), (UNKNOWN, 4), (OK, 5)]
     assert [v for v, _ in short(*moments, cooldown=timedelta())] == [ALARM, OK, ALARM, UNKNOWN, OK]
 
 
-def test_a_message_from_the_future_damps_nothing():
+def test_a_notification_in_the_future_does_not_start_a_cooldown():
     assert short((ALARM, 10_000), (OK, 0)) == [(ALARM, 10_000), (OK, 0)]
 
 
@@ -378,20 +384,20 @@ moments = st.lists(st.tuples(st.sampled_from(Verdict), st.integers(1, 40)), max_
 
 
 @given(moments, st.integers(0, 60))
-def test_whatever_flaps_no_state_is_told_twice_and_an_alarm_at_most_once_a_cooldown(steps, minutes):
+def test_a_flapping_verdict_repeats_no_state_and_sends_one_alarm_per_cooldown(steps, minutes):
     minute, sequence = 0, []
     for verdict, step in steps:
         minute += step
         sequence.append((verdict, minute))
-    told = short(*sequence, cooldown=minutes * MINUTE)
-    assert all(b not in same_state(a) for (a, _), (b, _) in itertools.pairwise(told))
-    assert not told or told[0][0] is ALARM
-    alarms = [when for verdict, when in told if verdict is ALARM]
+    notifications = short(*sequence, cooldown=minutes * MINUTE)
+    assert all(b not in same_state(a) for (a, _), (b, _) in itertools.pairwise(notifications))
+    assert not notifications or notifications[0][0] is ALARM
+    alarms = [when for verdict, when in notifications if verdict is ALARM]
     assert all(b - a >= minutes for a, b in itertools.pairwise(alarms))
     lasting = (*sequence, *((sequence[-1][0], minute + i) for i in range(minutes + 1))) if sequence else ()
     last = short(*lasting, cooldown=minutes * MINUTE)
     if last:
-        assert lasting[-1][0] in same_state(last[-1][0]), "a state that lasts is told in the end"
+        assert lasting[-1][0] in same_state(last[-1][0]), "a lasting state is notified in the end"
     else:
         assert ALARM not in [verdict for verdict, _ in lasting]
 
@@ -400,10 +406,10 @@ def test_whatever_flaps_no_state_is_told_twice_and_an_alarm_at_most_once_a_coold
     ("degradation", "named"),
     [(degradations.ALARM, ("petal length (cm)", "sepal width (cm)")), (None, ("a",))],
 )
-def test_an_alert_names_the_suspects_of_an_alarm(degradation, named):
+def test_a_notification_names_the_suspects_of_an_alarm(degradation, named):
     judgement = replace(judge([column("a", 1e-6)], rows=500), verdict=Verdict.ALARM, degradation=degradation)
     noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-    found = Check("c", noon, CheckKind.AUTOMATIC, "m", "v", "r", 500, 1, 500, judgement)
-    notification = notification_after(found, None, cooldown=timedelta())
+    result = Check("c", noon, CheckKind.AUTOMATIC, "m", "v", "r", 500, 1, 500, judgement)
+    notification = notification_after(result, None, cooldown=timedelta())
     assert notification is not None
     assert notification.columns == named

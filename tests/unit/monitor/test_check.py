@@ -14,19 +14,17 @@ import structlog
 from tests import degradations as degradations
 
 from driftbell.errors import LeaseLostError, ReportError, StoreError
-from driftbell.monitor.check import Checker, _log, window_columns
+from driftbell.monitor.check import Checker, _log
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
     CheckKind,
     Columns,
     Degradation,
-    Kind,
     Lease,
     Outputs,
     Prediction,
     Reference,
-    Value,
     Verdict,
     Window,
     probability_column,
@@ -43,7 +41,7 @@ SECRET = "5.123457"
 
 
 class Model:
-    """Says "old" to everybody over forty."""
+    """Model that answers "old" above forty."""
 
     name = "m"
     version = "v1"
@@ -59,7 +57,7 @@ class Model:
 
 
 class Page:
-    """A report that is one line; may fail."""
+    """Report of one line; can be made to fail."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
@@ -100,16 +98,16 @@ def predictions(n: int, *, shift: float = 0.0, start: int = 0) -> list[Predictio
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SqlStore]:
-    found = open_sqlite(tmp_path / "log.sqlite")
-    yield found
-    found.close()
+    result = open_sqlite(tmp_path / "log.sqlite")
+    yield result
+    result.close()
 
 
 @pytest.fixture
 def lease(log: SqlStore) -> Lease:
-    found = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
-    assert found is not None
-    return found
+    result = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert result is not None
+    return result
 
 
 @pytest.fixture
@@ -157,7 +155,7 @@ def test_the_same_check_twice_is_one_check(checker: Checker, lease: Lease) -> No
 
 
 @pytest.mark.parametrize("change", ["occasion", "window", "rows", "minimum", "rate", "version", "reference"])
-def test_another_question_is_another_check(checker: Checker, lease: Lease, change: str) -> None:
+def test_other_settings_make_another_check(checker: Checker, lease: Lease, change: str) -> None:
     checker.store.predictions.append(predictions(50))
     first = checker(CheckKind.AUTOMATIC, "12:00", lease)
     occasion = "12:05" if change == "occasion" else "12:00"
@@ -181,7 +179,7 @@ def test_another_question_is_another_check(checker: Checker, lease: Lease, chang
 
 
 @pytest.mark.parametrize("rows", [0, 7, 9])
-def test_too_few_rows_are_unknown_and_make_no_report(checker: Checker, lease: Lease, rows: int) -> None:
+def test_too_few_rows_are_unknown_and_write_no_report(checker: Checker, lease: Lease, rows: int) -> None:
     checker.store.predictions.append(predictions(rows))
     check = checker(CheckKind.MANUAL, "now", lease)
     assert check.judgement.verdict is Verdict.UNKNOWN
@@ -203,7 +201,7 @@ def test_a_manual_check_has_a_manual_report(checker: Checker, lease: Lease) -> N
 
 
 @pytest.mark.parametrize("error", [ReportError("no paper"), ValueError(f"cannot draw {SECRET}")])
-def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
+def test_a_failed_report_affects_neither_the_verdict_nor_the_other_report(
     checker: Checker, lease: Lease, error: Exception
 ) -> None:
     checker.store.predictions.append(predictions(50, shift=20))
@@ -218,7 +216,7 @@ def test_one_reports_failure_costs_neither_the_verdict_nor_the_other_report(
 
 
 @pytest.mark.parametrize("degradation", [degradations.ALARM, None])
-def test_the_log_line_says_drift_and_what_is_known_of_degradation(
+def test_the_log_line_contains_drift_and_the_degradation(
     checker: Checker, lease: Lease, degradation: Degradation | None
 ) -> None:
     check = checker(CheckKind.TRIGGERED, "now", lease)
@@ -237,7 +235,7 @@ def test_the_log_line_says_drift_and_what_is_known_of_degradation(
     ) == expected
 
 
-def test_a_folder_that_cannot_be_written_costs_no_verdict(checker: Checker, lease: Lease) -> None:
+def test_an_unwritable_folder_does_not_affect_the_verdict(checker: Checker, lease: Lease) -> None:
     checker.store.predictions.append(predictions(50))
     checker.folder.path.write_text("in the way")
     check = checker(CheckKind.TRIGGERED, "now", lease)
@@ -263,12 +261,12 @@ def test_a_check_that_crashes_is_saved_as_unknown_and_logs_no_value(
     assert check.reports == ()
     assert log.checks.newest(1) == [check]
     assert log.checks.totals().failed == 1
-    (told,) = [line for line in lines if line["event"] == "drift check failed"]
-    assert told["log_level"] == "error"
+    (line,) = [line for line in lines if line["event"] == "drift check failed"]
+    assert line["log_level"] == "error"
     assert SECRET not in json.dumps([line for line in lines if "exc_info" not in line], default=str)
 
 
-def test_a_log_that_cannot_be_read_is_no_check(
+def test_an_unreadable_store_is_an_error_and_saves_no_check(
     checker: Checker, lease: Lease, log: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> Window:
@@ -290,7 +288,7 @@ def test_a_check_under_a_lost_lease_is_not_saved(checker: Checker, lease: Lease)
     assert checker.store.checks.newest(1) == []
 
 
-def test_the_time_of_a_check_is_from_before_its_window_was_read(
+def test_the_time_of_a_check_precedes_the_reading_of_its_window(
     checker: Checker, lease: Lease, log: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -310,7 +308,7 @@ def test_the_time_of_a_check_is_from_before_its_window_was_read(
     assert order == ["clock", "window"]
 
 
-def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lease: Lease) -> None:
+def test_the_log_line_contains_drift_and_the_drifted_columns(checker: Checker, lease: Lease) -> None:
     checker.store.predictions.append(predictions(50, shift=20))
     with structlog.testing.capture_logs() as lines:
         check = checker(CheckKind.AUTOMATIC, "now", lease)
@@ -322,52 +320,26 @@ def test_the_line_of_a_check_says_drift_and_what_was_found(checker: Checker, lea
     assert line["drifted_columns"] == list(check.judgement.drifted_columns)
 
 
-def test_a_look_saves_and_writes_nothing(checker: Checker) -> None:
+def test_look_saves_and_writes_nothing(checker: Checker) -> None:
     checker.store.predictions.append(predictions(50, shift=20))
-    found = checker.look()
-    check, columns = found.check, found.columns
+    result = checker.look()
+    check, columns = result.check, result.columns
     assert check.judgement.verdict is Verdict.WARNING
     assert columns.keys() == checker.reference.columns.keys()
     assert checker.store.checks.newest(1) == []
     assert not checker.folder.path.exists()
 
 
-def window(*features: dict[str, Value]) -> Window:
-    rows = [replace(p, features=f) for p, f in zip(predictions(len(features)), features, strict=True)]
-    return Window(tuple(rows), 1, len(rows))
-
-
-def test_a_feature_that_no_row_has_is_left_out_of_the_window() -> None:
-    found = window_columns(window({"age": 1.0}, {"age": 2.0}), Model(), reference())
-    assert "city" not in found
-    assert found["age"].tolist() == [1.0, 2.0]
-
-
-def test_a_feature_that_one_row_lacks_is_null_there() -> None:
-    found = window_columns(window({"age": 1.0, "city": "Rome"}, {"city": None}), Model(), reference())
-    assert np.isnan(found["age"][1])
-    assert found["city"].tolist() == ["Rome", None]
-
-
-def test_values_of_another_kind_become_null_instead_of_an_error() -> None:
-    found = window_columns(
-        window({"age": "many", "city": "Rome"}, {"age": 3, "city": "x"}), Model(), reference()
-    )
-    assert found["age"].dtype == np.float64
-    assert np.isnan(found["age"][0])
-    assert Model.schema.features[0].kind is Kind.NUMERIC
-
-
-def test_drift_alone_logs_nobody(checker: Checker, log: SqlStore, lease: Lease) -> None:
+def test_drift_alone_sends_no_notification(checker: Checker, log: SqlStore, lease: Lease) -> None:
     log.predictions.append(predictions(100, shift=40))
-    told = replace(checker, cooldown=timedelta())
-    assert told(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
+    notifying = replace(checker, cooldown=timedelta())
+    assert notifying(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
     assert log.notifications.last(model="m", version="v1") is None
     assert log.notifications.pending() == []
 
 
 def later(checker: Checker, log: SqlStore, lease: Lease, shift: float, start: int, **changes: Any) -> Check:
-    """Log a window of its own for the checker, and check it."""
+    """Store a new window for the checker, and check it."""
     log.predictions.append(predictions(100, shift=shift, start=start))
     moved = replace(checker, strong=1e-12, clock=lambda: NOON + start * timedelta(minutes=1), **changes)
     return moved(CheckKind.AUTOMATIC, str(start), lease)
@@ -384,9 +356,9 @@ def test_weak_evidence_is_listed_once_it_has_lasted_for_two_windows(
     assert "age" in later(checker, log, lease, 6, 100).judgement.drifted_columns
 
 
-def test_weak_evidence_that_pauses_begins_anew(checker: Checker, log: SqlStore, lease: Lease) -> None:
-    found = [later(checker, log, lease, shift, 100 * i) for i, shift in enumerate([6, 0, 6, 6])]
-    assert ["age" in c.judgement.drifted_columns for c in found] == [False, False, False, True]
+def test_weak_evidence_that_pauses_starts_again(checker: Checker, log: SqlStore, lease: Lease) -> None:
+    results = [later(checker, log, lease, shift, 100 * i) for i, shift in enumerate([6, 0, 6, 6])]
+    assert ["age" in c.judgement.drifted_columns for c in results] == [False, False, False, True]
 
 
 def test_evidence_against_another_reference_does_not_count(
@@ -397,7 +369,7 @@ def test_evidence_against_another_reference_does_not_count(
     assert later(checker, log, lease, 6, 100, reference=other).judgement.drifted_columns == ()
 
 
-def test_a_change_of_the_newest_rows_is_seen_in_a_long_window(
+def test_a_change_of_the_newest_rows_is_detected_in_a_long_window(
     checker: Checker, log: SqlStore, lease: Lease
 ) -> None:
     log.predictions.append(predictions(450))
@@ -408,7 +380,7 @@ def test_a_change_of_the_newest_rows_is_seen_in_a_long_window(
     assert age.reason.startswith("Drift: newest 50 rows: median ")
 
 
-def test_without_a_cooldown_nobody_is_told(checker: Checker, log: SqlStore, lease: Lease) -> None:
+def test_without_a_cooldown_there_is_no_notification(checker: Checker, log: SqlStore, lease: Lease) -> None:
     log.predictions.append(predictions(100, shift=40))
     assert checker(CheckKind.AUTOMATIC, "now", lease).judgement.verdict is Verdict.WARNING
     assert log.notifications.pending() == []

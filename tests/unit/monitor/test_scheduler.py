@@ -37,7 +37,9 @@ def test_the_next_run_is_a_whole_number_of_intervals_since_1970(now: datetime, e
 
 
 @given(moments, intervals, st.floats(0, 0.999))
-def test_whoever_asks_between_two_runs_hears_the_same(now: datetime, every: timedelta, part: float) -> None:
+def test_the_next_run_is_the_same_at_any_time_between_two_runs(
+    now: datetime, every: timedelta, part: float
+) -> None:
     due = next_run(now, every)
     assert next_run(due - every + part * every, every) == due
     assert next_run(due, every) == due + every
@@ -49,7 +51,7 @@ def test_the_next_run_never_goes_back(a: datetime, b: datetime, every: timedelta
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """Clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -59,7 +61,7 @@ class Clock:
 
 
 class Checks:
-    """Runs checks that find nothing; keeps what it was asked for."""
+    """Fake checker without findings that records its calls."""
 
     def __init__(self, log: SqlStore, clock: Clock) -> None:
         self.runs: list[tuple[CheckKind, str]] = []
@@ -88,9 +90,9 @@ class Checks:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SqlStore]:
-    found = open_sqlite(tmp_path / "log.sqlite")
-    yield found
-    found.close()
+    result = open_sqlite(tmp_path / "log.sqlite")
+    yield result
+    result.close()
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def checks(log: SqlStore, clock: Clock) -> Checks:
 
 @pytest.fixture
 def run() -> Iterator[Callable[[Monitor], threading.Event]]:
-    """Runs monitors in threads, and stops them at the end."""
+    """Run monitors in threads, and stop them at the end."""
     started: list[tuple[threading.Thread, threading.Event]] = []
 
     def start(monitor: Monitor) -> threading.Event:
@@ -128,16 +130,16 @@ Run = Callable[[Monitor], threading.Event]
 
 def answered(log: SqlStore, request: CheckRequest) -> CheckRequest:
     def done() -> bool:
-        found = log.coordination.get_request(request.id)
-        return found is not None and found.state != "pending"
+        result = log.coordination.get_request(request.id)
+        return result is not None and result.state != "pending"
 
     wait_until(done, 60, "the answer")
-    found = log.coordination.get_request(request.id)
-    assert found is not None
-    return found
+    result = log.coordination.get_request(request.id)
+    assert result is not None
+    return result
 
 
-def test_a_scheduled_check_runs_once_a_slot_and_says_when_the_next_is(
+def test_a_scheduled_check_runs_once_per_slot_and_publishes_the_next_run(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=MINUTE, clock=clock))
@@ -154,9 +156,7 @@ def test_a_scheduled_check_runs_once_a_slot_and_says_when_the_next_is(
     assert [kind for kind, _ in checks.runs] == [CheckKind.AUTOMATIC, CheckKind.TRIGGERED]
 
 
-def test_slots_that_were_slept_through_are_one_check(
-    log: SqlStore, clock: Clock, checks: Checks, run: Run
-) -> None:
+def test_missed_slots_are_one_check(log: SqlStore, clock: Clock, checks: Checks, run: Run) -> None:
     run(Monitor(log, checks, every=MINUTE, clock=clock, lease_seconds=1e6))
     wait_until(log.coordination.lease, 60, "the lease")
     clock.now = NOON + 10 * MINUTE
@@ -179,7 +179,7 @@ def test_without_an_interval_only_requests_are_answered(
     assert [kind for kind, _ in checks.runs] == [CheckKind.TRIGGERED, CheckKind.MANUAL]
 
 
-def test_one_check_answers_all_requests_of_its_kind_that_came_before_it(
+def test_one_check_answers_all_earlier_requests_of_its_kind(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     asked = [log.coordination.request_check(CheckKind.TRIGGERED, clock()) for _ in range(5)]
@@ -190,7 +190,7 @@ def test_one_check_answers_all_requests_of_its_kind_that_came_before_it(
     assert len(checks.runs) == 2
 
 
-def test_a_request_that_comes_while_a_check_runs_gets_a_check_of_its_own(
+def test_a_request_during_a_check_gets_another_check(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     later: list[CheckRequest] = []
@@ -212,9 +212,9 @@ def test_an_old_request_is_answered_with_an_error(
 ) -> None:
     asked = log.coordination.request_check(CheckKind.TRIGGERED, NOON - timedelta(seconds=REQUEST_SECONDS + 1))
     run(Monitor(log, checks, every=None, clock=clock))
-    found = answered(log, asked)
-    assert (found.state, found.check_id) == ("failed", None)
-    assert "request it again" in found.error
+    answer = answered(log, asked)
+    assert (answer.state, answer.check_id) == ("failed", None)
+    assert "request it again" in answer.error
     assert checks.runs == []
 
 
@@ -253,7 +253,7 @@ def test_a_lease_that_expired_is_taken_over(log: SqlStore, clock: Clock, checks:
     assert (held.holder, held.token) == (monitor.holder, 2)
 
 
-def test_a_dead_monitor_whose_clock_was_ahead_is_replaced_too(
+def test_a_crashed_monitor_with_a_fast_clock_is_replaced_too(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     log.coordination.take_lease("dead", now=clock() + timedelta(days=1), seconds=15, next_run=None)
@@ -292,8 +292,8 @@ def test_a_check_under_a_lost_lease_is_not_saved_and_done_again_by_the_new_holde
         lambda: (held := log.coordination.lease()) and held.holder == "another", 60, "the other holder"
     )
     assert log.checks.newest(10) == []
-    assert (found := log.coordination.get_request(asked.id)) is not None
-    assert found.state == "pending"
+    assert (result := log.coordination.get_request(asked.id)) is not None
+    assert result.state == "pending"
     clock.now += timedelta(seconds=11)
     assert answered(log, asked).check_id
     assert len(log.checks.newest(10)) == 1
@@ -301,7 +301,7 @@ def test_a_check_under_a_lost_lease_is_not_saved_and_done_again_by_the_new_holde
     assert (held.holder, held.token) == (monitor.holder, 3)
 
 
-def test_the_lease_is_kept_while_a_long_check_runs(
+def test_the_lease_is_renewed_during_a_long_check(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     seen: list[Lease | None] = []
@@ -324,7 +324,7 @@ def test_the_lease_is_kept_while_a_long_check_runs(
 
 
 class Failing(SqlCoordination):
-    """Coordination that cannot be used while it is broken."""
+    """Coordination that raises errors while it is broken."""
 
     broken = True
     tried = 0
@@ -353,7 +353,7 @@ def test_errors_of_the_store_are_retried_and_logged_once(
     assert logged == ["drift monitor cannot use the store", again]
 
 
-def test_a_monitor_that_stops_gives_its_lease_back(log: SqlStore, clock: Clock, checks: Checks) -> None:
+def test_a_stopping_monitor_releases_its_lease(log: SqlStore, clock: Clock, checks: Checks) -> None:
     stop = threading.Event()
     monitor = Monitor(log, checks, every=MINUTE, clock=clock)
     thread = threading.Thread(target=monitor.run, args=(stop,))

@@ -42,18 +42,18 @@ def test_chi_square_is_scipys_without_the_correction(rows):
     table = table[:, table.sum(axis=0) > 0]
     assume(table.shape[1] > 1)
     scipys = scipy.stats.chi2_contingency(table, correction=False)
-    found = chi_square(*rows)
-    assert found.statistic == pytest.approx(scipys.statistic, rel=TOLERANCE, abs=TOLERANCE)
-    assert found.p_value == pytest.approx(scipys.pvalue, rel=TOLERANCE, abs=TOLERANCE)
+    result = chi_square(*rows)
+    assert result.statistic == pytest.approx(scipys.statistic, rel=TOLERANCE, abs=TOLERANCE)
+    assert result.p_value == pytest.approx(scipys.pvalue, rel=TOLERANCE, abs=TOLERANCE)
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.data())
 def test_null_share_is_scipys_fisher_test(n, m, data):
     a, b = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
-    found = null_share(a, n, b, m)
+    result = null_share(a, n, b, m)
     expected = scipy.stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
-    assert found.p_value == pytest.approx(expected, rel=TOLERANCE)
-    assert found.statistic == b / m - a / n
+    assert result.p_value == pytest.approx(expected, rel=TOLERANCE)
+    assert result.statistic == b / m - a / n
 
 
 @pytest.mark.parametrize(("n", "m"), [(5000, 500), (5000, 50), (10_000, 10_000), (150, 500)])
@@ -95,7 +95,7 @@ def test_psi_follows_its_formula():
     assert psi(a, b) == pytest.approx(by_hand, abs=TOLERANCE)
 
 
-def test_one_empty_bin_does_not_decide_alone():
+def test_one_empty_bin_does_not_dominate_psi():
     # Of a thousand rows the window has none in the second bin. With half a row PSI is about 1.2; without
     # smoothing it is infinite, and 135 where a share of zero is replaced by the smallest double.
     reference, window = np.array([809, 191]), np.array([1000, 0])
@@ -107,16 +107,16 @@ def test_one_empty_bin_does_not_decide_alone():
 def test_psi_of_unchanged_data_is_the_noise_that_its_docstring_states():
     rng, n, m, bins = np.random.default_rng(1), 2000, 500, 10
     shares = np.full(bins, 1 / bins)
-    found = [psi(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(400)]
-    assert np.mean(found) == pytest.approx((bins - 1) * (1 / n + 1 / m), rel=0.1)
+    results = [psi(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(400)]
+    assert np.mean(results) == pytest.approx((bins - 1) * (1 / n + 1 / m), rel=0.1)
 
 
 def test_chi_square_of_a_textbook_table():
     # A. Agresti, Categorical Data Analysis, 2nd ed. (2002), table 3.1, aspirin and myocardial infarction:
     # 189 of 11034 with placebo, 104 of 11037 with aspirin; X² = 25.01 with one degree of freedom.
-    found = chi_square([189, 11034 - 189], [104, 11037 - 104])
-    assert found.statistic == pytest.approx(25.01, abs=0.005)
-    assert found.p_value < 1e-6
+    result = chi_square([189, 11034 - 189], [104, 11037 - 104])
+    assert result.statistic == pytest.approx(25.01, abs=0.005)
+    assert result.p_value < 1e-6
 
 
 def test_fishers_tea():
@@ -128,7 +128,7 @@ def test_jensen_shannon_of_counts_without_a_common_bin_is_one():
     assert jensen_shannon([3, 0, 9], [0, 5, 0]) == pytest.approx(1)
 
 
-def test_bins_that_nobody_uses_do_not_count_for_chi_square():
+def test_empty_bins_do_not_count_for_chi_square():
     assert chi_square([10, 0, 20], [20, 0, 10]) == chi_square([10, 20], [20, 10])
     assert chi_square([7, 0], [3, 0]) == (0.0, 1.0)
 
@@ -146,13 +146,13 @@ def test_bins_that_nobody_uses_do_not_count_for_chi_square():
         ([[1], [1]], [[1], [1]], "same length"),
     ],
 )
-def test_rows_that_are_no_counts_are_errors(statistic, a, b, words):
+def test_invalid_counts_are_errors(statistic, a, b, words):
     with pytest.raises(ValueError, match=words):
         statistic(a, b)
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, 5), (0, 5, 0, 0), (3, 2, 0, 5), (0, 5, 6, 5), (-1, 5, 0, 5)])
-def test_nulls_that_are_no_share_are_errors(counts):
+def test_impossible_null_counts_are_errors(counts):
     with pytest.raises(ValueError, match="not shares"):
         null_share(*counts)
 
@@ -161,7 +161,7 @@ def test_category_shares_without_rare_categories_is_chi_square():
     assert category_shares([60, 40, 0], [30, 70, 0]) == chi_square([60, 40], [30, 70])
 
 
-def test_the_least_expected_rows_decide_what_is_rare():
+def test_expected_rows_decide_which_categories_are_rare():
     a, b = [90, 6, 4], [85, 5, 10]
     assert category_shares(a, b, min_expected=5) == chi_square(a, b)
     assert category_shares(a, b, min_expected=6).p_value != chi_square(a, b).p_value
@@ -177,31 +177,31 @@ def test_the_permutation_p_value_is_that_of_all_tables_with_the_same_margins(a, 
     support = range(max(0, m - (n + m - column)), min(m, column) + 1)
     chances = scipy.stats.hypergeom.pmf(support, n + m, column, m)
     exact = chances[np.array(statistic) >= chi_square(a, b).statistic - 1e-9].sum()
-    found = category_shares(a, b, min_expected=1e9).p_value / 2  # with all categories rare, Fisher's p is 1
+    result = category_shares(a, b, min_expected=1e9).p_value / 2  # with all categories rare, Fisher's p is 1
     # after 50 of l draws the estimate's relative error is about one seventh
-    assert found == pytest.approx(min(exact, 0.5), rel=0.5, abs=3 * math.sqrt(exact / 9999))
+    assert result == pytest.approx(min(exact, 0.5), rel=0.5, abs=3 * math.sqrt(exact / 9999))
 
 
 @pytest.mark.parametrize("window", [[40, 40, 12, 8], [44, 49, 3, 4], [60, 32, 3, 5]])
-def test_how_many_tables_are_drawn_at_a_time_does_not_matter(window, monkeypatch):
+def test_the_number_of_tables_drawn_at_once_does_not_matter(window, monkeypatch):
     reference = [400, 480, 70, 50]
-    found = category_shares(reference, window, min_expected=20)
+    result = category_shares(reference, window, min_expected=20)
     monkeypatch.setattr(counts, "TABLES_AT_ONCE", 9999)
-    assert category_shares(reference, window, min_expected=20) == found
+    assert category_shares(reference, window, min_expected=20) == result
 
 
-def test_fishers_test_says_more_than_the_floor_of_the_permutations():
-    found = category_shares([100, 100, 100, 0], [5, 5, 5, 12]).p_value
-    assert found == pytest.approx(2 * null_share(0, 300, 12, 27).p_value)
-    assert found < 2 / 10_000
+def test_fishers_test_gives_p_values_below_the_minimum_of_permutations():
+    result = category_shares([100, 100, 100, 0], [5, 5, 5, 12]).p_value
+    assert result == pytest.approx(2 * null_share(0, 300, 12, 27).p_value)
+    assert result < 2 / 10_000
 
 
-def test_many_categories_that_only_the_window_has_are_found():
+def test_many_unseen_categories_are_detected():
     assert category_shares([150, 150, *[0] * 20], [140, 140, *[1] * 20]).p_value < 0.01
 
 
 @pytest.mark.parametrize("rows", [10, 12, 24, 200])
-def test_a_window_of_one_unseen_category_is_found_however_few_its_rows(rows):
+def test_a_window_of_one_unseen_category_is_detected_with_few_rows(rows):
     assert category_shares([100] * 5 + [0], [0] * 5 + [rows]).p_value < 0.001
 
 
@@ -229,8 +229,8 @@ ERROR_RATES = {  # shares of the categories, rows of the reference, rows of the 
 @pytest.mark.parametrize("case", ERROR_RATES)
 def test_category_shares_keeps_its_error_rate(case, level):
     (shares, n, m), rng, runs = ERROR_RATES[case], np.random.default_rng(6), 300
-    found = [category_shares(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(runs)]
-    assert np.mean([f.p_value <= level for f in found]) <= level + 3 * math.sqrt(level * (1 - level) / runs)
+    results = [category_shares(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(runs)]
+    assert np.mean([f.p_value <= level for f in results]) <= level + 3 * math.sqrt(level * (1 - level) / runs)
 
 
 @pytest.mark.parametrize("bins", [2, 3, 10])
@@ -253,7 +253,7 @@ def test_null_share_keeps_its_error_rate(share):
 
 
 @pytest.mark.parametrize(("n", "m", "bins"), [(500, 500, 10), (5000, 500, 10), (150, 500, 6), (1000, 200, 4)])
-def test_the_noise_of_the_effect_sizes_is_what_chance_does(n, m, bins):
+def test_the_noise_of_effect_sizes_is_their_quantile_on_unchanged_data(n, m, bins):
     rng = np.random.default_rng(bins)
     shares = rng.dirichlet(np.full(bins, 20.0))
     both = list(zip(rng.multinomial(n, shares, 2000), rng.multinomial(m, shares, 2000), strict=True))

@@ -18,9 +18,9 @@ def simulated(allowance, limit, mean=0.0, streams=2000, seed=0):
     sums, lengths = np.zeros(streams), []
     for step in range(1, 200_000):
         sums = np.maximum(0, sums + rng.normal(mean, 1, len(sums)) - allowance)
-        rang = sums >= limit
-        lengths += [step] * int(rang.sum())
-        sums = sums[~rang]
+        alarmed = sums >= limit
+        lengths += [step] * int(alarmed.sum())
+        sums = sums[~alarmed]
         if not len(sums):
             break
     return float(np.mean(lengths))
@@ -35,8 +35,8 @@ def test_run_length_is_near_the_published_one(limit, published):
     ("allowance", "limit", "mean"), [(0.5, 3.0, 0), (0.25, 6.0, 0), (0.1, 8.0, 0), (0.5, 5.0, 1)]
 )
 def test_run_length_is_near_the_simulated_one(allowance, limit, mean):
-    found = float(average_run_length(allowance - mean, limit))
-    assert found == pytest.approx(simulated(allowance, limit, mean), rel=0.08)
+    result = float(average_run_length(allowance - mean, limit))
+    assert result == pytest.approx(simulated(allowance, limit, mean), rel=0.08)
 
 
 def test_run_length_is_smooth_where_the_allowance_is_zero():
@@ -47,42 +47,42 @@ def test_run_length_is_smooth_where_the_allowance_is_zero():
 
 @pytest.mark.parametrize("allowance", [0.02, 0.3, 1.0, 3.0])
 @pytest.mark.parametrize("steps", [100, 4000, 1e7])
-def test_threshold_undoes_run_length(allowance, steps):
-    found = decision_threshold(allowance, steps)
-    length = float(average_run_length(allowance, found))
-    assert length == pytest.approx(steps, rel=0.05) or (found == 0.0 and length > steps)
+def test_the_decision_threshold_inverts_the_run_length(allowance, steps):
+    result = decision_threshold(allowance, steps)
+    length = float(average_run_length(allowance, result))
+    assert length == pytest.approx(steps, rel=0.05) or (result == 0.0 and length > steps)
 
 
-def test_doubt_about_the_mean_and_a_smaller_budget_raise_the_threshold():
+def test_an_uncertain_mean_and_a_smaller_budget_raise_the_threshold():
     by_doubt = [decision_threshold(0.3, 1000, mean_error=d) for d in (0.0, 0.1, 0.3, 1.0)]
     assert by_doubt == sorted(by_doubt)
     assert by_doubt[0] < by_doubt[-1]
     assert decision_threshold(0.3, 1000) < decision_threshold(0.3, 10_000) < decision_threshold(0.3, 100_000)
 
 
-def test_a_threshold_out_of_reach_is_the_highest():
+def test_the_threshold_is_limited():
     assert decision_threshold(0.1, 1e9, mean_error=100.0) == MAX_THRESHOLD
 
 
-@pytest.mark.parametrize(("doubt", "skew"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.4)])
-def test_the_promised_rate_is_kept_in_simulated_months(doubt, skew):
-    allowance, steps = 0.4 + 1.645 * doubt, 500
-    limit = decision_threshold(allowance, steps, mean_error=doubt)
+@pytest.mark.parametrize(("mean_error", "skew"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.4)])
+def test_the_false_alarm_rate_is_kept_in_simulated_months(mean_error, skew):
+    allowance, steps = 0.4 + 1.645 * mean_error, 500
+    limit = decision_threshold(allowance, steps, mean_error=mean_error)
     rng = np.random.default_rng(1)
     rate = simulate_false_alarms(
-        [(1.0, skew, doubt)], [[(allowance, limit)]], steps=steps, streams=2000, rng=rng
+        [(1.0, skew, mean_error)], [[(allowance, limit)]], steps=steps, streams=2000, rng=rng
     )
     assert 0.75 < rate < (1.5 if skew else 1.2)
 
 
-def test_two_sums_of_half_the_rate_ring_at_most_as_often_as_promised():
+def test_two_charts_of_half_the_rate_keep_the_false_alarm_rate():
     steps = 400
     bank = [(a, decision_threshold(a, 2 * steps)) for a in (0.3, 1.0)]
     rng = np.random.default_rng(2)
     assert 0.5 < simulate_false_alarms([(1.0, 0.0, 0.0)], [bank], steps=steps, streams=2000, rng=rng) < 1.1
 
 
-def test_rare_errors_ring_more_often_than_normal_ones():
+def test_skewed_errors_raise_more_false_alarms_than_normal_ones():
     def rate(skew):
         rng = np.random.default_rng(3)
         return simulate_false_alarms([(1.0, skew, 0.0)], [[(0.5, 4.0)]], steps=300, streams=1000, rng=rng)

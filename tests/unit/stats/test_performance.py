@@ -21,19 +21,19 @@ def shares(draw):
 
 @given(shares())
 def test_wilson_is_scipys(share):
-    found = wilson(*share)
+    result = wilson(*share)
     expected = scipy.stats.binomtest(*share).proportion_ci(0.9, method="wilson")
-    assert found.value == share[0] / share[1]
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert result.value == share[0] / share[1]
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= result.low <= result.value <= result.high <= 1
 
 
 def test_wilson_covers_the_truth_nine_times_out_of_ten():
-    found = [wilson(right, 200) for right in range(201)]
+    results = [wilson(right, 200) for right in range(201)]
     coverage = [
         sum(
             chance
-            for i, chance in zip(found, scipy.stats.binom.pmf(range(201), 200, p), strict=True)
+            for i, chance in zip(results, scipy.stats.binom.pmf(range(201), 200, p), strict=True)
             if i.low <= p <= i.high
         )
         for p in np.linspace(0.6, 0.98, 381)
@@ -61,8 +61,8 @@ def answers(draw):
 
 
 @given(answers())
-def test_confusion_and_class_scores_are_scikit_learns(found):
-    labels, outputs = found
+def test_confusion_and_class_scores_are_scikit_learns(result):
+    labels, outputs = result
     counts = confusion(labels, outputs, CLASSES)
     if labels:
         assert (counts == metrics.confusion_matrix(labels, outputs, labels=CLASSES)).all()
@@ -79,7 +79,7 @@ def test_confusion_and_class_scores_are_scikit_learns(found):
             assert math.isnan(theirs) if mine is None else mine == pytest.approx(theirs)
 
 
-def test_confusion_refuses_unequal_lengths_and_unknown_classes():
+def test_confusion_rejects_unequal_lengths_and_unknown_classes():
     with pytest.raises(ValueError, match="1 labels for 0 outputs"):
         confusion(["a"], [], CLASSES)
     with pytest.raises(ValueError, match="'x' is not among the classes"):
@@ -90,29 +90,29 @@ def test_calibration_is_scikit_learns():
     rng = np.random.default_rng(0)
     p = rng.random(2000)
     right = rng.random(2000) < p
-    found = calibration(p, right)
+    result = calibration(p, right)
     share, mean = calibration_curve(right, p, n_bins=10)
-    assert [b.right for b in found] == pytest.approx(share)
-    assert [b.probability for b in found] == pytest.approx(mean)
-    assert [b.rows for b in found] == np.histogram(p, 10, (0, 1))[0].tolist()
-    assert [(b.low, b.high) for b in found] == [(i / 10, (i + 1) / 10) for i in range(10)]
+    assert [b.right for b in result] == pytest.approx(share)
+    assert [b.probability for b in result] == pytest.approx(mean)
+    assert [b.rows for b in result] == np.histogram(p, 10, (0, 1))[0].tolist()
+    assert [(b.low, b.high) for b in result] == [(i / 10, (i + 1) / 10) for i in range(10)]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans())), st.integers(1, 20))
 def test_calibration_puts_every_row_in_one_bin(rows, bins):
     p, right = [r[0] for r in rows], [r[1] for r in rows]
-    found = calibration(p, right, bins)
-    assert len(found) == bins
-    assert sum(b.rows for b in found) == len(rows)
-    assert sum(b.rows * (b.right or 0) for b in found) == pytest.approx(sum(right))
-    for b in found:
+    result = calibration(p, right, bins)
+    assert len(result) == bins
+    assert sum(b.rows for b in result) == len(rows)
+    assert sum(b.rows * (b.right or 0) for b in result) == pytest.approx(sum(right))
+    for b in result:
         assert (b.probability is None) == (b.right is None) == (b.rows == 0)
         assert b.probability is None or b.low - 1e-12 <= b.probability <= b.high + 1e-12
 
 
-def test_calibration_takes_the_edges_and_leaves_out_rows_without_a_probability():
-    found = calibration([0.0, 0.1, 1.0, math.nan], [True, True, False, True])
-    assert [b.rows for b in found] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+def test_calibration_includes_the_edges_and_ignores_rows_without_a_probability():
+    result = calibration([0.0, 0.1, 1.0, math.nan], [True, True, False, True])
+    assert [b.rows for b in result] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
     assert calibration([], [])[0].rows == 0
     with pytest.raises(ValueError, match="same length"):
         calibration([0.5], [])

@@ -22,9 +22,9 @@ def normal(rows, seed, shift=0.0):
 @pytest.mark.parametrize("rows", [(1, 1), (7, 5), (150, 500), (10_000, 500)])
 def test_kolmogorov_smirnov_is_scipys_exact_test(rows):
     a, b = normal(rows[0], 1), normal(rows[1], 2, 0.1)
-    found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="exact")
-    assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
-    assert found.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
+    result, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="exact")
+    assert result.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
+    assert result.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -35,17 +35,17 @@ def test_kolmogorov_smirnov_is_scipys_for_any_sizes_and_ties(n, m, decimals):
     rng = np.random.default_rng(n * m)
     for shift in (0.0, 0.1, 0.5, 2.0):
         a, b = np.round(rng.normal(0, 1, n), decimals), np.round(rng.normal(shift, 1, m), decimals)
-        found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
-        assert found.statistic == pytest.approx(scipys.statistic, rel=TOLERANCE, abs=TOLERANCE)
-        assert found.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
+        result, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
+        assert result.statistic == pytest.approx(scipys.statistic, rel=TOLERANCE, abs=TOLERANCE)
+        assert result.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
 
 
 @pytest.mark.filterwarnings("ignore:ks_2samp")
 @given(with_infinities, with_infinities)
 def test_kolmogorov_smirnov_of_few_rows_is_scipys(a, b):
-    found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
-    assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
-    assert found.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
+    result, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b)
+    assert result.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
+    assert result.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
 
 
 @given(samples, samples)
@@ -56,9 +56,9 @@ def test_sorted_samples_give_the_same(a, b):
 
 def test_kolmogorov_smirnov_is_asymptotic_beyond_ten_thousand_rows():
     a, b = normal(10_001, 1), normal(800, 2, 0.02)
-    found, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="asymp")
-    assert found.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
-    assert found.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
+    result, scipys = kolmogorov_smirnov(a, b), scipy.stats.ks_2samp(a, b, method="asymp")
+    assert result.statistic == pytest.approx(scipys.statistic, abs=TOLERANCE)
+    assert result.p_value == pytest.approx(scipys.pvalue, abs=TOLERANCE)
 
 
 def test_kolmogorov_smirnov_agrees_with_the_published_table():
@@ -71,9 +71,9 @@ def test_kolmogorov_smirnov_agrees_with_the_published_table():
 
 def test_kolmogorov_smirnov_of_separate_samples_has_probability_two_over_all_arrangements():
     # Of the C(8, 4) = 70 arrangements of two samples of four, two separate them.
-    found = kolmogorov_smirnov(np.arange(4.0), np.arange(4.0) + 10)
-    assert found.statistic == 1.0
-    assert found.p_value == pytest.approx(2 / math.comb(8, 4), abs=TOLERANCE)
+    result = kolmogorov_smirnov(np.arange(4.0), np.arange(4.0) + 10)
+    assert result.statistic == 1.0
+    assert result.p_value == pytest.approx(2 / math.comb(8, 4), abs=TOLERANCE)
 
 
 @given(with_infinities)
@@ -90,9 +90,9 @@ def test_kolmogorov_smirnov_is_symmetric(a, b):
 
 
 @given(with_infinities, with_infinities)
-def test_every_p_value_is_a_probability_whatever_the_ties_and_infinities(a, b):
+def test_every_p_value_is_a_probability_even_with_ties_and_infinities(a, b):
     outcomes = [kolmogorov_smirnov(a, b), *exceedance(a, b)]
-    assert all(0 <= found.p_value <= 1 for found in outcomes)
+    assert all(0 <= result.p_value <= 1 for result in outcomes)
 
 
 @given(samples, samples)
@@ -119,8 +119,8 @@ def test_exceedance_is_the_share_of_all_arrangements(n, m):
 def test_exceedance_is_hypergeometric(n, m, k):
     # the k largest of n + m values are all from the window: k draws without replacement
     window = np.append(np.zeros(m - k), np.full(k, 2.0))
-    found = exceedance(np.ones(n), window)[1]
-    assert found.p_value == pytest.approx(scipy.stats.hypergeom(n + m, m, k).pmf(k), rel=1e-9)
+    result = exceedance(np.ones(n), window)[1]
+    assert result.p_value == pytest.approx(scipy.stats.hypergeom(n + m, m, k).pmf(k), rel=1e-9)
 
 
 def test_ties_with_the_extreme_count_for_neither_side():
@@ -150,7 +150,7 @@ def test_wasserstein_of_a_constant_reference_is_defined():
     assert normed_wasserstein(np.ones(5), np.full(5, 2.0)) == pytest.approx(1000.0)
 
 
-def test_wasserstein_refuses_values_that_are_not_finite():
+def test_wasserstein_rejects_values_that_are_not_finite():
     with pytest.raises(ValueError, match="finite"):
         normed_wasserstein(np.array([1.0, np.inf]), np.array([1.0]))
 
@@ -170,11 +170,11 @@ def test_an_empty_sample_is_an_error(statistic, rows):
 
 @pytest.mark.parametrize("decimals", [15, 1, 0])
 @pytest.mark.parametrize("rows", [(150, 50), (150, 500)])
-def test_at_most_five_in_a_hundred_unchanged_samples_are_called_different(decimals, rows):
+def test_at_most_five_percent_of_unchanged_samples_are_significant(decimals, rows):
     rng, runs = np.random.default_rng(20), 1000
     p_values = np.empty((runs, 3))
     for run in range(runs):
         a, b = (np.round(rng.normal(size=n), decimals) for n in rows)
-        p_values[run] = [found.p_value for found in (kolmogorov_smirnov(a, b), *exceedance(a, b))]
+        p_values[run] = [result.p_value for result in (kolmogorov_smirnov(a, b), *exceedance(a, b))]
     noise = 3 * math.sqrt(0.05 * 0.95 / runs)
     assert ((p_values <= 0.05).mean(axis=0) <= 0.05 + noise).all()

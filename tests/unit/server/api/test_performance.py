@@ -33,7 +33,7 @@ from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.schema import infer_schema
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-WHOSE = {"model": "m", "version": "v"}
+MODEL_VERSION = {"model": "m", "version": "v"}
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_request_that_fails_does_not_fail_its_neighbours(log: SqlStore) -> Non
     found = asyncio.run(all_at_once())
     assert isinstance(found[1], StoreError)
     assert [f for i, f in enumerate(found) if i != 1] == [LabelReceipt(accepted=1, duplicates=1)] * 3
-    assert [f.time for f in log.labels.newest(10, **WHOSE)] == [NOON] * 3
+    assert [f.time for f in log.labels.newest(10, **MODEL_VERSION)] == [NOON] * 3
     text = metrics.exposition([]).body.decode()
     for result, count in (("accepted", 3), ("duplicate", 3), ("failed", 2), ("unknown", 0), ("corrected", 0)):
         assert f'driftbell_labels_total{{result="{result}"}} {count}.0' in text

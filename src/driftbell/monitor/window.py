@@ -1,0 +1,28 @@
+"""The window of a check as a table."""
+
+from __future__ import annotations
+
+from driftbell.ports import Model
+from driftbell.records import Column, Kind, Reference, Value, Window, probability_column
+from driftbell.tabular.columns import as_column
+
+
+def window_columns(window: Window, model: Model, reference: Reference) -> dict[str, Column]:
+    """Build a table of logged predictions with the columns of the reference.
+
+    A feature that no row has is left out, so that the comparison reports it as missing.
+    """
+    rows = window.predictions
+    columns: dict[str, Column] = {}
+    for feature in model.schema.features:
+        if any(feature.name in p.features for p in rows):
+            cells: list[Value] = [p.features.get(feature.name) for p in rows]
+            columns[feature.name] = as_column(cells, feature.kind)
+    for name, role in reference.roles.items():
+        if role == "prediction":
+            columns[name] = as_column([p.output for p in rows], Kind.CATEGORICAL)
+    for label in model.classes:
+        name = probability_column(label)
+        if name in reference.columns:
+            columns[name] = as_column([p.probabilities.get(label) for p in rows], Kind.NUMERIC)
+    return columns
