@@ -93,7 +93,7 @@ def test_a_line_a_check_and_a_summary(folder: Path) -> None:
     assert header.split() == ["check", "verdict", "score", "loss", "columns"]
     assert [line.split()[:2] for line in lines] == [["0", "ok"], ["1", "ok"]]
     assert summary == "2 checks of 100 rows: 2 ok."
-    assert done.stderr == "the last 50 rows are less than a window, and were not checked\n"
+    assert done.stderr == "the last 50 rows are less than a window and were not checked\n"
 
 
 def test_an_alarm_is_no_failure(folder: Path) -> None:

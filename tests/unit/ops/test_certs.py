@@ -48,7 +48,7 @@ def test_only_its_owner_enters_the_folder_and_the_proxy_reads_the_files(tmp_path
 def test_no_file_is_overwritten(tmp_path: Path, name: str) -> None:
     tmp_path.chmod(0o700)
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ConfigError, match=f"already there: .*{name}; remove"):
+    with pytest.raises(ConfigError, match=f"files exist: .*{name}; remove"):
         dev_certificates(tmp_path, now=NOW)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
@@ -108,4 +108,4 @@ def test_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.Monkey
         [sys.executable, "-m", "driftbell", "certs", "dev"], capture_output=True, text=True, timeout=60
     )
     assert (again.returncode, again.stdout) == (2, "")
-    assert again.stderr.startswith("driftbell: already there: certs/tls.crt")
+    assert again.stderr.startswith("driftbell: files exist: certs/tls.crt")

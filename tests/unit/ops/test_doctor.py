@@ -150,9 +150,9 @@ HOUR = timedelta(hours=1)
     [
         ("service", {"/health": (503, {"detail": "the disk\nis full"})}, "service", "503: the disk is full"),
         ("service", {"/health": 404}, "service", "404"),
-        ("service", {"/health": "<html>"}, "service", "with text/html and not JSON"),
-        ("service", {"/health": {"ok": True}}, "service", "is not service's"),
-        ("service", {"/health": [1]}, "service", "is not service's"),
+        ("service", {"/health": "<html>"}, "service", "with text/html instead of JSON"),
+        ("service", {"/health": {"ok": True}}, "service", "is not from service"),
+        ("service", {"/health": [1]}, "service", "is not from service"),
         ("service", {"/monitor/status": {**STATUS, "monitor": "not running"}}, "monitor", "no monitor runs"),
         (
             "service",
@@ -325,7 +325,7 @@ def test_refused_unknown_and_no_http_are_different_sentences() -> None:
     assert unknown.message == "the host 'no-such-host.invalid' cannot be resolved"
     with raw(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
         (other,) = look(replace(NOTHING, loki=url))
-    assert other.message == f"what listens at {url} does not speak HTTP"
+    assert other.message == f"the server at {url} does not speak HTTP"
 
 
 @pytest.mark.parametrize("drip", [False, True], ids=["silent", "dripping"])
