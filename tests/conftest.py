@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 import hypothesis
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
@@ -242,6 +243,13 @@ def predict(url: str, rows: list[dict[str, float]]) -> list[dict[str, Any]]:
     answer = httpx.post(f"{url}/predict/batch", json=rows, timeout=30).raise_for_status()
     found: list[dict[str, Any]] = answer.json()["predictions"]
     return found
+
+
+@pytest.fixture(autouse=True)
+def default_logging() -> Iterator[None]:
+    """Restore the logging that a test configures in this process, such as by a command."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
