@@ -14,7 +14,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.conftest import with_models
 
-from driftbell.cli.backtest import _time
+from driftbell.cli.backtest import _duration
 from driftbell.config import settings as config
 from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
@@ -176,7 +176,7 @@ def test_traffic_is_measured_in_the_prediction_log(tmp_path: Path) -> None:
     ],
 )
 def test_delays_are_formatted(rate: float | None, words: str) -> None:
-    assert _time(500, rate) == words
+    assert _duration(500, rate) == words
 
 
 def command(data_dir: Path, *args: str) -> subprocess.CompletedProcess[str]:
