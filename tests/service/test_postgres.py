@@ -34,8 +34,8 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
     (tmp_path / "url").write_text(f"{url}\n")
     named = {"LOG__URL_FILE": str(tmp_path / "url")}
     upgraded = driftbell("db", "upgrade", cwd=tmp_path, **named)
-    assert "upgraded from nothing" in upgraded.stdout, upgraded.stderr
-    assert "up to date already" in driftbell("db", "upgrade", cwd=tmp_path, **named).stdout
+    assert "upgraded from an empty database" in upgraded.stdout, upgraded.stderr
+    assert "already up to date" in driftbell("db", "upgrade", cwd=tmp_path, **named).stdout
     with running("serve", tmp_path / "a", **named) as a, running("serve", tmp_path / "b", **named) as b:
         ids = [p["id"] for service in (a, b) for p in predict(service.url, [EXAMPLE] * 20)]
         for service in (a, b):
