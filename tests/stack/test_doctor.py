@@ -11,7 +11,8 @@ from tests.conftest import running, wait_until
 from tests.stack.prometheus import prometheus, stack_config
 from tests.unit.ops.test_doctor import GRAFANA, LOKI, REPORTS, serving
 
-from driftbell.ops.doctor import Stack, State, examine
+from driftbell.ops.doctor import examine
+from driftbell.ops.stack import Stack, State
 
 pytestmark = pytest.mark.service
 

@@ -102,7 +102,8 @@ def doctor(
     Example:
       GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor
     """
-    from driftbell.ops.doctor import Stack, State, examine
+    from driftbell.ops.doctor import examine
+    from driftbell.ops.stack import Stack, State
     from driftbell.wiring.store import clock
 
     user, password, token = _grafana_login()

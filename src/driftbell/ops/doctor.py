@@ -9,10 +9,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import httpx
+
+from driftbell.ops.stack import DEFAULT_LOGIN, Finding, Stack, State
 
 SECONDS = 5.0
 """Time limit of one response."""
@@ -22,60 +23,6 @@ RECENT = timedelta(minutes=15)
 SCRAPE_RECENT = timedelta(minutes=2)
 DATASOURCES = ("prometheus", "loki")
 DASHBOARDS = ("driftbell-health", "driftbell-drift")
-DEFAULT_LOGIN = ("admin", "admin")
-
-
-class State(StrEnum):
-    """State of a component."""
-
-    OK = "ok"
-    WARNING = "warning"
-    WRONG = "wrong"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Result of one check.
-
-    Attributes:
-        component: the component that was checked.
-        state: its state.
-        message: the facts.
-        fix: what to do if the state is wrong, otherwise "".
-    """
-
-    component: str
-    state: State
-    message: str
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """URLs of the components; None skips one.
-
-    Attributes:
-        service: the prediction service.
-        prometheus: Prometheus.
-        loki: Loki.
-        grafana: Grafana.
-        reports: the report viewer.
-        alertmanager: Alertmanager.
-        alertmanager_wanted: whether a missing Alertmanager is an error.
-        login: Grafana's user and password.
-        token: Grafana's token, instead of the login.
-    """
-
-    service: str | None
-    prometheus: str | None
-    loki: str | None
-    grafana: str | None
-    reports: str | None
-    alertmanager: str | None
-    alertmanager_wanted: bool = False
-    login: tuple[str, str] = field(default=DEFAULT_LOGIN, repr=False)
-    token: str | None = field(default=None, repr=False)
 
 
 class ComponentProblem(Exception):  # noqa: N818 - an error of the stack, not of this program

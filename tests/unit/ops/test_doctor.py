@@ -23,7 +23,8 @@ import pytest
 import trustme
 from tests.conftest import free_port
 
-from driftbell.ops.doctor import Finding, Stack, State, examine
+from driftbell.ops.doctor import examine
+from driftbell.ops.stack import Finding, Stack, State
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOTHING = Stack(None, None, None, None, None, None)
