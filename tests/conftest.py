@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,12 +25,14 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from structlog._config import BoundLoggerLazyProxy
 from structlog.testing import capture_logs
 
 from driftbell.config.settings import Settings
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
+from tests.ports import free_port
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,
@@ -155,12 +156,6 @@ def metrics_folders(service: Running) -> list[Path]:
     return [folder for folder in found if folder.exists()]
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def wait_until(true: Callable[[], object], seconds: float = 60.0, what: str = "the condition") -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -247,9 +242,19 @@ def predict(url: str, rows: list[dict[str, float]]) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def default_logging() -> Iterator[None]:
-    """Restore the logging that a test configures in this process, such as by a command."""
+    """Restore the logging that a test configures in this process, such as by a command.
+
+    Loggers of modules keep what was configured when they first wrote, so they have to forget it.
+    """
     yield
+    if not structlog.is_configured():
+        return
     structlog.reset_defaults()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("driftbell"):
+            for value in list(vars(module).values()):
+                if isinstance(value, BoundLoggerLazyProxy):
+                    vars(value).pop("bind", None)
 
 
 @pytest.fixture(scope="session")
