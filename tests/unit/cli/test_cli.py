@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.command_line import driftbell
 from tests.conftest import with_models
-
-
-def driftbell(*args: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "driftbell", *args],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        cwd=cwd,
-        env=environment | {f"DRIFTBELL_{k}": v for k, v in settings.items()},
-    )
 
 
 @pytest.fixture
