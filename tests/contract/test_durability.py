@@ -61,6 +61,7 @@ def append_many(open_store: Callable[[Path], SqlStore], place: Path, name: str, 
     store.close()
 
 
+@pytest.mark.slow
 def test_two_processes_that_open_and_write_at_once_lose_nothing(
     open_store: Callable[[Path], SqlStore], tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def label_many(open_store: Callable[[Path], SqlStore], place: Path, values: Sequ
     store.close()
 
 
+@pytest.mark.slow
 def test_two_processes_that_label_at_once_write_one_history(
     open_store: Callable[[Path], SqlStore], tmp_path: Path
 ) -> None:

@@ -256,6 +256,7 @@ class CrashingStore:
         return result
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("after", [False, True])
 def test_after_a_crash_at_any_step_every_row_is_archived_once(

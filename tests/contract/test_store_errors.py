@@ -100,6 +100,7 @@ def test_any_file_name_is_accepted(tmp_path: Path, name: str) -> None:
     assert name in [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_the_store_survives_a_writer_that_dies_in_a_transaction(tmp_path: Path) -> None:
     store = new_sqlite(tmp_path)
     store.predictions.append([prediction(1)])

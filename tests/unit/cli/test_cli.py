@@ -65,6 +65,7 @@ def test_usage_errors_exit_2_and_say_what_is_wrong(tables: Path, args: tuple[str
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_check_and_report_on_an_empty_log_cannot_judge(tmp_path: Path) -> None:
     with_models(tmp_path / "data")
     done = driftbell("check", "--data-dir", "data", cwd=tmp_path)

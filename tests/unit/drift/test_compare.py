@@ -347,6 +347,7 @@ def test_a_prepared_reference_gives_the_same_for_many_windows(newest: int) -> No
         assert [c.role for c in comparison if c.column in ("plan", "new")] == ["prediction", "extra"]
 
 
+@pytest.mark.slow
 @given(column, column)
 def test_a_prepared_reference_gives_the_same_for_any_values(reference: list[Any], window: list[Any]) -> None:
     assert compare(prepare({"x": reference}), {"x": window}) == (one(reference, window),)

@@ -176,6 +176,7 @@ def judged(iris: tuple[SklearnModel, Columns, Reference], rows: int, drifted: in
     return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
 
 
+@pytest.mark.slow
 def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(
     iris: tuple[SklearnModel, Columns, Reference],
 ) -> None:
@@ -184,6 +185,7 @@ def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(
     assert np.mean(listed) <= 0.05
 
 
+@pytest.mark.slow
 def test_a_tenth_of_drifted_rows_is_detected_in_nearly_every_window(
     iris: tuple[SklearnModel, Columns, Reference],
 ) -> None:
@@ -199,6 +201,7 @@ def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(
     assert features == {tuple(SHIFTS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 8, 50])
 def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns: int) -> None:
     rng, runs = np.random.default_rng(columns), 150

@@ -299,6 +299,7 @@ def test_a_failure_of_evidently_is_a_report_error(monkeypatch: pytest.MonkeyPatc
         sink.EvidentlyReport().write(*check_of(plain_table(150), window), window)
 
 
+@pytest.mark.slow
 def test_the_module_does_not_import_evidently_and_nothing_is_sent() -> None:
     code = """
 import socket, sys

@@ -106,6 +106,7 @@ def test_refused_rows_are_reported(iris: Rehearsal) -> None:
     assert "must be a finite number" in iris(Fault(FaultKind.SCALE, LENGTH, 1e300)).refused
 
 
+@pytest.mark.slow
 def test_nulls_in_a_nullable_feature(holes: Rehearsal) -> None:
     defaults = [str(f) for f in holes.default_faults()]
     assert "nulls:a=0.3" in defaults
@@ -134,6 +135,7 @@ def test_the_usual_faults(iris: Rehearsal) -> None:
         assert str(parse_fault(text)) == text
 
 
+@pytest.mark.slow
 def test_no_fault_comes_first(holes: Rehearsal) -> None:
     outcome = list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
     assert [o.fault for o in outcome] == ["", "stuck:a=9"]
@@ -183,6 +185,7 @@ def command(data_dir: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return driftbell("rehearse", "--data-dir", str(data_dir), *args, cwd=data_dir)
 
 
+@pytest.mark.slow
 def test_the_command_prints_text(data_dir: Path, iris: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline, "rehearsal", lambda _: iris)  # fitting another one takes seconds
     faults = [f"shift:{LENGTH}=+1.76", f"nulls:{LENGTH}", "stuck:sepal width (cm)"]
@@ -197,6 +200,7 @@ def test_the_command_prints_text(data_dir: Path, iris: Rehearsal, monkeypatch: p
     assert "no alarm in 10000 predictions; actual loss " in missed
 
 
+@pytest.mark.slow
 def test_the_command_prints_json(data_dir: Path) -> None:
     done = command(data_dir, "--fault", f"stuck:{WIDTH}=0.2", "--window-rows", "100", "--json")
     assert (done.returncode, done.stderr) == (0, "")
