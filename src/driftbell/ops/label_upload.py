@@ -70,7 +70,7 @@ class UploadResult:
 
     @property
     def total(self) -> int:
-        """Number of labels of known predictions."""
+        """Number of labels with a prediction."""
         return self.accepted + self.corrected + self.duplicates
 
 
