@@ -66,7 +66,7 @@ class LogSettings(_Section):
     url_file: Path | None = None
     """A file that contains the URL, instead of `log.url`."""
     durability: Literal["process", "power", "async"] = "process"
-    """Durability of predictions: they survive a crash ('process'), power loss ('power') or neither ('async')."""
+    """Durability: predictions survive a crash ('process'), power loss ('power') or neither ('async')."""
     on_failure: Literal["refuse", "spool"] = "refuse"
     """If the log cannot be written: 'refuse' predictions with 503, or 'spool' them to the local disk."""
 
