@@ -129,6 +129,13 @@ def settings(config_file: Path | None, **overrides: Any) -> config.LoadedSetting
     return loaded
 
 
+def silence_retries() -> None:
+    """Turn off stamina's log lines and counters, since a command reports its failed requests itself."""
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks(())
+
+
 def service_url(configured: config.Settings) -> str:
     """Return the URL at which this machine reaches the configured service."""
     host = LOOPBACK.get(configured.server.host, configured.server.host)
