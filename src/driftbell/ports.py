@@ -362,7 +362,7 @@ class DegradationDetector(Protocol):
             The next state, and the current answer. With too few rows `seq` stays, so they come again.
         """
 
-    def rebased(self, window: Window) -> DegradationDetector:
+    def with_baseline(self, window: Window) -> DegradationDetector:
         """Return a detector with these predictions as its baseline."""
 
 

@@ -86,7 +86,7 @@ class Block:
     Attributes:
         rows: number of rows.
         loss: estimated increase of the error.
-        why: basis of the estimate: `confidence`, `fault` or `label shift`.
+        basis: source of the estimate: `confidence`, `fault` or `label shift`.
         errors: expected error of the examined rows.
         examined: their positions in the block.
         diagnosis: data faults, if any.
@@ -95,7 +95,7 @@ class Block:
 
     rows: int
     loss: float
-    why: str
+    basis: str
     errors: Vector
     examined: np.ndarray
     diagnosis: Diagnosis | None = None

@@ -44,7 +44,7 @@ class CusumDetector:
         label_seq = max([state.label_seq, *(label.seq for label in labels)])
         return msgspec.structs.replace(new, seq=seq, label_seq=label_seq), degradation
 
-    def rebased(self, window: Window) -> CusumDetector:
+    def with_baseline(self, window: Window) -> CusumDetector:
         """Return a detector with these predictions as baseline; the meaning of a label stays the same."""
         rows = self._rows(window)
         if len(rows.answers) < MIN_LABELS:

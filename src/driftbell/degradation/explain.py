@@ -102,7 +102,7 @@ def explain_block(
     matrix = learned.encoder(columns, len(sample))
     with one_thread():
         by_confidence = learned.error_by_confidence(matrix, answers.take(sample))
-    if block.why == "fault":  # labels are most informative where the two estimates disagree
+    if block.basis == "fault":  # labels are most informative where the two estimates disagree
         order = np.argsort(-np.abs(block.errors - by_confidence), kind="stable")
     else:
         order = np.argsort(-np.asarray(block.errors), kind="stable")
@@ -120,7 +120,7 @@ def _why(block: Block) -> str:
         "confidence": "from the model's confidence",
         "label shift": "the classes have other shares than before",
     }
-    return reasons.get(block.why, "features look broken or moved")
+    return reasons.get(block.basis, "features look broken or moved")
 
 
 def suspects(charts: CusumCharts, block: Block, matrix: Matrix) -> list[Suspect]:

@@ -112,7 +112,7 @@ def update(
 
 def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows: Rows) -> EvidenceState:
     """Add a block to the charts of the estimate; the next block must confirm a loss by moved features."""
-    moved = block.diagnosis.repairs if block.diagnosis and block.why == "fault" else ()
+    moved = block.diagnosis.repairs if block.diagnosis and block.basis == "fault" else ()
     loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
     if moved and not set(moved) & set(state.moved):
         loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)

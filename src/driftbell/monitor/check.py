@@ -18,6 +18,7 @@ from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import Prepared, compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, ReportError, StoreError
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
@@ -147,16 +148,15 @@ class Checker:
         started, now = time.perf_counter(), self.clock()  # the window contains every earlier prediction
         carried, window = CarriedState(), Window()
         findings = _Findings(CHECK_FAILED, carried.state, self.reference)
-        try:
+        with ErrorCapture(StoreError) as captured:  # any data may cause an error
             carried = self._carried()
             findings = replace(findings, state=carried.state)
             window = self._window()
             findings = self._examine(carried, window, occasion)
-        except StoreError:
-            raise
-        except Exception as error:  # any data may cause an error, and the monitor must continue
-            logger.exception("drift check failed", check_id=self._identity(carried, window, occasion))
-            findings = replace(findings, error=_describe(error))
+        if captured.error:
+            check_id = self._identity(carried, window, occasion)
+            logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
+            findings = replace(findings, error=_describe(captured.error))
         check = self._record(carried, window, findings, kind, occasion, now)
         if findings.columns and check.rows >= self.minimum_rows:
             check = self._report(CheckOutcome(check, findings.columns, findings.reference))
@@ -165,7 +165,7 @@ class Checker:
         _log(check)
         return check
 
-    def look(self) -> CheckOutcome:
+    def preview(self) -> CheckOutcome:
         """Judge the current window without saving or reporting anything.
 
         Raises:
@@ -216,16 +216,14 @@ class Checker:
             last=window.last,
             false_discovery_rate=self.false_discovery_rate,
         )
-        try:
-            evidence, degradation = self._degradation(carried.state.evidence, active.detector)
-            error = ""
-        except StoreError:
-            raise
-        except Exception as failure:  # the drift verdict and the evidence so far must still be saved
+        evidence, error = carried.state.evidence, ""
+        degradation: Degradation | None = DETECTOR_FAILED
+        with ErrorCapture(StoreError) as captured:  # the drift verdict and the evidence must still be saved
+            evidence, degradation = self._degradation(evidence, active.detector)
+        if captured.error:
             check_id = self._identity(carried, window, occasion)
-            logger.exception("drift check failed", check_id=check_id)
-            evidence, degradation = carried.state.evidence, DETECTOR_FAILED
-            error = _describe(failure)
+            logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
+            error = _describe(captured.error)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 
@@ -265,7 +263,7 @@ class Checker:
             window = self._after(baseline.first - 1, last=baseline.last)
             columns = window_columns(window, self.model, self.reference)
             reference = baseline_reference(self.reference, columns, baseline)
-            detector = self.detector.rebased(window) if self.detector else None
+            detector = self.detector.with_baseline(window) if self.detector else None
             self._baselines.clear()
             self._baselines[baseline] = ActiveBaseline(reference, detector)
         return self._baselines[baseline]
@@ -322,11 +320,11 @@ class Checker:
         errors = [check.error] if check.error else []
         names: tuple[str, ...] = ()
         for prefix, sink in self.sinks.items():
-            try:
+            with ErrorCapture() as captured:  # the verdict and the other report do not depend on this one
                 contents[prefix] = sink.write(check, outcome.reference, outcome.columns)
-            except Exception as error:  # the verdict and the other report do not depend on this one
-                logger.exception("drift report failed", check_id=check.id, report=prefix)
-                errors.append(_describe(error))
+            if captured.error:
+                logger.error("drift report failed", check_id=check.id, report=prefix, exc_info=captured.error)
+                errors.append(_describe(captured.error))
         if contents:
             try:
                 names = self.folder.save(contents, time=check.time, manual=check.kind is CheckKind.MANUAL)

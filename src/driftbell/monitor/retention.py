@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ArchiveError, LeaseLostError, StoreError
 from driftbell.monitor.archive_files import ArchiveFiles
 from driftbell.ports import Store
@@ -69,15 +70,15 @@ class Archiver:
             if lease is None:
                 stop.wait(1.0)
                 continue
-            try:
+            with ErrorCapture() as captured:  # the thread must not end: the next pass tries again
                 self.work(lease, stop)
-            except LeaseLostError:
+            if isinstance(captured.error, LeaseLostError):
                 stop.wait(1.0)
                 continue
-            except (ArchiveError, StoreError) as error:
-                logger.error("archive failed", error=str(error))
-            except Exception:  # the thread must not end: the next pass tries again
-                logger.exception("archive failed")
+            if isinstance(captured.error, ArchiveError | StoreError):
+                logger.error("archive failed", error=str(captured.error))
+            elif captured.error:
+                logger.error("archive failed", exc_info=captured.error)
             stop.wait(EVERY_SECONDS)
 
     def work(self, lease: Lease, stop: threading.Event | None = None) -> int:

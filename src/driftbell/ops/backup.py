@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -100,13 +100,12 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
             raise ConfigError(
                 f"{part} exists: another backup is running, or one was killed; remove it in that case"
             ) from error
-        try:
+        with ExitStack() as cleanup:
+            cleanup.callback(shutil.rmtree, part, ignore_errors=True)
             manifest = _fill(part, settings, now)
             part.replace(target)
             sync_folder(target.parent)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+            cleanup.pop_all()
     return manifest
 
 
@@ -218,17 +217,13 @@ def _move_into_place(settings: Settings, stages: Mapping[str, Path]) -> None:
     moves = [(new, settings.reports_dir / new.name) for new in sorted(reports.glob("*"))]
     moves += [(models, settings.data_dir / MODELS)] if models.exists() else []
     moves.append((stages[LOG] / LOG, settings.log_path))
-    moved: list[Path] = []
-    try:
+    with ExitStack() as undo:
         for new, home in moves:
             new.replace(home)
-            moved.append(home)
-        for folder in {home.parent for home in moved}:
+            undo.callback(shutil.rmtree if home.is_dir() else Path.unlink, home)
+        for folder in {home.parent for _, home in moves}:
             sync_folder(folder)
-    except BaseException:
-        for home in reversed(moved):
-            shutil.rmtree(home) if home.is_dir() else home.unlink()
-        raise
+        undo.pop_all()
 
 
 def _require_sqlite(settings: Settings) -> None:

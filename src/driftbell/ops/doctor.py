@@ -62,8 +62,8 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
     async with httpx.AsyncClient(timeout=seconds) as client:
         findings_by_component = await asyncio.gather(
             *(
-                _check_component(name, url, look, client, seconds)
-                for name, url, look in components
+                _check_component(name, url, check, client, seconds)
+                for name, url, check in components
                 if url is not None
             )
         )
@@ -73,13 +73,13 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
 async def _check_component(
     name: str,
     url: str,
-    look: Callable[[_Part], Awaitable[list[Finding]]],
+    check: Callable[[_Part], Awaitable[list[Finding]]],
     client: httpx.AsyncClient,
     seconds: float,
 ) -> list[Finding]:
     part = _Part(name, url.rstrip("/"), client, seconds)
     try:
-        return await look(part)
+        return await check(part)
     except ComponentProblem as problem:
         return [Finding(name, State.WRONG, problem.message, problem.fix)]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # JSON of another program

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 import structlog
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import join_names
 from driftbell.ports import NotificationTarget, Store
@@ -138,15 +139,16 @@ class NotificationSender:
         """Deliver until `stop` is set; errors are logged, and the next pass tries again."""
         failing = False
         while not stop.wait(POLL_SECONDS):
-            try:
+            with ErrorCapture() as captured:  # a defect must not end the thread
                 self.deliver()
                 failing = False
-            except StoreError as error:
+            if isinstance(captured.error, StoreError):
                 if not failing:  # one line per outage
-                    logger.warning("drift notifications cannot use the prediction log", error=str(error))
+                    error = str(captured.error)
+                    logger.warning("drift notifications cannot use the prediction log", error=error)
                 failing = True
-            except Exception:  # a defect must not end the thread: later notifications still go out
-                logger.exception("drift notifications failed")
+            elif captured.error:
+                logger.error("drift notifications failed", exc_info=captured.error)
 
     def deliver(self) -> None:
         """Send all notifications that are due.
@@ -263,12 +265,11 @@ class AppriseTarget:
 
     def _send(self, title: str, body: str, verdict: Verdict) -> str:
         severities = {Verdict.ALARM: "failure", Verdict.UNKNOWN: "warning"}
-        with _captured_log() as lines:
-            try:
-                severity = severities.get(verdict, "success")
-                sent = self._service.notify(body=body, title=title, notify_type=severity, body_format="text")
-            except Exception as error:  # noqa: BLE001 - plugins may raise anything, with secrets in the message
-                return type(error).__name__
+        severity, sent = severities.get(verdict, "success"), False
+        with _captured_log() as lines, ErrorCapture() as captured:  # plugins may raise errors of any type
+            sent = self._service.notify(body=body, title=title, notify_type=severity, body_format="text")
+        if captured.error:
+            return type(captured.error).__name__  # without the message, which may contain secrets
         if sent:
             return ""
         return redact(lines[-1], self._url) if lines else "apprise could not deliver it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import sqlalchemy as sa
@@ -87,16 +88,15 @@ def open_postgres(database: Database, *, lazy: bool = False) -> SqlStore:
                 upgrade_postgres(database)
         ready = True
 
-    try:
-        prepare()
-    except StoreError as error:
-        if not lazy or error.__cause__ is None:  # no cause: the database was reached, but cannot be used
-            engine.dispose()
-            raise
-        logger.error("log cannot be used yet", error=str(error))
-    except BaseException:
-        engine.dispose()
-        raise
+    with ExitStack() as cleanup:
+        cleanup.callback(engine.dispose)
+        try:
+            prepare()
+        except StoreError as error:
+            if not lazy or error.__cause__ is None:  # no cause: the database was reached, but cannot be used
+                raise
+            logger.error("log cannot be used yet", error=str(error))
+        cleanup.pop_all()
     return SqlStore(engine, prepare)
 
 

@@ -33,7 +33,7 @@ def judged_window(settings: Settings) -> Judgement:
     """
     store = open_complete_store(settings)
     try:
-        return checker(settings, store).look().check.judgement
+        return checker(settings, store).preview().check.judgement
     finally:
         store.close()
 
@@ -46,7 +46,7 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     """
     store = open_complete_store(settings)
     try:
-        result = checker(settings, store).look()
+        result = checker(settings, store).preview()
         page = HtmlReport().write(result.check, result.reference, result.columns)
     finally:
         store.close()

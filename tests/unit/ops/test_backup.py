@@ -418,7 +418,7 @@ def test_commands_print_one_line_or_json(settings: Settings, tmp_path: Path) -> 
     assert "move it away" in done.stderr
 
 
-def test_a_backup_that_is_told_to_end_leaves_no_half(settings: Settings, tmp_path: Path) -> None:
+def test_a_terminated_backup_leaves_no_partial_folder(settings: Settings, tmp_path: Path) -> None:
     part = tmp_path / "saved.part"
     with exclusive_setup(settings.data_dir):  # it waits for this when the log is copied
         process = subprocess.Popen(

@@ -140,8 +140,8 @@ def test_the_largest_single_precision_number_is_still_valid():
 
 
 def test_every_problem_of_a_row_is_reported_at_once():
-    found = problems_of({"age": "x", "active": None, "extra": 1, "plan": "free"}, index=7)
-    assert found == [
+    result = problems_of({"age": "x", "active": None, "extra": 1, "plan": "free"}, index=7)
+    assert result == [
         ("age", "type", 7),
         ("active", "null", 7),
         ("since", "missing", 7),
@@ -149,12 +149,12 @@ def test_every_problem_of_a_row_is_reported_at_once():
     ]
 
 
-def test_an_unknown_field_is_told_the_nearest_name():
+def test_an_unknown_field_gets_the_nearest_name():
     with pytest.raises(InputError, match=r"unknown field 'actve': did you mean 'active'\?"):
         SCHEMA.validate({**ROW, "actve": True})
 
 
-def test_an_unknown_field_like_no_other_is_told_all_names():
+def test_an_unknown_field_like_no_other_gets_all_names():
     with pytest.raises(InputError, match="the features are age, plan, active and since"):
         SCHEMA.validate({**ROW, "zzz": True})
 
@@ -176,10 +176,10 @@ def test_a_row_that_is_no_object_says_what_it_is(row, words):
 @given(st.dictionaries(st.sampled_from([*SCHEMA.names, "other"]), json_values) | json_values)
 def test_any_json_is_valid_or_an_input_error(row):
     try:
-        found = SCHEMA.validate(row)
+        result = SCHEMA.validate(row)
     except InputError as error:
-        found = error.problems
-    assert len(found) == len(SCHEMA.features) or all(problem.message for problem in found)
+        result = error.problems
+    assert len(result) == len(SCHEMA.features) or all(problem.message for problem in result)
 
 
 def test_rows_become_columns_of_the_features_kinds():
@@ -194,7 +194,7 @@ def test_no_rows_become_empty_columns():
     assert {name: len(column) for name, column in columns.items()} == dict.fromkeys(SCHEMA.names, 0)
 
 
-def test_thousands_of_unknown_fields_are_told_in_a_few_words():
+def test_thousands_of_unknown_fields_give_a_short_message():
     schema = infer_schema({"age": [1.0, 2.0]})
     row = {"age": 1.0} | {f"field {i}": 0 for i in range(20_000)}
     with pytest.raises(InputError) as refused:
