@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from fastapi import Depends, FastAPI, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import driftbell
 from driftbell.errors import StoreError
@@ -25,13 +26,13 @@ from driftbell.server.api.labels import Labeller, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
 from driftbell.server.batch.route import batch_router
-from driftbell.server.http.access_log import RequestTelemetry
+from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import documented
 from driftbell.server.http.tracing import TracedRequests, Tracing
 from driftbell.server.pages import pages_router
-from driftbell.server.predict.endpoint import PredictEndpoint, PredictShortcut
+from driftbell.server.predict.endpoint import PredictEndpoint, is_predict
 from driftbell.server.predict.journal_writer import JournalWriter
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, open_recorder
@@ -119,7 +120,7 @@ def create_app(service: Service) -> FastAPI:
         tracing.close()
         logger.info("service stopped")
 
-    app = FastAPI(
+    app = _Application(
         title="driftbell",
         version=driftbell.__version__,
         description="Predictions, logged and monitored for drift.",
@@ -129,12 +130,13 @@ def create_app(service: Service) -> FastAPI:
         telemetry=_NO_TELEMETRY,
     )
     endpoint = PredictEndpoint(predictor, errors, body_limit=service.body_limit)
-    app.add_middleware(
-        PredictShortcut, endpoint=endpoint
-    )  # the innermost: the last one added is the outermost
+    request_log = RequestLog(metrics, access_log=service.access_log)
+    app.predict = endpoint
     if tracing.on:
+        app.predict = TracedRequests(app.predict, tracing=tracing)
         app.add_middleware(TracedRequests, tracing=tracing)
-    app.add_middleware(RequestTelemetry, metrics=metrics, access_log=service.access_log)
+    app.predict = RequestTelemetry(app.predict, log=request_log)
+    app.add_middleware(RequestTelemetry, log=request_log)  # the outermost, since it is added last
     errors.add_to(app)
     add_predict_route(app, endpoint, model)
     app.include_router(batch_router(predictor, body_limit=service.body_limit))
@@ -159,6 +161,19 @@ _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_c
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text exposition."}
 }
+
+
+class _Application(FastAPI):
+    """FastAPI's application, which passes `POST /predict` to its endpoint without the router."""
+
+    predict: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or lifespan event."""
+        if is_predict(scope):
+            await self.predict(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _add_health(

@@ -37,22 +37,71 @@ class _Outcome(NamedTuple):
     logged: bool
 
 
+class RequestLog:
+    """Counts, times and logs requests that have been answered.
+
+    Args:
+        metrics: the metrics to add them to.
+        access_log: write one line for each request, except for the routes in `QUIET`; the lines of one
+            iteration of the event loop are written at once.
+    """
+
+    def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
+        self.in_flight = metrics.in_flight
+        self._metrics = metrics
+        self._access_log = access_log
+        self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
+        self._lines: list[tuple[_Outcome, str, str, float]] = []
+
+    def record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        """Record one request."""
+        key = (route_of(scope), scope["method"], status)
+        outcome = self._outcomes.get(key) or self._outcome(*key)
+        outcome.requests.inc()
+        outcome.duration.observe(seconds)
+        if outcome.logged:
+            if not self._lines:
+                asyncio.get_running_loop().call_soon(self._write)
+            self._lines.append((outcome, request_id, scope.get("driftbell.trace", ""), seconds))
+
+    def _outcome(self, route: str, method: str, status: int) -> _Outcome:
+        method = method if method in METHODS else "other"
+        key = (route, method, status)
+        if key not in self._outcomes:
+            labels = (route, method, str(status))
+            self._outcomes[key] = _Outcome(
+                self._metrics.requests.labels(*labels),
+                self._metrics.duration.labels(*labels),
+                "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO",
+                f'"method": "{method}", "route": {json.dumps(route)}, "status": {status}',
+                self._access_log and (route not in QUIET or status >= 500),
+            )
+        return self._outcomes[key]
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        jsonlog.write(
+            "".join(
+                f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
+                f'"request_id": "{request_id}"{trace}, {outcome.text}, '
+                f'"duration_ms": {round(seconds * 1000, 2)}}}\n'
+                for outcome, request_id, trace, seconds in lines
+            )
+        )
+
+
 class RequestTelemetry:
     """ASGI middleware: request id, metrics, access log, and the answer to a request that crashed.
 
     Args:
         app: handles the requests.
-        metrics: counts them.
-        access_log: write one line for each request, except for the routes in `QUIET`; the lines of one
-            iteration of the event loop are written at once.
+        log: records them.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, *, log: RequestLog) -> None:
         self._app = app
-        self._metrics = metrics
-        self._access_log = access_log
-        self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
-        self._lines: list[tuple[_Outcome, str, float]] = []
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request and record its outcome."""
@@ -62,62 +111,26 @@ class RequestTelemetry:
         started = scope["driftbell.started"] = time.perf_counter()
         request_id = request_id_of(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        header = (b"x-request-id", request_id.encode())
         status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], header]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._log.in_flight.inc()
         try:
-            try:
-                await self._app(scope, receive, send_with_id)
-            except Exception:
-                logger.exception("request failed")
-                if status:  # the answer has begun, so the connection can only be closed
-                    raise
-                await problem(500, INTERNAL_ERROR)(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            logger.exception("request failed")
+            if status:  # the answer has begun, so the connection can only be closed
+                raise
+            await problem(500, INTERNAL_ERROR)(scope, receive, send_with_id)
         finally:
-            self._metrics.in_flight.dec()
-            self._record(scope, request_id, status or 500, time.perf_counter() - started)
-
-    def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        key = (route_of(scope), method, status)
-        outcome = self._outcomes.get(key) or self._add_outcome(*key)
-        outcome.requests.inc()
-        outcome.duration.observe(seconds)
-        if outcome.logged:
-            if not self._lines:
-                asyncio.get_running_loop().call_soon(self._write)
-            ids = f'"request_id": "{request_id}"{scope.get("driftbell.trace", "")}'
-            self._lines.append((outcome, ids, seconds))
-
-    def _add_outcome(self, route: str, method: str, status: int) -> _Outcome:
-        labels = (route, method, str(status))
-        outcome = self._outcomes[route, method, status] = _Outcome(
-            self._metrics.requests.labels(*labels),
-            self._metrics.duration.labels(*labels),
-            "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO",
-            f'"method": "{method}", "route": {json.dumps(route)}, "status": {status}',
-            self._access_log and (route not in QUIET or status >= 500),
-        )
-        return outcome
-
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        jsonlog.write(
-            "".join(
-                f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", {ids}, '
-                f'{outcome.text}, "duration_ms": {round(seconds * 1000, 2)}}}\n'
-                for outcome, ids, seconds in lines
-            )
-        )
+            self._log.in_flight.dec()
+            self._log.record(scope, request_id, status or 500, time.perf_counter() - started)
 
 
 def request_id_of(scope: Scope) -> str:

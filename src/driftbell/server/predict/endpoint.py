@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from driftbell.errors import DriftbellError
 from driftbell.records import Value
@@ -14,6 +14,11 @@ from driftbell.server.predict.fast_path import is_plain_json, row_parser
 from driftbell.server.predict.predictor import Predictor
 
 PATH = "/predict"
+
+
+def is_predict(scope: Scope) -> bool:
+    """Return whether a request is `POST /predict`."""
+    return bool(scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST")
 
 
 class PredictEndpoint:
@@ -36,6 +41,7 @@ class PredictEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        scope["endpoint"] = self  # as the router does, for metrics and logs
         try:
             with self._predictor.tracing.step("validate") as set_rows:
                 row = await self._read_row(scope, receive)
@@ -64,27 +70,6 @@ class PredictEndpoint:
             receive = _replay(message, receive)
         value = await read_json(Request(scope, receive), self._body_limit)
         return self._predictor.model.schema.validate(value)
-
-
-class PredictShortcut:
-    """ASGI middleware that calls the endpoint of `POST /predict` without the router.
-
-    Args:
-        app: handles every other request.
-        endpoint: handles `POST /predict`.
-    """
-
-    def __init__(self, app: ASGIApp, *, endpoint: ASGIApp) -> None:
-        self._app = app
-        self._endpoint = endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            scope["endpoint"] = self._endpoint  # as the router does, for metrics and logs
-            await self._endpoint(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 def _replay(message: Message, receive: Receive) -> Receive:

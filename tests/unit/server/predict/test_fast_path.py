@@ -29,7 +29,7 @@ from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict import predictor
-from driftbell.server.predict.endpoint import PredictShortcut
+from driftbell.server.predict.endpoint import PredictEndpoint
 from driftbell.server.predict.fast_path import row_parser
 from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.columns import as_columns
@@ -310,8 +310,7 @@ def test_the_route_is_documented_and_its_router_entry_is_the_same_endpoint(servi
     assert operation["requestBody"]["content"]["application/json"]["schema"]["required"] == ["a", "b"]
     assert {"200", "400", "413", "415", "422", "500", "503"} <= set(operation["responses"])
     (route,) = [r for r in app.router.routes if isinstance(r, APIRoute) and r.path == "/predict"]
-    (shortcut,) = [m for m in app.user_middleware if m.cls is PredictShortcut]
-    assert route.app is shortcut.kwargs["endpoint"]
+    assert isinstance(route.app, PredictEndpoint)
     service.store.close()
 
 
