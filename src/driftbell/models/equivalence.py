@@ -17,7 +17,7 @@ MAX_REFERENCE_ROWS = 20_000
 RANDOM_ROWS = 4_000
 THRESHOLD_ROWS = 4_000
 MIN_THRESHOLD_ROWS = 50
-"""At least so many rows near the thresholds of each feature."""
+"""Minimum number of rows near the thresholds of each feature."""
 
 TOLERANCE = 1e-5
 """Largest accepted difference between two probabilities."""
@@ -41,7 +41,7 @@ class Equivalence:
     Attributes:
         rows: number of rows compared.
         max_difference: the largest absolute difference between two probabilities.
-        problem: what differs, in words; "" if nothing does.
+        problem: description of the difference; "" if nothing does.
     """
 
     rows: int
@@ -60,7 +60,7 @@ def check_equivalence(
     """Compare the predictions of a converted model with those of the native one.
 
     Args:
-        native: the model that predicts right.
+        native: the original model.
         converted: the model to check.
         features: the reference, n rows; of more than `MAX_REFERENCE_ROWS` an even sample is used.
         thresholds: split thresholds of trees, by the feature's position in the schema.

@@ -1,4 +1,4 @@
-"""Where archive files are stored: a local folder or an fsspec URL."""
+"""Storage of archive files: a local folder or an fsspec URL."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ObjectFiles:
             raise MissingExtraError("retention.archive", "archive") from error
         try:
             self._files, self._folder = fsspec.core.url_to_fs(url)
-        except Exception as error:  # each file system raises its own errors; some connect here
+        except Exception as error:  # fsspec's file systems raise errors of any type; some connect here
             raise ConfigError(f"retention.archive cannot be used: {error}") from error
 
     def put(self, name: str, content: bytes) -> None:
@@ -65,7 +65,7 @@ class ObjectFiles:
         path = f"{self._folder.rstrip('/')}/{name}"
         try:
             self._files.pipe_file(path, content)
-        except Exception as error:  # each file system raises its own errors
+        except Exception as error:  # fsspec's file systems raise errors of any type
             raise ArchiveError(f"cannot write {path}: {type(error).__name__}: {error}") from error
 
 

@@ -70,7 +70,7 @@ class CheckOutcome:
     Attributes:
         check: the check with its verdict.
         columns: the window as a table.
-        reference: what the window was compared with.
+        reference: the baseline of the comparison.
     """
 
     check: Check
@@ -91,13 +91,13 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Run checks of one model version.
+    """Checker of one model version: reads the window, judges it and saves the result.
 
     Attributes:
-        store: where predictions are read and checks are saved.
+        store: store of predictions and checks.
         model: the served model.
-        reference: what its predictions are compared with.
-        folder: where reports are written.
+        reference: reference of the model.
+        folder: folder of the reports.
         sinks: report formats by file name prefix, the main one first.
         window_rows: number of newest predictions in a window.
         minimum_rows: with fewer predictions the verdict is unknown.
@@ -105,8 +105,8 @@ class Checker:
         clock: returns the time (UTC).
         cooldown: see `notification_after`; None if notifications are off.
         strong: see `judge`.
-        detector: looks for degradation; None if it is not monitored.
-        promise: what the detector was fitted for (budget, smallest loss), as a text.
+        detector: degradation detector; None if degradation is not monitored.
+        detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
         warnings: problems of the model or its reference.
     """
 
@@ -122,7 +122,7 @@ class Checker:
     cooldown: timedelta | None = None
     strong: float | None = None
     detector: DegradationDetector | None = None
-    promise: str = ""
+    detector_settings: str = ""
     warnings: tuple[str, ...] = ()
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -136,7 +136,7 @@ class Checker:
         change the verdict.
 
         Args:
-            kind: why it runs.
+            kind: reason of the check.
             occasion: the scheduled time, or the request that it answers; part of the check's identity.
             lease: proves the right to save it.
 
@@ -144,7 +144,7 @@ class Checker:
             StoreError: the store cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
-        started, now = time.perf_counter(), self.clock()  # the window holds everything from before
+        started, now = time.perf_counter(), self.clock()  # the window contains every earlier prediction
         carried, window = CarriedState(), Window()
         findings = _Findings(CHECK_FAILED, carried.state, self.reference)
         try:
@@ -154,7 +154,7 @@ class Checker:
             findings = self._examine(carried, window, occasion)
         except StoreError:
             raise
-        except Exception as error:  # whatever the data, the next check must run
+        except Exception as error:  # any data may cause an error, and the monitor must continue
             logger.exception("drift check failed", check_id=self._identity(carried, window, occasion))
             findings = replace(findings, error=_describe(error))
         check = self._record(carried, window, findings, kind, occasion, now)
@@ -221,7 +221,7 @@ class Checker:
             error = ""
         except StoreError:
             raise
-        except Exception as failure:  # the answer about drift, and the evidence so far, must survive
+        except Exception as failure:  # the drift verdict and the evidence so far must still be saved
             check_id = self._identity(carried, window, occasion)
             logger.exception("drift check failed", check_id=check_id)
             evidence, degradation = carried.state.evidence, DETECTOR_FAILED
@@ -310,7 +310,7 @@ class Checker:
             self.model.version,
             [self.reference.version, carried.baseline and asdict(carried.baseline)],
             [window.first, window.last, len(window.predictions)],
-            [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.promise],
+            [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.detector_settings],
             occasion,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -324,7 +324,7 @@ class Checker:
         for prefix, sink in self.sinks.items():
             try:
                 contents[prefix] = sink.write(check, outcome.reference, outcome.columns)
-            except Exception as error:  # neither the verdict nor the other report depends on this one
+            except Exception as error:  # the verdict and the other report do not depend on this one
                 logger.exception("drift report failed", check_id=check.id, report=prefix)
                 errors.append(_describe(error))
         if contents:

@@ -135,13 +135,13 @@ def restore(settings: Settings, source: Path) -> Manifest:
         _require_empty_data_folder(settings)
         try:
             for stage in stages.values():
-                shutil.rmtree(stage, ignore_errors=True)  # left by a killed restore
+                shutil.rmtree(stage, ignore_errors=True)  # remains of a killed restore
             for name, saved in manifest.files.items():
                 new = stages[PurePosixPath(name).parts[0]] / name
                 _make_folders(new.parent, mode=0o777)
                 if _copy(source / name, new, mode=0o666) != saved:
                     raise ConfigError(f"the backup {source} changed while it was read: {name}")
-            _put_in_place(settings, stages)
+            _move_into_place(settings, stages)
         finally:
             for stage in stages.values():
                 shutil.rmtree(stage, ignore_errors=True)
@@ -212,7 +212,7 @@ def _copy_tree(source: Path, target: Path) -> dict[str, SavedFile]:
     return files
 
 
-def _put_in_place(settings: Settings, stages: Mapping[str, Path]) -> None:
+def _move_into_place(settings: Settings, stages: Mapping[str, Path]) -> None:
     """Move the staged files into place, the log last: without a log the data folder counts as empty."""
     reports, models = stages[REPORTS] / REPORTS, stages[MODELS] / MODELS
     moves = [(new, settings.reports_dir / new.name) for new in sorted(reports.glob("*"))]

@@ -25,7 +25,7 @@ DATASOURCES = ("prometheus", "loki")
 DASHBOARDS = ("driftbell-health", "driftbell-drift")
 
 
-class ComponentProblem(Exception):  # noqa: N818 - an error of the stack, not of this program
+class ComponentProblem(Exception):  # noqa: N818 - a problem of the stack, not of this program
     """A component does not work as expected.
 
     Args:
@@ -60,14 +60,14 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
         ("alertmanager", stack.alertmanager, lambda p: _alertmanager(p, wanted=stack.alertmanager_wanted)),
     ]
     async with httpx.AsyncClient(timeout=seconds) as client:
-        found = await asyncio.gather(
+        findings_by_component = await asyncio.gather(
             *(
                 _check_component(name, url, look, client, seconds)
                 for name, url, look in components
                 if url is not None
             )
         )
-    return [finding for part in found for finding in part]
+    return [finding for findings in findings_by_component for finding in findings]
 
 
 async def _check_component(
@@ -181,7 +181,7 @@ async def _service(part: _Part, now: datetime) -> list[Finding]:
         return findings
     last = status["last_check"]
     due = datetime.fromisoformat(status["next_run"]) if status["next_run"] else None
-    said = f"runs, the last check said {last['verdict']}" if last else "runs, no check yet"
+    summary = f"runs, the last verdict is {last['verdict']}" if last else "runs, no check yet"
     if due and due < now - OVERDUE:
         late = f"the check due at {due:%Y-%m-%d %H:%M:%S} UTC has not run"
         findings.append(Finding("monitor", State.WRONG, late, "search the log of the service for `drift`"))
@@ -195,9 +195,9 @@ async def _service(part: _Part, now: datetime) -> list[Finding]:
             )
         )
     elif due is None:
-        findings.append(Finding("monitor", State.OK, f"{said}; scheduled checks are off (check.every)"))
+        findings.append(Finding("monitor", State.OK, f"{summary}; scheduled checks are off (check.every)"))
     else:
-        findings.append(Finding("monitor", State.OK, said))
+        findings.append(Finding("monitor", State.OK, summary))
     return findings
 
 

@@ -307,7 +307,7 @@ def _dashboard(grafana: _Grafana, dashboard: Json) -> SetupStep:
 
 
 def _holds(actual: Any, wanted: Any) -> bool:
-    """Whether `actual` contains `wanted`; Grafana adds fields and increases `schemaVersion`."""
+    """Return whether `actual` contains `wanted`; Grafana adds fields and increases `schemaVersion`."""
     if isinstance(wanted, dict):
         return isinstance(actual, dict) and all(
             _holds(actual.get(k), v) for k, v in wanted.items() if k != "schemaVersion"

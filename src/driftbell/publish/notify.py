@@ -69,8 +69,11 @@ def format_message(
             *_alarm_lines(degradation, link, alarm_id),
         ]
     else:
-        known = degradation and notification.verdict is not Verdict.UNKNOWN
-        lines = [degradation.sentence if degradation and known else notification.sentence, f"Since: {since}"]
+        is_judged = degradation and notification.verdict is not Verdict.UNKNOWN
+        lines = [
+            degradation.sentence if degradation and is_judged else notification.sentence,
+            f"Since: {since}",
+        ]
         if notification.columns:
             lines.append(f"Columns: {join_names(notification.columns, max_names=MAX_COLUMN_NAMES)}")
     if degradation and judgement and judgement.drifted_columns:
@@ -103,7 +106,7 @@ def backoff_delay(attempts: int) -> timedelta:
 
 
 class NotificationSender:
-    """Delivers the notifications of the outbox, each at least once, while its monitor holds the lease.
+    """Sender of the outbox: delivers each notification at least once while its monitor holds the lease.
 
     Each target receives its notifications in order: while one cannot be delivered, later ones wait.
 
@@ -314,7 +317,7 @@ _capture = threading.local()
 
 
 class _CaptureHandler(logging.Handler):
-    """Collects apprise's log lines of the current thread, which may contain secrets."""
+    """Collector of apprise's log lines of the current thread, which may contain secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
         lines = getattr(_capture, "lines", None)

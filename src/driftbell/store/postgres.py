@@ -19,7 +19,7 @@ from driftbell.store.sql import SqlStore
 from driftbell.store.tables import HEAD
 
 WRITES, MIGRATES = 7311470921, 7311470922
-"""Keys of advisory locks; another program with the same keys in this database would only delay us."""
+"""Keys of advisory locks; another program with the same keys in this database would only cause delays."""
 
 NETWORK_SECONDS = 6.0
 """Read timeout: longer than the server's lock timeout, so that its error can arrive."""
@@ -61,7 +61,7 @@ def open_postgres(database: Database, *, lazy: bool = False) -> SqlStore:
     """Open the store in a PostgreSQL database; create or migrate its tables first.
 
     Every writing transaction takes one advisory lock at its beginning. So sequence numbers are committed in
-    order, and a reader that has seen one has missed none below it.
+    order: a reader that has seen one has seen all lower ones.
 
     Args:
         database: its address.
@@ -90,7 +90,7 @@ def open_postgres(database: Database, *, lazy: bool = False) -> SqlStore:
     try:
         prepare()
     except StoreError as error:
-        if not lazy or error.__cause__ is None:  # without a cause it was reached, and is refused
+        if not lazy or error.__cause__ is None:  # no cause: the database was reached, but cannot be used
             engine.dispose()
             raise
         logger.error("log cannot be used yet", error=str(error))

@@ -42,7 +42,7 @@ _INSERT_ROW = sa.text(
 
 
 class SqlPredictions:
-    """Implement `driftbell.ports.PredictionStore`."""
+    """Predictions in SQL; implements `driftbell.ports.PredictionStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

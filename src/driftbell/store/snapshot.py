@@ -23,7 +23,7 @@ PRIMARY_CODE = 0xFF
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What a copy contains.
+    """Schema version and row counts of a copy.
 
     Attributes:
         schema: the version of its tables.

@@ -185,7 +185,7 @@ def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
 
 def test_another_budget_makes_another_check(life: Life) -> None:
     first = life.check(50)
-    life.checker = replace(life.checker, promise="2 per 1000 checks, 0.02")
+    life.checker = replace(life.checker, detector_settings="2 per 1000 checks, 0.02")
     life.checker(CheckKind.AUTOMATIC, life.now.isoformat(), life.lease)
     assert len(life.store.checks.newest(10)) == 2
     assert life.store.checks.newest(10)[1].id == first.id

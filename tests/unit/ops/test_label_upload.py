@@ -276,15 +276,17 @@ def test_a_service_with_a_small_limit_gets_smaller_parts() -> None:
     assert sizes == [100, 50, 50]
 
 
-def test_a_busy_service_is_asked_again() -> None:
+def test_a_request_to_a_busy_service_is_retried_with_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
     client, sizes = answering(httpx.Response(503), httpx.Response(503), receipt(1))
-    assert send_labels("http://a", lines(1), client=client, sleep=slept.append).accepted == 1
+    assert send_labels("http://a", lines(1), client=client).accepted == 1
     assert (len(sizes), slept) == (3, [0.5, 1.0])
     busy = httpx.Response(503, json={"detail": "the log is locked"})
     client, sizes = answering(*[busy] * 5)
     with pytest.raises(ConfigError, match="answered 503: the log is locked"):
-        send_labels("http://a", lines(1), client=client, sleep=slept.append)
+        send_labels("http://a", lines(1), client=client)
+    assert (len(sizes), slept[2:]) == (5, [0.5, 1.0, 2.0, 4.0])
 
 
 def test_a_refused_label_is_told_with_its_line_and_what_was_taken_before() -> None:
