@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from driftbell.errors import PredictError
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Feature, Kind
-from driftbell.tabular.schema import LARGEST
+from driftbell.tabular.feature_value import MAX_NUMBER
 
 MAX_REFERENCE_ROWS = 20_000
 RANDOM_ROWS = 4_000
@@ -103,7 +103,7 @@ def _test_tables(
     }
     for position, feature_thresholds in sorted(thresholds.items()):
         size = np.abs(feature_thresholds)  # infinite ones separate nulls from values
-        finite = feature_thresholds[(size >= MIN_ABS_VALUE) & (size < LARGEST)]
+        finite = feature_thresholds[(size >= MIN_ABS_VALUE) & (size < MAX_NUMBER)]
         if len(finite):
             name = features[position].name
             count = max(MIN_THRESHOLD_ROWS, THRESHOLD_ROWS // len(thresholds))
@@ -150,8 +150,8 @@ def _random_rows(
             continue
         finite = column[np.isfinite(column)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-        width = min(high - low, LARGEST) or max(1.0, abs(high))
-        values = rng.uniform(max(low - width, -LARGEST), min(high + width, LARGEST), RANDOM_ROWS)
+        width = min(high - low, MAX_NUMBER) or max(1.0, abs(high))
+        values = rng.uniform(max(low - width, -MAX_NUMBER), min(high + width, MAX_NUMBER), RANDOM_ROWS)
         if feature.nullable:
             values[rng.random(RANDOM_ROWS) < NULL_SHARE] = np.nan
         table[feature.name] = values
@@ -183,4 +183,4 @@ def _threshold_rows(
         np.nextafter(np.nextafter(single, down), down).astype(np.float64),
     ]
     chosen = np.choose(rng.integers(len(choices), size=count), choices)
-    return {**rows, name: np.clip(chosen, -LARGEST, LARGEST)}
+    return {**rows, name: np.clip(chosen, -MAX_NUMBER, MAX_NUMBER)}

@@ -18,7 +18,7 @@ from driftbell.atomic_write import sync_folder
 from driftbell.config.settings import Settings, log_database
 from driftbell.data_folder import exclusive_setup, require_unused
 from driftbell.errors import ConfigError
-from driftbell.journal.file import peek
+from driftbell.journal.file import read_journals
 from driftbell.store.snapshot import append_journal, copy_store, read_facts
 
 MANIFEST = "manifest.json"
@@ -172,7 +172,7 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
     with open(
         journaled, "xb", opener=_private
     ) as file:  # before the log, so that lines that are moved meanwhile are in both
-        for lines in peek(settings.journals_dir):
+        for lines in read_journals(settings.journals_dir):
             file.write(lines)
     log.touch(mode=0o600)
     copy_store(settings.log_path, log)

@@ -129,9 +129,9 @@ def _application(settings: Settings) -> FastAPI:
     return create_app(
         Service(
             model=model,
-            log=open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None),
+            store=open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None),
             journals=settings.journals_dir,
-            folder=report_folder(settings),
+            reports=report_folder(settings),
             window_rows=settings.window.rows,
             body_limit=settings.server.body_limit,
             queue_limit=settings.server.queue_limit,

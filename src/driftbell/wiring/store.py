@@ -9,7 +9,7 @@ import structlog
 from driftbell.config.settings import Settings, log_database
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import StoreError
-from driftbell.journal.mover import move_left
+from driftbell.journal.mover import move_orphans
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite, upgrade_sqlite
@@ -50,7 +50,7 @@ def open_complete_store(settings: Settings) -> SqlStore:
     """
     store = open_store(settings)
     try:
-        move_left(store, settings.journals_dir)
+        move_orphans(store, settings.journals_dir)
     except StoreError as error:  # the store can still be read
         logger.warning("journal cannot be moved to the store, its predictions are missing", error=str(error))
     return store

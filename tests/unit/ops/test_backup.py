@@ -23,7 +23,7 @@ from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup, mark_in_use
 from driftbell.errors import ConfigError, DriftbellError, StoreError
 from driftbell.journal.file import Journal
-from driftbell.journal.line import line_of
+from driftbell.journal.line import encode_line
 from driftbell.ops.backup import Manifest, back_up, restore, verify
 from driftbell.records import CheckKind, Prediction
 from driftbell.store.snapshot import copy_store, read_facts
@@ -72,9 +72,9 @@ def opened(settings: Settings) -> contextlib.closing[SqlStore]:
 def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Path) -> None:
     """In the journal of a process that lives, and of one that is gone; what the log has comes once."""
     lives = Journal(settings.journals_dir)
-    lives.write([line_of(p) + b"\n" for p in predictions(20, first=290)])
+    lives.write([encode_line(p) + b"\n" for p in predictions(20, first=290)])
     gone = settings.journals_dir / "1-0.jsonl"
-    gone.write_bytes(b"".join(line_of(p) + b"\n" for p in predictions(5, first=310)) + b'{"id": "ha')
+    gone.write_bytes(b"".join(encode_line(p) + b"\n" for p in predictions(5, first=310)) + b'{"id": "ha')
     before = files(settings.journals_dir)
     saved = back_up(settings, tmp_path / "saved", now=NOW)
     assert saved.rows["predictions"] == 315

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from driftbell.errors import ConfigError, InputError
 from driftbell.ops.label_upload import LabelLine, UploadResult, read_labels, send_labels
 from driftbell.server.api.labels import MAX_LABELS, Classes
-from driftbell.server.http.problems import MOST_PROBLEMS, Refused
+from driftbell.server.http.problems import MAX_PROBLEMS, Refused
 
 IRIS = Classes(["setosa", "versicolor", "virginica"])
 GOOD = {"prediction_id": "id-1", "label": "setosa"}
@@ -106,7 +106,7 @@ def test_problems_are_listed_up_to_a_limit() -> None:
     ]
     with pytest.raises(InputError) as raised:
         IRIS.pairs_of([5] * MAX_LABELS)
-    assert len(raised.value.problems) == MOST_PROBLEMS
+    assert len(raised.value.problems) == MAX_PROBLEMS
 
 
 def test_many_classes_are_not_all_listed() -> None:

@@ -19,9 +19,9 @@ from driftbell.ports import Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import Refused, documented, each_checked
+from driftbell.server.http.problems import Refused, check_each, documented
 from driftbell.server.ids import is_recent
-from driftbell.server.predict.thread_batch import Batcher
+from driftbell.server.predict.micro_batch import ThreadBatcher
 
 MAX_LABELS = 10_000
 """Labels of one request."""
@@ -61,7 +61,7 @@ class Labeller:
         self._metrics = metrics
         self._clock = clock
         self._requests = itertools.count()
-        self._batcher: Batcher[tuple[int, Label], Outcome] = Batcher(
+        self._batcher: ThreadBatcher[tuple[int, Label], Outcome] = ThreadBatcher(
             self._write, name="labels", limit=queue_limit + MAX_LABELS
         )
 
@@ -209,7 +209,7 @@ class Classes:
             raise Refused(422, "empty_batch", "there are no labels: send at least one")
         if len(rows) > MAX_LABELS:
             raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MAX_LABELS} at a time")
-        return each_checked(rows, self._pair)
+        return check_each(rows, self._pair)
 
     def _pair(self, row: Any, index: int | None) -> Pair:
         if not isinstance(row, dict):
