@@ -48,16 +48,16 @@ class Labeller:
     """Writes the labels of requests to the store, one request after the other.
 
     Args:
-        log: the store.
+        store: the prediction store.
         metrics: counts the labels by result.
         queue_limit: labels that may wait, in addition to one request of the maximum size.
         clock: returns the time (UTC).
     """
 
     def __init__(
-        self, log: Store, metrics: Metrics, *, queue_limit: int, clock: Callable[[], datetime]
+        self, store: Store, metrics: Metrics, *, queue_limit: int, clock: Callable[[], datetime]
     ) -> None:
-        self._log = log
+        self._store = store
         self._metrics = metrics
         self._clock = clock
         self._requests = itertools.count()
@@ -110,7 +110,7 @@ class Labeller:
         for _, group in itertools.groupby(items, key=lambda item: item[0]):
             labels = [label for _, label in group]
             try:
-                outcome: Outcome = self._log.labels.add(labels)
+                outcome: Outcome = self._store.labels.add(labels)
             except DriftbellError as error:
                 outcome = error
             outcomes += [outcome] * len(labels)
