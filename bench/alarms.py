@@ -27,7 +27,7 @@ from alarm.data import Frame, datasets, nannyml_data
 from alarm.methods import ALWAYS, COIN, MODES, OURS, Outcome, Peers, controls, ours
 from alarm.scenarios import MODELS, SCENARIOS, NotApplicableError, Run, scenario
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "concepts" / "alarms.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "concepts" / "benchmark.md"
 BEGIN, END = "<!-- printed by bench/alarms.py -->", "<!-- end of what bench/alarms.py printed -->"
 BUDGET = "1 per 1000 checks"
 MONTH_WINDOWS, MONTHS_A_RUN = 30, 10

@@ -101,7 +101,7 @@ class CountingDetector:
             to_label=tuple(p.id for p in over[:5]),
         )
 
-    def rebased(self, window: Window) -> CountingDetector:
+    def with_baseline(self, window: Window) -> CountingDetector:
         over = np.mean([float(p.features["age"] or 0) > 60 for p in window.predictions])
         return replace(self, normal=float(over) + 0.05)
 

@@ -22,7 +22,7 @@
             </p>
           </xsl:if>
           <div class="scroll"><table>
-            <thead><tr><th scope="col">Report</th><th scope="col">Time</th><th scope="col">Asked for</th><th scope="col" class="n">Size</th></tr></thead>
+            <thead><tr><th scope="col">Report</th><th scope="col">Time</th><th scope="col">Started</th><th scope="col" class="n">Size</th></tr></thead>
             <tbody><xsl:copy-of select="$reports"/></tbody>
           </table></div>
         </xsl:when>
@@ -47,7 +47,7 @@
     <tr>
       <td><a href="/{.}"><xsl:value-of select="."/></a></td>
       <td><time datetime="{$day}T{$time}Z"><xsl:value-of select="concat($day, ' ', $time, ' UTC')"/></time></td>
-      <td><xsl:choose><xsl:when test="$manual">by hand</xsl:when><xsl:otherwise>scheduled or triggered</xsl:otherwise></xsl:choose></td>
+      <td><xsl:choose><xsl:when test="$manual">manually</xsl:when><xsl:otherwise>scheduled or triggered</xsl:otherwise></xsl:choose></td>
       <td class="n"><xsl:value-of select="format-number(@size div 1000, '#,##0')"/> kB</td>
     </tr>
   </xsl:if>

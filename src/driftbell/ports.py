@@ -1,4 +1,4 @@
-"""The boundaries of the system: what a model, a store, a detector and a sink do, and nothing about how."""
+"""Ports: the interfaces of models, stores, detectors and sinks, independent of any implementation."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Model(Protocol):
     """A fitted model; immutable.
 
     Attributes:
-        engine: what computes the answers: `onnxruntime`, or `native` (the library that fitted the model).
-        engine_reason: why the native library computes them; "" for ONNX Runtime.
+        engine: inference engine: `onnxruntime`, or `native` (the library that fitted the model).
+        engine_reason: why the native library predicts; "" for ONNX Runtime.
         inline: whether one row is so fast that it may run on the event loop.
     """
 
@@ -92,7 +92,7 @@ class PredictionStore(Protocol):
         """Write all or none, skipping known ids; written predictions survive the death of the process."""
 
     def append_lines(self, lines: Sequence[bytes]) -> None:
-        """Do what `append` does, with predictions that `driftbell.journal.line` has serialized.
+        """Append predictions that `driftbell.journal.line` has serialized; see `append`.
 
         One invalid line fails them all.
         """
@@ -110,7 +110,7 @@ class PredictionStore(Protocol):
         """Count predictions of one model version, stopping at `limit`."""
 
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
-        """Count predictions and latencies since a time, by bucket; empty buckets are left out."""
+        """Count predictions and latencies since a time, by bucket; empty buckets are omitted."""
 
     def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
         """Read the sequence number of the first prediction that is not older than a time."""
@@ -132,7 +132,7 @@ class LabelStore(Protocol):
         """Read the newest labelled predictions, oldest first, each with its newest label.
 
         Args:
-            rows: at most so many.
+            rows: maximum number of rows.
             model: its name.
             version: its version.
             as_of: count only labels that had arrived by then.
@@ -232,10 +232,10 @@ class NotificationStore(Protocol):
 
 
 class Coordination(Protocol):
-    """How server and monitors meet: requests for checks, and the lease of the one monitor that works."""
+    """Coordination of servers and monitors: requests for checks, and the lease of the active monitor."""
 
     def request_check(self, kind: CheckKind, now: datetime) -> CheckRequest:
-        """Ask the monitor for a check."""
+        """Request a check from the monitor."""
 
     def pending_request(self) -> CheckRequest | None:
         """Read the oldest open request."""
@@ -264,13 +264,13 @@ class RetentionStore(Protocol):
     def plan(
         self, before: datetime, rows: int, lease: Lease, *, now: datetime, to_file: bool
     ) -> Archive | None:
-        """Plan which expired predictions go next; None if there are none.
+        """Plan the archive of the next expired predictions; None if there are none.
 
-        An unfinished plan comes first. Predictions that are a baseline stay.
+        An unfinished plan comes first. Predictions of a baseline are never planned.
 
         Args:
             before: the beginning of a day (UTC); older rows are expired.
-            rows: at most so many in one archive.
+            rows: maximum number of predictions in one archive.
             lease: proves the right to write.
             now: the time.
             to_file: whether they are written to a file before they are deleted.
@@ -282,7 +282,7 @@ class RetentionStore(Protocol):
     def mark_written(self, archive: Archive, label_seq: int, lease: Lease) -> bool:
         """Record that the file is complete; from then on its predictions accept no label.
 
-        False if a label arrived since `rows`: then the file has to be written again.
+        Return False if a label arrived since `rows`: then the file has to be written again.
         """
 
     def record_failure(self, archive: Archive, error: str, lease: Lease) -> None:
@@ -301,7 +301,7 @@ class RetentionStore(Protocol):
         """
 
     def totals(self) -> ArchiveTotals:
-        """Count archived and deleted predictions; read the oldest one left and the last error."""
+        """Count archived and deleted predictions; read the oldest prediction's time and the last error."""
 
 
 class Store(Protocol):
@@ -354,7 +354,7 @@ class DegradationDetector(Protocol):
         """Count new evidence, each row once.
 
         Args:
-            state: what the last call returned; empty at the beginning.
+            state: result of the last call; empty at the beginning.
             window: the predictions after `state.seq`, oldest first.
             labels: the labels after `state.label_seq`, in the order of arrival.
 
@@ -362,7 +362,7 @@ class DegradationDetector(Protocol):
             The next state, and the current answer. With too few rows `seq` stays, so they come again.
         """
 
-    def rebased(self, window: Window) -> DegradationDetector:
+    def with_baseline(self, window: Window) -> DegradationDetector:
         """Return a detector with these predictions as its baseline."""
 
 

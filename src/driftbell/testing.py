@@ -115,7 +115,7 @@ class FixedDetector:
         self.windows.append(window)
         return state, self.degradation
 
-    def rebased(self, window: Window) -> FixedDetector:
+    def with_baseline(self, window: Window) -> FixedDetector:
         """Return this detector."""
         return self
 

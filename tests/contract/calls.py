@@ -2,7 +2,7 @@
 
 from tests.contract.builders import IRIS, NOW, annotation, check, label, notification, prediction
 
-from driftbell.journal.line import line_of
+from driftbell.journal.line import encode_line
 from driftbell.records import Archive, CheckKind, Delivery, Lease, Verdict
 
 LEASE = Lease("a", 1, NOW)
@@ -11,7 +11,7 @@ ARCHIVE = Archive(1, "iris", "v1", "2026-01-31", 1001, 1009, 9, "file.parquet", 
 
 CALLS = {
     "predictions.append": lambda store: store.predictions.append([prediction(1)]),
-    "predictions.append_lines": lambda store: store.predictions.append_lines([line_of(prediction(1))]),
+    "predictions.append_lines": lambda store: store.predictions.append_lines([encode_line(prediction(1))]),
     "predictions.window": lambda store: store.predictions.window(1, **IRIS),
     "predictions.count": lambda store: store.predictions.count(**IRIS),
     "predictions.traffic": lambda store: store.predictions.traffic(NOW, 60),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.contract.builders import ANY, IRIS, NOW, TEXT, prediction
 
 from driftbell.errors import StoreError
-from driftbell.journal.line import LineEncoder, line_of, time_text
+from driftbell.journal.line import LineEncoder, encode_line, time_text
 from driftbell.records import (
     Window,
 )
@@ -80,15 +80,15 @@ def test_lines_are_written_in_their_order_and_known_ids_skipped(store: SqlStore)
     assert rows[1] == prediction(3, time=NOW, **sent)
 
 
-NO_LINES = [b"", b"{", line_of(prediction(2))[:-40], b"[1]", b"{}", b'{"id":"\xff"}', b"null", b"1],[2"]
+NO_LINES = [b"", b"{", encode_line(prediction(2))[:-40], b"[1]", b"{}", b'{"id":"\xff"}', b"null", b"1],[2"]
 
 
 @pytest.mark.parametrize("bad", NO_LINES)
 def test_lines_with_an_invalid_one_are_not_written_at_all(store: SqlStore, bad: bytes) -> None:
     with pytest.raises(StoreError):
-        store.predictions.append_lines([line_of(prediction(1)), bad, line_of(prediction(3))])
+        store.predictions.append_lines([encode_line(prediction(1)), bad, encode_line(prediction(3))])
     assert store.predictions.count(**IRIS) == 0
-    store.predictions.append_lines([line_of(prediction(1))])
+    store.predictions.append_lines([encode_line(prediction(1))])
     assert store.predictions.count(**IRIS) == 1
 
 

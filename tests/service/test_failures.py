@@ -253,7 +253,7 @@ def test_a_journal_folder_that_is_removed_is_made_anew(tmp_path: Path) -> None:
             answered = len(load.answered)
             wait_until(lambda: len(load.answered) > answered + 200, 60, "more answers")
         assert load.statuses.keys() == {200}
-        assert len(service.events("the journal was removed, and is begun anew")) == 1
+        assert len(service.events("the journal was removed; a new one is started")) == 1
         service.kill_tree()
     with running("serve", tmp_path, **QUIET) as again:
         folded(again)

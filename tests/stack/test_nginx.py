@@ -68,7 +68,7 @@ def test_list_is_a_page_with_the_newest_first(viewer: Nginx) -> None:
     assert page.text.index('href="/drift_report_latest.html"') < page.text.index("<table")
     row = page.text.partition(f'href="/{NEWEST_FIRST[0]}"')[2].partition("</tr>")[0]
     assert '<time datetime="2026-03-01T12:00:00Z">2026-03-01 12:00:00 UTC</time>' in row
-    assert "by hand" in row
+    assert "manually" in row
     assert "4 kB" in row
     assert "or triggered" in page.text.partition(f'href="/{NEWEST_FIRST[2]}"')[2].partition("</tr>")[0]
 

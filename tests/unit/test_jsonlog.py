@@ -22,10 +22,10 @@ def stream() -> Iterator[io.StringIO]:
     """Log lines of this process, put back afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    found = io.StringIO()
+    result = io.StringIO()
     structlog.reset_defaults()
-    jsonlog.configure(found)
-    yield found
+    jsonlog.configure(result)
+    yield result
     logging.captureWarnings(False)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

@@ -42,7 +42,7 @@ def test_a_detector_returns_the_same_result_for_every_window() -> None:
     state = EvidenceState()
     for _ in range(2):
         assert detector.advance(state, Window(), ()) == (state, degradations.ALARM)
-    assert detector.rebased(Window()) is detector
+    assert detector.with_baseline(Window()) is detector
     assert len(detector.windows) == 2
 
 

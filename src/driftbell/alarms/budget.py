@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from driftbell.errors import ConfigError
 
-USUAL = timedelta(minutes=5)
+DEFAULT_EVERY = timedelta(minutes=5)
 """Assumed interval of checks if none is configured."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -45,7 +45,7 @@ class Budget:
         if self.checks is not None:
             return max(1.0, self.checks / self.alarms)
         assert self.period is not None
-        return max(1.0, self.period / (every or USUAL) / self.alarms)
+        return max(1.0, self.period / (every or DEFAULT_EVERY) / self.alarms)
 
     def per_day(self, every: timedelta | None = None) -> float:
         """Return the allowed false alarms per day.
@@ -58,7 +58,7 @@ class Budget:
         >>> parse_budget("2 per 1000 checks").per_day(timedelta(hours=1))
         0.048
         """
-        return timedelta(days=1) / (every or USUAL) / self.checks_per_alarm(every)
+        return timedelta(days=1) / (every or DEFAULT_EVERY) / self.checks_per_alarm(every)
 
     def __str__(self) -> str:
         """Return the text that `parse_budget` reads."""

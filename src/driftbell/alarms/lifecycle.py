@@ -1,4 +1,4 @@
-"""When an alarm opens and closes."""
+"""Lifecycle of an alarm: opening, updates and closing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide who is notified about a check, and when."""
+"""Decision whether a check is notified: changes of state, and the cooldown between them."""
 
 from __future__ import annotations
 

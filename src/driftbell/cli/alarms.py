@@ -48,8 +48,8 @@ def list_alarms(
     Example:
       driftbell alarms list --json
     """
-    with _log(config_file, data_dir) as log:
-        newest = log.alarms.newest(limit)
+    with _opened_store(config_file, data_dir) as store:
+        newest = store.alarms.newest(limit)
     if as_json:
         from driftbell.publish.json_views import alarm_view
 
@@ -94,10 +94,10 @@ def annotate(
     from driftbell.alarms.annotations import read_annotation
 
     body = {"annotation": annotation, "author": author, "reason": reason, "until": until}
-    with _log(config_file, data_dir) as log:
-        alarm = _find_alarm(log, alarm_id)
+    with _opened_store(config_file, data_dir) as store:
+        alarm = _find_alarm(store, alarm_id)
         values = {name: value for name, value in body.items() if value is not None}
-        log.alarms.annotate(alarm.id, read_annotation(values, alarm, now=datetime.now(UTC)))
+        store.alarms.annotate(alarm.id, read_annotation(values, alarm, now=datetime.now(UTC)))
     click.echo(f"{alarm.id}: {annotation}")
 
 
@@ -116,8 +116,8 @@ def write_label_sheet(
     """
     from driftbell.publish.label_sheet import label_sheet
 
-    with _log(config_file, data_dir) as log:
-        text = label_sheet(log, _find_alarm(log, alarm_id))
+    with _opened_store(config_file, data_dir) as store:
+        text = label_sheet(store, _find_alarm(store, alarm_id))
     try:
         target.write_text(text, "utf-8", newline="")
     except OSError as error:
@@ -127,23 +127,23 @@ def write_label_sheet(
 
 
 @contextmanager
-def _log(config_file: Path | None, data_dir: str | None) -> Iterator[SqlStore]:
+def _opened_store(config_file: Path | None, data_dir: str | None) -> Iterator[SqlStore]:
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wiring.store import open_log
+    from driftbell.wiring.store import open_store
 
-    log = open_log(loaded.settings)
+    store = open_store(loaded.settings)
     try:
-        yield log
+        yield store
     finally:
-        log.close()
+        store.close()
 
 
-def _find_alarm(log: SqlStore, alarm_id: str) -> Alarm:
+def _find_alarm(store: SqlStore, alarm_id: str) -> Alarm:
     """Return the alarm with this id or unique prefix of an id."""
-    exact = log.alarms.get(alarm_id)
+    exact = store.alarms.get(alarm_id)
     if exact:
         return exact
-    matches = [a for a in log.alarms.newest(1000) if alarm_id and a.id.startswith(alarm_id)]
+    matches = [a for a in store.alarms.newest(1000) if alarm_id and a.id.startswith(alarm_id)]
     if len(matches) != 1:
         problem = "several alarms match" if matches else "no alarm has"
         raise ConfigError(f"{problem} the id {alarm_id}: see driftbell alarms list")

@@ -169,13 +169,13 @@ def rehearse(
     from driftbell.simulation import rehearsal as simulation
     from driftbell.simulation.faults import parse_fault
     from driftbell.wiring.offline import rehearsal
-    from driftbell.wiring.store import clock, open_log
+    from driftbell.wiring.store import clock, open_store
 
     parsed_faults = [parse_fault(text) for text in faults]
     if rate is None:
-        log = open_log(loaded.settings)
-        rate = simulation.rows_per_day(log, clock())
-        log.close()
+        store = open_store(loaded.settings)
+        rate = simulation.rows_per_day(store, clock())
+        store.close()
     for outcome in simulation.rehearse(rehearsal(loaded.settings), parsed_faults, seed=seed):
         click.echo(_outcome_json(outcome, rate) if as_json else _outcome_line(outcome, rate))
 

@@ -32,8 +32,8 @@ def upgrade(config_file: Path | None, data_dir: str | None, parent: int | None) 
       DRIFTBELL_LOG__URL_FILE=/run/secrets/log_url driftbell db upgrade
     """
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wiring.store import upgrade_log
+    from driftbell.wiring.store import upgrade_store
 
-    before, after = upgrade_log(loaded.settings)
+    before, after = upgrade_store(loaded.settings)
     change = "already up to date" if before == after else f"upgraded from {before or 'an empty database'}"
     click.echo(f"tables are at version {after}: {change}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.root import cli, common, service_url, settings
+from driftbell.cli.root import cli, common, service_url, settings, silence_retries
 
 if TYPE_CHECKING:
     from driftbell.ops.label_upload import UploadResult
@@ -40,6 +40,7 @@ def labels(
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.ops.label_upload import read_labels, send_labels
 
+    silence_retries()
     result = send_labels(url or service_url(loaded.settings), read_labels(file))
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))

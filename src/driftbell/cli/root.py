@@ -42,7 +42,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _RootGroup(click.Group):
-    """Names the extra to install when a command imports a package that is missing."""
+    """Command group that names the missing extra if a command needs a package that is not installed."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -76,7 +76,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of stdout, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_USAGE)
-    except Exception:  # noqa: BLE001 - Python would exit with 1, which means drift
+    except Exception:  # noqa: BLE001 - Python's exit code for a crash is 1, which here means drift
         traceback.print_exc()
         sys.exit(EXIT_UNKNOWN)
     sys.exit(EXIT_OK)
@@ -127,6 +127,13 @@ def settings(config_file: Path | None, **overrides: Any) -> config.LoadedSetting
         os.environ[config.FILE_VARIABLE] = str(config_file.absolute())
     os.environ.update({config.environment_variable(name): str(value) for name, value in values.items()})
     return loaded
+
+
+def silence_retries() -> None:
+    """Turn off stamina's log lines and counters, since a command reports its failed requests itself."""
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks(())
 
 
 def service_url(configured: config.Settings) -> str:

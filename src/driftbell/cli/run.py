@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.root import begin, cli, common, service_url, settings
+from driftbell.cli.root import begin, cli, common, service_url, settings, silence_retries
 from driftbell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from driftbell.simulation.traffic import Summary
 
 
 @cli.command()
@@ -152,6 +156,7 @@ def simulate(
     from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
     from driftbell.tabular.files import read_table
 
+    silence_retries()
     parsed_faults = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
     if reference and drifted and not faults:
         raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
@@ -176,6 +181,15 @@ def simulate(
             report=report,
             reference=table,
         )
+    _print_summary(summary, service)
+
+
+def _print_summary(summary: Summary, service: str) -> None:
+    """Print the totals of a simulation.
+
+    Raises:
+        ConfigError: requests failed, or the service accepted none.
+    """
     statuses = ", ".join(f"{count} answered {status}" for status, count in sorted(summary.by_status.items()))
     click.echo(f"Simulation complete: {summary.sent} requests sent: {statuses or 'none answered'}.")
     if summary.failed:
@@ -204,4 +218,5 @@ def demo(host: str, port: int | None, data_dir: Path | None, exit_after: bool) -
     """
     from driftbell.simulation.demo import demo as run
 
+    silence_retries()
     sys.exit(run(host=host, port=port, data_dir=data_dir, exit_after=exit_after, echo=click.echo))

@@ -66,7 +66,7 @@ class LogSettings(_Section):
     url_file: Path | None = None
     """A file that contains the URL, instead of `log.url`."""
     durability: Literal["process", "power", "async"] = "process"
-    """What answered predictions survive: a crash ('process'), power loss ('power') or neither ('async')."""
+    """Durability: predictions survive a crash ('process'), power loss ('power') or neither ('async')."""
     on_failure: Literal["refuse", "spool"] = "refuse"
     """If the log cannot be written: 'refuse' predictions with 503, or 'spool' them to the local disk."""
 
@@ -134,16 +134,16 @@ class ModelSettings(_Section):
     target: str | None = None
     """The column of the reference that holds the label."""
     engine: Literal["auto", "native"] = "auto"
-    """What runs the model: its own library ('native'), or ONNX Runtime if it predicts the same ('auto')."""
+    """The engine: the model's own library ('native'), or ONNX Runtime if it predicts the same ('auto')."""
 
 
 class RetentionSettings(_Section):
     """`[retention]`."""
 
     days: int | None = Field(None, ge=1, le=36500)
-    """The number of full days that predictions and checks are kept in the log; without it, all are kept."""
+    """The number of full days that predictions and checks stay in the log; without it, all stay."""
     archive: str | None = Field(None, min_length=1)
-    """Where predictions are archived before they are deleted: a folder, or a URL such as 's3://bucket/driftbell'."""
+    """The archive of predictions before they are deleted: a folder, or a URL such as 's3://bucket/driftbell'."""
 
 
 class TracingSettings(_Section):

@@ -16,12 +16,12 @@ from driftbell.stats.cusum import decision_threshold, simulate_false_alarms
 
 ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
 
-IMPORTANT, MANY = 0.05, 0.08
+MIN_IMPORTANCE, MIN_BROKEN_SHARE = 0.05, 0.08
 """Broken values alarm at once in features of this importance, if this share of additional rows has them."""
 
-PROBABLY = 0.75
-"""... and if their loss is at least this share of the smallest one: the estimate minus its standard error if
-few rows are broken, plus it if all are."""
+MIN_LOSS_SHARE = 0.75
+"""The loss by broken values is at least this share of the smallest loss that matters. This loss is the
+estimate minus its standard error if few rows are broken, plus it if all rows are."""
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
@@ -30,7 +30,7 @@ other detects large ones sooner."""
 MARGIN = 1.645
 """The baseline is the reference's mean error plus this number of its standard errors."""
 
-AIM = 0.5
+TARGET_RATE_SHARE = 0.5
 """Thresholds aim at this share of the allowed false-alarm rate, since an alarm lasts for several checks."""
 
 MIN_THRESHOLD = 0.5
@@ -40,7 +40,7 @@ MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
 MAX_BLOCKS = 60
-"""Blocks that are kept to find the change point."""
+"""Number of newest blocks in the state, for the estimate of the change point."""
 
 MIN_ROWS = 50
 MIN_LABELS = 20
@@ -59,7 +59,7 @@ class ErrorBaseline:
         mean: expected error of a row.
         deviation: standard deviation of a row's error.
         skew: its skewness.
-        rows: number of rows that it was measured on.
+        rows: number of rows of the measurement.
         overdispersion: see `overdispersion`.
     """
 
@@ -86,20 +86,20 @@ class Block:
     Attributes:
         rows: number of rows.
         loss: estimated increase of the error.
-        why: what it rests on: `confidence`, `fault` or `label shift`.
+        basis: source of the estimate: `confidence`, `fault` or `label shift`.
         errors: expected error of the examined rows.
         examined: their positions in the block.
         diagnosis: data faults, if any.
-        sure: the loss without the part that rests on features that seem to have moved.
+        loss_without_moves: the loss without the part that depends on features that seem to have moved.
     """
 
     rows: int
     loss: float
-    why: str
+    basis: str
     errors: Vector
     examined: np.ndarray
     diagnosis: Diagnosis | None = None
-    sure: float = 0.0
+    loss_without_moves: float = 0.0
 
 
 def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
@@ -167,7 +167,7 @@ class CusumCharts:
         self._by_features = float(by_features.mean())
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self.correction = 1.0
-        self.false_alarm_rate: float = AIM
+        self.false_alarm_rate: float = TARGET_RATE_SHARE
         self._simulate(block_rows)
 
     def limits(self, source: str, rows: int) -> list[tuple[float, float]]:
@@ -180,7 +180,7 @@ class CusumCharts:
             allowance = share * self.smallest_loss + MARGIN * baseline.own_error
             threshold = decision_threshold(
                 allowance / deviation,
-                self.checks_per_alarm * charts / AIM,
+                self.checks_per_alarm * charts / TARGET_RATE_SHARE,
                 mean_error=baseline.own_error / deviation,
             )
             limits.append((allowance, max(threshold, MIN_THRESHOLD) * deviation * rows * self.correction))
@@ -209,32 +209,40 @@ class CusumCharts:
                 matrix, errors = matrix[sample], errors[sample]
             diagnosis = self._faults.diagnose(columns, matrix, answers)
             shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
-        if shift_loss is not None:  # it explains all features at once, a fault only one of them
-            return Block(n, shift_loss, "label shift", errors, sample, sure=shift_loss)
+        if shift_loss is not None:  # label shift explains all features at once, a fault only one
+            return Block(n, shift_loss, "label shift", errors, sample, loss_without_moves=shift_loss)
         if diagnosis:
             fault_loss = float(diagnosis.errors.mean()) - self._by_features
             unrepaired = diagnosis.unrepaired
-            sure = loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
+            loss_without_moves = (
+                loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
+            )
             if fault_loss > loss:
                 return Block(
-                    n, fault_loss, "fault", diagnosis.errors, sample, diagnosis, min(sure, fault_loss)
+                    n,
+                    fault_loss,
+                    "fault",
+                    diagnosis.errors,
+                    sample,
+                    diagnosis,
+                    min(loss_without_moves, fault_loss),
                 )
         return Block(n, loss, "confidence", errors, sample, diagnosis, loss)
 
     def data_quality_score(self, block: Block) -> float:
-        """Score broken values: beyond chance, many, in an important feature, and probably costly."""
+        """Return the score of broken values: significant, frequent, costly, and in an important feature."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         error = self.baselines[ESTIMATE].standard_error(block.rows)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
-                f.excess / MANY,
+                f.excess / MIN_BROKEN_SHARE,
                 -math.log(max(f.chance, 1e-300)) / level,
-                (block.loss - error * (1 - 2 * f.excess)) / (PROBABLY * self.smallest_loss),
+                (block.loss - error * (1 - 2 * f.excess)) / (MIN_LOSS_SHARE * self.smallest_loss),
             )
             for f in block.diagnosis.broken
-            if self.learned.importance[f.place] >= IMPORTANT
+            if self.learned.importance[f.place] >= MIN_IMPORTANCE
         ]
         return max(scores, default=0.0)
 
@@ -244,9 +252,9 @@ class CusumCharts:
         """Add a block to the charts of a source.
 
         Args:
-            sums: before the block; empty at the beginning.
+            sums: the sums before the block; empty at the beginning.
             source: `estimate` or `labels`.
-            rows: of the block.
+            rows: number of rows of the block.
             loss: its mean error minus the baseline's.
 
         Returns:
@@ -260,28 +268,28 @@ class CusumCharts:
     def correct(
         self, sums: Sequence[float], source: str, rows: int, errors: float
     ) -> tuple[tuple[float, ...], float]:
-        """Add errors of rows that were counted before, such as by corrected labels.
+        """Add errors of rows that are already counted, for example after corrected labels.
 
         Args:
-            sums: before the correction.
+            sums: the sums before the correction.
             source: `estimate` or `labels`.
             rows: of its newest block.
             errors: the sum of the additional errors; negative if there are fewer.
 
         Returns:
-            As `add` does.
+            The same as `add`.
         """
         thresholds = [threshold for _, threshold in self.limits(source, rows)]
         return _capped([max(0.0, s + errors) for s in sums], thresholds)
 
     def _simulate(self, rows: int) -> None:
-        """Simulate unchanged traffic, and raise the thresholds while it alarms too often."""
+        """Simulate unchanged traffic, and increase the thresholds while false alarms are too frequent."""
         steps = int(min(max(self.checks_per_alarm, 100), MAX_STEPS))
         streams = max(100, min(STREAMS, int(400 * 1000 / steps)))
         for _ in range(6):
             rate = self._rate(rows, steps, streams) * self.checks_per_alarm / steps
             self.false_alarm_rate = rate
-            if rate <= AIM * 1.2:
+            if rate <= TARGET_RATE_SHARE * 1.2:
                 return
             self.correction *= 1.15
 
@@ -304,7 +312,7 @@ def _capped(sums: Sequence[float], thresholds: Sequence[float]) -> tuple[tuple[f
 
 
 def change_point(blocks: Sequence[tuple[int, float]], deviation: float) -> tuple[int, int, int]:
-    """Estimate the change point: from which block on the mean is higher.
+    """Estimate the change point: the first block with a higher mean.
 
     Args:
         blocks: (rows, loss) of each block, oldest first.

@@ -14,10 +14,10 @@ from driftbell.degradation.reference_models import Answers, Learned, Vector
 from driftbell.records import Columns
 
 LEVEL = 1e-6
-"""A fault is reported if unchanged data would show it less often than this."""
+"""A fault is reported if its probability on unchanged data is below this."""
 
 MIN_EXCESS = 0.03
-"""A broken feature has at least this share of additional broken rows, compared with the reference."""
+"""Minimum share of broken rows of a broken feature, in addition to the reference's share."""
 
 RANGE_MARGIN = 0.1
 """A value is out of range if it exceeds the reference's range by this share of the range."""
@@ -46,7 +46,7 @@ class Fault:
     Attributes:
         place: index of the feature.
         rows: mask of the affected rows, shape (n,).
-        words: what the values look like.
+        words: description of the values.
         scale: repairs it together with `offset`: true = (observed - offset) / scale; 0 without a repair.
         offset: additive part of the repair.
         excess: for broken values, their share of the rows minus the usual share.
@@ -100,7 +100,7 @@ class _Repaired:
 
 
 class DataFaultDetector:
-    """Detects data faults by comparing a block with the reference.
+    """Detector of data faults: compares a block with the reference.
 
     Args:
         learned: models fitted on the reference.
@@ -206,7 +206,7 @@ class DataFaultDetector:
         return [Fault(j, rows, words, excess=excess, chance=chance)] if chance < LEVEL else []
 
     def _repairs(self, matrix: Matrix) -> list[Fault]:
-        """Repair moved features one after the other, each time the one that helps all features most."""
+        """Repair moved features one by one; each repair is the one that explains the most features."""
         if not any(self._moved(matrix, j) for j in self._residuals):
             return []
         residuals = self._residuals_of(matrix)
@@ -224,7 +224,7 @@ class DataFaultDetector:
         return repairs if repairs and remaining <= limit else []
 
     def _best_repair(self, current: _Repaired, done: set[int]) -> tuple[Fault, _Repaired] | None:
-        """Return the repair that leaves the smallest distances, and the block after it."""
+        """Return the repair with the smallest remaining distances, and the block after it."""
         best: tuple[Fault, _Repaired] | None = None
         for j in self._candidate_features(current.residuals):
             if j in done or not self._moved(current.matrix, j):
@@ -269,12 +269,12 @@ class DataFaultDetector:
         return features
 
     def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[Fault]:
-        """Return moves that bring a feature back to where the others predict it."""
+        """Return moves that restore a feature to the values that the others predict."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
-        known = ~np.isnan(now)
+        present = ~np.isnan(now)
         before = _present(self._learned.usual[:, j])
-        middle, center = float(np.median(now[known])), self._center[j]
-        shift = float(np.median((now - expected)[known]) - center)
+        middle, center = float(np.median(now[present])), self._center[j]
+        shift = float(np.median((now - expected)[present]) - center)
         moves = [(1.0, shift)]
         for usual, at in (  # from its own distribution, and as predicted from the others
             (_spread(before), float(np.median(before))),
@@ -283,7 +283,7 @@ class DataFaultDetector:
                 float(np.nanmedian(expected)) + center,
             ),
         ):
-            if usual > 0 and (scale := _spread(now[known]) / usual) > 0:
+            if usual > 0 and (scale := _spread(now[present]) / usual) > 0:
                 moves.append((scale, middle - scale * at))
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
@@ -352,5 +352,5 @@ def overdispersion(values: Vector, blocks: int = 20) -> float:
         return 1.0
     means = values[: size * blocks].reshape(blocks, size).mean(axis=1)
     ratio = float(means.var(ddof=1) * size / values.var())
-    # ignore what occurs by chance in 19 of 20 references
+    # ignore ratios that occur by chance in 19 of 20 references
     return ratio if ratio > float(scipy.stats.chi2.ppf(0.95, blocks - 1) / (blocks - 1)) else 1.0

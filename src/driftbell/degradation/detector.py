@@ -22,7 +22,7 @@ from driftbell.tabular.columns import as_column
 
 
 class CusumDetector:
-    """Implement `driftbell.ports.DegradationDetector`.
+    """CUSUM detector; implements `driftbell.ports.DegradationDetector`.
 
     Args:
         charts: fitted on the reference.
@@ -44,8 +44,8 @@ class CusumDetector:
         label_seq = max([state.label_seq, *(label.seq for label in labels)])
         return msgspec.structs.replace(new, seq=seq, label_seq=label_seq), degradation
 
-    def rebased(self, window: Window) -> CusumDetector:
-        """Return a detector with these predictions as baseline; the value of a label stays."""
+    def with_baseline(self, window: Window) -> CusumDetector:
+        """Return a detector with these predictions as baseline; the meaning of a label stays the same."""
         rows = self._rows(window)
         if len(rows.answers) < MIN_LABELS:
             return self
@@ -125,17 +125,17 @@ def fit_detector(
     answers = Answers(outputs.class_ids.astype(np.float64), outputs.probabilities)
     truth: Vector | None = None
     if labels is not None:
-        known = np.array([v is not None for v in labels.tolist()], dtype=bool)
+        has_label = np.array([v is not None for v in labels.tolist()], dtype=bool)
         ids = {name: float(i) for i, name in enumerate(classes)}
-        unknown = {str(v) for v in labels[known].tolist() if str(v) not in ids}
+        unknown = {str(v) for v in labels[has_label].tolist() if str(v) not in ids}
         if unknown:
             raise ConfigError(
                 f"model.target has labels that are no class of the model: {sorted(unknown)[:5]}"
             )
-        if known.all() or np.count_nonzero(known) >= MIN_LABELS:
-            features = {k: v[known] for k, v in features.items()}
-            answers = answers.take(known)
-            truth = np.array([ids[str(v)] for v in labels[known].tolist()])
+        if has_label.all() or np.count_nonzero(has_label) >= MIN_LABELS:
+            features = {k: v[has_label] for k, v in features.items()}
+            answers = answers.take(has_label)
+            truth = np.array([ids[str(v)] for v in labels[has_label].tolist()])
     learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
     charts = CusumCharts(
         learned, smallest_loss=smallest_loss, checks_per_alarm=checks_per_alarm, block_rows=block_rows

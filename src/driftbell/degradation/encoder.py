@@ -20,7 +20,7 @@ MAX_ABSOLUTE = 1e30
 class Encoder:
     """Encoder of tables: numbers as they are, categories as their rank by a score (target encoding).
 
-    Columns of dates, and of texts that are almost all distinct, are left out.
+    Columns of dates, and of texts that are almost all distinct, are omitted.
 
     Args:
         columns: features of the reference, n rows.

@@ -1,4 +1,4 @@
-"""Explain an alarm: since when, which columns, how sure, what it costs, and which labels would settle it."""
+"""Explanation of an alarm: change point, loss, suspect columns, segment, and the most informative labels."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MAX_SUSPECTS = 5
 MAX_TO_LABEL = 50
 MIN_SEGMENT_ROWS = 30
 NULL = -1e32
-"""Replaces null in the tree that looks for a segment: below every number that it sees."""
+"""Replacement of null in the decision tree of the segment: below every other number."""
 
 
 @dataclass(frozen=True, slots=True)
 class DegradationEstimate:
-    """What the CUSUM charts say.
+    """Combined result of the CUSUM charts.
 
     Attributes:
         verdict: `alarm`, `warning` (labels contradict it), `ok`, or `unknown` before the first block.
         source: the source of evidence with the largest score.
         score: the largest score; an alarm is raised at 1.
-        change_point: when it began.
-        loss: the increase of the error since then.
+        change_point: time of the change.
+        loss: increase of the error since the change point.
         contradicted: whether labels contradict it.
     """
 
@@ -44,7 +44,7 @@ class DegradationEstimate:
 
     @property
     def notable(self) -> bool:
-        """Whether there is something to explain."""
+        """True for an alarm or a warning, which need an explanation."""
         return self.verdict in (Verdict.ALARM, Verdict.WARNING)
 
 
@@ -52,8 +52,8 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
     """Return the answer in one sentence.
 
     Args:
-        estimate: what the charts say.
-        suspects: columns that probably cause it, the first one most.
+        estimate: result of the charts.
+        suspects: columns that probably cause the loss, most likely first.
         segment: the rows with the largest loss, or "".
         classes: number of classes; 0 for a regression.
     """
@@ -93,7 +93,7 @@ def explain_block(
     *,
     in_detail: bool,
 ) -> BlockExplanation:
-    """Explain a block; the costly part only if there is something to explain."""
+    """Explain a block; the expensive part only in detail."""
     if not in_detail:
         return BlockExplanation(_why(block))
     learned = charts.learned
@@ -102,7 +102,7 @@ def explain_block(
     matrix = learned.encoder(columns, len(sample))
     with one_thread():
         by_confidence = learned.error_by_confidence(matrix, answers.take(sample))
-    if block.why == "fault":  # labels tell most where the two estimates disagree
+    if block.basis == "fault":  # labels are most informative where the two estimates disagree
         order = np.argsort(-np.abs(block.errors - by_confidence), kind="stable")
     else:
         order = np.argsort(-np.asarray(block.errors), kind="stable")
@@ -120,7 +120,7 @@ def _why(block: Block) -> str:
         "confidence": "from the model's confidence",
         "label shift": "the classes have other shares than before",
     }
-    return reasons.get(block.why, "features look broken or moved")
+    return reasons.get(block.basis, "features look broken or moved")
 
 
 def suspects(charts: CusumCharts, block: Block, matrix: Matrix) -> list[Suspect]:
@@ -189,13 +189,13 @@ def _path(tree: Any, leaf: int, names: Sequence[str]) -> str:
     node = leaf
     conditions: dict[tuple[str, str], str] = {}  # from the leaf up, so the tighter of two limits comes first
     while node:
-        left = np.flatnonzero(tree.children_left == node)
-        parent = int(left[0]) if len(left) else int(np.flatnonzero(tree.children_right == node)[0])
-        sign = "≤" if len(left) else ">"
+        as_left = np.flatnonzero(tree.children_left == node)
+        parent = int(as_left[0]) if len(as_left) else int(np.flatnonzero(tree.children_right == node)[0])
+        sign = "≤" if len(as_left) else ">"
         name, cut = names[tree.feature[parent]], float(tree.threshold[parent])
         words = f"{name} {sign} {cut:.4g}"
         if cut < NULL / 4:  # halfway between null and the smallest value
-            words = f"{name} is null" if len(left) else f"{name} is not null"
+            words = f"{name} is null" if len(as_left) else f"{name} is not null"
         conditions.setdefault((name, sign), words)
         node = parent
     return " and ".join(reversed(conditions.values()))

@@ -60,7 +60,7 @@ class Learned:
         labelled: whether there are labels.
         errors: 1 if the answer is wrong, else 0; for regression the absolute error; shape (n,).
         importance: share of each feature in the model's answers, shape (d,).
-        top: indices of the most important features, the first one most.
+        top: indices of the most important features, most important first.
         seed: random seed.
         fold: fold of each row, shape (n,).
         by_confidence: expected error of each row from the model's own confidence, out of fold, shape (n,).
@@ -165,9 +165,9 @@ class Learned:
             return np.empty(0)
         if self.classes:
             places = np.searchsorted(model.classes_, answers)
-            known = np.isin(answers, model.classes_)
-            correct = model.predict_proba(matrix)[np.arange(len(matrix)), np.where(known, places, 0)]
-            return np.asarray(1 - np.where(known, correct, 0.0))
+            is_class = np.isin(answers, model.classes_)
+            correct = model.predict_proba(matrix)[np.arange(len(matrix)), np.where(is_class, places, 0)]
+            return np.asarray(1 - np.where(is_class, correct, 0.0))
         difference = model.predict(matrix) - answers
         return np.asarray(np.abs(difference[:, None] + self._spread[None, :]).mean(axis=1))
 
@@ -243,14 +243,14 @@ def _fit_features(learned: Learned) -> None:
     for place in learned.top:
         if not learned.encoder.numeric[place]:
             continue
-        known = ~np.isnan(learned.matrix[:, place])
+        present = ~np.isnan(learned.matrix[:, place])
         others = np.delete(learned.matrix, place, axis=1)
         if (
-            min(np.count_nonzero(known & (learned.fold == f)) for f in range(FOLDS)) < 2 * FOLDS
+            min(np.count_nonzero(present & (learned.fold == f)) for f in range(FOLDS)) < 2 * FOLDS
             or not others.shape[1]
         ):
             continue
-        fits = [known & (learned.fold != f) for f in range(FOLDS)]
+        fits = [present & (learned.fold != f) for f in range(FOLDS)]
         learned._others[place] = [
             _trees(learned.seed, rate=0.15, rows=len(rows)).fit(others[rows], learned.matrix[rows, place])
             for rows in fits

@@ -1,4 +1,4 @@
-"""One update of the sequential test: new rows and labels in; the next state and the current answer out."""
+"""Update of the sequential test: from new rows and labels to the next state and the current result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from driftbell.records import (
 )
 
 ONE_SIDED = 1.645
-MODEL_DOUBT = 0.25
+ESTIMATE_ERROR = 0.25
 """Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
 
 MIN_CONTRADICTING = 100
@@ -74,7 +74,7 @@ class LabelRows:
     Attributes:
         errors: of each newly labelled answer.
         times: of their predictions (UTC).
-        corrected: what corrections add to errors that were counted before.
+        corrected: change of already counted errors by corrections.
     """
 
     errors: Vector = field(default_factory=lambda: np.empty(0))
@@ -87,12 +87,12 @@ def update(
 ) -> tuple[EvidenceState, Degradation]:
     """Add new evidence to the charts, each row once.
 
-    Fewer than 50 rows or 20 labels are too few for a block: the caller passes such rows again together with
-    later ones; such labels wait in the state.
+    Fewer than 50 rows or 20 labels are too few for a block: the caller passes such rows again with later
+    ones, and such labels wait in the state.
 
     Args:
         charts: fitted on the reference.
-        state: what the last call returned; empty at the beginning.
+        state: result of the last call; empty at the beginning.
         rows: the new predictions.
         labels: the new labels.
     """
@@ -111,11 +111,11 @@ def update(
 
 
 def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows: Rows) -> EvidenceState:
-    """Add a block to the charts of the estimate; what rests on moved features waits for the next block."""
-    moved = block.diagnosis.repairs if block.diagnosis and block.why == "fault" else ()
+    """Add a block to the charts of the estimate; the next block must confirm a loss by moved features."""
+    moved = block.diagnosis.repairs if block.diagnosis and block.basis == "fault" else ()
     loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
     if moved and not set(moved) & set(state.moved):
-        loss, unconfirmed = block.sure, block.rows * (block.loss - block.sure)
+        loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
     elif moved:
         confirmed = state.unconfirmed
     summary = BlockSummary(block.rows, loss, rows.times[0], rows.times[-1])
@@ -132,7 +132,7 @@ def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows:
 def _add_block(
     charts: CusumCharts, source: str, state: SourceState, block: BlockSummary, confirmed: float = 0.0
 ) -> SourceState:
-    """Add a block to the charts of a source, with errors of the block before that it confirms."""
+    """Add a block to the charts of a source, with the errors of the previous block that it confirms."""
     sums, score = charts.add(state.sums, source, block.rows, block.loss + confirmed / block.rows)
     return SourceState(sums, score, (*_amend(state.blocks, confirmed), block)[-MAX_BLOCKS:])
 
@@ -151,7 +151,7 @@ def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
     pending = state.pending
     count = pending.count + len(labels.errors)
     total = pending.errors + float(np.sum(labels.errors)) + labels.corrected
-    if charts.learned.classes:  # pending labels are wrong at most once each; the rest was counted before
+    if charts.learned.classes:  # each pending label is at most one error; the rest is already counted
         possible = min(max(total, 0.0), float(count))
         state = _correct(charts, state, total - possible)
         total = possible
@@ -161,7 +161,7 @@ def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
         return msgspec.structs.replace(state, pending=PendingLabels(count, total, *ends))
     state = msgspec.structs.replace(state, pending=PendingLabels(), labelled=state.labelled + count)
     block = BlockSummary(count, total / count, times[0], times[-1])
-    if not charts.learned.labelled:  # nothing to compare with, so it is only reported
+    if not charts.learned.labelled:  # without labels in the reference, it is only reported
         blocks = (*state.labels.blocks, block)[-MAX_BLOCKS:]
         return msgspec.structs.replace(state, labels=SourceState(blocks=blocks))
     block = msgspec.structs.replace(block, loss=block.loss - charts.baselines[LABELS].mean)
@@ -169,7 +169,7 @@ def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
 
 
 def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> EvidenceState:
-    """Move the charts by corrected labels of rows that were counted before."""
+    """Adjust the charts by corrected labels of rows that are already counted."""
     labels = state.labels
     if not errors or not labels.blocks:
         return state
@@ -180,7 +180,7 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
 
 
 def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
-    """Combine the charts: the verdict, since when, and the loss."""
+    """Combine the charts into verdict, change point and loss."""
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
     measured = state.labels.score or 0.0
     source = LABELS if measured >= 1 or measured > estimated else ESTIMATE
@@ -218,7 +218,7 @@ def _interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) 
     if source == LABELS and not learned.labelled and learned.classes:
         error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
     if source == ESTIMATE:
-        error = math.hypot(error, MODEL_DOUBT * abs(mean) / ONE_SIDED)
+        error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
     largest = 1 - baseline.mean if learned.classes and learned.labelled else math.inf
     return Interval(min(mean, largest), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, largest))
 

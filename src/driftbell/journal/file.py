@@ -1,9 +1,10 @@
 """Write-ahead journal: answered predictions on local disk, on their way to the store.
 
-A process appends to a file of its own with one `write` for all that came in together, which is all an answer
-waits for: what the kernel has taken survives the death of every process (not a power cut). A thread, see
-`driftbell.journal.mover`, moves the lines on. Files of processes that are gone are found by the lock
-that the kernel let go, and are moved by whoever looks first. A line may be moved twice, and is logged once.
+Each process appends to a file of its own, with one `write` for the predictions of a batch. An answer waits
+for that write only: data that the kernel has accepted survives the death of every process, not a power loss.
+A thread, see `driftbell.journal.mover`, moves the lines to the store. The file of a process that has ended is
+recognized by its lock, which the kernel has released; the first process that sees it moves its lines. A line
+may be moved twice; the store keeps it once.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from driftbell.atomic_write import sync_folder
 from driftbell.errors import StoreError
 
 ROTATED_BYTES = 16 * 1024 * 1024
-"""A file that is larger is left for a new one, and removed once it is in the log."""
+"""Size at which a new file is started; the old one is removed once its lines are in the store."""
 
 READ_BYTES = 128 * 1024
-ROOM_BYTES = 16 * 1024
-"""A disk that has no room for so much counts as full."""
+MIN_FREE_BYTES = 16 * 1024
+"""A disk with less free space counts as full."""
 
 
 @dataclass(slots=True)
@@ -40,15 +41,15 @@ class _File:
 
 
 class Journal:
-    """What one process appends to; `write` and `sync` belong to one thread, `read` and `moved` to another.
+    """The journal of one process: one thread calls `write` and `sync`, another `read` and `mark_moved`.
 
     Args:
-        folder: where journals are, made if it is not there.
+        folder: the folder of the journals; created if missing.
 
     Attributes:
-        waiting_rows: how many lines are not in the log yet.
-        written_bytes: how much was ever written.
-        moved_bytes: how much of it is in the log.
+        waiting_rows: lines that are not in the store yet.
+        written_bytes: bytes written since the start.
+        moved_bytes: how many of them are in the store.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -57,18 +58,18 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._torn = 0  # bytes of half a line at the end of the newest file
+        self._partial = 0  # bytes of an incomplete line at the end of the newest file
         self.waiting_rows = self.written_bytes = self.moved_bytes = 0
         self._files: deque[_File] = deque()
         self.renew()
 
     @property
     def waiting_bytes(self) -> int:
-        """How much is not in the log yet."""
+        """Bytes that are not in the store yet."""
         return self.written_bytes - self.moved_bytes
 
     def renew(self) -> None:
-        """Go on in a new file; an older one, even where somebody removed it, is still read to its end.
+        """Start a new file; older ones are still read to their end, even if they were removed.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -78,11 +79,11 @@ class Journal:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._begin_file()
             except OSError as error:
-                raise self._cannot_write(error) from error
-            self._leave_what_is_done()
+                raise self._write_error(error) from error
+            self._remove_moved_files()
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Append lines, all or none, each with its line break; once this returns, they outlive the process.
+        """Append lines, all or none, each with its line feed; they then survive the death of the process.
 
         Raises:
             StoreError: the disk is full, or fails.
@@ -90,56 +91,56 @@ class Journal:
         data = b"".join(lines)
         with self._lock:
             file = self._files[-1]
-            if self._torn:
+            if self._partial:
                 data = b"\n" + data
             try:
-                done = os.write(file.fd, data)
+                written = os.write(file.fd, data)
             except OSError as error:
-                raise self._cannot_write(error) from error
-            if done < len(data):
-                self._cut(file, done)
-                raise self._cannot_write(_full())
-            done += self._torn
-            self._torn = 0
-            file.written += done
-            self.written_bytes += done
+                raise self._write_error(error) from error
+            if written < len(data):
+                self._truncate(file, written)
+                raise self._write_error(_disk_full())
+            written += self._partial
+            self._partial = 0
+            file.written += written
+            self.written_bytes += written
             self.waiting_rows += len(lines)
 
-    def _cut(self, file: _File, done: int) -> None:
-        """Truncate half a line; if that fails, the next write starts with a line feed."""
+    def _truncate(self, file: _File, partial: int) -> None:
+        """Remove an incomplete line; if that fails, the next write starts with a line feed."""
         try:
             os.ftruncate(file.fd, file.written)
-            self._torn = 0
+            self._partial = 0
         except OSError:
-            self._torn += done
+            self._partial += partial
 
     def probe(self) -> None:
-        """Check that the disk has room.
+        """Check that the disk has free space.
 
         Raises:
-            StoreError: there is none, or it cannot be written.
+            StoreError: it has none, or it cannot be written.
         """
         try:
             with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
-                if file.write(bytes(ROOM_BYTES)) < ROOM_BYTES:
-                    raise _full()
+                if file.write(bytes(MIN_FREE_BYTES)) < MIN_FREE_BYTES:
+                    raise _disk_full()
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise self._write_error(error) from error
 
     def sync(self) -> None:
-        """Wait until what was written outlives a power cut.
+        """Wait until the written lines survive a power loss.
 
         Raises:
             StoreError: the disk fails.
         """
-        with self._lock:  # they may go, or become more, meanwhile
+        with self._lock:  # the mover may close files, or start new ones, meanwhile
             handles = [os.dup(file.fd) for file in self._files]
         try:
             for handle in handles:
                 os.fdatasync(handle)
             sync_folder(self._folder)
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise self._write_error(error) from error
         finally:
             for handle in handles:
                 os.close(handle)
@@ -147,14 +148,14 @@ class Journal:
     def read(self) -> bytes:
         """Return the oldest complete lines that are not in the store yet; b"" if there are none."""
         file = self._files[0]
-        return _whole_lines(file.fd, file.moved, file.written)
+        return _complete_lines(file.fd, file.moved, file.written)
 
-    def moved(self, size: int, rows: int) -> None:
-        """Forget lines that are in the store, and remove a finished file.
+    def mark_moved(self, size: int, rows: int) -> None:
+        """Skip lines that are in the store, and remove a file that is moved completely.
 
         Args:
-            size: bytes of it.
-            rows: lines of it.
+            size: bytes of these lines.
+            rows: number of these lines.
         """
         with self._lock:
             file = self._files[0]
@@ -162,18 +163,18 @@ class Journal:
             self.moved_bytes += size
             self.waiting_rows -= rows
             if self._files[-1].written > ROTATED_BYTES:
-                with suppress(OSError):  # the disk is full: the next time
+                with suppress(OSError):  # the disk is full: try again next time
                     self._begin_file()
-            self._leave_what_is_done()
+            self._remove_moved_files()
             if file is self._files[0] and file.moved == file.written:
                 os.ftruncate(file.fd, 0)
-                file.written = file.moved = self._torn = self.waiting_rows = 0
+                file.written = file.moved = self._partial = self.waiting_rows = 0
 
     def _begin_file(self) -> None:
         self._files.append(self._new_file())
-        self._torn = 0
+        self._partial = 0
 
-    def _leave_what_is_done(self) -> None:
+    def _remove_moved_files(self) -> None:
         while len(self._files) > 1 and self._files[0].moved == self._files[0].written:
             file = self._files.popleft()
             try:
@@ -181,7 +182,7 @@ class Journal:
             finally:
                 os.close(file.fd)
 
-    def gone(self) -> bool:
+    def is_removed(self) -> bool:
         """Return whether the current file was removed."""
         file = self._files[-1]
         try:
@@ -193,17 +194,17 @@ class Journal:
         """Release the files; lines that are not in the store yet stay for the next process."""
         with self._lock:
             for file in self._files:
-                with suppress(OSError):  # the disk became read-only; what is logged already is moved again
+                with suppress(OSError):  # the disk became read-only: the next process moves the lines again
                     if file.moved == file.written:
                         file.path.unlink(missing_ok=True)
                 os.close(file.fd)
 
-    def _cannot_write(self, error: OSError) -> StoreError:
+    def _write_error(self, error: OSError) -> StoreError:
         return StoreError(f"cannot write to the journal {self._folder}: {error.strerror}")
 
     def _new_file(self) -> _File:
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.jsonl"
-        hidden = path.with_suffix(".new")  # until it is locked, else another process would take it for left
+        hidden = path.with_suffix(".new")  # until it is locked: else another process takes it for an orphan
         fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -215,75 +216,75 @@ class Journal:
         return _File(path, fd)
 
 
-class Left:
-    """A journal of a process that is gone, read from its beginning."""
+class OrphanedJournal:
+    """The journal of a process that has ended, read from its beginning."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self._file = _File(path, fd, written=os.fstat(fd).st_size)
         self.path = path
 
     def read(self) -> bytes:
-        """Return the next complete lines; half a line at the end was never acknowledged, and is left out."""
-        return _whole_lines(self._file.fd, self._file.moved, self._file.written)
+        """Return the next complete lines; an incomplete last line was never acknowledged, and is skipped."""
+        return _complete_lines(self._file.fd, self._file.moved, self._file.written)
 
-    def moved(self, size: int) -> None:
-        """Go on behind what was read."""
+    def mark_moved(self, size: int) -> None:
+        """Skip lines that are in the store."""
         self._file.moved += size
 
     def remove(self) -> None:
-        """Remove it: all is in the log."""
+        """Remove the file: all its lines are in the store."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave it, if it was not removed, to the next who looks."""
+        """Release the lock; if the file was not removed, another process may move it."""
         os.close(self._file.fd)
 
 
-def left_behind(folder: Path) -> Iterator[Left]:
+def orphaned_journals(folder: Path) -> Iterator[OrphanedJournal]:
     """Yield the locked journals of processes that have ended, one by one."""
     for path in sorted(folder.glob("*.jsonl")):
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:  # another was faster
+        except OSError:  # another process has moved and removed it
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            gone = not os.fstat(fd).st_nlink
-        except OSError:  # its process lives
-            gone = True
-        if gone:
-            os.close(fd)
+            is_orphan = os.fstat(fd).st_nlink > 0
+        except OSError:  # its process runs
+            is_orphan = False
+        if is_orphan:
+            yield OrphanedJournal(path, fd)
         else:
-            yield Left(path, fd)
+            os.close(fd)
 
 
-def peek(folder: Path) -> Iterator[bytes]:
-    """Read the whole lines of all journals, whomever they belong to, in pieces, and leave them as they are.
+def read_journals(folder: Path) -> Iterator[bytes]:
+    """Yield chunks of the complete lines of all journals, also of running processes, without changing them.
 
-    What goes into the log meanwhile may be in both, or in the log alone.
+    A line that is moved meanwhile may be in both the chunks and the store, or in the store only.
     """
     for path in sorted(folder.glob("*.jsonl")):
         try:
             file = path.open("rb", buffering=0)
-        except FileNotFoundError:  # it is in the log
+        except FileNotFoundError:  # its lines are in the store
             continue
         with file:
             size, start = os.fstat(file.fileno()).st_size, 0
-            while chunk := _whole_lines(file.fileno(), start, size):
+            while chunk := _complete_lines(file.fileno(), start, size):
                 yield chunk
                 start += len(chunk)
 
 
-def _whole_lines(fd: int, start: int, end: int) -> bytes:
+def _complete_lines(fd: int, start: int, end: int) -> bytes:
     size = READ_BYTES
     while start < end:
-        found = os.pread(fd, min(size, end - start), start)
-        whole = found.rfind(b"\n") + 1
-        if whole or len(found) < size:
-            return found[:whole]
+        chunk = os.pread(fd, min(size, end - start), start)
+        complete = chunk.rfind(b"\n") + 1
+        if complete or len(chunk) < size:
+            return chunk[:complete]
         size *= 4
     return b""
 
 
-def _full() -> OSError:
+def _disk_full() -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

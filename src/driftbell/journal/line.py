@@ -15,7 +15,7 @@ from driftbell.records import Prediction, Value
 
 
 class Line(msgspec.Struct, gc=False):
-    """One prediction as a line of JSON has it."""
+    """The members of a line: one prediction."""
 
     id: str
     time: str
@@ -28,13 +28,13 @@ class Line(msgspec.Struct, gc=False):
 
 
 class LineEncoder:
-    """Makes the log's lines of one served model; some 1 µs a line, so that a request can afford its own.
+    """Serializes the predictions of one model, in about 1 µs a line.
 
     Args:
         model: its name.
         version: its version.
-        feature_names: in the order in which `line` gets the values.
-        classes: in the order in which `line` gets the probabilities.
+        feature_names: in the order of the values passed to `line`.
+        classes: in the order of the probabilities passed to `line`.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class LineEncoder:
     ) -> None:
         self._model = model
         self._version = version
-        self._features = _object_of(feature_names)
-        self._probabilities = _object_of(classes)
+        self._features = _object_builder(feature_names)
+        self._probabilities = _object_builder(classes)
 
     def line(
         self,
@@ -59,32 +59,32 @@ class LineEncoder:
         Args:
             id: unique, ordered by time.
             time: see `time_text`.
-            values: of the features; NaN and the infinities become null.
+            values: the features' values; NaN and the infinities become null.
             output: the predicted class.
-            probabilities: of the classes, or none at all.
+            probabilities: one for each class, or empty.
             latency_ms: from the request's arrival to the model's answer.
 
         Raises:
-            StoreError: a value is nothing that JSON knows.
+            StoreError: a value cannot be written as JSON.
         """
         features = self._features(*values)
         shares = self._probabilities(*probabilities) if probabilities else {}
-        return _encoded(Line(id, time, self._model, self._version, features, output, shares, latency_ms))
+        return _encode(Line(id, time, self._model, self._version, features, output, shares, latency_ms))
 
 
-def line_of(prediction: Prediction) -> bytes:
+def encode_line(prediction: Prediction) -> bytes:
     """Serialize a prediction as one line, without a line feed.
 
     Raises:
-        StoreError: a value is nothing that JSON knows.
+        StoreError: a value cannot be written as JSON.
     """
     p = prediction
     time = time_text(p.time)
-    return _encoded(Line(p.id, time, p.model, p.version, p.features, p.output, p.probabilities, p.latency_ms))
+    return _encode(Line(p.id, time, p.model, p.version, p.features, p.output, p.probabilities, p.latency_ms))
 
 
 def time_text(moment: datetime) -> str:
-    """Write a time as the log's lines have it, in UTC.
+    """Write a time in UTC as a line has it.
 
     >>> time_text(datetime(2026, 1, 31, 12, 0, 0, 250, tzinfo=UTC))
     '2026-01-31 12:00:00.000250'
@@ -92,7 +92,7 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def _object_of(names: Sequence[str]) -> Callable[..., Any]:
+def _object_builder(names: Sequence[str]) -> Callable[..., Any]:
     """Return a function that builds a JSON object with these keys from positional values."""
     try:
         fields = {f"f{i}": name for i, name in enumerate(names)}
@@ -101,7 +101,7 @@ def _object_of(names: Sequence[str]) -> Callable[..., Any]:
         return lambda *values: dict(zip(names, values, strict=True))
 
 
-def _known(value: object) -> object:
+def _convert_value(value: object) -> object:
     """Convert values that msgspec does not know."""
     if isinstance(value, np.generic):
         return value.item()
@@ -110,14 +110,14 @@ def _known(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot be logged")
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_known)
+_ENCODER = msgspec.json.Encoder(enc_hook=_convert_value)
 
 
-def _encoded(line: Line) -> bytes:
+def _encode(line: Line) -> bytes:
     try:
         return _ENCODER.encode(line)
-    except UnicodeEncodeError:  # half a surrogate pair: no UTF-8, but JSON can escape it
-        text = json.dumps(msgspec.to_builtins(line, enc_hook=_known))
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot encode but JSON can escape
+        text = json.dumps(msgspec.to_builtins(line, enc_hook=_convert_value))
         return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(f"the prediction cannot be logged: {error}") from error

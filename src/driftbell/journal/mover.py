@@ -12,57 +12,57 @@ import msgspec
 import structlog
 
 from driftbell.errors import StoreError
-from driftbell.journal.file import Journal, left_behind
+from driftbell.journal.file import Journal, orphaned_journals
 from driftbell.journal.line import Line
 from driftbell.ports import PredictionStore, Store
 
 PAUSE_SECONDS = 0.02
-"""Between two moves, so that under load one transaction takes many rows; no answer waits for it."""
+"""Pause between two moves, so that under load a transaction has many rows; no answer waits for it."""
 
-LOOK_SECONDS = 5.0
-"""How often to look for what dead processes have left."""
+SCAN_SECONDS = 5.0
+"""Interval of the scans for orphaned journals."""
 
-LONGEST_RETRY = 2.0
+MAX_RETRY_SECONDS = 2.0
 
 logger = structlog.get_logger()
 
 
-class Fold:
-    """Moves predictions from the journal to the log, and keeps trying while the log cannot be written.
+class JournalMover:
+    """Moves predictions from the journal to the store, and retries while the store cannot be written.
 
     Args:
-        log: where they go.
-        journal: this process's.
-        folder: where the journals of other processes are.
-        moved: called when something is in the log, from the thread.
-        writable: told when that changes: whether the log can be written.
+        store: where the predictions are moved to.
+        journal: the journal of this process.
+        folder: the folder of the journals of all processes.
+        on_moved: called in the thread after each move.
+        on_writable: called when the store stops or starts being writable.
 
     Attributes:
-        failure: why the log cannot be written at present.
-        broken_lines: how many lines were no predictions and were left out.
+        failure: why the store cannot be written now; None if it can.
+        skipped_lines: lines that were not predictions.
     """
 
     def __init__(
         self,
-        log: Store,
+        store: Store,
         journal: Journal,
         folder: Path,
         *,
-        moved: Callable[[], None] = lambda: None,
-        writable: Callable[[bool], None] = lambda _: None,
+        on_moved: Callable[[], None] = lambda: None,
+        on_writable: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.failure: StoreError | None = None
-        self.broken_lines = 0
-        self._log = log
+        self.skipped_lines = 0
+        self._store = store
         self._journal = journal
         self._folder = folder
-        self._moved = moved
-        self._writable = writable
+        self._on_moved = on_moved
+        self._on_writable = on_writable
         self._wake = threading.Event()
         self._closing = False
         self._progress = threading.Condition()
-        self._looked = False
-        self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+        self._scanned = False
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def notify(self) -> None:
@@ -70,32 +70,32 @@ class Fold:
         if not self._wake.is_set():
             self._wake.set()
 
-    def failed(self, error: StoreError) -> None:
-        """Report a failed write elsewhere; the thread retries until the store can be written."""
-        self._cannot(error)
+    def report_failure(self, error: StoreError) -> None:
+        """Report a write that failed elsewhere; the thread retries until the store can be written."""
+        self._set_failure(error)
         self._wake.set()
 
     def settle(self, seconds: float) -> bool:
-        """Wait until all that the journals have now is in the log, or until the log fails.
+        """Wait until the current lines of the journals are in the store, or until the store fails.
 
         Returns:
-            Whether it is.
+            Whether they are in the store.
         """
-        deadline, until = time.monotonic() + seconds, self._journal.written_bytes
+        deadline, target = time.monotonic() + seconds, self._journal.written_bytes
         self._wake.set()
         with self._progress:
-            while not self._looked or self._journal.moved_bytes < until:
-                left = deadline - time.monotonic()
-                if left <= 0 or self.failure:
+            while not self._scanned or self._journal.moved_bytes < target:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or self.failure:
                     return False
-                self._progress.wait(left)
+                self._progress.wait(remaining)
         return True
 
     def close(self, seconds: float) -> bool:
-        """Move what is left, within some time, and end.
+        """Move the waiting lines and end the thread, within some seconds.
 
         Returns:
-            Whether it has ended: else the journal is still in use.
+            Whether the thread has ended; else the journal is still in use.
         """
         self._closing = True
         self._wake.set()
@@ -103,103 +103,104 @@ class Fold:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        retry, look_at = 0.1, 0.0
+        retry, next_scan = 0.1, 0.0
         while True:
             try:
                 self._move()
-                if time.monotonic() >= look_at:
-                    self.broken_lines += move_left(self._log, self._folder)
-                    look_at = time.monotonic() + LOOK_SECONDS
+                if time.monotonic() >= next_scan:
+                    self.skipped_lines += move_orphans(self._store, self._folder)
+                    next_scan = time.monotonic() + SCAN_SECONDS
                 if self.failure:
-                    self._log.ping()
+                    self._store.ping()
                     logger.info("log can be written again")
                     self.failure = None
-                    self._writable(True)
+                    self._on_writable(True)
                 retry = 0.1
-                self._looked = True
-            except Exception as error:  # noqa: BLE001 - a thread that ends would take nothing to the log any more
-                self._cannot(error)
+                self._scanned = True
+            except Exception as error:  # noqa: BLE001 - if the thread ended, no prediction would reach the store
+                self._set_failure(error)
             with self._progress:
                 self._progress.notify_all()
             if self._closing and (self.failure or not self._journal.waiting_bytes):
                 return
             if self.failure:
                 time.sleep(0.1 if self._closing else retry)
-                retry = min(2 * retry, LONGEST_RETRY)
+                retry = min(2 * retry, MAX_RETRY_SECONDS)
             else:
                 if not self._closing:
                     time.sleep(PAUSE_SECONDS)
-                self._wake.wait(LOOK_SECONDS)
+                self._wake.wait(SCAN_SECONDS)
                 self._wake.clear()
 
-    def _cannot(self, error: Exception) -> None:
-        before, where = self.failure, None
+    def _set_failure(self, error: Exception) -> None:
+        before, cause = self.failure, None
         if isinstance(error, StoreError):
             self.failure = error
-        else:  # whose words may hold feature values
+        else:  # its message may hold feature values
             self.failure = StoreError(f"predictions cannot be moved to the log: {type(error).__name__}")
-            where = error
+            cause = error
         if before is None:
-            logger.error("log cannot be written", error=str(self.failure), exc_info=where)
-            self._writable(False)
+            logger.error("log cannot be written", error=str(self.failure), exc_info=cause)
+            self._on_writable(False)
 
     def _move(self) -> None:
-        """Move what there is now: what comes meanwhile must not keep it from all else for ever."""
-        if self._journal.gone():
+        """Move the lines queued at this moment; later ones wait for the next pass, so this always returns."""
+        if self._journal.is_removed():
             self._journal.renew()
-            logger.error("the journal was removed, and is begun anew")
-        until = self._journal.written_bytes
-        while self._journal.moved_bytes < until and (chunk := self._journal.read()):
-            self.broken_lines += ingest(self._log.predictions, chunk)
-            self._journal.moved(len(chunk), chunk.count(b"\n"))
-            self._moved()
+            logger.error("the journal was removed; a new one is started")
+        target = self._journal.written_bytes
+        while self._journal.moved_bytes < target and (chunk := self._journal.read()):
+            self.skipped_lines += append_chunk(self._store.predictions, chunk)
+            self._journal.mark_moved(len(chunk), chunk.count(b"\n"))
+            self._on_moved()
             with self._progress:
                 self._progress.notify_all()
 
 
-def move_left(log: Store, folder: Path) -> int:
-    """Move what dead processes have left in their journals into the log.
+def move_orphans(store: Store, folder: Path) -> int:
+    """Move the journals of processes that have ended to the store.
 
     Returns:
-        How many lines were no predictions and were left out.
+        How many lines were skipped because they were not predictions.
 
     Raises:
-        StoreError: the log cannot be written; the rest stays where it is.
+        StoreError: the store cannot be written; the other lines stay in the journals.
     """
-    broken = 0
-    for left in left_behind(folder):
-        with closing(left):
+    skipped = 0
+    for orphan in orphaned_journals(folder):
+        with closing(orphan):
             rows = 0
-            while chunk := left.read():
-                found = ingest(log.predictions, chunk)
-                rows, broken = rows + chunk.count(b"\n") - found, broken + found
-                left.moved(len(chunk))
-            left.remove()
+            while chunk := orphan.read():
+                invalid = append_chunk(store.predictions, chunk)
+                rows, skipped = rows + chunk.count(b"\n") - invalid, skipped + invalid
+                orphan.mark_moved(len(chunk))
+            orphan.remove()
         if rows:
             logger.info("predictions of an earlier process are in the log", rows=rows)
-    return broken
+    return skipped
 
 
-def ingest(log: PredictionStore, chunk: bytes) -> int:
-    """Write lines to the log, without those that are none: after a power cut, a file may have zeros.
+def append_chunk(predictions: PredictionStore, chunk: bytes) -> int:
+    """Write lines to the store and skip invalid ones: after a power loss, a file may contain zeros.
 
     Returns:
-        How many were left out.
+        How many lines were skipped.
 
     Raises:
-        StoreError: the log cannot be written.
+        StoreError: the store cannot be written.
     """
     lines = [line for line in chunk.split(b"\n") if line]
     try:
-        log.append_lines(lines)
+        predictions.append_lines(lines)
         return 0
     except StoreError:
-        whole = [line for line in lines if _is_prediction(line)]
-        if len(whole) == len(lines):
+        valid = [line for line in lines if _is_prediction(line)]
+        if len(valid) == len(lines):
             raise
-    log.append_lines(whole)
-    logger.error("broken lines of the journal were left out", lines=len(lines) - len(whole))
-    return len(lines) - len(whole)
+    predictions.append_lines(valid)
+    skipped = len(lines) - len(valid)
+    logger.error("invalid lines of the journal were skipped", lines=skipped)
+    return skipped
 
 
 _decode = msgspec.json.Decoder(Line).decode

@@ -1,4 +1,4 @@
-"""Models: the default one, classifiers of scikit-learn and its like, and their form in ONNX.
+"""Models: the default Iris model, scikit-learn compatible classifiers, and their ONNX graphs.
 
-Nothing is imported here: a server that serves a kept graph needs few of these modules.
+Nothing is imported here: a server with a cached graph needs few of these modules.
 """

@@ -52,7 +52,7 @@ def _export_and_check(native: SklearnModel, features: Columns, export: Callable[
             classes=native.classes,
         )
         result = check_equivalence(native, model, features, graph.thresholds, argmax=native.predicts_argmax)
-    except Exception as error:  # noqa: BLE001 - converters raise any type, with messages of many lines
+    except Exception as error:  # noqa: BLE001 - converters raise errors of any type
         line = next(iter(str(error).splitlines()), "")[:MAX_ERROR_LENGTH]
         return Conversion(None, None, f"cannot be converted: {type(error).__name__}: {line}")
     if result.problem:

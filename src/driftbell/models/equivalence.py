@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from driftbell.errors import PredictError
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Feature, Kind
-from driftbell.tabular.schema import LARGEST
+from driftbell.tabular.feature_value import MAX_NUMBER
 
 MAX_REFERENCE_ROWS = 20_000
 RANDOM_ROWS = 4_000
 THRESHOLD_ROWS = 4_000
 MIN_THRESHOLD_ROWS = 50
-"""At least so many rows near the thresholds of each feature."""
+"""Minimum number of rows near the thresholds of each feature."""
 
 TOLERANCE = 1e-5
 """Largest accepted difference between two probabilities."""
@@ -41,7 +41,7 @@ class Equivalence:
     Attributes:
         rows: number of rows compared.
         max_difference: the largest absolute difference between two probabilities.
-        problem: what differs, in words; "" if nothing does.
+        problem: description of the difference; "" if nothing does.
     """
 
     rows: int
@@ -60,7 +60,7 @@ def check_equivalence(
     """Compare the predictions of a converted model with those of the native one.
 
     Args:
-        native: the model that predicts right.
+        native: the original model.
         converted: the model to check.
         features: the reference, n rows; of more than `MAX_REFERENCE_ROWS` an even sample is used.
         thresholds: split thresholds of trees, by the feature's position in the schema.
@@ -103,7 +103,7 @@ def _test_tables(
     }
     for position, feature_thresholds in sorted(thresholds.items()):
         size = np.abs(feature_thresholds)  # infinite ones separate nulls from values
-        finite = feature_thresholds[(size >= MIN_ABS_VALUE) & (size < LARGEST)]
+        finite = feature_thresholds[(size >= MIN_ABS_VALUE) & (size < MAX_NUMBER)]
         if len(finite):
             name = features[position].name
             count = max(MIN_THRESHOLD_ROWS, THRESHOLD_ROWS // len(thresholds))
@@ -150,8 +150,8 @@ def _random_rows(
             continue
         finite = column[np.isfinite(column)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-        width = min(high - low, LARGEST) or max(1.0, abs(high))
-        values = rng.uniform(max(low - width, -LARGEST), min(high + width, LARGEST), RANDOM_ROWS)
+        width = min(high - low, MAX_NUMBER) or max(1.0, abs(high))
+        values = rng.uniform(max(low - width, -MAX_NUMBER), min(high + width, MAX_NUMBER), RANDOM_ROWS)
         if feature.nullable:
             values[rng.random(RANDOM_ROWS) < NULL_SHARE] = np.nan
         table[feature.name] = values
@@ -183,4 +183,4 @@ def _threshold_rows(
         np.nextafter(np.nextafter(single, down), down).astype(np.float64),
     ]
     chosen = np.choose(rng.integers(len(choices), size=count), choices)
-    return {**rows, name: np.clip(chosen, -LARGEST, LARGEST)}
+    return {**rows, name: np.clip(chosen, -MAX_NUMBER, MAX_NUMBER)}

@@ -137,7 +137,7 @@ class SklearnModel:
 
     @property
     def by_name(self) -> bool:
-        """Whether it was fitted on named columns."""
+        """True if the model was fitted on named columns."""
         return bool(self._order)
 
     def _table(self, columns: Columns) -> Any:
@@ -258,7 +258,7 @@ def _predicts_argmax(estimator: Any) -> bool:
 
 
 def _one_thread(estimator: Any) -> Any:
-    """Set `n_jobs` to 1: threads slow single rows down, a forest with n_jobs=-1 is six times slower."""
+    """Set `n_jobs` to 1: threads slow single rows down; a forest with n_jobs=-1 is six times slower."""
     parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
     jobs = {k: 1 for k, v in parameters.items() if k.rpartition("__")[2] == "n_jobs" and v not in (None, 1)}
     return estimator.set_params(**jobs) if jobs else estimator

@@ -1,4 +1,4 @@
-"""Where archive files are stored: a local folder or an fsspec URL."""
+"""Storage of archive files: a local folder or an fsspec URL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from driftbell.atomic_write import write_atomically
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ArchiveError, ConfigError, MissingExtraError
 
 
@@ -41,7 +42,7 @@ class LocalFiles:
 
 
 class ObjectFiles:
-    """A folder on any file system of fsspec, such as `s3://bucket/prefix`.
+    """A folder on any file system of fsspec, such as `s3://bucket/prefix`; these raise errors of any type.
 
     Args:
         url: the folder's URL.
@@ -55,17 +56,18 @@ class ObjectFiles:
             import fsspec
         except ImportError as error:
             raise MissingExtraError("retention.archive", "archive") from error
-        try:
+        with ErrorCapture() as captured:  # some file systems connect here
             self._files, self._folder = fsspec.core.url_to_fs(url)
-        except Exception as error:  # each file system raises its own errors; some connect here
-            raise ConfigError(f"retention.archive cannot be used: {error}") from error
+        if captured.error:
+            message = f"retention.archive cannot be used: {captured.error}"
+            raise ConfigError(message) from captured.error
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file in one request; readers see it only when it is complete."""
         path = f"{self._folder.rstrip('/')}/{name}"
-        try:
+        with ErrorCapture() as captured:
             self._files.pipe_file(path, content)
-        except Exception as error:  # each file system raises its own errors
+        if error := captured.error:
             raise ArchiveError(f"cannot write {path}: {type(error).__name__}: {error}") from error
 
 

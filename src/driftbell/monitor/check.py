@@ -18,6 +18,7 @@ from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import Prepared, compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, ReportError, StoreError
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
@@ -70,7 +71,7 @@ class CheckOutcome:
     Attributes:
         check: the check with its verdict.
         columns: the window as a table.
-        reference: what the window was compared with.
+        reference: the baseline of the comparison.
     """
 
     check: Check
@@ -91,13 +92,13 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Run checks of one model version.
+    """Checker of one model version: reads the window, judges it and saves the result.
 
     Attributes:
-        store: where predictions are read and checks are saved.
+        store: store of predictions and checks.
         model: the served model.
-        reference: what its predictions are compared with.
-        folder: where reports are written.
+        reference: reference of the model.
+        folder: folder of the reports.
         sinks: report formats by file name prefix, the main one first.
         window_rows: number of newest predictions in a window.
         minimum_rows: with fewer predictions the verdict is unknown.
@@ -105,8 +106,8 @@ class Checker:
         clock: returns the time (UTC).
         cooldown: see `notification_after`; None if notifications are off.
         strong: see `judge`.
-        detector: looks for degradation; None if it is not monitored.
-        promise: what the detector was fitted for (budget, smallest loss), as a text.
+        detector: degradation detector; None if degradation is not monitored.
+        detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
         warnings: problems of the model or its reference.
     """
 
@@ -122,7 +123,7 @@ class Checker:
     cooldown: timedelta | None = None
     strong: float | None = None
     detector: DegradationDetector | None = None
-    promise: str = ""
+    detector_settings: str = ""
     warnings: tuple[str, ...] = ()
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -136,7 +137,7 @@ class Checker:
         change the verdict.
 
         Args:
-            kind: why it runs.
+            kind: reason of the check.
             occasion: the scheduled time, or the request that it answers; part of the check's identity.
             lease: proves the right to save it.
 
@@ -144,19 +145,18 @@ class Checker:
             StoreError: the store cannot be read or written.
             LeaseLostError: another monitor has taken over.
         """
-        started, now = time.perf_counter(), self.clock()  # the window holds everything from before
+        started, now = time.perf_counter(), self.clock()  # the window contains every earlier prediction
         carried, window = CarriedState(), Window()
         findings = _Findings(CHECK_FAILED, carried.state, self.reference)
-        try:
+        with ErrorCapture(StoreError) as captured:  # any data may cause an error
             carried = self._carried()
             findings = replace(findings, state=carried.state)
             window = self._window()
             findings = self._examine(carried, window, occasion)
-        except StoreError:
-            raise
-        except Exception as error:  # whatever the data, the next check must run
-            logger.exception("drift check failed", check_id=self._identity(carried, window, occasion))
-            findings = replace(findings, error=_describe(error))
+        if captured.error:
+            check_id = self._identity(carried, window, occasion)
+            logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
+            findings = replace(findings, error=_describe(captured.error))
         check = self._record(carried, window, findings, kind, occasion, now)
         if findings.columns and check.rows >= self.minimum_rows:
             check = self._report(CheckOutcome(check, findings.columns, findings.reference))
@@ -165,7 +165,7 @@ class Checker:
         _log(check)
         return check
 
-    def look(self) -> CheckOutcome:
+    def preview(self) -> CheckOutcome:
         """Judge the current window without saving or reporting anything.
 
         Raises:
@@ -216,16 +216,14 @@ class Checker:
             last=window.last,
             false_discovery_rate=self.false_discovery_rate,
         )
-        try:
-            evidence, degradation = self._degradation(carried.state.evidence, active.detector)
-            error = ""
-        except StoreError:
-            raise
-        except Exception as failure:  # the answer about drift, and the evidence so far, must survive
+        evidence, error = carried.state.evidence, ""
+        degradation: Degradation | None = DETECTOR_FAILED
+        with ErrorCapture(StoreError) as captured:  # the drift verdict and the evidence must still be saved
+            evidence, degradation = self._degradation(evidence, active.detector)
+        if captured.error:
             check_id = self._identity(carried, window, occasion)
-            logger.exception("drift check failed", check_id=check_id)
-            evidence, degradation = carried.state.evidence, DETECTOR_FAILED
-            error = _describe(failure)
+            logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
+            error = _describe(captured.error)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 
@@ -265,7 +263,7 @@ class Checker:
             window = self._after(baseline.first - 1, last=baseline.last)
             columns = window_columns(window, self.model, self.reference)
             reference = baseline_reference(self.reference, columns, baseline)
-            detector = self.detector.rebased(window) if self.detector else None
+            detector = self.detector.with_baseline(window) if self.detector else None
             self._baselines.clear()
             self._baselines[baseline] = ActiveBaseline(reference, detector)
         return self._baselines[baseline]
@@ -310,7 +308,7 @@ class Checker:
             self.model.version,
             [self.reference.version, carried.baseline and asdict(carried.baseline)],
             [window.first, window.last, len(window.predictions)],
-            [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.promise],
+            [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.detector_settings],
             occasion,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -322,11 +320,11 @@ class Checker:
         errors = [check.error] if check.error else []
         names: tuple[str, ...] = ()
         for prefix, sink in self.sinks.items():
-            try:
+            with ErrorCapture() as captured:  # the verdict and the other report do not depend on this one
                 contents[prefix] = sink.write(check, outcome.reference, outcome.columns)
-            except Exception as error:  # neither the verdict nor the other report depends on this one
-                logger.exception("drift report failed", check_id=check.id, report=prefix)
-                errors.append(_describe(error))
+            if captured.error:
+                logger.error("drift report failed", check_id=check.id, report=prefix, exc_info=captured.error)
+                errors.append(_describe(captured.error))
         if contents:
             try:
                 names = self.folder.save(contents, time=check.time, manual=check.kind is CheckKind.MANUAL)

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ArchiveError, LeaseLostError, StoreError
 from driftbell.monitor.archive_files import ArchiveFiles
 from driftbell.ports import Store
@@ -34,11 +35,11 @@ logger = structlog.get_logger()
 
 
 class Archiver:
-    """Archive and delete expired rows of the store while its monitor holds the lease.
+    """Archiver of expired rows; it works while its monitor holds the lease.
 
     Args:
         store: the store.
-        files: where archive files are written; None deletes without archiving.
+        files: storage of archive files; None deletes without archiving.
         days: number of whole days (UTC) to keep, besides today.
         kinds: kind by feature of the served model, for columns without any value in a file.
         holder: the monitor's name in the lease.
@@ -69,15 +70,15 @@ class Archiver:
             if lease is None:
                 stop.wait(1.0)
                 continue
-            try:
+            with ErrorCapture() as captured:  # the thread must not end: the next pass tries again
                 self.work(lease, stop)
-            except LeaseLostError:
+            if isinstance(captured.error, LeaseLostError):
                 stop.wait(1.0)
                 continue
-            except (ArchiveError, StoreError) as error:
-                logger.error("archive failed", error=str(error))
-            except Exception:  # the thread must survive, since the next hour is another attempt
-                logger.exception("archive failed")
+            if isinstance(captured.error, ArchiveError | StoreError):
+                logger.error("archive failed", error=str(captured.error))
+            elif captured.error:
+                logger.error("archive failed", exc_info=captured.error)
             stop.wait(EVERY_SECONDS)
 
     def work(self, lease: Lease, stop: threading.Event | None = None) -> int:
@@ -125,7 +126,7 @@ class Archiver:
             raise ArchiveError(
                 "an archive file is planned but retention.archive is not set any more: set it again"
             )
-        if len(rows) != archive.rows:  # another monitor deleted some, or somebody did by hand
+        if len(rows) != archive.rows:  # another monitor or a person deleted some
             count = f"{len(rows)} of the {archive.rows} predictions for {archive.file}"
             raise ArchiveError(f"only {count} are in the log, so the file was not written again")
         self._files.put(archive.file, parquet_of(rows, self._kinds))

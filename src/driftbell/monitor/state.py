@@ -1,4 +1,4 @@
-"""What a check continues from: the state of the newest check, and the annotations since."""
+"""State of a check: the state of the newest check, with the annotations since."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class CarriedState:
 
 @dataclass(frozen=True, slots=True)
 class ActiveBaseline:
-    """What a window is compared with.
+    """Baseline of a check: its reference and detector.
 
     Attributes:
         reference: the reference, or the accepted predictions.
         detector: fitted on it; None if degradation is not monitored.
-        waiting: why nothing can be judged yet, or "".
+        waiting: reason why no judgement is possible yet, or "".
     """
 
     reference: Reference
@@ -103,9 +103,9 @@ def baseline_reference(reference: Reference, columns: Columns, baseline: Baselin
     """Build a reference of logged predictions, without labels.
 
     Args:
-        reference: the one that they replace.
+        reference: the replaced reference.
         columns: the predictions as a table.
-        baseline: which predictions they are.
+        baseline: sequence numbers of the predictions.
     """
     content = repr((reference.version, baseline.first, baseline.last)).encode()
     roles = {name: reference.roles[name] for name in columns}

@@ -10,7 +10,7 @@ from driftbell.tabular.columns import as_column
 def window_columns(window: Window, model: Model, reference: Reference) -> dict[str, Column]:
     """Build a table of logged predictions with the columns of the reference.
 
-    A feature that no row has is left out, so that the comparison reports it as missing.
+    A feature without any value is omitted, so that the comparison reports it as missing.
     """
     rows = window.predictions
     columns: dict[str, Column] = {}

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from driftbell.atomic_write import sync_folder
 from driftbell.config.settings import Settings, log_database
 from driftbell.data_folder import exclusive_setup, require_unused
 from driftbell.errors import ConfigError
-from driftbell.journal.file import peek
+from driftbell.journal.file import read_journals
 from driftbell.store.snapshot import append_journal, copy_store, read_facts
 
 MANIFEST = "manifest.json"
@@ -100,13 +100,12 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
             raise ConfigError(
                 f"{part} exists: another backup is running, or one was killed; remove it in that case"
             ) from error
-        try:
+        with ExitStack() as cleanup:
+            cleanup.callback(shutil.rmtree, part, ignore_errors=True)
             manifest = _fill(part, settings, now)
             part.replace(target)
             sync_folder(target.parent)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+            cleanup.pop_all()
     return manifest
 
 
@@ -135,13 +134,13 @@ def restore(settings: Settings, source: Path) -> Manifest:
         _require_empty_data_folder(settings)
         try:
             for stage in stages.values():
-                shutil.rmtree(stage, ignore_errors=True)  # left by a killed restore
+                shutil.rmtree(stage, ignore_errors=True)  # remains of a killed restore
             for name, saved in manifest.files.items():
                 new = stages[PurePosixPath(name).parts[0]] / name
                 _make_folders(new.parent, mode=0o777)
                 if _copy(source / name, new, mode=0o666) != saved:
                     raise ConfigError(f"the backup {source} changed while it was read: {name}")
-            _put_in_place(settings, stages)
+            _move_into_place(settings, stages)
         finally:
             for stage in stages.values():
                 shutil.rmtree(stage, ignore_errors=True)
@@ -173,7 +172,7 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
     with open(
         journaled, "xb", opener=_private
     ) as file:  # before the log, so that lines that are moved meanwhile are in both
-        for lines in peek(settings.journals_dir):
+        for lines in read_journals(settings.journals_dir):
             file.write(lines)
     log.touch(mode=0o600)
     copy_store(settings.log_path, log)
@@ -212,23 +211,19 @@ def _copy_tree(source: Path, target: Path) -> dict[str, SavedFile]:
     return files
 
 
-def _put_in_place(settings: Settings, stages: Mapping[str, Path]) -> None:
+def _move_into_place(settings: Settings, stages: Mapping[str, Path]) -> None:
     """Move the staged files into place, the log last: without a log the data folder counts as empty."""
     reports, models = stages[REPORTS] / REPORTS, stages[MODELS] / MODELS
     moves = [(new, settings.reports_dir / new.name) for new in sorted(reports.glob("*"))]
     moves += [(models, settings.data_dir / MODELS)] if models.exists() else []
     moves.append((stages[LOG] / LOG, settings.log_path))
-    moved: list[Path] = []
-    try:
+    with ExitStack() as undo:
         for new, home in moves:
             new.replace(home)
-            moved.append(home)
-        for folder in {home.parent for home in moved}:
+            undo.callback(shutil.rmtree if home.is_dir() else Path.unlink, home)
+        for folder in {home.parent for _, home in moves}:
             sync_folder(folder)
-    except BaseException:
-        for home in reversed(moved):
-            shutil.rmtree(home) if home.is_dir() else home.unlink()
-        raise
+        undo.pop_all()
 
 
 def _require_sqlite(settings: Settings) -> None:

@@ -25,7 +25,7 @@ DATASOURCES = ("prometheus", "loki")
 DASHBOARDS = ("driftbell-health", "driftbell-drift")
 
 
-class ComponentProblem(Exception):  # noqa: N818 - an error of the stack, not of this program
+class ComponentProblem(Exception):  # noqa: N818 - a problem of the stack, not of this program
     """A component does not work as expected.
 
     Args:
@@ -60,26 +60,26 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
         ("alertmanager", stack.alertmanager, lambda p: _alertmanager(p, wanted=stack.alertmanager_wanted)),
     ]
     async with httpx.AsyncClient(timeout=seconds) as client:
-        found = await asyncio.gather(
+        findings_by_component = await asyncio.gather(
             *(
-                _check_component(name, url, look, client, seconds)
-                for name, url, look in components
+                _check_component(name, url, check, client, seconds)
+                for name, url, check in components
                 if url is not None
             )
         )
-    return [finding for part in found for finding in part]
+    return [finding for findings in findings_by_component for finding in findings]
 
 
 async def _check_component(
     name: str,
     url: str,
-    look: Callable[[_Part], Awaitable[list[Finding]]],
+    check: Callable[[_Part], Awaitable[list[Finding]]],
     client: httpx.AsyncClient,
     seconds: float,
 ) -> list[Finding]:
     part = _Part(name, url.rstrip("/"), client, seconds)
     try:
-        return await look(part)
+        return await check(part)
     except ComponentProblem as problem:
         return [Finding(name, State.WRONG, problem.message, problem.fix)]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # JSON of another program
@@ -181,7 +181,7 @@ async def _service(part: _Part, now: datetime) -> list[Finding]:
         return findings
     last = status["last_check"]
     due = datetime.fromisoformat(status["next_run"]) if status["next_run"] else None
-    said = f"runs, the last check said {last['verdict']}" if last else "runs, no check yet"
+    summary = f"runs, the last verdict is {last['verdict']}" if last else "runs, no check yet"
     if due and due < now - OVERDUE:
         late = f"the check due at {due:%Y-%m-%d %H:%M:%S} UTC has not run"
         findings.append(Finding("monitor", State.WRONG, late, "search the log of the service for `drift`"))
@@ -195,9 +195,9 @@ async def _service(part: _Part, now: datetime) -> list[Finding]:
             )
         )
     elif due is None:
-        findings.append(Finding("monitor", State.OK, f"{said}; scheduled checks are off (check.every)"))
+        findings.append(Finding("monitor", State.OK, f"{summary}; scheduled checks are off (check.every)"))
     else:
-        findings.append(Finding("monitor", State.OK, said))
+        findings.append(Finding("monitor", State.OK, summary))
     return findings
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError
 
 FOLDER = {"uid": "driftbell", "title": "driftbell"}
@@ -223,10 +224,10 @@ def _within(seconds: float, ask: Callable[[], httpx.Response]) -> httpx.Response
     response: Future[httpx.Response] = Future()
 
     def run() -> None:
-        try:
+        with ErrorCapture() as captured:
             response.set_result(ask())
-        except Exception as error:  # noqa: BLE001 - raised again in the waiting thread
-            response.set_exception(error)
+        if captured.error:
+            response.set_exception(captured.error)  # raised again in the waiting thread
 
     threading.Thread(target=run, name="grafana", daemon=True).start()
     try:
@@ -307,7 +308,7 @@ def _dashboard(grafana: _Grafana, dashboard: Json) -> SetupStep:
 
 
 def _holds(actual: Any, wanted: Any) -> bool:
-    """Whether `actual` contains `wanted`; Grafana adds fields and increases `schemaVersion`."""
+    """Return whether `actual` contains `wanted`; Grafana adds fields and increases `schemaVersion`."""
     if isinstance(wanted, dict):
         return isinstance(actual, dict) and all(
             _holds(actual.get(k), v) for k, v in wanted.items() if k != "schemaVersion"

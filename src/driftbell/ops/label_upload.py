@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
+from driftbell.retries import with_backoff
 from driftbell.tabular.files import read_csv, read_table
 
 COLUMNS = ("prediction_id", "label")
@@ -22,7 +22,6 @@ MAX_BATCH = 2000
 """Labels per request; halved when the service answers 413 because of a small `server.body_limit`."""
 
 TIMEOUT_SECONDS = 60.0
-BACKOFF = (0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class UploadResult:
 
     @property
     def total(self) -> int:
-        """Number of labels of known predictions."""
+        """Number of labels with a prediction."""
         return self.accepted + self.corrected + self.duplicates
 
 
@@ -105,7 +104,6 @@ def send_labels(
     lines: Sequence[LabelLine],
     *,
     client: httpx.Client | None = None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> UploadResult:
     """Send labels to `POST {url}/labels`; sending them again is safe.
 
@@ -113,7 +111,6 @@ def send_labels(
         url: URL of the service.
         lines: the labels.
         client: HTTP client; by default a new one is opened and closed.
-        sleep: waits so many seconds.
 
     Raises:
         ConfigError: the service cannot be reached, or rejected a label; the message names its place
@@ -126,7 +123,7 @@ def send_labels(
     try:
         while rest:
             part = rest[:size]
-            answer = _post(http, url, part, sleep)
+            answer = _post(http, url, part)
             if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and size > 1:
                 size = max(1, len(part) // 2)
                 continue
@@ -140,21 +137,34 @@ def send_labels(
     return done
 
 
-def _post(
-    http: httpx.Client, url: str, part: Sequence[LabelLine], sleep: Callable[[float], None]
-) -> httpx.Response:
-    """Send one request, and retry while the service answers 503."""
+class _UnavailableError(Exception):
+    """The service answered 503."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(answer.reason_phrase)
+        self.answer = answer
+
+
+_with_retries = with_backoff(_UnavailableError, attempts=5, first_wait=0.5)
+
+
+def _post(http: httpx.Client, url: str, part: Sequence[LabelLine]) -> httpx.Response:
+    """Send one request, and retry with exponential backoff while the service answers 503."""
     body = {"labels": [{"prediction_id": line.prediction_id, "label": line.label} for line in part]}
-    for wait in (*BACKOFF, None):
-        try:
-            answer = http.post(f"{url.rstrip('/')}/labels", json=body)
-        except (httpx.RequestError, httpx.InvalidURL) as error:
-            hint = "is the service running? start it with `driftbell up`"
-            raise ConfigError(f"cannot reach {url}: {hint} ({error or type(error).__name__})") from error
-        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or wait is None:
-            break
-        sleep(wait)
-    return answer
+
+    def attempt() -> httpx.Response:
+        answer = http.post(f"{url.rstrip('/')}/labels", json=body)
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise _UnavailableError(answer)
+        return answer
+
+    try:
+        return _with_retries(attempt)
+    except _UnavailableError as error:
+        return error.answer
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        hint = "is the service running? start it with `driftbell up`"
+        raise ConfigError(f"cannot reach {url}: {hint} ({error or type(error).__name__})") from error
 
 
 def _receipt(url: str, answer: httpx.Response) -> UploadResult:

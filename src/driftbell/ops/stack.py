@@ -1,4 +1,4 @@
-"""The components of a running stack, and what the doctor reports about them."""
+"""The components of a running stack, and the findings of the doctor."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ def _preset_class() -> Any:
 
 
 def _heading(check: Check, omitted: int) -> list[list[tuple[str, str]]]:
-    """Return what Evidently's own page lacks, as rows of (large text, small text)."""
+    """Return the facts that Evidently's own page lacks, as rows of (large text, small text)."""
     rows = [
         [("", check.judgement.sentence)],
         [(check.judgement.verdict.value, "verdict"), (check.model, "model"), (check.version, "version")],

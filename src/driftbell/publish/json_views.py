@@ -18,7 +18,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
     Args:
         check: the check.
         columns: add every column with its statistics.
-        brief: leave out the evidence, for long lists.
+        brief: omit the evidence, for long lists.
     """
     judgement = check.judgement
     view: dict[str, Any] = {
@@ -63,7 +63,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
 
     Args:
         degradation: the judgement.
-        brief: leave out the evidence, for long lists.
+        brief: omit the evidence, for long lists.
     """
     if degradation is None:
         return None

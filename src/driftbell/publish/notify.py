@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 import structlog
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import join_names
 from driftbell.ports import NotificationTarget, Store
@@ -69,8 +70,11 @@ def format_message(
             *_alarm_lines(degradation, link, alarm_id),
         ]
     else:
-        known = degradation and notification.verdict is not Verdict.UNKNOWN
-        lines = [degradation.sentence if degradation and known else notification.sentence, f"Since: {since}"]
+        is_judged = degradation and notification.verdict is not Verdict.UNKNOWN
+        lines = [
+            degradation.sentence if degradation and is_judged else notification.sentence,
+            f"Since: {since}",
+        ]
         if notification.columns:
             lines.append(f"Columns: {join_names(notification.columns, max_names=MAX_COLUMN_NAMES)}")
     if degradation and judgement and judgement.drifted_columns:
@@ -103,7 +107,7 @@ def backoff_delay(attempts: int) -> timedelta:
 
 
 class NotificationSender:
-    """Delivers the notifications of the outbox, each at least once, while its monitor holds the lease.
+    """Sender of the outbox: delivers each notification at least once while its monitor holds the lease.
 
     Each target receives its notifications in order: while one cannot be delivered, later ones wait.
 
@@ -135,15 +139,16 @@ class NotificationSender:
         """Deliver until `stop` is set; errors are logged, and the next pass tries again."""
         failing = False
         while not stop.wait(POLL_SECONDS):
-            try:
+            with ErrorCapture() as captured:  # a defect must not end the thread
                 self.deliver()
                 failing = False
-            except StoreError as error:
+            if isinstance(captured.error, StoreError):
                 if not failing:  # one line per outage
-                    logger.warning("drift notifications cannot use the prediction log", error=str(error))
+                    error = str(captured.error)
+                    logger.warning("drift notifications cannot use the prediction log", error=error)
                 failing = True
-            except Exception:  # a defect must not end the thread: later notifications still go out
-                logger.exception("drift notifications failed")
+            elif captured.error:
+                logger.error("drift notifications failed", exc_info=captured.error)
 
     def deliver(self) -> None:
         """Send all notifications that are due.
@@ -260,12 +265,11 @@ class AppriseTarget:
 
     def _send(self, title: str, body: str, verdict: Verdict) -> str:
         severities = {Verdict.ALARM: "failure", Verdict.UNKNOWN: "warning"}
-        with _captured_log() as lines:
-            try:
-                severity = severities.get(verdict, "success")
-                sent = self._service.notify(body=body, title=title, notify_type=severity, body_format="text")
-            except Exception as error:  # noqa: BLE001 - plugins may raise anything, with secrets in the message
-                return type(error).__name__
+        severity, sent = severities.get(verdict, "success"), False
+        with _captured_log() as lines, ErrorCapture() as captured:  # plugins may raise errors of any type
+            sent = self._service.notify(body=body, title=title, notify_type=severity, body_format="text")
+        if captured.error:
+            return type(captured.error).__name__  # without the message, which may contain secrets
         if sent:
             return ""
         return redact(lines[-1], self._url) if lines else "apprise could not deliver it"
@@ -314,7 +318,7 @@ _capture = threading.local()
 
 
 class _CaptureHandler(logging.Handler):
-    """Collects apprise's log lines of the current thread, which may contain secrets."""
+    """Collector of apprise's log lines of the current thread, which may contain secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
         lines = getattr(_capture, "lines", None)

@@ -35,7 +35,7 @@ class ReportFile:
     Attributes:
         name: its file name.
         time: when the check ran (UTC).
-        manual: whether `/monitor/generate_report` asked for it.
+        manual: whether it was requested by `POST /monitor/generate_report`.
         size: size in bytes.
     """
 
@@ -50,7 +50,7 @@ class ReportFolder:
 
     Args:
         path: the folder; created with the first report.
-        keep: number of checks of which reports are kept.
+        keep: number of checks with reports on disk.
     """
 
     def __init__(self, path: Path, *, keep: int) -> None:
@@ -66,7 +66,7 @@ class ReportFolder:
             manual: see `ReportFile`.
 
         Returns:
-            The file names, in the order given.
+            The file names, in the order of `reports`.
 
         Raises:
             ReportError: the folder cannot be written to.

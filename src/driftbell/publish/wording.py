@@ -72,8 +72,8 @@ def headline(judgement: Judgement) -> tuple[str, str]:
 def format_change_point(degradation: Degradation) -> str:
     """Format the change point with its interval; "" without one.
 
-    The interval is left out where both of its ends read the same, and its dates where they are those of the
-    change point.
+    The interval is omitted if both of its ends have the same text; its dates are omitted if they are the date
+    of the change point.
     """
     if degradation.change_point is None:
         return ""
@@ -86,7 +86,7 @@ def format_change_point(degradation: Degradation) -> str:
 
 
 def describe_suspects(degradation: Degradation) -> list[str]:
-    """Describe the suspect columns: name, share of the evidence, and what their values look like.
+    """Describe the suspect columns: name, share of the evidence, and a description of their values.
 
     >>> from driftbell.records import Suspect
     >>> describe_suspects(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
@@ -126,7 +126,7 @@ def format_score(score: float) -> str:
 
 
 def truncate(text: str, length: int = MAX_TEXT) -> str:
-    """Shorten a text that users' data may have made long."""
+    """Shorten a text that may contain long values of the user."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -1,4 +1,4 @@
-"""The words of driftbell as frozen records; no behaviour beyond what reads well on them."""
+"""Records of driftbell's domain: frozen types with derived properties only."""
 
 from driftbell.records.alarms import Alarm
 from driftbell.records.check_state import (

@@ -1,4 +1,4 @@
-"""State carried from one check to the next: accumulated evidence, and what is needed to continue it."""
+"""State carried from one check to the next: accumulated evidence, and the position in the store."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BlockExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the newest block looks like.
+    """Explanation of the newest block.
 
     Attributes:
-        why: what its estimate rests on.
+        why: basis of its estimate.
         suspects: columns that probably cause the loss.
         segment: conditions that describe the rows with the largest loss, or "".
-        to_label: ids of predictions to label in order to settle it.
+        to_label: ids of predictions to label, in order to confirm or refute the loss.
     """
 
     why: str = ""

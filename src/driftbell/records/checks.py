@@ -13,7 +13,7 @@ from driftbell.records.verdict import Verdict
 
 
 class CheckKind(StrEnum):
-    """Why a check runs."""
+    """Reason of a check."""
 
     AUTOMATIC = "automatic"
     TRIGGERED = "triggered"
@@ -21,7 +21,7 @@ class CheckKind(StrEnum):
 
 
 class ResultKind(StrEnum):
-    """How to read a statistic: a distance grows with the difference, a p-value shrinks."""
+    """Direction of a statistic: a distance grows with the difference, a p-value shrinks."""
 
     DISTANCE = "distance"
     P_VALUE = "p-value"
@@ -159,7 +159,7 @@ class Check:
     Attributes:
         id: hash of the checked data and the occasion; the same check twice has one id.
         time: when it ran (UTC).
-        kind: why it ran.
+        kind: reason of the check.
         model: the model's name.
         version: the model's version.
         reference: the content hash of the reference.

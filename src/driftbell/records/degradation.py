@@ -158,7 +158,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """Whether the model performs worse than on its reference.
+    """Judgement of the performance of the model against its reference.
 
     Attributes:
         verdict: `alarm` if it probably performs worse, `warning` if labels contradict the evidence,
@@ -170,11 +170,11 @@ class Degradation:
         performance: performance of the model.
         estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error; None
             without evidence.
-        change_point: when it began; None without evidence.
-        suspects: columns that probably cause it, the first one most.
+        change_point: time of the change; None without evidence.
+        suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".
-        to_label: ids of predictions to label in order to settle it, the most informative first.
-        waiting: whether it is unknown only because there are too few predictions yet.
+        to_label: ids of predictions to label to confirm or refute the loss, most informative first.
+        waiting: whether the verdict is unknown only because there are too few predictions yet.
     """
 
     verdict: Verdict

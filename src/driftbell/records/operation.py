@@ -63,7 +63,7 @@ class CheckRequest:
 
     Attributes:
         id: identifies it when polling.
-        time: when it was made (UTC).
+        time: time of the request (UTC).
         kind: triggered or manual.
         state: `pending`, `done` or `failed`.
         check_id: the resulting check, once done.

@@ -109,9 +109,9 @@ def _page(template: str, **context: Any) -> Response:
 
 def _home(view: MonitorView, model: Model) -> dict[str, Any]:
     now = view.clock()
-    checks = view.log.checks.newest(MAX_CHECKS)
+    checks = view.store.checks.newest(MAX_CHECKS)
     last = view.last_check()
-    traffic = view.log.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
+    traffic = view.store.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
@@ -134,11 +134,11 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
 
 def _home_json(view: MonitorView) -> dict[str, Any]:
     now = view.clock()
-    buckets = view.log.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
+    buckets = view.store.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
     last = view.last_check()
     return {
         "status": view.status(),
-        "checks": [check_view(c, brief=True) for c in view.log.checks.newest(MAX_CHECKS)],
+        "checks": [check_view(c, brief=True) for c in view.store.checks.newest(MAX_CHECKS)],
         "columns": check_view(last, columns=True)["columns"] if last else [],
         "traffic": [
             {

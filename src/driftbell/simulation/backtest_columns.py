@@ -20,7 +20,7 @@ MAX_INTEGER_CLASSES = 20
 """Without probabilities, integers with at most this many distinct values are classes, not amounts."""
 
 MAX_CLASSES = 100
-"""More distinct predictions are keys, or numbers that were read as text."""
+"""Maximum number of classes: more distinct predictions are keys, or numbers that were read as text."""
 
 MAX_AMOUNT = 1e15
 """Largest absolute value of a regression: its square must not overflow in single precision."""
@@ -36,7 +36,7 @@ MAX_NAMES = 8
 
 
 class BacktestColumns:
-    """Reads predictions, labels and features from the tables of a backtest.
+    """Columns of a backtest by role: predictions, probabilities, labels and features.
 
     Args:
         reference: columns of the reference.

@@ -1,4 +1,4 @@
-"""Faults that the simulator applies to rows, and the grammar in which they are written."""
+"""Faults that the simulator applies to rows, and their grammar."""
 
 from __future__ import annotations
 

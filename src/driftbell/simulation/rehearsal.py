@@ -1,4 +1,4 @@
-"""Rehearsal: whether an alarm detects a fault in rows sampled from the reference, and with which delay."""
+"""Rehearsal: detection and detection delay of faults in rows sampled from the reference."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Outcome:
     Attributes:
         fault: the fault in the grammar of `parse_fault`; "" for rows without a fault.
         detection_delay: number of predictions until the alarm; None without an alarm.
-        rows: number of predictions made.
+        rows: number of predictions.
         estimated_loss: estimated loss of accuracy at the alarm; None without an alarm.
         interval: 90 % interval of the estimated loss.
         actual_loss: loss of accuracy on these rows against the same rows without the fault; None if the
@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Runs faults against a model and its degradation detector.
+    """Rehearsal of faults against a model and its degradation detector.
 
     Attributes:
         model: the served model.

@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Value
+from driftbell.retries import with_backoff
 from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, Row, apply_faults
-
-BACKOFF = (0.1, 0.2, 0.4)
-"""Seconds between the attempts to send one request."""
 
 TIMEOUT_SECONDS = 10.0
 MAX_DECIMALS = 6
@@ -158,6 +156,9 @@ def simulate(
     return Summary(counts.total(), by_status, counts[None])
 
 
+_with_retries = with_backoff(httpx.RequestError, attempts=4, first_wait=0.1)
+
+
 @dataclass(slots=True)
 class _Sender:
     http: httpx.Client
@@ -167,19 +168,16 @@ class _Sender:
     reached: bool = False
 
     def send(self, row: Row, pause: float) -> Answer:
-        """Send one row after a pause, with retries."""
+        """Send one row after a pause; retry with exponential backoff once the service has answered."""
         self.sleep(pause)
-        reason = ""
-        for wait in (*BACKOFF, 0.0):
-            try:
-                return self._post(row)
-            except (httpx.RequestError, httpx.InvalidURL) as error:
-                reason = str(error) or type(error).__name__
-                if not self.reached:
-                    hint = "is the service running? start it with `driftbell up`"
-                    raise ConfigError(f"cannot reach {self.url}: {hint} ({reason})") from error
-                self.sleep(wait)
-        return None, reason
+        try:
+            return _with_retries(self._post, row) if self.reached else self._post(row)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            if not self.reached:
+                hint = "is the service running? start it with `driftbell up`"
+                raise ConfigError(f"cannot reach {self.url}: {hint} ({reason})") from error
+            return None, reason
 
     def _post(self, row: Row) -> Answer:
         target = f"{self.url.rstrip('/')}/predict"

@@ -126,7 +126,7 @@ def chi_square(reference: ArrayLike, window: ArrayLike) -> Outcome:
     """Return the two-sample chi-square test of equal shares, without Yates' correction.
 
     X² = Σ (O - E)² / E over both samples, E from the margins, k - 1 degrees of freedom. Bins that are
-    empty in both samples are ignored; with fewer than two bins left p is 1.
+    empty in both samples are ignored; if fewer than two bins remain, p is 1.
 
     Args:
         reference: counts, shape (k,).

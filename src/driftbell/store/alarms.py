@@ -16,11 +16,11 @@ from driftbell.store.prune import pruned_counts
 from driftbell.store.tables import alarms, pruned
 
 UPDATED = ("closed", "sentence", "columns", "first", "last")
-"""What a check may change about an open alarm."""
+"""Columns of an open alarm that a check may update."""
 
 
 class SqlAlarms:
-    """Implement `driftbell.ports.AlarmStore`."""
+    """Alarms in SQL; implements `driftbell.ports.AlarmStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

@@ -26,7 +26,7 @@ END = 2**62
 
 
 class SqlRetention:
-    """Implement `driftbell.ports.RetentionStore`."""
+    """Retention in SQL; implements `driftbell.ports.RetentionStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -146,7 +146,7 @@ def _next(
 
 @dataclass(frozen=True, slots=True)
 class _BaselineRows:
-    """Predictions that stay, however old: an annotation made them the baseline."""
+    """Predictions of the baselines, which are never deleted."""
 
     model: str
     version: str
@@ -193,7 +193,7 @@ def _labels_in(archive: Archive) -> list[sa.ColumnElement[bool]]:
 
 
 def _delete(connection: sa.Connection, archive: Archive, seqs: Sequence[int]) -> int:
-    """Delete predictions and their labels up to the next of another day, by range, which is fast.
+    """Delete the predictions before the next one of another day, with their labels: one range, which is fast.
 
     The newest label of the model version stays, since it holds the totals.
     """

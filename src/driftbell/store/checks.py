@@ -17,7 +17,7 @@ from driftbell.store.tables import checks
 
 
 class SqlChecks:
-    """Implement `driftbell.ports.CheckStore`."""
+    """Checks in SQL; implements `driftbell.ports.CheckStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

@@ -15,7 +15,7 @@ from driftbell.store.tables import requests
 
 
 class SqlCoordination:
-    """Implement `driftbell.ports.Coordination`."""
+    """Requests and lease in SQL; implements `driftbell.ports.Coordination`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

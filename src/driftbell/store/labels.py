@@ -21,7 +21,7 @@ MAX_IDS = 5000
 
 
 class SqlLabels:
-    """Implement `driftbell.ports.LabelStore`."""
+    """Labels in SQL; implements `driftbell.ports.LabelStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

@@ -54,7 +54,7 @@ def fence(connection: sa.Connection, lease: Lease) -> None:
 
 
 def touch(connection: sa.Connection) -> None:
-    """Write a row without meaning, to prove that the database can be written."""
+    """Write a placeholder row, to check that the database can be written."""
     _upsert(connection, PING, Lease("", 0, EPOCH))
 
 

@@ -9,7 +9,7 @@ from driftbell.store.tables import HEAD, VERSION_TABLE
 
 
 def migrate(engine: sa.Engine) -> tuple[str | None, str]:
-    """Create or migrate the tables; a second process that does the same waits, and then has nothing to do.
+    """Create or migrate the tables; a second process waits, and then has nothing to migrate.
 
     Returns:
         The version before, None for an empty database, and the version after.

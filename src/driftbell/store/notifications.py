@@ -18,7 +18,7 @@ MAX_AT_ONCE = 100
 
 
 class SqlNotifications:
-    """Implement `driftbell.ports.NotificationStore`."""
+    """Notifications in SQL; implements `driftbell.ports.NotificationStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

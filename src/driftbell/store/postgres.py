@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from driftbell.store.sql import SqlStore
 from driftbell.store.tables import HEAD
 
 WRITES, MIGRATES = 7311470921, 7311470922
-"""Keys of advisory locks; another program with the same keys in this database would only delay us."""
+"""Keys of advisory locks; another program with the same keys in this database would only cause delays."""
 
 NETWORK_SECONDS = 6.0
 """Read timeout: longer than the server's lock timeout, so that its error can arrive."""
@@ -61,7 +62,7 @@ def open_postgres(database: Database, *, lazy: bool = False) -> SqlStore:
     """Open the store in a PostgreSQL database; create or migrate its tables first.
 
     Every writing transaction takes one advisory lock at its beginning. So sequence numbers are committed in
-    order, and a reader that has seen one has missed none below it.
+    order: a reader that has seen one has seen all lower ones.
 
     Args:
         database: its address.
@@ -87,16 +88,15 @@ def open_postgres(database: Database, *, lazy: bool = False) -> SqlStore:
                 upgrade_postgres(database)
         ready = True
 
-    try:
-        prepare()
-    except StoreError as error:
-        if not lazy or error.__cause__ is None:  # without a cause it was reached, and is refused
-            engine.dispose()
-            raise
-        logger.error("log cannot be used yet", error=str(error))
-    except BaseException:
-        engine.dispose()
-        raise
+    with ExitStack() as cleanup:
+        cleanup.callback(engine.dispose)
+        try:
+            prepare()
+        except StoreError as error:
+            if not lazy or error.__cause__ is None:  # no cause: the database was reached, but cannot be used
+                raise
+            logger.error("log cannot be used yet", error=str(error))
+        cleanup.pop_all()
     return SqlStore(engine, prepare)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from driftbell.errors import StoreError
-from driftbell.journal.line import line_of
+from driftbell.journal.line import encode_line
 from driftbell.records import Prediction, TrafficBucket, Window
 from driftbell.store.connections import Connections
 from driftbell.store.tables import predictions
@@ -42,13 +42,13 @@ _INSERT_ROW = sa.text(
 
 
 class SqlPredictions:
-    """Implement `driftbell.ports.PredictionStore`."""
+    """Predictions in SQL; implements `driftbell.ports.PredictionStore`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def append(self, new: Sequence[Prediction]) -> None:
-        self.append_lines([line_of(prediction) for prediction in new])
+        self.append_lines([encode_line(prediction) for prediction in new])
 
     def append_lines(self, lines: Sequence[bytes]) -> None:
         if not lines:

@@ -43,7 +43,7 @@ def pruned_counts(connection: sa.Connection, kind: str, *where: sa.ColumnElement
 
 @dataclass(frozen=True)
 class _Kind:
-    """Which column orders a table's rows, and which one groups its totals."""
+    """Columns that order a table's rows and group its totals."""
 
     name: str
     table: sa.Table

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftbell.errors import StoreError
-from driftbell.journal.file import Left
-from driftbell.journal.mover import ingest
+from driftbell.journal.file import OrphanedJournal
+from driftbell.journal.mover import append_chunk
 from driftbell.store.sqlite import open_sqlite
 from driftbell.store.tables import HEAD, VERSION_TABLE
 
@@ -23,7 +23,7 @@ PRIMARY_CODE = 0xFF
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What a copy contains.
+    """Schema version and row counts of a copy.
 
     Attributes:
         schema: the version of its tables.
@@ -73,15 +73,15 @@ def append_journal(source: Path, target: Path) -> None:
     Raises:
         StoreError: the copy cannot be written.
     """
-    journal = Left(source, os.open(source, os.O_RDONLY | os.O_CLOEXEC))
+    journal = OrphanedJournal(source, os.open(source, os.O_RDONLY | os.O_CLOEXEC))
     with closing(journal):
         chunk = journal.read()
         if not chunk:
             return
         with closing(open_sqlite(target)) as store:
             while chunk:
-                ingest(store.predictions, chunk)
-                journal.moved(len(chunk))
+                append_chunk(store.predictions, chunk)
+                journal.mark_moved(len(chunk))
                 chunk = journal.read()
     try:
         with closing(sqlite3.connect(target)) as copy:

@@ -18,7 +18,7 @@ from driftbell.store.predictions import SqlPredictions
 
 
 class SqlStore:
-    """Implement `driftbell.ports.Store`."""
+    """Store in a SQL database; implements `driftbell.ports.Store`."""
 
     def __init__(self, engine: sa.Engine, check_writable: Callable[[], None] = lambda: None) -> None:
         self.connections = connections = Connections(engine, check_writable)

@@ -37,7 +37,7 @@ class ColumnLayout:
     """The bins of one column.
 
     Attributes:
-        kind: what the reference holds.
+        kind: kind of the reference's values.
         edges: numeric: inner edges of the decile bins (-inf, e1], (e1, e2], …, (ek, inf); a value that is
             several deciles has a bin of its own.
         bars: numeric: inner edges of the bins in charts, in the same form.

@@ -1,1 +1,1 @@
-"""The only place where settings become objects: one file for each process, and one for what they share."""
+"""Composition root: builds objects from settings, one file per process and some for shared parts."""

@@ -26,7 +26,7 @@ CONVERT = "from driftbell.wiring.conversion_process import main; main()"
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
-    """The configured model and what its predictions are compared with.
+    """The configured model and its reference.
 
     Attributes:
         model: the model.

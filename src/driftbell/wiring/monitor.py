@@ -27,13 +27,13 @@ from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
 from driftbell.records import Reference
 from driftbell.store.sql import SqlStore
 from driftbell.wiring.model import OpenedModel, open_model
-from driftbell.wiring.store import clock, open_log, report_folder
+from driftbell.wiring.store import clock, open_store, report_folder
 
 NICENESS = 10
 """Niceness of the monitor process: the server has priority on the processor."""
 
 STOP_SECONDS = 5
-"""How long a stopping monitor waits for a notification in progress; the next monitor sends it again."""
+"""Seconds that a stopping monitor waits for a notification in progress; the next monitor sends it again."""
 
 logger = structlog.get_logger()
 
@@ -48,13 +48,13 @@ def notification_targets(settings: Settings) -> list[NotificationTarget]:
 
 
 def checker(
-    settings: Settings, log: SqlStore, *, notifies: bool = False, opened: OpenedModel | None = None
+    settings: Settings, store: SqlStore, *, notifies: bool = False, opened: OpenedModel | None = None
 ) -> Checker:
     """Build the checker of the configured model.
 
     Args:
-        settings: all of them.
-        log: the store of predictions.
+        settings: all settings.
+        store: the prediction store.
         notifies: whether changes of the verdict are written as notifications.
         opened: the model and its reference; None opens them.
 
@@ -67,7 +67,7 @@ def checker(
     if warning:
         logger.warning("model was probably fitted on its reference", reason=warning)
     return Checker(
-        store=log,
+        store=store,
         model=model,
         reference=reference,
         folder=report_folder(settings),
@@ -79,7 +79,9 @@ def checker(
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
         detector=build_detector(settings, model, reference),
-        promise=f"{settings.alarms.budget}, {settings.alarms.smallest_loss}, {settings.check.every}",
+        detector_settings=", ".join(
+            map(str, (settings.alarms.budget, settings.alarms.smallest_loss, settings.check.every))
+        ),
         warnings=(warning,) if warning else (),
     )
 
@@ -129,7 +131,7 @@ def archive_files(settings: Settings) -> ArchiveFiles | None:
     if settings.retention.days is None:
         raise ConfigError(
             "retention.archive is set but retention.days is not, so predictions never expire: "
-            "set retention.days to the number of days that they are kept"
+            "set retention.days to the number of days that they stay in the log"
         )
     return open_archive(settings.retention.archive)
 
@@ -160,21 +162,21 @@ def run_monitor(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     targets = notification_targets(settings)
     files = archive_files(settings)
-    log = open_log(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
+    store = open_store(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
     opened = open_model(settings)
     os.nice(NICENESS)  # not earlier: a starting server waits for this process's lock
-    check = checker(settings, log, notifies=bool(targets), opened=opened)
-    monitor = Monitor(log, check, every=settings.check.every, clock=clock)
+    check = checker(settings, store, notifies=bool(targets), opened=opened)
+    monitor = Monitor(store, check, every=settings.check.every, clock=clock)
     sender = NotificationSender(
-        log, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock
+        store, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock
     )
     delivering = threading.Thread(target=sender.run, args=(stop,), name="notifications", daemon=True)
     delivering.start()
-    archiver = _archiver(settings, log, files, check.model, monitor.holder)
+    archiver = _archiver(settings, store, files, check.model, monitor.holder)
     if archiver:
         threading.Thread(target=archiver.run, args=(stop,), name="archive", daemon=True).start()
     if settings.reports.evidently != "off" and evidently_available():
         threading.Thread(target=import_evidently, name="evidently", daemon=True).start()
     monitor.run(stop)
     delivering.join(STOP_SECONDS)
-    log.close()
+    store.close()

@@ -11,7 +11,7 @@ from driftbell.records import Judgement
 from driftbell.simulation.rehearsal import Rehearsal
 from driftbell.wiring.model import open_model
 from driftbell.wiring.monitor import build_detector, checker
-from driftbell.wiring.store import open_whole_log
+from driftbell.wiring.store import open_complete_store
 
 
 def rehearsal(settings: Settings) -> Rehearsal:
@@ -31,11 +31,11 @@ def judged_window(settings: Settings) -> Judgement:
     Raises:
         ConfigError, StoreError: the model or the log cannot be opened.
     """
-    log = open_whole_log(settings)
+    store = open_complete_store(settings)
     try:
-        return checker(settings, log).look().check.judgement
+        return checker(settings, store).preview().check.judgement
     finally:
-        log.close()
+        store.close()
 
 
 def write_report(settings: Settings, target: Path) -> Judgement:
@@ -44,12 +44,12 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     Raises:
         ConfigError, StoreError: the model or the log cannot be opened, or the file cannot be written.
     """
-    log = open_whole_log(settings)
+    store = open_complete_store(settings)
     try:
-        result = checker(settings, log).look()
+        result = checker(settings, store).preview()
         page = HtmlReport().write(result.check, result.reference, result.columns)
     finally:
-        log.close()
+        store.close()
     try:
         target.write_bytes(page)
     except OSError as error:

@@ -20,7 +20,7 @@ from driftbell import jsonlog
 from driftbell.config.settings import Settings, load
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.wiring.model import open_serving_model
-from driftbell.wiring.store import clock, open_log, report_folder
+from driftbell.wiring.store import clock, open_store, report_folder
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -53,7 +53,7 @@ def run_server(settings: Settings) -> None:
     folder = None
     app: FastAPI | str
     if has_workers:
-        open_log(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
+        open_store(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
         open_serving_model(settings)  # train and convert once, for the same reason
         _close_worker_pipes()
         folder = _metrics_folder()
@@ -129,9 +129,9 @@ def _application(settings: Settings) -> FastAPI:
     return create_app(
         Service(
             model=model,
-            log=open_log(settings, lazy=_uses_spool(settings) or parent_process() is not None),
+            store=open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None),
             journals=settings.journals_dir,
-            folder=report_folder(settings),
+            reports=report_folder(settings),
             window_rows=settings.window.rows,
             body_limit=settings.server.body_limit,
             queue_limit=settings.server.queue_limit,
@@ -167,7 +167,7 @@ def exit_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        logger.warning("parent process is gone, stopping")
+        logger.warning("parent process has ended, stopping")
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

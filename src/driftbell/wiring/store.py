@@ -9,7 +9,7 @@ import structlog
 from driftbell.config.settings import Settings, log_database
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import StoreError
-from driftbell.journal.mover import move_left
+from driftbell.journal.mover import move_orphans
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite, upgrade_sqlite
@@ -22,7 +22,7 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def open_log(settings: Settings, *, lazy: bool = False) -> SqlStore:
+def open_store(settings: Settings, *, lazy: bool = False) -> SqlStore:
     """Open the prediction store, after its tables are created or migrated.
 
     Args:
@@ -42,28 +42,28 @@ def open_log(settings: Settings, *, lazy: bool = False) -> SqlStore:
     return open_postgres(database, lazy=lazy)
 
 
-def open_whole_log(settings: Settings) -> SqlStore:
+def open_complete_store(settings: Settings) -> SqlStore:
     """Open the prediction store after moving the lines that stopped processes left in their journals.
 
     Raises:
-        StoreError, ConfigError: see `open_log`.
+        StoreError, ConfigError: see `open_store`.
     """
-    log = open_log(settings)
+    store = open_store(settings)
     try:
-        move_left(log, settings.journals_dir)
+        move_orphans(store, settings.journals_dir)
     except StoreError as error:  # the store can still be read
         logger.warning("journal cannot be moved to the store, its predictions are missing", error=str(error))
-    return log
+    return store
 
 
-def upgrade_log(settings: Settings) -> tuple[str | None, str]:
+def upgrade_store(settings: Settings) -> tuple[str | None, str]:
     """Migrate the tables of the prediction store to this release.
 
     Returns:
         The versions of the tables before and after; the former is None if there were none.
 
     Raises:
-        StoreError, ConfigError: see `open_log`.
+        StoreError, ConfigError: see `open_store`.
     """
     database = log_database(settings.log)
     if database is None:

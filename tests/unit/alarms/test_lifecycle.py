@@ -31,7 +31,7 @@ def test_every_row_and_every_label_is_counted_once(life: Life) -> None:
         state = life.check(0).state.evidence
         assert (state.rows, state.labelled) == (50 * (number + 1), 10 * (number + 1))
         assert state.seq == 50 * (number + 1)
-    life.checker.look()
+    life.checker.preview()
     assert life.check(0).state.evidence.rows == 150, "a look counts nothing"
 
 
@@ -184,7 +184,7 @@ def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
 
 def test_another_budget_makes_another_check(life: Life) -> None:
     first = life.check(50)
-    life.checker = replace(life.checker, promise="2 per 1000 checks, 0.02")
+    life.checker = replace(life.checker, detector_settings="2 per 1000 checks, 0.02")
     life.checker(CheckKind.AUTOMATIC, life.now.isoformat(), life.lease)
     assert len(life.store.checks.newest(10)) == 2
     assert life.store.checks.newest(10)[1].id == first.id

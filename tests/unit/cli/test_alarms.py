@@ -64,14 +64,14 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
         run("annotate", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
         == f"{alarm.id}: silenced\n"
     )
-    found = life.store.alarms.get(alarm.id)
-    assert found is not None
-    assert (found.annotation, found.author) == ("silenced", "ada")
-    assert (found.reason, found.until) == ("a load test", until)
-    assert found.closed is None
+    result = life.store.alarms.get(alarm.id)
+    assert result is not None
+    assert (result.annotation, result.author) == ("silenced", "ada")
+    assert (result.reason, result.until) == ("a load test", until)
+    assert result.closed is None
 
 
-def test_what_is_wrong_is_told(life: Life, tmp_path: Path) -> None:
+def test_invalid_arguments_are_errors(life: Life, tmp_path: Path) -> None:
     alarm = life.open_alarm()
     assert "'until' is missing" in refused("annotate", alarm.id, "silenced", *SAID)
     assert "no alarm has the id xyz" in refused("annotate", "xyz", "false", *SAID)
@@ -87,14 +87,14 @@ def table(text: str) -> list[dict[str, str]]:
 
 def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_path: Path) -> None:
     alarm = life.open_alarm()
-    said = run("label-sheet", alarm.id, "these.csv")
+    output = run("label-sheet", alarm.id, "these.csv")
     rows = table((tmp_path / "these.csv").read_text("utf-8"))
-    assert said.startswith("these.csv: 5 rows; fill in")
+    assert output.startswith("these.csv: 5 rows; fill in")
     assert [list(row) for row in rows] == [["prediction_id", "label", "prediction", "age"]] * 5
     for row in rows:
-        found = life.store.predictions.get(row["prediction_id"])
-        assert found is not None
-        assert (row["label"], row["prediction"], float(row["age"])) == ("", "old", found.features["age"])
+        result = life.store.predictions.get(row["prediction_id"])
+        assert result is not None
+        assert (row["label"], row["prediction"], float(row["age"])) == ("", "old", result.features["age"])
 
 
 def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(life: Life) -> None:

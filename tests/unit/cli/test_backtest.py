@@ -121,7 +121,7 @@ def test_parquet_gives_what_csv_gives(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pair", "columns", "found"),
+    ("pair", "columns", "expected"),
     [
         ("yes=p", ["p"], ("yes", "p")),
         ("<=50K=p", ["p"], ("<=50K", "p")),
@@ -130,8 +130,8 @@ def test_parquet_gives_what_csv_gives(folder: Path) -> None:
         ("a=b=c", [], ("a=b", "c")),
     ],
 )
-def test_where_a_pair_is_split(pair: str, columns: list[str], found: tuple[str, str]) -> None:
-    assert _split(pair, columns) == found
+def test_where_a_pair_is_split(pair: str, columns: list[str], expected: tuple[str, str]) -> None:
+    assert _split(pair, columns) == expected
 
 
 @pytest.mark.parametrize("pair", ["yes", "=p", "yes=", "=", ""])
@@ -165,10 +165,10 @@ def test_a_pair_that_is_none(pair: str) -> None:
 def test_what_is_wrong_is_named(folder: Path, args: tuple[str, ...], words: list[str]) -> None:
     done = backtest(folder, *(a.format(folder=folder) for a in args), code=None)
     assert isinstance(done.exception, DriftbellError | SystemExit), done.exception
-    said = done.stderr if isinstance(done.exception, SystemExit) else str(done.exception)
+    message = done.stderr if isinstance(done.exception, SystemExit) else str(done.exception)
     assert done.exit_code == (2 if isinstance(done.exception, SystemExit) else 1)
     for word in words:
-        assert word in said
+        assert word in message
 
 
 def test_help_tells_the_exit_codes() -> None:

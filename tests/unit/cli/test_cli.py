@@ -39,9 +39,9 @@ def test_check_of_two_files_exits_by_verdict(tables: Path, current: str, code: i
 
 
 def test_check_prints_json(tables: Path) -> None:
-    found = json.loads(driftbell("check", "before.csv", "older.csv", "--json", cwd=tables).stdout)
-    assert found["verdict"] == "warning"
-    assert [c["comparison"]["column"] for c in found["columns"] if c["drifted"]] == ["age"]
+    result = json.loads(driftbell("check", "before.csv", "older.csv", "--json", cwd=tables).stdout)
+    assert result["verdict"] == "warning"
+    assert [c["comparison"]["column"] for c in result["columns"] if c["drifted"]] == ["age"]
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_check_and_report_on_an_empty_log_cannot_judge(tmp_path: Path) -> None:
 
 def test_config_shows_values_and_their_sources(tmp_path: Path) -> None:
     (tmp_path / "driftbell.toml").write_text("[window]\nrows = 300\n")
-    found = json.loads(
+    result = json.loads(
         driftbell("config", "--json", "--data-dir", "here", cwd=tmp_path, CHECK__EVERY="1m").stdout
     )
-    assert found["window.rows"] == {"value": 300, "source": "driftbell.toml"}
-    assert found["check.every"] == {"value": "1m", "source": "environment, DRIFTBELL_CHECK__EVERY"}
-    assert found["data_dir"] == {"value": "here", "source": "command line"}
-    assert found["server.port"] == {"value": 8000, "source": "default"}
+    assert result["window.rows"] == {"value": 300, "source": "driftbell.toml"}
+    assert result["check.every"] == {"value": "1m", "source": "environment, DRIFTBELL_CHECK__EVERY"}
+    assert result["data_dir"] == {"value": "here", "source": "command line"}
+    assert result["server.port"] == {"value": 8000, "source": "default"}
 
 
 def test_unknown_setting_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
@@ -166,12 +166,12 @@ def test_a_log_in_a_database_is_not_backed_up_as_a_file(tmp_path: Path) -> None:
         assert "hunter2" not in done.stderr
 
 
-def test_a_database_that_is_away_is_said_without_the_password(tmp_path: Path) -> None:
+def test_the_error_of_an_unreachable_database_hides_the_password(tmp_path: Path) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/log"
     done = driftbell("db", "upgrade", cwd=tmp_path, LOG__URL=url)
     assert done.returncode == 2
     assert done.stderr.startswith("driftbell: the prediction log cannot be used: Can't create a connection")
     assert "hunter2" not in done.stderr
-    shown = driftbell("config", cwd=tmp_path, LOG__URL=url).stdout
-    assert "(set)" in shown
-    assert "hunter2" not in shown
+    output = driftbell("config", cwd=tmp_path, LOG__URL=url).stdout
+    assert "(set)" in output
+    assert "hunter2" not in output

@@ -10,7 +10,7 @@ from driftbell.records.database import Database
 
 
 @pytest.mark.parametrize(
-    ("url", "found"),
+    ("url", "expected"),
     [
         ("postgresql://me@db/log", Database("db", 5432, "log", "me")),
         ("postgres://me:pw@10.0.0.1:6000/log\n", Database("10.0.0.1", 6000, "log", "me", "pw")),
@@ -23,8 +23,8 @@ from driftbell.records.database import Database
         ),
     ],
 )
-def test_a_url_is_read(url: str, found: Database) -> None:
-    assert parse_database(url) == found
+def test_a_url_is_read(url: str, expected: Database) -> None:
+    assert parse_database(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_url_is_read(url: str, found: Database) -> None:
         "postgresql://me@db/log?sslrootcert=hunter2",
     ],
 )
-def test_a_wrong_url_is_explained_and_not_shown(url: str) -> None:
+def test_the_error_of_an_invalid_url_does_not_contain_it(url: str) -> None:
     with pytest.raises(ConfigError, match="must ") as caught:
         parse_database(url)
     assert "hunter2" not in str(caught.value)

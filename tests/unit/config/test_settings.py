@@ -192,13 +192,13 @@ def test_a_file_that_is_not_toml_is_named(content: bytes) -> None:
     ],
 )
 def test_an_unknown_key_is_named_with_its_source_and_the_nearest_one(text: str, message: str) -> None:
-    found = problem(file=written(text))
-    assert found.startswith(message)
+    result = problem(file=written(text))
+    assert result.startswith(message)
 
 
 def test_an_unknown_variable_is_named() -> None:
-    found = problem(environment={"DRIFTBELL_CHECK__EVRY": "5m"})
-    assert found == (
+    result = problem(environment={"DRIFTBELL_CHECK__EVRY": "5m"})
+    assert result == (
         "unknown setting 'check.evry' (environment, DRIFTBELL_CHECK__EVRY): did you mean 'check.every'?"
     )
 
@@ -260,10 +260,10 @@ BAD: dict[str, list[Any]] = {
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_a_wrong_value_is_named_with_its_source(name: str, value: Any) -> None:
-    found = problem(overrides={name: value})
-    assert found.startswith(f"setting '{name}' (command line): ")
-    assert "hunter2" not in found
-    assert "\n" not in found
+    result = problem(overrides={name: value})
+    assert result.startswith(f"setting '{name}' (command line): ")
+    assert "hunter2" not in result
+    assert "\n" not in result
 
 
 def test_every_setting_refuses_something() -> None:
@@ -273,15 +273,15 @@ def test_every_setting_refuses_something() -> None:
 @pytest.mark.parametrize(
     "url", ["http://me:SeCrEt@a:4318", "http://a?token=SeCrEt", "a@SeCrEt", "http://a/#SeCrEt"]
 )
-def test_an_endpoint_with_credentials_is_refused_and_not_shown(url: str) -> None:
-    found = problem(overrides={"tracing.endpoint": url})
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in found
-    assert "SeCrEt" not in found
+def test_the_error_of_an_endpoint_with_credentials_does_not_contain_it(url: str) -> None:
+    result = problem(overrides={"tracing.endpoint": url})
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in result
+    assert "SeCrEt" not in result
 
 
 def test_all_invalid_values_are_listed_at_once() -> None:
-    found = problem(file=written("[server]\nport = 0\n"), environment={"DRIFTBELL_WINDOW__ROWS": "x"})
-    assert [line.split(":")[0] for line in found.splitlines()] == [
+    result = problem(file=written("[server]\nport = 0\n"), environment={"DRIFTBELL_WINDOW__ROWS": "x"})
+    assert [line.split(":")[0] for line in result.splitlines()] == [
         "setting 'server.port' (some.toml)",
         "setting 'window.rows' (environment, DRIFTBELL_WINDOW__ROWS)",
     ]
@@ -326,11 +326,11 @@ def test_printed_values_can_be_written_in_the_file(number: int, unit: str) -> No
 
 
 def test_every_setting_is_shown() -> None:
-    found = setting_values(load(environment={}, overrides={"check.every": "off"}).settings)
-    assert set(found) == set(setting_names())
-    assert found["check.every"] == "off"
-    assert found["model.path"] is None
-    assert found["data_dir"] == "driftbell-data"
+    result = setting_values(load(environment={}, overrides={"check.every": "off"}).settings)
+    assert set(result) == set(setting_names())
+    assert result["check.every"] == "off"
+    assert result["model.path"] is None
+    assert result["data_dir"] == "driftbell-data"
 
 
 def test_settings_are_frozen() -> None:
@@ -343,7 +343,7 @@ def test_everything_written_goes_below_the_data_folder() -> None:
     assert settings.log_path.parent == settings.reports_dir.parent == Path("d")
 
 
-# who is told
+# receivers of notifications
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_an_empty_file_of_urls_has_no_receivers() -> None:
     assert notification_urls(NotificationSettings(urls_file=Path("urls.txt"))) == []
 
 
-def test_of_the_urls_only_their_number_is_shown() -> None:
+def test_the_configuration_lists_only_the_number_of_urls() -> None:
     settings = load(environment={}, overrides={"notifications.urls": "slack://hunter2 json://x"}).settings
     assert setting_values(settings)["notifications.urls"] == "(2 set)"
     assert setting_values(Settings())["notifications.urls"] is None
@@ -423,13 +423,13 @@ def test_a_cooldown_can_be_switched_off() -> None:
 
 def test_the_log_is_a_file_unless_a_database_is_named() -> None:
     assert log_database(LogSettings()) is None
-    found = log_database(load(environment={"DRIFTBELL_LOG__URL": URL}).settings.log)
-    assert found == parse_database(URL)
+    result = log_database(load(environment={"DRIFTBELL_LOG__URL": URL}).settings.log)
+    assert result == parse_database(URL)
     Path("url").write_text(f"{URL}\n", "utf-8")
-    assert log_database(LogSettings(url_file=Path("url"))) == found
+    assert log_database(LogSettings(url_file=Path("url"))) == result
 
 
-def test_of_the_database_only_that_there_is_one_is_shown() -> None:
+def test_the_configuration_hides_the_url_of_the_database() -> None:
     settings = load(environment={"DRIFTBELL_LOG__URL": URL}).settings
     assert setting_values(settings)["log.url"] == "(set)"
     assert setting_values(Settings())["log.url"] is None

@@ -144,7 +144,7 @@ def test_an_accepted_change_raises_no_alarm_afterwards(fresh: CusumDetector, nam
     log = Log()
     state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=20, change=change)
     assert verdicts[-1] is Verdict.ALARM
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.with_baseline(log.window(0))
     assert set(replay(moved, log, EvidenceState(seq=state.seq), 8, seed=60, change=change)[2]) == QUIET
 
 
@@ -152,7 +152,7 @@ def test_an_accepted_change_is_the_baseline_of_labels_too(fresh: CusumDetector) 
     change = FAULTS["unit change"][2]
     log = Log()
     log.predict(1200, 20, change=change)
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.with_baseline(log.window(0))
     state = EvidenceState(seq=len(log.predictions))
     for i in range(4):
         log.predict(400, 60 + i, change=change)
@@ -165,7 +165,7 @@ def test_an_accepted_change_is_the_baseline_of_labels_too(fresh: CusumDetector) 
 def test_an_accepted_label_shift_raises_no_alarm_afterwards(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(1000, 20, ones=0.92)
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.with_baseline(log.window(0))
     state = EvidenceState(seq=len(log.predictions))
     assert set(replay(moved, log, state, 6, seed=60, ones=0.92)[2]) == QUIET
 
@@ -174,7 +174,7 @@ def test_a_change_after_an_accepted_one_raises_an_alarm(fresh: CusumDetector) ->
     expected = FAULTS["new category"][2]
     log = Log()
     log.predict(1000, 20, change=expected)
-    moved = fresh.rebased(log.window(0))
+    moved = fresh.with_baseline(log.window(0))
     state = EvidenceState(seq=len(log.predictions))
     state, degradation, verdicts = replay(
         moved, log, state, 3, seed=60, change=lambda t: FAULTS["unit change"][2](expected(t))
@@ -186,8 +186,8 @@ def test_a_change_after_an_accepted_one_raises_an_alarm(fresh: CusumDetector) ->
 def test_too_few_rows_do_not_replace_the_baseline(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(19, 1)
-    assert fresh.rebased(log.window(0)) is fresh
-    assert fresh.rebased(Window()) is fresh
+    assert fresh.with_baseline(log.window(0)) is fresh
+    assert fresh.with_baseline(Window()) is fresh
 
 
 def test_labels_may_be_late_out_of_order_and_corrected(fresh: CusumDetector) -> None:

@@ -159,5 +159,5 @@ def test_many_classes_with_rare_ones() -> None:
     charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
     half = np.arange(0, rows, 2)
     block = charts.examine({k: v[half] for k, v in columns.items()}, given.take(half))
-    assert block.why == "confidence"
+    assert block.basis == "confidence"
     assert abs(block.loss) < 0.05

@@ -17,9 +17,9 @@ import pytest
 
 from driftbell.errors import StoreError
 from driftbell.journal import file as journal
-from driftbell.journal.file import Journal, left_behind
-from driftbell.journal.line import line_of
-from driftbell.journal.mover import Fold
+from driftbell.journal.file import Journal, orphaned_journals
+from driftbell.journal.line import encode_line
+from driftbell.journal.mover import JournalMover
 from driftbell.records import Prediction
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
@@ -29,7 +29,7 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 def line(number: int, text: str = "") -> bytes:
     p = Prediction(f"id{number:06}", NOW, "m", "v1", {"x": float(number), "t": text}, "a", {"a": 1.0}, 0.5)
-    return line_of(p) + b"\n"
+    return encode_line(p) + b"\n"
 
 
 def ids(log: SqlStore) -> list[str]:
@@ -59,7 +59,7 @@ def drained(found: Journal) -> list[bytes]:
     lines: list[bytes] = []
     while chunk := found.read():
         lines += chunk.splitlines(keepends=True)
-        found.moved(len(chunk), chunk.count(b"\n"))
+        found.mark_moved(len(chunk), chunk.count(b"\n"))
     return lines
 
 
@@ -97,7 +97,7 @@ def test_a_large_file_is_left_for_a_new_one_and_goes_when_it_is_done(
         if number % 5 == 0:
             chunk = found.read()
             wrote = wrote[chunk.count(b"\n") :]
-            found.moved(len(chunk), chunk.count(b"\n"))
+            found.mark_moved(len(chunk), chunk.count(b"\n"))
     assert len(list(folder.iterdir())) > 1
     assert drained(found) == wrote
     assert len(list(folder.iterdir())) == 1
@@ -131,11 +131,11 @@ def test_where_half_a_line_cannot_be_taken_back_only_it_is_broken(
     found.write([line(1)])
     tear(found, monkeypatch)
     found.write([line(3)])
-    fold = Fold(log, found, folder)
-    assert fold.settle(20)
+    mover = JournalMover(log, found, folder)
+    assert mover.settle(20)
     assert ids(log) == ["id000001", "id000003"]
-    assert fold.broken_lines == 1
-    fold.close(5)
+    assert mover.skipped_lines == 1
+    mover.close(5)
     found.close()
 
 
@@ -203,10 +203,10 @@ def test_what_a_killed_process_left_is_moved_by_the_next_and_half_a_line_is_not(
     killed_writer(folder, 500)
     mine = Journal(folder)
     mine.write([line(1000)])
-    fold = Fold(log, mine, folder)
-    assert fold.settle(20)
+    mover = JournalMover(log, mine, folder)
+    assert mover.settle(20)
     assert sorted(ids(log)) == [f"id{n:06}" for n in [*range(500), 1000]]
-    fold.close(5)
+    mover.close(5)
     mine.close()
     assert list(folder.iterdir()) == []
 
@@ -214,14 +214,14 @@ def test_what_a_killed_process_left_is_moved_by_the_next_and_half_a_line_is_not(
 def test_a_journal_in_use_belongs_to_its_process(folder: Path) -> None:
     mine = Journal(folder)
     mine.write([line(1)])
-    assert list(left_behind(folder)) == []
+    assert list(orphaned_journals(folder)) == []
     os.close(mine._files[0].fd)
-    (left,) = left_behind(folder)
-    assert list(left_behind(folder)) == []  # one at a time
+    (left,) = orphaned_journals(folder)
+    assert list(orphaned_journals(folder)) == []  # one at a time
     left.close()
-    (left,) = left_behind(folder)
+    (left,) = orphaned_journals(folder)
     left.remove()
-    assert list(left_behind(folder)) == []
+    assert list(orphaned_journals(folder)) == []
     left.close()
 
 
@@ -231,10 +231,10 @@ def test_a_line_that_is_moved_twice_is_logged_once(folder: Path, log: SqlStore) 
     )  # as a process does that dies before it forgets them
     mine = Journal(folder)
     mine.write([line(n) for n in range(20)])
-    fold = Fold(log, mine, folder)
-    assert fold.settle(20)
+    mover = JournalMover(log, mine, folder)
+    assert mover.settle(20)
     assert ids(log) == [f"id{n:06}" for n in range(20)]
-    fold.close(5)
+    mover.close(5)
     mine.close()
 
 
@@ -263,21 +263,21 @@ class Flaky:
 def test_while_the_log_fails_it_is_tried_again_and_nothing_is_lost(folder: Path, log: SqlStore) -> None:
     flaky = Flaky(log)
     mine = Journal(folder)
-    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    mover = JournalMover(flaky, mine, folder)  # type: ignore[arg-type]
     flaky.off.set()
     mine.write([line(1)])
-    fold.notify()
-    until(lambda: fold.failure)
-    assert not fold.settle(0.1)
+    mover.notify()
+    until(lambda: mover.failure)
+    assert not mover.settle(0.1)
     mine.write([line(2)])
     tries = flaky.tries
     until(lambda: flaky.tries > tries)
     assert ids(log) == []
     flaky.off.clear()
-    until(lambda: not fold.failure)
-    assert fold.settle(20)
+    until(lambda: not mover.failure)
+    assert mover.settle(20)
     assert ids(log) == ["id000001", "id000002"]
-    fold.close(5)
+    mover.close(5)
     mine.close()
 
 
@@ -285,10 +285,10 @@ def test_a_failure_that_somebody_else_saw_ends_when_the_log_can_be_written(
     folder: Path, log: SqlStore
 ) -> None:
     mine = Journal(folder)
-    fold = Fold(log, mine, folder)
-    fold.failed(StoreError("seen elsewhere"))
-    until(lambda: not fold.failure)
-    fold.close(5)
+    mover = JournalMover(log, mine, folder)
+    mover.report_failure(StoreError("seen elsewhere"))
+    until(lambda: not mover.failure)
+    mover.close(5)
     mine.close()
 
 
@@ -296,15 +296,15 @@ def test_what_the_log_does_not_take_until_the_end_stays_for_the_next(folder: Pat
     flaky = Flaky(log)
     flaky.off.set()
     mine = Journal(folder)
-    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    mover = JournalMover(flaky, mine, folder)  # type: ignore[arg-type]
     mine.write([line(1)])
-    fold.close(5)
+    mover.close(5)
     mine.close()
     again = Journal(folder)
-    fold = Fold(log, again, folder)
-    assert fold.settle(20)
+    mover = JournalMover(log, again, folder)
+    assert mover.settle(20)
     assert ids(log) == ["id000001"]
-    fold.close(5)
+    mover.close(5)
     again.close()
 
 
@@ -313,35 +313,35 @@ def test_a_journal_that_somebody_removed_is_begun_anew(
     folder: Path, log: SqlStore, rows_between: int
 ) -> None:
     mine = Journal(folder)
-    fold = Fold(log, mine, folder)
+    mover = JournalMover(log, mine, folder)
     mine.write([line(1)])
-    assert fold.settle(20)
+    assert mover.settle(20)
     shutil.rmtree(folder)
     mine.write([line(n) for n in range(2, 2 + rows_between)])
-    fold.notify()
-    until(lambda: folder.exists() and not mine.gone())
+    mover.notify()
+    until(lambda: folder.exists() and not mine.is_removed())
     mine.write([line(9)])
-    fold.notify()
-    assert fold.settle(20)
+    mover.notify()
+    assert mover.settle(20)
     assert len(ids(log)) == 2 + rows_between
-    assert not fold.failure
-    fold.close(5)
+    assert not mover.failure
+    mover.close(5)
     mine.close()
     assert list(folder.iterdir()) == []
 
 
 def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: Path, log: SqlStore) -> None:
     mine = Journal(folder)
-    fold = Fold(log, mine, folder)
-    assert fold.settle(20)
+    mover = JournalMover(log, mine, folder)
+    assert mover.settle(20)
     shutil.rmtree(folder)
     folder.touch()
-    fold.notify()
-    until(lambda: fold.failure)
-    assert "cannot write to the journal" in str(fold.failure)
+    mover.notify()
+    until(lambda: mover.failure)
+    assert "cannot write to the journal" in str(mover.failure)
     folder.unlink()
-    until(lambda: not fold.failure)
-    fold.close(5)
+    until(lambda: not mover.failure)
+    mover.close(5)
     mine.close()
 
 
@@ -355,16 +355,16 @@ def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlStore) -
     odd = Odd(log)
     odd.off.set()
     mine = Journal(folder)
-    fold = Fold(odd, mine, folder)  # type: ignore[arg-type]
+    mover = JournalMover(odd, mine, folder)  # type: ignore[arg-type]
     mine.write([line(1)])
-    fold.notify()
-    until(lambda: fold.failure)
-    assert str(fold.failure) == "predictions cannot be moved to the log: IndexError"
+    mover.notify()
+    until(lambda: mover.failure)
+    assert str(mover.failure) == "predictions cannot be moved to the log: IndexError"
     odd.off.clear()
-    until(lambda: not fold.failure)
-    assert fold.settle(20)
+    until(lambda: not mover.failure)
+    assert mover.settle(20)
     assert ids(log) == ["id000001"]
-    assert fold.close(5)
+    assert mover.close(5)
     mine.close()
 
 
@@ -379,27 +379,27 @@ def test_journals_that_were_left_are_moved_once_the_log_is_back_however_many(
     flaky.off.set()
     mine = Journal(folder)
     before = len(os.listdir("/proc/self/fd"))
-    fold = Fold(flaky, mine, folder)  # type: ignore[arg-type]
+    mover = JournalMover(flaky, mine, folder)  # type: ignore[arg-type]
     until(lambda: flaky.tries > 3)
     assert len(os.listdir("/proc/self/fd")) <= before + 5  # the log's own
     flaky.off.clear()
-    until(lambda: not fold.failure)
+    until(lambda: not mover.failure)
     assert ids(log) == [f"id{n:06}" for n in range(5)]
-    fold.close(5)
+    mover.close(5)
     mine.close()
     assert list(folder.iterdir()) == []
 
 
 def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Path, log: SqlStore) -> None:
     mine = Journal(folder)
-    fold = Fold(log, mine, folder)
+    mover = JournalMover(log, mine, folder)
     over = threading.Event()
 
     def send() -> None:
         number = 0
         while not over.is_set():
             mine.write([line(number)])
-            fold.notify()
+            mover.notify()
             number += 1
             time.sleep(0.0005)
 
@@ -409,12 +409,12 @@ def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Pat
         time.sleep(0.2)
         for _ in range(10):
             wrote = mine.written_bytes
-            assert fold.settle(60)
+            assert mover.settle(60)
             assert mine.moved_bytes >= wrote
     finally:
         over.set()
         sending.join()
-    fold.close(5)
+    mover.close(5)
     mine.close()
 
 

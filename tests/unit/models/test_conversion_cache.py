@@ -152,9 +152,9 @@ def test_a_model_is_served_even_if_it_cannot_be_cached(tmp_path: Path, chosen: S
 def test_a_changed_schema_in_the_cache_counts_as_damage(tmp_path: Path, chosen: Settings) -> None:
     open_serving_model(chosen)
     manifest = cache(tmp_path) / "manifest.json"
-    found = json.loads(manifest.read_text("utf-8"))
-    found["body"]["classes"].reverse()
-    manifest.write_text(json.dumps(found), "utf-8")
+    result = json.loads(manifest.read_text("utf-8"))
+    result["body"]["classes"].reverse()
+    manifest.write_text(json.dumps(result), "utf-8")
     model, events = start(chosen)
     assert DAMAGED in events
     assert model.classes == ("0", "1")

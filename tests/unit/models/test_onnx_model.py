@@ -36,7 +36,7 @@ from driftbell.models.equivalence import TOLERANCE, check_equivalence
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import SklearnModel
-from driftbell.records import Columns, Value
+from driftbell.records import Columns
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 
@@ -113,14 +113,14 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_converted_model_predicts_as_the_native_model(case: str) -> None:
     estimator, values, labels = CASES[case]
-    native, found = converted(estimator, values, labels)
-    assert found.model, found.reason
-    assert found.rows_checked > len(values)
-    assert found.max_difference <= TOLERANCE
-    assert found.model.engine == "onnxruntime"
-    assert found.model.classes == native.classes
+    native, result = converted(estimator, values, labels)
+    assert result.model, result.reason
+    assert result.rows_checked > len(values)
+    assert result.max_difference <= TOLERANCE
+    assert result.model.engine == "onnxruntime"
+    assert result.model.classes == native.classes
     for table in (columns_of(values), beyond(values)):
-        before, after = native.predict(table), found.model.predict(table)
+        before, after = native.predict(table), result.model.predict(table)
         assert (before.class_ids == after.class_ids).mean() > 0.999  # rounding decides ties
         if before.probabilities is None or after.probabilities is None:
             assert before.probabilities is after.probabilities
@@ -155,12 +155,12 @@ def test_a_deep_forest_is_exact_at_its_thresholds(labels: np.ndarray, rounded: b
 @pytest.mark.parametrize("case", ["forest", "scaled", "svc", "linear svc", "forest with nulls", "lightgbm"])
 @pytest.mark.parametrize("rows", [1, 7, 64, 65])
 def test_quick_answers_are_those_of_tables(case: str, rows: int) -> None:
-    native, found = converted(*CASES[case])
-    assert found.model
+    native, result = converted(*CASES[case])
+    assert result.model
     table = {name: column[:rows] for name, column in columns_of(CASES[case][1]).items()}
     cells = [[None if np.isnan(v) else float(v) for v in row] for row in zip(*table.values(), strict=True)]
-    outputs = found.model.predict(table)
-    for model in (found.model, found.model, native):  # twice: the second time the buffers are there
+    outputs = result.model.predict(table)
+    for model in (result.model, result.model, native):  # twice: the second time the buffers are there
         ids, probabilities = model.answer(cells)
         assert ids == outputs.class_ids.tolist()
         if outputs.probabilities is None or probabilities is None:
@@ -171,27 +171,27 @@ def test_quick_answers_are_those_of_tables(case: str, rows: int) -> None:
 
 
 def test_a_forest_answers_shares_as_they_are() -> None:
-    _, found = converted(*CASES["forest"])
-    assert found.model
-    _, probabilities = found.model.answer(GRID[:20].tolist())
+    _, result = converted(*CASES["forest"])
+    assert result.model
+    _, probabilities = result.model.answer(GRID[:20].tolist())
     assert probabilities
     shares = np.array(probabilities) * 30
     np.testing.assert_array_equal(shares.round() / 30, probabilities)  # 0.7, not 0.699999988079071
 
 
 def test_one_row_costs_little() -> None:
-    native, found = converted(*CASES["scaled"])
-    assert found.model
-    assert found.model.inline
+    native, result = converted(*CASES["scaled"])
+    assert result.model
+    assert result.model.inline
     assert not native.inline
 
 
 def test_a_model_that_no_converter_knows_runs_natively() -> None:
     vote = VotingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier())], voting="soft")
-    _, found = converted(vote, GRID, THREE)
-    assert found.model is None
-    assert found.reason.startswith("cannot be converted: ")
-    assert "\n" not in found.reason
+    _, result = converted(vote, GRID, THREE)
+    assert result.model is None
+    assert result.reason.startswith("cannot be converted: ")
+    assert "\n" not in result.reason
 
 
 def frame(**more: Any) -> pd.DataFrame:
@@ -211,17 +211,17 @@ def mixed(rows: pd.DataFrame, last: Any, **unknown: str) -> SklearnModel:
 def test_a_table_of_numbers_and_names_can_be_converted(last: Any) -> None:
     rows = frame()
     native = mixed(rows, last, handle_unknown="ignore")
-    found = convert(native, as_columns(rows))
-    assert found.model, found.reason
+    result = convert(native, as_columns(rows))
+    assert result.model, result.reason
     cells: list[list[Value]] = [[1.5, -0.3, "Rome"], [0.0, 0.0, "Paris"]]
-    assert found.model.answer(cells)[0] == native.answer(cells)[0]
+    assert result.model.answer(cells)[0] == native.answer(cells)[0]
 
 
 def test_a_category_that_the_native_model_refuses_is_not_predicted() -> None:
     rows = frame()
-    found = convert(mixed(rows, LogisticRegression()), as_columns(rows))
-    assert found.model is None
-    assert found.reason.startswith("a random row cannot be predicted: ValueError: Found unknown categories")
+    result = convert(mixed(rows, LogisticRegression()), as_columns(rows))
+    assert result.model is None
+    assert result.reason.startswith("a random row cannot be predicted: ValueError: Found unknown categories")
 
 
 @pytest.mark.parametrize(
@@ -233,16 +233,16 @@ def test_a_category_that_the_native_model_refuses_is_not_predicted() -> None:
 )
 def test_a_feature_that_onnx_does_not_support_is_named(more: Any, reason: str) -> None:
     rows = frame(**more)
-    found = convert(mixed(rows, LogisticRegression(), handle_unknown="ignore"), as_columns(rows))
-    assert found.model is None
-    assert found.reason == f"cannot be converted: ModelError: {reason}"
+    result = convert(mixed(rows, LogisticRegression(), handle_unknown="ignore"), as_columns(rows))
+    assert result.model is None
+    assert result.reason == f"cannot be converted: ModelError: {reason}"
 
 
 def test_single_precision_at_a_threshold_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "set_double_thresholds", lambda *_: False)
-    _, found = converted(booster(), GRID, TWO)
-    assert found.model is None
-    assert "rows differ, the first is a row at a threshold of 'x" in found.reason
+    _, result = converted(booster(), GRID, TWO)
+    assert result.model is None
+    assert "rows differ, the first is a row at a threshold of 'x" in result.reason
 
 
 def test_a_wrong_conversion_is_caught() -> None:
@@ -250,9 +250,9 @@ def test_a_wrong_conversion_is_caught() -> None:
     other = native_of(RandomForestClassifier(10, random_state=1).fit(GRID, THREE), columns_of(GRID))
     wrong = convert(other, columns_of(GRID)).model
     assert wrong
-    found = check_equivalence(native, wrong, columns_of(GRID), {})
-    assert found.problem.startswith(f"{found.problem.split()[0]} of {found.rows:,} rows differ")
-    assert found.max_difference > 0.1
+    result = check_equivalence(native, wrong, columns_of(GRID), {})
+    assert result.problem.startswith(f"{result.problem.split()[0]} of {result.rows:,} rows differ")
+    assert result.max_difference > 0.1
 
 
 def test_tied_classes_are_equivalent_only_for_models_that_predict_the_most_probable_class() -> None:
@@ -277,8 +277,8 @@ class Contrary:
 
 def test_nothing_is_converted_without_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "skl2onnx", None)
-    _, found = converted(LogisticRegression(), GRID, TWO)
-    assert found == Conversion(None, None, "install driftbell[onnx]")
+    _, result = converted(LogisticRegression(), GRID, TWO)
+    assert result == Conversion(None, None, "install driftbell[onnx]")
 
 
 def saved(tmp_path: Path, model: Any) -> Path:
@@ -289,11 +289,11 @@ def saved(tmp_path: Path, model: Any) -> Path:
 
 def load(path: Path, values: np.ndarray = GRID, **more: Any) -> OnnxModel:
     columns = columns_of(values)
-    found = load_onnx(
+    result = load_onnx(
         path, **{"name": "m", "schema": infer_schema(columns), "features": columns, "sha256": None, **more}
     )
-    assert found.model
-    return found.model
+    assert result.model
+    return result.model
 
 
 @pytest.mark.parametrize("zipmap", [False, True])

@@ -177,13 +177,13 @@ def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_feature
     trained: tuple[Path, SklearnModel, Columns],
 ) -> None:
     folder, model, features = trained
-    found = iris_training(folder)
-    assert {name: column.tolist() for name, column in found.features.items()} == {
+    result = iris_training(folder)
+    assert {name: column.tolist() for name, column in result.features.items()} == {
         name: column.tolist() for name, column in features.items()
     }
-    assert found.labels.tolist() == np.repeat(model.classes, 50).tolist()
-    assert found.out_of_sample.probabilities.sum(axis=1) == pytest.approx(1)
-    right = np.array(model.classes)[found.out_of_sample.class_ids] == found.labels
+    assert result.labels.tolist() == np.repeat(model.classes, 50).tolist()
+    assert result.out_of_sample.probabilities.sum(axis=1) == pytest.approx(1)
+    right = np.array(model.classes)[result.out_of_sample.class_ids] == result.labels
     assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
 
 
@@ -372,8 +372,8 @@ def test_a_reference_that_the_model_was_fitted_on_causes_a_warning() -> None:
 
 
 def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone() -> None:
-    found = build_reference(served(SVC().fit(X, Y)), TABLE)
-    assert found.roles == {"a": "feature", "b": "feature", "prediction": "prediction"}
+    result = build_reference(served(SVC().fit(X, Y)), TABLE)
+    assert result.roles == {"a": "feature", "b": "feature", "prediction": "prediction"}
 
 
 def test_classes_that_are_numbers_become_texts() -> None:
@@ -390,10 +390,10 @@ def test_the_reference_holds_the_features_and_the_models_answers(
     trained: tuple[Path, SklearnModel, Columns],
 ) -> None:
     _, model, features = trained
-    found = build_reference(model, features)
-    assert list(found.roles.values()) == ["feature"] * 4 + ["prediction"] + ["probability"] * 3
-    assert set(found.columns["prediction"].tolist()) == set(model.classes)
-    assert {len(column) for column in found.columns.values()} == {150}
+    result = build_reference(model, features)
+    assert list(result.roles.values()) == ["feature"] * 4 + ["prediction"] + ["probability"] * 3
+    assert set(result.columns["prediction"].tolist()) == set(model.classes)
+    assert {len(column) for column in result.columns.values()} == {150}
 
 
 def test_the_reference_version_is_of_its_content() -> None:
@@ -436,8 +436,8 @@ def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them() -> None:
     check_example_row(model)
     for i in (0, 1, 2):
         row = {"city": None if i == 1 else frame["city"][i], "at": frame["at"][i].isoformat()}
-        found = model.predict(model.schema.columns([model.schema.validate(row)]))
-        np.testing.assert_allclose(found.probabilities, fitted.predict_proba(frame.iloc[[i]]))
+        result = model.predict(model.schema.columns([model.schema.validate(row)]))
+        np.testing.assert_allclose(result.probabilities, fitted.predict_proba(frame.iloc[[i]]))
 
 
 def test_the_class_is_that_of_the_estimators_own_predict() -> None:
@@ -449,13 +449,13 @@ def test_the_class_is_that_of_the_estimators_own_predict() -> None:
     y = np.where(x[:, 0] + rng.normal(size=200) > 1, "yes", "no")
     fitted = FixedThresholdClassifier(LogisticRegression(), threshold=0.1, pos_label="yes").fit(x, y)
     model = SklearnModel(fitted, name="m", version="v", schema=infer_schema({"x": x[:, 0]}))
-    found = model.predict({"x": x[:, 0]})
-    assert [model.classes[i] for i in found.class_ids] == fitted.predict(x).tolist()
-    assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
+    result = model.predict({"x": x[:, 0]})
+    assert [model.classes[i] for i in result.class_ids] == fitted.predict(x).tolist()
+    assert (result.class_ids != result.probabilities.argmax(axis=1)).any()
 
 
 def test_tied_classes_are_predicted_as_by_the_estimator() -> None:
-    """Unscaled numbers make scores of hundreds, whose probabilities are 1 for several classes at once."""
+    """Unscaled numbers give scores of hundreds, so several classes have the probability 1."""
     from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import GridSearchCV
 
@@ -464,9 +464,9 @@ def test_tied_classes_are_predicted_as_by_the_estimator() -> None:
     sgd = SGDClassifier(loss="log_loss", random_state=0).fit(x, np.digitize(x[:, 0], [-40, 40]))
     schema = infer_schema({"a": x[:, 0], "b": x[:, 1]})
     model = SklearnModel(sgd, name="m", version="v", schema=schema)
-    found = model.predict({"a": x[:, 0], "b": x[:, 1]})
-    assert [int(model.classes[i]) for i in found.class_ids] == sgd.predict(x).tolist()
-    assert (found.class_ids != found.probabilities.argmax(axis=1)).any()
+    result = model.predict({"a": x[:, 0], "b": x[:, 1]})
+    assert [int(model.classes[i]) for i in result.class_ids] == sgd.predict(x).tolist()
+    assert (result.class_ids != result.probabilities.argmax(axis=1)).any()
     search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2]}, cv=2).fit(x, x[:, 0] > 0)
     assert SklearnModel(search, name="m", version="v", schema=schema).predicts_argmax
 

@@ -318,7 +318,7 @@ def test_the_log_line_contains_drift_and_the_drifted_columns(checker: Checker, l
 
 def test_look_saves_and_writes_nothing(checker: Checker) -> None:
     checker.store.predictions.append(predictions(50, shift=20))
-    result = checker.look()
+    result = checker.preview()
     check, columns = result.check, result.columns
     assert check.judgement.verdict is Verdict.WARNING
     assert columns.keys() == checker.reference.columns.keys()

@@ -265,7 +265,7 @@ def test_a_crashed_monitor_with_a_fast_clock_is_replaced_too(
     assert held.expires == clock() + timedelta(seconds=0.6)
 
 
-def test_a_monitor_whose_clock_was_set_back_renews_its_lease(
+def test_a_monitor_with_a_clock_set_back_renews_its_lease(
     log: SqlStore, clock: Clock, checks: Checks, run: Run
 ) -> None:
     run(Monitor(log, checks, every=None, clock=clock))

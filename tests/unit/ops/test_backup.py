@@ -24,7 +24,7 @@ from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup, mark_in_use
 from driftbell.errors import ConfigError, DriftbellError, StoreError
 from driftbell.journal.file import Journal
-from driftbell.journal.line import line_of
+from driftbell.journal.line import encode_line
 from driftbell.ops.backup import Manifest, back_up, restore, verify
 from driftbell.records import CheckKind, Prediction
 from driftbell.store.snapshot import copy_store, read_facts
@@ -73,9 +73,9 @@ def opened(settings: Settings) -> contextlib.closing[SqlStore]:
 def test_what_is_on_its_way_to_the_log_is_saved(settings: Settings, tmp_path: Path) -> None:
     """In the journal of a process that lives, and of one that is gone; what the log has comes once."""
     lives = Journal(settings.journals_dir)
-    lives.write([line_of(p) + b"\n" for p in predictions(20, first=290)])
+    lives.write([encode_line(p) + b"\n" for p in predictions(20, first=290)])
     gone = settings.journals_dir / "1-0.jsonl"
-    gone.write_bytes(b"".join(line_of(p) + b"\n" for p in predictions(5, first=310)) + b'{"id": "ha')
+    gone.write_bytes(b"".join(encode_line(p) + b"\n" for p in predictions(5, first=310)) + b'{"id": "ha')
     before = files(settings.journals_dir)
     saved = back_up(settings, tmp_path / "saved", now=NOW)
     assert saved.rows["predictions"] == 315
@@ -419,7 +419,7 @@ def test_commands_print_one_line_or_json(settings: Settings, tmp_path: Path) -> 
     assert "move it away" in done.stderr
 
 
-def test_a_backup_that_is_told_to_end_leaves_no_half(settings: Settings, tmp_path: Path) -> None:
+def test_a_terminated_backup_leaves_no_partial_folder(settings: Settings, tmp_path: Path) -> None:
     part = tmp_path / "saved.part"
     with exclusive_setup(settings.data_dir):  # it waits for this when the log is copied
         process = subprocess.Popen(

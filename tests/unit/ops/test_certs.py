@@ -26,11 +26,11 @@ def test_three_files_that_belong_together(tmp_path: Path) -> None:
     server.load_cert_chain(made.certificate, made.key)
     client = ssl.create_default_context(cafile=made.authority)
     assert client.cert_store_stats()["x509_ca"] == 1
-    shown = ssl._ssl._test_decode_cert(str(made.certificate))  # type: ignore[attr-defined]
+    decoded = ssl._ssl._test_decode_cert(str(made.certificate))  # type: ignore[attr-defined]
     assert made.hosts == (*HOSTS, "box.lan", "*.box.lan", "10.0.0.7")
-    assert len(shown["subjectAltName"]) == len(made.hosts)
-    assert ("DNS", "*.box.lan") in shown["subjectAltName"]
-    assert shown["notAfter"] == "Mar  1 12:00:00 2027 GMT"
+    assert len(decoded["subjectAltName"]) == len(made.hosts)
+    assert ("DNS", "*.box.lan") in decoded["subjectAltName"]
+    assert decoded["notAfter"] == "Mar  1 12:00:00 2027 GMT"
     assert made.until == NOW + timedelta(days=365)
 
 

@@ -47,8 +47,8 @@ def serving(answers: dict[str, Any], context: ssl.SSLContext | None = None) -> I
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             fake.asked.append((self.path, dict(self.headers)))
-            found = fake.answers.get(urlsplit(self.path).path, 404)
-            status, body = found if isinstance(found, tuple) else (200, found)
+            result = fake.answers.get(urlsplit(self.path).path, 404)
+            status, body = result if isinstance(result, tuple) else (200, result)
             if isinstance(body, int):
                 status, body = body, "<html>no"
             kind = "text/html" if isinstance(body, str) else "application/json"
@@ -80,8 +80,8 @@ def look(stack: Stack, seconds: float = 5.0) -> list[Finding]:
 
 
 def only(findings: list[Finding], component: str) -> Finding:
-    (found,) = [f for f in findings if f.component == component]
-    return found
+    (outcome,) = [f for f in findings if f.component == component]
+    return outcome
 
 
 # what a healthy part answers
@@ -134,10 +134,10 @@ def test_a_healthy_stack_is_all_well_but_for_the_default_password() -> None:
         urls: dict[str, Any] = {
             name: fakes.enter_context(serving(answers)).url for name, answers in PARTS.items()
         }
-        found = look(Stack(**urls))
-    assert [f.component for f in found if f.state is State.WARNING] == ["login"]
-    assert [f for f in found if f.state not in (State.OK, State.WARNING)] == []
-    assert len(found) == 16
+        result = look(Stack(**urls))
+    assert [f.component for f in result if f.state is State.WARNING] == ["login"]
+    assert [f for f in result if f.state not in (State.OK, State.WARNING)] == []
+    assert len(result) == 16
 
 
 def one_hop(part: str, answers: dict[str, Any], **more: Any) -> list[Finding]:
@@ -220,7 +220,7 @@ HOUR = timedelta(hours=1)
         ("alertmanager", {"/-/ready": 503}, "alertmanager", "503"),
     ],
 )
-def test_what_is_wrong_is_told_with_a_mend(
+def test_a_problem_is_reported_with_a_fix(
     part: str, answers: dict[str, Any], component: str, words: str
 ) -> None:
     wrong = [f for f in one_hop(part, answers) if f.state is State.WRONG]
@@ -231,9 +231,9 @@ def test_what_is_wrong_is_told_with_a_mend(
 
 
 def test_a_monitor_that_only_checks_on_request_is_well() -> None:
-    found = one_hop("service", {"/monitor/status": {**STATUS, "next_run": None, "last_check": None}})
-    assert only(found, "monitor").state is State.OK
-    assert "off" in only(found, "monitor").message
+    result = one_hop("service", {"/monitor/status": {**STATUS, "next_run": None, "last_check": None}})
+    assert only(result, "monitor").state is State.OK
+    assert "off" in only(result, "monitor").message
 
 
 def test_a_viewer_without_reports_is_wrong_only_where_the_service_has_one() -> None:
@@ -241,8 +241,8 @@ def test_a_viewer_without_reports_is_wrong_only_where_the_service_has_one() -> N
     assert only(one_hop("reports", empty), "latest report").state is State.SKIPPED
     for url, state in ((STATUS["latest_report_url"], State.WRONG), (None, State.SKIPPED)):
         with serving({"/monitor/status": {**STATUS, "latest_report_url": url}}) as service:
-            found = one_hop("reports", empty, service=service.url)
-        assert only(found, "latest report").state is state
+            result = one_hop("reports", empty, service=service.url)
+        assert only(result, "latest report").state is state
 
 
 def test_a_line_that_arrives_only_now_is_enough() -> None:
@@ -252,15 +252,15 @@ def test_a_line_that_arrives_only_now_is_enough() -> None:
         assert only(look(replace(NOTHING, loki=loki.url)), "logs").state is State.OK
 
 
-def test_an_alertmanager_that_nobody_asked_for_may_be_absent() -> None:
+def test_an_alertmanager_that_was_not_requested_may_be_absent() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    (found,) = look(replace(NOTHING, alertmanager=nowhere))
-    assert (found.state, found.message) == (State.SKIPPED, "not running (profile alerts)")
-    (found,) = look(replace(NOTHING, alertmanager=nowhere, alertmanager_wanted=True))
-    assert found.state is State.WRONG
+    (result,) = look(replace(NOTHING, alertmanager=nowhere))
+    assert (result.state, result.message) == (State.SKIPPED, "not running (profile alerts)")
+    (result,) = look(replace(NOTHING, alertmanager=nowhere, alertmanager_wanted=True))
+    assert result.state is State.WRONG
 
 
-def test_grafana_is_asked_with_what_was_given_and_never_shows_it() -> None:
+def test_grafana_gets_the_credentials_and_no_finding_contains_them() -> None:
     with serving(GRAFANA) as fake:
         stack = replace(NOTHING, grafana=fake.url)
         for given, sent in (
@@ -268,20 +268,20 @@ def test_grafana_is_asked_with_what_was_given_and_never_shows_it() -> None:
             (replace(stack, login=("ann", "s3cret")), "Basic YW5uOnMzY3JldA=="),
         ):
             fake.asked.clear()
-            found = look(given)
-            assert {f.state for f in found} == {State.OK}
+            result = look(given)
+            assert {f.state for f in result} == {State.OK}
             sent_to = {path: headers.get("Authorization") for path, headers in fake.asked}
             assert sent_to.pop("/api/health") is None
             assert set(sent_to.values()) == {sent}
-            assert "secret" not in repr(found) + repr(given)
-            assert "s3cret" not in repr(found) + repr(given)
+            assert "secret" not in repr(result) + repr(given)
+            assert "s3cret" not in repr(result) + repr(given)
 
 
-def test_a_refused_token_is_told() -> None:
+def test_a_refused_token_is_reported() -> None:
     with serving({**GRAFANA, "/api/datasources/uid/prometheus": (401, {})}) as fake:
-        found = only(look(replace(NOTHING, grafana=fake.url, token="old")), "login")
-    assert (found.state, found.message) == (State.WRONG, "Grafana refuses the token")
-    assert "GRAFANA_TOKEN" in found.fix
+        result = only(look(replace(NOTHING, grafana=fake.url, token="old")), "login")
+    assert (result.state, result.message) == (State.WRONG, "Grafana refuses the token")
+    assert "GRAFANA_TOKEN" in result.fix
 
 
 # no answer at all
@@ -332,27 +332,27 @@ def test_refused_unknown_and_no_http_are_different_sentences() -> None:
 
 
 @pytest.mark.parametrize("drip", [False, True], ids=["silent", "dripping"])
-def test_a_hop_that_hangs_is_given_up_and_the_others_are_told(drip: bool) -> None:
+def test_a_component_that_hangs_times_out_and_the_others_are_reported(drip: bool) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000 if drip else b""
     with raw(answer, drip=drip) as hanging, serving(PROMETHEUS) as fake:
         stack = Stack(hanging, fake.url, hanging, hanging, hanging, hanging)
-        found = look(stack, seconds=2)
-    assert only(found, "scrape").state is State.OK
-    silent = [f for f in found if f.state is State.WRONG]
+        result = look(stack, seconds=2)
+    assert only(result, "scrape").state is State.OK
+    silent = [f for f in result if f.state is State.WRONG]
     assert len(silent) == 4
     assert {f.message.partition(" did")[2] for f in silent} == {" not answer within 2 s"}
 
 
-def test_a_certificate_that_is_not_trusted_and_a_port_without_tls_are_told() -> None:
+def test_an_untrusted_certificate_and_a_port_without_tls_are_reported() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with serving(LOKI, context) as fake:
         (untrusted,) = look(replace(NOTHING, loki=fake.url))
     with serving(LOKI) as fake:
         (plain,) = look(replace(NOTHING, loki=fake.url.replace("http:", "https:")))
-    for found in (untrusted, plain):
-        assert found.message.startswith("no TLS connection to https://127.0.0.1:")
-        assert "SSL_CERT_FILE" in found.fix
+    for result in (untrusted, plain):
+        assert result.message.startswith("no TLS connection to https://127.0.0.1:")
+        assert "SSL_CERT_FILE" in result.fix
     assert "verify failed" in untrusted.message
 
 
@@ -367,7 +367,7 @@ def doctor(*args: str, addresses: dict[str, str], **environment: str) -> subproc
     return command_line.run(("doctor", *options, *args), Path.cwd(), inherited | environment)
 
 
-def test_command_prints_a_line_a_hop_and_exits_by_what_it_found(tmp_path: Path) -> None:
+def test_command_prints_a_line_per_component_and_exits_by_the_findings(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("fr0m-file\n")
     with serving(LOKI) as loki, serving(GRAFANA) as grafana:
         addresses = {"loki": loki.url, "grafana": grafana.url}

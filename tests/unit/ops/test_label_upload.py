@@ -16,7 +16,7 @@ from pyarrow import parquet
 from driftbell.errors import ConfigError, InputError
 from driftbell.ops.label_upload import LabelLine, UploadResult, read_labels, send_labels
 from driftbell.server.api.labels import MAX_LABELS, Classes
-from driftbell.server.http.problems import MOST_PROBLEMS, Refused
+from driftbell.server.http.problems import MAX_PROBLEMS, Refused
 
 IRIS = Classes(["setosa", "versicolor", "virginica"])
 GOOD = {"prediction_id": "id-1", "label": "setosa"}
@@ -83,30 +83,30 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_label_is_refused_with_its_field_and_row(name: str) -> None:
     bad, field, reason = BAD[name]
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as raised:
         IRIS.pairs_of([GOOD, bad])
-    (problem,) = found.value.problems
+    (problem,) = raised.value.problems
     assert (problem.field, problem.reason, problem.row) == (field, reason, 1)
     if isinstance(bad, dict):
-        with pytest.raises(InputError) as found:
+        with pytest.raises(InputError) as raised:
             IRIS.pairs_of(bad)
-        assert found.value.problems[0].row is None
+        assert raised.value.problems[0].row is None
     if field == "label" and reason == "label":
         assert "'setosa', 'versicolor' and 'virginica'" in problem.message
 
 
-def test_every_problem_is_told_up_to_a_limit() -> None:
-    with pytest.raises(InputError) as found:
+def test_problems_are_listed_up_to_a_limit() -> None:
+    with pytest.raises(InputError) as raised:
         IRIS.pairs_of([{}, GOOD, {"label": "rose"}])
-    assert [(p.row, p.field) for p in found.value.problems] == [
+    assert [(p.row, p.field) for p in raised.value.problems] == [
         (0, "prediction_id"),
         (0, "label"),
         (2, "prediction_id"),
         (2, "label"),
     ]
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as raised:
         IRIS.pairs_of([5] * MAX_LABELS)
-    assert len(found.value.problems) == MOST_PROBLEMS
+    assert len(raised.value.problems) == MAX_PROBLEMS
 
 
 def test_many_classes_are_not_all_listed() -> None:
@@ -126,9 +126,9 @@ def test_many_classes_are_not_all_listed() -> None:
     ids=["empty", "empty labels", "object", "null", "too many"],
 )
 def test_a_body_without_labels_or_with_too_many_is_refused(body: Any, reason: str) -> None:
-    with pytest.raises(Refused) as found:
+    with pytest.raises(Refused) as raised:
         IRIS.pairs_of(body)
-    assert (found.value.status, found.value.reason) == (422, reason)
+    assert (raised.value.status, raised.value.reason) == (422, reason)
 
 
 json_values = st.recursive(
@@ -141,16 +141,16 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_any_body_is_taken_or_refused_in_words(body: Any) -> None:
+def test_any_body_is_accepted_or_refused_with_a_message(body: Any) -> None:
     try:
         pairs = IRIS.pairs_of(body)
     except InputError as error:
-        pairs, told = [], [p.message for p in error.problems]
+        pairs, messages = [], [p.message for p in error.problems]
     except Refused as error:
-        pairs, told = [], [error.detail]
+        pairs, messages = [], [error.detail]
     else:
-        told = ["taken"]
-    assert all(told)
+        messages = ["taken"]
+    assert all(messages)
     assert all(value in IRIS.names for _, value in pairs)
 
 
@@ -189,8 +189,8 @@ def test_a_quoted_line_break_does_not_shift_the_line_numbers(tmp_path: Path) -> 
 
 def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "prediction_id,label\n007,07\n12,0\n-1,-3\n")
-    found = [(line.prediction_id, line.label) for line in read_labels(path)]
-    assert found == [("007", "07"), ("12", 0), ("-1", -3)]
+    result = [(line.prediction_id, line.label) for line in read_labels(path)]
+    assert result == [("007", "07"), ("12", 0), ("-1", -3)]
 
 
 @pytest.mark.parametrize(
@@ -220,15 +220,15 @@ def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
         ("a.xlsx", "", "must end in .csv, .parquet or .jsonl"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_with_column_and_line(
+def test_an_invalid_file_is_an_error_with_column_and_line(
     tmp_path: Path, name: str, text: str, says: str
 ) -> None:
-    with pytest.raises(ConfigError) as found:
+    with pytest.raises(ConfigError) as raised:
         read_labels(written(tmp_path / name, text))
-    assert says in str(found.value)
+    assert says in str(raised.value)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.csv"):
         read_labels(tmp_path / "missing.csv")
     (tmp_path / "bad.csv").write_bytes(b"prediction_id,label\n\xff,a\n")
@@ -264,7 +264,7 @@ def receipt(accepted: int, *unknown: str) -> httpx.Response:
     return httpx.Response(200, json={**body, "unknown_count": len(unknown)})
 
 
-def test_many_labels_go_in_parts_whose_counts_are_added() -> None:
+def test_many_labels_are_sent_in_parts_and_their_counts_added() -> None:
     client, sizes = answering(receipt(2000, "x"), receipt(500, "y"))
     assert send_labels("http://a", lines(2500), client=client) == UploadResult(2500, 2, 4, ("x", "y"), 2)
     assert sizes == [2000, 500]
@@ -276,26 +276,28 @@ def test_a_service_with_a_small_limit_gets_smaller_parts() -> None:
     assert sizes == [100, 50, 50]
 
 
-def test_a_busy_service_is_asked_again() -> None:
+def test_a_request_to_a_busy_service_is_retried_with_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
     client, sizes = answering(httpx.Response(503), httpx.Response(503), receipt(1))
-    assert send_labels("http://a", lines(1), client=client, sleep=slept.append).accepted == 1
+    assert send_labels("http://a", lines(1), client=client).accepted == 1
     assert (len(sizes), slept) == (3, [0.5, 1.0])
     busy = httpx.Response(503, json={"detail": "the log is locked"})
     client, sizes = answering(*[busy] * 5)
     with pytest.raises(ConfigError, match="answered 503: the log is locked"):
-        send_labels("http://a", lines(1), client=client, sleep=slept.append)
+        send_labels("http://a", lines(1), client=client)
+    assert (len(sizes), slept[2:]) == (5, [0.5, 1.0, 2.0, 4.0])
 
 
-def test_a_refused_label_is_told_with_its_line_and_what_was_taken_before() -> None:
+def test_a_refused_label_is_an_error_with_its_line_and_the_accepted_count() -> None:
     problem = {
         "detail": "…",
         "errors": [{"field": "label", "message": "'label' must be one of", "row": 3}] * 2,
     }
     client, _ = answering(receipt(2000), httpx.Response(422, json=problem))
-    with pytest.raises(ConfigError) as found:
+    with pytest.raises(ConfigError) as raised:
         send_labels("http://a", lines(2100), client=client)
-    assert str(found.value) == (
+    assert str(raised.value) == (
         "a.csv line 2005: 'label' must be one of (and 1 more); "
         "2003 labels before it were accepted; sending them again is safe"
     )
@@ -316,7 +318,7 @@ def test_an_answer_that_is_no_receipt_is_an_error(answer: httpx.Response, says: 
         send_labels("http://a", lines(1), client=client)
 
 
-def test_a_service_that_cannot_be_reached_is_told() -> None:
+def test_an_unreachable_service_is_an_error() -> None:
     with pytest.raises(ConfigError, match="start it with `driftbell up`"):
         send_labels("http://127.0.0.1:9", lines(1))
     with pytest.raises(ConfigError, match="must begin with http://"):

@@ -19,10 +19,10 @@ def check(degradation: Degradation | None) -> Check:
 
 
 def test_a_check_has_both_answers_beside_the_verdict() -> None:
-    shown = json.loads(json.dumps(check_view(check(degradations.ALARM))))
-    assert shown["verdict"] == "alarm"
-    assert shown["drift"] == {"columns": [], "sentence": "No column could be compared."}
-    degradation = shown["degradation"]
+    view = json.loads(json.dumps(check_view(check(degradations.ALARM))))
+    assert view["verdict"] == "alarm"
+    assert view["drift"] == {"columns": [], "sentence": "No column could be compared."}
+    degradation = view["degradation"]
     assert (degradation["verdict"], degradation["sentence"]) == ("alarm", degradations.ALARM.sentence)
     assert (degradation["score"], degradation["rows"]) == (1.8, 1740)
     assert degradation["estimated_loss"] == {"value": 0.042, "low": 0.018, "high": 0.066}
@@ -58,8 +58,8 @@ def test_a_long_list_of_checks_is_without_the_evidence() -> None:
 
 
 @pytest.mark.parametrize("brief", [True, False])
-def test_what_was_not_asked_or_is_not_known_is_null(brief: bool) -> None:
+def test_missing_values_are_null(brief: bool) -> None:
     assert check_view(check(None), brief=brief)["degradation"] is None
-    shown = degradation_view(replace(degradations.UNKNOWN), brief=brief)
-    assert shown
-    assert (shown["verdict"], shown["estimated_loss"], shown["change_point"]) == ("unknown", None, None)
+    view = degradation_view(replace(degradations.UNKNOWN), brief=brief)
+    assert view
+    assert (view["verdict"], view["estimated_loss"], view["change_point"]) == ("unknown", None, None)

@@ -185,7 +185,7 @@ def test_a_symbolic_link_is_not_followed(folder: ReportFolder, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["drift_report_20261341_000000.html", "drift_report_00000000_000000.html"])
-def test_a_file_whose_digits_are_no_date_is_not_listed(folder: ReportFolder, name: str) -> None:
+def test_a_file_without_a_valid_date_is_not_listed(folder: ReportFolder, name: str) -> None:
     save(folder)
     (folder.path / name).write_text("foreign")
     assert len(folder.files()) == 2

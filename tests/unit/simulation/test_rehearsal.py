@@ -25,7 +25,7 @@ from driftbell.simulation.rehearsal import Outcome, Rehearsal, rehearse, rows_pe
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring import offline
-from driftbell.wiring.store import open_log
+from driftbell.wiring.store import open_store
 
 LENGTH, WIDTH = "petal length (cm)", "petal width (cm)"
 
@@ -157,14 +157,14 @@ def test_faults_round_trip(text: str) -> None:
 def test_traffic_is_measured_in_the_prediction_log(tmp_path: Path) -> None:
     settings = config.load(None, overrides={"data_dir": str(tmp_path)}, environment={}).settings
     now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-    log = open_log(settings)
-    assert rows_per_day(log, now) is None
+    store = open_store(settings)
+    assert rows_per_day(store, now) is None
     made = [
         Prediction(f"{i:03}", now - timedelta(hours=i), "m", "1", {"x": 1.0}, "a", {}, 1.0) for i in range(48)
     ]
-    log.predictions.append(made)
-    assert rows_per_day(log, now) == pytest.approx(48 / (47.5 / 24))
-    log.close()
+    store.predictions.append(made)
+    assert rows_per_day(store, now) == pytest.approx(48 / (47.5 / 24))
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_the_command_prints_json(data_dir: Path) -> None:
     assert quiet["rows"] == 2000
     assert set(seen) == {*Outcome.__dataclass_fields__, "hours"}
     assert seen["detection_delay"] > 0
-    assert seen["hours"] is None  # nothing is in the log
+    assert seen["hours"] is None  # nothing is in the store
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import StoreError
-from driftbell.journal.line import LineEncoder, line_of, time_text
+from driftbell.journal.line import LineEncoder, encode_line, time_text
 from driftbell.records import Check, CheckKind, CheckState, Prediction
 from driftbell.store.check_json import check_from_json, check_to_json
 
@@ -26,7 +26,7 @@ def encode_both(names: list[str], values: list[Any], shares: list[float]) -> tup
     encoder = LineEncoder("m", "v", names, classes)
     features = dict(zip(names, values, strict=True))
     prediction = Prediction("id", NOON, "m", "v", features, "a", dict(zip(classes, shares, strict=True)), 1.5)
-    return encoder.line("id", TIME, values, "a", shares, 1.5), line_of(prediction)
+    return encoder.line("id", TIME, values, "a", shares, 1.5), encode_line(prediction)
 
 
 @pytest.mark.parametrize(

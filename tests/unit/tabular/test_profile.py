@@ -36,8 +36,8 @@ def layout_of(cells: list[Any] | np.ndarray) -> ColumnLayout:
 
 
 def bins_of(cells: list[Any], on: ColumnLayout) -> tuple[int, int, list[int], list[int]]:
-    found = profile(as_column(cells), on)
-    return found.rows, found.nulls, found.counts.tolist(), found.bars.tolist()
+    result = profile(as_column(cells), on)
+    return result.rows, result.nulls, result.counts.tolist(), result.bars.tolist()
 
 
 def test_a_window_has_the_bins_of_its_reference() -> None:
@@ -196,10 +196,10 @@ def test_text_in_a_numeric_column_counts_as_null() -> None:
 
 
 def test_numbers_returns_nan_for_other_values() -> None:
-    found = numbers(as_column([1, "2", None, True, 10**400]))
-    assert found[0] == 1.0
-    assert np.isnan(found[1:4]).all()
-    assert found[4] == np.inf
+    result = numbers(as_column([1, "2", None, True, 10**400]))
+    assert result[0] == 1.0
+    assert np.isnan(result[1:4]).all()
+    assert result[4] == np.inf
 
 
 def test_whole_numbers_as_categories_lose_their_decimals() -> None:
@@ -210,9 +210,9 @@ def test_whole_numbers_as_categories_lose_their_decimals() -> None:
 def test_categories_are_counted_as_their_texts_are(cells: list[Any]) -> None:
     column = np.empty(len(cells), dtype=object)
     column[:] = cells
-    found = counted(column)
-    assert found == Counter(texts(column))
-    assert list(found) == list(Counter(texts(column)))
+    result = counted(column)
+    assert result == Counter(texts(column))
+    assert list(result) == list(Counter(texts(column)))
 
 
 @pytest.mark.parametrize("cells", [[1, 1.0, True, "1"], [Decimal("1"), Decimal("1.0")], [0.0, -0.0]])

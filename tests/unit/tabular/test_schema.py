@@ -145,8 +145,8 @@ def test_the_largest_single_precision_number_is_still_valid() -> None:
 
 
 def test_every_problem_of_a_row_is_reported_at_once() -> None:
-    found = problems_of({"age": "x", "active": None, "extra": 1, "plan": "free"}, index=7)
-    assert found == [
+    result = problems_of({"age": "x", "active": None, "extra": 1, "plan": "free"}, index=7)
+    assert result == [
         ("age", "type", 7),
         ("active", "null", 7),
         ("since", "missing", 7),
@@ -154,12 +154,12 @@ def test_every_problem_of_a_row_is_reported_at_once() -> None:
     ]
 
 
-def test_an_unknown_field_is_told_the_nearest_name() -> None:
+def test_an_unknown_field_gets_the_nearest_name() -> None:
     with pytest.raises(InputError, match=r"unknown field 'actve': did you mean 'active'\?"):
         SCHEMA.validate({**ROW, "actve": True})
 
 
-def test_an_unknown_field_like_no_other_is_told_all_names() -> None:
+def test_an_unknown_field_like_no_other_gets_all_names() -> None:
     with pytest.raises(InputError, match="the features are age, plan, active and since"):
         SCHEMA.validate({**ROW, "zzz": True})
 
@@ -202,7 +202,7 @@ def test_no_rows_become_empty_columns() -> None:
     assert {name: len(column) for name, column in columns.items()} == dict.fromkeys(SCHEMA.names, 0)
 
 
-def test_thousands_of_unknown_fields_are_told_in_a_few_words() -> None:
+def test_thousands_of_unknown_fields_give_a_short_message() -> None:
     schema = infer_schema({"age": [1.0, 2.0]})
     row = {"age": 1.0} | {f"field {i}": 0 for i in range(20_000)}
     with pytest.raises(InputError) as refused:

@@ -58,7 +58,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     @router.get("", summary="List alarms", responses=documented(422))
     def alarms(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """Return the alarms, newest first. At most one alarm of each model version is open."""
-        return {"alarms": [alarm_view(a) for a in view.log.alarms.newest(limit)]}
+        return {"alarms": [alarm_view(a) for a in view.store.alarms.newest(limit)]}
 
     @router.get("/{alarm_id}", summary="Get one alarm", responses=documented(404, 422))
     def one_alarm(alarm_id: str) -> dict[str, Any]:
@@ -95,13 +95,13 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         """
         alarm = _get_alarm(view, alarm_id)
         headers = {"Content-Disposition": f'attachment; filename="label-sheet-{alarm.id}.csv"'}
-        return Response(label_sheet(view.log, alarm), media_type="text/csv", headers=headers)
+        return Response(label_sheet(view.store, alarm), media_type="text/csv", headers=headers)
 
     return router
 
 
 def _get_alarm(view: MonitorView, alarm_id: str) -> Alarm:
-    alarm = view.log.alarms.get(alarm_id)
+    alarm = view.store.alarms.get(alarm_id)
     if alarm is None:
         raise Refused(404, "unknown_alarm", "no alarm has this id; GET /monitor/alarms lists all alarms")
     return alarm
@@ -109,8 +109,8 @@ def _get_alarm(view: MonitorView, alarm_id: str) -> Alarm:
 
 def _annotate(view: MonitorView, alarm_id: str, body: Any) -> dict[str, Any]:
     alarm, now = _get_alarm(view, alarm_id), view.clock()
-    annotated = view.log.alarms.annotate(alarm.id, read_annotation(body, alarm, now=now)) or alarm
-    lease = view.log.coordination.lease()
+    annotated = view.store.alarms.annotate(alarm.id, read_annotation(body, alarm, now=now)) or alarm
+    lease = view.store.coordination.lease()
     if annotated.closed and lease and lease.expires > now:
-        view.log.coordination.request_check(CheckKind.TRIGGERED, now)
+        view.store.coordination.request_check(CheckKind.TRIGGERED, now)
     return alarm_view(annotated)

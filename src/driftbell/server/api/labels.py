@@ -19,9 +19,9 @@ from driftbell.ports import Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import Refused, documented, each_checked
+from driftbell.server.http.problems import Refused, check_each, documented
 from driftbell.server.ids import is_recent
-from driftbell.server.predict.thread_batch import Batcher
+from driftbell.server.predict.micro_batch import ThreadBatcher
 
 MAX_LABELS = 10_000
 """Labels of one request."""
@@ -48,20 +48,20 @@ class Labeller:
     """Writes the labels of requests to the store, one request after the other.
 
     Args:
-        log: the store.
+        store: the prediction store.
         metrics: counts the labels by result.
         queue_limit: labels that may wait, in addition to one request of the maximum size.
         clock: returns the time (UTC).
     """
 
     def __init__(
-        self, log: Store, metrics: Metrics, *, queue_limit: int, clock: Callable[[], datetime]
+        self, store: Store, metrics: Metrics, *, queue_limit: int, clock: Callable[[], datetime]
     ) -> None:
-        self._log = log
+        self._store = store
         self._metrics = metrics
         self._clock = clock
         self._requests = itertools.count()
-        self._batcher: Batcher[tuple[int, Label], Outcome] = Batcher(
+        self._batcher: ThreadBatcher[tuple[int, Label], Outcome] = ThreadBatcher(
             self._write, name="labels", limit=queue_limit + MAX_LABELS
         )
 
@@ -110,7 +110,7 @@ class Labeller:
         for _, group in itertools.groupby(items, key=lambda item: item[0]):
             labels = [label for _, label in group]
             try:
-                outcome: Outcome = self._log.labels.add(labels)
+                outcome: Outcome = self._store.labels.add(labels)
             except DriftbellError as error:
                 outcome = error
             outcomes += [outcome] * len(labels)
@@ -209,7 +209,7 @@ class Classes:
             raise Refused(422, "empty_batch", "there are no labels: send at least one")
         if len(rows) > MAX_LABELS:
             raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MAX_LABELS} at a time")
-        return each_checked(rows, self._pair)
+        return check_each(rows, self._pair)
 
     def _pair(self, row: Any, index: int | None) -> Pair:
         if not isinstance(row, dict):

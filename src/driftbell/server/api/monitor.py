@@ -26,7 +26,7 @@ class MonitorView:
     """Status of the monitor for the API and the pages, read from the store.
 
     Args:
-        log: the store.
+        store: the prediction store.
         folder: folder of reports.
         model: name of the served model.
         version: version of the served model.
@@ -38,7 +38,7 @@ class MonitorView:
 
     def __init__(
         self,
-        log: Store,
+        store: Store,
         folder: ReportFolder,
         *,
         model: str,
@@ -48,7 +48,7 @@ class MonitorView:
         window_rows: int,
         clock: Callable[[], datetime],
     ) -> None:
-        self.log = log
+        self.store = store
         self.folder = folder
         self.clock = clock
         self._model = model
@@ -57,7 +57,7 @@ class MonitorView:
         self._window_rows = window_rows
 
     def _lease(self) -> Lease | None:
-        lease = self.log.coordination.lease()
+        lease = self.store.coordination.lease()
         return lease if lease and lease.expires > self.clock() else None
 
     def monitor(self) -> str:
@@ -77,13 +77,13 @@ class MonitorView:
         lease = self._lease()
         next_run = lease.next_run if lease else None
         last = self.last_check()
-        totals = self.log.checks.totals()
-        alarm = self.log.alarms.current(model=self._model, version=self._version)
+        totals = self.store.checks.totals()
+        alarm = self.store.alarms.current(model=self._model, version=self._version)
         return {
             "enabled": next_run is not None,
             "monitor": _monitor_state(lease),
             "next_run": next_run.isoformat() if next_run else None,
-            "data_points": self.log.predictions.count(
+            "data_points": self.store.predictions.count(
                 model=self._model, version=self._version, limit=self._window_rows
             ),
             "window_rows": self._window_rows,
@@ -101,15 +101,15 @@ class MonitorView:
         }
 
     def _notifications(self) -> dict[str, Any]:
-        last = self.log.notifications.last(model=self._model, version=self._version)
+        last = self.store.notifications.last(model=self._model, version=self._version)
         return {
             "last": last and notification_view(last),
-            "pending": self.log.notifications.totals().get("pending", 0),
+            "pending": self.store.notifications.totals().get("pending", 0),
         }
 
     def last_check(self) -> Check | None:
         """Return the newest check of the served version."""
-        return next(iter(self.log.checks.newest(1, version=self._version)), None)
+        return next(iter(self.store.checks.newest(1, version=self._version)), None)
 
     def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
         """Return the reports, newest first."""
@@ -138,24 +138,24 @@ class MonitorView:
             Refused: 503, no monitor is running, or the check failed.
             StoreError: the store cannot be read or written.
         """
-        lease = await run_in_threadpool(self.log.coordination.lease)
+        lease = await run_in_threadpool(self.store.coordination.lease)
         if not lease or lease.expires <= self.clock():
             detail = (
                 "no monitor is running: start one with `driftbell monitor`, or service and monitor with "
                 "`driftbell up`; a monitor needs a few seconds to start"
             )
             raise Refused(503, "no_monitor", detail, headers={"Retry-After": "15"})
-        request = await run_in_threadpool(self.log.coordination.request_check, kind, self.clock())
+        request = await run_in_threadpool(self.store.coordination.request_check, kind, self.clock())
         deadline = asyncio.get_running_loop().time() + (WAIT_SECONDS if wait else 0)
         while request.state == "pending" and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(POLL_SECONDS)
-            polled = await run_in_threadpool(self.log.coordination.get_request, request.id)
+            polled = await run_in_threadpool(self.store.coordination.get_request, request.id)
             request = polled or request
         if request.state == "failed":
             raise Refused(503, "check_failed", request.error)
         if not request.check_id:
             return request, None
-        return request, await run_in_threadpool(self.log.checks.get, request.check_id)
+        return request, await run_in_threadpool(self.store.checks.get, request.check_id)
 
 
 def _monitor_state(lease: Lease | None) -> str:
@@ -193,12 +193,12 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/checks", summary="List checks", responses=documented(422))
     def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """Return the checks, newest first, without evidence and columns."""
-        return {"checks": [check_view(c, brief=True) for c in view.log.checks.newest(limit)]}
+        return {"checks": [check_view(c, brief=True) for c in view.store.checks.newest(limit)]}
 
     @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
         """Return one check with its evidence and every statistic of every column."""
-        check = view.log.checks.get(check_id)
+        check = view.store.checks.get(check_id)
         if check is None:
             raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
         return check_view(check, columns=True)
@@ -206,10 +206,10 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/requests/{request_id}", summary="Poll a requested check", responses=documented(404, 422))
     def one_request(request_id: str) -> dict[str, Any]:
         """Return the request's state: `pending`, `done` (with the check) or `failed` (with the error)."""
-        request = view.log.coordination.get_request(request_id)
+        request = view.store.coordination.get_request(request_id)
         if request is None:
             raise Refused(404, "unknown_request", "no request for a check has this id")
-        return _request_view(request, view.log.checks.get(request.check_id) if request.check_id else None)
+        return _request_view(request, view.store.checks.get(request.check_id) if request.check_id else None)
 
     return router
 

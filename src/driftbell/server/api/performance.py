@@ -21,7 +21,7 @@ MAX_ROWS = 10_000
 
 
 def performance_router(
-    log: Store, model: Model, *, window_rows: int, clock: Callable[[], datetime]
+    store: Store, model: Model, *, window_rows: int, clock: Callable[[], datetime]
 ) -> APIRouter:
     """Build the route of one model."""
     router = APIRouter(prefix="/monitor", tags=["monitor"])
@@ -29,16 +29,16 @@ def performance_router(
     @router.get("/performance", summary="Get the model's performance", responses=documented(503))
     def performance() -> dict[str, Any]:
         """Return accuracy with 90 % intervals: realized now, realized at each recent check, and estimated."""
-        return performance_view(log, model, window_rows=window_rows, now=clock())
+        return performance_view(store, model, window_rows=window_rows, now=clock())
 
     return router
 
 
-def performance_view(log: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
+def performance_view(store: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
     """Return the performance of the served version as JSON.
 
     Args:
-        log: store of predictions, labels and checks.
+        store: store of predictions, labels and checks.
         model: the served model.
         window_rows: maximum number of labelled predictions.
         now: the current time (UTC).
@@ -48,8 +48,8 @@ def performance_view(log: Store, model: Model, *, window_rows: int, now: datetim
     """
     version: dict[str, Any] = {"model": model.name, "version": model.version}
     rows = min(window_rows, MAX_ROWS)
-    labelled = log.labels.newest(rows, **version)
-    checks = log.checks.newest(RECENT_CHECKS, version=model.version)
+    labelled = store.labels.newest(rows, **version)
+    checks = store.checks.newest(RECENT_CHECKS, version=model.version)
     last = _last_performance(checks)
     correct = sum(row.label == row.prediction.output for row in labelled)
     return {
@@ -61,14 +61,14 @@ def performance_view(log: Store, model: Model, *, window_rows: int, now: datetim
             {
                 "check": c.id,
                 "time": c.time.isoformat(),
-                **_share_view(log.labels.realized(rows, **version, as_of=c.time)),
+                **_share_view(store.labels.realized(rows, **version, as_of=c.time)),
             }
             for c in checks
         ],
         "estimated": asdict(last.estimated) if last and last.estimated else None,
         **_class_views(labelled, model.classes),
         "calibration": _calibration_view(labelled),
-        "labels": _labels_view(log, version, window_rows, now),
+        "labels": _labels_view(store, version, window_rows, now),
     }
 
 
@@ -104,9 +104,9 @@ def _calibration_view(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
     return [asdict(b) for b in calibration(confidences, is_correct)]
 
 
-def _labels_view(log: Store, version: dict[str, Any], window_rows: int, now: datetime) -> dict[str, Any]:
-    totals = log.labels.totals(**version)
-    window = log.labels.coverage(window_rows, **version)
+def _labels_view(store: Store, version: dict[str, Any], window_rows: int, now: datetime) -> dict[str, Any]:
+    totals = store.labels.totals(**version)
+    window = store.labels.coverage(window_rows, **version)
     newest = totals.last_label
     return {
         "labelled": totals.labelled,

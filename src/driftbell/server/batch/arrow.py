@@ -12,7 +12,7 @@ from driftbell.server.batch.arrow_columns import check_header, checked_columns
 from driftbell.server.batch.arrow_messages import file_messages, message_size
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
-from driftbell.server.predict.predictor import Answered
+from driftbell.server.predict.predictor import PredictedRow
 from driftbell.tabular.schema import Schema
 
 STREAM = "application/vnd.apache.arrow.stream"
@@ -104,7 +104,7 @@ def _check_fields(fields: Any, schema: Schema) -> None:
 
 
 def write_answers(
-    answers: Sequence[Answered], classes: tuple[str, ...], metadata: Mapping[str, str], media_type: str
+    answers: Sequence[PredictedRow], classes: tuple[str, ...], metadata: Mapping[str, str], media_type: str
 ) -> bytes:
     """Write answers as a table: id, class, class id and the probability of each class.
 

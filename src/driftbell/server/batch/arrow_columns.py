@@ -13,7 +13,8 @@ from driftbell.errors import InputError
 from driftbell.records import Column, Feature, FieldProblem, Kind
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
-from driftbell.tabular.schema import LARGEST, SHOWN, Schema, problem_with, wrong_type
+from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, wrong_type
+from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 
 RowProblems: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
 """Problems of a column, each with a mask of the rows that have it."""
@@ -41,8 +42,8 @@ def check_header(schema: Schema, fields: Sequence[tuple[str, Any]]) -> None:
     if len(types) < len(fields):
         names = [name for name, _ in fields]
         duplicate = next(name for name in names if names.count(name) > 1)
-        raise Refused(400, "duplicate", f"the field '{duplicate[:SHOWN]}' is there more than once")
-    problems = schema.misnamed(list(types))
+        raise Refused(400, "duplicate", f"the field '{duplicate[:MAX_NAME_LENGTH]}' is there more than once")
+    problems = schema.header_problems(list(types))
     for feature in schema.features:
         arrow_type = types.get(feature.name)
         if arrow_type is not None and not _fits(feature.kind, arrow_type):
@@ -93,16 +94,14 @@ def _describe_type(arrow_type: Any) -> str:
     from pyarrow import types
 
     value_type = _value_type(arrow_type)
-    if _is_text(value_type):
-        return "a string"
-    if types.is_boolean(value_type):
-        return "a boolean"
-    if _is_number(value_type):
-        return "a number"
+    names = {str: "a string", bool: "a boolean", float: "a number"}
+    python_type = _python_type(value_type)
+    if python_type in names:
+        return names[python_type]
     if types.is_struct(value_type) or types.is_map(value_type):
         return "an object"
     name = str(value_type)
-    return "an array" if "list" in name.partition("<")[0] else name[:SHOWN]
+    return "an array" if "list" in name.partition("<")[0] else name[:MAX_NAME_LENGTH]
 
 
 def _fits(kind: Kind, arrow_type: Any) -> bool:
@@ -112,15 +111,20 @@ def _fits(kind: Kind, arrow_type: Any) -> bool:
     value_type = _value_type(arrow_type)
     if types.is_null(value_type):
         return True
-    match kind:
-        case Kind.NUMERIC:
-            return _is_number(value_type)
-        case Kind.BOOLEAN:
-            return bool(types.is_boolean(value_type))
-        case Kind.DATETIME:
-            return _is_text(value_type) or bool(types.is_timestamp(value_type) or types.is_date(value_type))
-        case Kind.CATEGORICAL:
-            return _is_text(value_type)
+    if types.is_timestamp(value_type) or types.is_date(value_type):
+        return kind is Kind.DATETIME  # which JSON has as a text
+    return _python_type(value_type) in RULES[kind].types
+
+
+def _python_type(value_type: Any) -> type:
+    """Return the Python type of a column's values: as JSON has them, if JSON has them."""
+    from pyarrow import types
+
+    if _is_text(value_type):
+        return str
+    if types.is_boolean(value_type):
+        return bool
+    return float if _is_number(value_type) else object
 
 
 def _value_type(arrow_type: Any) -> Any:
@@ -147,7 +151,7 @@ def _is_view(value_type: Any) -> bool:
 
 
 def _null_problems(feature: Feature, mask: NDArray[np.bool_]) -> RowProblems:
-    problem = problem_with(feature, None)
+    problem = find_problem(feature, None)
     return [(mask, problem)] if problem and mask.any() else []
 
 
@@ -163,8 +167,8 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
         numbers = chunk.to_numpy(zero_copy_only=False).astype(np.float64)
     nulls = _is_null(chunk)
     problems = _null_problems(feature, nulls)
-    infinite = ~(np.abs(numbers) <= LARGEST) & ~nulls
-    problem = problem_with(feature, np.inf)
+    infinite = ~(np.abs(numbers) <= MAX_NUMBER) & ~nulls
+    problem = find_problem(feature, np.inf)
     if problem and infinite.any():
         problems.append((infinite, problem))
     return numbers, problems
@@ -189,7 +193,7 @@ def _read_texts(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     indices = chunk.indices.fill_null(null_index).to_numpy(zero_copy_only=False).astype(np.intp)
     column = _objects([*values, None])[indices]
     problems = _null_problems(feature, _is_none(column))
-    value_problems = [problem_with(feature, value) if value is not None else None for value in values]
+    value_problems = [find_problem(feature, value) if value is not None else None for value in values]
     is_invalid = np.array([problem is not None for problem in [*value_problems, None]])
     mask = is_invalid[indices]
     if mask.any():  # all invalid texts of a feature have the same message

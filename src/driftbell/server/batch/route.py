@@ -14,10 +14,10 @@ from driftbell.errors import InputError
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
 from driftbell.server.batch.limit import Limit
-from driftbell.server.http.body import check_encoding, content_type, parsed_json, read_bytes
-from driftbell.server.http.problems import MOST_PROBLEMS, Refused, documented, each_checked
+from driftbell.server.http.body import check_encoding, content_type, parse_json, read_bytes
+from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
 from driftbell.server.predict.predictor import Predictor
-from driftbell.server.predict.route import prediction_schema, row_schema, shown
+from driftbell.server.predict.route import prediction_schema, prediction_view, row_schema
 from driftbell.tabular.schema import Schema
 
 JSON = "application/json"
@@ -54,20 +54,20 @@ def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
         The body is JSON (a list of rows, or `columns` and `data`), an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
         """
-        with predictor.tracing.step("validate") as note:
+        with predictor.tracing.step("validate") as set_rows:
             media_type = _body_type(request)
             body = await read_bytes(request, body_limit)
             if media_type == JSON:
-                rows = validated_rows(schema, parsed_json(body))
+                rows = validated_rows(schema, parse_json(body))
             else:
-                rows = await asyncio.to_thread(
-                    arrow.read_rows, body, media_type, schema, limit, MOST_PROBLEMS
-                )
-            note(len(rows))
+                rows = await asyncio.to_thread(arrow.read_rows, body, media_type, schema, limit, MAX_PROBLEMS)
+            set_rows(len(rows))
         answers = await predictor.predict(rows, request.scope["driftbell.started"])
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == JSON:
-            content = msgspec.json.encode({"predictions": [shown(a, classes) for a in answers], **model})
+            content = msgspec.json.encode(
+                {"predictions": [prediction_view(row, classes) for row in answers], **model}
+            )
         else:
             content = await asyncio.to_thread(arrow.write_answers, answers, classes, model, answer_type)
         return Response(content, media_type=answer_type)
@@ -123,7 +123,7 @@ def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
         Refused: 422, the body has another shape, or no rows.
     """
     cells = _cells(schema, body)
-    columns = None if cells is None else schema.fitting(cells)
+    columns = None if cells is None else schema.read_columns(cells)
     if columns is not None:
         return schema.rows(columns)
     if isinstance(body, dict):
@@ -134,7 +134,7 @@ def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
         )
     if not body:
         raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
-    return each_checked(body, schema.validate)
+    return check_each(body, schema.validate)
 
 
 def _cells(schema: Schema, body: Any) -> dict[str, list[Any]] | None:
@@ -175,7 +175,7 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
     wrong_rows = (i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(columns))
     problems = [
         FieldProblem("data", "length", f"must be a list of {len(columns)} values, one for each column", i)
-        for i in itertools.islice(wrong_rows, MOST_PROBLEMS)
+        for i in itertools.islice(wrong_rows, MAX_PROBLEMS)
     ]
     if problems:
         raise InputError(problems)

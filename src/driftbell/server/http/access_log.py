@@ -1,142 +1,141 @@
-"""Count, time and log each request."""
+"""Request id, counters, latency and access log of every request."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
-from collections.abc import Awaitable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftbell import jsonlog
-from driftbell.server.http.metrics import Metrics, T
+from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import problem
 from driftbell.server.http.routes import METHODS, QUIET, route_of
 from driftbell.server.ids import new_request_id
 
 logger = structlog.get_logger()
 
-BROKEN = "something went wrong inside the service; its log has the details"
+INTERNAL_ERROR = "something went wrong inside the service; its log has the details"
 """The answer to a request that crashed."""
-
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestTelemetry:
-    """ASGI middleware: request id, counters, latency, access log, and an answer when all else crashed."""
+class _Outcome(NamedTuple):
+    """Requests of one route, method and status: their metrics, and the fixed parts of their log lines."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
-        self._app = app
+    requests: Counter
+    duration: Histogram
+    level: str
+    text: str
+    logged: bool
+
+
+class RequestLog:
+    """Counts, times and logs requests that have been answered.
+
+    Args:
+        metrics: the metrics to add them to.
+        access_log: write one line for each request, except for the routes in `QUIET`; the lines of one
+            iteration of the event loop are written at once.
+    """
+
+    def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
+        self.in_flight = metrics.in_flight
         self._metrics = metrics
         self._access_log = access_log
+        self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
+        self._lines: list[tuple[_Outcome, str, str, float]] = []
+
+    def record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        """Record one request."""
+        key = (route_of(scope), scope["method"], status)
+        outcome = self._outcomes.get(key) or self._outcome(*key)
+        outcome.requests.inc()
+        outcome.duration.observe(seconds)
+        if outcome.logged:
+            if not self._lines:
+                asyncio.get_running_loop().call_soon(self._write)
+            self._lines.append((outcome, request_id, scope.get("driftbell.trace", ""), seconds))
+
+    def _outcome(self, route: str, method: str, status: int) -> _Outcome:
+        method = method if method in METHODS else "other"
+        key = (route, method, status)
+        if key not in self._outcomes:
+            labels = (route, method, str(status))
+            self._outcomes[key] = _Outcome(
+                self._metrics.requests.labels(*labels),
+                self._metrics.duration.labels(*labels),
+                "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO",
+                f'"method": "{method}", "route": {json.dumps(route)}, "status": {status}',
+                self._access_log and (route not in QUIET or status >= 500),
+            )
+        return self._outcomes[key]
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        jsonlog.write(
+            "".join(
+                f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
+                f'"request_id": "{request_id}"{trace}, {outcome.text}, '
+                f'"duration_ms": {round(seconds * 1000, 2)}}}\n'
+                for outcome, request_id, trace, seconds in lines
+            )
+        )
+
+
+class RequestTelemetry:
+    """ASGI middleware: request id, metrics, access log, and the answer to a request that crashed.
+
+    Args:
+        app: handles the requests.
+        log: records them.
+    """
+
+    def __init__(self, app: ASGIApp, *, log: RequestLog) -> None:
+        self._app = app
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on and take its measure."""
+        """Handle one request and record its outcome."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started = scope["driftbell.started"] = time.perf_counter()
         request_id = request_id_of(scope)
-        structlog.contextvars.clear_contextvars()  # a pipelined request starts in the one before it
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started = scope.setdefault("driftbell.started", time.perf_counter())
         status = 0
 
-        async def send_on(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._log.in_flight.inc()
         try:
-            try:
-                await self._app(scope, receive, send_on)
-            except Exception:
-                logger.exception("request failed")
-                if status:  # half an answer is out: closing the connection is all that is left
-                    raise
-                await problem(500, BROKEN)(scope, receive, send_on)
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            logger.exception("request failed")
+            if status:  # the answer has begun, so the connection can only be closed
+                raise
+            await problem(500, INTERNAL_ERROR)(scope, receive, send_with_id)
         finally:
-            self._metrics.in_flight.dec()
-            self._measured(scope, status or 500, time.perf_counter() - started)
-            structlog.contextvars.clear_contextvars()
-
-    def _measured(self, scope: Scope, status: int, seconds: float) -> None:
-        route = route_of(scope)
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        labels = (route, method, str(status))
-        self._metrics.requests.labels(*labels).inc()
-        self._metrics.duration.labels(*labels).observe(seconds)
-        if self._access_log and (route not in QUIET or status >= 500):
-            write = logger.error if status >= 500 else logger.warning if status >= 400 else logger.info
-            write("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 2))
-
-
-class RouteTelemetry:
-    """What `RequestTelemetry` does, for requests of one route that were answered before it.
-
-    Args:
-        metrics: counts them.
-        route: by which they are counted, `/predict`.
-        access_log: whether each is a log line; those of one turn of the event loop are written at once.
-    """
-
-    def __init__(self, metrics: Metrics, *, route: str, access_log: bool) -> None:
-        self._counted = {
-            status: (
-                metrics.requests.labels(route, "POST", str(status)),
-                metrics.duration.labels(route, "POST", str(status)),
-                "ERROR" if status >= 500 else "INFO",
-            )
-            for status in (200, 503)
-        }
-        self._in_flight = metrics.in_flight
-        self._access_log = access_log
-        self._route = route
-        self._lines: list[tuple[str, float, int]] = []
-
-    async def worked_on(self, work: Awaitable[T]) -> T:
-        """Count a request as being worked on until its work is done."""
-        self._in_flight.inc()
-        try:
-            return await work
-        finally:
-            self._in_flight.dec()
-
-    def answered(self, request_id: str, status: int, seconds: float) -> None:
-        """Count and log a request whose answer was sent."""
-        requests, duration, _ = self._counted[status]
-        requests.inc()
-        duration.observe(seconds)
-        if self._access_log:
-            if not self._lines:
-                asyncio.get_running_loop().call_soon(self._write)
-            self._lines.append((request_id, seconds, status))
-
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        first = {
-            s: f'{{"time": "{now}", "level": "{c[2]}", "event": "request", "request_id": "'
-            for s, c in self._counted.items()
-        }
-        rest = f'", "method": "POST", "route": "{self._route}", "status": '
-        jsonlog.write(
-            "".join(
-                f'{first[status]}{request_id}{rest}{status}, "duration_ms": {round(seconds * 1000, 2)}}}\n'
-                for request_id, seconds, status in lines
-            )
-        )
+            self._log.in_flight.dec()
+            self._log.record(scope, request_id, status or 500, time.perf_counter() - started)
 
 
 def request_id_of(scope: Scope) -> str:
-    """Return the caller's `X-Request-ID`, or a new one."""
+    """Return the caller's `X-Request-ID` if it is valid, else a new one."""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(given := value.decode("latin-1")):
-            return str(given)
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(text := value.decode("latin-1")):
+            return str(text)
     return new_request_id()

@@ -11,28 +11,28 @@ from starlette.requests import ClientDisconnect, Request
 
 from driftbell.server.http.problems import Refused
 
-LONGEST_INTEGER = 400
-"""Digits beyond which an integer is infinite as a float; parsing thousands of them takes long."""
+MAX_DIGITS = 400
+"""Integers with more digits are read as infinite floats; parsing thousands of digits takes long."""
 
 
 async def read_json(request: Request, limit: int) -> Any:
     """Read one JSON value.
 
-    NaN, the infinities, and numbers that are too large for a float come as such floats: the schema, which
-    knows the field, refuses them by name.
+    NaN, the infinities, and numbers too large for a float are returned as such floats, so that the schema
+    refuses them with the field's name.
 
     Args:
-        request: whose body was not read yet.
-        limit: bytes; a larger body is refused before it is read whole.
+        request: a request that was not read yet.
+        limit: maximum size in bytes; reading stops there.
 
     Raises:
         Refused: 400 not JSON, 413 too large, 415 not `application/json` in UTF-8.
     """
     _check_headers(request)
-    return parsed_json(await read_bytes(request, limit))
+    return parse_json(await read_bytes(request, limit))
 
 
-def parsed_json(raw: bytes) -> Any:
+def parse_json(raw: bytes) -> Any:
     """Parse one JSON value; see `read_json`.
 
     Raises:
@@ -72,7 +72,7 @@ def _check_headers(request: Request) -> None:
 
 
 def check_encoding(request: Request) -> None:
-    """Refuse a body that was compressed on its way.
+    """Refuse a compressed body.
 
     Raises:
         Refused: 415.
@@ -85,11 +85,11 @@ async def read_bytes(request: Request, limit: int) -> bytes:
     """Read a whole body.
 
     Args:
-        request: whose body was not read yet.
-        limit: bytes; a larger body is refused before it is read whole.
+        request: a request that was not read yet.
+        limit: maximum size in bytes; reading stops there.
 
     Raises:
-        Refused: 413 too large, 400 the client went away.
+        Refused: 413 too large, 400 the client disconnected.
     """
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
@@ -103,7 +103,7 @@ async def read_bytes(request: Request, limit: int) -> bytes:
                 _too_large(limit)
             parts.append(part)
     except ClientDisconnect as error:
-        raise Refused(400, "disconnected", "the client went away before the body was complete") from error
+        raise Refused(400, "disconnected", "the client disconnected before the body was complete") from error
     return b"".join(parts)
 
 
@@ -113,12 +113,12 @@ def _too_large(limit: int) -> NoReturn:
 
 
 def _integer(token: str) -> int | float:
-    return int(token) if len(token) <= LONGEST_INTEGER else float(token)
+    return int(token) if len(token) <= MAX_DIGITS else float(token)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise Refused(400, "duplicate", f"the field '{twice[:80]}' is there more than once")
-    return found
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise Refused(400, "duplicate", f"the field '{duplicate[:80]}' is there more than once")
+    return members

@@ -1,4 +1,4 @@
-"""The server's own metrics."""
+"""The metrics of the server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """The server's own metrics; those about drift are read from the log at scrape.
+    """The metrics of the server; metrics about drift are read from the store at each scrape.
 
     With several workers (`PROMETHEUS_MULTIPROC_DIR` is set) each process writes files and a scrape adds
     them up, whichever process answers it.

@@ -13,9 +13,11 @@ from driftbell.errors import InputError
 from driftbell.records import FieldProblem
 
 MEDIA_TYPE = "application/problem+json"
-MOST_ERRORS = 50
-MOST_PROBLEMS = 1000
-"""A body with so many is not read further: telling what is wrong must not cost more than answering."""
+MAX_ERRORS = 50
+"""Errors of a body that are listed in an answer."""
+
+MAX_PROBLEMS = 1000
+"""Errors of a body after which its other rows are not checked: a refusal must cost less than an answer."""
 
 T = TypeVar("T")
 
@@ -45,14 +47,14 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
-    """A request that is answered with a problem.
+class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the service
+    """A request that is refused with a problem.
 
     Args:
         status: the HTTP status.
-        reason: a short word for the counter of rejected inputs.
-        detail: one sentence which says what to do.
-        errors: the fields that are wrong.
+        reason: label of the counter of rejected inputs.
+        detail: one sentence that says what to do.
+        errors: the problems of each field.
         headers: more headers of the answer.
     """
 
@@ -88,40 +90,40 @@ def problem(
         "detail": detail,
     }
     if errors:
-        body["errors"] = [_error(e) for e in errors[:MOST_ERRORS]]
-    # escaped to ASCII: what the sender wrote may hold half a surrogate pair, which UTF-8 cannot carry
+        body["errors"] = [_error(e) for e in errors[:MAX_ERRORS]]
+    # escaped to ASCII: the sender's text may hold half a surrogate pair, which UTF-8 cannot encode
     return Response(json.dumps(body), status, headers, MEDIA_TYPE)
 
 
-def _error(found: FieldProblem) -> dict[str, Any]:
-    shown: dict[str, Any] = {"field": found.field, "reason": found.reason, "message": found.message}
-    if found.row is not None:
-        shown["row"] = found.row
-    return shown
+def _error(error: FieldProblem) -> dict[str, Any]:
+    view: dict[str, Any] = {"field": error.field, "reason": error.reason, "message": error.message}
+    if error.row is not None:
+        view["row"] = error.row
+    return view
 
 
-def each_checked(rows: Sequence[Any], check: Callable[[Any, int], T]) -> list[T]:
-    """Check rows, and tell what is wrong with all of them at once, up to `MOST_PROBLEMS`.
+def check_each(rows: Sequence[Any], check: Callable[[Any, int], T]) -> list[T]:
+    """Check rows and report the problems of all of them at once, up to `MAX_PROBLEMS`.
 
     Args:
-        rows: what was sent.
-        check: takes a row and its place, gives what it is read as, or raises `InputError`.
+        rows: JSON values.
+        check: returns the checked row from a row and its position, or raises `InputError`.
 
     Raises:
-        InputError: with the problems of every row.
+        InputError: holds the problems of every row.
     """
-    found: list[T] = []
+    checked: list[T] = []
     problems: list[FieldProblem] = []
     for index, row in enumerate(rows):
         try:
-            found.append(check(row, index))
+            checked.append(check(row, index))
         except InputError as error:
             problems += error.problems
-        if len(problems) >= MOST_PROBLEMS:
+        if len(problems) >= MAX_PROBLEMS:
             break
     if problems:
         raise InputError(problems)
-    return found
+    return checked
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

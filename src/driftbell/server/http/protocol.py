@@ -1,9 +1,9 @@
 """uvicorn HTTP protocol that sends head and body in one write and ignores `Upgrade` headers.
 
-On loopback a write costs more than all that driftbell does for a prediction, so head and body go together.
+On loopback one write costs more than the rest of a prediction, so the head and the body share one.
 
-A client may offer to go on in another protocol, as Java's does with `Upgrade: h2c` in every first request. A
-server may ignore that, but uvicorn's parser ends the request there, and its body is lost.
+A client may offer another protocol, as Java's does with `Upgrade: h2c` in every first request. A server may
+ignore the offer, but uvicorn's parser ends the request there and loses its body.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
-class _Joined:
-    """A transport that keeps what is written until the end of the event loop's turn."""
+class _BufferedTransport:
+    """A transport that writes once at the end of each iteration of the event loop."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -44,15 +44,15 @@ class _Joined:
 
 
 class OneWriteProtocol(HttpToolsProtocol):
-    """See the module."""
+    """uvicorn's protocol on a buffered transport, without `Upgrade` headers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Handle a new connection."""
-        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_BufferedTransport(transport, self.loop))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and remove `Upgrade` offers from the request."""
-        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):  # a request begins
+        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):  # the head of a request
             head, end, rest = data.partition(b"\r\n\r\n")
-            data = _OFFER.sub(b"\r\nx-upgrade:", head) + end + rest
+            data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
         super().data_received(data)

@@ -21,34 +21,37 @@ from driftbell.server.http.problems import Refused
 from driftbell.server.http.routes import METHODS, QUIET, UNMATCHED, route_of
 
 EXPORT_SECONDS = 5.0
-"""What one batch of spans may take, its retries included."""
+"""Time limit of one batch of spans, including its retries."""
+
 FLUSH_SECONDS = 2.0
-"""What the last spans may take when the server ends."""
+"""Time limit of the last spans when the server stops."""
+
 DELAY_SECONDS = 1.0
 QUEUE_SPANS = 2048
 BATCH_SPANS = 512
 SILENT_SECONDS = 60.0
-"""After one line about a collector that fails, the next one waits so long."""
+"""Minimum time between two log lines about a failing collector."""
+
 SDK_LOGGER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 HEADERS_LOGGER = "opentelemetry.util.re"
 
 _HEADER = re.compile(r"(header (?:value|name)).*", re.IGNORECASE | re.DOTALL)
-"""What is said of a header that cannot be sent ends in the header, which is a password as a rule."""
+"""Matches a message of the SDK about an invalid header, which ends in the header: usually a password."""
 
-Note = Callable[[int], None]
-"""Says how many rows a step is about."""
+SetRows = Callable[[int], None]
+"""Sets the number of rows of a step."""
 
 logger = structlog.get_logger()
 
-_OFF = nullcontext[Note](lambda rows: None)
+_OFF = nullcontext[SetRows](lambda rows: None)
 
 
 class Tracing:
-    """Makes spans. Without a provider it is off and does nothing.
+    """Records spans. Without a provider it is off and does nothing.
 
     Args:
-        provider: OpenTelemetry's tracer provider; it is closed with this.
-        exports: what the provider exports to.
+        provider: OpenTelemetry's tracer provider; it is closed with this object.
+        exports: the provider's exporter.
     """
 
     def __init__(self, provider: Any = None, exports: Exports | None = None) -> None:
@@ -64,7 +67,7 @@ class Tracing:
 
     @property
     def on(self) -> bool:
-        """Whether spans are made."""
+        """Whether spans are recorded."""
         return self._provider is not None
 
     def count_failures(self, counter: Counter) -> None:
@@ -72,12 +75,12 @@ class Tracing:
         if self._exports is not None:
             self._exports.counter = counter
 
-    def step(self, name: str) -> AbstractContextManager[Note]:
+    def step(self, name: str) -> AbstractContextManager[SetRows]:
         """Record one step of the current request as a span."""
         return self._step(name) if self.on else _OFF
 
     @contextmanager
-    def _step(self, name: str) -> Iterator[Note]:
+    def _step(self, name: str) -> Iterator[SetRows]:
         with self._tracer.start_as_current_span(
             name, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -89,15 +92,15 @@ class Tracing:
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[Any]:
-        """Record a request as a span, below the caller's if it sent one, and add its ids to the log lines."""
-        above = self._propagator.extract(_parent(scope))  # empty or the caller's, never what is current here
+        """Record a request as a span, a child of the caller's if there is one; add its ids to log lines."""
+        parent = self._propagator.extract(_parent(scope))  # empty or the caller's, never the current context
         method = scope["method"]
         attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
         if method not in METHODS:
             attributes |= {"http.request.method": "_OTHER", "http.request.method_original": method[:64]}
         with self._tracer.start_as_current_span(
             method if method in METHODS else "HTTP",
-            context=above,
+            context=parent,
             kind=self._api.SpanKind.SERVER,
             attributes=attributes,
             record_exception=False,
@@ -105,18 +108,18 @@ class Tracing:
         ) as span:
             ids = span.get_span_context()
             if ids.is_valid:
-                structlog.contextvars.bind_contextvars(
-                    trace_id=self._api.format_trace_id(ids.trace_id),
-                    span_id=self._api.format_span_id(ids.span_id),
-                )
+                trace_id = self._api.format_trace_id(ids.trace_id)
+                span_id = self._api.format_span_id(ids.span_id)
+                structlog.contextvars.bind_contextvars(trace_id=trace_id, span_id=span_id)
+                scope["driftbell.trace"] = f', "trace_id": "{trace_id}", "span_id": "{span_id}"'
             yield span
 
     def answered(self, span: Any, scope: Scope, status: int) -> None:
-        """Note the route and the status of a request; 0 where it got no answer."""
+        """Set the route and the status of a request; status 0 means that it got no answer."""
         if not span.is_recording():
             return
         route = route_of(scope)
-        if route != UNMATCHED:  # else neither the route nor the path says anything that may be kept
+        if route != UNMATCHED:  # else the path is the caller's text, which may hold anything
             method = scope["method"] if scope["method"] in METHODS else "HTTP"
             span.update_name(f"{method} {route}")
             span.set_attributes({"http.route": route, "url.path": scope["path"]})
@@ -128,7 +131,7 @@ class Tracing:
             span.set_status(self._api.StatusCode.ERROR)
 
     def failed(self, span: Any, error: Exception) -> None:
-        """Note an exception: where it came from, and no words that may hold a feature value."""
+        """Record an exception: its type and frames; its message only if it cannot hold a feature value."""
         if not span.is_recording():
             return
         kind = type(error).__name__
@@ -145,10 +148,10 @@ class Tracing:
             span.set_status(self._api.StatusCode.ERROR)
 
     def close(self) -> None:
-        """Send what waits, but do not wait for a collector that hangs."""
+        """Send the waiting spans, but do not wait for a collector that hangs."""
         if self._provider is None:
             return
-        # the SDK's own shutdown may take 30 s; a thread that Python does not join at its end may
+        # the SDK's shutdown may take 30 s; a daemon thread does not delay the end of the process
         flush = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         flush.start()
         flush.join(FLUSH_SECONDS)
@@ -157,15 +160,16 @@ class Tracing:
 
 
 class TracedRequests:
-    """ASGI middleware: each request is a span, but for those that machines send every few seconds."""
+    """ASGI middleware: each request is a span, except for the routes in `QUIET`."""
 
     def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
         self._app = app
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on within its span."""
+        """Handle one request within its span."""
         if scope["type"] != "http" or scope["path"] in QUIET or scope["path"].startswith("/static/"):
+            structlog.contextvars.unbind_contextvars("trace_id", "span_id")  # of a pipelined request
             await self._app(scope, receive, send)
             return
         status = 0
@@ -181,38 +185,38 @@ class TracedRequests:
                 await self._app(scope, receive, send_on)
             except Exception as error:
                 self._tracing.failed(span, error)
-                status = status or 500  # which the middleware around this one answers
+                status = status or 500  # answered by the middleware around this one
                 raise
             finally:
                 self._tracing.answered(span, scope, status)
 
 
 class Exports:
-    """Hands spans to the SDK's exporter; failures are counted, and told once a minute at most.
+    """Passes spans to the SDK's exporter; failures are counted, and logged once a minute at most.
 
     Args:
-        exporter: the SDK's.
-        endpoint: what the log line calls the collector.
+        exporter: the SDK's exporter.
+        endpoint: the collector's address for log lines.
     """
 
     def __init__(self, exporter: Any, endpoint: str) -> None:
         self.counter: Counter | None = None
         self._exporter = exporter
         self._endpoint = endpoint
-        self._words = _Words()
+        self._messages = _MessageFilter()
         self._failures = 0
-        self._told = False
+        self._failure_logged = False
         self._silent_until = 0.0
-        logging.getLogger(SDK_LOGGER).addFilter(self._words)
+        logging.getLogger(SDK_LOGGER).addFilter(self._messages)
 
     def export(self, spans: Sequence[Any]) -> Any:
         """Send one batch; runs in the SDK's thread."""
-        self._words.first = ""
+        self._messages.first = ""
         result = None
         try:
             result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - some versions of the SDK raise what others answer
-            self._words.first = type(error).__name__
+        except Exception as error:  # noqa: BLE001 - an error of the exporter must not end the SDK's thread
+            self._messages.first = type(error).__name__
         if result is not None and result.name == "SUCCESS":
             self._arrived()
         else:
@@ -224,15 +228,15 @@ class Exports:
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Answer that nothing waits here."""
+        """Return that no span waits here."""
         return True
 
     def close(self, *, complete: bool) -> None:
         """Stop logging: a thread that writes during interpreter shutdown can block it."""
         self._silent_until = float("inf")
         if complete:
-            logging.getLogger(SDK_LOGGER).removeFilter(self._words)
-        else:  # the SDK's thread still tries, and its words stay filtered for the same reason
+            logging.getLogger(SDK_LOGGER).removeFilter(self._messages)
+        else:  # the SDK's thread still retries, and its messages stay filtered for the same reason
             logger.warning("the last spans were not exported", endpoint=self._endpoint)
 
     def _failed(self) -> None:
@@ -244,21 +248,21 @@ class Exports:
         logger.warning(
             "trace export failed",
             endpoint=self._endpoint,
-            error=self._words.first or "no answer in time",
+            error=self._messages.first or "no answer in time",
             failures=self._failures,
         )
         self._failures = 0
-        self._told = True
+        self._failure_logged = True
         self._silent_until = time.monotonic() + SILENT_SECONDS
 
     def _arrived(self) -> None:
-        if self._told:
-            self._told = False
+        if self._failure_logged:
+            self._failure_logged = False
             logger.info("trace export works again", endpoint=self._endpoint)
 
 
-class _Words(logging.Filter):
-    """Keeps the SDK's first words about a batch for our own line, and its many lines out of the log."""
+class _MessageFilter(logging.Filter):
+    """Keeps the SDK's first message about a batch for our own log line, and drops its lines."""
 
     first = ""
 
@@ -268,11 +272,11 @@ class _Words(logging.Filter):
 
 
 def open_tracing(endpoint: str, *, sample: float) -> Tracing:
-    """Begin to trace, in the process that serves.
+    """Start tracing in a server process.
 
     Args:
         endpoint: base URL of an OTLP/HTTP collector.
-        sample: share of the requests to trace whose callers did not decide.
+        sample: share of requests to trace, among those whose callers did not decide.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -297,22 +301,22 @@ def open_tracing(endpoint: str, *, sample: float) -> Tracing:
 
 
 def _without_header(record: logging.LogRecord) -> bool:
-    """The SDK shows a header that it cannot read, and that is a password as a rule."""
-    record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: left out what is not name=value", ()
+    """Replace the SDK's message about an invalid header, which repeats the header: usually a password."""
+    record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: entries that are not name=value are ignored", ()
     return True
 
 
 def _resource() -> Any:
-    """Describe this service; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first."""
+    """Describe this service; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence."""
     from opentelemetry.sdk.resources import Resource
 
-    found = dict(Resource.create().attributes)
-    if str(found["service.name"]).startswith("unknown_service"):  # the SDK's default
-        found["service.name"] = "driftbell"
-    return Resource({"service.version": driftbell.__version__, **found})
+    attributes = dict(Resource.create().attributes)
+    if str(attributes["service.name"]).startswith("unknown_service"):  # the SDK's default
+        attributes["service.name"] = "driftbell"
+    return Resource({"service.version": driftbell.__version__, **attributes})
 
 
 def _parent(scope: Scope) -> dict[str, str]:
-    """Read the caller's `traceparent`; of several, which no caller may send, nothing valid is left."""
-    given = [value for name, value in scope["headers"] if name == b"traceparent"]
-    return {"traceparent": b",".join(given).decode("latin-1")} if given else {}
+    """Read the caller's `traceparent`; several of them, which the standard forbids, are not valid."""
+    values = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return {"traceparent": b",".join(values).decode("latin-1")} if values else {}

@@ -1,75 +1,63 @@
-"""`POST /predict`: the framework's route for one row."""
+"""`POST /predict` in the router and in OpenAPI."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
 
-from driftbell.records import Kind
-from driftbell.server.http.body import read_json
+from driftbell.ports import Model
 from driftbell.server.http.problems import documented
-from driftbell.server.predict.predictor import Answered, Predictor
-from driftbell.tabular.schema import LARGEST, Schema
+from driftbell.server.predict.endpoint import PATH
+from driftbell.server.predict.predictor import PredictedRow
+from driftbell.tabular.feature_value import json_schema
+from driftbell.tabular.schema import Schema
 
-FAILED = "driftbell.failed"
-"""Where the scope has the error of a request that `lane` passed on for its answer."""
 
+def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
+    """Add `POST /predict` to the router and to OpenAPI; its requests are handled by `endpoint`."""
 
-def predict_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
-    """Build the route of one model."""
-    router = APIRouter(tags=["predict"])
-    schema = predictor.model.schema
-    classes = predictor.model.classes
-    row = row_schema(schema)
-    refusals = documented(400, 413, 415, 422, 500, 503)
+    def predict() -> None:
+        """Predict one object of features by name; the answer is sent once the prediction is recorded."""
 
-    @router.post(
-        "/predict",
+    schema = model.schema
+    content = {"application/json": {"schema": row_schema(schema), "example": schema.example}}
+    answer = {"application/json": {"schema": answer_schema(model.classes)}}
+    route = APIRoute(
+        PATH,
+        predict,
+        methods=["POST"],
+        tags=["predict"],
         summary="Predict one row",
-        openapi_extra=_body(row, schema.example),
-        responses={**_answers(answer_schema(classes)), **refusals},
+        response_model=None,
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+        responses={
+            200: {"description": "Predicted and logged.", "content": answer},
+            **documented(400, 413, 415, 422, 500, 503),
+        },
     )
-    async def predict(request: Request) -> Response:
-        """Answer one object of features by name; the answer leaves once the prediction is recorded."""
-        if FAILED in request.scope:
-            raise request.scope[FAILED]
-        with predictor.tracing.step("validate") as note:
-            value = await read_json(request, body_limit)
-            rows = [schema.validate(value)]
-            note(1)
-        found = await predictor.predict(rows, request.scope["driftbell.started"])
-        return Response(predictor.body(found[0]), media_type="application/json")
-
-    return router
+    route.app = endpoint
+    app.router.routes.append(route)
 
 
-def shown(answered: Answered, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return one answer as JSON."""
+def prediction_view(row: PredictedRow, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Return one prediction as JSON."""
     return {
-        "class": classes[answered.class_id],
-        "class_id": answered.class_id,
-        "probabilities": dict(zip(classes, answered.probabilities, strict=False)),
-        "id": answered.id,
+        "class": classes[row.class_id],
+        "class_id": row.class_id,
+        "probabilities": dict(zip(classes, row.probabilities, strict=False)),
+        "id": row.id,
     }
 
 
 def row_schema(schema: Schema) -> dict[str, Any]:
     """Describe one row as JSON Schema."""
-    types: dict[Kind, dict[str, Any]] = {
-        Kind.NUMERIC: {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
-        Kind.BOOLEAN: {"type": "boolean"},
-        Kind.DATETIME: {"type": "string", "format": "date-time"},
-        Kind.CATEGORICAL: {"type": "string"},
-    }
-    properties = {}
-    for f in schema.features:
-        found = {**types[f.kind], "examples": [f.example]}
-        properties[f.name] = {**found, "type": [found["type"], "null"]} if f.nullable else found
     return {
         "type": "object",
         "title": "Row",
-        "properties": properties,
+        "properties": {feature.name: json_schema(feature) for feature in schema.features},
         "required": list(schema.names),
         "additionalProperties": False,
     }
@@ -77,14 +65,14 @@ def row_schema(schema: Schema) -> dict[str, Any]:
 
 def answer_schema(classes: tuple[str, ...]) -> dict[str, Any]:
     """Describe one answer as JSON Schema."""
-    found = prediction_schema(classes)
-    found["properties"] |= {"model": {"type": "string"}, "version": {"type": "string"}}
-    found["required"] = list(found["properties"])
-    return found
+    schema = prediction_schema(classes)
+    schema["properties"] |= {"model": {"type": "string"}, "version": {"type": "string"}}
+    schema["required"] = list(schema["properties"])
+    return schema
 
 
 def prediction_schema(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe what is told of one prediction as JSON Schema."""
+    """Describe one prediction as JSON Schema."""
     properties: dict[str, Any] = {
         "class": {"type": "string", "enum": list(classes)},
         "class_id": {"type": "integer", "minimum": 0, "maximum": len(classes) - 1},
@@ -95,14 +83,3 @@ def prediction_schema(classes: tuple[str, ...]) -> dict[str, Any]:
         "id": {"type": "string"},
     }
     return {"type": "object", "title": "Prediction", "properties": properties, "required": list(properties)}
-
-
-def _body(schema: dict[str, Any], example: Any) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _answers(schema: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    return {
-        200: {"description": "Predicted and logged.", "content": {"application/json": {"schema": schema}}}
-    }

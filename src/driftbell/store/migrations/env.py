@@ -1,4 +1,4 @@
-"""Alembic runs this; the connection comes from `driftbell.store.migrate.migrate`."""
+"""Environment of Alembic; the connection comes from `driftbell.store.migrate.migrate`."""
 
 from alembic import context
 

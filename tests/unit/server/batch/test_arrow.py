@@ -23,7 +23,7 @@ from driftbell.server.batch import arrow
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import validated_rows
 from driftbell.server.http.problems import Refused
-from driftbell.server.predict.predictor import Answered
+from driftbell.server.predict.predictor import PredictedRow
 from driftbell.tabular.schema import Schema
 
 SCHEMA = Schema(
@@ -397,7 +397,7 @@ READERS: dict[str, Callable[[Any], pa.Table]] = {
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
 def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
-    sent = [Answered("0199", 1, [0.25, 0.75]), Answered("0200", 0, [0.5, 0.5])]
+    sent = [PredictedRow("0199", 1, [0.25, 0.75]), PredictedRow("0200", 0, [0.5, 0.5])]
     body = arrow.write_answers(sent, ("no", "yes"), METADATA, media_type)
     found = READERS[media_type](io.BytesIO(body))
     assert found.to_pydict() == {
@@ -412,5 +412,5 @@ def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
 
 
 def test_a_model_without_probabilities_has_no_columns_for_them() -> None:
-    body = arrow.write_answers([Answered("0199", 1, ())], ("no", "yes"), METADATA, arrow.STREAM)
+    body = arrow.write_answers([PredictedRow("0199", 1, ())], ("no", "yes"), METADATA, arrow.STREAM)
     assert ipc.open_stream(body).read_all().column_names == ["id", "class", "class_id"]

@@ -13,7 +13,7 @@ from driftbell.errors import InputError
 from driftbell.records import Feature, Kind
 from driftbell.server.batch import arrow
 from driftbell.server.batch.route import JSON, validated_rows, wanted_type
-from driftbell.server.http.body import parsed_json
+from driftbell.server.http.body import parse_json
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.schema import Schema
 
@@ -86,7 +86,7 @@ def test_good_rows_give_the_same_values_in_every_shape(rows: list[dict[str, Any]
     names = list(reversed(SCHEMA.names))
     table = {"columns": names, "data": [[row[name] for name in names] for row in rows]}
     for body in (rows, [dict(reversed(row.items())) for row in rows], table):
-        found = outcome(parsed_json(json.dumps(body).encode()))
+        found = outcome(parse_json(json.dumps(body).encode()))
         assert repr(found) == repr(expected)  # so that 1.0 is not True, and -0.0 not 0.0
 
 

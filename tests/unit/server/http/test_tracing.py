@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 from tests.conftest import EXAMPLE
 
+from driftbell import jsonlog
 from driftbell.errors import PredictError, StoreError
 from driftbell.models.iris import iris_model
 from driftbell.publish.report_folder import ReportFolder
@@ -96,9 +98,9 @@ def service(tmp_path: Path, model: Any) -> Callable[[Tracing], Service]:
     def make(found: Tracing) -> Service:
         return Service(
             model=model,
-            log=open_sqlite(tmp_path / "log.sqlite"),
+            store=open_sqlite(tmp_path / "log.sqlite"),
             journals=tmp_path / "journal",
-            folder=ReportFolder(tmp_path / "reports", keep=1),
+            reports=ReportFolder(tmp_path / "reports", keep=1),
             window_rows=10,
             body_limit=10_000,
             queue_limit=10,
@@ -166,7 +168,7 @@ def test_a_refused_row_is_the_senders_fault_and_is_not_shown(service: Callable[[
     [
         ("model", "answer", PredictError("model 'iris' failed with ValueError"), 500),
         ("model", "answer", ValueError(f"cannot take {SECRET}"), 500),
-        ("log", "append_lines", StoreError("the prediction log cannot be used: disk full"), 503),
+        ("store", "append_lines", StoreError("the prediction log cannot be used: disk full"), 503),
     ],
 )
 def test_a_failure_is_an_error_of_its_step_and_of_the_request(
@@ -180,7 +182,7 @@ def test_a_failure_is_an_error_of_its_step_and_of_the_request(
     with capture_logs():
         assert ask(traced.app, predicting()) == [status]
     spans = traced.spans()
-    step, request = spans[part], spans["POST /predict"]
+    step, request = spans["log" if part == "store" else part], spans["POST /predict"]
     assert step.status.status_code is request.status.status_code is trace.StatusCode.ERROR
     assert request.attributes["http.response.status_code"] == status
     assert step.attributes["error.type"] == type(error).__name__
@@ -260,20 +262,24 @@ def test_a_request_is_not_below_what_happens_to_be_current(service: Callable[[Tr
     structlog.contextvars.clear_contextvars()
 
 
-def test_log_lines_bear_the_ids_only_where_tracing_is_on(service: Callable[[Tracing], Service]) -> None:
+def test_log_lines_have_the_ids_only_with_tracing_on(
+    service: Callable[[Tracing], Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(jsonlog, "write", written.append)
     traced = Traced(service)
-    merge = [structlog.contextvars.merge_contextvars]
-    with capture_logs(processors=merge) as lines:
-        called = ("GET", "/monitor/status", {"headers": {"traceparent": f"00-{TRACE}-{SPAN}-00"}})
-        ask(traced.app, called, ("GET", "/monitor/checks", {}))
-    one, two = [line for line in lines if line["event"] == "request"]
+    called = ("GET", "/monitor/status", {"headers": {"traceparent": f"00-{TRACE}-{SPAN}-00"}})
+    ask(traced.app, called, ("GET", "/monitor/checks", {}))
+    one, two = [json.loads(line) for line in "".join(written).splitlines()]
     assert one["trace_id"] == TRACE  # though it is not sampled: the caller knows it
     (span,) = traced.spans().values()
     assert two["trace_id"] == trace.format_trace_id(span.context.trace_id)
     assert two["span_id"] == trace.format_span_id(span.context.span_id)
-    with capture_logs(processors=merge) as lines:
+    written.clear()
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         ask(create_app(service(Tracing())), called)
-    assert lines
+    lines += [json.loads(line) for line in "".join(written).splitlines()]
+    assert [line["event"] for line in lines].count("request") == 1
     assert not any({"trace_id", "span_id"} & set(line) for line in lines)
 
 

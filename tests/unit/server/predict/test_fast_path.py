@@ -1,4 +1,4 @@
-"""The short way gives what the careful one gives, or leaves it to it."""
+"""`POST /predict`: the fast path parses a row as the field-by-field validation does, or refuses to."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from driftbell.errors import InputError, PredictError
+from driftbell import jsonlog
+from driftbell.errors import InputError, OverloadedError, PredictError, StoreError
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import Columns, Outputs
 from driftbell.server import Service, create_app
+from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict import predictor
-from driftbell.server.predict.fast_path import row_reader
+from driftbell.server.predict.endpoint import PredictEndpoint
+from driftbell.server.predict.fast_path import row_parser
 from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
@@ -44,7 +50,7 @@ NUMBERS = infer_schema(as_columns({"a": np.array([1.0]), "b": np.array([2.0, np.
 
 
 class Model:
-    """The sum of two numbers; one above a hundred is too much for it."""
+    """The sum of two numbers; it fails for numbers above 100."""
 
     name, version, schema, classes = "sum", "v1", NUMBERS, ("small", "large")
     engine, engine_reason, inline = "native", "it is a test", True
@@ -70,9 +76,9 @@ def model(request: pytest.FixtureRequest) -> Model:
 def service(tmp_path: Path, model: Model) -> Service:
     return Service(
         model=model,
-        log=open_sqlite(tmp_path / "log.sqlite"),
+        store=open_sqlite(tmp_path / "log.sqlite"),
         journals=tmp_path / "journal",
-        folder=ReportFolder(tmp_path / "reports", keep=1),
+        reports=ReportFolder(tmp_path / "reports", keep=1),
         window_rows=10,
         body_limit=10_000,
         queue_limit=100,
@@ -83,7 +89,7 @@ def service(tmp_path: Path, model: Model) -> Service:
 
 
 class Client:
-    """Asks the application without a network, one request after the other."""
+    """Calls the application without a network, one request after the other."""
 
     def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
         self.runner = runner
@@ -114,7 +120,7 @@ def client(service: Service) -> Iterator[Client]:
         runner.run(life.__aexit__(None, None, None))
 
 
-def careful(schema: Any, body: bytes) -> Any:
+def validated(schema: Any, body: bytes) -> Any:
     try:
         return schema.validate(json.loads(body))
     except (InputError, ValueError, RecursionError):
@@ -132,19 +138,19 @@ VALUES = st.one_of(
     st.booleans(),
 )
 @settings(max_examples=400)
-def test_it_reads_a_row_as_the_careful_way_does_or_not_at_all(row: dict[str, Any], ascii_only: bool) -> None:
+def test_a_row_is_parsed_as_validated_or_not_at_all(row: dict[str, Any], ascii_only: bool) -> None:
     body = json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    found = row_reader(MIXED)(body)
-    assert found is None or found == careful(MIXED, body)
+    found = row_parser(MIXED)(body)
+    assert found is None or found == validated(MIXED, body)
 
 
 GOOD = {"age": 31, "größe": None, "city": "Köln", "member": True, "since": "2026-01-31T12:00:00"}
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_it_takes_a_plain_row_of_every_kind(ascii_only: bool) -> None:
+def test_a_valid_row_of_every_kind_is_parsed(ascii_only: bool) -> None:
     body = json.dumps(GOOD, ensure_ascii=ascii_only).encode()
-    assert row_reader(MIXED)(body) == MIXED.validate(GOOD) is not None
+    assert row_parser(MIXED)(body) == MIXED.validate(GOOD) is not None
 
 
 @pytest.mark.parametrize(
@@ -166,11 +172,15 @@ def test_it_takes_a_plain_row_of_every_kind(ascii_only: bool) -> None:
         '{"a": 1, "b": 2} x',
     ],
 )
-def test_it_leaves_what_is_doubtful(body: str) -> None:
-    assert row_reader(NUMBERS)(body.encode()) is None
+def test_an_invalid_or_ambiguous_body_is_not_parsed(body: str) -> None:
+    assert row_parser(NUMBERS)(body.encode()) is None
 
 
-def test_both_ways_answer_log_and_count_alike(client: Client, service: Service, capsys: Any) -> None:
+def test_both_parsers_lead_to_the_same_answer_record_metrics_and_log_line(
+    client: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(jsonlog, "write", written.append)
     body = b'{"a": 1, "b": 2.5}'
     short = client.post("/predict", content=body, headers={"content-type": "application/json"})
     long = client.post("/predict", content=body, headers={"content-type": "application/json; charset=utf-8"})
@@ -188,18 +198,24 @@ def test_both_ways_answer_log_and_count_alike(client: Client, service: Service, 
             "version": "v1",
         }
     assert [*short.json()] == [*long.json()]
+    lines = [json.loads(line) for line in "".join(written).splitlines()]
+    assert [line["request_id"] for line in lines] == [a.headers["x-request-id"] for a in (short, long)]
+    for line in lines:
+        assert [*line] == ["time", "level", "event", "request_id", "method", "route", "status", "duration_ms"]
+        assert (line["level"], line["event"], line["status"]) == ("INFO", "request", 200)
+        assert (line["method"], line["route"]) == ("POST", "/predict")
     metrics = client.get("/metrics").text
     assert 'driftbell_http_requests_total{method="POST",route="/predict",status="200"} 2.0' in metrics
     assert 'http_request_duration_seconds_count{method="POST",route="/predict",status="200"} 2.0' in metrics
     assert 'driftbell_predictions_total{class="large",model="sum",version="v1"} 2.0' in metrics
     assert "driftbell_http_requests_in_flight 1.0" in metrics  # the scrape itself
     client.get("/monitor/status")  # which waits until all is in the log
-    window = service.log.predictions.window(10, model="sum", version="v1")
+    window = service.store.predictions.window(10, model="sum", version="v1")
     assert [p.id for p in window.predictions] == [short.json()["id"], long.json()["id"]]
     assert all(p.features == {"a": 1.0, "b": 2.5} and p.latency_ms > 0 for p in window.predictions)
 
 
-def test_a_callers_request_id_is_kept_if_it_is_one(client: Client) -> None:
+def test_a_valid_request_id_of_the_caller_is_kept(client: Client) -> None:
     row = {"a": 1, "b": 2}
     mine = client.post("/predict", json=row, headers={"x-request-id": "mine-1"}).headers["x-request-id"]
     assert mine == "mine-1"
@@ -207,7 +223,7 @@ def test_a_callers_request_id_is_kept_if_it_is_one(client: Client) -> None:
     assert re.fullmatch("[0-9a-f]{16}", odd)
 
 
-def test_bad_input_gets_the_careful_answer(client: Client) -> None:
+def test_invalid_input_is_refused_with_its_reason(client: Client) -> None:
     answer = client.post("/predict", json={"a": 1, "bb": 2})
     assert answer.status_code == 422
     assert "did you mean 'b'?" in answer.json()["detail"]
@@ -223,23 +239,23 @@ def test_bad_input_gets_the_careful_answer(client: Client) -> None:
     assert client.get("/predict").status_code == 405
 
 
-def test_a_model_that_fails_is_500_and_logged_nowhere(client: Client, service: Service) -> None:
+def test_a_failing_model_is_answered_with_500_and_not_recorded(client: Client, service: Service) -> None:
     answer = client.post("/predict", json={"a": 101, "b": 2})
     assert answer.status_code == 500
     assert answer.json()["detail"] == "too much"
     client.get("/monitor/status")
-    assert service.log.predictions.count(model="sum", version="v1") == 0
+    assert service.store.predictions.count(model="sum", version="v1") == 0
     assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
 
 
 class Thread(Model):
-    """Is asked in a thread."""
+    """A model that is called in a thread."""
 
     inline = False
 
 
 class First(Model):
-    """Answers the first row alone, however many there are."""
+    """A model that answers only the first row of a batch."""
 
     def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
         return super().answer(rows[:1])
@@ -250,7 +266,7 @@ class FirstInThread(First):
 
 
 @pytest.mark.parametrize("model", [Model, Thread, First, FirstInThread], indirect=True)
-def test_who_comes_together_is_answered_each_for_its_own_row(client: Client) -> None:
+def test_rows_of_one_batch_are_answered_with_their_own_results(client: Client) -> None:
     rows = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
     answers = client.at_once(*rows)
     assert [a.status_code for a in answers] == [200, 200, 500, 200]
@@ -258,7 +274,7 @@ def test_who_comes_together_is_answered_each_for_its_own_row(client: Client) -> 
 
 
 class Hanging(Thread):
-    """Does not answer until it is let go."""
+    """A model that answers only after `go` is set."""
 
     def __init__(self) -> None:
         self.asked, self.go = threading.Event(), threading.Event()
@@ -270,10 +286,10 @@ class Hanging(Thread):
 
 
 @pytest.mark.parametrize("model", [Hanging], indirect=True)
-def test_a_model_that_hangs_is_not_ready(
+def test_a_service_with_a_hanging_model_is_not_ready(
     client: Client, model: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor, "LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(predictor, "MAX_MODEL_SECONDS", 0.05)
 
     async def story() -> tuple[httpx.Response, ...]:
         asked = asyncio.create_task(client.http.post("/predict", json={"a": 1, "b": 1}))
@@ -286,3 +302,25 @@ def test_a_model_that_hangs_is_not_ready(
     hung, answer, well = client.runner.run(story())
     assert (hung.status_code, answer.status_code, well.status_code) == (503, 200, 200)
     assert hung.json()["detail"].startswith("the model has not answered for ")
+
+
+def test_the_route_is_documented_and_its_router_entry_is_the_same_endpoint(service: Service) -> None:
+    app = create_app(service)
+    operation = app.openapi()["paths"]["/predict"]["post"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["required"] == ["a", "b"]
+    assert {"200", "400", "413", "415", "422", "500", "503"} <= set(operation["responses"])
+    (route,) = [r for r in app.router.routes if isinstance(r, APIRoute) and r.path == "/predict"]
+    assert isinstance(route.app, PredictEndpoint)
+    service.store.close()
+
+
+def test_the_same_failure_of_many_requests_is_logged_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("driftbell.server.http.errors.time.monotonic", lambda: now)
+    errors = ErrorAnswers(Metrics())
+    with capture_logs() as lines:
+        assert [errors.answer(OverloadedError("busy")).status_code for _ in range(5)] == [503] * 5
+        assert errors.answer(StoreError("no disk")).status_code == 503
+        now = 1.0
+        assert errors.answer(StoreError("no disk")).headers["retry-after"] == "1"
+    assert [line["error"] for line in lines] == ["busy", "no disk", "no disk"]

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from driftbell.errors import OverloadedError
-from driftbell.server.predict.thread_batch import Batcher
+from driftbell.server.predict.micro_batch import ThreadBatcher
 
 
 class Work:
@@ -26,7 +26,7 @@ class Work:
         return [2 * i for i in items]
 
 
-async def busy(batcher: Batcher[int, int], work: Work) -> asyncio.Task[object]:
+async def busy(batcher: ThreadBatcher[int, int], work: Work) -> asyncio.Task[object]:
     """Hand in a first item whose work is held up."""
     work.go.clear()
     first = asyncio.create_task(batcher.submit([0]))  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ async def busy(batcher: Batcher[int, int], work: Work) -> asyncio.Task[object]:
 
 def test_results_come_in_the_order_of_the_items() -> None:
     async def story() -> None:
-        batcher: Batcher[int, int] = Batcher(Work(), name="test", limit=1000)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(Work(), name="test", limit=1000)
         found = await asyncio.gather(*(batcher.submit([i, i + 100]) for i in range(50)))
         assert [list(f) for f in found] == [[2 * i, 2 * i + 200] for i in range(50)]
         await batcher.close()
@@ -48,7 +48,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_what_comes_in_while_one_batch_works_is_the_next_batch() -> None:
     async def story() -> None:
         work = Work()
-        batcher: Batcher[int, int] = Batcher(work, name="test", limit=1000)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000)
         first = await busy(batcher, work)
         rest = [asyncio.create_task(batcher.submit([i])) for i in range(1, 20)]
         await asyncio.sleep(0)
@@ -65,7 +65,7 @@ def test_what_comes_in_while_one_batch_works_is_the_next_batch() -> None:
 def test_one_bad_among_many_costs_few_calls() -> None:
     async def story() -> None:
         work = Work(bad=40)
-        batcher: Batcher[int, int] = Batcher(work, name="test", limit=1000, apart=True)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000, split_on_error=True)
         found = await asyncio.gather(*(batcher.submit([i]) for i in range(64)), return_exceptions=True)
         assert [i for i, f in enumerate(found) if isinstance(f, ValueError)] == [40]
         assert [f for f in found if not isinstance(f, ValueError)] == [[2 * i] for i in range(64) if i != 40]
@@ -75,11 +75,11 @@ def test_one_bad_among_many_costs_few_calls() -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_one_bad_submission_fails_its_neighbours_only_where_they_are_not_tried_apart(apart: bool) -> None:
+@pytest.mark.parametrize("split", [True, False])
+def test_a_bad_submission_fails_its_neighbors_only_without_splitting(split: bool) -> None:
     async def story() -> None:
         work = Work(bad=7)
-        batcher: Batcher[int, int] = Batcher(work, name="test", limit=1000, apart=apart)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000, split_on_error=split)
         first = await busy(batcher, work)
         rest = [asyncio.create_task(batcher.submit([i])) for i in range(5, 10)]
         await asyncio.sleep(0)
@@ -87,7 +87,7 @@ def test_one_bad_submission_fails_its_neighbours_only_where_they_are_not_tried_a
         assert list(await first) == [0]
         found = await asyncio.gather(*rest, return_exceptions=True)
         failed = [i for i, f in zip(range(5, 10), found, strict=True) if isinstance(f, ValueError)]
-        assert failed == ([7] if apart else [5, 6, 7, 8, 9])
+        assert failed == ([7] if split else [5, 6, 7, 8, 9])
         assert batcher.waiting == 0
         assert list(await batcher.submit([1])) == [2]
         await batcher.close()
@@ -95,10 +95,10 @@ def test_one_bad_submission_fails_its_neighbours_only_where_they_are_not_tried_a
     asyncio.run(story())
 
 
-def test_too_many_waiting_items_are_refused_at_once_and_a_large_batch_is_let_in_alone() -> None:
+def test_too_many_waiting_items_are_refused_and_a_large_batch_is_accepted_alone() -> None:
     async def story() -> None:
         work = Work()
-        batcher: Batcher[int, int] = Batcher(work, name="test", limit=3)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=3)
         assert list(await batcher.submit(list(range(10)))) == [2 * i for i in range(10)]
         work.batches.clear()
         first = await busy(batcher, work)
@@ -116,10 +116,10 @@ def test_too_many_waiting_items_are_refused_at_once_and_a_large_batch_is_let_in_
     asyncio.run(story())
 
 
-def test_close_finishes_what_waits() -> None:
+def test_close_processes_the_waiting_items() -> None:
     async def story() -> None:
         work = Work()
-        batcher: Batcher[int, int] = Batcher(work, name="test", limit=1000)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000)
         first = await busy(batcher, work)
         rest = [asyncio.create_task(batcher.submit([i])) for i in range(1, 5)]
         await asyncio.sleep(0)
@@ -135,10 +135,10 @@ def test_close_finishes_what_waits() -> None:
     asyncio.run(story())
 
 
-def test_a_caller_that_gives_up_costs_its_neighbours_nothing() -> None:
+def test_a_cancelled_submission_does_not_affect_its_neighbors() -> None:
     async def story() -> None:
         work = Work()
-        batcher: Batcher[int, int] = Batcher(work, name="test", limit=1000)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000)
         first = await busy(batcher, work)
         gone, stays = (asyncio.create_task(batcher.submit([i])) for i in (1, 2))
         await asyncio.sleep(0)

@@ -1,10 +1,11 @@
-"""What is answered is kept first; while it cannot be kept, callers are told at once."""
+"""Predictions are recorded before they are answered; if they cannot be recorded, requests fail at once."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from tests.unit.server.predict.test_fast_path import Model
 from driftbell.errors import StoreError
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
+from driftbell.server.predict.journal_writer import JournalWriter
 from driftbell.server.predict.predictor import Predictor
-from driftbell.server.predict.recorder import Durability, OnFailure, Recorder
+from driftbell.server.predict.recorder import Durability, OnFailure, Recorder, open_recorder
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 
@@ -25,7 +27,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Slow:
-    """A log that takes its time to fail, as a network that was cut does."""
+    """A store that fails slowly, as over a network that was cut."""
 
     def __init__(self, log: SqlStore) -> None:
         self._log = log
@@ -54,41 +56,49 @@ def log(tmp_path: Path) -> Iterator[SqlStore]:
     found.close()
 
 
+@dataclass
+class Recording:
+    """A recorder with its journal."""
+
+    writer: JournalWriter
+    recorder: Recorder
+
+    async def record(self, lines: list[bytes]) -> None:
+        waits = self.recorder.record(lines)
+        if waits:
+            await waits
+
+    async def close(self) -> None:
+        await self.recorder.close()
+        await self.writer.close()
+
+
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[..., Recorder]:
-    def open_it(log: Any, durability: Durability, on_failure: OnFailure) -> Recorder:
-        folder = tmp_path / "journal"
-        return Recorder(
-            log, folder, Metrics(), durability=durability, on_failure=on_failure, queue_limit=1000
-        )
+def opened(tmp_path: Path) -> Callable[..., Recording]:
+    def open_it(store: Any, durability: Durability, on_failure: OnFailure) -> Recording:
+        metrics = Metrics()
+        writer = JournalWriter(store, tmp_path / "journal", metrics, spool=on_failure == "spool")
+        return Recording(writer, open_recorder(durability, writer, metrics, queue_limit=1000))
 
     return open_it
 
 
-async def kept(recorder: Recorder, lines: list[bytes]) -> None:
-    waits = recorder.keep(lines)
-    if waits:
-        await waits
-
-
-def test_those_behind_one_that_waited_for_long_do_not_wait_as_long(
-    log: SqlStore, opened: Callable[..., Recorder]
-) -> None:
+def test_requests_behind_a_slow_failure_share_it(log: SqlStore, opened: Callable[..., Recording]) -> None:
     slow = Slow(log)
 
     async def story() -> tuple[list[Any], int]:
         recorder = opened(slow, "power", "refuse")
-        await recorder.start()
+        await recorder.writer.start()
         slow.cut = True
-        first = asyncio.create_task(kept(recorder, [line(0)]))
+        first = asyncio.create_task(recorder.record([line(0)]))
         await asyncio.sleep(0.05)
-        rest = [kept(recorder, [line(n)]) for n in range(1, 20)]
+        rest = [recorder.record([line(n)]) for n in range(1, 20)]
         results = await asyncio.gather(first, *rest, return_exceptions=True)
         attempts = slow.waited
         slow.cut = False
-        while not _fine(recorder):
+        while not _is_writable(recorder):
             await asyncio.sleep(0.02)
-        await kept(recorder, [line(99)])
+        await recorder.record([line(99)])
         await recorder.close()
         return results, attempts
 
@@ -98,41 +108,41 @@ def test_those_behind_one_that_waited_for_long_do_not_wait_as_long(
     assert ids(log) == ["id000099"]
 
 
-def _fine(recorder: Recorder) -> bool:
+def _is_writable(recorder: Recording) -> bool:
     try:
-        return recorder.check()
+        return recorder.writer.check()
     except StoreError:
         return False
 
 
 @pytest.mark.parametrize("durability", ["process", "power", "async"])
-def test_what_is_spooled_while_the_log_is_away_comes_into_it_once(
-    log: SqlStore, opened: Callable[..., Recorder], durability: Durability
+def test_spooled_predictions_are_moved_once_when_the_store_is_back(
+    log: SqlStore, opened: Callable[..., Recording], durability: Durability
 ) -> None:
     slow = Slow(log)
 
     async def story() -> None:
         recorder = opened(slow, durability, "spool")
-        await recorder.start()
+        await recorder.writer.start()
         slow.cut = True
         for number in range(5):
-            await kept(recorder, [line(number)])
+            await recorder.record([line(number)])
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
-        assert recorder.check() is False
+        assert recorder.writer.check() is False
         assert ids(log) == []
         slow.cut = False
-        while not recorder.check():
+        while not recorder.writer.check():
             await asyncio.sleep(0.02)
-        await recorder.settle()
+        await recorder.writer.settle()
         assert sorted(ids(log)) == [f"id{n:06}" for n in range(5)]
         await recorder.close()
 
     asyncio.run(story())
 
 
-def test_whatever_a_log_raises_the_next_predictions_are_taken_to_it(
-    log: SqlStore, opened: Callable[..., Recorder]
+def test_after_an_unexpected_error_of_the_store_the_next_predictions_are_recorded(
+    log: SqlStore, opened: Callable[..., Recording]
 ) -> None:
     class Odd(Slow):
         odd = True
@@ -146,19 +156,19 @@ def test_whatever_a_log_raises_the_next_predictions_are_taken_to_it(
 
     async def story() -> None:
         recorder = opened(odd, "async", "refuse")
-        await recorder.start()
-        await kept(recorder, [line(1)])
+        await recorder.writer.start()
+        await recorder.record([line(1)])
         await asyncio.sleep(0.3)
         odd.odd = False
-        await kept(recorder, [line(2)])
+        await recorder.record([line(2)])
         await recorder.close()
 
     asyncio.run(story())
     assert ids(log) == ["id000002"]
 
 
-def test_ids_sort_by_time_even_where_the_clock_steps_back(
-    log: SqlStore, opened: Callable[..., Recorder]
+def test_ids_sort_by_creation_when_the_clock_steps_back(
+    log: SqlStore, opened: Callable[..., Recording]
 ) -> None:
     steps = [0, 1, 2, -3600, -3599, 3, 4]
     times = iter(NOW + timedelta(seconds=s) for s in steps)
@@ -167,7 +177,7 @@ def test_ids_sort_by_time_even_where_the_clock_steps_back(
         recorder = opened(log, "process", "refuse")
         predictor = Predictor(
             Model(),
-            recorder,
+            recorder.recorder,
             Metrics(),
             Tracing(),
             queue_limit=10,

@@ -1,4 +1,4 @@
-"""Alerts, and how far their delivery is."""
+"""Alerts, with the progress of their delivery."""
 
 import sqlalchemy as sa
 from alembic import op

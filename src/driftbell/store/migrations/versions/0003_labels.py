@@ -1,4 +1,4 @@
-"""Labels, and alarms with what people say about them."""
+"""Labels, and alarms with their annotations."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What was archived and deleted, and the counts of what is gone."""
+"""Archives, and the counts of deleted rows."""
 
 import sqlalchemy as sa
 from alembic import op

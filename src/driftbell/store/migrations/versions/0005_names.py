@@ -55,23 +55,23 @@ def upgrade() -> None:
 def convert(body: dict[str, Any]) -> dict[str, Any]:
     """Rename the keys of a stored check.
 
-    Of its state only the position in the log and the time of the newest annotation stay: the evidence is
-    collected anew from there.
+    Of its state, only the position in the log and the time of the newest annotation are converted. The
+    evidence restarts from there.
     """
     judgement = dict(body["judgement"])
     judgement["degradation"] = _degradation(judgement.pop("harm", None))
     judgement["columns"] = [_column(column) for column in judgement["columns"]]
     state = body.get("state") or {}
     evidence = state.get("harm") or {}
-    kept = {"reference": state.get("reference", "")}
+    position = {"reference": state.get("reference", "")}
     if state.get("marked"):
-        kept["annotated"] = state["marked"]
+        position["annotated"] = state["marked"]
     return {
         **body,
         "judgement": judgement,
         "baseline": state.get("base"),
         "state": {
-            **kept,
+            **position,
             "evidence": {name: evidence[name] for name in ("seq", "label_seq") if name in evidence},
         },
     }
@@ -103,5 +103,5 @@ def _column(column: dict[str, Any]) -> dict[str, Any]:
 
 
 def downgrade() -> None:
-    """Refuse: the evidence of the stored checks is gone."""
-    raise RuntimeError("restore the backup that was made before the upgrade")
+    """Refuse: the upgrade deleted the evidence of the stored checks."""
+    raise RuntimeError("cannot downgrade: restore a backup from before the upgrade")

@@ -1,0 +1,98 @@
+"""The answer to each error, as `application/problem+json`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from driftbell.errors import DriftbellError, InputError, OverloadedError, StoreError
+from driftbell.records import FieldProblem
+from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.problems import Refused, problem
+
+LOG_SECONDS = 1.0
+"""The same failure of many requests is logged once in this time, since under load they come at once."""
+
+MAX_DETAILS = 5
+"""Problems of a body that are repeated in the sentence of the answer."""
+
+logger = structlog.get_logger()
+
+
+class ErrorAnswers:
+    """Builds answers to errors, and counts and logs them.
+
+    Args:
+        metrics: counts rejected inputs.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._logged = ("", float("-inf"))
+
+    def add_to(self, app: FastAPI) -> None:
+        """Answer every known error of an application's routes."""
+
+        def add(kind: type[Exception], answer: Callable[[Any], Response]) -> None:
+            async def handler(_: Request, error: Exception) -> Response:
+                return answer(error)
+
+            app.add_exception_handler(kind, handler)
+
+        add(Refused, self.answer)
+        add(DriftbellError, self.answer)
+        add(RequestValidationError, self._invalid_query)
+        add(HTTPException, _http_error)
+
+    def answer(self, error: DriftbellError | Refused) -> Response:
+        """Build the answer to an error."""
+        match error:
+            case Refused():
+                if error.status < 500:  # else the sender is not at fault
+                    self._metrics.rejected.labels(error.reason).inc()
+                return problem(error.status, error.detail, errors=error.errors, headers=error.headers)
+            case InputError():
+                return self._invalid_input(error)
+            case StoreError() | OverloadedError():
+                self._log(error)
+                return problem(503, str(error), headers={"Retry-After": "1"})
+            case _:
+                self._log(error)
+                return problem(500, str(error))
+
+    def _invalid_input(self, error: InputError) -> Response:
+        self._metrics.rejected.labels(error.problems[0].reason).inc()
+        more = len(error.problems) - MAX_DETAILS
+        detail = "; ".join(
+            p.message if p.row is None else f"row {p.row}: {p.message}" for p in error.problems[:MAX_DETAILS]
+        )
+        return problem(422, detail + (f"; and {more} more" if more > 0 else ""), errors=error.problems)
+
+    def _invalid_query(self, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][1:])
+        message = f"'{name}' {first['msg'].lower()}"
+        self._metrics.rejected.labels("query").inc()
+        return problem(422, message, errors=[FieldProblem(name, "query", message)])
+
+    def _log(self, error: DriftbellError) -> None:
+        message, now = str(error), time.monotonic()
+        last_message, last_time = self._logged
+        if message != last_message or now >= last_time + LOG_SECONDS:
+            self._logged = message, now
+            logger.error("request failed", error=message, error_type=type(error).__name__)
+
+
+def _http_error(error: HTTPException) -> Response:
+    allowed = (error.headers or {}).get("Allow", "see /docs")
+    detail = {
+        404: "there is nothing here; the API is described at /docs",
+        405: f"this method is not allowed here; allowed: {allowed}",
+    }.get(error.status_code, str(error.detail))
+    return problem(error.status_code, detail, headers=error.headers)

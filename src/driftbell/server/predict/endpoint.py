@@ -1,0 +1,82 @@
+"""The endpoint of `POST /predict`: one row in, one prediction out, recorded before it is answered."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from driftbell.errors import DriftbellError
+from driftbell.records import Value
+from driftbell.server.http.body import read_json
+from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.problems import Refused
+from driftbell.server.predict.fast_path import is_plain_json, row_parser
+from driftbell.server.predict.predictor import Predictor
+
+PATH = "/predict"
+
+
+def is_predict(scope: Scope) -> bool:
+    """Return whether a request is `POST /predict`."""
+    return bool(scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST")
+
+
+class PredictEndpoint:
+    """ASGI endpoint that parses one row, predicts it and answers.
+
+    A plain JSON body is parsed with msgspec. Any other body, and one that msgspec refuses, is read and
+    validated field by field, which accepts it or says what is wrong with it.
+
+    Args:
+        predictor: predicts rows.
+        errors: turns errors into answers.
+        body_limit: maximum size of a body in bytes.
+    """
+
+    def __init__(self, predictor: Predictor, errors: ErrorAnswers, *, body_limit: int) -> None:
+        self._predictor = predictor
+        self._errors = errors
+        self._body_limit = body_limit
+        self._parse_row = row_parser(predictor.model.schema)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["endpoint"] = self  # as the router does, for metrics and logs
+        try:
+            with self._predictor.tracing.step("validate") as set_rows:
+                row = await self._read_row(scope, receive)
+                set_rows(1)
+            body = await self._predictor.answer(row, scope["driftbell.started"])
+        except (DriftbellError, Refused) as error:
+            await self._errors.answer(error)(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _read_row(self, scope: Scope, receive: Receive) -> list[Value]:
+        """Read and validate the row of a request.
+
+        Raises:
+            Refused: the body is not JSON, too large or of another type.
+            InputError: the row does not fit the schema.
+        """
+        if is_plain_json(scope, self._body_limit):
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                row = self._parse_row(message["body"])
+                if row is not None:
+                    return row
+            receive = _replay(message, receive)
+        value = await read_json(Request(scope, receive), self._body_limit)
+        return self._predictor.model.schema.validate(value)
+
+
+def _replay(message: Message, receive: Receive) -> Receive:
+    """Return a `receive` that starts with a message that was received already."""
+    messages: list[Message] = [message]
+
+    async def replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replayed

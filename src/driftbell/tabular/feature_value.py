@@ -1,0 +1,198 @@
+"""The definition of a valid value of a feature, as JSON has it, and every check derived from it.
+
+`RULES` is the definition. The check of one value, the check of a column, the type by which msgspec parses
+a request and the JSON Schema in OpenAPI all read it, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from types import NoneType
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from driftbell.records import Column, Feature, FieldProblem, Kind, Value
+from driftbell.tabular.columns import as_column
+
+MAX_NUMBER = float(np.finfo(np.float32).max)
+"""Largest absolute value of a number: most models compute in single precision, where more is infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a valid value of one kind of feature is.
+
+    Attributes:
+        types: Python types of its JSON values, without their subclasses.
+        json_type: its type in JSON Schema.
+        expected: the end of the sentence "… must be" in an error.
+        max_size: the largest absolute value of a number.
+        text_check: accepts or rejects a text; None accepts all.
+        text_error: the end of the sentence "… must be" for a text that is rejected; None for `expected`.
+        json_format: the format of a text in JSON Schema.
+    """
+
+    types: frozenset[type]
+    json_type: str
+    expected: str
+    max_size: float | None = None
+    text_check: Callable[[str], bool] | None = None
+    text_error: str | None = None
+    json_format: str | None = None
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether a value other than null is valid."""
+        if type(value) not in self.types:
+            return False
+        if self.max_size is not None:
+            return bool(abs(value) <= self.max_size)  # false for NaN
+        return self.text_check is None or self.text_check(value)
+
+
+def is_unicode_text(text: str) -> bool:
+    """Return whether a text can be stored: Unicode without NUL or half a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def is_iso_time(text: str) -> bool:
+    """Return whether a text is a date, or a date and time, in ISO 8601."""
+    if not (text.isascii() and text.isprintable()):  # Python accepts any character between date and time
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+RULES: dict[Kind, Rule] = {
+    Kind.NUMERIC: Rule(frozenset({int, float}), "number", "a number", max_size=MAX_NUMBER),
+    Kind.BOOLEAN: Rule(frozenset({bool}), "boolean", "true or false"),
+    Kind.CATEGORICAL: Rule(
+        frozenset({str}),
+        "string",
+        "a string",
+        text_check=is_unicode_text,
+        text_error="valid Unicode text without NUL",
+    ),
+    Kind.DATETIME: Rule(
+        frozenset({str}),
+        "string",
+        "an ISO 8601 date and time such as '2026-01-31T12:00:00Z'",
+        text_check=is_iso_time,
+        json_format="date-time",
+    ),
+}
+"""The one definition of a valid value, by kind of feature. A nullable feature also accepts null."""
+
+
+def find_problem(feature: Feature, value: Any, row: int | None = None) -> FieldProblem | None:
+    """Return what is wrong with one value; None if it is valid.
+
+    Args:
+        feature: the feature it belongs to.
+        value: any JSON value.
+        row: its row in a batch, for the message.
+    """
+    name, rule = feature.name, RULES[feature.kind]
+    if value is None:
+        message = f"'{name}' must not be null: the reference has no nulls in it"
+        return None if feature.nullable else FieldProblem(name, "null", message, row)
+    if rule.accepts(value):
+        return None
+    if type(value) not in rule.types:
+        return wrong_type(feature, json_type_of(value), row)
+    if rule.max_size is not None:
+        limit = f"{rule.max_size:.1e}".replace("+", "")
+        message = f"'{name}' must be a finite number of at most {limit} in size"
+        return FieldProblem(name, "not_finite", message, row)
+    return FieldProblem(name, "type", f"'{name}' must be {rule.text_error or rule.expected}", row)
+
+
+def wrong_type(feature: Feature, actual: str, row: int | None = None) -> FieldProblem:
+    """Build the problem of a value, or a whole column, of the wrong type.
+
+    Args:
+        feature: the feature it belongs to.
+        actual: what it is, such as "a string".
+        row: its row in a batch.
+    """
+    expected = RULES[feature.kind].expected
+    suffix = "" if feature.kind is Kind.DATETIME else f", got {actual}"
+    return FieldProblem(feature.name, "type", f"'{feature.name}' must be {expected}{suffix}", row)
+
+
+def read_column(feature: Feature, cells: Sequence[Any]) -> Column | None:
+    """Build a column of n JSON values; None if `find_problem` refuses one of them."""
+    rule = RULES[feature.kind]
+    if not set(map(type, cells)) <= rule.types | ({NoneType} if feature.nullable else set()):
+        return None
+    if rule.max_size is not None:
+        try:
+            numbers = np.array(cells, dtype=np.float64)
+        except OverflowError:  # an integer of hundreds of digits
+            return None
+        nulls = cells.count(None) if feature.nullable else 0
+        return numbers if np.count_nonzero(np.abs(numbers) <= rule.max_size) + nulls == len(cells) else None
+    if rule.text_check and not all(text is None or rule.text_check(text) for text in set(cells)):
+        return None
+    return as_column(cells, feature.kind)
+
+
+def parsed_type(feature: Feature) -> Any:
+    """Return the type by which msgspec parses a value.
+
+    It accepts at least the valid values; texts with a `text_check` are to be checked after parsing.
+    """
+    rule = RULES[feature.kind]
+    parsed: Any = next(iter(rule.types))
+    if rule.max_size is not None:
+        parsed = Annotated[float, msgspec.Meta(ge=-rule.max_size, le=rule.max_size)]
+    return parsed | None if feature.nullable else parsed
+
+
+def json_schema(feature: Feature) -> dict[str, Any]:
+    """Describe the valid values of a feature as JSON Schema."""
+    rule = RULES[feature.kind]
+    schema: dict[str, Any] = {"type": [rule.json_type, "null"] if feature.nullable else rule.json_type}
+    if rule.max_size is not None:
+        schema |= {"minimum": -rule.max_size, "maximum": rule.max_size}
+    if rule.json_format:
+        schema["format"] = rule.json_format
+    return schema | {"examples": [feature.example]}
+
+
+def as_stored(feature: Feature, value: Any) -> Value:
+    """Convert a valid value to the type in which it is stored."""
+    if value is None:
+        return None
+    match feature.kind:
+        case Kind.NUMERIC:
+            return float(value)
+        case Kind.BOOLEAN:
+            return bool(value)
+        case Kind.DATETIME if isinstance(value, date):
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def json_type_of(value: object) -> str:
+    """Return JSON's name of a value's type, such as "an array"."""
+    names = {
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        list: "an array",
+        dict: "an object",
+    }
+    return "null" if value is None else names.get(type(value), type(value).__name__)
