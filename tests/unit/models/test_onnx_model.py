@@ -36,7 +36,7 @@ from driftbell.models.equivalence import TOLERANCE, check_equivalence
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import SklearnModel
-from driftbell.records import Columns
+from driftbell.records import Columns, Value
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 
