@@ -56,7 +56,7 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
     """Check the cells of a table and convert its columns.
 
     Args:
-        table: an Arrow table whose header has been checked.
+        table: an Arrow table with a checked header.
         schema: the features of the model.
         limit: the largest table; a text counts in each row that refers to it.
         max_problems: the most problems that are reported.
@@ -231,9 +231,9 @@ def _split_seconds(chunk: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         days = chunk.cast("date32", safe=False).cast("int32").fill_null(0)
         seconds = days.to_numpy(zero_copy_only=False).astype(np.int64) * SECONDS_PER_DAY
         return seconds, np.zeros_like(seconds)
-    ticks = chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
+    instants = chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
     ticks_per_second = TICKS_PER_SECOND[chunk.type.unit]
-    seconds, rest = np.divmod(ticks, ticks_per_second)
+    seconds, rest = np.divmod(instants, ticks_per_second)
     return seconds, rest * 1_000_000 // ticks_per_second
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import OverloadedError
 
 T = TypeVar("T")
@@ -47,10 +48,10 @@ class LoopBatcher(Generic[T, R]):
     def _run(self) -> None:
         items, self._items = self._items, []
         futures, self._futures = self._futures, []
-        try:
+        with ErrorCapture() as captured:  # any error of a batch belongs to its submitters
             results = self._process(items)
-        except Exception as error:  # noqa: BLE001 - any error of a batch belongs to its submitters
-            _set_exception(futures, error)
+        if captured.error:
+            _set_exception(futures, captured.error)
             return
         if isinstance(results, Awaitable):
             task = asyncio.get_running_loop().create_task(self._wait_for(results, futures))
@@ -60,10 +61,10 @@ class LoopBatcher(Generic[T, R]):
             _set_results(futures, results)
 
     async def _wait_for(self, results: Awaitable[Sequence[R]], futures: list[asyncio.Future[R]]) -> None:
-        try:
+        with ErrorCapture() as captured:  # any error of a batch belongs to its submitters
             values = await results
-        except Exception as error:  # noqa: BLE001 - any error of a batch belongs to its submitters
-            _set_exception(futures, error)
+        if captured.error:
+            _set_exception(futures, captured.error)
         else:
             _set_results(futures, values)
 
