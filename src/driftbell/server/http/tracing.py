@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import driftbell
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, InputError
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.routes import METHODS, QUIET, UNMATCHED, route_of
@@ -67,7 +68,7 @@ class Tracing:
 
     @property
     def on(self) -> bool:
-        """Whether spans are recorded."""
+        """True if spans are recorded."""
         return self._provider is not None
 
     def count_failures(self, counter: Counter) -> None:
@@ -213,10 +214,10 @@ class Exports:
         """Send one batch; runs in the SDK's thread."""
         self._messages.first = ""
         result = None
-        try:
+        with ErrorCapture() as captured:  # an error of the exporter must not end the SDK's thread
             result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - an error of the exporter must not end the SDK's thread
-            self._messages.first = type(error).__name__
+        if captured.error:
+            self._messages.first = type(captured.error).__name__
         if result is not None and result.name == "SUCCESS":
             self._arrived()
         else:
@@ -276,7 +277,7 @@ def open_tracing(endpoint: str, *, sample: float) -> Tracing:
 
     Args:
         endpoint: base URL of an OTLP/HTTP collector.
-        sample: share of requests to trace, among those whose callers did not decide.
+        sample: share of requests to trace, among those that their callers left undecided.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
