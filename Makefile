@@ -31,7 +31,7 @@ test: .venv/dev.stamp
 check: lint
 	@$(BIN)/pytest tests/unit tests/contract tests/repository src -m "not slow and not postgres and not service and not browser and not stack" $(ARGS)
 
-# Style, types, layers, words.
+# Style, types, layers, language.
 lint: .venv/dev.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -277,7 +277,7 @@ def open_tracing(endpoint: str, *, sample: float) -> Tracing:
 
     Args:
         endpoint: base URL of an OTLP/HTTP collector.
-        sample: share of requests to trace, if the caller did not decide.
+        sample: share of requests to trace, among those that their callers left undecided.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
