@@ -31,12 +31,13 @@ test: .venv/dev.stamp
 check: lint
 	@$(BIN)/pytest tests/unit tests/contract tests/repository src -m "not slow and not postgres and not service and not browser and not stack" $(ARGS)
 
-# Style, types, layers.
+# Style, types, layers, language.
 lint: .venv/dev.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tests/repository/language_lint.py
 
 # Let ruff rewrite what it can.
 format: .venv/dev.stamp

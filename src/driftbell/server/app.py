@@ -129,16 +129,8 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    endpoint = PredictEndpoint(predictor, errors, body_limit=service.body_limit)
-    request_log = RequestLog(metrics, access_log=service.access_log)
-    app.predict = endpoint
-    if tracing.on:
-        app.predict = TracedRequests(app.predict, tracing=tracing)
-        app.add_middleware(TracedRequests, tracing=tracing)
-    app.predict = RequestTelemetry(app.predict, log=request_log)
-    app.add_middleware(RequestTelemetry, log=request_log)  # the outermost, since it is added last
+    _add_predict(app, PredictEndpoint(predictor, errors, body_limit=service.body_limit), service, metrics)
     errors.add_to(app)
-    add_predict_route(app, endpoint, model)
     app.include_router(batch_router(predictor, body_limit=service.body_limit))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
@@ -174,6 +166,18 @@ class _Application(FastAPI):
             await self.predict(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics: Metrics) -> None:
+    """Add `POST /predict`, and the middleware that its requests share with all others."""
+    add_predict_route(app, endpoint, service.model)
+    app.predict = endpoint
+    if service.tracing.on:
+        app.predict = TracedRequests(app.predict, tracing=service.tracing)
+        app.add_middleware(TracedRequests, tracing=service.tracing)
+    log = RequestLog(metrics, access_log=service.access_log)
+    app.predict = RequestTelemetry(app.predict, log=log)
+    app.add_middleware(RequestTelemetry, log=log)  # the outermost, since it is added last
 
 
 def _add_health(

@@ -24,7 +24,7 @@ MAX_NUMBER = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a valid value of one kind of feature is.
+    """Definition of the valid values of one kind of feature.
 
     Attributes:
         types: Python types of its JSON values, without their subclasses.

@@ -32,7 +32,7 @@ def test_every_row_and_every_label_is_counted_once(life: Life) -> None:
         assert (state.rows, state.labelled) == (50 * (number + 1), 10 * (number + 1))
         assert state.seq == 50 * (number + 1)
     life.checker.preview()
-    assert life.check(0).state.evidence.rows == 150, "a look counts nothing"
+    assert life.check(0).state.evidence.rows == 150, "a preview counts nothing"
 
 
 def test_drift_alone_opens_no_alarm(life: Life) -> None:

@@ -316,7 +316,7 @@ def test_the_log_line_contains_drift_and_the_drifted_columns(checker: Checker, l
     assert line["drifted_columns"] == list(check.judgement.drifted_columns)
 
 
-def test_look_saves_and_writes_nothing(checker: Checker) -> None:
+def test_preview_saves_and_writes_nothing(checker: Checker) -> None:
     checker.store.predictions.append(predictions(50, shift=20))
     result = checker.preview()
     check, columns = result.check, result.columns

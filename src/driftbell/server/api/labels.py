@@ -118,7 +118,7 @@ class Labeller:
 
 
 def _recent_unknown(pairs: Sequence[Pair], receipt: LabelReceipt, now: datetime) -> list[Pair]:
-    """Return the labels of unknown predictions whose ids are recent."""
+    """Return the labels of unknown predictions with recent ids."""
     names = {name for name in receipt.unknown if is_recent(name, now, RECENT_SECONDS)}
     return [pair for pair in pairs if pair[0] in names]
 

@@ -19,7 +19,7 @@ from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 RowProblems: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
 """Problems of a column, each with a mask of the rows that have it."""
 
-TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Resolution of each unit of Arrow timestamps."""
 
 SECONDS_PER_DAY = 24 * 3600
@@ -56,7 +56,7 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
     """Check the cells of a table and convert its columns.
 
     Args:
-        table: an Arrow table whose header has been checked.
+        table: an Arrow table with a checked header.
         schema: the features of the model.
         limit: the largest table; a text counts in each row that refers to it.
         max_problems: the most problems that are reported.
@@ -231,10 +231,10 @@ def _split_seconds(chunk: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         days = chunk.cast("date32", safe=False).cast("int32").fill_null(0)
         seconds = days.to_numpy(zero_copy_only=False).astype(np.int64) * SECONDS_PER_DAY
         return seconds, np.zeros_like(seconds)
-    ticks = chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
-    ticks_per_second = TICKS_PER_SECOND[chunk.type.unit]
-    seconds, rest = np.divmod(ticks, ticks_per_second)
-    return seconds, rest * 1_000_000 // ticks_per_second
+    counts = chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
+    units_per_second = UNITS_PER_SECOND[chunk.type.unit]
+    seconds, rest = np.divmod(counts, units_per_second)
+    return seconds, rest * 1_000_000 // units_per_second
 
 
 _READERS: dict[Kind, Callable[[Feature, Any], tuple[Column, RowProblems]]] = {

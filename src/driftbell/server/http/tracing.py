@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import driftbell
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, InputError
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.routes import METHODS, QUIET, UNMATCHED, route_of
@@ -67,7 +68,7 @@ class Tracing:
 
     @property
     def on(self) -> bool:
-        """Whether spans are recorded."""
+        """True if spans are recorded."""
         return self._provider is not None
 
     def count_failures(self, counter: Counter) -> None:
@@ -86,7 +87,7 @@ class Tracing:
         ) as span:
             try:
                 yield lambda rows: span.set_attribute("driftbell.rows", rows)
-            except Exception as error:
+            except Exception as error:  # any error marks the span, and is raised again
                 self.failed(span, error)
                 raise
 
@@ -183,7 +184,7 @@ class TracedRequests:
         with self._tracing.request(scope) as span:
             try:
                 await self._app(scope, receive, send_on)
-            except Exception as error:
+            except Exception as error:  # any error marks the span, and is raised again
                 self._tracing.failed(span, error)
                 status = status or 500  # answered by the middleware around this one
                 raise
@@ -213,10 +214,10 @@ class Exports:
         """Send one batch; runs in the SDK's thread."""
         self._messages.first = ""
         result = None
-        try:
+        with ErrorCapture() as captured:  # an error of the exporter must not end the SDK's thread
             result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - an error of the exporter must not end the SDK's thread
-            self._messages.first = type(error).__name__
+        if captured.error:
+            self._messages.first = type(captured.error).__name__
         if result is not None and result.name == "SUCCESS":
             self._arrived()
         else:
@@ -276,7 +277,7 @@ def open_tracing(endpoint: str, *, sample: float) -> Tracing:
 
     Args:
         endpoint: base URL of an OTLP/HTTP collector.
-        sample: share of requests to trace, among those whose callers did not decide.
+        sample: share of requests to trace, among those that their callers left undecided.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider

@@ -1,7 +1,7 @@
 """Micro-batching: single items are collected and processed together.
 
 `LoopBatcher` works on the event loop, for calls of less than a millisecond; `ThreadBatcher` works in a
-thread, for calls that would block the loop.
+thread, for calls that would block the loop. An error of a batch is passed to its submitters.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import OverloadedError
 
 T = TypeVar("T")
@@ -47,12 +48,11 @@ class LoopBatcher(Generic[T, R]):
     def _run(self) -> None:
         items, self._items = self._items, []
         futures, self._futures = self._futures, []
-        try:
+        with ErrorCapture() as captured:
             results = self._process(items)
-        except Exception as error:  # noqa: BLE001 - any error of a batch belongs to its submitters
-            _set_exception(futures, error)
-            return
-        if isinstance(results, Awaitable):
+        if captured.error:
+            _set_exception(futures, captured.error)
+        elif isinstance(results, Awaitable):
             task = asyncio.get_running_loop().create_task(self._wait_for(results, futures))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -60,10 +60,10 @@ class LoopBatcher(Generic[T, R]):
             _set_results(futures, results)
 
     async def _wait_for(self, results: Awaitable[Sequence[R]], futures: list[asyncio.Future[R]]) -> None:
-        try:
+        with ErrorCapture() as captured:
             values = await results
-        except Exception as error:  # noqa: BLE001 - any error of a batch belongs to its submitters
-            _set_exception(futures, error)
+        if captured.error:
+            _set_exception(futures, captured.error)
         else:
             _set_results(futures, values)
 
@@ -151,16 +151,16 @@ class ThreadBatcher(Generic[T, R]):
     async def _process_batch(self, batch: list[tuple[list[T], asyncio.Future[Sequence[R]]]]) -> None:
         items = [item for part, _ in batch for item in part]
         self._started = time.monotonic()
-        try:
+        with ErrorCapture() as captured:
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._process, items)
-        except Exception as error:  # noqa: BLE001 - any error of a batch belongs to its submitters
+        if captured.error:
             if self._split_on_error and len(batch) > 1:
                 middle = len(batch) // 2
                 await self._process_batch(batch[:middle])
                 await self._process_batch(batch[middle:])
                 return
             self.waiting -= len(items)
-            _set_exception([future for _, future in batch], error)
+            _set_exception([future for _, future in batch], captured.error)
             return
         self.waiting -= len(items)
         end = 0

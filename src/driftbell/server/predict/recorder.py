@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Awaitable
-from contextlib import suppress
 from typing import Literal, Protocol
 
 import structlog
 
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import OverloadedError, StoreError
 from driftbell.journal.mover import PAUSE_SECONDS
 from driftbell.server.http.metrics import Metrics
@@ -23,7 +23,7 @@ logger = structlog.get_logger()
 
 
 class Recorder(Protocol):
-    """Makes predictions durable before they are answered."""
+    """Port for making predictions durable before they are answered."""
 
     def record(self, lines: list[bytes]) -> Awaitable[None] | None:
         """Record predictions, one line each, see `driftbell.journal.line.LineEncoder`.
@@ -143,10 +143,9 @@ class AsyncRecorder:
         while self._queue:
             await asyncio.sleep(PAUSE_SECONDS)
             lines, self._queue = self._queue, []
-            try:
-                with suppress(StoreError, OverloadedError):  # they are counted as lost
-                    await self._recorder.record(lines)
-            except Exception:  # no request waits for this error, and the next predictions must be recorded
-                self._metrics.lost.inc(len(lines))
-                logger.exception("predictions are lost", rows=len(lines))
+            with ErrorCapture() as captured:  # no request waits for it, and the next lines must be recorded
+                await self._recorder.record(lines)
+            if captured.error and not isinstance(captured.error, StoreError | OverloadedError):
+                self._metrics.lost.inc(len(lines))  # the two types of errors are counted by the recorder
+                logger.error("predictions are lost", rows=len(lines), exc_info=captured.error)
         self._task = None
