@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from tests.repository.language_lint import docstring_problems, main, word_problems
 
