@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,19 +56,19 @@ def word_problems(name: str, text: str) -> Iterator[str]:
 def docstring_problems(name: str, text: str) -> Iterator[str]:
     """Yield the docstrings of a Python file with a forbidden opening."""
     for node in ast.walk(ast.parse(text)):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and (opening := OPENINGS.match(ast.get_docstring(node) or "")):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if opening := OPENINGS.match(ast.get_docstring(node) or ""):
             yield f"{name}:{getattr(node, 'lineno', 1)}: {opening[1]} → a verb such as Return, or a noun"
 
 
 def main(root: Path) -> int:
-    """Print the problems of the tracked files, and return the exit code."""
-    command = ["git", "-C", str(root), "ls-files", "--", *PATHS]
-    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    """Print the problems of all files, and return the exit code."""
     problems: list[str] = []
-    for name in names:
-        if Path(name).suffix in SUFFIXES and "/static/swagger/" not in name and (root / name).exists():
-            text = (root / name).read_text("utf-8")
+    for path in sorted(file for name in PATHS for file in (root / name, *(root / name).rglob("*"))):
+        name = path.relative_to(root).as_posix()
+        if path.suffix in SUFFIXES and path.is_file() and "/static/swagger/" not in name:
+            text = path.read_text("utf-8")
             problems += word_problems(name, text)
             problems += docstring_problems(name, text) if name.endswith(".py") else ()
     print("\n".join(problems), end="\n" if problems else "")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
 from tests.life import MODEL_VERSION, NOON, CountingDetector, Life, reference
 
-from driftbell.records import CheckKind, Degradation, Label, Labelled, Verdict, Window
+from driftbell.records import CheckKind, Degradation, EvidenceState, Label, Labelled, Verdict, Window
 from driftbell.store.sqlite import open_sqlite
 
 
@@ -33,7 +32,7 @@ def test_every_row_and_every_label_is_counted_once(life: Life) -> None:
         assert (state.rows, state.labelled) == (50 * (number + 1), 10 * (number + 1))
         assert state.seq == 50 * (number + 1)
     life.checker.preview()
-    assert life.check(0).state.evidence.rows == 150, "a look counts nothing"
+    assert life.check(0).state.evidence.rows == 150, "a preview counts nothing"
 
 
 def test_drift_alone_opens_no_alarm(life: Life) -> None:
@@ -172,8 +171,8 @@ def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
 
     class Slow(CountingDetector):
         def advance(
-            self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
-        ) -> tuple[Mapping[str, Any], Degradation]:
+            self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+        ) -> tuple[EvidenceState, Degradation]:
             life.annotate(opened, "false")
             return super().advance(state, window, labels)
 

@@ -124,7 +124,7 @@ class RequestTelemetry:
         self._log.in_flight.inc()
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
+        except Exception:  # any error of the application is logged and answered with 500
             logger.exception("request failed")
             if status:  # the answer has begun, so the connection can only be closed
                 raise

@@ -87,7 +87,7 @@ class Tracing:
         ) as span:
             try:
                 yield lambda rows: span.set_attribute("driftbell.rows", rows)
-            except Exception as error:
+            except Exception as error:  # any error marks the span, and is raised again
                 self.failed(span, error)
                 raise
 
@@ -184,7 +184,7 @@ class TracedRequests:
         with self._tracing.request(scope) as span:
             try:
                 await self._app(scope, receive, send_on)
-            except Exception as error:
+            except Exception as error:  # any error marks the span, and is raised again
                 self._tracing.failed(span, error)
                 status = status or 500  # answered by the middleware around this one
                 raise
