@@ -12,7 +12,7 @@ import pytest
 import structlog
 from tests.life import MODEL_VERSION, NOON, CountingDetector, Life, reference
 
-from driftbell.records import CheckKind, Degradation, Label, Labelled, Verdict, Window
+from driftbell.records import CheckKind, Degradation, Label, LabelledPrediction, Verdict, Window
 from driftbell.store.sqlite import open_sqlite
 
 
@@ -172,7 +172,7 @@ def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
 
     class Slow(CountingDetector):
         def advance(
-            self, state: Mapping[str, Any], window: Window, labels: Sequence[Labelled]
+            self, state: Mapping[str, Any], window: Window, labels: Sequence[LabelledPrediction]
         ) -> tuple[Mapping[str, Any], Degradation]:
             life.annotate(opened, "false")
             return super().advance(state, window, labels)

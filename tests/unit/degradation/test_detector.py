@@ -10,7 +10,7 @@ from tests.degradation_tasks import FAULTS, START, answers, table
 from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
-from driftbell.records import EvidenceState, Labelled, Outputs, Prediction, Verdict, Window
+from driftbell.records import EvidenceState, LabelledPrediction, Outputs, Prediction, Verdict, Window
 from driftbell.tabular.columns import as_column
 
 CLASSES = ("no", "yes")
@@ -78,7 +78,7 @@ class Log:
             label = next(c for c in CLASSES if c != prediction.output) if wrong else self.truth[n]
             now = START + timedelta(days=30, minutes=len(self.labels))
             self.labels.append(
-                Labelled(prediction, label, now, len(self.labels) + 1, before.get(prediction.id))
+                LabelledPrediction(prediction, label, now, len(self.labels) + 1, before.get(prediction.id))
             )
 
     def window(self, first):
