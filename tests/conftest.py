@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from structlog._config import BoundLoggerLazyProxy
 from structlog.testing import capture_logs
 
 from driftbell.config.settings import Settings
+from driftbell.records import Value
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
@@ -182,11 +183,23 @@ def _models() -> Path:
 
 
 @contextlib.contextmanager
-def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings: str) -> Iterator[Running]:
-    """Start `driftbell VERB` on a free port and stop it at the end.
+def running(verb: str, data_dir: Path, *args: str, **settings: str) -> Iterator[Running]:
+    """Start `driftbell VERB` on a free port, wait until a server answers, and stop it at the end.
 
     Settings are environment variables without their prefix, such as CHECK__EVERY="1s".
     """
+    with starting(verb, data_dir, *args, **settings) as service:
+        if verb in ("up", "serve"):
+            try:
+                wait_until(lambda: ready(service), 120, f"`driftbell {verb}`")
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{service.lines()}") from error
+        yield service
+
+
+@contextlib.contextmanager
+def starting(verb: str, data_dir: Path, *args: str, **settings: str) -> Iterator[Running]:
+    """Start `driftbell VERB` as `running` does, without waiting for it."""
     port = free_port()
     with_models(data_dir)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
@@ -203,11 +216,6 @@ def running(verb: str, data_dir: Path, *args: str, wait: bool = True, **settings
         )
     service = Running(process, f"http://127.0.0.1:{port}", data_dir, output)
     try:
-        if wait and verb in ("up", "serve"):
-            try:
-                wait_until(lambda: ready(service), 120, f"`driftbell {verb}`")
-            except AssertionError as error:
-                raise AssertionError(f"{error}\n{service.lines()}") from error
         yield service
     finally:
         try:
@@ -233,7 +241,7 @@ def total(samples: list[Sample], name: str, **labels: str) -> float:
     return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 
 
-def predict(url: str, rows: list[dict[str, float]]) -> list[dict[str, Any]]:
+def predict(url: str, rows: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
     """Send one batch and give the answers."""
     answer = httpx.post(f"{url}/predict/batch", json=rows, timeout=30).raise_for_status()
     found: list[dict[str, Any]] = answer.json()["predictions"]

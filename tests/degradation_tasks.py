@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.records import EvidenceState
+from driftbell.records.degradation import Degradation
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHECKS_PER_ALARM = 200.0
@@ -18,7 +21,7 @@ SMALLEST_LOSS = 0.02
 WORTH = {"x": -2.0, "y": 0.0, "z": 2.0}
 
 
-def table(rows, seed, ones=None):
+def table(rows: int, seed: int, ones: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Draw features: `a` and `b` are important and correlated, `c` matters little, `d` is a category.
 
     Args:
@@ -33,12 +36,12 @@ def table(rows, seed, ones=None):
     if ones is not None:
         want = np.where(rng.random(rows) < ones, 1.0, 0.0)
         pools = {c: iter(np.flatnonzero(truth == c)) for c in (0.0, 1.0)}
-        drawn = np.array([next(pools[c]) for c in want])
-        columns, truth = {k: v[drawn] for k, v in columns.items()}, truth[drawn]
+        places = np.array([next(pools[c]) for c in want])
+        columns, truth = {k: v[places] for k, v in columns.items()}, truth[places]
     return columns, truth
 
 
-def score(columns):
+def score(columns: dict[str, np.ndarray]) -> np.ndarray:
     """Return the score behind truth and model; null and unseen cells count as average."""
     rows = len(next(iter(columns.values())))
     zero = np.zeros(rows)
@@ -48,13 +51,13 @@ def score(columns):
     return (a - 10) + b + 0.5 * columns["c"] + d
 
 
-def answers(columns, *, probabilities=True):
+def answers(columns: dict[str, np.ndarray], *, probabilities: bool = True) -> Answers:
     """Return the answers of a model that knows the true score."""
     one = 1 / (1 + np.exp(-score(columns)))
     return Answers((one > 0.5).astype(float), np.column_stack([1 - one, one]) if probabilities else None)
 
 
-def amounts(columns, seed):
+def amounts(columns: dict[str, np.ndarray], seed: int) -> tuple[Answers, np.ndarray]:
     """Return answers of a regression, and the truth."""
     rng = np.random.default_rng(seed)
     result = score(columns)
@@ -62,7 +65,7 @@ def amounts(columns, seed):
 
 
 @cache
-def evidence(kind="labelled", rows=800):
+def evidence(kind: str = "labelled", rows: int = 800) -> CusumCharts:
     """Fit on a reference: `labelled`, `unlabelled`, `no probabilities` or `regression`."""
     columns, truth = table(rows, seed=0)
     given = answers(columns, probabilities=kind != "no probabilities")
@@ -75,7 +78,9 @@ def evidence(kind="labelled", rows=800):
     return CusumCharts(learned, smallest_loss=smallest, checks_per_alarm=CHECKS_PER_ALARM)
 
 
-def some(columns, value, name="a", of=5, every=2):
+def some(
+    columns: dict[str, np.ndarray], value: float | str, name: str = "a", of: int = 5, every: int = 2
+) -> dict[str, np.ndarray]:
     """Replace a share of the cells of a column by a value."""
     cells = columns[name].copy()
     cells[np.arange(len(cells)) % of < every] = value
@@ -103,15 +108,24 @@ class Stream:
         labelled: whether labels come with the rows.
     """
 
-    def __init__(self, given, *, labelled=False, state=None):
+    def __init__(
+        self, given: CusumCharts, *, labelled: bool = False, state: EvidenceState | None = None
+    ) -> None:
         self.evidence, self.labelled, self.state = given, labelled, state or EvidenceState()
         self.row = 0
-        self.degradation = None
+        self.degradation: Degradation | None = None
 
-    def times(self, rows):
+    def times(self, rows: int) -> list[datetime]:
         return [START + timedelta(minutes=self.row + i) for i in range(rows)]
 
-    def see(self, columns, truth, given, *, labels=None):
+    def see(
+        self,
+        columns: dict[str, np.ndarray],
+        truth: np.ndarray,
+        given: Answers,
+        *,
+        labels: LabelRows | None = None,
+    ) -> Degradation:
         times = self.times(len(given))
         self.row += len(given)
         errors = (given.values != truth).astype(float)
@@ -120,7 +134,16 @@ class Stream:
         self.state, self.degradation = update(self.evidence, self.state, rows, labels or new)
         return self.degradation
 
-    def run(self, blocks, *, rows=500, change=lambda t: t, seed=100, ones=None, wrong=0.0):
+    def run(
+        self,
+        blocks: int,
+        *,
+        rows: int = 500,
+        change: Callable[..., Any] = lambda t: t,
+        seed: int = 100,
+        ones: float | None = None,
+        wrong: float = 0.0,
+    ) -> list[Degradation]:
         """Count blocks; `wrong` is the share of rows with inverted truth (concept drift)."""
         results = []
         for i in range(blocks):

@@ -22,7 +22,6 @@ from driftbell.records import (
     EvidenceState,
     LabelledPrediction,
     Lease,
-    Outputs,
     Prediction,
     Reference,
     SourceState,
@@ -34,25 +33,23 @@ from driftbell.records.alarms import Annotation
 from driftbell.store.sql import SqlStore
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
+from driftbell.testing import FakeModel
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FEATURES = as_columns({"age": np.random.default_rng(0).normal(40, 10, 300)})
 MODEL_VERSION = {"model": "m", "version": "v1"}
 
 
-class Model:
-    """Model that answers "old" above forty, without probabilities."""
-
-    name = "m"
-    version = "v1"
-    schema = infer_schema(FEATURES)
-    classes = ("old", "young")
-    engine = "native"
-    engine_reason = ""
-    inline = False
-
-    def predict(self, columns: Columns) -> Outputs:
-        return Outputs(np.where(columns["age"] > 40, 0, 1), None)
+def model() -> FakeModel:
+    """Return a model that answers "old" above forty, without probabilities."""
+    return FakeModel(
+        infer_schema(FEATURES),
+        ("old", "young"),
+        lambda columns: np.where(columns["age"] > 40, 0, 1),
+        name="m",
+        probabilities=False,
+        inline=False,
+    )
 
 
 class Page:
@@ -122,7 +119,7 @@ class Life:
         self.store, self.lease, self.now, self.rows = store, lease, NOON, 0
         self.checker = Checker(
             store=store,
-            model=Model(),
+            model=model(),
             reference=reference(),
             folder=ReportFolder(folder, keep=10),
             sinks={MAIN_REPORT: Page()},

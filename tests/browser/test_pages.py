@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -17,6 +18,10 @@ from driftbell.simulation.faults import CONTRACT_FAULTS
 from driftbell.simulation.traffic import simulate
 
 sync_api = pytest.importorskip("playwright.sync_api")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from tests.stack.nginx import Nginx
+
 CHROMIUM = shutil.which("chromium")
 
 pytestmark = [pytest.mark.service, pytest.mark.browser]
@@ -46,7 +51,7 @@ def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
+def browser() -> Iterator[Browser]:
     assert CHROMIUM, "CI promises a browser: install Debian's chromium"
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
@@ -61,7 +66,7 @@ class Visit:
     """A page, with all that went wrong on it."""
 
     def __init__(
-        self, browser: sync_api.Browser, service: Running, path: str, width: int = 1200, *, dark: bool = False
+        self, browser: Browser, service: Running | Nginx, path: str, width: int = 1200, *, dark: bool = False
     ) -> None:
         self.trouble: list[str] = []
         self.page = browser.new_page(
@@ -81,9 +86,7 @@ class Visit:
         self.page.goto(service.url + path)
 
 
-def test_first_page_tells_the_verdict_and_draws_every_column(
-    browser: sync_api.Browser, alarmed: Running
-) -> None:
+def test_first_page_tells_the_verdict_and_draws_every_column(browser: Browser, alarmed: Running) -> None:
     visit = Visit(browser, alarmed, "/")
     assert visit.page.inner_text("h1").startswith("The model probably performs worse")
     top = visit.page.locator("section.verdict").first.inner_text()
@@ -95,9 +98,7 @@ def test_first_page_tells_the_verdict_and_draws_every_column(
 
 
 @pytest.mark.parametrize("path", ["/", "/reports/"])
-def test_a_page_fits_a_phone_and_no_table_is_cut(
-    browser: sync_api.Browser, alarmed: Running, path: str
-) -> None:
+def test_a_page_fits_a_phone_and_no_table_is_cut(browser: Browser, alarmed: Running, path: str) -> None:
     visit = Visit(browser, alarmed, path, width=390)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
     cells = visit.page.locator(".stacked td").evaluate_all(
@@ -107,7 +108,7 @@ def test_a_page_fits_a_phone_and_no_table_is_cut(
     assert visit.trouble == []
 
 
-def test_check_now_makes_a_check(browser: sync_api.Browser, alarmed: Running) -> None:
+def test_check_now_makes_a_check(browser: Browser, alarmed: Running) -> None:
     before = len(httpx.get(f"{alarmed.url}/monitor/checks").json()["checks"])
     visit = Visit(browser, alarmed, "/")
     visit.page.click("text=Check now")
@@ -117,7 +118,7 @@ def test_check_now_makes_a_check(browser: sync_api.Browser, alarmed: Running) ->
     assert visit.trouble == []
 
 
-def test_docs_answer_when_execute_is_pressed(browser: sync_api.Browser, alarmed: Running) -> None:
+def test_docs_answer_when_execute_is_pressed(browser: Browser, alarmed: Running) -> None:
     visit = Visit(browser, alarmed, "/docs")
     visit.page.click("#operations-predict-predict_predict_post .opblock-summary-control")
     visit.page.wait_for_selector("textarea")
@@ -128,7 +129,7 @@ def test_docs_answer_when_execute_is_pressed(browser: sync_api.Browser, alarmed:
     assert visit.trouble == []
 
 
-def test_docs_are_dark_for_who_reads_in_the_dark(browser: sync_api.Browser, alarmed: Running) -> None:
+def test_docs_are_dark_for_who_reads_in_the_dark(browser: Browser, alarmed: Running) -> None:
     visit = Visit(browser, alarmed, "/docs", dark=True)
     text = visit.page.locator(".opblock-summary-description").first
     colours = text.evaluate(
@@ -142,7 +143,7 @@ def test_docs_are_dark_for_who_reads_in_the_dark(browser: sync_api.Browser, alar
 
 
 @pytest.mark.parametrize("prefix", ["drift_report", "driftbell_report"])
-def test_reports_open_without_another_host(browser: sync_api.Browser, alarmed: Running, prefix: str) -> None:
+def test_reports_open_without_another_host(browser: Browser, alarmed: Running, prefix: str) -> None:
     path = f"/reports/{prefix}_latest.html"
     if httpx.get(alarmed.url + path).status_code == 404:
         pytest.skip("without Evidently there is one report only")
@@ -151,16 +152,14 @@ def test_reports_open_without_another_host(browser: sync_api.Browser, alarmed: R
     assert visit.trouble == []
 
 
-def test_report_list_leads_to_the_reports(
-    browser: sync_api.Browser, alarmed: Running, tmp_path: Path
-) -> None:
+def test_report_list_leads_to_the_reports(browser: Browser, alarmed: Running, tmp_path: Path) -> None:
     visit = Visit(browser, alarmed, "/reports/")
     visit.page.click("tbody a >> nth=0")
     visit.page.wait_for_selector("text=sepal length (cm)")
     assert visit.trouble == []
 
 
-def test_an_alert_leads_to_its_section_of_the_runbook(browser: sync_api.Browser, alarmed: Running) -> None:
+def test_an_alert_leads_to_its_section_of_the_runbook(browser: Browser, alarmed: Running) -> None:
     visit = Visit(browser, alarmed, "/runbook#DriftAlarm")
     assert visit.page.locator("section:target h2").inner_text() == "DriftAlarm"
     told = {e["alert"]: e for e in httpx.get(f"{alarmed.url}/runbook.json").json()["alerts"]}

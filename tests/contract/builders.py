@@ -1,10 +1,14 @@
 """Records for the tests of the store."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from tests.model_keys import ModelKey
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
@@ -19,11 +23,12 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.alarms import Annotation
+from driftbell.records.degradation import LabelledPrediction
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-IRIS = {"model": "iris", "version": "v1"}
+IRIS: ModelKey = {"model": "iris", "version": "v1"}
 
 
 ANY = st.characters()
@@ -33,7 +38,7 @@ ANY = st.characters()
 TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
-def prediction(number, **changes):
+def prediction(number: int, **changes: Any) -> Prediction:
     record = Prediction(
         id=f"id-{number}",
         time=NOW + timedelta(seconds=number),
@@ -47,7 +52,7 @@ def prediction(number, **changes):
     return replace(record, **changes)
 
 
-def check(number=0, verdict=Verdict.OK, **changes):
+def check(number: int = 0, verdict: Verdict = Verdict.OK, **changes: Any) -> Check:
     record = Check(
         id=f"check-{number}",
         time=NOW,
@@ -64,7 +69,7 @@ def check(number=0, verdict=Verdict.OK, **changes):
     return replace(record, **changes)
 
 
-def notification(number=0, verdict=Verdict.ALARM, **changes):
+def notification(number: int = 0, verdict: Verdict = Verdict.ALARM, **changes: Any) -> Notification:
     record = Notification(
         check_id=f"check-{number}",
         time=NOW,
@@ -80,11 +85,11 @@ def notification(number=0, verdict=Verdict.ALARM, **changes):
     return replace(record, **changes)
 
 
-def label(number, value="setosa", minutes=60):
+def label(number: int, value: str = "setosa", minutes: int = 60) -> Label:
     return Label(f"id-{number}", value, NOW + timedelta(minutes=minutes))
 
 
-def alarm(number=0, **changes):
+def alarm(number: int = 0, **changes: Any) -> Alarm:
     values = {
         "id": f"check{number}",
         **IRIS,
@@ -98,17 +103,17 @@ def alarm(number=0, **changes):
     return Alarm(**{**values, **changes})
 
 
-def annotation(word, minutes=0, until=None):
+def annotation(word: str, minutes: int = 0, until: datetime | None = None) -> Annotation:
     return Annotation(word, "ada", "a new sensor", NOW + timedelta(minutes=minutes), until)
 
 
-def full_judgement():
+def full_judgement() -> Judgement:
     rng = np.random.default_rng(0)
     reference = {"x": rng.normal(size=50), "t": ["a", "b"] * 25, "gone": [1.0] * 50, "u": [np.inf] * 50}
     window = {"x": rng.normal(3, 1, 40), "t": ["a", None] * 20, "u": [1.0] * 40, "extra": [1] * 40}
     return judge(compare(reference, window), rows=40)
 
 
-def summaries(labels):
+def summaries(labels: list[LabelledPrediction]) -> list[tuple[str, str, str | None]]:
     """Return id, label and previous label of each labelled prediction."""
     return [(one.prediction.id, one.label, one.before) for one in labels]

@@ -1,19 +1,26 @@
 """An empty store of each kind, and the monitor's lease on it."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.contract.builders import NOW
 from tests.contract.stores import STORES, prepare
 
+from driftbell.records.operation import Lease
+from driftbell.store.sql import SqlStore
+
 
 @pytest.fixture(params=STORES)
-def store(request, tmp_path):
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
     prepare(request, tmp_path)
     with contextlib.closing(STORES[request.param](tmp_path)) as opened:
         yield opened
 
 
 @pytest.fixture
-def lease(store):
+def lease(store: SqlStore) -> Lease:
     return store.coordination.take_lease("a", now=NOW, seconds=30, next_run=None)

@@ -1,27 +1,32 @@
 """The contract of `driftbell.ports.AlarmStore`."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.contract.builders import IRIS, NOW, alarm, annotation, check, notification
 
 from driftbell.errors import LeaseLostError, StoreError
+from driftbell.records import Lease
+from driftbell.store.sql import SqlStore
 
 
-def save_alarms(store, lease, *numbers, **changes):
+def save_alarms(store: SqlStore, lease: Lease, *numbers: Any, **changes: Any) -> None:
     for number in numbers:
         store.checks.save(check(number), lease, alarm=alarm(number, **changes))
 
 
-def test_an_alarm_is_saved_with_its_check_and_is_open(store, lease):
+def test_an_alarm_is_saved_with_its_check_and_is_open(store: SqlStore, lease: Lease) -> None:
     store.checks.save(check(), lease, notification(), alarm())
     store.checks.save(check(1), lease)
     assert store.alarms.get("check0") == store.alarms.current(**IRIS) == alarm()
     assert store.alarms.newest(5) == [alarm()]
 
 
-def test_a_store_without_alarms_returns_empty_results(store):
+def test_a_store_without_alarms_returns_empty_results(store: SqlStore) -> None:
     assert store.alarms.current(**IRIS) is None
     assert store.alarms.get("check0") is None
     assert store.alarms.annotate("check0", annotation("false")) is None
@@ -30,20 +35,20 @@ def test_a_store_without_alarms_returns_empty_results(store):
     assert store.alarms.totals(**IRIS) == {}
 
 
-def test_an_alarm_with_an_outdated_token_is_refused_with_its_check(store, lease):
+def test_an_alarm_with_an_outdated_token_is_refused_with_its_check(store: SqlStore, lease: Lease) -> None:
     store.coordination.take_lease("b", now=lease.expires, seconds=30, next_run=None)
     with pytest.raises(LeaseLostError):
         store.checks.save(check(), lease, alarm=alarm())
     assert (store.checks.newest(5), store.alarms.newest(5)) == ([], [])
 
 
-def test_an_invalid_alarm_is_refused_with_its_check(store, lease):
+def test_an_invalid_alarm_is_refused_with_its_check(store: SqlStore, lease: Lease) -> None:
     with pytest.raises(StoreError):
         store.checks.save(check(), lease, alarm=alarm(sentence=None))
     assert (store.checks.newest(5), store.alarms.newest(5)) == ([], [])
 
 
-def test_checks_update_an_open_alarm_until_it_is_closed(store, lease):
+def test_checks_update_an_open_alarm_until_it_is_closed(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0)
     newer = alarm(sentence="Worse since 11:20.", columns=("age",), first=5, last=120)
     store.checks.save(check(1), lease, alarm=newer)
@@ -55,13 +60,13 @@ def test_checks_update_an_open_alarm_until_it_is_closed(store, lease):
     assert store.alarms.newest(5) == [over]
 
 
-def test_a_check_that_is_saved_twice_changes_no_alarm(store, lease):
+def test_a_check_that_is_saved_twice_changes_no_alarm(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0)
     store.checks.save(check(0), lease, alarm=alarm(sentence="Another."))
     assert store.alarms.newest(5) == [alarm()]
 
 
-def test_alarms_are_returned_newest_first_by_version(store, lease):
+def test_alarms_are_returned_newest_first_by_version(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0, 1)
     save_alarms(store, lease, 2, version="v2")
     assert [a.id for a in store.alarms.newest(5)] == ["check2", "check1", "check0"]
@@ -72,7 +77,7 @@ def test_alarms_are_returned_newest_first_by_version(store, lease):
     assert store.alarms.current(model="other", version="v2") is None
 
 
-def test_a_new_version_closes_the_alarms_of_the_old_one(store, lease):
+def test_a_new_version_closes_the_alarms_of_the_old_one(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0)
     store.checks.save(check(1, model="another", version="v2"), lease)
     assert store.alarms.current(**IRIS) is not None
@@ -83,7 +88,7 @@ def test_a_new_version_closes_the_alarms_of_the_old_one(store, lease):
 
 
 @pytest.mark.parametrize("word", ["expected", "false"])
-def test_a_decided_alarm_is_closed_and_no_check_changes_it(store, lease, word):
+def test_a_decided_alarm_is_closed_and_no_check_changes_it(store: SqlStore, lease: Lease, word: str) -> None:
     save_alarms(store, lease, 0)
     decided = store.alarms.annotate("check0", annotation(word, minutes=3))
     time = NOW + timedelta(minutes=3)
@@ -95,7 +100,9 @@ def test_a_decided_alarm_is_closed_and_no_check_changes_it(store, lease, word):
     assert store.alarms.totals(**IRIS) == {word: 1}
 
 
-def test_a_second_annotation_replaces_the_first_and_keeps_the_closing_time(store, lease):
+def test_a_second_annotation_replaces_the_first_and_keeps_the_closing_time(
+    store: SqlStore, lease: Lease
+) -> None:
     save_alarms(store, lease, 0)
     first = store.alarms.annotate("check0", annotation("expected", minutes=1))
     second = store.alarms.annotate("check0", annotation("false", minutes=2))
@@ -103,7 +110,7 @@ def test_a_second_annotation_replaces_the_first_and_keeps_the_closing_time(store
     assert store.alarms.annotated_after(first.annotated, **IRIS) == [second]
 
 
-def test_annotations_keep_their_order_even_if_the_clock_is_set_back(store, lease):
+def test_annotations_keep_their_order_even_if_the_clock_is_set_back(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0, 1, 2)
     store.alarms.annotate("check1", annotation("false", minutes=5))
     newest = store.alarms.annotated_after(None, **IRIS)[-1].annotated
@@ -114,7 +121,7 @@ def test_annotations_keep_their_order_even_if_the_clock_is_set_back(store, lease
     assert store.alarms.totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
 
 
-def test_a_silenced_alarm_stays_open(store, lease):
+def test_a_silenced_alarm_stays_open(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0, 1)
     for number, hours in enumerate([5, 3]):
         store.alarms.annotate(f"check{number}", annotation("silenced", until=NOW + timedelta(hours=hours)))

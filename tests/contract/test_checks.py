@@ -1,5 +1,7 @@
 """The contract of `driftbell.ports.CheckStore`."""
 
+from __future__ import annotations
+
 from datetime import timedelta
 
 import pytest
@@ -12,9 +14,10 @@ from driftbell.records import (
     Lease,
     Verdict,
 )
+from driftbell.store.sql import SqlStore
 
 
-def test_a_check_is_read_with_every_field(store, lease):
+def test_a_check_is_read_with_every_field(store: SqlStore, lease: Lease) -> None:
     saved = check(
         kind=CheckKind.TRIGGERED,
         judgement=full_judgement(),
@@ -34,19 +37,19 @@ def test_a_check_is_read_with_every_field(store, lease):
     assert store.checks.newest(1) == [saved]
 
 
-def test_saving_a_check_again_changes_nothing(store, lease):
+def test_saving_a_check_again_changes_nothing(store: SqlStore, lease: Lease) -> None:
     store.checks.save(check(), lease)
     store.checks.save(check(duration=99.0, verdict=Verdict.ALARM), lease)
     assert store.checks.newest(5) == [check()]
 
 
-def test_checks_are_returned_newest_first(store, lease):
+def test_checks_are_returned_newest_first(store: SqlStore, lease: Lease) -> None:
     for number in range(5):
         store.checks.save(check(number), lease)
     assert [c.id for c in store.checks.newest(3)] == ["check-4", "check-3", "check-2"]
 
 
-def test_check_totals_count_every_check(store, lease):
+def test_check_totals_count_every_check(store: SqlStore, lease: Lease) -> None:
     assert store.checks.totals() == CheckTotals()
     for number, verdict in enumerate([Verdict.OK, Verdict.OK, Verdict.ALARM]):
         store.checks.save(check(number, verdict), lease)
@@ -54,19 +57,19 @@ def test_check_totals_count_every_check(store, lease):
     assert store.checks.totals() == CheckTotals({"ok": 2, "alarm": 1, "unknown": 1}, 1, 1.0)
 
 
-def test_a_check_with_an_outdated_token_is_refused(store, lease):
+def test_a_check_with_an_outdated_token_is_refused(store: SqlStore, lease: Lease) -> None:
     store.coordination.take_lease("b", now=lease.expires, seconds=30, next_run=None)
     with pytest.raises(LeaseLostError):
         store.checks.save(check(), lease)
     assert store.checks.newest(5) == []
 
 
-def test_a_check_without_a_lease_is_refused(store):
+def test_a_check_without_a_lease_is_refused(store: SqlStore) -> None:
     with pytest.raises(LeaseLostError):
         store.checks.save(check(), Lease("a", 1, NOW))
 
 
-def test_a_check_under_an_expired_lease_that_is_still_ours_is_saved(store, lease):
+def test_a_check_under_an_expired_lease_that_is_still_ours_is_saved(store: SqlStore, lease: Lease) -> None:
     assert (
         store.coordination.take_lease(
             "a", now=lease.expires + timedelta(days=1), seconds=1, next_run=None
@@ -77,7 +80,7 @@ def test_a_check_under_an_expired_lease_that_is_still_ours_is_saved(store, lease
     assert store.checks.newest(5) == [check()]
 
 
-def test_a_state_begins_with_the_first_check_of_its_current_run(store, lease):
+def test_a_state_begins_with_the_first_check_of_its_current_run(store: SqlStore, lease: Lease) -> None:
     verdicts = [Verdict.OK, Verdict.ALARM, Verdict.OK, Verdict.WARNING, Verdict.OK]
     calm = {Verdict.OK, Verdict.WARNING}
     assert store.checks.state_since(calm, **IRIS) is None

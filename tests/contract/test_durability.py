@@ -1,7 +1,11 @@
 """Stores on disk: rows survive reopening, and several processes write at once."""
 
+from __future__ import annotations
+
 import contextlib
 import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from tests.contract.builders import IRIS, NOW, alarm, check, label, notification, prediction, summaries
@@ -11,27 +15,29 @@ from driftbell.records import (
     CheckKind,
     Delivery,
     LabelReceipt,
+    Lease,
 )
+from driftbell.store.sql import SqlStore
 
 
 @pytest.fixture(params=DURABLE)
-def open_store(request, tmp_path):
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Path], SqlStore]:
     prepare(request, tmp_path)
     return DURABLE[request.param]
 
 
 @pytest.fixture
-def opener(open_store, tmp_path):
+def opener(open_store: Callable[[Path], SqlStore], tmp_path: Path) -> Callable[[], SqlStore]:
     return lambda: open_store(tmp_path)
 
 
 @pytest.fixture
-def store(opener):
+def store(opener: Callable[[], SqlStore]) -> Iterator[SqlStore]:
     with contextlib.closing(opener()) as opened:
         yield opened
 
 
-def test_predictions_survive_reopening(store, opener):
+def test_predictions_survive_reopening(store: SqlStore, opener: Callable[[], SqlStore]) -> None:
     store.predictions.append([prediction(1)])
     store.close()
     again = opener()
@@ -39,21 +45,26 @@ def test_predictions_survive_reopening(store, opener):
     again.close()
 
 
-def test_a_second_connection_sees_committed_rows_at_once(store, opener):
+def test_a_second_connection_sees_committed_rows_at_once(
+    store: SqlStore, opener: Callable[[], SqlStore]
+) -> None:
     other = opener()
     store.predictions.append([prediction(1)])
     assert other.predictions.count(**IRIS) == 1
     other.close()
 
 
-def append_many(open_store, place, name, rows):
+def append_many(open_store: Callable[[Path], SqlStore], place: Path, name: str, rows: int) -> None:
     store = open_store(place)
     for number in range(rows):
         store.predictions.append([prediction(number, id=f"id-{name}-{number}")])
     store.close()
 
 
-def test_two_processes_that_open_and_write_at_once_lose_nothing(open_store, tmp_path):
+@pytest.mark.slow
+def test_two_processes_that_open_and_write_at_once_lose_nothing(
+    open_store: Callable[[Path], SqlStore], tmp_path: Path
+) -> None:
     spawn = multiprocessing.get_context("spawn")
     workers = [
         spawn.Process(target=append_many, args=(open_store, tmp_path, worker, 500)) for worker in ("a", "b")
@@ -70,7 +81,7 @@ def test_two_processes_that_open_and_write_at_once_lose_nothing(open_store, tmp_
     store.close()
 
 
-def test_labels_survive_reopening(store, opener):
+def test_labels_survive_reopening(store: SqlStore, opener: Callable[[], SqlStore]) -> None:
     store.predictions.append([prediction(1)])
     store.labels.add([label(1)])
     store.close()
@@ -80,14 +91,17 @@ def test_labels_survive_reopening(store, opener):
     again.close()
 
 
-def label_many(open_store, place, values):
+def label_many(open_store: Callable[[Path], SqlStore], place: Path, values: Sequence[str]) -> None:
     store = open_store(place)
     for round_ in range(20):
         store.labels.add([label(i, values[round_ % 2]) for i in range(50)])
     store.close()
 
 
-def test_two_processes_that_label_at_once_write_one_history(open_store, tmp_path):
+@pytest.mark.slow
+def test_two_processes_that_label_at_once_write_one_history(
+    open_store: Callable[[Path], SqlStore], tmp_path: Path
+) -> None:
     store = open_store(tmp_path)
     store.predictions.append([prediction(i) for i in range(50)])
     spawn = multiprocessing.get_context("spawn")
@@ -100,7 +114,7 @@ def test_two_processes_that_label_at_once_write_one_history(open_store, tmp_path
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
-    value = {}
+    value: dict[str, str] = {}
     arrived = store.labels.after(0, 10_000, **IRIS)
     for label_row in arrived:
         assert label_row.before == value.get(label_row.prediction.id) != label_row.label
@@ -110,7 +124,7 @@ def test_two_processes_that_label_at_once_write_one_history(open_store, tmp_path
     store.close()
 
 
-def test_checks_survive_reopening(store, lease, opener):
+def test_checks_survive_reopening(store: SqlStore, lease: Lease, opener: Callable[[], SqlStore]) -> None:
     store.checks.save(check(), lease)
     store.close()
     again = opener()
@@ -118,7 +132,9 @@ def test_checks_survive_reopening(store, lease, opener):
     again.close()
 
 
-def test_notifications_survive_reopening(store, lease, opener):
+def test_notifications_survive_reopening(
+    store: SqlStore, lease: Lease, opener: Callable[[], SqlStore]
+) -> None:
     store.checks.save(check(), lease, notification())
     store.close()
     again = opener()
@@ -126,7 +142,7 @@ def test_notifications_survive_reopening(store, lease, opener):
     again.close()
 
 
-def test_alarms_survive_reopening(store, lease, opener):
+def test_alarms_survive_reopening(store: SqlStore, lease: Lease, opener: Callable[[], SqlStore]) -> None:
     store.checks.save(check(), lease, alarm=alarm())
     store.close()
     again = opener()
@@ -134,7 +150,7 @@ def test_alarms_survive_reopening(store, lease, opener):
     again.close()
 
 
-def test_requests_survive_reopening(store, opener):
+def test_requests_survive_reopening(store: SqlStore, opener: Callable[[], SqlStore]) -> None:
     request = store.coordination.request_check(CheckKind.MANUAL, NOW)
     store.close()
     again = opener()

@@ -1,5 +1,7 @@
 """The contract of `driftbell.ports.LabelStore`."""
 
+from __future__ import annotations
+
 from datetime import timedelta
 
 import pytest
@@ -13,9 +15,10 @@ from driftbell.records import (
     LabelTotals,
     Share,
 )
+from driftbell.store.sql import SqlStore
 
 
-def test_a_label_is_returned_with_its_prediction(store):
+def test_a_label_is_returned_with_its_prediction(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     assert store.labels.add([label(2, "virginica")]) == LabelReceipt(accepted=1)
     (labelled,) = store.labels.newest(10, **IRIS)
@@ -26,7 +29,7 @@ def test_a_label_is_returned_with_its_prediction(store):
     assert store.labels.after(labelled.seq, 10, **IRIS) == []
 
 
-def test_a_store_without_labels_returns_empty_results(store):
+def test_a_store_without_labels_returns_empty_results(store: SqlStore) -> None:
     store.predictions.append([prediction(1)])
     assert store.labels.add([]) == LabelReceipt()
     assert store.labels.newest(10, **IRIS) == store.labels.after(0, 10, **IRIS) == []
@@ -36,7 +39,7 @@ def test_a_store_without_labels_returns_empty_results(store):
     assert store.labels.coverage(10, model="other", version="v1") == Share(0, 0)
 
 
-def test_a_correction_is_written_and_a_duplicate_is_not(store):
+def test_a_correction_is_written_and_a_duplicate_is_not(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     store.labels.add([label(1), label(2)])
     assert store.labels.add([label(1, "virginica", 70), label(2, minutes=80)]) == LabelReceipt(
@@ -55,7 +58,7 @@ def test_a_correction_is_written_and_a_duplicate_is_not(store):
     ]
 
 
-def test_the_last_of_two_labels_in_one_call_counts(store):
+def test_the_last_of_two_labels_in_one_call_counts(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     sent = [label(1), label(2), label(1, "virginica"), label(2)]
     assert store.labels.add(sent) == LabelReceipt(accepted=2, corrected=1, duplicates=1)
@@ -65,14 +68,14 @@ def test_the_last_of_two_labels_in_one_call_counts(store):
     ]
 
 
-def test_labels_without_a_prediction_are_reported_and_not_written(store):
+def test_labels_without_a_prediction_are_reported_and_not_written(store: SqlStore) -> None:
     store.predictions.append([prediction(1)])
     receipt = store.labels.add([label(8), label(1), label(7), label(8)])
     assert receipt == LabelReceipt(accepted=1, unknown=("id-8", "id-7"))
     assert summaries(store.labels.after(0, 10, **IRIS)) == [("id-1", "setosa", None)]
 
 
-def test_labels_are_ordered_by_arrival_and_labelled_predictions_by_number(store):
+def test_labels_are_ordered_by_arrival_and_labelled_predictions_by_number(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(5)])
     store.labels.add([label(3)])
     store.labels.add([label(1), label(4)])
@@ -85,15 +88,15 @@ def test_labels_are_ordered_by_arrival_and_labelled_predictions_by_number(store)
     assert store.labels.coverage(4, **IRIS) == Share(3, 4)
 
 
-def test_as_of_ignores_labels_that_arrived_later(store):
+def test_as_of_ignores_labels_that_arrived_later(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(3)])
     store.labels.add([label(0, minutes=1), label(1, "virginica", minutes=2)])
     store.labels.add([label(0, "virginica", minutes=3), label(2, minutes=4)])
 
-    def then(minutes):
+    def then(minutes: int) -> list[tuple[str, str, str | None]]:
         return summaries(store.labels.newest(10, **IRIS, as_of=NOW + timedelta(minutes=minutes)))
 
-    def right(minutes):
+    def right(minutes: int) -> Share:
         return store.labels.realized(10, **IRIS, as_of=NOW + timedelta(minutes=minutes))
 
     assert then(0) == []
@@ -109,7 +112,7 @@ def test_as_of_ignores_labels_that_arrived_later(store):
     assert store.labels.realized(1, **IRIS) == Share(1, 1)
 
 
-def test_labels_belong_to_the_version_that_predicted(store):
+def test_labels_belong_to_the_version_that_predicted(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2, version="v2"), prediction(3)])
     store.labels.add([label(1), label(2), label(3)])
     other = {"model": "iris", "version": "v2"}
@@ -118,14 +121,14 @@ def test_labels_belong_to_the_version_that_predicted(store):
     assert [store.labels.totals(**served).labelled for served in (IRIS, other)] == [2, 1]
 
 
-def test_label_totals_count_predictions_corrections_and_times(store):
+def test_label_totals_count_predictions_corrections_and_times(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(5)])
     store.labels.add([label(3, minutes=1)])
     store.labels.add([label(1, minutes=2), label(1, "virginica", 2), label(1, "virginica", 3)])
     assert store.labels.totals(**IRIS) == LabelTotals(2, 1, NOW + timedelta(minutes=2), prediction(3).time)
 
 
-def test_ten_thousand_labels_are_accepted_in_one_call(store):
+def test_ten_thousand_labels_are_accepted_in_one_call(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(10_000)])
     receipt = store.labels.add([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])
     assert receipt == LabelReceipt(accepted=10_000, unknown=("id-10000",))
@@ -133,7 +136,7 @@ def test_ten_thousand_labels_are_accepted_in_one_call(store):
     assert store.labels.totals(**IRIS).labelled == 10_000
 
 
-def test_labels_with_an_invalid_one_are_not_written_at_all(store):
+def test_labels_with_an_invalid_one_are_not_written_at_all(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     with pytest.raises(StoreError):
         store.labels.add([label(1), Label("id-2", "setosa", None)])

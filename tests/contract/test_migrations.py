@@ -1,7 +1,12 @@
 """Tables of older releases are migrated with their rows; newer ones are refused."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import pytest
@@ -29,11 +34,12 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.store.postgres import open_postgres
+from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 from driftbell.store.tables import VERSION_TABLE, metadata
 
 
-def test_tables_of_a_newer_release_are_refused(tmp_path):
+def test_tables_of_a_newer_release_are_refused(tmp_path: Path) -> None:
     new_sqlite(tmp_path).close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}")
     with engine.begin() as connection:
@@ -121,7 +127,7 @@ STORED_CHECK = {
 """A check as the version before the tables 0005 stored it."""
 
 
-def tables_of(version, url):
+def tables_of(version: str, url: str | sa.URL) -> sa.Engine:
     """Create the tables of an older version, and return the engine."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
@@ -144,7 +150,7 @@ CHECK = sa.text(
 )
 
 
-def test_tables_of_the_first_version_are_migrated_with_their_rows(tmp_path):
+def test_tables_of_the_first_version_are_migrated_with_their_rows(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     engine = tables_of("0001", f"sqlite:///{path}")
     body = {name: value for name, value in STORED_CHECK.items() if name != "state"}
@@ -167,8 +173,11 @@ def test_tables_of_the_first_version_are_migrated_with_their_rows(tmp_path):
     again.close()
 
 
+EmptyDatabase: TypeAlias = tuple[str | sa.URL, Callable[[], SqlStore]]
+
+
 @pytest.fixture(params=DURABLE)
-def empty_database(request, tmp_path):
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> EmptyDatabase:
     """Return the URL of a database without tables, and a function that opens the store in it."""
     if request.param == "SQLite":
         path = tmp_path / "log.sqlite"
@@ -178,7 +187,9 @@ def empty_database(request, tmp_path):
     return sa.URL.create("postgresql+pg8000", *parts), lambda: open_postgres(database)
 
 
-def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(empty_database):
+def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(
+    empty_database: EmptyDatabase,
+) -> None:
     url, open_migrated = empty_database
     engine = tables_of("0004", url)
     with engine.begin() as connection:
@@ -221,7 +232,7 @@ def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(e
     store.close()
 
 
-def test_the_migrations_create_the_tables_that_the_code_expects(tmp_path):
+def test_the_migrations_create_the_tables_that_the_code_expects(tmp_path: Path) -> None:
     new_sqlite(tmp_path).close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}")
     with engine.connect() as connection:

@@ -1,12 +1,19 @@
 """The contract of `driftbell.ports.Model`."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from driftbell.models.convert import convert
+from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import SklearnModel
+from driftbell.ports import Model
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 from driftbell.testing import FakeModel
@@ -17,12 +24,12 @@ COLUMNS = as_columns({"x": VALUES[:, 0], "y": VALUES[:, 1]})
 LABELS = np.where(VALUES.sum(axis=1) > 0, "high", "low")
 
 
-def sklearn_model(estimator):
+def sklearn_model(estimator: Any) -> SklearnModel:
     fitted = estimator.fit(VALUES, LABELS)
     return SklearnModel(fitted, name="m", version="v", schema=infer_schema(COLUMNS))
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], Model]] = {
     "fake": lambda: FakeModel(infer_schema(COLUMNS), ("high", "low"), lambda c: c["x"] + c["y"] <= 0),
     "scikit-learn": lambda: sklearn_model(LogisticRegression()),
     "ONNX Runtime": lambda: convert(sklearn_model(DecisionTreeClassifier(max_depth=4)), COLUMNS).model,
@@ -30,11 +37,11 @@ MODELS = {
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model(request):
+def model(request: pytest.FixtureRequest) -> Model:
     return MODELS[request.param]()
 
 
-def test_a_model_describes_itself(model):
+def test_a_model_describes_itself(model: FakeModel | OnnxModel | SklearnModel) -> None:
     assert model.name
     assert model.version
     assert model.schema.names == ("x", "y")
@@ -44,7 +51,7 @@ def test_a_model_describes_itself(model):
     assert isinstance(model.inline, bool)
 
 
-def test_outputs_have_one_row_for_each_row(model):
+def test_outputs_have_one_row_for_each_row(model: FakeModel | OnnxModel | SklearnModel) -> None:
     outputs = model.predict(COLUMNS)
     assert outputs.class_ids.shape == (300,)
     assert set(outputs.class_ids) == {0, 1}
@@ -53,14 +60,14 @@ def test_outputs_have_one_row_for_each_row(model):
     assert list(outputs.probabilities.argmax(axis=1)) == list(outputs.class_ids)
 
 
-def test_answer_returns_the_same_as_predict(model):
+def test_answer_returns_the_same_as_predict(model: FakeModel | OnnxModel | SklearnModel) -> None:
     outputs = model.predict(COLUMNS)
     class_ids, probabilities = model.answer(VALUES.tolist())
     assert class_ids == outputs.class_ids.tolist()
     assert np.array(probabilities) == pytest.approx(outputs.probabilities, abs=1e-6)
 
 
-def test_a_row_has_the_same_outputs_alone_and_in_a_table(model):
+def test_a_row_has_the_same_outputs_alone_and_in_a_table(model: FakeModel | OnnxModel | SklearnModel) -> None:
     class_ids, probabilities = model.answer(VALUES.tolist())
     for row in range(0, 300, 60):
         alone = model.answer([VALUES[row].tolist()])

@@ -1,13 +1,18 @@
 """PostgreSQL: crashes, restarts, timeouts, encodings, authentication and TLS."""
 
+from __future__ import annotations
+
 import contextlib
 import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -26,17 +31,17 @@ from driftbell.store.tables import HEAD, VERSION_TABLE, metadata
 
 
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[Any]:
     postgres.required()
     with contextlib.closing(postgres.Server(*postgres.FAST, tls=True)) as server:
         yield server
 
 
-def opened(url):
+def opened(url: str) -> Any:
     return contextlib.closing(open_postgres(parse_database(url)))
 
 
-def engine_on(url):
+def engine_on(url: str) -> Any:
     database = parse_database(url)
     address = sa.URL.create(
         "postgresql+pg8000",
@@ -50,14 +55,14 @@ def engine_on(url):
 
 
 @contextlib.contextmanager
-def connected(url):
+def connected(url: str) -> Iterator[Any]:
     engine = engine_on(url)
     with engine.connect() as connection:
         yield connection
     engine.dispose()
 
 
-def test_a_store_works_again_after_its_server_crashed_and_restarted(server):
+def test_a_store_works_again_after_its_server_crashed_and_restarted(server: postgres.Server) -> None:
     url = server.clean()
     with opened(url) as store, opened(url) as other:
         store.predictions.append([prediction(1)])
@@ -89,7 +94,7 @@ def test_a_store_works_again_after_its_server_crashed_and_restarted(server):
     assert ids == ["id-1", "id-2", "id-3"]
 
 
-def test_a_standby_is_disconnected_so_that_the_new_primary_is_used(server):
+def test_a_standby_is_disconnected_so_that_the_new_primary_is_used(server: postgres.Server) -> None:
     url = server.clean()
     name = url.split("?")[0].rpartition("/")[2]
     with opened(url) as store:
@@ -110,7 +115,7 @@ def test_a_standby_is_disconnected_so_that_the_new_primary_is_used(server):
         assert store.predictions.count(**IRIS) == 2
 
 
-def test_a_session_that_the_server_ends_is_not_used_again(server):
+def test_a_session_that_the_server_ends_is_not_used_again(server: postgres.Server) -> None:
     url = server.clean()
     with opened(url) as store:
         store.predictions.append([prediction(1)])
@@ -121,12 +126,12 @@ def test_a_session_that_the_server_ends_is_not_used_again(server):
         assert store.predictions.count(**IRIS) == 2
 
 
-def test_the_server_ends_a_paused_writer_which_writes_nothing(server):
+def test_the_server_ends_a_paused_writer_which_writes_nothing(server: postgres.Server) -> None:
     url = server.clean()
     with opened(url) as paused, opened(url) as store:
         waited = []
 
-        def write():
+        def write() -> None:
             with paused.connections.write() as connection:
                 connection.execute(sa.text("UPDATE leases SET token = 7"))
                 store.ping()  # waits for the lock until the server ends the paused writer
@@ -140,7 +145,7 @@ def test_the_server_ends_a_paused_writer_which_writes_nothing(server):
         paused.ping()
 
 
-def test_a_lock_that_is_never_released_fails_writers_and_no_reader(server):
+def test_a_lock_that_is_never_released_fails_writers_and_no_reader(server: postgres.Server) -> None:
     url = server.clean()
     with opened(url) as store, connected(url) as connection:
         store.predictions.append([prediction(1)])
@@ -152,18 +157,18 @@ def test_a_lock_that_is_never_released_fails_writers_and_no_reader(server):
         store.predictions.append([prediction(2)])
 
 
-def test_more_callers_than_connections_wait_for_each_other(server):
+def test_more_callers_than_connections_wait_for_each_other(server: postgres.Server) -> None:
     with opened(server.clean()) as store, ThreadPoolExecutor(30) as threads:
         list(threads.map(lambda i: store.predictions.append([prediction(i)]), range(60)))
         assert store.predictions.count(**IRIS) == 60
         assert store.predictions.window(60, **IRIS).last == 60
 
 
-def test_replicas_that_start_at_once_create_the_tables_once(server):
+def test_replicas_that_start_at_once_create_the_tables_once(server: postgres.Server) -> None:
     url = server.empty_database()
     barrier = threading.Barrier(4)
 
-    def start(number):
+    def start(number: Any) -> None:
         barrier.wait()
         with opened(url) as store:
             store.predictions.append([prediction(number)])
@@ -178,7 +183,7 @@ def test_replicas_that_start_at_once_create_the_tables_once(server):
         assert compare_metadata(context, metadata) == []
 
 
-def test_tables_of_the_first_release_are_migrated_while_its_replicas_write(server):
+def test_tables_of_the_first_release_are_migrated_while_its_replicas_write(server: postgres.Server) -> None:
     url = server.empty_database()
     insert = sa.text(
         "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
@@ -203,7 +208,7 @@ def test_tables_of_the_first_release_are_migrated_while_its_replicas_write(serve
         assert store.labels.add([label(7)]).accepted == 1
 
 
-def test_tables_of_a_newer_release_are_refused(server):
+def test_tables_of_a_newer_release_are_refused(server: postgres.Server) -> None:
     url = server.empty_database()
     upgrade_postgres(parse_database(url))
     with connected(url) as connection:
@@ -214,20 +219,20 @@ def test_tables_of_a_newer_release_are_refused(server):
             refused(parse_database(url))
 
 
-def database_in(server, encoding):
+def database_in(server: postgres.Server, encoding: Any) -> Any:
     name = f"in_{encoding.lower()}"
     server.run(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
     return parse_database(server.url(name))
 
 
-def test_a_database_with_an_unsuitable_encoding_is_refused(server):
+def test_a_database_with_an_unsuitable_encoding_is_refused(server: postgres.Server) -> None:
     database = database_in(server, "LATIN1")
     for refused in (open_postgres, upgrade_postgres):
         with pytest.raises(StoreError, match="encoding LATIN1: create one with ENCODING 'UTF8'"):
             refused(database)
 
 
-def test_texts_are_stored_correctly_whatever_the_session_encoding(server):
+def test_texts_are_stored_correctly_whatever_the_session_encoding(server: postgres.Server) -> None:
     database = database_in(server, "SQL_ASCII")
     server.run(f"ALTER DATABASE {database.name} SET client_encoding = 'LATIN1'")
     with contextlib.closing(open_postgres(database)) as store:
@@ -236,7 +241,7 @@ def test_texts_are_stored_correctly_whatever_the_session_encoding(server):
         assert store.predictions.get("id-1") == new
 
 
-def test_connection_errors_do_not_contain_the_password(server):
+def test_connection_errors_do_not_contain_the_password(server: postgres.Server) -> None:
     good = parse_database(server.clean())
     wrong = {
         "password authentication failed": replace(good, password="hunter2"),
@@ -252,7 +257,7 @@ def test_connection_errors_do_not_contain_the_password(server):
             assert secret not in str(caught.value)
 
 
-def test_certificates_are_verified_with_verify_full(server):
+def test_certificates_are_verified_with_verify_full(server: postgres.Server) -> None:
     database = replace(parse_database(server.clean()), host="localhost")
     authority = server.folder / "ca.pem"
     verified = replace(database, sslmode="verify-full", sslrootcert=authority)
@@ -267,10 +272,10 @@ def test_certificates_are_verified_with_verify_full(server):
         with pytest.raises(StoreError, match="certificate verify failed"):
             open_postgres(bad)
     with pytest.raises(ConfigError, match="cannot read its sslrootcert nowhere"):
-        open_postgres(replace(verified, sslrootcert="nowhere"))
+        open_postgres(replace(verified, sslrootcert=Path("nowhere")))
 
 
-def test_a_server_without_tls_is_refused_with_require(postgres_server):
+def test_a_server_without_tls_is_refused_with_require(postgres_server: Any) -> None:
     database = parse_database(postgres_server.clean())
     with pytest.raises(StoreError, match="refuses SSL"):
         open_postgres(replace(database, sslmode="require"))
@@ -309,7 +314,7 @@ FAST_READS = {
 }
 
 
-def test_no_query_scans_a_whole_table(server):
+def test_no_query_scans_a_whole_table(server: postgres.Server) -> None:
     url = server.clean()
     for statement in FILLED:
         server.run(statement, url.split("?")[0].rpartition("/")[2])

@@ -1,5 +1,7 @@
 """The contract of `driftbell.ports.PredictionStore`."""
 
+from __future__ import annotations
+
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,15 +17,16 @@ from driftbell.journal.line import LineEncoder, encode_line, time_text
 from driftbell.records import (
     Window,
 )
+from driftbell.store.sql import SqlStore
 
 
-def test_appended_predictions_are_read_with_every_field(store):
+def test_appended_predictions_are_read_with_every_field(store: SqlStore) -> None:
     sent = [prediction(1), prediction(2, probabilities={}, features={})]
     store.predictions.append(sent)
     assert store.predictions.window(10, **IRIS).predictions == tuple(sent)
 
 
-def test_times_are_returned_in_utc_from_any_time_zone(store):
+def test_times_are_returned_in_utc_from_any_time_zone(store: SqlStore) -> None:
     there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
     store.predictions.append([prediction(1, time=there)])
     (row,) = store.predictions.window(1, **IRIS).predictions
@@ -31,12 +34,12 @@ def test_times_are_returned_in_utc_from_any_time_zone(store):
     assert row.time.utcoffset() == timedelta(0)
 
 
-def test_an_empty_list_can_be_appended(store):
+def test_an_empty_list_can_be_appended(store: SqlStore) -> None:
     store.predictions.append([])
     assert store.predictions.count(**IRIS) == 0
 
 
-def test_a_known_id_is_skipped_and_the_rest_is_written(store):
+def test_a_known_id_is_skipped_and_the_rest_is_written(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     store.predictions.append([prediction(2, output="virginica"), prediction(3)])
     rows = store.predictions.window(10, **IRIS).predictions
@@ -44,13 +47,15 @@ def test_a_known_id_is_skipped_and_the_rest_is_written(store):
     assert rows[1].output == "setosa"
 
 
-def test_an_id_twice_in_one_batch_is_written_once(store):
+def test_an_id_twice_in_one_batch_is_written_once(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(1)])
     assert store.predictions.count(**IRIS) == 1
 
 
 @pytest.mark.parametrize("bad", [{"features": {"x": object()}}, {"output": None}], ids=["features", "output"])
-def test_a_batch_with_one_bad_row_is_not_written_at_all(store, bad):
+def test_a_batch_with_one_bad_row_is_not_written_at_all(
+    store: SqlStore, bad: dict[str, dict[str, object] | None]
+) -> None:
     try:
         store.predictions.append([prediction(1), prediction(2, **bad), prediction(3)])
     except StoreError:
@@ -59,7 +64,7 @@ def test_a_batch_with_one_bad_row_is_not_written_at_all(store, bad):
         pytest.fail("a row that cannot be written was taken")
 
 
-def test_lines_are_written_in_their_order_and_known_ids_skipped(store):
+def test_lines_are_written_in_their_order_and_known_ids_skipped(store: SqlStore) -> None:
     store.predictions.append([prediction(2)])
     encoder = LineEncoder("iris", "v1", ["x"], ["setosa", "virginica"])
     lines = [
@@ -79,7 +84,7 @@ NO_LINES = [b"", b"{", encode_line(prediction(2))[:-40], b"[1]", b"{}", b'{"id":
 
 
 @pytest.mark.parametrize("bad", NO_LINES)
-def test_lines_with_an_invalid_one_are_not_written_at_all(store, bad):
+def test_lines_with_an_invalid_one_are_not_written_at_all(store: SqlStore, bad: bytes) -> None:
     with pytest.raises(StoreError):
         store.predictions.append_lines([encode_line(prediction(1)), bad, encode_line(prediction(3))])
     assert store.predictions.count(**IRIS) == 0
@@ -105,34 +110,41 @@ MILLISECONDS = st.integers(0, 10**9).map(lambda microseconds: microseconds / 100
     latency=MILLISECONDS,
     time=TIMES,
 )
-def test_values_are_read_as_written_to_the_last_bit(store, features, shares, output, latency, time):
+def test_values_are_read_as_written_to_the_last_bit(
+    store: SqlStore,
+    features: dict[str, bool | float | str | None],
+    shares: dict[str, float],
+    output: str,
+    latency: float,
+    time: datetime,
+) -> None:
     new = prediction(0, id=secrets.token_hex(8), time=time, features=features)
     new = replace(new, probabilities=shares, output=output, latency_ms=latency)
     store.predictions.append([new])
     assert repr(store.predictions.get(new.id)) == repr(new)  # -0.0 is not 0.0, nor is 1.0 True
 
 
-def test_values_that_json_cannot_represent_become_null(store):
+def test_values_that_json_cannot_represent_become_null(store: SqlStore) -> None:
     store.predictions.append(
         [prediction(1, features={"x": np.float64("nan"), "y": float("inf"), "z": np.int64(3)})]
     )
     assert store.predictions.window(1, **IRIS).predictions[0].features == {"x": None, "y": None, "z": 3}
 
 
-def test_a_window_contains_the_last_rows_oldest_first(store):
+def test_a_window_contains_the_last_rows_oldest_first(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(10)])
     window = store.predictions.window(3, **IRIS)
     assert [p.id for p in window.predictions] == ["id-7", "id-8", "id-9"]
     assert window.last - window.first == 2
 
 
-def test_a_window_is_ordered_by_arrival_and_not_by_time(store):
+def test_a_window_is_ordered_by_arrival_and_not_by_time(store: SqlStore) -> None:
     store.predictions.append([prediction(9)])
     store.predictions.append([prediction(1)])
     assert [p.id for p in store.predictions.window(1, **IRIS).predictions] == ["id-1"]
 
 
-def test_sequence_numbers_grow(store):
+def test_sequence_numbers_grow(store: SqlStore) -> None:
     store.predictions.append([prediction(1)])
     before = store.predictions.window(10, **IRIS)
     store.predictions.append([prediction(2)])
@@ -140,7 +152,7 @@ def test_sequence_numbers_grow(store):
     assert before.first == before.last < after.first == after.last
 
 
-def test_other_models_and_versions_are_excluded(store):
+def test_other_models_and_versions_are_excluded(store: SqlStore) -> None:
     store.predictions.append(
         [prediction(1), prediction(2, version="v2"), prediction(3, model="other"), prediction(4)]
     )
@@ -149,22 +161,22 @@ def test_other_models_and_versions_are_excluded(store):
     assert store.predictions.count(model="iris", version="v2") == 1
 
 
-def test_a_window_of_an_empty_store_is_empty(store):
+def test_a_window_of_an_empty_store_is_empty(store: SqlStore) -> None:
     assert store.predictions.window(10, **IRIS) == Window()
 
 
-def test_counting_stops_at_the_limit(store):
+def test_counting_stops_at_the_limit(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(10)])
     assert [store.predictions.count(**IRIS, limit=limit) for limit in (None, 4, 100)] == [10, 4, 10]
 
 
-def test_one_prediction_is_read_by_its_id(store):
+def test_one_prediction_is_read_by_its_id(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     assert store.predictions.get("id-2") == prediction(2)
     assert store.predictions.get("nothing") is None
 
 
-def test_after_returns_the_newest_predictions_beyond_a_number(store):
+def test_after_returns_the_newest_predictions_beyond_a_number(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(10)])
     store.predictions.append([prediction(99, version="v2")])
     start = store.predictions.window(7, **IRIS).first - 1
@@ -176,7 +188,7 @@ def test_after_returns_the_newest_predictions_beyond_a_number(store):
     assert store.predictions.after(window.last, 100, **IRIS) == Window()
 
 
-def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(store):
+def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(store: SqlStore) -> None:
     start = datetime(2026, 1, 31, 12, tzinfo=UTC)
     seconds = [(0, 1.0), (59.9, 3.0), (60, 5.0), (300, 7.0)]
     store.predictions.append(
@@ -192,19 +204,19 @@ def test_traffic_is_counted_by_bucket_and_empty_buckets_are_left_out(store):
     ]
 
 
-def test_traffic_begins_at_the_given_time(store):
+def test_traffic_begins_at_the_given_time(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(4)])
     counts = [b.count for b in store.predictions.traffic(NOW + timedelta(seconds=2), 3600)]
     assert counts == [2]
     assert store.predictions.traffic(NOW + timedelta(days=1), 60) == []
 
 
-def test_traffic_counts_every_model(store):
+def test_traffic_counts_every_model(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2, model="other")])
     assert sum(b.count for b in store.predictions.traffic(NOW, 3600)) == 2
 
 
-def test_first_since_returns_the_first_number_from_a_time_on(store):
+def test_first_since_returns_the_first_number_from_a_time_on(store: SqlStore) -> None:
     store.predictions.append([prediction(i, time=NOW + timedelta(minutes=i)) for i in range(5)])
     store.predictions.append([prediction(9, time=NOW + timedelta(minutes=2), version="v2")])
     assert store.predictions.first_since(NOW - timedelta(days=1), **IRIS) == 1
@@ -213,7 +225,7 @@ def test_first_since_returns_the_first_number_from_a_time_on(store):
     assert store.predictions.first_since(NOW + timedelta(minutes=9), **IRIS) is None
 
 
-def test_after_stops_at_the_last_number(store):
+def test_after_stops_at_the_last_number(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(10)])
     window = store.predictions.after(2, 3, **IRIS, last=7)
     assert [p.id for p in window.predictions] == [prediction(i).id for i in (4, 5, 6)]

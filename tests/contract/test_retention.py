@@ -1,5 +1,7 @@
 """The contract of `driftbell.ports.RetentionStore`, exercised by the archiver."""
 
+from __future__ import annotations
+
 import contextlib
 import multiprocessing
 import os
@@ -7,10 +9,12 @@ import re
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.dataset as ds
@@ -24,7 +28,10 @@ from driftbell.monitor import retention
 from driftbell.monitor.archive_files import LocalFiles
 from driftbell.monitor.retention import Archiver
 from driftbell.publish.prometheus import CheckCollector
-from driftbell.records import Alarm, Baseline, CheckTotals, Delivery, Kind, Label, Verdict
+from driftbell.records import Alarm, Baseline, CheckTotals, Delivery, Kind, Label, Lease, Verdict
+from driftbell.records.data import Prediction
+from driftbell.records.operation import Archive
+from driftbell.store.sql import SqlStore
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -32,28 +39,28 @@ GUIDE = (Path(__file__).parents[2] / "docs/guides/retention.md").read_text("utf-
 
 
 @pytest.fixture(params=DURABLE)
-def opener(request, tmp_path):
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
     prepare(request, tmp_path)
     return lambda: DURABLE[request.param](tmp_path)
 
 
 @pytest.fixture
-def store(opener):
+def store(opener: Callable[[], SqlStore]) -> Iterator[SqlStore]:
     with contextlib.closing(opener()) as opened:
         yield opened
 
 
 @pytest.fixture
-def lease(store):
+def lease(store: SqlStore) -> Lease:
     return store.coordination.take_lease("a", now=NOW, seconds=30, next_run=None)
 
 
-def prediction(name, **changes):
+def prediction(name: str, **changes: Any) -> Prediction:
     features = {"x": float(len(name)), "größe": "ü\n\"'", "flag": True, "gone": None}
     return replace(numbered(0), **{"id": f"id-{name}", "features": features, **changes})
 
 
-def filled(store, days=4, rows=7, **changes):
+def filled(store: SqlStore, days: int = 4, rows: int = 7, **changes: Any) -> list[Prediction]:
     """Log some rows a day, the newest today, ordered by time; a third has a label, some a correction."""
     logged = [
         prediction(f"{d}-{i}", time=NOW - (days - 1 - d) * DAY + timedelta(seconds=i), **changes)
@@ -66,27 +73,27 @@ def filled(store, days=4, rows=7, **changes):
     return logged
 
 
-def archiver(store, folder, days=1, clock=lambda: NOW):
+def archiver(store: Any, folder: Any, days: int = 1, clock: Callable[[], datetime] = lambda: NOW) -> Archiver:
     files = folder if hasattr(folder, "put") or folder is None else LocalFiles(folder)
     return Archiver(store, files, days=days, kinds={"gone": Kind.NUMERIC}, holder="a", clock=clock)
 
 
-def read(folder):
+def read(folder: Path) -> list[dict[str, bool | datetime | float | str | None]]:
     table = ds.dataset(folder, partitioning="hive").to_table()
     return sorted(table.to_pylist(), key=lambda row: row["time"])
 
 
-def remaining_ids(store):
+def remaining_ids(store: SqlStore) -> list[str]:
     return [p.id for p in store.predictions.window(10_000, **IRIS).predictions]
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use files and transactions so small that there are several of each."""
     monkeypatch.setattr(retention, "FILE_ROWS", 5)
     monkeypatch.setattr(retention, "DELETE_ROWS", 2)
@@ -94,7 +101,9 @@ def small(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-def test_expired_predictions_are_archived_as_logged_and_deleted(store, lease, folder):
+def test_expired_predictions_are_archived_as_logged_and_deleted(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
     logged = filled(store)
     labels = {result.prediction.id: result for result in store.labels.newest(100, **IRIS)}
     assert archiver(store, folder).work(lease) == 14
@@ -127,16 +136,16 @@ def test_expired_predictions_are_archived_as_logged_and_deleted(store, lease, fo
 
 
 @pytest.mark.usefixtures("small")
-def test_pandas_reads_the_archive(store, lease, folder):
+def test_pandas_reads_the_archive(store: SqlStore, lease: Lease, folder: Path) -> None:
     logged = filled(store)
     archiver(store, folder).work(lease)
     frame = pd.read_parquet(folder)
     assert set(frame["id"]) == {p.id for p in logged[:14]}
-    assert frame["x"].sum() == sum(p.features["x"] for p in logged[:14])
+    assert frame["x"].sum() == sum(float(p.features["x"]) for p in logged[:14])
     assert set(frame["date"].astype(str)) == {"2026-01-28", "2026-01-29"}
 
 
-def test_polars_reads_the_archive(store, lease, folder):
+def test_polars_reads_the_archive(store: SqlStore, lease: Lease, folder: Path) -> None:
     polars = pytest.importorskip("polars")
     logged = filled(store)
     archiver(store, folder).work(lease)
@@ -145,14 +154,14 @@ def test_polars_reads_the_archive(store, lease, folder):
     assert set(frame["model"]) == {"iris"}
 
 
-def test_without_an_archive_rows_are_only_deleted(store, lease, folder):
+def test_without_an_archive_rows_are_only_deleted(store: SqlStore, lease: Lease, folder: Path) -> None:
     logged = filled(store)
     assert archiver(store, None, days=2).work(lease) == 7
     assert remaining_ids(store) == [p.id for p in logged[7:]]
     assert (store.retention.totals().archived, store.retention.totals().deleted) == (0, 7)
 
 
-def test_each_model_version_has_its_own_files(store, lease, folder):
+def test_each_model_version_has_its_own_files(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store)
     store.predictions.append(
         [prediction("b", version="v/2", time=NOW - 5 * DAY), prediction("c", model="a b", time=NOW - 5 * DAY)]
@@ -168,7 +177,9 @@ def test_each_model_version_has_its_own_files(store, lease, folder):
     assert {row["version"] for row in read(folder / "model=iris")} == {"v1", "v/2"}
 
 
-def test_a_clock_that_was_set_back_adds_a_file_for_the_same_day(store, lease, folder):
+def test_a_clock_that_was_set_back_adds_a_file_for_the_same_day(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
     filled(store)
     archiver(store, folder).work(lease)
     store.predictions.append([prediction("late", time=NOW - 3 * DAY)])
@@ -179,7 +190,7 @@ def test_a_clock_that_was_set_back_adds_a_file_for_the_same_day(store, lease, fo
 
 
 @pytest.mark.usefixtures("small")
-def test_mixed_days_are_archived_separately(store, lease, folder):
+def test_mixed_days_are_archived_separately(store: SqlStore, lease: Lease, folder: Path) -> None:
     days = [3, 0, 3, 3, 2, 0, 3, 2, 3, 3, 0, 3, 2]
     logged = [prediction(f"{i}", time=NOW - d * DAY + timedelta(seconds=i)) for i, d in enumerate(days)]
     store.predictions.append(logged)
@@ -192,7 +203,7 @@ def test_mixed_days_are_archived_separately(store, lease, folder):
     assert {row["label"] for row in read(folder)} == {"virginica"}
 
 
-def test_sequence_numbers_are_never_reused(store, lease, folder):
+def test_sequence_numbers_are_never_reused(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store, days=1)
     last = store.predictions.window(1, **IRIS).last
     archiver(store, folder, clock=lambda: NOW + 9 * DAY).work(lease)
@@ -211,31 +222,31 @@ class Killed(BaseException):
 class Steps:
     """Methods of a part of the store, each call one step."""
 
-    def __init__(self, call, part):
+    def __init__(self, call: Callable[..., Any], part: Any) -> None:
         self._call, self._part = call, part
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         return partial(self._call, getattr(self._part, name))
 
 
 class CrashingStore:
     """Delegate calls, and crash before or after the one with a number."""
 
-    def __init__(self, store, files, number, *, after):
+    def __init__(self, store: SqlStore, files: LocalFiles, number: int, *, after: bool) -> None:
         self.store, self.files, self.calls_left, self.after = store, files, number, after
 
     @property
-    def retention(self):
+    def retention(self) -> Steps:
         return Steps(self._call, self.store.retention)
 
     @property
-    def coordination(self):
+    def coordination(self) -> Steps:
         return Steps(self._call, self.store.coordination)
 
-    def put(self, name, content):
+    def put(self, name: str, content: bytes) -> None:
         self._call(self.files.put, name, content)
 
-    def _call(self, function, *args, **kwargs):
+    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.calls_left -= 1
         if self.calls_left == 0 and not self.after:
             raise Killed
@@ -245,9 +256,12 @@ class CrashingStore:
         return result
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("after", [False, True])
-def test_after_a_crash_at_any_step_every_row_is_archived_once(store, lease, folder, after):
+def test_after_a_crash_at_any_step_every_row_is_archived_once(
+    store: SqlStore, lease: Lease, folder: Path, after: bool
+) -> None:
     steps = 0
     for number in range(1, 200):
         store.predictions.append(
@@ -279,16 +293,18 @@ def test_after_a_crash_at_any_step_every_row_is_archived_once(store, lease, fold
 class KillingFiles(LocalFiles):
     """Kill the process with SIGKILL after the second file."""
 
-    def put(self, name, content):
+    def put(self, name: Any, content: Any) -> None:
         super().put(name, content)
         if len(list(self._folder.rglob("*.parquet"))) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_process_loses_and_duplicates_nothing(store, lease, opener, folder):
+def test_a_killed_process_loses_and_duplicates_nothing(
+    store: SqlStore, lease: Lease, opener: Callable[[], SqlStore], folder: Path
+) -> None:
     logged = filled(store)
 
-    def die():
+    def die() -> None:
         own_store = opener()
         archiver(own_store, KillingFiles(folder)).work(lease)
 
@@ -302,7 +318,9 @@ def test_a_killed_process_loses_and_duplicates_nothing(store, lease, opener, fol
     assert remaining_ids(store) == [p.id for p in logged[14:]]
 
 
-def test_a_monitor_that_lost_the_lease_writes_and_deletes_nothing(store, lease, folder):
+def test_a_monitor_that_lost_the_lease_writes_and_deletes_nothing(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
     filled(store)
     newer = store.coordination.take_lease("b", now=NOW + DAY, seconds=30, next_run=None)
     with pytest.raises(LeaseLostError):
@@ -322,7 +340,9 @@ def test_a_monitor_that_lost_the_lease_writes_and_deletes_nothing(store, lease, 
     assert len(remaining_ids(store)) == 28
 
 
-def test_a_paused_archiver_whose_rows_are_deleted_overwrites_no_file(store, lease, folder):
+def test_a_paused_archiver_whose_rows_are_deleted_overwrites_no_file(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
     filled(store)
 
     class Paused:
@@ -330,10 +350,10 @@ def test_a_paused_archiver_whose_rows_are_deleted_overwrites_no_file(store, leas
 
         retention = property(lambda self: self)
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> Callable[..., Any]:
             return getattr(store.retention, name)
 
-        def plan(self, *args, **kwargs):
+        def plan(self, *args: Any, **kwargs: Any) -> Archive:
             result = store.retention.plan(*args, **kwargs)
             archiver(store, folder).work(
                 store.coordination.take_lease("b", now=NOW + DAY, seconds=30, next_run=None)
@@ -345,7 +365,7 @@ def test_a_paused_archiver_whose_rows_are_deleted_overwrites_no_file(store, leas
     assert len(read(folder)) == 14
 
 
-def test_rows_deleted_by_hand_overwrite_no_file(store, lease, folder):
+def test_rows_deleted_by_hand_overwrite_no_file(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store)
     plan = store.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
     store.retention.delete(plan, 1, lease)
@@ -358,13 +378,15 @@ def test_rows_deleted_by_hand_overwrite_no_file(store, lease, folder):
 # labels
 
 
-def test_a_label_that_arrives_while_the_file_is_written_is_archived(store, lease, folder):
+def test_a_label_that_arrives_while_the_file_is_written_is_archived(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
     filled(store)
 
     class Slow(LocalFiles):
         puts = 0
 
-        def put(self, name, content):
+        def put(self, name: str, content: bytes) -> None:
             super().put(name, content)
             self.puts += 1
             if self.puts == 1:
@@ -376,7 +398,7 @@ def test_a_label_that_arrives_while_the_file_is_written_is_archived(store, lease
     assert {row["id"]: row["label"] for row in read(folder)}["id-0-1"] == "late"
 
 
-def test_a_label_for_an_archived_prediction_is_refused(store, lease, folder):
+def test_a_label_for_an_archived_prediction_is_refused(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store)
     plan = store.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
     rows, label_seq = store.retention.rows(plan)
@@ -391,7 +413,7 @@ def test_a_label_for_an_archived_prediction_is_refused(store, lease, folder):
 
 
 @pytest.mark.usefixtures("small")
-def test_label_totals_survive_the_predictions(store, lease, folder):
+def test_label_totals_survive_the_predictions(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store)
     totals = store.labels.totals(**IRIS)
     assert totals.labelled == 10
@@ -416,7 +438,7 @@ def test_label_totals_survive_the_predictions(store, lease, folder):
 
 
 @pytest.mark.usefixtures("small")
-def test_expired_checks_are_deleted_and_still_counted(store, lease, folder):
+def test_expired_checks_are_deleted_and_still_counted(store: SqlStore, lease: Lease, folder: Path) -> None:
     old = NOW - 9 * DAY
     for i in range(7):
         store.checks.save(
@@ -440,7 +462,7 @@ def test_expired_checks_are_deleted_and_still_counted(store, lease, folder):
     assert store.coordination.pending_request() == request
 
 
-def test_open_alarms_and_the_newest_alarm_stay(store, lease, folder):
+def test_open_alarms_and_the_newest_alarm_stay(store: SqlStore, lease: Lease, folder: Path) -> None:
     old = NOW - 9 * DAY
     logged = [
         Alarm("first", "iris", "v1", old, old + timedelta(hours=1), "s"),
@@ -456,7 +478,7 @@ def test_open_alarms_and_the_newest_alarm_stay(store, lease, folder):
     assert store.alarms.totals(**IRIS) == counted == {"": 2}
 
 
-def test_predictions_of_the_baseline_stay(store, lease, folder):
+def test_predictions_of_the_baseline_stay(store: SqlStore, lease: Lease, folder: Path) -> None:
     logged = filled(store)
     first = store.predictions.window(100, **IRIS).first
     store.checks.save(check(0, baseline=Baseline("alarm", first + 2, first + 4)), lease)
@@ -470,7 +492,7 @@ def test_predictions_of_the_baseline_stay(store, lease, folder):
 # failures
 
 
-def test_a_failed_write_deletes_nothing_and_is_retried(store, lease, folder):
+def test_a_failed_write_deletes_nothing_and_is_retried(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store)
     (folder).write_text("in the way")
     with pytest.raises(ArchiveError, match="cannot write"):
@@ -486,7 +508,7 @@ def test_a_failed_write_deletes_nothing_and_is_retried(store, lease, folder):
     assert result["driftbell_oldest_prediction_timestamp_seconds"] == (NOW - DAY).timestamp()
 
 
-def test_a_planned_file_needs_the_archive_setting(store, lease, folder):
+def test_a_planned_file_needs_the_archive_setting(store: SqlStore, lease: Lease, folder: Path) -> None:
     filled(store)
     store.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
     with pytest.raises(ArchiveError, match="set it again"):
@@ -494,7 +516,9 @@ def test_a_planned_file_needs_the_archive_setting(store, lease, folder):
     assert len(remaining_ids(store)) == 28
 
 
-def test_the_archiver_runs_only_while_its_monitor_holds_the_lease(store, folder, monkeypatch):
+def test_the_archiver_runs_only_while_its_monitor_holds_the_lease(
+    store: SqlStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     filled(store)
     monkeypatch.setattr(retention, "EVERY_SECONDS", 0.05)
     stop = threading.Event()
@@ -516,20 +540,22 @@ def test_the_archiver_runs_only_while_its_monitor_holds_the_lease(store, folder,
     assert not thread.is_alive()
 
 
-def samples(store):
+def samples(store: SqlStore) -> dict[Any, float]:
     collector = CheckCollector(store, **IRIS, engine="native", window_rows=5, clock=lambda: NOW)
     result = [s for family in collector.collect() for s in family.samples]
-    named = {s.name: s.value for s in result}
+    named: dict[Any, float] = {s.name: s.value for s in result}
     return {**named, **{(s.name, *s.labels.values()): s.value for s in result}}
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL))
-def test_the_examples_of_the_guide_read_the_archive(code, store, lease, folder, monkeypatch):
+def test_the_examples_of_the_guide_read_the_archive(
+    code: str, store: SqlStore, lease: Lease, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip(re.findall(r"^import (\w+)", code)[0])
     filled(store)
     archiver(store, folder).work(lease)
     monkeypatch.chdir(folder.parent)
-    names = {}
+    names: dict[str, Any] = {}
     exec(code, names)
     assert len(names["history"]) == 14
     assert {str(value) for value in names["history"]["output"]} == {"setosa"}

@@ -1,5 +1,7 @@
 """The contract of `driftbell.ports.Sink`."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from tests.contract.builders import check
@@ -21,26 +23,28 @@ SINKS = {"recording": RecordingSink, "HTML": HtmlReport, "Evidently": EvidentlyR
 
 
 @pytest.fixture(params=SINKS)
-def sink(request):
+def sink(request: pytest.FixtureRequest) -> EvidentlyReport | HtmlReport | RecordingSink:
     if request.param == "Evidently" and not evidently_available():
         pytest.skip("Evidently is not installed")
     return SINKS[request.param]()
 
 
-def test_a_report_contains_the_sentence_of_the_check(sink):
+def test_a_report_contains_the_sentence_of_the_check(
+    sink: EvidentlyReport | HtmlReport | RecordingSink,
+) -> None:
     judgement = judge(compare(TABLE, WINDOW), rows=60)
     content = sink.write(check(judgement=judgement), REFERENCE, WINDOW)
     assert isinstance(content, bytes)
     assert b"x" in content
 
 
-def test_equal_checks_can_be_written_again(sink):
+def test_equal_checks_can_be_written_again(sink: EvidentlyReport | HtmlReport | RecordingSink) -> None:
     report = check(verdict=Verdict.OK, judgement=judge(compare(TABLE, TABLE), rows=200))
     assert sink.write(report, REFERENCE, TABLE)
     assert sink.write(report, REFERENCE, TABLE)
 
 
-def test_inputs_are_not_modified(sink):
+def test_inputs_are_not_modified(sink: EvidentlyReport | HtmlReport | RecordingSink) -> None:
     before = {name: column.copy() for name, column in WINDOW.items()}
     sink.write(check(judgement=judge(compare(TABLE, WINDOW), rows=60)), REFERENCE, WINDOW)
     assert all(np.array_equal(before[name].astype(str), WINDOW[name].astype(str)) for name in WINDOW)

@@ -56,8 +56,9 @@ def word_problems(name: str, text: str) -> Iterator[str]:
 def docstring_problems(name: str, text: str) -> Iterator[str]:
     """Yield the docstrings of a Python file with a forbidden opening."""
     for node in ast.walk(ast.parse(text)):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and (opening := OPENINGS.match(ast.get_docstring(node) or "")):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if opening := OPENINGS.match(ast.get_docstring(node) or ""):
             yield f"{name}:{getattr(node, 'lineno', 1)}: {opening[1]} → a verb such as Return, or a noun"
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.conftest import with_models
 
 
@@ -34,6 +35,7 @@ def test_import_opens_no_socket() -> None:
     )
 
 
+@pytest.mark.slow
 def test_server_process_never_imports_evidently(tmp_path: Path) -> None:
     code = """
 import sys
@@ -66,6 +68,7 @@ jsonlog.configure(sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_the_server_needs_no_opentelemetry_sdk(tmp_path: Path) -> None:
     assert python(f"{WITHOUT_OTEL}print(serving.application().title)", tmp_path) == "driftbell"
 

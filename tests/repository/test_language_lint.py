@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from tests.repository.language_lint import docstring_problems, main, word_problems
 
@@ -12,7 +14,9 @@ from tests.repository.language_lint import docstring_problems, main, word_proble
         ("deploy/prometheus/rules/a.yaml", "summary: a model whose labels stopped\n", "whose"),
     ],
 )
-def test_a_forbidden_word_is_reported_in_each_kind_of_file(tmp_path, capsys, name, text, word):
+def test_a_forbidden_word_is_reported_in_each_kind_of_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, word: str
+) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
@@ -20,7 +24,7 @@ def test_a_forbidden_word_is_reported_in_each_kind_of_file(tmp_path, capsys, nam
     assert capsys.readouterr().out.startswith(f"{name}:1: {word} → ")
 
 
-def test_plain_words_pass():
+def test_plain_words_pass() -> None:
     text = "A harmless change, a string, a threefold gain, a StratifiedKFold. What is driftbell? A monitor."
     assert list(word_problems("docs/index.md", text)) == []
     assert list(word_problems("CHANGELOG.md", "| metric | `driftbell_harm` | `harm` → `degradation` |")) == []
@@ -28,6 +32,6 @@ def test_plain_words_pass():
 
 
 @pytest.mark.parametrize("opening", ["Give", "Tell", "What", "Whether", "Take"])
-def test_a_docstring_with_a_forbidden_opening_is_reported(opening):
+def test_a_docstring_with_a_forbidden_opening_is_reported(opening: str) -> None:
     text = f'def f():\n    """{opening} it is."""\n\n\nclass A:\n    """Return it."""\n'
     assert list(docstring_problems("a.py", text)) == [f"a.py:1: {opening} → a verb such as Return, or a noun"]

@@ -69,7 +69,8 @@ class Grafana:
         ):
             match = re.fullmatch(pattern, f"{method} {path}")
             if match:
-                return handler(*match.groups(), *([given] if given is not None else []))
+                arguments: list[Any] = [*match.groups(), *([given] if given is not None else [])]
+                return handler(*arguments)
         return 404, {"message": "Not found"}
 
     def _refused(self, headers: Any) -> Answer | None:

@@ -23,6 +23,7 @@ from tests.conftest import (
     monitored,
     predict,
     running,
+    starting,
     wait_until,
 )
 
@@ -197,5 +198,5 @@ def test_a_setting_that_went_wrong_meanwhile_costs_the_monitor_and_not_the_serve
 
 
 def test_a_setting_that_is_wrong_from_the_start_ends_both(tmp_path: Path) -> None:
-    with running("up", tmp_path, NOTIFICATIONS__URLS_FILE=str(tmp_path / "nowhere"), wait=False) as service:
+    with starting("up", tmp_path, NOTIFICATIONS__URLS_FILE=str(tmp_path / "nowhere")) as service:
         assert service.process.wait(60) == 2

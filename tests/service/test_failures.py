@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests import postgres
+from tests.command_line import driftbell
 from tests.conftest import (
     EXAMPLE,
     Running,
@@ -23,11 +24,11 @@ from tests.conftest import (
     monitored,
     predict,
     running,
+    starting,
     wait_until,
 )
 from tests.failing import Load, Proxy, failing_disk, fill, small_disk
 from tests.replicas import under_fire
-from tests.unit.cli.test_cli import driftbell
 
 pytestmark = pytest.mark.service
 
@@ -124,7 +125,7 @@ def test_a_service_that_spools_starts_without_its_database_and_one_that_refuses_
 ) -> None:
     name, settings = named(server, tmp_path, proxy)
     proxy.refuse()
-    with running("serve", tmp_path / "a", **QUIET, **settings, wait=False) as refuses:
+    with starting("serve", tmp_path / "a", **QUIET, **settings) as refuses:
         assert refuses.process.wait(60) == 2
         last = refuses.lines().splitlines()[-1]
         assert last.startswith("driftbell: the prediction log cannot be used: "), last

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.service.fake_grafana import PASSWORD, TOKEN, USER, Grafana, fake_grafana
 
 from driftbell.errors import ConfigError

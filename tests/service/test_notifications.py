@@ -19,12 +19,13 @@ from tests.conftest import (
     alive,
     command,
     descendants,
-    free_port,
     monitored,
     predict,
     running,
+    starting,
     wait_until,
 )
+from tests.ports import free_port
 from tests.receiver import Receiver, receiving
 
 from driftbell.simulation.faults import CONTRACT_FAULTS, apply_faults
@@ -209,7 +210,7 @@ def test_notify_test_reports_the_delivery_to_each_target(tmp_path: Path, first: 
 
 
 def test_an_invalid_url_stops_the_start_with_an_error(tmp_path: Path) -> None:
-    with running("up", tmp_path, wait=False, NOTIFICATIONS__URLS="slakc://hunter2") as service:
+    with starting("up", tmp_path, NOTIFICATIONS__URLS="slakc://hunter2") as service:
         assert service.process.wait(60) == 2
         assert "notifications.urls: target 1 (slakc)" in service.lines()
         assert "hunter2" not in service.lines()

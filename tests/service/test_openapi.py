@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
 from tests.conftest import EXAMPLE, Running, monitored, running
 from tests.service.test_batch import body_of
 
@@ -24,7 +26,7 @@ for media_type in arrow.NAMES:  # what schemathesis sends as such
     schemathesis.openapi.media_type(
         media_type,
         st.lists(st.just(EXAMPLE), min_size=1, max_size=3).map(
-            lambda rows, kind=media_type: body_of(rows, kind)
+            functools.partial(body_of, media_type=media_type)
         ),
     )
 
@@ -73,7 +75,9 @@ OPERATIONS = (
 
 
 def test_every_operation_is_tried(api: schemathesis.BaseSchema) -> None:
-    assert {found.ok().label for found in api.get_all_operations()} == set(OPERATIONS)
+    assert {result.ok().label for result in api.get_all_operations() if isinstance(result, Ok)} == set(
+        OPERATIONS
+    )
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)

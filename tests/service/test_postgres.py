@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests import postgres
+from tests.command_line import driftbell
 from tests.conftest import EXAMPLE, Running, predict, running, wait_until
-from tests.unit.cli.test_cli import driftbell
 
 pytestmark = pytest.mark.service
 

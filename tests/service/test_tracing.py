@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.conftest import EXAMPLE, Running, free_port, running, wait_until
+from tests.conftest import EXAMPLE, Running, running, wait_until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.service
 

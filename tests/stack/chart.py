@@ -21,7 +21,7 @@ OFF = {
     "dashboards": {"enabled": False},
     "serviceAccount": {"name": "mine"},
 }
-PRODUCTION = {
+PRODUCTION: dict[str, Any] = {
     "image": {"repository": "registry.example.org/ml/driftbell", "digest": f"sha256:{'a' * 64}"}
     | {"pullSecrets": [{"name": "registry"}]},
     "publicUrl": "https://ml.example.org/",

@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 from tests import processes
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
 NGINX = os.environ.get("NGINX_BIN") or shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin")

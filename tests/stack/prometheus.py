@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.stack.servers import DEPLOY, binary, process
 
 ITSELF = "localhost:9090"

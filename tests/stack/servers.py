@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests import processes
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

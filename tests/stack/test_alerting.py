@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def test_recording_rules_produce_series(stack: Stack) -> None:
         "route:driftbell_http_request_duration_seconds:p50_5m",
         "route:driftbell_http_request_duration_seconds:p99_5m",
     ):
-        wait_until(lambda name=name: stack.prometheus.query(name), 60, name)
+        wait_until(functools.partial(stack.prometheus.query, name), 60, name)
 
 
 def test_a_killed_monitor_makes_the_check_stale(stack: Stack) -> None:

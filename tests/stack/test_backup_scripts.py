@@ -18,7 +18,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
+from tests.ports import free_port
 from tests.stack.prometheus import prometheus
 
 from driftbell.records import Prediction

@@ -24,7 +24,8 @@ import numpy as np
 import pytest
 import yaml
 from tests import processes
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
+from tests.ports import free_port
 from tests.stack.prometheus import Prometheus
 from tests.stack.test_compose import ROOT, tool
 

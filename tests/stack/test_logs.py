@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import yaml
 from tests import processes
-from tests.conftest import EXAMPLE, Running, free_port, monitored, predict, running, wait_until
+from tests.conftest import EXAMPLE, Running, monitored, predict, running, wait_until
+from tests.ports import free_port
 from tests.stack.fake_docker import Container, Docker, docker
 from tests.stack.queries import logql
 

@@ -116,9 +116,9 @@ def test_only_reports_are_served(viewer: Nginx, reports: Path) -> None:
         "drift_report_latest.html%00",
     ]
     for name in others:
-        answer = raw(viewer, f"GET /{name} HTTP/1.1")
-        assert re.match(r"HTTP/1.1 40[04] ", answer), name
-        assert "root:" not in answer
+        text = raw(viewer, f"GET /{name} HTTP/1.1")
+        assert re.match(r"HTTP/1.1 40[04] ", text), name
+        assert "root:" not in text
     assert raw(viewer, "GET /../../etc/passwd HTTP/1.1").startswith("HTTP/1.1 400 ")
     missing = httpx.get(f"{viewer.url}/nowhere.html")
     assert (missing.status_code, "All reports" in missing.text) == (404, True)

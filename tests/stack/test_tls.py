@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.conftest import EXAMPLE, Running, free_port, running, wait_until
+from tests.conftest import EXAMPLE, Running, running, wait_until
+from tests.ports import free_port
 from tests.stack.nginx import Nginx, needs_nginx, nginx
 
 from driftbell.config import settings as config
@@ -35,7 +36,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(self.rfile.readline())
             return
-        body = json.dumps({"port": self.server.server_port, "path": self.path, **self.headers}).encode()
+        body = json.dumps(
+            {"port": self.connection.getsockname()[1], "path": self.path, **self.headers}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

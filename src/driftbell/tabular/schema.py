@@ -123,7 +123,7 @@ class Schema:
         return {f.name: as_column(v, f.kind) for f, v in zip(self.features, by_column, strict=True)}
 
 
-def infer_schema(table: Columns) -> Schema:
+def infer_schema(table: Any) -> Schema:
     """Infer the features from a table, usually the reference.
 
     Args:

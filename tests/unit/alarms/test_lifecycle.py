@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
 from tests.life import MODEL_VERSION, NOON, CountingDetector, Life, reference
 
-from driftbell.records import CheckKind, Degradation, Label, LabelledPrediction, Verdict, Window
+from driftbell.records import (
+    CheckKind,
+    Degradation,
+    EvidenceState,
+    Label,
+    LabelledPrediction,
+    Verdict,
+    Window,
+)
 from driftbell.store.sqlite import open_sqlite
 
 
@@ -172,8 +179,8 @@ def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
 
     class Slow(CountingDetector):
         def advance(
-            self, state: Mapping[str, Any], window: Window, labels: Sequence[LabelledPrediction]
-        ) -> tuple[Mapping[str, Any], Degradation]:
+            self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
+        ) -> tuple[EvidenceState, Degradation]:
             life.annotate(opened, "false")
             return super().advance(state, window, labels)
 

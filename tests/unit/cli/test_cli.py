@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.command_line import driftbell
 from tests.conftest import with_models
-
-
-def driftbell(*args: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "driftbell", *args],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        cwd=cwd,
-        env=environment | {f"DRIFTBELL_{k}": v for k, v in settings.items()},
-    )
 
 
 @pytest.fixture
@@ -77,6 +65,7 @@ def test_usage_errors_exit_2_and_say_what_is_wrong(tables: Path, args: tuple[str
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_check_and_report_on_an_empty_log_cannot_judge(tmp_path: Path) -> None:
     with_models(tmp_path / "data")
     done = driftbell("check", "--data-dir", "data", cwd=tmp_path)

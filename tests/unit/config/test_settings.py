@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -64,41 +67,41 @@ URL = "postgresql://me:hunter2@db/log"
 
 
 @pytest.fixture(autouse=True)
-def _empty_folder(tmp_path, monkeypatch):
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def get(settings, name):
+def get(settings: Settings, name: str) -> Any:
     for part in name.split("."):
         settings = getattr(settings, part)
     return settings
 
 
-def toml(name, value):
+def toml(name: str, value: str) -> str:
     section, _, key = name.rpartition(".")
     return f"[{section}]\n{key} = {value}\n" if section else f"{key} = {value}\n"
 
 
-def problem(**sources):
+def problem(**sources: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         load(**{"environment": {}, **sources})
     return str(caught.value)
 
 
-def written(text):
+def written(text: str) -> Path:
     path = Path("some.toml")
     path.write_text(text, "utf-8")
     return path
 
 
-def test_every_setting_has_a_case_here_and_a_description():
+def test_every_setting_has_a_case_here_and_a_description() -> None:
     assert set(VALUES) == set(setting_names())
     assert all(setting_descriptions().values())
     assert list(setting_descriptions()) == setting_names()
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_each_setting_comes_from_the_file(name):
+def test_each_setting_comes_from_the_file(name: str) -> None:
     text, value = VALUES[name]
     loaded = load(written(toml(name, text)), environment={})
     assert get(loaded.settings, name) == value != get(Settings(), name)
@@ -106,7 +109,7 @@ def test_each_setting_comes_from_the_file(name):
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_each_setting_comes_from_the_environment(name):
+def test_each_setting_comes_from_the_environment(name: str) -> None:
     text, value = VALUES[name]
     loaded = load(environment={environment_variable(name): text.strip('"')})
     assert get(loaded.settings, name) == value
@@ -114,20 +117,20 @@ def test_each_setting_comes_from_the_environment(name):
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_each_setting_comes_from_the_command_line(name):
+def test_each_setting_comes_from_the_command_line(name: str) -> None:
     _, value = VALUES[name]
     loaded = load(environment={}, overrides={name: value})
     assert get(loaded.settings, name) == value
     assert loaded.sources == {name: "command line"}
 
 
-def test_the_defaults_need_no_source():
+def test_the_defaults_need_no_source() -> None:
     loaded = load(environment={})
     assert loaded.settings == Settings()
     assert loaded.sources == {}
 
 
-def test_the_command_line_beats_the_environment_beats_the_file():
+def test_the_command_line_beats_the_environment_beats_the_file() -> None:
     file = written("[server]\nport = 1\nworkers = 1\nqueue_limit = 1\n")
     environment = {"DRIFTBELL_SERVER__WORKERS": "2", "DRIFTBELL_SERVER__QUEUE_LIMIT": "2"}
     loaded = load(file, environment=environment, overrides={"server.queue_limit": 3})
@@ -140,39 +143,39 @@ def test_the_command_line_beats_the_environment_beats_the_file():
     }
 
 
-def test_driftbell_toml_in_the_working_folder_is_read():
+def test_driftbell_toml_in_the_working_folder_is_read() -> None:
     Path("driftbell.toml").write_text("[server]\nport = 9000\n", "utf-8")
     assert load(environment={}).settings.server.port == 9000
 
 
-def test_the_environment_can_name_the_file():
+def test_the_environment_can_name_the_file() -> None:
     Path("driftbell.toml").write_text("[server]\nport = 1\n", "utf-8")
     written("[server]\nport = 2\n")
     assert load(environment={"DRIFTBELL_CONFIG": "some.toml"}).settings.server.port == 2
 
 
-def test_the_argument_beats_the_environments_file():
+def test_the_argument_beats_the_environments_file() -> None:
     written("[server]\nport = 2\n")
     Path("other.toml").write_text("[server]\nport = 3\n", "utf-8")
     assert load(Path("other.toml"), environment={"DRIFTBELL_CONFIG": "some.toml"}).settings.server.port == 3
 
 
-def test_other_variables_do_not_matter():
+def test_other_variables_do_not_matter() -> None:
     assert load(environment={"PATH": "x", "DRIFTBELLS_PORT": "x"}).sources == {}
 
 
-def test_the_environment_is_the_processs_own_unless_given(monkeypatch):
+def test_the_environment_is_the_processs_own_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTBELL_WINDOW__ROWS", "77")
     assert load().settings.window.rows == 77
 
 
-def test_a_file_that_is_not_there_is_named():
+def test_a_file_that_is_not_there_is_named() -> None:
     assert problem(file=Path("none.toml")).startswith("cannot read the configuration file none.toml")
     assert "none.toml" in problem(environment={"DRIFTBELL_CONFIG": "none.toml"})
 
 
 @pytest.mark.parametrize("content", [b"[server", b"\xff\xfe"])
-def test_a_file_that_is_not_toml_is_named(content):
+def test_a_file_that_is_not_toml_is_named(content: bytes) -> None:
     Path("some.toml").write_bytes(content)
     assert problem(file=Path("some.toml")).startswith("the configuration file some.toml is not valid TOML")
 
@@ -188,23 +191,23 @@ def test_a_file_that_is_not_toml_is_named(content):
         ("zzzzzz = 1", "unknown setting 'zzzzzz' (some.toml): `driftbell config` lists every setting"),
     ],
 )
-def test_an_unknown_key_is_named_with_its_source_and_the_nearest_one(text, message):
+def test_an_unknown_key_is_named_with_its_source_and_the_nearest_one(text: str, message: str) -> None:
     result = problem(file=written(text))
     assert result.startswith(message)
 
 
-def test_an_unknown_variable_is_named():
+def test_an_unknown_variable_is_named() -> None:
     result = problem(environment={"DRIFTBELL_CHECK__EVRY": "5m"})
     assert result == (
         "unknown setting 'check.evry' (environment, DRIFTBELL_CHECK__EVRY): did you mean 'check.every'?"
     )
 
 
-def test_an_unknown_override_is_named():
+def test_an_unknown_override_is_named() -> None:
     assert problem(overrides={"prt": 1}).startswith("unknown setting 'prt' (command line)")
 
 
-BAD = {
+BAD: dict[str, list[Any]] = {
     "data_dir": [1, {"a": 1}],
     "server.host": [5, []],
     "server.port": [0, 65536, "http", 1.5],
@@ -256,27 +259,27 @@ BAD = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
-def test_a_wrong_value_is_named_with_its_source(name, value):
+def test_a_wrong_value_is_named_with_its_source(name: str, value: Any) -> None:
     result = problem(overrides={name: value})
     assert result.startswith(f"setting '{name}' (command line): ")
     assert "hunter2" not in result
     assert "\n" not in result
 
 
-def test_every_setting_refuses_something():
+def test_every_setting_refuses_something() -> None:
     assert set(BAD) == set(setting_names())
 
 
 @pytest.mark.parametrize(
     "url", ["http://me:SeCrEt@a:4318", "http://a?token=SeCrEt", "a@SeCrEt", "http://a/#SeCrEt"]
 )
-def test_the_error_of_an_endpoint_with_credentials_does_not_contain_it(url):
+def test_the_error_of_an_endpoint_with_credentials_does_not_contain_it(url: str) -> None:
     result = problem(overrides={"tracing.endpoint": url})
     assert "OTEL_EXPORTER_OTLP_HEADERS" in result
     assert "SeCrEt" not in result
 
 
-def test_all_invalid_values_are_listed_at_once():
+def test_all_invalid_values_are_listed_at_once() -> None:
     result = problem(file=written("[server]\nport = 0\n"), environment={"DRIFTBELL_WINDOW__ROWS": "x"})
     assert [line.split(":")[0] for line in result.splitlines()] == [
         "setting 'server.port' (some.toml)",
@@ -288,12 +291,12 @@ def test_all_invalid_values_are_listed_at_once():
     ("text", "seconds"),
     [("250ms", 0.25), ("1s", 1), ("1.5h", 5400), (" 5 m ", 300), ("2d", 172800), ("1ms", 0.001)],
 )
-def test_a_duration_has_a_number_and_a_unit(text, seconds):
+def test_a_duration_has_a_number_and_a_unit(text: str, seconds: float) -> None:
     every = load(environment={}, overrides={"check.every": text}).settings.check.every
     assert every == timedelta(seconds=seconds)
 
 
-def test_off_is_not_a_duration():
+def test_off_is_not_a_duration() -> None:
     assert load(environment={}, overrides={"check.every": "off"}).settings.check.every is None
 
 
@@ -309,12 +312,12 @@ def test_off_is_not_a_duration():
         (77, 77),
     ],
 )
-def test_a_size_is_a_number_with_or_without_a_unit(text, size):
+def test_a_size_is_a_number_with_or_without_a_unit(text: int | str, size: int) -> None:
     assert load(environment={}, overrides={"server.body_limit": text}).settings.server.body_limit == size
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["ms", "s", "m"]))
-def test_printed_values_can_be_written_in_the_file(number, unit):
+def test_printed_values_can_be_written_in_the_file(number: int, unit: str) -> None:
     if unit == "m":
         number = min(number, 10**7)
     before = load(environment={}, overrides={"check.every": f"{number}{unit}"}).settings
@@ -322,7 +325,7 @@ def test_printed_values_can_be_written_in_the_file(number, unit):
     assert load(environment={}, overrides={"check.every": text}).settings == before
 
 
-def test_every_setting_is_shown():
+def test_every_setting_is_shown() -> None:
     result = setting_values(load(environment={}, overrides={"check.every": "off"}).settings)
     assert set(result) == set(setting_names())
     assert result["check.every"] == "off"
@@ -330,12 +333,12 @@ def test_every_setting_is_shown():
     assert result["data_dir"] == "driftbell-data"
 
 
-def test_settings_are_frozen():
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().server.port = 1
+        setattr(Settings().server, "port", 1)  # noqa: B010
 
 
-def test_everything_written_goes_below_the_data_folder():
+def test_everything_written_goes_below_the_data_folder() -> None:
     settings = Settings(data_dir=Path("d"))
     assert settings.log_path.parent == settings.reports_dir.parent == Path("d")
 
@@ -351,7 +354,7 @@ def test_everything_written_goes_below_the_data_folder():
         "\nslack://a/b\n\n\tmailto://me:pw@x.org?to=a@x.org,b@x.org\n",
     ],
 )
-def test_urls_are_separated_by_white_space_or_commas_that_are_not_part_of_one(text):
+def test_urls_are_separated_by_white_space_or_commas_that_are_not_part_of_one(text: str) -> None:
     both = [
         ("notifications.urls", "slack://a/b"),
         ("notifications.urls", "mailto://me:pw@x.org?to=a@x.org,b@x.org"),
@@ -368,7 +371,7 @@ def test_urls_are_separated_by_white_space_or_commas_that_are_not_part_of_one(te
     )
 
 
-def test_urls_from_a_file_come_after_the_others_without_comments():
+def test_urls_from_a_file_come_after_the_others_without_comments() -> None:
     Path("urls.txt").write_text("# the team\nslack://a/b?x=1, 2\n\n  json://c  \n", "utf-8")
     file = written("[notifications]\nurls = ['json://first']\nurls_file = 'urls.txt'\n")
     assert notification_urls(load(file, environment={}).settings.notifications) == [
@@ -389,7 +392,9 @@ def test_urls_from_a_file_come_after_the_others_without_comments():
         (b"hunter2\xff", "notifications.urls_file: urls.txt is not UTF-8 text"),
     ],
 )
-def test_a_file_of_urls_that_cannot_be_read_is_named_without_its_content(content, message):
+def test_a_file_of_urls_that_cannot_be_read_is_named_without_its_content(
+    content: bytes | None, message: str
+) -> None:
     if content:
         Path("urls.txt").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -398,25 +403,25 @@ def test_a_file_of_urls_that_cannot_be_read_is_named_without_its_content(content
     assert "hunter2" not in str(caught.value)
 
 
-def test_an_empty_file_of_urls_has_no_receivers():
+def test_an_empty_file_of_urls_has_no_receivers() -> None:
     Path("urls.txt").write_text("")
     assert notification_urls(NotificationSettings(urls_file=Path("urls.txt"))) == []
 
 
-def test_the_configuration_lists_only_the_number_of_urls():
+def test_the_configuration_lists_only_the_number_of_urls() -> None:
     settings = load(environment={}, overrides={"notifications.urls": "slack://hunter2 json://x"}).settings
     assert setting_values(settings)["notifications.urls"] == "(2 set)"
     assert setting_values(Settings())["notifications.urls"] is None
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
-def test_a_cooldown_can_be_switched_off():
+def test_a_cooldown_can_be_switched_off() -> None:
     settings = load(environment={}, overrides={"notifications.cooldown": "off"}).settings
     assert settings.notifications.cooldown is None
     assert setting_values(settings)["notifications.cooldown"] == "off"
 
 
-def test_the_log_is_a_file_unless_a_database_is_named():
+def test_the_log_is_a_file_unless_a_database_is_named() -> None:
     assert log_database(LogSettings()) is None
     result = log_database(load(environment={"DRIFTBELL_LOG__URL": URL}).settings.log)
     assert result == parse_database(URL)
@@ -424,7 +429,7 @@ def test_the_log_is_a_file_unless_a_database_is_named():
     assert log_database(LogSettings(url_file=Path("url"))) == result
 
 
-def test_the_configuration_hides_the_url_of_the_database():
+def test_the_configuration_hides_the_url_of_the_database() -> None:
     settings = load(environment={"DRIFTBELL_LOG__URL": URL}).settings
     assert setting_values(settings)["log.url"] == "(set)"
     assert setting_values(Settings())["log.url"] is None
@@ -439,7 +444,9 @@ def test_the_configuration_hides_the_url_of_the_database():
         (b"hunter2\xff", "log.url_file: url is not UTF-8 text"),
     ],
 )
-def test_a_file_with_the_url_that_cannot_be_read_is_named_without_its_content(content, message):
+def test_a_file_with_the_url_that_cannot_be_read_is_named_without_its_content(
+    content: bytes | None, message: str
+) -> None:
     if content is not None:
         Path("url").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -448,6 +455,6 @@ def test_a_file_with_the_url_that_cannot_be_read_is_named_without_its_content(co
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_database_is_named_once():
+def test_a_database_is_named_once() -> None:
     with pytest.raises(ConfigError, match="both set"):
         log_database(load(environment={}, overrides={"log.url": URL, "log.url_file": "url"}).settings.log)

@@ -1,5 +1,9 @@
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,13 +22,14 @@ from driftbell.degradation.cusum import (
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.records import EvidenceState, PendingLabels, Verdict
+from driftbell.records.degradation import Degradation
 
 KINDS = ["labelled", "unlabelled", "no probabilities"]
 QUIET = {Verdict.OK}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_unchanged_data_raise_no_alarm(kind):
+def test_unchanged_data_raise_no_alarm(kind: str) -> None:
     results = Stream(evidence(kind), labelled=True).run(30)
     assert {h.verdict for h in results} == QUIET
     assert results[-1].rows == 30 * 500
@@ -32,7 +37,7 @@ def test_unchanged_data_raise_no_alarm(kind):
 
 
 @pytest.mark.parametrize("part", [ESTIMATE, LABELS])
-def test_the_budget_is_kept_on_months_of_real_errors(part):
+def test_the_budget_is_kept_on_months_of_real_errors(part: str) -> None:
     # Each month draws anew how far the reference is off, and its blocks from that.
     charts = evidence()
     errors = charts.learned.by_confidence if part == ESTIMATE else charts.learned.errors
@@ -49,13 +54,13 @@ def test_the_budget_is_kept_on_months_of_real_errors(part):
                 now = max(0.0, now + rows * (loss - allowance))
                 alarmed[i] |= now >= threshold
                 now = min(now, MAX_SUM * threshold)
-        opened += np.count_nonzero(alarmed[1:] & ~alarmed[:-1])
+        opened += int(np.count_nonzero(alarmed[1:] & ~alarmed[:-1]))
     assert opened / months <= 1.0
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("kind", ["labelled", "unlabelled"])
-def test_data_faults_raise_an_alarm_within_two_checks_and_are_named(name, kind):
+def test_data_faults_raise_an_alarm_within_two_checks_and_are_named(name: str, kind: str) -> None:
     column, words, change = FAULTS[name]
     stream = Stream(evidence(kind))
     stream.run(4)
@@ -71,7 +76,7 @@ def test_data_faults_raise_an_alarm_within_two_checks_and_are_named(name, kind):
 
 
 @pytest.mark.parametrize("name", ["unit change", "shift", "range"])
-def test_the_change_point_and_the_loss_are_near_the_truth(name):
+def test_the_change_point_and_the_loss_are_near_the_truth(name: str) -> None:
     stream = Stream(evidence())
     stream.run(4)
     began = START + timedelta(minutes=stream.row)
@@ -86,7 +91,7 @@ def test_the_change_point_and_the_loss_are_near_the_truth(name):
     assert degradation.estimated_loss.value == pytest.approx(lost, rel=0.35)
 
 
-def test_easy_rows_raise_no_alarm():
+def test_easy_rows_raise_no_alarm() -> None:
     stream = Stream(evidence(), labelled=True)
     results = []
     for i in range(20):
@@ -100,7 +105,7 @@ def test_easy_rows_raise_no_alarm():
     assert results[-1].performance.estimated.value > results[-1].performance.reference + 0.05
 
 
-def test_hard_rows_raise_an_alarm_with_their_loss():
+def test_hard_rows_raise_an_alarm_with_their_loss() -> None:
     stream = Stream(evidence())
     stream.run(3)
     lost = []
@@ -115,7 +120,7 @@ def test_hard_rows_raise_an_alarm_with_their_loss():
     assert {p.note for p in degradation.evidence if p.source == ESTIMATE} == {"from the model's confidence"}
 
 
-def test_concept_drift_is_detected_only_with_labels():
+def test_concept_drift_is_detected_only_with_labels() -> None:
     blind, seeing = Stream(evidence()), Stream(evidence(), labelled=True)
     assert {h.verdict for h in blind.run(5, wrong=0.2)} == QUIET
     degradation = seeing.run(5, wrong=0.2)[-1]
@@ -124,7 +129,7 @@ def test_concept_drift_is_detected_only_with_labels():
     assert degradation.estimated_loss.low < 0.2 * (1 - 2 * 0.12) < degradation.estimated_loss.high
 
 
-def test_the_alarm_closes_when_the_evidence_is_gone():
+def test_the_alarm_closes_when_the_evidence_is_gone() -> None:
     for labelled in (False, True):
         stream = Stream(evidence(), labelled=labelled)
         assert stream.run(6, change=FAULTS["unit change"][2])[-1].verdict is Verdict.ALARM
@@ -134,9 +139,9 @@ def test_the_alarm_closes_when_the_evidence_is_gone():
         assert after[-1].change_point is None
 
 
-def test_sums_are_capped():
+def test_sums_are_capped() -> None:
     charts = evidence()
-    sums = []
+    sums: tuple[float, ...] = ()
     for _ in range(50):
         sums, _ = charts.add(sums, ESTIMATE, 500, 0.8)
     thresholds = [threshold for _, threshold in charts.limits(ESTIMATE, 500)]
@@ -144,7 +149,7 @@ def test_sums_are_capped():
 
 
 @pytest.mark.parametrize("pieces", [(300,), (50,) * 6, (60, 240), (250, 50)])
-def test_each_row_counts_once_for_any_split_into_blocks(pieces):
+def test_each_row_counts_once_for_any_split_into_blocks(pieces: tuple[int, ...]) -> None:
     columns, truth = table(300, 5)
     stream, start = Stream(evidence(), labelled=True), 0
     for rows in pieces:
@@ -159,7 +164,7 @@ def test_each_row_counts_once_for_any_split_into_blocks(pieces):
     assert lost == pytest.approx(wrong - stream.evidence.learned.errors.mean())
 
 
-def test_few_rows_wait():
+def test_few_rows_wait() -> None:
     stream = Stream(evidence())
     columns, truth = table(49, 5)
     degradation = stream.see(columns, truth, answers(columns))
@@ -170,7 +175,7 @@ def test_few_rows_wait():
     assert stream.see(columns, truth, answers(columns)).rows == 500
 
 
-def test_ten_thousand_rows_at_once():
+def test_ten_thousand_rows_at_once() -> None:
     stream = Stream(evidence())
     assert {h.verdict for h in stream.run(3, rows=10_000)} == QUIET
     degradation = stream.run(1, rows=10_000, change=FAULTS["range"][2])[0]
@@ -179,33 +184,34 @@ def test_ten_thousand_rows_at_once():
     assert degradation.suspects[0].column == "a"
 
 
-def test_the_estimate_of_a_large_block_has_the_variance_of_its_rows():
+def test_the_estimate_of_a_large_block_has_the_variance_of_its_rows() -> None:
     charts = evidence()
     losses = [charts.examine(t, answers(t)).loss for t in (table(4000, 60 + i)[0] for i in range(30))]
     assert np.std(losses) < 1.4 * charts.baselines[ESTIMATE].standard_error(4000)
 
 
-def labels(errors, first=0, corrected=0.0):
+def labels(errors: list[float] | np.ndarray, first: int = 0, corrected: float = 0.0) -> LabelRows:
     times = [START + timedelta(minutes=first + i) for i in range(len(errors))]
     return LabelRows(np.asarray(errors, dtype=float), times, corrected)
 
 
-def no_rows():
+def no_rows() -> Rows:
     columns = {k: v[:0] for k, v in table(1, 0)[0].items()}
     return Rows(columns, answers(columns), [])
 
 
-def add_labels(stream, *given):
+def add_labels(stream: Stream, *given: Any) -> Degradation:
     for one in given:
         stream.state, degradation = update(stream.evidence, stream.state, no_rows(), one)
     return degradation
 
 
-def test_few_labels_wait_and_count_later():
+def test_few_labels_wait_and_count_later() -> None:
     stream = Stream(evidence())
     stream.run(1)
     add_labels(stream, labels([1.0] * 12), labels([0.0] * 7))
-    assert stream.state.labels.blocks == ()
+    waiting = stream.state.labels.blocks
+    assert waiting == ()
     add_labels(stream, labels([0.0]))
     (block,) = stream.state.labels.blocks
     assert block.rows == 20
@@ -215,7 +221,7 @@ def test_few_labels_wait_and_count_later():
     assert stream.state.pending == PendingLabels()
 
 
-def test_the_order_of_labels_does_not_matter():
+def test_the_order_of_labels_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     batches = [labels((rng.random(100) < 0.3).astype(float), 100 * i) for i in range(4)]
     backwards = [LabelRows(b.errors[::-1], b.times[::-1]) for b in batches]
@@ -225,7 +231,7 @@ def test_the_order_of_labels_does_not_matter():
     assert first.score == second.score
 
 
-def test_late_labels_of_a_change_still_alarm():
+def test_late_labels_of_a_change_still_alarm() -> None:
     stream = Stream(evidence())
     stream.run(10)
     rng = np.random.default_rng(0)
@@ -234,7 +240,7 @@ def test_late_labels_of_a_change_still_alarm():
     assert degradation.change_point.time == START + timedelta(minutes=1000)
 
 
-def test_a_correction_moves_the_sums_back_at_once():
+def test_a_correction_moves_the_sums_back_at_once() -> None:
     stream = Stream(evidence())
     stream.run(2)
     wrong = labels([1.0] * 100 + [0.0] * 100)
@@ -245,7 +251,7 @@ def test_a_correction_moves_the_sums_back_at_once():
     assert add_labels(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
 
 
-def test_a_correction_of_pending_labels_changes_only_them():
+def test_a_correction_of_pending_labels_changes_only_them() -> None:
     stream = Stream(evidence())
     stream.run(1)
     add_labels(stream, labels([1.0] * 10), LabelRows(corrected=-10.0))
@@ -254,7 +260,7 @@ def test_a_correction_of_pending_labels_changes_only_them():
     assert stream.state.labels.blocks[0].loss == pytest.approx(-stream.evidence.learned.errors.mean())
 
 
-def test_labels_that_show_no_loss_overrule_the_estimate():
+def test_labels_that_show_no_loss_overrule_the_estimate() -> None:
     stream = Stream(evidence())
     stream.run(2)
     assert stream.run(3, change=FAULTS["unit change"][2], seed=200)[-1].verdict is Verdict.ALARM
@@ -264,7 +270,7 @@ def test_labels_that_show_no_loss_overrule_the_estimate():
     assert degradation.sentence.startswith("Inputs changed, performance did not")
 
 
-def test_labels_that_show_the_loss_do_not_overrule_it():
+def test_labels_that_show_the_loss_do_not_overrule_it() -> None:
     stream = Stream(evidence())
     stream.run(2)
     stream.run(3, change=FAULTS["unit change"][2], seed=200)
@@ -272,7 +278,7 @@ def test_labels_that_show_the_loss_do_not_overrule_it():
     assert add_labels(stream, labels((rng.random(1000) < 0.4).astype(float), 1200)).verdict is Verdict.ALARM
 
 
-def test_labels_are_reported_but_raise_no_alarm_if_the_reference_has_none():
+def test_labels_are_reported_but_raise_no_alarm_if_the_reference_has_none() -> None:
     stream = Stream(evidence("unlabelled"))
     stream.run(1)
     degradation = add_labels(stream, labels([1.0] * 200 + [0.0] * 200))
@@ -283,7 +289,7 @@ def test_labels_are_reported_but_raise_no_alarm_if_the_reference_has_none():
     assert degradation.performance.reference is None
 
 
-def test_the_state_survives_a_round_trip_through_json():
+def test_the_state_survives_a_round_trip_through_json() -> None:
     plain, written = Stream(evidence(), labelled=True), Stream(evidence(), labelled=True)
     for i in range(3):
         a = plain.run(1, seed=400 + i, change=FAULTS["nulls"][2])[0]
@@ -293,13 +299,13 @@ def test_the_state_survives_a_round_trip_through_json():
         written.state = msgspec.convert(json.loads(text), EvidenceState)
 
 
-def test_the_state_has_a_bounded_size():
+def test_the_state_has_a_bounded_size() -> None:
     stream = Stream(evidence())
     stream.run(MAX_BLOCKS + 20, rows=50)
     assert len(stream.state.estimate.blocks) == MAX_BLOCKS
 
 
-def test_a_confirmed_move_counts_for_both_blocks_and_once():
+def test_a_confirmed_move_counts_for_both_blocks_and_once() -> None:
     stream = Stream(evidence())
     stream.run(2)
     results = stream.run(2, change=FAULTS["shift"][2], seed=200)
@@ -312,10 +318,10 @@ def test_a_confirmed_move_counts_for_both_blocks_and_once():
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1e6])
-def test_regression_in_any_unit(unit):
+def test_regression_in_any_unit(unit: float) -> None:
     columns, _ = table(800, 0)
 
-    def answered(columns, seed):
+    def answered(columns: dict[str, np.ndarray], seed: int) -> tuple[Answers, np.ndarray]:
         given, truth = amounts(columns, seed)
         return Answers(given.values * unit), truth * unit
 
@@ -324,7 +330,7 @@ def test_regression_in_any_unit(unit):
     normal = float(learned.errors.mean())
     charts = CusumCharts(learned, smallest_loss=0.1 * normal, checks_per_alarm=CHECKS_PER_ALARM)
 
-    def run(change, labelled):
+    def run(change: Callable[..., Any], labelled: bool) -> Degradation:
         state = EvidenceState()
         for i in range(3):
             columns, _ = table(500, 20 + i)
@@ -343,13 +349,13 @@ def test_regression_in_any_unit(unit):
         assert degradation.estimated_loss.value == pytest.approx(3 * unit - normal, rel=0.35)
 
 
-def test_a_baseline_without_any_error_has_a_standard_error():
+def test_a_baseline_without_any_error_has_a_standard_error() -> None:
     assert error_baseline(np.zeros(100)).deviation > 0
     assert error_baseline(np.zeros(100)).own_error > error_baseline(np.zeros(10_000)).own_error > 0
     assert error_baseline(np.full(100, 3.0), unit=3.0).mean == 3
 
 
-def test_the_change_point_is_the_first_block_after_the_change():
+def test_the_change_point_is_the_first_block_after_the_change() -> None:
     rng = np.random.default_rng(0)
     unchanged = [(500, float(rng.normal(0, 0.01))) for _ in range(20)]
     changed = [(500, float(rng.normal(0.05, 0.01))) for _ in range(5)]
@@ -359,13 +365,13 @@ def test_the_change_point_is_the_first_block_after_the_change():
     assert change_point([(500, -0.1)], 0.3) == (0, 0, 0)
 
 
-def test_the_smallest_detectable_loss_falls_with_more_rows_and_time():
+def test_the_smallest_detectable_loss_falls_with_more_rows_and_time() -> None:
     charts = evidence()
     assert charts.smallest_detectable(500, 10) < charts.smallest_detectable(500, 1)
     assert charts.smallest_detectable(5000, 1) < charts.smallest_detectable(500, 1)
 
 
-def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds():
+def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds() -> None:
     learned = evidence().learned
     often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
     assert all(

@@ -1,6 +1,10 @@
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -8,24 +12,26 @@ import pytest
 from tests.degradation_tasks import FAULTS, START, answers, table
 
 from driftbell.degradation.cusum import LABELS
-from driftbell.degradation.detector import fit_detector
+from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.degradation.reference_models import Answers
 from driftbell.errors import ConfigError
-from driftbell.records import EvidenceState, LabelledPrediction, Outputs, Prediction, Verdict, Window
+from driftbell.records import EvidenceState, LabelledPrediction, Outputs, Prediction, Value, Verdict, Window
+from driftbell.records.degradation import Degradation
 from driftbell.tabular.columns import as_column
 
 CLASSES = ("no", "yes")
 QUIET = {Verdict.OK}
 
 
-def outputs(given):
+def outputs(given: Answers) -> Outputs:
     return Outputs(given.values.astype(np.intp), given.probabilities)
 
 
-def named(values):
+def named(values: np.ndarray) -> np.ndarray:
     return as_column([CLASSES[int(v)] for v in values])
 
 
-def fitted(labels=None, rows=800, **given):
+def fitted(labels: np.ndarray | None = None, rows: int = 800, **given: Any) -> CusumDetector:
     columns, truth = table(rows, 0)
     return fit_detector(
         columns,
@@ -37,17 +43,26 @@ def fitted(labels=None, rows=800, **given):
 
 
 @pytest.fixture(scope="module")
-def fresh():
+def fresh() -> CusumDetector:
     return fitted()
 
 
 class Log:
     """Predictions and labels as read from the store."""
 
-    def __init__(self):
-        self.predictions, self.truth, self.labels = [], [], []
+    def __init__(self) -> None:
+        self.predictions: list[Prediction] = []
+        self.truth: list[Any] = []
+        self.labels: list[Any] = []
 
-    def predict(self, rows, seed, change=lambda t: t, ones=None, wrong=0.0):
+    def predict(
+        self,
+        rows: int,
+        seed: int,
+        change: Callable[..., Any] = lambda t: t,
+        ones: float | None = None,
+        wrong: float = 0.0,
+    ) -> None:
         columns, truth = table(rows, seed, ones)
         turned = np.random.default_rng(seed).random(rows) < wrong
         changed = change(columns)
@@ -70,7 +85,7 @@ class Log:
             )
             self.truth.append(CLASSES[int(truth[i] if not turned[i] else 1 - truth[i])])
 
-    def label(self, places, *, wrong=False):
+    def label(self, places: list[int] | range, *, wrong: bool = False) -> None:
         """Label predictions; with `wrong` every label differs from the answer."""
         before = {result.prediction.id: result.label for result in self.labels}
         for n in places:
@@ -81,15 +96,17 @@ class Log:
                 LabelledPrediction(prediction, label, now, len(self.labels) + 1, before.get(prediction.id))
             )
 
-    def window(self, first):
+    def window(self, first: int) -> Window:
         predictions = tuple(self.predictions[first:])
         return Window(predictions, first + 1, len(self.predictions)) if predictions else Window((), 0, 0)
 
-    def look(self, by, state):
+    def look(self, by: CusumDetector, state: EvidenceState) -> tuple[EvidenceState, Degradation]:
         return by.advance(state, self.window(state.seq), self.labels[state.label_seq :])
 
 
-def replay(by, log, state, blocks, **kinds):
+def replay(
+    by: CusumDetector, log: Log, state: EvidenceState, blocks: int, **kinds: Any
+) -> tuple[EvidenceState, Degradation, list[Verdict]]:
     seed, verdicts = kinds.pop("seed"), []
     for i in range(blocks):
         log.predict(400, seed + i, **kinds)
@@ -98,7 +115,7 @@ def replay(by, log, state, blocks, **kinds):
     return state, degradation, verdicts
 
 
-def test_unchanged_traffic_raises_no_alarm_and_counts_each_row_once(fresh):
+def test_unchanged_traffic_raises_no_alarm_and_counts_each_row_once(fresh: CusumDetector) -> None:
     log, state = Log(), EvidenceState()
     for rows in (400, 20, 20, 30, 300, 10):
         log.predict(rows, len(log.predictions) + 1)
@@ -110,7 +127,7 @@ def test_unchanged_traffic_raises_no_alarm_and_counts_each_row_once(fresh):
     assert msgspec.convert(json.loads(msgspec.json.encode(state)), EvidenceState) == state
 
 
-def test_an_alarm_opens_and_ends(fresh):
+def test_an_alarm_opens_and_ends(fresh: CusumDetector) -> None:
     log = Log()
     state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=10)
     assert set(verdicts) == QUIET
@@ -122,7 +139,7 @@ def test_an_alarm_opens_and_ends(fresh):
 
 
 @pytest.mark.parametrize("name", ["unit change", "nulls", "new category", "range"])
-def test_an_accepted_change_raises_no_alarm_afterwards(fresh, name):
+def test_an_accepted_change_raises_no_alarm_afterwards(fresh: CusumDetector, name: str) -> None:
     change = FAULTS[name][2]
     log = Log()
     state, _, verdicts = replay(fresh, log, EvidenceState(), 3, seed=20, change=change)
@@ -131,7 +148,7 @@ def test_an_accepted_change_raises_no_alarm_afterwards(fresh, name):
     assert set(replay(moved, log, EvidenceState(seq=state.seq), 8, seed=60, change=change)[2]) == QUIET
 
 
-def test_an_accepted_change_is_the_baseline_of_labels_too(fresh):
+def test_an_accepted_change_is_the_baseline_of_labels_too(fresh: CusumDetector) -> None:
     change = FAULTS["unit change"][2]
     log = Log()
     log.predict(1200, 20, change=change)
@@ -145,7 +162,7 @@ def test_an_accepted_change_is_the_baseline_of_labels_too(fresh):
     assert degradation.performance.reference < 0.7
 
 
-def test_an_accepted_label_shift_raises_no_alarm_afterwards(fresh):
+def test_an_accepted_label_shift_raises_no_alarm_afterwards(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(1000, 20, ones=0.92)
     moved = fresh.with_baseline(log.window(0))
@@ -153,7 +170,7 @@ def test_an_accepted_label_shift_raises_no_alarm_afterwards(fresh):
     assert set(replay(moved, log, state, 6, seed=60, ones=0.92)[2]) == QUIET
 
 
-def test_a_change_after_an_accepted_one_raises_an_alarm(fresh):
+def test_a_change_after_an_accepted_one_raises_an_alarm(fresh: CusumDetector) -> None:
     expected = FAULTS["new category"][2]
     log = Log()
     log.predict(1000, 20, change=expected)
@@ -166,14 +183,14 @@ def test_a_change_after_an_accepted_one_raises_an_alarm(fresh):
     assert [s.column for s in degradation.suspects] == ["a"]
 
 
-def test_too_few_rows_do_not_replace_the_baseline(fresh):
+def test_too_few_rows_do_not_replace_the_baseline(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(19, 1)
     assert fresh.with_baseline(log.window(0)) is fresh
     assert fresh.with_baseline(Window()) is fresh
 
 
-def test_labels_may_be_late_out_of_order_and_corrected(fresh):
+def test_labels_may_be_late_out_of_order_and_corrected(fresh: CusumDetector) -> None:
     log = Log()
     state, degradation, _ = replay(fresh, log, EvidenceState(), 2, seed=10)
     log.label(range(399, 199, -1))
@@ -191,7 +208,7 @@ def test_labels_may_be_late_out_of_order_and_corrected(fresh):
     assert degradation.performance.realized.value == pytest.approx(1 - wrong)
 
 
-def test_concept_drift_raises_an_alarm_by_labels(fresh):
+def test_concept_drift_raises_an_alarm_by_labels(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(500, 3, wrong=0.3)
     log.label(range(500))
@@ -201,7 +218,7 @@ def test_concept_drift_raises_an_alarm_by_labels(fresh):
     assert [p.source for p in degradation.evidence if p.score >= 1] == [LABELS]
 
 
-def test_answers_and_labels_of_unknown_classes_are_accepted(fresh):
+def test_answers_and_labels_of_unknown_classes_are_accepted(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(100, 3)
     log.predictions = [replace(p, output="maybe", probabilities={}) for p in log.predictions]
@@ -213,29 +230,29 @@ def test_answers_and_labels_of_unknown_classes_are_accepted(fresh):
     assert msgspec.json.encode(state)
 
 
-def test_nulls_and_values_of_another_kind_are_accepted(fresh):
+def test_nulls_and_values_of_another_kind_are_accepted(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(120, 3)
-    cells = {"a": None, "b": "text", "c": None, "d": 7.0}
+    cells: dict[str, Value] = {"a": None, "b": "text", "c": None, "d": 7.0}
     log.predictions = [replace(p, features=cells) for p in log.predictions]
     _, degradation = log.look(fresh, EvidenceState())
     assert degradation.verdict is Verdict.ALARM
     assert "null 0.0% → 100.0%" in degradation.sentence
 
 
-def test_an_empty_window_without_labels_waits(fresh):
+def test_an_empty_window_without_labels_waits(fresh: CusumDetector) -> None:
     state, degradation = fresh.advance(EvidenceState(), Window(), [])
     assert degradation.verdict is Verdict.UNKNOWN
     assert (state.seq, state.label_seq) == (0, 0)
 
 
-def test_the_same_reference_fits_the_same_detector(fresh):
+def test_the_same_reference_fits_the_same_detector(fresh: CusumDetector) -> None:
     log = Log()
     log.predict(300, 3)
     assert log.look(fresh, EvidenceState()) == log.look(fitted(), EvidenceState())
 
 
-def test_a_class_that_the_model_never_answers():
+def test_a_class_that_the_model_never_answers() -> None:
     columns, truth = table(400, 0)
     detector = fit_detector(
         columns,
@@ -255,19 +272,19 @@ def test_a_class_that_the_model_never_answers():
     assert log.look(detector, EvidenceState(seq=300))[1].verdict in QUIET | {Verdict.ALARM}
 
 
-def test_reference_labels_must_be_classes_of_the_model():
+def test_reference_labels_must_be_classes_of_the_model() -> None:
     with pytest.raises(ConfigError, match=r"no class of the model: \['other'\]"):
         fitted(labels=as_column(["yes"] * 799 + ["other"]))
 
 
 @pytest.mark.parametrize(("known", "labelled"), [(5, False), (100, True)])
-def test_few_labels_in_a_reference_are_ignored(known, labelled):
+def test_few_labels_in_a_reference_are_ignored(known: int, labelled: bool) -> None:
     labels = as_column(["yes", "no"] * (known // 2) + ["no"] * (known % 2) + [None] * (300 - known))
     detector = fitted(labels=labels, rows=300)
     assert detector.charts.learned.labelled is labelled
     assert len(detector.charts.learned.errors) == (known if labelled else 300)
 
 
-def test_a_reference_of_one_row_is_rejected():
+def test_a_reference_of_one_row_is_rejected() -> None:
     with pytest.raises(ConfigError, match="at least 2 rows, has 1"):
         fitted(rows=1)

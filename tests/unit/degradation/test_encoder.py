@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from driftbell.tabular.columns import as_columns
 
 
 @pytest.fixture(scope="module")
-def encoder():
+def encoder() -> Encoder:
     rows = 60
     table = {
         "n": [float(i) for i in range(rows)],
@@ -19,18 +21,18 @@ def encoder():
     return Encoder(as_columns(table), np.array([0.0, 0.5, 1.0] * 20))
 
 
-def test_columns_of_nulls_or_of_distinct_texts_are_left_out(encoder):
+def test_columns_of_nulls_or_of_distinct_texts_are_left_out(encoder: Encoder) -> None:
     assert encoder.names == ("n", "c", "flag", "same")
     assert encoder.numeric == (True, False, False, True)
 
 
-def test_categories_are_ranked_by_the_score(encoder):
+def test_categories_are_ranked_by_the_score(encoder: Encoder) -> None:
     matrix = encoder(as_columns({"c": ["high", "low", "mid", None, "new"]}), 5)
     assert matrix[:3, 1].tolist() == [2.0, 0.0, 1.0]
     assert np.isnan(matrix[3:, 1]).all()
 
 
-def test_a_rare_category_is_shrunk_to_the_mean():
+def test_a_rare_category_is_shrunk_to_the_mean() -> None:
     cells = ["often"] * 50 + ["never"] * 49 + ["once"]
     score = np.array([0.9] * 50 + [0.1] * 49 + [1.0])
     matrix = Encoder({"c": np.array(cells, dtype=object)}, score)(
@@ -39,19 +41,19 @@ def test_a_rare_category_is_shrunk_to_the_mean():
     assert matrix[:, 0].tolist() == [0.0, 1.0, 2.0]
 
 
-def test_a_missing_column_is_null_and_infinity_is_clipped(encoder):
+def test_a_missing_column_is_null_and_infinity_is_clipped(encoder: Encoder) -> None:
     matrix = encoder(as_columns({"n": [np.inf, -np.inf, 1.0]}), 3)
     assert matrix[:, 0].tolist() == [MAX_ABSOLUTE, -MAX_ABSOLUTE, 1.0]
     assert np.isnan(matrix[:, 1:]).all()
 
 
-def test_a_column_of_another_kind_does_not_fail(encoder):
+def test_a_column_of_another_kind_does_not_fail(encoder: Encoder) -> None:
     matrix = encoder(as_columns({"n": ["a", "b"], "c": [1.0, 2.0], "flag": [None, True]}), 2)
     assert matrix.shape == (2, 4)
     assert np.isnan(matrix[:, :2]).all()
 
 
-def test_unseen_marks_only_new_categories(encoder):
+def test_unseen_marks_only_new_categories(encoder: Encoder) -> None:
     table = as_columns({"n": [1.0, 2.0, 3.0], "c": ["low", "new", None]})
     rows, cells = encoder.unseen(table, 1)
     assert rows.tolist() == [False, True, False]
@@ -60,6 +62,6 @@ def test_unseen_marks_only_new_categories(encoder):
     assert encoder.unseen({}, 1) is None
 
 
-def test_no_rows_and_no_columns():
+def test_no_rows_and_no_columns() -> None:
     assert Encoder({}, np.zeros(5))({}, 3).shape == (3, 0)
     assert Encoder(as_columns({"n": [1.0, 2.0]}), np.zeros(2))(as_columns({"n": []}), 0).shape == (0, 1)

@@ -1,22 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from tests.degradation_tasks import amounts, answers, evidence, table
 
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
-from driftbell.degradation.reference_models import Answers, fit_reference_models, one_thread
+from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
+def _one_thread() -> Iterator[None]:
     with one_thread():
         yield
 
 
-def place(learned, name):
+def place(learned: ReferenceModels, name: str) -> int:
     return learned.encoder.names.index(name)
 
 
-def test_top_features_are_ordered_by_importance():
+def test_top_features_are_ordered_by_importance() -> None:
     learned = evidence().learned
     assert learned.importance.sum() == pytest.approx(1)
     order = [learned.encoder.names[j] for j in learned.top]
@@ -28,14 +32,14 @@ def test_top_features_are_ordered_by_importance():
     assert set(learned.expected) <= {j for j in learned.top if learned.encoder.numeric[j]}
 
 
-def test_the_mean_expected_error_is_the_actual_error():
+def test_the_mean_expected_error_is_the_actual_error() -> None:
     learned = evidence().learned
     assert learned.by_confidence.mean() == pytest.approx(learned.errors.mean(), abs=0.01)
     assert learned.by_features.mean() == pytest.approx(learned.errors.mean(), abs=0.04)
 
 
 @pytest.mark.parametrize("kind", ["labelled", "unlabelled", "no probabilities"])
-def test_the_expected_error_of_new_rows_is_their_actual_error(kind):
+def test_the_expected_error_of_new_rows_is_their_actual_error(kind: str) -> None:
     learned = evidence(kind).learned
     columns, truth = table(2000, 5)
     given = answers(columns, probabilities=kind != "no probabilities")
@@ -46,7 +50,7 @@ def test_the_expected_error_of_new_rows_is_their_actual_error(kind):
         assert learned.error_by_features(matrix, given).mean() == pytest.approx(wrong, abs=0.05)
 
 
-def test_the_estimate_by_features_detects_confident_wrong_answers():
+def test_the_estimate_by_features_detects_confident_wrong_answers() -> None:
     learned = evidence().learned
     columns, _ = table(1000, 6)
     right = answers(columns)
@@ -56,7 +60,7 @@ def test_the_estimate_by_features_detects_confident_wrong_answers():
     assert learned.error_by_features(matrix, turned).mean() > 0.7
 
 
-def test_ignoring_a_feature_increases_the_expected_error():
+def test_ignoring_a_feature_increases_the_expected_error() -> None:
     learned = evidence().learned
     columns, _ = table(1000, 6)
     matrix, given = learned.encoder(columns, 1000), answers(columns)
@@ -67,7 +71,7 @@ def test_ignoring_a_feature_increases_the_expected_error():
     assert learned.error_by_features(matrix, given, without).mean() == pytest.approx(blind)
 
 
-def test_a_feature_is_predicted_from_the_others():
+def test_a_feature_is_predicted_from_the_others() -> None:
     learned = evidence().learned
     columns, _ = table(1000, 6)
     a = place(learned, "a")
@@ -75,7 +79,7 @@ def test_a_feature_is_predicted_from_the_others():
     assert np.corrcoef(expected, columns["a"])[0, 1] > 0.8
 
 
-def test_regression_estimates_the_absolute_error():
+def test_regression_estimates_the_absolute_error() -> None:
     learned = evidence("regression").learned
     columns, _ = table(1000, 6)
     given, truth = amounts(columns, 7)
@@ -86,14 +90,14 @@ def test_regression_estimates_the_absolute_error():
     assert learned.error_by_features(matrix, off).mean() == pytest.approx(3, rel=0.2)
 
 
-def test_an_answer_absent_from_the_reference_counts_as_wrong():
+def test_an_answer_absent_from_the_reference_counts_as_wrong() -> None:
     learned = evidence().learned
     columns, _ = table(100, 6)
     never = Answers(np.full(100, -1.0), answers(columns).probabilities)
     assert (learned.error_by_features(learned.encoder(columns, 100), never) == 1).all()
 
 
-def test_the_same_seed_fits_the_same_models():
+def test_the_same_seed_fits_the_same_models() -> None:
     columns, truth = table(200, 3)
     one, two = (fit_reference_models(columns, answers(columns), truth, classes=2, seed=4) for _ in range(2))
     assert one.top == two.top
@@ -102,11 +106,12 @@ def test_the_same_seed_fits_the_same_models():
 
 @pytest.mark.parametrize("rows", [2, 3, 10, 50])
 @pytest.mark.parametrize("labelled", [True, False])
-def test_tiny_references_can_be_fitted_and_raise_no_alarm(rows, labelled):
+def test_tiny_references_can_be_fitted_and_raise_no_alarm(rows: int, labelled: bool) -> None:
     columns, truth = table(rows, 3)
     learned = fit_reference_models(columns, answers(columns), truth if labelled else None, classes=2, seed=0)
     charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100)
-    sums, scores = [], []
+    sums: tuple[float, ...] = ()
+    scores = []
     for seed in range(5):
         new, _ = table(300, 50 + seed)
         block = charts.examine(new, answers(new))
@@ -115,7 +120,7 @@ def test_tiny_references_can_be_fitted_and_raise_no_alarm(rows, labelled):
     assert max(scores) < 1
 
 
-def test_a_reference_of_one_class_can_be_fitted():
+def test_a_reference_of_one_class_can_be_fitted() -> None:
     columns, _ = table(200, 3)
     given = Answers(np.zeros(200), np.tile([0.9, 0.1], (200, 1)))
     learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)
@@ -125,7 +130,7 @@ def test_a_reference_of_one_class_can_be_fitted():
 
 
 @pytest.mark.parametrize("extra", [[], ["same"], ["empty"], ["id"], ["same", "empty", "id", "a"]])
-def test_uninformative_columns_raise_no_alarm(extra):
+def test_uninformative_columns_raise_no_alarm(extra: list[str]) -> None:
     columns, truth = table(200, 3)
     odd = {
         "same": np.full(200, 5.0),
@@ -140,7 +145,7 @@ def test_uninformative_columns_raise_no_alarm(extra):
     assert block.diagnosis is None
 
 
-def test_many_classes_with_rare_ones():
+def test_many_classes_with_rare_ones() -> None:
     rng = np.random.default_rng(0)
     rows, classes = 800, 26
     shares = np.array([2.0] * 16 + [0.15] * 10)

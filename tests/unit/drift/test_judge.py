@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import itertools
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,24 +18,30 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
-from driftbell.records import Check, CheckKind, ColumnComparison, Judgement, Kind, Verdict
+from driftbell.models.sklearn import SklearnModel
+from driftbell.records import Check, CheckKind, ColumnComparison, Columns, Judgement, Kind, Verdict
+from driftbell.records.degradation import Degradation
+from driftbell.records.operation import Notification
+from driftbell.records.reference import Reference
 
 SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}
 
 
-def column(name, p_value, role="feature", note="median 1 → 2"):
+def column(
+    name: str, p_value: float | None, role: str = "feature", note: str = "median 1 → 2"
+) -> ColumnComparison:
     return ColumnComparison(name, role, Kind.NUMERIC, p_value, (), None, note)
 
 
-def missing(name):
+def missing(name: str) -> ColumnComparison:
     return column(name, None, note="the window has no such column")
 
 
-def extra(name):
+def extra(name: str) -> ColumnComparison:
     return column(name, None, role="extra", note="the reference has no such column")
 
 
-def test_no_drift_is_ok():
+def test_no_drift_is_ok() -> None:
     judgement = judge([column("a", 0.3), column("b", 0.9)], rows=500)
     assert judgement.verdict is Verdict.OK
     assert (
@@ -42,7 +51,7 @@ def test_no_drift_is_ok():
     assert [c.reason for c in judgement.columns] == ["No drift: median 1 → 2."] * 2
 
 
-def test_drift_is_a_warning_that_names_the_column():
+def test_drift_is_a_warning_that_names_the_column() -> None:
     judgement = judge([column("a", 1e-6), column("b", 0.9)], rows=500)
     assert [c.verdict for c in judgement.columns] == [Verdict.WARNING, Verdict.OK]
     assert judgement.verdict is Verdict.WARNING
@@ -53,43 +62,43 @@ def test_drift_is_a_warning_that_names_the_column():
     assert judgement.columns[0].reason == "Drift: median 1 → 2."
 
 
-def test_drift_of_inputs_and_outputs_names_the_inputs():
+def test_drift_of_inputs_and_outputs_names_the_inputs() -> None:
     judgement = judge(
         [column("a", 1e-6), column("b", 1e-6), column("prediction", 1e-6, "prediction")], rows=50
     )
     assert judgement.sentence.startswith("Drift in a and b, and the predictions with them: 3 of 3 columns")
 
 
-def test_drift_of_the_outputs_alone_says_so():
+def test_drift_of_the_outputs_alone_says_so() -> None:
     judgement = judge([column("a", 0.9), column("prediction", 1e-6, "prediction")], rows=50)
     assert judgement.sentence.startswith("Drift in the predictions (prediction): 1 of 2 columns")
 
 
-def test_many_drifted_columns_are_counted_and_not_all_listed():
+def test_many_drifted_columns_are_counted_and_not_all_listed() -> None:
     judgement = judge([column(f"c{i}", 1e-6) for i in range(12)], rows=50)
     assert "c0, c1, c2, c3, c4, c5, c6, c7 and 4 more: 12 of 12" in judgement.sentence
 
 
-def test_too_few_rows_are_unknown():
+def test_too_few_rows_are_unknown() -> None:
     judgement = judge([column("a", 1e-6)], rows=9)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.sentence == "Cannot judge: needs 10, has 9 predictions."
 
 
-def test_the_minimum_of_rows_is_configurable():
+def test_the_minimum_of_rows_is_configurable() -> None:
     assert judge([column("a", 0.9)], rows=9, minimum_rows=9).verdict is Verdict.OK
     assert judge([column("a", 0.9)], rows=99, minimum_rows=100).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("comparisons", [[], [missing("a")], [extra("z")]])
-def test_nothing_to_compare_is_unknown(comparisons):
+def test_nothing_to_compare_is_unknown(comparisons: list[ColumnComparison]) -> None:
     judgement = judge(comparisons, rows=50)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.sentence == "Cannot judge: no column of the window can be compared."
 
 
 @pytest.mark.parametrize(("names", "words"), [(["b"], "b is missing"), (["b", "c"], "b and c are missing")])
-def test_a_missing_column_is_unknown(names, words):
+def test_a_missing_column_is_unknown(names: list[str], words: str) -> None:
     judgement = judge([column("a", 0.9), *map(missing, names)], rows=50)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.sentence == f"Cannot judge every column: {words}."
@@ -97,24 +106,24 @@ def test_a_missing_column_is_unknown(names, words):
     assert judgement.columns[1].reason == "Not compared: the window has no such column."
 
 
-def test_drift_beside_a_missing_column_is_a_warning_that_names_both():
+def test_drift_beside_a_missing_column_is_a_warning_that_names_both() -> None:
     judgement = judge([column("a", 1e-6), missing("b")], rows=50)
     assert judgement.verdict is Verdict.WARNING
     assert judgement.sentence.endswith("differ from the reference. Not compared: b.")
 
 
-def test_an_extra_column_is_a_warning():
+def test_an_extra_column_is_a_warning() -> None:
     judgement = judge([column("a", 0.9), extra("z")], rows=50)
     assert judgement.verdict is Verdict.WARNING
     assert judgement.sentence.endswith("look like the reference. Not in the reference: z.")
 
 
-def test_a_missing_column_outweighs_an_extra_one():
+def test_a_missing_column_outweighs_an_extra_one() -> None:
     assert judge([column("a", 0.9), missing("b"), extra("z")], rows=50).verdict is Verdict.UNKNOWN
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
-def test_the_adjustment_is_scipys_benjamini_hochberg(p_values, rate):
+def test_the_adjustment_is_scipys_benjamini_hochberg(p_values: list[float], rate: float) -> None:
     judgement = judge(
         [column(f"c{i}", p) for i, p in enumerate(p_values)], rows=50, false_discovery_rate=rate
     )
@@ -123,13 +132,13 @@ def test_the_adjustment_is_scipys_benjamini_hochberg(p_values, rate):
     assert [c.drifted for c in judgement.columns] == (adjusted <= rate).tolist()
 
 
-def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment():
+def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment() -> None:
     alone = judge([column("a", 0.01)], rows=50)
     beside = judge([missing("x"), column("a", 0.01), extra("z")], rows=50)
     assert alone.columns[0].adjusted_p_value == beside.columns[1].adjusted_p_value == 0.01
 
 
-def test_a_reference_of_a_few_rows_cannot_be_judged_against():
+def test_a_reference_of_a_few_rows_cannot_be_judged_against() -> None:
     judged = judge(compare({"x": [1.0]}, {"x": [1000.0] * 10}), rows=10)
     assert judged.verdict is Verdict.UNKNOWN
     assert judged.sentence == "Cannot judge: the reference needs 10, has 1 rows."
@@ -137,12 +146,12 @@ def test_a_reference_of_a_few_rows_cannot_be_judged_against():
 
 @pytest.mark.parametrize("rows", [10, 24, 100])
 @pytest.mark.parametrize("value", ["Z", None, "a"])
-def test_a_window_of_one_category_alone_is_drift(value, rows):
+def test_a_window_of_one_category_alone_is_drift(value: str | None, rows: int) -> None:
     comparison = compare({"x": list("abcde") * 100}, {"x": [value] * rows})
     assert judge(comparison, rows=rows).drifted_columns == ("x",)
 
 
-def test_the_deciding_number_comes_first_with_its_threshold():
+def test_the_deciding_number_comes_first_with_its_threshold() -> None:
     (comparison,) = compare({"a": [1.0, 2, 3] * 5}, {"a": [1.0, 2, 3] * 5})
     (judged,) = judge([comparison], rows=50, false_discovery_rate=0.02).columns
     deciding, *rest = judged.comparison.results
@@ -151,12 +160,12 @@ def test_the_deciding_number_comes_first_with_its_threshold():
 
 
 @pytest.fixture(scope="module")
-def iris(tmp_path_factory):
+def iris(tmp_path_factory: pytest.TempPathFactory) -> tuple[SklearnModel, Columns, Reference]:
     model, features = iris_model(tmp_path_factory.mktemp("iris"))
     return model, features, build_reference(model, features)
 
 
-def judged(iris, rows, drifted, seed):
+def judged(iris: tuple[SklearnModel, Columns, Reference], rows: int, drifted: int, seed: int) -> Judgement:
     model, features, reference = iris
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(reference.columns["prediction"]), rows)
@@ -167,25 +176,34 @@ def judged(iris, rows, drifted, seed):
     return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
 
 
-def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(iris):
+@pytest.mark.slow
+def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(
+    iris: tuple[SklearnModel, Columns, Reference],
+) -> None:
     windows = 300
     listed = [judged(iris, 500, 0, seed).drifted_columns != () for seed in range(windows)]
     assert np.mean(listed) <= 0.05
 
 
-def test_a_tenth_of_drifted_rows_is_detected_in_nearly_every_window(iris):
+@pytest.mark.slow
+def test_a_tenth_of_drifted_rows_is_detected_in_nearly_every_window(
+    iris: tuple[SklearnModel, Columns, Reference],
+) -> None:
     listed = [judged(iris, 500, 50, seed).drifted_columns != () for seed in range(200)]
     assert np.mean(listed) >= 0.95
 
 
-def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(iris):
+def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(
+    iris: tuple[SklearnModel, Columns, Reference],
+) -> None:
     named = {judged(iris, 100, 50, seed).drifted_columns for seed in range(50)}
     features = {tuple(c for c in columns if c in iris[1]) for columns in named}
     assert features == {tuple(SHIFTS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 8, 50])
-def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns):
+def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns: int) -> None:
     rng, runs = np.random.default_rng(columns), 150
     listed = 0
     for _ in range(runs):
@@ -202,9 +220,10 @@ def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns):
 STRONG = 1e-3
 
 
-def in_a_row(*p_values, strong=STRONG, step=100, rows=100):
+def in_a_row(*p_values: Any, strong: float = STRONG, step: int = 100, rows: int = 100) -> list[Judgement]:
     """Judge checks of two columns, `a` with these p-values, each `step` rows after the previous one."""
-    state, result = {}, []
+    state: dict[str, Any] = {}
+    result = []
     for number, p_value in enumerate(p_values):
         first = number * step + 1
         comparisons = [column("a", p_value), column("b", 0.9)]
@@ -214,18 +233,18 @@ def in_a_row(*p_values, strong=STRONG, step=100, rows=100):
     return result
 
 
-def listed(*p_values, **options):
+def listed(*p_values: Any, **options: Any) -> list[bool]:
     return [j.drifted_columns == ("a",) for j in in_a_row(*p_values, **options)]
 
 
-def test_strong_evidence_is_listed_at_once():
+def test_strong_evidence_is_listed_at_once() -> None:
     (result,) = in_a_row(STRONG / 2)
     assert result.drifted_columns == ("a",)
     assert result.columns[0].threshold == STRONG
     assert result.columns[0].comparison.results[0].threshold == STRONG
 
 
-def test_weak_evidence_is_noted_but_not_listed():
+def test_weak_evidence_is_noted_but_not_listed() -> None:
     (result,) = in_a_row(0.01)
     assert (result.verdict, result.drifted_columns) == (Verdict.OK, ())
     assert result.sentence == (
@@ -236,43 +255,43 @@ def test_weak_evidence_is_noted_but_not_listed():
     assert judge([column("a", 0.01)], rows=50).drifted_columns == ("a",), "a single comparison has no later"
 
 
-def test_weak_evidence_is_listed_with_the_second_window_that_shares_no_row_with_the_first():
+def test_weak_evidence_is_listed_with_the_second_window_that_shares_no_row_with_the_first() -> None:
     assert listed(0.01, 0.01) == [False, True]
     assert listed(*[0.01] * 6, step=25) == [False] * 4 + [True] * 2
     assert in_a_row(0.01, 0.01)[1].columns[0].threshold == 0.05
 
 
-def test_evidence_that_pauses_starts_again():
+def test_evidence_that_pauses_starts_again() -> None:
     assert listed(0.01, 0.9, 0.01, 0.01) == [False, False, False, True]
 
 
-def test_a_listed_column_stays_listed_while_evidence_lasts():
+def test_a_listed_column_stays_listed_while_evidence_lasts() -> None:
     assert listed(1e-9, 0.01, 0.01, 0.9, 0.01, step=25) == [True, True, True, False, False]
 
 
-def test_a_check_that_cannot_judge_leaves_the_evidence_as_it_was():
+def test_a_check_that_cannot_judge_leaves_the_evidence_as_it_was() -> None:
     state = {"a": 100, "b": 0}
     assert update_persistence(state, judge([], rows=3), last=200) == state
     half = judge([column("a", 0.01), missing("b")], rows=50, strong=STRONG)
     assert update_persistence(state, half, last=200) == state
 
 
-def test_the_same_rows_again_are_no_second_window():
+def test_the_same_rows_again_are_no_second_window() -> None:
     assert listed(*[0.01] * 5, step=0) == [False] * 5
 
 
-def test_the_threshold_is_never_above_the_rate():
+def test_the_threshold_is_never_above_the_rate() -> None:
     assert listed(0.03, strong=0.5) == [False]
 
 
-def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_second_window():
+def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_second_window() -> None:
     rng = np.random.default_rng(6)
     columns, rows, stories = 6, 300, 12
     false, first, second = 0, 0, 0
     for _ in range(stories):
         reference = {f"c{i}": rng.normal(size=1000) for i in range(columns)}
         for shift in (0.0, 0.4):
-            state = {}
+            state: dict[str, Any] = {}
             for number in range(2):
                 window = {f"c{i}": rng.normal(shift * (i == 0), size=rows) for i in range(columns)}
                 held = persistent_columns(state, number * rows + 1)
@@ -297,7 +316,7 @@ COOLDOWN = 30 * MINUTE
 OK, WARNING, ALARM, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.ALARM, Verdict.UNKNOWN
 
 
-def check(verdict, minute):
+def check(verdict: Verdict, minute: int) -> Check:
     judgement = replace(judge([column("age", 1e-6)], rows=50), verdict=verdict)
     if verdict is not ALARM:
         judgement = Judgement(verdict, "So it is.")
@@ -316,9 +335,9 @@ def check(verdict, minute):
     )
 
 
-def story(*moments, cooldown=COOLDOWN):
+def story(*moments: Any, cooldown: timedelta = COOLDOWN) -> list[Notification]:
     """Return the notifications after checks, each given by its verdict and minute."""
-    notifications = []
+    notifications: list[Notification] = []
     for verdict, minute in moments:
         notification = notification_after(
             check(verdict, minute), notifications[-1] if notifications else None, cooldown=cooldown
@@ -327,11 +346,11 @@ def story(*moments, cooldown=COOLDOWN):
     return notifications
 
 
-def short(*moments, **options):
+def short(*moments: Any, **options: Any) -> list[tuple[Verdict, float]]:
     return [(a.verdict, (a.time - NOON) / MINUTE) for a in story(*moments, **options)]
 
 
-def test_an_alarm_is_notified_at_once():
+def test_an_alarm_is_notified_at_once() -> None:
     (notification,) = story((OK, 0), (ALARM, 5))
     assert (notification.check_id, notification.time, notification.model, notification.version) == (
         "c5",
@@ -345,38 +364,38 @@ def test_an_alarm_is_notified_at_once():
 
 
 @pytest.mark.parametrize("first", [OK, WARNING, UNKNOWN])
-def test_a_new_service_sends_nothing_before_its_first_alarm(first):
+def test_a_new_service_sends_nothing_before_its_first_alarm(first: Verdict) -> None:
     assert short((first, 0), (UNKNOWN, 100), (OK, 200), (WARNING, 300), (ALARM, 400)) == [(ALARM, 400)]
 
 
-def test_a_lasting_state_is_notified_once():
+def test_a_lasting_state_is_notified_once() -> None:
     assert short(*((ALARM, minute) for minute in range(0, 1000, 5))) == [(ALARM, 0)]
 
 
-def test_ok_and_warning_are_one_state():
+def test_ok_and_warning_are_one_state() -> None:
     assert short((ALARM, 0), (WARNING, 40), (OK, 80), (WARNING, 120)) == [(ALARM, 0), (WARNING, 40)]
     assert same_state(OK) == same_state(WARNING) == {OK, WARNING}
     assert same_state(ALARM) == {ALARM}
 
 
-def test_the_end_of_an_alarm_is_notified_after_the_cooldown():
+def test_the_end_of_an_alarm_is_notified_after_the_cooldown() -> None:
     assert short((ALARM, 0), (OK, 5), (OK, 29)) == [(ALARM, 0)]
     assert short((ALARM, 0), (OK, 5), (OK, 30)) == [(ALARM, 0), (OK, 30)]
     assert short((ALARM, 0), (OK, 5), (ALARM, 10), (ALARM, 60)) == [(ALARM, 0)]
 
 
-def test_unknown_and_its_end_are_notified():
+def test_unknown_and_its_end_are_notified() -> None:
     result = story((ALARM, 0), (UNKNOWN, 30), (OK, 60), (UNKNOWN, 90), (ALARM, 91))
     assert [a.verdict for a in result] == [ALARM, UNKNOWN, OK, UNKNOWN, ALARM]
     assert [a.before for a in result] == [None, ALARM, UNKNOWN, OK, UNKNOWN]
 
 
-def test_without_a_cooldown_every_change_is_notified():
+def test_without_a_cooldown_every_change_is_notified() -> None:
     moments = [(ALARM, 0), (OK, 1), (ALARM, 2), (UNKNOWN, 3), (UNKNOWN, 4), (OK, 5)]
     assert [v for v, _ in short(*moments, cooldown=timedelta())] == [ALARM, OK, ALARM, UNKNOWN, OK]
 
 
-def test_a_notification_in_the_future_does_not_start_a_cooldown():
+def test_a_notification_in_the_future_does_not_start_a_cooldown() -> None:
     assert short((ALARM, 10_000), (OK, 0)) == [(ALARM, 10_000), (OK, 0)]
 
 
@@ -384,7 +403,9 @@ moments = st.lists(st.tuples(st.sampled_from(Verdict), st.integers(1, 40)), max_
 
 
 @given(moments, st.integers(0, 60))
-def test_a_flapping_verdict_repeats_no_state_and_sends_one_alarm_per_cooldown(steps, minutes):
+def test_a_flapping_verdict_repeats_no_state_and_sends_one_alarm_per_cooldown(
+    steps: list[tuple[Verdict, int]], minutes: int
+) -> None:
     minute, sequence = 0, []
     for verdict, step in steps:
         minute += step
@@ -406,7 +427,9 @@ def test_a_flapping_verdict_repeats_no_state_and_sends_one_alarm_per_cooldown(st
     ("degradation", "named"),
     [(degradations.ALARM, ("petal length (cm)", "sepal width (cm)")), (None, ("a",))],
 )
-def test_a_notification_names_the_suspects_of_an_alarm(degradation, named):
+def test_a_notification_names_the_suspects_of_an_alarm(
+    degradation: Degradation | None, named: tuple[str, ...]
+) -> None:
     judgement = replace(judge([column("a", 1e-6)], rows=500), verdict=Verdict.ALARM, degradation=degradation)
     noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
     result = Check("c", noon, CheckKind.AUTOMATIC, "m", "v", "r", 500, 1, 500, judgement)

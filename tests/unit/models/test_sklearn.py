@@ -1,7 +1,12 @@
+from __future__ import annotations
+
 import hashlib
 import json
 import pickle
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -20,8 +25,9 @@ from driftbell.errors import ModelError, PredictError
 from driftbell.models.iris import iris_model, iris_training, is_iris_cached
 from driftbell.models.reference import build_reference, match_labels, memorization_warning
 from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
-from driftbell.tabular.columns import as_column
-from driftbell.tabular.schema import infer_schema
+from driftbell.records import Columns
+from driftbell.tabular.columns import as_column, as_columns
+from driftbell.tabular.schema import Schema, infer_schema
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2))
@@ -30,15 +36,15 @@ TABLE = {"a": X[:, 0], "b": X[:, 1]}
 SCHEMA = infer_schema(TABLE)
 
 
-def logistic():
+def logistic() -> Any:
     return LogisticRegression().fit(X, Y)
 
 
-def served(estimator, schema=SCHEMA, **more):
+def served(estimator: Any, schema: Schema = SCHEMA, **more: Any) -> SklearnModel:
     return SklearnModel(estimator, name="m", version="v", schema=schema, **more)
 
 
-def file_of(estimator, path):
+def file_of(estimator: Any, path: Path) -> Path:
     if path.suffix == ".skops":
         skops_io.dump(estimator, path)
     else:
@@ -46,29 +52,29 @@ def file_of(estimator, path):
     return path
 
 
-def loaded(path, sha256=None):
+def loaded(path: Path, sha256: str | None = None) -> SklearnModel:
     return load_model(path, name="m", schema=SCHEMA, sha256=sha256)
 
 
-def sha256_of(path):
+def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SklearnModel, Columns]:
     folder = tmp_path_factory.mktemp("iris")
     model, features = iris_model(folder)
     return folder, model, features
 
 
 @pytest.fixture
-def cache(trained, tmp_path):
+def cache(trained: tuple[Path, SklearnModel, Columns], tmp_path: Path) -> Path:
     for file in trained[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
 
-def events_of(folder):
+def events_of(folder: Path) -> tuple[SklearnModel, list[tuple[str, str]]]:
     with capture_logs() as events:
         model, _ = iris_model(folder)
     return model, [(e["event"], e["log_level"]) for e in events]
@@ -78,21 +84,23 @@ TRAINED = ("model trained", "info")
 DAMAGED = ("cached model is damaged, training it anew", "warning")
 
 
-def test_iris_knows_its_four_features_and_three_species(trained):
+def test_iris_knows_its_four_features_and_three_species(
+    trained: tuple[Path, SklearnModel, Columns],
+) -> None:
     _, model, features = trained
     assert model.classes == ("setosa", "versicolor", "virginica")
     assert list(features) == list(model.schema.names)
     assert [len(column) for column in features.values()] == [150] * 4
 
 
-def test_iris_answers_its_training_data(trained):
+def test_iris_answers_its_training_data(trained: tuple[Path, SklearnModel, Columns]) -> None:
     _, model, features = trained
     outputs = model.predict(features)
     assert (outputs.class_ids == np.repeat([0, 1, 2], 50)).mean() > 0.98
     assert outputs.probabilities.sum(axis=1) == pytest.approx(1)
 
 
-def test_the_cache_is_used_again(cache, trained):
+def test_the_cache_is_used_again(cache: Path, trained: tuple[Path, SklearnModel, Columns]) -> None:
     before = (cache / "model.skops").stat().st_mtime_ns
     model, events = events_of(cache)
     assert events == []
@@ -100,7 +108,7 @@ def test_the_cache_is_used_again(cache, trained):
     assert (cache / "model.skops").stat().st_mtime_ns == before
 
 
-def test_two_trainings_give_one_version(trained, tmp_path):
+def test_two_trainings_give_one_version(trained: tuple[Path, SklearnModel, Columns], tmp_path: Path) -> None:
     folder, model, _ = trained
     time.sleep(
         max(0.0, (folder / "model.skops").stat().st_mtime + 2.1 - time.time())
@@ -111,7 +119,9 @@ def test_two_trainings_give_one_version(trained, tmp_path):
     assert again.version == model.version
 
 
-def test_another_forest_has_another_version(trained, tmp_path, monkeypatch):
+def test_another_forest_has_another_version(
+    trained: tuple[Path, SklearnModel, Columns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("driftbell.models.iris.SEED", 1)
     assert iris_model(tmp_path)[0].version != trained[1].version
 
@@ -128,7 +138,9 @@ def test_another_forest_has_another_version(trained, tmp_path, monkeypatch):
         ("manifest.json", b"\xff"),
     ],
 )
-def test_a_damaged_cache_is_trained_anew_with_a_warning(cache, trained, name, content):
+def test_a_damaged_cache_is_trained_anew_with_a_warning(
+    cache: Path, trained: tuple[Path, SklearnModel, Columns], name: str, content: bytes
+) -> None:
     (cache / name).write_bytes(content)
     assert not is_iris_cached(cache)
     model, events = events_of(cache)
@@ -138,18 +150,20 @@ def test_a_damaged_cache_is_trained_anew_with_a_warning(cache, trained, name, co
     assert events_of(cache)[1] == []
 
 
-def test_a_cache_with_a_file_missing_is_trained_anew(cache):
+def test_a_cache_with_a_file_missing_is_trained_anew(cache: Path) -> None:
     (cache / "model.skops").unlink()
     assert TRAINED in events_of(cache)[1]
 
 
-def test_a_cache_of_another_scikit_learn_is_trained_anew_without_a_warning(cache):
+def test_a_cache_of_another_scikit_learn_is_trained_anew_without_a_warning(cache: Path) -> None:
     manifest = json.loads((cache / "manifest.json").read_text())
     (cache / "manifest.json").write_text(json.dumps({**manifest, "scikit-learn": "0.1"}))
     assert events_of(cache)[1] == [TRAINED]
 
 
-def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(cache, trained):
+def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(
+    cache: Path, trained: tuple[Path, SklearnModel, Columns]
+) -> None:
     manifest = json.loads((cache / "manifest.json").read_text())
     del manifest["truth"]
     (cache / "truth.csv").unlink()
@@ -159,7 +173,9 @@ def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(c
     assert model.version == trained[1].version
 
 
-def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_features(trained):
+def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_features(
+    trained: tuple[Path, SklearnModel, Columns],
+) -> None:
     folder, model, features = trained
     result = iris_training(folder)
     assert {name: column.tolist() for name, column in result.features.items()} == {
@@ -171,40 +187,40 @@ def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_feature
     assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ModelError, match="cannot write the model to"):
         iris_model(tmp_path / "file" / "iris")
 
 
 @pytest.mark.parametrize("suffix", [".joblib", ".pkl", ".pickle"])
-def test_a_pickle_is_refused_without_its_hash_and_the_message_gives_it(tmp_path, suffix):
+def test_a_pickle_is_refused_without_its_hash_and_the_message_gives_it(tmp_path: Path, suffix: str) -> None:
     path = file_of(logistic(), tmp_path / f"model{suffix}")
     with pytest.raises(ModelError, match=f'set sha256 = "{sha256_of(path)}"'):
         loaded(path)
 
 
 class Bomb:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return exec, ("raise SystemExit('the pickle was run')",)
 
 
 @pytest.mark.parametrize("sha256", [None, "0" * 64])
-def test_a_pickle_that_is_refused_was_never_run(tmp_path, sha256):
+def test_a_pickle_that_is_refused_was_never_run(tmp_path: Path, sha256: str | None) -> None:
     path = tmp_path / "bomb.pkl"
     path.write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ModelError):
         loaded(path, sha256)
 
 
-def test_a_pickle_with_another_hash_is_refused(tmp_path):
+def test_a_pickle_with_another_hash_is_refused(tmp_path: Path) -> None:
     path = file_of(logistic(), tmp_path / "model.pkl")
     with pytest.raises(ModelError, match="is not the pinned model"):
         loaded(path, "0" * 64)
 
 
 @pytest.mark.parametrize("suffix", [".joblib", ".pkl", ".skops", ".SKOPS"])
-def test_a_file_with_its_hash_is_loaded_and_the_hash_is_its_version(tmp_path, suffix):
+def test_a_file_with_its_hash_is_loaded_and_the_hash_is_its_version(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     (skops_io.dump if suffix.lower() == ".skops" else joblib.dump)(logistic(), path)
     model = loaded(path, sha256_of(path).upper())
@@ -212,11 +228,11 @@ def test_a_file_with_its_hash_is_loaded_and_the_hash_is_its_version(tmp_path, su
     assert model.predict(TABLE).class_ids.tolist() == logistic().predict_proba(X).argmax(axis=1).tolist()
 
 
-def test_a_skops_file_of_known_types_needs_no_hash(tmp_path):
+def test_a_skops_file_of_known_types_needs_no_hash(tmp_path: Path) -> None:
     assert loaded(file_of(logistic(), tmp_path / "m.skops")).classes == ("no", "yes")
 
 
-def test_a_skops_file_with_unknown_types_needs_its_hash(tmp_path):
+def test_a_skops_file_with_unknown_types_needs_its_hash(tmp_path: Path) -> None:
     path = file_of(RandomForestClassifier(5, random_state=0).fit(X, Y), tmp_path / "m.skops")
     with pytest.raises(ModelError, match="skops does not trust"):
         loaded(path)
@@ -224,19 +240,19 @@ def test_a_skops_file_with_unknown_types_needs_its_hash(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["m.skops", "m.pkl"])
-def test_a_broken_file_is_named(tmp_path, name):
+def test_a_broken_file_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"broken")
     with pytest.raises(ModelError, match=name):
         loaded(path, sha256_of(path))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read model\.path .*none\.skops"):
         loaded(tmp_path / "none.skops")
 
 
-def test_an_unknown_ending_is_refused(tmp_path):
+def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.bin").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"must end in \.skops, \.joblib, \.pkl or \.onnx"):
         loaded(tmp_path / "m.bin")
@@ -247,23 +263,23 @@ def test_an_unknown_ending_is_refused(tmp_path):
     [LinearRegression().fit(X, X[:, 0]), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],
     ids=["regressor", "unfitted", "transformer", "dict"],
 )
-def test_an_object_that_is_not_a_fitted_classifier_is_refused(estimator):
+def test_an_object_that_is_not_a_fitted_classifier_is_refused(estimator: Any) -> None:
     with pytest.raises(ModelError, match="not a fitted scikit-learn classifier"):
         served(estimator)
 
 
-def test_a_reference_with_another_number_of_features_is_refused():
+def test_a_reference_with_another_number_of_features_is_refused() -> None:
     with pytest.raises(ModelError, match=r"takes 2 features, its reference has 3 .*model\.target"):
         served(logistic(), infer_schema({**TABLE, "label": Y}))
 
 
-def test_a_reference_with_other_names_than_the_model_was_fitted_with_is_refused():
+def test_a_reference_with_other_names_than_the_model_was_fitted_with_is_refused() -> None:
     fitted = LogisticRegression().fit(pd.DataFrame(TABLE), Y)
     with pytest.raises(ModelError, match=r"missing \['b'\].*model \['c'\]"):
         served(fitted, infer_schema({"a": [1.0], "c": [1.0]}))
 
 
-def test_features_come_in_the_order_the_model_was_fitted_with():
+def test_features_come_in_the_order_the_model_was_fitted_with() -> None:
     fitted = LogisticRegression().fit(pd.DataFrame(TABLE), Y)
     model = served(fitted, infer_schema(dict(reversed(TABLE.items()))))
     assert model.schema.names == ("a", "b")
@@ -275,7 +291,7 @@ def test_features_come_in_the_order_the_model_was_fitted_with():
 X_FRAME = pd.DataFrame(TABLE)
 
 
-def test_a_pipeline_over_a_dataframe_with_a_category_is_served():
+def test_a_pipeline_over_a_dataframe_with_a_category_is_served() -> None:
     table = {"size": X[:, 0], "plan": ["free", "paid", None] * 20}
     columns = ColumnTransformer(
         [("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"]), ("size", StandardScaler(), ["size"])]
@@ -287,7 +303,7 @@ def test_a_pipeline_over_a_dataframe_with_a_category_is_served():
     assert [model.classes[i] for i in model.predict(schema.columns(rows)).class_ids] == ["yes", "no"]
 
 
-def test_a_pipeline_over_an_array_with_a_category_is_served():
+def test_a_pipeline_over_an_array_with_a_category_is_served() -> None:
     table = {"plan": ["free", "paid"] * 30, "size": X[:, 0]}
     encoder = ColumnTransformer(
         [("plan", OneHotEncoder(handle_unknown="ignore"), [0])], remainder="passthrough"
@@ -298,7 +314,7 @@ def test_a_pipeline_over_an_array_with_a_category_is_served():
     assert model.predict(schema.columns([["free", 9.0], ["paid", -9.0]])).class_ids.tolist() == [1, 0]
 
 
-def test_one_row_is_answered_by_one_thread():
+def test_one_row_is_answered_by_one_thread() -> None:
     forest = RandomForestClassifier(3, n_jobs=-1, random_state=0).fit(X, Y)
     piped = make_pipeline(StandardScaler(), RandomForestClassifier(3, n_jobs=4, random_state=0)).fit(X, Y)
     served(forest)
@@ -307,7 +323,7 @@ def test_one_row_is_answered_by_one_thread():
     assert piped[-1].n_jobs == 1
 
 
-def test_a_classifier_without_probabilities_is_served():
+def test_a_classifier_without_probabilities_is_served() -> None:
     fitted = SVC().fit(X, Y)
     outputs = served(fitted).predict(TABLE)
     assert outputs.probabilities is None
@@ -325,16 +341,18 @@ def test_a_classifier_without_probabilities_is_served():
         (["a", "z"], ("a", "b"), ["a", "z"]),
     ],
 )
-def test_labels_are_read_as_the_models_classes(cells, classes, labels):
+def test_labels_are_read_as_the_models_classes(
+    cells: list[bool | float | str | None], classes: tuple[str, str], labels: list[str | None]
+) -> None:
     assert match_labels(as_column(cells), classes).tolist() == labels
 
 
-def test_labels_of_which_none_is_a_class_are_refused():
+def test_labels_of_which_none_is_a_class_are_refused() -> None:
     with pytest.raises(ModelError, match="no label of the reference is a class"):
         match_labels(as_column(["2", "3"]), ("0", "1"))
 
 
-def test_a_reference_that_the_model_was_fitted_on_causes_a_warning():
+def test_a_reference_that_the_model_was_fitted_on_causes_a_warning() -> None:
     model = served(logistic())
     answers = build_reference(model, TABLE).columns["prediction"]
     wrong = answers.copy()
@@ -353,22 +371,24 @@ def test_a_reference_that_the_model_was_fitted_on_causes_a_warning():
         )
 
 
-def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone():
+def test_the_reference_of_a_classifier_without_probabilities_has_its_classes_alone() -> None:
     result = build_reference(served(SVC().fit(X, Y)), TABLE)
     assert result.roles == {"a": "feature", "b": "feature", "prediction": "prediction"}
 
 
-def test_classes_that_are_numbers_become_texts():
+def test_classes_that_are_numbers_become_texts() -> None:
     assert served(LogisticRegression().fit(X, X[:, 0] > 0)).classes == ("False", "True")
 
 
-def test_a_model_that_fails_is_named_with_its_reason_as_the_cause():
+def test_a_model_that_fails_is_named_with_its_reason_as_the_cause() -> None:
     with pytest.raises(PredictError, match="model 'm' failed with ValueError") as caught:
-        served(logistic()).predict({"a": [np.nan], "b": [1.0]})
+        served(logistic()).predict(as_columns({"a": [np.nan], "b": [1.0]}))
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_the_reference_holds_the_features_and_the_models_answers(trained):
+def test_the_reference_holds_the_features_and_the_models_answers(
+    trained: tuple[Path, SklearnModel, Columns],
+) -> None:
     _, model, features = trained
     result = build_reference(model, features)
     assert list(result.roles.values()) == ["feature"] * 4 + ["prediction"] + ["probability"] * 3
@@ -376,20 +396,20 @@ def test_the_reference_holds_the_features_and_the_models_answers(trained):
     assert {len(column) for column in result.columns.values()} == {150}
 
 
-def test_the_reference_version_is_of_its_content():
+def test_the_reference_version_is_of_its_content() -> None:
     model = served(logistic())
     changed = {**TABLE, "b": TABLE["b"] + 1e-9}
     assert build_reference(model, TABLE).version == build_reference(model, dict(TABLE)).version
     assert build_reference(model, TABLE).version != build_reference(model, changed).version
 
 
-def test_a_feature_with_the_name_of_an_answer_is_refused():
+def test_a_feature_with_the_name_of_an_answer_is_refused() -> None:
     table = {"prediction": X[:, 0], "b": X[:, 1]}
     with pytest.raises(ModelError, match=r"rename the features \['prediction'\]"):
         build_reference(served(logistic(), infer_schema(table)), table)
 
 
-def frame_model(frame, label, *steps):
+def frame_model(frame: Any, label: list[str], *steps: Any) -> tuple[Any, SklearnModel]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -397,7 +417,7 @@ def frame_model(frame, label, *steps):
     return fitted, SklearnModel(fitted, name="m", version="v", schema=infer_schema(frame))
 
 
-def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them():
+def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them() -> None:
     pd = pytest.importorskip("pandas")
     from sklearn.compose import make_column_transformer
     from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
@@ -420,7 +440,7 @@ def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them():
         np.testing.assert_allclose(result.probabilities, fitted.predict_proba(frame.iloc[[i]]))
 
 
-def test_the_class_is_that_of_the_estimators_own_predict():
+def test_the_class_is_that_of_the_estimators_own_predict() -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import FixedThresholdClassifier
 
@@ -434,7 +454,7 @@ def test_the_class_is_that_of_the_estimators_own_predict():
     assert (result.class_ids != result.probabilities.argmax(axis=1)).any()
 
 
-def test_tied_classes_are_predicted_as_by_the_estimator():
+def test_tied_classes_are_predicted_as_by_the_estimator() -> None:
     """Unscaled numbers give scores of hundreds, so several classes have the probability 1."""
     from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import GridSearchCV
@@ -451,11 +471,11 @@ def test_tied_classes_are_predicted_as_by_the_estimator():
     assert SklearnModel(search, name="m", version="v", schema=schema).predicts_argmax
 
 
-def test_a_model_that_cannot_predict_its_example_fails_at_start():
+def test_a_model_that_cannot_predict_its_example_fails_at_start() -> None:
     class Broken:
         classes_ = np.array(["a", "b"])
 
-        def predict(self, table):
+        def predict(self, table: np.ndarray) -> None:
             raise ValueError("no such luck")
 
     model = SklearnModel(Broken(), name="m", version="v", schema=infer_schema({"x": [1.0, 2.0]}))

@@ -22,7 +22,6 @@ from driftbell.records import (
     Columns,
     Degradation,
     Lease,
-    Outputs,
     Prediction,
     Reference,
     Verdict,
@@ -33,6 +32,7 @@ from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
+from driftbell.testing import FakeModel
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 RNG = np.random.default_rng(0)
@@ -40,20 +40,15 @@ FEATURES = as_columns({"age": RNG.normal(40, 10, 200), "city": ["Rome", "Oslo"] 
 SECRET = "5.123457"
 
 
-class Model:
-    """Model that answers "old" above forty."""
-
-    name = "m"
-    version = "v1"
-    schema = infer_schema(FEATURES)
-    classes = ("old", "young")
-    engine = "native"
-    engine_reason = ""
-    inline = False
-
-    def predict(self, columns: Columns) -> Outputs:
-        old = columns["age"] > 40
-        return Outputs(np.where(old, 0, 1), np.column_stack([old, ~old]).astype(float))
+def old_or_young() -> FakeModel:
+    """Return a model that answers "old" above forty."""
+    return FakeModel(
+        infer_schema(FEATURES),
+        ("old", "young"),
+        lambda columns: np.where(columns["age"] > 40, 0, 1),
+        name="m",
+        inline=False,
+    )
 
 
 class Page:
@@ -69,13 +64,14 @@ class Page:
 
 
 def reference() -> Reference:
-    outputs = Model().predict(FEATURES)
+    model = old_or_young()
+    outputs = model.predict(FEATURES)
     assert outputs.probabilities is not None
-    answers = as_columns({"prediction": [Model.classes[i] for i in outputs.class_ids]})
-    for label, column in zip(Model.classes, outputs.probabilities.T, strict=True):
+    answers = as_columns({"prediction": [model.classes[i] for i in outputs.class_ids]})
+    for label, column in zip(model.classes, outputs.probabilities.T, strict=True):
         answers[probability_column(label)] = column
     roles = {"age": "feature", "city": "feature", "prediction": "prediction"}
-    roles |= {probability_column(label): "probability" for label in Model.classes}
+    roles |= {probability_column(label): "probability" for label in model.classes}
     return Reference({**FEATURES, **answers}, roles, "r1")
 
 
@@ -114,7 +110,7 @@ def lease(log: SqlStore) -> Lease:
 def checker(log: SqlStore, tmp_path: Path) -> Checker:
     return Checker(
         store=log,
-        model=Model(),
+        model=old_or_young(),
         reference=reference(),
         folder=ReportFolder(tmp_path / "reports", keep=10),
         sinks={MAIN_REPORT: Page(), OWN_REPORT: Page()},
@@ -159,7 +155,7 @@ def test_other_settings_make_another_check(checker: Checker, lease: Lease, chang
     checker.store.predictions.append(predictions(50))
     first = checker(CheckKind.AUTOMATIC, "12:00", lease)
     occasion = "12:05" if change == "occasion" else "12:00"
-    model = Model()
+    model = old_or_young()
     match change:
         case "window":
             checker.store.predictions.append(predictions(1, start=99))

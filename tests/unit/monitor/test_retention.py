@@ -17,7 +17,7 @@ from driftbell.config.settings import load
 from driftbell.errors import ArchiveError, ConfigError
 from driftbell.monitor.archive_files import LocalFiles, ObjectFiles, open_archive
 from driftbell.monitor.retention import parquet_of
-from driftbell.records import ArchivedPrediction, Kind, Prediction
+from driftbell.records import ArchivedPrediction, Kind, Prediction, Value
 from driftbell.wiring.monitor import archive_files
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -29,7 +29,7 @@ def table_of(*rows: ArchivedPrediction, **kinds: Kind) -> Any:
 
 
 def test_the_type_of_a_column_follows_its_values() -> None:
-    features = [
+    features: list[dict[str, Value]] = [
         {"number": 1, "flag": True, "text": "a", "mixed": 1.0, "none": None, "half": "\ud800"},
         {"number": 2.5, "flag": None, "text": None, "mixed": "b"},
     ]

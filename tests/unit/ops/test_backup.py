@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import wait_until
+from tests.model_keys import ModelKey
 
 import driftbell
 from driftbell.config.settings import Settings
@@ -32,7 +33,7 @@ from driftbell.store.sqlite import open_sqlite
 from driftbell.store.tables import HEAD
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-IRIS = {"model": "iris", "version": "v1"}
+IRIS: ModelKey = {"model": "iris", "version": "v1"}
 
 
 def predictions(count: int, first: int = 0) -> list[Prediction]:

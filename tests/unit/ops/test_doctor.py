@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from tests.conftest import free_port
+from tests import command_line
+from tests.ports import free_port
 
 from driftbell.ops.doctor import examine
 from driftbell.ops.stack import Finding, Stack, State
@@ -131,7 +131,9 @@ PARTS: dict[str, dict[str, Any]] = {
 
 def test_a_healthy_stack_is_all_well_but_for_the_default_password() -> None:
     with contextlib.ExitStack() as fakes:
-        urls = {name: fakes.enter_context(serving(answers)).url for name, answers in PARTS.items()}
+        urls: dict[str, Any] = {
+            name: fakes.enter_context(serving(answers)).url for name, answers in PARTS.items()
+        }
         result = look(Stack(**urls))
     assert [f.component for f in result if f.state is State.WARNING] == ["login"]
     assert [f for f in result if f.state not in (State.OK, State.WARNING)] == []
@@ -140,7 +142,7 @@ def test_a_healthy_stack_is_all_well_but_for_the_default_password() -> None:
 
 def one_hop(part: str, answers: dict[str, Any], **more: Any) -> list[Finding]:
     with serving({**PARTS[part], **answers}) as fake:
-        return look(replace(NOTHING, **{part: fake.url}, **more))
+        return look(replace(NOTHING, **{part: fake.url, **more}))
 
 
 HOUR = timedelta(hours=1)
@@ -362,13 +364,7 @@ ALL_OFF = dict.fromkeys(PARTS, "off")
 def doctor(*args: str, addresses: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
     options = [f"--{name}={url}" for name, url in {**ALL_OFF, **addresses}.items()]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GRAFANA_", "DRIFTBELL_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "driftbell", "doctor", *options, *args],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        env=inherited | environment,
-    )
+    return command_line.run(("doctor", *options, *args), Path.cwd(), inherited | environment)
 
 
 def test_command_prints_a_line_per_component_and_exits_by_the_findings(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import sys
 import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from driftbell.drift.judge import judge
 from driftbell.errors import ReportError
 from driftbell.publish import evidently as sink
 from driftbell.records import Check, CheckKind, Reference
-from driftbell.tabular.schema import as_column
+from driftbell.tabular.columns import as_column
 
 if os.environ.get("CI") != "true" and not sink.evidently_available():
     pytest.skip("Evidently is not installed", allow_module_level=True)
@@ -27,13 +30,13 @@ ROWS = 80
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _imported():
+def _imported() -> None:
     sink.import_evidently()
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    def refuse(*args, **kwargs):
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError(f"the network was used: {args}")
 
     for name in ("connect", "connect_ex", "sendto"):
@@ -41,7 +44,9 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def check_of(reference, window, **rule):
+def check_of(
+    reference: dict[str, np.ndarray], window: dict[str, np.ndarray], **rule: Any
+) -> tuple[Check, Reference]:
     roles = dict.fromkeys(reference, "feature")
     judgement = judge(compare(reference, window, roles=roles), rows=ROWS, **rule)
     check = Check(
@@ -59,13 +64,13 @@ def check_of(reference, window, **rule):
     return check, Reference(reference, roles, "5f5f5f5f5f5f")
 
 
-def snapshot_of(check, reference, window):
+def snapshot_of(check: Check, reference: Reference, window: dict[str, np.ndarray]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return sink.build_snapshot(check, reference, window)
 
 
-def assert_agrees(check, snapshot):
+def assert_agrees(check: Check, snapshot: Any) -> None:
     """Evidently's decision on each compared column, and on the data set, equals ours."""
     judged = sorted(
         (c for c in check.judgement.columns if c.adjusted_p_value is not None),
@@ -90,7 +95,7 @@ def assert_agrees(check, snapshot):
     assert decisions == ["Detected" if c.drifted else "Not Detected" for c in judged]
 
 
-def plain_table(rows, *, shift=0.0, seed=1):
+def plain_table(rows: int, *, shift: float = 0.0, seed: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {
         "height": rng.normal(shift, size=rows),
@@ -102,14 +107,14 @@ def plain_table(rows, *, shift=0.0, seed=1):
 
 @pytest.mark.parametrize("shift", [0.0, 0.4, 0.5, 0.6, 3.0])
 @pytest.mark.parametrize("seed", [2, 3, 4])
-def test_evidently_agrees_with_the_verdict(shift, seed):
+def test_evidently_agrees_with_the_verdict(shift: float, seed: int) -> None:
     reference, window = plain_table(150), plain_table(ROWS, shift=shift, seed=seed)
     check, known = check_of(reference, window)
     assert_agrees(check, snapshot_of(check, known, window))
 
 
 @pytest.mark.parametrize(("held", "drifted"), [((), ()), (("height",), ("height",))])
-def test_evidently_agrees_about_weak_evidence(held, drifted):
+def test_evidently_agrees_about_weak_evidence(held: tuple[str, ...], drifted: tuple[str, ...]) -> None:
     reference, window = plain_table(150), plain_table(ROWS, shift=0.5, seed=2)
     check, known = check_of(reference, window, strong=1e-9, persistent=held)
     assert check.judgement.columns[0].adjusted_p_value < 0.05
@@ -117,7 +122,7 @@ def test_evidently_agrees_about_weak_evidence(held, drifted):
     assert_agrees(check, snapshot_of(check, known, window))
 
 
-def test_one_drifted_column_of_many_is_dataset_drift():
+def test_one_drifted_column_of_many_is_dataset_drift() -> None:
     rng = np.random.default_rng(1)
     reference = {f"x{i}": rng.normal(size=100) for i in range(25)}
     window = {name: rng.permutation(column)[:ROWS] for name, column in reference.items()}
@@ -127,7 +132,7 @@ def test_one_drifted_column_of_many_is_dataset_drift():
     assert_agrees(check, snapshot_of(check, known, window))
 
 
-def test_the_page_names_the_model_the_verdict_and_the_tests():
+def test_the_page_names_the_model_the_verdict_and_the_tests() -> None:
     reference, window = plain_table(150), plain_table(ROWS, shift=3, seed=2)
     check, known = check_of(reference, window)
     page = sink.EvidentlyReport().write(check, known, window).decode()
@@ -142,7 +147,7 @@ def test_the_page_names_the_model_the_verdict_and_the_tests():
     assert "The drift detection method is" in data
 
 
-def test_the_page_shows_degradation():
+def test_the_page_shows_degradation() -> None:
     reference, window = plain_table(150), plain_table(ROWS, seed=2)
     check, known = check_of(reference, window)
     check = replace(check, judgement=replace(check.judgement, degradation=degradations.ALARM))
@@ -160,7 +165,7 @@ def test_the_page_shows_degradation():
         assert text in data
 
 
-def test_unknown_degradation_is_shown_and_degradation_that_was_not_estimated_is_omitted():
+def test_unknown_degradation_is_shown_and_degradation_that_was_not_estimated_is_omitted() -> None:
     check, _ = check_of(plain_table(150), plain_table(ROWS, seed=2))
     assert "perform worse" not in str(sink._heading(check, 0))
     check = replace(check, judgement=replace(check.judgement, degradation=degradations.UNKNOWN))
@@ -168,11 +173,11 @@ def test_unknown_degradation_is_shown_and_degradation_that_was_not_estimated_is_
     assert ("unknown", "estimated loss") in sink._heading(check, 0)[-1]
 
 
-def data_of(page):
+def data_of(page: str) -> str:
     return "\n".join(re.findall(r"^\s*var \w+ = .*$", page, flags=re.MULTILINE))
 
 
-def odd_tables():
+def odd_tables() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     rng = np.random.default_rng(5)
     n = 120
     day = datetime(2026, 1, 1, tzinfo=UTC)
@@ -225,14 +230,14 @@ def odd_tables():
     return reference, window
 
 
-def test_odd_columns_do_not_break_the_report():
+def test_odd_columns_do_not_break_the_report() -> None:
     reference, window = odd_tables()
     check, known = check_of(reference, window)
     assert len(check.judgement.drifted_columns) >= 7
     assert_agrees(check, snapshot_of(check, known, window))
 
 
-def test_names_and_values_of_users_are_not_executed():
+def test_names_and_values_of_users_are_not_executed() -> None:
     reference, window = odd_tables()
     page = sink.EvidentlyReport().write(*check_of(reference, window), window).decode()
     data = data_of(page)
@@ -253,13 +258,13 @@ def test_names_and_values_of_users_are_not_executed():
     ],
     ids=["one number", "one drifted number", "one category", "none judged", "one row", "all null"],
 )
-def test_small_tables_have_a_page(reference, window):
+def test_small_tables_have_a_page(reference: dict[str, np.ndarray], window: dict[str, np.ndarray]) -> None:
     check, known = check_of(reference, window)
     assert_agrees(check, snapshot_of(check, known, window))
     assert sink.EvidentlyReport().write(check, known, window).startswith(b"<!DOCTYPE html>")
 
 
-def test_a_wide_table_shows_its_drifted_columns(monkeypatch):
+def test_a_wide_table_shows_its_drifted_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink, "MAX_COLUMNS", 3)
     rng = np.random.default_rng(1)
     reference = {f"x{i}": rng.normal(size=100) for i in range(9)}
@@ -275,7 +280,7 @@ def test_a_wide_table_shows_its_drifted_columns(monkeypatch):
     )
 
 
-def test_two_reports_do_not_mix():
+def test_two_reports_do_not_mix() -> None:
     first, second = plain_table(ROWS, shift=3, seed=2), plain_table(ROWS, seed=3)
     drifted, known = check_of(plain_table(150), first)
     same, _ = check_of(plain_table(150), second)
@@ -284,8 +289,8 @@ def test_two_reports_do_not_mix():
     assert_agrees(drifted, snapshot_of(drifted, known, first))
 
 
-def test_a_failure_of_evidently_is_a_report_error(monkeypatch):
-    def fail(*args):
+def test_a_failure_of_evidently_is_a_report_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(sink, "build_snapshot", fail)
@@ -294,7 +299,8 @@ def test_a_failure_of_evidently_is_a_report_error(monkeypatch):
         sink.EvidentlyReport().write(*check_of(plain_table(150), window), window)
 
 
-def test_the_module_does_not_import_evidently_and_nothing_is_sent():
+@pytest.mark.slow
+def test_the_module_does_not_import_evidently_and_nothing_is_sent() -> None:
     code = """
 import socket, sys
 import driftbell.publish.evidently as sink
@@ -310,7 +316,7 @@ assert not evidently.telemetry.event_logger.is_enabled()
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
 
 
-def test_the_page_loads_nothing():
+def test_the_page_loads_nothing() -> None:
     window = plain_table(ROWS)
     page = sink.EvidentlyReport().write(*check_of(plain_table(150), window), window).decode()
     markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)

@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +17,10 @@ from driftbell.drift.judge import judge
 from driftbell.publish.charts import CHARACTER_WIDTH, histogram_svg
 from driftbell.publish.html_report import MAX_BYTES, HtmlReport
 from driftbell.records import Check, CheckKind, Evidence, Histogram, Reference, Suspect, Verdict
+from driftbell.records.degradation import Degradation
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
-from driftbell.tabular.schema import as_column
+from driftbell.tabular.columns import as_column
 
 EVIL = "</script><script>notification(1)</script><img src=x onerror=notification(2)>"
 ROWS = 80
@@ -25,22 +29,26 @@ ROWS = 80
 class Page(HTMLParser):
     """Parsed tags, text and attribute values of a page."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes) -> None:
         super().__init__()
-        self.tags, self.text, self.values = [], "", []
+        self.tags: list[Any] = []
+        self.text = ""
+        self.values: list[Any] = []
         self.feed(content.decode("utf-8"))
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
-    def all(self, tag):
+    def all(self, tag: str) -> list[dict[str, str]]:
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def check_of(reference, window, **changes):
+def check_of(
+    reference: dict[str, np.ndarray], window: dict[str, np.ndarray], **changes: Any
+) -> tuple[Check, Reference]:
     roles = dict.fromkeys(reference, "feature")
     known = Reference(reference, roles, "5f5f5f5f5f5f")
     judgement = judge(compare(reference, window, roles=roles), rows=ROWS)
@@ -60,7 +68,13 @@ def check_of(reference, window, **changes):
     return check, known
 
 
-def page_of(reference, window, *, degradation=None, **changes):
+def page_of(
+    reference: dict[str, np.ndarray],
+    window: dict[str, np.ndarray],
+    *,
+    degradation: Degradation | None = None,
+    **changes: Any,
+) -> tuple[Check, Page]:
     check, known = check_of(reference, window, **changes)
     check = replace(check, judgement=replace(check.judgement, degradation=degradation))
     content = HtmlReport().write(check, known, window)
@@ -68,12 +82,14 @@ def page_of(reference, window, *, degradation=None, **changes):
     return check, Page(content)
 
 
-def numeric_table(columns, *, rows=100, shifted=(), seed=1):
+def numeric_table(
+    columns: int, *, rows: int = 100, shifted: range | tuple[int, ...] = (), seed: int = 1
+) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {f"x{i}": rng.normal(loc=3.0 * (i in shifted), size=rows) for i in range(columns)}
 
 
-def test_the_page_states_the_verdict_and_its_data():
+def test_the_page_states_the_verdict_and_its_data() -> None:
     check, page = page_of(numeric_table(3), numeric_table(3, rows=ROWS, shifted=(1,), seed=2))
     assert check.judgement.drifted_columns == ("x1",)
     for text in (
@@ -92,7 +108,7 @@ def test_the_page_states_the_verdict_and_its_data():
     assert page.all("html")[0]["lang"] == "en"
 
 
-def test_the_page_shows_degradation_before_drift():
+def test_the_page_shows_degradation_before_drift() -> None:
     _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), degradation=degradations.ALARM)
     for text in (
         degradations.ALARM.sentence,
@@ -124,14 +140,14 @@ def test_the_page_shows_degradation_before_drift():
         (degradations.WARNING, "! warning"),
     ],
 )
-def test_not_estimated_and_unknown_differ_from_ok(degradation, text):
+def test_not_estimated_and_unknown_differ_from_ok(degradation: Degradation | None, text: str) -> None:
     _, page = page_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2), degradation=degradation)
     block = page.text.split("Does the model perform worse?")[1].split("All columns")[0]
     assert text in block
     assert ("✓ ok" in block) == (degradation is degradations.OK)
 
 
-def test_the_longest_degradation_block_stays_small_and_escaped():
+def test_the_longest_degradation_block_stays_small_and_escaped() -> None:
     long = replace(
         degradations.ALARM,
         sentence=EVIL * 100,
@@ -146,7 +162,7 @@ def test_the_longest_degradation_block_stays_small_and_escaped():
     assert "weakest rows are not shown" in page.text
 
 
-def test_the_drifted_column_comes_first():
+def test_the_drifted_column_comes_first() -> None:
     _, page = page_of(numeric_table(4), numeric_table(4, rows=ROWS, shifted=(2,), seed=2))
     links = [a["href"] for a in page.all("a")]
     assert links[:2] == ["#c1", "#c1"]
@@ -154,7 +170,7 @@ def test_the_drifted_column_comes_first():
     assert {a["id"] for a in page.all("article")} == {h.removeprefix("#") for h in links}
 
 
-def test_every_statistic_of_every_column_is_shown():
+def test_every_statistic_of_every_column_is_shown() -> None:
     window = numeric_table(2, rows=ROWS, seed=2)
     check, page = page_of(
         {**numeric_table(2), "c": as_column(["a", "b"] * 50)}, {**window, "c": as_column(["a", "b"] * 40)}
@@ -167,7 +183,7 @@ def test_every_statistic_of_every_column_is_shown():
     assert all(f"\n{c.reason}" in page.text for c in check.judgement.columns)
 
 
-def test_effect_sizes_are_shown_with_their_noise():
+def test_effect_sizes_are_shown_with_their_noise() -> None:
     _, page = page_of(numeric_table(1), numeric_table(1, rows=ROWS, shifted=(0,), seed=2))
     noise = f"{psi_noise(bins=10, n=100, m=ROWS):.3f}"
     assert noise == "0.381"
@@ -175,7 +191,7 @@ def test_effect_sizes_are_shown_with_their_noise():
     assert page.text.count(noise) == 2
 
 
-def test_weak_evidence_is_shown_with_the_strict_threshold():
+def test_weak_evidence_is_shown_with_the_strict_threshold() -> None:
     roles = {"x0": "feature"}
     comparison = compare(numeric_table(1), {"x0": numeric_table(1)["x0"][:ROWS] + 0.4}, roles=roles)
     check, known = check_of(numeric_table(1), numeric_table(1))
@@ -186,7 +202,7 @@ def test_weak_evidence_is_shown_with_the_strict_threshold():
     assert "1e-06" in page.text
 
 
-def test_unknown_is_not_ok_and_an_error_is_shown():
+def test_unknown_is_not_ok_and_an_error_is_shown() -> None:
     window = numeric_table(2, rows=ROWS, seed=2)
     del window["x1"]
     check, page = page_of(numeric_table(2), window, error="the other report failed")
@@ -197,13 +213,13 @@ def test_unknown_is_not_ok_and_an_error_is_shown():
     assert "the window has no such column" in page.text
 
 
-def test_a_check_without_columns_has_a_page():
+def test_a_check_without_columns_has_a_page() -> None:
     check, page = page_of({"a": np.arange(20.0)}, {"b": np.arange(20.0)})
     assert check.judgement.columns == ()
     assert check.judgement.sentence in page.text
 
 
-def test_names_and_values_of_users_are_escaped():
+def test_names_and_values_of_users_are_escaped() -> None:
     reference = {
         EVIL: as_column([EVIL, "b"] * 40),
         f"{EVIL}2": np.arange(80.0),
@@ -218,7 +234,7 @@ def test_names_and_values_of_users_are_escaped():
     assert EVIL in page.text
 
 
-def test_the_page_is_self_contained():
+def test_the_page_is_self_contained() -> None:
     content = HtmlReport().write(*check_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2)), {})
     page = Page(content)
     assert not {"script", "link", "iframe", "img", "object", "form"} & {tag for tag, _ in page.tags}
@@ -231,7 +247,7 @@ def test_the_page_is_self_contained():
     assert not re.search(rb"https?://", content)
 
 
-def test_the_page_is_accessible():
+def test_the_page_is_accessible() -> None:
     _, page = page_of(numeric_table(3), numeric_table(3, rows=ROWS, seed=2))
     assert len(page.all("svg")) == 3
     assert all(svg["role"] == "img" for svg in page.all("svg"))
@@ -240,7 +256,7 @@ def test_the_page_is_accessible():
 
 
 @pytest.mark.parametrize("columns", [60, 400, 2000])
-def test_a_wide_table_stays_small(columns):
+def test_a_wide_table_stays_small(columns: int) -> None:
     shifted = range(columns - 3, columns)
     window = numeric_table(columns, rows=ROWS, shifted=shifted, seed=2)
     check, page = page_of(numeric_table(columns), window)
@@ -250,13 +266,13 @@ def test_a_wide_table_stays_small(columns):
     assert all(page.text.count(name) > 1 for name in drifted)
 
 
-def test_the_first_forty_of_300_columns_are_shown_in_detail():
+def test_the_first_forty_of_300_columns_are_shown_in_detail() -> None:
     _, page = page_of(numeric_table(300), numeric_table(300, rows=ROWS, seed=2))
     assert len(page.all("article")) == 40
     assert all(f"x{i}" in page.text for i in range(300))
 
 
-def test_the_longest_names_and_categories_stay_small():
+def test_the_longest_names_and_categories_stay_small() -> None:
     categories = ["&" * 300 + str(i) for i in range(40)] * 2
     reference = {"\"'<>&" * 100 + str(i): as_column(categories) for i in range(300)}
     window = {name: as_column(["\U0001f514" * 500] * ROWS) for name in reference}
@@ -277,7 +293,7 @@ def test_the_longest_names_and_categories_stay_small():
     ],
     ids=["constant", "not a number", "infinite", "null", "mixed", "keys", "dates"],
 )
-def test_one_odd_column_does_not_break_the_page(column):
+def test_one_odd_column_does_not_break_the_page(column: np.ndarray) -> None:
     plain = np.random.default_rng(1).normal(size=ROWS)
     page_of({"plain": plain, "odd": column}, {"plain": plain, "odd": column})
     page_of({"plain": plain, "odd": plain}, {"plain": plain, "odd": column})
@@ -292,7 +308,7 @@ COUNTS = st.integers(0, 10**9)
     numeric=st.booleans(),
     compact=st.booleans(),
 )
-def test_any_histogram_can_be_drawn(bins, numeric, compact):
+def test_any_histogram_can_be_drawn(bins: list[tuple[str, int, int]], numeric: bool, compact: bool) -> None:
     labels = tuple(f"≤ {t}" if numeric else t for t, _, _ in bins)
     histogram = Histogram(labels, tuple(b[1] for b in bins), tuple(b[2] for b in bins))
     svg = str(histogram_svg(histogram, compact=compact))
@@ -301,19 +317,19 @@ def test_any_histogram_can_be_drawn(bins, numeric, compact):
     assert len(svg) < 40_000
 
 
-def test_a_histogram_shows_shares_not_counts():
+def test_a_histogram_shows_shares_not_counts() -> None:
     small = histogram_svg(Histogram(("a", "b"), (1, 3), (3, 1)))
     assert small == histogram_svg(Histogram(("a", "b"), (10, 30), (3000, 1000)))
     assert "from 25.0 % to 75.0 %" in small
 
 
-def test_empty_special_bins_are_left_out():
+def test_empty_special_bins_are_left_out() -> None:
     svg = histogram_svg(Histogram(("a", "(new)", "(null)"), (4, 0, 0), (3, 1, 0)))
     assert "(new)" in svg
     assert "(null)" not in svg
 
 
-def test_the_labels_of_a_small_histogram_do_not_overlap():
+def test_the_labels_of_a_small_histogram_do_not_overlap() -> None:
     histogram = Histogram(("a" * 30, "b" * 30), (1, 1), (1, 1))
     svg = histogram_svg(histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
     labels = re.findall(">([ab]+…)<", svg)
@@ -321,6 +337,6 @@ def test_the_labels_of_a_small_histogram_do_not_overlap():
     assert CHARACTER_WIDTH * sum(map(len, labels)) < CARD_WIDTH - 33
 
 
-def test_a_compact_histogram_is_smaller():
+def test_a_compact_histogram_is_smaller() -> None:
     histogram = Histogram(tuple(map(str, range(16))), tuple(range(16)), tuple(range(16, 0, -1)))
     assert len(histogram_svg(histogram, compact=True)) < 0.7 * len(histogram_svg(histogram))

@@ -14,7 +14,8 @@ from typing import TypeAlias
 import pytest
 import structlog
 from tests import degradations
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
+from tests.ports import free_port
 from tests.receiver import Receiver, receiving
 
 from driftbell.alarms.lifecycle import alarm_after
@@ -29,7 +30,6 @@ from driftbell.publish.notify import (
     redact,
 )
 from driftbell.records import Check, CheckKind, Degradation, Delivery, Judgement, Lease, Notification, Verdict
-from driftbell.store.notifications import SqlNotifications
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 from driftbell.testing import ManualClock, RecordingTarget
@@ -165,21 +165,9 @@ def test_no_part_of_the_url_stays_in_an_error(text: str, url: str, redacted: str
 Pair: TypeAlias = tuple[RecordingTarget, RecordingTarget]
 
 
-class Outbox(SqlNotifications):
-    """A log in which saving a delivery can fail."""
-
-    broken = False
-
-    def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
-        if self.broken:
-            raise StoreError("the disk is full")
-        super().save_delivery(delivery, lease)
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SqlStore]:
     store = open_sqlite(tmp_path / "log.sqlite")
-    store.notifications = Outbox(store.connections)
     yield store
     store.close()
 
@@ -372,6 +360,7 @@ def test_a_sender_that_lost_the_lease_saves_nothing(
     sender: NotificationSender,
     clock: ManualClock,
     pair: Pair,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save(log, lease, notification())
 
@@ -379,21 +368,25 @@ def test_a_sender_that_lost_the_lease_saves_nothing(
         log.coordination.take_lease("another", now=lease.expires, seconds=60, next_run=None)
         return ""
 
-    pair[0].send = lose  # type: ignore[method-assign]
+    monkeypatch.setattr(pair[0], "send", lose)
     with pytest.raises(LeaseLostError):
         sender.deliver()
     assert log.notifications.pending() == [Delivery(notification(), NOON)]
 
 
+def refuse_to_save(delivery: Delivery, lease: Lease) -> None:
+    raise StoreError("the disk is full")
+
+
 def test_a_failed_save_does_not_send_a_message_twice(
-    log: SqlStore, lease: Lease, sender: NotificationSender, pair: Pair
+    log: SqlStore, lease: Lease, sender: NotificationSender, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(log, lease, notification())
-    log.notifications.broken = True
-    for _ in range(3):
-        with pytest.raises(StoreError):
-            sender.deliver()
-    log.notifications.broken = False
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(log.notifications, "save_delivery", refuse_to_save)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                sender.deliver()
     sender.deliver()
     assert [len(t.titles) for t in pair] == [1, 1]
     assert log.notifications.totals() == {"sent": 1}

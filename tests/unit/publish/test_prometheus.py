@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -37,7 +38,7 @@ from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-SERVED = {"model": "m", "version": "v", "engine": "native"}
+SERVED: dict[str, Any] = {"model": "m", "version": "v", "engine": "native"}
 NAME = 'a "strange"\\name\nwith é'
 
 
@@ -89,7 +90,7 @@ def lease(log: SqlStore) -> Lease:
 
 
 def scraped(
-    log: SqlStore, window_rows: int = 500, **settings: float
+    log: SqlStore, window_rows: int = 500, **settings: Any
 ) -> dict[tuple[str, tuple[str, ...]], float]:
     """Values by name and label values (in the labels' order), read back from the text of a scrape."""
     registry = CollectorRegistry()

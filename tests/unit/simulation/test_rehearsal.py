@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
+from tests.command_line import driftbell
 from tests.conftest import with_models
 
 from driftbell.cli.backtest import _duration
@@ -85,6 +84,7 @@ def test_a_costly_fault_raises_an_alarm_that_names_it(iris: Rehearsal) -> None:
     assert outcome.actual_loss is not None
     assert outcome.actual_loss > 0.2
     assert outcome.interval is not None
+    assert outcome.estimated_loss is not None
     assert outcome.interval[0] < outcome.estimated_loss < outcome.interval[1]
 
 
@@ -96,7 +96,7 @@ def test_a_harmless_fault_raises_no_alarm(iris: Rehearsal) -> None:
         None,
         (),
     )
-    assert abs(outcome.actual_loss) < 0.02
+    assert outcome.actual_loss == pytest.approx(0, abs=0.02)
 
 
 def test_refused_rows_are_reported(iris: Rehearsal) -> None:
@@ -106,6 +106,7 @@ def test_refused_rows_are_reported(iris: Rehearsal) -> None:
     assert "must be a finite number" in iris(Fault(FaultKind.SCALE, LENGTH, 1e300)).refused
 
 
+@pytest.mark.slow
 def test_nulls_in_a_nullable_feature(holes: Rehearsal) -> None:
     defaults = [str(f) for f in holes.default_faults()]
     assert "nulls:a=0.3" in defaults
@@ -134,6 +135,7 @@ def test_the_usual_faults(iris: Rehearsal) -> None:
         assert str(parse_fault(text)) == text
 
 
+@pytest.mark.slow
 def test_no_fault_comes_first(holes: Rehearsal) -> None:
     outcome = list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))
     assert [o.fault for o in outcome] == ["", "stuck:a=9"]
@@ -180,18 +182,12 @@ def test_delays_are_formatted(rate: float | None, words: str) -> None:
 
 
 def command(data_dir: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "driftbell", "rehearse", "--data-dir", str(data_dir), *args],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=data_dir,
-        env=environment,
-    )
+    return driftbell("rehearse", "--data-dir", str(data_dir), *args, cwd=data_dir)
 
 
-def test_the_command_prints_text(data_dir: Path) -> None:
+@pytest.mark.slow
+def test_the_command_prints_text(data_dir: Path, iris: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offline, "rehearsal", lambda _: iris)  # fitting another one takes seconds
     faults = [f"shift:{LENGTH}=+1.76", f"nulls:{LENGTH}", "stuck:sepal width (cm)"]
     done = command(data_dir, *(word for f in faults for word in ("--fault", f)), "--rate", "5000")
     assert (done.returncode, done.stderr) == (0, "")
@@ -204,6 +200,7 @@ def test_the_command_prints_text(data_dir: Path) -> None:
     assert "no alarm in 10000 predictions; actual loss " in missed
 
 
+@pytest.mark.slow
 def test_the_command_prints_json(data_dir: Path) -> None:
     done = command(data_dir, "--fault", f"stuck:{WIDTH}=0.2", "--window-rows", "100", "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -223,7 +220,10 @@ def test_the_command_prints_json(data_dir: Path) -> None:
         (("--window-rows", "10"), "--window-rows"),
     ],
 )
-def test_invalid_options_are_named(data_dir: Path, args: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_named(
+    data_dir: Path, iris: Rehearsal, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.setattr(offline, "rehearsal", lambda _: iris)
     done = command(data_dir, *args)
     assert done.returncode == 2
     assert words in done.stderr

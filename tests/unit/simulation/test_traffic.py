@@ -1,10 +1,14 @@
+from __future__ import annotations
+
 import json
 import math
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,10 +20,12 @@ from sklearn.datasets import load_iris
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
-from driftbell.records import Verdict
+from driftbell.records import Value, Verdict
+from driftbell.records.checks import Judgement
 from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, FaultKind, apply_faults, parse_fault
-from driftbell.simulation.traffic import Progress, format_progress, iris_rows, sample_rows, simulate
-from driftbell.tabular.schema import as_column, as_columns, infer_schema
+from driftbell.simulation.traffic import Progress, Summary, format_progress, iris_rows, sample_rows, simulate
+from driftbell.tabular.columns import as_column, as_columns
+from driftbell.tabular.schema import infer_schema
 
 DATA = load_iris()
 IRIS = as_columns(dict(zip(DATA.feature_names, DATA.data.T, strict=True)))
@@ -27,35 +33,35 @@ SEPAL_LENGTH, SEPAL_WIDTH, PETAL_LENGTH, PETAL_WIDTH = DATA.feature_names
 SHIFTED = {SEPAL_LENGTH, SEPAL_WIDTH, PETAL_LENGTH}
 
 
-def rng(seed=0):
+def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def table(rows):
+def table(rows: Sequence[Mapping[str, Value]]) -> dict[str, list[Value]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def judged(rows):
+def judged(rows: Sequence[Mapping[str, Value]]) -> Judgement:
     return judge(compare(IRIS, table(rows)), rows=len(rows))
 
 
-def test_iris_rows_keep_the_joint_distribution():
+def test_iris_rows_keep_the_joint_distribution() -> None:
     columns = as_columns(table(iris_rows(2000, rng())))
     wanted = np.corrcoef(list(IRIS.values()))
     assert np.corrcoef(columns[PETAL_LENGTH], columns[PETAL_WIDTH])[0, 1] > 0.9
     np.testing.assert_allclose(np.corrcoef(list(columns.values())), wanted, atol=0.06)
 
 
-def test_iris_rows_are_measured_like_iris_and_are_more_than_its_150_rows():
+def test_iris_rows_are_measured_like_iris_and_are_more_than_its_150_rows() -> None:
     rows = iris_rows(1000, rng())
     for name, column in IRIS.items():
         values = [row[name] for row in rows]
-        assert all(v == round(v, 1) and column.min() <= v <= column.max() for v in values)
+        assert all(v == round(float(v), 1) and column.min() <= v <= column.max() for v in values)
     assert len({tuple(row.values()) for row in rows}) > 400
     assert json.loads(json.dumps(rows)) == rows
 
 
-def test_iris_is_jittered_by_half_a_resolution_and_rounded_to_it():
+def test_iris_is_jittered_by_half_a_resolution_and_rounded_to_it() -> None:
     source = rng(5)
     index = source.integers(150, size=300)
     for name, column in IRIS.items():
@@ -63,12 +69,12 @@ def test_iris_is_jittered_by_half_a_resolution_and_rounded_to_it():
         assert [row[name] for row in iris_rows(300, rng(5))] == wanted.tolist()
 
 
-def test_normal_traffic_is_not_drift():
+def test_normal_traffic_is_not_drift() -> None:
     alarms = [seed for seed in range(40) if judged(iris_rows(500, rng(seed))).verdict is not Verdict.OK]
     assert len(alarms) <= 2
 
 
-def test_fifty_drifted_of_a_hundred_alarm_in_exactly_the_three_shifted_features():
+def test_fifty_drifted_of_a_hundred_alarm_in_exactly_the_three_shifted_features() -> None:
     exact = 0
     for seed in range(40):
         source = rng(seed)
@@ -77,7 +83,7 @@ def test_fifty_drifted_of_a_hundred_alarm_in_exactly_the_three_shifted_features(
     assert exact >= 38
 
 
-def awkward(n, source):
+def awkward(n: int, source: np.random.Generator) -> dict[str, np.ndarray]:
     return {
         "rare flag": (source.random(n) < 0.02) * 1.0,
         "small count": source.poisson(1, n) * 1.0,
@@ -91,14 +97,14 @@ def awkward(n, source):
     }
 
 
-def test_sampled_rows_of_any_table_have_no_drift():
+def test_sampled_rows_of_any_table_have_no_drift() -> None:
     reference = awkward(1000, rng(9))
     windows = [table(sample_rows(reference, 500, rng(seed))) for seed in range(30)]
     verdicts = [judge(compare(reference, window), rows=500).verdict for window in windows]
     assert sum(v is not Verdict.OK for v in verdicts) <= 2
 
 
-def test_sampled_rows_fit_the_schema_of_the_reference():
+def test_sampled_rows_fit_the_schema_of_the_reference() -> None:
     reference = as_columns(
         {
             "when": [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 8)],
@@ -115,7 +121,7 @@ def test_sampled_rows_fit_the_schema_of_the_reference():
             schema.validate(json.loads(json.dumps(row)))
 
 
-def test_the_jitter_is_of_the_columns_own_resolution():
+def test_the_jitter_is_of_the_columns_own_resolution() -> None:
     reference = {
         "thousands": np.arange(20) * 1000.0,
         "cents": np.arange(20) / 100 + 0.01,
@@ -128,16 +134,16 @@ def test_the_jitter_is_of_the_columns_own_resolution():
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=30), st.integers(0, 20))
-def test_sampled_numbers_stay_in_their_range(values, n):
+def test_sampled_numbers_stay_in_their_range(values: list[float], n: int) -> None:
     known = [v for v in values if not math.isnan(v)]
     rows = sample_rows({"x": as_column(values)}, n, rng())
     assert len(rows) == n
     for row in rows:
         assert math.isnan(sum(values) * 0) or row["x"] is not None
-        assert row["x"] is None or min(known) <= row["x"] <= max(known)
+        assert row["x"] is None or min(known) <= float(row["x"]) <= max(known)
 
 
-ROWS = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.0}]
+ROWS: list[dict[str, Value]] = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.0}]
 
 
 @pytest.mark.parametrize(
@@ -153,19 +159,19 @@ ROWS = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.
         ("swap:a b,c", [(10.0, 1.0), (20.0, 2.0), (30.0, None)]),
     ],
 )
-def test_each_fault(text, wanted):
+def test_each_fault(text: str, wanted: list[tuple[float | None, float | None]]) -> None:
     before = [dict(row) for row in ROWS]
     changed = apply_faults(ROWS, [parse_fault(text)], rng())
     assert [tuple(row.values()) for row in changed] == wanted
     assert before == ROWS
 
 
-def test_nulls_take_their_share_of_the_rows():
+def test_nulls_take_their_share_of_the_rows() -> None:
     rows = apply_faults(iris_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
     assert 250 < sum(row[PETAL_WIDTH] is None for row in rows) < 350
 
 
-def test_faults_add_up_in_their_order():
+def test_faults_add_up_in_their_order() -> None:
     faults = [parse_fault("shift:c=1"), parse_fault("scale:c=2"), parse_fault("shift:c=1")]
     assert [row["c"] for row in apply_faults(ROWS, faults, rng())] == [23.0, 43.0, 63.0]
 
@@ -185,7 +191,7 @@ def test_faults_add_up_in_their_order():
         ('swap:"a, b","c"', Fault(FaultKind.SWAP, "a, b", other="c")),
     ],
 )
-def test_a_fault_is_read(text, fault):
+def test_a_fault_is_read(text: str, fault: Fault) -> None:
     assert parse_fault(text) == fault
 
 
@@ -211,7 +217,7 @@ def test_a_fault_is_read(text, fault):
         ("nulls:a=-0.1", "must be from 0 to 1, got -0.1"),
     ],
 )
-def test_a_bad_fault_is_explained_with_the_grammar(text, message):
+def test_a_bad_fault_is_explained_with_the_grammar(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_fault(text)
     assert message in str(raised.value)
@@ -219,7 +225,7 @@ def test_a_bad_fault_is_explained_with_the_grammar(text, message):
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_fault_or_a_config_error(text):
+def test_any_text_is_a_fault_or_a_config_error(text: str) -> None:
     with suppress(ConfigError):
         assert parse_fault(f"shift:{text}").feature
 
@@ -235,7 +241,7 @@ def test_any_text_is_a_fault_or_a_config_error(text):
         ("swap:petal length (cm),width", "unknown feature 'width'"),
     ],
 )
-def test_an_unknown_feature_is_explained_with_the_grammar(text, message):
+def test_an_unknown_feature_is_explained_with_the_grammar(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         apply_faults(iris_rows(3, rng()), [parse_fault(text)], rng())
     assert message in str(raised.value)
@@ -243,7 +249,7 @@ def test_an_unknown_feature_is_explained_with_the_grammar(text, message):
 
 
 @pytest.mark.parametrize("cell", ["red", True])
-def test_only_numbers_can_be_shifted(cell):
+def test_only_numbers_can_be_shifted(cell: bool | str) -> None:
     with pytest.raises(ConfigError, match="fault 'shift': 'a' must hold numbers"):
         apply_faults([{"a": cell}], [parse_fault("shift:a=1")], rng())
 
@@ -260,22 +266,24 @@ def test_only_numbers_can_be_shifted(cell):
         (Progress("normal", 3, 9, None, "refused"), "[3/9] normal request sent. Status: no answer (refused)"),
     ],
 )
-def test_line(progress, wanted):
+def test_line(progress: Progress, wanted: str) -> None:
     assert format_progress(progress) == wanted
 
 
 class Service:
     """A prediction service with scripted answers: a status, or None to drop the connection."""
 
-    def __init__(self, answer):
-        self.rows, self.headers, self.lock = [], [], threading.Lock()
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        self.rows: list[Any] = []
+        self.headers: list[Any] = []
+        self.lock = threading.Lock()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = -1  # an answer in one packet: two would wait for each other
 
-            def do_POST(self):
+            def do_POST(self) -> None:
                 row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with service.lock:
                     service.rows.append(row)
@@ -295,7 +303,7 @@ class Service:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            def log_message(self, *args):
+            def log_message(self, *args: Any) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -303,7 +311,7 @@ class Service:
 
 
 @contextmanager
-def serving(answer=lambda number, row: 200):
+def serving(answer: Callable[..., Any] = lambda number, row: 200) -> Iterator[Service]:
     service = Service(answer)
     thread = threading.Thread(target=service.server.serve_forever, args=(0.01,))
     thread.start()
@@ -315,8 +323,9 @@ def serving(answer=lambda number, row: 200):
         service.server.server_close()
 
 
-def send(url, **options):
-    seen, slept = [], []
+def send(url: str, **options: Any) -> tuple[Summary, list[Progress], list[float]]:
+    seen: list[Progress] = []
+    slept: list[float] = []
     chosen = {
         "normal": 5,
         "drifted": 5,
@@ -328,7 +337,7 @@ def send(url, **options):
     return simulate(url, **{**chosen, **options}), seen, slept
 
 
-def test_normal_then_drifted_requests_reach_the_service():
+def test_normal_then_drifted_requests_reach_the_service() -> None:
     with serving() as service:
         summary, seen, slept = send(f"{service.url}/")
     assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 10}, 0)
@@ -341,27 +350,27 @@ def test_normal_then_drifted_requests_reach_the_service():
     assert not any(slept)
 
 
-def test_the_default_is_fifty_of_each():
+def test_the_default_is_fifty_of_each() -> None:
     with serving() as service:
         simulate(service.url, rate=None, rng=rng(), report=lambda _: None)
     assert len(service.rows) == 100
 
 
-def test_a_refused_request_is_counted_with_its_reason():
+def test_a_refused_request_is_counted_with_its_reason() -> None:
     with serving(lambda number, row: 422 if None in row.values() else 200) as service:
         summary, seen, _ = send(service.url, faults=[parse_fault(f"nulls:{PETAL_WIDTH}")])
     assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 5, 422: 5}, 0)
     assert format_progress(seen[-1]) == "[5/5] drifted request sent. Status: 422 (a feature must not be null)"
 
 
-def test_an_answer_without_a_problem_document_is_reported_by_its_status():
+def test_an_answer_without_a_problem_document_is_reported_by_its_status() -> None:
     with serving(lambda number, row: 502) as service:
         summary, seen, _ = send(service.url, normal=1, drifted=0)
     assert summary.by_status == {502: 1}
     assert format_progress(seen[0]) == "[1/1] normal request sent. Status: 502 (Bad Gateway)"
 
 
-def test_a_missing_service_is_a_clear_error():
+def test_a_missing_service_is_a_clear_error() -> None:
     with serving() as service:
         pass
     with pytest.raises(ConfigError) as raised:
@@ -372,7 +381,7 @@ def test_a_missing_service_is_a_clear_error():
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_first_request_without_an_answer_ends_the_run(concurrency):
+def test_a_first_request_without_an_answer_ends_the_run(concurrency: int) -> None:
     with serving(lambda number, row: None) as service, pytest.raises(ConfigError, match="cannot reach"):
         send(service.url, concurrency=concurrency)
     assert len(service.rows) == 1
@@ -387,15 +396,15 @@ def test_a_first_request_without_an_answer_ends_the_run(concurrency):
         ({"faults": [Fault(FaultKind.SHIFT, "height", 1.0)]}, "unknown feature 'height'"),
     ],
 )
-def test_an_invalid_argument_is_an_error_before_any_request(options, message):
+def test_an_invalid_argument_is_an_error_before_any_request(options: dict[str, Any], message: str) -> None:
     with serving() as service:
         with pytest.raises(ConfigError, match=message):
             send(**{"url": service.url, **options})
         assert not service.rows
 
 
-def test_a_dropped_request_is_retried(monkeypatch):
-    waits = []
+def test_a_dropped_request_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
     monkeypatch.setattr("time.sleep", waits.append)
     with serving(lambda number, row: None if number in (3, 4) else 200) as service:
         summary, _, _ = send(service.url)
@@ -404,8 +413,8 @@ def test_a_dropped_request_is_retried(monkeypatch):
     assert service.rows[2] == service.rows[3] == service.rows[4]
 
 
-def test_a_request_that_is_dropped_repeatedly_counts_as_failed(monkeypatch):
-    waits = []
+def test_a_request_that_is_dropped_repeatedly_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
     monkeypatch.setattr("time.sleep", waits.append)
     with serving(lambda number, row: None if number > 1 else 200) as service:
         summary, seen, _ = send(service.url, normal=2, drifted=1)
@@ -415,7 +424,7 @@ def test_a_request_that_is_dropped_repeatedly_counts_as_failed(monkeypatch):
     assert waits == [0.1, 0.2, 0.4] * 2
 
 
-def test_pauses_are_random_with_the_mean_of_the_rate():
+def test_pauses_are_random_with_the_mean_of_the_rate() -> None:
     with serving() as service:
         _, _, slept = send(service.url, normal=300, drifted=0, rate=20.0, concurrency=4)
     assert len(set(slept)) == 300
@@ -425,10 +434,10 @@ def test_pauses_are_random_with_the_mean_of_the_rate():
     assert 0.04 < np.mean(slept) < 0.06
 
 
-def test_concurrent_requests_are_reported_in_order_of_completion():
+def test_concurrent_requests_are_reported_in_order_of_completion() -> None:
     both = threading.Barrier(2, timeout=20)
 
-    def answer(number, row):
+    def answer(number: int, row: dict[str, float]) -> int:
         if number in (2, 3):
             both.wait()  # only two requests at the same time get past it
         return 200
@@ -440,12 +449,12 @@ def test_concurrent_requests_are_reported_in_order_of_completion():
     assert [p.phase for p in seen] == ["normal"] * 100 + ["drifted"] * 20
 
 
-def test_queued_requests_are_dropped_when_the_callback_raises():
-    def interrupted(progress):
+def test_queued_requests_are_dropped_when_the_callback_raises() -> None:
+    def interrupted(progress: Progress) -> None:
         if progress.index == 3:
             raise KeyboardInterrupt
 
-    def answer(number, row):
+    def answer(number: int, row: dict[str, float]) -> int:
         time.sleep(0.05)
         return 200
 
@@ -455,7 +464,7 @@ def test_queued_requests_are_dropped_when_the_callback_raises():
         assert len(service.rows) < 20
 
 
-def test_custom_headers_client_and_reference_are_used():
+def test_custom_headers_client_and_reference_are_used() -> None:
     with serving() as service, httpx.Client(headers={"X-Mine": "1"}) as client:
         own = {"age": np.array([31.0, 32.0])}
         send(service.url, headers={"X-API-Key": "k"}, client=client, reference=own, faults=())

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -14,13 +16,13 @@ CLASSES = ("a", "b", "c")
 
 
 @st.composite
-def shares(draw):
+def shares(draw: st.DrawFn) -> tuple[int, int]:
     rows = draw(st.integers(1, 5000))
     return draw(st.integers(0, rows)), rows
 
 
 @given(shares())
-def test_wilson_is_scipys(share):
+def test_wilson_is_scipys(share: tuple[int, int]) -> None:
     result = wilson(*share)
     expected = scipy.stats.binomtest(*share).proportion_ci(0.9, method="wilson")
     assert result.value == share[0] / share[1]
@@ -28,7 +30,7 @@ def test_wilson_is_scipys(share):
     assert 0 <= result.low <= result.value <= result.high <= 1
 
 
-def test_wilson_covers_the_truth_nine_times_out_of_ten():
+def test_wilson_covers_the_truth_nine_times_out_of_ten() -> None:
     results = [wilson(right, 200) for right in range(201)]
     coverage = [
         sum(
@@ -42,26 +44,26 @@ def test_wilson_covers_the_truth_nine_times_out_of_ten():
     assert min(coverage) > 0.84
 
 
-def test_a_larger_quantile_widens_the_interval():
+def test_a_larger_quantile_widens_the_interval() -> None:
     narrow, wide = wilson(9, 10), wilson(9, 10, z=1.96)
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
 @pytest.mark.parametrize(("right", "rows"), [(0, 0), (3, 2), (-1, 2)])
-def test_wilson_rejects_impossible_counts(right, rows):
+def test_wilson_rejects_impossible_counts(right: int, rows: int) -> None:
     with pytest.raises(ValueError, match="is not a share"):
         wilson(right, rows)
 
 
 @st.composite
-def answers(draw):
+def answers(draw: st.DrawFn) -> tuple[list[str], list[str]]:
     rows = draw(st.integers(0, 60))
     some = st.lists(st.sampled_from(CLASSES), min_size=rows, max_size=rows)
     return draw(some), draw(some)
 
 
 @given(answers())
-def test_confusion_and_class_scores_are_scikit_learns(result):
+def test_confusion_and_class_scores_are_scikit_learns(result: tuple[list[str], list[str]]) -> None:
     labels, outputs = result
     counts = confusion(labels, outputs, CLASSES)
     if labels:
@@ -79,14 +81,14 @@ def test_confusion_and_class_scores_are_scikit_learns(result):
             assert math.isnan(theirs) if mine is None else mine == pytest.approx(theirs)
 
 
-def test_confusion_rejects_unequal_lengths_and_unknown_classes():
+def test_confusion_rejects_unequal_lengths_and_unknown_classes() -> None:
     with pytest.raises(ValueError, match="1 labels for 0 outputs"):
         confusion(["a"], [], CLASSES)
     with pytest.raises(ValueError, match="'x' is not among the classes"):
         confusion(["a"], ["x"], CLASSES)
 
 
-def test_calibration_is_scikit_learns():
+def test_calibration_is_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     p = rng.random(2000)
     right = rng.random(2000) < p
@@ -99,7 +101,7 @@ def test_calibration_is_scikit_learns():
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans())), st.integers(1, 20))
-def test_calibration_puts_every_row_in_one_bin(rows, bins):
+def test_calibration_puts_every_row_in_one_bin(rows: list[tuple[float, bool]], bins: int) -> None:
     p, right = [r[0] for r in rows], [r[1] for r in rows]
     result = calibration(p, right, bins)
     assert len(result) == bins
@@ -110,7 +112,7 @@ def test_calibration_puts_every_row_in_one_bin(rows, bins):
         assert b.probability is None or b.low - 1e-12 <= b.probability <= b.high + 1e-12
 
 
-def test_calibration_includes_the_edges_and_ignores_rows_without_a_probability():
+def test_calibration_includes_the_edges_and_ignores_rows_without_a_probability() -> None:
     result = calibration([0.0, 0.1, 1.0, math.nan], [True, True, False, True])
     assert [b.rows for b in result] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
     assert calibration([], [])[0].rows == 0
