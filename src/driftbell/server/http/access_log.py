@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -113,12 +114,12 @@ class RequestTelemetry:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
+            return send(message)
 
         self._log.in_flight.inc()
         try:

@@ -33,6 +33,8 @@ class PredictEndpoint:
         body_limit: maximum size of a body in bytes.
     """
 
+    path = PATH
+
     def __init__(self, predictor: Predictor, errors: ErrorAnswers, *, body_limit: int) -> None:
         self._predictor = predictor
         self._errors = errors
@@ -41,7 +43,7 @@ class PredictEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        scope["endpoint"] = self  # as the router does, for metrics and logs
+        scope["route"] = self  # as the router does, for metrics and logs
         try:
             with self._predictor.tracing.step("validate") as set_rows:
                 row = await self._read_row(scope, receive)
