@@ -20,7 +20,7 @@ from driftbell.records import (
     Columns,
     Degradation,
     EvidenceState,
-    Labelled,
+    LabelledPrediction,
     Lease,
     Prediction,
     Reference,
@@ -67,7 +67,7 @@ class CountingDetector:
     broken: bool = False
 
     def advance(
-        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+        self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
     ) -> tuple[EvidenceState, Degradation]:
         if self.broken:
             raise ValueError("5.123457 is too much")

@@ -9,7 +9,7 @@ from typing import Protocol
 from driftbell.records import (
     Alarm,
     Archive,
-    Archived,
+    ArchivedPrediction,
     ArchiveTotals,
     Check,
     CheckKind,
@@ -20,7 +20,7 @@ from driftbell.records import (
     Delivery,
     EvidenceState,
     Label,
-    Labelled,
+    LabelledPrediction,
     LabelReceipt,
     LabelTotals,
     Lease,
@@ -125,10 +125,12 @@ class LabelStore(Protocol):
         Duplicates, and labels without a prediction, are counted and not written.
         """
 
-    def after(self, seq: int, limit: int, *, model: str, version: str) -> list[Labelled]:
+    def after(self, seq: int, limit: int, *, model: str, version: str) -> list[LabelledPrediction]:
         """Read the first `limit` labels with a larger sequence number, in the order of arrival."""
 
-    def newest(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> list[Labelled]:
+    def newest(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> list[LabelledPrediction]:
         """Read the newest labelled predictions, oldest first, each with its newest label.
 
         Args:
@@ -195,7 +197,7 @@ class AlarmStore(Protocol):
     def newest(self, limit: int, *, version: str | None = None) -> list[Alarm]:
         """Read the newest alarms, of one model version if it is given, newest first."""
 
-    def decided(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
+    def annotated_after(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
         """Read the alarms annotated expected or false after a time, in the order of the annotations."""
 
     def silent_until(self, *, model: str, version: str) -> datetime | None:
@@ -276,7 +278,7 @@ class RetentionStore(Protocol):
             to_file: whether they are written to a file before they are deleted.
         """
 
-    def rows(self, archive: Archive) -> tuple[list[Archived], int]:
+    def rows(self, archive: Archive) -> tuple[list[ArchivedPrediction], int]:
         """Read the predictions of an archive in order, and the label number that `mark_written` needs."""
 
     def mark_written(self, archive: Archive, label_seq: int, lease: Lease) -> bool:
@@ -349,7 +351,7 @@ class DegradationDetector(Protocol):
     """A sequential test for degradation, fitted on the reference; immutable, its state is passed in."""
 
     def advance(
-        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+        self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
     ) -> tuple[EvidenceState, Degradation]:
         """Count new evidence, each row once.
 

@@ -16,7 +16,7 @@ from driftbell.records import (
     Columns,
     Degradation,
     EvidenceState,
-    Labelled,
+    LabelledPrediction,
     Outputs,
     Reference,
     Value,
@@ -109,7 +109,7 @@ class FixedDetector:
         self.windows: list[Window] = []
 
     def advance(
-        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+        self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
     ) -> tuple[EvidenceState, Degradation]:
         """Return the state as it is, and the result."""
         self.windows.append(window)

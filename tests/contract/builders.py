@@ -23,7 +23,7 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.alarms import Annotation
-from driftbell.records.degradation import Labelled
+from driftbell.records.degradation import LabelledPrediction
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -114,6 +114,6 @@ def full_judgement() -> Judgement:
     return judge(compare(reference, window), rows=40)
 
 
-def summaries(labels: list[Labelled]) -> list[tuple[str, str, str | None]]:
+def summaries(labels: list[LabelledPrediction]) -> list[tuple[str, str, str | None]]:
     """Return id, label and previous label of each labelled prediction."""
     return [(one.prediction.id, one.label, one.before) for one in labels]

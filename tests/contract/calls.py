@@ -29,7 +29,7 @@ CALLS = {
     "alarms.current": lambda store: store.alarms.current(**IRIS),
     "alarms.get": lambda store: store.alarms.get("x"),
     "alarms.newest": lambda store: store.alarms.newest(1),
-    "alarms.decided": lambda store: store.alarms.decided(None, **IRIS),
+    "alarms.annotated_after": lambda store: store.alarms.annotated_after(None, **IRIS),
     "alarms.silent_until": lambda store: store.alarms.silent_until(**IRIS),
     "alarms.annotate": lambda store: store.alarms.annotate("x", annotation("false")),
     "alarms.totals": lambda store: store.alarms.totals(**IRIS),

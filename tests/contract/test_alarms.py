@@ -30,7 +30,7 @@ def test_a_store_without_alarms_returns_empty_results(store: SqlStore) -> None:
     assert store.alarms.current(**IRIS) is None
     assert store.alarms.get("check0") is None
     assert store.alarms.annotate("check0", annotation("false")) is None
-    assert store.alarms.newest(5) == store.alarms.decided(None, **IRIS) == []
+    assert store.alarms.newest(5) == store.alarms.annotated_after(None, **IRIS) == []
     assert store.alarms.silent_until(**IRIS) is None
     assert store.alarms.totals(**IRIS) == {}
 
@@ -95,8 +95,8 @@ def test_a_decided_alarm_is_closed_and_no_check_changes_it(store: SqlStore, leas
     assert decided == alarm(closed=time, annotation=word, author="ada", reason="a new sensor", annotated=time)
     store.checks.save(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
     assert store.alarms.newest(5) == [decided]
-    assert store.alarms.decided(None, **IRIS) == [decided]
-    assert store.alarms.decided(time, **IRIS) == []
+    assert store.alarms.annotated_after(None, **IRIS) == [decided]
+    assert store.alarms.annotated_after(time, **IRIS) == []
     assert store.alarms.totals(**IRIS) == {word: 1}
 
 
@@ -107,17 +107,17 @@ def test_a_second_annotation_replaces_the_first_and_keeps_the_closing_time(
     first = store.alarms.annotate("check0", annotation("expected", minutes=1))
     second = store.alarms.annotate("check0", annotation("false", minutes=2))
     assert (second.annotation, second.closed) == ("false", first.closed)
-    assert store.alarms.decided(first.annotated, **IRIS) == [second]
+    assert store.alarms.annotated_after(first.annotated, **IRIS) == [second]
 
 
 def test_annotations_keep_their_order_even_if_the_clock_is_set_back(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0, 1, 2)
     store.alarms.annotate("check1", annotation("false", minutes=5))
-    newest = store.alarms.decided(None, **IRIS)[-1].annotated
+    newest = store.alarms.annotated_after(None, **IRIS)[-1].annotated
     store.alarms.annotate("check0", annotation("expected", minutes=-60))
     store.alarms.annotate("check2", annotation("silenced", until=NOW + timedelta(days=1)))
-    assert [a.id for a in store.alarms.decided(newest, **IRIS)] == ["check0"]
-    assert [a.id for a in store.alarms.decided(None, **IRIS)] == ["check1", "check0"]
+    assert [a.id for a in store.alarms.annotated_after(newest, **IRIS)] == ["check0"]
+    assert [a.id for a in store.alarms.annotated_after(None, **IRIS)] == ["check1", "check0"]
     assert store.alarms.totals(**IRIS) == {"false": 1, "expected": 1, "silenced": 1}
 
 
@@ -128,4 +128,4 @@ def test_a_silenced_alarm_stays_open(store: SqlStore, lease: Lease) -> None:
     assert store.alarms.silent_until(**IRIS) == NOW + timedelta(hours=5)
     assert store.alarms.current(**IRIS).until == NOW + timedelta(hours=3)
     assert store.alarms.silent_until(model="iris", version="v2") is None
-    assert store.alarms.decided(None, **IRIS) == []
+    assert store.alarms.annotated_after(None, **IRIS) == []

@@ -10,7 +10,7 @@ from tests.contract.builders import IRIS, NOW, label, prediction, summaries
 from driftbell.errors import StoreError
 from driftbell.records import (
     Label,
-    Labelled,
+    LabelledPrediction,
     LabelReceipt,
     LabelTotals,
     Share,
@@ -22,7 +22,9 @@ def test_a_label_is_returned_with_its_prediction(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     assert store.labels.add([label(2, "virginica")]) == LabelReceipt(accepted=1)
     (labelled,) = store.labels.newest(10, **IRIS)
-    assert labelled == Labelled(prediction(2), "virginica", NOW + timedelta(hours=1), labelled.seq, None)
+    assert labelled == LabelledPrediction(
+        prediction(2), "virginica", NOW + timedelta(hours=1), labelled.seq, None
+    )
     assert store.labels.after(0, 10, **IRIS) == [labelled]
     assert store.labels.after(labelled.seq, 10, **IRIS) == []
 

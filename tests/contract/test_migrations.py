@@ -225,7 +225,7 @@ def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(
     assert degradation.performance.realized is None
     assert stored.baseline == Baseline("a", 7, 40)
     assert "sums" not in json.dumps(msgspec.to_builtins(stored.state))
-    (alarm,) = store.alarms.decided(None, **IRIS)
+    (alarm,) = store.alarms.annotated_after(None, **IRIS)
     assert (alarm.annotation, alarm.author) == ("expected", "ada")
     assert [d.notification.check_id for d in store.notifications.pending()] == ["check-0"]
     assert store.notifications.totals() == {"pending": 1, "sent": 3}

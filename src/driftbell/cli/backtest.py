@@ -18,7 +18,7 @@ from driftbell.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from driftbell.simulation.backtest import BacktestCheck
-    from driftbell.simulation.rehearsal import Outcome
+    from driftbell.simulation.rehearsal import RehearsalOutcome
 
 T = TypeVar("T")
 _FILE = click.Path(path_type=Path)
@@ -180,7 +180,7 @@ def rehearse(
         click.echo(_outcome_json(outcome, rate) if as_json else _outcome_line(outcome, rate))
 
 
-def _outcome_json(outcome: Outcome, rate: float | None) -> str:
+def _outcome_json(outcome: RehearsalOutcome, rate: float | None) -> str:
     hours = (
         None
         if outcome.detection_delay is None or rate is None
@@ -189,7 +189,7 @@ def _outcome_json(outcome: Outcome, rate: float | None) -> str:
     return json.dumps({**asdict(outcome), "hours": hours}, ensure_ascii=False)
 
 
-def _outcome_line(outcome: Outcome, rate: float | None) -> str:
+def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
     name = outcome.fault or "no fault"
     if outcome.refused:
         return f"{name}: the service rejects such rows: {outcome.refused}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, overdispersion
 from driftbell.degradation.label_shift import LabelShift
-from driftbell.degradation.reference_models import Answers, Learned, Vector, one_thread
+from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
 from driftbell.records import Columns
 from driftbell.stats.cusum import decision_threshold, simulate_false_alarms
 
@@ -140,7 +140,7 @@ class CusumCharts:
 
     def __init__(
         self,
-        learned: Learned,
+        learned: ReferenceModels,
         *,
         smallest_loss: float,
         checks_per_alarm: float,

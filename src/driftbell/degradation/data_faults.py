@@ -10,7 +10,7 @@ import scipy
 from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.reference_models import Answers, Learned, Vector
+from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.records import Columns
 
 LEVEL = 1e-6
@@ -40,7 +40,7 @@ MAX_CATEGORY_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DataFault:
     """A data fault of one feature.
 
     Attributes:
@@ -75,10 +75,10 @@ class Diagnosis:
         broken: faults by null, new, out-of-range or frozen values, those of moved features included.
     """
 
-    faults: tuple[Fault, ...]
+    faults: tuple[DataFault, ...]
     errors: Vector
     unrepaired: Vector | None = None
-    broken: tuple[Fault, ...] = ()
+    broken: tuple[DataFault, ...] = ()
 
     @property
     def repairs(self) -> tuple[int, ...]:
@@ -106,7 +106,7 @@ class DataFaultDetector:
         learned: models fitted on the reference.
     """
 
-    def __init__(self, learned: Learned) -> None:
+    def __init__(self, learned: ReferenceModels) -> None:
         self._learned = learned
         n = len(learned.usual)
         self._residuals = {
@@ -144,7 +144,9 @@ class DataFaultDetector:
             unrepaired = self._errors(matrix, answers, [], broken) if broken else None
         return Diagnosis(faults, errors, unrepaired, tuple(candidates))
 
-    def _errors(self, matrix: Matrix, answers: Answers, repairs: list[Fault], broken: list[Fault]) -> Vector:
+    def _errors(
+        self, matrix: Matrix, answers: Answers, repairs: list[DataFault], broken: list[DataFault]
+    ) -> Vector:
         repaired = matrix.copy()
         for fault in repairs:
             repaired[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
@@ -155,7 +157,7 @@ class DataFaultDetector:
             errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
         return errors
 
-    def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[Fault]:
+    def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[DataFault]:
         before, now = self._learned.usual[:, j], matrix[:, j]
         unseen = self._learned.encoder.unseen(columns, j)
         nulls = np.isnan(now)
@@ -175,7 +177,7 @@ class DataFaultDetector:
             faults += [replace(f, outliers=True) for f in self._outliers(before, now, j)]
         return faults
 
-    def _outliers(self, before: Vector, now: Vector, j: int) -> list[Fault]:
+    def _outliers(self, before: Vector, now: Vector, j: int) -> list[DataFault]:
         usual = _present(before)
         values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
         if not len(usual) or not len(values):
@@ -195,7 +197,7 @@ class DataFaultDetector:
 
     def _excess_faults(
         self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
-    ) -> list[Fault]:
+    ) -> list[DataFault]:
         """Return a fault if a block has significantly more such rows than the 99 % limit of the rate."""
         count, n = int(np.count_nonzero(rows)), len(rows)
         excess = count / n - before / self._rows
@@ -203,16 +205,16 @@ class DataFaultDetector:
             return []
         rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
         chance = float(scipy.stats.binom.sf(count - 1, n, rate))
-        return [Fault(j, rows, words, excess=excess, chance=chance)] if chance < LEVEL else []
+        return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < LEVEL else []
 
-    def _repairs(self, matrix: Matrix) -> list[Fault]:
+    def _repairs(self, matrix: Matrix) -> list[DataFault]:
         """Repair moved features one by one; each repair is the one that explains the most features."""
         if not any(self._moved(matrix, j) for j in self._residuals):
             return []
         residuals = self._residuals_of(matrix)
         current = _Repaired(matrix, residuals, self._distances(residuals))
         initial = current.total
-        repairs: list[Fault] = []
+        repairs: list[DataFault] = []
         while len(repairs) < MAX_REPAIRS:
             best = self._best_repair(current, {f.place for f in repairs})
             if best is None or best[1].total > 0.9 * current.total:
@@ -223,9 +225,9 @@ class DataFaultDetector:
         limit = max(MAX_REMAINING * initial, 1.2 * len(current.distances))
         return repairs if repairs and remaining <= limit else []
 
-    def _best_repair(self, current: _Repaired, done: set[int]) -> tuple[Fault, _Repaired] | None:
+    def _best_repair(self, current: _Repaired, done: set[int]) -> tuple[DataFault, _Repaired] | None:
         """Return the repair with the smallest remaining distances, and the block after it."""
-        best: tuple[Fault, _Repaired] | None = None
+        best: tuple[DataFault, _Repaired] | None = None
         for j in self._candidate_features(current.residuals):
             if j in done or not self._moved(current.matrix, j):
                 continue
@@ -268,7 +270,7 @@ class DataFaultDetector:
                 features.append(j)
         return features
 
-    def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[Fault]:
+    def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[DataFault]:
         """Return moves that restore a feature to the values that the others predict."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
         present = ~np.isnan(now)
@@ -288,7 +290,9 @@ class DataFaultDetector:
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
         all_rows = np.ones(len(now), dtype=bool)
-        return [Fault(j, all_rows, _describe_move(scale, offset), scale, offset) for scale, offset in moves]
+        return [
+            DataFault(j, all_rows, _describe_move(scale, offset), scale, offset) for scale, offset in moves
+        ]
 
     def _distances(self, residuals_of: dict[int, Vector]) -> dict[int, float]:
         return {j: self._distance(j, _present(residuals)) for j, residuals in residuals_of.items()}

@@ -17,7 +17,7 @@ from driftbell.degradation.reference_models import (
 )
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.errors import ConfigError
-from driftbell.records import Column, Columns, Degradation, EvidenceState, Labelled, Outputs, Window
+from driftbell.records import Column, Columns, Degradation, EvidenceState, LabelledPrediction, Outputs, Window
 from driftbell.tabular.columns import as_column
 
 
@@ -35,7 +35,7 @@ class CusumDetector:
         self._classes = tuple(classes)
 
     def advance(
-        self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+        self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
     ) -> tuple[EvidenceState, Degradation]:
         """Count new evidence, each row once; fewer than 50 new predictions wait for more."""
         rows = self._rows(window)
@@ -82,7 +82,7 @@ class CusumDetector:
             columns, Answers(ids, probabilities), [p.time for p in predictions], [p.id for p in predictions]
         )
 
-    def _labels(self, labels: Sequence[Labelled]) -> LabelRows:
+    def _labels(self, labels: Sequence[LabelledPrediction]) -> LabelRows:
         first = [label for label in labels if label.before is None]
         errors = [float(label.label != label.prediction.output) for label in first]
         corrected = sum(

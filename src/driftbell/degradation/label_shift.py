@@ -6,7 +6,7 @@ import numpy as np
 import scipy
 
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.reference_models import Answers, Learned, Vector
+from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 
 CONFIDENCE_BINS = 5
 FEATURE_BINS = 8
@@ -29,7 +29,7 @@ class LabelShift:
         learned: models fitted on the reference; of a classifier, with labels.
     """
 
-    def __init__(self, learned: Learned) -> None:
+    def __init__(self, learned: ReferenceModels) -> None:
         self._learned = learned
         classes = learned.classes
         self._confidence_edges = np.zeros((classes, 0))

@@ -48,7 +48,7 @@ class Answers:
 
 
 @dataclass(slots=True)
-class Learned:
+class ReferenceModels:
     """Models cross-fitted on two halves of the reference; new rows are split between both.
 
     Attributes:
@@ -120,7 +120,7 @@ class Learned:
         others = np.delete(matrix, place, axis=1)
         return self._halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
 
-    def with_usual(self, columns: Columns, answers: Answers) -> Learned:
+    def with_usual(self, columns: Columns, answers: Answers) -> ReferenceModels:
         """Return the same models with the rows of an accepted baseline as the usual ones."""
         accepted = copy.copy(self)
         matrix = self.encoder(columns, len(answers))
@@ -179,7 +179,7 @@ class Learned:
 
 def fit_reference_models(
     columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int
-) -> Learned:
+) -> ReferenceModels:
     """Fit all models on the reference.
 
     Args:
@@ -202,7 +202,7 @@ def fit_reference_models(
         importance = _importance(matrix, answers, classes, seed)
         order = [int(j) for j in np.argsort(-importance, kind="stable")]
         top = tuple(j for j in order[:MAX_TOP] if importance[j] >= MIN_IMPORTANCE)
-        learned = Learned(
+        learned = ReferenceModels(
             classes, encoder, matrix, answers, target, truth is not None, errors, importance, top, seed, fold
         )
         learned.usual, learned.usual_answers = matrix, answers
@@ -212,7 +212,7 @@ def fit_reference_models(
     return learned
 
 
-def _fit_truth(learned: Learned) -> None:
+def _fit_truth(learned: ReferenceModels) -> None:
     models = learned._truth_models(frozenset())
     learned._spread = np.zeros(1)
     if not learned.classes:
@@ -223,7 +223,7 @@ def _fit_truth(learned: Learned) -> None:
     )
 
 
-def _fit_confidence(learned: Learned) -> None:
+def _fit_confidence(learned: ReferenceModels) -> None:
     inputs = learned._confidence_input(learned.matrix, learned.answers)
     has_confidence = learned.answers.probabilities is not None
     for f in range(FOLDS):
@@ -239,7 +239,7 @@ def _fit_confidence(learned: Learned) -> None:
     learned.by_confidence = learned._out_of_fold(lambda f, rows: learned._confidence[f](inputs[rows]))
 
 
-def _fit_features(learned: Learned) -> None:
+def _fit_features(learned: ReferenceModels) -> None:
     for place in learned.top:
         if not learned.encoder.numeric[place]:
             continue

@@ -26,7 +26,7 @@ from driftbell.tabular.profile import (
     NEW,
     ColumnLayout,
     ColumnProfile,
-    counted,
+    count_categories,
     finite,
     layout,
     numbers,
@@ -75,13 +75,13 @@ class PreparedColumn:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class PreparedReference:
     """A reference prepared for comparisons with many windows; see `prepare`."""
 
     columns: tuple[PreparedColumn, ...]
 
 
-def prepare(reference: Any, *, roles: Mapping[str, str] | None = None) -> Prepared:
+def prepare(reference: Any, *, roles: Mapping[str, str] | None = None) -> PreparedReference:
     """Prepare a reference for comparisons with many windows.
 
     Args:
@@ -97,7 +97,7 @@ def prepare(reference: Any, *, roles: Mapping[str, str] | None = None) -> Prepar
     """
     columns, roles = as_columns(reference), roles or {}
     layouts = layout(columns)
-    return Prepared(
+    return PreparedReference(
         tuple(_prepare_column(n, roles.get(n, "feature"), columns[n], layouts[n]) for n in columns)
     )
 
@@ -107,7 +107,7 @@ def _prepare_column(name: str, role: str, cells: Column, bins: ColumnLayout) -> 
     if bins.kind is Kind.NUMERIC:
         values, counts = cells[~np.isnan(cells)], profile(cells, bins)
     else:
-        texts = counted(cells)
+        texts = count_categories(cells)
         counts = tally(texts, bins)
     values = np.sort(values)
     finite_values = finite(values)
@@ -126,7 +126,11 @@ def _prepare_column(name: str, role: str, cells: Column, bins: ColumnLayout) -> 
 
 
 def compare(
-    reference: Any | Prepared, window: Any, *, roles: Mapping[str, str] | None = None, newest: int = 0
+    reference: Any | PreparedReference,
+    window: Any,
+    *,
+    roles: Mapping[str, str] | None = None,
+    newest: int = 0,
 ) -> tuple[ColumnComparison, ...]:
     """Compare every column of the window with the same column of the reference.
 
@@ -165,9 +169,9 @@ def compare(
         >>> age.p_value
         1.0
     """
-    if isinstance(reference, Prepared) and roles is not None:
+    if isinstance(reference, PreparedReference) and roles is not None:
         raise ValueError("pass the roles of a prepared reference to prepare()")
-    prepared = reference if isinstance(reference, Prepared) else prepare(reference, roles=roles)
+    prepared = reference if isinstance(reference, PreparedReference) else prepare(reference, roles=roles)
     columns = as_columns(window)
     comparisons = [_compare_column(c, columns.get(c.name), newest) for c in prepared.columns]
     names = {column.name for column in prepared.columns}
@@ -215,7 +219,7 @@ class _Rows:
 def _prepare_rows(before: PreparedColumn, cells: Column) -> _Rows:
     if before.layout.kind is Kind.NUMERIC:
         return _Rows(profile(cells, before.layout), np.sort(cells[~np.isnan(cells)]), Counter())
-    texts = counted(cells)
+    texts = count_categories(cells)
     return _Rows(tally(texts, before.layout), _NO_NUMBERS, texts)
 
 

@@ -16,7 +16,7 @@ import structlog
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import combine
-from driftbell.drift.compare import Prepared, compare, prepare
+from driftbell.drift.compare import PreparedReference, compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, ReportError, StoreError
@@ -128,7 +128,9 @@ class Checker:
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _prepared: dict[str, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _prepared: dict[str, PreparedReference] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
         """Run one check and save it, with its notification and alarm.
@@ -192,7 +194,7 @@ class Checker:
         newest = next(iter(self.store.checks.newest(1, version=self.model.version)), None)
         carried = CarriedState(newest.state, newest.baseline) if newest else CarriedState()
         carried = for_reference(carried, self.reference.version)
-        decided = self.store.alarms.decided(carried.state.annotated, **self._served)
+        decided = self.store.alarms.annotated_after(carried.state.annotated, **self._served)
         carried = apply_annotations(carried, decided)
         if carried.baseline and not carried.baseline.last:
             window = self._after(carried.baseline.first - 1)
@@ -353,7 +355,7 @@ class Checker:
         change = degradation.change_point if degradation and alarms else None
         first = self.store.predictions.first_since(change.time, **self._served) if change else None
         current = self.store.alarms.current(**self._served)
-        if current is None and self.store.alarms.decided(check.state.annotated, **self._served):
+        if current is None and self.store.alarms.annotated_after(check.state.annotated, **self._served):
             return None  # annotated while this check ran: the next one applies it
         return alarm_after(check, current, first=first)
 

@@ -16,7 +16,7 @@ from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ArchiveError, LeaseLostError, StoreError
 from driftbell.monitor.archive_files import ArchiveFiles
 from driftbell.ports import Store
-from driftbell.records import Archive, Archived, Kind, Lease, probability_column
+from driftbell.records import Archive, ArchivedPrediction, Kind, Lease, probability_column
 
 EVERY_SECONDS = 3600.0
 FILE_ROWS = 20_000
@@ -121,7 +121,7 @@ class Archiver:
                 raise
             written = self._store.retention.mark_written(archive, label_seq, lease)
 
-    def _put(self, archive: Archive, rows: Sequence[Archived]) -> None:
+    def _put(self, archive: Archive, rows: Sequence[ArchivedPrediction]) -> None:
         if self._files is None:
             raise ArchiveError(
                 "an archive file is planned but retention.archive is not set any more: set it again"
@@ -148,7 +148,7 @@ class Archiver:
         return lease if is_own else None
 
 
-def parquet_of(rows: Sequence[Archived], kinds: Mapping[str, Kind]) -> bytes:
+def parquet_of(rows: Sequence[ArchivedPrediction], kinds: Mapping[str, Kind]) -> bytes:
     """Serialize rows as a Parquet file with one flat column for each feature and probability.
 
     Args:

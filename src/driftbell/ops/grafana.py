@@ -160,10 +160,10 @@ class _Grafana:
 
     def get(self, path: str) -> Json | None:
         """Return the JSON of the response, or None for 404."""
-        answer = self.ask("GET", path, {200, 404})
+        answer = self.request("GET", path, {200, 404})
         return self._json(answer) if answer.status_code == 200 else None
 
-    def ask(
+    def request(
         self, method: str, path: str, expected: set[int], body: Mapping[str, Any] | None = None
     ) -> httpx.Response:
         """Send one request; raise unless the status is expected."""
@@ -242,7 +242,7 @@ def _datasource(grafana: _Grafana, name: str, url: str, options: Json) -> SetupS
     existing = grafana.get(f"/api/datasources/uid/{uid}")
     if existing is None:
         body = {**wanted, "name": name, "jsonData": options}
-        answer = grafana.ask("POST", "/api/datasources", {200, 409}, body)
+        answer = grafana.request("POST", "/api/datasources", {200, 409}, body)
         if answer.status_code == 409:
             raise ConfigError(
                 f"Grafana has a datasource {name!r} under another uid ({_message(answer)}), and the "
@@ -261,7 +261,7 @@ def _datasource(grafana: _Grafana, name: str, url: str, options: Json) -> SetupS
     if wanted.items() <= existing.items() and options.items() <= had.items():
         return SetupStep("datasource", name, uid, "unchanged", url)
     # keep a login or an option that a user added
-    grafana.ask(
+    grafana.request(
         "PUT", f"/api/datasources/uid/{uid}", {200}, {**existing, **wanted, "jsonData": {**had, **options}}
     )
     was = existing.get("url")
@@ -272,7 +272,7 @@ def _folder(grafana: _Grafana) -> SetupStep:
     uid, title = FOLDER["uid"], FOLDER["title"]
     if grafana.get(f"/api/folders/{uid}"):
         return SetupStep("folder", title, uid, "unchanged")
-    answer = grafana.ask("POST", "/api/folders", {200, 409, 412}, FOLDER)
+    answer = grafana.request("POST", "/api/folders", {200, 409, 412}, FOLDER)
     if answer.status_code == 200:
         return SetupStep("folder", title, uid, "created")
     if grafana.get(f"/api/folders/{uid}"):  # another process created it meanwhile
@@ -297,7 +297,7 @@ def _dashboard(grafana: _Grafana, dashboard: Json) -> SetupStep:
         "overwrite": True,
         "message": "driftbell grafana setup",
     }
-    answer = grafana.ask("POST", "/api/dashboards/db", {200, 400}, body)
+    answer = grafana.request("POST", "/api/dashboards/db", {200, 400}, body)
     if answer.status_code == 400:
         if "provisioned" in _message(answer):
             return SetupStep("dashboard", title, uid, "left alone", "provisioned by a file")

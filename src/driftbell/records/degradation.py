@@ -34,7 +34,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledPrediction:
     """A label with its prediction.
 
     Attributes:

@@ -161,7 +161,7 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class ArchivedPrediction:
     """One row of an archive.
 
     Attributes:

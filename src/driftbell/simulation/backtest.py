@@ -236,8 +236,8 @@ def _run_checks(
     features, answers, truth = roles.features(present.columns), present.answers, present.truth
     errors = None if truth is None else roles.errors(answers.values, truth)
     times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
-    prepared = prepare(roles.compared(past.columns), roles=roles.roles(past.columns))
-    stream_table = roles.compared(present.columns)
+    prepared = prepare(roles.compared_columns(past.columns), roles=roles.roles(past.columns))
+    stream_table = roles.compared_columns(present.columns)
     state = EvidenceState()
     drift: Mapping[str, int] = {}
     start = 0

@@ -108,7 +108,7 @@ class BacktestColumns:
         """Return the features of the reference that the table has."""
         return {n: table[n] for n in self.names if n in table}
 
-    def compared(self, table: Columns) -> dict[str, Column]:
+    def compared_columns(self, table: Columns) -> dict[str, Column]:
         """Return the columns that are compared: features, predictions (classes by name), probabilities."""
         predictions = table[self.prediction]
         if self.classes:

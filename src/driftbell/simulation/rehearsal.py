@@ -42,7 +42,7 @@ HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RehearsalOutcome:
     """Outcome of one fault.
 
     Attributes:
@@ -105,7 +105,7 @@ class Rehearsal:
             faults.append(Fault(FaultKind.SWAP, numeric[0], other=numeric[1]))
         return faults
 
-    def __call__(self, fault: Fault | None, seed: int = 0) -> Outcome:
+    def __call__(self, fault: Fault | None, seed: int = 0) -> RehearsalOutcome:
         """Run checks on rows with a fault until an alarm opens; at most `MAX_WINDOWS` windows.
 
         Args:
@@ -124,7 +124,7 @@ class Rehearsal:
             for row in faulty:
                 self.model.schema.validate(row)
         except InputError as error:
-            return Outcome(name, None, 0, refused=error.problems[0].message)
+            return RehearsalOutcome(name, None, 0, refused=error.problems[0].message)
         state = EvidenceState()
         losses: list[NDArray[np.float64]] = []
         for start in range(0, len(faulty), self.window_rows):
@@ -190,10 +190,10 @@ class Rehearsal:
         delay: int | None,
         losses: list[NDArray[np.float64]],
         degradation: Degradation | None,
-    ) -> Outcome:
+    ) -> RehearsalOutcome:
         all_losses = np.concatenate(losses)
         loss = degradation.estimated_loss if degradation else None
-        return Outcome(
+        return RehearsalOutcome(
             fault,
             delay,
             len(losses) * self.window_rows,
@@ -204,7 +204,7 @@ class Rehearsal:
         )
 
 
-def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) -> Iterator[Outcome]:
+def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) -> Iterator[RehearsalOutcome]:
     """Yield the outcome without a fault, then the outcome of each fault.
 
     Args:

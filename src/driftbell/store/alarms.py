@@ -41,7 +41,7 @@ class SqlAlarms:
             query = query.where(alarms.c.version == version)
         return self._read(query)
 
-    def decided(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
+    def annotated_after(self, since: datetime | None, *, model: str, version: str) -> list[Alarm]:
         query = _select(model, version).where(alarms.c.annotation.in_((EXPECTED, FALSE)))
         if since is not None:
             query = query.where(alarms.c.annotated > since)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from driftbell.records import Archive, Archived, ArchiveTotals, Lease
+from driftbell.records import Archive, ArchivedPrediction, ArchiveTotals, Lease
 from driftbell.store import leases, prune
 from driftbell.store.connections import Connections
 from driftbell.store.labels import day_of, newest_label
@@ -44,7 +44,7 @@ class SqlRetention:
             (seq,) = connection.execute(archives.insert(), row).inserted_primary_key or (0,)
             return replace(archive, seq=seq)
 
-    def rows(self, archive: Archive) -> tuple[list[Archived], int]:
+    def rows(self, archive: Archive) -> tuple[list[ArchivedPrediction], int]:
         last = (
             sa.select(sa.func.max(labels.c.seq).label("seq"))
             .where(*_labels_in(archive))
@@ -58,7 +58,7 @@ class SqlRetention:
             label_seq = connection.execute(sa.select(sa.func.max(labels.c.seq))).scalar() or 0
             label_by_seq = {r.prediction_seq: (r.value, r.time) for r in connection.execute(newest)}
             archived = [
-                Archived(prediction_from(row), *label_by_seq.get(row.seq, (None, None)))
+                ArchivedPrediction(prediction_from(row), *label_by_seq.get(row.seq, (None, None)))
                 for row in connection.execute(query)
             ]
         return archived, label_seq

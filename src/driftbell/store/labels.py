@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from driftbell.journal.line import time_text
-from driftbell.records import Label, Labelled, LabelReceipt, LabelTotals, Share
+from driftbell.records import Label, LabelledPrediction, LabelReceipt, LabelTotals, Share
 from driftbell.store.connections import Connections
 from driftbell.store.predictions import prediction_from
 from driftbell.store.tables import archives, labels, predictions
@@ -32,11 +32,13 @@ class SqlLabels:
         with self._connections.write() as connection:
             return _add(connection, new)
 
-    def after(self, seq: int, limit: int, *, model: str, version: str) -> list[Labelled]:
+    def after(self, seq: int, limit: int, *, model: str, version: str) -> list[LabelledPrediction]:
         query = _served(_with_predictions(), model, version).where(labels.c.seq > seq)
         return self._read(query.order_by(labels.c.seq).limit(limit))
 
-    def newest(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> list[Labelled]:
+    def newest(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> list[LabelledPrediction]:
         last = _newest(rows, model, version, as_of)
         joined = _with_predictions().join(last, last.c.seq == labels.c.seq)
         return self._read(joined.order_by(predictions.c.seq))
@@ -80,7 +82,7 @@ class SqlLabels:
             predicted = connection.execute(newest_time).scalar()
         return LabelTotals(last.labelled, last.corrections, last.time, predicted)
 
-    def _read(self, query: sa.Select[Any]) -> list[Labelled]:
+    def _read(self, query: sa.Select[Any]) -> list[LabelledPrediction]:
         with self._connections.read() as connection:
             return [_labelled(row) for row in connection.execute(query)]
 
@@ -229,6 +231,6 @@ def _with_predictions() -> sa.Select[Any]:
     )
 
 
-def _labelled(row: Any) -> Labelled:
+def _labelled(row: Any) -> LabelledPrediction:
     prediction = prediction_from(row)
-    return Labelled(prediction, row.label_value, row.label_time, row.label_seq, row.label_before)
+    return LabelledPrediction(prediction, row.label_value, row.label_time, row.label_seq, row.label_before)

@@ -112,14 +112,14 @@ def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
         present = values[~np.isnan(values)]
         nulls = len(values) - len(present)
         return ColumnProfile(len(values), nulls, _binned(present, on.edges), _binned(present, on.bars))
-    return tally(counted(column), on)
+    return tally(count_categories(column), on)
 
 
 def tally(counts_by_category: Counter[str | None], on: ColumnLayout) -> ColumnProfile:
     """Profile a column that is not numeric from the counts of its categories.
 
     Args:
-        counts_by_category: from `counted`.
+        counts_by_category: from `count_categories`.
         on: the bins.
     """
     position = {category: i for i, category in enumerate(on.categories)}
@@ -147,7 +147,7 @@ def texts(column: Column) -> list[str | None]:
     return [None if is_null(v) else _text(v) for v in column.tolist()]
 
 
-def counted(column: Column) -> Counter[str | None]:
+def count_categories(column: Column) -> Counter[str | None]:
     """Count the categories of a column, as `texts` returns them, in the order of their first rows."""
     cells = column.tolist()
     kinds = set(map(type, cells)) - {NoneType}
@@ -169,7 +169,7 @@ def _column_layout(column: Column) -> ColumnLayout:
     if kind is Kind.NUMERIC:
         values = finite(column)
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
-    ranked = [category for category, _ in counted(column).most_common() if category is not None]
+    ranked = [category for category, _ in count_categories(column).most_common() if category is not None]
     rare = frozenset(ranked[MAX_CATEGORIES:])
     names = (*ranked[:MAX_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
     distinct = len(ranked) > max(MAX_CATEGORIES, len(column) / 2)

@@ -11,7 +11,15 @@ import pytest
 import structlog
 from tests.life import MODEL_VERSION, NOON, CountingDetector, Life, reference
 
-from driftbell.records import CheckKind, Degradation, EvidenceState, Label, Labelled, Verdict, Window
+from driftbell.records import (
+    CheckKind,
+    Degradation,
+    EvidenceState,
+    Label,
+    LabelledPrediction,
+    Verdict,
+    Window,
+)
 from driftbell.store.sqlite import open_sqlite
 
 
@@ -171,7 +179,7 @@ def test_an_annotation_during_a_check_opens_no_new_alarm(life: Life) -> None:
 
     class Slow(CountingDetector):
         def advance(
-            self, state: EvidenceState, window: Window, labels: Sequence[Labelled]
+            self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
         ) -> tuple[EvidenceState, Degradation]:
             life.annotate(opened, "false")
             return super().advance(state, window, labels)

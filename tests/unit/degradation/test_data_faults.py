@@ -7,7 +7,7 @@ import pytest
 from tests.degradation_tasks import FAULTS, answers, evidence, some, table
 
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, ks_distance, overdispersion
-from driftbell.degradation.reference_models import Learned, fit_reference_models, one_thread
+from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -17,18 +17,20 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def learned() -> Learned:
+def learned() -> ReferenceModels:
     return evidence().learned
 
 
-def diagnosed(learned: Learned, columns: dict[str, np.ndarray]) -> Diagnosis | None:
+def diagnosed(learned: ReferenceModels, columns: dict[str, np.ndarray]) -> Diagnosis | None:
     matrix = learned.encoder(columns, len(columns["c"]))
     return DataFaultDetector(learned).diagnose(columns, matrix, answers(columns))
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("seed", [7, 8])
-def test_a_fault_is_detected_named_and_its_loss_estimated(learned: Learned, name: str, seed: int) -> None:
+def test_a_fault_is_detected_named_and_its_loss_estimated(
+    learned: ReferenceModels, name: str, seed: int
+) -> None:
     column, words, change = FAULTS[name]
     columns, truth = table(500, seed)
     columns = change(columns)
@@ -42,7 +44,7 @@ def test_a_fault_is_detected_named_and_its_loss_estimated(learned: Learned, name
 
 
 @pytest.mark.parametrize("name", ["unit change", "other scale", "shift"])
-def test_a_repair_inverts_the_move(learned: Learned, name: str) -> None:
+def test_a_repair_inverts_the_move(learned: ReferenceModels, name: str) -> None:
     column, _, change = FAULTS[name]
     columns, _ = table(500, 7)
     (fault,) = diagnosed(learned, change(columns)).faults
@@ -51,7 +53,7 @@ def test_a_repair_inverts_the_move(learned: Learned, name: str) -> None:
     assert undone.std() == pytest.approx(columns[column].std(), rel=0.2)
 
 
-def test_control_characters_in_categories_are_replaced(learned: Learned) -> None:
+def test_control_characters_in_categories_are_replaced(learned: ReferenceModels) -> None:
     columns = some(table(500, 7)[0], "\0\ud800\nis ü" + "x" * 99, "d", every=5)
     words = " ".join(f.words for f in diagnosed(learned, columns).faults)
     assert "new category '\ufffd\ufffd\ufffdis ü" in words
@@ -59,18 +61,18 @@ def test_control_characters_in_categories_are_replaced(learned: Learned) -> None
     assert len(words) < 80
 
 
-def test_unchanged_rows_have_no_fault(learned: Learned) -> None:
+def test_unchanged_rows_have_no_fault(learned: ReferenceModels) -> None:
     assert [diagnosed(learned, table(500, seed)[0]) for seed in range(20, 50)] == [None] * 30
 
 
-def test_a_feature_that_moves_with_the_others_has_no_fault(learned: Learned) -> None:
+def test_a_feature_that_moves_with_the_others_has_no_fault(learned: ReferenceModels) -> None:
     columns, _ = table(4000, 9)
     hard = np.flatnonzero(columns["a"] > 11)[:500]
     assert diagnosed(learned, {k: v[hard] for k, v in columns.items()}) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, 99.0])
-def test_a_few_broken_rows_are_no_fault(learned: Learned, value: float) -> None:
+def test_a_few_broken_rows_are_no_fault(learned: ReferenceModels, value: float) -> None:
     assert diagnosed(learned, some(table(500, 7)[0], value, of=100, every=1)) is None
 
 
@@ -83,7 +85,7 @@ def test_nulls_that_the_reference_has_too_are_no_fault() -> None:
     assert [f.words for f in diagnosis.faults] == ["null 20.0% → 60.0%"]
 
 
-def test_broken_values_and_moved_features_are_distinguished(learned: Learned) -> None:
+def test_broken_values_and_moved_features_are_distinguished(learned: ReferenceModels) -> None:
     moved = diagnosed(learned, FAULTS["shift"][2](table(500, 7)[0]))
     assert moved.broken == ()
     assert moved.unrepaired is None
@@ -92,7 +94,7 @@ def test_broken_values_and_moved_features_are_distinguished(learned: Learned) ->
     assert all(f.excess > 0.3 and f.chance < 1e-6 for f in broken.broken)
 
 
-def test_infinite_values_are_out_of_range(learned: Learned) -> None:
+def test_infinite_values_are_out_of_range(learned: ReferenceModels) -> None:
     diagnosis = diagnosed(learned, some(table(500, 7)[0], np.inf))
     assert "outside" in diagnosis.faults[0].words
 

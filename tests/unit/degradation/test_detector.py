@@ -15,7 +15,7 @@ from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.reference_models import Answers
 from driftbell.errors import ConfigError
-from driftbell.records import EvidenceState, Labelled, Outputs, Prediction, Value, Verdict, Window
+from driftbell.records import EvidenceState, LabelledPrediction, Outputs, Prediction, Value, Verdict, Window
 from driftbell.records.degradation import Degradation
 from driftbell.tabular.columns import as_column
 
@@ -93,7 +93,7 @@ class Log:
             label = next(c for c in CLASSES if c != prediction.output) if wrong else self.truth[n]
             now = START + timedelta(days=30, minutes=len(self.labels))
             self.labels.append(
-                Labelled(prediction, label, now, len(self.labels) + 1, before.get(prediction.id))
+                LabelledPrediction(prediction, label, now, len(self.labels) + 1, before.get(prediction.id))
             )
 
     def window(self, first: int) -> Window:

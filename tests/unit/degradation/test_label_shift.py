@@ -7,7 +7,7 @@ import pytest
 from tests.degradation_tasks import answers, table
 
 from driftbell.degradation.label_shift import LabelShift
-from driftbell.degradation.reference_models import Answers, Learned, fit_reference_models, one_thread
+from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def careful(columns: dict[str, np.ndarray], *, probabilities: bool = True) -> An
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["probabilities", "answers alone"])
-def fitted(request: pytest.FixtureRequest) -> tuple[Learned, bool]:
+def fitted(request: pytest.FixtureRequest) -> tuple[ReferenceModels, bool]:
     columns, truth = table(1500, 0)
     learned = fit_reference_models(
         columns, careful(columns, probabilities=request.param), truth, classes=2, seed=0
@@ -32,30 +32,32 @@ def fitted(request: pytest.FixtureRequest) -> tuple[Learned, bool]:
     return learned, request.param
 
 
-def estimated(fitted: tuple[Learned, bool], columns: dict[str, np.ndarray]) -> float | None:
+def estimated(fitted: tuple[ReferenceModels, bool], columns: dict[str, np.ndarray]) -> float | None:
     learned, has = fitted
     given = careful(columns, probabilities=has)
     return LabelShift(learned).loss(learned.encoder(columns, len(given)), given)
 
 
 @pytest.mark.parametrize("ones", [0.2, 0.7, 0.85])
-def test_the_loss_by_label_shift_is_near_the_actual_loss(fitted: tuple[Learned, bool], ones: float) -> None:
+def test_the_loss_by_label_shift_is_near_the_actual_loss(
+    fitted: tuple[ReferenceModels, bool], ones: float
+) -> None:
     columns, truth = table(1000, 5, ones=ones)
     real = np.mean(careful(columns).values != truth) - fitted[0].errors.mean()
     assert estimated(fitted, columns) == pytest.approx(real, abs=0.06)
 
 
-def test_unchanged_shares_are_no_label_shift(fitted: tuple[Learned, bool]) -> None:
+def test_unchanged_shares_are_no_label_shift(fitted: tuple[ReferenceModels, bool]) -> None:
     assert [estimated(fitted, table(500, seed)[0]) for seed in range(20, 40)] == [None] * 20
 
 
-def test_another_change_is_no_label_shift(fitted: tuple[Learned, bool]) -> None:
+def test_another_change_is_no_label_shift(fitted: tuple[ReferenceModels, bool]) -> None:
     columns, _ = table(500, 5)
     assert estimated(fitted, columns | {"a": columns["a"] * 1.8 + 32}) is None
     assert estimated(fitted, columns | {"b": columns["b"] + 3}) is None
 
 
-def test_an_answer_of_an_unknown_class_is_no_label_shift(fitted: tuple[Learned, bool]) -> None:
+def test_an_answer_of_an_unknown_class_is_no_label_shift(fitted: tuple[ReferenceModels, bool]) -> None:
     learned, has = fitted
     columns, _ = table(500, 5, ones=0.9)
     given = careful(columns, probabilities=has)
@@ -63,7 +65,7 @@ def test_an_answer_of_an_unknown_class_is_no_label_shift(fitted: tuple[Learned, 
     assert LabelShift(learned).loss(learned.encoder(columns, 500), given) is None
 
 
-def test_shares_are_compared_with_those_of_the_baseline(fitted: tuple[Learned, bool]) -> None:
+def test_shares_are_compared_with_those_of_the_baseline(fitted: tuple[ReferenceModels, bool]) -> None:
     learned, has = fitted
     usual, _ = table(600, 5, ones=0.9)
     moved = learned.with_usual(usual, careful(usual, probabilities=has))

@@ -7,7 +7,7 @@ import pytest
 from tests.degradation_tasks import amounts, answers, evidence, table
 
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
-from driftbell.degradation.reference_models import Answers, Learned, fit_reference_models, one_thread
+from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def place(learned: Learned, name: str) -> int:
+def place(learned: ReferenceModels, name: str) -> int:
     return learned.encoder.names.index(name)
 
 

@@ -17,14 +17,14 @@ from driftbell.config.settings import load
 from driftbell.errors import ArchiveError, ConfigError
 from driftbell.monitor.archive_files import LocalFiles, ObjectFiles, open_archive
 from driftbell.monitor.retention import parquet_of
-from driftbell.records import Archived, Kind, Prediction, Value
+from driftbell.records import ArchivedPrediction, Kind, Prediction, Value
 from driftbell.wiring.monitor import archive_files
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 PREDICTION = Prediction("1", NOW, "m", "v", {"x": 1.0}, "yes", {"yes": 1.0}, 2.0)
 
 
-def table_of(*rows: Archived, **kinds: Kind) -> Any:
+def table_of(*rows: ArchivedPrediction, **kinds: Kind) -> Any:
     return parquet.read_table(io.BytesIO(parquet_of(rows, kinds)))
 
 
@@ -33,7 +33,7 @@ def test_the_type_of_a_column_follows_its_values() -> None:
         {"number": 1, "flag": True, "text": "a", "mixed": 1.0, "none": None, "half": "\ud800"},
         {"number": 2.5, "flag": None, "text": None, "mixed": "b"},
     ]
-    rows = [Archived(replace(PREDICTION, features=f)) for f in features]
+    rows = [ArchivedPrediction(replace(PREDICTION, features=f)) for f in features]
     table = table_of(*rows, none=Kind.NUMERIC)
     types = {name: str(table.schema.field(name).type) for name in features[0]}
     assert types == {
@@ -51,19 +51,19 @@ def test_the_type_of_a_column_follows_its_values() -> None:
 
 def test_a_feature_with_a_reserved_name_is_renamed() -> None:
     names = ["id", "label", "model", "date", "probability of yes"]
-    table = table_of(Archived(replace(PREDICTION, features=dict.fromkeys(names, 7.0))))
+    table = table_of(ArchivedPrediction(replace(PREDICTION, features=dict.fromkeys(names, 7.0))))
     assert [table[f"feature {name}"][0].as_py() for name in names] == [7.0] * 5
     assert table["id"].to_pylist() == ["1"]
 
 
 def test_a_renamed_feature_replaces_no_other() -> None:
     features = {"id": 1.0, "feature id": 2.0, "feature feature id": 3.0}
-    table = table_of(Archived(replace(PREDICTION, features=features)))
+    table = table_of(ArchivedPrediction(replace(PREDICTION, features=features)))
     assert [table[name][0].as_py() for name in table.column_names if "feature" in name] == [1.0, 2.0, 3.0]
 
 
 def test_equal_rows_are_serialized_to_equal_bytes() -> None:
-    rows = [Archived(PREDICTION, "yes", NOW)]
+    rows = [ArchivedPrediction(PREDICTION, "yes", NOW)]
     assert parquet_of(rows, {}) == parquet_of(rows, {})
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import driftbell
 from driftbell.degradation import cusum
-from driftbell.degradation.reference_models import Learned, fit_reference_models
+from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models
 from driftbell.errors import ConfigError, InputError
 from driftbell.records import Verdict
 from driftbell.simulation.backtest import BacktestCheck, backtest
@@ -63,9 +63,9 @@ OPTIONS: dict[str, Any] = {
 @pytest.fixture(scope="module", autouse=True)
 def _fit_equal_tables_once() -> Iterator[None]:
     """Reuse the models of equal tables and simulate fewer streams, which take most of the time."""
-    fits: dict[bytes, Learned] = {}
+    fits: dict[bytes, ReferenceModels] = {}
 
-    def fit(*args: Any, **options: Any) -> Learned:
+    def fit(*args: Any, **options: Any) -> ReferenceModels:
         key = pickle.dumps((args, options))
         if key not in fits:
             fits[key] = fit_reference_models(*args, **options)

@@ -21,7 +21,7 @@ from driftbell.models.reference import build_reference, reference_outputs
 from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Kind, Prediction
 from driftbell.simulation.faults import Fault, FaultKind, parse_fault
-from driftbell.simulation.rehearsal import Outcome, Rehearsal, rehearse, rows_per_day
+from driftbell.simulation.rehearsal import Rehearsal, RehearsalOutcome, rehearse, rows_per_day
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring import offline
@@ -206,7 +206,7 @@ def test_the_command_prints_json(data_dir: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     quiet, seen = map(json.loads, done.stdout.splitlines())
     assert quiet["rows"] == 2000
-    assert set(seen) == {*Outcome.__dataclass_fields__, "hours"}
+    assert set(seen) == {*RehearsalOutcome.__dataclass_fields__, "hours"}
     assert seen["detection_delay"] > 0
     assert seen["hours"] is None  # nothing is in the store
 

@@ -18,7 +18,7 @@ from driftbell.tabular.profile import (
     NULL,
     RARE,
     ColumnLayout,
-    counted,
+    count_categories,
     finite,
     layout,
     numbers,
@@ -210,7 +210,7 @@ def test_whole_numbers_as_categories_lose_their_decimals() -> None:
 def test_categories_are_counted_as_their_texts_are(cells: list[Any]) -> None:
     column = np.empty(len(cells), dtype=object)
     column[:] = cells
-    result = counted(column)
+    result = count_categories(column)
     assert result == Counter(texts(column))
     assert list(result) == list(Counter(texts(column)))
 
@@ -218,7 +218,7 @@ def test_categories_are_counted_as_their_texts_are(cells: list[Any]) -> None:
 @pytest.mark.parametrize("cells", [[1, 1.0, True, "1"], [Decimal("1"), Decimal("1.0")], [0.0, -0.0]])
 def test_equal_cells_with_different_texts_stay_apart(cells: list[Decimal | bool | float | str]) -> None:
     column = np.array(cells, dtype=object)
-    assert counted(column) == Counter(texts(column))
+    assert count_categories(column) == Counter(texts(column))
 
 
 def test_finite_removes_values_that_would_overflow() -> None:

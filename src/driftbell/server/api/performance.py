@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from driftbell.ports import Model, Store
-from driftbell.records import Check, Labelled, Performance, Share
+from driftbell.records import Check, LabelledPrediction, Performance, Share
 from driftbell.server.http.problems import documented
 from driftbell.stats import calibration, class_scores, confusion, wilson
 
@@ -84,7 +84,7 @@ def _share_view(share: Share) -> dict[str, Any]:
     return {**bounds, "rows": share.whole}
 
 
-def _class_views(labelled: Sequence[Labelled], model_classes: Sequence[str]) -> dict[str, Any]:
+def _class_views(labelled: Sequence[LabelledPrediction], model_classes: Sequence[str]) -> dict[str, Any]:
     """Return the confusion matrix and each class's scores, including classes unknown to the model."""
     labels, outputs = [row.label for row in labelled], [row.prediction.output for row in labelled]
     classes = list(dict.fromkeys([*model_classes, *labels, *outputs]))
@@ -98,7 +98,7 @@ def _class_views(labelled: Sequence[Labelled], model_classes: Sequence[str]) -> 
     }
 
 
-def _calibration_view(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
+def _calibration_view(labelled: Sequence[LabelledPrediction]) -> list[dict[str, Any]]:
     confidences = [row.prediction.probabilities.get(row.prediction.output, float("nan")) for row in labelled]
     is_correct = [row.label == row.prediction.output for row in labelled]
     return [asdict(b) for b in calibration(confidences, is_correct)]
