@@ -128,6 +128,7 @@ def test_label_totals_count_predictions_corrections_and_times(store: SqlStore) -
     assert store.labels.totals(**IRIS) == LabelTotals(2, 1, NOW + timedelta(minutes=2), prediction(3).time)
 
 
+@pytest.mark.slow
 def test_ten_thousand_labels_are_accepted_in_one_call(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(10_000)])
     receipt = store.labels.add([label(i, "virginica" if i % 4 else "setosa") for i in range(10_001)])

@@ -73,6 +73,7 @@ def test_the_server_needs_no_opentelemetry_sdk(tmp_path: Path) -> None:
     assert python(f"{WITHOUT_OTEL}print(serving.application().title)", tmp_path) == "driftbell"
 
 
+@pytest.mark.slow
 def test_tracing_without_opentelemetry_says_what_to_install() -> None:
     code = f"""{WITHOUT_OTEL}
 os.environ["DRIFTBELL_TRACING__ENDPOINT"] = "http://127.0.0.1:4318"

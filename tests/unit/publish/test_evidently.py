@@ -122,6 +122,7 @@ def test_evidently_agrees_about_weak_evidence(held: tuple[str, ...], drifted: tu
     assert_agrees(check, snapshot_of(check, known, window))
 
 
+@pytest.mark.slow
 def test_one_drifted_column_of_many_is_dataset_drift() -> None:
     rng = np.random.default_rng(1)
     reference = {f"x{i}": rng.normal(size=100) for i in range(25)}
@@ -230,6 +231,7 @@ def odd_tables() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return reference, window
 
 
+@pytest.mark.slow
 def test_odd_columns_do_not_break_the_report() -> None:
     reference, window = odd_tables()
     check, known = check_of(reference, window)
@@ -237,6 +239,7 @@ def test_odd_columns_do_not_break_the_report() -> None:
     assert_agrees(check, snapshot_of(check, known, window))
 
 
+@pytest.mark.slow
 def test_names_and_values_of_users_are_not_executed() -> None:
     reference, window = odd_tables()
     page = sink.EvidentlyReport().write(*check_of(reference, window), window).decode()

@@ -128,6 +128,7 @@ def test_late_labels_delay_the_alarm() -> None:
     assert late == at_once + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [(0, 1), (False, True), (0.0, 1.0), ("0", "1"), ("a=b", "c"), ("no", "yes", "maybe"), tuple(range(30))],
@@ -202,6 +203,7 @@ def test_a_regression() -> None:
             run(amounts(300, 0), changed(amounts(200, 1), name, 7, np.inf), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["numbers", "texts", "offsets", "datetimes", "dates", "pandas"])
 def test_time_orders_the_stream(how: str) -> None:
     days = [date(2026, 1, 1) + timedelta(days=i) for i in range(300)]
@@ -336,6 +338,7 @@ def test_features_that_change_their_kind(kind: str) -> None:
         assert len(run(reference, stream)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("used", [(), ("x",), ("city",)])
 @pytest.mark.parametrize("task", ["classes", "regression"])
 def test_few_features_or_none(used: tuple[str, ...], task: str) -> None:
