@@ -17,32 +17,22 @@ from tests.degradations import NOON
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.publish.wording import NOT_ESTIMATED
-from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Outputs, Verdict
+from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Verdict
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import pages_router
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.schema import infer_schema
+from driftbell.testing import FakeModel
 
 Get = Callable[[str], httpx.Response]
 
 
-class Model:
-    """A model that never predicts."""
-
-    name = "m"
-    version = "v1"
-    schema = infer_schema({"age": np.arange(20.0)})
-    classes = ("old", "young")
-    engine = "native"
-    engine_reason = ""
-    inline = False
-
-    def predict(self, columns: Columns) -> Outputs:
-        raise NotImplementedError
+def refuse(columns: Columns) -> np.ndarray:
+    raise NotImplementedError
 
 
-MODEL = Model()
+MODEL = FakeModel(infer_schema({"age": np.arange(20.0)}), ("old", "young"), refuse, name="m", inline=False)
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def test_anything_else_is_refused_by_its_field(body: Any, field: str) -> None:
 
 def test_a_line_has_name_severity_and_summary_and_nothing_long() -> None:
     with structlog.testing.capture_logs() as lines:
-        _log_alert(EXAMPLE["alerts"][0])  # type: ignore[index]
+        example: Any = EXAMPLE
+        _log_alert(example["alerts"][0])
         _log_alert({"status": "resolved", "labels": {"alertname": "a" * 1000, "severity": "x", "other": "y"}})
     firing, resolved = lines
     assert firing == {

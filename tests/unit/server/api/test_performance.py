@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from tests.model_keys import ModelKey
 
 from driftbell.errors import StoreError
 from driftbell.models.sklearn import SklearnModel
+from driftbell.ports import Store
 from driftbell.records import (
     Check,
     CheckKind,
@@ -33,7 +36,7 @@ from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.schema import infer_schema
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-MODEL_VERSION = {"model": "m", "version": "v"}
+MODEL_VERSION: ModelKey = {"model": "m", "version": "v"}
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def save(
     )
 
 
-def shown(log: SqlStore, model: SklearnModel, window_rows: int = 10) -> dict[str, object]:
+def shown(log: SqlStore, model: SklearnModel, window_rows: int = 10) -> dict[str, Any]:
     return performance_view(log, model, window_rows=window_rows, now=NOON + timedelta(minutes=10))
 
 
@@ -155,7 +158,7 @@ def test_a_request_that_fails_does_not_fail_its_neighbours(log: SqlStore) -> Non
     metrics = Metrics()
 
     async def all_at_once() -> list[LabelReceipt | BaseException]:
-        labeller = Labeller(Failing(log), metrics, queue_limit=5, clock=lambda: NOON)
+        labeller = Labeller(cast("Store", Failing(log)), metrics, queue_limit=5, clock=lambda: NOON)
         asked = [labeller.add([(f"id-{i}", "a"), (f"id-{i}", "a")]) for i in range(4)]
         found = await asyncio.gather(*asked, return_exceptions=True)
         await labeller.close()
@@ -165,6 +168,6 @@ def test_a_request_that_fails_does_not_fail_its_neighbours(log: SqlStore) -> Non
     assert isinstance(found[1], StoreError)
     assert [f for i, f in enumerate(found) if i != 1] == [LabelReceipt(accepted=1, duplicates=1)] * 3
     assert [f.time for f in log.labels.newest(10, **MODEL_VERSION)] == [NOON] * 3
-    text = metrics.exposition([]).body.decode()
+    text = bytes(metrics.exposition([]).body).decode()
     for result, count in (("accepted", 3), ("duplicate", 3), ("failed", 2), ("unknown", 0), ("corrected", 0)):
         assert f'driftbell_labels_total{{result="{result}"}} {count}.0' in text

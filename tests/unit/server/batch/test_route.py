@@ -63,7 +63,8 @@ bad_rows = (
 
 def row_by_row(rows: Any) -> Any:
     """Return the rows of a batch, or its problems, when each row is checked alone."""
-    found, problems = [], []
+    found: list[Any] = []
+    problems: list[Any] = []
     for index, row in enumerate(rows):
         try:
             found.append(SCHEMA.validate(row, index))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -176,7 +177,8 @@ def test_a_failure_is_an_error_of_its_step_and_of_the_request(
 ) -> None:
     def broken(found: Tracing) -> Service:
         whole = service(found)
-        return replace(whole, durability="power", **{part: Broken(getattr(whole, part), method, error)})
+        broken_part: dict[str, Any] = {part: Broken(getattr(whole, part), method, error)}
+        return replace(whole, durability="power", **broken_part)
 
     traced = Traced(broken)
     with capture_logs():
@@ -320,8 +322,8 @@ class Exporter:
 @pytest.fixture
 def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
     now = [1000.0]
-    monkeypatch.setattr(tracing.time, "monotonic", lambda: now[0])
-    found = Exports(Exporter(), "http://collector")
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    found: Any = Exports(Exporter(), "http://collector")
     found.now = now
     found.counter = Counter("failed", "", registry=CollectorRegistry())
     yield found
@@ -329,7 +331,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
 
 
 def test_failing_exports_are_counted_each_and_told_once_a_minute(
-    exports: Exports, caplog: pytest.LogCaptureFixture
+    exports: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     exports._exporter.answer = SpanExportResult.FAILURE
     with capture_logs() as lines:

@@ -267,7 +267,7 @@ class FirstInThread(First):
 
 @pytest.mark.parametrize("model", [Model, Thread, First, FirstInThread], indirect=True)
 def test_rows_of_one_batch_are_answered_with_their_own_results(client: Client) -> None:
-    rows = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
+    rows: list[dict[str, float]] = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
     answers = client.at_once(*rows)
     assert [a.status_code for a in answers] == [200, 200, 500, 200]
     assert [a.json().get("class") for a in answers] == ["small", "large", None, "large"]

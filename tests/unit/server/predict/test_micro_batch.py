@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -26,13 +27,13 @@ class Work:
         return [2 * i for i in items]
 
 
-async def busy(batcher: ThreadBatcher[int, int], work: Work) -> asyncio.Task[object]:
+async def busy(batcher: ThreadBatcher[int, int], work: Work) -> asyncio.Task[Any]:
     """Hand in a first item whose work is held up."""
     work.go.clear()
-    first = asyncio.create_task(batcher.submit([0]))  # type: ignore[arg-type]
+    first = asyncio.create_task(batcher.submit([0]))
     while not work.batches:
         await asyncio.sleep(0.001)
-    return first  # type: ignore[return-value]
+    return first
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -108,7 +109,7 @@ def test_too_many_waiting_items_are_refused_and_a_large_batch_is_accepted_alone(
             await batcher.submit([3])
         assert batcher.waiting == 3
         work.go.set()
-        assert list(await first) == [0]  # type: ignore[call-overload]
+        assert list(await first) == [0]
         assert list(await second) == [2, 4]
         assert list(await batcher.submit([3])) == [6]
         await batcher.close()
@@ -144,7 +145,7 @@ def test_a_cancelled_submission_does_not_affect_its_neighbors() -> None:
         await asyncio.sleep(0)
         gone.cancel()
         work.go.set()
-        assert list(await first) == [0]  # type: ignore[call-overload]
+        assert list(await first) == [0]
         assert list(await stays) == [4]
         assert gone.cancelled()
         assert batcher.waiting == 0
