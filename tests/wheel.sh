@@ -30,7 +30,25 @@ for name in ("fastapi", "sqlalchemy", "uvicorn", "httpx", "pandas", "evidently",
 for name in driftbell.__all__:
     getattr(driftbell, name)
 PY
+cat > user.py <<'PY'
+"""A user's file, checked by `mypy --strict` against the installed package's types."""
+import driftbell
+
+
+def drifted(reference: dict[str, list[float]], current: dict[str, list[float]]) -> list[str]:
+    comparisons: tuple[driftbell.ColumnComparison, ...] = driftbell.compare(reference, current)
+    judgement: driftbell.Judgement = driftbell.judge(comparisons, rows=len(current))
+    if judgement.verdict is driftbell.Verdict.UNKNOWN:
+        raise driftbell.DriftbellError(judgement.sentence)
+    return list(judgement.drifted_columns)
+
+
+schema: driftbell.Schema = driftbell.infer_schema({"age": [31.0]})
+name: str = schema.features[0].name
+kind: driftbell.Kind = schema.features[0].kind
+PY
 cd - >/dev/null
+(cd "$place" && "$OLDPWD/.venv/bin/mypy" --strict --python-executable venv/bin/python user.py)
 install "$wheel[serve]"
 cd "$place"
 venv/bin/driftbell demo --exit
