@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from driftbell import jsonlog
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import problem
-from driftbell.server.http.routes import METHODS, QUIET, route_of
+from driftbell.server.http.route_labels import METHODS, QUIET, route_of
 from driftbell.server.ids import new_request_id
 
 logger = structlog.get_logger()

@@ -19,7 +19,7 @@ import driftbell
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, InputError
 from driftbell.server.http.problems import Refused
-from driftbell.server.http.routes import METHODS, QUIET, UNMATCHED, route_of
+from driftbell.server.http.route_labels import METHODS, QUIET, UNMATCHED, route_of
 
 EXPORT_SECONDS = 5.0
 """Time limit of one batch of spans, including its retries."""
