@@ -32,7 +32,7 @@ from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import documented
 from driftbell.server.http.tracing import TracedRequests, Tracing
 from driftbell.server.pages import pages_router
-from driftbell.server.predict.endpoint import PredictEndpoint, is_predict
+from driftbell.server.predict.endpoint import PATH, PredictEndpoint, is_predict
 from driftbell.server.predict.journal_writer import JournalWriter
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, open_recorder
@@ -176,6 +176,7 @@ def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics
         app.predict = TracedRequests(app.predict, tracing=service.tracing)
         app.add_middleware(TracedRequests, tracing=service.tracing)
     log = RequestLog(metrics, access_log=service.access_log)
+    log.start_at_zero(PATH, "POST", 200, 503)
     app.predict = RequestTelemetry(app.predict, log=log)
     app.add_middleware(RequestTelemetry, log=log)  # the outermost, since it is added last
 

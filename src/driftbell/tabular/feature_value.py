@@ -27,7 +27,7 @@ class Rule:
     """Definition of the valid values of one kind of feature.
 
     Attributes:
-        types: Python types of its JSON values, without their subclasses.
+        types: Python types of its JSON values; `bool` is not an `int` here.
         json_type: its type in JSON Schema.
         expected: the end of the sentence "… must be" in an error.
         max_size: the largest absolute value of a number.
@@ -36,7 +36,7 @@ class Rule:
         json_format: the format of a text in JSON Schema.
     """
 
-    types: frozenset[type]
+    types: tuple[type, ...]
     json_type: str
     expected: str
     max_size: float | None = None
@@ -44,9 +44,13 @@ class Rule:
     text_error: str | None = None
     json_format: str | None = None
 
+    def has_type(self, value: Any) -> bool:
+        """Return whether a value other than null has the right type."""
+        return isinstance(value, self.types) and (bool in self.types or not isinstance(value, bool))
+
     def accepts(self, value: Any) -> bool:
         """Return whether a value other than null is valid."""
-        if type(value) not in self.types:
+        if not self.has_type(value):
             return False
         if self.max_size is not None:
             return bool(abs(value) <= self.max_size)  # false for NaN
@@ -74,17 +78,17 @@ def is_iso_time(text: str) -> bool:
 
 
 RULES: dict[Kind, Rule] = {
-    Kind.NUMERIC: Rule(frozenset({int, float}), "number", "a number", max_size=MAX_NUMBER),
-    Kind.BOOLEAN: Rule(frozenset({bool}), "boolean", "true or false"),
+    Kind.NUMERIC: Rule((int, float), "number", "a number", max_size=MAX_NUMBER),
+    Kind.BOOLEAN: Rule((bool,), "boolean", "true or false"),
     Kind.CATEGORICAL: Rule(
-        frozenset({str}),
+        (str,),
         "string",
         "a string",
         text_check=is_unicode_text,
         text_error="valid Unicode text without NUL",
     ),
     Kind.DATETIME: Rule(
-        frozenset({str}),
+        (str,),
         "string",
         "an ISO 8601 date and time such as '2026-01-31T12:00:00Z'",
         text_check=is_iso_time,
@@ -108,7 +112,7 @@ def find_problem(feature: Feature, value: Any, row: int | None = None) -> FieldP
         return None if feature.nullable else FieldProblem(name, "null", message, row)
     if rule.accepts(value):
         return None
-    if type(value) not in rule.types:
+    if not rule.has_type(value):
         return wrong_type(feature, json_type_of(value), row)
     if rule.max_size is not None:
         limit = f"{rule.max_size:.1e}".replace("+", "")
@@ -133,7 +137,7 @@ def wrong_type(feature: Feature, actual: str, row: int | None = None) -> FieldPr
 def read_column(feature: Feature, cells: Sequence[Any]) -> Column | None:
     """Build a column of n JSON values; None if `find_problem` refuses one of them."""
     rule = RULES[feature.kind]
-    if not set(map(type, cells)) <= rule.types | ({NoneType} if feature.nullable else set()):
+    if not set(map(type, cells)) <= {*rule.types, *((NoneType,) if feature.nullable else ())}:
         return None
     if rule.max_size is not None:
         try:
@@ -153,7 +157,7 @@ def parsed_type(feature: Feature) -> Any:
     It accepts at least the valid values; texts with a `text_check` are to be checked after parsing.
     """
     rule = RULES[feature.kind]
-    parsed: Any = next(iter(rule.types))
+    parsed: Any = rule.types[0]
     if rule.max_size is not None:
         parsed = Annotated[float, msgspec.Meta(ge=-rule.max_size, le=rule.max_size)]
     return parsed | None if feature.nullable else parsed

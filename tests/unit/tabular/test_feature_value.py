@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,11 @@ def test_a_problem_names_the_field_and_what_is_expected(kind: Kind, value: Any, 
     problem = find_problem(Feature("x", kind), value)
     assert problem is not None
     assert problem.message == message
+
+
+def test_numbers_and_texts_of_numpy_are_values() -> None:
+    assert find_problem(Feature("x", Kind.NUMERIC), np.float64(1.5)) is None
+    assert find_problem(Feature("x", Kind.CATEGORICAL), np.str_("a")) is None
 
 
 def test_a_time_is_ascii_iso_8601() -> None:

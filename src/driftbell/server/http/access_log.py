@@ -54,6 +54,11 @@ class RequestLog:
         self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
         self._lines: list[tuple[_Outcome, str, str, float]] = []
 
+    def start_at_zero(self, route: str, method: str, *statuses: int) -> None:
+        """Create the counters of a route: a rate needs the zero before the first request."""
+        for status in statuses:
+            self._outcome(route, method, status)
+
     def record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Record one request."""
         key = (route_of(scope), scope["method"], status)
@@ -132,6 +137,7 @@ class RequestTelemetry:
         finally:
             self._log.in_flight.dec()
             self._log.record(scope, request_id, status or 500, time.perf_counter() - started)
+            structlog.contextvars.clear_contextvars()
 
 
 def request_id_of(scope: Scope) -> str:

@@ -17,7 +17,7 @@ from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import Refused, problem
 
 LOG_SECONDS = 1.0
-"""The same failure of many requests is logged once in this time, since under load they come at once."""
+"""The reason for refusing requests with 503 is logged once in this time: under load they come at once."""
 
 MAX_DETAILS = 5
 """Problems of a body that are repeated in the sentence of the answer."""
@@ -60,10 +60,10 @@ class ErrorAnswers:
             case InputError():
                 return self._invalid_input(error)
             case StoreError() | OverloadedError():
-                self._log(error)
+                self._log_refusal(error)
                 return problem(503, str(error), headers={"Retry-After": "1"})
             case _:
-                self._log(error)
+                _log(error)
                 return problem(500, str(error))
 
     def _invalid_input(self, error: InputError) -> Response:
@@ -81,12 +81,16 @@ class ErrorAnswers:
         self._metrics.rejected.labels("query").inc()
         return problem(422, message, errors=[FieldProblem(name, "query", message)])
 
-    def _log(self, error: DriftbellError) -> None:
+    def _log_refusal(self, error: DriftbellError) -> None:
         message, now = str(error), time.monotonic()
         last_message, last_time = self._logged
         if message != last_message or now >= last_time + LOG_SECONDS:
             self._logged = message, now
-            logger.error("request failed", error=message, error_type=type(error).__name__)
+            _log(error)
+
+
+def _log(error: DriftbellError) -> None:
+    logger.error("request failed", error=str(error), error_type=type(error).__name__)
 
 
 def _http_error(error: HTTPException) -> Response:

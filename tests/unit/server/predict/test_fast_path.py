@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import given, settings
@@ -314,7 +315,9 @@ def test_the_route_is_documented_and_its_router_entry_is_the_same_endpoint(servi
     service.store.close()
 
 
-def test_the_same_failure_of_many_requests_is_logged_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_refusals_are_logged_once_a_second_and_every_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 0.0
     monkeypatch.setattr("driftbell.server.http.errors.time.monotonic", lambda: now)
     errors = ErrorAnswers(Metrics())
@@ -323,4 +326,19 @@ def test_the_same_failure_of_many_requests_is_logged_once_a_second(monkeypatch: 
         assert errors.answer(StoreError("no disk")).status_code == 503
         now = 1.0
         assert errors.answer(StoreError("no disk")).headers["retry-after"] == "1"
-    assert [line["error"] for line in lines] == ["busy", "no disk", "no disk"]
+        assert [errors.answer(PredictError("broken")).status_code for _ in range(2)] == [500] * 2
+    assert [line["error"] for line in lines] == ["busy", "no disk", "no disk", "broken", "broken"]
+
+
+def test_the_counters_of_predictions_start_at_zero(client: Client) -> None:
+    metrics = client.get("/metrics").text
+    for status in (200, 503):
+        assert f'http_requests_total{{method="POST",route="/predict",status="{status}"}} 0.0' in metrics
+
+
+def test_a_request_leaves_no_context_to_later_log_lines(client: Client) -> None:
+    async def context_after_a_request() -> dict[str, Any]:
+        assert (await client.http.post("/predict", json={"a": 1, "b": 2})).status_code == 200
+        return structlog.contextvars.get_contextvars()
+
+    assert client.runner.run(context_after_a_request()) == {}
