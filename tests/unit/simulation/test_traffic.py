@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -141,117 +141,6 @@ def test_sampled_numbers_stay_in_their_range(values: list[float], n: int) -> Non
     for row in rows:
         assert math.isnan(sum(values) * 0) or row["x"] is not None
         assert row["x"] is None or min(known) <= float(row["x"]) <= max(known)
-
-
-ROWS: list[dict[str, Value]] = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.0}]
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("shift:a b=+3", [(4.0, 10.0), (5.0, 20.0), (None, 30.0)]),
-        ("shift:c=-10", [(1.0, 0.0), (2.0, 10.0), (None, 20.0)]),
-        ("scale:a b=1.5", [(1.5, 10.0), (3.0, 20.0), (None, 30.0)]),
-        ("stuck:a b", [(1.0, 10.0), (1.0, 20.0), (1.0, 30.0)]),
-        ("stuck:a b=5.1", [(5.1, 10.0), (5.1, 20.0), (5.1, 30.0)]),
-        ("nulls:c", [(1.0, None), (2.0, None), (None, None)]),
-        ("nulls:c=0", [(1.0, 10.0), (2.0, 20.0), (None, 30.0)]),
-        ("swap:a b,c", [(10.0, 1.0), (20.0, 2.0), (30.0, None)]),
-    ],
-)
-def test_each_fault(text: str, wanted: list[tuple[float | None, float | None]]) -> None:
-    before = [dict(row) for row in ROWS]
-    changed = apply_faults(ROWS, [parse_fault(text)], rng())
-    assert [tuple(row.values()) for row in changed] == wanted
-    assert before == ROWS
-
-
-def test_nulls_take_their_share_of_the_rows() -> None:
-    rows = apply_faults(iris_rows(1000, rng()), [parse_fault(f"nulls:{PETAL_WIDTH}=0.3")], rng(1))
-    assert 250 < sum(row[PETAL_WIDTH] is None for row in rows) < 350
-
-
-def test_faults_add_up_in_their_order() -> None:
-    faults = [parse_fault("shift:c=1"), parse_fault("scale:c=2"), parse_fault("shift:c=1")]
-    assert [row["c"] for row in apply_faults(ROWS, faults, rng())] == [23.0, 43.0, 63.0]
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ('shift:"petal length (cm)"=+3', Fault(FaultKind.SHIFT, "petal length (cm)", 3.0)),
-        ("shift:petal length (cm)=+3", Fault(FaultKind.SHIFT, "petal length (cm)", 3.0)),
-        (" shift : a = -1e-3 ", Fault(FaultKind.SHIFT, "a", -0.001)),
-        ("shift:a=b:c=3", Fault(FaultKind.SHIFT, "a=b:c", 3.0)),
-        ('stuck:"a=1"', Fault(FaultKind.STUCK, "a=1")),
-        ("stuck:a=1", Fault(FaultKind.STUCK, "a", 1.0)),
-        ("nulls:a", Fault(FaultKind.NULLS, "a")),
-        ("nulls:a=0.3", Fault(FaultKind.NULLS, "a", 0.3)),
-        ("swap:a b, c d", Fault(FaultKind.SWAP, "a b", other="c d")),
-        ('swap:"a, b","c"', Fault(FaultKind.SWAP, "a, b", other="c")),
-    ],
-)
-def test_a_fault_is_read(text: str, fault: Fault) -> None:
-    assert parse_fault(text) == fault
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("shfit:a=1", "unknown fault 'shfit': did you mean 'shift'?"),
-        ("", "unknown fault ''"),
-        ("rot:a=1", "unknown fault 'rot'; a fault is"),
-        ("shift", "cannot read the fault 'shift'"),
-        ("shift:a", "cannot read the fault 'shift:a'"),
-        ("shift:a=", "cannot read the fault 'shift:a='"),
-        ("shift:=3", "cannot read the fault 'shift:=3'"),
-        ('shift:"a=3', "cannot read the fault"),
-        ("stuck:", "cannot read the fault 'stuck:'"),
-        ("swap:a", "cannot read the fault 'swap:a'"),
-        ("swap:a,", "cannot read the fault 'swap:a,'"),
-        ("shift:a=three", "fault 'shift': 'three' is not a number"),
-        ("scale:a=nan", "fault 'scale': 'nan' is not a number"),
-        ("scale:a=1e999", "'1e999' is not a number"),
-        ("stuck:a=b", "fault 'stuck': 'b' is not a number"),
-        ("nulls:a=30", "fault 'nulls': the share of rows must be from 0 to 1, got 30"),
-        ("nulls:a=-0.1", "must be from 0 to 1, got -0.1"),
-    ],
-)
-def test_a_bad_fault_is_explained_with_the_grammar(text: str, message: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        parse_fault(text)
-    assert message in str(raised.value)
-    assert "shift:NAME=+3" in str(raised.value)
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_a_fault_or_a_config_error(text: str) -> None:
-    with suppress(ConfigError):
-        assert parse_fault(f"shift:{text}").feature
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "shift:petal lenght (cm)=3",
-            "unknown feature 'petal lenght (cm)': did you mean 'petal length (cm)'?",
-        ),
-        ("nulls:height", "unknown feature 'height'; the features are sepal length (cm), sepal width (cm)"),
-        ("swap:petal length (cm),width", "unknown feature 'width'"),
-    ],
-)
-def test_an_unknown_feature_is_explained_with_the_grammar(text: str, message: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        apply_faults(iris_rows(3, rng()), [parse_fault(text)], rng())
-    assert message in str(raised.value)
-    assert "shift:NAME=+3" in str(raised.value)
-
-
-@pytest.mark.parametrize("cell", ["red", True])
-def test_only_numbers_can_be_shifted(cell: bool | str) -> None:
-    with pytest.raises(ConfigError, match="fault 'shift': 'a' must hold numbers"):
-        apply_faults([{"a": cell}], [parse_fault("shift:a=1")], rng())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,178 @@
+"""Columns, tables and arguments of a backtest: whatever they hold, there is a verdict or a clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.unit.simulation.test_backtest import (
+    BOTH,
+    OPTIONS,
+    REFERENCE,
+    STREAM,
+    changed,
+    equal_tables_fitted_once,
+    run,
+    without,
+)
+
+from driftbell.errors import ConfigError, InputError
+from driftbell.records import Verdict
+from driftbell.simulation.backtest import backtest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fit_equal_tables_once() -> Iterator[None]:
+    with equal_tables_fitted_once():
+        yield
+
+
+BAD_FEATURES: dict[str, Any] = {
+    "constant": np.ones,
+    "nan": lambda n: np.where(np.arange(n) % 3, np.arange(n), np.nan),
+    "all null": lambda n: [None] * n,
+    "infinite": lambda n: np.where(np.arange(n) % 7, np.arange(n), np.inf),
+    "minus infinite": lambda n: np.where(np.arange(n) % 7, np.arange(n), -np.inf),
+    "huge": lambda n: np.arange(n) * 1e300,
+    "boolean": lambda n: [i % 3 == 0 for i in range(n)],
+    "boolean with nulls": lambda n: [None if i % 5 == 0 else i % 3 == 0 for i in range(n)],
+    "mixed": lambda n: ["a" if i % 2 else i for i in range(n)],
+    "lists": lambda n: [[i % 3] for i in range(n)],
+    "keys": lambda n: [f"key {i}" for i in range(n)],
+    "dates": lambda n: [date(2026, 1, 1 + i % 28) for i in range(n)],
+    "one value but one": lambda n: [float(i == 0) for i in range(n)],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("kind", list(BAD_FEATURES))
+def test_features_of_any_kind(kind: str, alone: bool) -> None:
+    make = BAD_FEATURES[kind]
+    reference, stream = ({**t, "odd": make(len(t["y"]))} for t in (REFERENCE, STREAM))
+    if alone:
+        reference, stream = without(reference, "x", "city"), without(stream, "x", "city")
+    for probabilities in (BOTH, None):
+        checks = run(reference, stream, probabilities=probabilities)
+        assert all(c.verdict is not Verdict.ALARM for c in checks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(BAD_FEATURES))
+def test_features_that_change_their_kind(kind: str) -> None:
+    odd = BAD_FEATURES[kind]
+    for reference, stream in (
+        ({**REFERENCE, "x": odd(300)}, STREAM),
+        (REFERENCE, {**STREAM, "x": odd(200)}),
+        (REFERENCE, {**STREAM, "city": odd(200)}),
+    ):
+        assert len(run(reference, stream)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("used", [(), ("x",), ("city",)])
+@pytest.mark.parametrize("task", ["classes", "regression"])
+def test_few_features_or_none(used: tuple[str, ...], task: str) -> None:
+    gone = {"x", "city", *BOTH.values()} - set(used)
+    tables = [without(t, *gone) for t in (REFERENCE, STREAM)]
+    if task == "regression":
+        noise = np.random.default_rng(0).normal(size=300)
+        tables = [{**t, "answer": noise[: len(t["y"])], "y": noise[: len(t["y"])] * 2} for t in tables]
+    assert len(run(*tables, probabilities=None)) == 2
+
+
+def test_columns_that_only_one_table_has() -> None:
+    checks = run(stream=without(STREAM, "city"))
+    assert all(c.verdict is not Verdict.OK and "city" in c.sentence for c in checks)
+    assert run(stream={**STREAM, "more": [1] * 200}) == run()
+
+
+def test_unseen_categories_and_nulls_are_named() -> None:
+    for cell in ("N/A", None):
+        checks = run(stream={**STREAM, "city": [cell] * 200})
+        assert "city" in checks[-1].columns
+
+
+@pytest.mark.slow
+def test_tables_of_other_libraries_and_rows() -> None:
+    import pyarrow as pa
+
+    expected = run()
+    assert run(pd.DataFrame(REFERENCE), pd.DataFrame(STREAM)) == expected
+    assert run(pa.table(REFERENCE), pa.table(STREAM)) == expected
+    rows = [dict(zip(STREAM, cells, strict=True)) for cells in zip(*STREAM.values(), strict=True)]
+    assert run(stream=rows) == expected
+    assert run(stream=iter(rows)) == expected
+    categories = pd.DataFrame(STREAM).astype({"city": "category", "answer": "category"})
+    assert run(stream=categories) == expected
+
+
+@pytest.mark.parametrize("given", [3, "stream.parquet", [1, 2], None])
+def test_other_objects_than_tables_are_an_error(given: Any) -> None:
+    with pytest.raises(InputError, match="the stream is not a table"):
+        run(stream=given)
+
+
+@pytest.mark.parametrize(
+    ("stream", "options", "message"),
+    [
+        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x, city"),
+        (without(STREAM, "p yes"), {}, "the stream has no column 'p yes'"),
+        (STREAM, {"prediction": "anwser"}, "the reference has no column 'anwser'"),
+        (STREAM, {"label": "truth"}, "neither table has a column 'truth'"),
+        (STREAM, {"timestamp": "when"}, "the reference has no column 'when'"),
+        (STREAM, {"label": "answer"}, "column 'answer' has two roles"),
+        (STREAM, {"probabilities": {"no": "p no", "yes": "p no"}}, "column 'p no' has two roles"),
+        (STREAM, {"probabilities": {1: "p no", "1": "p yes"}}, "names a class twice"),
+        (
+            STREAM,
+            {"probabilities": {"no": "city", "yes": "p yes"}},
+            "column 'city' of the reference, row 0: a prob",
+        ),
+        (
+            STREAM,
+            {"probabilities": {"no": "p no", "ja": "p yes"}},
+            "'yes' is not one of the classes no and ja",
+        ),
+        (STREAM, {"probabilities": {"ja": "p yes"}}, "name the probability column of every class"),
+        (changed(STREAM, "answer", 5, None), {}, "column 'answer' of the stream, row 5: null"),
+        (changed(STREAM, "answer", 5, "oui"), {}, "row 5: 'oui' is not one of the classes no and yes"),
+        (changed(STREAM, "p yes", 5, None), {}, "column 'p yes' of the stream, row 5: .* got null"),
+        (changed(STREAM, "p yes", 5, 70.0), {}, "column 'p yes' of the stream, row 5: .* got 70"),
+        ({**STREAM, "x": [1.0]}, {}, "the columns differ in length"),
+        (
+            {**STREAM, "answer": [f"name {i}" for i in range(200)]},
+            {"probabilities": None},
+            "too many for classes",
+        ),
+        (STREAM, {"window_rows": 0}, "window_rows must be"),
+        (STREAM, {"window_rows": 2.5}, "window_rows must be"),
+        (STREAM, {"label_delay": -1}, "label_delay must be"),
+        (STREAM, {"seed": -1}, "seed must be"),
+        (STREAM, {"smallest_loss": 0.0}, "smallest_loss must be"),
+        (STREAM, {"smallest_loss": float("nan")}, "smallest_loss must be"),
+    ],
+)
+def test_invalid_arguments_are_errors_at_the_call(stream: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        backtest(REFERENCE, stream, **{**OPTIONS, **options})
+
+
+@pytest.mark.parametrize("options", [{"budget": "often"}, {"every": "5"}, {"every": "0s"}])
+def test_invalid_budgets(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="must be"):
+        backtest(REFERENCE, STREAM, **{**OPTIONS, **options})
+
+
+def test_errors_name_the_row_of_the_unsorted_table() -> None:
+    times = list(range(200, 0, -1))
+    with pytest.raises(InputError, match="row 5: null"):
+        run(
+            {**REFERENCE, "when": range(300)},
+            changed({**STREAM, "when": times}, "answer", 5, None),
+            timestamp="when",
+        )
