@@ -11,13 +11,13 @@ Row = dict[str, Any]
 WITHIN = 20
 HEADS = (
     "false alarms per 1,000 unchanged checks",
-    "of those, opened anew",
+    "of those, reopened",
     "false alarms per 1,000 under a season",
-    f"harmful found within {WITHIN}",
+    f"costly detected within {WITHIN}",
     f"mean delay, windows ({WITHIN + 1} = missed)",
     "harmless alarmed",
-    "AUC harmful / harmless",
-    "natural: harmful / benign windows alarmed",
+    "AUC costly / harmless",
+    "natural: costly / benign windows alarmed",
     "a check, ms CPU",
     "fit, s",
 )
@@ -82,7 +82,7 @@ def peak(row: Row) -> float:
 
 
 def natural(rows: list[Row], degradation: bool) -> list[bool]:
-    """Return the alarms in harmful, or benign, windows of natural streams."""
+    """Return the alarms in costly, or benign, windows of natural streams."""
     return [
         bool(alarm)
         for row in rows
@@ -93,7 +93,7 @@ def natural(rows: list[Row], degradation: bool) -> list[bool]:
 
 
 def area(high: list[float], low: list[float]) -> str:
-    """Return the probability that a harmful change has the higher score; ties count half."""
+    """Return the probability that a costly change has the higher score; ties count half."""
     if not high or not low:
         return "–"
     above = np.sign(np.subtract.outer(np.array(high), np.array(low)))
@@ -116,7 +116,7 @@ def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
     rows = [row for row in rows if row["method"] == method and not row["problem"]]
     modes = list(dict.fromkeys(row["mode"] for row in rows))
     lines = [
-        "| scenario | " + " | ".join(f"{m}: harmful results | {m}: harmless alarmed" for m in modes) + " |"
+        "| scenario | " + " | ".join(f"{m}: costly detected | {m}: harmless alarmed" for m in modes) + " |"
     ]
     lines.append("| --- " * (2 * len(modes) + 1) + "|")
     for name in dict.fromkeys(row["scenario"] for row in rows if row["change"] is not None):
