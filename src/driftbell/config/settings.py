@@ -25,6 +25,7 @@ from driftbell.config.values import (
     FalseAlarms,
     SecretUrls,
     Size,
+    TimeLimit,
 )
 from driftbell.errors import ConfigError
 from driftbell.phrases import suggest_name
@@ -52,6 +53,14 @@ class ServerSettings(_Section):
     """Server processes on that port."""
     body_limit: Size = 1024 * 1024
     """The largest accepted request body, such as '1MiB'; a larger one is refused before it is read."""
+    header_limit: Size = 16 * 1024
+    """The largest accepted request line with its headers; a larger one gets 431."""
+    header_timeout: TimeLimit = timedelta(seconds=10)
+    """The time for the headers of a request to arrive; later it gets 408."""
+    body_timeout: TimeLimit = timedelta(seconds=30)
+    """The time for the body of a request to arrive, which gets 408 later, and for an answer to be read."""
+    connections: int | None = Field(None, ge=1, le=100_000)
+    """The most open connections of one process; without it, what the limit of open files leaves room for."""
     queue_limit: int = Field(2000, ge=1)
     """The most requests that wait for the model or the log; further ones get 503."""
     access_log: bool = True

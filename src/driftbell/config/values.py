@@ -43,6 +43,13 @@ def _duration(value: object) -> object:
     return value
 
 
+def _time_limit(value: object) -> object:
+    limit = _duration(value)
+    if limit is None or (isinstance(limit, timedelta) and limit < timedelta(seconds=1)):
+        raise ValueError("must be a duration of at least a second, such as '10s'")
+    return limit
+
+
 def _size(value: object) -> object:
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", value)
@@ -108,6 +115,7 @@ def _budget(value: object) -> object:
 
 
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
+TimeLimit = Annotated[timedelta, BeforeValidator(_time_limit)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
 Collector = Annotated[str, AfterValidator(_collector)]
 SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]

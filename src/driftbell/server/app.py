@@ -110,13 +110,13 @@ def create_app(service: Service) -> FastAPI:
     )
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
         gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         logger.info("service started", model=model.name, version=model.version)
-        yield
+        yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
         await predictor.close()
         await recorder.close()
         await writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ from driftbell.wiring.store import clock, open_store, report_folder
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from driftbell.server.http.connections import ConnectionLimits
+
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
 SHUTDOWN_SECONDS = 10
@@ -44,7 +47,7 @@ def run_server(settings: Settings) -> None:
     """
     import uvicorn  # the monitor's process imports this module too, and needs no web server
 
-    from driftbell.server.http.protocol import OneWriteProtocol
+    from driftbell.server.http.protocol import BoundedProtocol
 
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
@@ -71,7 +74,7 @@ def run_server(settings: Settings) -> None:
             port=port,
             workers=settings.server.workers,
             loop="uvloop",
-            http=OneWriteProtocol,
+            http=functools.partial(BoundedProtocol, limits=_connection_limits(settings)),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             log_config=None,
@@ -83,6 +86,21 @@ def run_server(settings: Settings) -> None:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    from driftbell.server.http.connections import ConnectionLimits, max_connections, raise_file_limit
+
+    possible = max_connections(raise_file_limit())  # workers inherit the raised limit
+    wanted = settings.server.connections
+    if wanted is not None and wanted > possible:
+        logger.warning("server.connections is above the limit of open files", connections=possible)
+    return ConnectionLimits(
+        head_bytes=settings.server.header_limit,
+        head_seconds=settings.server.header_timeout.total_seconds(),
+        body_seconds=settings.server.body_timeout.total_seconds(),
+        connections=min(wanted or possible, possible),
+    )
 
 
 def _close_worker_pipes() -> None:

@@ -66,6 +66,12 @@ class Metrics:
             ["model", "version", "class"],
             registry=registry,
         )
+        self.closed = Counter(
+            "driftbell_connections_closed",
+            "Connections closed by a limit, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.rejected = Counter(
             "driftbell_rejected_inputs", "Inputs refused, by reason.", ["reason"], registry=registry
         )
