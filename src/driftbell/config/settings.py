@@ -23,6 +23,7 @@ from driftbell.config.values import (
     DatabaseUrl,
     Duration,
     FalseAlarms,
+    Hosts,
     SecretUrls,
     Size,
     TimeLimit,
@@ -49,6 +50,8 @@ class ServerSettings(_Section):
     """The address to listen on; the default is reachable from this machine only."""
     port: int = Field(8000, ge=1, le=65535)
     """The port to listen on."""
+    allowed_hosts: Hosts = ()
+    """More host names of the service than localhost and `notifications.link`; another name gets 421."""
     workers: int = Field(1, ge=1, le=64)
     """Server processes on that port."""
     body_limit: Size = 1024 * 1024

@@ -14,6 +14,7 @@ from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError
 
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
+_HOST = r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-fA-F:]+"
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {
     "": 1,
@@ -41,6 +42,16 @@ def _duration(value: object) -> object:
     if isinstance(value, int | float):
         raise ValueError("must be a duration with its unit, such as '5m' or '30s', or 'off'")
     return value
+
+
+def _hosts(value: object) -> object:
+    """Split a string of host names at commas and spaces."""
+    names = re.findall(r"[^\s,]+", value) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(n, str) and re.fullmatch(_HOST, n) for n in names
+    ):
+        raise ValueError("must be host names without a port, such as 'ml.example.org' or '*.example.org'")
+    return tuple(names)
 
 
 def _time_limit(value: object) -> object:
@@ -115,6 +126,7 @@ def _budget(value: object) -> object:
 
 
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 TimeLimit = Annotated[timedelta, BeforeValidator(_time_limit)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
 Collector = Annotated[str, AfterValidator(_collector)]

@@ -30,6 +30,7 @@ from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import documented
+from driftbell.server.http.site_guard import GuardedSite, SiteGuard
 from driftbell.server.http.tracing import TracedRequests, Tracing
 from driftbell.server.pages import pages_router
 from driftbell.server.predict.endpoint import PATH, PredictEndpoint, is_predict
@@ -63,6 +64,7 @@ class Service:
         on_failure: while the store cannot be written, 'refuse' predictions with 503, or 'spool' them in the
             journal until it can be written again.
         access_log: write one log line for each request.
+        site_guard: refuses requests of other sites.
         tracing: records spans, or is off.
         clock: returns the time (UTC).
         budget_per_day: see `CheckCollector`.
@@ -77,6 +79,7 @@ class Service:
     body_limit: int
     queue_limit: int
     access_log: bool
+    site_guard: SiteGuard
     tracing: Tracing
     clock: Callable[[], datetime]
     durability: Durability = "process"
@@ -134,7 +137,11 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    _add_predict(app, PredictEndpoint(predictor, errors, body_limit=service.body_limit), service, metrics)
+    app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
+    endpoint = PredictEndpoint(
+        predictor, errors, site_guard=service.site_guard, body_limit=service.body_limit
+    )
+    _add_predict(app, endpoint, service, metrics)
     errors.add_to(app)
     app.include_router(batch_router(predictor, body_limit=service.body_limit))
     app.include_router(alertmanager_router(body_limit=service.body_limit))

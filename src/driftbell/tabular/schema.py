@@ -65,7 +65,9 @@ class Schema:
                 problems.append(problem)
             else:
                 values.append(as_stored(feature, row[feature.name]))
-        problems += self._extras([str(name) for name in row if name not in self.names], index)
+        if len(row) > len(values):
+            names = set(self.names)
+            problems += self._extras([str(name) for name in row if name not in names], index)
         if problems:
             raise InputError(problems)
         return values

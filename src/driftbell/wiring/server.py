@@ -14,6 +14,7 @@ import time
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -139,6 +140,7 @@ def application() -> FastAPI:
 
 def _application(settings: Settings) -> FastAPI:
     from driftbell.server import Service, create_app
+    from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
 
     model = open_serving_model(settings)
@@ -154,6 +156,7 @@ def _application(settings: Settings) -> FastAPI:
             body_limit=settings.server.body_limit,
             queue_limit=settings.server.queue_limit,
             access_log=settings.server.access_log,
+            site_guard=SiteGuard(_allowed_hosts(settings), bound=settings.server.host),
             tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
             clock=clock,
             durability=settings.log.durability,
@@ -162,6 +165,12 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=settings.alarms.smallest_loss,
         )
     )
+
+
+def _allowed_hosts(settings: Settings) -> list[str]:
+    """Return the configured names, and the one of the address for people."""
+    link = urlsplit(settings.notifications.link or "").hostname
+    return [*settings.server.allowed_hosts, *([link] if link else [])]
 
 
 def _uses_spool(settings: Settings) -> bool:

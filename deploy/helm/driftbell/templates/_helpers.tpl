@@ -31,7 +31,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{/* Sections of driftbell.toml. Precedence: settings fixed by the chart, user values, defaults of the chart. */}}
 {{- define "driftbell.config" -}}
 {{- $defaults := ternary dict (dict "reports" (dict "evidently" "off")) (ne .Values.reports.existingClaim "") -}}
-{{- $fixed := dict "server" (dict "host" "0.0.0.0" "port" 8000) -}}
+{{- $name := include "driftbell.fullname" . -}}
+{{- $names := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- $hosts := concat $names (dig "server" "allowed_hosts" list .Values.config) -}}
+{{- $fixed := dict "server" (dict "host" "0.0.0.0" "port" 8000 "allowed_hosts" $hosts) -}}
 {{- if .Values.publicUrl -}}
 {{- $_ := set $fixed "notifications" (dict "link" (include "driftbell.publicUrl" .)) -}}
 {{- end -}}

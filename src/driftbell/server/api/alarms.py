@@ -78,7 +78,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         `silenced`: no notification is sent until the time in `until`. The annotation takes effect at the next
         check, which is requested at once if the annotation closes the alarm.
         """
-        body = await read_json(request, body_limit)
+        body = await read_json(request, body_limit, lambda body: body)
         return await run_in_threadpool(_annotate, view, alarm_id, body)
 
     @router.get(

@@ -63,7 +63,7 @@ def alertmanager_router(*, body_limit: int) -> APIRouter:
     )
     async def alertmanager(request: Request) -> Response:
         """Log each alert of a webhook of Alertmanager as one line of the service's log."""
-        alerts = webhook_alerts(await read_json(request, body_limit))
+        alerts = await read_json(request, body_limit, webhook_alerts)
         for alert in alerts[:MAX_ALERTS]:
             _log_alert(alert)
         if len(alerts) > MAX_ALERTS:

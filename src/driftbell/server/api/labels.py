@@ -30,7 +30,8 @@ MAX_UNKNOWN = 100
 """Unknown ids that an answer lists; it counts all of them."""
 
 RECENT_SECONDS, RETRY_SECONDS = 2.0, 0.05
-"""A prediction of the last `RECENT_SECONDS` may not be in the store yet; its label is retried."""
+"""A prediction of the last `RECENT_SECONDS` may not be in the store yet; its label is retried, first after
+`RETRY_SECONDS`, then each time after twice as long."""
 
 MAX_ID_LENGTH = 64
 MAX_NAME_LENGTH = 80
@@ -75,10 +76,11 @@ class Labeller:
         now = self._clock()
         try:
             receipt = await self._submit(pairs, now)
-            deadline = time.monotonic() + RECENT_SECONDS
+            deadline, pause = time.monotonic() + RECENT_SECONDS, RETRY_SECONDS
             # another worker or replica may have answered these predictions without having stored them yet
             while (retried := _recent_unknown(pairs, receipt, now)) and time.monotonic() < deadline:
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause *= 2
                 receipt = _merge(receipt, await self._submit(retried, now), {name for name, _ in retried})
         except (StoreError, OverloadedError):
             self._metrics.labels.labels("failed").inc(len(pairs))
@@ -154,9 +156,11 @@ def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int
         Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
         A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.
         """
-        value = await read_json(request, body_limit)
-        receipt = await labeller.add(valid.pairs_of(value))
-        if receipt.unknown and _is_single(value):
+        pairs, is_single = await read_json(
+            request, body_limit, lambda body: (valid.pairs_of(body), _is_single(body))
+        )
+        receipt = await labeller.add(pairs)
+        if receipt.unknown and is_single:
             message = f"no prediction has the id '{receipt.unknown[0]}'"
             problem = FieldProblem("prediction_id", "unknown_prediction", message)
             raise Refused(404, "unknown_prediction", message, errors=[problem])

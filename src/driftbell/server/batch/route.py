@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -14,9 +16,9 @@ from driftbell.errors import InputError
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
 from driftbell.server.batch.limit import Limit
-from driftbell.server.http.body import check_encoding, content_type, parse_json, read_bytes
+from driftbell.server.http.body import check_encoding, check_json, content_type, read_bytes
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
-from driftbell.server.predict.predictor import Predictor
+from driftbell.server.predict.predictor import PredictedRow, Predictor
 from driftbell.server.predict.route import prediction_schema, prediction_view, row_schema
 from driftbell.tabular.schema import Schema
 
@@ -58,21 +60,23 @@ def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
             media_type = _body_type(request)
             body = await read_bytes(request, body_limit)
             if media_type == JSON:
-                rows = validated_rows(schema, parse_json(body))
+                rows = await check_json(body, partial(validated_rows, schema))
             else:
                 rows = await asyncio.to_thread(arrow.read_rows, body, media_type, schema, limit, MAX_PROBLEMS)
             set_rows(len(rows))
         answers = await predictor.predict(rows, request.scope["driftbell.started"])
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == JSON:
-            content = msgspec.json.encode(
-                {"predictions": [prediction_view(row, classes) for row in answers], **model}
-            )
+            content = await asyncio.to_thread(_json_answers, answers, classes, model)
         else:
             content = await asyncio.to_thread(arrow.write_answers, answers, classes, model, answer_type)
         return Response(content, media_type=answer_type)
 
     return router
+
+
+def _json_answers(answers: Sequence[PredictedRow], classes: tuple[str, ...], model: dict[str, str]) -> bytes:
+    return msgspec.json.encode({"predictions": [prediction_view(row, classes) for row in answers], **model})
 
 
 def _body_type(request: Request) -> str:

@@ -71,7 +71,8 @@ class RequestLog:
             self._lines.append((outcome, request_id, scope.get("driftbell.trace", ""), seconds))
 
     def _outcome(self, route: str, method: str, status: int) -> _Outcome:
-        method = method if method in METHODS else "other"
+        # a route refuses most methods with 405: they would multiply the label values
+        method = method if method in METHODS and status != 405 else "other"
         key = (route, method, status)
         if key not in self._outcomes:
             labels = (route, method, str(status))

@@ -11,6 +11,7 @@ from driftbell.records import Value
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.problems import Refused
+from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.predict.fast_path import is_plain_json, row_parser
 from driftbell.server.predict.predictor import Predictor
 
@@ -31,14 +32,18 @@ class PredictEndpoint:
     Args:
         predictor: predicts rows.
         errors: turns errors into answers.
+        site_guard: refuses requests of other sites.
         body_limit: maximum size of a body in bytes.
     """
 
     path = PATH
 
-    def __init__(self, predictor: Predictor, errors: ErrorAnswers, *, body_limit: int) -> None:
+    def __init__(
+        self, predictor: Predictor, errors: ErrorAnswers, *, site_guard: SiteGuard, body_limit: int
+    ) -> None:
         self._predictor = predictor
         self._errors = errors
+        self._check_site = site_guard.check
         self._body_limit = body_limit
         self._parse_row = row_parser(predictor.model.schema)
 
@@ -46,6 +51,7 @@ class PredictEndpoint:
         """Answer one request."""
         scope["route"] = self  # as the router does, for metrics and logs
         try:
+            self._check_site(scope)
             with self._predictor.tracing.step("validate") as set_rows:
                 row = await self._read_row(scope, receive)
                 set_rows(1)
@@ -73,8 +79,9 @@ class PredictEndpoint:
                 if row is not None:
                     return row
             receive = _replay(message, receive)
-        value = await read_json(Request(scope, receive), self._body_limit)
-        return self._predictor.model.schema.validate(value)
+        return await read_json(
+            Request(scope, receive), self._body_limit, self._predictor.model.schema.validate
+        )
 
 
 def _replay(message: Message, receive: Receive) -> Receive:

@@ -41,7 +41,7 @@ def read(*parts: bytes, limit: int = 10_000, content_type: str | None = JSON, **
     async def receive() -> dict[str, object]:
         return messages.pop(0)
 
-    return asyncio.run(read_json(Request(scope, receive), limit))
+    return asyncio.run(read_json(Request(scope, receive), limit, lambda body: body))
 
 
 def refused(*parts: bytes, **how: Any) -> tuple[int, str]:
@@ -87,7 +87,7 @@ def test_reading_stops_at_the_limit() -> None:
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", JSON.encode())]}
     with pytest.raises(Refused, match="larger than 64 bytes"):
-        asyncio.run(read_json(Request(scope, receive), 64))
+        asyncio.run(read_json(Request(scope, receive), 64, lambda body: body))
     assert len(taken) == 7
 
 
@@ -97,7 +97,7 @@ def test_a_client_that_goes_away_is_told_apart() -> None:
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", JSON.encode())]}
     with pytest.raises(Refused) as found:
-        asyncio.run(read_json(Request(scope, receive), 64))
+        asyncio.run(read_json(Request(scope, receive), 64, lambda body: body))
     assert found.value.reason == "disconnected"
 
 

@@ -29,6 +29,7 @@ from driftbell.models.iris import iris_model
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server import Service, create_app
 from driftbell.server.http import tracing
+from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
 from driftbell.store.sqlite import open_sqlite
 
@@ -58,7 +59,7 @@ def ask(app: FastAPI, *requests: tuple[str, str, dict[str, Any]]) -> list[int]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
             return [(await client.request(m, path, **more)).status_code for m, path, more in requests]
 
@@ -103,6 +104,7 @@ def service(tmp_path: Path, model: Any) -> Callable[[Tracing], Service]:
             body_limit=10_000,
             queue_limit=10,
             access_log=True,
+            site_guard=SiteGuard((), bound="127.0.0.1"),
             tracing=found,
             clock=lambda: datetime.now(UTC),
         )

@@ -28,6 +28,7 @@ from driftbell.records import Columns, Outputs
 from driftbell.server import Service, create_app
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict import predictor
 from driftbell.server.predict.endpoint import PredictEndpoint
@@ -84,6 +85,7 @@ def service(tmp_path: Path, model: Model) -> Service:
         body_limit=10_000,
         queue_limit=100,
         access_log=True,
+        site_guard=SiteGuard((), bound="127.0.0.1"),
         tracing=Tracing(),
         clock=lambda: datetime(2026, 1, 31, tzinfo=UTC),
     )
@@ -94,7 +96,7 @@ class Client:
 
     def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
         self.runner = runner
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
     def post(self, path: str, **what: Any) -> httpx.Response:
         return self.runner.run(self.http.post(path, **what))

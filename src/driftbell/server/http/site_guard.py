@@ -1,0 +1,166 @@
+"""Protection from web pages of other sites: the `Host` of a request, and where a change of state comes from.
+
+A browser sends requests of any page to any address that it reaches, loopback included. A page whose name is
+pointed at this service (DNS rebinding) has its own name as `Host`; the requests of other pages are marked by
+the browser with `Sec-Fetch-Site` or `Origin`. See https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.problems import Refused
+
+LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+"""Methods that do not change state."""
+
+CHANGING_PATHS = {"/monitor/generate_report"}
+"""Paths on which GET changes state."""
+
+MAX_KNOWN_HOSTS = 1000
+
+
+class SiteGuard:
+    """Refuses requests for another host, and changes of state that another site asks for.
+
+    Args:
+        allowed: host names that are accepted besides the loopback names; `*.example.org` matches every name
+            below it, and `*` every host.
+        bound: the address that the service listens on. If it can be reached from outside, IP addresses are
+            accepted as hosts too: no web page can be pointed at one.
+    """
+
+    def __init__(self, allowed: Collection[str], *, bound: str) -> None:
+        names = [name.lower() for name in allowed]
+        self._any = "*" in names
+        self._names = LOOPBACK_NAMES | {bound.lower()} | {n for n in names if not n.startswith("*")}
+        self._suffixes = tuple(n[1:] for n in names if n.startswith("*."))
+        self._accepts_addresses = not _is_loopback(bound)
+        self._known: dict[bytes, bool] = {}
+
+    def check(self, scope: Scope) -> None:
+        """Check the headers of a request.
+
+        Raises:
+            Refused: 421 another host, 403 another site.
+        """
+        host = origin = site = b""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"origin":
+                origin = value
+        known = self._known.get(host)
+        if not (self._is_allowed(host) if known is None else known):
+            detail = "this host name is not known here: add it to the setting server.allowed_hosts"
+            raise Refused(421, "host", detail)
+        if scope["method"] not in SAFE_METHODS or scope["path"] in CHANGING_PATHS:
+            self._check_site(scope, host, site, origin)
+
+    def _check_site(self, scope: Scope, host: bytes, site: bytes, origin: bytes) -> None:
+        if site:
+            is_foreign = site not in (b"same-origin", b"none")
+        elif origin:
+            is_foreign = _netloc(origin) not in (host.lower(), _header(scope, b"x-forwarded-host").lower())
+        elif scope["method"] in SAFE_METHODS:  # an image of another page looks the same without those headers
+            referer = _header(scope, b"referer")
+            is_browser = _header(scope, b"user-agent").startswith(b"Mozilla/")
+            is_foreign = _netloc(referer) != host.lower() if referer else is_browser
+        else:
+            is_foreign = False
+        if is_foreign:
+            detail = (
+                "another site may not change state here: use the page of this service, "
+                "or a client that is no browser"
+            )
+            raise Refused(403, "cross_site", detail)
+
+    def _is_allowed(self, host: bytes) -> bool:
+        allowed = self._any or self._matches(_host_name(host))
+        if len(self._known) < MAX_KNOWN_HOSTS:
+            self._known[host] = allowed
+        return allowed
+
+    def _matches(self, name: str | None) -> bool:
+        if name is None:
+            return False
+        if name in self._names or (self._suffixes and name.endswith(self._suffixes)):
+            return True
+        return _is_address(name) and (self._accepts_addresses or _is_loopback(name))
+
+
+class GuardedSite:
+    """ASGI middleware that applies a `SiteGuard`.
+
+    Args:
+        app: handles the requests that pass.
+        guard: checks them.
+        errors: answers the others.
+    """
+
+    def __init__(self, app: ASGIApp, *, guard: SiteGuard, errors: ErrorAnswers) -> None:
+        self._app = app
+        self._guard = guard
+        self._errors = errors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on or refuse one request."""
+        if scope["type"] == "http":
+            try:
+                self._guard.check(scope)
+            except Refused as refusal:
+                await self._errors.answer(refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name == wanted), b"")
+
+
+def _netloc(url: bytes) -> bytes:
+    """Return host and port of an origin; None of another's matches `null` or an invalid one."""
+    try:
+        return urlsplit(url.decode("latin-1").lower()).netloc.encode("latin-1") or b"null"
+    except ValueError:
+        return b"null"
+
+
+def _host_name(host: bytes) -> str | None:
+    """Return the name in a `Host` header without its port; None if it is not valid.
+
+    >>> _host_name(b"LOCALHOST.:8000"), _host_name(b"[::1]:8000"), _host_name(b"a@localhost"), _host_name(b"")
+    ('localhost', '::1', None, 'localhost')
+    """
+    text = host.decode("latin-1").lower()
+    if not text:
+        return "localhost"  # HTTP/1.0 without the header, which no browser sends
+    if any(character in text for character in "@/\\?#, \t"):
+        return None
+    try:
+        url = urlsplit(f"//{text}")
+        _ = url.port
+    except ValueError:
+        return None
+    return (url.hostname or "").removesuffix(".") or None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(name: str) -> bool:
+    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
