@@ -14,7 +14,7 @@ from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError
 
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
-_HOST = r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-fA-F:]+"
+_HOST = r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*"
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {
     "": 1,
@@ -51,7 +51,7 @@ def _hosts(value: object) -> object:
         isinstance(n, str) and re.fullmatch(_HOST, n) for n in names
     ):
         raise ValueError("must be host names without a port, such as 'ml.example.org' or '*.example.org'")
-    return tuple(names)
+    return tuple(map(str, names))
 
 
 def _time_limit(value: object) -> object:

@@ -167,6 +167,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Handle the end of an answer; a request that has begun to arrive has its own time limits."""
+        super().on_response_complete()
+        if self._in_head or self._in_body:
+            self._unset_keepalive_if_required()
+
     def pause_writing(self) -> None:
         """Start the time limit of a client that does not read its answer."""
         super().pause_writing()
