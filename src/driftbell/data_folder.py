@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from driftbell.errors import ConfigError
+
+
+def restrict_access(folder: Path, umask: int) -> None:
+    """Create files with this umask from now on, and take its permissions from what is in the data folder.
+
+    Files of other users stay as they are.
+    """
+    os.umask(umask)
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        status = path.lstat()
+        if not stat.S_ISLNK(status.st_mode) and status.st_mode & umask and status.st_uid == os.geteuid():
+            path.chmod(stat.S_IMODE(status.st_mode) & ~umask)
 
 
 @contextmanager
@@ -46,7 +62,7 @@ def require_unused(folder: Path) -> Iterator[None]:
 @contextmanager
 def _locked(folder: Path, name: str, operation: int) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / name).open("w")
     except OSError as error:
         raise ConfigError(f"cannot write to the data folder {folder}: {error.strerror}") from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
+import threading
 import traceback
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, TextIO
@@ -13,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from driftbell.errors import DriftbellError
+from driftbell.process.log_stream import LogStream
 
 _FIRST_FIELDS = ("time", "level", "event", "request_id", "trace_id", "span_id")
 
@@ -20,10 +24,18 @@ _FIRST_FIELDS = ("time", "level", "event", "request_id", "trace_id", "span_id")
 def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
     """Send every log line of this process, libraries' included, to one stream as JSON.
 
+    Uncaught errors of threads become log lines too.
+
     Args:
-        stream: stdout unless another is given.
+        stream: None is stdout, written by a thread so that a stalled reader blocks nobody, see `LogStream`.
         level: lines below it are dropped.
     """
+    output: TextIO | LogStream
+    if stream is None:
+        output = LogStream(sys.stdout.fileno())
+        atexit.register(output.drain)
+    else:
+        output = stream
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -37,7 +49,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared[:-1],
@@ -54,6 +66,15 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
     for noisy in ("alembic", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    threading.excepthook = _log_thread_error
+    sys.unraisablehook = _log_unraisable
+
+
+def on_drop(listener: Callable[[int], None]) -> None:
+    """Call a function with the number of log lines that are dropped because their reader has stalled."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
+            handler.stream.on_drop = listener
 
 
 def write(lines: str) -> None:
@@ -69,6 +90,18 @@ def write(lines: str) -> None:
             ):  # as logging does
                 handler.stream.write(lines)
                 handler.stream.flush()
+
+
+def _log_thread_error(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+        name = failure.thread.name if failure.thread else "unknown"
+        structlog.get_logger().error("thread ended", thread=name, exc_info=failure.exc_value)
+
+
+def _log_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    structlog.get_logger().error(
+        "error in a destructor", object=type(failure.object).__name__, exc_info=failure.exc_value
+    )
 
 
 def _describe_error(_: Any, __: str, event: EventDict) -> EventDict:

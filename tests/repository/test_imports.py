@@ -43,7 +43,7 @@ from starlette.testclient import TestClient
 from driftbell import jsonlog
 from driftbell.wiring import server as serving
 jsonlog.configure(sys.stderr)
-with TestClient(serving.application()) as client:
+with TestClient(serving.application(), base_url="http://localhost") as client:
     body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     row = body["content"]["application/json"]["example"]
     assert client.post("/predict", json=row).status_code == 200

@@ -142,8 +142,8 @@ def service_url(configured: config.Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{configured.server.port}"
 
 
-def begin(parent: int | None) -> None:
-    """Prepare a long-running process: write JSON logs to stdout, and end with the parent process.
+def begin(parent: int | None, configured: config.Settings) -> None:
+    """Prepare a long-running process: JSON logs on stdout, its umask, and its end with the parent process.
 
     Raises:
         ModuleNotFoundError: the extra `serve` is not installed.
@@ -151,8 +151,10 @@ def begin(parent: int | None) -> None:
     if find_spec("uvicorn") is None:
         raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
     from driftbell import jsonlog
+    from driftbell.data_folder import restrict_access
     from driftbell.wiring.server import exit_with
 
     jsonlog.configure()
+    restrict_access(configured.data_dir, int(configured.umask, 8))
     if parent:
         exit_with(parent)

@@ -36,7 +36,7 @@ def up(
     Example:
       driftbell up --port 8000 --data-dir driftbell-data
     """
-    settings(
+    loaded = settings(
         config_file,
         data_dir=data_dir,
         server__host=host,
@@ -44,7 +44,7 @@ def up(
         server__workers=workers,
         check__every=every,
     )
-    begin(parent)
+    begin(parent, loaded.settings)
     from driftbell.ops.supervisor import run_up
 
     sys.exit(run_up())
@@ -72,7 +72,7 @@ def serve(
     loaded = settings(
         config_file, data_dir=data_dir, server__host=host, server__port=port, server__workers=workers
     )
-    begin(parent)
+    begin(parent, loaded.settings)
     from driftbell.data_folder import mark_in_use
     from driftbell.wiring.server import run_server
 
@@ -93,7 +93,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
       driftbell monitor --every 1m
     """
     loaded = settings(config_file, data_dir=data_dir, check__every=every)
-    begin(parent)
+    begin(parent, loaded.settings)
     from driftbell.data_folder import mark_in_use
     from driftbell.wiring.monitor import run_monitor
 

@@ -172,6 +172,8 @@ class Settings(_Section):
 
     data_dir: Path = Path("driftbell-data")
     """The folder of all files that driftbell writes: log, models, reports."""
+    umask: str = Field("077", pattern=r"^[0-7]{3}$")
+    """The permissions that new files of the services lack; '077' hides them from other users."""
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()

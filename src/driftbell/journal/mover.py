@@ -15,6 +15,7 @@ from driftbell.errors import StoreError
 from driftbell.journal.file import Journal, orphaned_journals
 from driftbell.journal.line import Line
 from driftbell.ports import PredictionStore, Store
+from driftbell.process.supervised_thread import SupervisedThread
 
 PAUSE_SECONDS = 0.02
 """Pause between two moves, so that under load a transaction has many rows; no answer waits for it."""
@@ -62,8 +63,13 @@ class JournalMover:
         self._closing = False
         self._progress = threading.Condition()
         self._scanned = False
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self._oldest = time.monotonic()
+        self._thread = SupervisedThread(self._run, name="journal").start()
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Age of the oldest line that waits for the store, by at most one pass too old; 0 if none waits."""
+        return time.monotonic() - self._oldest if self._journal.waiting_bytes else 0.0
 
     def notify(self) -> None:
         """Wake the thread: the journal has new lines."""
@@ -148,13 +154,14 @@ class JournalMover:
         if self._journal.is_removed():
             self._journal.renew()
             logger.error("the journal was removed; a new one is started")
-        target = self._journal.written_bytes
+        started, target = time.monotonic(), self._journal.written_bytes
         while self._journal.moved_bytes < target and (chunk := self._journal.read()):
             self.skipped_lines += append_chunk(self._store.predictions, chunk)
             self._journal.mark_moved(len(chunk), chunk.count(b"\n"))
             self._on_moved()
             with self._progress:
                 self._progress.notify_all()
+        self._oldest = started
 
 
 def move_orphans(store: Store, folder: Path) -> int:

@@ -15,6 +15,7 @@ import structlog
 
 from driftbell.errors import LeaseLostError, StoreError
 from driftbell.ports import Store
+from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 
 LEASE_SECONDS = 15.0
@@ -156,8 +157,7 @@ class Monitor:
                 except StoreError as error:
                     logger.warning("drift monitor cannot renew its lease", error=str(error))
 
-        thread = threading.Thread(target=renew, name="lease", daemon=True)
-        thread.start()
+        thread = SupervisedThread(renew, name="lease").start()
         try:
             yield
         finally:

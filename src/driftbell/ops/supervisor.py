@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import structlog
 
-STOP_SECONDS = 15.0
+from driftbell.process.stop_signal import stop_event
+
+STOP_SECONDS = 9.0
+"""Time for both children to stop; then they are killed."""
+
 MAX_PAUSE_SECONDS = 30.0
 USAGE_ERROR = 2
 
@@ -24,19 +28,18 @@ def run_up() -> int:
     A monitor that ends is restarted with exponential backoff of at most 30 seconds. A configuration error of
     the monitor ends both processes at the first start; after a restart it does not, so predictions continue.
     The children read the settings from the file and the environment, and end with this process, even if it
-    is killed.
+    is killed. A second signal kills all three processes.
 
     Returns:
         The exit code: 0 after a signal, otherwise that of the child that ended it.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    server = _start("serve")
-    monitor = _start("monitor")
+    children: list[subprocess.Popen[bytes]] = []
+    stop = stop_event(on_second=lambda: _kill(children))
+    children += [_start("serve"), _start("monitor")]
     pause, restart_at = 1.0, 0.0
     code, restarted = 0, False
     while not stop.wait(0.2):
+        server, monitor = children
         if server.poll() is not None:
             logger.error("server process ended", exit_code=server.returncode)
             code = server.returncode or 1
@@ -51,24 +54,36 @@ def run_up() -> int:
             restart_at = time.monotonic() + pause
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
         elif time.monotonic() >= restart_at:
-            monitor, restart_at, restarted = _start("monitor"), 0.0, True
-    _end(server)  # first, so that its last answers are still logged
-    _end(monitor)
+            children[1], restart_at, restarted = _start("monitor"), 0.0, True
+    _end(children)
     return abs(code)
 
 
 def _start(verb: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "driftbell", verb, "--parent", str(os.getpid())]
-    # a process group of its own: Ctrl-C reaches this process alone, which then stops the children in order
+    # a process group of its own: Ctrl-C reaches this process alone, which then stops the children
     return subprocess.Popen(command, process_group=0)  # noqa: S603
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    """Stop all children at once, and kill those that do not end in time."""
+    for child in children:
         child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            logger.error("child process did not stop in time and is killed", pid=child.pid)
-            child.kill()
-            child.wait()
+    deadline = time.monotonic() + STOP_SECONDS
+    for child in children:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, deadline - time.monotonic()))
+    late = [child.pid for child in children if child.poll() is None]
+    _kill(children)
+    for child in children:
+        child.wait()
+    if late:
+        logger.error("child processes did not stop in time and were killed", pids=late)
+
+
+def _kill(children: list[subprocess.Popen[bytes]]) -> None:
+    """Kill the process groups of children, workers included."""
+    for child in children:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)

@@ -16,8 +16,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import driftbell
+from driftbell import jsonlog
 from driftbell.errors import StoreError
 from driftbell.ports import Model, Store
+from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
@@ -94,6 +96,8 @@ def create_app(service: Service) -> FastAPI:
     metrics = Metrics()
     tracing = service.tracing
     tracing.count_failures(metrics.trace_failures)
+    jsonlog.on_drop(metrics.dropped_lines.inc)
+    on_failure(lambda thread: metrics.thread_failures.labels(thread).inc())
     errors = ErrorAnswers(metrics)
     writer = JournalWriter(store, service.journals, metrics, spool=service.on_failure == "spool")
     recorder = open_recorder(service.durability, writer, metrics, queue_limit=service.queue_limit)
@@ -154,7 +158,7 @@ def create_app(service: Service) -> FastAPI:
     ):  # they read the store, so answered predictions must be there
         app.include_router(router, dependencies=[Depends(writer.settle)])
     _add_health(app, service, predictor, writer, view)
-    _add_metrics(app, service, metrics)
+    _add_metrics(app, service, metrics, writer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
@@ -218,7 +222,7 @@ def _add_health(
         return {"status": "alive"}
 
 
-def _add_metrics(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _add_metrics(app: FastAPI, service: Service, metrics: Metrics, writer: JournalWriter) -> None:
     collector = CheckCollector(
         service.store,
         model=service.model.name,
@@ -235,4 +239,5 @@ def _add_metrics(app: FastAPI, service: Service, metrics: Metrics) -> None:
     )
     def prometheus_metrics() -> Response:
         """Return metrics of requests, predictions, rejected inputs and the last check."""
+        writer.count_waiting()
         return metrics.exposition([collector])

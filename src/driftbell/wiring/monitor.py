@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -20,6 +20,8 @@ from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
 from driftbell.ports import Model, NotificationTarget, Sink
+from driftbell.process.stop_signal import stop_event
+from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.publish.evidently import EvidentlyReport, evidently_available, import_evidently
 from driftbell.publish.html_report import HtmlReport
 from driftbell.publish.notify import NotificationSender, apprise_targets
@@ -32,7 +34,7 @@ from driftbell.wiring.store import clock, open_store, report_folder
 NICENESS = 10
 """Niceness of the monitor process: the server has priority on the processor."""
 
-STOP_SECONDS = 5
+STOP_SECONDS = 3
 """Seconds that a stopping monitor waits for a notification in progress; the next monitor sends it again."""
 
 logger = structlog.get_logger()
@@ -157,9 +159,7 @@ def run_monitor(settings: Settings) -> None:
     Raises:
         ConfigError, StoreError: the monitor cannot start.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_event()
     targets = notification_targets(settings)
     files = archive_files(settings)
     store = open_store(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
@@ -170,11 +170,10 @@ def run_monitor(settings: Settings) -> None:
     sender = NotificationSender(
         store, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock
     )
-    delivering = threading.Thread(target=sender.run, args=(stop,), name="notifications", daemon=True)
-    delivering.start()
+    delivering = SupervisedThread(partial(sender.run, stop), name="notifications").start()
     archiver = _archiver(settings, store, files, check.model, monitor.holder)
     if archiver:
-        threading.Thread(target=archiver.run, args=(stop,), name="archive", daemon=True).start()
+        SupervisedThread(partial(archiver.run, stop), name="archive").start()
     if settings.reports.evidently != "off" and evidently_available():
         threading.Thread(target=import_evidently, name="evidently", daemon=True).start()
     monitor.run(stop)

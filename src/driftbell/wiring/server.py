@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from multiprocessing import parent_process
 from pathlib import Path
@@ -20,7 +19,9 @@ import structlog
 
 from driftbell import jsonlog
 from driftbell.config.settings import Settings, load
+from driftbell.data_folder import restrict_access
 from driftbell.errors import ConfigError, MissingExtraError
+from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
 
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
-SHUTDOWN_SECONDS = 10
+SHUTDOWN_SECONDS = 4
+"""Time for requests in progress when the server stops; what still waits then is answered with 503."""
+
+STOP_SECONDS = 8.0
+"""Time for the workers to stop; then they are killed."""
+
+ORPHAN_SECONDS = 12.0
+"""Time to stop for a process whose parent has ended; then it ends itself at once."""
+
 START_SECONDS = 20
 """A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""
 
@@ -49,6 +58,7 @@ def run_server(settings: Settings) -> None:
     import uvicorn  # the monitor's process imports this module too, and needs no web server
 
     from driftbell.server.http.protocol import BoundedProtocol
+    from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
@@ -59,7 +69,6 @@ def run_server(settings: Settings) -> None:
     if has_workers:
         open_store(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
         open_serving_model(settings)  # train and convert once, for the same reason
-        _close_worker_pipes()
         folder = _metrics_folder()
         app = "driftbell.wiring.server:application"
     else:
@@ -68,7 +77,7 @@ def run_server(settings: Settings) -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
     try:
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             factory=has_workers,
             host=host,
@@ -84,6 +93,10 @@ def run_server(settings: Settings) -> None:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_worker_healthcheck=START_SECONDS,
         )
+        if has_workers:
+            run_workers(config, STOP_SECONDS)
+        else:
+            run_single(config)
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -104,23 +117,6 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def _close_worker_pipes() -> None:
-    """Patch uvicorn to close the worker's end of the health-check pipe in the parent process.
-
-    While that end is open, the parent waits `START_SECONDS` for the answer of a worker that has died, and
-    neither starts another worker nor handles a signal meanwhile.
-    """
-    from uvicorn.supervisors.multiprocess import Process
-
-    start = Process.start
-
-    def start_and_close(worker: Process) -> None:
-        start(worker)
-        worker.child_conn.close()
-
-    Process.start = start_and_close  # type: ignore[method-assign, assignment]
-
-
 def _check_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
@@ -135,7 +131,9 @@ def application() -> FastAPI:
     if parent and parent.pid:  # a worker
         jsonlog.configure()
         exit_with(parent.pid)
-    return _application(load().settings)
+    settings = load().settings
+    restrict_access(settings.data_dir, int(settings.umask, 8))
+    return _application(settings)
 
 
 def _application(settings: Settings) -> FastAPI:
@@ -194,10 +192,12 @@ def exit_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        logger.warning("parent process has ended, stopping")
         os.kill(os.getpid(), signal.SIGTERM)
+        logger.warning("parent process has ended, stopping")
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    SupervisedThread(watch, name="parent").start()
 
 
 def _metrics_folder() -> Path:

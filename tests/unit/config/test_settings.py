@@ -24,6 +24,7 @@ SHA = "ab" * 32
 SECRETS = (SecretStr("json://a.example/x"), SecretStr("json://b.example"))
 VALUES = {  # another value than the default for each setting: as in TOML, and as the setting holds it
     "data_dir": ('"elsewhere"', Path("elsewhere")),
+    "umask": ('"022"', "022"),
     "server.host": ('"0.0.0.0"', "0.0.0.0"),
     "server.port": ("9000", 9000),
     "server.workers": ("4", 4),
@@ -219,6 +220,7 @@ BAD: dict[str, list[Any]] = {
     "check.false_discovery_rate": [0, 1, -0.1, "5%", float("nan")],
     "alarms.budget": ["", "soon", "0 per 30d", "1 per month", "5 per 5 checks", 1, None, {"alarms": 1}],
     "alarms.smallest_loss": [0, 1, -0.1, "2%", float("nan")],
+    "umask": ["77", "888", "0o22", 22, ""],
     "server.allowed_hosts": ["http://a", "a:80", "a b/c", ["a", "b*"], 5],
     "server.header_limit": ["1 furlong", 63],
     "server.header_timeout": ["off", "0.5s", 10, "soon"],

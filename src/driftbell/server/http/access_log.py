@@ -25,6 +25,9 @@ logger = structlog.get_logger()
 INTERNAL_ERROR = "something went wrong inside the service; its log has the details"
 """The answer to a request that crashed."""
 
+STOPPING = "the service is stopping; try again"
+"""The answer to a request that has not been answered when the service stops."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -134,6 +137,10 @@ class RequestTelemetry:
         self._log.in_flight.inc()
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # by a server that stops
+            if not status:
+                await problem(503, STOPPING, headers={"Retry-After": "1"})(scope, receive, send_with_id)
+            raise
         except Exception:  # any error of the application is logged and answered with 500
             logger.exception("request failed", request_id=request_id)
             if status:  # the answer has begun, so the connection can only be closed

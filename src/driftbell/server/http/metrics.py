@@ -81,6 +81,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.log_oldest = Gauge(
+            "driftbell_log_oldest_seconds",
+            "Age of the oldest prediction that waits to be logged.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.log_writable = Gauge(
             "driftbell_log_writable",
             "Whether the prediction log can be written.",
@@ -97,6 +103,17 @@ class Metrics:
         )
         for result in LABEL_RESULTS:  # a rate needs the zero before the first one
             self.labels.labels(result)
+        self.thread_failures = Counter(
+            "driftbell_thread_failures",
+            "Failures of background threads of the server, which start again.",
+            ["thread"],
+            registry=registry,
+        )
+        self.dropped_lines = Counter(
+            "driftbell_log_lines_dropped",
+            "Log lines of the server that were dropped because the reader of its output had stalled.",
+            registry=registry,
+        )
         self.trace_failures = Counter(
             "driftbell_trace_exports_failed",
             "Batches of spans that did not reach the collector.",

@@ -17,7 +17,10 @@ from driftbell.server.http.metrics import Metrics
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """With more bytes in the journal, the store is too slow for the traffic, and predictions are refused."""
 
-CLOSE_SECONDS = 5.0
+MAX_WAITING_SECONDS = 60.0
+"""If a prediction has waited so long for the store, which is said to work, the service is not healthy."""
+
+CLOSE_SECONDS = 3.0
 SETTLE_SECONDS = 2.0
 
 logger = structlog.get_logger()
@@ -41,6 +44,7 @@ class JournalWriter:
         self._disk_error: StoreError | None = None
         self._queue_sizes: list[Callable[[], int]] = []
         metrics.log_writable.set(1)
+        metrics.log_oldest.set(0)
         self._mover = JournalMover(
             store, self._journal, folder, on_moved=self.count_waiting, on_writable=metrics.log_writable.set
         )
@@ -101,6 +105,7 @@ class JournalWriter:
 
     def count_waiting(self) -> None:
         """Set the metric of predictions that wait for the store."""
+        self._metrics.log_oldest.set(self._mover.waiting_seconds)
         self._metrics.log_queue.set(self._journal.waiting_rows + sum(size() for size in self._queue_sizes))
 
     def check(self) -> bool:
@@ -112,6 +117,9 @@ class JournalWriter:
         Raises:
             StoreError: predictions cannot be recorded.
         """
+        waiting = self._mover.waiting_seconds
+        if waiting > MAX_WAITING_SECONDS and not (self.spool and self.failure):
+            raise StoreError(f"predictions have waited for {waiting:.0f} s to be moved to the log")
         if self._disk_error:  # the disk may have room again, though no request has tried since
             self._journal.probe()
         if not self.spool:

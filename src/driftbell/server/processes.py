@@ -1,0 +1,100 @@
+"""The server process and its workers: uvicorn's, with a second signal that ends them and a time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+from driftbell.process.stop_signal import STOP_SIGNALS
+
+logger = structlog.get_logger()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that ends at once at the second signal."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, or end at once."""
+        if self.should_exit:
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
+
+
+class _Worker(Process):
+    """uvicorn's worker, whose death its parent notices at once.
+
+    While the parent holds the worker's end of the health-check pipe open, it waits for the answer of a worker
+    that has died, and neither starts another worker nor handles a signal meanwhile.
+    """
+
+    def start(self) -> None:
+        """Start the process."""
+        super().start()
+        self.child_conn.close()
+
+
+class _Workers(Multiprocess):
+    """uvicorn's parent of workers, which kills those that do not stop in time.
+
+    Args:
+        config: of the server.
+        stop_seconds: time for all workers to stop.
+    """
+
+    def __init__(self, config: uvicorn.Config, stop_seconds: float) -> None:
+        super().__init__(config, sockets=[config.bind_socket()])
+        self._stop_seconds = stop_seconds
+        self._stopping = False
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._handle)
+
+    def init_processes(self) -> None:
+        """Start the workers."""
+        for _ in range(self.processes_num):
+            worker = _Worker(self.config, self.sockets)
+            worker.start()
+            self.processes.append(worker)
+
+    def join_all(self) -> None:
+        """Wait for the workers, and kill those that are late."""
+        deadline = time.monotonic() + self._stop_seconds
+        for worker in self.processes:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+        late = [worker for worker in self.processes if worker.process.is_alive()]
+        for worker in late:
+            worker.process.kill()
+        for worker in late:
+            worker.process.join()
+        if late:
+            logger.error("workers did not stop in time and were killed", pids=[w.pid for w in late])
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        """Stop at the first signal; kill the workers and end at the second. It takes no lock."""
+        if self._stopping:
+            for worker in self.processes:
+                if worker.process.pid and worker.process.exitcode is None:
+                    os.kill(worker.process.pid, signal.SIGKILL)
+            os._exit(128 + number)
+        self._stopping = True
+        self.signal_queue.append(number)
+
+
+def run_single(config: uvicorn.Config) -> None:
+    """Serve in this process until SIGTERM or SIGINT."""
+    server = _Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def run_workers(config: uvicorn.Config, stop_seconds: float) -> None:
+    """Serve in workers until SIGTERM or SIGINT."""
+    _Workers(config, stop_seconds).run()
