@@ -36,6 +36,9 @@ from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
 from tests.ports import free_port
 
+CHEAP_MONITOR = {"REPORTS__EVIDENTLY": "off", "ALARMS__BUDGET": "1 per 200 checks"}
+"""Settings with which a monitor starts soonest: no import of Evidently, short simulations of false alarms."""
+
 EXAMPLE = {
     "sepal length (cm)": 5.1,
     "sepal width (cm)": 3.5,
@@ -292,11 +295,8 @@ def default_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`driftbell up` without automatic checks, shared by the tests that only ask it things."""
-    with running(
-        "up", tmp_path_factory.mktemp("service"), CHECK__EVERY="off", REPORTS__EVIDENTLY="off"
-    ) as found:
-        monitored(found)
+    """`driftbell serve`, shared by the tests that only ask it things."""
+    with running("serve", tmp_path_factory.mktemp("service")) as found:
         yield found
 
 
