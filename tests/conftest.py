@@ -37,7 +37,10 @@ from tests import postgres, processes
 from tests.ports import free_port
 
 CHEAP_MONITOR = {"REPORTS__EVIDENTLY": "off", "ALARMS__BUDGET": "1 per 200 checks"}
-"""Settings with which a monitor starts soonest: no import of Evidently, short simulations of false alarms."""
+"""Settings with which a monitor starts soonest: no import of Evidently, short simulations of false alarms.
+
+For tests that look at no verdict, since with such a budget alarms are frequent.
+"""
 
 EXAMPLE = {
     "sepal length (cm)": 5.1,
