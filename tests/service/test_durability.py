@@ -47,6 +47,8 @@ def all_there(service: Running, answered: list[str]) -> None:
 def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, verb: str, workers: int) -> None:
     settings = {**QUIET, "CHECK__EVERY": "1s", "SERVER__WORKERS": str(workers)}
     with running(verb, tmp_path, **settings) as service, steady_load(service) as load:
+        if verb == "up":
+            monitored(service)
         wait_until(lambda: len(load.answered) > 600, 60, "the load")
         service.kill_tree()
     assert load.statuses.keys() <= {0, 200}  # 0: of broken connections
@@ -60,6 +62,7 @@ def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, verb
 
 def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
     with running("up", tmp_path, CHECK__EVERY="1s", SERVER__WORKERS="2", **QUIET) as service:
+        monitored(service)
         children = descendants(service.process.pid)
         assert len(children) >= 4
         (metrics,) = metrics_folders(service)
