@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,24 @@ hypothesis.settings.load_profile("any machine")
 if "TEST_MODELS" not in os.environ:  # else it is another worker's process
     os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
     atexit.register(shutil.rmtree, os.environ["TEST_MODELS"], ignore_errors=True)
+
+
+@functools.cache
+def _default_ssl_context(*_: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+    """Return one context for all requests that ask for no other.
+
+    Reading the certificates of all authorities takes ten times longer than a request on loopback.
+    """
+    if verify is True and cert is None and trust_env:
+        return _default_ssl_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return httpx.create_ssl_context(verify, cert, trust_env)
+
+
+pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", _ssl_context)
 
 
 MARKED_FOLDERS = {"service": "service", "browser": "browser", "stack": "stack"}
@@ -142,11 +161,17 @@ def alive(pid: int) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
-    ).stdout.split()
-    children = [int(p) for p in found]
-    return [*children, *(d for c in children for d in descendants(c))]
+    """Return the processes below a process, each before its own children."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parent = stat.read_text("utf-8", "replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
+
+    def below(parent: int) -> list[int]:
+        return [p for child in sorted(children.get(parent, [])) for p in (child, *below(child))]
+
+    return below(pid)
 
 
 def metrics_folders(service: Running) -> list[Path]:

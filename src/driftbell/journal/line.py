@@ -42,8 +42,8 @@ class LineEncoder:
     ) -> None:
         self._model = model
         self._version = version
-        self._features = _object_builder(feature_names)
-        self._probabilities = _object_builder(classes)
+        self._features = object_builder(feature_names)
+        self._probabilities = object_builder(classes)
 
     def line(
         self,
@@ -92,7 +92,7 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def _object_builder(names: Sequence[str]) -> Callable[..., Any]:
+def object_builder(names: Sequence[str]) -> Callable[..., Any]:
     """Return a function that builds a JSON object with these keys from positional values."""
     try:
         fields = {f"f{i}": name for i, name in enumerate(names)}

@@ -91,7 +91,7 @@ class RequestLog:
             "".join(
                 f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
                 f'"request_id": "{request_id}"{trace}, {outcome.text}, '
-                f'"duration_ms": {round(seconds * 1000, 2)}}}\n'
+                f'"duration_ms": {seconds * 1000:.2f}}}\n'
                 for outcome, request_id, trace, seconds in lines
             )
         )
@@ -103,11 +103,14 @@ class RequestTelemetry:
     Args:
         app: handles the requests.
         log: records them.
+        bind_id: bind the id of a request to the log lines that are written while it is handled. Without it,
+            the application binds `scope["driftbell.request_id"]` itself when it has something to log.
     """
 
-    def __init__(self, app: ASGIApp, *, log: RequestLog) -> None:
+    def __init__(self, app: ASGIApp, *, log: RequestLog, bind_id: bool = True) -> None:
         self._app = app
         self._log = log
+        self._bind_id = bind_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request and record its outcome."""
@@ -115,8 +118,9 @@ class RequestTelemetry:
             await self._app(scope, receive, send)
             return
         started = scope["driftbell.started"] = time.perf_counter()
-        request_id = request_id_of(scope)
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        request_id = scope["driftbell.request_id"] = request_id_of(scope)
+        if self._bind_id:
+            structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
 
         def send_with_id(message: Message) -> Awaitable[None]:
@@ -130,14 +134,15 @@ class RequestTelemetry:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:  # any error of the application is logged and answered with 500
-            logger.exception("request failed")
+            logger.exception("request failed", request_id=request_id)
             if status:  # the answer has begun, so the connection can only be closed
                 raise
             await problem(500, INTERNAL_ERROR)(scope, receive, send_with_id)
         finally:
             self._log.in_flight.dec()
             self._log.record(scope, request_id, status or 500, time.perf_counter() - started)
-            structlog.contextvars.clear_contextvars()
+            if self._bind_id:
+                structlog.contextvars.clear_contextvars()
 
 
 def request_id_of(scope: Scope) -> str:

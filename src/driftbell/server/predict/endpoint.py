@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from driftbell.errors import DriftbellError
 from driftbell.records import Value
@@ -50,7 +51,9 @@ class PredictEndpoint:
                 set_rows(1)
             body = await self._predictor.answer(row, scope["driftbell.started"])
         except (DriftbellError, Refused) as error:
-            await self._errors.answer(error)(scope, receive, send)
+            with bound_contextvars(request_id=scope["driftbell.request_id"]):
+                answer = self._errors.answer(error)
+            await answer(scope, receive, send)
             return
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from driftbell.errors import OverloadedError, PredictError
-from driftbell.journal.line import LineEncoder, time_text
+from driftbell.journal.line import LineEncoder, object_builder, time_text
 from driftbell.ports import Model
 from driftbell.records import Value
 from driftbell.server.http.metrics import Metrics
@@ -69,7 +69,7 @@ class Predictor:
         self._clock = clock
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
         self._counters = [metrics.predictions.labels(model.name, model.version, c) for c in model.classes]
-        self._bodies = _BodyWriter(model)
+        self._encode_answer = _AnswerEncoder(model).encode
         self._threads: ThreadBatcher[Row, Output] = ThreadBatcher(
             self._call_model, name="model", limit=queue_limit, split_on_error=True
         )
@@ -80,11 +80,11 @@ class Predictor:
     async def answer(self, row: Row, started: float) -> bytes:
         """Predict one validated row and return the JSON of its answer; see `predict`."""
         if self._loop is None:
-            return self._bodies.body((await self.predict([row], started))[0])
+            return self._encode_answer((await self.predict([row], started))[0])
         result = await self._loop.submit((row, started))
         if isinstance(result, PredictError):
             raise result
-        return self._bodies.body(result)
+        return self._encode_answer(result)
 
     async def predict(self, rows: list[Row], started: float) -> list[PredictedRow]:
         """Predict validated rows, all or none.
@@ -199,26 +199,30 @@ def _merge(predicted: list[PredictedRow], outputs: Sequence[Output | PredictErro
     return [output if isinstance(output, PredictError) else next(rest) for output in outputs]
 
 
-class _BodyWriter:
-    """Serializes answers; the parts that are the same in every answer are serialized once."""
+class _Answer(msgspec.Struct, gc=False, rename={"class_name": "class"}):
+    """The answer to `POST /predict`."""
+
+    class_name: str
+    class_id: int
+    probabilities: Any
+    id: str
+    model: str
+    version: str
+
+
+class _AnswerEncoder:
+    """Serializes answers of one model as JSON."""
 
     def __init__(self, model: Model) -> None:
+        self._model = model
+        self._probabilities = object_builder(model.classes)
         self._encode = msgspec.json.Encoder().encode
-        self._classes = model.classes
-        self._starts = [
-            self._encode({"class": name, "class_id": i})[:-1] + b',"probabilities":'
-            for i, name in enumerate(model.classes)
-        ]
-        self._end = b'",' + self._encode({"model": model.name, "version": model.version})[1:]
 
-    def body(self, row: PredictedRow) -> bytes:
-        probabilities = dict(zip(self._classes, row.probabilities, strict=False))
-        return b"".join(
-            (
-                self._starts[row.class_id],
-                self._encode(probabilities),
-                b',"id":"',
-                row.id.encode(),
-                self._end,
+    def encode(self, row: PredictedRow) -> bytes:
+        model = self._model
+        probabilities = self._probabilities(*row.probabilities) if row.probabilities else {}
+        return self._encode(
+            _Answer(
+                model.classes[row.class_id], row.class_id, probabilities, row.id, model.name, model.version
             )
         )

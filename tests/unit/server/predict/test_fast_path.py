@@ -336,6 +336,18 @@ def test_the_counters_of_predictions_start_at_zero(client: Client) -> None:
         assert f'http_requests_total{{method="POST",route="/predict",status="{status}"}} 0.0' in metrics
 
 
+def test_the_log_line_of_a_failure_has_the_id_of_its_request(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        known = client.post("/predict", json={"a": 101, "b": 2})
+        monkeypatch.setattr(predictor.Predictor, "answer", None)  # calling it raises an unexpected error
+        unexpected = client.post("/predict", json={"a": 1, "b": 2})
+    assert (known.status_code, unexpected.status_code) == (500, 500)
+    failures = [line["request_id"] for line in lines if line["event"] == "request failed"]
+    assert failures == [known.headers["x-request-id"], unexpected.headers["x-request-id"]]
+
+
 def test_a_request_leaves_no_context_to_later_log_lines(client: Client) -> None:
     async def context_after_a_request() -> dict[str, Any]:
         assert (await client.http.post("/predict", json={"a": 1, "b": 2})).status_code == 200
