@@ -54,6 +54,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers: more threads than processors only wait
+
 if "TEST_MODELS" not in os.environ:  # else it is another worker's process
     os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
     atexit.register(shutil.rmtree, os.environ["TEST_MODELS"], ignore_errors=True)
