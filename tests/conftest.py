@@ -79,6 +79,11 @@ def _ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -
 pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", _ssl_context)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than processors: tests of services wait now and then."""
+    return (os.cpu_count() or 1) + 1
+
+
 MARKED_FOLDERS = {"service": "service", "browser": "browser", "stack": "stack"}
 """Tests by the folder they stand in; a test that uses a PostgreSQL fixture is marked `postgres`."""
 
