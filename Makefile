@@ -23,6 +23,9 @@ stack:
 	@echo "service http://localhost:8000  reports http://localhost:8080  Grafana http://localhost:3000 (admin, secrets/grafana_admin_password)"
 	@echo "Prometheus http://localhost:9090  Loki http://localhost:3100  Is all well? GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor"
 
+# pytest keeps the tests compiled, since each of its processes would compile them anew.
+test check: export PYTHONDONTWRITEBYTECODE =
+
 # Every test. ARGS="tests/unit -k psi" runs some.
 test: .venv/dev.stamp
 	@$(BIN)/pytest $(ARGS)

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,12 @@ from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
 from tests.ports import free_port
 
+CHEAP_MONITOR = {"REPORTS__EVIDENTLY": "off", "ALARMS__BUDGET": "1 per 200 checks"}
+"""Settings with which a monitor starts soonest: no import of Evidently, short simulations of false alarms.
+
+For tests that look at no verdict, since with such a budget alarms are frequent.
+"""
+
 EXAMPLE = {
     "sepal length (cm)": 5.1,
     "sepal width (cm)": 3.5,
@@ -47,9 +54,34 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers: more threads than processors only wait
+
 if "TEST_MODELS" not in os.environ:  # else it is another worker's process
     os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
     atexit.register(shutil.rmtree, os.environ["TEST_MODELS"], ignore_errors=True)
+
+
+@functools.cache
+def _default_ssl_context(*_: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+    """Return one context for all requests that ask for no other.
+
+    Reading the certificates of all authorities takes ten times longer than a request on loopback.
+    """
+    if verify is True and cert is None and trust_env:
+        return _default_ssl_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return httpx.create_ssl_context(verify, cert, trust_env)
+
+
+pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", _ssl_context)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than processors: tests of services wait now and then."""
+    return (os.cpu_count() or 1) + 1
 
 
 MARKED_FOLDERS = {"service": "service", "browser": "browser", "stack": "stack"}
@@ -142,11 +174,17 @@ def alive(pid: int) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
-    ).stdout.split()
-    children = [int(p) for p in found]
-    return [*children, *(d for c in children for d in descendants(c))]
+    """Return the processes below a process, each before its own children."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parent = stat.read_text("utf-8", "replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
+
+    def below(parent: int) -> list[int]:
+        return [p for child in sorted(children.get(parent, [])) for p in (child, *below(child))]
+
+    return below(pid)
 
 
 def metrics_folders(service: Running) -> list[Path]:
@@ -267,11 +305,8 @@ def default_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`driftbell up` without automatic checks, shared by the tests that only ask it things."""
-    with running(
-        "up", tmp_path_factory.mktemp("service"), CHECK__EVERY="off", REPORTS__EVIDENTLY="off"
-    ) as found:
-        monitored(found)
+    """`driftbell serve`, shared by the tests that only ask it things."""
+    with running("serve", tmp_path_factory.mktemp("service")) as found:
         yield found
 
 

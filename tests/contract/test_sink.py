@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from tests.contract.builders import check
+from tests.offline import no_network
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
@@ -23,10 +26,11 @@ SINKS = {"recording": RecordingSink, "HTML": HtmlReport, "Evidently": EvidentlyR
 
 
 @pytest.fixture(params=SINKS)
-def sink(request: pytest.FixtureRequest) -> EvidentlyReport | HtmlReport | RecordingSink:
+def sink(request: pytest.FixtureRequest) -> Iterator[EvidentlyReport | HtmlReport | RecordingSink]:
     if request.param == "Evidently" and not evidently_available():
         pytest.skip("Evidently is not installed")
-    return SINKS[request.param]()
+    with no_network():
+        yield SINKS[request.param]()
 
 
 def test_a_report_contains_the_sentence_of_the_check(

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import httpx
 import pytest
-from tests.conftest import EXAMPLE, predict, running, wait_until
-from tests.service.test_durability import Load
+from tests import command_line
+from tests.conftest import CHEAP_MONITOR, EXAMPLE, predict, running, wait_until
+from tests.failing import Load
 
 pytestmark = pytest.mark.service
 
-QUIET = {"REPORTS__EVIDENTLY": "off", "SERVER__ACCESS_LOG": "false"}
+QUIET = {**CHEAP_MONITOR, "SERVER__ACCESS_LOG": "false"}
 
 
-def driftbell(*args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "driftbell", *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")},
-    )
+def driftbell(folder: Path, *args: object) -> CompletedProcess[str]:
+    return command_line.driftbell(*map(str, args), cwd=folder)
 
 
 def test_a_backup_under_load_is_whole_and_comes_back(tmp_path: Path) -> None:
@@ -32,17 +25,17 @@ def test_a_backup_under_load_is_whole_and_comes_back(tmp_path: Path) -> None:
     with running("up", data, CHECK__EVERY="1s", **QUIET) as service:
         predict(service.url, [EXAMPLE] * 20)
         wait_until(lambda: service.status()["reports"], 120, "a report")
-        with Load(service.url) as load:
+        with Load(service.url, clients=4, pause=0.02) as load:
             wait_until(lambda: len(load.answered) > 600, 60, "load")
             before, at_first = list(load.answered), service.status()
-            done = driftbell("backup", saved, "--data-dir", data)
+            done = driftbell(tmp_path, "backup", saved, "--data-dir", data)
             assert done.returncode == 0, done.stderr
             backed_up = len(load.answered)
             wait_until(lambda: len(load.answered) > backed_up + 100, 60, "more load")
-            assert driftbell("restore", saved, "--data-dir", data).returncode == 2
+            assert driftbell(tmp_path, "restore", saved, "--data-dir", data).returncode == 2
     assert load.statuses.keys() == {200}
 
-    done = driftbell("restore", saved, "--data-dir", restored)
+    done = driftbell(tmp_path, "restore", saved, "--data-dir", restored)
     assert done.returncode == 0, done.stderr
     with running("up", restored, CHECK__EVERY="off", **QUIET) as again:
         assert again.sql("PRAGMA integrity_check") == [("ok",)]
@@ -71,10 +64,10 @@ def test_a_backup_under_load_is_whole_and_comes_back(tmp_path: Path) -> None:
 def test_nothing_is_restored_under_a_running_service_whose_log_was_removed(tmp_path: Path) -> None:
     data, saved = tmp_path / "data", tmp_path / "saved"
     with running("serve", data, **QUIET):
-        assert driftbell("backup", saved, "--data-dir", data).returncode == 0
+        assert driftbell(tmp_path, "backup", saved, "--data-dir", data).returncode == 0
         for file in data.glob("log.sqlite*"):
             file.unlink()
-        done = driftbell("restore", saved, "--data-dir", data)
+        done = driftbell(tmp_path, "restore", saved, "--data-dir", data)
         assert (done.returncode, done.stdout) == (2, "")
         assert "runs on" in done.stderr
         assert "stop it first" in done.stderr

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.conftest import (
+    CHEAP_MONITOR,
     EXAMPLE,
     Running,
     alive,
@@ -26,43 +24,16 @@ from tests.conftest import (
     starting,
     wait_until,
 )
+from tests.failing import Load
 
 pytestmark = pytest.mark.service
 
-QUIET = {"REPORTS__EVIDENTLY": "off", "SERVER__ACCESS_LOG": "false"}
+QUIET = {**CHEAP_MONITOR, "SERVER__ACCESS_LOG": "false"}
 
 
-class Load:
-    """Eight clients that send rows and batches as fast as they are answered, and keep the ids."""
-
-    def __init__(self, url: str) -> None:
-        self.answered: list[str] = []
-        self.statuses: Counter[int] = Counter()
-        self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(i,)) for i in range(8)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _send(self, number: int) -> None:
-        with contextlib.suppress(httpx.HTTPError), httpx.Client(base_url=self._url, timeout=15) as client:
-            while not self._stop.is_set():
-                if number % 2:
-                    answer = client.post("/predict", json=EXAMPLE)
-                    found = [answer.json()] if answer.status_code == 200 else []
-                else:
-                    answer = client.post("/predict/batch", json=[EXAMPLE] * 5)
-                    found = answer.json()["predictions"] if answer.status_code == 200 else []
-                self.statuses[answer.status_code] += 1
-                self.answered += [p["id"] for p in found]
+def steady_load(service: Running) -> Load:
+    """Send rows and batches; the ids of what was answered are kept."""
+    return Load(service.url, clients=4, pause=0.02)
 
 
 def all_there(service: Running, answered: list[str]) -> None:
@@ -72,13 +43,15 @@ def all_there(service: Running, answered: list[str]) -> None:
     assert len(set(logged)) == len(logged)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("verb", "workers"), [("up", 1), ("serve", 2)])
+def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, verb: str, workers: int) -> None:
     settings = {**QUIET, "CHECK__EVERY": "1s", "SERVER__WORKERS": str(workers)}
-    with running("up", tmp_path, **settings) as service, Load(service.url) as load:
+    with running(verb, tmp_path, **settings) as service, steady_load(service) as load:
+        if verb == "up":
+            monitored(service)
         wait_until(lambda: len(load.answered) > 600, 60, "the load")
         service.kill_tree()
-    assert load.statuses.keys() == {200}
+    assert load.statuses.keys() <= {0, 200}  # 0: of broken connections
     with running("serve", tmp_path, **QUIET) as again:
         all_there(again, load.answered)
         assert again.sql("PRAGMA integrity_check") == [("ok",)]
@@ -89,13 +62,14 @@ def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, work
 
 def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
     with running("up", tmp_path, CHECK__EVERY="1s", SERVER__WORKERS="2", **QUIET) as service:
+        monitored(service)
         children = descendants(service.process.pid)
         assert len(children) >= 4
         (metrics,) = metrics_folders(service)
-        with Load(service.url) as load:
-            wait_until(lambda: len(load.answered) > 300, 60, "the load")
+        with steady_load(service) as load:
+            wait_until(lambda: len(load.answered) > 200, 60, "the load")
             assert service.stop() == 0
-        assert load.statuses.keys() == {200}
+        assert load.statuses.keys() <= {0, 200}
         all_there(service, load.answered)
         wait_until(lambda: not any(alive(pid) for pid in children), 60, "the end of every child")
         with socket.socket() as again:
@@ -110,18 +84,27 @@ def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
 def test_the_children_end_by_themselves_when_only_their_parent_is_killed(tmp_path: Path) -> None:
     with running("up", tmp_path, CHECK__EVERY="1s", SERVER__WORKERS="2", **QUIET) as service:
         children = descendants(service.process.pid)
-        with Load(service.url) as load:
+        with steady_load(service) as load:
             wait_until(lambda: len(load.answered) > 100, 60, "the load")
             os.kill(service.process.pid, signal.SIGKILL)
             service.process.wait(5)
             wait_until(lambda: not any(alive(pid) for pid in children), 60, "the end of every child")
         all_there(service, load.answered)
-        assert load.statuses.keys() == {200}
+        assert load.statuses.keys() <= {0, 200}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running("up", tmp_path_factory.mktemp("durable"), CHECK__EVERY="off", **QUIET) as found:
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the targets of notifications, which is read when a monitor starts."""
+    file = tmp_path_factory.mktemp("targets") / "urls"
+    file.write_text("# nobody yet\n", "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, urls: Path) -> Iterator[Running]:
+    settings = {**QUIET, "CHECK__EVERY": "off", "NOTIFICATIONS__URLS_FILE": str(urls)}
+    with running("up", tmp_path_factory.mktemp("durable"), **settings) as found:
         monitored(found)
         yield found
 
@@ -171,11 +154,12 @@ def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back
 
 
 def test_a_monitor_that_was_killed_is_started_again(service: Running) -> None:
+    started, ended = (len(service.events(e)) for e in ("drift scheduler started", "monitor process ended"))
     (killed,) = monitors(service)
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: monitors(service) not in ([], [killed]), 60, "another monitor")
-    wait_until(lambda: len(service.events("drift scheduler started")) == 2, 60, "its start")
-    assert len(service.events("monitor process ended")) == 1
+    wait_until(lambda: len(service.events("drift scheduler started")) == started + 1, 60, "its start")
+    assert len(service.events("monitor process ended")) == ended + 1
     assert httpx.get(f"{service.url}/health").is_success
 
 
@@ -183,20 +167,23 @@ def monitors(service: Running) -> list[int]:
     return [pid for pid in descendants(service.process.pid) if " monitor " in command(pid)]
 
 
-def test_a_setting_that_went_wrong_meanwhile_costs_the_monitor_and_not_the_server(tmp_path: Path) -> None:
-    urls = tmp_path / "urls"
-    urls.write_text("# nobody yet\n", "utf-8")
-    with running("up", tmp_path / "data", NOTIFICATIONS__URLS_FILE=str(urls)) as service:
-        wait_until(lambda: service.status()["monitor"] == "running", 60, "the monitor")
-        urls.write_text("half a li", "utf-8")
-        os.kill(monitors(service)[0], signal.SIGKILL)
-        wait_until(lambda: "line 1 of" in service.lines(), 60, "the monitor's last words")
-        wait_until(lambda: service.lines().count('"monitor process ended"') > 1, 60, "the parent's")
-        assert httpx.post(f"{service.url}/predict", json=EXAMPLE, timeout=10).status_code == 200
-        urls.write_text("# nobody again\n", "utf-8")
-        wait_until(lambda: len(monitors(service)) == 1, 60, "a new monitor")
+def test_a_setting_that_went_wrong_meanwhile_costs_the_monitor_and_not_the_server(
+    service: Running, urls: Path
+) -> None:
+    def ended() -> int:
+        return service.lines().count('"monitor process ended"')
+
+    monitored(service)
+    before = ended()
+    urls.write_text("half a li", "utf-8")
+    os.kill(monitors(service)[0], signal.SIGKILL)
+    wait_until(lambda: "line 1 of" in service.lines(), 60, "the monitor's last words")
+    wait_until(lambda: ended() > before + 1, 60, "the parent's")
+    assert httpx.post(f"{service.url}/predict", json=EXAMPLE, timeout=10).status_code == 200
+    urls.write_text("# nobody again\n", "utf-8")
+    wait_until(lambda: len(monitors(service)) == 1, 60, "a new monitor")
 
 
 def test_a_setting_that_is_wrong_from_the_start_ends_both(tmp_path: Path) -> None:
-    with starting("up", tmp_path, NOTIFICATIONS__URLS_FILE=str(tmp_path / "nowhere")) as service:
+    with starting("up", tmp_path, **QUIET, NOTIFICATIONS__URLS_FILE=str(tmp_path / "nowhere")) as service:
         assert service.process.wait(60) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.conftest import EXAMPLE, Running, monitored, predict, running
+from tests.command_line import driftbell
+from tests.conftest import CHEAP_MONITOR, EXAMPLE, Running, monitored, predict, running
 
 from driftbell.stats import wilson
 
@@ -29,7 +29,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "up",
         tmp_path_factory.mktemp("labels"),
         CHECK__EVERY="off",
-        REPORTS__EVIDENTLY="off",
+        **CHEAP_MONITOR,
         WINDOW__ROWS=str(ROWS),
     ) as found:
         monitored(found)
@@ -253,28 +253,16 @@ def test_new_predictions_lower_the_share_of_labels(service: Running, ids: list[s
     assert performance(service)["labels"]["share"] == pytest.approx(before + 5 / ROWS)
 
 
-def driftbell(*args: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "driftbell", "labels", *args],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        cwd=cwd,
-        env=environment | {f"DRIFTBELL_{k}": v for k, v in settings.items()},
-    )
-
-
 def test_a_file_is_sent_to_the_service_of_the_settings(
     service: Running, ids: list[str], tmp_path: Path
 ) -> None:
     rows = [f"{i},setosa" for i in ids] + ["nobody,setosa", f"{ids[0]},2"]
     (tmp_path / "truth.csv").write_text("\n".join(["prediction_id,label", *rows]), "utf-8")
     port = service.url.rpartition(":")[2]
-    done = driftbell("truth.csv", cwd=tmp_path, SERVER__PORT=port, SERVER__HOST="0.0.0.0")
+    done = driftbell("labels", "truth.csv", cwd=tmp_path, SERVER__PORT=port, SERVER__HOST="0.0.0.0")
     assert (done.returncode, done.stdout) == (0, "truth.csv: 10 new, 1 corrected, 0 already known\n")
     assert done.stderr == "1 unknown prediction ids: nobody\n"
-    done = driftbell("truth.csv", "--url", service.url, "--json", cwd=tmp_path)
+    done = driftbell("labels", "truth.csv", "--url", service.url, "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout) == receipt(0, 2, 9, "nobody")
 
@@ -284,7 +272,7 @@ def test_a_wrong_label_in_a_file_is_told_with_its_line(
 ) -> None:
     lines = [json.dumps(pair(i)) for i in ids] + ["", json.dumps(pair("x", "rose"))]
     (tmp_path / "truth.jsonl").write_text("\n".join(lines), "utf-8")
-    done = driftbell("truth.jsonl", "--url", service.url, cwd=tmp_path)
+    done = driftbell("labels", "truth.jsonl", "--url", service.url, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "truth.jsonl line 12: 'label' must be one of the classes 'setosa'" in done.stderr
     assert "Traceback" not in done.stderr

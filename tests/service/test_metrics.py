@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.conftest import (
+    CHEAP_MONITOR,
     EXAMPLE,
     Running,
     command,
@@ -36,7 +37,7 @@ FEATURES = set(EXAMPLE)
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("metrics")
     with running(
-        "up", folder, CHECK__EVERY="off", SERVER__WORKERS="2", REPORTS__EVIDENTLY="off", WINDOW__ROWS="40"
+        "up", folder, CHECK__EVERY="off", SERVER__WORKERS="2", **CHEAP_MONITOR, WINDOW__ROWS="40"
     ) as found:
         monitored(found)
         yield found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.service
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """No automatic checks: each test asks for its own."""
     folder = tmp_path_factory.mktemp("monitor")
-    with running("up", folder, CHECK__EVERY="off", REPORTS__EVIDENTLY="off", REPORTS__KEEP="4") as found:
+    with running("up", folder, CHECK__EVERY="off", REPORTS__KEEP="4", REPORTS__EVIDENTLY="off") as found:
         monitored(found)
         yield found
 
@@ -109,11 +110,12 @@ def test_a_check_covers_what_was_answered_before_it_was_asked_for(service: Runni
 @pytest.mark.usefixtures("rows")
 def test_triggers_at_the_same_time_are_all_answered_and_predictions_go_on(service: Running) -> None:
     answered = 0
+    normal = itertools.cycle(iris_rows(200, np.random.default_rng(4)))
     with ThreadPoolExecutor(9) as pool:
         asked = [pool.submit(trigger, service) for _ in range(8)]
         manual = pool.submit(httpx.get, f"{service.url}/monitor/generate_report", timeout=130)
         while not all(a.done() for a in [*asked, manual]):
-            assert httpx.post(f"{service.url}/predict", json=EXAMPLE, timeout=10).is_success
+            assert httpx.post(f"{service.url}/predict", json=next(normal), timeout=10).is_success
             answered += 1
     assert {a.result().status_code for a in [*asked, manual]} == {200}
     assert all(a.result().json()["verdict"] in ("ok", "alarm") for a in asked)
@@ -206,27 +208,9 @@ def test_a_foreign_file_among_the_reports_is_neither_listed_nor_in_the_way(servi
     assert not any("99999999" in r["name"] for r in service.status()["reports"])
 
 
-def test_checks_run_by_themselves_at_whole_intervals(tmp_path: Path) -> None:
-    with running("up", tmp_path, CHECK__EVERY="1s", REPORTS__EVIDENTLY="off", REPORTS__KEEP="3") as service:
-        monitored(service)
-        predict(service.url, iris_rows(20, np.random.default_rng(0)))
-        wait_until(lambda: service.metric("driftbell_checks_total", verdict="ok") >= 3, 60, "three checks")
-        status = service.status()
-        assert status["enabled"] is True
-        due = datetime.fromisoformat(status["next_run"])
-        assert due.microsecond == 0
-        assert abs(due - datetime.now(UTC)) < timedelta(seconds=5)
-        assert status["last_check"]["kind"] == "automatic"
-        assert status["last_check"]["rows"] == 20
-        assert 1 <= len(status["reports"]) <= 3
-        assert not any(r["manual"] for r in status["reports"])
-        assert {e["kind"] for e in service.events("drift check")} == {"automatic"}
-        assert len(service.events("drift scheduler started")) == 1
-
-
-def test_monitors_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
+def test_monitors_check_at_whole_intervals_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
     """None, then two, then the one that is left when the other was killed."""
-    settings = {"CHECK__EVERY": "1s", "REPORTS__EVIDENTLY": "off", "REPORTS__KEEP": "5"}
+    settings = {"CHECK__EVERY": "1s", "REPORTS__KEEP": "3", "REPORTS__EVIDENTLY": "off"}
     with running("serve", tmp_path, **settings) as service, ExitStack() as started:
         predict(service.url, iris_rows(20, np.random.default_rng(0)))
         for answer in (trigger(service), httpx.get(f"{service.url}/monitor/generate_report")):
@@ -245,6 +229,18 @@ def test_monitors_share_the_work_and_replace_each_other(tmp_path: Path) -> None:
         once(slots(service))
         holders = [m for m in pair if m.events("drift monitor holds the lease")]
         assert len(holders) == 1
+        wait_until(lambda: service.metric("driftbell_checks_total", verdict="ok") >= 3, 60, "three checks")
+        status = service.status()
+        assert status["enabled"] is True
+        due = datetime.fromisoformat(status["next_run"])
+        assert due.microsecond == 0
+        assert abs(due - datetime.now(UTC)) < timedelta(seconds=5)
+        assert status["last_check"]["kind"] == "automatic"
+        assert status["last_check"]["rows"] == 20
+        assert 1 <= len(status["reports"]) <= 3
+        assert not any(r["manual"] for r in status["reports"])
+        assert {e["kind"] for m in pair for e in m.events("drift check")} == {"automatic"}
+        assert all(len(m.events("drift scheduler started")) == 1 for m in pair)
 
         (holder,) = holders
         (other,) = [m for m in pair if m is not holder]

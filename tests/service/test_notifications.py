@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from tests.command_line import driftbell
 from tests.conftest import (
     Running,
     alive,
@@ -182,24 +182,16 @@ def test_a_monitor_killed_before_it_sends_loses_no_notification(service: Running
 
 def test_notify_test_reports_the_delivery_to_each_target(tmp_path: Path, first: Receiver) -> None:
     (tmp_path / "urls").write_text(f"# the team\n{first.url(SECRET)}\n")
-    settings = {"DRIFTBELL_NOTIFICATIONS__URLS_FILE": "urls"}
+    settings = {"NOTIFICATIONS__URLS_FILE": "urls"}
 
     def notify_test(*args: str) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
-        return subprocess.run(
-            [sys.executable, "-m", "driftbell", "notify", "test", *args],
-            capture_output=True,
-            text=True,
-            timeout=90,
-            cwd=tmp_path,
-            env=environment | settings,
-        )
+        return driftbell("notify", "test", *args, cwd=tmp_path, **settings)
 
     done = notify_test()
     assert (done.returncode, done.stdout) == (0, "target 1 (json): delivered\n")
     assert done.stderr == ""
     assert first.titles(SECRET) == ["driftbell: test"]
-    settings["DRIFTBELL_NOTIFICATIONS__URLS"] = f"json://127.0.0.1:{free_port()}/hunter2"
+    settings["NOTIFICATIONS__URLS"] = f"json://127.0.0.1:{free_port()}/hunter2"
     done = notify_test("--json")
     assert done.returncode == 2
     refused, accepted = json.loads(done.stdout)
@@ -210,7 +202,7 @@ def test_notify_test_reports_the_delivery_to_each_target(tmp_path: Path, first: 
 
 
 def test_an_invalid_url_stops_the_start_with_an_error(tmp_path: Path) -> None:
-    with starting("up", tmp_path, NOTIFICATIONS__URLS="slakc://hunter2") as service:
+    with starting("monitor", tmp_path, NOTIFICATIONS__URLS="slakc://hunter2") as service:
         assert service.process.wait(60) == 2
         assert "notifications.urls: target 1 (slakc)" in service.lines()
         assert "hunter2" not in service.lines()

@@ -15,7 +15,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.result import Ok
-from tests.conftest import EXAMPLE, Running, monitored, running
+from tests.conftest import CHEAP_MONITOR, EXAMPLE, Running, monitored, running
 from tests.service.test_batch import body_of
 
 from driftbell.server.batch import arrow
@@ -40,7 +40,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "up",
         tmp_path_factory.mktemp("openapi"),
         CHECK__EVERY="off",
-        REPORTS__EVIDENTLY="off",
+        **CHEAP_MONITOR,
         REPORTS__KEEP="3",
     ) as found:
         monitored(found)

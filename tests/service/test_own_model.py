@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -19,11 +19,14 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
 
 
 @pytest.mark.service
-def test_own_model_is_served_and_its_stuck_feature_is_named(tmp_path: Path) -> None:
+def test_own_model_is_served_and_its_stuck_feature_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "model"
-    subprocess.run([sys.executable, str(EXAMPLE), str(folder)], check=True, timeout=60)
-    config = str(folder / "driftbell.toml")
-    with running("up", tmp_path / "data", "--config", config, CHECK__EVERY="off") as service:
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(folder)])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    config = ("--config", str(folder / "driftbell.toml"))
+    with running("up", tmp_path / "data", *config, CHECK__EVERY="off", REPORTS__EVIDENTLY="off") as service:
         wait_until(lambda: httpx.get(f"{service.url}/health").json()["monitor"] == "running")
         example = httpx.get(f"{service.url}/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
         row = example["content"]["application/json"]["example"]

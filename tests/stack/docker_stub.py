@@ -1,6 +1,7 @@
 """A stub of `docker`: a container is the folder `$STACK/SERVICE`, where each call is executed and recorded.
 
-`FAIL` is the beginning of a call that shall fail.
+`FAIL` is the beginning of a call that shall fail. Without `DRIFTBELL`, `driftbell backup` copies the folder,
+which takes a tenth of the time.
 """
 
 import os
@@ -25,6 +26,9 @@ def inside(service: str, path: str) -> str:
 
 def run(service: str, *command: str) -> int:
     words = [inside(service, word) for word in command]
+    if words[:2] == ["driftbell", "backup"] and not os.environ.get("DRIFTBELL"):
+        shutil.copytree(inside(service, "/data"), words[2])
+        return 0
     if words[0] == "driftbell":
         words = [sys.executable, "-m", *words, "--data-dir", inside(service, "/data")]
     return subprocess.run(words).returncode

@@ -36,15 +36,17 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 @dataclass
 class Stack:
-    """A stack of folders on which the scripts run."""
+    """A stack of folders on which the scripts run, with driftbell itself or with copies of its folder."""
 
     folder: Path
     bin: Path
     prometheus: str
+    driftbell: bool = False
 
     def run(self, script: str, *args: object, fail: str = "") -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
         environment |= {"STACK": str(self.folder), "PROMETHEUS": self.prometheus, "FAIL": fail}
+        environment |= {"DRIFTBELL": "1" if self.driftbell else ""}
         return subprocess.run(
             [ROOT / "deploy" / script, *map(str, args)],
             capture_output=True,
@@ -67,7 +69,9 @@ def stub(tmp_path: Path) -> Path:
     """Return a folder for PATH that contains `docker`."""
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
-    docker.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("docker_stub.py")} "$@"\n')
+    docker.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -IS {Path(__file__).with_name("docker_stub.py")} "$@"\n'
+    )
     docker.chmod(0o755)
     return docker.parent
 
@@ -130,6 +134,7 @@ def samples(address: str) -> list[list[object]]:
 def test_the_stack_is_restored_from_its_backup(stack: Stack, tmp_path: Path, stub: Path) -> None:
     data = stack.folder / "prometheus" / "prometheus"
     data.mkdir(parents=True)
+    stack.driftbell = True
     with prometheus(tmp_path / "first", SCRAPES_ITSELF, data) as watching:
         stack.prometheus = watching.address
         wait_until(lambda: len(samples(stack.prometheus)) >= 3, 60, "three scrapes")
@@ -144,7 +149,7 @@ def test_the_stack_is_restored_from_its_backup(stack: Stack, tmp_path: Path, stu
     assert stack.running() == {"loki", "grafana"}
     assert not (stack.folder / "ml_service" / "data" / "driftbell-backup").exists()
 
-    new = Stack(tmp_path / "new", stub, "")
+    new = Stack(tmp_path / "new", stub, "", driftbell=True)
     new.folder.mkdir()
     done = new.run("restore.sh", saved)
     assert done.returncode == 0, done.stderr

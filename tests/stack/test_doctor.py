@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.conftest import running, wait_until
+from tests.conftest import CHEAP_MONITOR, running, wait_until
 from tests.stack.prometheus import prometheus, stack_config
 from tests.unit.ops.test_doctor import GRAFANA, LOKI, REPORTS, serving
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.service
 
 
 def test_missing_components_are_reported_and_a_running_stack_is_healthy(tmp_path: Path) -> None:
-    quiet = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
+    quiet = {"CHECK__EVERY": "off", **CHEAP_MONITOR}
     with (
         running("serve", tmp_path / "data", **quiet) as service,
         prometheus(tmp_path, stack_config(tmp_path, service.url)) as metrics,

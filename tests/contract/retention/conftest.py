@@ -42,7 +42,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use files and transactions so small that there are several of each."""
+    """Use files and transactions so small that there are several of each, without pauses between them."""
     monkeypatch.setattr(retention, "FILE_ROWS", 5)
     monkeypatch.setattr(retention, "DELETE_ROWS", 2)
     monkeypatch.setattr(retention, "PRUNE_ROWS", 2)
+    monkeypatch.setattr(retention, "PAUSE_RATIO", 0.0)

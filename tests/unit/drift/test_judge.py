@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,11 @@ import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftbell.drift.compare import compare
+from driftbell.drift.compare import PreparedReference, compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
-from driftbell.models.sklearn import SklearnModel
 from driftbell.records import ColumnComparison, Columns, Judgement, Kind, Verdict
-from driftbell.records.reference import Reference
 
 SHIFTS = {"sepal length (cm)": 2.5, "sepal width (cm)": -1.0, "petal length (cm)": 3.0}
 
@@ -152,50 +151,61 @@ def test_the_deciding_number_comes_first_with_its_threshold() -> None:
     assert tuple(rest) == comparison.results
 
 
+@dataclass(frozen=True)
+class Iris:
+    """The flowers with the model's answers, as they are and with `SHIFTS`, from which windows are drawn."""
+
+    reference: PreparedReference
+    unchanged: Columns
+    shifted: Columns
+
+
 @pytest.fixture(scope="module")
-def iris(tmp_path_factory: pytest.TempPathFactory) -> tuple[SklearnModel, Columns, Reference]:
+def iris(tmp_path_factory: pytest.TempPathFactory) -> Iris:
     model, features = iris_model(tmp_path_factory.mktemp("iris"))
-    return model, features, build_reference(model, features)
+    reference = build_reference(model, features)
+    shifted = {name: cells + SHIFTS.get(name, 0.0) for name, cells in features.items()}
+    return Iris(
+        prepare(reference.columns, roles=reference.roles),
+        reference.columns,
+        build_reference(model, shifted).columns,
+    )
 
 
-def judged(iris: tuple[SklearnModel, Columns, Reference], rows: int, drifted: int, seed: int) -> Judgement:
-    model, features, reference = iris
+def judged(iris: Iris, rows: int, drifted: int, seed: int) -> Judgement:
+    """Judge a window of flowers drawn at random, the newest of which have drifted."""
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(reference.columns["prediction"]), rows)
-    window = {name: cells[drawn] for name, cells in features.items()}
-    for name, shift in SHIFTS.items():
-        window[name] = window[name] + shift * (np.arange(rows) >= rows - drifted)
-    answered = build_reference(model, window).columns
-    return judge(compare(reference.columns, answered, roles=reference.roles), rows=rows)
+    drawn = rng.integers(0, len(iris.unchanged["prediction"]), rows)
+    has_drifted = np.arange(rows) >= rows - drifted
+    window = {
+        name: np.where(has_drifted, iris.shifted[name][drawn], cells[drawn])
+        for name, cells in iris.unchanged.items()
+    }
+    return judge(compare(iris.reference, window), rows=rows)
 
 
 @pytest.mark.slow
-def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(
-    iris: tuple[SklearnModel, Columns, Reference],
-) -> None:
+def test_at_most_one_of_twenty_unchanged_windows_of_iris_lists_drift(iris: Iris) -> None:
     windows = 300
     listed = [judged(iris, 500, 0, seed).drifted_columns != () for seed in range(windows)]
     assert np.mean(listed) <= 0.05
 
 
 @pytest.mark.slow
-def test_a_tenth_of_drifted_rows_is_detected_in_nearly_every_window(
-    iris: tuple[SklearnModel, Columns, Reference],
-) -> None:
+def test_a_tenth_of_drifted_rows_is_detected_in_nearly_every_window(iris: Iris) -> None:
     listed = [judged(iris, 500, 50, seed).drifted_columns != () for seed in range(200)]
     assert np.mean(listed) >= 0.95
 
 
-def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(
-    iris: tuple[SklearnModel, Columns, Reference],
-) -> None:
+def test_where_half_of_a_hundred_rows_drift_exactly_their_features_are_named(iris: Iris) -> None:
     named = {judged(iris, 100, 50, seed).drifted_columns for seed in range(50)}
-    features = {tuple(c for c in columns if c in iris[1]) for columns in named}
+    flower = [c.name for c in iris.reference.columns if c.role == "feature"]
+    features = {tuple(c for c in columns if c in flower) for columns in named}
     assert features == {tuple(SHIFTS)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", [1, 8, 50])
+@pytest.mark.parametrize("columns", [1, 8, 30])
 def test_any_number_of_unchanged_columns_keeps_the_alarm_budget(columns: int) -> None:
     rng, runs = np.random.default_rng(columns), 150
     listed = 0

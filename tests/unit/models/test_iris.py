@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,18 @@ from structlog.testing import capture_logs
 from tests.unit.models.test_sklearn import sha256_of
 
 from driftbell.errors import ModelError
+from driftbell.models import iris
 from driftbell.models.iris import iris_model, iris_training, is_iris_cached
 from driftbell.models.reference import build_reference
 from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Columns
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_forest() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iris, "TREES", 40)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,16 @@ CASES = {
 }
 
 
+@cache
+def once_converted(case: str) -> tuple[SklearnModel, Conversion]:
+    """Return a model of `CASES` and its conversion, for tests that only predict with them."""
+    return converted(*CASES[case])
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_converted_model_predicts_as_the_native_model(case: str) -> None:
-    estimator, values, labels = CASES[case]
-    native, result = converted(estimator, values, labels)
+    values = CASES[case][1]
+    native, result = once_converted(case)
     assert result.model, result.reason
     assert result.rows_checked > len(values)
     assert result.max_difference <= TOLERANCE
@@ -155,7 +162,7 @@ def test_a_deep_forest_is_exact_at_its_thresholds(labels: np.ndarray, rounded: b
 @pytest.mark.parametrize("case", ["forest", "scaled", "svc", "linear svc", "forest with nulls", "lightgbm"])
 @pytest.mark.parametrize("rows", [1, 7, 64, 65])
 def test_quick_answers_are_those_of_tables(case: str, rows: int) -> None:
-    native, result = converted(*CASES[case])
+    native, result = once_converted(case)
     assert result.model
     table = {name: column[:rows] for name, column in columns_of(CASES[case][1]).items()}
     cells = [[None if np.isnan(v) else float(v) for v in row] for row in zip(*table.values(), strict=True)]
@@ -171,7 +178,7 @@ def test_quick_answers_are_those_of_tables(case: str, rows: int) -> None:
 
 
 def test_a_forest_answers_shares_as_they_are() -> None:
-    _, result = converted(*CASES["forest"])
+    _, result = once_converted("forest")
     assert result.model
     _, probabilities = result.model.answer(GRID[:20].tolist())
     assert probabilities
@@ -180,7 +187,7 @@ def test_a_forest_answers_shares_as_they_are() -> None:
 
 
 def test_one_row_costs_little() -> None:
-    native, result = converted(*CASES["scaled"])
+    native, result = once_converted("scaled")
     assert result.model
     assert result.model.inline
     assert not native.inline

@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.command_line import driftbell
 from tests.conftest import wait_until
 from tests.model_keys import ModelKey
 
-import driftbell
+from driftbell import __version__
 from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError, StoreError
@@ -117,7 +118,7 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
     saved = back_up(settings, tmp_path / "saved", now=NOW)
     written = json.loads((tmp_path / "saved" / "manifest.json").read_text("utf-8"))
     assert (written["driftbell"], written["schema"], written["time"]) == (
-        driftbell.__version__,
+        __version__,
         HEAD,
         "2026-01-31T12:00:00+00:00",
     )
@@ -237,10 +238,11 @@ def test_a_damaged_log_is_not_backed_up(settings: Settings, tmp_path: Path) -> N
 # the command line
 
 
-def run(*args: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+def run(*args: object, largest_file: int) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that cannot write larger files."""
+
     def limit() -> None:
-        if largest_file:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     return subprocess.run(
         [sys.executable, "-m", "driftbell", *map(str, args)],
@@ -253,12 +255,13 @@ def run(*args: object, largest_file: int | None = None) -> subprocess.CompletedP
 
 
 def test_commands_print_one_line_or_json(settings: Settings, tmp_path: Path) -> None:
-    done = run("backup", tmp_path / "saved", "--data-dir", settings.data_dir)
+    saved, new = str(tmp_path / "saved"), str(tmp_path / "new")
+    done = driftbell("backup", saved, "--data-dir", str(settings.data_dir), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{tmp_path}/saved: 300 predictions, 0 checks, 2 reports, 3.")
-    done = run("restore", tmp_path / "saved", "--data-dir", tmp_path / "new", "--json")
+    done = driftbell("restore", saved, "--data-dir", new, "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["rows"]["predictions"] == 300
-    done = run("restore", tmp_path / "saved", "--data-dir", tmp_path / "new")
+    done = driftbell("restore", saved, "--data-dir", new, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "move it away" in done.stderr
 

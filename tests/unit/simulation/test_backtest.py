@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import pickle
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.ensemble
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 import driftbell
 from driftbell.degradation import cusum
@@ -63,7 +66,7 @@ OPTIONS: dict[str, Any] = {
 
 @contextmanager
 def equal_tables_fitted_once() -> Iterator[None]:
-    """Reuse the models of equal tables and simulate fewer streams, which take most of the time."""
+    """Reuse the models of equal tables, grow fewer trees and simulate less, which take most of the time."""
     fits: dict[bytes, ReferenceModels] = {}
 
     def fit(*args: Any, **options: Any) -> ReferenceModels:
@@ -74,8 +77,15 @@ def equal_tables_fitted_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importlib.import_module("driftbell.simulation.backtest"), "fit_reference_models", fit)
+        for kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
+            patch.setattr(sklearn.ensemble, kind.__name__, functools.partial(few_trees, kind))
         patch.setattr(cusum, "STREAMS", 100)
+        patch.setattr(cusum, "MAX_STEPS", 200)
         yield
+
+
+def few_trees(kind: Any, *, max_iter: int, **options: Any) -> Any:
+    return kind(max_iter=min(max_iter, 20), **options)
 
 
 @pytest.fixture(scope="module", autouse=True)
