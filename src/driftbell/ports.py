@@ -162,6 +162,9 @@ class CheckStore(Protocol):
     ) -> None:
         """Write a check, its notification and its alarm, all or none; a known id changes nothing.
 
+        With an automatic check, the lease's `next_run` is written too: an occasion has been checked if and
+        only if the next one is due.
+
         An alarm that was closed meanwhile stays as it is, and so does every annotation. Open alarms of other
         versions of the model are closed, since these are not served any more.
 
@@ -251,10 +254,26 @@ class Coordination(Protocol):
     def take_lease(
         self, holder: str, *, now: datetime, seconds: float, next_run: datetime | None
     ) -> Lease | None:
-        """Acquire or renew the monitor's lease; None while another holder's has not expired."""
+        """Acquire or renew the monitor's lease; None while another holder's has not expired.
+
+        The lease passes from holder to holder with the automatic check that is due.
+
+        Args:
+            holder: name of the monitor.
+            now: the time.
+            seconds: how long the lease lasts.
+            next_run: time of the next automatic check, for a lease that has none.
+        """
 
     def release_lease(self, holder: str) -> None:
-        """Release the lease, if it is this holder's."""
+        """Release the lease, if it is this holder's; the check that is due stays for the next holder."""
+
+    def schedule(self, next_run: datetime | None, lease: Lease) -> None:
+        """Set the time of the next automatic check; None for none.
+
+        Raises:
+            LeaseLostError: another monitor holds the lease now.
+        """
 
     def lease(self) -> Lease | None:
         """Read the lease, expired or not."""

@@ -48,6 +48,7 @@ CALLS = {
     "coordination.get_request": lambda store: store.coordination.get_request("x"),
     "coordination.take_lease": lambda store: store.coordination.take_lease("a", **LEASE_TERM),
     "coordination.release_lease": lambda store: store.coordination.release_lease("a"),
+    "coordination.schedule": lambda store: store.coordination.schedule(NOW, LEASE),
     "coordination.lease": lambda store: store.coordination.lease(),
     "retention.plan": lambda store: store.retention.plan(NOW, 1, LEASE, now=NOW, to_file=True),
     "retention.rows": lambda store: store.retention.rows(ARCHIVE),

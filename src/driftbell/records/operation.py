@@ -87,7 +87,8 @@ class Lease:
         token: the fencing token, which grows by one with each change of holder; writes with an older one
             are refused.
         expires: when it expires (UTC) unless it is renewed.
-        next_run: time of the holder's next automatic check (UTC); None if automatic checks are off.
+        next_run: time of the next automatic check (UTC), which is overdue if nobody was there to run it; None
+            if automatic checks are off.
     """
 
     holder: str
