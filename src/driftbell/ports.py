@@ -306,6 +306,12 @@ class RetentionStore(Protocol):
         Return False if a label arrived since `rows`: then the file has to be written again.
         """
 
+    def close_labels(self, archive: Archive, lease: Lease) -> None:
+        """Accept no more labels for the predictions of an archive, so that its file can be completed."""
+
+    def record_outcome(self, error: str, lease: Lease) -> None:
+        """Record why the last pass of retention failed; "" if it did not."""
+
     def record_failure(self, archive: Archive, error: str, lease: Lease) -> None:
         """Record why the file of an archive could not be written."""
 

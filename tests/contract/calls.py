@@ -53,6 +53,8 @@ CALLS = {
     "retention.plan": lambda store: store.retention.plan(NOW, 1, LEASE, now=NOW, to_file=True),
     "retention.rows": lambda store: store.retention.rows(ARCHIVE),
     "retention.mark_written": lambda store: store.retention.mark_written(ARCHIVE, 0, LEASE),
+    "retention.close_labels": lambda store: store.retention.close_labels(ARCHIVE, LEASE),
+    "retention.record_outcome": lambda store: store.retention.record_outcome("", LEASE),
     "retention.record_failure": lambda store: store.retention.record_failure(ARCHIVE, "disk full", LEASE),
     "retention.delete": lambda store: store.retention.delete(ARCHIVE, 1, LEASE),
     "retention.prune": lambda store: store.retention.prune(NOW, 1, LEASE),

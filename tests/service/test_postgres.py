@@ -13,6 +13,8 @@ from tests import postgres
 from tests.command_line import driftbell
 from tests.conftest import EXAMPLE, Running, predict, running, wait_until
 
+from driftbell.errors import StoreError
+
 pytestmark = pytest.mark.service
 
 
@@ -43,9 +45,31 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
         assert not (tmp_path / "a" / "log.sqlite").exists()
 
         server.stop(signal.SIGQUIT)
-        status = httpx.get(f"{a.url}/monitor/status", timeout=20)
-        assert status.status_code == 503
-        assert "the prediction log cannot be used" in status.json()["detail"]
+        words = ("127.0.0.1", str(server.port), "connection", "refused", "pg8000", "network")
+        paths = (
+            "/health",
+            "/monitor/status",
+            "/monitor/checks",
+            "/alarms",
+            "/performance",
+            "/",
+            "/index.json",
+        )
+        answers = [httpx.get(f"{a.url}{path}", timeout=20) for path in paths]
+        answers += [
+            httpx.post(f"{a.url}/{path}", json=body, timeout=20)
+            for path, body in (
+                ("monitor/trigger_now", None),
+                ("labels", {"prediction_id": ids[0], "label": "setosa"}),
+                ("predict", EXAMPLE),
+                ("predict/batch", [EXAMPLE]),
+            )
+        ]
+        for answer in answers:
+            assert answer.status_code == 503, answer.url
+            assert answer.json()["detail"] == StoreError("").public, answer.url
+            text = answer.text.lower()
+            assert not any(word in text for word in words), answer.text
         server.start()
 
         def answers() -> bool:
