@@ -55,8 +55,8 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
             "/",
             "/index.json",
         )
-        answers = [httpx.get(f"{a.url}{path}", timeout=20) for path in paths]
-        answers += [
+        refusals = [httpx.get(f"{a.url}{path}", timeout=20) for path in paths]
+        refusals += [
             httpx.post(f"{a.url}/{path}", json=body, timeout=20)
             for path, body in (
                 ("monitor/trigger_now", None),
@@ -65,7 +65,7 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
                 ("predict/batch", [EXAMPLE]),
             )
         ]
-        for answer in answers:
+        for answer in refusals:
             assert answer.status_code == 503, answer.url
             assert answer.json()["detail"] == StoreError("").public, answer.url
             text = answer.text.lower()
