@@ -50,8 +50,8 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
             "/health",
             "/monitor/status",
             "/monitor/checks",
-            "/alarms",
-            "/performance",
+            "/monitor/alarms",
+            "/monitor/performance",
             "/",
             "/index.json",
         )
