@@ -45,6 +45,8 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
         assert not (tmp_path / "a" / "log.sqlite").exists()
 
         server.stop(signal.SIGQUIT)
+        predict(a.url, [EXAMPLE])  # nobody knows yet; the journal has it
+        wait_until(lambda: a.events("log cannot be written"), 60, "the service's notice")
         words = ("127.0.0.1", str(server.port), "connection", "refused", "pg8000", "network")
         paths = (
             "/health",
