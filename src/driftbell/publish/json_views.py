@@ -68,7 +68,9 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     if degradation is None:
         return None
     loss, change_point, performance = (
-        degradation.estimated_loss,
+        degradation.estimated_loss
+        if degradation.estimated_loss and degradation.estimated_loss.is_positive
+        else None,
         degradation.change_point,
         degradation.performance,
     )
@@ -85,6 +87,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     if brief:
         return view
     return view | {
+        "closing": degradation.closing,
         "rows": degradation.rows,
         "performance": asdict(performance) if performance else None,
         "evidence": [asdict(e) for e in degradation.evidence],
