@@ -16,6 +16,7 @@ from driftbell.ports import Model
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.json_views import check_view
+from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.api.monitor import MonitorView
@@ -48,6 +49,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 register_template_globals(_templates)
+_templates.globals["own_first"] = own_first
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:
@@ -69,7 +71,9 @@ def pages_router(view: MonitorView, model: Model) -> APIRouter:
 
     @router.get("/reports/")
     def reports() -> Response:
-        return _page("reports.html.j2", reports=view.folder.files())
+        latest = [f"{prefix}_latest.html" for prefix in (OWN_REPORT, MAIN_REPORT)]
+        existing = [name for name in latest if view.folder.open(name)] or latest[1:]
+        return _page("reports.html.j2", reports=view.folder.files(), latest=existing)
 
     @router.get("/reports.json")
     def reports_json() -> Response:
