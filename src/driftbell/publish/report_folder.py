@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from driftbell.atomic_write import PART_SUFFIX, write_atomically
 from driftbell.errors import ReportError
-from driftbell.publish.report_rotation import Rotation, StoredReport
+from driftbell.publish.report_rotation import UNCHANGED, Rotation, StoredReport
 
 MAIN_REPORT = "drift_report"
 """File name prefix of the main report: Evidently's if it is installed, otherwise the HTML report."""
@@ -26,9 +25,11 @@ MAX_CLOCK_SKEW = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 
 MAX_SIZE = 1024**3
+MAX_MARK_BYTES = 100
 
-IMPORTANCE = ".importance.json"
-"""Hidden file with the origin and the importance of each report whose name does not say them."""
+_MARK = "\n<!-- driftbell report: {origin}, importance {importance} -->\n"
+_MARK_PATTERN = re.compile(rb"\n<!-- driftbell report: (requested|scheduled), importance ([0-2]) -->\n\Z")
+"""Last line of a report whose name does not tell its origin, or that is important; see `StoredReport`."""
 
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")
@@ -73,7 +74,7 @@ class ReportFolder:
         time: datetime,
         manual: bool,
         requested: bool | None = None,
-        importance: int = 0,
+        importance: int = UNCHANGED,
     ) -> tuple[str, ...]:
         """Write the reports of one check and point the `latest` names to them.
 
@@ -94,11 +95,12 @@ class ReportFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             moment = self._moment(time.astimezone(UTC))
             names = tuple(_name(prefix, moment, manual) for prefix in reports)
+            mark = _mark_line(manual, manual if requested is None else requested, importance)
             for name, content in zip(names, reports.values(), strict=True):
-                write_atomically(self.path / name, content)
+                write_atomically(self.path / name, content + mark)
             for name, prefix in zip(names, reports, strict=True):
                 self._link_latest(f"{prefix}_latest.html", name)
-            self._rotate(names, manual if requested is None else requested, importance)
+            self._rotate(names)
         except OSError as error:
             raise ReportError(f"cannot write the report to {self.path}: {error.strerror}") from error
         return names
@@ -140,42 +142,37 @@ class ReportFolder:
         else:
             part.replace(self.path / latest)
 
-    def _rotate(self, written: tuple[str, ...], requested: bool, importance: int) -> None:
-        marks = self._marks()
-        if importance or any(requested is not self._is_manual(name) for name in written):
-            marks |= dict.fromkeys(written, (requested, importance))
+    def _rotate(self, written: tuple[str, ...]) -> None:
         files = self.files()
         names = {f.name for f in files}
         stored = []
         for file in files:
-            is_requested, value = marks.get(file.name, (file.manual, 0))
+            requested, importance = self._mark(file)
             beside_own = file.name.replace(MAIN_REPORT, OWN_REPORT, 1) in names - {file.name}
-            stored.append(StoredReport(file.name, file.time, file.size, is_requested, value, beside_own))
-        expired = self._rotation.expired(stored, written)
-        for name in expired:
+            stored.append(
+                StoredReport(file.name, file.time, file.size, requested, importance, is_evidently=beside_own)
+            )
+        for name in self._rotation.expired(stored, written):
             (self.path / name).unlink(missing_ok=True)
-        kept = names - set(expired)
-        self._save_marks({name: mark for name, mark in marks.items() if name in kept})
         for name in _names_in(self.path):
             if name.startswith(".") and name.endswith(PART_SUFFIX):
                 (self.path / name).unlink(missing_ok=True)
 
-    @staticmethod
-    def _is_manual(name: str) -> bool:
-        match = _NAME.fullmatch(name)
-        return bool(match and match[2])
-
-    def _marks(self) -> dict[str, tuple[bool, int]]:
-        """Read which reports are requested or important; one that cannot be read marks none."""
+    def _mark(self, file: ReportFile) -> tuple[bool, int]:
+        """Read whether a report was requested, and its importance."""
         try:
-            content = json.loads((self.path / IMPORTANCE).read_text("utf-8"))
-            return {str(name): (bool(mark[0]), int(mark[1])) for name, mark in content.items()}
-        except (OSError, ValueError, TypeError, AttributeError, LookupError):
-            return {}
+            with (self.path / file.name).open("rb") as report:
+                report.seek(max(0, file.size - MAX_MARK_BYTES))
+                match = _MARK_PATTERN.search(report.read(MAX_MARK_BYTES))
+        except OSError:  # not readable: as if it was not important
+            match = None
+        return (match[1] == b"requested", int(match[2])) if match else (file.manual, UNCHANGED)
 
-    def _save_marks(self, marks: Mapping[str, tuple[bool, int]]) -> None:
-        if marks or (self.path / IMPORTANCE).exists():
-            write_atomically(self.path / IMPORTANCE, json.dumps(marks).encode())
+
+def _mark_line(manual: bool, requested: bool, importance: int) -> bytes:
+    if requested is manual and importance == UNCHANGED:
+        return b""
+    return _MARK.format(origin="requested" if requested else "scheduled", importance=importance).encode()
 
 
 def own_first(names: Iterable[str]) -> list[str]:

@@ -43,7 +43,7 @@ def run(log: SqlStore, number: int, verdict: Verdict) -> int:
 def test_changes_and_alarms_are_more_important_than_unchanged_checks(log: SqlStore) -> None:
     verdicts = [Verdict.OK, Verdict.OK, Verdict.WARNING, Verdict.ALARM, Verdict.ALARM, Verdict.OK, Verdict.OK]
     assert [run(log, number, verdict) for number, verdict in enumerate(verdicts)] == [
-        CHANGED,
+        UNCHANGED,
         UNCHANGED,
         CHANGED,
         CHANGED,
@@ -61,10 +61,8 @@ def test_an_alarm_that_opens_after_an_annotated_one_is_a_change(log: SqlStore) -
     assert run(log, 2, Verdict.ALARM) == LASTING_ALARM
 
 
-def test_another_version_of_the_model_is_a_change(log: SqlStore) -> None:
-    run(log, 0, Verdict.OK)
-    judgement = Judgement(Verdict.OK, "It is so.")
-    assert (
-        report_importance(log, Check("x", NOON, CheckKind.MANUAL, "m", "2", "r", 5, 1, 5, judgement))
-        == CHANGED
-    )
+def test_the_first_verdict_is_a_change_if_it_is_an_alarm(log: SqlStore) -> None:
+    assert run(log, 0, Verdict.UNKNOWN) == UNCHANGED
+    assert run(log, 1, Verdict.OK) == UNCHANGED
+    assert run(log, 2, Verdict.UNKNOWN) == CHANGED
+    assert run(log, 3, Verdict.ALARM) == CHANGED

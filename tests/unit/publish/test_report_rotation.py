@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from driftbell.publish.report_rotation import CHANGED, LASTING_ALARM, UNCHANGED
 FRIDAY = datetime(2026, 1, 30, 17, 0, tzinfo=UTC)
 MINUTES = timedelta(minutes=5)
 EVIDENTLY, OWN = 4000, 57
-PAIR = EVIDENTLY + OWN
+MARK_BYTES = 60
+PAIR = EVIDENTLY + OWN + 2 * MARK_BYTES
 
 
 def check(
@@ -106,23 +108,27 @@ def test_without_retention_alarms_stay_for_ever(tmp_path: Path) -> None:
     assert set(old) <= names(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"a": 1}', b'{"a": []}', b"\xff"])
-def test_a_damaged_list_of_important_reports_only_loses_their_importance(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_importance_is_in_the_file_and_survives_a_copy_of_the_folder(tmp_path: Path) -> None:
+    folder = ReportFolder(tmp_path / "reports", keep=2)
+    alarm = check(folder, 0, CHANGED)
+    shutil.copytree(folder.path, tmp_path / "restored")
+    assert {p.name for p in folder.path.iterdir()} == {
+        *alarm,
+        "drift_report_latest.html",
+        "driftbell_report_latest.html",
+    }
+    restored = ReportFolder(tmp_path / "restored", keep=2)
+    for number in range(1, 9):
+        check(restored, number)
+    assert set(alarm) <= names(restored)
+
+
+def test_an_unchanged_scheduled_report_is_written_as_it_is(tmp_path: Path) -> None:
     folder = ReportFolder(tmp_path, keep=2)
-    check(folder, 0, CHANGED)
-    (tmp_path / ".importance.json").write_bytes(content)
-    for number in range(1, 4):
-        check(folder, number)
-    assert len(names(folder)) == 4
-
-
-def test_the_list_of_important_reports_does_not_grow(tmp_path: Path) -> None:
-    folder = ReportFolder(tmp_path, keep=2, max_size=4 * PAIR)
-    for number in range(50):
-        check(folder, number, CHANGED)
-    assert len((tmp_path / ".importance.json").read_bytes()) < 100 * len(names(folder))
+    for manual in (False, True):
+        main, own = check(folder, manual, manual=manual)
+        assert (tmp_path / main).read_bytes() == b"e" * EVIDENTLY
+        assert (tmp_path / own).read_bytes() == b"o" * OWN
 
 
 def test_the_newest_report_stays_however_small_the_limit(tmp_path: Path) -> None:
