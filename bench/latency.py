@@ -70,7 +70,7 @@ async def phase(port: int, rate: float, seconds: float, *, checks: bool) -> tupl
     latencies: list[float] = []
     due = iter(time.perf_counter() + np.arange(int(rate * seconds)) / rate)
     body = json.dumps(ROW).encode()
-    headers = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     request = f"POST /predict HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body
 
     async def connection() -> None:

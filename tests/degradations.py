@@ -44,7 +44,6 @@ OK = Degradation(
     evidence=(Evidence("estimate", "", 0.2), Evidence("labels", "", 0.0)),
     rows=500,
     performance=Performance("accuracy", 0.953, Interval(0.95, 0.93, 0.97)),
-    estimated_loss=Interval(0.003, -0.012, 0.018),
 )
 
 UNKNOWN = Degradation(Verdict.UNKNOWN, "Cannot say: 30 of 50 new rows are there.")

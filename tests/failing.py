@@ -107,7 +107,7 @@ class Load(_Loop):
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, batches: bool) -> None:
         path, body = ("/predict/batch", b"[%b,%b,%b]" % (ROW, ROW, ROW)) if batches else ("/predict", ROW)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         asked = time.monotonic()
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()

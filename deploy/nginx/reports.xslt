@@ -17,9 +17,10 @@
       <xsl:choose>
         <xsl:when test="string($reports)">
           <xsl:if test="file[. = 'drift_report_latest.html']">
-            <p><a href="/drift_report_latest.html">Latest report</a>
-              <xsl:if test="file[. = 'driftbell_report_latest.html']"> · <a href="/driftbell_report_latest.html">self-contained report</a> of the same check</xsl:if>
-            </p>
+            <p><xsl:choose>
+              <xsl:when test="file[. = 'driftbell_report_latest.html']"><a href="/driftbell_report_latest.html">Latest report</a> · <a href="/drift_report_latest.html">Evidently's report</a> of the same check</xsl:when>
+              <xsl:otherwise><a href="/drift_report_latest.html">Latest report</a></xsl:otherwise>
+            </xsl:choose></p>
           </xsl:if>
           <div class="scroll"><table>
             <thead><tr><th scope="col">Report</th><th scope="col">Time</th><th scope="col">Started</th><th scope="col" class="n">Size</th></tr></thead>

@@ -1,4 +1,4 @@
-"""Phrases of messages: lists of names, and suggestions for misspelled names."""
+"""Phrases of messages: lists of names, points of accuracy, and suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
     if len(texts) > max_names:
         return f"{', '.join(texts[:max_names])} and {len(texts) - max_names} more"
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def format_points(share: float) -> str:
+    """Return a share in percentage points, with two digits if one decimal would round it to zero.
+
+    >>> format_points(0.042), format_points(-0.0012), format_points(0.00024), format_points(0)
+    ('4.2', '-0.1', '0.024', '0.0')
+    """
+    points = 100 * share
+    return f"{points:.1f}" if abs(points) >= 0.1 or not points else f"{points:.2g}"
 
 
 def suggest_name(name: str, candidates: Iterable[str]) -> str:

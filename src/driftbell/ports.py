@@ -112,6 +112,12 @@ class PredictionStore(Protocol):
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are omitted."""
 
+    def traffic_between(self, after: int, last: int, bucket_seconds: int) -> list[TrafficBucket]:
+        """Count the predictions above a sequence number, up to another one; see `traffic`."""
+
+    def numbers_since(self, time: datetime) -> tuple[int | None, int]:
+        """Read the sequence number of the oldest prediction since a time, if any, and of the last of all."""
+
     def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
         """Read the sequence number of the first prediction that is not older than a time."""
 

@@ -15,6 +15,8 @@ CALLS = {
     "predictions.window": lambda store: store.predictions.window(1, **IRIS),
     "predictions.count": lambda store: store.predictions.count(**IRIS),
     "predictions.traffic": lambda store: store.predictions.traffic(NOW, 60),
+    "predictions.traffic_between": lambda store: store.predictions.traffic_between(0, 9, 60),
+    "predictions.numbers_since": lambda store: store.predictions.numbers_since(NOW),
     "predictions.get": lambda store: store.predictions.get("x"),
     "predictions.after": lambda store: store.predictions.after(0, 1, **IRIS),
     "labels.add": lambda store: store.labels.add([label(1)]),

@@ -381,6 +381,8 @@ FAST_READS = {
     "predictions.count": lambda store: store.predictions.count(**IRIS, limit=50),
     "predictions.get": lambda store: store.predictions.get("id-7"),
     "predictions.traffic": lambda store: store.predictions.traffic(NEAR_END, 60),
+    "predictions.traffic_between": lambda store: store.predictions.traffic_between(29900, 29990, 60),
+    "predictions.numbers_since": lambda store: store.predictions.numbers_since(NEAR_END),
     "predictions.first_since": lambda store: store.predictions.first_since(NEAR_END, **IRIS),
     "labels.add": lambda store: store.labels.add([label(i, "virginica") for i in range(1, 20)]),
     "labels.newest": lambda store: store.labels.newest(50, **IRIS),

@@ -216,6 +216,27 @@ def test_traffic_counts_every_model(store: SqlStore) -> None:
     assert sum(b.count for b in store.predictions.traffic(NOW, 3600)) == 2
 
 
+def test_traffic_between_counts_rows_by_their_numbers(store: SqlStore) -> None:
+    start = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    store.predictions.append(
+        [prediction(i, time=start + timedelta(minutes=i), latency_ms=float(i)) for i in (3, 0, 1, 2)]
+    )
+    first, last = store.predictions.numbers_since(start)
+    assert (first, last) == (2, 4)
+    buckets = store.predictions.traffic_between(1, 3, 60)
+    assert [(b.start, b.count, b.max_latency_ms) for b in buckets] == [
+        (start, 1, 0.0),
+        (start + timedelta(minutes=1), 1, 1.0),
+    ]
+    assert store.predictions.traffic_between(4, 9, 60) == []
+
+
+def test_numbers_since_without_rows(store: SqlStore) -> None:
+    assert store.predictions.numbers_since(NOW) == (None, 0)
+    store.predictions.append([prediction(1, time=NOW - timedelta(days=1))])
+    assert store.predictions.numbers_since(NOW) == (None, 1)
+
+
 def test_first_since_returns_the_first_number_from_a_time_on(store: SqlStore) -> None:
     store.predictions.append([prediction(i, time=NOW + timedelta(minutes=i)) for i in range(5)])
     store.predictions.append([prediction(9, time=NOW + timedelta(minutes=2), version="v2")])

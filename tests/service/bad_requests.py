@@ -10,7 +10,7 @@ from typing import Any
 from tests.conftest import EXAMPLE
 
 JSON = {"Content-Type": "application/json"}
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 NAMES = list(EXAMPLE)
 SEPAL, WIDTH = NAMES[0], NAMES[1]
 GOOD = json.dumps(EXAMPLE)

@@ -207,8 +207,8 @@ def test_a_client_that_goes_away_in_the_middle_of_its_body_is_counted(service: R
     "sent",
     [
         b"\0\1\2\3 garbage \xff\r\n\r\n",
-        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"FOO /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"FOO /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         POST + b"Content-Length: -5\r\n\r\n",
         POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
@@ -244,7 +244,7 @@ def test_an_offer_of_another_protocol_is_ignored(service: Running, offered: byte
 @pytest.mark.parametrize("host", [b"[", b"a b<>\"'", b"\xff", b"", b"x" * 5000])
 def test_a_strange_host_header_breaks_no_page(service: Running, host: bytes) -> None:
     status, body = spoken(service, b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
-    assert status in (200, 400)
+    assert status in ((200, 421) if host else (200,))
     assert host not in body or b"<" not in host
 
 

@@ -97,7 +97,8 @@ def test_predictions_are_counted_by_class_and_version(service: Running) -> None:
 def test_every_request_has_a_latency_failed_ones_too(
     service: Running, method: str, path: str, route: str, status: str
 ) -> None:
-    labels = {"method": method, "route": route, "status": status}
+    counted = "other" if status == "405" else method  # every route refuses most methods
+    labels = {"method": counted, "route": route, "status": status}
     before = service.samples()
     assert httpx.request(method, f"{service.url}{path}").status_code == int(status)
     after = service.samples()
@@ -242,7 +243,7 @@ def test_a_killed_workers_requests_in_flight_are_forgotten_its_counts_are_not(se
     predictions = service.metric("driftbell_predictions_total")
     url = httpx.URL(service.url)
     half = (
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     )
     connections = [socket.create_connection((url.host, url.port or 80), timeout=10) for _ in range(8)]
     try:

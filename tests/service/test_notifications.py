@@ -216,11 +216,13 @@ def test_an_alert_of_alertmanager_is_logged(started: Running) -> None:
         return httpx.post(f"{started.url}/monitor/alertmanager", json=body)
 
     assert post("firing").status_code == post("resolved").status_code == 204
+    wait_until(lambda: started.events("alert resolved"), 10, "the log line, which a thread writes")
     (firing,) = [e for e in started.events("alert firing") if e["alertname"] == "Drift1"]
     assert (firing["level"], firing["severity"], firing["summary"]) == ("WARNING", "warning", "x" * 300)
     (resolved,) = [e for e in started.events("alert resolved") if e["alertname"] == "Drift1"]
     assert resolved["level"] == "INFO"
     assert post("firing", 150).status_code == 204
+    wait_until(lambda: started.events("further alerts are not logged"), 10, "the log line")
     assert len([e for e in started.events("alert firing") if e["alertname"] == "Drift150"]) == 100
     assert started.events("further alerts are not logged")[-1]["count"] == 50
     answer = httpx.post(f"{started.url}/monitor/alertmanager", json={"version": "4"})

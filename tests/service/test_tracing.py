@@ -209,9 +209,9 @@ def test_pipelined_requests_are_siblings(traced: tuple[Running, Collector]) -> N
     service, collector = traced
     address = httpx.URL(service.url)
     trace, parent, headers = caller()
-    line = f"GET /monitor/checks HTTP/1.1\r\nHost: x\r\ntraceparent: {headers['traceparent']}\r\n\r\n"
+    line = f"GET /monitor/checks HTTP/1.1\r\nHost: localhost\r\ntraceparent: {headers['traceparent']}\r\n\r\n"
     with socket.create_connection((address.host, address.port or 80), timeout=20) as connection:
-        connection.sendall((line * 2).encode() + b"GET /monitor/checks HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall((line * 2).encode() + b"GET /monitor/checks HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: len(collector.spans(trace)) == 2, 60, "the spans")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert {s.parent for s in collector.spans(trace)} == {parent}

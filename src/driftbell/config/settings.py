@@ -24,6 +24,7 @@ from driftbell.config.values import (
     Duration,
     FalseAlarms,
     Hosts,
+    ReportSize,
     SecretUrls,
     Size,
     TimeLimit,
@@ -114,7 +115,9 @@ class ReportSettings(_Section):
     """`[reports]`."""
 
     keep: int = Field(200, ge=1)
-    """The number of checks with reports on disk; the oldest reports are deleted first."""
+    """The number of unchanged checks with reports on disk; of requested checks, as many more."""
+    max_size: ReportSize = 1024**3
+    """The size of all reports, such as '1GiB'; of unchanged checks, Evidently's pages are deleted first."""
     evidently: Literal["auto", "on", "off"] = "auto"
     """Whether each check writes the Evidently report; 'auto' does if the extra is installed."""
 

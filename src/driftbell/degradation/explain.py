@@ -13,6 +13,7 @@ from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.data_faults import ks_distance
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
+from driftbell.phrases import format_points
 from driftbell.records import BlockExplanation, ChangePoint, Columns, Interval, Suspect, Verdict
 
 MAX_SUSPECTS = 5
@@ -27,12 +28,14 @@ class DegradationEstimate:
     """Combined result of the CUSUM charts.
 
     Attributes:
-        verdict: `alarm`, `warning` (labels contradict it), `ok`, or `unknown` before the first block.
+        verdict: `alarm`, `warning` (labels contradict it, or it is not proven), `ok`, or `unknown` before the
+            first block.
         source: the source of evidence with the largest score.
         score: the largest score; an alarm is raised at 1.
         change_point: time of the change.
-        loss: increase of the error since the change point.
+        loss: increase of the error since the change point; None if it cannot be told from zero.
         contradicted: whether labels contradict it.
+        closing: whether the newest rows show no loss while the alarm is open.
     """
 
     verdict: Verdict
@@ -41,6 +44,7 @@ class DegradationEstimate:
     change_point: ChangePoint | None = None
     loss: Interval | None = None
     contradicted: bool = False
+    closing: bool = False
 
     @property
     def notable(self) -> bool:
@@ -57,24 +61,38 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
         segment: the rows with the largest loss, or "".
         classes: number of classes; 0 for a regression.
     """
-    if not estimate.notable or estimate.loss is None or estimate.change_point is None:
+    if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
-    value, low, high = estimate.loss.value, max(estimate.loss.low, 0.0), estimate.loss.high
-    if classes:
-        loss = f"{100 * value:.1f} points of accuracy (90 % interval: {100 * low:.1f} to {100 * high:.1f})"
-    else:
-        loss = f"{value:.4g} more error per row (90 % interval: {low:.4g} to {high:.4g})"
+    loss = _format_loss(estimate.loss, classes) if estimate.loss else ""
     since = since_clause(estimate.change_point)
     causes = ", ".join(f"{suspect.column} ({suspect.words})" for suspect in suspects[:2])
     which = f"; suspect columns: {causes}" if causes else ""
     if estimate.contradicted:
-        return (
-            f"Inputs changed, performance did not: the estimated loss is {loss} {since}, but the labels show "
-            f"no loss{which}."
-        )
+        but = f"the estimated loss is {loss} {since}, but " if loss else ""
+        return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
+    if estimate.verdict is Verdict.WARNING:
+        return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
     basis = "estimated without labels" if estimate.source == ESTIMATE else "by its labels"
     where = f"; largest loss where {segment}" if segment else ""
+    if estimate.closing:
+        before = f" Before, the model lost {loss}, {basis}, {since}." if loss else ""
+        return (
+            f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
+        )
+    if not loss:
+        return (
+            f"The model probably performs worse, because inputs look broken {since}: the estimate without "
+            f"labels cannot tell how much{which}{where}."
+        )
     return f"The model loses {loss}, {basis}, {since}{which}{where}."
+
+
+def _format_loss(loss: Interval, classes: int) -> str:
+    """Format a loss whose interval is above zero; a small one keeps two digits."""
+    if not classes:
+        return f"{loss.value:.4g} more error per row (90 % interval: {loss.low:.4g} to {loss.high:.4g})"
+    value, low, high = map(format_points, (loss.value, loss.low, loss.high))
+    return f"{value} points of accuracy (90 % interval: {low} to {high})"
 
 
 def since_clause(change: ChangePoint) -> str:

@@ -102,6 +102,7 @@ def update(
         state = _add_estimate(charts, state, block, rows)
     state = _add_labels(charts, state, labels)
     estimate = _estimate(charts, state)
+    state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
     if block:
         explanation = explain_block(
             charts, block, rows.columns, rows.answers, rows.ids, in_detail=estimate.notable
@@ -119,11 +120,14 @@ def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows:
     elif moved:
         confirmed = state.unconfirmed
     summary = BlockSummary(block.rows, loss, rows.times[0], rows.times[-1])
+    data_quality = charts.data_quality_score(block)
+    broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
     return msgspec.structs.replace(
         state,
         rows=state.rows + block.rows,
         estimate=_add_block(charts, ESTIMATE, state.estimate, summary, confirmed),
-        data_quality=charts.data_quality_score(block),
+        data_quality=data_quality,
+        broken_since=broken_since,
         moved=tuple(moved),
         unconfirmed=unconfirmed,
     )
@@ -180,28 +184,54 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
 
 
 def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
-    """Combine the charts into verdict, change point and loss."""
+    """Combine the charts into verdict, change point and loss.
+
+    An alarm needs a loss whose interval is above zero, and a newest block with a loss. Without it, broken
+    values raise the alarm and its loss stays unknown; an open alarm is closing; else there is a warning.
+    """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
     measured = state.labels.score or 0.0
     source = LABELS if measured >= 1 or measured > estimated else ESTIMATE
-    blocks = _blocks(state, source)
-    if not blocks:
+    if not _blocks(state, source):
         return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
     score = max(estimated, measured)
     if score < 1:
         return DegradationEstimate(Verdict.OK, source, score)
-    baseline = charts.baselines[source]
+    change, loss = _change(charts, state, source)
+    shown = _shows_loss(state, source)
+    if source == LABELS and estimated >= 1 and not (loss and shown):
+        source = ESTIMATE
+        change, loss = _change(charts, state, source)
+        shown = _shows_loss(state, source)
+    proven = loss is not None and shown
+    broken = source == ESTIMATE and (state.data_quality or 0.0) >= 1
+    if broken and not proven:
+        first, last = state.broken_since or (change.time, change.time)
+        change, loss = ChangePoint(first, first, last), None
+    alarm = DegradationEstimate(Verdict.ALARM, source, score, change, loss)
+    capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
+    if _is_over(charts, state) or (source == ESTIMATE and _is_contradicted(charts, state, change, loss)):
+        return replace(capped, contradicted=True)
+    if proven or broken:
+        return alarm
+    return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
+
+
+def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
+    """Estimate the change point, and the loss since; None if the loss cannot be told from zero."""
+    blocks, baseline = _blocks(state, source), charts.baselines[source]
     deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
     best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
     change = ChangePoint(
         blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
     )
     loss = _interval(charts, source, blocks[best:])
-    alarm = DegradationEstimate(Verdict.ALARM, source, score, change, loss)
-    if _is_over(charts, state) or (source == ESTIMATE and _is_contradicted(charts, state, change, loss)):
-        score = min(score, MAX_CONTRADICTED_SCORE)
-        return replace(alarm, verdict=Verdict.WARNING, score=score, contradicted=True)
-    return alarm
+    return change, loss if loss.is_positive else None
+
+
+def _shows_loss(state: EvidenceState, source: str) -> bool:
+    """Return whether the newest block of a source has a loss."""
+    return _blocks(state, source)[-1].loss > 0
 
 
 def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
@@ -219,8 +249,11 @@ def _interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) 
         error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
     if source == ESTIMATE:
         error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
-    largest = 1 - baseline.mean if learned.classes and learned.labelled else math.inf
-    return Interval(min(mean, largest), mean - ONE_SIDED * error, min(mean + ONE_SIDED * error, largest))
+    smallest, largest = -math.inf, math.inf
+    if learned.classes and learned.labelled:  # an error rate is between 0 and 1, also after corrections
+        smallest, largest = -baseline.mean, 1 - baseline.mean
+    bounds = (mean, mean - ONE_SIDED * error, mean + ONE_SIDED * error)
+    return Interval(*(min(max(bound, smallest), largest) for bound in bounds))
 
 
 def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
@@ -232,7 +265,9 @@ def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     return are_newest and labels[-1].loss < charts.smallest_loss / 2
 
 
-def _is_contradicted(charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval) -> bool:
+def _is_contradicted(
+    charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
+) -> bool:
     """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
     if not charts.learned.labelled:
         return False
@@ -242,7 +277,7 @@ def _is_contradicted(charts: CusumCharts, state: EvidenceState, change: ChangePo
     measured = _interval(charts, LABELS, blocks)
     error = (measured.high - measured.value) / ONE_SIDED
     none = measured.value - error / 2 < charts.smallest_loss / 2
-    return measured.high < charts.smallest_loss or (none and measured.high < 2 * loss.value)
+    return measured.high < charts.smallest_loss or bool(loss and none and measured.high < 2 * loss.value)
 
 
 def _degradation(
@@ -269,23 +304,31 @@ def _degradation(
         for source, score in scores.items()
         if score is not None
     )
+    unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
     return Degradation(
         estimate.verdict,
         sentence(estimate, suspects, segment, charts.learned.classes),
         estimate.score,
         evidence,
         state.rows,
-        performance(charts, state),
+        performance(charts, state, unknown=unknown),
         estimate.loss,
         estimate.change_point,
         suspects,
         segment,
         explanation.to_label if estimate.notable else (),
+        closing=estimate.closing,
     )
 
 
-def performance(charts: CusumCharts, state: EvidenceState) -> Performance:
-    """Return the performance on the newest block, and on the newest labels."""
+def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = False) -> Performance:
+    """Return the performance on the newest block, and on the newest labels.
+
+    Args:
+        charts: fitted on the reference.
+        state: the evidence.
+        unknown: whether broken inputs make an estimate without labels meaningless.
+    """
     learned = charts.learned
     labelled_mean = charts.baselines[LABELS].mean
     recent: list[BlockSummary] = []
@@ -294,7 +337,7 @@ def performance(charts: CusumCharts, state: EvidenceState) -> Performance:
             break
         recent.insert(0, block)
     newest = state.estimate.blocks[-1:]
-    estimated = _interval(charts, ESTIMATE, newest) if newest else None
+    estimated = _interval(charts, ESTIMATE, newest) if newest and not unknown else None
     realized = _interval(charts, LABELS, recent) if recent else None
     reference = None
     if learned.labelled:
@@ -316,4 +359,4 @@ def _metric(charts: CusumCharts, loss: Interval | None, mean: float) -> Interval
     if charts.learned.classes:
         accuracy = (1 - mean - loss.value, 1 - mean - loss.high, 1 - mean - loss.low)
         return Interval(*(min(1.0, max(0.0, value)) for value in accuracy))
-    return Interval(mean + loss.value, max(0.0, mean + loss.low), mean + loss.high)
+    return Interval(*(max(0.0, mean + value) for value in (loss.value, loss.low, loss.high)))

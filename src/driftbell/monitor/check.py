@@ -20,6 +20,7 @@ from driftbell.drift.compare import PreparedReference, compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, ReportError, StoreError
+from driftbell.monitor.report_importance import report_importance
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
     ActiveBaseline,
@@ -31,7 +32,7 @@ from driftbell.monitor.state import (
 )
 from driftbell.monitor.window import window_columns
 from driftbell.ports import DegradationDetector, Model, Sink, Store
-from driftbell.publish.report_folder import ReportFolder
+from driftbell.publish.report_folder import ReportFolder, own_first
 from driftbell.records import (
     Alarm,
     Baseline,
@@ -329,7 +330,13 @@ class Checker:
                 errors.append(_describe(captured.error))
         if contents:
             try:
-                names = self.folder.save(contents, time=check.time, manual=check.kind is CheckKind.MANUAL)
+                names = self.folder.save(
+                    contents,
+                    time=check.time,
+                    manual=check.kind is CheckKind.MANUAL,
+                    requested=check.kind is not CheckKind.AUTOMATIC,
+                    importance=report_importance(self.store, check),
+                )
             except ReportError as error:
                 logger.error("drift report not written", check_id=check.id, error=str(error))
                 errors.append(str(error))
@@ -339,6 +346,7 @@ class Checker:
         if self.cooldown is None:
             return None
         last = self.store.notifications.last(**self._served)
+        check = replace(check, reports=tuple(own_first(check.reports)))
         notification = notification_after(check, last, cooldown=self.cooldown)
         if notification is None:
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification
 
@@ -34,7 +35,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
         "drift": drift_view(judgement),
         "drifted_columns": list(judgement.drifted_columns),
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
-        "reports": [f"/reports/{name}" for name in check.reports],
+        "reports": [f"/reports/{name}" for name in own_first(check.reports)],
         "duration_seconds": round(check.duration, 3),
         "error": check.error or None,
     }
@@ -68,7 +69,9 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     if degradation is None:
         return None
     loss, change_point, performance = (
-        degradation.estimated_loss,
+        degradation.estimated_loss
+        if degradation.estimated_loss and degradation.estimated_loss.is_positive
+        else None,
         degradation.change_point,
         degradation.performance,
     )
@@ -85,6 +88,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     if brief:
         return view
     return view | {
+        "closing": degradation.closing,
         "rows": degradation.rows,
         "performance": asdict(performance) if performance else None,
         "evidence": [asdict(e) for e in degradation.evidence],

@@ -48,7 +48,11 @@ logger = structlog.get_logger()
 
 
 def format_message(
-    notification: Notification, link: str | None, judgement: Judgement | None = None, alarm_id: str = ""
+    notification: Notification,
+    link: str | None,
+    judgement: Judgement | None = None,
+    alarm_id: str = "",
+    reports: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Return the title and the text of a notification.
 
@@ -58,6 +62,7 @@ def format_message(
         judgement: judgement of the notification's check; without degradation in it, the text is the
             notification's own sentence.
         alarm_id: id of the open alarm; "" without one.
+        reports: names of the reports of the notification's check.
     """
     states = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
     title = f"driftbell: {notification.model} {states.get(notification.verdict, 'resolved')}"
@@ -82,6 +87,8 @@ def format_message(
     lines.append(f"Model: {notification.model}, version {notification.version}")
     if link and notification.report:
         lines.append(f"Report: {link.rstrip('/')}/reports/{notification.report}")
+        others = [name for name in reports if name != notification.report]
+        lines += [f"Evidently: {link.rstrip('/')}/reports/{name}" for name in others]
     return title, "\n".join(lines)
 
 
@@ -174,7 +181,9 @@ class NotificationSender:
         check = self._store.checks.get(notification.check_id)
         alarm = self._store.alarms.current(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
-        title, body = format_message(notification, self._link, judgement, alarm.id if alarm else "")
+        title, body = format_message(
+            notification, self._link, judgement, alarm.id if alarm else "", check.reports if check else ()
+        )
         failures = {}
         for target in [t for t in missing if t.key not in blocked]:
             failure = target.send(title, body, notification.verdict)

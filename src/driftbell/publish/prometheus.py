@@ -255,7 +255,7 @@ def _degradation(degradation: Degradation) -> Iterable[Metric]:
     name = f"driftbell_{metric.replace(' ', '_')}"
     if degradation.performance:
         yield from _performance(degradation.performance, name, metric)
-    if degradation.estimated_loss:
+    if degradation.estimated_loss and degradation.estimated_loss.is_positive:
         description = f"Estimated loss of {metric} against the reference"
         if metric != "accuracy":
             description = f"Estimated increase of the {metric} over the reference"

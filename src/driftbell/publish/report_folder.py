@@ -1,16 +1,17 @@
-"""Report folder: fixed file names, atomic writes, `latest` names, and removal of the oldest reports."""
+"""Report folder: fixed file names, atomic writes, `latest` names, and rotation."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from driftbell.atomic_write import PART_SUFFIX, write_atomically
 from driftbell.errors import ReportError
+from driftbell.publish.report_rotation import UNCHANGED, Rotation, StoredReport
 
 MAIN_REPORT = "drift_report"
 """File name prefix of the main report: Evidently's if it is installed, otherwise the HTML report."""
@@ -22,6 +23,13 @@ MAX_CLOCK_SKEW = timedelta(hours=1)
 """Reports with a time further in the future come from a wrong clock and do not delay the next name."""
 
 SECOND = timedelta(seconds=1)
+
+MAX_SIZE = 1024**3
+MAX_MARK_BYTES = 100
+
+_MARK = "\n<!-- driftbell report: {origin}, importance {importance} -->\n"
+_MARK_PATTERN = re.compile(rb"\n<!-- driftbell report: (requested|scheduled), importance ([0-2]) -->\n\Z")
+"""Last line of a report whose name does not tell its origin, or that is important; see `StoredReport`."""
 
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")
@@ -50,20 +58,32 @@ class ReportFolder:
 
     Args:
         path: the folder; created with the first report.
-        keep: number of checks with reports on disk.
+        keep: see `Rotation`.
+        max_size: see `Rotation`.
+        days: number of whole days (UTC) that reports stay, besides today; None keeps them.
     """
 
-    def __init__(self, path: Path, *, keep: int) -> None:
+    def __init__(self, path: Path, *, keep: int, max_size: int = MAX_SIZE, days: int | None = None) -> None:
         self.path = path
-        self._keep = keep
+        self._rotation = Rotation(keep, max_size, timedelta(days=days + 1) if days is not None else None)
 
-    def save(self, reports: Mapping[str, bytes], *, time: datetime, manual: bool) -> tuple[str, ...]:
+    def save(
+        self,
+        reports: Mapping[str, bytes],
+        *,
+        time: datetime,
+        manual: bool,
+        requested: bool | None = None,
+        importance: int = UNCHANGED,
+    ) -> tuple[str, ...]:
         """Write the reports of one check and point the `latest` names to them.
 
         Args:
             reports: HTML by file name prefix, the main report first.
             time: when the check ran; the next free second is used for the name.
             manual: see `ReportFile`.
+            requested: whether the check was requested; None if `manual` says so.
+            importance: see `StoredReport`.
 
         Returns:
             The file names, in the order of `reports`.
@@ -75,24 +95,30 @@ class ReportFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             moment = self._moment(time.astimezone(UTC))
             names = tuple(_name(prefix, moment, manual) for prefix in reports)
+            mark = _mark_line(manual, manual if requested is None else requested, importance)
             for name, content in zip(names, reports.values(), strict=True):
-                write_atomically(self.path / name, content)
+                write_atomically(self.path / name, content + mark)
             for name, prefix in zip(names, reports, strict=True):
                 self._link_latest(f"{prefix}_latest.html", name)
-            self._prune(written=(moment, manual))
+            self._rotate(names)
         except OSError as error:
             raise ReportError(f"cannot write the report to {self.path}: {error.strerror}") from error
         return names
 
-    def files(self) -> list[ReportFile]:
-        """Return the reports, newest first, without the `latest` names."""
+    def files(self, limit: int | None = None) -> list[ReportFile]:
+        """Return the reports, newest first, without the `latest` names.
+
+        Args:
+            limit: the most reports to return; the sizes of the others are not read.
+        """
         reports = []
         for name in _names_in(self.path):
             match = _NAME.fullmatch(name)
             time = _time(match[3]) if match else None
             if match and time:
-                reports.append(ReportFile(name, time, bool(match[2]), _size(self.path / name)))
-        return sorted(reports, key=lambda f: (f.time, f.name), reverse=True)
+                reports.append((time, name, bool(match[2])))
+        newest = sorted(reports, reverse=True)[:limit]
+        return [ReportFile(name, time, manual, _size(self.path / name)) for time, name, manual in newest]
 
     def open(self, name: str) -> Path | None:
         """Return the path of a report by its file name; None if there is no such report."""
@@ -103,7 +129,8 @@ class ReportFolder:
     def _moment(self, time: datetime) -> datetime:
         """Return the first second after all existing reports, so that names sort in the order of writing."""
         second = time.replace(microsecond=0)
-        return max([second, *(f.time + SECOND for f in self.files() if f.time < second + MAX_CLOCK_SKEW)])
+        times = [time for time in map(_time_in, _names_in(self.path)) if time]
+        return max([second, *(t + SECOND for t in times if t < second + MAX_CLOCK_SKEW)])
 
     def _link_latest(self, latest: str, name: str) -> None:
         part = self.path / f".{latest}{PART_SUFFIX}"
@@ -115,15 +142,51 @@ class ReportFolder:
         else:
             part.replace(self.path / latest)
 
-    def _prune(self, written: tuple[datetime, bool]) -> None:
-        checks = sorted({(f.time, f.manual) for f in self.files()} - {written}, reverse=True)
-        expired = set(checks[self._keep - 1 :])
-        for file in self.files():
-            if (file.time, file.manual) in expired:
-                (self.path / file.name).unlink(missing_ok=True)
+    def _rotate(self, written: tuple[str, ...]) -> None:
+        files = self.files()
+        names = {f.name for f in files}
+        stored = []
+        for file in files:
+            requested, importance = self._mark(file)
+            beside_own = file.name.replace(MAIN_REPORT, OWN_REPORT, 1) in names - {file.name}
+            stored.append(
+                StoredReport(file.name, file.time, file.size, requested, importance, is_evidently=beside_own)
+            )
+        for name in self._rotation.expired(stored, written):
+            (self.path / name).unlink(missing_ok=True)
         for name in _names_in(self.path):
             if name.startswith(".") and name.endswith(PART_SUFFIX):
                 (self.path / name).unlink(missing_ok=True)
+
+    def _mark(self, file: ReportFile) -> tuple[bool, int]:
+        """Read whether a report was requested, and its importance."""
+        try:
+            with (self.path / file.name).open("rb") as report:
+                report.seek(max(0, file.size - MAX_MARK_BYTES))
+                match = _MARK_PATTERN.search(report.read(MAX_MARK_BYTES))
+        except OSError:  # not readable: as if it was not important
+            match = None
+        return (match[1] == b"requested", int(match[2])) if match else (file.manual, UNCHANGED)
+
+
+def _mark_line(manual: bool, requested: bool, importance: int) -> bytes:
+    if requested is manual and importance == UNCHANGED:
+        return b""
+    return _MARK.format(origin="requested" if requested else "scheduled", importance=importance).encode()
+
+
+def own_first(names: Iterable[str]) -> list[str]:
+    """Return the names of a check's reports with the own report first.
+
+    >>> own_first(["drift_report_20260131_120000.html", "driftbell_report_20260131_120000.html"])
+    ['driftbell_report_20260131_120000.html', 'drift_report_20260131_120000.html']
+    """
+    return sorted(names, key=lambda name: not name.startswith(OWN_REPORT))
+
+
+def _time_in(name: str) -> datetime | None:
+    match = _NAME.fullmatch(name)
+    return _time(match[3]) if match else None
 
 
 def _name(prefix: str, time: datetime, manual: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from driftbell.phrases import join_names
+from driftbell.phrases import format_points, join_names
 from driftbell.records import Degradation, Judgement, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
@@ -31,14 +31,14 @@ def format_metric(value: float, metric: str) -> str:
 
 
 def format_loss(degradation: Degradation) -> str:
-    """Format the estimated loss with its interval; `UNKNOWN_VALUE` without an estimate.
+    """Format the estimated loss with its interval; `UNKNOWN_VALUE` if it cannot be told from zero.
 
     >>> from driftbell.records import Interval
     >>> format_loss(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
     '4.2 points of accuracy (90 % interval: 1.8 to 6.6)'
     """
     loss, metric = degradation.estimated_loss, metric_of(degradation)
-    if loss is None:
+    if loss is None or not loss.is_positive:
         return UNKNOWN_VALUE
     amount = _format_cost(loss.value, metric)
     return (
@@ -62,7 +62,9 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     rest = judgement.sentence.replace(degradation.sentence, "", 1).strip()
     if degradation.verdict is not Verdict.ALARM:
         return rest or judgement.sentence, ""
-    if degradation.estimated_loss is None:
+    if degradation.closing:
+        return "The alarm is closing: the newest predictions show no loss.", rest
+    if degradation.estimated_loss is None or not degradation.estimated_loss.is_positive:
         return "The model probably performs worse.", rest
     metric = metric_of(degradation)
     cost = _format_cost(degradation.estimated_loss.value, metric)
@@ -136,7 +138,7 @@ def metric_of(degradation: Degradation) -> str:
 
 
 def _format_amount(value: float, metric: str) -> str:
-    return (f"{value * 100:.1f}" if metric == "accuracy" else f"{value:.3g}").replace("-", "−")
+    return (format_points(value) if metric == "accuracy" else f"{value:.3g}").replace("-", "−")
 
 
 def _format_cost(value: float, metric: str) -> str:

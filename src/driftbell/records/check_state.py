@@ -83,6 +83,9 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         estimate: charts of the estimated loss.
         labels: charts of the labels.
         data_quality: score of broken values; None before the first block.
+        broken_since: first and last row of the first of the newest blocks that broken values alarm in (UTC);
+            None if the newest block does not alarm.
+        alarm: whether the last result was an alarm.
         pending: labels that wait for a block.
         moved: features that seemed to have moved in the newest block, by place.
         unconfirmed: errors that count once the next block confirms that these features have moved.
@@ -96,6 +99,8 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     estimate: SourceState = field(default_factory=SourceState)
     labels: SourceState = field(default_factory=SourceState)
     data_quality: float | None = None
+    broken_since: tuple[datetime, datetime] | None = None
+    alarm: bool = False
     pending: PendingLabels = field(default_factory=PendingLabels)
     moved: tuple[int, ...] = ()
     unconfirmed: float = 0.0

@@ -17,6 +17,15 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def is_positive(self) -> bool:
+        """True if the whole interval is above zero.
+
+        >>> Interval(0.04, 0.02, 0.06).is_positive, Interval(0.01, -0.01, 0.03).is_positive
+        (True, False)
+        """
+        return 0 < self.low <= self.value <= self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -168,13 +177,14 @@ class Degradation:
         evidence: one entry for each source.
         rows: number of predictions in the evidence, each counted once.
         performance: performance of the model.
-        estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error; None
-            without evidence.
+        estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error; its
+            whole interval is above zero. None without evidence, or if the loss cannot be told from zero.
         change_point: time of the change; None without evidence.
         suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".
         to_label: ids of predictions to label to confirm or refute the loss, most informative first.
         waiting: whether the verdict is unknown only because there are too few predictions yet.
+        closing: whether the evidence of an open alarm falls, since the newest rows show no loss.
     """
 
     verdict: Verdict
@@ -189,3 +199,4 @@ class Degradation:
     segment: str = ""
     to_label: tuple[str, ...] = ()
     waiting: bool = False
+    closing: bool = False

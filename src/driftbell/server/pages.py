@@ -16,14 +16,14 @@ from driftbell.ports import Model
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.json_views import check_view
+from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.problems import Refused
+from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
 
 MAX_CHECKS = 12
-TRAFFIC_PERIOD = timedelta(hours=1)
-BUCKET_SECONDS = 60
 
 CARD_WIDTH, CARD_HEIGHT = 230, 100
 """Size of a column's histogram: about the width of its card, so that its labels are not scaled down."""
@@ -48,19 +48,21 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 register_template_globals(_templates)
+_templates.globals["own_first"] = own_first
 
 
 def pages_router(view: MonitorView, model: Model) -> APIRouter:
     """Build the routes of the pages. OpenAPI does not list them."""
     router = APIRouter(include_in_schema=False)
+    counts = TrafficCounts(view.store.predictions)
 
     @router.get("/")
     def home(request: Request) -> Response:
-        return _page("home.html.j2", base=str(request.base_url), **_home(view, model))
+        return _page("home.html.j2", base=str(request.base_url), **_home(view, model, counts))
 
     @router.get("/index.json")
     def home_json() -> Response:
-        return JSONResponse(_home_json(view))
+        return JSONResponse(_home_json(view, counts))
 
     @router.post("/check")
     async def check_now() -> Response:
@@ -69,7 +71,9 @@ def pages_router(view: MonitorView, model: Model) -> APIRouter:
 
     @router.get("/reports/")
     def reports() -> Response:
-        return _page("reports.html.j2", reports=view.folder.files())
+        latest = [f"{prefix}_latest.html" for prefix in (OWN_REPORT, MAIN_REPORT)]
+        existing = [name for name in latest if view.folder.open(name)] or latest[1:]
+        return _page("reports.html.j2", reports=view.folder.files(), latest=existing)
 
     @router.get("/reports.json")
     def reports_json() -> Response:
@@ -107,11 +111,11 @@ def _page(template: str, **context: Any) -> Response:
     return HTMLResponse(content, headers=headers)
 
 
-def _home(view: MonitorView, model: Model) -> dict[str, Any]:
+def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, Any]:
     now = view.clock()
     checks = view.store.checks.newest(MAX_CHECKS)
     last = view.last_check()
-    traffic = view.store.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
+    traffic = counts.last_hour(now)
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
@@ -123,18 +127,18 @@ def _home(view: MonitorView, model: Model) -> dict[str, Any]:
         "checks": checks,
         "histograms": histograms,
         "drift": describe_drift(last.judgement) if last else "",
-        "traffic": traffic_by_minute(traffic, now),
-        "total": sum(b.count for b in traffic),
-        "mean_latency": _mean_latency(traffic),
-        "max_latency": max((b.max_latency_ms for b in traffic), default=0.0),
+        "traffic": traffic_by_minute(traffic.buckets, now),
+        "total": traffic.total,
+        "complete": traffic.complete,
+        "mean_latency": traffic.mean_latency_ms,
+        "max_latency": traffic.max_latency_ms,
         "now": now,
         "example": json.dumps(model.schema.example),
     }
 
 
-def _home_json(view: MonitorView) -> dict[str, Any]:
-    now = view.clock()
-    buckets = view.store.predictions.traffic(now - TRAFFIC_PERIOD, BUCKET_SECONDS)
+def _home_json(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
+    traffic = counts.last_hour(view.clock())
     last = view.last_check()
     return {
         "status": view.status(),
@@ -147,8 +151,9 @@ def _home_json(view: MonitorView) -> dict[str, Any]:
                 "mean_latency_ms": b.mean_latency_ms,
                 "max_latency_ms": b.max_latency_ms,
             }
-            for b in buckets
+            for b in traffic.buckets
         ],
+        "traffic_complete": traffic.complete,
     }
 
 
@@ -160,8 +165,3 @@ def traffic_by_minute(buckets: list[TrafficBucket], now: datetime) -> list[tuple
     return [
         (s, by_start[s].count, by_start[s].mean_latency_ms) if s in by_start else (s, 0, 0.0) for s in starts
     ]
-
-
-def _mean_latency(buckets: list[TrafficBucket]) -> float:
-    rows = sum(b.count for b in buckets)
-    return sum(b.count * b.mean_latency_ms for b in buckets) / rows if rows else 0.0

@@ -94,6 +94,12 @@ class SqlPredictions:
             return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
 
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
+        return self._traffic(predictions.c.time >= since, bucket_seconds)
+
+    def traffic_between(self, after: int, last: int, bucket_seconds: int) -> list[TrafficBucket]:
+        return self._traffic((predictions.c.seq > after) & (predictions.c.seq <= last), bucket_seconds)
+
+    def _traffic(self, rows: sa.ColumnElement[bool], bucket_seconds: int) -> list[TrafficBucket]:
         latency = predictions.c.latency_ms
         with self._connections.read() as connection:
             seconds: Any = sa.func.unixepoch(predictions.c.time)
@@ -102,7 +108,7 @@ class SqlPredictions:
             bucket = (sa.cast(seconds, sa.BigInteger) // bucket_seconds).label("bucket")
             query = (
                 sa.select(bucket, sa.func.count(), sa.func.avg(latency), sa.func.max(latency))
-                .where(predictions.c.time >= since)
+                .where(rows)
                 .group_by("bucket")
                 .order_by(bucket)
             )
@@ -110,6 +116,16 @@ class SqlPredictions:
                 TrafficBucket(datetime.fromtimestamp(number * bucket_seconds, UTC), count, mean, largest)
                 for number, count, mean, largest in connection.execute(query)
             ]
+
+    def numbers_since(self, time: datetime) -> tuple[int | None, int]:
+        first = sa.select(predictions.c.seq).where(predictions.c.time >= time)
+        query = sa.select(
+            first.order_by(predictions.c.time).limit(1).scalar_subquery(),
+            sa.select(sa.func.max(predictions.c.seq)).scalar_subquery(),
+        )
+        with self._connections.read() as connection:
+            row = connection.execute(query).one()
+        return row[0], row[1] or 0
 
     def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
         query = (

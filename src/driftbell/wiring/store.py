@@ -76,4 +76,9 @@ def upgrade_store(settings: Settings) -> tuple[str | None, str]:
 
 def report_folder(settings: Settings) -> ReportFolder:
     """Open the folder of the reports."""
-    return ReportFolder(settings.reports_dir, keep=settings.reports.keep)
+    return ReportFolder(
+        settings.reports_dir,
+        keep=settings.reports.keep,
+        max_size=settings.reports.max_size,
+        days=settings.retention.days,
+    )

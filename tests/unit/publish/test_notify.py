@@ -226,3 +226,13 @@ def test_without_apprise_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
         str(caught.value)
         == "notifications.urls needs the extra 'notifications': pip install 'driftbell[notifications]'"
     )
+
+
+def test_a_message_links_the_own_report_before_the_one_of_evidently() -> None:
+    own, other = "driftbell_report_20260131_120000.html", "drift_report_20260131_120000.html"
+    event = replace(notification(), report=own)
+    lines = format_message(event, "https://ml.example.org/", reports=(other, own))[1].splitlines()
+    assert lines[-2:] == [
+        f"Report: https://ml.example.org/reports/{own}",
+        f"Evidently: https://ml.example.org/reports/{other}",
+    ]

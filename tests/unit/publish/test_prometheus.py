@@ -22,6 +22,7 @@ from driftbell.records import (
     ColumnVerdict,
     Degradation,
     Delivery,
+    Interval,
     Judgement,
     Kind,
     Label,
@@ -225,11 +226,15 @@ def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore,
 
 
 def test_an_error_is_not_called_accuracy(log: SqlStore, lease: Lease) -> None:
-    degradation = replace(degradations.OK, performance=Performance("mean absolute error", 1.5))
+    degradation = replace(
+        degradations.OK,
+        performance=Performance("mean absolute error", 1.5),
+        estimated_loss=Interval(0.03, 0.012, 0.05),
+    )
     log.checks.save(check("1", Verdict.OK, degradation=degradation), lease)
     metrics = scraped(log)
     assert metrics["driftbell_mean_absolute_error", ("reference",)] == 1.5
-    assert metrics["driftbell_mean_absolute_error_loss_low", ()] == -0.012
+    assert metrics["driftbell_mean_absolute_error_loss_low", ()] == 0.012
     assert not any(name.startswith("driftbell_accuracy") for name, _ in metrics)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ from tests.degradations import NOON
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.publish.wording import NOT_ESTIMATED
-from driftbell.records import Check, CheckKind, Columns, Degradation, Judgement, Verdict
+from driftbell.records import Check, CheckKind, Columns, Degradation, Interval, Judgement, Verdict
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import pages_router
 from driftbell.store.sql import SqlStore
@@ -69,13 +70,14 @@ def get(log: SqlStore, folder: ReportFolder) -> Get:
     return lambda path: asyncio.run(answer(path))
 
 
-def save(log: SqlStore, degradation: Degradation | None) -> None:
+def save(log: SqlStore, degradation: Degradation | None, reports: tuple[str, ...] = ()) -> None:
     lease = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert lease
     judgement = Judgement(
         degradation.verdict if degradation else Verdict.OK, "Both answers.", degradation=degradation
     )
     check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
+    check = replace(check, reports=reports)
     log.checks.save(check, lease, None, alarm_after(check, None))
 
 
@@ -117,6 +119,36 @@ def test_the_list_of_checks_shows_the_headline_of_an_alarm(get: Get, log: SqlSto
     listed = get("/").text.split("Last checks")[1]
     assert "The model probably performs worse: 4.2 points of accuracy lost." in listed
     assert "petal length" not in listed
+
+
+def test_the_own_report_comes_before_the_one_of_evidently(
+    get: Get, log: SqlStore, folder: ReportFolder
+) -> None:
+    names = folder.save({"drift_report": b"1", "driftbell_report": b"2"}, time=NOON, manual=False)
+    save(log, degradations.ALARM, names)
+    page = get("/").text
+    assert '<a href="/reports/driftbell_report_20260131_120000.html">open the report</a>' in page
+    listed = page.split("Last checks")[1]
+    assert listed.index(">driftbell</a>") < listed.index(">Evidently</a>")
+    last = get("/index.json").json()["status"]["last_check"]
+    assert last["reports"][0] == "/reports/driftbell_report_20260131_120000.html"
+    reports = get("/reports/").text
+    newest = '<a href="/reports/driftbell_report_latest.html">The newest report</a>'
+    assert reports.index(newest) < reports.index("/reports/drift_report_latest.html")
+
+
+def test_without_evidently_the_only_report_is_linked(get: Get, log: SqlStore, folder: ReportFolder) -> None:
+    save(log, degradations.ALARM, folder.save({"drift_report": b"1"}, time=NOON, manual=False))
+    assert '<a href="/reports/drift_report_20260131_120000.html">open the report</a>' in get("/").text
+    assert '<a href="/reports/drift_report_latest.html">The newest report</a>' in get("/reports/").text
+
+
+def test_an_alarm_without_a_known_loss_shows_no_number(get: Get, log: SqlStore) -> None:
+    save(log, replace(degradations.ALARM, estimated_loss=Interval(-0.056, -0.076, -0.036)))
+    page = get("/").text
+    assert "points of accuracy lost" not in page
+    assert "<dt>Estimated loss</dt><dd>unknown</dd>" in page
+    assert get("/index.json").json()["status"]["last_check"]["degradation"]["estimated_loss"] is None
 
 
 def test_the_list_of_reports_shows_how_each_was_started(get: Get, folder: ReportFolder) -> None:

@@ -121,7 +121,7 @@ class MonitorView:
                 "manual": f.manual,
                 "size": f.size,
             }
-            for f in self.folder.files()[:max_reports]
+            for f in self.folder.files(max_reports)
         ]
 
     async def request_check(self, kind: CheckKind, *, wait: bool) -> tuple[CheckRequest, Check | None]:

@@ -31,6 +31,9 @@ LINGER_SECONDS = 5.0
 A socket that is closed with unread data resets the connection, and the client loses the answer.
 """
 
+MAX_DROPPED_BYTES = 4 * 1024 * 1024
+"""After an answer, more bytes of its request than this are not read, and the connection is closed."""
+
 logger = structlog.get_logger()
 
 
@@ -99,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._guard = _guard_of(self.server_state, limits, self.loop)
         self._in_head = self._in_body = self._watched = self._refused = False
         self._head_bytes = 0  # of the chunks before the current one
-        self._chunk_bytes = 0
+        self._chunk_bytes = self._dropped_bytes = 0
         self._began = self._completed = False  # a request did so in the current chunk
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -120,7 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and start or end the time limits of the request."""
         if self._refused or self.transport.is_closing():
-            return  # the rest of a request that is answered
+            self._drop(len(data))
+            return
         self._chunk_bytes = len(data)
         self._began = self._completed = False
         self._unset_keepalive_if_required()
@@ -143,7 +147,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Handle the first byte of a request."""
         super().on_message_begin()
         self._in_head = self._began = True
-        self._head_bytes = 0
+        self._head_bytes = self._dropped_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Handle the end of a request's head."""
@@ -158,7 +162,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Handle a part of a body."""
-        if not self._refused and not self.transport.is_closing():
+        if self.cycle.response_complete:
+            self._drop(len(body))
+        elif not self._refused and not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -201,6 +207,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection to make room for another."""
         self._count("evicted")
         self.transport.close()
+
+    def _drop(self, count: int) -> None:
+        """Drop a part of a request that has been answered."""
+        self._dropped_bytes += count
+        if self._dropped_bytes > MAX_DROPPED_BYTES:
+            self.transport.abort()
 
     def _feed(self, data: bytes) -> None:
         while True:
