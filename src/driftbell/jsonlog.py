@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import sys
 import threading
@@ -30,12 +31,11 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
         stream: None is stdout, written by a thread so that a stalled reader blocks nobody, see `LogStream`.
         level: lines below it are dropped.
     """
-    output: TextIO | LogStream
+    output: TextIO | LogStream = stream or sys.stdout
     if stream is None:
-        output = LogStream(sys.stdout.fileno())
-        atexit.register(output.drain)
-    else:
-        output = stream
+        with suppress(io.UnsupportedOperation):  # stdout is no file, as in a test
+            output = LogStream(sys.stdout.fileno())
+            atexit.register(output.drain)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
