@@ -175,8 +175,8 @@ def test_log_queries_select_the_service_and_are_well_formed(expression: str) -> 
     for opening, closing in ("()", "[]", "{}"):
         assert quoted.count(opening) == quoted.count(closing)
     stream = r'\{container="ml_service", level=~"\.\*"\}'
-    text = r'label_format match=`\{\{ contains \(urldecode "[\w.~%-]*"\) __line__ \}\}` \| match="true" \| drop match'
-    lines = rf"{stream} \| {text}"
+    contains = r'label_format match=`\{\{ contains \(urldecode "[\w.~%-]*"\) __line__ \}\}`'
+    lines = rf'{stream} \| {contains} \| match="true" \| drop match'
     assert re.fullmatch(rf"(?:sum by \(level\) \(count_over_time\()?{lines}(?: \[10s\]\)\))?", expression)
 
 

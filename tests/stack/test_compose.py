@@ -15,6 +15,8 @@ import pytest
 import yaml
 from tests.stack.servers import DEPLOY, binary
 
+from driftbell.config import settings
+
 ROOT = Path(__file__).parents[2]
 PROFILES = ("alerts", "tracing", "tls")
 CONTRACT = {
@@ -183,6 +185,22 @@ def test_every_setting_can_be_set_in_driftbell_env(tmp_path: Path) -> None:
     own = "DRIFTBELL_NOTIFICATIONS__LINK=https://own\nDRIFTBELL_TRACING__ENDPOINT=http://own:4318\n"
     (tmp_path / "driftbell.env").write_text(own, "utf-8")
     assert environment_of() == ("https://own", "http://own:4318")
+
+
+def test_the_service_knows_the_names_of_the_stack_and_its_reports_are_readable() -> None:
+    def environment_of(**environment: str) -> dict[str, str]:
+        values: dict[str, str] = config(**environment)["services"]["ml_service"]["environment"]
+        return values
+
+    def settings_of(values: dict[str, str]) -> settings.Settings:
+        return settings.load(environment={k: v for k, v in values.items() if "URLS_FILE" not in k}).settings
+
+    default = settings_of(environment_of())
+    assert default.server.allowed_hosts == ("ml_service",)  # Prometheus and Alertmanager use this name
+    assert int(default.umask, 8) & 0o055 == 0, "the report viewer is another user"
+    given = settings_of(environment_of(ALLOWED_HOSTS="box.test, *.example.org", PUBLIC_URL="https://ml.test"))
+    assert given.server.allowed_hosts == ("ml_service", "box.test", "*.example.org")
+    assert given.notifications.link == "https://ml.test"
 
 
 def test_grafana_has_the_default_password_only_without_a_secret() -> None:

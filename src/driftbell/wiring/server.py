@@ -58,6 +58,7 @@ def run_server(settings: Settings) -> None:
     import uvicorn  # the monitor's process imports this module too, and needs no web server
 
     from driftbell.server.http.protocol import BoundedProtocol
+    from driftbell.server.http.site_guard import is_loopback
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
@@ -76,6 +77,9 @@ def run_server(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again at the end
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
+    if not is_loopback(host):
+        hint = "everyone who reaches this port can use the service: see docs/security.md"
+        logger.warning("service listens beyond loopback, and has no authentication", host=host, hint=hint)
     try:
         config = uvicorn.Config(
             app,
