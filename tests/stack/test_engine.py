@@ -1,8 +1,8 @@
 """The stack on a container engine: our image, Prometheus and the report viewer, started by Compose.
 
 Podman stands in for Docker. It needs more of Debian's packages than podman: netavark and aardvark-dns
-for the names of services, catatonit for `init: true`, see PACKAGES. BASE_IMAGE names an image with Python, pip and
-apt, which Debian makes:
+for the names of services, catatonit for `init: true`, see PACKAGES. BASE_IMAGE names an image with Python,
+pip and apt, which Debian makes:
 
     debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm base
     tar -C base -c . | podman import - localhost/debian-python:bookworm

@@ -34,7 +34,7 @@ CLOSE_REASONS = (
     "evicted",
     "not_http",
 )
-THREADS = ("journal", "parent")
+THREADS = ("journal", "parent", "database")
 """Background threads of a server process."""
 
 
