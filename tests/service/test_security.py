@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from tests.conftest import Running, monitored, predict, running
+from tests.conftest import Running, monitored, predict, running, starting, wait_until
+from tests.unit.store.test_damage import filled, zeros
 
 from driftbell.simulation.traffic import iris_rows
 
@@ -46,3 +47,19 @@ def test_with_the_umask_of_the_stack_the_viewer_can_read_the_reports(tmp_path: P
         (warning,) = service.events(WARNING)
         assert (warning["level"], warning["host"]) == ("WARNING", "0.0.0.0")
         assert "docs/security.md" in warning["hint"]
+
+
+def test_a_database_with_damaged_pages_is_not_healthy(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    filled(tmp_path / "data" / "log.sqlite")
+    zeros(tmp_path / "data" / "log.sqlite", 4096)
+    with starting("serve", tmp_path / "data", CHECK__EVERY="off") as service:
+
+        def unhealthy() -> bool:
+            answer = httpx.get(f"{service.url}/health", timeout=10)
+            return answer.status_code == 503 and "damaged" in answer.json()["detail"]
+
+        wait_until(unhealthy, 60, "503")
+        (error,) = service.events("prediction log is damaged")
+        assert error["level"] == "ERROR"
+        assert httpx.get(f"{service.url}/health/live", timeout=10).is_success

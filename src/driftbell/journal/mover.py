@@ -225,7 +225,7 @@ def append_chunk(predictions: PredictionStore, chunk: bytes, invalid: Path | Non
 def _keep_invalid(data: bytes, folder: Path) -> None:
     """Keep what cannot be read as predictions in a file of its own, and log its name.
 
-    The same data gets the same name, since a chunk whose move failed is moved again.
+    The same data gets the same name, since a chunk is moved again after a failure.
 
     Raises:
         StoreError: it cannot be written, so it has to stay in the journal.

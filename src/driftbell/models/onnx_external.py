@@ -1,4 +1,4 @@
-"""ONNX files whose weights are in other files: those are not covered by the hash of the model file.
+"""Detection of ONNX files with weights in other files: those are not covered by the hash of the model file.
 
 The file is a protobuf message, read here without the package onnx; field numbers are from
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
