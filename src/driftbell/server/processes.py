@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
 
 
 class _Worker(Process):
-    """uvicorn's worker, whose death its parent notices at once.
+    """uvicorn's worker; its parent notices its death at once.
 
     While the parent holds the worker's end of the health-check pipe open, it waits for the answer of a worker
     that has died, and neither starts another worker nor handles a signal meanwhile.

@@ -40,7 +40,7 @@ STOP_SECONDS = 8.0
 """Time for the workers to stop; then they are killed."""
 
 ORPHAN_SECONDS = 12.0
-"""Time to stop for a process whose parent has ended; then it ends itself at once."""
+"""Time to stop for a process without its parent; then it ends itself at once."""
 
 START_SECONDS = 20
 """A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""

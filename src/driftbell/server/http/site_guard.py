@@ -1,8 +1,8 @@
 """Protection from web pages of other sites: the `Host` of a request, and where a change of state comes from.
 
-A browser sends requests of any page to any address that it reaches, loopback included. A page whose name is
-pointed at this service (DNS rebinding) has its own name as `Host`; the requests of other pages are marked by
-the browser with `Sec-Fetch-Site` or `Origin`. See https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
+A browser sends requests of any page to any address that it reaches, loopback included. A page with a name
+that is pointed at this service (DNS rebinding) has that name as `Host`; the browser marks the requests of
+other pages with `Sec-Fetch-Site` or `Origin`. See https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
 """
 
 from __future__ import annotations
