@@ -77,6 +77,13 @@ def on_drop(listener: Callable[[int], None]) -> None:
             handler.stream.on_drop = listener
 
 
+def drain() -> None:
+    """Wait, for a second at most, until the lines are written; a worker ends by a signal, without exit handlers."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
+            handler.stream.drain()
+
+
 def write(lines: str) -> None:
     """Write lines that are JSON already, each with its line break, to the configured stream.
 
