@@ -74,4 +74,4 @@ def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
 
 
 def _invalid() -> ModelError:
-    return ModelError("the file is not a valid ONNX model")
+    return ModelError("ONNX Runtime cannot load the model: the file is not a valid ONNX model")
