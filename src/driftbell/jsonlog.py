@@ -78,7 +78,7 @@ def on_drop(listener: Callable[[int], None]) -> None:
 
 
 def drain() -> None:
-    """Wait, for a second at most, until the lines are written; a worker ends by a signal, without exit handlers."""
+    """Wait, for a second at most, until the lines are written: no exit handler of a worker runs."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
             handler.stream.drain()
