@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import sys
 import threading
@@ -30,12 +31,11 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
         stream: None is stdout, written by a thread so that a stalled reader blocks nobody, see `LogStream`.
         level: lines below it are dropped.
     """
-    output: TextIO | LogStream
+    output: TextIO | LogStream = stream or sys.stdout
     if stream is None:
-        output = LogStream(sys.stdout.fileno())
-        atexit.register(output.drain)
-    else:
-        output = stream
+        with suppress(io.UnsupportedOperation):  # stdout is no file, as in a test
+            output = LogStream(sys.stdout.fileno())
+            atexit.register(output.drain)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -75,6 +75,13 @@ def on_drop(listener: Callable[[int], None]) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
             handler.stream.on_drop = listener
+
+
+def drain() -> None:
+    """Wait, for a second at most, until the lines are written: no exit handler of a worker runs."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
+            handler.stream.drain()
 
 
 def write(lines: str) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 import yaml
@@ -173,13 +174,35 @@ def test_log_queries_select_the_service_and_are_well_formed(expression: str) -> 
     assert "`" not in quoted
     for opening, closing in ("()", "[]", "{}"):
         assert quoted.count(opening) == quoted.count(closing)
-    stream = r'\{container="ml_service", level=~".*"\} \|= ``'
-    assert re.fullmatch(rf"(?:sum by \(level\) \(count_over_time\()?{stream}(?: \[10s\]\)\))?", expression)
+    stream = r'\{container="ml_service", level=~"\.\*"\}'
+    contains = r'label_format match=`\{\{ contains \(urldecode "[\w.~%-]*"\) __line__ \}\}`'
+    lines = rf'{stream} \| {contains} \| match="true" \| drop match'
+    assert re.fullmatch(rf"(?:sum by \(level\) \(count_over_time\()?{lines}(?: \[10s\]\)\))?", expression)
+
+
+@pytest.mark.parametrize("text", ["`", '"', "\\d \\", "100 % + 1", "'}} | x", "größe"])
+def test_any_text_in_the_log_filter_gives_a_well_formed_query(text: str) -> None:
+    for expression in logql(text):
+        test_log_queries_select_the_service_and_are_well_formed(expression)
+        (encoded,) = re.findall(r'urldecode "([^"]*)"', expression)
+        assert unquote_plus(encoded) == text  # as Loki's urldecode does
 
 
 def test_the_live_logs_can_be_filtered_by_text_and_level() -> None:
     (logs,) = [p for p in panels("health") if p["type"] == "logs"]
-    assert logs["targets"][0]["expr"] == '{container="ml_service", level=~"$level"} |= `$filter`'
+    expression = logs["targets"][0]["expr"]
+    assert expression.startswith('{container="ml_service", level=~"$level"} |')
+    assert "${filter:percentencode}" in expression
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_marks_cover_the_whole_step_of_a_graph(name: str) -> None:
+    # with a fixed window, marks between the points of a graph over days would not be seen
+    marks = [a["expr"] for a in dashboard(name)["annotations"]["list"] if "expr" in a]
+    assert len(marks) == 2
+    for expression in marks:
+        assert re.findall(r"_over_time\([^\[]*\[(.*?)\]", expression)
+        assert not re.search(r"offset (?!\$__rate_interval)", expression)
 
 
 def test_colors_distinguish_verdicts() -> None:

@@ -242,9 +242,8 @@ def test_a_killed_workers_requests_in_flight_are_forgotten_its_counts_are_not(se
     post(service)
     predictions = service.metric("driftbell_predictions_total")
     url = httpx.URL(service.url)
-    half = (
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-    )
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    half = head + b"Content-Length: 9\r\n\r\n{"
     connections = [socket.create_connection((url.host, url.port or 80), timeout=10) for _ in range(8)]
     try:
         for connection in connections:

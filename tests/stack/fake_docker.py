@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,16 +50,49 @@ class Container:
 
 @dataclass
 class Docker:
-    """Address of the API, and the requests that a read-only proxy would have refused."""
+    """Address of the API, the requests that a read-only proxy would have refused, and times asked for."""
 
     url: str
     refused: list[str] = field(default_factory=list)
+    since: list[int] = field(default_factory=list)
+
+
+class Log:
+    """The log of a container: each line has the time at which it was first seen."""
+
+    def __init__(self, output: Path) -> None:
+        self._file = output.open("rb")
+        self._rest = b""
+        self._lock = threading.Lock()
+        self._lines: list[tuple[int, bytes]] = []
+
+    def after(self, index: int) -> list[tuple[int, bytes]]:
+        """Return time (ns) and text of the lines from an index on."""
+        with self._lock:
+            *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+            self._lines += [(time.time_ns(), line) for line in lines]
+            return self._lines[index:]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def nanoseconds(since: str) -> int:
+    """Parse Docker's parameter `since`: seconds, with or without decimal places."""
+    return int(Decimal(since or "0") * 10**9)
+
+
+def docker_time(moment: int) -> bytes:
+    """Write a time in Docker's format."""
+    whole = datetime.fromtimestamp(moment // 10**9, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{moment % 10**9:09d}Z".encode()
 
 
 @contextlib.contextmanager
 def docker(*containers: Container) -> Iterator[Docker]:
     """Serve these containers on a free loopback port."""
     ended = threading.Event()
+    logs = {container.id: Log(container.output) for container in containers}
 
     class Api(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -73,7 +107,8 @@ def docker(*containers: Container) -> Iterator[Docker]:
                 case ["containers", id_, "json"]:
                     self.json({"Id": id_, "Config": {"Tty": False}})
                 case ["containers", id_, "logs"]:
-                    self.follow(next(c for c in containers if c.id == id_))
+                    since = nanoseconds(parse_qs(url.query).get("since", ["0"])[0])
+                    self.follow(next(c for c in containers if c.id == id_), since)
                 case _:
                     self.refuse()
 
@@ -94,16 +129,21 @@ def docker(*containers: Container) -> Iterator[Docker]:
             self.end_headers()
             self.wfile.write(json.dumps(value).encode() if self.command == "GET" else b"")
 
-        def follow(self, container: Container) -> None:
+        def follow(self, container: Container, since: int) -> None:
             """Return each line as a frame: stream, length, and Docker's time before the text."""
+            if since:
+                api.since.append(since)
             self.send_response(200)
             self.end_headers()
-            with container.output.open("rb") as output, contextlib.suppress(OSError):
-                rest = b""
+            index = 0
+            with contextlib.suppress(OSError):
                 while not ended.is_set():
-                    *lines, rest = (rest + output.read()).split(b"\n")
-                    for line in lines:
-                        text = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z ".encode() + line + b"\n"
+                    lines = logs[container.id].after(index)
+                    index += len(lines)
+                    for moment, line in lines:
+                        if moment < since:
+                            continue
+                        text = docker_time(moment) + b" " + line + b"\n"
                         head = struct.pack(">BxxxL", STREAMS[container.stream], len(text))
                         self.wfile.write(head + text)
                     time.sleep(0.1)
@@ -121,6 +161,8 @@ def docker(*containers: Container) -> Iterator[Docker]:
         ended.set()
         server.shutdown()
         server.server_close()
+        for log in logs.values():
+            log.close()
 
 
 def wanted(container: Container, query: str) -> bool:

@@ -90,4 +90,5 @@ def stack_config(folder: Path, service: str, alertmanager: str = "") -> str:
         .replace("_interval: 5s", "_interval: 1s")
     )
     text = text.replace("ml_service:8000", httpx.URL(service).netloc.decode())
+    text = text[: text.index("\n  # Of the other services")] + "\n"  # which do not run
     return re.sub(r"- dns_sd_configs:(\n {8}.*)+", f"- static_configs: [{{targets: [{alertmanager}]}}]", text)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 FOLDER = Path(__file__).parents[2] / "src/driftbell/ops/dashboards"
 NAMES = ("health", "drift")
@@ -44,12 +45,19 @@ def promql() -> list[Query]:
     return [*_of_panels("prometheus"), *_annotations(), *_variables()]
 
 
-def logql() -> list[str]:
-    """Return every LogQL expression."""
-    return [q.expression for q in _of_panels("loki")]
+def logql(text: str = "") -> list[str]:
+    """Return every LogQL expression, with a text in the log filter."""
+    return [
+        filled(target["expr"].replace("${filter:percentencode}", quote(text, safe="")))
+        for name in NAMES
+        for panel in panels(name)
+        for target in panel["targets"]
+        if target["datasource"]["uid"] == "loki"
+    ]
 
 
 def filled(expression: str) -> str:
+    expression = expression.replace("${filter:percentencode}", VALUES["$filter"])
     for name, value in VALUES.items():
         expression = expression.replace(name, value)
     assert "$" not in expression, expression

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from tests.stack.servers import DEPLOY, binary
 
+from driftbell.config import settings
+
 ROOT = Path(__file__).parents[2]
 PROFILES = ("alerts", "tracing", "tls")
 CONTRACT = {
@@ -128,10 +130,24 @@ def test_only_the_proxy_can_read_docker(services: dict[str, Any]) -> None:
         sockets = [v for v in service.get("volumes", []) if "docker.sock" in v["source"]]
         assert bool(sockets) == (name == "docker-proxy"), name
     proxy = services["docker-proxy"]
-    assert set(proxy["environment"]) == {"CONTAINERS", "NETWORKS"}
+    assert proxy["environment"] == {
+        "CONTAINERS": "1",
+        "NETWORKS": "1",
+        "ALLOW_LOGS": "1",
+        "LOG_LEVEL": "warning",
+    }
     assert set(proxy["networks"]) == {"docker-socket"}
     assert "ports" not in proxy
     assert config()["networks"]["docker-socket"]["internal"] is True
+
+
+def test_grafana_finds_every_folder_of_its_provisioning() -> None:
+    # it logs an error for each folder that is missing
+    folders = {path.name for path in (DEPLOY / "grafana" / "provisioning").iterdir()}
+    assert folders == {"alerting", "dashboards", "datasources", "plugins"}
+    for folder in folders:
+        (file,) = (DEPLOY / "grafana" / "provisioning" / folder).iterdir()
+        assert yaml.safe_load(file.read_text("utf-8"))["apiVersion"] == 1
 
 
 def test_persistent_data_is_in_volumes_and_mounts_exist(services: dict[str, Any]) -> None:
@@ -169,6 +185,22 @@ def test_every_setting_can_be_set_in_driftbell_env(tmp_path: Path) -> None:
     own = "DRIFTBELL_NOTIFICATIONS__LINK=https://own\nDRIFTBELL_TRACING__ENDPOINT=http://own:4318\n"
     (tmp_path / "driftbell.env").write_text(own, "utf-8")
     assert environment_of() == ("https://own", "http://own:4318")
+
+
+def test_the_service_knows_the_names_of_the_stack_and_its_reports_are_readable() -> None:
+    def environment_of(**environment: str) -> dict[str, str]:
+        values: dict[str, str] = config(**environment)["services"]["ml_service"]["environment"]
+        return values
+
+    def settings_of(values: dict[str, str]) -> settings.Settings:
+        return settings.load(environment={k: v for k, v in values.items() if "URLS_FILE" not in k}).settings
+
+    default = settings_of(environment_of())
+    assert default.server.allowed_hosts == ("ml_service",)  # Prometheus and Alertmanager use this name
+    assert int(default.umask, 8) & 0o055 == 0, "the report viewer is another user"
+    given = settings_of(environment_of(ALLOWED_HOSTS="box.test, *.example.org", PUBLIC_URL="https://ml.test"))
+    assert given.server.allowed_hosts == ("ml_service", "box.test", "*.example.org")
+    assert given.notifications.link == "https://ml.test"
 
 
 def test_grafana_has_the_default_password_only_without_a_secret() -> None:
@@ -250,8 +282,33 @@ def test_every_alert_fires_when_it_should() -> None:
 
 
 def alert_rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text("utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"]]
+    files = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text("utf-8"))["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def scraped() -> dict[str, dict[str, Any]]:
+    """Return the scrape configurations of the stack's Prometheus by job."""
+    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8")
+    return {job["job_name"]: job for job in yaml.safe_load(text)["scrape_configs"]}
+
+
+def test_prometheus_scrapes_the_services_that_an_alert_watches(services: dict[str, Any]) -> None:
+    targets = {
+        job: [target for group in entry.get("static_configs", []) for target in group["targets"]]
+        for job, entry in scraped().items()
+    }
+    assert targets["loki"] == ["loki:3100"]
+    assert targets["log_collector"] == ["promtail:9080", "alloy:12345"]
+    assert targets["grafana"] == ["grafana:3000"]
+    for target in (t for names in targets.values() for t in names if t != "localhost:9090"):
+        host = target.partition(":")[0]
+        assert "monitoring" in services[host]["networks"], host
+    (manager,) = scraped()["alertmanager"]["dns_sd_configs"]
+    assert (manager["names"], manager["port"]) == (["alertmanager"], 9093)
+    (down,) = [rule for rule in alert_rules() if rule["alert"] == "StackServiceDown"]
+    (watched,) = re.findall(r'up\{job=~"([^"]+)"', down["expr"])
+    assert set(watched.split("|")) == targets.keys() - {"driftbell", "prometheus"}
 
 
 def test_every_alert_has_a_summary_and_a_section_in_the_runbook() -> None:

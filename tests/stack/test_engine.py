@@ -1,6 +1,8 @@
 """The stack on a container engine: our image, Prometheus and the report viewer, started by Compose.
 
-Podman stands in for Docker. BASE_IMAGE names an image with Python, pip and apt, which Debian makes:
+Podman stands in for Docker. It needs more of Debian's packages than podman: netavark and aardvark-dns
+for the names of services, catatonit for `init: true`, see PACKAGES. BASE_IMAGE names an image with Python,
+pip and apt, which Debian makes:
 
     debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm base
     tar -C base -c . | podman import - localhost/debian-python:bookworm
@@ -34,12 +36,13 @@ from driftbell.simulation.traffic import simulate
 BASE = os.environ.get("BASE_IMAGE")
 SERVERS = "localhost/driftbell-test-servers"
 STARTED = ("ml_service", "prometheus", "report_server")
+PACKAGES = "apt-get install podman runc netavark aardvark-dns catatonit iptables uidmap debootstrap"
 LIMITS = ["nofile=1024:1024", "nproc=1000:1000"]
 
 pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not BASE, reason="set BASE_IMAGE to an image with Python, pip and apt, see the file"),
-    pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed (Debian's podman, runc)"),
+    pytest.mark.skipif(not shutil.which("podman"), reason=f"podman is not installed ({PACKAGES})"),
 ]
 
 DOCKERFILE = f"""
@@ -59,7 +62,10 @@ class Engine:
         self.ports = {name: free_port() for name in STARTED}
         config = folder / "containers.conf"
         config.write_text(
-            f'[containers]\ndefault_ulimits = {json.dumps(LIMITS)}\n[engine]\nruntime = "runc"\n', "utf-8"
+            f"[containers]\ndefault_ulimits = {json.dumps(LIMITS)}\n"
+            '[network]\nnetwork_backend = "netavark"\n'  # else names of services are not resolved
+            '[engine]\nruntime = "runc"\n',
+            "utf-8",
         )
         socket = f"unix://{folder / 'podman.sock'}"
         self.environment = {**os.environ, "CONTAINERS_CONF": str(config), "DOCKER_HOST": socket}

@@ -38,7 +38,7 @@ CRDS = json.loads((Path(__file__).parent / "crds.json").read_text("utf-8"))
 """Schemas of the two kinds of the Prometheus Operator that the chart uses."""
 
 CHARTS_OWN = {
-    *("data_dir", "server.host", "server.port", "log.url", "log.url_file"),
+    *("data_dir", "umask", "server.host", "server.port", "log.url", "log.url_file"),
     *("notifications.urls", "notifications.urls_file", "notifications.link"),
 }
 """Settings that the chart sets, or that are secrets."""
@@ -291,7 +291,8 @@ def rules_of(documents: Documents) -> list[dict[str, Any]]:
 
 
 def rule_files() -> str:
-    files = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+    folder = DEPLOY / "prometheus" / "rules"  # stack.yml is about services that the chart has not
+    files = [folder / "alerts.yml", folder / "recording.yml"]
     return "\n".join(file.read_text("utf-8").replace("groups:\n", "") for file in files)
 
 

@@ -70,6 +70,7 @@ def _exit_on_sigterm() -> None:
 
 
 @cli.command()
+@common
 @click.option("--service", help="URL of the service [default: from the settings].")
 @click.option("--prometheus", default="http://127.0.0.1:9090", show_default=True, help="URL of Prometheus.")
 @click.option("--loki", default="http://127.0.0.1:3100", show_default=True, help="URL of Loki.")
@@ -83,6 +84,9 @@ def _exit_on_sigterm() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
     service: str | None,
     prometheus: str,
     loki: str,
@@ -91,7 +95,9 @@ def doctor(
     alertmanager: str | None,
     as_json: bool,
 ) -> None:
-    """Check every component of a running stack and suggest fixes.
+    """Check every component of a running stack, and the data folder on this machine, and suggest fixes.
+
+    Of the data folder it checks the database, the journal, permissions and free space.
 
     Use "off" instead of a URL to skip a component. The login for Grafana is read from GRAFANA_TOKEN, or from
     GRAFANA_USER and GRAFANA_PASSWORD (or the file GRAFANA_PASSWORD_FILE); the default is admin and admin.
@@ -102,13 +108,15 @@ def doctor(
     Example:
       GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor
     """
+    from driftbell.ops.data_checks import check_data
     from driftbell.ops.doctor import examine
     from driftbell.ops.stack import Stack, State
     from driftbell.wiring.store import clock
 
+    loaded = settings(config_file, data_dir=data_dir).settings
     user, password, token = _grafana_login()
     stack = Stack(
-        service=_address("service", service or service_url(settings(None).settings)),
+        service=_address("service", service or service_url(loaded)),
         prometheus=_address("prometheus", prometheus),
         loki=_address("loki", loki),
         grafana=_address("grafana", grafana),
@@ -118,7 +126,7 @@ def doctor(
         login=(user, password),
         token=token,
     )
-    findings = examine(stack, clock=clock)
+    findings = [*examine(stack, clock=clock), *check_data(loaded, now=clock())]
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings], indent=1, ensure_ascii=False))
     else:

@@ -11,9 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
+from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.values import (
     URL,
@@ -271,7 +272,7 @@ def notification_urls(settings: NotificationSettings) -> list[tuple[str, str]]:
     urls = [("notifications.urls", url.get_secret_value()) for url in settings.urls]
     if settings.urls_file is None:
         return urls
-    text = _read_secret_file("notifications.urls_file", settings.urls_file)
+    text = read_secret_file("notifications.urls_file", settings.urls_file)
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if not line or line.startswith("#"):
             continue
@@ -294,20 +295,11 @@ def log_database(settings: LogSettings) -> Database | None:
         return parse_database(settings.url.get_secret_value()) if settings.url else None
     if settings.url is not None:
         raise ConfigError("log.url and log.url_file are both set: remove one")
-    text = _read_secret_file("log.url_file", settings.url_file)
+    text = read_secret_file("log.url_file", settings.url_file)
     try:
         return parse_database(text)
     except ConfigError as error:
         raise ConfigError(f"log.url_file: the line in {settings.url_file} {error}") from error
-
-
-def _read_secret_file(setting: str, path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError:  # without its cause, which contains the secret
-        raise ConfigError(f"{setting}: {path} is not UTF-8 text") from None
 
 
 def setting_names() -> list[str]:
@@ -336,19 +328,8 @@ def setting_values(settings: Settings) -> dict[str, str | int | float | bool | N
         for part in name.split("."):
             value = getattr(value, part)
         off = value is None and name in ("check.every", "notifications.cooldown")
-        values[name] = "off" if off else _file_value(value)
+        values[name] = "off" if off else file_value(value)
     return values
-
-
-def _file_value(value: Any) -> str | int | float | bool | None:
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-        return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
-    if isinstance(value, tuple):  # of secrets
-        return f"({len(value)} set)" if value else None
-    if isinstance(value, SecretStr):
-        return "(set)"
-    return str(value) if isinstance(value, Path | Budget) else value
 
 
 def environment_variable(name: str) -> str:
@@ -411,5 +392,5 @@ def _invalid_value(error: Any, sources: Mapping[str, str]) -> str:
     if not name:
         return f"settings: {message}"
     message = message[:1].lower() + message[1:]
-    value = "" if name in SECRET_SETTINGS else f", got {error['input']!r}"
+    value = "" if name in SECRET_SETTINGS else f", got {without_credentials(repr(error['input']))}"
     return f"setting '{name}' ({sources.get(name, 'default')}): {message}{value}"

@@ -33,7 +33,7 @@ class DegradationEstimate:
         source: the source of evidence with the largest score.
         score: the largest score; an alarm is raised at 1.
         change_point: time of the change.
-        loss: increase of the error since the change point; None if it cannot be told from zero.
+        loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
         closing: whether the newest rows show no loss while the alarm is open.
     """
@@ -88,7 +88,7 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
 
 
 def _format_loss(loss: Interval, classes: int) -> str:
-    """Format a loss whose interval is above zero; a small one keeps two digits."""
+    """Format a loss with an interval above zero; a small one keeps two digits."""
     if not classes:
         return f"{loss.value:.4g} more error per row (90 % interval: {loss.low:.4g} to {loss.high:.4g})"
     value, low, high = map(format_points, (loss.value, loss.low, loss.high))

@@ -186,7 +186,7 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
 def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     """Combine the charts into verdict, change point and loss.
 
-    An alarm needs a loss whose interval is above zero, and a newest block with a loss. Without it, broken
+    An alarm needs a loss with an interval above zero, and a newest block with a loss. Without it, broken
     values raise the alarm and its loss stays unknown; an open alarm is closing; else there is a warning.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
@@ -218,7 +218,7 @@ def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
 
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
-    """Estimate the change point, and the loss since; None if the loss cannot be told from zero."""
+    """Estimate the change point, and the loss since; None if zero is possible."""
     blocks, baseline = _blocks(state, source), charts.baselines[source]
     deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
     best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)

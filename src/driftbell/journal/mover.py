@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from driftbell.atomic_write import sync_folder
 from driftbell.errors import StoreError
 from driftbell.journal.file import Journal, orphaned_journals
 from driftbell.journal.line import Line
@@ -24,6 +27,9 @@ SCAN_SECONDS = 5.0
 """Interval of the scans for orphaned journals."""
 
 MAX_RETRY_SECONDS = 2.0
+
+INVALID = "invalid"
+"""Folder below the journals with lines that could not be read."""
 
 logger = structlog.get_logger()
 
@@ -156,7 +162,7 @@ class JournalMover:
             logger.error("the journal was removed; a new one is started")
         started, target = time.monotonic(), self._journal.written_bytes
         while self._journal.moved_bytes < target and (chunk := self._journal.read()):
-            self.skipped_lines += append_chunk(self._store.predictions, chunk)
+            self.skipped_lines += append_chunk(self._store.predictions, chunk, self._folder / INVALID)
             self._journal.mark_moved(len(chunk), chunk.count(b"\n"))
             self._on_moved()
             with self._progress:
@@ -178,7 +184,7 @@ def move_orphans(store: Store, folder: Path) -> int:
         with closing(orphan):
             rows = 0
             while chunk := orphan.read():
-                invalid = append_chunk(store.predictions, chunk)
+                invalid = append_chunk(store.predictions, chunk, folder / INVALID)
                 rows, skipped = rows + chunk.count(b"\n") - invalid, skipped + invalid
                 orphan.mark_moved(len(chunk))
             orphan.remove()
@@ -187,8 +193,13 @@ def move_orphans(store: Store, folder: Path) -> int:
     return skipped
 
 
-def append_chunk(predictions: PredictionStore, chunk: bytes) -> int:
+def append_chunk(predictions: PredictionStore, chunk: bytes, invalid: Path | None = None) -> int:
     """Write lines to the store and skip invalid ones: after a power loss, a file may contain zeros.
+
+    Args:
+        predictions: the store.
+        chunk: whole lines.
+        invalid: folder where invalid lines are kept; None if they are kept elsewhere.
 
     Returns:
         How many lines were skipped.
@@ -201,19 +212,41 @@ def append_chunk(predictions: PredictionStore, chunk: bytes) -> int:
         predictions.append_lines(lines)
         return 0
     except StoreError:
-        valid = [line for line in lines if _is_prediction(line)]
+        valid = [line for line in lines if is_prediction(line)]
         if len(valid) == len(lines):
             raise
     predictions.append_lines(valid)
-    skipped = len(lines) - len(valid)
-    logger.error("invalid lines of the journal were skipped", lines=skipped)
-    return skipped
+    rest = [line for line in lines if not is_prediction(line)]
+    if invalid:
+        _keep_invalid(b"".join(line + b"\n" for line in rest), invalid)
+    return len(rest)
+
+
+def _keep_invalid(data: bytes, folder: Path) -> None:
+    """Keep what cannot be read as predictions in a file of its own, and log its name.
+
+    The same data gets the same name, since a chunk is moved again after a failure.
+
+    Raises:
+        StoreError: it cannot be written, so it has to stay in the journal.
+    """
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+        sync_folder(folder)
+    except OSError as error:
+        raise StoreError(f"cannot keep invalid lines of the journal in {path}: {error.strerror}") from error
+    logger.error("invalid lines of the journal are kept", lines=max(1, data.count(b"\n")), file=str(path))
 
 
 _decode = msgspec.json.Decoder(Line).decode
 
 
-def _is_prediction(line: bytes) -> bool:
+def is_prediction(line: bytes) -> bool:
+    """Return whether a line can be read as a prediction."""
     try:
         _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

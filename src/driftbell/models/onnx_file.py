@@ -10,6 +10,7 @@ import numpy as np
 
 from driftbell.errors import ModelError, PredictError
 from driftbell.models.conversion_cache import Conversion
+from driftbell.models.onnx_external import require_own_data
 from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
 from driftbell.models.sklearn import VERSION_DIGITS, read_model
 from driftbell.records import Columns, Kind
@@ -52,6 +53,7 @@ def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha25
         ModelError: it cannot be loaded, is no such classifier, or cannot predict the reference.
     """
     content, digest = read_model(path, sha256)
+    require_own_data(content)
     session = open_session(content)
     inputs, table = _inputs(session, name, schema)
     if not table:

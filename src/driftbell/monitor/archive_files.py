@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from driftbell.atomic_write import write_atomically
+from driftbell.config.display import without_credentials
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ArchiveError, ConfigError, MissingExtraError
 
@@ -59,7 +60,7 @@ class ObjectFiles:
         with ErrorCapture() as captured:  # some file systems connect here
             self._files, self._folder = fsspec.core.url_to_fs(url)
         if captured.error:
-            message = f"retention.archive cannot be used: {captured.error}"
+            message = f"retention.archive cannot be used: {without_credentials(str(captured.error))}"
             raise ConfigError(message) from captured.error
 
     def put(self, name: str, content: bytes) -> None:
@@ -68,7 +69,8 @@ class ObjectFiles:
         with ErrorCapture() as captured:
             self._files.pipe_file(path, content)
         if error := captured.error:
-            raise ArchiveError(f"cannot write {path}: {type(error).__name__}: {error}") from error
+            message = without_credentials(f"cannot write {path}: {type(error).__name__}: {error}")
+            raise ArchiveError(message) from error
 
 
 def open_archive(place: str) -> ArchiveFiles:

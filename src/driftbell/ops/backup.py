@@ -138,6 +138,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
             for name, saved in manifest.files.items():
                 new = stages[PurePosixPath(name).parts[0]] / name
                 _make_folders(new.parent, mode=0o777)
+                _require_no_link(source, name)
                 if _copy(source / name, new, mode=0o666) != saved:
                     raise ConfigError(f"the backup {source} changed while it was read: {name}")
             _move_into_place(settings, stages)
@@ -155,8 +156,10 @@ def verify(source: Path) -> Manifest:
         StoreError: its log is damaged, or was written by a newer release.
     """
     with _translate_errors(f"cannot read the backup {source}"):
+        _require_no_link(source, MANIFEST)
         manifest = _read_manifest(source)
         for name, saved in manifest.files.items():
+            _require_no_link(source, name)
             if not (source / name).is_file():
                 raise ConfigError(f"the backup {source} is incomplete: {name} is missing")
             if _hashed(source / name) != saved:
@@ -165,6 +168,15 @@ def verify(source: Path) -> Manifest:
     if (facts.schema, facts.rows) != (manifest.schema, manifest.rows):
         raise ConfigError(f"the backup {source} is damaged: {MANIFEST} does not match {LOG}")
     return manifest
+
+
+def _require_no_link(source: Path, name: str) -> None:
+    """Require that no part of a path in the backup is a link: it may point to any file of this machine."""
+    path = source
+    for part in PurePosixPath(name).parts:
+        path /= part
+        if path.is_symlink():
+            raise ConfigError(f"the backup {source} is damaged: {path} is a link, a backup has none")
 
 
 def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
@@ -292,7 +304,7 @@ def _copy(source: Path, target: Path, *, mode: int) -> SavedFile:
 
 
 def _hashed(path: Path) -> SavedFile:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_no_link) as file:
         return SavedFile(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
@@ -300,6 +312,10 @@ def _make_folders(folder: Path, *, mode: int) -> None:
     if not folder.is_dir():
         _make_folders(folder.parent, mode=mode)
         folder.mkdir(mode=mode)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _private(path: str, flags: int) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
+from driftbell.ops.clocks import clock_finding
 from driftbell.ops.stack import DEFAULT_LOGIN, Finding, Stack, State
 
 SECONDS = 5.0
@@ -54,7 +57,7 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
     components: list[tuple[str, str | None, Callable[[_Part], Awaitable[list[Finding]]]]] = [
         ("service", stack.service, lambda p: _service(p, now)),
         ("prometheus", stack.prometheus, lambda p: _prometheus(p, now)),
-        ("loki", stack.loki, lambda p: _loki(p, now)),
+        ("loki", stack.loki, lambda p: _loki(p, stack.service, now)),
         ("grafana", stack.grafana, lambda p: _grafana(p, stack)),
         ("reports", stack.reports, lambda p: _reports(p, stack.service)),
         ("alertmanager", stack.alertmanager, lambda p: _alertmanager(p, wanted=stack.alertmanager_wanted)),
@@ -173,6 +176,7 @@ def _error_text(answer: httpx.Response) -> str:
 async def _service(part: _Part, now: datetime) -> list[Finding]:
     ready = await part.json("/health")
     findings = [Finding("service", State.OK, f"ready, serves {ready['model']} {ready['version']}")]
+    findings += await _service_clock(part)
     status = await part.json("/monitor/status")
     if status["monitor"] != "running":
         findings.append(
@@ -199,6 +203,19 @@ async def _service(part: _Part, now: datetime) -> list[Finding]:
     else:
         findings.append(Finding("monitor", State.OK, summary))
     return findings
+
+
+async def _service_clock(part: _Part) -> list[Finding]:
+    """Compare the clocks by the header `Date`, which has whole seconds: the time is half a second later."""
+    sent = datetime.now(UTC)
+    answer = await part.get("/health/live")
+    middle = sent + (datetime.now(UTC) - sent) / 2
+    try:
+        theirs = parsedate_to_datetime(answer.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return []
+    wrong = clock_finding("the service", theirs + timedelta(seconds=0.5), middle)
+    return [wrong] if wrong else []
 
 
 async def _prometheus(part: _Part, now: datetime) -> list[Finding]:
@@ -244,23 +261,45 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(f"{whole}{zone}")
 
 
-async def _loki(part: _Part, now: datetime) -> list[Finding]:
+async def _loki(part: _Part, service: str | None, now: datetime) -> list[Finding]:
     await part.get("/ready")
     findings = [Finding("loki", State.OK, "ready")]
-    if await _has_lines(part, now):
-        findings.append(Finding("logs", State.OK, "Loki has lines of ml_service"))
-    else:
-        minutes = f"{RECENT.total_seconds() / 60:g} min"
-        fix = "does Promtail (or Alloy) run, and reach docker-proxy? read their logs"
-        findings.append(Finding("logs", State.WRONG, f"Loki has no line of ml_service within {minutes}", fix))
-    return findings
+    request_id = await _send_request(part, service)
+    if await _has_line(part, now, request_id or ""):
+        message = "Loki has the line of a request just sent" if request_id else "Loki has lines of ml_service"
+        return [*findings, Finding("logs", State.OK, message)]
+    fix = "do Promtail (or Alloy) and docker-proxy run? read their logs"
+    if request_id and not await _has_line(part, now, '"event": "request"', seconds=0):
+        if await _has_line(part, now, "", seconds=0):
+            message = "Loki has lines of ml_service, but none of a request: is server.access_log off?"
+            return [*findings, Finding("logs", State.WARNING, message, f"if it is on: {fix}")]
+        request_id = None
+    minutes = f"{RECENT.total_seconds() / 60:g} min"
+    message = f"Loki has no line of ml_service within {minutes}"
+    if request_id:
+        message = "Loki has older lines of ml_service, but not the one of a request just sent"
+    return [*findings, Finding("logs", State.WRONG, message, fix)]
 
 
-async def _has_lines(part: _Part, now: datetime) -> bool:
-    """Poll for a while: the request to the service writes a log line, on an idle one the only line."""
+async def _send_request(part: _Part, service: str | None) -> str | None:
+    """Send a request with an id that no other has; return the id if it was answered."""
+    if service is None:
+        return None
+    request_id = f"doctor-{secrets.token_hex(8)}"
+    inside = _Part("service", service.rstrip("/"), part.client, part.seconds, {"X-Request-ID": request_id})
+    try:
+        await inside.get("/monitor/status")
+    except ComponentProblem as problem:  # reported by the check of the service; an error is logged too
+        return None if problem.status is None else request_id
+    return request_id
+
+
+async def _has_line(part: _Part, now: datetime, text: str, seconds: float | None = None) -> bool:
+    """Poll for a while for a recent line of the service with a text."""
     start = str(int((now - RECENT).timestamp() * 1e9))
-    ask = {"query": '{container="ml_service"}', "start": start, "limit": "1", "direction": "backward"}
-    deadline = time.monotonic() + part.seconds
+    query = '{container="ml_service"}' + (f" |= `{text}`" if text else "")
+    ask = {"query": query, "start": start, "limit": "1", "direction": "backward"}
+    deadline = time.monotonic() + (part.seconds if seconds is None else seconds)
     while True:
         answer = await part.json("/loki/api/v1/query_range", **ask)
         if any(stream["values"] for stream in answer["data"]["result"]):

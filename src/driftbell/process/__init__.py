@@ -1,1 +1,1 @@
-"""What every long-running process needs: signals, background threads, a log stream that does not block."""
+"""Parts of every long-running process: signals, background threads, a log stream that does not block."""

@@ -2,7 +2,7 @@
 
 Python runs a signal handler in the main thread, between any two instructions, also while that thread holds
 the lock of the object it waits for. The handler must therefore take no lock: it puts the signal into a
-`queue.SimpleQueue`, whose `put` is reentrant, and a thread sets the event.
+`queue.SimpleQueue`, which has a reentrant `put`, and a thread sets the event.
 """
 
 from __future__ import annotations

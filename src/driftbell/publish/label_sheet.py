@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
 
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
-"""Spreadsheets evaluate a cell that starts with one of these as a formula."""
+_FORMULA = re.compile(r"(^|[\t\r\n;|])(?=\s*['\"]*\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])")
+"""Where a spreadsheet may find a formula: at `=`, `+`, `-`, `@`, also in full width, at a cell's start.
+
+Spaces and quotes before them count as nothing. A cell may begin within a text: some spreadsheets split lines
+at semicolons, tabs or bars, whatever the quotes say.
+"""
 
 
 def label_sheet(store: Store, alarm: Alarm) -> str:
@@ -33,9 +38,11 @@ def label_sheet(store: Store, alarm: Alarm) -> str:
     features = [name for name in names if name not in ("prediction_id", "label", "prediction")]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["prediction_id", "label", "prediction", *map(_cell, features)])
+    writer.writerow(["prediction_id", "label", "prediction", *map(label_cell, features)])
     for p in predictions:
-        writer.writerow([p.id, "", _cell(p.output), *(_cell(p.features.get(name)) for name in features)])
+        writer.writerow(
+            [p.id, "", label_cell(p.output), *(label_cell(p.features.get(name)) for name in features)]
+        )
     return text.getvalue()
 
 
@@ -51,5 +58,10 @@ def _ids_of(check: Check) -> tuple[str, ...]:
     return check.judgement.degradation.to_label if check.judgement.degradation else ()
 
 
-def _cell(value: Value) -> Value:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value
+def label_cell(value: Value) -> Value:
+    """Return a value with an apostrophe before each formula, which makes it a text.
+
+    >>> label_cell("=1+1"), label_cell("a;\uff1d1"), label_cell("a - b; c"), label_cell(-1.5)
+    ("'=1+1", "a;'\uff1d1", 'a - b; c', -1.5)
+    """
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value

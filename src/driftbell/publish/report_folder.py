@@ -29,7 +29,7 @@ MAX_MARK_BYTES = 100
 
 _MARK = "\n<!-- driftbell report: {origin}, importance {importance} -->\n"
 _MARK_PATTERN = re.compile(rb"\n<!-- driftbell report: (requested|scheduled), importance ([0-2]) -->\n\Z")
-"""Last line of a report whose name does not tell its origin, or that is important; see `StoredReport`."""
+"""Last line of a report that is important, or has no origin in its name; see `StoredReport`."""
 
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")

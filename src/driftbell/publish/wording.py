@@ -31,7 +31,7 @@ def format_metric(value: float, metric: str) -> str:
 
 
 def format_loss(degradation: Degradation) -> str:
-    """Format the estimated loss with its interval; `UNKNOWN_VALUE` if it cannot be told from zero.
+    """Format the estimated loss with its interval; `UNKNOWN_VALUE` if it cannot be distinguished from zero.
 
     >>> from driftbell.records import Interval
     >>> format_loss(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))

@@ -178,7 +178,7 @@ class Degradation:
         rows: number of predictions in the evidence, each counted once.
         performance: performance of the model.
         estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error; its
-            whole interval is above zero. None without evidence, or if the loss cannot be told from zero.
+            whole interval is above zero. None without evidence, or if the loss may be zero.
         change_point: time of the change; None without evidence.
         suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".

@@ -131,6 +131,7 @@ def create_app(service: Service) -> FastAPI:
         store.close()
         tracing.close()
         logger.info("service stopped")
+        jsonlog.drain()
 
     app = _Application(
         title="driftbell",

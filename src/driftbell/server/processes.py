@@ -11,7 +11,7 @@ from types import FrameType
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from driftbell.process.stop_signal import STOP_SIGNALS
 
@@ -28,21 +28,11 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-class _Worker(Process):
-    """uvicorn's worker, whose death its parent notices at once.
-
-    While the parent holds the worker's end of the health-check pipe open, it waits for the answer of a worker
-    that has died, and neither starts another worker nor handles a signal meanwhile.
-    """
-
-    def start(self) -> None:
-        """Start the process."""
-        super().start()
-        self.child_conn.close()
-
-
 class _Workers(Multiprocess):
     """uvicorn's parent of workers, which kills those that do not stop in time.
+
+    It closes its copy of a worker's end of the health-check pipe. With it open, the parent would wait for the
+    answer of a worker that has died, and neither start another nor handle a signal meanwhile.
 
     Args:
         config: of the server.
@@ -58,10 +48,13 @@ class _Workers(Multiprocess):
 
     def init_processes(self) -> None:
         """Start the workers."""
-        for _ in range(self.processes_num):
-            worker = _Worker(self.config, self.sockets)
-            worker.start()
-            self.processes.append(worker)
+        super().init_processes()
+        self._close_worker_ends()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace the workers that have died."""
+        super().keep_subprocess_alive()
+        self._close_worker_ends()
 
     def join_all(self) -> None:
         """Wait for the workers, and kill those that are late."""
@@ -75,6 +68,10 @@ class _Workers(Multiprocess):
             worker.process.join()
         if late:
             logger.error("workers did not stop in time and were killed", pids=[w.pid for w in late])
+
+    def _close_worker_ends(self) -> None:
+        for worker in self.processes:
+            worker.child_conn.close()
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         """Stop at the first signal; kill the workers and end at the second. It takes no lock."""

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from driftbell.store.errors import translate_errors
+from driftbell.errors import StoreError
+from driftbell.store.errors import is_damage, translate_errors
 
 
 class Connections:
@@ -16,24 +17,38 @@ class Connections:
     Args:
         engine: its `begin` event starts a reading transaction if the option `driftbell_reads` is set.
         check_writable: called before each writing transaction; raises `StoreError` to refuse it.
+
+    Attributes:
+        damage: the first error that means damaged data; None before one.
     """
 
     def __init__(self, engine: sa.Engine, check_writable: Callable[[], None] = lambda: None) -> None:
         self.engine = engine
+        self.damage: StoreError | None = None
         self._check_writable = check_writable
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a writing transaction, committed at the end; one runs at a time."""
         self._check_writable()
-        with translate_errors(), self.engine.begin() as connection:
+        with self._note_damage(), translate_errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a reading transaction: a consistent snapshot."""
         with (
+            self._note_damage(),
             translate_errors(),
             self.engine.connect().execution_options(driftbell_reads=True) as connection,
         ):
             yield connection
+
+    @contextmanager
+    def _note_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            if self.damage is None and is_damage(error.__cause__):
+                self.damage = error
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,21 @@ def translate_errors() -> Iterator[None]:
         raise StoreError(f"the prediction log cannot be used: {describe(error)}") from error
     except UnicodeError as error:
         raise StoreError("the prediction log cannot be used: a text is not UTF-8") from error
+
+
+SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+POSTGRES_DAMAGE = {"XX001", "XX002"}
+"""SQLSTATE of damaged data and of a damaged index."""
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Return whether a database error means that stored data is damaged."""
+    original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        code = getattr(original, "sqlite_errorcode", 0)
+        return (code & 0xFF) in SQLITE_DAMAGE  # the lowest byte of an extended code is the primary one
+    fields: Any = original.args[0] if original is not None and original.args else None
+    return isinstance(fields, dict) and fields.get("C") in POSTGRES_DAMAGE
 
 
 def describe(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from driftbell.errors import StoreError
 from driftbell.store import leases
 from driftbell.store.alarms import SqlAlarms
 from driftbell.store.archives import SqlRetention
@@ -31,9 +32,30 @@ class SqlStore:
         self.retention = SqlRetention(connections)
 
     def ping(self) -> None:
-        """Write and commit a row: on a full disk the lock can be taken, and only the commit fails."""
+        """Write and commit a row: on a full disk the lock can be taken, and only the commit fails.
+
+        A store with damaged data fails too, even if this row can be written.
+        """
+        damage = self.connections.damage
+        if damage:
+            raise StoreError(f"{damage}: its data is damaged, restore the last backup") from damage
         with self.connections.write() as connection:
             leases.touch(connection)
+
+    def verify(self) -> None:
+        """Look for damaged pages of a SQLite file, in about a second a gigabyte, while others write.
+
+        Raises:
+            StoreError: there is one, or the file cannot be read; `ping` fails from then on.
+        """
+        if self.connections.engine.dialect.name != "sqlite":
+            return
+        with self.connections.read() as connection:
+            result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if result != "ok":
+            reason = " ".join(str(result).split())
+            self.connections.damage = StoreError(f"the prediction log cannot be used: {reason}")
+            raise self.connections.damage
 
     def close(self) -> None:
         """Release all connections. Idempotent."""

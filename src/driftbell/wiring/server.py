@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import structlog
 
 from driftbell import jsonlog
-from driftbell.config.settings import Settings, load
+from driftbell.config.settings import Settings, load, log_database
 from driftbell.data_folder import restrict_access
-from driftbell.errors import ConfigError, MissingExtraError
+from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from driftbell.server.http.connections import ConnectionLimits
+    from driftbell.store.sql import SqlStore
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
@@ -39,10 +40,13 @@ STOP_SECONDS = 8.0
 """Time for the workers to stop; then they are killed."""
 
 ORPHAN_SECONDS = 12.0
-"""Time to stop for a process whose parent has ended; then it ends itself at once."""
+"""Time to stop for a process without its parent; then it ends itself at once."""
 
 START_SECONDS = 20
 """A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""
+
+VERIFY_DELAY_SECONDS, VERIFY_SECONDS = 2.0, 86400.0
+"""Time until the store is first looked over for damage, and between two times."""
 
 logger = structlog.get_logger()
 
@@ -58,6 +62,7 @@ def run_server(settings: Settings) -> None:
     import uvicorn  # the monitor's process imports this module too, and needs no web server
 
     from driftbell.server.http.protocol import BoundedProtocol
+    from driftbell.server.http.site_guard import is_loopback
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
@@ -76,6 +81,9 @@ def run_server(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again at the end
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
+    if not is_loopback(host):
+        hint = "everyone who reaches this port can use the service: see docs/security.md"
+        logger.warning("service listens beyond loopback, and has no authentication", host=host, hint=hint)
     try:
         config = uvicorn.Config(
             app,
@@ -144,10 +152,13 @@ def _application(settings: Settings) -> FastAPI:
     model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
+    store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    if log_database(settings.log) is None:
+        _verify_daily(store)
     return create_app(
         Service(
             model=model,
-            store=open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None),
+            store=store,
             journals=settings.journals_dir,
             reports=report_folder(settings),
             window_rows=settings.window.rows,
@@ -163,6 +174,22 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=settings.alarms.smallest_loss,
         )
     )
+
+
+def _verify_daily(store: SqlStore) -> None:
+    """Look for damage of the store in a thread, soon after the start and then every day."""
+
+    def verify() -> None:
+        time.sleep(VERIFY_DELAY_SECONDS)
+        while True:
+            try:
+                store.verify()
+            except StoreError as error:
+                logger.error("prediction log is damaged", error=str(error))
+                return
+            time.sleep(VERIFY_SECONDS)
+
+    SupervisedThread(verify, name="database").start()
 
 
 def _allowed_hosts(settings: Settings) -> list[str]:

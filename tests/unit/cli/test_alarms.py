@@ -17,7 +17,7 @@ from tests.life import Life
 from driftbell.cli import cli
 from driftbell.errors import DriftbellError
 from driftbell.publish.json_views import alarm_view
-from driftbell.publish.label_sheet import label_sheet
+from driftbell.publish.label_sheet import label_cell, label_sheet
 from driftbell.records import Alarm
 from driftbell.store.sqlite import open_sqlite
 
@@ -128,3 +128,23 @@ def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
     )
     (row,) = table(label_sheet(life.store, alarm))
     assert row == {"prediction_id": "evil", "label": "", "prediction": "'=1+1", "age": "-5.0", "'@sum": "'+1"}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
+@pytest.mark.parametrize(
+    "before", ["", " ", "\n", "\r", "\r\n", "\t", "a;", "a\t", "a\n ", '"', "a|'", "\u3000"]
+)
+def test_no_cell_is_a_formula_however_lines_are_split(sign: str, before: str, separator: str) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(["id", label_cell(f"{before}{sign}cmd()"), "end"])
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+        for row in csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=separator, quoting=quoting):
+            for cell in row:
+                start = cell.strip().lstrip('"').strip()
+                assert not start.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), row
+
+
+@pytest.mark.parametrize("text", ["a-b", "3 + 4", "ann@example.org", "a; b", "x = y", "größe"])
+def test_other_texts_are_not_changed(text: str) -> None:
+    assert label_cell(text) == text

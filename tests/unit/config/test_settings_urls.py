@@ -134,3 +134,45 @@ def test_a_file_with_the_url_that_cannot_be_read_is_named_without_its_content(
 def test_a_database_is_named_once() -> None:
     with pytest.raises(ConfigError, match="both set"):
         log_database(load(environment={}, overrides={"log.url": URL, "log.url_file": "url"}).settings.log)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sftp://ann:s3cret@host/archive",
+        "s3://key:s3cret@bucket/driftbell",
+        "sftp://ann:s3c/s3cret@host/archive",
+        "ann:s3cret@host:archive",
+        "abfs://container/driftbell?sig=s3cret",
+        "https://host/archive#s3cret",
+        "filecache::sftp://ann:s3cret@host/archive",
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["retention.archive", "model.path", "data_dir", "model.reference", "server.host"]
+)
+def test_no_setting_shows_a_password(name: str, text: str) -> None:
+    values = setting_values(load(environment={}, overrides={name: text}).settings)
+    assert "s3cret" not in str(values)
+    assert values[name]
+
+
+@pytest.mark.parametrize("name", ["log.url_file", "notifications.urls_file"])
+def test_a_url_in_the_place_of_its_file_is_not_shown(name: str) -> None:
+    settings = load(environment={}, overrides={name: "postgresql://me:hunter2@db/log"}).settings
+
+    def read() -> None:
+        log_database(settings.log)
+        notification_urls(settings.notifications)
+
+    with pytest.raises(ConfigError) as caught:
+        read()
+    assert "hunter2" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["check.every", "server.port", "alarms.budget", "log.durability", "umask"])
+def test_an_invalid_value_with_a_password_is_not_shown(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environment={}, overrides={name: "postgresql://me:hunter2@db/log"})
+    assert "hunter2" not in str(caught.value)

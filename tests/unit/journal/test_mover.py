@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.unit.journal.test_journal import ids, line
 
 from driftbell.errors import StoreError
-from driftbell.journal.file import Journal
-from driftbell.journal.mover import JournalMover
+from driftbell.journal.file import Journal, orphaned_journals
+from driftbell.journal.mover import JournalMover, move_orphans
 from driftbell.store.sql import SqlStore
 
 
@@ -203,3 +204,41 @@ def test_who_waits_under_load_waits_for_what_was_there_and_no_longer(folder: Pat
         sending.join()
     mover.close(5)
     mine.close()
+
+
+@pytest.mark.parametrize("bad", [b"\0\0\0\0", b"not json", b'{"id": "x"}', b"\xff\xfe", b"[1]"])
+@pytest.mark.parametrize("orphaned", [False, True])
+def test_lines_that_cannot_be_read_are_kept_and_named_in_the_log(
+    folder: Path, log: SqlStore, bad: bytes, orphaned: bool
+) -> None:
+    mine = Journal(folder)
+    mine.write([line(1), bad + b"\n", line(2)])
+    with capture_logs() as lines:
+        if orphaned:
+            mine.close()
+            assert move_orphans(log, folder) == 1
+        else:
+            mover = JournalMover(log, mine, folder)
+            assert mover.settle(20)
+            mover.close(5)
+            assert mover.skipped_lines == 1
+    assert ids(log) == ["id000001", "id000002"]
+    (kept,) = (folder / "invalid").iterdir()
+    assert kept.read_bytes() == bad + b"\n"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    (error,) = [event for event in lines if event["log_level"] == "error"]
+    assert (error["lines"], error["file"]) == (1, str(kept))
+    assert list(orphaned_journals(folder)) == [], "what is kept is no journal"
+
+
+def test_lines_that_cannot_be_kept_stay_in_the_journal(folder: Path, log: SqlStore) -> None:
+    mine = Journal(folder)
+    mine.write([b"damaged\n", line(1)])
+    mine.close()
+    (folder / "invalid").write_text("a file in the way")
+    with pytest.raises(StoreError, match="cannot keep invalid lines"):
+        move_orphans(log, folder)
+    (folder / "invalid").unlink()
+    assert move_orphans(log, folder) == 1
+    assert ids(log) == ["id000001"]
+    assert (folder / "invalid").is_dir()

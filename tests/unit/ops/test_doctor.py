@@ -9,13 +9,13 @@ import re
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import pytest
 from tests import command_line
@@ -35,17 +35,24 @@ class Fake:
     answers: dict[str, Any]
     url: str = ""
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    date: str = ""
 
 
 @contextlib.contextmanager
 def serving(answers: dict[str, Any], context: ssl.SSLContext | None = None) -> Iterator[Fake]:
-    """Serve answers: a dict is JSON, a text is a page, a number is a status, a pair is a status and JSON."""
+    """Serve answers: a dict is JSON, a text is a page, a number is a status, a pair is a status and JSON.
+
+    A function is called with the query.
+    """
     fake = Fake(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             fake.asked.append((self.path, dict(self.headers)))
-            result = fake.answers.get(urlsplit(self.path).path, 404)
+            url = urlsplit(self.path)
+            result = fake.answers.get(url.path, 404)
+            if callable(result):
+                result = result(unquote_plus(url.query))
             status, body = result if isinstance(result, tuple) else (200, result)
             if isinstance(body, int):
                 status, body = body, "<html>no"
@@ -56,6 +63,9 @@ def serving(answers: dict[str, Any], context: ssl.SSLContext | None = None) -> I
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return fake.date or super().date_time_string(timestamp)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -90,7 +100,11 @@ STATUS = {
     "last_check": {"verdict": "ok", "error": None},
     "latest_report_url": "/reports/drift_report_latest.html",
 }
-SERVICE = {"/health": {"status": "ready", "model": "iris", "version": "v1"}, "/monitor/status": STATUS}
+SERVICE = {
+    "/health": {"status": "ready", "model": "iris", "version": "v1"},
+    "/health/live": {"status": "alive"},
+    "/monitor/status": STATUS,
+}
 TARGET = {
     "labels": {"job": "driftbell", "instance": "ml_service:8000"},
     "scrapeUrl": "http://ml_service:8000/metrics",
@@ -243,6 +257,38 @@ def test_a_viewer_without_reports_is_wrong_only_where_the_service_has_one() -> N
         assert only(result, "latest report").state is state
 
 
+LINES = {"data": {"result": [{"stream": {}, "values": [["1", "{}"]]}]}}
+NO_LINES: dict[str, Any] = {"data": {"result": []}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "words"),
+    [
+        (lambda query: LINES, State.OK, "the line of a request just sent"),
+        (lambda query: NO_LINES if "doctor-" in query else LINES, State.WRONG, "older lines"),
+        (lambda query: NO_LINES if "|=" in query else LINES, State.WARNING, "access_log off"),
+        (lambda query: NO_LINES, State.WRONG, "no line of ml_service"),
+    ],
+)
+def test_the_line_of_an_own_request_is_looked_for(
+    lines: Callable[[str], Any], state: State, words: str
+) -> None:
+    with serving({**LOKI, "/loki/api/v1/query_range": lines}) as loki, serving(SERVICE) as service:
+        finding = only(look(replace(NOTHING, loki=loki.url, service=service.url), seconds=1), "logs")
+    assert (finding.state, words in finding.message) == (state, True), finding
+    (request_id,) = {headers["X-Request-ID"] for _, headers in service.asked if "X-Request-ID" in headers}
+    query = next(path for path, _ in loki.asked if "query_range" in path)
+    assert f"|= `{request_id}`" in unquote_plus(query)
+
+
+def test_a_clock_that_differs_is_a_warning() -> None:
+    with serving(SERVICE) as service:
+        service.date = "Sat, 31 Jan 2026 12:00:00 GMT"
+        assert only(look(replace(NOTHING, service=service.url)), "clock").state is State.WARNING
+        service.date = "yesterday"
+        assert [f for f in look(replace(NOTHING, service=service.url)) if f.component == "clock"] == []
+
+
 def test_a_line_that_arrives_only_now_is_enough() -> None:
     query = "/loki/api/v1/query_range"
     with serving({**LOKI, query: {"data": {"result": []}}}) as loki:
@@ -290,6 +336,7 @@ ALL_OFF = dict.fromkeys(PARTS, "off")
 def doctor(*args: str, addresses: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
     options = [f"--{name}={url}" for name, url in {**ALL_OFF, **addresses}.items()]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GRAFANA_", "DRIFTBELL_"))}
+    inherited["DRIFTBELL_DATA_DIR"] = "/nonexistent/data"
     return command_line.run(("doctor", *options, *args), Path.cwd(), inherited | environment)
 
 
@@ -300,11 +347,12 @@ def test_command_prints_a_line_per_component_and_exits_by_the_findings(tmp_path:
         done = doctor(addresses=addresses, GRAFANA_PASSWORD_FILE=str(tmp_path / "password"))
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[:2] == ["✓ loki: ready", "✓ logs: Loki has lines of ml_service"]
-        assert {line[0] for line in done.stdout.splitlines()} == {"✓"}
+        assert {line[0] for line in done.stdout.splitlines()[:-1]} == {"✓"}
+        assert done.stdout.splitlines()[-1].startswith("– data: there is no data folder")
         loki.answers["/loki/api/v1/query_range"] = {"data": {"result": []}}
         done = doctor("--json", addresses=addresses)
     assert done.returncode == 3
-    wrong = [f for f in json.loads(done.stdout) if f["state"] != "ok"]
+    wrong = [f for f in json.loads(done.stdout) if f["state"] not in ("ok", "skipped")]
     assert [(f["component"], f["state"]) for f in wrong] == [("logs", "wrong"), ("login", "warning")]
 
 

@@ -38,6 +38,33 @@ def flipped(saved: Path) -> str:
     return "log.sqlite was changed"
 
 
+def linked(saved: Path) -> str:
+    secret = saved.parent / "secret"
+    model = saved / "models/iris/v1/model.skops"
+    secret.write_bytes(model.read_bytes())  # of the same content, so that only a look at the link can tell
+    model.unlink()
+    model.symlink_to(secret)
+    return r"model\.skops is a link"
+
+
+def linked_folder(saved: Path) -> str:
+    (saved / "models").rename(saved.parent / "elsewhere")
+    (saved / "models").symlink_to(saved.parent / "elsewhere")
+    return "models is a link"
+
+
+def linked_log(saved: Path) -> str:
+    (saved / "log.sqlite").rename(saved.parent / "other.sqlite")
+    (saved / "log.sqlite").symlink_to(saved.parent / "other.sqlite")
+    return r"log\.sqlite is a link"
+
+
+def linked_manifest(saved: Path) -> str:
+    (saved / "manifest.json").rename(saved.parent / "other.json")
+    (saved / "manifest.json").symlink_to(saved.parent / "other.json")
+    return r"manifest\.json is a link"
+
+
 def missing(saved: Path) -> str:
     (saved / "reports/drift_report_latest.html").unlink()
     return r"incomplete: reports/drift_report_latest.html is missing"
@@ -92,6 +119,10 @@ def no_log_at_all(saved: Path) -> str:
     [
         truncated,
         flipped,
+        linked,
+        linked_folder,
+        linked_log,
+        linked_manifest,
         missing,
         without_manifest,
         half_a_manifest,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Phase = Literal["head", "body", "answer"]
-"""What a connection waits for: the head of a request, its body, or the client to read the answer."""
+"""A connection waits for the head of a request, for its body, or for the client to read the answer."""
 
 RESERVED_FILES = 128
 """File descriptors kept free for the log, the journal, reports and libraries."""

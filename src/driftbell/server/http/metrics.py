@@ -25,6 +25,17 @@ T = TypeVar("T")
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 LABEL_RESULTS = ("accepted", "corrected", "duplicate", "unknown", "failed")
+CLOSE_REASONS = (
+    "head_limit",
+    "head_timeout",
+    "body_timeout",
+    "answer_timeout",
+    "connections",
+    "evicted",
+    "not_http",
+)
+THREADS = ("journal", "parent", "database")
+"""Background threads of a server process."""
 
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -72,6 +83,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in CLOSE_REASONS:
+            self.closed.labels(reason)
         self.rejected = Counter(
             "driftbell_rejected_inputs", "Inputs refused, by reason.", ["reason"], registry=registry
         )
@@ -109,6 +122,8 @@ class Metrics:
             ["thread"],
             registry=registry,
         )
+        for thread in THREADS:
+            self.thread_failures.labels(thread)
         self.dropped_lines = Counter(
             "driftbell_log_lines_dropped",
             "Log lines of the server that were dropped because the reader of its output had stalled.",

@@ -1,8 +1,8 @@
 """Protection from web pages of other sites: the `Host` of a request, and where a change of state comes from.
 
-A browser sends requests of any page to any address that it reaches, loopback included. A page whose name is
-pointed at this service (DNS rebinding) has its own name as `Host`; the requests of other pages are marked by
-the browser with `Sec-Fetch-Site` or `Origin`. See https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
+A browser sends requests of any page to any address that it reaches, loopback included. A page with a name
+that is pointed at this service (DNS rebinding) has that name as `Host`; the browser marks the requests of
+other pages with `Sec-Fetch-Site` or `Origin`. See https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SiteGuard:
         self._any = "*" in names
         self._names = LOOPBACK_NAMES | {bound.lower()} | {n for n in names if not n.startswith("*")}
         self._suffixes = tuple(n[1:] for n in names if n.startswith("*."))
-        self._accepts_addresses = not _is_loopback(bound)
+        self._accepts_addresses = not is_loopback(bound)
         self._known: dict[bytes, bool] = {}
 
     def check(self, scope: Scope) -> None:
@@ -95,7 +95,7 @@ class SiteGuard:
             return False
         if name in self._names or (self._suffixes and name.endswith(self._suffixes)):
             return True
-        return _is_address(name) and (self._accepts_addresses or _is_loopback(name))
+        return _is_address(name) and (self._accepts_addresses or is_loopback(name))
 
 
 class GuardedSite:
@@ -162,5 +162,10 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Return whether only this machine reaches an address to listen on.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
     return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)

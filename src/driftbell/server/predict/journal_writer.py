@@ -18,7 +18,7 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 """With more bytes in the journal, the store is too slow for the traffic, and predictions are refused."""
 
 MAX_WAITING_SECONDS = 60.0
-"""If a prediction has waited so long for the store, which is said to work, the service is not healthy."""
+"""If a prediction has waited so long for a store that can be written, the service is not healthy."""
 
 CLOSE_SECONDS = 3.0
 SETTLE_SECONDS = 2.0

@@ -1,0 +1,52 @@
+"""Values of settings as `driftbell config` and messages have them: without passwords."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from driftbell.alarms.budget import Budget
+from driftbell.errors import ConfigError
+
+_USER = re.compile(r"(?<=://)\S*@|[^\s:/'\"]+:(?!//)[^\s'\"]*@")
+_QUERY = re.compile(r"(:/[^\s?#]*)[?#]\S+")
+
+
+def without_credentials(text: str) -> str:
+    """Hide the user, the password and the query of every URL in a text.
+
+    >>> without_credentials("sftp://ann:s3cr/et@host/x, ann:s3cret@host and s3://bucket/a?key=s3cret")
+    'sftp://***@host/x, ***@host and s3://bucket/a?***'
+    """
+    return _QUERY.sub(r"\1?***", _USER.sub("***@", text))
+
+
+def file_value(value: Any) -> str | int | float | bool | None:
+    """Return a value as it is written in the file; of a secret, only that it is set."""
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
+    if isinstance(value, tuple):  # of secrets
+        return f"({len(value)} set)" if value else None
+    if isinstance(value, SecretStr):
+        return "(set)"
+    return without_credentials(str(value)) if isinstance(value, str | Path | Budget) else value
+
+
+def read_secret_file(setting: str, path: Path) -> str:
+    """Read a file with a secret.
+
+    Raises:
+        ConfigError: it cannot be read; the message has no secret, even if the setting holds it by mistake.
+    """
+    shown = without_credentials(str(path))
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {shown}: {error.strerror}") from error
+    except UnicodeDecodeError:  # without its cause, which contains the secret
+        raise ConfigError(f"{setting}: {shown} is not UTF-8 text") from None

@@ -1,0 +1,65 @@
+"""What a service tells about its exposure, and who can read its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import Running, monitored, predict, running, starting, wait_until
+from tests.unit.store.test_damage import filled, zeros
+
+from driftbell.simulation.traffic import iris_rows
+
+pytestmark = pytest.mark.service
+
+WARNING = "service listens beyond loopback, and has no authentication"
+
+
+def check(service: Running) -> None:
+    monitored(service)
+    predict(service.url, iris_rows(20, np.random.default_rng(1)))
+    httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).raise_for_status()
+
+
+def modes(folder: Path, pattern: str) -> set[int]:
+    """Return the permissions of the files that match a pattern."""
+    return {path.stat().st_mode & 0o777 for path in folder.glob(pattern)}
+
+
+def test_files_are_hidden_by_default_and_loopback_needs_no_warning(tmp_path: Path) -> None:
+    with running("up", tmp_path / "data", CHECK__EVERY="off", REPORTS__EVIDENTLY="off") as service:
+        check(service)
+        assert modes(tmp_path / "data", "reports/*.html") == {0o600}
+        assert modes(tmp_path / "data", "log.sqlite*") == {0o600}
+        assert modes(tmp_path / "data", "reports") == {0o700}
+        assert service.events(WARNING) == []
+
+
+def test_with_the_umask_of_the_stack_the_viewer_can_read_the_reports(tmp_path: Path) -> None:
+    settings = {"UMASK": "022", "SERVER__HOST": "0.0.0.0", "CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
+    with running("up", tmp_path / "data", **settings) as service:
+        check(service)
+        assert modes(tmp_path / "data", "reports/*.html") == {0o644}
+        assert modes(tmp_path / "data", "reports") == {0o755}
+        assert modes(tmp_path / "data", "journal/*.jsonl") == {0o600}
+        (warning,) = service.events(WARNING)
+        assert (warning["level"], warning["host"]) == ("WARNING", "0.0.0.0")
+        assert "docs/security.md" in warning["hint"]
+
+
+def test_a_database_with_damaged_pages_is_not_healthy(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    filled(tmp_path / "data" / "log.sqlite")
+    zeros(tmp_path / "data" / "log.sqlite", 4096)
+    with starting("serve", tmp_path / "data", CHECK__EVERY="off") as service:
+
+        def unhealthy() -> bool:
+            answer = httpx.get(f"{service.url}/health", timeout=10)
+            return answer.status_code == 503 and "damaged" in answer.json()["detail"]
+
+        wait_until(unhealthy, 60, "503")
+        (error,) = service.events("prediction log is damaged")
+        assert error["level"] == "ERROR"
+        assert httpx.get(f"{service.url}/health/live", timeout=10).is_success
