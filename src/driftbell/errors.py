@@ -72,7 +72,7 @@ class StoreError(DriftbellError):
 
     Args:
         message: the reason, for the log; it may name the database's address, user, and errors of its driver.
-        public: what callers of the HTTP API are told.
+        public: the reason in answers of the HTTP API.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ LOCK_SECONDS, WRITE_SECONDS = 4, 5
 up holds no lock any more."""
 
 READ_SECONDS = 60
-"""Limit of the server for a reading statement, whose answer may be long. It holds no lock that writers need,
-and it is cancelled when the client gives up."""
+"""Limit of the server for a reading statement, which may return many rows. It holds no lock that writers
+need, and it is cancelled when the client gives up."""
 
 IDLE_SECONDS = 3
 """The server ends an idle transaction after this time, since other writers wait for its lock."""

@@ -139,7 +139,7 @@ def _encrypt(plain: socket.socket, used: Any) -> socket.socket:
 
 
 def _watch_client(connection: Any, dialect: Any) -> None:
-    """Let the server end statements of clients that have gone, if it can."""
+    """Set the server to end statements of clients that have gone, if it can."""
     version = str(connection.parameter_statuses.get("server_version", "0"))
     major = re.match("[0-9]+", version)
     if major is None or int(major[0]) < CHECKS_SINCE:

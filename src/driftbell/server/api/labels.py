@@ -30,7 +30,7 @@ MAX_UNKNOWN = 100
 
 RECENT_SECONDS = 120.0
 """A prediction of the last `RECENT_SECONDS` may not be in the store yet, so its label is retried. Its id has
-the time of the replica that answered it, whose clock may be ahead or behind by as much."""
+the time of the replica that answered it; the clock of that replica may be ahead or behind by as much."""
 
 RETRIES, RETRY_SECONDS = 6, 0.05
 """Attempts to find a recent prediction, first after `RETRY_SECONDS`, then each time after twice as long: the

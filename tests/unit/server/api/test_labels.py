@@ -79,7 +79,9 @@ def test_a_label_of_an_unknown_recent_prediction_is_retried_a_few_times(store: S
     assert late.attempts == 1 + RETRIES
 
 
-@pytest.mark.parametrize("name", [id_at(-130), id_at(130), "id-1", "x" * 64])
+@pytest.mark.parametrize(
+    "name", [id_at(-130), id_at(130), "id-1", "x" * 64], ids=["old", "future", "no UUID", "long"]
+)
 def test_other_unknown_labels_are_not_retried(store: SqlStore, name: str) -> None:
     late = LateStore(store, "", attempts=-1)
     assert labelled(late, name).unknown == (name,)
