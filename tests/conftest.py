@@ -121,6 +121,16 @@ class Running:
         found = [json.loads(line) for line in self.lines().rpartition("\n")[0].splitlines()]
         return [e for e in found if not event or e["event"] == event]
 
+    def line(self, event: str, **fields: object) -> dict[str, Any]:
+        """Wait for the one log line of an event with these fields: a thread writes lines after the answer."""
+
+        def lines() -> list[dict[str, Any]]:
+            return [e for e in self.events(event) if all(e.get(k) == v for k, v in fields.items())]
+
+        wait_until(lines, 60, f"the line {event!r} with {fields}")
+        (line,) = lines()
+        return line
+
     def status(self) -> dict[str, Any]:
         answer = httpx.get(f"{self.url}/monitor/status", timeout=10).raise_for_status()
         found: dict[str, Any] = answer.json()

@@ -249,10 +249,10 @@ def test_a_strange_host_header_breaks_no_page(service: Running, host: bytes) -> 
 
 
 def test_nothing_that_was_refused_made_an_error_line(service: Running) -> None:
-    httpx.post(f"{service.url}/predict", content="{", headers=JSON)
-    events = service.events()
-    assert any(e["level"] == "WARNING" and e.get("status") == 400 for e in events)
-    assert [e for e in events if e["level"] == "ERROR"] == []
+    answer = httpx.post(f"{service.url}/predict", content="{", headers=JSON)
+    line = service.line("request", request_id=answer.headers["x-request-id"])
+    assert (line["level"], line["status"]) == ("WARNING", 400)
+    assert [e for e in service.events() if e["level"] == "ERROR"] == []
 
 
 def is_problem(answer: httpx.Response, status: int) -> None:

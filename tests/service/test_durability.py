@@ -140,9 +140,13 @@ def test_what_cannot_be_logged_is_not_answered_but_counted_until_the_log_is_back
     assert service.metric("driftbell_log_writable") == 0
     assert service.metric("driftbell_predictions_total") == predicted
     assert service.logged_ids() == logged
-    assert any(
-        e["level"] == "ERROR" and "disk is full" in e["error"] for e in service.events("request failed")
-    )
+
+    def reasons() -> list[bool]:
+        return [
+            e["level"] == "ERROR" and "disk is full" in e["error"] for e in service.events("request failed")
+        ]
+
+    wait_until(lambda: any(reasons()), 60, "the line")
 
     service.sql("DROP TRIGGER disk")
     wait_until(lambda: httpx.get(f"{service.url}/health").is_success, 60, "the log")

@@ -166,8 +166,7 @@ def test_drift_gauges_come_from_the_last_check(service: Running) -> None:
 def test_a_request_id_is_echoed_and_in_the_log(service: Running) -> None:
     given = f"test-{secrets.token_hex(4)}.1_A"
     assert post(service, {}, **{"X-Request-ID": given}).headers["x-request-id"] == given
-    wait_until(lambda: any(e.get("request_id") == given for e in service.events("request")), 60, "the line")
-    (line,) = [e for e in service.events() if e.get("request_id") == given]
+    line = service.line("request", request_id=given)
     assert (line["route"], line["status"], line["level"]) == ("/predict", 422, "WARNING")
 
 
@@ -212,7 +211,7 @@ def test_no_log_line_holds_a_feature_value(service: Running) -> None:
     assert crashed.headers["content-type"] == "application/problem+json"
     assert crashed.headers["x-request-id"] == given
     assert str(MARK) not in crashed.text
-    (line,) = [e for e in service.events("request failed") if e.get("request_id") == given]
+    line = service.line("request failed", request_id=given)
     assert line["error_type"]
     assert line["where"]
     labels = {"route": "/monitor/checks", "status": "500"}

@@ -44,7 +44,7 @@ def test_with_the_umask_of_the_stack_the_viewer_can_read_the_reports(tmp_path: P
         assert modes(tmp_path / "data", "reports/*.html") == {0o644}
         assert modes(tmp_path / "data", "reports") == {0o755}
         assert modes(tmp_path / "data", "journal/*.jsonl") == {0o600}
-        (warning,) = service.events(WARNING)
+        warning = service.line(WARNING)
         assert (warning["level"], warning["host"]) == ("WARNING", "0.0.0.0")
         assert "docs/security.md" in warning["hint"]
 
@@ -60,6 +60,6 @@ def test_a_database_with_damaged_pages_is_not_healthy(tmp_path: Path) -> None:
             return answer.status_code == 503 and "damaged" in answer.json()["detail"]
 
         wait_until(unhealthy, 60, "503")
-        (error,) = service.events("prediction log is damaged")
+        error = service.line("prediction log is damaged")
         assert error["level"] == "ERROR"
         assert httpx.get(f"{service.url}/health/live", timeout=10).is_success

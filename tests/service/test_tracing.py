@@ -156,7 +156,7 @@ def test_a_prediction_is_one_tree_below_its_caller(
     assert [s.attributes for s in by_name.values()] == [{"driftbell.rows": rows}] * 3
     assert request.resource["service.name"] == "driftbell"
     assert request.resource["deployment.environment.name"] == "test"
-    (line,) = [e for e in service.events("request") if e.get("trace_id") == trace]
+    line = service.line("request", trace_id=trace)
     assert line["span_id"] == request.id
     assert list(line)[3:6] == ["request_id", "trace_id", "span_id"]
 
@@ -184,7 +184,7 @@ def test_a_caller_that_does_not_sample_is_not_traced_but_its_id_is_logged(
         httpx.post(f"{service.url}/predict", json=EXAMPLE, headers=headers).raise_for_status()
     wait_until(lambda: len(collector.spans(loud)) == 4, 60, "the spans")
     assert collector.spans(silent) == []
-    assert [e for e in service.events("request") if e.get("trace_id") == silent]
+    assert service.line("request", trace_id=silent)
 
 
 def test_requests_at_the_same_time_do_not_mix(traced: tuple[Running, Collector]) -> None:
@@ -199,10 +199,9 @@ def test_requests_at_the_same_time_do_not_mix(traced: tuple[Running, Collector])
         ids = list(pool.map(send, callers))
     traces = [trace for trace, _, _ in callers]
     wait_until(lambda: len(collector.spans(*traces)) == 4 * len(callers), 60, "the spans")
-    logged = {e["request_id"]: e["trace_id"] for e in service.events("request")}
     for request_id, (trace, parent, _) in zip(ids, callers, strict=True):
         assert tree(collector.spans(trace), parent) == {"POST /predict": ["validate", "model", "log"]}
-        assert logged[request_id] == trace
+        assert service.line("request", request_id=request_id)["trace_id"] == trace
 
 
 def test_pipelined_requests_are_siblings(traced: tuple[Running, Collector]) -> None:

@@ -53,5 +53,5 @@ def test_a_full_report_disk_loses_no_prediction_and_is_reported(tmp_path: Path) 
         last = service.status()["last_check"]
         assert "cannot write the report" in last["error"]
         assert last["verdict"] == "warning"  # one row again and again; the verdict holds without its report
-        assert service.events("drift report not written")
+        wait_until(lambda: service.events("drift report not written"), 60, "the line")
         wait_until(lambda: "DriftCheckFailing" in watching.firing(), 60, "the alert")
