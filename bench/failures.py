@@ -3,11 +3,12 @@
 Kills: `kill -9` of a worker, the server, the monitor, their parent or all at once, on SQLite and PostgreSQL
 (which crashes now and then), with each durability that promises something, and 1 and 2 workers. Outages:
 PostgreSQL is away for a minute. Monitors: two of them, killed and paused, beside two servers on one
-PostgreSQL. Storms: more connections than can be answered. Whatever was answered with 200 must be in the log
+PostgreSQL. Storms: more connections than can be answered. Cycles: services are
+started and stopped at random moments. Whatever was answered with 200 must be in the log
 once.
 
-    python bench/failures.py [--tiny] [--only kills outages monitors storms] [--kills 100] [--away 60]
-                             [--seconds 300] [--connections 1000] [--seed 1]
+    python bench/failures.py [--tiny] [--only kills outages monitors storms cycles] [--kills 100]
+                             [--away 60] [--seconds 300] [--connections 1000] [--cycles 200] [--seed 1]
     python bench/failures.py --soak 3600
 """
 
@@ -30,13 +31,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests import postgres
 from tests.replicas import under_fire
 
+from fail.cycles import cycles
 from fail.kills import Outcome, Setting, database, kills
 from fail.outages import outage
 from fail.storms import soak, storm
 from serve.load import wrk
 
-PARTS = ("kills", "outages", "monitors", "storms")
-TINY = {"only": ("kills", "outages", "storms"), "kills": 2, "away": 1.0, "connections": 200}
+PARTS = ("kills", "outages", "monitors", "storms", "cycles")
+TINY = {
+    "only": ("kills", "outages", "storms", "cycles"),
+    "kills": 2,
+    "away": 1.0,
+    "connections": 200,
+    "cycles": 2,
+}
 """The monitors have a test that does the same."""
 
 STORM_SECONDS = 10.0
@@ -70,6 +78,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--away", type=float, default=60.0, help="seconds without a database")
     parser.add_argument("--seconds", type=float, default=300.0, help="of monitors that are harmed")
     parser.add_argument("--connections", type=int, default=1000, help="of a storm")
+    parser.add_argument("--cycles", type=int, default=200, help="starts and stops")
     parser.add_argument(
         "--soak", type=float, default=0.0, help="load for so many seconds, and tell the memory"
     )
@@ -198,11 +207,28 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     print()
 
 
+def print_cycles(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print the outcomes of starts and stops; yield what is wrong."""
+    outcome = cycles(options.cycles, made(folder, "cycles"), random.Random(options.seed))
+    head = "early | s to the end: median, longest | answered | lost | doubled | problems"
+    print(f"| starts and stops | {head} |\n| --- |" + " --- |" * 6)
+    times = f"{median(outcome.seconds):.2f}, {max(outcome.seconds):.2f}" if outcome.seconds else "–"
+    counts = f"{len(outcome.answered):,} | {outcome.lost} | {outcome.doubled} | {len(outcome.problems)}"
+    print(f"| {outcome.stops.total()} | {outcome.early} | {times} | {counts} |\n", flush=True)
+    for name, count in sorted(outcome.stops.items()):
+        print(f"- {name}: {count}")
+    print(flush=True)
+    yield from outcome.problems
+    if outcome.lost or outcome.doubled:
+        yield f"cycles: {outcome.lost} lost, {outcome.doubled} doubled"
+
+
 PRINTERS = {
     "kills": print_kills,
     "outages": print_outages,
     "monitors": print_monitors,
     "storms": print_storms,
+    "cycles": print_cycles,
 }
 
 

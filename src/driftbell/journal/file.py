@@ -16,7 +16,7 @@ import secrets
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,7 @@ class Journal:
         self._folder = folder
         self._lock = threading.Lock()
         self._partial = 0  # bytes of an incomplete line at the end of the newest file
+        self._unsynced_to = 0  # bytes written before the last flush that failed
         self.waiting_rows = self.written_bytes = self.moved_bytes = 0
         self._files: deque[_File] = deque()
         self.renew()
@@ -127,23 +128,36 @@ class Journal:
         except OSError as error:
             raise self._write_error(error) from error
 
-    def sync(self) -> None:
-        """Wait until the written lines survive a power loss.
+    def sync(self, position: int) -> None:
+        """Wait until lines survive a power loss.
+
+        The kernel reports a failed flush once and then forgets the data. A flush that failed therefore fails
+        for all lines written before its end, also if another thread flushes them again.
+
+        Args:
+            position: `written_bytes` after the last of the lines was written.
 
         Raises:
             StoreError: the disk fails.
         """
-        with self._lock:  # the mover may close files, or start new ones, meanwhile
-            handles = [os.dup(file.fd) for file in self._files]
+        handles: list[int] = []
         try:
+            with self._lock:  # the mover may close files, or start new ones, meanwhile
+                handles.extend(os.dup(file.fd) for file in self._files)
             for handle in handles:
                 os.fdatasync(handle)
             sync_folder(self._folder)
         except OSError as error:
+            with self._lock:
+                self._unsynced_to = self.written_bytes
             raise self._write_error(error) from error
         finally:
             for handle in handles:
-                os.close(handle)
+                _close(handle)
+        with self._lock:
+            is_lost = position <= self._unsynced_to
+        if is_lost:
+            raise self._write_error(OSError(errno.EIO, os.strerror(errno.EIO)))
 
     def read(self) -> bytes:
         """Return the oldest complete lines that are not in the store yet; b"" if there are none."""
@@ -167,8 +181,9 @@ class Journal:
                     self._begin_file()
             self._remove_moved_files()
             if file is self._files[0] and file.moved == file.written:
-                os.ftruncate(file.fd, 0)
-                file.written = file.moved = self._partial = self.waiting_rows = 0
+                with suppress(OSError):  # it is truncated after the next move; the store keeps a line once
+                    os.ftruncate(file.fd, 0)
+                    file.written = file.moved = self._partial = self.waiting_rows = 0
 
     def _begin_file(self) -> None:
         self._files.append(self._new_file())
@@ -177,10 +192,9 @@ class Journal:
     def _remove_moved_files(self) -> None:
         while len(self._files) > 1 and self._files[0].moved == self._files[0].written:
             file = self._files.popleft()
-            try:
+            with suppress(OSError):  # the scan for orphaned journals tries again
                 file.path.unlink(missing_ok=True)
-            finally:
-                os.close(file.fd)
+            _close(file.fd)
 
     def is_removed(self) -> bool:
         """Return whether the current file was removed."""
@@ -197,7 +211,7 @@ class Journal:
                 with suppress(OSError):  # the disk became read-only: the next process moves the lines again
                     if file.moved == file.written:
                         file.path.unlink(missing_ok=True)
-                os.close(file.fd)
+                _close(file.fd)
 
     def _write_error(self, error: OSError) -> StoreError:
         return StoreError(
@@ -213,8 +227,9 @@ class Journal:
             fcntl.flock(fd, fcntl.LOCK_EX)
             os.rename(hidden, path)
         except OSError:
-            hidden.unlink(missing_ok=True)
-            os.close(fd)
+            _close(fd)
+            with suppress(OSError):
+                hidden.unlink(missing_ok=True)
             raise
         return _File(path, fd)
 
@@ -240,25 +255,49 @@ class OrphanedJournal:
 
     def close(self) -> None:
         """Release the lock; if the file was not removed, another process may move it."""
-        os.close(self._file.fd)
+        _close(self._file.fd)
 
 
-def orphaned_journals(folder: Path) -> Iterator[OrphanedJournal]:
-    """Yield the locked journals of processes that have ended, one by one."""
+def orphaned_journals(
+    folder: Path, *, on_error: Callable[[Path, OSError], None] = lambda path, error: None
+) -> Iterator[OrphanedJournal]:
+    """Yield the locked journals of processes that have ended, one by one.
+
+    Args:
+        folder: the folder of the journals.
+        on_error: called with a journal that cannot be opened, and the reason.
+    """
     for path in sorted(folder.glob("*.jsonl")):
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:  # another process has moved and removed it
+            orphan = _open_orphan(path)
+        except OSError as error:
+            on_error(path, error)
             continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_orphan = os.fstat(fd).st_nlink > 0
-        except OSError:  # its process runs
-            is_orphan = False
-        if is_orphan:
-            yield OrphanedJournal(path, fd)
-        else:
-            os.close(fd)
+        if orphan:
+            yield orphan
+
+
+def _open_orphan(path: Path) -> OrphanedJournal | None:
+    """Open and lock a journal; return None if its process runs, or another one has moved it.
+
+    Raises:
+        OSError: it cannot be opened, such as the journal of another user.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    orphan = None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink:
+            orphan = OrphanedJournal(path, fd)
+    except BlockingIOError:
+        pass
+    finally:
+        if orphan is None:
+            _close(fd)
+    return orphan
 
 
 def read_journals(folder: Path) -> Iterator[bytes]:
@@ -279,14 +318,22 @@ def read_journals(folder: Path) -> Iterator[bytes]:
 
 
 def _complete_lines(fd: int, start: int, end: int) -> bytes:
-    size = READ_BYTES
-    while start < end:
-        chunk = os.pread(fd, min(size, end - start), start)
-        complete = chunk.rfind(b"\n") + 1
-        if complete or len(chunk) < size:
-            return chunk[:complete]
-        size *= 4
+    """Read complete lines between two positions; b"" if there is none before `end` or the end of the file."""
+    chunk = bytearray()
+    while start + len(chunk) < end:
+        part = os.pread(fd, min(READ_BYTES, end - start - len(chunk)), start + len(chunk))
+        chunk += part
+        if complete := chunk.rfind(b"\n") + 1:
+            return bytes(chunk[:complete])
+        if not part:
+            break
     return b""
+
+
+def _close(fd: int) -> None:
+    """Close a file descriptor; Linux releases it also if that fails."""
+    with suppress(OSError):
+        os.close(fd)
 
 
 def _disk_full() -> OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ import structlog
 
 from driftbell.atomic_write import sync_folder
 from driftbell.errors import StoreError
-from driftbell.journal.file import Journal, orphaned_journals
+from driftbell.journal.file import Journal, OrphanedJournal, orphaned_journals
 from driftbell.journal.line import Line
 from driftbell.ports import PredictionStore, Store
 from driftbell.process.supervised_thread import SupervisedThread
@@ -69,6 +70,8 @@ class JournalMover:
         self._closing = False
         self._progress = threading.Condition()
         self._scanned = False
+        self._next_scan = 0.0
+        self._unreadable: set[Path] = set()
         self._oldest = time.monotonic()
         self._thread = SupervisedThread(self._run, name="journal").start()
 
@@ -115,22 +118,11 @@ class JournalMover:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        retry, next_scan = 0.1, 0.0
+        retry = 0.1
         while True:
-            try:
-                self._move()
-                if time.monotonic() >= next_scan:
-                    self.skipped_lines += move_orphans(self._store, self._folder)
-                    next_scan = time.monotonic() + SCAN_SECONDS
-                if self.failure:
-                    self._store.ping()
-                    logger.info("log can be written again")
-                    self.failure = None
-                    self._on_writable(True)
+            self._pass()
+            if not self.failure:
                 retry = 0.1
-                self._scanned = True
-            except Exception as error:  # noqa: BLE001 - if the thread ended, no prediction would reach the store
-                self._set_failure(error)
             with self._progress:
                 self._progress.notify_all()
             if self._closing and (self.failure or not self._journal.waiting_bytes):
@@ -143,6 +135,22 @@ class JournalMover:
                     time.sleep(PAUSE_SECONDS)
                 self._wake.wait(SCAN_SECONDS)
                 self._wake.clear()
+
+    def _pass(self) -> None:
+        """Move what waits, and look for orphaned journals now and then; an error becomes the failure."""
+        try:
+            self._move()
+            if time.monotonic() >= self._next_scan:
+                self.skipped_lines += move_orphans(self._store, self._folder, self._unreadable)
+                self._next_scan = time.monotonic() + SCAN_SECONDS
+            if self.failure:
+                self._store.ping()
+                logger.info("log can be written again")
+                self.failure = None
+                self._on_writable(True)
+            self._scanned = True
+        except Exception as error:  # noqa: BLE001 - if the thread ended, no prediction would reach the store
+            self._set_failure(error)
 
     def _set_failure(self, error: Exception) -> None:
         before, cause = self.failure, None
@@ -170,8 +178,16 @@ class JournalMover:
         self._oldest = started
 
 
-def move_orphans(store: Store, folder: Path) -> int:
+def move_orphans(store: Store, folder: Path, unreadable: set[Path] | None = None) -> int:
     """Move the journals of processes that have ended to the store.
+
+    A journal that cannot be read or removed, such as one of another user, is logged and does not keep the
+    others from being moved.
+
+    Args:
+        store: where the lines are moved to.
+        folder: the folder of the journals.
+        unreadable: journals that were logged by an earlier call; they are not logged again.
 
     Returns:
         How many lines were skipped because they were not predictions.
@@ -179,17 +195,34 @@ def move_orphans(store: Store, folder: Path) -> int:
     Raises:
         StoreError: the store cannot be written; the other lines stay in the journals.
     """
+    logged = set() if unreadable is None else unreadable
+
+    def report(path: Path, error: OSError) -> None:
+        if path not in logged:
+            logged.add(path)
+            logger.error(
+                "journal of an earlier process cannot be moved", file=str(path), error=error.strerror
+            )
+
     skipped = 0
-    for orphan in orphaned_journals(folder):
+    for orphan in orphaned_journals(folder, on_error=report):
         with closing(orphan):
-            rows = 0
-            while chunk := orphan.read():
-                invalid = append_chunk(store.predictions, chunk, folder / INVALID)
-                rows, skipped = rows + chunk.count(b"\n") - invalid, skipped + invalid
-                orphan.mark_moved(len(chunk))
-            orphan.remove()
-        if rows:
-            logger.info("predictions of an earlier process are in the log", rows=rows)
+            try:
+                skipped += _move_orphan(store, orphan, folder / INVALID)
+            except OSError as error:
+                report(orphan.path, error)
+    return skipped
+
+
+def _move_orphan(store: Store, orphan: OrphanedJournal, invalid_folder: Path) -> int:
+    rows = skipped = 0
+    while chunk := orphan.read():
+        invalid = append_chunk(store.predictions, chunk, invalid_folder)
+        rows, skipped = rows + chunk.count(b"\n") - invalid, skipped + invalid
+        orphan.mark_moved(len(chunk))
+    orphan.remove()
+    if rows:
+        logger.info("predictions of an earlier process are in the log", rows=rows)
     return skipped
 
 
@@ -250,5 +283,14 @@ def is_prediction(line: bytes) -> bool:
     try:
         _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
+        return b"\\ud" in line.lower() and _has_lone_surrogate(line)
+    return True
+
+
+def _has_lone_surrogate(line: bytes) -> bool:
+    """Return whether a line is a prediction with half a surrogate pair, which msgspec cannot decode."""
+    try:
+        msgspec.convert(json.loads(line), Line)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return False
     return True

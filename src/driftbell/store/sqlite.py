@@ -32,9 +32,13 @@ def open_sqlite(path: Path, *, power: bool = False) -> SqlStore:
         StoreError: the file cannot be opened, is no database, or was written by a newer release.
     """
     engine = _engine(path, power=power)
-    with translate_errors():
-        migrate(engine)
-    inode = path.stat().st_ino
+    try:
+        with translate_errors():
+            migrate(engine)
+            inode = path.stat().st_ino
+    except StoreError:
+        engine.dispose()
+        raise
 
     def check_file() -> None:
         """Refuse to write to a removed file: SQLite would, and the rows would be lost with the process."""
@@ -91,10 +95,14 @@ def _listen(engine: sa.Engine, *, power: bool = False) -> None:
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin below, not in the driver
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-        _use_wal(connection)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
+        try:
+            connection.isolation_level = None  # transactions begin below, not in the driver
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+            _use_wal(connection)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
+        except sqlite3.Error:
+            connection.close()  # the pool does not know it yet
+            raise
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -227,6 +227,6 @@ def test_room_on_the_disk_is_told(folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     mine.write([line(1)])
-    mine.sync()
+    mine.sync(mine.written_bytes)
     assert len(list(folder.iterdir())) == 1
     mine.close()

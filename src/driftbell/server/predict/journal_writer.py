@@ -83,7 +83,8 @@ class JournalWriter:
         Raises:
             StoreError: the disk fails.
         """
-        await asyncio.to_thread(self._journal.sync)
+        position = self._journal.written_bytes  # now: the caller has just written its lines
+        await asyncio.to_thread(self._journal.sync, position)
 
     def append_to_store(self, lines: list[bytes]) -> None:
         """Write lines to the store itself; blocks until they are committed.
