@@ -34,12 +34,19 @@ def probability_column(label: str) -> str:
 
 
 class Kind(StrEnum):
-    """The type of a column's values."""
+    """The type of a column's values.
+
+    The features of a model have one of the first four. The others are kinds of columns in tables that are
+    compared: free text, identifiers (different in every row), and lists or structures.
+    """
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
     BOOLEAN = "boolean"
     DATETIME = "datetime"
+    TEXT = "text"
+    IDENTIFIER = "identifier"
+    NESTED = "nested"
 
 
 @dataclass(frozen=True, slots=True)
