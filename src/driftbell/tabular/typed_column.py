@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -82,7 +83,7 @@ def _convert(value: Any, kind: Kind | None) -> Any:
     """Return a cell as a value of the kind; None if it is not of the kind."""
     match kind:
         case Kind.NUMERIC:
-            return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+            return _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
         case Kind.BOOLEAN:
             return value if isinstance(value, bool) else None
         case Kind.DATETIME:
@@ -90,6 +91,13 @@ def _convert(value: Any, kind: Kind | None) -> Any:
         case Kind.NESTED:
             return value
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _utc(value: date) -> datetime:

@@ -25,4 +25,6 @@ def judge_files(reference: Path, current: Path, settings: Settings) -> Judgement
         rows=rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
+        smallest_effect=settings.check.smallest_effect,
+        unit="rows of the file",
     )
