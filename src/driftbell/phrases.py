@@ -12,7 +12,7 @@ def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
     """Return names as the words of a sentence; a long list ends in the number of the remaining names.
 
     Args:
-        names: n names; of each, the first `MAX_NAME_LENGTH` characters.
+        names: n names; each as `printable` returns it.
         max_names: number of names that are listed.
 
     >>> join_names(["age", "city", "income"])
@@ -20,10 +20,25 @@ def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
     >>> join_names(["a", "b", "c", "d"], max_names=2)
     'a, b and 2 more'
     """
-    texts = [str(name)[:MAX_NAME_LENGTH] for name in names]
+    texts = [printable(name) for name in names]
     if len(texts) > max_names:
         return f"{', '.join(texts[:max_names])} and {len(texts) - max_names} more"
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def printable(text: object, max_length: int = MAX_NAME_LENGTH) -> str:
+    r"""Return a text of the user on one line, with control characters escaped, and a long text shortened.
+
+    >>> printable("a" + chr(10) + "b"), printable("x" * 200, 5), printable("größe")
+    ('a\\nb', 'xxxx…', 'größe')
+    """
+    characters = str(text)
+    if len(characters) > max_length:
+        characters = f"{characters[: max_length - 1]}…"
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in characters
+    )
 
 
 def format_points(share: float) -> str:

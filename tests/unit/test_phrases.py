@@ -21,7 +21,11 @@ def test_names_are_joined_and_the_rest_is_counted(names: list[str], text: str) -
 
 
 def test_a_long_name_is_cut() -> None:
-    assert join_names(["x" * 200]) == "x" * MAX_NAME_LENGTH
+    assert join_names(["x" * 200]) == "x" * (MAX_NAME_LENGTH - 1) + "…"
+
+
+def test_control_characters_of_a_name_are_escaped() -> None:
+    assert join_names(["two\nlines", "\x1b[31mred"]) == "two\\nlines and \\x1b[31mred"
 
 
 def test_the_most_similar_name_is_suggested_and_nothing_where_none_is_similar() -> None:

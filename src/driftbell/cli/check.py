@@ -12,9 +12,16 @@ import click
 
 from driftbell.cli.root import cli, common, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
+from driftbell.phrases import printable
 
 if TYPE_CHECKING:
-    from driftbell.records import Judgement
+    from driftbell.records import ColumnVerdict, Judgement
+
+MAX_COLUMNS = 20
+"""Number of columns that are printed; the others are counted."""
+
+MAX_NAME, MAX_REASON = 40, 300
+"""Characters of a column's name, and of its reason, in the printed table."""
 
 
 @cli.command()
@@ -135,7 +142,19 @@ def _print_judgement(
         click.echo(json.dumps(msgspec.to_builtins(judgement) | facts, indent=1))
         return
     click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
-    width = max((len(c.column) for c in judgement.columns), default=0)
-    for c in judgement.columns:
-        p_value = "" if c.adjusted_p_value is None else f"p {c.adjusted_p_value:.2g}"
-        click.echo(f"  {c.column:<{width}}  {c.verdict.value:<8} {p_value:<11} {c.reason}")
+    columns = sorted(judgement.columns, key=_print_order)
+    names = {c.column: printable(c.column, MAX_NAME) for c in columns[:MAX_COLUMNS]}
+    width = max(map(len, names.values()), default=0)
+    for c in columns[:MAX_COLUMNS]:
+        p_value = "" if c.adjusted_p_value is None or not c.compared else f"p {c.adjusted_p_value:.2g}"
+        verdict = c.verdict.value if c.compared else "–"
+        reason = printable(c.reason, MAX_REASON)
+        click.echo(f"  {names[c.column]:<{width}}  {verdict:<8} {p_value:<11} {reason}".rstrip())
+    if len(columns) > MAX_COLUMNS:
+        click.echo(f"  and {len(columns) - MAX_COLUMNS} more columns; --json prints all")
+
+
+def _print_order(column: ColumnVerdict) -> tuple[bool, bool, float]:
+    """Order columns: the drifted first, then by p-value, and those that were not compared last."""
+    p_value = 1.0 if column.adjusted_p_value is None else column.adjusted_p_value
+    return not column.drifted, not column.compared, p_value

@@ -99,6 +99,8 @@ class CheckSettings(Section):
     """The fewest predictions in the window for a verdict; with fewer it is unknown."""
     false_discovery_rate: float = Field(0.05, gt=0, lt=1)
     """Columns with a lasting p-value below it (adjusted by Benjamini–Hochberg) are listed as drifted."""
+    smallest_effect: float = Field(0.02, ge=0, lt=1)
+    """Changes of at most this share of a column's rows are negligible and not listed as drift."""
 
 
 class AlarmSettings(Section):

@@ -1,16 +1,39 @@
-"""Decide which columns have drifted, from their p-values."""
+"""Decide which columns have drifted: where evidence is strong and the change is not negligible."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from driftbell.phrases import join_names
-from driftbell.records import ColumnComparison, ColumnVerdict, Judgement, Result, ResultKind, Verdict
+from driftbell.phrases import join_names, printable
+from driftbell.records import (
+    ColumnComparison,
+    ColumnVerdict,
+    Effect,
+    Judgement,
+    Result,
+    ResultKind,
+    Scope,
+    Verdict,
+)
 from driftbell.stats import benjamini_hochberg
 
 MINIMUM_ROWS = 10
 FALSE_DISCOVERY_RATE = 0.05
+SMALLEST_EFFECT = 0.02
+
+MAX_P_VALUE, FALSE_CHECK_RATE = 0.001, 0.005
+"""Strong evidence in a single comparison is a p-value of at most `MAX_P_VALUE`, or of at most
+`FALSE_CHECK_RATE` after the adjustment for all columns."""
+
+PREDICTIONS = "predictions"
+"""The unit of rows in the log."""
+
+EXTRA = "extra"
+"""The role of a column that the reference lacks."""
+
+MAX_REASON = 80
+"""Characters of the reason why a column is not compared, in a sentence about all columns."""
 
 
 def judge(
@@ -21,17 +44,24 @@ def judge(
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
     strong: float | None = None,
     persistent: Collection[str] = (),
+    smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT,
+    unit: str = "rows",
 ) -> Judgement:
     """Decide which columns have drifted, and the verdict of the check.
 
-    The p-values of all columns are adjusted by Benjamini and Hochberg's step-up procedure; a column has
-    drifted if its adjusted p-value is at most its threshold. On unchanged data, at most that share of checks
-    lists any column; on changed data, on average at most that share of the listed columns is wrong (false
-    discovery rate).
+    A column has drifted if the evidence for a change is strong, and the change is larger than the smallest
+    relevant one: the lower end of the 90 % interval of its size (a Kolmogorov–Smirnov distance, total
+    variation distance, or difference of shares) exceeds `smallest_effect`. A change that is detectable but
+    negligible is described in the column's reason.
 
-    A single comparison uses the rate as threshold. In a series of checks, a column's threshold is `strong`,
-    the share of checks that may list a column falsely, or the rate if weak evidence on the column has lasted
-    (see `persistent_columns`).
+    The p-values of all columns are adjusted by Benjamini and Hochberg's step-up procedure; evidence is strong
+    if the adjusted p-value is at most its threshold. On changed data, on average at most that share of the
+    listed columns is wrong (false discovery rate).
+
+    A single comparison uses the rate as threshold; besides, the p-value must be at most 0.001, or the
+    adjusted one at most 0.005. So from five columns on, at most one in 1,000 unchanged columns is listed. In
+    a series of checks, a column's threshold is `strong`, the share of checks that may list a column falsely,
+    or the rate if weak evidence on the column has lasted (see `persistent_columns`).
 
     Args:
         comparisons: the result of `compare`.
@@ -40,72 +70,119 @@ def judge(
         false_discovery_rate: between 0 and 1.
         strong: between 0 and 1; None for a single comparison.
         persistent: columns with lasting weak evidence, see `persistent_columns`.
+        smallest_effect: largest negligible size of a change, as a share of the rows; one for all columns, or
+            by column (0.02 for the others).
+        unit: what the rows are, for sentences: "predictions" of the log, "rows", or "rows of the file".
 
     Returns:
-        `warning` if a column has drifted; else `unknown` if a column could not be compared; else `warning` if
-        the window has additional columns; else `ok`.
+        `warning` if a column has drifted; else `unknown` if no column, or not every one that should be, could
+        be compared; else `ok`. Identifiers, lists and additional columns of the window are not compared; the
+        sentence names them.
 
     Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995).
 
     Examples:
         >>> judge([], rows=7).sentence
-        'Cannot judge: needs 10, has 7 predictions.'
+        'Cannot judge: needs 10, has 7 rows.'
     """
     if rows < minimum_rows:
-        return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} predictions.")
+        return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} {unit}.")
     reference_rows = max((r.n_reference for c in comparisons for r in c.results), default=minimum_rows)
     if reference_rows < minimum_rows:
         return Judgement(
             Verdict.UNKNOWN, f"Cannot judge: the reference needs {minimum_rows}, has {reference_rows} rows."
         )
-    judged = [c for c in comparisons if c.p_value is not None]
-    if not judged:
-        return Judgement(Verdict.UNKNOWN, "Cannot judge: no column of the window can be compared.")
-    p_values = benjamini_hochberg([c.p_value for c in judged if c.p_value is not None])
-    adjusted = dict(zip((c.column for c in judged), p_values, strict=True))
+    sizes = {c.column: _smallest(c.column, smallest_effect) for c in comparisons}
+    tested = [c for c in comparisons if c.p_value is not None]
+    evidence = _adjusted({c.column: c.p_value for c in tested if c.p_value is not None}, single=False)
+    relevant = _adjusted(
+        {c.column: _relevant_p_value(c, sizes[c.column]) for c in tested}, single=strong is None
+    )
     columns = tuple(
         _judge_column(
-            c, adjusted.get(c.column), false_discovery_rate, None if c.column in persistent else strong
+            c,
+            evidence.get(c.column),
+            relevant.get(c.column, 1.0),
+            false_discovery_rate,
+            None if c.column in persistent else strong,
+            sizes[c.column],
         )
         for c in comparisons
     )
-    verdict, sentence = _summarize(columns, rows, false_discovery_rate)
+    verdict, sentence = _summarize(columns, rows, false_discovery_rate, unit, single=strong is None)
     return Judgement(verdict, sentence, columns)
 
 
+def _smallest(column: str, smallest_effect: float | Mapping[str, float]) -> float:
+    if isinstance(smallest_effect, Mapping):
+        return smallest_effect.get(column, SMALLEST_EFFECT)
+    return smallest_effect
+
+
+def _adjusted(p_values: Mapping[str, float], *, single: bool) -> dict[str, float]:
+    """Return adjusted p-values by column; of a single comparison, 1 where the evidence is not strong."""
+    adjusted = benjamini_hochberg(list(p_values.values())).tolist() if p_values else []
+    return {
+        column: 1.0 if single and p_value > MAX_P_VALUE and q_value > FALSE_CHECK_RATE else q_value
+        for (column, p_value), q_value in zip(p_values.items(), adjusted, strict=True)
+    }
+
+
+def _relevant_p_value(comparison: ColumnComparison, smallest_effect: float) -> float:
+    """Return the smallest p-value of the changes that are not negligible, 1 without any."""
+    if not comparison.effects:
+        return comparison.p_value if comparison.p_value is not None else 1.0
+    return min((e.p_value for e in comparison.effects if e.low > smallest_effect), default=1.0)
+
+
 def _judge_column(
-    comparison: ColumnComparison, adjusted: float | None, rate: float, strong: float | None
+    comparison: ColumnComparison,
+    adjusted: float | None,
+    relevant: float,
+    rate: float,
+    strong: float | None,
+    smallest_effect: float,
 ) -> ColumnVerdict:
     threshold = rate if strong is None else min(strong, rate)
     if adjusted is None:
-        verdict = Verdict.WARNING if comparison.role == "extra" else Verdict.UNKNOWN
-        return ColumnVerdict(comparison, verdict, None, threshold, f"Not compared: {comparison.note}.")
-    p_value = float(adjusted)
-    drifted = p_value <= threshold
+        reason = f"Not compared: {comparison.note}."
+        return ColumnVerdict(comparison, Verdict.UNKNOWN, None, threshold, reason, False, smallest_effect)
+    drifted = relevant <= threshold
     n, m = (
         (comparison.results[0].n_reference, comparison.results[0].n_window) if comparison.results else (0, 0)
     )
-    deciding = Result("all tests, adjusted for all columns", p_value, ResultKind.P_VALUE, threshold, n, m)
-    comparison = replace(comparison, results=(deciding, *comparison.results))
+    deciding = Result("all tests, adjusted for all columns", adjusted, ResultKind.P_VALUE, threshold, n, m)
+    largest = max(comparison.effects, key=lambda e: e.low, default=None)
     word = "Drift" if drifted else "No drift"
-    if _is_weak(p_value, threshold, rate):
-        word = f"Weak evidence (p {p_value:.2g}), listed if it lasts"
-    reason = f"{word}: {comparison.note}." if comparison.note else f"{word}."
+    if not drifted and relevant <= rate:
+        word = f"Weak evidence (p {relevant:.2g}), listed if it lasts"
+    elif not drifted and largest and adjusted <= min(threshold, FALSE_CHECK_RATE):
+        word = _negligible(adjusted, largest, smallest_effect)
     verdict = Verdict.WARNING if drifted else Verdict.OK
-    return ColumnVerdict(comparison, verdict, p_value, threshold, reason, drifted)
+    if comparison.scope is not Scope.VALUES and not drifted:
+        word, verdict = "Not compared", Verdict.UNKNOWN
+    reason = f"{word}: {comparison.note}." if comparison.note else f"{word}."
+    comparison = replace(comparison, results=(deciding, *comparison.results))
+    return ColumnVerdict(comparison, verdict, adjusted, threshold, reason, drifted, smallest_effect, relevant)
 
 
-def _is_weak(p_value: float, threshold: float, rate: float) -> bool:
-    return threshold < p_value <= rate
+def _negligible(p_value: float, effect: Effect, smallest_effect: float) -> str:
+    """Describe a change that is detectable but too small to be listed, or too uncertain to be large."""
+    if effect.size <= smallest_effect:
+        return f"No drift (p {p_value:.2g}, but only {effect.size:.1%} of the rows differ)"
+    return f"No drift (p {p_value:.2g}, but perhaps only {effect.low:.1%} of the rows differ)"
 
 
-def _summarize(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tuple[Verdict, str]:
-    compared = [c for c in columns if c.adjusted_p_value is not None]
-    drifted = [c for c in compared if c.drifted]
-    unknown = [c for c in columns if c.verdict is Verdict.UNKNOWN]
-    extra = [c for c in columns if c.comparison.role == "extra"]
-    weak = [c for c in compared if _is_weak(c.adjusted_p_value or 0.0, c.threshold, rate)]
-    not_compared = f" Not compared: {join_names(c.column for c in unknown)}." if unknown else ""
+def _summarize(
+    columns: Sequence[ColumnVerdict], rows: int, rate: float, unit: str, *, single: bool
+) -> tuple[Verdict, str]:
+    compared = [c for c in columns if c.compared]
+    drifted = sorted((c for c in compared if c.drifted), key=_largest_change)
+    extra = [c.column for c in columns if c.comparison.role == EXTRA]
+    others = [c for c in columns if not c.compared and c.comparison.role != EXTRA]
+    incomplete = [c for c in others if c.comparison.scope is not Scope.NULLS]
+    notes, kind = _notes(others, extra), "compared columns" if others or extra else "columns"
+    where = f"the last {rows} {unit}" if unit == PREDICTIONS else f"the {rows} {unit}"
     if drifted:
         features = [c.column for c in drifted if c.comparison.role == "feature"]
         outputs = [c.column for c in drifted if c.comparison.role != "feature"]
@@ -113,23 +190,48 @@ def _summarize(columns: Sequence[ColumnVerdict], rows: int, rate: float) -> tupl
         them = "it" if len(features) == 1 else "them"
         also = f", and the predictions with {them}" if features and outputs else ""
         return Verdict.WARNING, (
-            f"Drift in {what}{also}: {len(drifted)} of {len(compared)} columns of the last {rows} "
-            f"predictions differ from the reference.{not_compared}"
+            f"Drift in {what}{also}: {len(drifted)} of {len(compared)} {kind} of {where} differ from the "
+            f"reference.{notes}"
         )
-    if unknown:
-        missing = f"{join_names(c.column for c in unknown)} {'is' if len(unknown) == 1 else 'are'} missing"
-        return Verdict.UNKNOWN, f"Cannot judge every column: {missing}."
-    sentence = (
-        f"No drift: all {len(compared)} columns of the last {rows} predictions look like the reference."
-    )
+    if not compared:
+        return Verdict.UNKNOWN, f"Cannot judge: no column of the window can be compared.{notes}"
+    if incomplete:
+        return Verdict.UNKNOWN, f"Cannot judge every column: {_reasons(incomplete)}.{_notes([], extra)}"
+    weak = [] if single else [c for c in compared if _is_weak(c, rate)]
     if weak:
-        where = join_names(c.column for c in weak)
-        sentence = (
-            f"No drift so far in the last {rows} predictions: weak evidence in {where} is listed if it lasts."
-        )
+        names = join_names(c.column for c in weak)
+        sentence = f"No drift so far in {where}: weak evidence in {names} is listed if it lasts."
+    else:
+        which = f"all {len(compared)} {kind}" if len(compared) > 1 else f"the only {kind[:-1]}"
+        looks = "look" if len(compared) > 1 else "looks"
+        sentence = f"No drift: {which} of {where} {looks} like the reference."
+    return Verdict.OK, f"{sentence}{notes}"
+
+
+def _is_weak(column: ColumnVerdict, rate: float) -> bool:
+    return column.threshold < column.relevant_p_value <= rate
+
+
+def _largest_change(column: ColumnVerdict) -> float:
+    return -max((e.low for e in column.comparison.effects), default=0.0)
+
+
+def _notes(others: Iterable[ColumnVerdict], extra: Sequence[str]) -> str:
+    """Return sentences about the columns that were not compared."""
+    others = list(others)
+    sentences = [f"Not compared: {_reasons(others)}."] if others else []
     if extra:
-        return Verdict.WARNING, f"{sentence} Not in the reference: {join_names(c.column for c in extra)}."
-    return Verdict.OK, sentence
+        sentences.append(f"Not in the reference: {join_names(extra)}.")
+    return "".join(f" {sentence}" for sentence in sentences)
+
+
+def _reasons(columns: Sequence[ColumnVerdict]) -> str:
+    """Return the names of columns that were not compared, by reason."""
+    names_by_reason: dict[str, list[str]] = {}
+    for column in columns:
+        reason = column.comparison.note.partition(";")[0]
+        names_by_reason.setdefault(printable(reason, MAX_REASON), []).append(column.column)
+    return "; ".join(f"{join_names(names)} ({reason})" for reason, names in names_by_reason.items())
 
 
 def persistent_columns(state: Mapping[str, int], first: int) -> frozenset[str]:
@@ -173,6 +275,6 @@ def update_persistence(
     for name, column in judged.items():
         if column.drifted:
             after[name] = 0
-        elif (column.adjusted_p_value or 0.0) <= false_discovery_rate:
+        elif column.relevant_p_value <= false_discovery_rate:
             after[name] = state.get(name, last)
     return after

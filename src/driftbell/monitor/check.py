@@ -16,8 +16,9 @@ import structlog
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import combine
-from driftbell.drift.compare import PreparedReference, compare, prepare
-from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.drift.compare import compare, prepare
+from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
+from driftbell.drift.prepared import PreparedReference, typed_columns
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, ReportError, StoreError
 from driftbell.monitor.report_importance import report_importance
@@ -107,6 +108,7 @@ class Checker:
         clock: returns the time (UTC).
         cooldown: see `notification_after`; None if notifications are off.
         strong: see `judge`.
+        smallest_effect: see `judge`.
         detector: degradation detector; None if degradation is not monitored.
         detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
         warnings: problems of the model or its reference.
@@ -123,6 +125,7 @@ class Checker:
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
     strong: float | None = None
+    smallest_effect: float = SMALLEST_EFFECT
     detector: DegradationDetector | None = None
     detector_settings: str = ""
     warnings: tuple[str, ...] = ()
@@ -241,16 +244,21 @@ class Checker:
             false_discovery_rate=self.false_discovery_rate,
             strong=self.strong,
             persistent=persistent_columns(state.drift, window.first),
+            unit=PREDICTIONS,
+            smallest_effect=self.smallest_effect,
         )
 
     def _compare(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
         if reference.version not in self._prepared:
             self._prepared.clear()
-            self._prepared[reference.version] = prepare(reference.columns, roles=reference.roles)
+            self._prepared[reference.version] = prepare(
+                typed_columns(reference.columns), roles=reference.roles
+            )
         rows = max(map(len, columns.values()), default=0)
         newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
         prepared = self._prepared[reference.version]
-        return compare(prepared, columns, newest=newest if rows >= 2 * newest else 0)
+        typed = typed_columns(columns, prepared.kinds)
+        return compare(prepared, typed, newest=newest if rows >= 2 * newest else 0)
 
     def _active(self, baseline: Baseline | None) -> ActiveBaseline:
         if baseline is None:
@@ -313,6 +321,7 @@ class Checker:
             [self.reference.version, carried.baseline and asdict(carried.baseline)],
             [window.first, window.last, len(window.predictions)],
             [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.detector_settings],
+            self.smallest_effect,
             occasion,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

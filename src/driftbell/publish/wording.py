@@ -103,7 +103,7 @@ def describe_suspects(degradation: Degradation) -> list[str]:
 
 def describe_drift(judgement: Judgement) -> str:
     """Describe in one sentence which columns drifted, and how many were not compared."""
-    compared = sum(c.adjusted_p_value is not None for c in judgement.columns)
+    compared = sum(c.compared for c in judgement.columns)
     if not compared:
         return "No column could be compared."
     skipped = len(judgement.columns) - compared

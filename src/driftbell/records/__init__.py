@@ -15,10 +15,12 @@ from driftbell.records.checks import (
     CheckKind,
     ColumnComparison,
     ColumnVerdict,
+    Effect,
     Histogram,
     Judgement,
     Result,
     ResultKind,
+    Scope,
 )
 from driftbell.records.data import (
     PREDICTION_COLUMN,
@@ -81,6 +83,7 @@ __all__ = [
     "Columns",
     "Degradation",
     "Delivery",
+    "Effect",
     "Evidence",
     "EvidenceState",
     "Feature",
@@ -102,6 +105,7 @@ __all__ = [
     "Reference",
     "Result",
     "ResultKind",
+    "Scope",
     "Share",
     "SourceState",
     "Suspect",

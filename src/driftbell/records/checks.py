@@ -27,6 +27,39 @@ class ResultKind(StrEnum):
     P_VALUE = "p-value"
 
 
+class Scope(StrEnum):
+    """Part of a column that was compared: its values, or only nulls and unreadable cells.
+
+    `nulls` is the scope of a column without comparable values by its kind, such as an identifier. It counts
+    as not compared. `incomplete` is the scope of a column that should be compared but cannot: it is missing,
+    or one side has no readable value.
+    """
+
+    VALUES = "values"
+    NULLS = "nulls"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Size and evidence of one change of a column.
+
+    Attributes:
+        test: name of the test.
+        p_value: its p-value divided by its weight; the column's p-value is the smallest one.
+        size: size of the change as a share of the rows, from 0 to 1: Kolmogorov–Smirnov distance, total
+            variation distance, or difference of two shares.
+        low: lower end of the 90 % interval of the size.
+        note: description of the change, or "".
+    """
+
+    test: str
+    p_value: float
+    size: float
+    low: float
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One statistic on one column.
@@ -76,7 +109,11 @@ class ColumnComparison:
         p_value: combined p-value of all its tests; None if it cannot be compared.
         results: every statistic.
         histogram: both distributions; None if there is nothing to draw.
-        note: what changed (new category, nulls, out of range), or why it cannot be compared, or "".
+        note: what changed, the largest change first, or why it cannot be compared, or "".
+        scope: what was compared.
+        effects: every change that was tested, the largest first; empty if sizes were not measured.
+        null_shares: share of nulls in the reference and in the window; None without rows.
+        unreadable: number of cells that are not of the column's kind, in the reference and in the window.
     """
 
     column: str
@@ -86,6 +123,10 @@ class ColumnComparison:
     results: tuple[Result, ...]
     histogram: Histogram | None
     note: str = ""
+    scope: Scope = Scope.VALUES
+    effects: tuple[Effect, ...] = ()
+    null_shares: tuple[float, float] | None = None
+    unreadable: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +135,15 @@ class ColumnVerdict:
 
     Attributes:
         comparison: the statistics.
-        verdict: `warning` if it drifted or is not in the reference, `unknown` if it cannot be compared, else
-            `ok`.
+        verdict: `warning` if it drifted, `unknown` if it was not compared, else `ok`.
         adjusted_p_value: p-value corrected for the number of columns; None if it cannot be compared.
-        threshold: the column has drifted if `adjusted_p_value` is at most this.
+        threshold: the column has drifted if the adjusted p-value of a change is at most this, and the change
+            is larger than `smallest_effect`.
         reason: one sentence.
         drifted: whether it is listed as drifted.
+        smallest_effect: changes of at most this share of the rows are negligible.
+        relevant_p_value: adjusted p-value of the changes that are not negligible; 1 without any, and in a
+            single comparison without strong evidence.
     """
 
     comparison: ColumnComparison
@@ -108,11 +152,19 @@ class ColumnVerdict:
     threshold: float
     reason: str
     drifted: bool = False
+    smallest_effect: float = 0.0
+    relevant_p_value: float = 1.0
 
     @property
     def column(self) -> str:
         """The column's name."""
         return self.comparison.column
+
+    @property
+    def compared(self) -> bool:
+        """Whether its values were compared, or a change of its nulls or unreadable cells is drift."""
+        values = self.comparison.p_value is not None and self.comparison.scope is Scope.VALUES
+        return values or self.drifted
 
 
 @dataclass(frozen=True, slots=True)

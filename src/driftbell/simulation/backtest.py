@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from driftbell.degradation.reference_models import Answers, Vector, fit_referenc
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.drift.prepared import typed_columns
 from driftbell.records import Columns, Degradation, EvidenceState, Judgement, Verdict
 from driftbell.simulation.backtest_columns import (
     MIN_LABELS,
@@ -237,8 +238,8 @@ def _run_checks(
     features, answers, truth = roles.features(present.columns), present.answers, present.truth
     errors = None if truth is None else roles.errors(answers.values, truth)
     times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
-    prepared = prepare(roles.compared_columns(past.columns), roles=roles.roles(past.columns))
-    stream_table = roles.compared_columns(present.columns)
+    prepared = prepare(typed_columns(roles.compared_columns(past.columns)), roles=roles.roles(past.columns))
+    stream_table = typed_columns(roles.compared_columns(present.columns), prepared.kinds)
     state = EvidenceState()
     drift: Mapping[str, int] = {}
     start = 0
@@ -251,7 +252,7 @@ def _run_checks(
         )
         first = max(0, stop - max(window_rows, WINDOW_ROWS))
         judgement = judge(
-            compare(prepared, {k: v[first:stop] for k, v in stream_table.items()}),
+            compare(prepared, {k: replace(v, values=v.values[first:stop]) for k, v in stream_table.items()}),
             rows=stop - first,
             false_discovery_rate=FALSE_DISCOVERY_RATE,
             strong=1 / allowed,

@@ -9,6 +9,7 @@ from driftbell.stats.counts import (
     psi,
     psi_noise,
 )
+from driftbell.stats.effects import Size, difference_size, distance_size, share_size, total_variation
 from driftbell.stats.performance import (
     CalibrationBin,
     ClassScore,
@@ -23,18 +24,22 @@ from driftbell.stats.samples import (
     exceedance,
     kolmogorov_smirnov,
     normed_wasserstein,
+    rank_sum,
 )
 
 __all__ = [
     "CalibrationBin",
     "ClassScore",
     "Outcome",
+    "Size",
     "benjamini_hochberg",
     "calibration",
     "category_shares",
     "chi_square",
     "class_scores",
     "confusion",
+    "difference_size",
+    "distance_size",
     "exceedance",
     "jensen_shannon",
     "js_noise",
@@ -43,5 +48,8 @@ __all__ = [
     "null_share",
     "psi",
     "psi_noise",
+    "rank_sum",
+    "share_size",
+    "total_variation",
     "wilson",
 ]

@@ -120,19 +120,90 @@ def _run_of(k: int, n: int, m: int) -> Outcome:
     return Outcome(float(k), float(np.exp(np.sum(np.log((m - i) / (n + m - i))))))
 
 
+def rank_sum(
+    reference: NDArray[np.float64], window: NDArray[np.float64], *, ordered: bool = False
+) -> Outcome | None:
+    """Return the two-sided Wilcoxon–Mann–Whitney rank-sum test, in its normal approximation.
+
+    It is more sensitive to a shift than Kolmogorov–Smirnov: at 500 rows, to a quarter of a standard
+    deviation. With correction for ties and continuity.
+
+    Args:
+        reference: shape (n,), finite or infinite, no NaN, n ≥ 1.
+        window: shape (m,), finite or infinite, no NaN, m ≥ 1.
+        ordered: whether both are sorted already, which saves time.
+
+    Returns:
+        The number U of pairs in which the window's value is larger (half for ties); None if the normal
+        approximation does not hold, because one value makes more than half of all rows.
+
+    Raises:
+        ValueError: a sample is empty.
+
+    Source: H. B. Mann, D. R. Whitney, "On a test of whether one of two random variables is stochastically
+    larger than the other", Annals of Mathematical Statistics 18 (1947); as `scipy.stats.mannwhitneyu` with
+    `method="asymptotic"`.
+
+    >>> rank_sum(np.arange(4.0), np.arange(4.0) + 3).statistic
+    15.5
+    """
+    if not len(reference) or not len(window):
+        raise ValueError("the rank-sum test needs at least one row in each sample")
+    if not ordered:
+        reference, window = np.sort(reference), np.sort(window)
+    n, m = len(reference), len(window)
+    left = np.searchsorted(reference, window, side="left")
+    right = np.searchsorted(reference, window, side="right")
+    u = float((left + right).sum()) / 2
+    ties, largest = _ties(reference, window, right - left)
+    rows = n + m
+    if largest > rows / 2:
+        return None
+    deviation = math.sqrt(n * m / 12 * (rows + 1 - ties / (rows * (rows - 1))))
+    z = max(0.0, abs(u - n * m / 2) - 0.5) / deviation
+    return Outcome(u, min(1.0, 2 * float(scipy.special.ndtr(-z))))
+
+
+def _ties(
+    reference: NDArray[np.float64], window: NDArray[np.float64], matches: NDArray[np.intp]
+) -> tuple[float, int]:
+    """Return Σ (t³ - t) over the groups of equal values of both sorted samples, and the largest group.
+
+    Args:
+        reference: sorted.
+        window: sorted.
+        matches: number of equal values in the reference, for each value of the window.
+    """
+    of_reference, of_window = _run_lengths(reference), _run_lengths(window)
+    matched = matches[np.cumsum(of_window) - 1]
+    together = matched + of_window
+    cubes = [
+        float(np.sum(t**3 - t)) for t in (c.astype(np.float64) for c in (of_reference, matched, together))
+    ]
+    return cubes[0] - cubes[1] + cubes[2], int(max(of_reference.max(), together.max()))
+
+
+def _run_lengths(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    return np.diff(starts, append=len(values))
+
+
 def normed_wasserstein(
     reference: NDArray[np.float64], window: NDArray[np.float64], *, ordered: bool = False
-) -> float:
+) -> float | None:
     """Return the first Wasserstein distance in standard deviations of the reference.
 
-    W = ∫ |F_reference(x) - F_window(x)| dx / max(s_reference, 1e-3), which is the integral of the distance
-    between the quantiles. Population standard deviation and floor are those of Evidently, so that numbers are
-    comparable.
+    W = ∫ |F_reference(x) - F_window(x)| dx / s_reference, which is the integral of the distance between the
+    quantiles, with the population standard deviation. It does not change with the unit of the values, however
+    small or large they are.
 
     Args:
         reference: shape (n,), finite, n ≥ 1.
         window: shape (m,), finite, m ≥ 1.
         ordered: whether both are sorted already, which saves time.
+
+    Returns:
+        None if it is undefined: the reference is constant and the window differs, or the quotient overflows.
 
     Raises:
         ValueError: a sample is empty or has a value that is not finite.
@@ -148,11 +219,22 @@ def normed_wasserstein(
         raise ValueError("the Wasserstein distance needs finite values")
     if not ordered:
         reference, window = np.sort(reference), np.sort(window)
-    of_reference, of_window, widths = _quantiles(len(reference), len(window))
-    # values near the largest double make the distance infinite or NaN
+    # in units of the reference's range, so that neither differences overflow nor squares underflow
+    low, high = float(min(reference[0], window[0])), float(max(reference[-1], window[-1]))
+    half = 1.0 if math.isfinite(high - low) else 2.0
+    first = reference[0] / half
+    unit = max(float(reference[-1] / half - first), (high / half - low / half) * 1e-100)
+    if not unit:
+        return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        spread = max(float(np.std(reference)), 1e-3)
-        return float(np.sum(widths * np.abs(reference[of_reference] - window[of_window]))) / spread
+        a, b = (reference / half - first) / unit, (window / half - first) / unit
+        of_reference, of_window, widths = _quantiles(len(reference), len(window))
+        distance = float(np.sum(widths * np.abs(a[of_reference] - b[of_window])))
+        spread = float(np.std(a))
+        if not spread:
+            return None if distance else 0.0
+        result = distance / spread
+    return result if math.isfinite(result) else None
 
 
 @lru_cache(maxsize=8)

@@ -34,7 +34,7 @@ IDENTIFIER_NAME = re.compile(
 )
 """Names of columns with identifiers or row numbers."""
 
-MOSTLY_DIFFERENT = "an identifier by its name, with mostly different values"
+MOSTLY_DIFFERENT = "its name says so, and most values are different"
 RUNNING_TIMES = "running times: all different, in order"
 EPOCHS = ((5e8, 5e9), (5e11, 5e12), (5e14, 5e15), (5e17, 5e18))
 """Numbers that are times since 1970 in seconds, milli-, micro- and nanoseconds."""

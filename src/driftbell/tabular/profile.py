@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ BINS = 10
 BARS = 16
 """Bins of equal width between the 1 % and 99 % quantiles of the reference, for charts."""
 
-MAX_FINITE = 1e150
-"""Larger numbers count in the outer bins but not in means and widths, where they would overflow."""
+LARGE = 1e300
+"""Numbers beyond this are halved before they are subtracted, so that differences do not overflow."""
 
 MAX_CATEGORIES = 40
 """Categories with a bin of their own; the reference's others share the bin `(rare)`."""
@@ -93,7 +94,7 @@ def layout(reference: Columns) -> dict[str, ColumnLayout]:
 
     A column of nulls has the layout of a categorical column without categories.
     """
-    return {name: _column_layout(column) for name, column in reference.items()}
+    return {name: column_layout(column, kind_of(column)) for name, column in reference.items()}
 
 
 def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
@@ -138,8 +139,8 @@ def numbers(column: Column) -> NDArray[np.float64]:
 
 
 def finite(values: Column) -> Column:
-    """Return values without NaN, infinity, and numbers too large to be squared."""
-    return values[np.abs(values) <= MAX_FINITE]
+    """Return values without NaN and infinity."""
+    return values[np.isfinite(values)]
 
 
 def texts(column: Column) -> list[str | None]:
@@ -164,8 +165,13 @@ def _text(value: object) -> str:
     return repr(text) if text in (NULL, RARE, NEW) else text  # a category of that name is not the bin
 
 
-def _column_layout(column: Column) -> ColumnLayout:
-    kind = kind_of(column)
+def column_layout(column: Column, kind: Kind | None) -> ColumnLayout:
+    """Compute the bins of one column.
+
+    Args:
+        column: its cells in the reference.
+        kind: kind of its values; None if every cell is null.
+    """
     if kind is Kind.NUMERIC:
         values = finite(column)
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
@@ -186,19 +192,23 @@ def _share_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
         return (0.0,)
     deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
     distinct, counts = np.unique(deciles, return_counts=True)
-    frequent = np.nextafter(distinct[counts > 1], -np.inf)  # a value that is several deciles has its own bin
+    with np.errstate(over="ignore"):
+        frequent = np.nextafter(
+            distinct[counts > 1], -np.inf
+        )  # a value that is several deciles has its own bin
     return tuple(np.unique(np.concatenate([distinct, frequent])).tolist())
 
 
 def _width_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(values):
         return (0.0,)
-    low, high = (float(q) for q in np.quantile(values, [0.01, 0.99]))
+    half = 2.0 if max(-values.min(), values.max()) > LARGE else 1.0
+    low, high = (float(q) for q in np.quantile(values / half, [0.01, 0.99]))
     if low == high:
-        low, high = float(values.min()), float(values.max())
+        low, high = float(values.min() / half), float(values.max() / half)
     if low == high:
-        return (float(np.nextafter(low, -np.inf)), low)
-    return tuple(float(e) for e in np.linspace(low, high, BARS - 1))
+        return (math.nextafter(low * half, -math.inf), low * half)
+    return tuple(float(e) for e in np.linspace(low, high, BARS - 1) * half)
 
 
 def _binned(values: NDArray[np.float64], edges: Iterable[float]) -> NDArray[np.int64]:

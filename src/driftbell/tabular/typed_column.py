@@ -14,6 +14,7 @@ from driftbell.tabular.cells import Cells, Form, objects
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
+from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import MIN_SHARE, TextColumn
 
@@ -102,20 +103,13 @@ def plain_columns(columns: Mapping[str, TypedColumn]) -> dict[str, Column]:
 
 def same_precision(a: TypedColumn, b: TypedColumn) -> tuple[TypedColumn, TypedColumn]:
     """Return two columns with numbers rounded to the coarser precision of both."""
-    floats = [c.precision for c in (a, b) if c.precision is not None and c.precision.kind == "f"]
-    coarser = min(floats, key=lambda p: p.itemsize, default=np.dtype(np.float64))
-    if coarser.itemsize == np.dtype(np.float64).itemsize or Kind.NUMERIC not in (a.kind, b.kind):
+    dtype = coarser(a.precision, b.precision)
+    if dtype is None:
         return a, b
     first, second = (
-        c if c.precision == coarser or c.kind is not Kind.NUMERIC else replace(c, values=_rounded(c, coarser))
-        for c in (a, b)
+        c if c.kind is not Kind.NUMERIC else replace(c, values=rounded(c.values, dtype)) for c in (a, b)
     )
     return first, second
-
-
-def _rounded(column: TypedColumn, precision: np.dtype[Any]) -> Column:
-    with np.errstate(over="ignore"):
-        return column.values.astype(precision).astype(np.float64)
 
 
 def _plain(column: TypedColumn) -> Column:

@@ -77,6 +77,7 @@ def checker(
         window_rows=settings.window.rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
+        smallest_effect=settings.check.smallest_effect,
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),

@@ -16,7 +16,7 @@ from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable
-from driftbell.tabular.typed_column import TypedColumn, plain_columns, read_columns
+from driftbell.tabular.typed_column import TypedColumn, read_columns
 from driftbell.wiring.sql_tables import is_database, read_query
 
 
@@ -137,8 +137,10 @@ def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
     """Judge one table against another."""
     rows = len(next(iter(pair.current.values())).values) if pair.current else 0
     return judge(
-        compare(plain_columns(pair.reference), plain_columns(pair.current)),
+        compare(pair.reference, pair.current),
         rows=rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
+        smallest_effect=settings.check.smallest_effect,
+        unit="rows of the file",
     )

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from driftbell.drift.compare import compare, prepare
 from driftbell.errors import InputError
-from driftbell.records import Kind, ResultKind
+from driftbell.records import Kind, ResultKind, Scope
 from driftbell.records.checks import ColumnComparison
 from driftbell.stats import js_noise, psi_noise
-from driftbell.tabular.columns import as_column
+from driftbell.tabular.columns import as_column, is_null
+from driftbell.tabular.null_words import NULL_WORDS
 
 RNG = np.random.default_rng(4)
 HEIGHT = RNG.normal(170, 10, 200)
@@ -56,7 +57,7 @@ def test_a_median_of_zero_has_no_sign() -> None:
 def test_a_change_of_shares_is_detected_and_described() -> None:
     result = one(PLAN, ["paid"] * 200)
     assert result.p_value < 1e-10
-    assert result.note == "paid 25.0% → 100.0%"
+    assert result.note == "paid 25.0% → 100.0%; lost free 50.0% → 0.0%; lost trial 25.0% → 0.0%"
 
 
 def weighted(result: ColumnComparison, weights: dict[str, float]) -> float:
@@ -65,14 +66,19 @@ def weighted(result: ColumnComparison, weights: dict[str, float]) -> float:
     return min(1.0, *(known[name] / weight for name, weight in weights.items()))
 
 
-TESTS = {"Kolmogorov–Smirnov": 0.7, "rows below the reference": 0.15, "rows above the reference": 0.15}
+TESTS = {
+    "Kolmogorov–Smirnov": 0.4,
+    "rank sum": 0.4,
+    "rows below the reference": 0.1,
+    "rows above the reference": 0.1,
+}
 
 
 def test_the_p_value_is_the_smallest_after_each_is_divided_by_its_weight() -> None:
     result = one(HEIGHT, HEIGHT[:100] + 3)
     assert result.p_value == pytest.approx(weighted(result, TESTS))
     with_nulls = one([*HEIGHT, None], HEIGHT[:100] + 3)
-    all_tests = TESTS | {"Kolmogorov–Smirnov": 0.6, "nulls": 0.1}
+    all_tests = {test: weight / 1.1 for test, weight in {**TESTS, "nulls": 0.1}.items()}
     assert with_nulls.p_value == pytest.approx(weighted(with_nulls, all_tests))
     assert sum(TESTS.values()) == sum(all_tests.values()) == pytest.approx(1.0)
 
@@ -144,33 +150,38 @@ def test_a_frozen_column_is_detected() -> None:
 def test_a_numeric_column_that_is_all_null_in_the_window_is_a_finding() -> None:
     result = one(HEIGHT, [None] * 50)
     assert result.p_value < 1e-5
-    assert result.note == "null or not a number 0.0% → 100.0%"
+    assert result.note == "no readable value in current; null 0.0% → 100.0%"
     assert [r.statistic for r in result.results] == ["nulls"]
+    assert (result.scope, result.null_shares) == (Scope.INCOMPLETE, (0.0, 1.0))
 
 
 def test_a_category_that_is_all_null_in_the_window_is_a_finding() -> None:
     result = one(PLAN, [None] * 50)
     assert result.p_value < 1e-5
-    assert result.note == "(null) 0.0% → 100.0%"
+    assert result.note == "null 0.0% → 100.0%"
 
 
 def test_an_all_null_reference_differs_from_values_and_not_from_nulls() -> None:
-    assert one([None] * 50, [None] * 50).p_value == 1.0
+    both = one([None] * 50, [None] * 50)
+    assert (both.p_value, both.scope) == (None, Scope.NULLS)
+    assert both.note == "every cell is null on both sides"
     assert one([None] * 50, HEIGHT[:50]).p_value < 1e-5
     assert one([math.nan] * 50, HEIGHT[:50]).p_value < 1e-5
 
 
 def test_numbers_that_became_text_are_a_finding() -> None:
-    result = one(HEIGHT, [f"{h:.1f}" for h in HEIGHT[:50]])
+    result = one(HEIGHT, ["broken"] * 50)
     assert result.kind is Kind.NUMERIC
     assert result.p_value < 1e-5
-    assert "not a number 0.0% → 100.0%" in result.note
+    assert result.unreadable == (0, 50)
+    assert "numbers in the reference, text in current: 50 of 50 cells such as 'broken'" in result.note
 
 
 def test_text_that_became_numbers_is_a_finding() -> None:
     result = one(PLAN, [1.0, 2.0] * 25)
     assert result.p_value < 1e-5
-    assert result.note == "(new) 0.0% → 100.0%"
+    assert result.note.startswith("lost free 50.0% → 0.0%; new 1 0.0% → 50.0%; new 2 0.0% → 50.0%; ")
+    assert "text in the reference, numbers in current" in result.note
 
 
 def test_whole_numbers_and_their_texts_are_one_category() -> None:
@@ -180,12 +191,14 @@ def test_whole_numbers_and_their_texts_are_one_category() -> None:
 def test_a_new_category_is_a_finding() -> None:
     result = one(PLAN, PLAN[:180] + ["gold"] * 20)
     assert result.p_value < 0.01
-    assert result.note == "(new) 0.0% → 10.0%"
+    assert result.note == "new gold 0.0% → 10.0%"
 
 
 def test_a_new_category_beside_a_larger_change_is_still_mentioned() -> None:
     result = one(PLAN, ["paid"] * 95 + ["gold"] * 5)
-    assert result.note == "paid 25.0% → 95.0%; 5 of 100 rows have a category that is not in the reference"
+    assert result.note == (
+        "paid 25.0% → 95.0%; lost free 50.0% → 0.0%; lost trial 25.0% → 0.0%; new gold 0.0% → 5.0%"
+    )
 
 
 def test_infinite_values_are_a_finding() -> None:
@@ -377,6 +390,7 @@ def test_a_table_of_columns_gives_the_same_as_one_of_cells() -> None:
 def test_no_column_raises_an_exception(reference: list[Any], window: list[Any]) -> None:
     result = one(reference, window)
     assert result.note
-    assert (result.p_value is None) == (not reference or not window)
+    nulls = all(is_null(v) or str(v).strip() in NULL_WORDS for v in [*reference, *window])
+    assert (result.p_value is None) == (not reference or not window or nulls)
     assert result.p_value is None or 0 <= result.p_value <= 1
     assert all(r.value is None or math.isfinite(r.value) for r in result.results)

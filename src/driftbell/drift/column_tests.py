@@ -1,0 +1,330 @@
+"""Tests of one column by its kind, each with the size of the change and a description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from driftbell.drift.notes import category_name, examples_of, moment, numbers_changed, shares_changed, short
+from driftbell.drift.prepared import ColumnRows, PreparedColumn, center
+from driftbell.drift.texts import CLASSES
+from driftbell.drift.times import DAY_NAMES, MIN_DAY_SHARE, TimeProfile, dispersed_chi_square
+from driftbell.records import Column, Kind, Result, ResultKind
+from driftbell.stats import (
+    Size,
+    category_shares,
+    difference_size,
+    distance_size,
+    exceedance,
+    jensen_shannon,
+    js_noise,
+    kolmogorov_smirnov,
+    normed_wasserstein,
+    null_share,
+    psi,
+    psi_noise,
+    rank_sum,
+    share_size,
+    total_variation,
+)
+from driftbell.tabular.profile import ColumnProfile
+
+SHAPE_WEIGHT, EXCEEDANCE_WEIGHT, CELLS_WEIGHT = 0.4, 0.1, 0.1
+"""Weights: Kolmogorov–Smirnov and rank sums; each side of the range; nulls, and unreadable cells.
+
+The weights of the tests that apply to a column are divided by their sum. Each p-value is divided by its
+weight, and the smallest counts (weighted Bonferroni). Tests with overwhelming evidence need little weight;
+the tests of the distribution need most, for small shifts.
+"""
+
+MAX_NAMED = 5
+"""Number of categories that a description names."""
+
+MIN_LOST = 5
+"""A category is lost if at least this many rows of it are expected."""
+
+READABLE = {Kind.NUMERIC: "numbers", Kind.BOOLEAN: "booleans", Kind.DATETIME: "dates"}
+
+
+class Change(NamedTuple):
+    """One test: its weight, p-value, size and description."""
+
+    test: str
+    weight: float
+    p_value: float
+    size: Size
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Tested:
+    """Tests of one column, their statistics, and remarks without a test."""
+
+    changes: list[Change] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def p_value(
+        self, test: str, weight: float, p_value: float, n: int, m: int, size: Size, note: str = ""
+    ) -> None:
+        """Add a test with its p-value."""
+        self.changes.append(Change(test, weight, p_value, size, note))
+        self.results.append(Result(test, p_value, ResultKind.P_VALUE, None, n, m))
+
+    def distance(
+        self, statistic: str, value: float | None, n: int, m: int, noise: float | None = None
+    ) -> None:
+        """Add a distance."""
+        self.results.append(Result(statistic, value, ResultKind.DISTANCE, None, n, m, noise))
+
+
+def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: Tested) -> None:
+    """Test the shares of nulls and of unreadable cells, if there are any.
+
+    Args:
+        before: the reference.
+        now: the window.
+        stored_as: type in which the window's cells were stored; "" if it is not known.
+        tested: the tests are added to it.
+    """
+    old, n, m = before.cells, before.cells.rows, now.rows
+    categories = before.kind in (Kind.CATEGORICAL, Kind.BOOLEAN) and not before.excluded  # null is one
+    if (old.nulls or now.nulls) and not categories:
+        note = ""
+        if old.nulls / n != now.nulls / m:
+            note = f"null {shares_changed(old.nulls / n, now.nulls / m)}"
+        test = null_share(old.nulls, n, now.nulls, m)
+        size = difference_size(old.nulls, n, now.nulls, m)
+        tested.p_value("nulls", CELLS_WEIGHT, test.p_value, n, m, size, note)
+    differ = bool(stored_as and before.stored_as) and "nulls" not in (stored_as, before.stored_as)
+    types = ""
+    if differ and stored_as != before.stored_as:
+        types = f"{before.stored_as} in the reference, {stored_as} in current"
+    if old.unreadable or now.unreadable:
+        words = READABLE.get(before.kind or Kind.TEXT, "readable")
+        cells = now if now.unreadable else old
+        note = f"{cells.unreadable} of {cells.rows} cells{examples_of(cells.examples)}"
+        note = f"{types}: {note}" if types and cells is now else f"{note} are not {words}"
+        types = ""
+        if cells is old:
+            note = f"in the reference, {note}"
+        elif old.unreadable:
+            note += f" (in the reference {old.unreadable} of {n})"
+        test = null_share(old.unreadable, n, now.unreadable, m)
+        size = difference_size(old.unreadable, n, now.unreadable, m)
+        tested.p_value("unreadable cells", CELLS_WEIGHT, test.p_value, n, m, size, note)
+    if types:
+        tested.remarks.append(f"{types}, compared after conversion" if now.readable else types)
+
+
+def add_nulls(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
+    """Test the share of nulls, even if there is none."""
+    old, n, m = before.cells.nulls, before.cells.rows, now.rows
+    if not old and not now.nulls:
+        tested.p_value("nulls", CELLS_WEIGHT, null_share(0, n, 0, m).p_value, n, m, Size(0.0, 0.0))
+
+
+def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> None:
+    """Test the distribution of numbers, and the rows below and above the reference's range.
+
+    Args:
+        before: the reference, with at least one number.
+        now: the window, with at least one number.
+        tested: the tests are added to it.
+        effect_sizes: whether to add effect sizes, since they take time.
+    """
+    a, b = before.cells.values, now.values
+    n, m = len(a), len(b)
+    ks = kolmogorov_smirnov(a, b, ordered=True)
+    size = distance_size(ks.statistic, n, m)
+    tested.distance("Kolmogorov–Smirnov", ks.statistic, n, m)
+    note = _distribution_note(before.center, center(now.finite), a, b, ks.statistic)
+    tested.p_value("Kolmogorov–Smirnov", SHAPE_WEIGHT, ks.p_value, n, m, size, note)
+    ranks = rank_sum(a, b, ordered=True)
+    if ranks is not None:
+        tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
+    limits = ("below", "minimum", float(a[0])), ("above", "maximum", float(a[-1]))
+    for (side, limit, value), test in zip(limits, exceedance(a, b), strict=True):
+        rows = int(test.statistic)
+        note = f"{rows} of {m} rows {side} the reference's {limit} {short(value)}" if rows else ""
+        tested.p_value(
+            f"rows {side} the reference", EXCEEDANCE_WEIGHT, test.p_value, n, m, share_size(rows, m), note
+        )
+    if effect_sizes and before.cells.profile and now.profile:
+        _add_distances(tested, before.cells.profile, now.profile)
+        usable = len(before.cells.finite) and len(now.finite)
+        sigmas = normed_wasserstein(before.cells.finite, now.finite, ordered=True) if usable else None
+        tested.distance("Wasserstein in sigmas", sigmas, n, m)
+    infinite = m - len(now.finite)
+    if infinite:
+        tested.remarks.append(f"{infinite} infinite values")
+
+
+def _distribution_note(
+    before: tuple[float, float] | None, now: tuple[float, float] | None, a: Column, b: Column, distance: float
+) -> str:
+    """Describe how the median changed, else the mean, else the share of rows up to some value."""
+    if before is None or now is None:
+        return "no finite values on one side"
+    if before[0] != now[0]:
+        return f"median {numbers_changed(before[0], now[0])}"
+    if not distance:
+        return f"median {short(before[0])}"
+    values = np.unique(b)
+    of_a = np.searchsorted(a, values, side="right") / len(a)
+    of_b = np.searchsorted(b, values, side="right") / len(b)
+    i = int(np.argmax(np.abs(of_a - of_b)))
+    if of_a[i] != of_b[i]:
+        return f"rows up to {short(values[i])}: {shares_changed(float(of_a[i]), float(of_b[i]))}"
+    return (
+        f"mean {numbers_changed(before[1], now[1])}" if before[1] != now[1] else f"median {short(before[0])}"
+    )
+
+
+def add_categories(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> None:
+    """Test the shares of all categories, nulls included.
+
+    Args:
+        before: the reference.
+        now: the window.
+        tested: the tests are added to it.
+        effect_sizes: whether to add effect sizes, since they take time.
+    """
+    old, new = before.cells.profile, now.profile
+    assert old is not None
+    assert new is not None
+    n, m = before.cells.rows, now.rows
+    # not the layout's bins: `(new)` is empty in the reference, so any long tail would count as drift
+    a, b = before.cells.texts, now.texts
+    categories = list(a | b)
+    before_counts, now_counts = [a[c] for c in categories], [b[c] for c in categories]
+    test = category_shares(before_counts, now_counts)
+    tested.distance("chi-square", test.statistic, n, m)
+    note = _categories_note(categories, before_counts, now_counts, n, m)
+    size = total_variation(old.counts, new.counts)
+    tested.p_value("chi-square", 2 * SHAPE_WEIGHT, test.p_value, n, m, size, note)
+    if effect_sizes:
+        _add_distances(tested, old, new)
+
+
+def _categories_note(categories: list[str | None], a: list[int], b: list[int], n: int, m: int) -> str:
+    """Name the categories with the largest changes, the new and the lost ones."""
+    before, now = np.array(a) / n, np.array(b) / m
+    order = np.argsort(-np.abs(now - before), kind="stable")
+    words: list[str] = []
+    rest = {"new": 0, "lost": 0}
+    largest = True
+    only_nulls = [c for c, count in zip(categories, b, strict=True) if count] == [None]
+    for i in order[: 1 if only_nulls else None].tolist():
+        lost = not b[i] and a[i] * m / n >= MIN_LOST
+        state = "new" if not a[i] else "lost" if lost else ""
+        if len(words) < MAX_NAMED and (state or largest):
+            category = categories[i]
+            name = "null" if category is None else category_name(category)
+            prefix = f"{state} " if state and category is not None else ""
+            words.append(f"{prefix}{name} {shares_changed(float(before[i]), float(now[i]))}")
+        elif state:
+            rest[state] += 1
+        largest = False
+    more = [f"{count} more {state}" for state, count in rest.items() if count]
+    return "; ".join(words + more)
+
+
+def add_times(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
+    """Test times of day, days of the week, and rows before the reference's oldest time.
+
+    Times of day need nearly a day, and days of the week two weeks, on both sides. Rows after the reference
+    are expected in a later file, and so are rows before it in an earlier one.
+    """
+    old, new = before.cells.times, now.times
+    assert old is not None
+    assert new is not None
+    n, m = old.rows, new.rows
+    if old.timed != new.timed:
+        tested.remarks.append(f"times of day only {'in current' if new.timed else 'in the reference'}")
+    elif old.timed and min(old.days, new.days) >= MIN_DAY_SHARE:
+        names = [f"{hour:02}:00" for hour in range(24)]
+        _add_cycle(tested, "time of day", names, old.hours, new.hours, old.hour_spread, new.hour_spread)
+    if old.weekdays is not None and new.weekdays is not None:
+        usual, newest = (p.weekdays / p.weekdays.sum() * p.rows for p in (old, new) if p.weekdays is not None)
+        _add_cycle(tested, "day of the week", list(DAY_NAMES), usual, newest, old.day_spread, new.day_spread)
+    if new.values[-1] > old.values[0]:
+        early, _ = exceedance(old.values.astype(np.float64), new.values.astype(np.float64))
+        rows = int(early.statistic)
+        note = (
+            f"{rows} of {m} rows before the reference's oldest {moment(int(old.values[0]))}" if rows else ""
+        )
+        tested.p_value(
+            "rows before the reference", 2 * EXCEEDANCE_WEIGHT, early.p_value, n, m, share_size(rows, m), note
+        )
+    tested.remarks.append(_period(old, new))
+
+
+def _add_cycle(
+    tested: Tested,
+    name: str,
+    labels: list[str],
+    before: Column,
+    now: Column,
+    spread: tuple[float, int],
+    now_spread: tuple[float, int],
+) -> None:
+    """Test the shares of hours or weekdays; rows of one day are not independent, so counts are dispersed."""
+    n, m = float(before.sum()), float(now.sum())
+    test, dispersion = dispersed_chi_square(before, now, spread, now_spread)
+    size = total_variation(before / dispersion, now / dispersion)
+    i = int(np.argmax(np.abs(now / m - before / n)))
+    note = f"{name}, {labels[i]}: {shares_changed(float(before[i] / n), float(now[i] / m))}"
+    tested.p_value(name, SHAPE_WEIGHT, test.p_value, int(n), int(m), size, note)
+
+
+def _period(old: TimeProfile, new: TimeProfile) -> str:
+    periods = [(moment(int(p.values[0])), moment(int(p.values[-1]))) for p in (old, new)]
+    texts = [first if first == last else f"{first} to {last}" for first, last in periods]
+    return f"reference {texts[0]}, current {texts[1]}"
+
+
+def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
+    """Test the length, the emptiness and the character classes of texts."""
+    old, new = before.cells.words, now.words
+    assert old is not None
+    assert new is not None
+    n, m = old.rows, new.rows
+    if old.blank or new.blank:
+        test = null_share(old.blank, n, new.blank, m)
+        size = difference_size(old.blank, n, new.blank, m)
+        note = f"blank {shares_changed(old.blank / n, new.blank / m)}"
+        tested.p_value("blank texts", CELLS_WEIGHT, test.p_value, n, m, size, note)
+    a, b = len(old.lengths), len(new.lengths)
+    if not a or not b:
+        return
+    features = [("characters", old.lengths, new.lengths)]
+    features += [
+        (f"share of {name}", x, y) for name, x, y in zip(CLASSES, old.shares, new.shares, strict=True)
+    ]
+    for name, x, y in features:
+        ks = kolmogorov_smirnov(x, y, ordered=True)
+        weight = SHAPE_WEIGHT if name == "characters" else CELLS_WEIGHT
+        middles = center(x), center(y)
+        note = f"{name}: {_distribution_note(*middles, x, y, ks.statistic)}" if ks.statistic else ""
+        tested.p_value(name, weight, ks.p_value, a, b, distance_size(ks.statistic, a, b), note)
+    test = null_share(old.foreign, a, new.foreign, b)
+    size = difference_size(old.foreign, a, new.foreign, b)
+    note = (
+        f"with characters outside ASCII {shares_changed(old.foreign / a, new.foreign / b)}"
+        if size.value
+        else ""
+    )
+    tested.p_value("characters outside ASCII", CELLS_WEIGHT, test.p_value, a, b, size, note)
+
+
+def _add_distances(tested: Tested, old: ColumnProfile, new: ColumnProfile) -> None:
+    """Add PSI and Jensen–Shannon distance, each with its 95 % noise level."""
+    used = (old.counts + new.counts) > 0
+    a, b = old.counts[used], new.counts[used]
+    n, m = int(a.sum()), int(b.sum())
+    sizes = {"n": n, "m": m, "bins": len(a)}
+    tested.distance("PSI", psi(a, b), n, m, psi_noise(**sizes))
+    tested.distance("Jensen–Shannon", jensen_shannon(a, b), n, m, js_noise(**sizes))

@@ -1,0 +1,81 @@
+"""Descriptions of changes: numbers with as many digits as the difference needs, and safe short names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from driftbell.phrases import printable
+
+MAX_CATEGORY_LENGTH = 40
+MAX_EXAMPLE_LENGTH = 30
+MIN_DIGITS, MAX_DIGITS = 4, 17
+
+
+def short(value: float) -> str:
+    """Format a number with four significant digits.
+
+    >>> short(48.14159), short(-0.0)
+    ('48.14', '0')
+    """
+    return f"{value + 0.0:.{MIN_DIGITS}g}"
+
+
+def numbers_changed(before: float, now: float) -> str:
+    """Describe the change of a number, with at least four digits and as many as the difference needs.
+
+    >>> numbers_changed(48.14159, 48.14291), numbers_changed(170, 190)
+    ('48.142 → 48.143', '170 → 190')
+    """
+    before, now = before + 0.0, now + 0.0  # no minus before a zero
+    for digits in range(MIN_DIGITS, MAX_DIGITS + 1):
+        a, b = f"{before:.{digits}g}", f"{now:.{digits}g}"
+        if a != b:
+            break
+    return f"{a} → {b}"
+
+
+def shares_changed(before: float, now: float) -> str:
+    """Describe the change of a share in percent, with as many digits as the difference needs.
+
+    >>> shares_changed(0.25, 1.0), shares_changed(0.83301, 0.83299), shares_changed(0.0, 0.00001)
+    ('25.0% → 100.0%', '83.301% → 83.299%', '0.000% → 0.001%')
+    """
+    for digits in range(1, 7):
+        a, b = f"{before:.{digits}%}", f"{now:.{digits}%}"
+        if a != b:
+            break
+    else:
+        return f"{before:.1%} → {now:.1%}"
+    return f"{a} → {b}"
+
+
+def category_name(category: str) -> str:
+    r"""Return a category as one short word of a sentence.
+
+    >>> category_name("two" + chr(10) + "lines")
+    'two\\nlines'
+    """
+    return printable(category, MAX_CATEGORY_LENGTH) or "(empty)"
+
+
+def examples_of(cells: tuple[str, ...]) -> str:
+    """Return " such as 'n/a'" for examples of cells; "" without any.
+
+    >>> examples_of(("n/a", "?"))
+    " such as 'n/a' and '?'"
+    """
+    quoted = [f"'{printable(cell, MAX_EXAMPLE_LENGTH)}'" for cell in cells[:2]]
+    return f" such as {' and '.join(quoted)}" if quoted else ""
+
+
+def moment(microseconds: int) -> str:
+    """Format a time, without its time of day at midnight.
+
+    >>> moment(0), moment(3_600_000_000)
+    ('1970-01-01', '1970-01-01 01:00')
+    """
+    try:
+        time = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    except (OverflowError, ValueError, OSError):
+        return "a time out of range"
+    return f"{time:%Y-%m-%d}" if microseconds % 86_400_000_000 == 0 else f"{time:%Y-%m-%d %H:%M}"

@@ -1,0 +1,270 @@
+"""Columns of the reference, prepared once for comparisons with many windows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+
+from driftbell.drift.texts import TextFeatures, text_features
+from driftbell.drift.times import TimeProfile, time_profile
+from driftbell.records import Column, Columns, Kind
+from driftbell.tabular.columns import is_null, kind_of
+from driftbell.tabular.precision import SinglePrecision, rounded
+from driftbell.tabular.profile import (
+    ColumnLayout,
+    ColumnProfile,
+    column_layout,
+    count_categories,
+    finite,
+    numbers,
+    profile,
+    tally,
+)
+from driftbell.tabular.typed_column import TypedColumn
+
+NO_NUMBERS: Column = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnRows:
+    """Rows of one column of either side, counted on the reference's bins.
+
+    Attributes:
+        rows: number of rows.
+        nulls: number of nulls, without unreadable cells.
+        unreadable: number of cells that are not of the column's kind.
+        examples: some of them.
+        profile: counts on the bins; None for kinds without bins.
+        values: numeric: all numbers, infinite ones included, sorted.
+        finite: numeric: the finite ones.
+        texts: categorical and boolean: count of each category.
+        times: datetime: counts by day, weekday and hour.
+        words: text: length and character classes of each cell.
+    """
+
+    rows: int
+    nulls: int
+    unreadable: int = 0
+    examples: tuple[str, ...] = ()
+    profile: ColumnProfile | None = None
+    values: Column = field(default_factory=lambda: NO_NUMBERS)
+    finite: Column = field(default_factory=lambda: NO_NUMBERS)
+    texts: Counter[str | None] = field(default_factory=Counter)
+    times: TimeProfile | None = None
+    words: TextFeatures | None = None
+
+    @property
+    def readable(self) -> int:
+        """Number of cells with a value of the column's kind."""
+        return self.rows - self.nulls - self.unreadable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedColumn:
+    """One column of the reference, prepared for comparisons.
+
+    Attributes:
+        name: its name.
+        role: `feature`, `prediction` or `probability`.
+        kind: kind of its values; None if every cell is null.
+        layout: its bins.
+        labels: a name for each bin in charts.
+        cells: its rows.
+        center: numeric: median and mean of the finite values; None if there are none.
+        stored_as: see `TypedColumn`; "" for cells of a known type.
+        precision: see `TypedColumn`; None if it is not known.
+        excluded: why its values are not compared, or "".
+        singles: numeric without a known precision: recognizes equal numbers in single precision.
+    """
+
+    name: str
+    role: str
+    kind: Kind | None
+    layout: ColumnLayout
+    labels: tuple[str, ...]
+    cells: ColumnRows
+    center: tuple[float, float] | None = None
+    stored_as: str = ""
+    precision: np.dtype[Any] | None = None
+    excluded: str = ""
+    singles: SinglePrecision | None = None
+    _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
+
+    def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
+        """Return the same numeric column in a coarser precision."""
+        if dtype not in self._rounded:
+            edges, bars = (
+                tuple(dict.fromkeys(rounded(np.array(e), dtype).tolist()))
+                for e in (self.layout.edges, self.layout.bars)
+            )
+            layout = replace(self.layout, edges=edges, bars=bars)
+            values = rounded(self.cells.values, dtype)
+            typed = TypedColumn(self.kind, values)
+            cells = replace(
+                column_rows(typed, layout),
+                rows=self.cells.rows,
+                nulls=self.cells.nulls,
+                unreadable=self.cells.unreadable,
+                examples=self.cells.examples,
+            )
+            self._rounded[dtype] = replace(
+                self,
+                layout=layout,
+                labels=layout.labels,
+                cells=cells,
+                center=center(cells.finite),
+                _rounded={},
+            )
+        return self._rounded[dtype]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedReference:
+    """A reference prepared for comparisons with many windows; see `driftbell.drift.compare.prepare`."""
+
+    columns: tuple[PreparedColumn, ...]
+
+    @property
+    def kinds(self) -> dict[str, Kind | None]:
+        """Kind of each column."""
+        return {column.name: column.kind for column in self.columns}
+
+
+def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
+    """Prepare one column of the reference.
+
+    Args:
+        name: its name.
+        role: see `PreparedColumn`.
+        typed: its cells, n rows.
+    """
+    if typed.kind in BINNED:
+        layout = column_layout(typed.values, typed.kind)
+    else:
+        layout = ColumnLayout(typed.kind or Kind.CATEGORICAL, comparable=False)
+    if typed.set_by_user:
+        layout = replace(layout, comparable=True)
+    cells = column_rows(typed, layout)
+    known = typed.precision is not None or typed.kind is not Kind.NUMERIC
+    return PreparedColumn(
+        name,
+        role,
+        typed.kind,
+        layout,
+        layout.labels if typed.kind in BINNED else (),
+        cells,
+        center(cells.finite),
+        typed.stored_as,
+        typed.precision,
+        _excluded(typed, layout),
+        None if known else SinglePrecision(cells.values),
+    )
+
+
+BINNED = (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)
+"""Kinds that are counted on bins."""
+
+
+def _excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
+    """Return why the values of a column are not compared, or ""."""
+    match typed.kind:
+        case None:
+            return "every cell of the reference is null"
+        case Kind.IDENTIFIER:
+            return f"an identifier: {typed.reason or 'almost every row has another value'}"
+        case Kind.NESTED:
+            return f"{typed.stored_as or 'lists'}, which have no order and no categories"
+        case Kind.CATEGORICAL if not layout.comparable:
+            return "an identifier: almost every row has another value"
+    return ""
+
+
+def column_rows(typed: TypedColumn, layout: ColumnLayout) -> ColumnRows:
+    """Count the rows of a column.
+
+    Args:
+        typed: its cells.
+        layout: bins of the reference.
+    """
+    cells = typed.values
+    match typed.kind:
+        case Kind.NUMERIC:
+            cells = numbers(cells)
+            values = np.sort(cells[~np.isnan(cells)])
+            nulls = len(cells) - len(values)
+            counted = ColumnRows(
+                len(cells), nulls, profile=profile(cells, layout), values=values, finite=finite(values)
+            )
+        case Kind.CATEGORICAL | Kind.BOOLEAN:
+            texts = count_categories(cells)
+            counted = ColumnRows(len(cells), texts[None], profile=tally(texts, layout), texts=texts)
+        case Kind.DATETIME:
+            times = time_profile(cells)
+            counted = ColumnRows(len(cells), len(cells) - times.rows, times=times)
+        case Kind.TEXT:
+            words = text_features(cells)
+            counted = ColumnRows(len(cells), len(cells) - words.rows, words=words)
+        case _:
+            counted = null_rows(typed)
+    unreadable = min(typed.unreadable, counted.nulls)
+    return replace(counted, nulls=counted.nulls - unreadable, unreadable=unreadable, examples=typed.examples)
+
+
+def null_rows(typed: TypedColumn) -> ColumnRows:
+    """Count only the nulls of a column of any kind."""
+    cells = typed.values
+    if cells.dtype.kind in "fM":
+        return ColumnRows(
+            len(cells), int(np.count_nonzero(np.isnat(cells) if cells.dtype.kind == "M" else np.isnan(cells)))
+        )
+    return ColumnRows(len(cells), sum(map(is_null, cells.tolist())))
+
+
+def center(values: Column) -> tuple[float, float] | None:
+    """Return median and mean of sorted finite values; None without any."""
+    if not len(values):
+        return None
+    half = len(values) // 2
+    a, b = float(values[half]), float(values[-half - 1])
+    median = (a + b) / 2 if np.isfinite(a + b) else a / 2 + b / 2
+    unit = max(-float(values[0]), float(values[-1]))
+    with np.errstate(over="ignore"):
+        mean = float(values.mean())
+    return median, mean if np.isfinite(mean) else float((values / unit).mean() * unit)
+
+
+def typed_columns(columns: Columns, kinds: Mapping[str, Kind | None] | None = None) -> dict[str, TypedColumn]:
+    """Return columns of known types, such as logged predictions, without reading their cells again.
+
+    Args:
+        columns: arrays as `as_column` returns them.
+        kinds: kind of each column, as decided on the reference; None decides them.
+    """
+    kinds = kinds or {}
+    return {name: _typed(cells, kinds.get(name) or kind_of(cells)) for name, cells in columns.items()}
+
+
+def _typed(cells: Column, kind: Kind | None) -> TypedColumn:
+    if kind is Kind.DATETIME and cells.dtype.kind != "M":
+        cells = np.array([_moment(cell) for cell in cells.tolist()], dtype="datetime64[us]")
+    return TypedColumn(kind, cells, stored_as="")
+
+
+def _moment(cell: object) -> datetime | None:
+    """Return a date, time or ISO 8601 text in UTC without a zone; None if it is none."""
+    if isinstance(cell, str):
+        try:
+            cell = datetime.fromisoformat(cell)
+        except ValueError:
+            return None
+    if isinstance(cell, datetime):
+        try:
+            return cell.astimezone(UTC).replace(tzinfo=None) if cell.tzinfo else cell
+        except OverflowError:  # a time of the year 1 or 9999
+            return None
+    return datetime(cell.year, cell.month, cell.day) if isinstance(cell, date) else None  # noqa: DTZ001

@@ -1,0 +1,131 @@
+"""Dates and times, compared by time of day, day of the week, and order: a later file is not drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from driftbell.records import Column
+from driftbell.stats import Outcome, chi_square
+
+HOUR, DAY = 3_600_000_000, 86_400_000_000
+"""In microseconds."""
+
+MIN_WEEK_DAYS = 14
+"""Days of the week are compared if both sides cover at least two weeks."""
+
+MIN_DAY_SHARE = 20 / 24
+"""Times of day are compared if both sides cover at least this share of a day."""
+
+MAX_DAYS = 400_000
+"""More days between the oldest and the newest time, about 1,000 years, are not counted day by day."""
+
+DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeProfile:
+    """Counts of the n times of a column that are not null.
+
+    Attributes:
+        values: microseconds since 1970, sorted, shape (n,).
+        hours: number of rows in each hour of the day, shape (24,).
+        timed: whether a time is not midnight.
+        weekdays: mean rows per Monday, …, Sunday; None if fewer than `MIN_WEEK_DAYS` days are covered.
+        day_spread: dispersion of the rows per day for equal days of the week: (X², degrees of freedom).
+        hour_spread: dispersion of the hours between days: (X², degrees of freedom).
+    """
+
+    values: NDArray[np.int64]
+    hours: NDArray[np.float64]
+    timed: bool
+    weekdays: NDArray[np.float64] | None
+    day_spread: tuple[float, int]
+    hour_spread: tuple[float, int]
+
+    @property
+    def rows(self) -> int:
+        """Number of times."""
+        return len(self.values)
+
+    @property
+    def days(self) -> float:
+        """Time between the oldest and the newest row, in days."""
+        return float(self.values[-1] - self.values[0]) / DAY if len(self.values) else 0.0
+
+
+def time_profile(cells: Column) -> TimeProfile:
+    """Count the times of a column.
+
+    Args:
+        cells: datetime64[us] in UTC with NaT for null, shape (n,).
+    """
+    present = cells[~np.isnat(cells)].astype("datetime64[us]")
+    values = np.sort(present.astype(np.int64))
+    if not len(values):
+        return TimeProfile(values, np.zeros(24), False, None, (0.0, 0), (0.0, 0))
+    days, hour = values // DAY, values % DAY // HOUR
+    hours = np.bincount(hour, minlength=24).astype(np.float64)
+    weekdays, day_spread = _weekdays(days)
+    return TimeProfile(
+        values, hours, bool(np.any(values % DAY)), weekdays, day_spread, _hour_spread(days, hour)
+    )
+
+
+def _weekdays(days: NDArray[np.int64]) -> tuple[NDArray[np.float64] | None, tuple[float, int]]:
+    span = int(days[-1] - days[0]) + 1
+    if not MIN_WEEK_DAYS <= span <= MAX_DAYS:
+        return None, (0.0, 0)
+    per_day = np.bincount(days - days[0], minlength=span).astype(np.float64)
+    weekday = (np.arange(span) + int(days[0]) + 3) % 7  # 1970-01-01 was a Thursday
+    means = np.bincount(weekday, per_day, minlength=7) / np.bincount(weekday, minlength=7)
+    expected = means[weekday]
+    used = expected > 0
+    x2 = float(np.sum((per_day[used] - expected[used]) ** 2 / expected[used]))
+    return means, (x2, int(np.count_nonzero(used)) - int(np.count_nonzero(means)))
+
+
+def _hour_spread(days: NDArray[np.int64], hour: NDArray[np.int64]) -> tuple[float, int]:
+    distinct, place = np.unique(days, return_inverse=True)
+    if not 1 < len(distinct) <= MAX_DAYS:
+        return 0.0, 0
+    table = np.zeros((len(distinct), 24))
+    np.add.at(table, (place, hour), 1.0)
+    table = table[:, table.sum(axis=0) > 0]
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / len(days)
+    x2 = float(np.sum((table - expected) ** 2 / expected))
+    return x2, (table.shape[0] - 1) * (table.shape[1] - 1)
+
+
+def dispersed_chi_square(
+    before: NDArray[np.float64], now: NDArray[np.float64], *spreads: tuple[float, int]
+) -> tuple[Outcome, float]:
+    """Return a chi-square test of counts whose rows are not independent.
+
+    X² is divided by the dispersion φ, which is estimated from days that should be alike and is at least 1,
+    and compared with the F distribution (quasi-likelihood).
+
+    Args:
+        before: counts of the reference, shape (k,).
+        now: counts of the window, shape (k,).
+        spreads: X² and degrees of freedom of each side.
+
+    Returns:
+        The test, and φ.
+
+    Source: P. McCullagh, J. A. Nelder, "Generalized linear models", 2nd ed. (1989), section 4.5.
+    """
+    used = before + now > 0
+    k = int(np.count_nonzero(used))
+    freedom = sum(df for _, df in spreads)
+    dispersion = max(1.0, sum(x2 for x2, _ in spreads) / freedom) if freedom else 1.0
+    test = chi_square(before, now)
+    if k < 2:
+        return Outcome(0.0, 1.0), dispersion
+    if dispersion == 1.0:
+        return test, 1.0
+    statistic = test.statistic / dispersion
+    return Outcome(statistic, float(scipy.special.fdtrc(k - 1, freedom, statistic / (k - 1)))), dispersion
