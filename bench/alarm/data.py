@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.tabular.files import read_table
+from driftbell.tabular.features import read_features
 
 Array = NDArray[np.float64]
 ROWS = 60_000
@@ -104,7 +104,7 @@ def nannyml_data() -> Path | None:
 def _shipped(place: Path, name: str) -> Frame:
     stem, truth, regression = SHIPPED[name]
     first, second, late = (
-        read_table(place / f"{stem}_{part}.csv") for part in ("reference", "analysis", truth)
+        read_features(place / f"{stem}_{part}.csv") for part in ("reference", "analysis", truth)
     )
     label = np.concatenate([first["y_true"], late["y_true"]])
     names = [k for k in first if k in second and not k.startswith(NO_FEATURES) and k]

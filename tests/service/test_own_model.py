@@ -13,7 +13,7 @@ from tests.conftest import running, wait_until
 
 from driftbell.simulation.faults import Fault, FaultKind
 from driftbell.simulation.traffic import simulate
-from driftbell.tabular.files import read_table
+from driftbell.tabular.features import read_features
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
 
@@ -37,7 +37,7 @@ def test_own_model_is_served_and_its_stuck_feature_is_named(
         bad = httpx.post(f"{service.url}/predict", json={"age": 40, "plan": 3, "late": "no"})
         assert [e["field"] for e in bad.json()["errors"]] == ["plan", "late"]
 
-        reference = {k: v for k, v in read_table(folder / "reference.csv").items() if k != "label"}
+        reference = {k: v for k, v in read_features(folder / "reference.csv").items() if k != "label"}
 
         def send(normal: int, drifted: int) -> dict[str, object]:
             stuck = [Fault(FaultKind.STUCK, "age")]

@@ -14,14 +14,14 @@ import click
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
 from driftbell.cli.root import cli, common, settings
-from driftbell.errors import ConfigError, InputError
+from driftbell.cli.table_options import READING_OPTIONS, read_options, table_options
+from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
     from driftbell.simulation.backtest import BacktestCheck
     from driftbell.simulation.rehearsal import RehearsalOutcome
 
 T = TypeVar("T")
-_FILE = click.Path(path_type=Path)
 
 
 def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
@@ -38,9 +38,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 
 @cli.command()
 @click.option(
-    "--reference", required=True, type=_FILE, help="Table of rows from a period without degradation."
+    "--reference", required=True, metavar="TABLE", help="Table of rows from a period without degradation."
 )
-@click.option("--stream", required=True, type=_FILE, help="Table of rows to replay, in order of time.")
+@click.option("--stream", required=True, metavar="TABLE", help="Table of rows to replay, in order of time.")
 @click.option("--prediction", required=True, metavar="COL", help="Column with the predictions.")
 @click.option(
     "--probability",
@@ -75,9 +75,10 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check, one per line.")
+@table_options
 def backtest(
-    reference: Path,
-    stream: Path,
+    reference: str,
+    stream: str,
     pairs: tuple[str, ...],
     window_rows: int,
     budget: Budget,
@@ -87,7 +88,8 @@ def backtest(
 ) -> None:
     """Run the checks on recorded data, window by window, as the monitor would have run them.
 
-    Tables are .csv or .parquet files. All columns of the reference that no option names are features. Rows
+    Tables are files, folders, patterns or databases, see `driftbell check`. All columns of the reference that
+    no option names are features, except identifiers, free text and lists. Rows
     after the last complete window are not checked. In CLASS=COL, the class may contain '=': the text is
     split at the last '=' that is followed by the name of a column.
 
@@ -99,10 +101,15 @@ def backtest(
         --probability no=p_no --probability yes=p_yes --label truth --label-delay 2 --json
     """
     from driftbell.simulation.backtest import backtest as run_backtest
-    from driftbell.tabular.files import read_table
+    from driftbell.wiring.tables import read_pair
 
-    reference_table = _table(read_table, "--reference", reference)
-    stream_table = _table(lambda path: read_table(path, like=reference_table), "--stream", stream)
+    reading = read_options({name: options.pop(name) for name in READING_OPTIONS})
+    roles = [options["prediction"], options["label"], options["timestamp"]]
+    pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
+    reference_table, stream_table = pair.reference, pair.current
+    for name, column in reference_table.items():
+        if column.kind in ("identifier", "nested") and name not in roles:
+            click.echo(f"column '{name}' is not compared: {column.reason}", err=True)
     checks = run_backtest(
         reference_table,
         stream_table,
@@ -122,7 +129,7 @@ def backtest(
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
         click.echo(_summary(counts, first, window_rows))
-    remainder = len(stream_table[options["prediction"]]) % window_rows
+    remainder = len(stream_table[options["prediction"]].values) % window_rows
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
 
@@ -219,13 +226,6 @@ def _duration(predictions: int, rate: float | None) -> str:
         if minutes >= 2 * length or unit == "minutes":
             return f" (≈ {minutes / length:.3g} {unit})"
     return ""
-
-
-def _table(read: Callable[[Path], dict[str, Any]], option: str, path: Path) -> dict[str, Any]:
-    try:
-        return read(path)
-    except (ConfigError, InputError) as error:
-        raise ConfigError(f"{option}: {error}") from error
 
 
 def _probabilities(pairs: tuple[str, ...], columns: Collection[str]) -> dict[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from driftbell.cli.root import cli, common, exit_code, settings
+from driftbell.cli.table_options import read_options, table_options
 from driftbell.phrases import printable
 
 if TYPE_CHECKING:
@@ -24,14 +26,24 @@ MAX_NAME, MAX_REASON = 40, 300
 
 @cli.command()
 @common
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--verbose", is_flag=True, help="Print what was detected in the files.")
+@table_options
 def check(
-    config_file: Path | None, data_dir: str | None, parent: int | None, files: tuple[Path, ...], as_json: bool
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    files: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+    **reading: Any,
 ) -> None:
     """Check the current window against the reference, or one table against another.
 
-    Saves nothing and writes no report. Tables are .csv or .parquet files.
+    Saves nothing and writes no report. Tables are files (CSV and other text, Parquet, Arrow, JSON, workbooks,
+    also compressed), folders or patterns of files, or databases (sqlite:///FILE, postgresql://USER@HOST/NAME)
+    with --query. The kinds of the columns are decided on the reference.
 
     Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
 
@@ -39,22 +51,28 @@ def check(
     Examples:
       driftbell check
       driftbell check reference.csv today.csv --json
+      driftbell check may.csv.gz 'june/*.parquet' --column zip=categorical --exclude 'id,row_*'
     """
     loaded = settings(config_file, data_dir=data_dir)
+    detected: Mapping[str, Mapping[str, Any]] = {}
     match files:
         case ():
             from driftbell.wiring.offline import judged_window
 
             judgement = judged_window(loaded.settings)
         case (reference, current):
-            from driftbell.wiring.tables import judge_files
+            from driftbell.wiring.tables import judge_pair, read_pair
 
-            judgement = judge_files(reference, current, loaded.settings)
+            pair = read_pair(reference, current, read_options(reading, loaded.settings.columns))
+            detected = pair.detected
+            if verbose:
+                _print_detected(detected)
+            judgement = judge_pair(pair, loaded.settings)
         case _:
             raise click.UsageError(
                 f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
             )
-    _print_judgement(judgement, as_json=as_json)
+    _print_judgement(judgement, as_json=as_json, detected=detected)
     sys.exit(exit_code(judgement))
 
 
@@ -104,11 +122,24 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
         click.echo(click.style(f"{'':<{width}}  {described[name]}", dim=True))
 
 
-def _print_judgement(judgement: Judgement, *, as_json: bool) -> None:
+def _print_detected(detected: Mapping[str, Mapping[str, Any]]) -> None:
+    for table, facts in detected.items():
+        texts = (f"{name.replace('_', ' ')} {_fact(value)}" for name, value in facts.items())
+        click.echo(f"{table}: {', '.join(texts)}", err=True)
+
+
+def _fact(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _print_judgement(
+    judgement: Judgement, *, as_json: bool, detected: Mapping[str, Mapping[str, Any]]
+) -> None:
     if as_json:
         import msgspec
 
-        click.echo(json.dumps(msgspec.to_builtins(judgement), indent=1))
+        facts = {"detected": detected} if detected else {}
+        click.echo(json.dumps(msgspec.to_builtins(judgement) | facts, indent=1))
         return
     click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
     columns = sorted(judgement.columns, key=_print_order)

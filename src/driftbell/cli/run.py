@@ -126,9 +126,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     multiple=True,
     help='Fault of the drifted requests, such as shift:"petal length (cm)"=+3; may be repeated.',
 )
-@click.option(
-    "--reference", type=click.Path(path_type=Path), help="Sample rows from this .csv or .parquet file."
-)
+@click.option("--reference", type=click.Path(path_type=Path), help="Sample rows from this table file.")
 @click.option("--target", help="Label column of --reference; it is not sent.")
 @click.option("--seed", type=click.IntRange(0), help="Random seed.")
 def simulate(
@@ -158,13 +156,13 @@ def simulate(
 
     from driftbell.simulation import traffic
     from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
-    from driftbell.tabular.files import read_table
+    from driftbell.tabular.features import read_features
 
     silence_retries()
     parsed_faults = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
     if reference and drifted and not faults:
         raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
-    table = {n: c for n, c in read_table(reference).items() if n != target} if reference else None
+    table = {n: c for n, c in read_features(reference).items() if n != target} if reference else None
     service = url or service_url(settings(None).settings)
     on_terminal = sys.stdout.isatty()
     with click.progressbar(length=normal + drifted, label="requests", hidden=not on_terminal) as bar:

@@ -30,8 +30,12 @@ def file_value(value: Any) -> str | int | float | bool | None:
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
         return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"
-    if isinstance(value, tuple):  # of secrets
-        return f"({len(value)} set)" if value else None
+    if isinstance(value, tuple) and any(isinstance(v, SecretStr) for v in value):
+        return f"({len(value)} set)"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={v}" for name, v in value.items()) or None
     if isinstance(value, SecretStr):
         return "(set)"
     return without_credentials(str(value)) if isinstance(value, str | Path | Budget) else value

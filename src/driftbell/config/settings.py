@@ -11,11 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
+from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
+from driftbell.config.section import Section
 from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
@@ -41,11 +43,7 @@ SECRET_SETTINGS = ("notifications.urls", "notifications.link", "log.url", "traci
 """Settings that may contain a password, so that no message shows their values."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """`[server]`."""
 
     host: str = "127.0.0.1"
@@ -72,7 +70,7 @@ class ServerSettings(_Section):
     """Whether each request is logged."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """`[log]`."""
 
     url: DatabaseUrl = None
@@ -85,14 +83,14 @@ class LogSettings(_Section):
     """If the log cannot be written: 'refuse' predictions with 503, or 'spool' them to the local disk."""
 
 
-class WindowSettings(_Section):
+class WindowSettings(Section):
     """`[window]`."""
 
     rows: int = Field(500, ge=1, le=1_000_000)
     """The number of latest predictions that a check judges."""
 
 
-class CheckSettings(_Section):
+class CheckSettings(Section):
     """`[check]`."""
 
     every: Duration = timedelta(minutes=5)
@@ -105,7 +103,7 @@ class CheckSettings(_Section):
     """Changes of at most this share of a column's rows are negligible and not listed as drift."""
 
 
-class AlarmSettings(_Section):
+class AlarmSettings(Section):
     """`[alarms]`."""
 
     budget: FalseAlarms = Budget(1, timedelta(days=30))
@@ -114,7 +112,7 @@ class AlarmSettings(_Section):
     """The smallest loss of accuracy that is worth an alarm: 0.02 is two percentage points."""
 
 
-class ReportSettings(_Section):
+class ReportSettings(Section):
     """`[reports]`."""
 
     keep: int = Field(200, ge=1)
@@ -125,7 +123,7 @@ class ReportSettings(_Section):
     """Whether each check writes the Evidently report; 'auto' does if the extra is installed."""
 
 
-class NotificationSettings(_Section):
+class NotificationSettings(Section):
     """`[notifications]`."""
 
     urls: SecretUrls = ()
@@ -138,7 +136,7 @@ class NotificationSettings(_Section):
     """The address of the service for people, such as 'https://ml.example.org', for links to reports."""
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """`[model]`."""
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -148,14 +146,14 @@ class ModelSettings(_Section):
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
     """The SHA-256 of the file; required for pickle and joblib files."""
     reference: Path | None = None
-    """The reference that predictions are compared with, .csv or .parquet: rows like the training data."""
+    """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
     """The column of the reference that holds the label."""
     engine: Literal["auto", "native"] = "auto"
     """The engine: the model's own library ('native'), or ONNX Runtime if it predicts the same ('auto')."""
 
 
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """`[retention]`."""
 
     days: int | None = Field(None, ge=1, le=36500)
@@ -164,7 +162,7 @@ class RetentionSettings(_Section):
     """The archive of predictions before they are deleted: a folder, or a URL such as 's3://bucket/driftbell'."""
 
 
-class TracingSettings(_Section):
+class TracingSettings(Section):
     """`[tracing]`."""
 
     endpoint: Collector | None = None
@@ -173,7 +171,7 @@ class TracingSettings(_Section):
     """The share of requests that are traced; a caller's `traceparent` takes precedence."""
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings; see `docs/reference/configuration.md`."""
 
     data_dir: Path = Path("driftbell-data")
@@ -187,6 +185,7 @@ class Settings(_Section):
     alarms: AlarmSettings = AlarmSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
+    columns: ColumnSettings = ColumnSettings()
     tracing: TracingSettings = TracingSettings()
     retention: RetentionSettings = RetentionSettings()
     notifications: NotificationSettings = NotificationSettings()
@@ -314,7 +313,7 @@ def setting_descriptions() -> dict[str, str]:
     descriptions: dict[str, str] = {}
     for section, field in Settings.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, _Section):
+        if isinstance(kind, type) and issubclass(kind, Section):
             for key, setting in kind.model_fields.items():
                 descriptions[f"{section}.{key}"] = setting.description or ""
         else:

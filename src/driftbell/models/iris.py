@@ -21,10 +21,11 @@ from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.foreign_code import load_with
 from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
-from driftbell.records import Columns, Kind, Outputs, Training
-from driftbell.tabular.columns import as_column, as_columns
-from driftbell.tabular.files import read_table
+from driftbell.records import Column, Columns, Kind, Outputs, Training
+from driftbell.tabular.columns import as_column
+from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.schema import infer_schema
+from driftbell.tabular.text_files import read_rows
 
 TREES = 100
 SEED = 0
@@ -99,8 +100,8 @@ def iris_training(folder: Path) -> Training:
         ModelError: the folder cannot be read.
     """
     try:
-        features = as_columns(read_table(folder / REFERENCE_FILE))
-        truth = read_table(folder / TRUTH_FILE)
+        features = _read_csv(folder / REFERENCE_FILE)
+        truth = _read_csv(folder / TRUTH_FILE)
     except ConfigError as error:
         raise ModelError(str(error)) from error
     labels = as_column(truth.pop("species").tolist(), Kind.CATEGORICAL)
@@ -150,6 +151,24 @@ def _pop_out_of_bag(forest: Any) -> NDArray[np.float64]:
     return probabilities
 
 
+def _read_csv(path: Path) -> dict[str, Column]:
+    """Read a table that `_csv` wrote: numbers, and the names of the species.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    header, rows = read_rows(data, str(path), FileOptions(separator=",", header=True, encoding="utf-8"))
+    columns = {}
+    for i, name in enumerate(header):
+        cells: list[Any] = [row[i] for _, row in rows]
+        columns[name] = as_column(cells if name == "species" else list(map(float, cells)))
+    return columns
+
+
 def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -161,7 +180,7 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
 def _load(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
     from skops import io as skops_io  # imports scikit-learn, which a converted model does not need
 
-    reference = as_columns(read_table(folder / REFERENCE_FILE))
+    reference = _read_csv(folder / REFERENCE_FILE)
     path = folder / MODEL_FILE
     forest: Any = load_with(lambda: skops_io.load(path, trusted=[TREE_TYPE]), failure=f"cannot load {path}")
     digest = _content_hash(forest, classes)[:VERSION_DIGITS]

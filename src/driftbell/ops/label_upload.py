@@ -15,7 +15,10 @@ import httpx
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
 from driftbell.retries import with_backoff
-from driftbell.tabular.files import read_csv, read_table
+from driftbell.tabular.cells import plain_cells
+from driftbell.tabular.file_options import FileOptions
+from driftbell.tabular.files import read_bytes, read_file
+from driftbell.tabular.text_files import read_rows
 
 COLUMNS = ("prediction_id", "label")
 MAX_BATCH = 2000
@@ -195,7 +198,7 @@ def _accepted(done: UploadResult) -> str:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    header, rows = read_csv(path)
+    header, rows = read_rows(read_bytes(path), str(path), FileOptions(header=True))
     _must_have(path, header)
     for line, row in rows:
         yield f"line {line}", {name: _cell(row[header.index(name)]) for name in COLUMNS}
@@ -220,9 +223,9 @@ def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    table = read_table(path)
+    table = read_file(path).columns
     _must_have(path, list(table))
-    cells = zip(*(table[name].tolist() for name in COLUMNS), strict=True)
+    cells = zip(*(plain_cells(table[name]) for name in COLUMNS), strict=True)
     for number, row in enumerate(cells, 1):
         yield f"row {number}", dict(zip(COLUMNS, row, strict=True))
 

@@ -24,7 +24,7 @@ from driftbell.simulation.backtest_columns import (
     MIN_LABELS,
     BacktestColumns,
     input_error,
-    read_columns,
+    read_tables,
     sort_by_time,
 )
 
@@ -92,8 +92,8 @@ def backtest(
     Windows of fewer than 50 rows are collected before they count as evidence.
 
     Args:
-        reference: table (mapping of sequences, pandas, Polars, Arrow; or a list of mappings) of features,
-            predictions and, if known, labels; n rows in the order of time, at least 20.
+        reference: table (mapping of sequences, pandas, Polars, Arrow, a list of mappings, or the path of a
+            file) of features, predictions and, if known, labels; n rows in the order of time, at least 20.
         stream: table of the same form with at least one window; the label may be null, or its column missing.
         budget: allowed false alarms, such as "1 per 30d" or "1 per 1000 checks".
         prediction: column of the predictions: classes, or numbers of a regression. 1, 1.0, "1" and true are
@@ -170,7 +170,8 @@ def _read_tables(
     label: str | None,
     timestamp: str | None,
 ) -> tuple[BacktestColumns, _Table, _Table]:
-    reference_columns, stream_columns = read_columns(reference, "reference"), read_columns(stream, "stream")
+    roles = (prediction, *probabilities.values(), label, timestamp)
+    reference_columns, stream_columns = read_tables(reference, stream, roles)
     columns = BacktestColumns(
         reference_columns,
         stream_columns,

@@ -13,8 +13,10 @@ from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.errors import InputError
 from driftbell.phrases import join_names
 from driftbell.records import Column, Columns, FieldProblem, Kind
-from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
+from driftbell.tabular import typed_column
+from driftbell.tabular.columns import as_column, is_null, kind_of
 from driftbell.tabular.profile import numbers
+from driftbell.tabular.typed_column import TypedColumn, plain_columns, same_precision
 
 MAX_INTEGER_CLASSES = 20
 """Without probabilities, integers with at most this many distinct values are classes, not amounts."""
@@ -212,32 +214,44 @@ class BacktestColumns:
         )
 
 
-def read_columns(source: Any, table_name: str) -> dict[str, Column]:
-    """Read the columns of a table, or of an iterable of rows (mappings).
+def read_tables(
+    reference: Any, stream: Any, roles: Iterable[str | None]
+) -> tuple[dict[str, Column], dict[str, Column]]:
+    """Read both tables; the kinds of the columns are decided on the reference.
+
+    Identifiers and nested columns without a role are left out. Numbers have the coarser precision of both
+    tables.
 
     Args:
-        source: mapping of sequences, pandas, Polars or Arrow table, or iterable of mappings.
-        table_name: name of the table in messages.
+        reference: table, see `driftbell.tabular.typed_column.read_columns`.
+        stream: table of the same form.
+        roles: columns that have a role.
 
     Raises:
-        InputError: the source is neither, has no rows, or its columns differ in length.
+        InputError: one is no table, has no rows, or its columns differ in length.
     """
-    table = source
-    if (
-        not isinstance(source, Mapping)
-        and not hasattr(source, "columns")
-        and not hasattr(source, "column_names")
-    ):
-        rows = (
-            list(source) if isinstance(source, Iterable) and not isinstance(source, str | bytes) else [source]
-        )
-        if not all(isinstance(row, Mapping) for row in rows):
-            message = f"the {table_name} is not a table: pass columns by name, such as {{'x': [1, 2]}}"
-            raise input_error("", "type", message)
-        names = dict.fromkeys(str(name) for row in rows for name in row)
-        table = {name: [row.get(name) for row in rows] for name in names}
-    columns = as_columns(table)
-    if not columns or not len(next(iter(columns.values()))):
+    names = {name for name in roles if name is not None}
+    before = _read("reference", reference, names, None)
+    after = _read("stream", stream, names, before)
+    dropped = {n for n, c in before.items() if n not in names and c.kind in (Kind.IDENTIFIER, Kind.NESTED)}
+    for name in before.keys() & after.keys() - dropped:
+        before[name], after[name] = same_precision(before[name], after[name])
+    past, present = (
+        {name: column for name, column in plain_columns(table).items() if name not in dropped}
+        for table in (before, after)
+    )
+    return past, present
+
+
+def _read(
+    table_name: str, table: Any, names: set[str], kinds: Mapping[str, TypedColumn] | None
+) -> dict[str, TypedColumn]:
+    try:
+        columns = typed_column.read_columns(table, kinds=kinds, roles=names)
+    except InputError as error:
+        problems = [FieldProblem(p.field, p.reason, f"the {table_name}: {p.message}") for p in error.problems]
+        raise InputError(problems) from error
+    if not columns or not len(next(iter(columns.values())).values):
         raise input_error("", "empty", f"the {table_name} has no rows")
     return columns
 

@@ -19,33 +19,29 @@ FLOATS, NAMES = frozenset({float, NoneType}), frozenset({str, bool, NoneType})
 
 
 def as_columns(table: Any) -> dict[str, Column]:
-    """Return the columns of a table as arrays.
+    """Return the columns of a table as the features of a model.
 
     Args:
-        table: a mapping of sequences or arrays, or a table that narwhals supports (pandas, Polars, Arrow).
+        table: a mapping of sequences or arrays; or any other table or file, see `read_columns`.
 
     Raises:
-        InputError: it is not a table, or its columns differ in length.
+        InputError: it is not a table, its columns differ in length, or two have the same name.
+        ConfigError: a file cannot be read.
     """
-    columns = {str(name): _as_array(str(name), cells) for name, cells in _native_columns(table).items()}
+    if not isinstance(table, Mapping):
+        from driftbell.tabular import features  # imports Polars, which typed rows do not need
+
+        return features.as_features(table)
+    names = [str(name) for name in table]
+    if len(set(names)) < len(names):
+        duplicate = next(name for name in names if names.count(name) > 1)
+        message = f"duplicate column name '{duplicate}': give every column a name of its own"
+        raise InputError([FieldProblem(duplicate, "duplicate", message)])
+    columns = {name: _as_array(name, cells) for name, cells in zip(names, table.values(), strict=True)}
     if len({len(column) for column in columns.values()}) > 1:
         lengths = ", ".join(f"{name} has {len(column)}" for name, column in columns.items())
         raise InputError([FieldProblem("", "length", f"the columns differ in length: {lengths}")])
     return columns
-
-
-def _native_columns(table: Any) -> dict[Any, Any]:
-    """Return the columns of a table by name, in the types of its own library."""
-    if isinstance(table, Mapping):
-        return dict(table)
-    import narwhals  # takes 0.1 s to import, and is needed for tables of other libraries only
-
-    try:
-        frame = narwhals.from_native(table, eager_only=True)
-    except TypeError as error:
-        message = f"a table must be a mapping of columns or a data frame, got {type(table).__name__}"
-        raise InputError([FieldProblem("", "type", message)]) from error
-    return {name: frame.get_column(name).to_native() for name in frame.columns}
 
 
 def _as_array(name: str, cells: Any) -> Column:
@@ -54,6 +50,9 @@ def _as_array(name: str, cells: Any) -> Column:
     if isinstance(cells, list | tuple):
         return as_column(cells)
     array = np.asarray(cells)
+    if array.ndim == 0:
+        message = f"column '{name}' must be a sequence of cells, got {type(cells).__name__}"
+        raise InputError([FieldProblem(name, "type", message)])
     if array.ndim != 1:
         message = f"column '{name}' must have one dimension, got {array.ndim}"
         raise InputError([FieldProblem(name, "shape", message)])

@@ -1,118 +1,278 @@
-"""Readers of table files: CSV by the standard library, Parquet by pyarrow if it is installed."""
+"""Read table files: text with separated cells, Parquet, Arrow, JSON, workbooks; also folders and patterns."""
 
 from __future__ import annotations
 
-import csv
+import glob
+import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from driftbell.errors import ConfigError, MissingExtraError
-from driftbell.records import Column, Columns, Kind
-from driftbell.tabular.columns import as_column, as_columns, kind_of
+from driftbell.errors import ConfigError, InputError, MissingExtraError
+from driftbell.phrases import join_names
+from driftbell.tabular.cells import Cells, Form, read_series
+from driftbell.tabular.compression import decompress
+from driftbell.tabular.file_options import FileOptions
+from driftbell.tabular.json_files import read_json
+from driftbell.tabular.raw_table import RawTable, check_names, first_line, is_duplicate
+from driftbell.tabular.text_files import read_text_table
+from driftbell.tabular.text_numbers import decimal_mark
 
-BOOLEANS = {"true": True, "false": False}
+PARQUET, ARROW, FEATHER_1, ZIP, XLS, SQLITE = (
+    b"PAR1",
+    b"ARROW1",
+    b"FEA1",
+    b"PK\x03\x04",
+    b"\xd0\xcf\x11\xe0",
+    b"SQLite format 3",
+)
+JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
+EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+COMPRESSED_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
+PANDAS_INDEX = "__index_level_"
+SAMPLE_ROWS = 2000
+HIVE = re.compile(r"([^/=]+)=([^/]*)")
 
 
-def read_table(path: Path, *, like: Columns | None = None) -> dict[str, Column]:
-    """Read a table.
+def read_file(path: Path, options: FileOptions | None = None) -> RawTable:
+    """Read a file, a folder of files of one format, or the files of a pattern such as `days/*.parquet`.
 
-    In a CSV file an empty cell is null, a column of numbers is numeric, and a column of `true`
-    and `false` is boolean. Numbers with leading zeros or underscores are names.
+    The format is detected by the content: text with separated cells, Parquet, Arrow (Feather), JSON (lines or
+    an array), or a workbook. Text may be compressed by gzip, zstd, bzip2 or xz, or be the only file of a zip.
 
     Args:
-        path: a .csv or .parquet file.
-        like: a table; its columns set the kinds of the columns of the same names in a CSV file. A column of
-            nulls sets none.
+        path: the file, folder or pattern.
+        options: the user's options; all others are detected.
 
     Raises:
-        ConfigError: the file cannot be read, has another format, or its rows differ in length.
+        ConfigError: a file cannot be read, or the files of a folder have different columns.
     """
-    match path.suffix.lower():
-        case ".csv":
-            return _csv_columns(path, like or {})
-        case ".parquet":
-            with _readable(path):
-                return _parquet(path)
-    raise ConfigError(f"cannot read {path}: the name must end in .csv or .parquet")
+    options = options or FileOptions()
+    files = _files(path)
+    parts = [_read(file, options) for file in files]
+    if len(parts) == 1 and not _hive(path, files[0]):
+        return parts[0]
+    return _joined(path, files, parts)
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read a CSV file as text.
-
-    Returns:
-        The header, and each row with its line number; empty lines are skipped.
-
-    Raises:
-        ConfigError: the file cannot be read, or a row has more or fewer cells than its header.
-    """
-    with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, [])
-        rows = [(reader.line_num, row) for row in reader if row]
-    for line, row in rows:
-        if header and len(row) != len(header):
+def _files(path: Path) -> list[Path]:
+    text = str(path)
+    if path.is_dir():
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.is_file() and not any(part[0] in "._" for part in file.relative_to(path).parts)
+        )
+        if not files:
+            raise ConfigError(f"cannot read {path}: the folder has no files")
+        suffixes = sorted({_suffix(file) for file in files})
+        if len(suffixes) > 1:
             raise ConfigError(
-                f"cannot read {path}: line {line} has {len(row)} cells, the header {len(header)}"
+                f"cannot read {path}: the folder has files of different types ({join_names(suffixes)}): "
+                f"name one file, or a pattern such as '{path}/*{suffixes[0]}'"
             )
-    return header, rows
+        return files
+    if any(c in text for c in "*?[") and not path.exists():
+        matches = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())
+        if not matches:
+            raise ConfigError(f"cannot read {path}: no file has such a name")
+        return matches
+    return [path]
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _suffix(path: Path) -> str:
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED_SUFFIXES]
+    return suffixes[-1] if suffixes else "no suffix"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        ConfigError: it cannot be read, or is empty.
+    """
     try:
-        yield
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    if not data:
+        raise ConfigError(f"cannot read {path}: the file is empty; the first line must name every column")
+    return data
 
 
-def _csv_columns(path: Path, like: Columns) -> dict[str, Column]:
-    header, rows = read_csv(path)
-    if not header or len(set(header)) != len(header):
-        raise ConfigError(f"cannot read {path}: the first line must name every column, each once")
-    columns = {}
-    for i, name in enumerate(header):
-        cells = [row[i] for _, row in rows]
-        kind = kind_of(like[name]) if name in like else None
-        columns[name] = as_column(_parse_cells(cells, kind or _kind_of_cells(cells)))
-    return columns
+def _read(path: Path, options: FileOptions) -> RawTable:
+    data, compression = decompress(read_bytes(path), str(path))
+    facts = {"compression": compression} if compression else {}
+    if data.startswith(PARQUET) or path.suffix.lower() == ".parquet":
+        return _typed(
+            path, "Parquet", facts, lambda pl: pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
+        )
+    if data.startswith(ARROW):
+        return _typed(path, "Arrow", facts, lambda pl: pl.read_ipc(io.BytesIO(data)))
+    if path.suffix.lower() in (".arrow", ".feather", ".ipc") and not data.startswith(FEATHER_1):
+        return _typed(path, "Arrow stream", facts, lambda pl: pl.read_ipc_stream(io.BytesIO(data)))
+    if data.startswith(FEATHER_1):
+        raise ConfigError(f"cannot read {path}: Feather version 1 is not supported: write it as version 2")
+    if data.startswith(SQLITE):
+        raise ConfigError(f"cannot read {path}: a database needs a query: pass sqlite:///{path} and --query")
+    if data.startswith((ZIP, XLS)) or path.suffix.lower() in EXCEL_SUFFIXES:
+        return _excel(path, data, options)
+    head = data[:512].lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ConfigError(f"cannot read {path}: it is a web page or XML, not a table")
+    if _suffix(path) in JSON_SUFFIXES:
+        return replace(read_json(data, str(path)), detected={"format": "JSON"} | facts)
+    return _text(path, data, options, facts)
 
 
-def _kind_of_cells(cells: list[str]) -> Kind:
-    present = [c for c in cells if c]
-    if present and all(c.lower() in BOOLEANS for c in present):
-        return Kind.BOOLEAN
-    return Kind.NUMERIC if all(isinstance(_number(c), float) for c in present) else Kind.CATEGORICAL
+def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) -> RawTable:
+    table = read_text_table(data, str(path), options)
+    decimal = options.decimal or decimal_mark([s.head(SAMPLE_ROWS) for s in table.frame.get_columns()])
+    columns = {s.name: read_series(s.name, s, from_text=True) for s in table.frame.get_columns()}
+    detected = table.detected | {"decimal": decimal or "decided by each column"} | facts
+    return RawTable(columns, str(path), detected, decimal)
 
 
-def _parse_cells(cells: list[str], kind: Kind | None) -> list[Any]:
-    """Return cells as values of a kind; a cell that does not fit stays a string, which the schema refuses."""
-    if kind is Kind.NUMERIC:
-        return [_number(c) if c else None for c in cells]
-    if kind is Kind.BOOLEAN:
-        return [BOOLEANS.get(c.lower(), c) if c else None for c in cells]
-    return [c or None for c in cells]
+def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], Any]) -> RawTable:
+    """Read a file that has types."""
+    import polars as pl
 
-
-def _number(cell: str) -> float | str:
-    if "_" in cell or re.match(r"[+-]?0[0-9]", cell):
-        return cell
     try:
-        return float(cell)
-    except ValueError:
-        return cell
+        frame = read(pl)
+        columns = {
+            s.name: read_series(s.name, s) for s in frame.get_columns() if not s.name.startswith(PANDAS_INDEX)
+        }
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        OSError,
+        InputError,
+        ValueError,
+    ) as error:
+        raise ConfigError(_corrupt(path, name, error)) from error
+    return RawTable(columns, str(path), {"format": name} | facts)
 
 
-def _parquet(path: Path) -> dict[str, Column]:
+def _corrupt(path: Path, name: str, error: BaseException) -> str:
+    reason = first_line(error)
+    if is_duplicate(reason):
+        return f"cannot read {path}: duplicate column name ({reason}): give every column a name of its own"
+    return f"cannot read {path}: it is no valid {name} file, or is cut off ({reason})"
+
+
+def _excel(path: Path, data: bytes, options: FileOptions) -> RawTable:
+    import polars as pl
+
     try:
-        from pyarrow import ArrowException, parquet
+        import fastexcel
     except ImportError as error:
-        raise MissingExtraError(f"cannot read {path}: Parquet", "parquet") from error
+        raise MissingExtraError(f"cannot read {path}: a workbook", "excel") from error
     try:
-        table = parquet.read_table(path)
-    except ArrowException as error:
+        book = fastexcel.read_excel(data)
+        names = book.sheet_names
+        if options.sheet is not None and options.sheet not in names:
+            raise ConfigError(
+                f"cannot read {path}: it has no sheet '{options.sheet}', only {join_names(names)}"
+            )
+        sheet = options.sheet or names[0]
+        rows = book.load_sheet(sheet, header_row=None).to_polars()
+    except fastexcel.FastExcelError as error:
+        raise ConfigError(f"cannot read {path}: it is no valid workbook ({first_line(error)})") from error
+    if not len(rows):
+        raise ConfigError(
+            f"cannot read {path}: the sheet '{sheet}' is empty; the first row must name every column"
+        )
+    header = [str(v) if v is not None else f"column {i}" for i, v in enumerate(rows.row(0), 1)]
+    try:
+        check_names(header)
+    except InputError as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    names = [n for n in table.column_names if not n.startswith("__index_level_")]  # pandas' row numbers
-    return as_columns({name: table[name].to_pylist() for name in names})
+    frame = book.load_sheet(sheet, header_row=0).to_polars()
+    columns = {
+        name: read_series(name, s, from_text=s.dtype == pl.String)
+        for name, s in zip(header, frame.get_columns(), strict=True)
+    }
+    return RawTable(columns, str(path), {"format": "workbook", "sheet": sheet})
+
+
+def _hive(path: Path, file: Path) -> dict[str, str]:
+    """Return the columns in the names of a file's folders, such as `year=2026`."""
+    try:
+        folders = file.relative_to(path).parts[:-1] if path.is_dir() else ()
+    except ValueError:
+        return {}
+    return {m[1]: m[2] for part in folders if (m := HIVE.fullmatch(part))}
+
+
+def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
+    """Join the tables of several files."""
+    import numpy as np
+    import polars as pl
+
+    first = parts[0]
+    names = list(first.columns)
+    columns: dict[str, Cells] = {}
+    for file, part in zip(files, parts, strict=True):
+        missing = [name for name in names if name not in part.columns]
+        extra = [name for name in part.columns if name not in first.columns]
+        if missing or extra:
+            what = (
+                f"has no column '{missing[0]}'"
+                if missing
+                else f"has a column '{extra[0]}' that is not in {files[0]}"
+            )
+            raise ConfigError(f"cannot read {path}: {file} {what}: all files must have the same columns")
+    for name in names:
+        cells = [part.columns[name] for part in parts]
+        typed = [(c, file) for c, file in zip(cells, files, strict=True) if c.form is not Form.NULLS]
+        forms = {c.form for c, _ in typed}
+        if len(forms) > 1:
+            (a, file_a), (b, file_b) = typed[0], next(t for t in typed if t[0].form is not typed[0][0].form)
+            raise ConfigError(
+                f"cannot read {path}: column '{name}' has {a.stored_as} in {file_a} and {b.stored_as} in "
+                f"{file_b}: all files must have the same types"
+            )
+        if not typed:
+            columns[name] = replace(cells[0], data=np.concatenate([c.data for c in cells]))
+            continue
+        model = typed[0][0]
+        data: Any
+        if model.form is Form.TEXTS:
+            data = pl.concat(
+                [
+                    c.data if c.form is Form.TEXTS else pl.Series([None] * len(c), dtype=pl.String)
+                    for c in cells
+                ]
+            )
+        else:
+            data = np.concatenate(
+                [c.data if c.form is not Form.NULLS else _nulls(len(c), model) for c in cells]
+            )
+        precisions = [c.precision for c, _ in typed if c.precision is not None]
+        precision = np.result_type(*precisions) if precisions else None
+        columns[name] = replace(model, data=data, precision=precision)
+    for key in _hive(path, files[0]):
+        values = [
+            _hive(path, file).get(key)
+            for file, part in zip(files, parts, strict=True)
+            for _ in range(part.rows)
+        ]
+        columns.setdefault(
+            key, Cells(Form.TEXTS, pl.Series(key, values, dtype=pl.String), "text", from_text=True)
+        )
+    decimals = {part.decimal for part in parts} - {None}
+    detected = dict(first.detected) | {"files": len(files)}
+    return RawTable(columns, str(path), detected, decimals.pop() if len(decimals) == 1 else None)
+
+
+def _nulls(rows: int, model: Cells) -> Any:
+    import numpy as np
+
+    match model.form:
+        case Form.NUMBERS:
+            return np.full(rows, np.nan)
+        case Form.TIMES:
+            return np.full(rows, "NaT", dtype="datetime64[us]")
+    return np.full(rows, None, dtype=object)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from driftbell.records import Column, Kind
-from driftbell.tabular.columns import as_columns, is_null, kind_of
-
-MAX_EXAMPLES = 3
-"""Number of unreadable cells that are kept as examples."""
+from driftbell.tabular.cells import Cells, Form, objects
+from driftbell.tabular.column_kind import Decision, decide_kind
+from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
+from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
+from driftbell.tabular.precision import coarser, rounded
+from driftbell.tabular.raw_table import RawTable, is_path, read_raw
+from driftbell.tabular.text_column import MIN_SHARE, TextColumn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +30,13 @@ class TypedColumn:
         unreadable: number of cells that are neither null nor of the kind; they are null in `values`.
         examples: at most three different unreadable cells as text, in order.
         stored_as: type in which the cells were stored, for messages: "numbers", "text", "booleans", "dates",
-            "durations", "lists", "bytes", "mixed types", or "nulls".
+            "durations", "times of day", "lists", "structures", "bytes", "mixed types", or "nulls". In a text
+            file, where every cell is text, it is the type that most cells can be read as.
         precision: dtype in which numbers were stored, such as float32; float64 for numbers in text; None for
             other kinds.
         set_by_user: whether the user set the kind.
         reason: why the kind is not the obvious one, such as "80 % of the cells are numbers"; "" if it is.
+        date_order: "day first" or "month first" for dates in text such as 03/04/2026; "" for all others.
     """
 
     kind: Kind | None
@@ -43,88 +47,145 @@ class TypedColumn:
     precision: np.dtype[Any] | None = None
     set_by_user: bool = False
     reason: str = ""
+    date_order: str = ""
 
 
-def read_columns(table: Any, *, kinds: Mapping[str, Kind | None] | None = None) -> dict[str, TypedColumn]:
+def read_columns(
+    table: Any,
+    *,
+    kinds: Mapping[str, Kind | TypedColumn | None] | None = None,
+    columns: Mapping[str, str] | None = None,
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
+    nulls: Sequence[str] = (),
+    roles: Collection[str] = (),
+) -> dict[str, TypedColumn]:
     """Read the columns of a table.
 
     Args:
-        table: a mapping of sequences or arrays, or a table of pandas, Polars or Arrow.
-        kinds: kind of each column, as decided on the reference; None decides them on this table. A column
-            without a kind here decides its own.
+        table: see `read_raw`; or the path of a file, see `read_file`; or columns that this function returned,
+            which stay as they are if they have the right kinds.
+        kinds: kind of each column as decided on the reference, or the reference's columns, which also
+            decide whether the day or the month is first in dates. None decides the kinds on this table. A
+            column without a kind here decides its own.
+        columns: kinds that the user sets, by column: one of `column_options.KIND_NAMES`.
+        exclude: names or patterns such as `row_*` of columns that are not read.
+        include: names or patterns of the columns that are read; empty for all.
+        nulls: texts that mean null, in addition to the usual ones.
+        roles: columns that have a role, such as the predictions: they are no identifiers and no free text.
 
     Raises:
-        InputError: it is not a table, or its columns differ in length.
+        InputError: it is no table, a column name is duplicate, or the columns differ in length.
+        ConfigError: a file cannot be read, or an option names no column of the reference.
+
+    >>> columns = read_columns({"amount": ["1", "2.5", None], "city": ["Rome", "?", "Oslo"]})
+    >>> columns["amount"].values, columns["city"].values
+    (array([1. , 2.5, nan]), array(['Rome', None, 'Oslo'], dtype=object))
     """
-    kinds = kinds or {}
-    return {name: _typed(column, kinds.get(name)) for name, column in as_columns(table).items()}
+    options = ColumnOptions(columns or {}, exclude, include, nulls)
+    given = kinds or {}
+    if isinstance(table, Mapping) and table and all(isinstance(c, TypedColumn) for c in table.values()):
+        names = select_columns(list(table), options, strict=kinds is None)
+        return {name: _again(name, table[name], given.get(name), options) for name in names}
+    if is_path(table):
+        from driftbell.tabular.files import read_file
+
+        table = read_file(Path(table))
+    raw = read_raw(table)
+    names = select_columns(list(raw.columns), options, strict=kinds is None)
+    return {name: _typed(name, raw, given.get(name), options, has_role=name in roles) for name in names}
 
 
-def _typed(column: Column, kind: Kind | None) -> TypedColumn:
-    cells = [None if is_null(v) else v for v in column.tolist()]
-    kind = kind or kind_of(column)
-    precision = np.dtype(np.float64) if kind is Kind.NUMERIC else None
-    stored_as = _stored_as(cells)
-    if kind is Kind.NUMERIC and column.dtype == np.float64:
-        return TypedColumn(kind, column, stored_as=stored_as, precision=precision)
-    values = [None if v is None else _convert(v, kind) for v in cells]
-    unreadable = [str(v) for v, read in zip(cells, values, strict=True) if read is None and v is not None]
+def plain_columns(columns: Mapping[str, TypedColumn]) -> dict[str, Column]:
+    """Return the values of typed columns: float64 for numbers, objects with None for all others."""
+    return {name: _plain(column) for name, column in columns.items()}
+
+
+def same_precision(a: TypedColumn, b: TypedColumn) -> tuple[TypedColumn, TypedColumn]:
+    """Return two columns with numbers rounded to the coarser precision of both."""
+    dtype = coarser(a.precision, b.precision)
+    if dtype is None:
+        return a, b
+    first, second = (
+        c if c.kind is not Kind.NUMERIC else replace(c, values=rounded(c.values, dtype)) for c in (a, b)
+    )
+    return first, second
+
+
+def _plain(column: TypedColumn) -> Column:
+    values = column.values
+    return objects(values.tolist()) if values.dtype.kind == "M" else values
+
+
+def _again(
+    name: str, column: TypedColumn, given: Kind | TypedColumn | None, options: ColumnOptions
+) -> TypedColumn:
+    """Return a typed column, with another kind if that is needed."""
+    kind = user_kind(name, options) or (given.kind if isinstance(given, TypedColumn) else given)
+    if kind is None or kind is column.kind:
+        return column
+    values = column.values
+    raw = read_raw({name: values.tolist() if values.dtype == object else values})
+    return _typed(name, raw, kind, options)
+
+
+def _typed(
+    name: str,
+    raw: RawTable,
+    given: Kind | TypedColumn | None,
+    options: ColumnOptions,
+    *,
+    has_role: bool = False,
+) -> TypedColumn:
+    cells = raw.columns[name]
+    texts = None
+    if cells.form is Form.TEXTS:
+        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
+    order, kind, reason = "", user_kind(name, options), ""
+    set_by_user = kind is not None
+    if isinstance(given, TypedColumn):
+        order, reason = given.date_order, given.reason
+        given = given.kind
+    kind = kind or given
+    if kind is None:
+        decision: Decision = decide_kind(name, cells, texts)
+        kind, reason, order = decision.kind, decision.reason, decision.order
+        if has_role and kind in (Kind.IDENTIFIER, Kind.TEXT):
+            kind, reason = decision.basic or Kind.CATEGORICAL, ""
+    elif set_by_user:
+        reason = "set by the user"
+    whole = options.kinds.get(name) == INTEGER
+    values, order = as_kind(kind, cells, texts, order=order, whole=whole)
+    unreadable = (
+        is_missing(values) & ~is_null_cell(cells, texts) if kind else np.zeros(len(values), dtype=bool)
+    )
+    if has_role and unreadable.any() and kind in (Kind.NUMERIC, Kind.DATETIME, Kind.BOOLEAN):
+        kind, order = Kind.CATEGORICAL, ""  # an error about a prediction, label or time names the cell
+        values, unreadable = as_texts(cells, texts), np.zeros(len(values), dtype=bool)
+    count = int(np.count_nonzero(unreadable))
     return TypedColumn(
         kind,
-        _array(values, kind),
-        len(unreadable),
-        tuple(dict.fromkeys(unreadable))[:MAX_EXAMPLES],
-        stored_as,
-        precision,
+        values,
+        count,
+        examples(cells, unreadable) if count else (),
+        _stored_as(cells, texts),
+        (cells.precision or np.dtype(np.float64)) if kind is Kind.NUMERIC else None,
+        set_by_user,
+        reason,
+        order,
     )
 
 
-def _convert(value: Any, kind: Kind | None) -> Any:
-    """Return a cell as a value of the kind; None if it is not of the kind."""
-    match kind:
-        case Kind.NUMERIC:
-            return _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        case Kind.BOOLEAN:
-            return value if isinstance(value, bool) else None
-        case Kind.DATETIME:
-            return _utc(value) if isinstance(value, date) else None
-        case Kind.NESTED:
-            return value
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _number(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
-def _utc(value: date) -> datetime:
-    """Return a time in UTC without a time zone."""
-    if not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - numpy's times are without zone
-    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-
-
-def _array(values: list[Any], kind: Kind | None) -> Column:
-    if kind is Kind.NUMERIC:
-        return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-    if kind is Kind.DATETIME:
-        return np.array(values, dtype="datetime64[us]")
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def _stored_as(cells: list[Any]) -> str:
-    names = {_type_name(v) for v in cells if v is not None}
-    return names.pop() if len(names) == 1 else "mixed types" if names else "nulls"
-
-
-def _type_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return "booleans"
-    if isinstance(value, int | float):
+def _stored_as(cells: Cells, texts: TextColumn | None) -> str:
+    """Return the type of the cells; in a text file, the type that most can be read as."""
+    if texts is None or not cells.from_text:
+        return cells.stored_as
+    if not texts.present:
+        return "nulls"
+    if texts.number_share >= MIN_SHARE:
         return "numbers"
-    return "text" if isinstance(value, str) else "dates" if isinstance(value, date) else "lists"
+    if texts.all_boolean:
+        return "booleans"
+    if texts.looks_like_durations:
+        return "durations"
+    return "dates" if texts.looks_like_times else "text"

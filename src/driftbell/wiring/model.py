@@ -88,6 +88,6 @@ def _check_paths(options: ModelSettings) -> None:
         raise ConfigError("model.path is missing: model.reference and model.sha256 belong to a model file")
     if options.path and options.reference is None:
         raise ConfigError(
-            "model.reference is missing: set it to a .csv or .parquet file of rows like the training data, "
+            "model.reference is missing: set it to a table file of rows like the training data, "
             "preferably rows that the model was not fitted on"
         )

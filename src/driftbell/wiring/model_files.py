@@ -24,7 +24,7 @@ from driftbell.models.reference import match_labels
 from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Training
-from driftbell.tabular.files import read_table
+from driftbell.tabular.features import read_features
 from driftbell.tabular.schema import infer_schema
 
 IRIS_FOLDER = Path("models") / "iris"
@@ -49,7 +49,7 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         return iris_training(folder) if is_iris_cached(folder) else None
-    return _match_training(*_read_reference(options.reference, options.target), model)
+    return _match_training(*_read_reference(settings, options.reference, options.target), model)
 
 
 def build_model(settings: Settings) -> tuple[Model, Training]:
@@ -63,7 +63,7 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
         folder = settings.data_dir / IRIS_FOLDER
         native, training = iris_model(folder)[0], iris_training(folder)
         return _convert(settings, native, training), training
-    columns, target = _read_reference(options.reference, options.target)
+    columns, target = _read_reference(settings, options.reference, options.target)
     path, name, schema = options.path, _model_name(options), infer_schema(columns)
     if path.suffix.lower() == ".onnx":
         conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
@@ -139,6 +139,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "target": options.target,
             "sha256": options.sha256,
             "suffix": model.suffix,
+            "columns": settings.columns.model_dump(mode="json"),
             "files": hashes,
         }
     )
@@ -152,9 +153,9 @@ def _model_name(options: ModelSettings) -> str:
     return (options.name or options.path.stem) if options.path else "iris"
 
 
-def _read_reference(reference: Path, target: str | None) -> tuple[Columns, Column | None]:
+def _read_reference(settings: Settings, reference: Path, target: str | None) -> tuple[Columns, Column | None]:
     """Read the reference: the features, and the column of the labels."""
-    columns = read_table(reference)
+    columns = read_features(reference, settings.columns.options)
     labels = columns.pop(target, None) if target else None
     if target and labels is None:
         raise ConfigError(f"model.target: {reference} has no column '{target}'")

@@ -2,26 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
+from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.records import Judgement
-from driftbell.tabular.files import read_table
+from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.file_options import FileOptions
+from driftbell.tabular.files import read_file
+from driftbell.tabular.raw_table import RawTable
+from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.wiring.sql_tables import is_database, read_query
 
 
-def judge_files(reference: Path, current: Path, settings: Settings) -> Judgement:
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """Options of reading two tables.
+
+    Attributes:
+        columns: options for the columns.
+        file: options for files.
+        queries: queries for databases: one for both tables, or one for each.
+    """
+
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    file: FileOptions = field(default_factory=FileOptions)
+    queries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TablePair:
+    """Two tables; the kinds of the columns are decided on the reference.
+
+    Attributes:
+        reference: its columns.
+        current: columns of the table that is compared with it.
+        detected: what was detected in the source of each.
+    """
+
+    reference: Mapping[str, TypedColumn]
+    current: Mapping[str, TypedColumn]
+    detected: Mapping[str, Mapping[str, Any]]
+
+
+def read_pair(
+    reference: str,
+    current: str,
+    options: TableOptions,
+    *,
+    roles: Collection[str | None] = (),
+    names: tuple[str, str] = ("", ""),
+) -> TablePair:
+    """Read two tables.
+
+    Args:
+        reference: a file, folder or pattern; or the URL of a database.
+        current: the same.
+        options: the user's options.
+        roles: columns that have a role, such as the predictions: they are no identifiers.
+        names: names of both tables for messages.
+
+    Raises:
+        ConfigError: a table cannot be read; the message names it.
+    """
+    queries = options.queries if len(options.queries) == 2 else options.queries * 2
+    if options.queries and not (is_database(reference) or is_database(current)):
+        raise ConfigError("--query needs a database such as sqlite:///FILE or postgresql://USER@HOST/NAME")
+    if len(options.queries) > 2:
+        raise ConfigError("--query: pass one query for both tables, or one for each")
+    used = {role for role in roles if role}
+    tables: list[dict[str, TypedColumn]] = []
+    detected = {}
+    for i, source in enumerate((reference, current)):
+        try:
+            raw = open_table(source, options.file, queries[i] if queries else None)
+            tables.append(_typed(raw, source, options.columns, tables[0] if tables else None, used))
+        except ConfigError as error:
+            if not names[i] or isinstance(error, MissingExtraError):
+                raise
+            raise ConfigError(f"{names[i]}: {error}") from error
+        detected["current" if i else "reference"] = raw.detected
+    return TablePair(tables[0], tables[1], detected)
+
+
+def open_table(source: str, options: FileOptions, query: str | None = None) -> RawTable:
+    """Read a file, folder or pattern, or run a query in a database.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if is_database(source):
+        return read_query(source, query)
+    return read_file(Path(source), options)
+
+
+def _typed(
+    raw: RawTable,
+    source: str,
+    options: ColumnOptions,
+    kinds: Mapping[str, TypedColumn] | None,
+    roles: Collection[str],
+) -> dict[str, TypedColumn]:
+    try:
+        return read_columns(
+            raw,
+            kinds=kinds,
+            columns=options.kinds,
+            exclude=options.exclude,
+            include=options.include,
+            nulls=options.nulls,
+            roles=roles,
+        )
+    except InputError as error:
+        raise ConfigError(f"cannot read {source}: {error}") from error
+
+
+def judge_files(
+    reference: str, current: str, settings: Settings, options: TableOptions | None = None
+) -> Judgement:
     """Judge one table against another.
 
     Raises:
-        ConfigError: a file cannot be read.
+        ConfigError: a table cannot be read.
     """
-    reference_columns = read_table(reference)
-    current_columns = read_table(current, like=reference_columns)
-    rows = len(next(iter(current_columns.values()), ()))
+    return judge_pair(read_pair(reference, current, options or TableOptions()), settings)
+
+
+def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
+    """Judge one table against another."""
+    rows = len(next(iter(pair.current.values())).values) if pair.current else 0
     return judge(
-        compare(reference_columns, current_columns),
+        compare(pair.reference, pair.current),
         rows=rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,

@@ -110,10 +110,10 @@ def test_parquet_gives_what_csv_gives(folder: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from driftbell.tabular.files import read_table
+    from driftbell.tabular.typed_column import plain_columns, read_columns
 
     for name in ("before", "now"):
-        columns = {k: v.tolist() for k, v in read_table(folder / f"{name}.csv").items()}
+        columns = {k: v.tolist() for k, v in plain_columns(read_columns(folder / f"{name}.csv")).items()}
         parquet.write_table(pa.table(columns), folder / f"{name}.parquet")
     args = (*CLASSES, "--label", "truth", "--json")
     other = ("--reference", str(folder / "before.parquet"), "--stream", str(folder / "now.parquet"))
@@ -157,7 +157,7 @@ def test_a_pair_that_is_none(pair: str) -> None:
         (("--seed", "-1"), ["--seed"]),
         (("--stream", "nowhere.csv"), ["--stream", "nowhere.csv"]),
         (("--reference", "nowhere.parquet"), ["--reference", "nowhere.parquet"]),
-        (("--stream", "before.xlsx"), ["--stream", ".csv or .parquet"]),
+        (("--stream", "before.xlsx"), ["--stream", "before.xlsx"]),
         (("--stream", "{folder}/broken.csv"), ["--stream", "line 2 has 1 cells"]),
         (("--stream", "{folder}/broken.parquet"), ["--stream", "broken.parquet"]),
     ],

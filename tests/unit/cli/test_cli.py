@@ -49,7 +49,7 @@ def test_check_prints_json(tables: Path) -> None:
     [
         (("check", "before.csv"), "two"),
         (("check", "before.csv", "missing.csv"), "missing.csv"),
-        (("check", "before.csv", "before.xlsx"), ".csv or .parquet"),
+        (("check", "before.csv", "before.xlsx"), "before.xlsx"),
         (("frobnicate",), "frobnicate"),
         (("up", "--every", "5"), "check.every"),
         (("serve", "--port", "70000"), "server.port"),

@@ -56,6 +56,10 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
     "model.engine": ('"native"', "native"),
+    "columns.kinds": ('"zip=categorical,age=integer"', {"zip": "categorical", "age": "integer"}),
+    "columns.exclude": ('"id,row_*"', ("id", "row_*")),
+    "columns.include": ('"age, zip"', ("age", "zip")),
+    "columns.nulls": ('"-999, missing"', ("-999", "missing")),
     "tracing.endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
     "tracing.sample": ("0.25", 0.25),
     "retention.days": ("90", 90),
@@ -123,6 +127,12 @@ def test_each_setting_comes_from_the_command_line(name: str) -> None:
     loaded = load(environment={}, overrides={name: value})
     assert get(loaded.settings, name) == value
     assert loaded.sources == {name: "command line"}
+
+
+def test_columns_are_set_by_a_table_of_kinds_and_lists() -> None:
+    file = written('[columns]\nexclude = ["id", "row_*"]\n[columns.kinds]\n"a=b" = "text"\n')
+    columns = load(file, environment={}).settings.columns
+    assert (columns.kinds, columns.exclude) == ({"a=b": "text"}, ("id", "row_*"))
 
 
 def test_the_defaults_need_no_source() -> None:
@@ -217,6 +227,10 @@ BAD: dict[str, list[Any]] = {
     "server.queue_limit": [0, "x"],
     "server.access_log": ["perhaps", 3],
     "window.rows": [0, 1_000_001, "all"],
+    "columns.kinds": ["zip", {"zip": "number"}, {"zip": 1}, ["zip"], 3],
+    "columns.exclude": [1, [1], {"id": "x"}],
+    "columns.include": [1, [1], {"id": "x"}],
+    "columns.nulls": [-999, [-999]],
     "check.every": [5, "5", "soon", "-5m", "0s", "99999999999999d", True, [], {"minutes": 5}],
     "check.minimum_rows": [0, "x"],
     "check.false_discovery_rate": [0, 1, -0.1, "5%", float("nan")],

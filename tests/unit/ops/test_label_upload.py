@@ -201,8 +201,8 @@ def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
             "prediction_id,class\na,b\n",
             "must have one column 'label': it has 'prediction_id' and 'class'",
         ),
-        ("a.csv", "prediction_id,label,label\na,b,c\n", "must have one column 'label'"),
-        ("a.csv", "", "it is empty"),
+        ("a.csv", "prediction_id,label,label\na,b,c\n", "duplicate column name 'label'"),
+        ("a.csv", "", "the file is empty"),
         ("a.csv", "prediction_id,label\n", "has no labels"),
         ("a.csv", "prediction_id,label\na,b\n,b\n", "line 3: 'prediction_id' is empty"),
         ("a.csv", "prediction_id,label\na\n", "line 2 has 1 cells, the header 2"),
@@ -231,7 +231,7 @@ def test_an_invalid_file_is_an_error_with_column_and_line(
 def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.csv"):
         read_labels(tmp_path / "missing.csv")
-    (tmp_path / "bad.csv").write_bytes(b"prediction_id,label\n\xff,a\n")
+    (tmp_path / "bad.csv").write_bytes(b"prediction_id,label\n\0\0\0,a\n")
     with pytest.raises(ConfigError, match=r"bad\.csv"):
         read_labels(tmp_path / "bad.csv")
     table = pyarrow.table({"label": ["a"]})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from driftbell.records import Feature, Kind
 from driftbell.tabular.feature_value import (
     MAX_NUMBER,
+    RULES,
     find_problem,
     is_iso_time,
     json_schema,
@@ -21,7 +22,7 @@ from driftbell.tabular.feature_value import (
     read_column,
 )
 
-FEATURES = [Feature("x", kind, nullable, (), None) for kind in Kind for nullable in (False, True)]
+FEATURES = [Feature("x", kind, nullable, (), None) for kind in RULES for nullable in (False, True)]
 VALUES = st.one_of(
     st.none(),
     st.booleans(),

@@ -1,0 +1,112 @@
+"""Options of commands that read tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from driftbell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from driftbell.config.columns import ColumnSettings
+    from driftbell.wiring.tables import TableOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option(
+        "--column",
+        "kinds",
+        multiple=True,
+        metavar="NAME=KIND",
+        help="Kind of a column: numeric, integer, categorical, boolean, datetime, text or identifier; may be "
+        "repeated.",
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="NAMES", help="Columns not to read, such as 'id,row_*'."
+    ),
+    click.option("--include", multiple=True, metavar="NAMES", help="Columns to read [default: all]."),
+    click.option(
+        "--null",
+        "nulls",
+        multiple=True,
+        metavar="WORD",
+        help="Word that means null, such as -999; may be repeated.",
+    ),
+    click.option("--separator", metavar="CHAR", help="Separator of text files [default: detected]."),
+    click.option(
+        "--decimal", metavar="CHAR", help="Decimal mark of text files, '.' or ',' [default: detected]."
+    ),
+    click.option("--encoding", help="Encoding of text files, such as cp1252 [default: detected]."),
+    click.option(
+        "--header/--no-header",
+        default=None,
+        help="Whether the first line of text files has the names of the columns [default: detected].",
+    ),
+    click.option("--sheet", metavar="NAME", help="Sheet of workbooks [default: the first]."),
+    click.option(
+        "--query", "queries", multiple=True, metavar="SQL", help="Query of databases; twice for one each."
+    ),
+)
+
+READING_OPTIONS = (
+    "kinds",
+    "exclude",
+    "include",
+    "nulls",
+    "separator",
+    "decimal",
+    "encoding",
+    "header",
+    "sheet",
+    "queries",
+)
+"""Parameters of the options."""
+
+
+def table_options(command: F) -> F:
+    """Add the options of every command that reads tables; the command gets them as one mapping of values."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = None) -> TableOptions:
+    """Return the options of reading tables; an option adds to the setting, and a kind replaces it.
+
+    Args:
+        values: values of the options by parameter; others are ignored.
+        settings: the section `[columns]` of the settings.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
+    from driftbell.config.columns import ColumnSettings, parse_kinds, parse_names
+    from driftbell.tabular.column_options import ColumnOptions
+    from driftbell.tabular.file_options import FileOptions
+    from driftbell.wiring.tables import TableOptions
+
+    settings = settings or ColumnSettings()
+    kinds = dict(settings.kinds)
+    for text in values["kinds"]:
+        if "=" not in text:
+            raise ConfigError(f"--column must be NAME=KIND, such as 'zip=categorical', got '{text}'")
+        name, _, kind = text.rpartition("=")
+        try:
+            kinds |= parse_kinds({name: kind})
+        except ValueError as error:
+            raise ConfigError(f"--column: {error}") from error
+    exclude, include = (
+        tuple(name for text in values[option] for name in parse_names(text))
+        for option in ("exclude", "include")
+    )
+    columns = ColumnOptions(
+        kinds,
+        (*settings.exclude, *exclude),
+        include or settings.include,
+        (*settings.nulls, *values["nulls"]),
+    )
+    fields = ("separator", "decimal", "encoding", "header", "sheet")
+    return TableOptions(columns, FileOptions(**{name: values[name] for name in fields}), values["queries"])

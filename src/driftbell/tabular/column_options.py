@@ -1,0 +1,79 @@
+"""Options of the user for the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from driftbell.errors import ConfigError
+from driftbell.phrases import join_names, suggest_name
+from driftbell.records import Kind
+
+INTEGER = "integer"
+KIND_NAMES = ("numeric", INTEGER, "categorical", "boolean", "datetime", "text", "identifier")
+"""Kinds that a user may set; "integer" is numeric, and numbers with decimals are unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnOptions:
+    """Options of the user for the columns of a table.
+
+    Attributes:
+        kinds: kind by column: one of `KIND_NAMES`.
+        exclude: names or patterns such as `row_*` of columns that are not read.
+        include: names or patterns of the columns that are read; empty for all.
+        nulls: texts that mean null, in addition to the usual ones.
+    """
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
+    include: Sequence[str] = ()
+    nulls: Sequence[str] = ()
+
+
+def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool) -> list[str]:
+    """Return the names of the columns that the options select.
+
+    Args:
+        names: all names.
+        options: the user's options.
+        strict: whether names in the options must be columns, as in the reference.
+
+    Raises:
+        ConfigError: a name or pattern fits no column, or a kind is unknown.
+    """
+    for name, kind in options.kinds.items():
+        if kind not in KIND_NAMES:
+            raise ConfigError(f"unknown kind '{kind}' of column '{name}': use one of {', '.join(KIND_NAMES)}")
+    if strict:
+        for option, patterns in (
+            ("column", options.kinds),
+            ("exclude", options.exclude),
+            ("include", options.include),
+        ):
+            for pattern in patterns:
+                if not any(_matches(name, [pattern], exact=option == "column") for name in names):
+                    raise ConfigError(_no_such_column(option, pattern, names))
+    return [
+        name
+        for name in names
+        if (not options.include or _matches(name, options.include)) and not _matches(name, options.exclude)
+    ]
+
+
+def _matches(name: str, patterns: Sequence[str], *, exact: bool = False) -> bool:
+    return name in patterns or (not exact and any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:
+    hint = suggest_name(pattern, names) or f"the columns are {join_names(names)}"
+    return f"{option}: the table has no column '{pattern}': {hint}"
+
+
+def user_kind(name: str, options: ColumnOptions) -> Kind | None:
+    """Return the kind that the user set; None if there is none."""
+    word = options.kinds.get(name)
+    if word is None:
+        return None
+    return Kind.NUMERIC if word == INTEGER else Kind(word)

@@ -1,0 +1,70 @@
+"""Tables in JSON: lines of objects, an array of objects, or columns as pandas writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from driftbell.errors import ConfigError, InputError
+from driftbell.tabular.raw_table import RawTable, read_raw
+
+
+def read_json(data: bytes, source: str) -> RawTable:
+    """Read a table in JSON.
+
+    Args:
+        data: UTF-8; one object a line, an array of objects, or columns by name.
+        source: the file's name for messages.
+
+    Raises:
+        ConfigError: it is not JSON, or no table.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        table = _table(data, source)
+        if isinstance(table, list) and not table:
+            raise ConfigError(f"cannot read {source}: it has no rows")
+        return read_raw(table)
+    except InputError as error:
+        raise ConfigError(f"cannot read {source}: {error}") from error
+
+
+def _table(data: bytes, source: str) -> Any:
+    text = data.strip()
+    if text.startswith(b"[") or b"\n" not in text:
+        content = _decode(text, source, "")
+        if isinstance(content, dict) and not any(isinstance(v, list | dict) for v in content.values()):
+            return [content]
+    else:
+        try:
+            content = msgspec.json.decode(text)  # one object over several lines
+        except msgspec.DecodeError:
+            return _lines(text, source)
+    if isinstance(content, dict) and isinstance(content.get("data"), list):  # pandas' orients table and split
+        names, rows = content.get("columns"), content["data"]
+        if isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in rows):
+            return {str(name): [row[i] for row in rows] for i, name in enumerate(names)}
+        return rows
+    if isinstance(content, dict) and content and all(isinstance(v, dict) for v in content.values()):
+        return {name: list(cells.values()) for name, cells in content.items()}
+    return content
+
+
+def _lines(text: bytes, source: str) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if line.strip():
+            row = _decode(line, source, f"line {number}: ")
+            if not isinstance(row, dict):
+                raise ConfigError(f"cannot read {source}: line {number} must be an object of cells by name")
+            rows.append(row)
+    return rows
+
+
+def _decode(text: bytes, source: str, place: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {source}: {place}it is not valid JSON ({error})") from error

@@ -1,0 +1,207 @@
+"""Content of a column of texts: nulls, numbers, booleans, times, and the number of different texts."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.tabular.null_words import null_words
+from driftbell.tabular.text_numbers import LEADING_ZERO, plain_numbers, read_numbers
+from driftbell.tabular.text_times import TimeReading, read_durations, read_times
+
+MIN_SHARE = 0.9
+"""Share of the cells that must be of a kind."""
+
+BOOLEANS = {"true": True, "false": False}
+MORE_BOOLEANS = BOOLEANS | {
+    "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False, "on": True, "off": False,
+    "1": True, "0": False, "1.0": True, "0.0": False,
+}  # fmt: skip
+"""Texts that are booleans where the column's kind is already known."""
+
+
+class TextColumn:
+    """Cells of a column of texts.
+
+    Args:
+        series: n texts, a Polars series of strings.
+        nulls: further texts that mean null.
+        decimal: decimal mark; None decides it on the column.
+    """
+
+    def __init__(self, series: Any, nulls: tuple[str, ...] = (), decimal: str | None = None) -> None:
+        import polars as pl
+
+        self.series = series
+        self._decimal = decimal
+        self._words = null_words(nulls)
+        self._more_nulls = frozenset(nulls)
+        self._pl = pl
+
+    @cached_property
+    def _plain(self) -> Any:
+        return plain_numbers(self.series)
+
+    @cached_property
+    def _odd(self) -> tuple[Any, NDArray[np.int64]]:
+        """Different texts that are no plain number, without null words, and their rows."""
+        odd = self.series.filter(self._plain.is_null() & self.series.is_not_null())
+        return self._counted(odd)
+
+    def _counted(self, series: Any) -> tuple[Any, NDArray[np.int64]]:
+        pl = self._pl
+        table = series.alias("text").to_frame().group_by("text", maintain_order=True).len()
+        words = pl.Series(sorted(self._words), dtype=pl.String)
+        table = table.filter(
+            pl.col("text").is_not_null() & ~pl.col("text").str.strip_chars().is_in(words.implode())
+        )
+        return table["text"], table["len"].cast(pl.Int64).to_numpy()
+
+    @cached_property
+    def distinct(self) -> tuple[Any, NDArray[np.int64]]:
+        """Different texts in the order of their first rows, without null words, and the rows of each."""
+        return self._counted(self.series)
+
+    @cached_property
+    def present(self) -> int:
+        """Number of cells that are not null."""
+        return int(self.distinct[1].sum()) if self._odd[1].size else self._plain_present
+
+    @cached_property
+    def _plain_present(self) -> int:
+        plain = self._plain
+        if self._more_nulls or plain.is_nan().any():  # `nan` and null words such as -999 are plain numbers
+            return int(self.distinct[1].sum())
+        return len(plain) - int(plain.null_count())
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        """Numbers of the cells, NaN for null and all other texts, shape (n,)."""
+        texts, counts = self._odd
+        values = self._plain.fill_null(np.nan).to_numpy()
+        has_digit = texts.str.contains(r"\d")
+        needs_convention = bool(has_digit.any()) or self._decimal == ","
+        if not needs_convention and not self._more_nulls:
+            return np.asarray(values, dtype=np.float64)
+        texts, counts = self.distinct
+        reading = read_numbers(texts, counts, self._decimal)
+        self.convention = reading.convention
+        if self._decimal != "," and not np.isfinite(reading.values).any():
+            return np.asarray(values, dtype=np.float64)
+        extra = plain_numbers(texts.str.strip_chars()).fill_null(np.nan).to_numpy()
+        infinite = np.isinf(extra)
+        found = np.where(infinite, extra, reading.values)
+        return self._map(texts, found)
+
+    convention = ""
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """True if every cell is a plain number or null."""
+        texts, _ = self._odd
+        return not plain_numbers(texts.str.strip_chars()).is_null().any()
+
+    @cached_property
+    def plain(self) -> NDArray[np.float64]:
+        """Plain numbers of the cells, NaN for null and all other texts, shape (n,)."""
+        numbers = plain_numbers(self.series.str.strip_chars()) if len(self._odd[0]) else self._plain
+        return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+    def _map(self, texts: Any, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the value of each row's text; NaN for rows with another text."""
+        pl = self._pl
+        mapped = self.series.replace_strict(texts, pl.Series(values), default=None, return_dtype=pl.Float64)
+        return np.asarray(mapped.fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+    @property
+    def number_share(self) -> float:
+        """Share of the cells that are numbers; 0 without cells."""
+        return float(np.count_nonzero(~np.isnan(self.numbers))) / self.present if self.present else 0.0
+
+    @cached_property
+    def has_codes(self) -> bool:
+        """True if the numbers are digits of which some have leading zeros, such as postcodes."""
+        if not self.series.str.contains(r"^\s*[+-]?0\d").any():
+            return False
+        texts = self.distinct[0].str.strip_chars()
+        digits = texts.filter(texts.str.contains(r"\d"))
+        return bool(digits.str.contains(r"^\d+$").mean() >= MIN_SHARE) and bool(
+            digits.str.contains(LEADING_ZERO).any()
+        )
+
+    def booleans(self, words: dict[str, bool]) -> NDArray[np.float64]:
+        """Return 1 for true, 0 for false, NaN for all other texts."""
+        texts = self.distinct[0]
+        clean = texts.str.strip_chars().str.to_lowercase().to_list()
+        return self._map(texts, np.array([float(words.get(t, np.nan)) for t in clean], dtype=np.float64))
+
+    @cached_property
+    def all_boolean(self) -> bool:
+        """True if every cell is true or false."""
+        texts = self.distinct[0]
+        return 0 < len(texts) <= 12 and all(t.strip().lower() in BOOLEANS for t in texts.to_list())
+
+    def durations(self) -> NDArray[np.float64]:
+        """Return durations in seconds, NaN for all other texts."""
+        return read_durations(self.series)
+
+    def times(self, *, order: str = "", digits: bool = False) -> TimeReading:
+        """Return times; see `read_times`."""
+        return read_times(self.series, order=order, digits=digits)
+
+    def might_be_times(self) -> bool:
+        """Return whether some of the first texts have the form of a time, date or duration."""
+        sample = self.distinct[0].head(100)
+        return bool(
+            sample.str.contains(
+                r"\d[-/.:]\d|(?i:\d.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|^[a-z,. ]+\d)"
+            ).any()
+        )
+
+    @cached_property
+    def looks_like_durations(self) -> bool:
+        """True if most of the first texts are durations."""
+        durations = read_durations(self.distinct[0].head(100))
+        return bool(np.count_nonzero(~np.isnan(durations)) >= MIN_SHARE * len(durations))
+
+    @cached_property
+    def looks_like_times(self) -> bool:
+        """True if most of the first texts are times."""
+        if not self.might_be_times():
+            return False
+        reading = read_times(self.distinct[0].head(100))
+        size = len(reading.values)
+        return max(int(np.count_nonzero(~np.isnat(reading.values))), reading.ambiguous) >= MIN_SHARE * size
+
+    def null(self, *, literal: bool = False) -> NDArray[np.bool_]:
+        """Return which cells are null.
+
+        Args:
+            literal: whether null words are texts; blank cells and the user's own words are null.
+        """
+        pl = self._pl
+        words = {"", *(w.strip() for w in self._more_nulls)} if literal else self._words
+        clean = self.series.str.strip_chars()
+        is_word = clean.is_in(pl.Series(sorted(words), dtype=pl.String).implode())
+        return np.asarray((is_word | clean.is_null()).fill_null(True).to_numpy(), dtype=np.bool_)
+
+    def texts(self, *, literal: bool = False, exact: bool = False) -> NDArray[np.object_]:
+        """Return the cells as objects with None for null; equal texts are one object.
+
+        Args:
+            literal: see `null`.
+            exact: whether whole numbers keep their `.0`.
+        """
+        pl = self._pl
+        names = self.series.unique().drop_nulls()
+        whole = names if exact else names.str.replace(r"^(-?(?:0|[1-9]\d*))\.0+$", "$1")
+        pool = np.empty(len(names) + 1, dtype=object)
+        pool[:-1] = whole.to_list()
+        numbers = pl.Series(range(len(names)), dtype=pl.Int64)
+        index = self.series.replace_strict(names, numbers, default=len(names), return_dtype=pl.Int64)
+        result: NDArray[np.object_] = pool[index.to_numpy()]
+        result[self.null(literal=literal)] = None
+        return result

@@ -1,0 +1,134 @@
+r"""Numbers in text: decimal marks, thousands separators, currencies and percent signs.
+
+Plain numbers such as `-1.5e3` need no convention. All other numbers of a column are read by one convention,
+the one that fits most cells: a point or a comma is the decimal mark, and the other one, a space or an
+apostrophe separates thousands. `12%` is 0.12. Numbers with underscores are names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SYMBOLS = "[$€£¥₹₽₩₺₴₦฿₫₪₱]"
+CODES = (
+    r"US\$|C\$|A\$|R\$|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|MXN|NOK|PLN|RUB|SEK|TRY|USD|ZAR"
+    r"|Fr\.|kr\.?|zł|Kč|Ft|Rs\.?"
+)
+PARTS = (
+    r"^(?P<open>\()?\s*(?P<sign1>[+-])?\s*"
+    rf"(?P<currency1>{SYMBOLS}|{CODES})?\s*(?P<sign2>[+-])?\s*"
+    r"(?P<body>(?:\d|[.,]\d)[\d.,'’ ]*(?:[eE][+-]?\d+)?)\s*"
+    rf"(?P<currency2>{SYMBOLS}|{CODES})?\s*(?P<percent>%)?\s*(?P<sign3>-)?(?P<close>\))?$"
+)
+SPACES = "[\u00a0\u2007\u2009\u202f]"
+"""Spaces that separate thousands: no-break, figure, thin, and narrow no-break space."""
+
+BODY = (
+    r"^(?:\d+|\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d{{1,3}}(?: \d{{3}})+|\d{{1,3}}(?:['’]\d{{3}})+)?"
+    r"(?:{mark}\d*)?(?:[eE][+-]?\d+)?$"
+)
+POINT, COMMA = BODY.format(group=",", mark=r"\."), BODY.format(group=r"\.", mark=",")
+LEADING_ZERO = r"^[+-]?0\d"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberReading:
+    """Numbers of n different texts.
+
+    Attributes:
+        values: the numbers, NaN for other texts, shape (n,).
+        convention: what the column has, such as "decimal comma, percent"; "" for plain numbers.
+    """
+
+    values: NDArray[np.float64]
+    convention: str
+
+
+def plain_numbers(texts: Any) -> Any:
+    """Return texts without spaces around them as float64; null for those that are no plain number."""
+    import polars as pl
+
+    return texts.cast(pl.Float64, strict=False)
+
+
+def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = None) -> NumberReading:
+    """Read the numbers of a column by the convention that fits most cells.
+
+    Args:
+        texts: n different texts, a Polars series of strings.
+        counts: rows of each text.
+        decimal: decimal mark; None decides it, and a tie is a point.
+    """
+    import polars as pl
+
+    clean = texts.str.strip_chars().str.replace_all("−", "-", literal=True).str.replace_all(SPACES, " ")
+    parts = clean.str.extract_groups(PARTS).struct.unnest()
+    body = parts["body"].str.strip_chars()
+    balanced = parts["open"].is_not_null() == parts["close"].is_not_null()
+    signs = sum((parts[name].is_not_null().cast(pl.Int8) for name in ("sign1", "sign2", "sign3", "open")), 0)
+    valid = (body.is_not_null() & balanced & (pl.Series(signs) <= 1)).fill_null(False)
+    fits = {
+        mark: (valid & body.str.contains(pattern).fill_null(False)).to_numpy()
+        for mark, pattern in ((".", POINT), (",", COMMA))
+    }
+    totals = {mark: int(counts[fit].sum()) for mark, fit in fits.items()}
+    mark = decimal or ("," if totals[","] > totals["."] else ".")
+    fit = fits[mark]
+    percent = parts["percent"].is_not_null().to_numpy()
+    currency = parts["currency1"].fill_null(parts["currency2"]).fill_null("")
+    unit = np.where(percent, "%", currency.to_numpy().astype(object))
+    fit, main = _one_unit(fit, unit, counts)
+    separators = r"[,'’ ]" if mark == "." else r"[.'’ ]"
+    digits = body.str.replace_all(separators, "").str.replace(",", ".", literal=True)
+    negative = (
+        (parts["sign1"] == "-").fill_null(False)
+        | (parts["sign2"] == "-").fill_null(False)
+        | parts["sign3"].is_not_null()
+        | parts["open"].is_not_null()
+    ).to_numpy()
+    if main == "%":
+        digits = digits + "e-2"
+    values = digits.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy().copy()
+    values[negative] *= -1
+    values[~fit] = np.nan
+    used = [f"decimal {'comma' if mark == ',' else 'point'}"]
+    if main == "%":
+        used.append("percent, 1 % is 0.01")
+    elif main:
+        used.append(f"currency {main}")
+    return NumberReading(values, ", ".join(used))
+
+
+def _one_unit(
+    fit: NDArray[np.bool_], units: NDArray[np.object_], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], str]:
+    """Return which cells have the most frequent unit, and the unit; a currency may be missing in cells."""
+    totals = {u: int(counts[fit & (units == u)].sum()) for u in dict.fromkeys(units[fit].tolist())}
+    currencies = {u: n for u, n in totals.items() if u not in ("", "%")}
+    shares, bare = totals.get("%", 0), totals.get("", 0)
+    if shares > bare + sum(currencies.values()):
+        return fit & (units == "%"), "%"
+    main = max(currencies, key=currencies.__getitem__) if currencies else ""
+    return fit & ((units == main) | (units == "")), main
+
+
+def decimal_mark(samples: list[Any]) -> str | None:
+    """Return the decimal mark of a file, if some columns certainly have it and none has the other.
+
+    Args:
+        samples: texts of each column.
+    """
+    comma = r"^[+-]?(\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3})+,\d+)$"
+    point = r"^[+-]?(\d+\.(\d{1,2}|\d{4,})|\d{1,3}(,\d{3})+\.\d+)$"
+    marks = set()
+    for texts in samples:
+        clean = texts.str.strip_chars()
+        n = len(clean) - clean.null_count()
+        for mark, pattern in ((",", comma), (".", point)):
+            if n and clean.str.contains(pattern).sum() >= 0.3 * n:
+                marks.add(mark)
+    return marks.pop() if len(marks) == 1 else None

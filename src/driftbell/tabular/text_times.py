@@ -1,0 +1,149 @@
+"""Dates, times and durations in text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+TIME = (
+    r"(?:(?:\s*[T ]\s*|,\s*)(?P<hour>\d{1,2}):(?P<minute>\d{2})"
+    r"(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?\s*(?P<half>[AaPp])?(?:\.?[Mm]\.?)?"
+    r"\s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?(?:\[[\w/]+\])?)?$"
+)
+DAY, YEAR = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?", r"(?P<year>\d{4}|\d{2})"
+WEEKDAY = r"^(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?"
+NAME = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+FORMS = {
+    "year first": r"^(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + TIME,
+    "numbers": rf"^(?P<first>\d{{1,2}})(?P<mark>[-/.])(?P<other>\d{{1,2}})[-/.]{YEAR}{TIME}",
+    "day, name": rf"{WEEKDAY}{DAY}[-\s./]*(?P<name>{NAME})[-\s./,]*{YEAR}{TIME}",
+    "name, day": rf"{WEEKDAY}(?P<name>{NAME})\.?\s+{DAY},?\s+(?P<year>\d{{4}}){TIME}",
+    "year, month": r"^(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])$",
+    "basic": (
+        r"^(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})T(?P<hour>\d{2})(?P<minute>\d{2})"
+        r"(?P<second>\d{2})?(?P<zone>Z)?$"
+    ),
+    "digits": r"^(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})$",
+}
+DURATION = (
+    r"^(?:(?P<days>-?\d+) days?,?\s*|(?P<sign>-))?\+?"
+    r"(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?$"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeReading:
+    """Times of n texts.
+
+    Attributes:
+        values: datetime64[us] in UTC, NaT for other texts, shape (n,).
+        order: "day first" or "month first" for dates such as 03/04/2026; "" for others.
+        ambiguous: number of texts that are dates in either order, where no other text decides it.
+    """
+
+    values: NDArray[np.datetime64]
+    order: str = ""
+    ambiguous: int = 0
+
+
+def read_times(texts: Any, *, order: str = "", digits: bool = False) -> TimeReading:
+    """Read the dates and times of a column in the one form that fits most texts.
+
+    Args:
+        texts: n texts, a Polars series of strings.
+        order: "day first" or "month first"; "" decides it on the whole column.
+        digits: whether `20260131` is a date.
+    """
+    clean = texts.str.strip_chars()
+    sample = clean.drop_nulls().head(1000)
+    hits = {
+        form: int(sample.str.contains(pattern).sum())
+        for form, pattern in FORMS.items()
+        if digits or form != "digits"
+    }
+    form = max(hits, key=hits.__getitem__)
+    none = TimeReading(np.full(len(texts), "NaT", dtype="datetime64[us]"))
+    if not hits[form]:
+        return none
+    parts = clean.str.extract_groups(FORMS[form]).struct.unnest()
+    ambiguous = 0
+    if form == "numbers":
+        parts, order, ambiguous = _day_and_month(parts, order)
+        if ambiguous:
+            return TimeReading(none.values, "", ambiguous)
+    else:
+        order = ""
+    if "name" in parts.columns:
+        month = parts["name"].str.slice(0, 3).str.to_lowercase()
+        parts = parts.with_columns(
+            month.replace_strict(MONTHS, [f"{i:02}" for i in range(1, 13)], default=None).alias("month")
+        )
+    return TimeReading(_build(parts), order)
+
+
+def _day_and_month(parts: Any, order: str) -> tuple[Any, str, int]:
+    """Decide which number is the day; a point between them means that it is the first."""
+    import polars as pl
+
+    first, other = (parts[name].cast(pl.Int16, strict=False) for name in ("first", "other"))
+    if not order:
+        day_first, month_first = int((first > 12).sum()), int((other > 12).sum())
+        if (parts["mark"] == ".").any() and not month_first:
+            order = "day first"
+        elif day_first or month_first:
+            order = "day first" if day_first > month_first else "month first"
+        elif bool(((first == other) | first.is_null()).all()):
+            order = "day first"
+        else:
+            return parts, "", int(first.is_not_null().sum())
+    names = ("day", "month") if order == "day first" else ("month", "day")
+    return parts.with_columns(parts["first"].alias(names[0]), parts["other"].alias(names[1])), order, 0
+
+
+def _build(parts: Any) -> NDArray[np.datetime64]:
+    """Return the times of parts; dates that do not exist become NaT."""
+    import polars as pl
+
+    def column(name: str, default: str) -> Any:
+        return parts[name].fill_null(default) if name in parts.columns else pl.Series([default] * len(parts))
+
+    year = column("year", "")
+    short = year.str.len_chars() == 2
+    century = pl.Series(
+        np.where((year.cast(pl.Int16, strict=False).fill_null(0) < 69).to_numpy(), "20", "19")
+    )
+    year = year.zip_with(~short, century + year)
+    hour = column("hour", "0").cast(pl.Int16, strict=False)
+    half = column("half", "").str.to_lowercase()
+    hour = hour.zip_with(half == "", hour % 12 + (half == "p").cast(pl.Int16) * 12)
+    zone = (
+        column("zone", "Z").str.replace(r"^(?i:z|utc|gmt)$", "+00:00").str.replace(r"^([+-]\d{2})$", "$1:00")
+    )
+    zone = zone.str.replace(r"^([+-]\d{2})(\d{2})$", "$1:$2")
+    day = year + "-" + column("month", "1").str.zfill(2) + "-" + column("day", "1").str.zfill(2)
+    clock = hour.cast(pl.String).str.zfill(2) + ":" + column("minute", "0").str.zfill(2)
+    seconds = (
+        column("second", "0").str.zfill(2) + "." + column("fraction", "0").str.slice(0, 6).str.pad_end(6, "0")
+    )
+    texts = day + " " + clock + ":" + seconds + zone
+    times = texts.str.to_datetime("%Y-%m-%d %H:%M:%S%.6f%:z", strict=False, time_unit="us", time_zone="UTC")
+    result: NDArray[np.datetime64] = times.dt.replace_time_zone(None).to_numpy()
+    return result
+
+
+def read_durations(texts: Any) -> NDArray[np.float64]:
+    """Return durations such as `1 days 02:03:04.5` or `12:30` in seconds; NaN for other texts."""
+    import polars as pl
+
+    parts = texts.str.strip_chars().str.extract_groups(DURATION).struct.unnest()
+    numbers = {
+        name: parts[name].cast(pl.Float64, strict=False) for name in ("days", "hours", "minutes", "seconds")
+    }
+    clock = 3600 * numbers["hours"] + 60 * numbers["minutes"] + numbers["seconds"].fill_null(0)
+    sign = pl.Series(np.where((parts["sign"] == "-").fill_null(False).to_numpy(), -1.0, 1.0))
+    seconds = sign * (86400 * numbers["days"].fill_null(0) + clock)
+    return np.asarray(seconds.fill_null(np.nan).to_numpy(), dtype=np.float64)
