@@ -175,11 +175,11 @@ def _excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
         case None:
             return "every cell of the reference is null"
         case Kind.IDENTIFIER:
-            return f"an identifier: {typed.reason or 'almost every row has another value'}"
+            return f"identifier: {typed.reason or 'almost every row has another value'}"
         case Kind.NESTED:
             return f"{typed.stored_as or 'lists'}, which have no order and no categories"
         case Kind.CATEGORICAL if not layout.comparable:
-            return "an identifier: almost every row has another value"
+            return "identifier: almost every row has another value"
     return ""
 
 

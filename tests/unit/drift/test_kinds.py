@@ -153,7 +153,7 @@ def test_changes_of_text_are_drift_and_described(now: list[Any], words: str) -> 
     [
         (
             texts([f"u{i}" for i in range(100)], Kind.IDENTIFIER),
-            "an identifier: almost every row has another value",
+            "identifier: almost every row has another value",
         ),
         (texts([None] * 100, Kind.CATEGORICAL), "every cell is null on both sides"),
         (
