@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from driftbell.records import Columns, Kind
 from driftbell.tabular.columns import kind_of
+from driftbell.tabular.precision import SinglePrecision
 from driftbell.tabular.profile import layout, numbers, texts
 
 Matrix = NDArray[np.float64]
@@ -20,7 +21,8 @@ MAX_ABSOLUTE = 1e30
 class Encoder:
     """Encoder of tables: numbers as they are, categories as their rank by a score (target encoding).
 
-    Columns of dates, and of texts that are almost all distinct, are omitted.
+    Columns of dates, and of texts that are almost all distinct, are omitted. A number in single precision is
+    the same as the reference's in double precision, and the other way round.
 
     Args:
         columns: features of the reference, n rows.
@@ -36,6 +38,11 @@ class Encoder:
         }
         self.names = tuple(usable)
         self.numeric = tuple(kind is Kind.NUMERIC for kind in usable.values())
+        self._singles = {
+            name: SinglePrecision(np.sort(_present(numbers(columns[name]))))
+            for name, kind in usable.items()
+            if kind is Kind.NUMERIC
+        }
         self._codes = {
             name: _ranks(texts(columns[name]), score)
             for name, kind in usable.items()
@@ -60,7 +67,8 @@ class Encoder:
                 codes = self._codes[name]
                 out[:, place] = [np.nan if t is None else codes.get(t, np.nan) for t in texts(columns[name])]
             else:
-                out[:, place] = np.clip(numbers(columns[name]), -MAX_ABSOLUTE, MAX_ABSOLUTE)
+                values = self._singles[name].align(numbers(columns[name]))
+                out[:, place] = np.clip(values, -MAX_ABSOLUTE, MAX_ABSOLUTE)
         return out
 
     def unseen(self, columns: Columns, place: int) -> tuple[NDArray[np.bool_], list[str | None]] | None:
@@ -71,6 +79,10 @@ class Encoder:
         cells = texts(columns[name])
         codes = self._codes[name]
         return np.array([t is not None and t not in codes for t in cells], dtype=bool), cells
+
+
+def _present(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[~np.isnan(values)]
 
 
 def _ranks(cells: list[str | None], score: NDArray[np.float64]) -> dict[str, float]:

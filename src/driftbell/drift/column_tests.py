@@ -10,9 +10,10 @@ import numpy as np
 from driftbell.drift.notes import category_name, examples_of, moment, numbers_changed, shares_changed, short
 from driftbell.drift.prepared import ColumnRows, PreparedColumn, center
 from driftbell.drift.texts import CLASSES
-from driftbell.drift.times import DAY_NAMES, MIN_DAY_SHARE, TimeProfile, dispersed_chi_square
+from driftbell.drift.times import DAY_NAMES, MIN_DAY_SHARE, TimeProfile, dispersed_chi_square, week_test
 from driftbell.records import Column, Kind, Result, ResultKind
 from driftbell.stats import (
+    Outcome,
     Size,
     category_shares,
     difference_size,
@@ -38,6 +39,9 @@ The weights of the tests that apply to a column are divided by their sum. Each p
 weight, and the smallest counts (weighted Bonferroni). Tests with overwhelming evidence need little weight;
 the tests of the distribution need most, for small shifts.
 """
+
+UNUSUAL = 0.05
+"""P-value below which a description shows where the distributions differ, not only the medians."""
 
 MAX_NAMED = 5
 """Number of categories that a description names."""
@@ -106,8 +110,10 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         words = READABLE.get(before.kind or Kind.TEXT, "readable")
         cells = now if now.unreadable else old
         note = f"{cells.unreadable} of {cells.rows} cells{examples_of(cells.examples)}"
-        note = f"{types}: {note}" if types and cells is now else f"{note} are not {words}"
-        types = ""
+        if types and cells is now and not now.readable:
+            note, types = f"{types}: {note}", ""
+        else:
+            note += f" are not {words}"
         if cells is old:
             note = f"in the reference, {note}"
         elif old.unreadable:
@@ -115,7 +121,7 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         test = null_share(old.unreadable, n, now.unreadable, m)
         size = difference_size(old.unreadable, n, now.unreadable, m)
         tested.p_value("unreadable cells", CELLS_WEIGHT, test.p_value, n, m, size, note)
-    if types:
+    if types and not (now.unreadable and stored_as == "mixed types"):
         tested.remarks.append(f"{types}, compared after conversion" if now.readable else types)
 
 
@@ -140,7 +146,7 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     ks = kolmogorov_smirnov(a, b, ordered=True)
     size = distance_size(ks.statistic, n, m)
     tested.distance("Kolmogorov–Smirnov", ks.statistic, n, m)
-    note = _distribution_note(before.center, center(now.finite), a, b, ks.statistic)
+    note = _distribution_note(before.center, center(now.finite), a, b, ks)
     tested.p_value("Kolmogorov–Smirnov", SHAPE_WEIGHT, ks.p_value, n, m, size, note)
     ranks = rank_sum(a, b, ordered=True)
     if ranks is not None:
@@ -163,24 +169,21 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
 
 
 def _distribution_note(
-    before: tuple[float, float] | None, now: tuple[float, float] | None, a: Column, b: Column, distance: float
+    before: tuple[float, float] | None, now: tuple[float, float] | None, a: Column, b: Column, ks: Outcome
 ) -> str:
-    """Describe how the median changed, else the mean, else the share of rows up to some value."""
+    """Describe how the median changed, or where the distributions differ most if that explains more."""
     if before is None or now is None:
         return "no finite values on one side"
-    if before[0] != now[0]:
+    moved = abs(np.searchsorted(a, now[0], side="right") / len(a) - 0.5)
+    if before[0] != now[0] and (ks.p_value > UNUSUAL or moved >= ks.statistic / 2):
         return f"median {numbers_changed(before[0], now[0])}"
-    if not distance:
+    if not ks.statistic:
         return f"median {short(before[0])}"
-    values = np.unique(b)
+    values = np.unique(np.concatenate([a, b]))
     of_a = np.searchsorted(a, values, side="right") / len(a)
     of_b = np.searchsorted(b, values, side="right") / len(b)
     i = int(np.argmax(np.abs(of_a - of_b)))
-    if of_a[i] != of_b[i]:
-        return f"rows up to {short(values[i])}: {shares_changed(float(of_a[i]), float(of_b[i]))}"
-    return (
-        f"mean {numbers_changed(before[1], now[1])}" if before[1] != now[1] else f"median {short(before[0])}"
-    )
+    return f"rows up to {short(values[i])}: {shares_changed(float(of_a[i]), float(of_b[i]))}"
 
 
 def add_categories(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> None:
@@ -247,9 +250,19 @@ def add_times(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
     elif old.timed and min(old.days, new.days) >= MIN_DAY_SHARE:
         names = [f"{hour:02}:00" for hour in range(24)]
         _add_cycle(tested, "time of day", names, old.hours, new.hours, old.hour_spread, new.hour_spread)
-    if old.weekdays is not None and new.weekdays is not None:
-        usual, newest = (p.weekdays / p.weekdays.sum() * p.rows for p in (old, new) if p.weekdays is not None)
-        _add_cycle(tested, "day of the week", list(DAY_NAMES), usual, newest, old.day_spread, new.day_spread)
+    if old.week is not None and new.week is not None:
+        usual = old.week.means / old.week.means.sum() * n
+        newest = new.week.means / new.week.means.sum() * m
+        _add_cycle(
+            tested,
+            "day of the week",
+            list(DAY_NAMES),
+            usual,
+            newest,
+            old.week.spread,
+            new.week.spread,
+            week_test(old.week, new.week),
+        )
     if new.values[-1] > old.values[0]:
         early, _ = exceedance(old.values.astype(np.float64), new.values.astype(np.float64))
         rows = int(early.statistic)
@@ -270,14 +283,18 @@ def _add_cycle(
     now: Column,
     spread: tuple[float, int],
     now_spread: tuple[float, int],
+    other_p_value: float = 0.0,
 ) -> None:
-    """Test the shares of hours or weekdays; rows of one day are not independent, so counts are dispersed."""
+    """Test the shares of hours or weekdays; rows of one day are not independent, so counts are dispersed.
+
+    The larger of two p-values counts where neither test's assumption is sure to hold.
+    """
     n, m = float(before.sum()), float(now.sum())
     test, dispersion = dispersed_chi_square(before, now, spread, now_spread)
     size = total_variation(before / dispersion, now / dispersion)
     i = int(np.argmax(np.abs(now / m - before / n)))
     note = f"{name}, {labels[i]}: {shares_changed(float(before[i] / n), float(now[i] / m))}"
-    tested.p_value(name, SHAPE_WEIGHT, test.p_value, int(n), int(m), size, note)
+    tested.p_value(name, SHAPE_WEIGHT, max(test.p_value, other_p_value), int(n), int(m), size, note)
 
 
 def _period(old: TimeProfile, new: TimeProfile) -> str:
@@ -308,7 +325,7 @@ def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
         ks = kolmogorov_smirnov(x, y, ordered=True)
         weight = SHAPE_WEIGHT if name == "characters" else CELLS_WEIGHT
         middles = center(x), center(y)
-        note = f"{name}: {_distribution_note(*middles, x, y, ks.statistic)}" if ks.statistic else ""
+        note = f"{name}: {_distribution_note(*middles, x, y, ks)}" if ks.statistic else ""
         tested.p_value(name, weight, ks.p_value, a, b, distance_size(ks.statistic, a, b), note)
     test = null_share(old.foreign, a, new.foreign, b)
     size = difference_size(old.foreign, a, new.foreign, b)

@@ -146,8 +146,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
         return _not_compared(name, role, kind, "every cell is null on both sides", scope)
     effects, note = _effects(tested), _note(tested)
     results = tested.results
-    if scope is not Scope.VALUES:
-        note = f"{_why_not(before, now)}{'; ' if note else ''}{note}"
+    if scope is not Scope.VALUES and (before.excluded or not now.unreadable):
+        note = "; ".join(_nonempty([_why_not(before, now), note]))
     if 0 < newest < rows:
         alone, newest_note, result = _newest(before, typed, newest)
         results.append(result)
@@ -177,11 +177,10 @@ def _same_precision(before: PreparedColumn, typed: TypedColumn) -> tuple[Prepare
     """Round both sides to the coarser precision."""
     if before.kind is not Kind.NUMERIC or typed.values.dtype.kind != "f":
         return before, typed
-    if before.singles is not None and typed.precision is None:
-        return before, replace(typed, values=before.singles.align(typed.values))
     dtype = coarser(before.precision, typed.precision)
-    if dtype is None:
-        return before, typed
+    if dtype is None or before.precision == typed.precision:
+        aligned = before.singles.align(typed.values) if before.singles else typed.values
+        return before, replace(typed, values=aligned)
     return before.rounded(dtype), replace(typed, values=rounded(typed.values, dtype))
 
 
@@ -196,6 +195,8 @@ def _rows(before: PreparedColumn, typed: TypedColumn) -> ColumnRows:
 def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> Scope:
     """Test the values of a column, and return what could be tested."""
     if before.excluded:
+        return Scope.NULLS
+    if all(c.nulls == c.rows for c in (before.cells, now)):
         return Scope.NULLS
     categories = before.kind in (Kind.CATEGORICAL, Kind.BOOLEAN)
     nothing = not before.cells.readable or not now.readable

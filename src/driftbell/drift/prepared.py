@@ -79,7 +79,7 @@ class PreparedColumn:
         stored_as: see `TypedColumn`; "" for cells of a known type.
         precision: see `TypedColumn`; None if it is not known.
         excluded: why its values are not compared, or "".
-        singles: numeric without a known precision: recognizes equal numbers in single precision.
+        singles: numeric: recognizes equal numbers in single precision.
     """
 
     name: str
@@ -150,7 +150,6 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
     if typed.set_by_user:
         layout = replace(layout, comparable=True)
     cells = column_rows(typed, layout)
-    known = typed.precision is not None or typed.kind is not Kind.NUMERIC
     return PreparedColumn(
         name,
         role,
@@ -162,7 +161,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed.stored_as,
         typed.precision,
         _excluded(typed, layout),
-        None if known else SinglePrecision(cells.values),
+        SinglePrecision(cells.values) if typed.kind is Kind.NUMERIC else None,
     )
 
 
@@ -176,11 +175,11 @@ def _excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
         case None:
             return "every cell of the reference is null"
         case Kind.IDENTIFIER:
-            return f"an identifier: {typed.reason or 'almost every row has another value'}"
+            return f"identifier: {typed.reason or 'almost every row has another value'}"
         case Kind.NESTED:
             return f"{typed.stored_as or 'lists'}, which have no order and no categories"
         case Kind.CATEGORICAL if not layout.comparable:
-            return "an identifier: almost every row has another value"
+            return "identifier: almost every row has another value"
     return ""
 
 

@@ -23,7 +23,29 @@ MIN_DAY_SHARE = 20 / 24
 MAX_DAYS = 400_000
 """More days between the oldest and the newest time, about 1,000 years, are not counted day by day."""
 
+TINY = 1e-9
+"""Smaller sums of squares are rounding errors."""
+
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Week:
+    """Rows per day, by day of the week from Monday.
+
+    Attributes:
+        occurrences: number of days, shape (7,).
+        means: mean rows per day, shape (7,).
+        logs: mean of ln(1 + rows per day), shape (7,).
+        spread: dispersion of the rows per day: (X², degrees of freedom).
+        log_spread: dispersion of the logarithms: (sum of squares, degrees of freedom).
+    """
+
+    occurrences: NDArray[np.float64]
+    means: NDArray[np.float64]
+    logs: NDArray[np.float64]
+    spread: tuple[float, int]
+    log_spread: tuple[float, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,16 +56,14 @@ class TimeProfile:
         values: microseconds since 1970, sorted, shape (n,).
         hours: number of rows in each hour of the day, shape (24,).
         timed: whether a time is not midnight.
-        weekdays: mean rows per Monday, …, Sunday; None if fewer than `MIN_WEEK_DAYS` days are covered.
-        day_spread: dispersion of the rows per day for equal days of the week: (X², degrees of freedom).
+        week: rows per day of the week; None if fewer than `MIN_WEEK_DAYS` days are covered.
         hour_spread: dispersion of the hours between days: (X², degrees of freedom).
     """
 
     values: NDArray[np.int64]
     hours: NDArray[np.float64]
     timed: bool
-    weekdays: NDArray[np.float64] | None
-    day_spread: tuple[float, int]
+    week: Week | None
     hour_spread: tuple[float, int]
 
     @property
@@ -66,26 +86,27 @@ def time_profile(cells: Column) -> TimeProfile:
     present = cells[~np.isnat(cells)].astype("datetime64[us]")
     values = np.sort(present.astype(np.int64))
     if not len(values):
-        return TimeProfile(values, np.zeros(24), False, None, (0.0, 0), (0.0, 0))
+        return TimeProfile(values, np.zeros(24), False, None, (0.0, 0))
     days, hour = values // DAY, values % DAY // HOUR
     hours = np.bincount(hour, minlength=24).astype(np.float64)
-    weekdays, day_spread = _weekdays(days)
-    return TimeProfile(
-        values, hours, bool(np.any(values % DAY)), weekdays, day_spread, _hour_spread(days, hour)
-    )
+    return TimeProfile(values, hours, bool(np.any(values % DAY)), _week(days), _hour_spread(days, hour))
 
 
-def _weekdays(days: NDArray[np.int64]) -> tuple[NDArray[np.float64] | None, tuple[float, int]]:
+def _week(days: NDArray[np.int64]) -> Week | None:
     span = int(days[-1] - days[0]) + 1
     if not MIN_WEEK_DAYS <= span <= MAX_DAYS:
-        return None, (0.0, 0)
+        return None
     per_day = np.bincount(days - days[0], minlength=span).astype(np.float64)
     weekday = (np.arange(span) + int(days[0]) + 3) % 7  # 1970-01-01 was a Thursday
-    means = np.bincount(weekday, per_day, minlength=7) / np.bincount(weekday, minlength=7)
+    occurrences = np.bincount(weekday, minlength=7).astype(np.float64)
+    means = np.bincount(weekday, per_day, minlength=7) / occurrences
+    logs = np.bincount(weekday, np.log1p(per_day), minlength=7) / occurrences
     expected = means[weekday]
     used = expected > 0
     x2 = float(np.sum((per_day[used] - expected[used]) ** 2 / expected[used]))
-    return means, (x2, int(np.count_nonzero(used)) - int(np.count_nonzero(means)))
+    freedom = int(np.count_nonzero(used)) - int(np.count_nonzero(means))
+    squares = float(np.sum((np.log1p(per_day) - logs[weekday]) ** 2))
+    return Week(occurrences, means, logs, (x2, freedom), (squares, span - 7))
 
 
 def _hour_spread(days: NDArray[np.int64], hour: NDArray[np.int64]) -> tuple[float, int]:
@@ -103,7 +124,7 @@ def _hour_spread(days: NDArray[np.int64], hour: NDArray[np.int64]) -> tuple[floa
 def dispersed_chi_square(
     before: NDArray[np.float64], now: NDArray[np.float64], *spreads: tuple[float, int]
 ) -> tuple[Outcome, float]:
-    """Return a chi-square test of counts whose rows are not independent.
+    """Return a chi-square test of counts of rows that are not independent.
 
     X² is divided by the dispersion φ, which is estimated from days that should be alike and is at least 1,
     and compared with the F distribution (quasi-likelihood).
@@ -129,3 +150,27 @@ def dispersed_chi_square(
         return test, 1.0
     statistic = test.statistic / dispersion
     return Outcome(statistic, float(scipy.special.fdtrc(k - 1, freedom, statistic / (k - 1)))), dispersion
+
+
+def week_test(before: Week, now: Week) -> float:
+    """Return the p-value of equal proportions between the days of the week.
+
+    Analysis of variance of ln(1 + rows per day): the differences of both sides by day of the week, about
+    their common mean. Rows per day vary more than independent rows would, and on a logarithmic scale equally
+    on small and large days.
+
+    Args:
+        before: the reference.
+        now: the window.
+    """
+    weights = 1 / (1 / before.occurrences + 1 / now.occurrences)
+    differences = now.logs - before.logs
+    differences = differences - np.average(differences, weights=weights)
+    squares = float(np.sum(weights * differences**2))
+    freedom = before.log_spread[1] + now.log_spread[1]
+    error = before.log_spread[0] + now.log_spread[0]
+    if not freedom or squares < TINY:
+        return 1.0
+    if error < TINY:
+        return 0.0
+    return float(scipy.special.fdtrc(6, freedom, squares / 6 / (error / freedom)))

@@ -162,7 +162,7 @@ class ColumnVerdict:
 
     @property
     def compared(self) -> bool:
-        """Whether its values were compared, or a change of its nulls or unreadable cells is drift."""
+        """True if its values were compared, or a change of its nulls or unreadable cells is drift."""
         values = self.comparison.p_value is not None and self.comparison.scope is Scope.VALUES
         return values or self.drifted
 

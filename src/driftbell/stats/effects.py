@@ -24,10 +24,10 @@ def distance_size(distance: float, n: int, m: int) -> Size:
     """Return a Kolmogorov–Smirnov distance with its lower confidence limit.
 
     low = D - sqrt(ln(1 / 0.05) / 2 · (1/n + 1/m)). The empirical distance between two samples exceeds the
-    true one by at most the largest deviation of both empirical distributions, whose tail probability in each
-    direction is at most exp(-2 λ²) for λ sqrt(1/n + 1/m): Massart's constant, which for two samples is exact
-    in the limit. The limit holds for every point at once, so the place of the distance may be chosen by the
-    data.
+    true one by at most the largest deviation of both empirical distributions. The probability of a deviation
+    of λ sqrt(1/n + 1/m) is at most exp(-2 λ²) in each direction: Massart's constant, which for two samples is
+    exact in the limit. The limit holds for every point at once, so the data may choose the place of the
+    distance.
 
     Args:
         distance: from `kolmogorov_smirnov`.

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SHORT_BITS = 12
+"""Numbers with at most this many significant bits, such as 0.75, are exact in every precision."""
+
 Vector = NDArray[np.float64]
 
 
@@ -39,9 +42,10 @@ def rounded(values: Vector, dtype: np.dtype[Any]) -> Vector:
 class SinglePrecision:
     """Numbers of a reference, to recognize the same numbers in another precision.
 
-    For numbers without a declared precision, such as those of logged predictions. Of two numbers that are
-    equal in single precision, one must be stored in single precision, and have decimals: whole numbers are
-    exact in both.
+    For numbers of unknown precision, such as those of logged predictions, or of a file in which
+    somebody stored converted numbers. Of two numbers that are equal in single precision, one must be a number
+    in single precision with decimals that fill it: whole numbers, and decimals such as 0.5, are exact in
+    both.
 
     Args:
         values: numbers of the reference, shape (n,), sorted, no NaN.
@@ -76,6 +80,9 @@ class SinglePrecision:
 
 
 def _is_single(values: Vector, images: Vector) -> NDArray[np.bool_]:
-    """Return which numbers are stored in single precision and have decimals."""
-    single: NDArray[np.bool_] = (values == images) & (values != np.rint(values))
+    """Return which numbers have decimals, and fill single precision but not more."""
+    mantissas = np.frexp(values)[0] * 2.0**SHORT_BITS
+    single: NDArray[np.bool_] = values == images
+    single &= values != np.rint(values)
+    single &= mantissas != np.rint(mantissas)
     return single

@@ -65,3 +65,12 @@ def test_unseen_marks_only_new_categories(encoder: Encoder) -> None:
 def test_no_rows_and_no_columns() -> None:
     assert Encoder({}, np.zeros(5))({}, 3).shape == (3, 0)
     assert Encoder(as_columns({"n": [1.0, 2.0]}), np.zeros(2))(as_columns({"n": []}), 0).shape == (0, 1)
+
+
+@pytest.mark.parametrize("reversed_sides", [True, False])
+def test_single_precision_is_the_same_number(reversed_sides: bool) -> None:
+    double = np.tile([0.1, 0.2, 0.3], 20)
+    sides = [double, double.astype(np.float32).astype(np.float64)]
+    before, now = sides[::-1] if reversed_sides else sides
+    matrix = Encoder({"x": before}, np.zeros(60))({"x": now}, 60)
+    assert matrix[:, 0].tolist() == before.tolist()
