@@ -10,15 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from driftbell.errors import ConfigError, InputError, MissingExtraError
+from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
 from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.compression import decompress
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.json_files import read_json
-from driftbell.tabular.raw_table import RawTable, check_names, first_line, is_duplicate
+from driftbell.tabular.raw_table import RawTable, first_line, is_duplicate
 from driftbell.tabular.text_files import read_text_table
 from driftbell.tabular.text_numbers import decimal_mark
+from driftbell.tabular.workbooks import read_workbook
 
 PARQUET, ARROW, FEATHER_1, ZIP, XLS, SQLITE = (
     b"PAR1",
@@ -118,7 +119,7 @@ def _read(path: Path, options: FileOptions) -> RawTable:
     if data.startswith(SQLITE):
         raise ConfigError(f"cannot read {path}: a database needs a query: pass sqlite:///{path} and --query")
     if data.startswith((ZIP, XLS)) or path.suffix.lower() in EXCEL_SUFFIXES:
-        return _excel(path, data, options)
+        return read_workbook(data, str(path), options.sheet)
     head = data[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ConfigError(f"cannot read {path}: it is a web page or XML, not a table")
@@ -160,41 +161,6 @@ def _corrupt(path: Path, name: str, error: BaseException) -> str:
     if is_duplicate(reason):
         return f"cannot read {path}: duplicate column name ({reason}): give every column a name of its own"
     return f"cannot read {path}: it is no valid {name} file, or is cut off ({reason})"
-
-
-def _excel(path: Path, data: bytes, options: FileOptions) -> RawTable:
-    import polars as pl
-
-    try:
-        import fastexcel
-    except ImportError as error:
-        raise MissingExtraError(f"cannot read {path}: a workbook", "excel") from error
-    try:
-        book = fastexcel.read_excel(data)
-        names = book.sheet_names
-        if options.sheet is not None and options.sheet not in names:
-            raise ConfigError(
-                f"cannot read {path}: it has no sheet '{options.sheet}', only {join_names(names)}"
-            )
-        sheet = options.sheet or names[0]
-        rows = book.load_sheet(sheet, header_row=None).to_polars()
-    except fastexcel.FastExcelError as error:
-        raise ConfigError(f"cannot read {path}: it is no valid workbook ({first_line(error)})") from error
-    if not len(rows):
-        raise ConfigError(
-            f"cannot read {path}: the sheet '{sheet}' is empty; the first row must name every column"
-        )
-    header = [str(v) if v is not None else f"column {i}" for i, v in enumerate(rows.row(0), 1)]
-    try:
-        check_names(header)
-    except InputError as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    frame = book.load_sheet(sheet, header_row=0).to_polars()
-    columns = {
-        name: read_series(name, s, from_text=s.dtype == pl.String)
-        for name, s in zip(header, frame.get_columns(), strict=True)
-    }
-    return RawTable(columns, str(path), {"format": "workbook", "sheet": sheet})
 
 
 def _hive(path: Path, file: Path) -> dict[str, str]:

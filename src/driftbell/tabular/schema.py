@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
 from driftbell.tabular.feature_value import as_stored, find_problem, json_type_of, read_column
+
+NESTED = (list, tuple, dict, set, bytes, np.ndarray)
+"""Types of cells that no feature has."""
 
 MAX_SUGGESTIONS = 20
 """Unknown fields that get a suggestion each; searching for one takes long if there are thousands."""
@@ -143,6 +148,10 @@ def infer_schema(table: Any) -> Schema:
             problems.append(FieldProblem(name, "empty", f"column '{name}' of the reference has no values"))
             continue
         present = [v for v in column.tolist() if not is_null(v)]
+        if any(isinstance(v, NESTED) for v in present):
+            message = f"column '{name}' of the reference has lists or structures: exclude it"
+            problems.append(FieldProblem(name, "nested", message))
+            continue
         categories: tuple[str, ...] = ()
         if kind is Kind.CATEGORICAL:
             categories = tuple(k for k, _ in Counter(map(str, present)).most_common())

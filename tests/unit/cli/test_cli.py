@@ -175,3 +175,37 @@ def test_the_error_of_an_unreachable_database_hides_the_password(tmp_path: Path)
     output = driftbell("config", cwd=tmp_path, LOG__URL=url).stdout
     assert "(set)" in output
     assert "hunter2" not in output
+
+
+def test_check_reads_tables_with_the_options(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id;zip;amount\n" + "".join(f"{i};10115;{i % 9},5\n" for i in range(50)))
+    (tmp_path / "b.csv").write_text("id;zip;amount\n" + "".join(f"{i};80331;{i % 9},5\n" for i in range(50)))
+    tables = ("a.csv", "b.csv", "--exclude", "id,x*")
+    assert "exclude: the table has no column 'x*'" in driftbell("check", *tables, cwd=tmp_path).stderr
+    options = ("--exclude", "id", "--column", "zip=categorical", "--null", "8,5", "--verbose", "--json")
+    done = driftbell("check", "a.csv", "b.csv", *options, cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert result["detected"]["current"]["decimal"] == ","
+    assert "current: format text, separator semicolon, encoding utf-8, header yes, decimal ," in done.stderr
+    drifted = {c["comparison"]["column"]: c["drifted"] for c in result["columns"]}
+    assert drifted == {"zip": True, "amount": False}
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--column", "zip"), "--column must be NAME=KIND"),
+        (("--column", "zip=number"), "--column: column 'zip' has the unknown kind 'number'"),
+        (("--column", "zap=text"), "column: the table has no column 'zap': did you mean 'zip'?"),
+        (("--separator", "::"), "--separator"),
+        (("--decimal", ";"), "--decimal"),
+        (("--encoding", "klingon"), "--encoding"),
+        (("--query", "SELECT 1"), "--query needs a database"),
+    ],
+)
+def test_an_invalid_reading_option_is_named(tmp_path: Path, option: tuple[str, str], words: str) -> None:
+    (tmp_path / "a.csv").write_text("zip\n1\n2\n")
+    done = driftbell("check", "a.csv", "a.csv", *option, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr

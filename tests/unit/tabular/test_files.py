@@ -457,3 +457,59 @@ def test_numbers_with_separators_are_read(cents: list[int], marks: tuple[str, st
     x = read_columns({"x": [*texts, f"1{thousands}000{thousands}000{decimal}25"]})["x"]
     np.testing.assert_allclose(x.values[:-1], np.array(cents) / 100, rtol=1e-12)
     assert not x.unreadable
+
+
+def test_the_sheets_of_a_workbook_are_tables(tmp_path: Path) -> None:
+    pytest.importorskip("fastexcel")
+    path = tmp_path / "t.xlsx"
+    write_workbook(path, {"first": [["Report"], [], ["x", "y"], [1, "a"], [2.5, "NA"]], "empty": []})
+    raw = read_file(path)
+    assert raw.detected == {"format": "workbook", "sheet": "first", "skipped_rows": 2}
+    columns = read_columns(raw)
+    assert columns["x"].values.tolist() == [1.0, 2.5]
+    assert columns["y"].values.tolist() == ["a", None]
+    with pytest.raises(ConfigError, match="--sheet: it has only first and empty, not 'second'"):
+        read_file(path, FileOptions(sheet="second"))
+    with pytest.raises(ConfigError, match="the sheet 'empty' is empty"):
+        read_file(path, FileOptions(sheet="empty"))
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(ConfigError, match=r"t\.xlsx"):
+        read_file(path)
+
+
+def write_workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> None:
+    """Write the smallest workbook that Excel reads."""
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    package = "http://schemas.openxmlformats.org/package/2006"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", f'<Types xmlns="{package}/content-types"/>')
+        books, links = "", ""
+        for number, (name, rows) in enumerate(sheets.items(), 1):
+            books += f'<sheet name="{name}" sheetId="{number}" r:id="r{number}"/>'
+            links += (
+                f'<Relationship Id="r{number}" Type="{office}/worksheet" Target="worksheets/{number}.xml"/>'
+            )
+            data = ""
+            for i, row in enumerate(rows, 1):
+                cells = (
+                    f'<c r="{"ABC"[j]}{i}"><v>{v}</v></c>'
+                    if isinstance(v, int | float)
+                    else f'<c r="{"ABC"[j]}{i}" t="inlineStr"><is><t>{v}</t></is></c>'
+                    for j, v in enumerate(row)
+                )
+                data += f'<row r="{i}">{"".join(cells)}</row>'
+            archive.writestr(
+                f"xl/worksheets/{number}.xml", f"<worksheet {main}><sheetData>{data}</sheetData></worksheet>"
+            )
+        archive.writestr(
+            "xl/workbook.xml", f'<workbook {main} xmlns:r="{office}"><sheets>{books}</sheets></workbook>'
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'<Relationships xmlns="{package}/relationships">{links}</Relationships>',
+        )
+        root = f'<Relationship Id="r1" Type="{office}/officeDocument" Target="xl/workbook.xml"/>'
+        archive.writestr(
+            "_rels/.rels", f'<Relationships xmlns="{package}/relationships">{root}</Relationships>'
+        )

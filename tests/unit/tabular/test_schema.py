@@ -209,3 +209,8 @@ def test_thousands_of_unknown_fields_give_a_short_message() -> None:
         schema.validate(row)
     assert len(refused.value.problems) == 21
     assert refused.value.problems[-1].message == "and 19980 more unknown fields"
+
+
+def test_a_column_of_lists_is_no_feature() -> None:
+    with pytest.raises(InputError, match="column 'e' of the reference has lists or structures: exclude it"):
+        infer_schema({"e": [[1], [2]], "x": [1, 2]})
