@@ -55,7 +55,7 @@ def read_text_table(data: bytes, source: str, options: FileOptions) -> TextTable
             has more or fewer cells than the header.
     """
     text, encoding = _as_utf8(data, source, options.encoding)
-    if not text.strip():
+    if not text or text.isspace():
         raise ConfigError(f"cannot read {source}: the file is empty; the first line must name every column")
     sample, is_whole = _sample(text)
     layout = detect_layout(sample, is_whole, source, options)
@@ -84,14 +84,14 @@ def read_text_table(data: bytes, source: str, options: FileOptions) -> TextTable
 
 def _has_quotes(body: bytes, separator: str) -> bool:
     """Return whether some cell begins with a quote; all other quotes are characters, such as inches."""
-    return re.search(rb'(?:^|[\n%s]) *"' % re.escape(separator.encode()), body) is not None
+    return b'"' in body and re.search(rb'(?:^|[\n%s]) *"' % re.escape(separator.encode()), body) is not None
 
 
 def _read_cells(body: bytes, layout: Layout, source: str, *, quoted: bool) -> Any:
     import polars as pl
 
     schema = dict.fromkeys(layout.names, pl.String)
-    if not body.strip(b"\n"):
+    if not body or body == b"\n":
         return pl.DataFrame(schema=schema)
     try:
         return pl.read_csv(
@@ -213,7 +213,7 @@ def read_rows(
         ConfigError: see `read_text_table`.
     """
     text, _ = _as_utf8(data, source, options.encoding)
-    if not text.strip():
+    if not text or text.isspace():
         return [], []
     layout = detect_layout(*_sample(text), source, options)
     start = _offset(text, layout.data_line)
