@@ -73,6 +73,11 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     type=click.FloatRange(0, min_open=True),
     help="Smallest relevant loss [default: 0.02 of accuracy, or 0.1 of the mean absolute error].",
 )
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression"]),
+    help="Task of the model; needed for more than 20 different whole numbers.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check, one per line.")
 @table_options
@@ -121,14 +126,19 @@ def backtest(
     )
     counts: Counter[str] = Counter()
     first: int | None = None
+    reference_score = ""
     for check in checks:
+        if not counts:
+            for note in check.notes:
+                click.echo(f"note: {note}", err=True)
+            reference_score = _reference_score(check)
         if not counts and not as_json:
             click.echo(f"{'check':>5}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns")
         click.echo(_json(check) if as_json else _line(check))  # click flushes every line
         counts[check.verdict.value] += 1
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
-        click.echo(_summary(counts, first, window_rows))
+        click.echo(f"{_summary(counts, first, window_rows)} {reference_score}".rstrip())
     remainder = len(stream_table[options["prediction"]].values) % window_rows
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
@@ -255,6 +265,12 @@ def _line(check: BacktestCheck) -> str:
     score = f"{min(check.score, 999.99):.2f}"
     columns = ", ".join(check.columns)
     return f"{check.index:>5}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
+
+
+def _reference_score(check: BacktestCheck) -> str:
+    if check.reference_score is None:
+        return ""
+    return f"On the reference: {check.reference_metric} {check.reference_score:.4g}."
 
 
 def _summary(counts: Counter[str], first: int | None, window_rows: int) -> str:

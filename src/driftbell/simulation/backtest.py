@@ -57,6 +57,10 @@ class BacktestCheck:
             error; None if it cannot be estimated.
         interval: 90 % interval of the estimated loss.
         sentence: the reason of the verdict.
+        reference_score: accuracy on the reference, or the mean absolute error of a regression; None with
+            fewer than 20 labels there.
+        reference_metric: `accuracy` or `mean absolute error`.
+        notes: contradictions between predictions, labels and probabilities of the tables.
     """
 
     index: int
@@ -68,6 +72,9 @@ class BacktestCheck:
     estimated_loss: float | None
     interval: tuple[float, float] | None
     sentence: str
+    reference_score: float | None = None
+    notes: tuple[str, ...] = ()
+    reference_metric: str = "accuracy"
 
 
 def backtest(
@@ -84,6 +91,7 @@ def backtest(
     timestamp: str | None = None,
     smallest_loss: float | None = None,
     seed: int = 0,
+    task: str | None = None,
 ) -> Iterator[BacktestCheck]:
     """Run checks on a stream window by window, as the monitor would have done.
 
@@ -97,7 +105,7 @@ def backtest(
         stream: table of the same form with at least one window; the label may be null, or its column missing.
         budget: allowed false alarms, such as "1 per 30d" or "1 per 1000 checks".
         prediction: column of the predictions: classes, or numbers of a regression. 1, 1.0, "1" and true are
-            the same class. Without probabilities, up to 20 distinct integers are classes.
+            the same class. Without a task and probabilities, up to 20 distinct integers are classes.
         every: interval between checks, such as "5m"; needed for a budget per time.
         window_rows: new rows per check.
         probabilities: column of each class's probability; for two classes, one column is enough.
@@ -106,6 +114,7 @@ def backtest(
         timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
         seed: random seed.
+        task: "classification" or "regression"; needed for more than 20 distinct integers.
 
     Returns:
         An iterator over one record per check, computed on demand; invalid tables are refused at once.
@@ -124,7 +133,7 @@ def backtest(
     every = parse_every(every) if isinstance(every, str) else every
     allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
     columns, past, present = _read_tables(
-        reference, stream, window_rows, prediction, probabilities or {}, label, timestamp
+        reference, stream, window_rows, prediction, probabilities or {}, label, timestamp, task
     )
     charts = _fit_charts(columns, past, smallest_loss, allowed, window_rows, seed)
     return _run_checks(columns, charts, past, present, allowed, window_rows, label_delay)
@@ -169,6 +178,7 @@ def _read_tables(
     probabilities: Mapping[Any, str],
     label: str | None,
     timestamp: str | None,
+    task: str | None,
 ) -> tuple[BacktestColumns, _Table, _Table]:
     roles = (prediction, *probabilities.values(), label, timestamp)
     reference_columns, stream_columns = read_tables(reference, stream, roles)
@@ -179,6 +189,7 @@ def _read_tables(
         probabilities=probabilities,
         label=label,
         timestamp=timestamp,
+        task=task,
     )
     past = _read(columns, reference_columns, timestamp, "reference")
     present = _read(columns, stream_columns, timestamp, "stream")
@@ -240,6 +251,7 @@ def _run_checks(
     times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
     prepared = prepare(typed_columns(roles.compared_columns(past.columns)), roles=roles.roles(past.columns))
     stream_table = typed_columns(roles.compared_columns(present.columns), prepared.kinds)
+    score = _score(roles, past)
     state = EvidenceState()
     drift: Mapping[str, int] = {}
     start = 0
@@ -259,11 +271,21 @@ def _run_checks(
             persistent=persistent_columns(drift, first=first),
         )
         drift = update_persistence(drift, judgement, last=stop - 1)
-        yield _check(
+        check = _check(
             index, stop - start, combine(judgement, degradation), degradation, timed=present.times is not None
         )
+        metric = "accuracy" if roles.classes else "mean absolute error"
+        yield replace(check, reference_score=score, notes=tuple(roles.notes), reference_metric=metric)
         if state.rows == stop:
             start = stop
+
+
+def _score(roles: BacktestColumns, past: _Table) -> float | None:
+    """Return the accuracy on the reference, or the mean absolute error; None without labels."""
+    if past.truth is None or np.count_nonzero(~np.isnan(past.truth)) < MIN_LABELS:
+        return None
+    error = float(np.nanmean(roles.errors(past.answers.values, past.truth)))
+    return 1 - error if roles.classes else error
 
 
 def _check(

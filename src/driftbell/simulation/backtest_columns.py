@@ -11,15 +11,19 @@ import numpy as np
 
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.errors import InputError
-from driftbell.phrases import join_names
+from driftbell.phrases import join_names, printable
 from driftbell.records import Column, Columns, FieldProblem, Kind
+from driftbell.simulation.answer_checks import check_labels, check_probabilities
 from driftbell.tabular import typed_column
 from driftbell.tabular.columns import as_column, is_null, kind_of
 from driftbell.tabular.profile import numbers
 from driftbell.tabular.typed_column import TypedColumn, plain_columns, same_precision
 
 MAX_INTEGER_CLASSES = 20
-"""Without probabilities, integers with at most this many distinct values are classes, not amounts."""
+"""Integers with at most this many distinct values are classes; more need the task to be named."""
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+"""Names of the tasks."""
 
 MAX_CLASSES = 100
 """Maximum number of classes: more distinct predictions are keys, or numbers that were read as text."""
@@ -47,6 +51,10 @@ class BacktestColumns:
         probabilities: name of the probability column by class.
         label: name of the label column; None without labels.
         timestamp: name of the time column; None if the rows are in order.
+        task: `classification` or `regression`; None to decide it on the predictions and labels.
+
+    Attributes:
+        notes: contradictions between predictions, labels and probabilities, for the user.
 
     Raises:
         InputError: a column is missing or has two roles, or the classes cannot be determined.
@@ -61,7 +69,13 @@ class BacktestColumns:
         probabilities: Mapping[Any, str],
         label: str | None,
         timestamp: str | None,
+        task: str | None = None,
     ) -> None:
+        if task not in (None, CLASSIFICATION, REGRESSION):
+            raise input_error(
+                "task", "type", f"task must be '{CLASSIFICATION}' or '{REGRESSION}', got {task!r}"
+            )
+        self.notes: list[str] = []
         self.prediction, self.label = prediction, label
         self.probabilities = {class_name(c): name for c, name in probabilities.items()}
         if len(self.probabilities) < len(probabilities):
@@ -81,20 +95,33 @@ class BacktestColumns:
                 label, "missing", f"neither table has a column '{label}'{_available(reference)}"
             )
         self.names = tuple(n for n in reference if n not in {*needed, label})
-        self.classes = self._find_classes(reference, stream)
+        self.classes = self._find_classes(reference, stream, task)
         self._ids = {name: float(i) for i, name in enumerate(self.classes)}
+        predictions = (_class_names(table[prediction]) for table in (reference, stream))
+        self._answers = set(self.probabilities).union(*predictions) if self.classes else set()
 
-    def _find_classes(self, reference: Columns, stream: Columns) -> tuple[str, ...]:
+    def _find_classes(self, reference: Columns, stream: Columns, task: str | None) -> tuple[str, ...]:
         """Return the classes; none for a regression."""
+        if task == REGRESSION:
+            if self.probabilities:
+                raise input_error("probabilities", "extra", "a regression has no probabilities of classes")
+            return ()
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
         names = [name for name in (self.prediction, self.label) if name is not None]
         columns = [table[name] for table in (reference, stream) for name in names if name in table]
         values = {class_name(v) for c in columns for v in c.tolist() if not is_null(v)}
-        if all(kind_of(c) in (Kind.NUMERIC, None) for c in columns) and not self.probabilities:
+        numeric = all(kind_of(c) in (Kind.NUMERIC, None) for c in columns)
+        if numeric and not self.probabilities and task is None:
             amounts = np.concatenate([numbers(c)[np.isfinite(numbers(c))] for c in columns])
-            if len(values) > MAX_INTEGER_CLASSES or np.any(np.mod(amounts, 1)):
+            if np.any(np.mod(amounts, 1)):
                 return ()
+            if len(values) > MAX_INTEGER_CLASSES:
+                message = (
+                    f"column '{self.prediction}' or its label has {len(values)} different whole numbers, "
+                    "which may be classes or amounts: pass the task, --task classification or regression"
+                )
+                raise input_error("task", "missing", message)
         classes = tuple(sorted(values | set(self.probabilities)))
         if len(self.probabilities) == 1 and len(classes) == 1:
             return (*classes, f"other than {classes[0]}")
@@ -149,7 +176,15 @@ class BacktestColumns:
             if self.classes and not is_null(cell):
                 reason = f"'{class_name(cell)[:80]}' is not one of the classes {join_names(self.classes)}"
             raise input_error(self.prediction, "type", _at(self.prediction, table_name, row, reason), row)
-        return Answers(values, self._matrix(table, table_name))
+        matrix = self._matrix(table, table_name)
+        if matrix is not None:
+            names = tuple(self.probabilities.values())
+            self._note(check_probabilities(matrix, values, self.classes, table_name, names))
+        return Answers(values, matrix)
+
+    def _note(self, note: str) -> None:
+        if note:
+            self.notes.append(note)
 
     def _matrix(self, table: Columns, table_name: str) -> Vector | None:
         if not self.probabilities:
@@ -184,10 +219,14 @@ class BacktestColumns:
             None if no row has a label.
 
         Raises:
-            InputError: a label of a regression is infinite or exceeds `MAX_AMOUNT`.
+            InputError: no label equals a predicted class, or a label of a regression is infinite or exceeds
+                `MAX_AMOUNT`.
         """
         if self.label is None or self.label not in table:
             return None
+        if self.classes:
+            names = _class_names(table[self.label])
+            self._note(check_labels(self.label, table_name, names, self._answers))
         labels = self._encode(table[self.label], other=-1.0)
         if not self.classes:
             invalid = np.isnan(labels) & ~np.isnan(numbers(table[self.label]))
@@ -212,6 +251,10 @@ class BacktestColumns:
             [np.nan if is_null(v) else ids.get(class_name(v), other) for v in column.tolist()],
             dtype=np.float64,
         )
+
+
+def _class_names(column: Column) -> list[str]:
+    return [class_name(v) for v in column.tolist() if not is_null(v)]
 
 
 def read_tables(
@@ -253,6 +296,16 @@ def _read(
         raise InputError(problems) from error
     if not columns or not len(next(iter(columns.values())).values):
         raise input_error("", "empty", f"the {table_name} has no rows")
+    for name in sorted(names & columns.keys()):
+        column = columns[name]
+        if column.unreadable:
+            cells = " and ".join(f"'{printable(cell, 30)}'" for cell in column.examples[:2])
+            message = (
+                f"column '{name}' of the {table_name}: {column.unreadable} of {len(column.values)} cells "
+                f"such as {cells} are not {column.kind}, as in the reference. Write both tables in the same "
+                f"way, or set the kind: --column '{name}=categorical'"
+            )
+            raise input_error(name, "type", message)
     return columns
 
 

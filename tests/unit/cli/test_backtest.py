@@ -78,6 +78,9 @@ def test_one_json_object_a_check_and_nothing_else_on_stdout(folder: Path) -> Non
             "estimated_loss",
             "interval",
             "sentence",
+            "reference_score",
+            "reference_metric",
+            "notes",
         )
     }
     assert checks[-1]["verdict"] == "alarm"
@@ -92,7 +95,7 @@ def test_a_line_a_check_and_a_summary(folder: Path) -> None:
     header, *lines, summary = done.stdout.splitlines()
     assert header.split() == ["check", "verdict", "score", "loss", "columns"]
     assert [line.split()[:2] for line in lines] == [["0", "ok"], ["1", "ok"]]
-    assert summary == "2 checks of 100 rows: 2 ok."
+    assert summary == "2 checks of 100 rows: 2 ok. On the reference: accuracy 0.9."
     assert done.stderr == "the last 50 rows are less than a window and were not checked\n"
 
 

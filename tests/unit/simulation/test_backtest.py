@@ -197,9 +197,11 @@ def test_some_labels_are_null() -> None:
 
 
 def test_a_label_unknown_to_the_model_counts_as_an_error() -> None:
-    checks = run(stream={**STREAM, "y": ["perhaps"] * 200})
+    labels = [*STREAM["y"][:5], *["perhaps"] * 195]
+    checks = run(stream={**STREAM, "y": labels})
     assert checks[-1].verdict is Verdict.ALARM
     assert checks[-1].estimated_loss == pytest.approx(0.9, abs=0.05)
+    assert "195 of 200 labels equal no predicted class" in checks[-1].notes[0]
 
 
 def test_a_regression() -> None:

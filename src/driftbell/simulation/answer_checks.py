@@ -1,0 +1,106 @@
+"""Checks of predictions, labels and probabilities against each other: contradictions are refused or named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from driftbell.degradation.reference_models import Vector
+from driftbell.errors import InputError
+from driftbell.phrases import join_names, printable
+from driftbell.records import FieldProblem
+
+MAX_SUM_ERROR, ERROR_PER_CLASS = 0.01, 0.005
+"""Tolerated deviation of the sum of a row's probabilities from 1, for probabilities with two decimals."""
+
+MAX_DISAGREEMENT = 0.5
+"""Predictions that differ from the most probable class in more than this share of the rows are refused."""
+
+
+def check_labels(label: str, table_name: str, labels: Sequence[str], answers: Iterable[str]) -> str:
+    """Compare the labels of a table with the classes of the predictions.
+
+    Args:
+        label: name of the label column.
+        table_name: name of the table in messages.
+        labels: class name of each label that is not null.
+        answers: every class that is predicted.
+
+    Returns:
+        A note about labels that no prediction equals, which count as wrong; "" without any.
+
+    Raises:
+        InputError: no label equals a prediction.
+
+    >>> check_labels("y", "stream", ["yes", "no", "Yes"], {"yes", "no"})
+    "column 'y' of the stream: 1 of 3 labels equal no predicted class (yes and no) and count as wrong: 'Yes'"
+    """
+    classes = sorted(set(answers), reverse=True)
+    counts = Counter(labels)
+    unknown = {name: count for name, count in counts.most_common() if name not in classes}
+    if not unknown:
+        return ""
+    names = join_names(f"'{printable(name, 30)}'" for name in unknown)
+    if len(unknown) == len(counts):
+        message = (
+            f"column '{label}' of the {table_name}: no label equals a predicted class. Labels: {names}; "
+            f"predicted classes: {join_names(classes)}. Write both in the same way"
+        )
+        raise InputError([FieldProblem(label, "type", message)])
+    return (
+        f"column '{label}' of the {table_name}: {sum(unknown.values())} of {len(labels)} labels equal no "
+        f"predicted class ({join_names(classes)}) and count as wrong: {names}"
+    )
+
+
+def check_probabilities(
+    matrix: Vector, predicted: Vector, classes: Sequence[str], table_name: str, names: Sequence[str]
+) -> str:
+    """Compare the probabilities of a table with each other and with the predictions.
+
+    Args:
+        matrix: probability of each class, shape (n, k), from 0 to 1.
+        predicted: index of the predicted class, shape (n,).
+        classes: names of the k classes.
+        table_name: name of the table in messages.
+        names: names of the probability columns.
+
+    Returns:
+        A note about predictions that are not the most probable class; "" without any.
+
+    Raises:
+        InputError: rows do not sum to 1, or most predictions are not the most probable class.
+    """
+    rows = len(matrix)
+    sums = matrix.sum(axis=1)
+    tolerance = MAX_SUM_ERROR + ERROR_PER_CLASS * matrix.shape[1]
+    wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
+    if len(wrong):
+        row = int(wrong[0])
+        message = (
+            f"the probabilities of the {table_name} must sum to 1: they do not in {len(wrong)} of {rows} "
+            f"rows, such as row {row} with {sums[row]:.3g}. Columns: {join_names(names)}"
+        )
+        raise InputError([FieldProblem("probabilities", "type", message, row)])
+    own = matrix[np.arange(rows), predicted.astype(np.intp)]
+    wrong = np.flatnonzero(own < matrix.max(axis=1) - tolerance)
+    if not len(wrong):
+        return ""
+    row = int(wrong[0])
+    best = int(matrix[row].argmax())
+    example = (
+        f"such as row {row}: predicted {classes[int(predicted[row])]} with probability {own[row]:.3g}, "
+        f"but {classes[best]} has {matrix[row, best]:.3g}"
+    )
+    if len(wrong) > MAX_DISAGREEMENT * rows:
+        message = (
+            f"the probabilities of the {table_name} belong to other classes than the predictions: "
+            f"{len(wrong)} of {rows} predictions are not the most probable class, {example}. Check which "
+            "column has the probability of which class"
+        )
+        raise InputError([FieldProblem("probabilities", "type", message, row)])
+    return (
+        f"{len(wrong)} of {rows} predictions of the {table_name} are not the most probable class, {example}"
+    )

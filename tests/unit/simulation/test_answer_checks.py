@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from driftbell.errors import InputError
+from driftbell.simulation.backtest import BacktestCheck, backtest
+
+ROWS = 300
+
+
+def table(rows: int, seed: int, labels: tuple[Any, Any] = (0, 1), wrong: float = 0.1) -> dict[str, Any]:
+    """Return a table of answers 0 and 1, of which some are wrong, with probabilities."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=rows)
+    answer = (x > 0).astype(int)
+    truth = np.where(rng.random(rows) < wrong, 1 - answer, answer)
+    p = 1 / (1 + np.exp(-3 * x))
+    return {
+        "x": x,
+        "answer": answer.tolist(),
+        "p0": 1 - p,
+        "p1": p,
+        "y": [labels[i] for i in truth],
+    }
+
+
+def run(reference: dict[str, Any], stream: dict[str, Any], **options: Any) -> list[BacktestCheck]:
+    usual = {"budget": "1 per 100 checks", "prediction": "answer", "label": "y", "window_rows": 100}
+    return list(backtest(reference, stream, **{**usual, **options}))
+
+
+PAIR = {0: "p0", 1: "p1"}
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("N", "Y"), (10, 11)])
+def test_labels_that_are_no_predicted_class_are_refused_with_both_lists(labels: tuple[Any, Any]) -> None:
+    with pytest.raises(InputError) as refused:
+        run(table(ROWS, 0, labels), table(ROWS, 1, labels))
+    message = str(refused.value)
+    assert "column 'y' of the reference: no label equals a predicted class." in message
+    assert f"'{labels[0]}'" in message
+    assert "predicted classes: 1 and 0" in message
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), (10, 11)])
+def test_labels_of_the_stream_alone_that_are_no_predicted_class_are_refused(labels: tuple[Any, Any]) -> None:
+    with pytest.raises(InputError, match="column 'y' of the stream: "):
+        run(table(ROWS, 0), table(ROWS, 1, labels))
+
+
+def test_some_unknown_labels_are_named_and_count_as_wrong() -> None:
+    reference, stream = table(ROWS, 0), table(ROWS, 1)
+    words = {0: "no", 1: "yes"}
+    for columns in (reference, stream):
+        columns["answer"] = [words[i] for i in columns["answer"]]
+        columns["y"] = [words[i] for i in columns["y"]]
+    stream["y"][:7] = ["Yes"] * 7
+    checks = run(reference, stream)
+    assert checks[0].notes == (
+        "column 'y' of the stream: 7 of 300 labels equal no predicted class (yes and no) and count as wrong: "
+        "'Yes'",
+    )
+
+
+def test_the_score_of_the_reference_is_in_every_check() -> None:
+    reference = table(ROWS, 0)
+    checks = run(reference, table(ROWS, 1))
+    right = np.mean([a == y for a, y in zip(reference["answer"], reference["y"], strict=True)])
+    assert [c.reference_score for c in checks] == pytest.approx([right] * 3)
+    assert checks[0].reference_metric == "accuracy"
+    del reference["y"]
+    assert run(reference, table(ROWS, 1))[0].reference_score is None
+
+
+def test_probabilities_that_do_not_sum_to_one_are_refused() -> None:
+    stream = table(ROWS, 1)
+    stream["p0"][3] = stream["p1"][3] = 0.2
+    with pytest.raises(
+        InputError, match=r"stream must sum to 1: they do not in 1 of 300 rows, such as row 3"
+    ):
+        run(table(ROWS, 0), stream, probabilities=PAIR)
+
+
+def test_probabilities_with_two_decimals_are_accepted() -> None:
+    tables = table(ROWS, 0), table(ROWS, 1)
+    for columns in tables:
+        columns["p0"], columns["p1"] = np.round(columns["p0"], 2), np.round(columns["p1"], 2)
+    assert run(*tables, probabilities=PAIR)[0].notes == ()
+
+
+def test_probabilities_of_another_class_are_refused() -> None:
+    with pytest.raises(InputError, match="belong to other classes than the predictions: "):
+        run(table(ROWS, 0), table(ROWS, 1), probabilities={0: "p1", 1: "p0"})
+
+
+def test_some_predictions_that_are_not_the_most_probable_class_are_named() -> None:
+    stream = table(ROWS, 1)
+    stream["answer"] = [int(p > 0.3) for p in stream["p1"]]
+    (note,) = run(table(ROWS, 0), stream, probabilities=PAIR)[0].notes
+    assert "predictions of the stream are not the most probable class, such as row " in note
+
+
+def numbers(rows: int, seed: int, values: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    answer = rng.integers(0, values, rows)
+    return {"x": answer + rng.normal(size=rows), "answer": answer, "y": answer}
+
+
+def test_many_whole_numbers_need_the_task() -> None:
+    tables = numbers(ROWS, 0, 25), numbers(ROWS, 1, 25)
+    with pytest.raises(InputError, match="25 different whole numbers, which may be classes or amounts"):
+        run(*tables)
+    assert run(*tables, task="classification")[0].reference_metric == "accuracy"
+    assert run(*tables, task="regression")[0].reference_metric == "mean absolute error"
+    assert run(numbers(ROWS, 0, 5), numbers(ROWS, 1, 5))[0].reference_metric == "accuracy"
+    with pytest.raises(InputError, match="task must be"):
+        run(*tables, task="ranking")
