@@ -177,11 +177,19 @@ def _plain_layout(text: bytes, sample: str, layout: Layout) -> tuple[bytes, Layo
         if b'"' not in text:
             lines = (line.strip() for line in re.sub(rb"[ \t]+", b" ", text).split(b"\n"))
             return b"\n".join(lines), layout
-    elif not (separator != SINGLE and f'{separator} "' in sample):
+    elif separator == SINGLE:
+        return text, layout
+    elif b'"' not in text:
+        padded = separator + " "
+        if sample.count(separator) > sample.count(padded) or not sample.count(padded):
+            return text, layout
+        return text.replace(padded.encode(), separator.encode()), layout  # a space after every separator
+    elif f'{separator} "' not in sample:
         return text, layout
     out = io.StringIO(newline="")
     start = _offset(text, layout.data_line)
-    stripped = "\n".join(line.strip(" ") for line in text[start:].decode("utf-8").split("\n"))
+    rest = text[start:].replace(b"\t", b" ") if separator == " " else text[start:]
+    stripped = "\n".join(line.strip(" ") for line in rest.decode("utf-8").split("\n"))
     reader = csv.reader(io.StringIO(stripped, newline=""), delimiter=separator, skipinitialspace=True)
     csv.writer(out, delimiter=separator, lineterminator="\n").writerows(reader)
     return text[:start] + out.getvalue().encode("utf-8"), layout

@@ -160,11 +160,13 @@ def _detect(sample: str, is_whole: bool, source: str) -> _Split:
         exact.sort(key=lambda s: s.number_share, reverse=True)
         if exact[0].number_share - exact[1].number_share < 0.05:
             raise ConfigError(_ambiguous(sample, source, [s.separator for s in exact]))
+    spaces = _split(sample, " ", is_whole)
+    if exact and exact[0].separator == "\t" and spaces.is_exact and spaces.number_share >= 0.5:
+        return max(exact[0], spaces, key=lambda s: s.width)  # columns padded with spaces and tabs
     if exact:
         return exact[0]
     if _is_number_column(single):
         return single
-    spaces = _split(sample, " ", is_whole)
     if (
         (spaces.is_exact or spaces.lacks_one_name)
         and spaces.width > 1
