@@ -130,7 +130,11 @@ def _read(path: Path, options: FileOptions) -> RawTable:
 
 def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) -> RawTable:
     table = read_text_table(data, str(path), options)
-    decimal = options.decimal or decimal_mark([s.head(SAMPLE_ROWS) for s in table.frame.get_columns()])
+    decimal = options.decimal
+    if decimal is None and (
+        table.detected["separator"] != "comma" or b'"' in data
+    ):  # else no cell has a comma
+        decimal = decimal_mark([s.head(SAMPLE_ROWS) for s in table.frame.get_columns()])
     columns = {s.name: read_series(s.name, s, from_text=True) for s in table.frame.get_columns()}
     detected = table.detected | {"decimal": decimal or "decided by each column"} | facts
     return RawTable(columns, str(path), detected, decimal)

@@ -40,7 +40,7 @@ def _table(data: bytes, source: str) -> Any:
     else:
         try:
             content = msgspec.json.decode(text)  # one object over several lines
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return _lines(text, source)
     if isinstance(content, dict) and isinstance(content.get("data"), list):  # pandas' orients table and split
         names, rows = content.get("columns"), content["data"]

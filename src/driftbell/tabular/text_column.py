@@ -48,6 +48,8 @@ class TextColumn:
     @cached_property
     def _odd(self) -> tuple[Any, NDArray[np.int64]]:
         """Different texts that are no plain number, without null words, and their rows."""
+        if self._plain.null_count() == self.series.null_count():
+            return self.series.head(0), np.zeros(0, dtype=np.int64)
         odd = self.series.filter(self._plain.is_null() & self.series.is_not_null())
         return self._counted(odd)
 
@@ -82,6 +84,8 @@ class TextColumn:
         """Numbers of the cells, NaN for null and all other texts, shape (n,)."""
         texts, counts = self._odd
         values = self._plain.fill_null(np.nan).to_numpy()
+        if not len(texts) and self._decimal != "," and not self._more_nulls:
+            return np.asarray(values, dtype=np.float64)
         has_digit = texts.str.contains(r"\d")
         needs_convention = bool(has_digit.any()) or self._decimal == ","
         if not needs_convention and not self._more_nulls:
@@ -164,6 +168,8 @@ class TextColumn:
     @cached_property
     def looks_like_durations(self) -> bool:
         """True if most of the first texts are durations."""
+        if not self.might_be_times():
+            return False
         durations = read_durations(self.distinct[0].head(100))
         return bool(np.count_nonzero(~np.isnan(durations)) >= MIN_SHARE * len(durations))
 
@@ -183,6 +189,8 @@ class TextColumn:
             literal: whether null words are texts; blank cells and the user's own words are null.
         """
         pl = self._pl
+        if not literal and not len(self._odd[0]) and not self._more_nulls:
+            return np.asarray(np.isnan(self._plain.fill_null(np.nan).to_numpy()), dtype=np.bool_)
         words = {"", *(w.strip() for w in self._more_nulls)} if literal else self._words
         clean = self.series.str.strip_chars()
         is_word = clean.is_in(pl.Series(sorted(words), dtype=pl.String).implode())

@@ -55,7 +55,7 @@ def read_text_table(data: bytes, source: str, options: FileOptions) -> TextTable
             has more or fewer cells than the header.
     """
     text, encoding = _as_utf8(data, source, options.encoding)
-    if not text.strip():
+    if not text or text.isspace():
         raise ConfigError(f"cannot read {source}: the file is empty; the first line must name every column")
     sample, is_whole = _sample(text)
     layout = detect_layout(sample, is_whole, source, options)
@@ -84,14 +84,14 @@ def read_text_table(data: bytes, source: str, options: FileOptions) -> TextTable
 
 def _has_quotes(body: bytes, separator: str) -> bool:
     """Return whether some cell begins with a quote; all other quotes are characters, such as inches."""
-    return re.search(rb'(?:^|[\n%s]) *"' % re.escape(separator.encode()), body) is not None
+    return b'"' in body and re.search(rb'(?:^|[\n%s]) *"' % re.escape(separator.encode()), body) is not None
 
 
 def _read_cells(body: bytes, layout: Layout, source: str, *, quoted: bool) -> Any:
     import polars as pl
 
     schema = dict.fromkeys(layout.names, pl.String)
-    if not body.strip(b"\n"):
+    if not body or body == b"\n":
         return pl.DataFrame(schema=schema)
     try:
         return pl.read_csv(
@@ -177,11 +177,19 @@ def _plain_layout(text: bytes, sample: str, layout: Layout) -> tuple[bytes, Layo
         if b'"' not in text:
             lines = (line.strip() for line in re.sub(rb"[ \t]+", b" ", text).split(b"\n"))
             return b"\n".join(lines), layout
-    elif not (separator != SINGLE and f'{separator} "' in sample):
+    elif separator == SINGLE:
+        return text, layout
+    elif b'"' not in text:
+        padded = separator + " "
+        if sample.count(separator) > sample.count(padded) or not sample.count(padded):
+            return text, layout
+        return text.replace(padded.encode(), separator.encode()), layout  # a space after every separator
+    elif f'{separator} "' not in sample:
         return text, layout
     out = io.StringIO(newline="")
     start = _offset(text, layout.data_line)
-    stripped = "\n".join(line.strip(" ") for line in text[start:].decode("utf-8").split("\n"))
+    rest = text[start:].replace(b"\t", b" ") if separator == " " else text[start:]
+    stripped = "\n".join(line.strip(" ") for line in rest.decode("utf-8").split("\n"))
     reader = csv.reader(io.StringIO(stripped, newline=""), delimiter=separator, skipinitialspace=True)
     csv.writer(out, delimiter=separator, lineterminator="\n").writerows(reader)
     return text[:start] + out.getvalue().encode("utf-8"), layout
@@ -213,7 +221,7 @@ def read_rows(
         ConfigError: see `read_text_table`.
     """
     text, _ = _as_utf8(data, source, options.encoding)
-    if not text.strip():
+    if not text or text.isspace():
         return [], []
     layout = detect_layout(*_sample(text), source, options)
     start = _offset(text, layout.data_line)

@@ -74,6 +74,12 @@ class _Split:
         return self.first == 0 and self.share == 1
 
     @property
+    def lacks_one_name(self) -> bool:
+        """True if the first record has one cell less than all others, as R writes row names."""
+        widths = [len(record) for _, record in self.records]
+        return len(widths) > 2 and widths[0] > 1 and set(widths[1:]) == {widths[0] + 1}
+
+    @property
     def number_share(self) -> float:
         """Share of the cells below the first record that look like numbers."""
         cells = [c for _, record in self.records[self.first + 1 :] for c in record]
@@ -105,6 +111,8 @@ def detect_layout(sample: str, is_whole: bool, source: str, options: FileOptions
     comments = re.match(r"(?:[ \t]*\n|#[^\n]*\n)*", sample)
     if comments and comments.end() and sample[comments.end() :].strip():
         sample, skipped = _without_comments(sample, comments[0], skipped)
+    if not _split(sample, separator or SINGLE, is_whole).records:
+        raise ConfigError(f"cannot read {source}: the file is empty; the first line must name every column")
     split = _split(sample, separator, is_whole) if separator else _detect(sample, is_whole, source)
     return _layout(split, skipped, source, options)
 
@@ -152,15 +160,22 @@ def _detect(sample: str, is_whole: bool, source: str) -> _Split:
         exact.sort(key=lambda s: s.number_share, reverse=True)
         if exact[0].number_share - exact[1].number_share < 0.05:
             raise ConfigError(_ambiguous(sample, source, [s.separator for s in exact]))
+    spaces = _split(sample, " ", is_whole)
+    if exact and exact[0].separator == "\t" and spaces.is_exact and spaces.number_share >= 0.5:
+        return max(exact[0], spaces, key=lambda s: s.width)  # columns padded with spaces and tabs
     if exact:
         return exact[0]
     if _is_number_column(single):
         return single
-    spaces = _split(sample, " ", is_whole)
-    if spaces.width > 1 and spaces.is_exact and spaces.number_share > 0 and not _is_dates(single):
+    if (
+        (spaces.is_exact or spaces.lacks_one_name)
+        and spaces.width > 1
+        and spaces.number_share > 0
+        and not _is_dates(single)
+    ):
         return spaces
     aligned = [s for s in splits if s.first == 0 and len(s.records[0][1]) == s.width and s.share >= 0.5]
-    headed = [s for s in splits if (len(s.records[0][1]) > 1 and s.first == 0) or len(s.records) == 2]
+    headed = [s for s in splits if len(s.records[0][1]) > 1]
     below_title = [s for s in splits if 0 < s.first <= MAX_PREAMBLE and s.width > 2 and _is_header_below(s)]
     for group in (aligned, below_title, headed):
         if group:
@@ -205,6 +220,8 @@ def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> L
     position = split.first if split.separator == SINGLE or split.first == 0 or _is_header_below(split) else 0
     start = records[position - 1][0] if position else 0
     line, first = records[position]
+    if split.separator != SINGLE and len(first) == split.width - 1:
+        first = _with_missing_name(first, [record for _, record in records[position + 1 :]])
     header = _has_header(split, position) if options.header is None else options.header
     if not header:
         names = tuple(f"column {i}" for i in range(1, len(first) + 1))
@@ -218,6 +235,19 @@ def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> L
             "each once; if it has no names, pass --no-header"
         )
     return Layout(split.separator, names, True, skipped + line, skipped + start, unnamed)
+
+
+def _with_missing_name(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Add an empty name to a header with one name less than all rows have cells.
+
+    It is the last one if the last cells are empty, or the first one if the first cells are all different, as
+    row names of R are.
+    """
+    if len(header) < 2 or not rows or any(len(row) != len(header) + 1 for row in rows):
+        return header
+    if not any(row[-1].strip() for row in rows):
+        return [*header, ""]
+    return ["", *header] if len({row[0] for row in rows}) == len(rows) > 1 else header
 
 
 def _names(cells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -19,7 +19,7 @@ CODES = (
     r"|Fr\.|kr\.?|zł|Kč|Ft|Rs\.?"
 )
 PARTS = (
-    r"^(?P<open>\()?\s*(?P<sign1>[+-])?\s*"
+    rf"^(?P<currency0>{SYMBOLS}|{CODES})?\s*(?P<open>\()?\s*(?P<sign1>[+-])?\s*"
     rf"(?P<currency1>{SYMBOLS}|{CODES})?\s*(?P<sign2>[+-])?\s*"
     r"(?P<body>(?:\d|[.,]\d)[\d.,'’ ]*(?:[eE][+-]?\d+)?)\s*"
     rf"(?P<currency2>{SYMBOLS}|{CODES})?\s*(?P<percent>%)?\s*(?P<sign3>-)?(?P<close>\))?$"
@@ -79,7 +79,7 @@ def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = No
     mark = decimal or ("," if totals[","] > totals["."] else ".")
     fit = fits[mark]
     percent = parts["percent"].is_not_null().to_numpy()
-    currency = parts["currency1"].fill_null(parts["currency2"]).fill_null("")
+    currency = parts["currency0"].fill_null(parts["currency1"]).fill_null(parts["currency2"]).fill_null("")
     unit = np.where(percent, "%", currency.to_numpy().astype(object))
     fit, main = _one_unit(fit, unit, counts)
     separators = r"[,'’ ]" if mark == "." else r"[.'’ ]"

@@ -156,9 +156,9 @@ def _typed(
         reason = "set by the user"
     whole = options.kinds.get(name) == INTEGER
     values, order = as_kind(kind, cells, texts, order=order, whole=whole)
-    unreadable = (
-        is_missing(values) & ~is_null_cell(cells, texts) if kind else np.zeros(len(values), dtype=bool)
-    )
+    unreadable = is_missing(values) if kind else np.zeros(len(values), dtype=bool)
+    if unreadable.any():
+        unreadable &= ~is_null_cell(cells, texts)
     if has_role and unreadable.any() and kind in (Kind.NUMERIC, Kind.DATETIME, Kind.BOOLEAN):
         kind, order = Kind.CATEGORICAL, ""  # an error about a prediction, label or time names the cell
         values, unreadable = as_texts(cells, texts), np.zeros(len(values), dtype=bool)

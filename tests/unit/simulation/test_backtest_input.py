@@ -176,3 +176,29 @@ def test_errors_name_the_row_of_the_unsorted_table() -> None:
             changed({**STREAM, "when": times}, "answer", 5, None),
             timestamp="when",
         )
+
+
+def test_the_storage_precision_of_a_stream_is_no_change() -> None:
+    rng = np.random.default_rng(0)
+
+    def table(rows: int, precision: Any) -> dict[str, Any]:
+        x = rng.choice([0.1, 0.2, 0.3], rows)
+        answers = np.where(x > 0.15, "yes", "no")
+        return {"x": x.astype(precision), "answer": answers.tolist(), "y": answers.tolist()}
+
+    reference, stream = table(300, np.float64), table(800, np.float32)
+    checks = list(
+        backtest(
+            reference, stream, budget="1 per 1000 checks", prediction="answer", label="y", window_rows=200
+        )
+    )
+    assert [c.verdict for c in checks] == [Verdict.OK] * 4
+
+
+def test_identifiers_are_no_features_and_a_path_is_a_table(tmp_path: Any) -> None:
+    for name, table in (("past", REFERENCE), ("now", STREAM)):
+        frame = pd.DataFrame(table | {"id": range(len(table["y"]))})
+        frame.to_csv(tmp_path / f"{name}.csv.gz", index=False, sep=";")
+    checks = run(tmp_path / "past.csv.gz", str(tmp_path / "now.csv.gz"))
+    assert [c.verdict for c in checks] == [c.verdict for c in run()]
+    assert not any("id" in c.columns for c in checks)

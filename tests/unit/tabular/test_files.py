@@ -133,6 +133,19 @@ CASES: dict[str, Case] = {
     "declared separator": Case("sep=;\nx;y\n1;2\n", "numeric", [1], columns=("x", "y")),
     "comments": Case("# made by hand\n# in May\nx,y\n1,2\n", "numeric", [1], detected={"skipped_lines": 2}),
     "a title above": Case("Report 2026;;\n;;\nx;y;z\n1;a;2,5\n2;b;3,5\n;;\n", "numeric", [1, 2], columns=("x", "y", "z")),
+    "a separator at the end of each row": Case("x,y\n1,a,\n2,b,\n3,a,\n", "numeric", [1, 2, 3], columns=("x", "y")),
+    "row names of R": Case('"x","y"\n"1",1.5,"a"\n"2",2,"b"\n"3",3,"b"\n', "numeric", [1.5, 2, 3], columns=("column 1", "x", "y")),
+    "row names of R, spaces": Case('"x" "y"\n"1" 1.5 "a"\n"2" 2 "b"\n"3" 3 "b"\n', "numeric", [1.5, 2, 3], columns=("column 1", "x", "y")),
+    "nulls of PostgreSQL": Case("x\ty\n1\tt\n\\N\tf\n", "numeric", [1, NAN], nulls=1),
+    "pandas' booleans with NaN": Case("x,y\nTrue,1\n,2\nFalse,3\n", "boolean", [True, None, False], nulls=1),
+    "a line feed in a name": Case('"the\nfirst",x\n1,2\n3,4\n', "numeric", [2, 4], columns=("the\nfirst", "x")),
+    "a space after every separator": Case("y, x\n1, a b\n2, c\n", "categorical", ["a b", "c"]),
+    "a space after some separators": Case("y,x\n1, a\n2,b\n", "categorical", [" a", "b"]),
+    "spaces and a tab": Case('18.0   8\t"ford"\n15.0  12\t"fiat"\n', None, [], columns=("column 1", "column 2", "column 3")),
+    "accounting": Case(quoted("$ (1,234.50)", "$2.00"), "numeric", [-1234.5, 2]),
+    "numbers in quotes": Case('"x","y"\n"1","a"\n"2.5","b"\n', "numeric", [1, 2.5]),
+    "one cell a line": Case("x\nabc\n\ndef\n", "categorical", ["abc", "def"]),
+    "only a header": Case("x,y\n", None, []),
     "a nameless last column": Case("x,y,\n1,a,\n2,b,\n", "numeric", [1, 2], columns=("x", "y")),
 }  # fmt: skip
 
@@ -166,8 +179,10 @@ def check_column(x: TypedColumn, case: Case) -> None:
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "the file is empty"),
+    "only quotes": ('""', "the file is empty"),
     "only blank lines": ("\n \n", "the file is empty"),
     "duplicate name": ("a,a\n1,2\n", "duplicate column name 'a'"),
+    "no header line of this length": ("a,b\n1,2,3\n1,2,3\n4,5,6\n", "line 2 has 3 cells, the header 2"),
     "a short line": ("a,b\n1,2\n3\n4,5\n", "line 3 has 1 cells, the header 2"),
     "a long line": ("a,b\n1,2,3\n", "line 2 has 3 cells, the header 2"),
     "a short last line": ("a,b\n1,2\n3", "line 3 has 1 cells, the header 2: the file may be cut off"),
