@@ -22,6 +22,7 @@ import numpy as np
 from driftbell import jsonlog
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.drift.prepared import typed_columns
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
 from driftbell.ports import Model
@@ -122,12 +123,12 @@ def story(
 def cost(windows: int, seed: int) -> None:
     """Print the run time of a comparison: 500 rows, 12 numeric columns, 4 categories, reference of 5,000."""
     rng = np.random.default_rng(seed)
-    before = prepare(wide_table(rng, 5000, 12, 4))
+    before = prepare(typed_columns(wide_table(rng, 5000, 12, 4)))
     spent = []
     for _ in range(windows):
         window = wide_table(rng, 500, 12, 4)
         start = time.process_time()
-        compare(before, window, newest=50)
+        compare(before, typed_columns(window, before.kinds), newest=50)
         spent.append((time.process_time() - start) * 1000)
     print(f"\nA comparison of 500 rows, 16 columns, the newest 50 too: {np.median(spent):.1f} ms of CPU")
 

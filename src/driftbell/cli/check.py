@@ -45,7 +45,11 @@ def check(
     also compressed), folders or patterns of files, or databases (sqlite:///FILE, postgresql://USER@HOST/NAME)
     with --query. The kinds of the columns are decided on the reference.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
+    A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
+    Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
+    additional column of CURRENT is a note. At most 20 columns are printed, the drifted first; --json has all.
+
+    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict (no column, or not every one, could be compared).
 
     \b
     Examples:

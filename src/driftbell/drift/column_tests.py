@@ -121,7 +121,7 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         test = null_share(old.unreadable, n, now.unreadable, m)
         size = difference_size(old.unreadable, n, now.unreadable, m)
         tested.p_value("unreadable cells", CELLS_WEIGHT, test.p_value, n, m, size, note)
-    if types and not (now.unreadable and stored_as == "mixed types"):
+    if types and not now.unreadable:
         tested.remarks.append(f"{types}, compared after conversion" if now.readable else types)
 
 

@@ -38,6 +38,40 @@ def test_check_of_two_files_exits_by_verdict(tables: Path, current: str, code: i
     assert done.stderr == ""
 
 
+def test_an_additional_column_is_a_note_in_word_and_exit_code(tables: Path) -> None:
+    rows = (tables / "same.csv").read_text().splitlines()
+    (tables / "wider.csv").write_text("\n".join([f"{rows[0]},extra", *(f"{row},1" for row in rows[1:])]))
+    done = driftbell("check", "before.csv", "wider.csv", cwd=tables)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "OK")
+    assert "Not in the reference: extra." in done.stdout.splitlines()[0]
+
+
+def test_nothing_compared_is_unknown(tables: Path) -> None:
+    (tables / "ids.csv").write_text("id\n" + "\n".join(f"u{i}x" for i in range(200)))
+    done = driftbell("check", "ids.csv", "ids.csv", cwd=tables)
+    assert (done.returncode, done.stdout.split()[0]) == (3, "UNKNOWN")
+    assert "Not compared: id (identifier: " in done.stdout
+
+
+def test_at_most_twenty_columns_are_printed_the_drifted_first_on_one_line_each(tables: Path) -> None:
+    names = [f"x{i}" for i in range(30)] + ['"two\nlines"', "n" * 200]
+
+    def write(name: str, shift: int) -> None:
+        rows = [",".join([str(i % 7)] * 31 + [str(i % 7 + shift)]) for i in range(200)]
+        (tables / name).write_text("\n".join([",".join(names), *rows]))
+
+    write("wide.csv", 0)
+    write("moved.csv", 9)
+    done = driftbell("check", "wide.csv", "moved.csv", cwd=tables)
+    _, first, *rest, last = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert first.startswith(f"  {'n' * 39}…  warning")
+    assert len(rest) == 19
+    assert last == "  and 12 more columns; --json prints all"
+    result = driftbell("check", "wide.csv", "moved.csv", "--json", cwd=tables)
+    assert len(json.loads(result.stdout)["columns"]) == 32
+
+
 def test_check_prints_json(tables: Path) -> None:
     result = json.loads(driftbell("check", "before.csv", "older.csv", "--json", cwd=tables).stdout)
     assert result["verdict"] == "warning"

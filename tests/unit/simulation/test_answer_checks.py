@@ -118,3 +118,13 @@ def test_many_whole_numbers_need_the_task() -> None:
     assert run(numbers(ROWS, 0, 5), numbers(ROWS, 1, 5))[0].reference_metric == "accuracy"
     with pytest.raises(InputError, match="task must be"):
         run(*tables, task="ranking")
+
+
+def test_a_stream_in_single_precision_is_not_drift_and_raises_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.choice([0.1, 0.2, 0.3], 900)
+    answer = (x > 0.15).astype(int)
+    stream = {"x": x[300:].astype(np.float32), "answer": answer[300:], "y": answer[300:]}
+    checks = run({"x": x[:300], "answer": answer[:300], "y": answer[:300]}, stream)
+    assert {c.verdict.value for c in checks} == {"ok"}
+    assert max(c.score for c in checks) < 0.5
