@@ -148,7 +148,7 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     tested.distance("Kolmogorov–Smirnov", ks.statistic, n, m)
     note = _distribution_note(before.center, center(now.finite), a, b, ks)
     tested.p_value("Kolmogorov–Smirnov", SHAPE_WEIGHT, ks.p_value, n, m, size, note)
-    ranks = rank_sum(a, b, ordered=True)
+    ranks = rank_sum(a, b, ordered=True, ties=before.ties)
     if ranks is not None:
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
     limits = ("below", "minimum", float(a[0])), ("above", "maximum", float(a[-1]))
@@ -179,11 +179,16 @@ def _distribution_note(
         return f"median {numbers_changed(before[0], now[0])}"
     if not ks.statistic:
         return f"median {short(before[0])}"
-    values = np.unique(np.concatenate([a, b]))
+    place, of_a, of_b = max((_farthest(a, b, values) for values in (a, b)), key=lambda p: abs(p[1] - p[2]))
+    return f"rows up to {short(place)}: {shares_changed(of_a, of_b)}"
+
+
+def _farthest(a: Column, b: Column, values: Column) -> tuple[float, float, float]:
+    """Return the value at which two distributions differ most, and the share of rows up to it in each."""
     of_a = np.searchsorted(a, values, side="right") / len(a)
     of_b = np.searchsorted(b, values, side="right") / len(b)
     i = int(np.argmax(np.abs(of_a - of_b)))
-    return f"rows up to {short(values[i])}: {shares_changed(float(of_a[i]), float(of_b[i]))}"
+    return float(values[i]), float(of_a[i]), float(of_b[i])
 
 
 def add_categories(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from driftbell.drift.texts import TextFeatures, text_features
 from driftbell.drift.times import TimeProfile, time_profile
 from driftbell.records import Column, Columns, Kind
+from driftbell.stats.samples import tie_sums
 from driftbell.tabular.columns import is_null, kind_of
 from driftbell.tabular.precision import SinglePrecision, rounded
 from driftbell.tabular.profile import (
@@ -80,6 +81,7 @@ class PreparedColumn:
         precision: see `TypedColumn`; None if it is not known.
         excluded: why its values are not compared, or "".
         singles: numeric: recognizes equal numbers in single precision.
+        ties: numeric: see `tie_sums`.
     """
 
     name: str
@@ -93,6 +95,7 @@ class PreparedColumn:
     precision: np.dtype[Any] | None = None
     excluded: str = ""
     singles: SinglePrecision | None = None
+    ties: tuple[float, int] | None = None
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -118,6 +121,7 @@ class PreparedColumn:
                 labels=layout.labels,
                 cells=cells,
                 center=center(cells.finite),
+                ties=tie_sums(cells.values),
                 _rounded={},
             )
         return self._rounded[dtype]
@@ -162,6 +166,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed.precision,
         _excluded(typed, layout),
         SinglePrecision(cells.values) if typed.kind is Kind.NUMERIC else None,
+        tie_sums(cells.values),
     )
 
 

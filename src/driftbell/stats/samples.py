@@ -121,7 +121,11 @@ def _run_of(k: int, n: int, m: int) -> Outcome:
 
 
 def rank_sum(
-    reference: NDArray[np.float64], window: NDArray[np.float64], *, ordered: bool = False
+    reference: NDArray[np.float64],
+    window: NDArray[np.float64],
+    *,
+    ordered: bool = False,
+    ties: tuple[float, int] | None = None,
 ) -> Outcome | None:
     """Return the two-sided Wilcoxon–Mann–Whitney rank-sum test, in its normal approximation.
 
@@ -132,6 +136,7 @@ def rank_sum(
         reference: shape (n,), finite or infinite, no NaN, n ≥ 1.
         window: shape (m,), finite or infinite, no NaN, m ≥ 1.
         ordered: whether both are sorted already, which saves time.
+        ties: `tie_sums` of the reference, if it is known already.
 
     Returns:
         The number U of pairs in which the window's value is larger (half for ties); None if the normal
@@ -155,32 +160,47 @@ def rank_sum(
     left = np.searchsorted(reference, window, side="left")
     right = np.searchsorted(reference, window, side="right")
     u = float((left + right).sum()) / 2
-    ties, largest = _ties(reference, window, right - left)
+    cubes, largest = _all_ties(ties or tie_sums(reference), window, right - left)
     rows = n + m
     if largest > rows / 2:
         return None
-    deviation = math.sqrt(n * m / 12 * (rows + 1 - ties / (rows * (rows - 1))))
+    deviation = math.sqrt(n * m / 12 * (rows + 1 - cubes / (rows * (rows - 1))))
     z = max(0.0, abs(u - n * m / 2) - 0.5) / deviation
     return Outcome(u, min(1.0, 2 * float(scipy.special.ndtr(-z))))
 
 
-def _ties(
-    reference: NDArray[np.float64], window: NDArray[np.float64], matches: NDArray[np.intp]
+def tie_sums(values: NDArray[np.float64]) -> tuple[float, int]:
+    """Return Σ (t³ - t) over the groups of equal values of a sorted sample, and the largest group.
+
+    >>> tie_sums(np.array([1.0, 2.0, 2.0]))
+    (6.0, 2)
+    """
+    if not len(values):
+        return 0.0, 0
+    runs = _run_lengths(values)
+    return _cubes(runs), int(runs.max())
+
+
+def _cubes(runs: NDArray[np.intp]) -> float:
+    t = runs[runs > 1].astype(np.float64)
+    return float(np.sum(t**3 - t))
+
+
+def _all_ties(
+    reference: tuple[float, int], window: NDArray[np.float64], matches: NDArray[np.intp]
 ) -> tuple[float, int]:
-    """Return Σ (t³ - t) over the groups of equal values of both sorted samples, and the largest group.
+    """Return the `tie_sums` of both samples together.
 
     Args:
-        reference: sorted.
+        reference: those of the reference.
         window: sorted.
         matches: number of equal values in the reference, for each value of the window.
     """
-    of_reference, of_window = _run_lengths(reference), _run_lengths(window)
+    of_window = _run_lengths(window)
     matched = matches[np.cumsum(of_window) - 1]
     together = matched + of_window
-    cubes = [
-        float(np.sum(t**3 - t)) for t in (c.astype(np.float64) for c in (of_reference, matched, together))
-    ]
-    return cubes[0] - cubes[1] + cubes[2], int(max(of_reference.max(), together.max()))
+    cubes = reference[0] - _cubes(matched) + _cubes(together)
+    return cubes, max(reference[1], int(together.max()))
 
 
 def _run_lengths(values: NDArray[np.float64]) -> NDArray[np.intp]:
