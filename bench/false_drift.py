@@ -68,7 +68,7 @@ def main() -> None:
     print("| rows before | rows now | columns | listed of the unchanged | per 1,000 | at most (95 %) |")
     print("| --- | --- | --- | --- | --- | --- |")
     for n, m, columns in TINY if options.tiny else CASES:
-        budget = min(options.columns, 400_000_000 // (n + m))
+        budget = min(options.columns, 40_000_000 // (n + m))
         tables = 1 if options.tiny else max(2, budget // columns)
         listed = sum(len(unchanged(rng, n, m, columns).drifted_columns) for _ in range(tables))
         total = tables * columns
@@ -85,7 +85,7 @@ def main() -> None:
         (100_000, 100_000, 0.04),
         (100_000, 100_000, 0.1),
     ):
-        repeats = 2 if options.tiny else max(20, min(options.columns // 50, 20_000_000 // (n + m)))
+        repeats = 2 if options.tiny else max(20, min(options.columns // 50, 2_000_000 // (n + m)))
         shares = [moved(rng, n, m, sigmas, columns, repeats) for columns in (1, 5, 20)]
         print(f"| {n} | {m} | {sigmas} | {' | '.join(f'{share:.0%}' for share in shares)} |", flush=True)
         if options.tiny:

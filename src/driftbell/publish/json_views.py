@@ -53,9 +53,14 @@ def column_view(column: ColumnVerdict) -> dict[str, Any]:
         "kind": column.comparison.kind.value,
         "verdict": column.verdict.value,
         "drifted": column.drifted,
+        "compared": column.compared,
         "adjusted_p_value": column.adjusted_p_value,
         "threshold": column.threshold,
+        "smallest_effect": column.smallest_effect,
         "reason": column.reason,
+        "null_shares": column.comparison.null_shares,
+        "unreadable": column.comparison.unreadable,
+        "effects": [asdict(e) for e in column.comparison.effects],
         "results": [asdict(r) for r in column.comparison.results],
     }
 

@@ -220,7 +220,12 @@ def _last_check(check: Check) -> Iterable[Metric]:
         "Adjusted p-value at or below which the column has drifted.",
         labels=["column"],
     )
+    nulls = GaugeMetricFamily(
+        "driftbell_column_null_share", "Share of nulls in the window of the last check.", labels=["column"]
+    )
     for column in check.judgement.columns:
+        if column.comparison.null_shares is not None:
+            nulls.add_metric([column.column], column.comparison.null_shares[1])
         for verdict in Verdict:
             columns.add_metric([column.column, verdict.value], float(column.verdict is verdict))
         thresholds.add_metric([column.column], column.threshold)
@@ -228,7 +233,7 @@ def _last_check(check: Check) -> Iterable[Metric]:
             if result.value is not None:
                 kind = "p_value" if result.kind is ResultKind.P_VALUE else "distance"
                 statistics.add_metric([column.column, result.statistic, kind], result.value)
-    yield from (columns, statistics, thresholds)
+    yield from (columns, statistics, thresholds, nulls)
 
 
 def _degradation(degradation: Degradation) -> Iterable[Metric]:

@@ -101,7 +101,7 @@ def test_the_page_states_the_verdict_and_its_data() -> None:
         "80 predictions, sequence numbers 11 to 90",
         "triggered",
         "What changed?",
-        "1 of 3 columns drifted",
+        "1 of 3 compared columns drifted",
         "Benjamini–Hochberg",
     ):
         assert text in page.text

@@ -44,7 +44,9 @@ NAME = 'a "strange"\\name\nwith é'
 
 
 def column(name: str, verdict: Verdict, *results: Result) -> ColumnVerdict:
-    comparison = ColumnComparison(name, "feature", Kind.NUMERIC, 0.01, results, None)
+    comparison = ColumnComparison(
+        name, "feature", Kind.NUMERIC, 0.01, results, None, null_shares=(0.0, 0.25) if results else None
+    )
     return ColumnVerdict(comparison, verdict, 0.02, 0.05, "", drifted=verdict is Verdict.WARNING)
 
 
@@ -186,6 +188,8 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlStore, lease: Lease) -> No
     assert [metrics["driftbell_column_verdict", ("age", v.value)] for v in Verdict] == [0, 1, 0, 0]
     assert [metrics["driftbell_column_verdict", ("city", v.value)] for v in Verdict] == [0, 0, 0, 1]
     assert metrics["driftbell_column_threshold", ("age",)] == 0.05
+    assert metrics["driftbell_column_null_share", ("age",)] == 0.25
+    assert ("driftbell_column_null_share", ("city",)) not in metrics
     assert metrics["driftbell_drifted_columns", ()] == 1
     statistics = {labels: v for (name, labels), v in metrics.items() if name == "driftbell_column_statistic"}
     assert statistics == {("age", "p_value", "Kolmogorov–Smirnov"): 0.01, ("age", "distance", "PSI"): 0.3}
