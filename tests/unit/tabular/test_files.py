@@ -145,6 +145,8 @@ CASES: dict[str, Case] = {
     "accounting": Case(quoted("$ (1,234.50)", "$2.00"), "numeric", [-1234.5, 2]),
     "three decimals": Case(quoted("0,125", "1,250"), "numeric", [0.125, 1.25]),
     "commas between semicolons": Case("x;y\n1,234;a\n2,500;b\n", "numeric", [1.234, 2.5]),
+    "no header, numbers in order": Case("39, a, 77516\n50, b, 83311\n", None, [], columns=("column 1", "column 2", "column 3")),
+    "no header, only texts": Case("p,x,s\ne,x,s\np,b,s\n", None, [], columns=("column 1", "column 2", "column 3")),
     "numbers in quotes": Case('"x","y"\n"1","a"\n"2.5","b"\n', "numeric", [1, 2.5]),
     "one cell a line": Case("x\nabc\n\ndef\n", "categorical", ["abc", "def"]),
     "only a header": Case("x,y\n", None, []),
