@@ -134,7 +134,8 @@ def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) 
     if decimal is None and (
         table.detected["separator"] != "comma" or b'"' in data
     ):  # else no cell has a comma
-        decimal = decimal_mark([s.head(SAMPLE_ROWS) for s in table.frame.get_columns()])
+        samples = [s.head(SAMPLE_ROWS) for s in table.frame.get_columns()]
+        decimal = decimal_mark(samples, semicolons=table.detected["separator"] == "semicolon")
     columns = {s.name: read_series(s.name, s, from_text=True) for s in table.frame.get_columns()}
     detected = table.detected | {"decimal": decimal or "decided by each column"} | facts
     return RawTable(columns, str(path), detected, decimal)

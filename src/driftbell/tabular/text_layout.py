@@ -257,8 +257,18 @@ def _names(cells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _has_header(split: _Split, position: int) -> bool:
-    """Return whether the first record has names: no numbers, or numbers in order such as years."""
+    """Return whether the first record has names.
+
+    Names are no numbers, except numbers in order such as years, and are no values of their own columns.
+    """
     cells = [cell.strip() for cell in split.records[position][1]]
+    rows = [record for _, record in split.records[position + 1 :] if len(record) == len(cells)]
+    columns = list(zip(*rows, strict=True))
+    repeated = [
+        bool(cell) and cell in map(str.strip, column) for cell, column in zip(cells, columns, strict=False)
+    ]
+    if sum(repeated) >= max(2, len(cells) / 2):
+        return False
     numbers = [cell for cell in cells if is_number(cell)]
     if not numbers:
         return not (len(cells) > 1 and all(cell in NULL_WORDS for cell in cells))
@@ -267,7 +277,8 @@ def _has_header(split: _Split, position: int) -> bool:
     if all(re.fullmatch(r"\d+", cell) for cell in numbers):
         values = [int(cell) for cell in numbers]
         steps = {b - a for a, b in pairwise(values)}
-        return len(values) > 1 and len(steps) == 1 and steps.pop() > 0 and not _continues(split, position)
+        in_order = len(steps) == 1 and (min(steps) == 1 or (len(values) > 2 and min(steps) > 0))
+        return in_order and not _continues(split, position)
     return False
 
 

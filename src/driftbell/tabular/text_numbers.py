@@ -28,7 +28,7 @@ SPACES = "[\u00a0\u2007\u2009\u202f]"
 """Spaces that separate thousands: no-break, figure, thin, and narrow no-break space."""
 
 BODY = (
-    r"^(?:\d+|\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d{{1,3}}(?: \d{{3}})+|\d{{1,3}}(?:['’]\d{{3}})+)?"
+    r"^(?:\d+|[1-9]\d{{0,2}}(?:{group}\d{{2,3}})*{group}\d{{3}}|[1-9]\d{{0,2}}(?:[ '’]\d{{3}})+)?"
     r"(?:{mark}\d*)?(?:[eE][+-]?\d+)?$"
 )
 POINT, COMMA = BODY.format(group=",", mark=r"\."), BODY.format(group=r"\.", mark=",")
@@ -116,14 +116,15 @@ def _one_unit(
     return fit & ((units == main) | (units == "")), main
 
 
-def decimal_mark(samples: list[Any]) -> str | None:
+def decimal_mark(samples: list[Any], *, semicolons: bool) -> str | None:
     """Return the decimal mark of a file, if some columns certainly have it and none has the other.
 
     Args:
         samples: texts of each column.
+        semicolons: whether they separate the cells; then a comma that may be either is a decimal mark.
     """
-    comma = r"^[+-]?(\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3})+,\d+)$"
-    point = r"^[+-]?(\d+\.(\d{1,2}|\d{4,})|\d{1,3}(,\d{3})+\.\d+)$"
+    comma = r"^[+-]?(\d+,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)$"
+    point = r"^[+-]?(\d+\.(\d{1,2}|\d{4,})|0\.\d+|\d{1,3}(,\d{3})+\.\d+)$"
     marks = set()
     for texts in samples:
         clean = texts.str.strip_chars()
@@ -131,4 +132,6 @@ def decimal_mark(samples: list[Any]) -> str | None:
         for mark, pattern in ((",", comma), (".", point)):
             if n and clean.str.contains(pattern).sum() >= 0.3 * n:
                 marks.add(mark)
+    if not marks and semicolons and any(s.str.contains(r"^\s*[+-]?\d{1,3},\d{3}\s*$").any() for s in samples):
+        return ","
     return marks.pop() if len(marks) == 1 else None
