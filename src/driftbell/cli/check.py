@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftbell.cli.root import cli, common, exit_code, settings
+from driftbell.cli.root import FAIL_ON, cli, common, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
 from driftbell.phrases import printable
 
@@ -29,6 +29,13 @@ MAX_NAME, MAX_REASON = 40, 300
 @click.argument("files", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--verbose", is_flag=True, help="Print what was detected in the files.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(FAIL_ON),
+    default="drift",
+    show_default=True,
+    help="What ends the command with exit code 1: drift or an alarm, only an alarm, or neither.",
+)
 @table_options
 def check(
     config_file: Path | None,
@@ -37,6 +44,7 @@ def check(
     files: tuple[str, ...],
     as_json: bool,
     verbose: bool,
+    fail_on: str,
     **reading: Any,
 ) -> None:
     """Check the current window against the reference, or one table against another.
@@ -49,7 +57,8 @@ def check(
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
     additional column of CURRENT is a note. At most 20 columns are printed, the drifted first; --json has all.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict (no column, or not every one, could be compared).
+    Exit codes: 0 no drift, 1 drift or alarm (--fail-on), 2 usage or configuration error, 3 no verdict (no
+    column, or not every one, could be compared), whatever --fail-on is. Two tables have drift, but no alarm.
 
     \b
     Examples:
@@ -77,7 +86,7 @@ def check(
                 f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
             )
     _print_judgement(judgement, as_json=as_json, detected=detected)
-    sys.exit(exit_code(judgement))
+    sys.exit(exit_code(judgement, fail_on))
 
 
 @cli.command()

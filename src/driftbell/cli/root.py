@@ -56,10 +56,24 @@ class _RootGroup(click.Group):
             raise MissingExtraError(f"driftbell {ctx.invoked_subcommand}", "serve") from error
 
 
-def exit_code(judgement: Judgement) -> int:
-    """Return the exit code for a judgement: 1 for an alarm or drift, 3 without a verdict, otherwise 0."""
-    if judgement.verdict == "alarm" or judgement.drifted_columns:
+FAIL_ON = ("drift", "alarm", "never")
+"""What ends a check with `EXIT_DRIFT`: drift or an alarm, only an alarm, or neither."""
+
+
+def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
+    """Return the exit code for a judgement: 1 for an alarm or drift, 3 without a verdict, otherwise 0.
+
+    Args:
+        judgement: the judgement.
+        fail_on: one of `FAIL_ON`. Whatever it is, a check without a verdict never looks like a good one.
+    """
+    if fail_on != "never" and judgement.verdict == "alarm":
         return EXIT_DRIFT
+    if fail_on == "drift" and judgement.drifted_columns:
+        return EXIT_DRIFT
+    degradation = judgement.degradation
+    if fail_on == "alarm" and degradation is not None and degradation.verdict == "unknown":
+        return EXIT_UNKNOWN
     return EXIT_UNKNOWN if judgement.verdict == "unknown" else EXIT_OK
 
 

@@ -12,6 +12,9 @@ import pytest
 from tests.command_line import driftbell
 from tests.conftest import with_models
 
+from driftbell.cli.root import FAIL_ON, exit_code
+from driftbell.records import ColumnComparison, ColumnVerdict, Degradation, Judgement, Kind, Verdict
+
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
@@ -36,6 +39,40 @@ def test_check_of_two_files_exits_by_verdict(tables: Path, current: str, code: i
     done = driftbell("check", "before.csv", current, cwd=tables)
     assert (done.returncode, done.stdout.split()[0]) == (code, word)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "current", "code"),
+    [("alarm", "older.csv", 0), ("never", "older.csv", 0), ("never", "few.csv", 3)],
+)
+def test_fail_on_sets_the_exit_code_of_drift_only(
+    tables: Path, fail_on: str, current: str, code: int
+) -> None:
+    assert driftbell("check", "before.csv", current, "--fail-on", fail_on, cwd=tables).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("verdict", "degradation", "codes"),
+    [
+        (Verdict.ALARM, Verdict.ALARM, {"drift": 1, "alarm": 1, "never": 0}),
+        (Verdict.WARNING, Verdict.OK, {"drift": 1, "alarm": 0, "never": 0}),
+        (Verdict.WARNING, Verdict.UNKNOWN, {"drift": 1, "alarm": 3, "never": 0}),
+        (Verdict.UNKNOWN, Verdict.UNKNOWN, {"drift": 3, "alarm": 3, "never": 3}),
+        (Verdict.OK, None, {"drift": 0, "alarm": 0, "never": 0}),
+    ],
+)
+def test_exit_codes_of_judgements(
+    verdict: Verdict, degradation: Verdict | None, codes: dict[str, int]
+) -> None:
+    comparison = ColumnComparison("age", "feature", Kind.NUMERIC, 0.0, (), None)
+    columns = (ColumnVerdict(comparison, Verdict.WARNING, 0.0, 0.05, "Drift.", drifted=True),)
+    judgement = Judgement(
+        verdict,
+        "",
+        columns if verdict is Verdict.WARNING else (),
+        Degradation(degradation, "") if degradation else None,
+    )
+    assert {fail_on: exit_code(judgement, fail_on) for fail_on in FAIL_ON} == codes
 
 
 def test_an_additional_column_is_a_note_in_word_and_exit_code(tables: Path) -> None:
