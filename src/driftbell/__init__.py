@@ -44,20 +44,24 @@ if TYPE_CHECKING:
     )
     from driftbell.simulation.backtest import BacktestCheck, backtest
     from driftbell.tabular.schema import Schema, infer_schema
+    from driftbell.wiring.table_check import TableCheck, check
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "backtest": "driftbell.simulation.backtest",
+    "check": "driftbell.wiring.table_check",
     "compare": "driftbell.drift.compare",
     "infer_schema": "driftbell.tabular.schema",
     "judge": "driftbell.drift.judge",
     "BacktestCheck": "driftbell.simulation.backtest",
     "Schema": "driftbell.tabular.schema",
+    "TableCheck": "driftbell.wiring.table_check",
 }
 
 __all__ = [  # noqa: RUF022 - functions, types, errors
     "backtest",
+    "check",
     "compare",
     "infer_schema",
     "judge",
@@ -80,6 +84,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Schema",
     "Scope",
     "Suspect",
+    "TableCheck",
     "Verdict",
     "ArchiveError",
     "ConfigError",

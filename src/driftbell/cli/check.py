@@ -15,13 +15,7 @@ from driftbell.cli.table_options import read_options, table_options
 from driftbell.phrases import printable
 
 if TYPE_CHECKING:
-    from driftbell.records import ColumnVerdict, Judgement
-
-MAX_COLUMNS = 20
-"""Number of columns that are printed; the others are counted."""
-
-MAX_NAME, MAX_REASON = 40, 300
-"""Characters of a column's name, and of its reason, in the printed table."""
+    from driftbell.records import Judgement
 
 
 @cli.command()
@@ -85,7 +79,12 @@ def check(
             raise click.UsageError(
                 f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
             )
-    _print_judgement(judgement, as_json=as_json, detected=detected)
+    if as_json:
+        from driftbell.publish.table_views import judgement_json
+
+        click.echo(judgement_json(judgement, detected))
+    else:
+        _print_judgement(judgement)
     sys.exit(exit_code(judgement, fail_on))
 
 
@@ -145,29 +144,16 @@ def _fact(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _print_judgement(
-    judgement: Judgement, *, as_json: bool, detected: Mapping[str, Mapping[str, Any]]
-) -> None:
-    if as_json:
-        import msgspec
+def _print_judgement(judgement: Judgement) -> None:
+    from driftbell.publish import table_views as views
 
-        facts = {"detected": detected} if detected else {}
-        click.echo(json.dumps(msgspec.to_builtins(judgement) | facts, indent=1))
-        return
     click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
-    columns = sorted(judgement.columns, key=_print_order)
-    names = {c.column: printable(c.column, MAX_NAME) for c in columns[:MAX_COLUMNS]}
-    width = max(map(len, names.values()), default=0)
-    for c in columns[:MAX_COLUMNS]:
-        p_value = "" if c.adjusted_p_value is None or not c.compared else f"p {c.adjusted_p_value:.2g}"
-        verdict = c.verdict.value if c.compared else "–"
-        reason = printable(c.reason, MAX_REASON)
-        click.echo(f"  {names[c.column]:<{width}}  {verdict:<8} {p_value:<11} {reason}".rstrip())
-    if len(columns) > MAX_COLUMNS:
-        click.echo(f"  and {len(columns) - MAX_COLUMNS} more columns; --json prints all")
-
-
-def _print_order(column: ColumnVerdict) -> tuple[bool, bool, float]:
-    """Order columns: the drifted first, then by p-value, and those that were not compared last."""
-    p_value = 1.0 if column.adjusted_p_value is None else column.adjusted_p_value
-    return not column.drifted, not column.compared, p_value
+    columns, others = views.listed_columns(judgement)
+    names = [printable(c.column, views.MAX_NAME) for c in columns]
+    width = max(map(len, names), default=0)
+    for name, c in zip(names, columns, strict=True):
+        p_value = f"p {text}" if (text := views.p_value_text(c)) else ""
+        reason = printable(c.reason, views.MAX_REASON)
+        click.echo(f"  {name:<{width}}  {views.verdict_word(c):<8} {p_value:<11} {reason}".rstrip())
+    if others:
+        click.echo(f"  and {others} more columns; --json prints all")

@@ -57,7 +57,7 @@ class _RootGroup(click.Group):
 
 
 FAIL_ON = ("drift", "alarm", "never")
-"""What ends a check with `EXIT_DRIFT`: drift or an alarm, only an alarm, or neither."""
+"""Verdicts that end a check with `EXIT_DRIFT`: drift or an alarm, only an alarm, or none."""
 
 
 def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:

@@ -96,6 +96,11 @@ def read_columns(
     return {name: _typed(name, raw, given.get(name), options, has_role=name in roles) for name in names}
 
 
+def count_rows(columns: Mapping[str, TypedColumn]) -> int:
+    """Return the number of rows of a table."""
+    return len(next(iter(columns.values())).values) if columns else 0
+
+
 def plain_columns(columns: Mapping[str, TypedColumn]) -> dict[str, Column]:
     """Return the values of typed columns: float64 for numbers, objects with None for all others."""
     return {name: _plain(column) for name, column in columns.items()}

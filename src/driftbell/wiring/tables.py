@@ -16,7 +16,7 @@ from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable
-from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
 from driftbell.wiring.sql_tables import is_database, read_query
 
 
@@ -48,6 +48,11 @@ class TablePair:
     reference: Mapping[str, TypedColumn]
     current: Mapping[str, TypedColumn]
     detected: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Number of rows of both tables."""
+        return count_rows(self.reference), count_rows(self.current)
 
 
 def read_pair(
@@ -135,10 +140,9 @@ def judge_files(
 
 def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
     """Judge one table against another."""
-    rows = len(next(iter(pair.current.values())).values) if pair.current else 0
     return judge(
         compare(pair.reference, pair.current),
-        rows=rows,
+        rows=pair.rows[1],
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         smallest_effect=settings.check.smallest_effect,

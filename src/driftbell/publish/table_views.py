@@ -1,0 +1,148 @@
+"""Views of a comparison of two tables: rows of a frame, JSON, and a table in a notebook."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from driftbell.phrases import printable
+from driftbell.publish.wording import VERDICT_SYMBOLS
+from driftbell.records import ColumnVerdict, Judgement
+
+MAX_COLUMNS = 20
+"""Number of columns that are listed; the others are counted."""
+
+MAX_NAME, MAX_REASON = 40, 300
+"""Characters of a column's name, and of its reason, in lists."""
+
+CELL = "text-align:left;padding:.2em .8em .2em 0"
+
+
+def list_order(column: ColumnVerdict) -> tuple[bool, bool, float]:
+    """Order columns: the drifted first, then by p-value, and those that were not compared last."""
+    p_value = 1.0 if column.adjusted_p_value is None else column.adjusted_p_value
+    return not column.drifted, not column.compared, p_value
+
+
+def listed_columns(judgement: Judgement) -> tuple[Sequence[ColumnVerdict], int]:
+    """Return the columns that are listed, the drifted first, and the number of all others."""
+    columns = sorted(judgement.columns, key=list_order)
+    return columns[:MAX_COLUMNS], max(0, len(columns) - MAX_COLUMNS)
+
+
+def verdict_word(column: ColumnVerdict) -> str:
+    """Return the verdict of a column for lists; a dash if it was not compared."""
+    return column.verdict.value if column.compared else "–"
+
+
+def p_value_text(column: ColumnVerdict) -> str:
+    """Return the adjusted p-value of a column for lists; "" if it was not compared."""
+    if column.adjusted_p_value is None or not column.compared:
+        return ""
+    return f"{column.adjusted_p_value:.2g}"
+
+
+def nulls_text(column: ColumnVerdict) -> str:
+    """Return the share of nulls on both sides, "" without nulls."""
+    shares = column.comparison.null_shares
+    if not shares or not any(shares):
+        return ""
+    return " → ".join(f"{share:.1%}".replace("%", " %") for share in shares)
+
+
+FRAME_COLUMNS: Mapping[str, type] = {
+    "column": str,
+    "role": str,
+    "kind": str,
+    "verdict": str,
+    "drifted": bool,
+    "compared": bool,
+    "p_value": float,
+    "size": float,
+    "null_share_reference": float,
+    "null_share_current": float,
+    "unreadable_reference": int,
+    "unreadable_current": int,
+    "reason": str,
+}
+"""Columns of a frame with one row for each column of a table, and the types of their cells."""
+
+
+def frame_row(column: ColumnVerdict) -> dict[str, Any]:
+    """Return the row of a frame about one column: the keys of `FRAME_COLUMNS`."""
+    comparison = column.comparison
+    nulls = comparison.null_shares or (None, None)
+    return {
+        "column": column.column,
+        "role": comparison.role,
+        "kind": comparison.kind.value,
+        "verdict": column.verdict.value,
+        "drifted": column.drifted,
+        "compared": column.compared,
+        "p_value": column.adjusted_p_value,
+        "size": max((e.size for e in comparison.effects), default=None),
+        "null_share_reference": nulls[0],
+        "null_share_current": nulls[1],
+        "unreadable_reference": comparison.unreadable[0],
+        "unreadable_current": comparison.unreadable[1],
+        "reason": column.reason,
+    }
+
+
+def judgement_json(judgement: Judgement, detected: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Return a judgement as JSON, with every statistic; numbers that are not finite are null.
+
+    Args:
+        judgement: the judgement.
+        detected: what was detected in the files, by table.
+    """
+    facts = {"detected": detected} if detected else {}
+    return json.dumps(_finite(msgspec.to_builtins(judgement) | facts), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
+
+
+def notebook_html(judgement: Judgement) -> Markup:
+    """Return the verdict and a table of the columns, for notebooks."""
+    columns, others = listed_columns(judgement)
+    rows = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(
+                Markup('<td style="{}">{}</td>').format(CELL, text)
+                for text in (
+                    printable(c.column, MAX_NAME),
+                    c.comparison.kind.value,
+                    verdict_word(c),
+                    p_value_text(c),
+                    nulls_text(c),
+                    printable(c.reason, MAX_REASON),
+                )
+            )
+        )
+        for c in columns
+    )
+    names = ("column", "kind", "verdict", "adjusted p-value", "nulls", "reason")
+    head = Markup("").join(Markup('<th style="{}">{}</th>').format(CELL, name) for name in names)
+    more = Markup("<p>and {} more columns</p>").format(others) if others else Markup("")
+    table = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}").format(head, rows, more)
+    return Markup("<div><p><b>{} {}</b> {}</p>{}</div>").format(
+        VERDICT_SYMBOLS[judgement.verdict],
+        judgement.verdict.value,
+        printable(judgement.sentence, MAX_REASON * 3),
+        table if columns else "",
+    )

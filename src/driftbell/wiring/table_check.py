@@ -1,0 +1,229 @@
+"""Check one table against another in Python, in a notebook or in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from os import fspath
+from pathlib import Path
+from typing import Any
+
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT, judge
+from driftbell.errors import ConfigError, InputError
+from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.records import ColumnVerdict, Judgement, Scope, Verdict
+from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.files import read_file
+from driftbell.tabular.raw_table import is_path
+from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+
+MAX_REASON = 300
+"""Characters of the reason of one column in the error of a test."""
+
+LIBRARIES = ("polars", "pandas")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TableCheck:
+    """Result of checking one table against another; a notebook shows it as a table.
+
+    Attributes:
+        judgement: the verdict, and the decision about each column.
+        rows: number of rows of the reference and of the current table.
+        names: names of both tables, such as their files.
+        detected: what was detected in the files, by table.
+        library: library of `to_frame`: "polars" or "pandas".
+        time: when the check ran (UTC).
+    """
+
+    judgement: Judgement
+    rows: tuple[int, int]
+    names: tuple[str, str] = ("reference", "current")
+    detected: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    library: str = "polars"
+    time: datetime = field(default_factory=_now)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict: `ok`, `warning` (drift), or `unknown` if not every column could be compared."""
+        return self.judgement.verdict
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        return self.judgement.sentence
+
+    @property
+    def columns(self) -> tuple[ColumnVerdict, ...]:
+        """Decision about each column, in the order of the reference."""
+        return self.judgement.columns
+
+    @property
+    def drifted_columns(self) -> tuple[str, ...]:
+        """Names of the drifted columns."""
+        return self.judgement.drifted_columns
+
+    def __str__(self) -> str:
+        """Return verdict and sentence."""
+        return f"{self.verdict.value.upper()}  {self.sentence}"
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """Return a frame with one row for each column: verdict, p-value, size, shares of nulls and reason.
+
+        Args:
+            library: "polars" or "pandas"; None is pandas if the reference is a pandas frame, else Polars.
+
+        Raises:
+            ValueError: the library is another one.
+        """
+        from driftbell.publish.table_views import FRAME_COLUMNS, frame_row
+
+        library = library or self.library
+        if library not in LIBRARIES:
+            raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, got {library!r}")
+        rows = [frame_row(column) for column in self.columns]
+        if library == "pandas":
+            import pandas as pd
+
+            return pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
+        import polars as pl
+
+        return pl.DataFrame(rows, schema=dict(FRAME_COLUMNS))
+
+    def to_json(self) -> str:
+        """Return every statistic as JSON, as `driftbell check --json` prints it."""
+        from driftbell.publish.table_views import judgement_json
+
+        return judgement_json(self.judgement, self.detected)
+
+    def _repr_html_(self) -> str:
+        from driftbell.publish.table_views import notebook_html
+
+        return str(notebook_html(self.judgement))
+
+    def assert_stable(self, *columns: str, ignore: Collection[str] = ()) -> None:
+        """Raise an error if a column drifted, or could not be compared; for tests.
+
+        Identifiers, lists and additional columns of the current table are not compared; that is an error only
+        for those that are named.
+
+        Args:
+            *columns: the columns that must be stable and compared; none for all.
+            ignore: columns that may drift.
+
+        Raises:
+            AssertionError: the message has the sentence, and each column that drifted or was not compared.
+            ConfigError: a name is no column.
+        """
+        __tracebackhide__ = True
+        names = [c.column for c in self.columns]
+        for name in (*columns, *ignore) if names else ():
+            if name not in names:
+                hint = suggest_name(name, names) or f"the columns are {join_names(names)}"
+                raise ConfigError(f"assert_stable: no column '{printable(name)}' was checked: {hint}")
+        judged = [c for c in self.columns if c.column not in ignore and (not columns or c.column in columns)]
+        failed = [c for c in judged if c.drifted or (not c.compared and _is_required(c, columns))]
+        if failed or not any(c.compared for c in judged):
+            lines = (f"  {printable(c.column)}: {printable(c.reason, MAX_REASON)}" for c in failed)
+            raise AssertionError("\n".join([self.sentence, *lines]))
+
+
+def _is_required(column: ColumnVerdict, columns: Collection[str]) -> bool:
+    """Return whether a column must be compared: it is named, or is neither an identifier nor additional."""
+    comparison = column.comparison
+    return column.column in columns or (comparison.scope is not Scope.NULLS and comparison.role != EXTRA)
+
+
+def check(
+    reference: Any,
+    current: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
+    nulls: Sequence[str] = (),
+    minimum_rows: int = MINIMUM_ROWS,
+    false_discovery_rate: float = FALSE_DISCOVERY_RATE,
+    smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT,
+) -> TableCheck:
+    """Check one table against another, as `driftbell check REFERENCE CURRENT` does.
+
+    Args:
+        reference: a table: pandas, Polars (also lazy), Arrow, a mapping of columns, a list of mappings, or
+            the path of a file or folder, or a pattern of files. The kinds of the columns are decided on it.
+        current: the table that is compared with it.
+        columns: kinds of columns, such as `{"zip": "categorical"}`: numeric, integer, categorical, boolean,
+            datetime, text or identifier.
+        exclude: names or patterns such as `row_*` of columns that are not read.
+        include: names or patterns of the columns that are read; empty for all.
+        nulls: texts that mean null, in addition to the usual ones.
+        minimum_rows: with fewer rows in one of the tables, the verdict is `unknown`.
+        false_discovery_rate: between 0 and 1, see `judge`.
+        smallest_effect: largest negligible size of a change, as a share of the rows; one for all columns, or
+            by column.
+
+    Raises:
+        InputError: it is no table, a column name is duplicate, or the columns differ in length.
+        ConfigError: a file cannot be read, or an option names no column of the reference.
+
+    Examples:
+        >>> before, now = {"age": [30, 40, 50] * 50}, {"age": [60, 70, 80] * 50}
+        >>> result = check(before, now)
+        >>> result.verdict.value, result.drifted_columns
+        ('warning', ('age',))
+        >>> check(before, before).assert_stable()
+    """
+    options = ColumnOptions(columns or {}, exclude, include, nulls)
+    names = _name(reference, "reference"), _name(current, "current")
+    detected: dict[str, Mapping[str, Any]] = {}
+    past = _read(reference, "reference", options, None, detected)
+    present = _read(current, "current", options, past, detected)
+    rows = count_rows(past), count_rows(present)
+    judgement = judge(
+        compare(past, present),
+        rows=rows[1],
+        minimum_rows=minimum_rows,
+        false_discovery_rate=false_discovery_rate,
+        smallest_effect=smallest_effect,
+        unit="rows of the file" if is_path(current) else "rows",
+    )
+    library = "pandas" if type(reference).__module__.partition(".")[0] == "pandas" else "polars"
+    return TableCheck(judgement, rows, names, detected, library)
+
+
+def _name(table: Any, side: str) -> str:
+    """Return the path of a table, or its side for one in memory."""
+    return fspath(table) if is_path(table) else side
+
+
+def _read(
+    table: Any,
+    side: str,
+    options: ColumnOptions,
+    kinds: Mapping[str, TypedColumn] | None,
+    detected: dict[str, Mapping[str, Any]],
+) -> dict[str, TypedColumn]:
+    """Read one of the tables; errors name it."""
+    raw = table
+    if is_path(table):
+        raw = read_file(Path(table))
+        detected[side] = raw.detected
+    try:
+        return read_columns(
+            raw,
+            kinds=kinds,
+            columns=options.kinds,
+            exclude=options.exclude,
+            include=options.include,
+            nulls=options.nulls,
+        )
+    except InputError as error:
+        name = table if is_path(table) else f"the {side} table"
+        problems = [replace(p, message=f"cannot read {name}: {p.message}") for p in error.problems]
+        raise InputError(problems) from error

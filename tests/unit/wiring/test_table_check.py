@@ -1,0 +1,144 @@
+"""Two tables are checked in Python, in a notebook and in a test."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+from tests.command_line import driftbell as command
+
+import driftbell
+from driftbell.errors import ConfigError, InputError
+from driftbell.records import Verdict
+
+BEFORE: dict[str, Any] = {
+    "age": [30, 40, 50] * 50,
+    "plan": ["basic", "pro", None] * 50,
+    "id": [f"u{i * 7919 % 1000}x" for i in range(150)],
+}
+NOW = BEFORE | {"age": [60, 70, 80] * 50}
+
+
+def test_a_result_has_the_verdict_and_a_row_for_each_column() -> None:
+    result = driftbell.check(BEFORE, NOW)
+    assert (result.verdict, result.drifted_columns, result.rows) == (Verdict.WARNING, ("age",), (150, 150))
+    assert str(result) == f"WARNING  {result.sentence}"
+    frame = result.to_frame()
+    assert frame["verdict"].to_list() == ["warning", "ok", "unknown"]
+    assert frame["compared"].to_list() == [True, True, False]
+    assert frame["null_share_current"].to_list() == pytest.approx([0, 1 / 3, 0])
+    assert frame["size"][0] == 1.0
+
+
+def test_a_frame_is_of_the_library_of_the_reference_or_of_the_named_one() -> None:
+    assert isinstance(driftbell.check(pl.DataFrame(BEFORE), NOW).to_frame(), pl.DataFrame)
+    result = driftbell.check(pd.DataFrame(BEFORE), NOW)
+    assert result.to_frame()["column"].tolist() == ["age", "plan", "id"]
+    assert isinstance(result.to_frame("polars"), pl.DataFrame)
+    with pytest.raises(ValueError, match="polars, pandas, got 'dask'"):
+        result.to_frame("dask")
+
+
+def test_frames_of_a_check_without_columns_have_the_same_columns() -> None:
+    empty = driftbell.check({}, {})
+    assert empty.verdict is Verdict.UNKNOWN
+    assert empty.to_frame().schema == driftbell.check(BEFORE, NOW).to_frame().schema
+    assert list(empty.to_frame("pandas").columns) == empty.to_frame().columns
+
+
+def test_options_set_kinds_and_select_columns() -> None:
+    zips = {"zip": [10115, 80331, 50667] * 50, "row_1": range(150)}
+    result = driftbell.check(zips, zips, columns={"zip": "categorical"}, exclude=["row_*"])
+    assert [(c.column, c.comparison.kind) for c in result.columns] == [("zip", "categorical")]
+    words = driftbell.check({"x": ["1", "2", "-999"] * 50}, {"x": ["1", "2", "-999"] * 50}, nulls=["-999"])
+    assert words.to_frame()["null_share_reference"].to_list() == pytest.approx([1 / 3])
+    with pytest.raises(ConfigError, match="exclude: the table has no column 'zap': did you mean 'zip'"):
+        driftbell.check(zips, zips, exclude=["zap"])
+
+
+def test_the_reference_sets_the_order_of_day_and_month() -> None:
+    before = {"day": [f"{1 + i % 28:02}/{1 + i % 2:02}/2026" for i in range(150)]}
+    now = {"day": [f"{1 + i % 12:02}/02/2026" for i in range(150)]}
+    result = driftbell.check(before, now)
+    assert [c.comparison.kind for c in result.columns] == ["datetime"]
+    assert result.columns[0].comparison.unreadable == (0, 0)
+
+
+def test_settings_of_the_decision() -> None:
+    assert driftbell.check(BEFORE, NOW, smallest_effect={"age": 1.0}).verdict is Verdict.OK
+    assert driftbell.check(BEFORE, NOW, minimum_rows=151).verdict is Verdict.UNKNOWN
+    assert driftbell.check(BEFORE, NOW, false_discovery_rate=1e-99).verdict is Verdict.OK
+
+
+def test_assert_stable_names_each_drifted_column() -> None:
+    driftbell.check(BEFORE, BEFORE).assert_stable()
+    result = driftbell.check(BEFORE, NOW)
+    result.assert_stable("plan")
+    result.assert_stable(ignore=["age"])
+    with pytest.raises(AssertionError) as error:
+        result.assert_stable()
+    sentence, *lines = str(error.value).splitlines()
+    assert sentence == result.sentence
+    assert len(lines) == 1
+    assert lines[0].startswith("  age: Drift: median 40 → 70")
+
+
+@pytest.mark.parametrize(
+    ("now", "names", "words"),
+    [
+        ({"age": NOW["age"][:3]}, (), "Cannot judge: needs 10, has 3 rows"),
+        ({"age": BEFORE["age"]}, (), "plan: Not compared: the window has no such column"),
+        (BEFORE, ("id",), "id: Not compared: identifier"),
+        (BEFORE | {"age": ["?"] * 150}, ("age",), "age: Drift: no readable value in current"),
+        (BEFORE, ("plan", "age", "id"), "id: Not compared"),
+    ],
+)
+def test_what_was_not_compared_is_not_stable(now: Any, names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(words)):
+        driftbell.check(BEFORE, now).assert_stable(*names)
+
+
+def test_assert_stable_refuses_a_name_that_is_no_column() -> None:
+    result = driftbell.check(BEFORE, BEFORE)
+    with pytest.raises(ConfigError, match="no column 'agee' was checked: did you mean 'age'"):
+        result.assert_stable("agee")
+    with pytest.raises(ConfigError, match="no column 'x' was checked: the columns are age, plan and id"):
+        result.assert_stable(ignore=["x"])
+
+
+def test_files_are_checked_as_the_command_does(tmp_path: Path) -> None:
+    for name, table in (("a.csv", BEFORE), ("b.csv", NOW)):
+        pl.DataFrame(table).write_csv(tmp_path / name)
+    result = driftbell.check(tmp_path / "a.csv", str(tmp_path / "b.csv"))
+    assert result.names == (str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
+    assert result.to_json() == command("check", "a.csv", "b.csv", "--json", cwd=tmp_path).stdout.rstrip("\n")
+    assert json.loads(result.to_json())["detected"]["current"]["separator"] == "comma"
+
+
+def test_errors_name_the_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read the current table: .*length"):
+        driftbell.check(BEFORE, {"age": [1, 2], "plan": ["a"]})
+    with pytest.raises(InputError, match="cannot read the reference table"):
+        driftbell.check(None, BEFORE)
+    with pytest.raises(ConfigError, match=r"missing\.csv"):
+        driftbell.check(tmp_path / "missing.csv", BEFORE)
+
+
+def test_a_notebook_shows_a_table_without_the_markup_of_the_data() -> None:
+    name = "<script>alert(1)</script>"
+    html = driftbell.check({name: ["<b>"] * 150}, {name: ["<i>"] * 150})._repr_html_()
+    assert "<b>! warning</b> Drift in &lt;script&gt;" in html
+    assert "<script" not in html
+    assert "<i>" not in html
+    wide = {f"x{i}": [1, 2, 3] * 5 for i in range(25)}
+    assert "<p>and 5 more columns</p>" in driftbell.check(wide, wide)._repr_html_()
+
+
+def test_json_has_no_number_that_is_not_finite() -> None:
+    infinite = {"x": [1.0, 2.0, float("inf")] * 50}
+    assert json.loads(driftbell.check(infinite, NOW | infinite).to_json(), parse_constant=pytest.fail)
