@@ -12,10 +12,13 @@ import click
 
 from driftbell.cli.root import FAIL_ON, cli, common, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
+from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 
 if TYPE_CHECKING:
+    from driftbell.config.settings import Settings
     from driftbell.records import Judgement
+    from driftbell.wiring.table_check import TableCheck
 
 
 @cli.command()
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="What ends the command with exit code 1: drift or an alarm, only an alarm, or neither.",
 )
+@click.option("--html", "html", metavar="FILE", help="Write an HTML report on two tables to a file.")
+@click.option(
+    "--markdown", metavar="FILE", help="Write Markdown to a file, such as for a pull request; '-' prints it."
+)
+@click.option("--junit", metavar="FILE", help="Write JUnit XML to a file, with a test case for each column.")
 @table_options
 def check(
     config_file: Path | None,
@@ -39,13 +47,16 @@ def check(
     as_json: bool,
     verbose: bool,
     fail_on: str,
+    html: str | None,
+    markdown: str | None,
+    junit: str | None,
     **reading: Any,
 ) -> None:
     """Check the current window against the reference, or one table against another.
 
-    Saves nothing and writes no report. Tables are files (CSV and other text, Parquet, Arrow, JSON, workbooks,
-    also compressed), folders or patterns of files, or databases (sqlite:///FILE, postgresql://USER@HOST/NAME)
-    with --query. The kinds of the columns are decided on the reference.
+    Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
+    Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
+    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference.
 
     A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
@@ -58,34 +69,52 @@ def check(
     Examples:
       driftbell check
       driftbell check reference.csv today.csv --json
+      driftbell check reference.csv today.csv --markdown - --html drift.html --fail-on never
       driftbell check may.csv.gz 'june/*.parquet' --column zip=categorical --exclude 'id,row_*'
     """
-    loaded = settings(config_file, data_dir=data_dir)
-    detected: Mapping[str, Mapping[str, Any]] = {}
+    if as_json and markdown == "-":
+        raise click.UsageError("--json and --markdown - both print the result; write one to a file")
+    if html and not files:
+        raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
+    result = _check(files, settings(config_file, data_dir=data_dir).settings, reading, verbose=verbose)
+    _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
+    if as_json:
+        click.echo(result.to_json())
+    elif markdown == "-":
+        click.echo(result.to_markdown(), nl=False)
+    else:
+        _print_judgement(result.judgement)
+    sys.exit(exit_code(result.judgement, fail_on))
+
+
+def _check(
+    files: tuple[str, ...], configured: Settings, reading: Mapping[str, Any], *, verbose: bool
+) -> TableCheck:
+    """Check two tables, or the current window.
+
+    Args:
+        files: both tables; empty for the current window.
+        configured: the settings.
+        reading: values of the options of reading tables.
+        verbose: whether to print what was detected in the files.
+    """
+    from driftbell.wiring.table_check import TableCheck
+
     match files:
         case ():
             from driftbell.wiring.offline import judged_window
 
-            judgement = judged_window(loaded.settings)
+            return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
             from driftbell.wiring.tables import judge_pair, read_pair
 
-            pair = read_pair(reference, current, read_options(reading, loaded.settings.columns))
-            detected = pair.detected
+            pair = read_pair(reference, current, read_options(reading, configured.columns))
             if verbose:
-                _print_detected(detected)
-            judgement = judge_pair(pair, loaded.settings)
-        case _:
-            raise click.UsageError(
-                f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
-            )
-    if as_json:
-        from driftbell.publish.table_views import judgement_json
-
-        click.echo(judgement_json(judgement, detected))
-    else:
-        _print_judgement(judgement)
-    sys.exit(exit_code(judgement, fail_on))
+                _print_detected(pair.detected)
+            return TableCheck(judge_pair(pair, configured), pair.rows, pair.names, pair.detected)
+    raise click.UsageError(
+        f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
+    )
 
 
 @cli.command()
@@ -142,6 +171,34 @@ def _print_detected(detected: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _fact(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _write_documents(
+    result: TableCheck, *, html: str | None, markdown: str | None, junit: str | None, fail_on: str
+) -> None:
+    """Write the documents that the options name.
+
+    Raises:
+        ConfigError: a file cannot be written.
+    """
+    if html:
+        _write("--html", html, result.to_html().encode())
+    if markdown and markdown != "-":
+        _write("--markdown", markdown, result.to_markdown().encode())
+    if junit:
+        from driftbell.publish.table_documents import table_junit
+
+        page = table_junit(
+            result.judgement, time=result.time, fails=fail_on != "never", drift_fails=fail_on == "drift"
+        )
+        _write("--junit", junit, page)
+
+
+def _write(option: str, target: str, content: bytes) -> None:
+    try:
+        Path(target).write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{option}: cannot write {target}: {error.strerror}") from error
 
 
 def _print_judgement(judgement: Judgement) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +15,7 @@ from driftbell.errors import ReportError
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.wording import VERDICT_SYMBOLS, truncate
-from driftbell.records import Check, Columns, ColumnVerdict, Reference, Result, ResultKind, Verdict
+from driftbell.records import Check, Columns, ColumnVerdict, Judgement, Reference, Result, ResultKind, Verdict
 
 MAX_BYTES = 300_000
 
@@ -48,13 +49,39 @@ class HtmlReport:
         Raises:
             ReportError: the smallest possible page exceeds `MAX_BYTES`.
         """
-        columns = sorted(check.judgement.columns, key=_report_order)
         rows = max((len(c) for c in reference.columns.values()), default=0)
-        for detailed, listed in PAGE_SIZES:
-            page = _render(check, columns, rows, detailed=detailed, listed=listed)
-            if len(page) <= MAX_BYTES:
-                return page
-        raise ReportError(f"the HTML report would exceed {MAX_BYTES} bytes")
+        numbers = f", sequence numbers {check.first} to {check.last}" if check.rows else ""
+        facts = (
+            ("Checked at", _format_time(check.time)),
+            ("Model", f"{_name(check.model)}, version {_name(check.version)}"),
+            ("Reference", f"{_name(check.reference)}, {rows:,} rows"),
+            ("Window", f"{check.rows:,} predictions{numbers}"),
+            ("Trigger", check.kind.value),
+            ("Check id", _name(check.id)),
+        )
+        return _fitting_page(check.judgement, facts, title=check.model, error=check.error, single=False)
+
+
+def table_report(
+    judgement: Judgement, *, names: tuple[str, str], rows: tuple[int, int], time: datetime
+) -> bytes:
+    """Render the page about two tables, as `HtmlReport` renders a check.
+
+    Args:
+        judgement: the verdict and the columns.
+        names: names of the reference and of the current table, such as their files.
+        rows: their numbers of rows.
+        time: when they were compared.
+
+    Raises:
+        ReportError: the smallest possible page exceeds `MAX_BYTES`.
+    """
+    facts = (
+        ("Checked at", _format_time(time.astimezone(UTC))),
+        ("Reference", f"{_name(names[0])}, {rows[0]:,} rows"),
+        ("Current", f"{_name(names[1])}, {rows[1]:,} rows"),
+    )
+    return _fitting_page(judgement, facts, title=names[1], error="", single=True)
 
 
 def _report_order(column: ColumnVerdict) -> tuple[bool, int, float]:
@@ -62,23 +89,37 @@ def _report_order(column: ColumnVerdict) -> tuple[bool, int, float]:
     return not column.drifted, VERDICT_ORDER.index(column.verdict), math.inf if p_value is None else p_value
 
 
-def _render(
-    check: Check, columns: Sequence[ColumnVerdict], reference_rows: int, *, detailed: int, listed: int
+def _fitting_page(
+    judgement: Judgement, facts: Sequence[tuple[str, str]], *, title: str, error: str, single: bool
 ) -> bytes:
-    page = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            check=check,
+    """Render the page with as many columns as fit into `MAX_BYTES`."""
+    columns = sorted(judgement.columns, key=_report_order)
+    template = _environment().get_template("report.html.j2")
+    for detailed, listed in PAGE_SIZES:
+        text = template.render(
+            judgement=judgement,
+            facts=facts,
+            title=title,
+            error=error,
+            single=single,
             columns=columns,
             drifted=[c for c in columns if c.drifted],
-            reference_rows=reference_rows,
             detailed=detailed,
             listed=listed,
             effect_sizes=EFFECT_SIZES,
         )
-    )
-    return page.encode("utf-8", "replace")
+        page = text.encode("utf-8", "replace")
+        if len(page) <= MAX_BYTES:
+            return page
+    raise ReportError(f"the HTML report would exceed {MAX_BYTES} bytes")
+
+
+def _format_time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _name(text: str) -> str:
+    return truncate(text, MAX_NAME) if text.strip() else "(no name)"
 
 
 @cache
@@ -97,7 +138,7 @@ def _environment() -> Environment:
         "p_value": _format_p_value,
         "threshold": lambda value: "–" if value is None else f"{value:.2g}",
         "value": _format_result,
-        "name": lambda text: truncate(text, MAX_NAME) if text.strip() else "(no name)",
+        "name": _name,
         "text": lambda text: truncate(text, MAX_TEXT),
     }
     return environment

@@ -102,6 +102,23 @@ class TableCheck:
 
         return judgement_json(self.judgement, self.detected)
 
+    def to_html(self) -> str:
+        """Return a page of HTML with every statistic and distribution, without scripts or links to files.
+
+        Raises:
+            ReportError: the smallest possible page is too large.
+        """
+        from driftbell.publish.html_report import table_report
+
+        page = table_report(self.judgement, names=self.names, rows=self.rows, time=self.time)
+        return page.decode()
+
+    def to_markdown(self) -> str:
+        """Return the verdict and at most 20 columns as Markdown, such as for a pull request."""
+        from driftbell.publish.table_documents import table_markdown
+
+        return table_markdown(self.judgement, self.names, self.rows)
+
     def _repr_html_(self) -> str:
         from driftbell.publish.table_views import notebook_html
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from driftbell.config.display import without_credentials
 from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
@@ -43,11 +44,13 @@ class TablePair:
         reference: its columns.
         current: columns of the table that is compared with it.
         detected: what was detected in the source of each.
+        names: their sources, without passwords.
     """
 
     reference: Mapping[str, TypedColumn]
     current: Mapping[str, TypedColumn]
     detected: Mapping[str, Mapping[str, Any]]
+    names: tuple[str, str]
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -92,7 +95,7 @@ def read_pair(
                 raise
             raise ConfigError(f"{names[i]}: {error}") from error
         detected["current" if i else "reference"] = raw.detected
-    return TablePair(tables[0], tables[1], detected)
+    return TablePair(tables[0], tables[1], detected, (_public(reference), _public(current)))
 
 
 def open_table(source: str, options: FileOptions, query: str | None = None) -> RawTable:
@@ -104,6 +107,11 @@ def open_table(source: str, options: FileOptions, query: str | None = None) -> R
     if is_database(source):
         return read_query(source, query)
     return read_file(Path(source), options)
+
+
+def _public(source: str) -> str:
+    """Return the source of a table without a password."""
+    return without_credentials(source) if is_database(source) else source
 
 
 def _typed(
@@ -124,7 +132,7 @@ def _typed(
             roles=roles,
         )
     except InputError as error:
-        raise ConfigError(f"cannot read {source}: {error}") from error
+        raise ConfigError(f"cannot read {_public(source)}: {error}") from error
 
 
 def judge_files(
