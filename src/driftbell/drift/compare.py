@@ -31,29 +31,38 @@ NEWEST_WEIGHT = 0.25
 """Weight of the newest rows alone; the whole window has the rest."""
 
 
-def prepare(reference: Any, *, roles: Mapping[str, str] | None = None) -> PreparedReference:
+def prepare(
+    reference: Any, *, roles: Mapping[str, str] | None = None, columns: Mapping[str, str] | None = None
+) -> PreparedReference:
     """Prepare a reference for comparisons with many windows.
 
     Args:
         reference: a table, see `compare`.
         roles: see `compare`.
+        columns: see `compare`.
 
     Raises:
         InputError: the columns differ in length.
+        ConfigError: `columns` names no column, or an unknown kind.
 
     >>> reference = prepare({"age": [30, 40, 50]})
     >>> [compare(reference, {"age": [a, a + 9]})[0].note for a in (20, 40)]
     ["median 40 → 24.5; 2 of 2 rows below the reference's minimum 30", 'median 40 → 44.5']
     """
-    roles = roles or {}
-    columns = _typed(reference, {})
-    return PreparedReference(tuple(prepare_column(n, roles.get(n, "feature"), c) for n, c in columns.items()))
+    roles, user_kinds = roles or {}, columns or {}
+    typed = _typed(reference, None, user_kinds)
+    return PreparedReference(
+        tuple(prepare_column(n, roles.get(n, "feature"), c) for n, c in typed.items()), user_kinds
+    )
 
 
-def _typed(table: Any, kinds: Mapping[str, Kind | None]) -> Mapping[str, TypedColumn]:
-    if isinstance(table, Mapping) and table and all(isinstance(c, TypedColumn) for c in table.values()):
-        return table
-    return read_columns(table, kinds=kinds)
+def _typed(
+    table: Any, decided: Mapping[str, TypedColumn] | None, user_kinds: Mapping[str, str]
+) -> Mapping[str, TypedColumn]:
+    typed = isinstance(table, Mapping) and table and all(isinstance(c, TypedColumn) for c in table.values())
+    if typed and not user_kinds:
+        return table  # type: ignore[no-any-return]
+    return read_columns(table, kinds=decided, columns=user_kinds)
 
 
 def compare(
@@ -61,11 +70,13 @@ def compare(
     window: Any,
     *,
     roles: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     newest: int = 0,
 ) -> tuple[ColumnComparison, ...]:
     """Compare every column of the window with the same column of the reference.
 
-    The kind of each column is decided on the reference. Numbers: exact two-sample Kolmogorov–Smirnov test,
+    The kind of each column, and whether the day or the month is first in its dates, is decided on the
+    reference. Numbers: exact two-sample Kolmogorov–Smirnov test,
     rank-sum test, Rosenbaum's exceedance tests below and above the reference's range; for information PSI and
     Jensen–Shannon distance on the reference's deciles, and the Wasserstein distance in standard deviations.
     Numbers of different precision are compared in the coarser one. Categories and booleans: chi-square over
@@ -90,6 +101,8 @@ def compare(
         window: a table; m rows.
         roles: `prediction` or `probability` for columns that are not features; None with a prepared
             reference.
+        columns: kinds that you set, such as `{"zip": "categorical"}`: numeric, integer, categorical,
+            boolean, datetime, text or identifier. None with a prepared reference.
         newest: number of rows at the end of the window to test separately; 0 for none.
 
     Source: C. R. Genovese, K. Roeder, L. Wasserman, "False discovery control with p-value weighting",
@@ -101,22 +114,26 @@ def compare(
 
     Raises:
         InputError: the columns of a table differ in length.
-        ValueError: roles are passed with a prepared reference.
+        ConfigError: `columns` names no column of the reference, or an unknown kind.
+        ValueError: roles or kinds are passed with a prepared reference.
 
     Examples:
         >>> age, = compare({"age": [30, 40, 50]}, {"age": [31, 39, 52]})
         >>> age.p_value
         1.0
     """
-    if isinstance(reference, PreparedReference) and roles is not None:
-        raise ValueError("pass the roles of a prepared reference to prepare()")
-    prepared = reference if isinstance(reference, PreparedReference) else prepare(reference, roles=roles)
-    columns = _typed(window, prepared.kinds)
-    comparisons = [_compare_column(c, columns.get(c.name), newest) for c in prepared.columns]
+    if isinstance(reference, PreparedReference):
+        if roles is not None or columns is not None:
+            raise ValueError("pass the roles and columns of a prepared reference to prepare()")
+        prepared = reference
+    else:
+        prepared = prepare(reference, roles=roles, columns=columns)
+    cells = _typed(window, prepared.decided, prepared.user_kinds)
+    comparisons = [_compare_column(c, cells.get(c.name), newest) for c in prepared.columns]
     names = {column.name for column in prepared.columns}
     extra = [
         _not_compared(name, "extra", column.kind, "the reference has no such column")
-        for name, column in columns.items()
+        for name, column in cells.items()
         if name not in names
     ]
     return (*comparisons, *extra)

@@ -82,6 +82,7 @@ class PreparedColumn:
         excluded: why its values are not compared, or "".
         singles: numeric: recognizes equal numbers in single precision.
         ties: numeric: see `tie_sums`.
+        date_order: see `TypedColumn`.
     """
 
     name: str
@@ -96,6 +97,7 @@ class PreparedColumn:
     excluded: str = ""
     singles: SinglePrecision | None = None
     ties: tuple[float, int] | None = None
+    date_order: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -129,14 +131,25 @@ class PreparedColumn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedReference:
-    """A reference prepared for comparisons with many windows; see `driftbell.drift.compare.prepare`."""
+    """A reference prepared for comparisons with many windows; see `driftbell.drift.compare.prepare`.
+
+    Attributes:
+        columns: its columns.
+        user_kinds: kinds that the user set, by column.
+    """
 
     columns: tuple[PreparedColumn, ...]
+    user_kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kinds(self) -> dict[str, Kind | None]:
         """Kind of each column."""
         return {column.name: column.kind for column in self.columns}
+
+    @property
+    def decided(self) -> dict[str, TypedColumn]:
+        """Each column without cells: its kind, and the order of day and month, for reading windows."""
+        return {c.name: TypedColumn(c.kind, NO_NUMBERS, date_order=c.date_order) for c in self.columns}
 
 
 def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
@@ -167,6 +180,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         _excluded(typed, layout),
         SinglePrecision(cells.values) if typed.kind is Kind.NUMERIC else None,
         tie_sums(cells.values),
+        typed.date_order,
     )
 
 

@@ -131,7 +131,7 @@ def _again(
         return column
     values = column.values
     raw = read_raw({name: values.tolist() if values.dtype == object else values})
-    return _typed(name, raw, kind, options)
+    return _typed(name, raw, given, options)
 
 
 def _typed(

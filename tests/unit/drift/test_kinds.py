@@ -8,6 +8,7 @@ import pytest
 
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge
+from driftbell.errors import ConfigError
 from driftbell.records import ColumnVerdict, Judgement, Kind, Scope, Verdict
 from driftbell.tabular.typed_column import TypedColumn
 
@@ -264,3 +265,37 @@ def test_a_change_of_spread_is_not_described_by_equal_medians() -> None:
     narrow, wide = rng.normal(0, 1, 1000), rng.normal(0, 2, 1000)
     _, column = decision(*(TypedColumn(Kind.NUMERIC, v, stored_as="numbers") for v in (narrow, wide)))
     assert column.reason.startswith("Drift: rows up to ")
+
+
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y", "%m/%d/%Y"])
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_dates_of_the_window_have_the_order_of_the_reference(pattern: str, *, is_prepared: bool) -> None:
+    days = [MIDNIGHT + timedelta(days=i // 3) for i in range(180)]
+    ambiguous = [day for day in days if day.day <= 12]
+    before, now = ({"day": [f"{day:{pattern}}" for day in cells]} for cells in (days, ambiguous))
+    (comparison,) = compare(prepare(before) if is_prepared else before, now)
+    (expected,) = compare({"day": times(days)}, {"day": times(ambiguous)})
+    assert comparison.unreadable == (0, 0)
+    assert (comparison.p_value, comparison.effects) == (expected.p_value, expected.effects)
+
+
+def test_dates_in_the_other_order_are_unreadable() -> None:
+    days = [MIDNIGHT + timedelta(days=i // 3) for i in range(180)]
+    before, now = ({"day": [f"{day:{p}}" for day in days]} for p in ("%d/%m/%Y", "%m/%d/%Y"))
+    (comparison,) = compare(before, now)
+    assert comparison.unreadable == (0, sum(day.day > 12 for day in days))
+
+
+def test_kinds_of_the_user_apply_to_both_sides() -> None:
+    before, now = {"zip": [10115, 80331] * 50, "n": [1, 2] * 50}, {"zip": [10115] * 100, "n": [1, 2.5] * 50}
+    kinds = {"zip": "categorical", "n": "integer"}
+    results = compare(before, now, columns=kinds)
+    assert [(c.kind, c.unreadable) for c in results] == [
+        (Kind.CATEGORICAL, (0, 0)),
+        (Kind.NUMERIC, (0, 50)),
+    ]
+    assert compare(prepare(before, columns=kinds), now) == results
+    with pytest.raises(ConfigError, match="column: the table has no column 'zap': did you mean 'zip'"):
+        compare(before, now, columns={"zap": "text"})
+    with pytest.raises(ValueError, match="prepared reference"):
+        compare(prepare(before), now, columns=kinds)
