@@ -20,7 +20,7 @@ from driftbell.records import ColumnVerdict, Judgement, Scope, Verdict
 MAX_SENTENCE = 1000
 MAX_TEST_NAME = 200
 
-MARKUP = "\\`*_{}[]()<>|~#&!$"
+MARKUP = "\\`*_[]<>|~#&$"
 """Characters of Markdown and HTML; a character reference of them is never markup."""
 
 NO_MENTION = "@\u200b"

@@ -52,7 +52,7 @@ def nulls_text(column: ColumnVerdict) -> str:
     shares = column.comparison.null_shares
     if not shares or not any(shares):
         return ""
-    return " → ".join(f"{share:.1%}".replace("%", " %") for share in shares)
+    return " → ".join(f"{share:.1%}" for share in shares)
 
 
 FRAME_COLUMNS: Mapping[str, type] = {

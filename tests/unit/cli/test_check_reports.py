@@ -58,7 +58,7 @@ def test_markdown_has_a_table_without_the_markup_of_the_data(tables: Path) -> No
     assert table[2].startswith("| <code>age</code> | numeric | **warning** | ")
     assert all(row.count("|") == 7 for row in table)
     name = "a&#124;&#60;b&#62;&#95;@\u200bteam&#95;&#96;"
-    assert f"| <code>{name}</code> | numeric | ok | 1 | 33.5 % → 33.5 % |" in done.stdout
+    assert f"| <code>{name}</code> | numeric | ok | 1 | 33.5% → 33.5% |" in done.stdout
     assert last == "Reference: <code>before.csv</code> (200 rows), current: <code>older.csv</code> (200 rows)"
     written = driftbell("check", "before.csv", "older.csv", "--markdown", "drift.md", cwd=tables)
     assert written.stdout.startswith("WARNING")
