@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -56,6 +56,30 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self.data)
+
+
+def without_null_numbers(cells: Cells, words: Sequence[str]) -> Cells:
+    """Return stored numbers with NaN for those that words of the user, such as -999, mean as null.
+
+    >>> without_null_numbers(Cells(Form.NUMBERS, np.array([1, -999]), "numbers"), ["-999", "none"]).data
+    array([ 1., nan])
+    """
+    if cells.form is not Form.NUMBERS or cells.stored_as != "numbers":
+        return cells
+    null = np.zeros(len(cells), dtype=np.bool_)
+    for word in words:
+        try:
+            number = float(word)
+        except ValueError:
+            continue
+        if cells.data.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                number = cells.data.dtype.type(number)
+        null |= cells.data == number
+    if not null.any():
+        return cells
+    data = cells.data if cells.data.dtype.kind == "f" else cells.data.astype(np.float64)
+    return replace(cells, data=np.where(null, data.dtype.type(np.nan), data))
 
 
 def plain_cells(cells: Cells) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.records import Column, Kind
-from driftbell.tabular.cells import Cells, Form, objects
+from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
@@ -71,7 +71,7 @@ def read_columns(
         columns: kinds that the user sets, by column: one of `column_options.KIND_NAMES`.
         exclude: names or patterns such as `row_*` of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
-        nulls: texts that mean null, in addition to the usual ones.
+        nulls: texts that mean null, in addition to the usual ones; also numbers, such as "-999".
         roles: columns that have a role, such as the predictions: they are no identifiers and no free text.
 
     Raises:
@@ -142,7 +142,7 @@ def _typed(
     *,
     has_role: bool = False,
 ) -> TypedColumn:
-    cells = raw.columns[name]
+    cells = without_null_numbers(raw.columns[name], options.nulls) if options.nulls else raw.columns[name]
     texts = None
     if cells.form is Form.TEXTS:
         texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)

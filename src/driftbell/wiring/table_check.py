@@ -179,7 +179,7 @@ def check(
             datetime, text or identifier.
         exclude: names or patterns such as `row_*` of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
-        nulls: texts that mean null, in addition to the usual ones.
+        nulls: texts that mean null, in addition to the usual ones; also numbers, such as "-999".
         minimum_rows: with fewer rows in one of the tables, the verdict is `unknown`.
         false_discovery_rate: between 0 and 1, see `judge`.
         smallest_effect: largest negligible size of a change, as a share of the rows; one for all columns, or

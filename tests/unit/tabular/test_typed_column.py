@@ -342,3 +342,18 @@ def test_the_kind_of_the_reference_reads_the_reference_again(cells: list[Any]) -
     again = read_columns({"x": cells}, kinds={"x": x.kind})["x"]
     assert again.values.dtype == x.values.dtype
     assert repr(again.values.tolist()) == repr(x.values.tolist())  # a complex NaN equals no other
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int64", "uint8", "float32", "float64"])
+def test_null_words_are_null_in_stored_numbers(dtype: str) -> None:
+    table = {"x": np.array([1, 2, 99] * 20, dtype=dtype)}
+    x = read_columns(table, nulls=["99", "none", "99.5"])["x"]
+    assert (x.kind, x.precision, x.unreadable) == (Kind.NUMERIC, np.dtype(dtype), 0)
+    np.testing.assert_array_equal(x.values, [1, 2, np.nan] * 20)
+    word = read_columns(table, nulls=["99"], columns={"x": "categorical"})["x"]
+    assert word.values.tolist()[:3] == ["1", "2", None] if "int" in dtype else word.values[2] is None
+
+
+def test_a_null_word_is_rounded_like_the_numbers() -> None:
+    x = read_columns({"x": np.array([1, -99.9] * 20, dtype=np.float32)}, nulls=["-99.9", "1e300", "nan"])["x"]
+    np.testing.assert_array_equal(x.values, [1, np.nan] * 20)
