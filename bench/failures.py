@@ -173,20 +173,19 @@ def print_monitors(options: argparse.Namespace, folder: Path) -> Iterator[str]:
             server,
             made(folder, "monitors"),
             seconds=options.seconds,
-            every=2,
+            every=5,
             chance=random.Random(options.seed),
         )
     lost, doubled = len(set(fire.answered) - set(fire.logged)), len(fire.logged) - len(set(fire.logged))
-    head = "checks | twice | not saved | longest gap, s | gaps without a cause | answered | lost | doubled"
-    print(f"| monitors killed, paused | {head} |\n| --- |" + " --- |" * 8)
-    gap = max((b - a for a, b in fire.gaps), default=0.0)
-    checks = f"{len(fire.checks)} | {fire.twice} | {fire.refused} | {gap:.1f} | {len(fire.unexplained)}"
+    head = "checks | intervals with two | with none | not saved | answered | lost | doubled"
+    print(f"| monitors killed, paused | {head} |\n| --- |" + " --- |" * 7)
+    checks = f"{len(fire.checks)} | {fire.twice} | {len(fire.without)} | {fire.refused}"
     print(
         f"| {fire.kills}, {fire.pauses} | {checks} | {len(fire.answered):,} | {lost} | {doubled} |\n",
         flush=True,
     )
-    if fire.twice or lost or doubled or fire.unexplained:
-        yield f"monitors: {fire.twice} twice, gaps {fire.unexplained}, {lost} lost, {doubled} doubled"
+    if fire.twice or lost or doubled or fire.without:
+        yield f"monitors: {fire.twice} twice, {len(fire.without)} missed, {lost} lost, {doubled} doubled"
 
 
 def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
