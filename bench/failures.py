@@ -3,11 +3,11 @@
 Kills: `kill -9` of a worker, the server, the monitor, their parent or all at once, on SQLite and PostgreSQL
 (which crashes now and then), with each durability that promises something, and 1 and 2 workers. Outages:
 PostgreSQL is away for a minute. Monitors: two of them, killed and paused, beside two servers on one
-PostgreSQL. Storms: more connections than can be answered. Whatever was answered with 200 must be in the log
-once.
+PostgreSQL. Storms: more connections than can be answered. Calls: system calls of the write path fail, or are
+the last ones of the process. Whatever was answered with 200 must be in the log once.
 
-    python bench/failures.py [--tiny] [--only kills outages monitors storms] [--kills 100] [--away 60]
-                             [--seconds 300] [--connections 1000] [--seed 1]
+    python bench/failures.py [--tiny] [--only kills outages monitors storms calls] [--kills 100] [--away 60]
+                             [--seconds 300] [--connections 1000] [--calls 4] [--seed 1]
     python bench/failures.py --soak 3600
 """
 
@@ -33,10 +33,18 @@ from tests.replicas import under_fire
 from fail.kills import Outcome, Setting, database, kills
 from fail.outages import outage
 from fail.storms import soak, storm
+from fail.system_calls import missing as missing_strace
+from fail.system_calls import sweeps
 from serve.load import wrk
 
-PARTS = ("kills", "outages", "monitors", "storms")
-TINY = {"only": ("kills", "outages", "storms"), "kills": 2, "away": 1.0, "connections": 200}
+PARTS = ("kills", "outages", "monitors", "storms", "calls")
+TINY = {
+    "only": ("kills", "outages", "storms", "calls"),
+    "kills": 2,
+    "away": 1.0,
+    "connections": 200,
+    "calls": 1,
+}
 """The monitors have a test that does the same."""
 
 STORM_SECONDS = 10.0
@@ -70,6 +78,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--away", type=float, default=60.0, help="seconds without a database")
     parser.add_argument("--seconds", type=float, default=300.0, help="of monitors that are harmed")
     parser.add_argument("--connections", type=int, default=1000, help="of a storm")
+    parser.add_argument("--calls", type=int, default=4, help="numbers of each system call that fails")
     parser.add_argument(
         "--soak", type=float, default=0.0, help="load for so many seconds, and tell the memory"
     )
@@ -199,11 +208,32 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     print()
 
 
+def print_calls(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print the faults of each system call; give what is wrong."""
+    if reason := missing_strace():
+        print(f"System calls: not measured ({reason})\n")
+        return
+    head = "faults that struck | answered | refused | broken connections | lost | doubled"
+    print(f"| system call | {head} |\n| --- |" + " --- |" * 6)
+    chosen = ("write", "rename") if options.tiny else ()
+    for log in ("sqlite",) if options.tiny or missing() else ("sqlite", "postgresql"):
+        with database() if log == "postgresql" else nullcontext() as server:
+            for sweep, lost, doubled in sweeps(made(folder, f"calls-{log}"), server, options.calls, chosen):
+                struck = ", ".join(f"{count} {effect}" for effect, count in sweep.struck.items()) or "none"
+                counts = f"{len(sweep.answered):,} | {sweep.statuses[503]} | {sweep.statuses[0]}"
+                print(f"| {log}, {sweep.call} | {struck} | {counts} | {lost} | {doubled} |", flush=True)
+                yield from sweep.problems
+                if lost or doubled:
+                    yield f"{log}, {sweep.call}: {lost} lost, {doubled} doubled"
+    print()
+
+
 PRINTERS = {
     "kills": print_kills,
     "outages": print_outages,
     "monitors": print_monitors,
     "storms": print_storms,
+    "calls": print_calls,
 }
 
 
