@@ -3,11 +3,13 @@
 Kills: `kill -9` of a worker, the server, the monitor, their parent or all at once, on SQLite and PostgreSQL
 (which crashes now and then), with each durability that promises something, and 1 and 2 workers. Outages:
 PostgreSQL is away for a minute. Monitors: two of them, killed and paused, beside two servers on one
-PostgreSQL. Storms: more connections than can be answered. Calls: system calls of the write path fail, or are
+PostgreSQL. Storms: more connections than can be answered. Cycles: services are
+started and stopped at random moments. Calls: system calls of the write path fail, or are
 the last ones of the process. Whatever was answered with 200 must be in the log once.
 
-    python bench/failures.py [--tiny] [--only kills outages monitors storms calls] [--kills 100] [--away 60]
-                             [--seconds 300] [--connections 1000] [--calls 4] [--seed 1]
+    python bench/failures.py [--tiny] [--only kills outages monitors storms cycles calls]
+                             [--kills 100] [--away 60] [--seconds 300] [--connections 1000]
+                             [--cycles 200] [--calls 4] [--seed 1]
     python bench/failures.py --soak 3600
 """
 
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests import postgres
 from tests.replicas import under_fire
 
+from fail.cycles import cycles
 from fail.kills import Outcome, Setting, database, kills
 from fail.outages import outage
 from fail.storms import soak, storm
@@ -37,12 +40,13 @@ from fail.system_calls import missing as missing_strace
 from fail.system_calls import sweeps
 from serve.load import wrk
 
-PARTS = ("kills", "outages", "monitors", "storms", "calls")
+PARTS = ("kills", "outages", "monitors", "storms", "cycles", "calls")
 TINY = {
-    "only": ("kills", "outages", "storms", "calls"),
+    "only": ("kills", "outages", "storms", "cycles", "calls"),
     "kills": 2,
     "away": 1.0,
     "connections": 200,
+    "cycles": 2,
     "calls": 1,
 }
 """The monitors have a test that does the same."""
@@ -79,6 +83,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=300.0, help="of monitors that are harmed")
     parser.add_argument("--connections", type=int, default=1000, help="of a storm")
     parser.add_argument("--calls", type=int, default=4, help="numbers of each system call that fails")
+    parser.add_argument("--cycles", type=int, default=200, help="starts and stops")
     parser.add_argument(
         "--soak", type=float, default=0.0, help="load for so many seconds, and tell the memory"
     )
@@ -164,20 +169,19 @@ def print_monitors(options: argparse.Namespace, folder: Path) -> Iterator[str]:
             server,
             made(folder, "monitors"),
             seconds=options.seconds,
-            every=2,
+            every=5,
             chance=random.Random(options.seed),
         )
     lost, doubled = len(set(fire.answered) - set(fire.logged)), len(fire.logged) - len(set(fire.logged))
-    head = "checks | twice | not saved | longest gap, s | gaps without a cause | answered | lost | doubled"
-    print(f"| monitors killed, paused | {head} |\n| --- |" + " --- |" * 8)
-    gap = max((b - a for a, b in fire.gaps), default=0.0)
-    checks = f"{len(fire.checks)} | {fire.twice} | {fire.refused} | {gap:.1f} | {len(fire.unexplained)}"
+    head = "checks | intervals with two | with none | not saved | answered | lost | doubled"
+    print(f"| monitors killed, paused | {head} |\n| --- |" + " --- |" * 7)
+    checks = f"{len(fire.checks)} | {fire.twice} | {len(fire.without)} | {fire.refused}"
     print(
         f"| {fire.kills}, {fire.pauses} | {checks} | {len(fire.answered):,} | {lost} | {doubled} |\n",
         flush=True,
     )
-    if fire.twice or lost or doubled or fire.unexplained:
-        yield f"monitors: {fire.twice} twice, gaps {fire.unexplained}, {lost} lost, {doubled} doubled"
+    if fire.twice or lost or doubled or fire.without:
+        yield f"monitors: {fire.twice} twice, {len(fire.without)} missed, {lost} lost, {doubled} doubled"
 
 
 def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
@@ -228,12 +232,29 @@ def print_calls(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     print()
 
 
+def print_cycles(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print the outcomes of starts and stops; yield what is wrong."""
+    outcome = cycles(options.cycles, made(folder, "cycles"), random.Random(options.seed))
+    head = "early | s to the end: median, longest | answered | lost | doubled | problems"
+    print(f"| starts and stops | {head} |\n| --- |" + " --- |" * 6)
+    times = f"{median(outcome.seconds):.2f}, {max(outcome.seconds):.2f}" if outcome.seconds else "–"
+    counts = f"{len(outcome.answered):,} | {outcome.lost} | {outcome.doubled} | {len(outcome.problems)}"
+    print(f"| {outcome.stops.total()} | {outcome.early} | {times} | {counts} |\n", flush=True)
+    for name, count in sorted(outcome.stops.items()):
+        print(f"- {name}: {count}")
+    print(flush=True)
+    yield from outcome.problems
+    if outcome.lost or outcome.doubled:
+        yield f"cycles: {outcome.lost} lost, {outcome.doubled} doubled"
+
+
 PRINTERS = {
     "kills": print_kills,
     "outages": print_outages,
     "monitors": print_monitors,
     "storms": print_storms,
     "calls": print_calls,
+    "cycles": print_cycles,
 }
 
 

@@ -9,12 +9,10 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import pairwise
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from driftbell.monitor.scheduler import LEASE_SECONDS
 from tests import postgres
 from tests.conftest import Running, running, wait_until
 from tests.failing import Load
@@ -30,8 +28,8 @@ class Fire:
         every: seconds between two checks.
         answered: ids of all answers with 200.
         logged: ids in the log.
-        checks: id and time of every automatic check, in the order in which they were saved.
-        harmed: from when to when a monitor was dead or paused, in seconds since 1970.
+        checks: id and scheduled time of every automatic check, in the order in which they were saved.
+        reported: the intervals that a monitor logged as missed.
         kills: how many were killed; likewise `pauses`.
         refused: checks that a monitor could not save because it was paused for too long.
     """
@@ -40,7 +38,7 @@ class Fire:
     answered: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     checks: list[tuple[str, datetime]] = field(default_factory=list)
-    harmed: list[tuple[float, float]] = field(default_factory=list)
+    reported: set[datetime] = field(default_factory=set)
     kills: int = 0
     pauses: int = 0
     refused: int = 0
@@ -48,30 +46,23 @@ class Fire:
     @property
     def twice(self) -> int:
         """How many checks there are for an interval that had one already."""
-        slots = [int(time.timestamp()) // self.every for _, time in self.checks]
-        return len(slots) - len(set(slots)) + len(self.checks) - len({name for name, _ in self.checks})
+        occasions = [occasion for _, occasion in self.checks]
+        return (
+            len(occasions) - len(set(occasions)) + len(self.checks) - len({name for name, _ in self.checks})
+        )
 
     @property
-    def gaps(self) -> list[tuple[float, float]]:
-        """From when to when there was no check for more than two intervals."""
-        times = [time.timestamp() for _, time in self.checks]
-        return [(a, b) for a, b in pairwise(times) if b - a > 2 * self.every + 1]
-
-    @property
-    def unexplained(self) -> list[tuple[float, float]]:
-        """Gaps that last longer than the leases of those that were harmed then."""
-        lease = LEASE_SECONDS + 2 * self.every + 3
-        return [
-            (a, b)
-            for a, b in self.gaps
-            if b - a > lease * sum(start < b and end + lease > a for start, end in self.harmed)
-        ]
+    def without(self) -> set[datetime]:
+        """The intervals between the first and the last check that had none."""
+        occasions = {occasion for _, occasion in self.checks}
+        first, step = min(occasions), timedelta(seconds=self.every)
+        return {first + n * step for n in range((max(occasions) - first) // step)} - occasions
 
 
 def under_fire(
     server: postgres.Server, folder: Path, *, seconds: float, every: int, chance: random.Random
 ) -> Fire:
-    """Run them for some seconds, and kill or pause one monitor after the other, each at least once."""
+    """Run them for some seconds, and kill or pause one monitor after the other while the other one works."""
     url = server.empty_database()
     (folder / "url").write_text(url, "utf-8")
     settings: dict[str, Any] = {**QUIET, "LOG__URL_FILE": str(folder / "url"), "CHECK__EVERY": f"{every}s"}
@@ -88,31 +79,34 @@ def under_fire(
         wait_until(lambda: all(m.works() for m in monitors), 90, "both monitors")
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline or not fire.pauses:
-            time.sleep(chance.uniform(2, 4))
+            wait_until(lambda: all(m.works() for m in monitors), 90, "both monitors")
+            time.sleep(chance.uniform(0, every))
             holds = [m for m in monitors if m.process.events("drift monitor holds the lease")]
             # mostly the one that works, or did
             victim = chance.choice(monitors if not holds or chance.random() < 0.3 else holds)
-            began = time.time()
             if fire.kills <= fire.pauses:
                 fire.kills += 1
                 victim.kill()
-                time.sleep(chance.uniform(0, LEASE_SECONDS / 2))
+                time.sleep(chance.uniform(0, every))
                 victim.start()
             else:
                 fire.pauses += 1
                 with victim.paused():
-                    time.sleep(chance.uniform(LEASE_SECONDS - 5, LEASE_SECONDS + 8))
-            fire.harmed.append((began, time.time()))
+                    time.sleep(chance.uniform(0, 2 * every))
         before = saved()
-        wait_until(lambda: saved() > before + 2, 90, "checks after all that")
+        wait_until(lambda: saved() > before, 90, "checks after all that")
         fire.refused = sum(len(p.events("drift check not saved")) for m in monitors for p in m.all)
+        for line in (e for m in monitors for p in m.all for e in p.events("drift checks were missed")):
+            since, until = (datetime.fromisoformat(line[key]) for key in ("since", "check"))
+            steps = range((until - since) // timedelta(seconds=every))
+            fire.reported |= {since + n * timedelta(seconds=every) for n in steps}
         for load in loads:
             load.stop()
     fire.answered = [name for load in loads for name in load.answered]
     fire.logged = [row[0] for row in server.run("SELECT id FROM predictions", database)]
     fire.checks = [
-        (row[0], row[1])
-        for row in server.run("SELECT id, time FROM checks WHERE kind = 'automatic' ORDER BY seq", database)
+        (row[0], datetime.fromisoformat(row[1]["occasion"]))
+        for row in server.run("SELECT id, body FROM checks WHERE kind = 'automatic' ORDER BY seq", database)
     ]
     return fire
 

@@ -68,7 +68,21 @@ class PredictError(DriftbellError):
 
 
 class StoreError(DriftbellError):
-    """The prediction store cannot be read or written now."""
+    """The prediction store cannot be read or written now.
+
+    Args:
+        message: the reason, for the log; it may name the database's address, user, and errors of its driver.
+        public: the reason in answers of the HTTP API.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        public: str = "the prediction log cannot be used now; the service's log has the reason",
+    ) -> None:
+        super().__init__(message)
+        self.public = public
 
 
 class LeaseLostError(StoreError):

@@ -92,10 +92,7 @@ class PredictionStore(Protocol):
         """Write all or none, skipping known ids; written predictions survive the death of the process."""
 
     def append_lines(self, lines: Sequence[bytes]) -> None:
-        """Append predictions that `driftbell.journal.line` has serialized; see `append`.
-
-        One invalid line fails them all.
-        """
+        """Append predictions that `driftbell.journal.line` has serialized; one invalid line fails all."""
 
     def window(self, rows: int, *, model: str, version: str) -> Window:
         """Read the last predictions of one model version, at most `rows`."""
@@ -137,13 +134,9 @@ class LabelStore(Protocol):
     def newest(
         self, rows: int, *, model: str, version: str, as_of: datetime | None = None
     ) -> list[LabelledPrediction]:
-        """Read the newest labelled predictions, oldest first, each with its newest label.
+        """Read the newest labelled predictions, at most `rows`, oldest first, each with its newest label.
 
-        Args:
-            rows: maximum number of rows.
-            model: its name.
-            version: its version.
-            as_of: count only labels that had arrived by then.
+        Labels that arrived after `as_of` do not count.
         """
 
     def realized(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
@@ -168,6 +161,8 @@ class CheckStore(Protocol):
     ) -> None:
         """Write a check, its notification and its alarm, all or none; a known id changes nothing.
 
+        With an automatic check, the lease's `next_run` is written too, so each interval has one check.
+
         An alarm that was closed meanwhile stays as it is, and so does every annotation. Open alarms of other
         versions of the model are closed, since these are not served any more.
 
@@ -182,10 +177,7 @@ class CheckStore(Protocol):
         """Read the newest checks, of one model version if it is given, newest first."""
 
     def state_since(self, verdicts: Collection[Verdict], *, model: str, version: str) -> datetime | None:
-        """Read when the current run of checks with one of these verdicts began.
-
-        None if the newest check has another verdict, or if there is none.
-        """
+        """Read when the newest checks began to have one of these verdicts; None if the newest has another."""
 
     def totals(self) -> CheckTotals:
         """Count all checks."""
@@ -229,11 +221,7 @@ class NotificationStore(Protocol):
         """Read the notifications that wait to be delivered, oldest first."""
 
     def save_delivery(self, delivery: Delivery, lease: Lease) -> None:
-        """Write the progress of a delivery.
-
-        Raises:
-            LeaseLostError: another monitor holds the lease now.
-        """
+        """Write the progress of a delivery, or raise `LeaseLostError`."""
 
     def totals(self) -> Mapping[str, int]:
         """Count all notifications by state of their delivery."""
@@ -257,10 +245,16 @@ class Coordination(Protocol):
     def take_lease(
         self, holder: str, *, now: datetime, seconds: float, next_run: datetime | None
     ) -> Lease | None:
-        """Acquire or renew the monitor's lease; None while another holder's has not expired."""
+        """Acquire or renew the monitor's lease; None while another holder's has not expired.
+
+        The automatic check that is due passes from holder to holder; `next_run` is for a lease without one.
+        """
 
     def release_lease(self, holder: str) -> None:
-        """Release the lease, if it is this holder's."""
+        """Release the lease, if it is this holder's; the check that is due stays for the next holder."""
+
+    def schedule(self, next_run: datetime | None, lease: Lease) -> None:
+        """Set the time of the next automatic check, or raise `LeaseLostError`; None for none."""
 
     def lease(self) -> Lease | None:
         """Read the lease, expired or not."""
@@ -292,6 +286,12 @@ class RetentionStore(Protocol):
 
         Return False if a label arrived since `rows`: then the file has to be written again.
         """
+
+    def close_labels(self, archive: Archive, lease: Lease) -> None:
+        """Accept no more labels for the predictions of an archive, so that its file can be completed."""
+
+    def record_outcome(self, error: str, lease: Lease) -> None:
+        """Record why the last pass of retention failed; "" if it did not."""
 
     def record_failure(self, archive: Archive, error: str, lease: Lease) -> None:
         """Record why the file of an archive could not be written."""

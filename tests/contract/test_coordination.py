@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.contract.builders import NOW
+import pytest
+from tests.contract.builders import NOW, check
 
+from driftbell.errors import LeaseLostError
 from driftbell.records import (
     CheckKind,
     Lease,
@@ -96,3 +98,39 @@ def test_a_released_lease_is_free_at_once(store: SqlStore, lease: Lease) -> None
 def test_only_the_holder_can_release_the_lease(store: SqlStore, lease: Lease) -> None:
     store.coordination.release_lease("b")
     assert store.coordination.lease() == lease
+
+
+DUE = NOW + timedelta(minutes=5)
+
+
+def test_the_check_that_is_due_passes_to_the_next_holder(store: SqlStore) -> None:
+    store.coordination.take_lease("a", now=NOW, seconds=30, next_run=DUE)
+    taken = store.coordination.take_lease("b", now=DUE, seconds=30, next_run=DUE + timedelta(minutes=5))
+    assert (taken.holder, taken.next_run) == ("b", DUE)
+    store.coordination.release_lease("b")
+    assert store.coordination.take_lease("c", now=DUE, seconds=30, next_run=None).next_run == DUE
+
+
+def test_an_automatic_check_is_saved_with_the_time_of_the_next_one(store: SqlStore) -> None:
+    lease = store.coordination.take_lease("a", now=NOW, seconds=30, next_run=NOW)
+    following = replace(lease, next_run=DUE)
+    store.checks.save(check(1, kind=CheckKind.MANUAL), following)
+    assert store.coordination.lease().next_run == NOW
+    store.checks.save(check(2), following)
+    assert store.coordination.lease() == following
+    store.checks.save(check(2), following)  # again, since the first commit was not confirmed
+    assert store.coordination.lease() == following
+    assert len(store.checks.newest(9)) == 2
+
+
+def test_only_the_holder_can_schedule_a_check(store: SqlStore, lease: Lease) -> None:
+    store.coordination.schedule(DUE, lease)
+    assert store.coordination.lease().next_run == DUE
+    store.coordination.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    for late in (
+        lambda: store.coordination.schedule(None, lease),
+        lambda: store.checks.save(check(), lease),
+    ):
+        with pytest.raises(LeaseLostError):
+            late()
+    assert store.coordination.lease().next_run == DUE

@@ -183,7 +183,13 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> EmptyDatab
         path = tmp_path / "log.sqlite"
         return f"sqlite:///{path}", lambda: open_sqlite(path)
     database = parse_database(request.getfixturevalue("postgres_server").empty_database())
-    parts = (database.user, database.password, database.host, database.port, database.name)
+    parts = (
+        database.user,
+        database.password,
+        database.addresses[0].host,
+        database.addresses[0].port,
+        database.name,
+    )
     return sa.URL.create("postgresql+pg8000", *parts), lambda: open_postgres(database)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +27,9 @@ from tests.contract.calls import CALLS
 
 from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError, StoreError
-from driftbell.store.postgres import WRITES, open_postgres, upgrade_postgres
+from driftbell.records.database import Address
+from driftbell.store import postgres_connect
+from driftbell.store.postgres import LOCK_SECONDS, WRITE_SECONDS, WRITES, open_postgres, upgrade_postgres
 from driftbell.store.tables import HEAD, VERSION_TABLE, metadata
 
 
@@ -47,8 +50,8 @@ def engine_on(url: str) -> Any:
         "postgresql+pg8000",
         database.user,
         database.password,
-        database.host,
-        database.port,
+        database.addresses[0].host,
+        database.addresses[0].port,
         database.name,
     )
     return sa.create_engine(address)
@@ -157,6 +160,85 @@ def test_a_lock_that_is_never_released_fails_writers_and_no_reader(server: postg
         store.predictions.append([prediction(2)])
 
 
+def test_the_server_gives_up_before_the_client() -> None:
+    assert LOCK_SECONDS < WRITE_SECONDS < postgres_connect.NETWORK_SECONDS
+
+
+def running_statements(server: postgres.Server) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(50)%'"
+    return int(server.run(f"{query} AND pid <> pg_backend_pid()")[0][0])
+
+
+SLEEP = sa.text("SELECT pg_sleep(50)")
+
+
+def test_a_slow_writer_is_ended_by_the_server_and_its_lock_is_free(server: postgres.Server) -> None:
+    with opened(server.clean()) as store, opened(store_url(server)) as other:
+        with pytest.raises(StoreError, match="statement timeout"), store.connections.write() as connection:
+            connection.execute(SLEEP)
+        other.ping()
+        assert running_statements(server) == 0
+
+
+@pytest.mark.parametrize("query", ["?sslmode=disable", "?sslmode=require"])
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_statement_is_cancelled_when_the_client_gives_up(
+    server: postgres.Server, query: str, writes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.clean().replace("?sslmode=disable", query)
+    monkeypatch.setattr("driftbell.store.postgres._engine.__kwdefaults__", {"timeout": 0.5})
+    with opened(url) as store:
+        transaction = store.connections.write if writes else store.connections.read
+        with pytest.raises(StoreError, match="timed out"), transaction() as connection:
+            connection.execute(SLEEP)
+        assert running_statements(server) == 0
+        store.ping()
+
+
+def test_the_statement_of_a_killed_client_is_ended(server: postgres.Server) -> None:
+    with opened(server.clean()) as store:
+        with store.connections.read() as connection:
+            interval = connection.execute(sa.text("SHOW client_connection_check_interval")).scalar()
+        assert interval == f"{postgres_connect.CHECK_MILLISECONDS // 1000}s"
+
+
+def store_url(server: postgres.Server) -> str:
+    assert server._clean_url
+    return server._clean_url
+
+
+def test_of_several_servers_the_first_that_accepts_writes_is_used(server: postgres.Server) -> None:
+    good = parse_database(server.clean())
+    absent, present = Address("127.0.0.1", 1), good.addresses[0]
+    for addresses in ((absent, present), (present, absent), (absent, absent, present, absent)):
+        with contextlib.closing(open_postgres(replace(good, addresses=addresses))) as store:
+            store.ping()
+    with pytest.raises(StoreError, match="Connection refused"):
+        open_postgres(replace(good, addresses=(absent, absent)))
+    server.run(f"ALTER DATABASE {good.name} SET default_transaction_read_only = on")  # as on a standby
+    try:
+        with opened(server.url(good.name)) as store, store.connections.engine.connect() as connection:
+            assert not postgres_connect.accepts_writes(connection.connection.dbapi_connection)
+    finally:
+        server.run(f"ALTER DATABASE {good.name} RESET default_transaction_read_only")
+
+
+def test_the_parameters_of_a_url_are_used(server: postgres.Server) -> None:
+    name = parse_database(server.clean()).name
+    parameters = f"host={server.folder}&port={server.port}&connect_timeout=3&application_name=drift%20log"
+    url = f"postgresql://{postgres.USER}:{postgres.ENCODED}@/{name}?{parameters}&sslmode=verify-full"
+    with opened(url) as store, store.connections.read() as connection:
+        query = "SELECT application_name, client_addr FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        assert tuple(connection.execute(sa.text(query)).one()) == ("drift log", None)
+
+
+def test_a_server_that_does_not_answer_is_given_up_after_the_timeout_of_the_url() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/log?connect_timeout=1&sslmode=disable"
+        with pytest.raises(StoreError, match="timed out"):
+            open_postgres(parse_database(url))
+
+
 def test_more_callers_than_connections_wait_for_each_other(server: postgres.Server) -> None:
     with opened(server.clean()) as store, ThreadPoolExecutor(30) as threads:
         list(threads.map(lambda i: store.predictions.append([prediction(i)]), range(60)))
@@ -248,7 +330,7 @@ def test_connection_errors_do_not_contain_the_password(server: postgres.Server) 
         "asks for a password: log.url has none": replace(good, password=None),
         "cannot log in": replace(good, password="hunter2\0"),
         'database "nothing" does not exist': replace(good, name="nothing"),
-        "Connection refused": replace(good, port=1),
+        "Connection refused": replace(good, addresses=(Address("127.0.0.1", 1),)),
     }
     for words, database in wrong.items():
         with pytest.raises(StoreError, match=words) as caught:
@@ -258,17 +340,19 @@ def test_connection_errors_do_not_contain_the_password(server: postgres.Server) 
 
 
 def test_certificates_are_verified_with_verify_full(server: postgres.Server) -> None:
-    database = replace(parse_database(server.clean()), host="localhost")
+    database = replace(parse_database(server.clean()), addresses=(Address("localhost", server.port),))
     authority = server.folder / "ca.pem"
     verified = replace(database, sslmode="verify-full", sslrootcert=authority)
-    for good in (verified, *(replace(database, sslmode=mode) for mode in ("disable", "prefer", "require"))):
+    address = replace(verified, addresses=(Address("127.0.0.1", server.port),))
+    others = (replace(database, sslmode=mode) for mode in ("disable", "prefer", "require"))
+    for good in (verified, replace(address, sslmode="verify-ca"), *others):
         store = open_postgres(good)
         store.ping()
         with store.connections.read() as connection:
             query = sa.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
             assert connection.execute(query).scalar() is (good.sslmode != "disable"), good.sslmode
         store.close()
-    for bad in (replace(verified, host="127.0.0.1"), replace(verified, sslrootcert=None)):
+    for bad in (address, replace(address, sslmode="verify-ca", sslrootcert=None)):
         with pytest.raises(StoreError, match="certificate verify failed"):
             open_postgres(bad)
     with pytest.raises(ConfigError, match="cannot read its sslrootcert nowhere"):

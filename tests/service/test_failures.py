@@ -284,10 +284,10 @@ def test_what_a_dead_server_left_is_in_a_check_by_hand(tmp_path: Path) -> None:
 def test_one_check_an_interval_and_no_other_while_monitors_die_and_freeze(
     server: postgres.Server, tmp_path: Path
 ) -> None:
-    fire = under_fire(server, tmp_path, seconds=1, every=2, chance=random.Random(5))
+    fire = under_fire(server, tmp_path, seconds=1, every=5, chance=random.Random(5))
     assert fire.kills
     assert fire.pauses
     assert len(fire.checks) > 2
     assert fire.twice == 0
-    assert fire.unexplained == []
+    assert fire.without <= fire.reported
     all_once(fire.answered, fire.logged)

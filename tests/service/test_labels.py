@@ -15,6 +15,7 @@ import pytest
 from tests.command_line import driftbell
 from tests.conftest import CHEAP_MONITOR, EXAMPLE, Running, monitored, predict, running
 
+from driftbell.errors import StoreError
 from driftbell.stats import wilson
 
 pytestmark = pytest.mark.service
@@ -202,7 +203,7 @@ def test_a_locked_log_is_503_and_nothing_is_acknowledged(service: Running, ids: 
         assert blocker.stdin
         blocker.stdin.close()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert "locked" in answer.json()["detail"]
+    assert answer.json()["detail"] == StoreError("").public
     assert taken(service)["failed"] == failed + 2
     assert post(service, [pair(ids[0]), pair(ids[1])]).json() == receipt(2)
 

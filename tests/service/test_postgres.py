@@ -13,6 +13,8 @@ from tests import postgres
 from tests.command_line import driftbell
 from tests.conftest import EXAMPLE, Running, predict, running, wait_until
 
+from driftbell.errors import StoreError
+
 pytestmark = pytest.mark.service
 
 
@@ -43,9 +45,33 @@ def test_replicas_share_one_window_and_outlive_a_crash_of_the_database(
         assert not (tmp_path / "a" / "log.sqlite").exists()
 
         server.stop(signal.SIGQUIT)
-        status = httpx.get(f"{a.url}/monitor/status", timeout=20)
-        assert status.status_code == 503
-        assert "the prediction log cannot be used" in status.json()["detail"]
+        predict(a.url, [EXAMPLE])  # nobody knows yet; the journal has it
+        wait_until(lambda: a.events("log cannot be written"), 60, "the service's notice")
+        words = ("127.0.0.1", str(server.port), "connection", "refused", "pg8000", "network")
+        paths = (
+            "/health",
+            "/monitor/status",
+            "/monitor/checks",
+            "/monitor/alarms",
+            "/monitor/performance",
+            "/",
+            "/index.json",
+        )
+        refusals = [httpx.get(f"{a.url}{path}", timeout=20) for path in paths]
+        refusals += [
+            httpx.post(f"{a.url}/{path}", json=body, timeout=20)
+            for path, body in (
+                ("monitor/trigger_now", None),
+                ("labels", {"prediction_id": ids[0], "label": "setosa"}),
+                ("predict", EXAMPLE),
+                ("predict/batch", [EXAMPLE]),
+            )
+        ]
+        for answer in refusals:
+            assert answer.status_code == 503, answer.url
+            assert answer.json()["detail"] == StoreError("").public, answer.url
+            text = answer.text.lower()
+            assert not any(word in text for word in words), answer.text
         server.start()
 
         def answers() -> bool:

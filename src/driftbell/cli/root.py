@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from driftbell.records import Judgement
 
 EXIT_OK, EXIT_DRIFT, EXIT_USAGE, EXIT_UNKNOWN = 0, 1, 2, 3
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server listens on them, a client cannot
 SERVE_PACKAGES = frozenset(
     {
@@ -69,7 +71,7 @@ def main() -> NoReturn:
         error.show()
         sys.exit(EXIT_USAGE)
     except click.Abort:
-        sys.exit(EXIT_USAGE)
+        sys.exit(EXIT_INTERRUPTED)
     except DriftbellError as error:
         click.echo(f"driftbell: {error}", err=True)
         sys.exit(EXIT_USAGE)

@@ -10,6 +10,7 @@ import click
 
 from driftbell.cli.root import begin, cli, common, service_url, settings, silence_retries
 from driftbell.errors import ConfigError
+from driftbell.process.stop_signal import end_at_stop
 
 if TYPE_CHECKING:
     from driftbell.simulation.traffic import Summary
@@ -36,6 +37,7 @@ def up(
     Example:
       driftbell up --port 8000 --data-dir driftbell-data
     """
+    end_at_stop()
     loaded = settings(
         config_file,
         data_dir=data_dir,
@@ -69,6 +71,7 @@ def serve(
     Example:
       driftbell serve --workers 2
     """
+    end_at_stop()
     loaded = settings(
         config_file, data_dir=data_dir, server__host=host, server__port=port, server__workers=workers
     )
@@ -77,7 +80,7 @@ def serve(
     from driftbell.wiring.server import run_server
 
     with mark_in_use(loaded.settings.data_dir):
-        run_server(loaded.settings)
+        run_server(loaded.settings, supervised=parent is not None)
 
 
 @cli.command()
@@ -92,13 +95,14 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     Example:
       driftbell monitor --every 1m
     """
+    end_at_stop()
     loaded = settings(config_file, data_dir=data_dir, check__every=every)
     begin(parent, loaded.settings)
     from driftbell.data_folder import mark_in_use
     from driftbell.wiring.monitor import run_monitor
 
     with mark_in_use(loaded.settings.data_dir):
-        run_monitor(loaded.settings)
+        run_monitor(loaded.settings, supervised=parent is not None)
 
 
 @cli.command()

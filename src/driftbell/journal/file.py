@@ -214,7 +214,10 @@ class Journal:
                 _close(file.fd)
 
     def _write_error(self, error: OSError) -> StoreError:
-        return StoreError(f"cannot write to the journal {self._folder}: {error.strerror}")
+        return StoreError(
+            f"cannot write to the journal {self._folder}: {error.strerror}",
+            public=f"predictions cannot be written to the service's disk: {error.strerror}",
+        )
 
     def _new_file(self) -> _File:
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.jsonl"

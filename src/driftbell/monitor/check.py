@@ -303,6 +303,7 @@ class Checker:
             error=findings.error,
             baseline=carried.baseline,
             state=findings.state,
+            occasion=occasion,
         )
 
     def _identity(self, carried: CarriedState, window: Window, occasion: str) -> str:

@@ -13,14 +13,21 @@ from typing import Any
 import structlog
 
 from driftbell.error_capture import ErrorCapture
-from driftbell.errors import ArchiveError, LeaseLostError, StoreError
+from driftbell.errors import ArchiveError, DriftbellError, LeaseLostError, StoreError
 from driftbell.monitor.archive_files import ArchiveFiles
 from driftbell.ports import Store
 from driftbell.records import Archive, ArchivedPrediction, Kind, Lease, probability_column
 
 EVERY_SECONDS = 3600.0
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 600.0
+"""Pause after a failure; it doubles with each failure that follows."""
+
 FILE_ROWS = 20_000
 """Rows of one file, which are in memory at once."""
+
+MAX_WRITES, REWRITE_SECONDS = 3, 5.0
+"""How often a file is written because labels for it arrive meanwhile, and the pause before the second time,
+which doubles. After that its predictions accept no label, and it is written once more."""
 
 DELETE_ROWS = 250
 """Rows of one transaction; new predictions wait for at most one."""
@@ -64,7 +71,8 @@ class Archiver:
         self._clock = clock
 
     def run(self, stop: threading.Event) -> None:
-        """Archive at the start and then every hour until `stop` is set; failures are retried then."""
+        """Archive at the start and then every hour until `stop` is set; failures are retried earlier."""
+        retry = FIRST_RETRY_SECONDS
         while not stop.is_set():
             lease = self._lease()
             if lease is None:
@@ -76,10 +84,12 @@ class Archiver:
                 stop.wait(1.0)
                 continue
             if isinstance(captured.error, ArchiveError | StoreError):
-                logger.error("archive failed", error=str(captured.error))
+                logger.error("archive failed", error=str(captured.error), retry_in_s=retry)
             elif captured.error:
-                logger.error("archive failed", exc_info=captured.error)
-            stop.wait(EVERY_SECONDS)
+                logger.error("archive failed", exc_info=captured.error, retry_in_s=retry)
+            self._record_outcome(captured.error, lease)
+            stop.wait(retry if captured.error else EVERY_SECONDS)
+            retry = min(2 * retry, MAX_RETRY_SECONDS) if captured.error else FIRST_RETRY_SECONDS
 
     def work(self, lease: Lease, stop: threading.Event | None = None) -> int:
         """Archive and delete everything that is expired now; return the number of predictions.
@@ -102,7 +112,8 @@ class Archiver:
             )
             if archive is None:
                 break
-            self._write(archive, lease)
+            if not self._write(archive, lease, stop):
+                break
             self._delete_all(partial(self._store.retention.delete, archive, DELETE_ROWS, lease), stop)
             if not stop.is_set():
                 logger.info("predictions archived", rows=archive.rows, day=archive.day, file=archive.file)
@@ -110,16 +121,39 @@ class Archiver:
         self._delete_all(partial(self._store.retention.prune, before, PRUNE_ROWS, lease), stop)
         return moved
 
-    def _write(self, archive: Archive, lease: Lease) -> None:
-        written = archive.state != "planned"
-        while not written:
+    def _write(self, archive: Archive, lease: Lease, stop: threading.Event) -> bool:
+        """Write the file of an archive, again if labels for it arrive meanwhile.
+
+        Returns:
+            Whether it is complete; not if `stop` was set before.
+        """
+        if archive.state == "written":
+            return True
+        writes = 0
+        while True:
             rows, label_seq = self._store.retention.rows(archive)
             try:
                 self._put(archive, rows)
             except ArchiveError as error:
                 self._store.retention.record_failure(archive, str(error)[:MAX_ERROR_LENGTH], lease)
                 raise
-            written = self._store.retention.mark_written(archive, label_seq, lease)
+            if self._store.retention.mark_written(archive, label_seq, lease):
+                return True
+            if stop.wait(REWRITE_SECONDS * 2**writes):
+                return False
+            writes += 1
+            if writes == MAX_WRITES:
+                self._store.retention.close_labels(archive, lease)
+
+    def _record_outcome(self, error: Exception | None, lease: Lease) -> None:
+        """Record why the last pass failed, for the metric; if the store is away, its own metric is 0."""
+        text = ""
+        if error:  # a foreign error's message may hold feature values
+            text = str(error) if isinstance(error, DriftbellError) else type(error).__name__
+        try:
+            self._store.retention.record_outcome(text[:MAX_ERROR_LENGTH], lease)
+        except StoreError as failure:
+            logger.warning("archive cannot record its outcome", error=str(failure))
 
     def _put(self, archive: Archive, rows: Sequence[ArchivedPrediction]) -> None:
         if self._files is None:

@@ -26,6 +26,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
         "id": check.id,
         "time": check.time.isoformat(),
         "kind": check.kind.value,
+        "occasion": check.occasion or None,
         "model": check.model,
         "version": check.version,
         "rows": check.rows,

@@ -172,6 +172,7 @@ class Check:
         error: why the check or a report failed, or "".
         baseline: the predictions that replace the reference; None if it is the reference.
         state: state for the next check, private to the monitor.
+        occasion: the scheduled time that it ran for (ISO 8601), or the id of the request that it answered.
     """
 
     id: str
@@ -189,3 +190,4 @@ class Check:
     error: str = ""
     baseline: Baseline | None = None
     state: CheckState = field(default_factory=CheckState)
+    occasion: str = ""

@@ -87,7 +87,8 @@ class Lease:
         token: the fencing token, which grows by one with each change of holder; writes with an older one
             are refused.
         expires: when it expires (UTC) unless it is renewed.
-        next_run: time of the holder's next automatic check (UTC); None if automatic checks are off.
+        next_run: time of the next automatic check (UTC), which is overdue if nobody was there to run it; None
+            if automatic checks are off.
     """
 
     holder: str
@@ -143,7 +144,7 @@ class Archive:
         rows: number of predictions.
         file: the file's path in the archive folder; "" if they are deleted without a file.
         planned: when it was planned (UTC).
-        state: `planned`, `written` or `done`.
+        state: `planned`, `closed` (its predictions accept no label any more), `written` or `done`.
         error: why the last attempt to write the file failed.
     """
 
@@ -184,7 +185,7 @@ class ArchiveTotals:
         deleted: number of predictions deleted without a file.
         files: number of files.
         oldest: time of the oldest stored prediction (UTC); None if there is none.
-        error: why the next file could not be written; "" if nothing failed.
+        error: why the next file could not be written, or why the last pass failed; "" if nothing failed.
     """
 
     archived: int = 0

@@ -102,7 +102,7 @@ def pages_router(view: MonitorView, model: Model) -> APIRouter:
     return router
 
 
-_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_SAFE = {"Referrer-Policy": "no-referrer"}
 
 
 def _page(template: str, **context: Any) -> Response:

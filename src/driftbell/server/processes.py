@@ -1,31 +1,59 @@
-"""The server process and its workers: uvicorn's, with a second signal that ends them and a time limit."""
+"""The server process and its workers: uvicorn's, with a second signal that ends them and time limits."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from driftbell.process.stop_signal import STOP_SIGNALS
+from driftbell.process.stop_signal import handle_stop
+
+PING_SECONDS = 0.2
+"""While the parent waits for the answer of a worker, it looks this often whether it should stop."""
 
 logger = structlog.get_logger()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server that ends at once at the second signal."""
+    """uvicorn's server that ends at once at the second signal.
+
+    Args:
+        config: of the server.
+        supervised: another process kills this one if it stops late, so the second signal is ignored.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, supervised: bool) -> None:
+        super().__init__(config)
+        self._supervised = supervised
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the stop signals while the server runs, also SIGHUP, which uvicorn does not."""
+        before = signal.getsignal(signal.SIGHUP)
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda _, frame: self.handle_exit(signal.SIGTERM, frame))
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop, or end at once."""
-        if self.should_exit:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+        elif not self._supervised:
             os._exit(128 + sig)
-        super().handle_exit(sig, frame)
 
 
 class _Workers(Multiprocess):
@@ -37,24 +65,40 @@ class _Workers(Multiprocess):
     Args:
         config: of the server.
         stop_seconds: time for all workers to stop.
+        supervised: another process kills this one if it stops late, so the second signal is ignored.
+
+    Attributes:
+        failed: whether a worker could not start.
     """
 
-    def __init__(self, config: uvicorn.Config, stop_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, stop_seconds: float, *, supervised: bool) -> None:
         super().__init__(config, sockets=[config.bind_socket()])
+        self.failed = False
         self._stop_seconds = stop_seconds
+        self._supervised = supervised
         self._stopping = False
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._handle)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # uvicorn ignores it, and its workers do not
+        handle_stop(self._handle)
 
     def init_processes(self) -> None:
         """Start the workers."""
-        super().init_processes()
-        self._close_worker_ends()
+        self.processes = [self._start() for _ in range(self.processes_num)]
 
     def keep_subprocess_alive(self) -> None:
-        """Replace the workers that have died."""
-        super().keep_subprocess_alive()
-        self._close_worker_ends()
+        """Replace the workers that have died or do not answer."""
+        for index, worker in enumerate(self.processes):
+            if self._answers(worker):
+                continue
+            if self._stopping:
+                return
+            worker.kill()
+            worker.join()
+            if worker.exitcode == STARTUP_FAILURE:
+                self.failed = True
+                self.should_exit.set()
+                return
+            logger.error("worker ended and is replaced", pid=worker.pid, exit_code=worker.exitcode)
+            self.processes[index] = self._start()
 
     def join_all(self) -> None:
         """Wait for the workers, and kill those that are late."""
@@ -69,29 +113,50 @@ class _Workers(Multiprocess):
         if late:
             logger.error("workers did not stop in time and were killed", pids=[w.pid for w in late])
 
-    def _close_worker_ends(self) -> None:
-        for worker in self.processes:
-            worker.child_conn.close()
+    def _start(self) -> Process:
+        worker = Process(self.config, self.sockets)
+        worker.start()
+        worker.child_conn.close()
+        return worker
+
+    def _answers(self, worker: Process) -> bool:
+        """Return whether a worker answers a ping in time, and before this process should stop."""
+        deadline = time.monotonic() + self.config.timeout_worker_healthcheck
+        try:
+            worker.parent_conn.send(b"ping")
+            while not worker.parent_conn.poll(PING_SECONDS):
+                if self._stopping or not worker.process.is_alive() or time.monotonic() > deadline:
+                    return False
+            worker.parent_conn.recv()
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return False
+        return worker.process.is_alive()
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         """Stop at the first signal; kill the workers and end at the second. It takes no lock."""
-        if self._stopping:
-            for worker in self.processes:
-                if worker.process.pid and worker.process.exitcode is None:
-                    os.kill(worker.process.pid, signal.SIGKILL)
-            os._exit(128 + number)
-        self._stopping = True
-        self.signal_queue.append(number)
+        if not self._stopping:
+            self._stopping = True
+            self.signal_queue.append(signal.SIGTERM)
+            return
+        if self._supervised:
+            return
+        for worker in self.processes:
+            if worker.process.pid and worker.process.exitcode is None:
+                os.kill(worker.process.pid, signal.SIGKILL)
+        os._exit(128 + number)
 
 
-def run_single(config: uvicorn.Config) -> None:
-    """Serve in this process until SIGTERM or SIGINT."""
-    server = _Server(config)
+def run_single(config: uvicorn.Config, *, supervised: bool) -> None:
+    """Serve in this process until a stop signal."""
+    server = _Server(config, supervised=supervised)
     server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
 
-def run_workers(config: uvicorn.Config, stop_seconds: float) -> None:
-    """Serve in workers until SIGTERM or SIGINT."""
-    _Workers(config, stop_seconds).run()
+def run_workers(config: uvicorn.Config, stop_seconds: float, *, supervised: bool) -> None:
+    """Serve in workers until a stop signal."""
+    workers = _Workers(config, stop_seconds, supervised=supervised)
+    workers.run()
+    if workers.failed:
+        sys.exit(STARTUP_FAILURE)

@@ -15,12 +15,13 @@ from driftbell.store import leases, prune
 from driftbell.store.connections import Connections
 from driftbell.store.labels import day_of, newest_label
 from driftbell.store.predictions import prediction_from
-from driftbell.store.tables import archives, checks, labels, predictions
+from driftbell.store.tables import archives, checks, labels, outcomes, predictions
 
-PLANNED, WRITTEN, DONE = "planned", "written", "done"
+PLANNED, CLOSED, WRITTEN, DONE = "planned", "closed", "written", "done"
 ID_DIGITS = 12
 """Digits of the first row's id in the name of a file: another store may have the same sequence numbers."""
 
+NAME = "retention"
 END = 2**62
 """Larger than every sequence number."""
 
@@ -72,6 +73,20 @@ class SqlRetention:
             _update(connection, archive, state=WRITTEN, error="")
             return True
 
+    def close_labels(self, archive: Archive, lease: Lease) -> None:
+        with self._connections.write() as connection:
+            leases.fence(connection, lease)
+            _update(connection, archive, state=CLOSED)
+
+    def record_outcome(self, error: str, lease: Lease) -> None:
+        with self._connections.write() as connection:
+            leases.fence(connection, lease)
+            values = {"error": error}
+            if not connection.execute(
+                outcomes.update().where(outcomes.c.name == NAME).values(values)
+            ).rowcount:
+                connection.execute(outcomes.insert(), {"name": NAME, **values})
+
     def record_failure(self, archive: Archive, error: str, lease: Lease) -> None:
         with self._connections.write() as connection:
             leases.fence(connection, lease)
@@ -100,9 +115,12 @@ class SqlRetention:
             counts = {bool(row[0]): (int(row[1]), row[2]) for row in connection.execute(query)}
             oldest = connection.execute(sa.select(sa.func.min(predictions.c.time))).scalar()
             unfinished = _unfinished(connection)
+            outcome = connection.execute(sa.select(outcomes.c.error).where(outcomes.c.name == NAME)).scalar()
         archived, files = counts.get(True, (0, 0))
         deleted = counts.get(False, (0, 0))[0]
-        return ArchiveTotals(archived, deleted, files, oldest, unfinished.error if unfinished else "")
+        return ArchiveTotals(
+            archived, deleted, files, oldest, (unfinished and unfinished.error) or outcome or ""
+        )
 
 
 def _unfinished(connection: sa.Connection) -> Archive | None:

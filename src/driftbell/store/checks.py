@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from driftbell.records import Alarm, Check, CheckTotals, Lease, Notification, Verdict
+from driftbell.records import Alarm, Check, CheckKind, CheckTotals, Lease, Notification, Verdict
 from driftbell.store import alarms, leases, notifications
 from driftbell.store.check_json import check_from_json, check_to_json
 from driftbell.store.connections import Connections
@@ -31,6 +31,8 @@ class SqlChecks:
     ) -> None:
         with self._connections.write() as connection:
             leases.fence(connection, lease)
+            if check.kind is CheckKind.AUTOMATIC:
+                leases.schedule(connection, lease.next_run, lease)
             if connection.execute(sa.select(checks.c.seq).where(checks.c.id == check.id)).scalar():
                 return
             connection.execute(checks.insert(), _row(check))

@@ -56,6 +56,10 @@ class SqlCoordination:
         with self._connections.write() as connection:
             leases.release(connection, holder)
 
+    def schedule(self, next_run: datetime | None, lease: Lease) -> None:
+        with self._connections.write() as connection:
+            leases.schedule(connection, next_run, lease)
+
     def lease(self) -> Lease | None:
         with self._connections.read() as connection:
             return leases.read(connection)

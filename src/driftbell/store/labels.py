@@ -171,7 +171,7 @@ _INSERT_ALL = sa.text(
 def _archived() -> sa.ColumnElement[bool]:
     """Select predictions that are archived and about to be deleted: a label would be lost."""
     return sa.exists().where(
-        archives.c.state == "written",
+        archives.c.state.in_(("closed", "written")),
         archives.c.model == predictions.c.model,
         archives.c.version == predictions.c.version,
         predictions.c.seq.between(archives.c.first, archives.c.last),

@@ -18,22 +18,23 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 def take(
     connection: sa.Connection, holder: str, now: datetime, seconds: float, next_run: datetime | None
 ) -> Lease | None:
-    """Acquire or renew the lease; None while another holder's has not expired."""
+    """Acquire or renew the lease with the check that is due; None while another holder's has not expired."""
     current = read(connection)
     if current and current.holder != holder and current.expires > now:
         return None
     token = 1
     if current:
         token = current.token if current.holder == holder else current.token + 1
-    lease = Lease(holder, token, now + timedelta(seconds=seconds), next_run)
+    due = current.next_run if current and current.next_run else next_run
+    lease = Lease(holder, token, now + timedelta(seconds=seconds), due)
     _upsert(connection, MONITOR, lease)
     return lease
 
 
 def release(connection: sa.Connection, holder: str) -> None:
-    """Release the lease, if it is this holder's."""
+    """Release the lease, if it is this holder's; the check that is due stays for the next one."""
     own = (leases.c.name == MONITOR) & (leases.c.holder == holder)
-    connection.execute(leases.update().where(own).values(expires=EPOCH, next_run=None))
+    connection.execute(leases.update().where(own).values(expires=EPOCH))
 
 
 def read(connection: sa.Connection) -> Lease | None:
@@ -51,6 +52,12 @@ def fence(connection: sa.Connection, lease: Lease) -> None:
     token = connection.execute(sa.select(leases.c.token).where(leases.c.name == MONITOR)).scalar()
     if token != lease.token:
         raise LeaseLostError("another monitor has taken over, so nothing was saved")
+
+
+def schedule(connection: sa.Connection, next_run: datetime | None, lease: Lease) -> None:
+    """Set the time of the next automatic check; the holder is the only one who may."""
+    fence(connection, lease)
+    connection.execute(leases.update().where(leases.c.name == MONITOR).values(next_run=next_run))
 
 
 def touch(connection: sa.Connection) -> None:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import random
-import ssl
-import time
 from contextlib import ExitStack
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
-from driftbell.errors import ConfigError, MissingExtraError, StoreError
+from driftbell.errors import MissingExtraError, StoreError
 from driftbell.records.database import Database
-from driftbell.store.errors import describe, translate_errors
+from driftbell.store.errors import translate_errors
 from driftbell.store.migrate import migrate, read_version
 from driftbell.store.pg8000 import NAME
+from driftbell.store.postgres_connect import NETWORK_SECONDS, Connector, cancel
 from driftbell.store.sql import SqlStore
 from driftbell.store.tables import HEAD
 
 WRITES, MIGRATES = 7311470921, 7311470922
 """Keys of advisory locks; another program with the same keys in this database would only cause delays."""
 
-NETWORK_SECONDS = 6.0
-"""Read timeout: longer than the server's lock timeout, so that its error can arrive."""
+LOCK_SECONDS, WRITE_SECONDS = 4, 5
+"""Limits of the server for a lock and for a writing statement, below `NETWORK_SECONDS`: what the client gives
+up holds no lock any more."""
 
-LOCK_SECONDS = 5
-STATEMENT_SECONDS = 60
+READ_SECONDS = 60
+"""Limit of the server for a reading statement, which may return many rows. It holds no lock that writers
+need, and it is cancelled when the client gives up."""
+
 IDLE_SECONDS = 3
 """The server ends an idle transaction after this time, since other writers wait for its lock."""
 
@@ -34,23 +34,26 @@ ENCODINGS = ("UTF8", "SQL_ASCII")
 """Encodings that accept every text; the first text that another one refuses would block the journal."""
 
 CONNECTIONS = 10
-MIN_WAIT, MAX_WAIT = 0.1, 2.0
 
 logger = structlog.get_logger()
 
 _SET = (
-    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL TIME ZONE 'UTC'; "
     "SET LOCAL client_encoding = 'UTF8'"  # not the default of the database or the user
 )
+_LIMIT = "SET LOCAL statement_timeout = '{}s'"
 _LOCK = "SELECT pg_advisory_xact_lock({})"
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
 """The journal forgets committed rows, so the server must not lose them in a crash."""
 
-_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}"
-_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}; {_DURABLE}; {_LOCK.format(WRITES)}"
+_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}; {_LIMIT.format(READ_SECONDS)}"
+_WRITE = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}; {_LIMIT.format(WRITE_SECONDS)}; {_DURABLE}; "
+    f"{_LOCK.format(WRITES)}"
+)
 _MIGRATE = (
     "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; "
     f"{_LOCK.format(MIGRATES)}; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
@@ -124,16 +127,12 @@ def _check_encoding(connection: sa.Connection) -> None:
 
 def _engine(database: Database, *, timeout: float | None = NETWORK_SECONDS) -> sa.Engine:
     """Build the connection pool; without a timeout, a statement may take any time."""
-    url = sa.URL.create(NAME, database.user, database.password, database.host, database.port, database.name)
-    arguments = {
-        "ssl_context": _tls(database),
-        "timeout": timeout,
-        "application_name": "driftbell",
-    }
+    url = sa.URL.create(NAME, database.user, database.password, database=database.name)
+    connector = Connector(database, timeout)
     try:
         engine = sa.create_engine(
             url,
-            connect_args=arguments,
+            connect_args={"application_name": database.application_name},
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=NETWORK_SECONDS,
@@ -142,42 +141,10 @@ def _engine(database: Database, *, timeout: float | None = NETWORK_SECONDS) -> s
         )
     except ModuleNotFoundError as error:
         raise MissingExtraError("log.url", "postgres") from error
-    sa.event.listen(engine, "do_connect", _Backoff().connect)
-    sa.event.listen(engine, "connect", _connected)
+    sa.event.listen(engine, "do_connect", connector.connect)
     sa.event.listen(engine, "begin", _begin)
     sa.event.listen(engine, "handle_error", _failed)
     return engine
-
-
-class _Backoff:
-    """Exponential backoff for connecting; between two attempts, requests fail at once."""
-
-    def __init__(self) -> None:
-        self._wait = 0.0
-        self._until = 0.0
-        self._reason = ""
-
-    def connect(self, dialect: Any, _: object, args: Any, parameters: Any) -> Any:
-        if time.monotonic() < self._until:
-            raise StoreError(f"the prediction log cannot be used: {self._reason}")
-        try:
-            connection = dialect.connect(*args, **parameters)
-        except (dialect.loaded_dbapi.Error, OSError) as error:
-            self._reason = describe(error)
-            self._wait = min(max(2 * self._wait, MIN_WAIT), MAX_WAIT)
-            self._until = time.monotonic() + self._wait * random.uniform(0.5, 1)  # noqa: S311 - jitter
-            raise
-        except Exception as error:  # pg8000 fails in many ways to log in; its message may hold the password
-            reason = f"the driver cannot log in ({type(error).__name__})"
-            if not parameters.get("password"):
-                reason = "the server asks for a password: log.url has none"
-            raise StoreError(f"the prediction log cannot be used: {reason}") from error
-        self._wait = 0.0
-        return connection
-
-
-def _connected(connection: Any, _: object) -> None:
-    connection.autocommit = True  # transactions begin below, not in the driver
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -192,25 +159,14 @@ def _failed(context: sa.engine.ExceptionContext) -> None:
     """Discard the connection after an error that is not the server's, and the pool after a network error.
 
     Any other error, such as a text that is not UTF-8, leaves a statement half sent or an answer half read:
-    the next statement would get the answer of the previous one.
+    the next statement would get the answer of the previous one. The server may still work on it, so it is
+    cancelled.
     """
     error, dialect = context.original_exception, context.dialect
-    if dialect and not isinstance(error, dialect.loaded_dbapi.Error):
+    foreign = dialect and not isinstance(error, dialect.loaded_dbapi.Error)
+    if foreign:
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = isinstance(error, OSError)
-
-
-def _tls(database: Database) -> ssl.SSLContext | bool | None:
-    if database.sslmode == "disable":
-        return False
-    if database.sslmode == "prefer":
-        return None
-    try:
-        context = ssl.create_default_context(cafile=database.sslrootcert)
-    except OSError as error:
-        reason = error.strerror or "it has no certificates"
-        raise ConfigError(f"log.url: cannot read its sslrootcert {database.sslrootcert}: {reason}") from error
-    if database.sslmode == "require":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    gave_up = foreign or isinstance(error.__cause__, TimeoutError)
+    if gave_up and context.connection is not None and not context.connection.invalidated:
+        cancel(context.connection.connection.dbapi_connection)

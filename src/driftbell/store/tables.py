@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0005"
+HEAD = "0006"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -173,6 +173,14 @@ archives = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sqlite_autoincrement=True,
 )
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("error", sa.Text, nullable=False),
+)
+"""Why the last pass of a background task failed; "" if it did not."""
 
 pruned = sa.Table(
     "pruned",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 
@@ -9,10 +10,12 @@ from driftbell import jsonlog
 from driftbell.config.settings import Settings
 from driftbell.errors import DriftbellError
 from driftbell.wiring.model import open_model
+from driftbell.wiring.server import exit_with
 
 
 def main() -> None:
     """Convert the model of the settings on standard input, a JSON object with `data_dir` and `model`."""
     jsonlog.configure()
+    exit_with(os.getppid())  # a start that is interrupted leaves no process
     with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself
         open_model(Settings.model_validate_json(sys.stdin.read()))

@@ -153,19 +153,23 @@ def _archiver(
     )
 
 
-def run_monitor(settings: Settings) -> None:
-    """Run the monitor in this process until SIGTERM or SIGINT.
+def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
+    """Run the monitor in this process until a stop signal.
+
+    Args:
+        settings: all settings.
+        supervised: see `stop_event`.
 
     Raises:
         ConfigError, StoreError: the monitor cannot start.
     """
-    stop = stop_event()
     targets = notification_targets(settings)
     files = archive_files(settings)
     store = open_store(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
     opened = open_model(settings)
     os.nice(NICENESS)  # not earlier: a starting server waits for this process's lock
     check = checker(settings, store, notifies=bool(targets), opened=opened)
+    stop = stop_event(supervised=supervised)  # until here, a stop signal ends the process at once
     monitor = Monitor(store, check, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         store, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock

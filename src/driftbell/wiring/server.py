@@ -21,6 +21,7 @@ from driftbell import jsonlog
 from driftbell.config.settings import Settings, load, log_database
 from driftbell.data_folder import restrict_access
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
+from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
@@ -51,10 +52,14 @@ VERIFY_DELAY_SECONDS, VERIFY_SECONDS = 2.0, 86400.0
 logger = structlog.get_logger()
 
 
-def run_server(settings: Settings) -> None:
-    """Serve in this process, or in `server.workers` processes below it, until SIGTERM or SIGINT.
+def run_server(settings: Settings, *, supervised: bool = False) -> None:
+    """Serve in this process, or in `server.workers` processes below it, until a stop signal.
 
     The workers read the settings again, from the file and the environment.
+
+    Args:
+        settings: all settings.
+        supervised: another process kills this one if it stops late, so a second signal is ignored.
 
     Raises:
         ConfigError, StoreError: the service cannot start.
@@ -69,22 +74,21 @@ def run_server(settings: Settings) -> None:
     host, port = settings.server.host, settings.server.port
     _check_port(host, port)
     has_workers = settings.server.workers > 1
-    folder = None
     app: FastAPI | str
     if has_workers:
         open_store(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
         open_serving_model(settings)  # train and convert once, for the same reason
-        folder = _metrics_folder()
         app = "driftbell.wiring.server:application"
     else:
         app = _application(settings)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again at the end
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    handle_stop(lambda *_: sys.exit(0))  # from here there is something to clean up; uvicorn raises it again
     logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
     if not is_loopback(host):
         hint = "everyone who reaches this port can use the service: see docs/security.md"
         logger.warning("service listens beyond loopback, and has no authentication", host=host, hint=hint)
+    folder = None
     try:
+        folder = _metrics_folder() if has_workers else None
         config = uvicorn.Config(
             app,
             factory=has_workers,
@@ -102,9 +106,9 @@ def run_server(settings: Settings) -> None:
             timeout_worker_healthcheck=START_SECONDS,
         )
         if has_workers:
-            run_workers(config, STOP_SECONDS)
+            run_workers(config, STOP_SECONDS, supervised=supervised)
         else:
-            run_single(config)
+            run_single(config, supervised=supervised)
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -137,6 +141,7 @@ def application() -> FastAPI:
     """Build the application in a server process; called by uvicorn."""
     parent = parent_process()
     if parent and parent.pid:  # a worker
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its parent stops it
         jsonlog.configure()
         exit_with(parent.pid)
     settings = load().settings

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import wait_until
 from tests.contract.builders import IRIS
 from tests.contract.retention.archives import (
     DAY,
@@ -26,7 +27,7 @@ from tests.contract.retention.archives import (
     samples,
 )
 
-from driftbell.errors import ArchiveError, LeaseLostError
+from driftbell.errors import ArchiveError, LeaseLostError, StoreError
 from driftbell.monitor import retention
 from driftbell.monitor.archive_files import LocalFiles
 from driftbell.records import Label, Lease
@@ -151,6 +152,8 @@ def test_a_monitor_that_lost_the_lease_writes_and_deletes_nothing(
     for late in (
         lambda: store.retention.mark_written(plan, label_seq, lease),
         lambda: store.retention.record_failure(plan, "no", lease),
+        lambda: store.retention.record_outcome("no", lease),
+        lambda: store.retention.close_labels(plan, lease),
         lambda: store.retention.delete(plan, 10, lease),
         lambda: store.retention.prune(NOW, 10, lease),
     ):
@@ -216,6 +219,35 @@ def test_a_planned_file_needs_the_archive_setting(store: SqlStore, lease: Lease,
     with pytest.raises(ArchiveError, match="set it again"):
         archiver(store, None).work(lease)
     assert len(remaining_ids(store)) == 28
+
+
+def test_after_a_dropped_connection_retention_goes_on_soon_and_says_so_meanwhile(
+    store: SqlStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(store)
+    monkeypatch.setattr(retention, "FIRST_RETRY_SECONDS", 0.05)
+    store.coordination.take_lease("a", now=NOW, seconds=30, next_run=None)
+    calls: list[float] = []
+    prune = store.retention.prune
+
+    def dropped(*args: Any) -> int:
+        calls.append(samples(store)["driftbell_archive_failing"])
+        if len(calls) < 3:
+            raise StoreError("the connection was lost")
+        return prune(*args)
+
+    monkeypatch.setattr(store.retention, "prune", dropped)
+    stop = threading.Event()
+    thread = threading.Thread(target=archiver(store, folder).run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: len(calls) == 3, 60, "the third attempt")
+        wait_until(lambda: not store.retention.totals().error, 60, "the end of the failure")
+    finally:
+        stop.set()
+        thread.join(10)
+    assert calls == [0, 1, 1]
+    assert samples(store)["driftbell_archive_failing"] == 0
 
 
 def test_the_archiver_runs_only_while_its_monitor_holds_the_lease(

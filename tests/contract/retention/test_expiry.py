@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,13 +19,14 @@ from tests.contract.retention.archives import (
     remaining_ids,
 )
 
+from driftbell.monitor import retention
 from driftbell.monitor.archive_files import LocalFiles
 from driftbell.records import Alarm, Baseline, CheckTotals, Delivery, Label, Lease, Verdict
 from driftbell.store.sql import SqlStore
 
 
 def test_a_label_that_arrives_while_the_file_is_written_is_archived(
-    store: SqlStore, lease: Lease, folder: Path
+    store: SqlStore, lease: Lease, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(store)
 
@@ -38,9 +40,66 @@ def test_a_label_that_arrives_while_the_file_is_written_is_archived(
                 store.labels.add([Label("id-0-1", "late", NOW)])
 
     files = Slow(folder)
+    monkeypatch.setattr(retention, "REWRITE_SECONDS", 0.0)
     archiver(store, files).work(lease)
     assert files.puts == 3  # one of two files again
     assert {row["id"]: row["label"] for row in read(folder)}["id-0-1"] == "late"
+
+
+class Labelled(LocalFiles):
+    """An archive during whose writes a new label arrives each time."""
+
+    def __init__(self, folder: Path, store: SqlStore) -> None:
+        super().__init__(folder)
+        self.store, self.puts, self.accepted = store, 0, 0
+
+    def put(self, name: str, content: bytes) -> None:
+        super().put(name, content)
+        self.puts += 1
+        self.accepted += self.store.labels.add([Label("id-0-1", f"label {self.puts}", NOW)]).accepted
+        self.accepted += self.store.labels.add([Label("id-0-1", f"label {self.puts}", NOW)]).corrected
+
+
+def test_a_file_whose_labels_never_stop_is_completed(
+    store: SqlStore, lease: Lease, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(store)
+    monkeypatch.setattr(retention, "REWRITE_SECONDS", 0.0)
+    files = Labelled(folder, store)
+    archiver(store, files).work(lease)
+    assert files.puts == retention.MAX_WRITES + 1 + 1, "the last is the file of the other day"
+    labels = {row["id"]: row["label"] for row in read(folder)}
+    assert labels["id-0-1"] == f"label {retention.MAX_WRITES}"
+
+
+def test_a_stop_ends_the_writing_of_a_file_whose_labels_never_stop(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
+    filled(store)
+    stop = threading.Event()
+    files = Labelled(folder, store)
+    real_put = files.put
+
+    def put(name: str, content: bytes) -> None:
+        real_put(name, content)
+        stop.set()
+
+    files.put = put  # type: ignore[method-assign]
+    assert archiver(store, files).work(lease, stop) == 0
+    assert files.puts == 1
+    assert len(remaining_ids(store)) == 28
+
+
+def test_a_monitor_that_crashed_after_labels_were_closed_completes_the_file(
+    store: SqlStore, lease: Lease, folder: Path
+) -> None:
+    filled(store)
+    plan = store.retention.plan(NOW - DAY, 3, lease, now=NOW, to_file=True)
+    store.labels.add([Label("id-0-1", "last", NOW)])
+    store.retention.close_labels(plan, lease)
+    assert store.labels.add([Label("id-0-1", "late", NOW)]).unknown == ("id-0-1",)
+    archiver(store, folder).work(lease)
+    assert {row["id"]: row["label"] for row in read(folder)}["id-0-1"] == "last"
 
 
 def test_a_label_for_an_archived_prediction_is_refused(store: SqlStore, lease: Lease, folder: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from tests.conftest import wait_until
 from driftbell.errors import LeaseLostError, StoreError
 from driftbell.monitor.scheduler import REQUEST_SECONDS, Monitor, next_run
 from driftbell.records import Check, CheckKind, CheckRequest, Judgement, Lease, Verdict
+from driftbell.store.checks import SqlChecks
 from driftbell.store.coordination import SqlCoordination
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
@@ -364,7 +366,83 @@ def test_a_stopping_monitor_releases_its_lease(log: SqlStore, clock: Clock, chec
     assert not thread.is_alive()
     assert (held := log.coordination.lease()) is not None
     assert held.expires == EPOCH
-    assert held.next_run is None
+    assert held.next_run == next_run(NOON, MINUTE), "the next monitor owes the check"
+
+
+def test_the_check_that_a_dead_monitor_owed_is_run_once(
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
+) -> None:
+    due = next_run(NOON, MINUTE)
+    log.coordination.take_lease("dead", now=due - MINUTE / 12, seconds=15, next_run=due)
+    clock.now = due + MINUTE / 6
+    monitors = [Monitor(log, checks, every=MINUTE, clock=clock) for _ in range(2)]
+    for monitor in monitors:
+        run(monitor)
+    wait_until(lambda: checks.runs, 60, "the check")
+    answered(log, log.coordination.request_check(CheckKind.TRIGGERED, clock()))  # a turn of the loop later
+    assert [one for one in checks.runs if one[0] is CheckKind.AUTOMATIC] == [
+        (CheckKind.AUTOMATIC, due.isoformat())
+    ]
+    assert (held := log.coordination.lease()) is not None
+    assert held.next_run == due + MINUTE
+
+
+def test_a_check_of_a_monitor_whose_clock_is_ahead_is_not_run_again(
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
+) -> None:
+    done = next_run(NOON, MINUTE)  # in this monitor's future
+    log.coordination.take_lease("dead", now=NOON - MINUTE, seconds=15, next_run=done + MINUTE)
+    run(Monitor(log, checks, every=MINUTE, clock=clock, lease_seconds=1e6))
+    clock.now = done + MINUTE / 2
+    answered(log, log.coordination.request_check(CheckKind.TRIGGERED, clock()))
+    assert [kind for kind, _ in checks.runs] == [CheckKind.TRIGGERED]
+    clock.now = done + MINUTE
+    wait_until(lambda: len(checks.runs) == 2, 60, "the next check")
+    assert checks.runs[1] == (CheckKind.AUTOMATIC, (done + MINUTE).isoformat())
+
+
+def test_a_check_whose_commit_was_not_confirmed_is_not_run_again(
+    log: SqlStore, clock: Clock, checks: Checks, run: Run
+) -> None:
+    class Unconfirmed(SqlChecks):
+        failures = 0
+
+        def save(self, *args: Any) -> None:
+            super().save(*args)
+            if not self.failures:
+                self.failures += 1
+                raise StoreError("the connection was lost")
+
+    log.checks = Unconfirmed(log.connections)
+    run(Monitor(log, checks, every=MINUTE, clock=clock, lease_seconds=1e6))
+    wait_until(log.coordination.lease, 60, "the lease")
+    clock.now = next_run(NOON, MINUTE)
+    wait_until(lambda: log.checks.newest(9), 60, "the check")
+    answered(log, log.coordination.request_check(CheckKind.TRIGGERED, clock()))
+    kinds = [check.kind for check in log.checks.newest(9)]
+    assert kinds == [CheckKind.TRIGGERED, CheckKind.AUTOMATIC]
+
+
+@pytest.mark.parametrize("every", [None, MINUTE])
+def test_a_new_interval_replaces_the_schedule(
+    every: timedelta | None, log: SqlStore, clock: Clock, checks: Checks, run: Run
+) -> None:
+    log.coordination.take_lease("before", now=NOON - MINUTE, seconds=15, next_run=NOON + 60 * MINUTE)
+    run(Monitor(log, checks, every=every, clock=clock))
+    expected = every and next_run(NOON, every)
+    wait_until(
+        lambda: (held := log.coordination.lease()) and held.next_run == expected, 60, "the new schedule"
+    )
+
+
+@pytest.mark.parametrize(("every", "seconds"), [(5, 5 / 3), (1, 1), (60, 15), (300, 15)])
+def test_the_lease_is_shorter_than_the_interval(
+    every: int, seconds: float, log: SqlStore, clock: Clock, checks: Checks, run: Run
+) -> None:
+    run(Monitor(log, checks, every=timedelta(seconds=every), clock=clock))
+    wait_until(log.coordination.lease, 60, "the lease")
+    assert (held := log.coordination.lease()) is not None
+    assert (held.expires - NOON).total_seconds() == pytest.approx(seconds)
 
 
 def test_a_check_saved_under_an_old_token_is_refused(log: SqlStore, clock: Clock, checks: Checks) -> None:

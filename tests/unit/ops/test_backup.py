@@ -131,6 +131,7 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
         "labels": 0,
         "alarms": 0,
         "archives": 0,
+        "outcomes": 0,
         "pruned": 0,
     }
     assert set(written["files"]) == set(files(tmp_path / "saved")) - {"manifest.json"}

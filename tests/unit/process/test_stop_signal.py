@@ -9,27 +9,33 @@ import sys
 
 import pytest
 
+from driftbell.process.stop_signal import STOP_SIGNALS
+
 WAITING = """
 import os, sys, time
 from driftbell.process.stop_signal import stop_event
-stop = stop_event(on_second=lambda: os.write(1, b"second"))
+stop = stop_event(on_second=lambda: os.write(1, b"second"), supervised="supervised" in sys.argv)
 os.write(1, b"ready")
 while not stop.wait(0.0001):
     pass
 os.write(1, b"stopped")
-if sys.argv[1:] == ["hang"]:
+if "hang" in sys.argv:
     time.sleep(60)
+if "supervised" in sys.argv:
+    assert os.read(0, 2) == b"go"
 """
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", WAITING, *arguments], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert process.stdout
     assert os.read(process.stdout.fileno(), 5) == b"ready"
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_the_first_signal_sets_the_event(number: signal.Signals) -> None:
     process = start()
     process.send_signal(number)
@@ -37,7 +43,7 @@ def test_the_first_signal_sets_the_event(number: signal.Signals) -> None:
     assert (output, process.returncode) == (b"stopped", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_the_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
     process = start("hang")
     process.send_signal(signal.SIGTERM)
@@ -61,3 +67,49 @@ for _ in range(300):
 
 def test_no_signal_is_lost_while_the_event_is_waited_for() -> None:
     subprocess.run([sys.executable, "-c", MANY], check=True, timeout=60)
+
+
+def test_below_a_supervisor_the_second_signal_is_ignored() -> None:
+    process = start("supervised")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout
+    assert os.read(process.stdout.fileno(), 7) == b"stopped"
+    for number in STOP_SIGNALS:
+        process.send_signal(number)
+    output, _ = process.communicate(b"go", timeout=30)
+    assert (output, process.returncode) == (b"", 0)
+
+
+STARTING = """
+import os, time
+from driftbell.process.stop_signal import end_at_stop
+end_at_stop()
+os.write(1, b"ready")
+try:
+    time.sleep(60)
+except BaseException:
+    os.write(1, b"swallowed")
+"""
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_an_interrupted_start_ends_with_code_0(number: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", STARTING], stdout=subprocess.PIPE)
+    assert process.stdout
+    assert os.read(process.stdout.fileno(), 5) == b"ready"
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert (output, process.returncode) == (b"", 0)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    command = ["nohup", sys.executable, "-c", STARTING]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout
+    assert os.read(process.stdout.fileno(), 5) == b"ready"
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    process.stdout.close()

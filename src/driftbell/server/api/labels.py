@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -29,9 +28,16 @@ MAX_LABELS = 10_000
 MAX_UNKNOWN = 100
 """Unknown ids that an answer lists; it counts all of them."""
 
-RECENT_SECONDS, RETRY_SECONDS = 2.0, 0.05
-"""A prediction of the last `RECENT_SECONDS` may not be in the store yet; its label is retried, first after
-`RETRY_SECONDS`, then each time after twice as long."""
+RECENT_SECONDS = 120.0
+"""A prediction of the last `RECENT_SECONDS` may not be in the store yet, so its label is retried. Its id has
+the time of the replica that answered it; the clock of that replica may be ahead or behind by as much."""
+
+RETRIES, RETRY_SECONDS = 6, 0.05
+"""Attempts to find a recent prediction, first after `RETRY_SECONDS`, then each time after twice as long: the
+journal of another replica is moved to the store meanwhile."""
+
+MAX_RETRIED = 2 * MAX_LABELS
+"""Labels that wait for their predictions at a time; further ones are unknown at once."""
 
 MAX_ID_LENGTH = 64
 MAX_NAME_LENGTH = 80
@@ -62,6 +68,7 @@ class Labeller:
         self._metrics = metrics
         self._clock = clock
         self._requests = itertools.count()
+        self._retried = 0
         self._batcher: ThreadBatcher[tuple[int, Label], Outcome] = ThreadBatcher(
             self._write, name="labels", limit=queue_limit + MAX_LABELS
         )
@@ -76,12 +83,7 @@ class Labeller:
         now = self._clock()
         try:
             receipt = await self._submit(pairs, now)
-            deadline, pause = time.monotonic() + RECENT_SECONDS, RETRY_SECONDS
-            # another worker or replica may have answered these predictions without having stored them yet
-            while (retried := _recent_unknown(pairs, receipt, now)) and time.monotonic() < deadline:
-                await asyncio.sleep(pause)
-                pause *= 2
-                receipt = _merge(receipt, await self._submit(retried, now), {name for name, _ in retried})
+            receipt = await self._retry(pairs, receipt, now)
         except (StoreError, OverloadedError):
             self._metrics.labels.labels("failed").inc(len(pairs))
             raise
@@ -92,6 +94,23 @@ class Labeller:
             ("unknown", len(receipt.unknown)),
         ):
             self._metrics.labels.labels(result).inc(count)
+        return receipt
+
+    async def _retry(self, pairs: Sequence[Pair], receipt: LabelReceipt, now: datetime) -> LabelReceipt:
+        """Write the labels of recent unknown predictions, which another worker or replica may store soon."""
+        waiting = len(_recent_unknown(pairs, receipt, now))
+        if self._retried and self._retried + waiting > MAX_RETRIED:
+            return receipt
+        self._retried += waiting
+        try:
+            for attempt in range(RETRIES):
+                retried = _recent_unknown(pairs, receipt, now)
+                if not retried:
+                    break
+                await asyncio.sleep(RETRY_SECONDS * 2**attempt)
+                receipt = _merge(receipt, await self._submit(retried, now), {name for name, _ in retried})
+        finally:
+            self._retried -= waiting
         return receipt
 
     async def _submit(self, pairs: Sequence[Pair], now: datetime) -> LabelReceipt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,8 @@ from driftbell.errors import InputError
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
 from driftbell.server.batch.limit import Limit
-from driftbell.server.http.body import check_encoding, check_json, content_type, read_bytes
+from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
+from driftbell.server.http.body import check_encoding, check_json, check_large, content_type, read_bytes
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
 from driftbell.server.predict.predictor import PredictedRow, Predictor
 from driftbell.server.predict.route import prediction_schema, prediction_view, row_schema
@@ -60,16 +60,22 @@ def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
             media_type = _body_type(request)
             body = await read_bytes(request, body_limit)
             if media_type == JSON:
-                rows = await check_json(body, partial(validated_rows, schema))
+                rows = await check_json(request, body, body_limit, partial(validated_rows, schema))
             else:
-                rows = await asyncio.to_thread(arrow.read_rows, body, media_type, schema, limit, MAX_PROBLEMS)
+                rows = await check_large(
+                    request,
+                    body,
+                    body_limit,
+                    lambda raw: arrow.read_rows(raw, media_type, schema, limit, MAX_PROBLEMS),
+                )
             set_rows(len(rows))
         answers = await predictor.predict(rows, request.scope["driftbell.started"])
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == JSON:
-            content = await asyncio.to_thread(_json_answers, answers, classes, model)
+            write = partial(_json_answers, answers, classes, model)
         else:
-            content = await asyncio.to_thread(arrow.write_answers, answers, classes, model, answer_type)
+            write = partial(arrow.write_answers, answers, classes, model, answer_type)
+        content = write() if len(answers) <= MAX_INLINE_ROWS else await run_heavy(write)
         return Response(content, media_type=answer_type)
 
     return router

@@ -28,6 +28,9 @@ INTERNAL_ERROR = "something went wrong inside the service; its log has the detai
 STOPPING = "the service is stopping; try again"
 """The answer to a request that has not been answered when the service stops."""
 
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""Header of every answer: a browser must not guess another type than the one that is declared."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -131,7 +134,7 @@ class RequestTelemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), NOSNIFF]
             return send(message)
 
         self._log.in_flight.inc()

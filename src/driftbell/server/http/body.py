@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -10,10 +9,14 @@ from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from driftbell.server.heavy_work import ClientGoneError, run_admitted
 from driftbell.server.http.problems import Refused
 
 MAX_INLINE_BYTES = 16 * 1024
 """Larger bodies are parsed and checked in a thread: some 10 KiB take a millisecond."""
+
+MAX_WAITING_BODIES = 16
+"""Large bodies that may wait, if all have the maximum size: some seconds of work."""
 
 MAX_DIGITS = 400
 """Integers with more digits are read as infinite floats; parsing thousands of digits takes long."""
@@ -37,14 +40,38 @@ async def read_json(request: Request, limit: int, check: Callable[[Any], T]) -> 
         InputError: as `check`.
     """
     _check_headers(request)
-    return await check_json(await read_bytes(request, limit), check)
+    return await check_json(request, await read_bytes(request, limit), limit, check)
 
 
-async def check_json(raw: bytes, check: Callable[[Any], T]) -> T:
+async def check_json(request: Request, raw: bytes, limit: int, check: Callable[[Any], T]) -> T:
     """Parse and check one JSON value; see `read_json`."""
     if len(raw) <= MAX_INLINE_BYTES:
         return check(parse_json(raw))
-    return await asyncio.to_thread(lambda: check(parse_json(raw)))
+    return await check_large(request, raw, limit, lambda body: check(parse_json(body)))
+
+
+async def check_large(request: Request, raw: bytes, limit: int, check: Callable[[bytes], T]) -> T:
+    """Check a large body in a thread, one after the other.
+
+    Args:
+        request: the request.
+        raw: its body.
+        limit: maximum size of a body in bytes.
+        check: as for `read_json`.
+
+    Raises:
+        OverloadedError: too many large bodies wait.
+        Refused: 400 the client disconnected meanwhile; or as `check`.
+    """
+    try:
+        return await run_admitted(
+            lambda: check(raw),
+            size=len(raw),
+            limit=MAX_WAITING_BODIES * limit,
+            is_gone=request.is_disconnected,
+        )
+    except ClientGoneError as error:
+        raise Refused(400, "disconnected", "the client disconnected before its turn") from error
 
 
 def parse_json(raw: bytes) -> Any:

@@ -61,7 +61,8 @@ class ErrorAnswers:
                 return self._invalid_input(error)
             case StoreError() | OverloadedError():
                 self._log_refusal(error)
-                return problem(503, str(error), headers={"Retry-After": "1"})
+                detail = error.public if isinstance(error, StoreError) else str(error)
+                return problem(503, detail, headers={"Retry-After": "1"})
             case _:
                 _log(error)
                 return problem(500, str(error))

@@ -34,6 +34,11 @@ A socket that is closed with unread data resets the connection, and the client l
 MAX_DROPPED_BYTES = 4 * 1024 * 1024
 """After an answer, more bytes of its request than this are not read, and the connection is closed."""
 
+PROBLEM_HEAD = (
+    b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n"
+)
+
 logger = structlog.get_logger()
 
 
@@ -104,6 +109,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # of the chunks before the current one
         self._chunk_bytes = self._dropped_bytes = 0
         self._began = self._completed = False  # a request did so in the current chunk
+        self._has_body = False  # the current chunk has a part of a body
+        self._idle_bytes = 0  # of chunks without any, since the last part of the body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Handle a new connection; if there are too many, close the one that has waited longest, or this."""
@@ -126,7 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._drop(len(data))
             return
         self._chunk_bytes = len(data)
-        self._began = self._completed = False
+        self._began = self._completed = self._has_body = False
         self._unset_keepalive_if_required()
         try:
             self._feed(data)
@@ -140,6 +147,11 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head_bytes > self._limits.head_bytes:
                 self._refuse_head()
                 return
+        if self._in_body and not self._began and not self._has_body:
+            self._idle_bytes += len(data)
+            if self._idle_bytes > self._limits.head_bytes:
+                self._refuse_head()
+                return
         if self._watched or self._in_head or self._in_body:
             self._watch()
 
@@ -149,6 +161,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = self._began = True
         self._head_bytes = self._dropped_bytes = 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Handle a header; one after the body (a trailer) is dropped, since nothing reads it."""
+        if self._in_body:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         """Handle the end of a request's head."""
         limit = self._limits.head_bytes
@@ -157,11 +178,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             raise httptools.HttpParserError
         self._in_head, self._in_body = False, True
+        self._idle_bytes = 0
+        if self.url[:1] != b"/":
+            self._use_authority()
         if not self.parser.should_upgrade():  # else it comes again without the offer
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Handle a part of a body."""
+        self._has_body = True
+        self._idle_bytes = 0
         if self.cycle.response_complete:
             self._drop(len(body))
         elif not self._refused and not self.transport.is_closing():
@@ -232,6 +258,16 @@ class BoundedProtocol(HttpToolsProtocol):
         lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
+    def _use_authority(self) -> None:
+        """Replace the header `Host` by the host of a target such as `http://host/path` (RFC 9112, 3.2.2)."""
+        target = httptools.parse_url(self.url)
+        if target.host is not None:
+            authority = b"[%b]" % target.host if b":" in target.host else target.host
+            if target.port is not None:
+                authority += b":%d" % target.port
+            self.headers[:] = [(name, value) for name, value in self.headers if name != b"host"]
+            self.headers.append((b"host", authority))
+
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
@@ -296,5 +332,4 @@ def _problem(status: int, detail: str) -> bytes:
     """Build a whole answer."""
     title = HTTPStatus(status).phrase
     body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
-    head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-    return STATUS_LINE[status] + head % len(body) + body
+    return STATUS_LINE[status] + PROBLEM_HEAD % len(body) + body

@@ -25,6 +25,8 @@ CHANGING_PATHS = {"/monitor/generate_report"}
 """Paths on which GET changes state."""
 
 MAX_KNOWN_HOSTS = 1000
+MAX_HOST_LENGTH = 300
+"""Longer hosts are checked each time, so that they take no memory; a name has 253 characters at most."""
 
 
 class SiteGuard:
@@ -49,16 +51,20 @@ class SiteGuard:
         """Check the headers of a request.
 
         Raises:
-            Refused: 421 another host, 403 another site.
+            Refused: 400 several hosts, 421 another host, 403 another site.
         """
         host = origin = site = b""
+        hosts = 0
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
+                hosts += 1
             elif name == b"sec-fetch-site":
                 site = value
             elif name == b"origin":
                 origin = value
+        if hosts > 1:  # others on the way may read another one
+            raise Refused(400, "host", "send one header 'Host'")
         known = self._known.get(host)
         if not (self._is_allowed(host) if known is None else known):
             detail = "this host name is not known here: add it to the setting server.allowed_hosts"
@@ -86,7 +92,7 @@ class SiteGuard:
 
     def _is_allowed(self, host: bytes) -> bool:
         allowed = self._any or self._matches(_host_name(host))
-        if len(self._known) < MAX_KNOWN_HOSTS:
+        if len(self._known) < MAX_KNOWN_HOSTS and len(host) <= MAX_HOST_LENGTH:
             self._known[host] = allowed
         return allowed
 

@@ -58,18 +58,22 @@ class JournalWriter:
         """Append lines, all or none; they survive the death of the process.
 
         Raises:
-            StoreError: the store or the disk cannot be written.
-            OverloadedError: too many lines wait for the store.
+            StoreError: the store or the disk cannot be written; the lines are counted as lost.
+            OverloadedError: too many lines wait for the store; they are counted as lost.
         """
         try:
-            if not self.spool:
-                self.raise_failure()
-                if self._journal.waiting_bytes > MAX_WAITING_BYTES:
-                    raise OverloadedError("the log is slower than the traffic; try again in a second")
-            self._append(lines)
+            self.append(lines)
         except (StoreError, OverloadedError):
             self._metrics.lost.inc(len(lines))
             raise
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Append lines as `write` does, without counting lost ones."""
+        if not self.spool:
+            self.raise_failure()
+            if self._journal.waiting_bytes > MAX_WAITING_BYTES:
+                raise OverloadedError("the log is slower than the traffic; try again in a second")
+        self._append(lines)
         self.count_waiting()
         self._mover.notify()
 
@@ -98,7 +102,7 @@ class JournalWriter:
     def raise_failure(self) -> None:
         """Raise `StoreError` if the store cannot be written now."""
         if self.failure:
-            raise StoreError(str(self.failure)) from self.failure
+            raise StoreError(str(self.failure), public=self.failure.public) from self.failure
 
     def count_queue(self, size: Callable[[], int]) -> None:
         """Include a queue of predictions outside the journal in the metric of waiting predictions."""
@@ -120,7 +124,8 @@ class JournalWriter:
         """
         waiting = self._mover.waiting_seconds
         if waiting > MAX_WAITING_SECONDS and not (self.spool and self.failure):
-            raise StoreError(f"predictions have waited for {waiting:.0f} s to be moved to the log")
+            message = f"predictions have waited for {waiting:.0f} s to be moved to the log"
+            raise StoreError(message, public=message)
         if self._disk_error:  # the disk may have room again, though no request has tried since
             self._journal.probe()
         if not self.spool:

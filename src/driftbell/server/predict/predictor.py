@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from driftbell.errors import OverloadedError, PredictError
 from driftbell.journal.line import LineEncoder, object_builder, time_text
 from driftbell.ports import Model
 from driftbell.records import Value
+from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.ids import new_prediction_id
@@ -102,7 +104,8 @@ class Predictor:
             set_rows(len(rows))
             outputs = await self._threads.submit(rows)
         latency = (time.perf_counter() - started) * 1000
-        predicted, lines = self._serialize([(row, latency) for row in rows], outputs)
+        serialize = partial(self._serialize, [(row, latency) for row in rows], outputs)
+        predicted, lines = serialize() if len(rows) <= MAX_INLINE_ROWS else await run_heavy(serialize)
         with self.tracing.step("log") as set_rows:
             set_rows(len(rows))
             recorded = self._recorder.record(lines)

@@ -19,6 +19,9 @@ from driftbell.server.predict.micro_batch import ThreadBatcher
 Durability = Literal["process", "power", "async"]
 OnFailure = Literal["refuse", "spool"]
 
+MAX_RETRY_SECONDS = 1.0
+"""Longest pause between two attempts to record predictions that were answered already."""
+
 logger = structlog.get_logger()
 
 
@@ -85,20 +88,24 @@ class PowerRecorder:
 
     async def record(self, lines: list[bytes]) -> None:
         """Commit to the store; see `Recorder.record`. While it cannot be written, refuse or spool."""
+        try:
+            await self.save(lines)
+        except (StoreError, OverloadedError):
+            self._metrics.lost.inc(len(lines))
+            raise
+
+    async def save(self, lines: list[bytes]) -> None:
+        """Record predictions as `record` does, without counting lost ones."""
         if self._writer.failure is None:
             try:
                 await self._batcher.submit(lines)
                 return
             except StoreError:
                 if not self._writer.spool:
-                    self._metrics.lost.inc(len(lines))
                     raise
-            except OverloadedError:
-                self._metrics.lost.inc(len(lines))
-                raise
             finally:
                 self._writer.count_waiting()
-        self._writer.write(lines)  # refuses, or spools
+        self._writer.append(lines)  # refuses, or spools
         await self._writer.sync()
 
     async def close(self) -> None:
@@ -111,41 +118,66 @@ class PowerRecorder:
 
 
 class AsyncRecorder:
-    """Predictions are answered at once and recorded later in batches: a crash loses the waiting ones."""
+    """Predictions are answered at once and recorded later in batches: a crash loses the waiting ones.
+
+    While the store cannot be written, waiting predictions stay in the queue, and new ones are refused or
+    spooled.
+    """
 
     def __init__(
         self, recorder: PowerRecorder, writer: JournalWriter, metrics: Metrics, *, queue_limit: int
     ) -> None:
         self._recorder = recorder
+        self._writer = writer
         self._metrics = metrics
         self._queue_limit = queue_limit
         self._queue: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         writer.count_queue(lambda: len(self._queue))
 
     def record(self, lines: list[bytes]) -> None:
-        """Queue predictions; those that find the queue full are counted as lost."""
-        if self._queue and len(self._queue) + len(lines) > self._queue_limit:
+        """Queue predictions; see `Recorder.record`. Those that are refused are counted as lost."""
+        try:
+            if not self._writer.spool:
+                self._writer.raise_failure()
+            if self._queue and len(self._queue) + len(lines) > self._queue_limit:
+                raise OverloadedError("the log is slower than the traffic; try again in a second")
+        except (StoreError, OverloadedError):
             self._metrics.lost.inc(len(lines))
-            return
+            raise
         self._queue += lines
         if self._task is None:
             loop = asyncio.get_running_loop()
             self._task = loop.create_task(self._drain(), context=contextvars.Context())
 
     async def close(self) -> None:
-        """Record the waiting predictions, then stop."""
+        """Record the waiting predictions, then stop; those that the store does not take now are lost."""
+        self._closing = True
         if self._task:
             await self._task
         await self._recorder.close()
 
     async def _drain(self) -> None:
+        pause = PAUSE_SECONDS
         while self._queue:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS if self._closing else pause)
             lines, self._queue = self._queue, []
             with ErrorCapture() as captured:  # no request waits for it, and the next lines must be recorded
-                await self._recorder.record(lines)
-            if captured.error and not isinstance(captured.error, StoreError | OverloadedError):
-                self._metrics.lost.inc(len(lines))  # the two types of errors are counted by the recorder
-                logger.error("predictions are lost", rows=len(lines), exc_info=captured.error)
+                await self._recorder.save(lines)
+            error = captured.error
+            if isinstance(error, StoreError | OverloadedError) and not self._closing:
+                self._queue[:0] = lines  # repeated until the store can be written again
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
+                continue
+            pause = PAUSE_SECONDS
+            if error:
+                self._metrics.lost.inc(len(lines))
+                expected = isinstance(error, StoreError | OverloadedError)
+                logger.error(
+                    "predictions are lost",
+                    rows=len(lines),
+                    error=str(error) if expected else type(error).__name__,
+                    exc_info=None if expected else error,
+                )
         self._task = None

@@ -30,6 +30,7 @@ class Server:
     port: int = 0
     closed: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +51,7 @@ class Server:
         except ClientDisconnect:
             self.answered.append("disconnected")
             return
+        self.headers = scope["headers"]
         text = "x" * 20_000_000 if scope["path"] == "/large" else f"{scope['path']} {len(body)}"
         self.answered.append(text[:40])
         await PlainTextResponse(text)(scope, receive, send)
@@ -274,5 +276,52 @@ def test_a_client_that_still_sends_gets_its_refusal() -> None:
         answer = await server.ask(head, *[b"x" * 100_000] * 30, pause=0.005)
         assert status(answer) == 413
         assert answer.endswith(b"no")
+
+    run(story)
+
+
+CHUNKED = b"POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_headers_after_a_body_are_dropped() -> None:
+    async def story(server: Server) -> None:
+        await server.ask(CHUNKED + b"3\r\nabc\r\n", b"0\r\nHost: evil.example\r\nB: c\r\n\r\n")
+        assert server.answered == ["/chunks 3"]
+        assert server.headers == [(b"host", b"a"), (b"transfer-encoding", b"chunked")]
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [CHUNKED + b"3\r\nabc\r\n0\r\n", *[b"A: b\r\n" * 100] * 10],
+        [CHUNKED + b"3\r\nabc\r\n0\r\nA: ", *[b"b" * 600] * 10],
+        [CHUNKED + b"3;", *[b"b" * 600] * 10],
+        [CHUNKED + b"3\r\nabc\r\n", *[b"0" * 600] * 10],
+    ],
+)
+def test_what_a_chunked_body_has_besides_its_content_is_bounded(parts: list[bytes]) -> None:
+    async def story(server: Server) -> None:
+        assert status(await server.ask(*parts, pause=0.005)) in (400, 431)
+        assert server.closed in (["head_limit"], ["not_http"])
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://evil.example/one", b"evil.example"),
+        (b"http://evil.example:81/one?a=b", b"evil.example:81"),
+        (b"http://[::1]:80/one", b"[::1]:80"),
+        (b"/one", b"a"),
+    ],
+)
+def test_the_host_of_an_absolute_target_counts(target: bytes, host: bytes) -> None:
+    async def story(server: Server) -> None:
+        await server.ask(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+        assert server.answered == ["/one 0"]
+        assert [value for name, value in server.headers if name == b"host"] == [host]
 
     run(story)

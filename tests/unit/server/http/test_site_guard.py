@@ -53,6 +53,14 @@ def test_other_hosts_are_refused(host: str, method: str) -> None:
         assert outcome(LOCAL, method, "/predict", host=host) == 421
 
 
+def test_several_hosts_are_refused() -> None:
+    for guard in (LOCAL, SiteGuard(["*"], bound="0.0.0.0")):
+        headers = [(b"host", b"localhost"), (b"host", b"localhost")]
+        with pytest.raises(Refused) as refusal:
+            guard.check({"type": "http", "method": "GET", "path": "/", "headers": headers})
+        assert refusal.value.status == 400
+
+
 def test_more_hosts_can_be_allowed() -> None:
     guard = SiteGuard(["ML_Service", "*.example.org"], bound="0.0.0.0")
     for host in (

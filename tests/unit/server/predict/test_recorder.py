@@ -14,7 +14,7 @@ import pytest
 from tests.unit.journal.test_journal import ids, line
 from tests.unit.server.predict.test_fast_path import Model
 
-from driftbell.errors import StoreError
+from driftbell.errors import OverloadedError, StoreError
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict.journal_writer import JournalWriter
@@ -62,6 +62,7 @@ class Recording:
 
     writer: JournalWriter
     recorder: Recorder
+    metrics: Metrics
 
     async def record(self, lines: list[bytes]) -> None:
         waits = self.recorder.record(lines)
@@ -78,7 +79,7 @@ def opened(tmp_path: Path) -> Callable[..., Recording]:
     def open_it(store: Any, durability: Durability, on_failure: OnFailure) -> Recording:
         metrics = Metrics()
         writer = JournalWriter(store, tmp_path / "journal", metrics, spool=on_failure == "spool")
-        return Recording(writer, open_recorder(durability, writer, metrics, queue_limit=1000))
+        return Recording(writer, open_recorder(durability, writer, metrics, queue_limit=1000), metrics)
 
     return open_it
 
@@ -165,6 +166,68 @@ def test_after_an_unexpected_error_of_the_store_the_next_predictions_are_recorde
 
     asyncio.run(story())
     assert ids(log) == ["id000002"]
+
+
+def test_async_refuses_while_the_store_fails_and_keeps_what_it_answered(
+    log: SqlStore, opened: Callable[..., Recording]
+) -> None:
+    slow = Slow(log)
+
+    async def story() -> tuple[int, float]:
+        recorder = opened(slow, "async", "refuse")
+        await recorder.writer.start()
+        slow.cut = True
+        await recorder.record([line(0)])
+        refused = 0
+        while refused < 5:
+            try:
+                await recorder.record([line(1)])
+                await asyncio.sleep(0.05)
+            except StoreError:
+                refused += 1
+        slow.cut = False
+        while not _is_writable(recorder):
+            await asyncio.sleep(0.02)
+        await recorder.record([line(2)])
+        await recorder.close()
+        return refused, recorder.metrics.lost._value.get()
+
+    refused, lost = asyncio.run(story())
+    assert lost == refused, "the answered ones are not lost"
+    assert set(ids(log)) == {"id000000", "id000001", "id000002"}
+
+
+def test_async_counts_answered_predictions_as_lost_if_they_are(
+    log: SqlStore, opened: Callable[..., Recording]
+) -> None:
+    slow = Slow(log)
+
+    async def story() -> float:
+        recorder = opened(slow, "async", "refuse")
+        await recorder.writer.start()
+        slow.cut = True
+        await recorder.record([line(0), line(1)])
+        while recorder.writer.failure is None:
+            await asyncio.sleep(0.02)
+        assert recorder.metrics.lost._value.get() == 0
+        await recorder.close()
+        return float(recorder.metrics.lost._value.get())
+
+    assert asyncio.run(story()) == 2
+    assert ids(log) == []
+
+
+def test_async_refuses_when_its_queue_is_full(log: SqlStore, opened: Callable[..., Recording]) -> None:
+    async def story() -> float:
+        recorder = opened(log, "async", "refuse")
+        await recorder.record([line(n) for n in range(999)])
+        with pytest.raises(OverloadedError):
+            await recorder.record([line(1000), line(1001)])
+        await recorder.close()
+        return float(recorder.metrics.lost._value.get())
+
+    assert asyncio.run(story()) == 2
+    assert len(ids(log)) == 999
 
 
 def test_ids_sort_by_creation_when_the_clock_steps_back(
