@@ -199,7 +199,7 @@ def _strike(service: _Service, sweep: Sweep, store: Store, effect: str, number: 
     except AssertionError:
         sweep.problems.append(f"{what}: not healthy {HEALTHY_SECONDS} s later")
         service.restart()
-    return struck
+    return bool(struck)
 
 
 def _paths(service: _Service, call: str) -> list[Path]:
