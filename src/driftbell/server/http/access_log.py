@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from driftbell import jsonlog
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import problem
-from driftbell.server.http.route_labels import METHODS, QUIET, route_of
+from driftbell.server.http.route_labels import METHODS, OTHER, QUIET, UNMATCHED, route_of
 from driftbell.server.ids import new_request_id
 
 logger = structlog.get_logger()
@@ -78,13 +78,14 @@ class RequestLog:
 
     def _outcome(self, route: str, method: str, status: int) -> _Outcome:
         # a route refuses most methods with 405: they would multiply the label values
-        method = method if method in METHODS and status != 405 else "other"
+        method = method if method in METHODS and status != 405 else OTHER
         key = (route, method, status)
         if key not in self._outcomes:
-            labels = (route, method, str(status))
+            is_matched = route != UNMATCHED and status != 405
+            labels = (route, method) if is_matched else (UNMATCHED, OTHER)
             self._outcomes[key] = _Outcome(
-                self._metrics.requests.labels(*labels),
-                self._metrics.duration.labels(*labels),
+                self._metrics.requests.labels(*labels, str(status)),
+                self._metrics.duration.labels(*labels, "4xx" if 400 <= status < 500 else str(status)),
                 "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO",
                 f'"method": "{method}", "route": {json.dumps(route)}, "status": {status}',
                 self._access_log and (route not in QUIET or status >= 500),
