@@ -289,6 +289,8 @@ def print_fuzz(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     memory = ", ".join(f"{size:.0f}" for size in outcome.memory)
     cells = f"{dict(outcome.statuses)} | {outcome.live_s * 1000:.0f} | {memory} | {outcome.series}"
     print(f"| {outcome.statuses.total():,} | {cells} | {outcome.seconds:.0f} |\n", flush=True)
+    sizes = ", ".join(f"{name}: {size:.0f} MB" for name, size in outcome.parts.items())
+    print(f"At the end: {sizes}\n", flush=True)
     yield from outcome.problems()
 
 

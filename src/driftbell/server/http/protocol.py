@@ -64,6 +64,8 @@ class _BufferedTransport:
         self._closing = False
 
     def write(self, data: bytes) -> None:
+        if self.is_closing():  # uvloop raises an error then
+            return
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
@@ -86,7 +88,8 @@ class _BufferedTransport:
     def _flush(self) -> None:
         if self._parts:
             parts, self._parts = self._parts, []
-            self._transport.write(b"".join(parts))
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(parts))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -220,6 +223,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if phase == "answer":
             self._count("answer_timeout")
             self.transport.abort()
+        elif self.transport.is_closing():
+            return
         elif self.flow.read_paused or (phase == "head" and self._is_answering()):
             self._guard.watch(self, phase)  # the server is busy with an earlier request of the connection
         elif phase == "head" and not self._in_head:
