@@ -5,12 +5,12 @@ Kills: `kill -9` of a worker, the server, the monitor, their parent or all at on
 PostgreSQL is away for a minute. Monitors: two of them, killed and paused, beside two servers on one
 PostgreSQL. Storms: more connections than can be answered. Cycles: services are
 started and stopped at random moments. Clients: slow, silent, greedy and flooding ones. Fuzz: generated and
-mutated requests to every route. Whatever was answered with 200 must be in the log
-once.
+mutated requests to every route. Calls: system calls of the write path fail, or are the last ones of the
+process. Whatever was answered with 200 must be in the log once.
 
-    python bench/failures.py [--tiny] [--only kills outages monitors storms cycles clients fuzz]
+    python bench/failures.py [--tiny] [--only kills outages monitors storms cycles clients fuzz calls]
                              [--kills 100] [--away 60] [--seconds 300] [--connections 1000] [--cycles 200]
-                             [--clients 100] [--requests 100000] [--seed 1]
+                             [--clients 100] [--requests 100000] [--calls 4] [--seed 1]
     python bench/failures.py --soak 3600
 """
 
@@ -40,15 +40,18 @@ from fail.hostile import Route
 from fail.kills import Outcome, Setting, database, kills
 from fail.outages import outage
 from fail.storms import soak, storm
+from fail.system_calls import missing as missing_strace
+from fail.system_calls import sweeps
 from serve.load import wrk
 
-PARTS = ("kills", "outages", "monitors", "storms", "cycles", "clients", "fuzz")
+PARTS = ("kills", "outages", "monitors", "storms", "cycles", "clients", "fuzz", "calls")
 TINY = {
-    "only": ("kills", "outages", "storms", "cycles", "clients", "fuzz"),
+    "only": ("kills", "outages", "storms", "cycles", "clients", "fuzz", "calls"),
     "kills": 2,
     "away": 1.0,
     "connections": 200,
     "cycles": 2,
+    "calls": 1,
     "clients": 20,
     "requests": 300,
 }
@@ -85,6 +88,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--away", type=float, default=60.0, help="seconds without a database")
     parser.add_argument("--seconds", type=float, default=300.0, help="of monitors that are harmed")
     parser.add_argument("--connections", type=int, default=1000, help="of a storm")
+    parser.add_argument("--calls", type=int, default=4, help="numbers of each system call that fails")
     parser.add_argument("--cycles", type=int, default=200, help="starts and stops")
     parser.add_argument("--clients", type=int, default=100, help="of each hostile kind")
     parser.add_argument("--requests", type=int, default=100_000, help="that are generated and mutated")
@@ -216,6 +220,26 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     print()
 
 
+def print_calls(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print the faults of each system call; give what is wrong."""
+    if reason := missing_strace():
+        print(f"System calls: not measured ({reason})\n")
+        return
+    head = "faults that struck | answered | refused | broken connections | lost | doubled"
+    print(f"| system call | {head} |\n| --- |" + " --- |" * 6)
+    chosen = ("write", "rename") if options.tiny else ()
+    for log in ("sqlite",) if options.tiny or missing() else ("sqlite", "postgresql"):
+        with database() if log == "postgresql" else nullcontext() as server:
+            for sweep, lost, doubled in sweeps(made(folder, f"calls-{log}"), server, options.calls, chosen):
+                struck = ", ".join(f"{count} {effect}" for effect, count in sweep.struck.items()) or "none"
+                counts = f"{len(sweep.answered):,} | {sweep.statuses[503]} | {sweep.statuses[0]}"
+                print(f"| {log}, {sweep.call} | {struck} | {counts} | {lost} | {doubled} |", flush=True)
+                yield from sweep.problems
+                if lost or doubled:
+                    yield f"{log}, {sweep.call}: {lost} lost, {doubled} doubled"
+    print()
+
+
 def print_cycles(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Print the outcomes of starts and stops; yield what is wrong."""
     outcome = cycles(options.cycles, made(folder, "cycles"), random.Random(options.seed))
@@ -275,6 +299,7 @@ PRINTERS = {
     "outages": print_outages,
     "monitors": print_monitors,
     "storms": print_storms,
+    "calls": print_calls,
     "cycles": print_cycles,
     "clients": print_clients,
     "fuzz": print_fuzz,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable
+
+from driftbell.process.supervised_thread import SupervisedThread
 
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
 """Lines beyond it are dropped: the reader of the log has stalled."""
@@ -48,8 +49,7 @@ class LogStream(io.TextIOBase):
         self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._put_bytes = 0  # by the writers, under the lock of their log handler
         self._written_bytes = 0  # by the thread
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        SupervisedThread(self._run, name="log").start()
 
     def write(self, text: str) -> int:
         """Queue whole lines, or drop them if too many wait."""
@@ -87,8 +87,10 @@ class LogStream(io.TextIOBase):
             while not self._queue.empty():
                 parts.append(self._queue.get())
             data = b"".join(parts)
-            self._write(data)
-            self._written_bytes += len(data)
+            try:
+                self._write(data)
+            finally:
+                self._written_bytes += len(data)
             time.sleep(PAUSE_SECONDS)
 
     def _write(self, data: bytes) -> None:

@@ -45,11 +45,22 @@ class SqlStore:
     def verify(self) -> None:
         """Look for damaged pages of a SQLite file, in about a second a gigabyte, while others write.
 
+        Damage counts only if it is seen twice: SQLite reports a page that could not be read once like one
+        that is damaged.
+
         Raises:
-            StoreError: there is one, or the file cannot be read; `ping` fails from then on.
+            StoreError: there is one, or the file cannot be read; in the first case `ping` fails from then on.
         """
         if self.connections.engine.dialect.name != "sqlite":
             return
+        known = self.connections.damage
+        try:
+            self._check_pages()
+        except StoreError:
+            self.connections.damage = known
+            self._check_pages()
+
+    def _check_pages(self) -> None:
         with self.connections.read() as connection:
             result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if result != "ok":
