@@ -55,9 +55,8 @@ async def run_admitted(
         OverloadedError: too much waits.
         ClientGoneError: nobody waits for the result.
     """
+    require_room(size, limit)
     turns = _turns_of_loop()
-    if turns.waiting_bytes and turns.waiting_bytes + size > limit:
-        raise OverloadedError("too many large requests are waiting; try again in a second")
     turns.waiting_bytes += size
     try:
         has_waited = turns.lock.locked()
@@ -67,6 +66,17 @@ async def run_admitted(
             return await asyncio.to_thread(work)
     finally:
         turns.waiting_bytes -= size
+
+
+def require_room(size: int, limit: int) -> None:
+    """Check that `run_admitted` would accept an input of this size now.
+
+    Raises:
+        OverloadedError: too much waits.
+    """
+    waiting = _turns_of_loop().waiting_bytes
+    if waiting and waiting + size > limit:
+        raise OverloadedError("too many large requests are waiting; try again in a second")
 
 
 def _turns_of_loop() -> _Turns:

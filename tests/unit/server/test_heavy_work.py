@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from driftbell.errors import OverloadedError
-from driftbell.server.heavy_work import ClientGoneError, run_admitted, run_heavy
+from driftbell.server.heavy_work import ClientGoneError, require_room, run_admitted, run_heavy
 
 
 async def stays() -> bool:
@@ -54,8 +54,11 @@ def test_too_much_waiting_work_is_refused_and_one_is_always_accepted() -> None:
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError):
             await run_admitted(work, size=1, limit=10, is_gone=stays)
+        with pytest.raises(OverloadedError):
+            require_room(1, 10)
         work.go.set()
         assert await first == "done"
+        require_room(100, 10)
         assert await run_admitted(work, size=100, limit=10, is_gone=stays) == "done"
 
     asyncio.run(main())
