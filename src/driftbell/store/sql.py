@@ -38,7 +38,9 @@ class SqlStore:
         """
         damage = self.connections.damage
         if damage:
-            raise StoreError(f"{damage}: its data is damaged, restore the last backup") from damage
+            message = f"{damage}: its data is damaged, restore the last backup"
+            public = "the prediction log is damaged: restore the last backup"
+            raise StoreError(message, public=public) from damage
         with self.connections.write() as connection:
             leases.touch(connection)
 
