@@ -16,13 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 from tests import processes
 from tests.conftest import descendants, wait_until, with_models
 from tests.failing import Load
-from tests.ports import free_port
 
 from driftbell.data_folder import require_unused
 from driftbell.errors import ConfigError
@@ -77,6 +77,8 @@ class Cycles:
 
 def cycles(number: int, folder: Path, chance: random.Random, *, side_by_side: int = 2) -> Cycles:
     """Start and stop services so many times, some side by side, each on a folder and port of its own."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     outcome = Cycles()
     seeds = [chance.random() for _ in range(side_by_side)]
     remaining = iter(range(number))
@@ -109,7 +111,7 @@ class _Lane:
         self._folder = with_models(folder)
         self._chance = chance
         self._outcome = outcome
-        self._port = free_port()
+        self._port = _free_port()
         self._url = f"http://127.0.0.1:{self._port}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
         own = {**SETTINGS, "DATA_DIR": str(folder), "SERVER__PORT": str(self._port)}
@@ -127,6 +129,10 @@ class _Lane:
                 wait_until(lambda: set(load.answered) <= set(self._ids()), 60, "the log")
             process.send_signal(signal.SIGTERM)
             process.wait(STOP_SECONDS)
+        logged = set(self._ids())
+        if lost := [name for name in load.answered if name not in logged]:
+            times = [datetime.fromtimestamp(int(name[:12], 16) / 1000, UTC).isoformat() for name in lost]
+            self._outcome.problems.append(f"{self._folder}: lost {list(zip(lost, times, strict=True))[:20]}")
         self._outcome.answered += load.answered
         self._outcome.logged += self._ids()
 
@@ -171,12 +177,20 @@ class _Lane:
     def _problems(self, pid: int, code: int, seconds: float, *, begun: bool, twice: bool) -> Iterator[str]:
         if seconds > STOP_SECONDS:
             yield f"took {seconds:.1f} s"
-        if begun and code and not (twice and code in {128 + number for number in STOP_SIGNALS}):
+        by_signal = {code for number in STOP_SIGNALS for code in (128 + number, -number)}
+        if begun and code and not (twice and code in by_signal):
             yield f"ended with {code}"
         deadline = time.monotonic() + REMAINS_SECONDS
-        while (pids := _processes_of(self._folder)) and time.monotonic() < deadline:
+        while (remains := list(self._remains())) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if pids:
+        yield from remains
+        for place in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+            if not twice and (place / f"{METRICS_PREFIX}{pid}").exists():
+                yield f"left {place / METRICS_PREFIX}{pid}"
+
+    def _remains(self) -> Iterator[str]:
+        """Yield what an ended service has left."""
+        if pids := _processes_of(self._folder):
             yield f"left processes: {pids}"
         try:
             socket.create_server(("127.0.0.1", self._port)).close()
@@ -187,9 +201,6 @@ class _Lane:
                 pass
         except ConfigError as error:
             yield f"left a lock: {error}"
-        for place in (Path("/dev/shm"), Path(tempfile.gettempdir())):
-            if not twice and (place / f"{METRICS_PREFIX}{pid}").exists():
-                yield f"left {place / METRICS_PREFIX}{pid}"
 
     def _report(self, command: tuple[str, ...], words: str, problem: str) -> None:
         end = (self._folder / "output").read_text("utf-8", "replace")[-2000:]
@@ -220,6 +231,15 @@ class _Lane:
     def _ids(self) -> list[str]:
         with contextlib.closing(sqlite3.connect(self._folder / "log.sqlite", timeout=20)) as log:
             return [row[0] for row in log.execute("SELECT id FROM predictions")]
+
+
+def _free_port() -> int:
+    """Return a free port that no test takes while the service is down: its answers would count as lost."""
+    for port in random.sample(range(31_000, 32_000), 1_000):
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+    raise OSError("no port is free")
 
 
 def _catches(pid: int, number: signal.Signals) -> bool:
