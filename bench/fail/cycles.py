@@ -27,6 +27,7 @@ from tests.failing import Load
 from driftbell.data_folder import require_unused
 from driftbell.errors import ConfigError
 from driftbell.wiring.server import METRICS_PREFIX
+from fail.kills import Records
 
 SETTINGS = {
     "REPORTS__EVIDENTLY": "off",
@@ -45,7 +46,7 @@ REMAINS_SECONDS = 3.0
 
 
 @dataclass
-class Cycles:
+class Cycles(Records):
     """The outcomes of starts and stops.
 
     Attributes:
@@ -53,26 +54,12 @@ class Cycles:
         seconds: from each signal to the end of the process.
         early: processes that were signalled before their own code ran, which Python ends by the signal.
         problems: one sentence for each that did not end as it should.
-        answered: ids of all answers with 200.
-        logged: ids in the stores at the end.
     """
 
     stops: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     early: int = 0
     problems: list[str] = field(default_factory=list)
-    answered: list[str] = field(default_factory=list)
-    logged: list[str] = field(default_factory=list)
-
-    @property
-    def lost(self) -> int:
-        """Answered, and not in the log."""
-        return len(set(self.answered) - set(self.logged))
-
-    @property
-    def doubled(self) -> int:
-        """More than once in the log."""
-        return len(self.logged) - len(set(self.logged))
 
 
 def cycles(number: int, folder: Path, chance: random.Random, *, side_by_side: int = 2) -> Cycles:

@@ -29,10 +29,10 @@ class LogStream(io.TextIOBase):
     Args:
         descriptor: the file descriptor, such as 1 for stdout.
         max_bytes: text that waits; further lines are dropped.
-        on_drop: called with the number of lines dropped, by the thread that writes them.
+        on_drop: called with the number of lines dropped.
 
     Attributes:
-        dropped: lines dropped so far.
+        dropped: lines dropped so far, because too many waited or they could not be written.
     """
 
     def __init__(
@@ -55,9 +55,7 @@ class LogStream(io.TextIOBase):
         """Queue whole lines, or drop them if too many wait."""
         data = text.encode("utf-8", "backslashreplace")
         if self._put_bytes - self._written_bytes + len(data) > self._max_bytes:
-            lines = max(1, data.count(b"\n"))
-            self.dropped += lines
-            self.on_drop(lines)
+            self._drop(data)
         else:
             self._put_bytes += len(data)
             self._queue.put(data)
@@ -101,4 +99,10 @@ class LogStream(io.TextIOBase):
             except BlockingIOError:  # a pipe that another process made non-blocking
                 time.sleep(PAUSE_SECONDS)
             except OSError:  # closed, or its disk is full: logging goes on when it can be written again
+                self._drop(bytes(view))
                 return
+
+    def _drop(self, data: bytes) -> None:
+        lines = max(1, data.count(b"\n"))
+        self.dropped += lines
+        self.on_drop(lines)

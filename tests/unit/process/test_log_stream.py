@@ -61,6 +61,7 @@ def test_logging_goes_on_after_an_error_of_the_descriptor() -> None:
     os.close(writer)
     stream.write("nor this\n")  # EBADF
     assert stream.drain(20)
+    assert stream.dropped == 2
     assert "log" in {thread.name for thread in threading.enumerate()}
 
 
