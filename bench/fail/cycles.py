@@ -54,12 +54,14 @@ class Cycles(Records):
         seconds: from each signal to the end of the process.
         early: processes that were signalled before their own code ran, which Python ends by the signal.
         problems: one sentence for each that did not end as it should.
+        slow: one sentence for each that took too long.
     """
 
     stops: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     early: int = 0
     problems: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
 
 
 def cycles(number: int, folder: Path, chance: random.Random, *, side_by_side: int = 2) -> Cycles:
@@ -158,12 +160,12 @@ class _Lane:
             seconds = time.monotonic() - moment
             self._outcome.seconds.append(seconds)
             self._outcome.stops[f"{' '.join(command)}, {target}"] += 1
-            for problem in self._problems(process.pid, code, seconds, begun=begun, twice=target == "twice"):
+            if seconds > STOP_SECONDS:
+                self._outcome.slow.append(f"{' '.join(command)}, {words}: took {seconds:.1f} s")
+            for problem in self._problems(process.pid, code, begun=begun, twice=target == "twice"):
                 self._report(command, words, problem)
 
-    def _problems(self, pid: int, code: int, seconds: float, *, begun: bool, twice: bool) -> Iterator[str]:
-        if seconds > STOP_SECONDS:
-            yield f"took {seconds:.1f} s"
+    def _problems(self, pid: int, code: int, *, begun: bool, twice: bool) -> Iterator[str]:
         by_signal = {code for number in STOP_SIGNALS for code in (128 + number, -number)}
         if begun and code and not (twice and code in by_signal):
             yield f"ended with {code}"

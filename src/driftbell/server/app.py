@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -47,10 +46,6 @@ STATIC = Path(__file__).parent / "static"
 YOUNG_OBJECTS = 20_000
 """New objects between two garbage collections. Python's 700 are those of some twenty requests in progress,
 and looking through them took 4 % of a prediction's time."""
-
-SWITCH_SECONDS = 0.001
-"""Threads let the event loop go on after this time. It waits for them each time that it reads from a socket,
-so with Python's five milliseconds some threads that compute bring it to a standstill."""
 
 logger = structlog.get_logger()
 
@@ -127,7 +122,6 @@ def create_app(service: Service) -> FastAPI:
         gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
-        sys.setswitchinterval(SWITCH_SECONDS)
         logger.info("service started", model=model.name, version=model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
         await predictor.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
 
 from driftbell.errors import OverloadedError
-from driftbell.server.heavy_work import ClientGoneError, require_room, run_admitted, run_heavy
+from driftbell.server.heavy_work import SWITCH_SECONDS, ClientGoneError, require_room, run_admitted, run_heavy
 
 
 async def stays() -> bool:
@@ -45,6 +46,12 @@ def test_one_at_a_time() -> None:
         assert work.most == 1
 
     asyncio.run(main())
+
+
+def test_threads_switch_more_often_meanwhile_only() -> None:
+    usual = sys.getswitchinterval()
+    assert asyncio.run(run_heavy(sys.getswitchinterval)) == pytest.approx(SWITCH_SECONDS)
+    assert sys.getswitchinterval() == usual
 
 
 def test_too_much_waiting_work_is_refused_and_one_is_always_accepted() -> None:

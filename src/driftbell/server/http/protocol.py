@@ -49,6 +49,9 @@ class _BufferedTransport:
         transport: of the connection.
         loop: the event loop.
         has_unread: returns whether the client is still sending a request.
+
+    Attributes:
+        closed: this side has closed it. A transport can also close itself: see `is_closing`.
     """
 
     def __init__(
@@ -61,10 +64,10 @@ class _BufferedTransport:
         self._loop = loop
         self._has_unread = has_unread
         self._parts: list[bytes] = []
-        self._closing = False
+        self.closed = False
 
     def write(self, data: bytes) -> None:
-        if self.is_closing():  # uvloop raises an error then
+        if self.closed:
             return
         if not self._parts:
             self._loop.call_soon(self._flush)
@@ -72,9 +75,9 @@ class _BufferedTransport:
 
     def close(self) -> None:
         self._flush()
-        if self._closing:
+        if self.closed:
             return
-        self._closing = True
+        self.closed = True
         if self._has_unread() and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
             self._transport.resume_reading()
@@ -82,13 +85,17 @@ class _BufferedTransport:
         else:
             self._transport.close()
 
+    def abort(self) -> None:
+        self.closed = True
+        self._transport.abort()
+
     def is_closing(self) -> bool:
-        return self._closing or self._transport.is_closing()
+        return self.closed or self._transport.is_closing()
 
     def _flush(self) -> None:
         if self._parts:
             parts, self._parts = self._parts, []
-            if not self._transport.is_closing():
+            if not self._transport.is_closing():  # uvloop raises an error then
                 self._transport.write(b"".join(parts))
 
     def __getattr__(self, name: str) -> Any:
@@ -132,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and start or end the time limits of the request."""
-        if self._refused or self.transport.is_closing():
+        if self._refused or self.transport.closed:
             self._drop(len(data))
             return
         self._chunk_bytes = len(data)
@@ -178,7 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
         limit = self._limits.head_bytes
         if self._head_bytes + self._chunk_bytes > limit and self._head_size() > limit:
             self._refuse_head()
-        if self._refused or self.transport.is_closing():
+        if self._refused or self.transport.closed:
             raise httptools.HttpParserError
         self._in_head, self._in_body = False, True
         self._idle_bytes = 0
@@ -193,7 +200,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_bytes = 0
         if self.cycle.response_complete:
             self._drop(len(body))
-        elif not self._refused and not self.transport.is_closing():
+        elif not self._refused and not self.transport.closed:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
