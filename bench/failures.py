@@ -4,11 +4,13 @@ Kills: `kill -9` of a worker, the server, the monitor, their parent or all at on
 (which crashes now and then), with each durability that promises something, and 1 and 2 workers. Outages:
 PostgreSQL is away for a minute. Monitors: two of them, killed and paused, beside two servers on one
 PostgreSQL. Storms: more connections than can be answered. Cycles: services are
-started and stopped at random moments. Whatever was answered with 200 must be in the log
-once.
+started and stopped at random moments. Clients: slow, silent, greedy and flooding ones. Fuzz: generated and
+mutated requests to every route. Calls: system calls of the write path fail, or are the last ones of the
+process. Whatever was answered with 200 must be in the log once.
 
-    python bench/failures.py [--tiny] [--only kills outages monitors storms cycles] [--kills 100]
-                             [--away 60] [--seconds 300] [--connections 1000] [--cycles 200] [--seed 1]
+    python bench/failures.py [--tiny] [--only kills outages monitors storms cycles clients fuzz calls]
+                             [--kills 100] [--away 60] [--seconds 300] [--connections 1000] [--cycles 200]
+                             [--clients 100] [--requests 100000] [--calls 4] [--seed 1]
     python bench/failures.py --soak 3600
 """
 
@@ -31,19 +33,27 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests import postgres
 from tests.replicas import under_fire
 
+from fail.clients import attacks, stall
 from fail.cycles import cycles
+from fail.fuzz import fuzz
+from fail.hostile import Route
 from fail.kills import Outcome, Setting, database, kills
 from fail.outages import outage
 from fail.storms import soak, storm
+from fail.system_calls import missing as missing_strace
+from fail.system_calls import sweeps
 from serve.load import wrk
 
-PARTS = ("kills", "outages", "monitors", "storms", "cycles")
+PARTS = ("kills", "outages", "monitors", "storms", "cycles", "clients", "fuzz", "calls")
 TINY = {
-    "only": ("kills", "outages", "storms", "cycles"),
+    "only": ("kills", "outages", "storms", "cycles", "clients", "fuzz", "calls"),
     "kills": 2,
     "away": 1.0,
     "connections": 200,
     "cycles": 2,
+    "calls": 1,
+    "clients": 20,
+    "requests": 300,
 }
 """The monitors have a test that does the same."""
 
@@ -78,7 +88,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--away", type=float, default=60.0, help="seconds without a database")
     parser.add_argument("--seconds", type=float, default=300.0, help="of monitors that are harmed")
     parser.add_argument("--connections", type=int, default=1000, help="of a storm")
+    parser.add_argument("--calls", type=int, default=4, help="numbers of each system call that fails")
     parser.add_argument("--cycles", type=int, default=200, help="starts and stops")
+    parser.add_argument("--clients", type=int, default=100, help="of each hostile kind")
+    parser.add_argument("--requests", type=int, default=100_000, help="that are generated and mutated")
     parser.add_argument(
         "--soak", type=float, default=0.0, help="load for so many seconds, and tell the memory"
     )
@@ -207,6 +220,26 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     print()
 
 
+def print_calls(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print the faults of each system call; give what is wrong."""
+    if reason := missing_strace():
+        print(f"System calls: not measured ({reason})\n")
+        return
+    head = "faults that struck | answered | refused | broken connections | lost | doubled"
+    print(f"| system call | {head} |\n| --- |" + " --- |" * 6)
+    chosen = ("write", "rename") if options.tiny else ()
+    for log in ("sqlite",) if options.tiny or missing() else ("sqlite", "postgresql"):
+        with database() if log == "postgresql" else nullcontext() as server:
+            for sweep, lost, doubled in sweeps(made(folder, f"calls-{log}"), server, options.calls, chosen):
+                struck = ", ".join(f"{count} {effect}" for effect, count in sweep.struck.items()) or "none"
+                counts = f"{len(sweep.answered):,} | {sweep.statuses[503]} | {sweep.statuses[0]}"
+                print(f"| {log}, {sweep.call} | {struck} | {counts} | {lost} | {doubled} |", flush=True)
+                yield from sweep.problems
+                if lost or doubled:
+                    yield f"{log}, {sweep.call}: {lost} lost, {doubled} doubled"
+    print()
+
+
 def print_cycles(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Print the outcomes of starts and stops; yield what is wrong."""
     outcome = cycles(options.cycles, made(folder, "cycles"), random.Random(options.seed))
@@ -219,8 +252,48 @@ def print_cycles(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         print(f"- {name}: {count}")
     print(flush=True)
     yield from outcome.problems
+    if not options.tiny:
+        yield from outcome.slow
     if outcome.lost or outcome.doubled:
         yield f"cycles: {outcome.lost} lost, {outcome.doubled} doubled"
+
+
+def print_clients(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print what hostile clients did; yield what is wrong."""
+    head = "requests | statuses | /health/live, longest, ms | predictions by status | memory, MB"
+    print(f"| clients | {head} |\n| --- |" + " --- |" * 5)
+    only = [Route("POST", "/labels"), Route("GET", "/")] if options.tiny else []
+    seconds = 2.0 if options.tiny else 15.0
+    for attack in attacks(made(folder, "clients"), seconds=seconds, clients=options.clients, only=only):
+        statuses, predictions = dict(attack.statuses), dict(attack.predictions)
+        memory = f"{attack.memory[0]:.0f}, {attack.memory[1]:.0f}"
+        cells = f"{attack.requests} | {statuses} | {attack.live_s * 1000:.0f} | {predictions} | {memory}"
+        print(f"| {attack.name} | {cells} |", flush=True)
+        for taken, name in attack.slowest[:5]:
+            print(f"| – {name} | {taken} s | | | | |")
+        if not options.tiny:
+            yield from attack.problems(timed=True)
+    print("\n| a log that nobody reads | answered | /health/live, longest, ms | s to the end | code |")
+    print("| --- |" + " --- |" * 4)
+    for number, verb in enumerate(("serve",) if options.tiny else ("serve", "serve --workers 2", "up")):
+        outcome = stall(verb, made(folder, f"stall{number}"), seconds=seconds / 2)
+        cells = f"{outcome.answered:,} | {outcome.live_s * 1000:.0f} | {outcome.stop_s:.1f} | {outcome.code}"
+        print(f"| {verb} | {cells} |", flush=True)
+        yield from outcome.problems(timed=not options.tiny)
+    print()
+
+
+def print_fuzz(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Print the answers to generated requests; yield what is wrong."""
+    outcome = fuzz(options.requests, made(folder, "fuzz"), random.Random(options.seed))
+    head = "statuses | /health/live, longest, ms | memory, MB | lines of /metrics | s"
+    print(f"| fuzzed requests | {head} |\n| --- |" + " --- |" * 5)
+    memory = ", ".join(f"{size:.0f}" for size in outcome.memory)
+    cells = f"{dict(outcome.statuses)} | {outcome.live_s * 1000:.0f} | {memory} | {outcome.series}"
+    print(f"| {outcome.statuses.total():,} | {cells} | {outcome.seconds:.0f} |\n", flush=True)
+    sizes = ", ".join(f"{name}: {size:.0f} MB" for name, size in outcome.parts.items())
+    print(f"At the end: {sizes}\n", flush=True)
+    yield from outcome.problems(timed=not options.tiny)
 
 
 PRINTERS = {
@@ -228,7 +301,10 @@ PRINTERS = {
     "outages": print_outages,
     "monitors": print_monitors,
     "storms": print_storms,
+    "calls": print_calls,
     "cycles": print_cycles,
+    "clients": print_clients,
+    "fuzz": print_fuzz,
 }
 
 

@@ -38,18 +38,19 @@ FEATURES = "{" + ",".join(f'"{name}":5.1' for name in NAMES) + "}"
 SHARES = '{"setosa":0.97,"versicolor":0.02,"virginica":0.01}'
 INTO = "INSERT INTO predictions (id, time, model, version, features, output, probabilities, latency_ms) "
 ROW = "'iris', 'v1', :features, 'setosa', :shares, 1.5"
-START_MS = int(BEGIN.timestamp() * 1000)
 FILL = {
     "sqlite": INTO
     + "WITH RECURSIVE one(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM one WHERE n < :last) "
-    f"SELECT printf('%012x', {START_MS} + n * 10) || lower(hex(randomblob(10))), "
-    f"strftime('%Y-%m-%d %H:%M:%f000', {START_MS / 1000:.0f} + n / 100.0, 'unixepoch'), {ROW} FROM one",
+    "SELECT printf('%012x', CAST((:begin + n * :step) * 1000 AS integer)) || lower(hex(randomblob(10))), "
+    f"strftime('%Y-%m-%d %H:%M:%f000', :begin + n * :step, 'unixepoch'), {ROW} FROM one",
     "postgresql": INTO
-    + f"SELECT lpad(to_hex({START_MS} + n * 10), 12, '0') || substr(md5(random()::text), 1, 20), "
-    + f"to_timestamp({START_MS / 1000:.0f} + n / 100.0), "
+    + "SELECT lpad(to_hex(CAST((s.begin + n * s.step) * 1000 AS bigint)), 12, '0') || "
+    + "substr(md5(random()::text), 1, 20), to_timestamp(s.begin + n * s.step), "
     + ROW.replace(":features", "CAST(:features AS json)").replace(":shares", "CAST(:shares AS json)")
-    + " FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS n",
+    + " FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS n, "
+    + "(SELECT CAST(:begin AS float8) AS begin, CAST(:step AS float8) AS step) AS s",
 }
+STEP_SECONDS = 0.01
 AT_ONCE = 25_000
 """Rows in one statement: the log's connections do not wait long for an answer."""
 
@@ -110,8 +111,10 @@ def measure(
         print(f"| {name} | {there:,} | {speed:,.0f} | {empty:,.0f} | {speed / empty:.2f} |", flush=True)
 
 
-def fill(log: SqlStore, there: int, size: int) -> None:
-    """Have the database write rows up to a size."""
+def fill(
+    log: SqlStore, there: int, size: int, *, begin: datetime = BEGIN, step: float = STEP_SECONDS
+) -> None:
+    """Have the database write rows up to a size, one every `step` seconds."""
     engine = log.connections.engine
     for first in range(there, size, AT_ONCE):
         values = {
@@ -119,6 +122,8 @@ def fill(log: SqlStore, there: int, size: int) -> None:
             "last": min(first + AT_ONCE, size) - 1,
             "features": FEATURES,
             "shares": SHARES,
+            "begin": begin.timestamp(),
+            "step": step,
         }
         with engine.begin() as connection:
             connection.execute(sa.text(FILL[engine.dialect.name]), values)
@@ -134,7 +139,7 @@ def write(large: SqlStore, small: SqlStore, there: int, seconds: float, group: i
         lines = []
         for _ in range(group):
             number += 1
-            moment = BEGIN + timedelta(milliseconds=there * 10 + number)
+            moment = BEGIN + timedelta(seconds=there * STEP_SECONDS, milliseconds=number)
             prediction_id = f"{int(moment.timestamp() * 1000):012x}{secrets.token_hex(10)}"
             values, shares = [5.1, 3.5, 1.4, 0.2], [0.97, 0.02, 0.01]
             lines.append(encoder.line(prediction_id, time_text(moment), values, "setosa", shares, 1.5))

@@ -56,6 +56,11 @@ hypothesis.settings.load_profile("any machine")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers: more threads than processors only wait
 
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # else it goes on to the end of its test, with all that it has started
+    processes.end_with_parent()
+
 if "TEST_MODELS" not in os.environ:  # else it is another worker's process
     os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="driftbell-models-")
     atexit.register(shutil.rmtree, os.environ["TEST_MODELS"], ignore_errors=True)

@@ -86,6 +86,7 @@ class Server:
             capture_output=True,
             text=True,
             cwd=self.folder,
+            preexec_fn=processes.signalled_with_parent(signal.SIGTERM),
             **self._account,
         )
         assert initdb.returncode == 0, initdb.stderr

@@ -14,6 +14,11 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def end_with_parent() -> None:
+    """Let the kernel end this process by SIGTERM when its parent dies."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def signalled_with_parent(number: int) -> Callable[[], None]:
     """Return a `preexec_fn` with which the kernel signals the child when its parent dies.
 

@@ -95,13 +95,13 @@ def under_fire(
                     time.sleep(chance.uniform(0, 2 * every))
         before = saved()
         wait_until(lambda: saved() > before, 90, "checks after all that")
-        fire.refused = sum(len(p.events("drift check not saved")) for m in monitors for p in m.all)
-        for line in (e for m in monitors for p in m.all for e in p.events("drift checks were missed")):
-            since, until = (datetime.fromisoformat(line[key]) for key in ("since", "check"))
-            steps = range((until - since) // timedelta(seconds=every))
-            fire.reported |= {since + n * timedelta(seconds=every) for n in steps}
         for load in loads:
             load.stop()
+    fire.refused = sum(len(p.events("drift check not saved")) for m in monitors for p in m.all)
+    for line in (e for m in monitors for p in m.all for e in p.events("drift checks were missed")):
+        since, until = (datetime.fromisoformat(line[key]) for key in ("since", "check"))
+        steps = range((until - since) // timedelta(seconds=every))
+        fire.reported |= {since + n * timedelta(seconds=every) for n in steps}
     fire.answered = [name for load in loads for name in load.answered]
     fire.logged = [row[0] for row in server.run("SELECT id FROM predictions", database)]
     fire.checks = [

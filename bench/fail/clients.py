@@ -66,9 +66,9 @@ class Attack:
     memory: tuple[float, float]
     slowest: list[tuple[float, str]] = field(default_factory=list)
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is wrong."""
-        if self.live_s > MAX_LIVE_SECONDS:
+    def problems(self, *, timed: bool) -> Iterator[str]:
+        """Yield what is wrong; `timed`: what took too long too."""
+        if timed and self.live_s > MAX_LIVE_SECONDS:
             yield f"{self.name}: /health/live took {self.live_s:.2f} s; slowest: {self.slowest[:3]}"
         if bad := {s: n for s, n in self.statuses.items() if s == -1 or (s >= 500 and s != 503)}:
             yield f"{self.name}: {bad}"
@@ -245,9 +245,9 @@ class Stall:
     stop_s: float
     code: int
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is wrong."""
-        if self.live_s > MAX_LIVE_SECONDS or self.stop_s > STOP_SECONDS or self.code:
+    def problems(self, *, timed: bool) -> Iterator[str]:
+        """Yield what is wrong; `timed`: what took too long too."""
+        if self.code or (timed and (self.live_s > MAX_LIVE_SECONDS or self.stop_s > STOP_SECONDS)):
             yield f"a log that nobody reads: {self}"
 
 

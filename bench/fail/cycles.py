@@ -16,17 +16,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 from tests import processes
 from tests.conftest import descendants, wait_until, with_models
 from tests.failing import Load
-from tests.ports import free_port
 
 from driftbell.data_folder import require_unused
 from driftbell.errors import ConfigError
 from driftbell.wiring.server import METRICS_PREFIX
+from fail.kills import Records
 
 SETTINGS = {
     "REPORTS__EVIDENTLY": "off",
@@ -45,7 +46,7 @@ REMAINS_SECONDS = 3.0
 
 
 @dataclass
-class Cycles:
+class Cycles(Records):
     """The outcomes of starts and stops.
 
     Attributes:
@@ -53,30 +54,20 @@ class Cycles:
         seconds: from each signal to the end of the process.
         early: processes that were signalled before their own code ran, which Python ends by the signal.
         problems: one sentence for each that did not end as it should.
-        answered: ids of all answers with 200.
-        logged: ids in the stores at the end.
+        slow: one sentence for each that took too long.
     """
 
     stops: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     early: int = 0
     problems: list[str] = field(default_factory=list)
-    answered: list[str] = field(default_factory=list)
-    logged: list[str] = field(default_factory=list)
-
-    @property
-    def lost(self) -> int:
-        """Answered, and not in the log."""
-        return len(set(self.answered) - set(self.logged))
-
-    @property
-    def doubled(self) -> int:
-        """More than once in the log."""
-        return len(self.logged) - len(set(self.logged))
+    slow: list[str] = field(default_factory=list)
 
 
 def cycles(number: int, folder: Path, chance: random.Random, *, side_by_side: int = 2) -> Cycles:
     """Start and stop services so many times, some side by side, each on a folder and port of its own."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     outcome = Cycles()
     seeds = [chance.random() for _ in range(side_by_side)]
     remaining = iter(range(number))
@@ -109,7 +100,7 @@ class _Lane:
         self._folder = with_models(folder)
         self._chance = chance
         self._outcome = outcome
-        self._port = free_port()
+        self._port = _free_port()
         self._url = f"http://127.0.0.1:{self._port}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTBELL_")}
         own = {**SETTINGS, "DATA_DIR": str(folder), "SERVER__PORT": str(self._port)}
@@ -127,6 +118,10 @@ class _Lane:
                 wait_until(lambda: set(load.answered) <= set(self._ids()), 60, "the log")
             process.send_signal(signal.SIGTERM)
             process.wait(STOP_SECONDS)
+        logged = set(self._ids())
+        if lost := [name for name in load.answered if name not in logged]:
+            times = [datetime.fromtimestamp(int(name[:12], 16) / 1000, UTC).isoformat() for name in lost]
+            self._outcome.problems.append(f"{self._folder}: lost {list(zip(lost, times, strict=True))[:20]}")
         self._outcome.answered += load.answered
         self._outcome.logged += self._ids()
 
@@ -165,18 +160,26 @@ class _Lane:
             seconds = time.monotonic() - moment
             self._outcome.seconds.append(seconds)
             self._outcome.stops[f"{' '.join(command)}, {target}"] += 1
-            for problem in self._problems(process.pid, code, seconds, begun=begun, twice=target == "twice"):
+            if seconds > STOP_SECONDS:
+                self._outcome.slow.append(f"{' '.join(command)}, {words}: took {seconds:.1f} s")
+            for problem in self._problems(process.pid, code, begun=begun, twice=target == "twice"):
                 self._report(command, words, problem)
 
-    def _problems(self, pid: int, code: int, seconds: float, *, begun: bool, twice: bool) -> Iterator[str]:
-        if seconds > STOP_SECONDS:
-            yield f"took {seconds:.1f} s"
-        if begun and code and not (twice and code in {128 + number for number in STOP_SIGNALS}):
+    def _problems(self, pid: int, code: int, *, begun: bool, twice: bool) -> Iterator[str]:
+        by_signal = {code for number in STOP_SIGNALS for code in (128 + number, -number)}
+        if begun and code and not (twice and code in by_signal):
             yield f"ended with {code}"
         deadline = time.monotonic() + REMAINS_SECONDS
-        while (pids := _processes_of(self._folder)) and time.monotonic() < deadline:
+        while (remains := list(self._remains())) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if pids:
+        yield from remains
+        for place in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+            if not twice and (place / f"{METRICS_PREFIX}{pid}").exists():
+                yield f"left {place / METRICS_PREFIX}{pid}"
+
+    def _remains(self) -> Iterator[str]:
+        """Yield what an ended service has left."""
+        if pids := _processes_of(self._folder):
             yield f"left processes: {pids}"
         try:
             socket.create_server(("127.0.0.1", self._port)).close()
@@ -187,9 +190,6 @@ class _Lane:
                 pass
         except ConfigError as error:
             yield f"left a lock: {error}"
-        for place in (Path("/dev/shm"), Path(tempfile.gettempdir())):
-            if not twice and (place / f"{METRICS_PREFIX}{pid}").exists():
-                yield f"left {place / METRICS_PREFIX}{pid}"
 
     def _report(self, command: tuple[str, ...], words: str, problem: str) -> None:
         end = (self._folder / "output").read_text("utf-8", "replace")[-2000:]
@@ -220,6 +220,15 @@ class _Lane:
     def _ids(self) -> list[str]:
         with contextlib.closing(sqlite3.connect(self._folder / "log.sqlite", timeout=20)) as log:
             return [row[0] for row in log.execute("SELECT id FROM predictions")]
+
+
+def _free_port() -> int:
+    """Return a free port that no test takes while the service is down: its answers would count as lost."""
+    for port in random.sample(range(31_000, 32_000), 1_000):
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+    raise OSError("no port is free")
 
 
 def _catches(pid: int, number: signal.Signals) -> bool:

@@ -37,23 +37,17 @@ class Setting:
         return f"{self.log}, {self.durability}, {self.workers} worker{'s' if self.workers > 1 else ''}"
 
 
-@dataclass
-class Outcome:
-    """What became of it.
+@dataclass(kw_only=True)
+class Records:
+    """What was answered, and what is in the log.
 
     Attributes:
-        kills: by what was killed.
         answered: ids of all answers with 200.
         logged: ids in the log.
-        pauses: seconds from each kill to the next answer.
-        statuses: answers other than 200 and broken connections.
     """
 
-    kills: dict[str, int] = field(default_factory=dict)
     answered: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
-    statuses: dict[int, int] = field(default_factory=dict)
 
     @property
     def lost(self) -> int:
@@ -64,6 +58,21 @@ class Outcome:
     def doubled(self) -> int:
         """More than once in the log."""
         return len(self.logged) - len(set(self.logged))
+
+
+@dataclass
+class Outcome(Records):
+    """What became of it.
+
+    Attributes:
+        kills: by what was killed.
+        pauses: seconds from each kill to the next answer.
+        statuses: answers other than 200 and broken connections.
+    """
+
+    kills: dict[str, int] = field(default_factory=dict)
+    pauses: list[float] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
 
 
 class Store:

@@ -80,7 +80,7 @@ def soak(folder: Path, seconds: float, *, every: float = 60.0) -> Iterator[str]:
         began = time.monotonic()
         while (now := time.monotonic() - began) < seconds:
             time.sleep(min(every, seconds - now))
-            sizes = {_name(pid): _rss_mb(pid) for pid in tree(service.process.pid)}
+            sizes = {_name(pid): rss_mb(pid) for pid in tree(service.process.pid)}
             shown = ", ".join(f"{name} {size:.0f} MB" for name, size in sizes.items() if size)
             minutes = (time.monotonic() - began) / 60
             yield f"{minutes:.1f} min: {shown}; answers {dict(sent.statuses)}"
@@ -91,7 +91,8 @@ def _name(pid: int) -> str:
     return f"{words[3] if len(words) > 3 else 'process'} {pid}"
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
+    """Return the resident memory of a process; 0 if there is none."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):

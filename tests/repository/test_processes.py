@@ -44,3 +44,35 @@ def test_a_child_ends_with_its_killed_parent(code: str) -> None:
     finally:
         if alive(child):
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_test_run_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "1",
+        "-p",
+        "no:cacheprovider",
+        "tests/repository/hanging.py",
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "TEST_"))}
+    run = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment | {"HANGING": str(tmp_path / "pids")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until((tmp_path / "pids").exists, 60, "the test")
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        run.send_signal(number)
+        run.wait(60)
+        wait_until(lambda: not any(alive(pid) for pid in pids), 60, "the end of the worker and its child")
+    finally:
+        run.kill()
+        run.wait()

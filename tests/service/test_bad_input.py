@@ -48,7 +48,7 @@ def test_bad_input_is_refused_and_counted_and_never_logged(service: Running, bad
     labels = {"route": bad.path, "method": "POST", "status": str(bad.status)}
     for name, found in (
         ("driftbell_http_requests_total", labels),
-        ("driftbell_http_request_duration_seconds_count", labels),
+        ("driftbell_http_request_duration_seconds_count", {**labels, "status": "4xx"}),
         ("driftbell_rejected_inputs_total", {"reason": bad.reason}),
     ):
         assert total(after, name, **found) == total(before, name, **found) + 1

@@ -7,13 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from tests import processes
-from tests.conftest import EXAMPLE, Running, descendants, running, wait_until, with_models
+from tests.conftest import (
+    CHEAP_MONITOR,
+    EXAMPLE,
+    Running,
+    descendants,
+    monitored,
+    running,
+    starting,
+    wait_until,
+    with_models,
+)
 from tests.failing import Load
 from tests.ports import free_port
 
@@ -89,7 +100,7 @@ def stopped(process: subprocess.Popen[bytes], *signals: signal.Signals) -> int:
 
 
 def test_a_signal_to_the_whole_tree_stops_it_in_order(tmp_path: Path) -> None:
-    with running("up", tmp_path, REPORTS__EVIDENTLY="off", CHECK__EVERY="off") as service:
+    with running("up", tmp_path, **CHEAP_MONITOR, CHECK__EVERY="off") as service:
         with Load(service.url, clients=2, pause=0.001) as load:
             wait_until(lambda: len(load.answered) > 20, 60, "the load")
             load.stop()
@@ -123,3 +134,27 @@ def test_a_log_that_nobody_reads_stops_neither_the_service_nor_its_end(tmp_path:
         process.kill()
         process.wait()
         os.close(reader)
+
+
+def test_a_request_that_waits_for_a_check_gets_503_when_the_service_stops(tmp_path: Path) -> None:
+    settings = {**CHEAP_MONITOR, "CHECK__EVERY": "off"}
+    with (
+        running("serve", tmp_path, **settings) as service,
+        starting("monitor", tmp_path, **settings) as monitor,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        monitored(service)
+        monitor.process.send_signal(signal.SIGSTOP)
+        try:
+            calls = [
+                pool.submit(httpx.request, method, f"{service.url}{path}", timeout=60)
+                for method, path in (("POST", "/monitor/trigger_now"), ("GET", "/monitor/generate_report"))
+            ]
+            wait_until(lambda: service.metric("driftbell_http_requests_in_flight") == 3, 60, "the requests")
+            assert service.stop() == 0
+            answers = [call.result() for call in calls]
+        finally:
+            monitor.process.send_signal(signal.SIGCONT)
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+    assert all("is stopping" in answer.json()["detail"] for answer in answers)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -43,6 +46,10 @@ SERVE_PACKAGES = frozenset(
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _ReaderGoneError(Exception):
+    """The reader of stdout, such as `head`, has ended."""
+
+
 class _RootGroup(click.Group):
     """Command group that names the missing extra if a command needs a package that is not installed."""
 
@@ -54,6 +61,8 @@ class _RootGroup(click.Group):
             if (error.name or "").partition(".")[0] not in SERVE_PACKAGES:
                 raise
             raise MissingExtraError(f"driftbell {ctx.invoked_subcommand}", "serve") from error
+        except BrokenPipeError as error:  # click would end with 1, which here means drift
+            raise _ReaderGoneError from error
 
 
 FAIL_ON = ("drift", "alarm", "never")
@@ -78,24 +87,61 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
 
 
 def main() -> NoReturn:
-    """Run a command. Errors raised on purpose are printed as one line on stderr, with exit code 2."""
+    """Run a command. Errors raised on purpose are printed as one line on stderr, with exit code 2.
+
+    Python's exit code for a crash is 1, which here means drift, so no exception leaves this function.
+    """
+    _open_standard_streams()
     try:
         cli(standalone_mode=False)
+        code: Any = EXIT_OK
+    except SystemExit as end:
+        code = end.code
     except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_USAGE)
+        code = _print_error(error.show, EXIT_USAGE)
     except click.Abort:
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
     except DriftbellError as error:
-        click.echo(f"driftbell: {error}", err=True)
-        sys.exit(EXIT_USAGE)
-    except BrokenPipeError:  # the reader of stdout, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_USAGE)
-    except Exception:  # noqa: BLE001 - Python's exit code for a crash is 1, which here means drift
-        traceback.print_exc()
-        sys.exit(EXIT_UNKNOWN)
-    sys.exit(EXIT_OK)
+        code = _print_error(partial(click.echo, f"driftbell: {error}", err=True), EXIT_USAGE)
+    except _ReaderGoneError:
+        code = EXIT_USAGE
+    except Exception as error:  # noqa: BLE001 - see above
+        code = _print_error(partial(_print_crash, error), EXIT_UNKNOWN)
+    _discard_unwritable_output()
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open the null device for each standard stream that is closed: a file would get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it has the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _print_error(show: Callable[[], object], code: int) -> int:
+    with suppress(OSError):  # stderr cannot be written either
+        show()
+    return code
+
+
+def _print_crash(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
+        click.echo(f"driftbell: cannot write the output: {error.strerror}", err=True)
+    else:
+        traceback.print_exception(error)
+
+
+def _discard_unwritable_output() -> None:
+    """Drop output that cannot be written, since Python would end with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @click.group(cls=_RootGroup, context_settings={"help_option_names": ["-h", "--help"]})

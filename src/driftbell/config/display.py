@@ -14,6 +14,10 @@ from driftbell.errors import ConfigError
 
 _USER = re.compile(r"(?<=://)\S*@|[^\s:/'\"]+:(?!//)[^\s'\"]*@")
 _QUERY = re.compile(r"(:/[^\s?#]*)[?#]\S+")
+_URL_AS_PATH = re.compile(r"(\w[\w+.-]+:/).+", re.DOTALL)
+
+MAX_SHOWN_LENGTH = 1000
+"""Characters of a value or message that are shown: the patterns look at each character more than once."""
 
 
 def without_credentials(text: str) -> str:
@@ -22,7 +26,17 @@ def without_credentials(text: str) -> str:
     >>> without_credentials("sftp://ann:s3cr/et@host/x, ann:s3cret@host and s3://bucket/a?key=s3cret")
     'sftp://***@host/x, ***@host and s3://bucket/a?***'
     """
-    return _QUERY.sub(r"\1?***", _USER.sub("***@", text))
+    shown = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
+    return _QUERY.sub(r"\1?***", _USER.sub("***@", shown))
+
+
+def path_without_credentials(path: Path) -> str:
+    """Return a path as text; of a URL that stands there by mistake, only the scheme.
+
+    >>> path_without_credentials(Path("slack://s3cret/B"))
+    'slack:/***'
+    """
+    return _URL_AS_PATH.sub(r"\1***", without_credentials(str(path)))
 
 
 def file_value(value: Any) -> str | int | float | bool | None:
@@ -38,7 +52,9 @@ def file_value(value: Any) -> str | int | float | bool | None:
         return ", ".join(f"{name}={v}" for name, v in value.items()) or None
     if isinstance(value, SecretStr):
         return "(set)"
-    return without_credentials(str(value)) if isinstance(value, str | Path | Budget) else value
+    if isinstance(value, Path):
+        return path_without_credentials(value)
+    return without_credentials(str(value)) if isinstance(value, str | Budget) else value
 
 
 def read_secret_file(setting: str, path: Path) -> str:
@@ -47,7 +63,7 @@ def read_secret_file(setting: str, path: Path) -> str:
     Raises:
         ConfigError: it cannot be read; the message has no secret, even if the setting holds it by mistake.
     """
-    shown = without_credentials(str(path))
+    shown = path_without_credentials(path)
     try:
         return path.read_text("utf-8")
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote
 
 from driftbell.errors import ConfigError
 from driftbell.records.database import Address, Database
@@ -31,6 +31,9 @@ MAX_NAME_LENGTH = 63
 """Characters of an application name that PostgreSQL keeps."""
 
 _INVALID = f"must be a URL such as {EXAMPLE}; in a password '@', '/', '#', '?' and '%' are encoded"
+_URL = re.compile(
+    r"(?P<scheme>\w+)://(?P<hosts>[^/?#\x00-\x1f]*)(?P<path>/[^?#\x00-\x1f]*)?(?:\?(?P<query>[^#\x00-\x1f]*))?"
+)
 _ADDRESS = re.compile(r"(?:\[(?P<ip>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/]*))(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -75,13 +78,11 @@ def parse_database(url: str) -> Database:
 
 
 def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # without its cause, which contains a part of the URL
-        raise ConfigError(_INVALID) from None
-    if parts.scheme not in SCHEMES or "//" not in url or parts.fragment or "#" in url:
+    """Split a URL; the standard library's releases differ in what they accept as hosts."""
+    match = _URL.fullmatch(url)
+    if match is None or match["scheme"].lower() not in SCHEMES:
         raise ConfigError(_INVALID)
-    return parts
+    return SplitResult(match["scheme"].lower(), match["hosts"], match["path"] or "", match["query"] or "", "")
 
 
 def _parameters(query: str) -> dict[str, str]:

@@ -265,9 +265,14 @@ def orphaned_journals(
 
     Args:
         folder: the folder of the journals.
-        on_error: called with a journal that cannot be opened, and the reason.
+        on_error: called with a journal, or the folder, that cannot be read, and the reason.
     """
-    for path in sorted(folder.glob("*.jsonl")):
+    try:
+        paths = sorted(folder.glob("*.jsonl"))
+    except OSError as error:
+        on_error(folder, error)
+        return
+    for path in paths:
         try:
             orphan = _open_orphan(path)
         except OSError as error:

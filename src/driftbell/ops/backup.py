@@ -280,7 +280,7 @@ def _read_manifest(source: Path) -> Manifest:
             return manifest
     except FileNotFoundError as error:
         raise ConfigError(f"{source} is no backup, or is incomplete: {MANIFEST} is missing") from error
-    except (ValueError, KeyError, TypeError, AttributeError):  # not a manifest: raised below
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # not a manifest: raised below
         pass
     raise ConfigError(f"the backup {source} is damaged: {MANIFEST} cannot be read")
 

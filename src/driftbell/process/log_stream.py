@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable
+
+from driftbell.process.supervised_thread import SupervisedThread
 
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
 """Lines beyond it are dropped: the reader of the log has stalled."""
@@ -28,10 +29,10 @@ class LogStream(io.TextIOBase):
     Args:
         descriptor: the file descriptor, such as 1 for stdout.
         max_bytes: text that waits; further lines are dropped.
-        on_drop: called with the number of lines dropped, by the thread that writes them.
+        on_drop: called with the number of lines dropped.
 
     Attributes:
-        dropped: lines dropped so far.
+        dropped: lines dropped so far, because too many waited or they could not be written.
     """
 
     def __init__(
@@ -48,16 +49,13 @@ class LogStream(io.TextIOBase):
         self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._put_bytes = 0  # by the writers, under the lock of their log handler
         self._written_bytes = 0  # by the thread
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        SupervisedThread(self._run, name="log").start()
 
     def write(self, text: str) -> int:
         """Queue whole lines, or drop them if too many wait."""
         data = text.encode("utf-8", "backslashreplace")
         if self._put_bytes - self._written_bytes + len(data) > self._max_bytes:
-            lines = max(1, data.count(b"\n"))
-            self.dropped += lines
-            self.on_drop(lines)
+            self._drop(data)
         else:
             self._put_bytes += len(data)
             self._queue.put(data)
@@ -87,8 +85,10 @@ class LogStream(io.TextIOBase):
             while not self._queue.empty():
                 parts.append(self._queue.get())
             data = b"".join(parts)
-            self._write(data)
-            self._written_bytes += len(data)
+            try:
+                self._write(data)
+            finally:
+                self._written_bytes += len(data)
             time.sleep(PAUSE_SECONDS)
 
     def _write(self, data: bytes) -> None:
@@ -99,4 +99,10 @@ class LogStream(io.TextIOBase):
             except BlockingIOError:  # a pipe that another process made non-blocking
                 time.sleep(PAUSE_SECONDS)
             except OSError:  # closed, or its disk is full: logging goes on when it can be written again
+                self._drop(bytes(view))
                 return
+
+    def _drop(self, data: bytes) -> None:
+        lines = max(1, data.count(b"\n"))
+        self.dropped += lines
+        self.on_drop(lines)

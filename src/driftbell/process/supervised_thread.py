@@ -55,15 +55,17 @@ class SupervisedThread:
         pause = self._first_pause
         while True:
             started = time.monotonic()
-            with ErrorCapture() as captured:  # any error is logged and counted
+            try:
                 self._loop()
-            if captured.error is None:
                 return
+            except BaseException as raised:  # noqa: BLE001 - a thread ends at SystemExit too, and at a Rust panic
+                error = raised
             if time.monotonic() - started > MAX_PAUSE_SECONDS:
                 pause = self._first_pause
             with ErrorCapture():  # nor may a failure to log end the thread
                 for listener in _listeners:
                     listener(self.name)
-                logger.error("thread failed", thread=self.name, restart_in_s=pause, exc_info=captured.error)
+                logger.error("thread failed", thread=self.name, restart_in_s=pause, exc_info=error)
+            del error  # and the frames of its traceback
             time.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)

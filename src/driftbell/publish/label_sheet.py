@@ -9,12 +9,18 @@ import re
 from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
 
-_FORMULA = re.compile(r"(^|[\t\r\n;|])(?=\s*['\"]*\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])")
+_SEPARATORS = r"\t\r\n\v\f\x85\u2028\u2029;|"
+_CELL_START = re.compile(
+    rf"(?P<blank>(?:^|[{_SEPARATORS}])[{_SEPARATORS}\s'\"\x00-\x1f\u200b-\u200f\u2060\ufeff]*)"
+    r"(?P<sign>[=+\-@\uff1d\uff0b\uff0d\uff20])?"
+)
 """Where a spreadsheet may find a formula: at `=`, `+`, `-`, `@`, also in full width, at a cell's start.
 
-Spaces and quotes before them count as nothing. A cell may begin within a text: some spreadsheets split lines
-at semicolons, tabs or bars, whatever the quotes say.
+Spaces, quotes and invisible characters before them count as nothing. A cell may begin within a text: some
+spreadsheets split lines at semicolons, tabs or bars, whatever the quotes say. The pattern matches at every
+start, with a sign or without, so that it reads each character once.
 """
+_SEPARATOR = re.compile(f"[{_SEPARATORS}]")
 
 
 def label_sheet(store: Store, alarm: Alarm) -> str:
@@ -64,4 +70,15 @@ def label_cell(value: Value) -> Value:
     >>> label_cell("=1+1"), label_cell("a;\uff1d1"), label_cell("a - b; c"), label_cell(-1.5)
     ("'=1+1", "a;'\uff1d1", 'a - b; c', -1.5)
     """
-    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = _CELL_START.sub(_quote_formula, value)
+    return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
+
+
+def _quote_formula(match: re.Match[str]) -> str:
+    """Insert an apostrophe at the start of each cell before a sign."""
+    if not match["sign"]:
+        return match[0]
+    blank = _SEPARATOR.sub(r"\g<0>'", match["blank"])
+    return f"{blank if match.start() else chr(39) + blank}{match['sign']}"

@@ -7,6 +7,7 @@ that compute, so with many of them at work it would answer nothing.
 from __future__ import annotations
 
 import asyncio
+import sys
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -15,6 +16,10 @@ from driftbell.errors import OverloadedError
 
 MAX_INLINE_ROWS = 100
 """Work on so many rows takes less than a millisecond, and is done on the event loop."""
+
+SWITCH_SECONDS = 0.001
+"""Meanwhile the event loop waits no longer than this for the thread. It is not shorter than Python's five
+milliseconds at other times: each switch costs, and so a fifth of the predictions."""
 
 T = TypeVar("T")
 
@@ -37,7 +42,7 @@ _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = weakref.W
 async def run_heavy(work: Callable[[], T]) -> T:
     """Call a function in a thread when no other one is at work."""
     async with _turns_of_loop().lock:
-        return await asyncio.to_thread(work)
+        return await _in_thread(work)
 
 
 async def run_admitted(
@@ -55,18 +60,37 @@ async def run_admitted(
         OverloadedError: too much waits.
         ClientGoneError: nobody waits for the result.
     """
+    require_room(size, limit)
     turns = _turns_of_loop()
-    if turns.waiting_bytes and turns.waiting_bytes + size > limit:
-        raise OverloadedError("too many large requests are waiting; try again in a second")
     turns.waiting_bytes += size
     try:
         has_waited = turns.lock.locked()
         async with turns.lock:
             if has_waited and await is_gone():
                 raise ClientGoneError
-            return await asyncio.to_thread(work)
+            return await _in_thread(work)
     finally:
         turns.waiting_bytes -= size
+
+
+def require_room(size: int, limit: int) -> None:
+    """Check that `run_admitted` would accept an input of this size now.
+
+    Raises:
+        OverloadedError: too much waits.
+    """
+    waiting = _turns_of_loop().waiting_bytes
+    if waiting and waiting + size > limit:
+        raise OverloadedError("too many large requests are waiting; try again in a second")
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _turns_of_loop() -> _Turns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from driftbell.process.stop_signal import handle_stop
 
 PING_SECONDS = 0.2
 """While the parent waits for the answer of a worker, it looks this often whether it should stop."""
+
+ACCEPTS = 16
+"""New connections that one iteration of the event loop accepts. libuv accepts one for each handle of a
+listening socket, so with a single handle a flood of short connections delays all others by many seconds."""
 
 logger = structlog.get_logger()
 
@@ -72,7 +77,7 @@ class _Workers(Multiprocess):
     """
 
     def __init__(self, config: uvicorn.Config, stop_seconds: float, *, supervised: bool) -> None:
-        super().__init__(config, sockets=[config.bind_socket()])
+        super().__init__(config, sockets=listening_sockets(config))
         self.failed = False
         self._stop_seconds = stop_seconds
         self._supervised = supervised
@@ -146,10 +151,16 @@ class _Workers(Multiprocess):
         os._exit(128 + number)
 
 
+def listening_sockets(config: uvicorn.Config) -> list[socket.socket]:
+    """Bind a port, and return several handles of the one socket; see `ACCEPTS`."""
+    bound = config.bind_socket()
+    return [bound, *(bound.dup() for _ in range(ACCEPTS - 1))]
+
+
 def run_single(config: uvicorn.Config, *, supervised: bool) -> None:
     """Serve in this process until a stop signal."""
     server = _Server(config, supervised=supervised)
-    server.run()
+    server.run(listening_sockets(config))
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

@@ -27,7 +27,7 @@ from driftbell.simulation.traffic import simulate
 CHECK_EVERY = "3s"
 REPORTS_KEPT = 20
 NORMAL_ROWS, DRIFTED_ROWS, MAX_ROUNDS = 300, 250, 6
-START_SECONDS, CHECK_SECONDS = 60.0, 60.0
+START_SECONDS, CHECK_SECONDS = 120.0, 180.0
 SHIFTED = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)")
 FEATURES = (*SHIFTED, "petal width (cm)")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import sqlalchemy as sa
 
@@ -31,6 +32,10 @@ class SqlStore:
         self.coordination = SqlCoordination(connections)
         self.retention = SqlRetention(connections)
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read in one transaction; see `driftbell.ports.Store.snapshot`."""
+        return self.connections.snapshot()
+
     def ping(self) -> None:
         """Write and commit a row: on a full disk the lock can be taken, and only the commit fails.
 
@@ -38,18 +43,31 @@ class SqlStore:
         """
         damage = self.connections.damage
         if damage:
-            raise StoreError(f"{damage}: its data is damaged, restore the last backup") from damage
+            message = f"{damage}: its data is damaged, restore the last backup"
+            public = "the prediction log is damaged: restore the last backup"
+            raise StoreError(message, public=public) from damage
         with self.connections.write() as connection:
             leases.touch(connection)
 
     def verify(self) -> None:
         """Look for damaged pages of a SQLite file, in about a second a gigabyte, while others write.
 
+        Damage counts only if it is seen twice: SQLite reports a page that could not be read once like one
+        that is damaged.
+
         Raises:
-            StoreError: there is one, or the file cannot be read; `ping` fails from then on.
+            StoreError: there is one, or the file cannot be read; in the first case `ping` fails from then on.
         """
         if self.connections.engine.dialect.name != "sqlite":
             return
+        known = self.connections.damage
+        try:
+            self._check_pages()
+        except StoreError:
+            self.connections.damage = known
+            self._check_pages()
+
+    def _check_pages(self) -> None:
         with self.connections.read() as connection:
             result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if result != "ok":

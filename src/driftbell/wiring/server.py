@@ -190,8 +190,10 @@ def _verify_daily(store: SqlStore) -> None:
             try:
                 store.verify()
             except StoreError as error:
-                logger.error("prediction log is damaged", error=str(error))
-                return
+                if store.connections.damage:
+                    logger.error("prediction log is damaged", error=str(error))
+                    return
+                logger.warning("prediction log cannot be checked for damage", error=str(error))
             time.sleep(VERIFY_SECONDS)
 
     SupervisedThread(verify, name="database").start()

@@ -133,7 +133,24 @@ def test_a_text_is_no_formula_in_a_spreadsheet(life: Life) -> None:
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
 @pytest.mark.parametrize(
-    "before", ["", " ", "\n", "\r", "\r\n", "\t", "a;", "a\t", "a\n ", '"', "a|'", "\u3000"]
+    "before",
+    [
+        "",
+        " ",
+        "\n",
+        "\r",
+        "\r\n",
+        "\t",
+        "a;",
+        "a\t",
+        "a\n ",
+        '"',
+        "a|'",
+        "\u3000",
+        "\u200b",
+        "a;\ufeff",
+        "\t; \t",
+    ],
 )
 def test_no_cell_is_a_formula_however_lines_are_split(sign: str, before: str, separator: str) -> None:
     text = io.StringIO(newline="")
@@ -141,8 +158,14 @@ def test_no_cell_is_a_formula_however_lines_are_split(sign: str, before: str, se
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
         for row in csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=separator, quoting=quoting):
             for cell in row:
-                start = cell.strip().lstrip('"').strip()
+                start = cell.strip(" \t\r\n\u3000\u200b\ufeff").lstrip('"').strip()
                 assert not start.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), row
+
+
+@pytest.mark.parametrize("run", ["\t", " ", ";", "'", '"', "\t ", "\t'", "\u200b", "\n;"])
+def test_a_long_cell_is_read_once(run: str) -> None:
+    text = "a" + run * 500_000
+    assert label_cell(text + "a") == text + "a"  # hours if each start read the rest
 
 
 @pytest.mark.parametrize("text", ["a-b", "3 + 4", "ann@example.org", "a; b", "x = y", "größe"])

@@ -280,3 +280,31 @@ def test_an_invalid_reading_option_is_named(tmp_path: Path, option: tuple[str, s
     done = driftbell("check", "a.csv", "a.csv", *option, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirection", "code"),
+    [
+        ("check same.csv same.csv", ">/dev/full", 3),
+        ("check same.csv same.csv", "| true", 2),
+        ("check same.csv same.csv", ">&- 2>&- <&-", 0),
+        ("check missing.csv same.csv", "2>/dev/full", 2),
+        ("check missing.csv same.csv", "2>&-", 2),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_drift_and_no_crash(
+    tmp_path: Path, arguments: str, redirection: str, code: int
+) -> None:
+    (tmp_path / "same.csv").write_text("x\n" + "\n".join(str(n % 7) for n in range(300)))
+    command = f"{sys.executable} -m driftbell {arguments} {redirection}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+def test_a_closed_standard_stream_is_no_place_for_another_file(tmp_path: Path) -> None:
+    program = (
+        "from driftbell.cli import root; root._open_standard_streams(); import os, sys; "
+        "assert os.open(os.devnull, os.O_RDONLY) > 2 and sys.stdout and sys.stderr and sys.stdin"
+    )
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{program}' >&- 2>&- <&-"], cwd=tmp_path)
+    assert done.returncode == 0

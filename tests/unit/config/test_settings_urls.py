@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.config.test_settings import written
 
+from driftbell.config.display import file_value, path_without_credentials, without_credentials
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.settings import (
     LogSettings,
@@ -176,3 +177,23 @@ def test_an_invalid_value_with_a_password_is_not_shown(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(environment={}, overrides={name: "postgresql://me:hunter2@db/log"})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["slack://hunter2/B/C", "postgresql://me:hunter2@host/db", "s3://bucket/hunter2"]
+)
+def test_a_url_that_stands_for_a_path_by_mistake_is_not_shown(url: str) -> None:
+    assert "hunter2" not in path_without_credentials(Path(url))
+    assert "hunter2" not in str(file_value(Path(url)))
+    with pytest.raises(ConfigError) as error:
+        notification_urls(NotificationSettings(urls_file=Path(url)))
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_usual_path_is_shown() -> None:
+    assert file_value(Path("/etc/driftbell/urls.txt")) == "/etc/driftbell/urls.txt"
+
+
+@pytest.mark.parametrize("part", ["a", "a:", ":/", "://", "a@", "://a@"])
+def test_long_text_is_shortened_before_its_credentials_are_looked_for(part: str) -> None:
+    assert len(without_credentials(part * 200_000)) < 5000

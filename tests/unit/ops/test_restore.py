@@ -114,10 +114,16 @@ def no_log_at_all(saved: Path) -> str:
     return "damaged, or no log of driftbell"
 
 
+def deep_manifest(saved: Path) -> str:
+    (saved / "manifest.json").write_text("[" * 200_000)
+    return "manifest.json cannot be read"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         truncated,
+        deep_manifest,
         flipped,
         linked,
         linked_folder,

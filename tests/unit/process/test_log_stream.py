@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 from tests.conftest import wait_until
 
 from driftbell.process.log_stream import LogStream
@@ -60,6 +61,7 @@ def test_logging_goes_on_after_an_error_of_the_descriptor() -> None:
     os.close(writer)
     stream.write("nor this\n")  # EBADF
     assert stream.drain(20)
+    assert stream.dropped == 2
     assert "log" in {thread.name for thread in threading.enumerate()}
 
 
@@ -72,3 +74,25 @@ def test_a_descriptor_that_does_not_block_is_tried_again(pipe: tuple[int, int]) 
         received += os.read(pipe[0], 65536)
     wait_until(lambda: stream.drain(0.1), 20, "the end of the line")
     assert bytes(received) == b"x" * 200_000 + b"\n"
+
+
+def test_an_error_of_the_writing_thread_costs_its_lines_only(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = LogStream(pipe[1])
+    real = stream._write
+    errors = iter([MemoryError()])
+
+    def write(data: bytes) -> None:
+        for error in errors:
+            raise error
+        real(data)
+
+    with capture_logs() as lines:
+        monkeypatch.setattr(stream, "_write", write)
+        stream.write("lost\n")
+        wait_until(lambda: stream.drain(0.1) and lines)
+        stream.write("written\n")
+        assert stream.drain(20)
+    assert os.read(pipe[0], 65536) == b"written\n"
+    assert [line["thread"] for line in lines] == ["log"]

@@ -19,16 +19,25 @@ os.write(1, b"ready")
 while not stop.wait(0.0001):
     pass
 os.write(1, b"stopped")
-if "hang" in sys.argv:
-    time.sleep(60)
+for _ in range(6000 if "hang" in sys.argv else 0):
+    time.sleep(0.01)  # not longer: a signal just before the call does not interrupt it
 if "supervised" in sys.argv:
     assert os.read(0, 2) == b"go"
 """
 
 
+def not_ignored() -> None:
+    """Undo `nohup`, under which this test may run."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", WAITING, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=not_ignored,  # noqa: PLW1509 - three system calls
     )
     assert process.stdout
     assert os.read(process.stdout.fileno(), 5) == b"ready"
@@ -94,7 +103,8 @@ except BaseException:
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_an_interrupted_start_ends_with_code_0(number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", STARTING], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", STARTING]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=not_ignored)  # noqa: PLW1509
     assert process.stdout
     assert os.read(process.stdout.fileno(), 5) == b"ready"
     process.send_signal(number)

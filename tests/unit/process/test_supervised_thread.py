@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from driftbell import jsonlog
 from driftbell.process import supervised_thread
 from driftbell.process.supervised_thread import SupervisedThread, on_failure
 
@@ -48,3 +52,54 @@ def test_a_failing_listener_does_not_end_the_thread(monkeypatch: pytest.MonkeyPa
 
     SupervisedThread(loop, name="x", first_pause=0.001).start()
     assert done.wait(20)
+
+
+class RustPanic(BaseException):
+    """Stands for the panic of a library in Rust, which is no `Exception`."""
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, OSError, MemoryError, RecursionError, SystemExit, KeyboardInterrupt, RustPanic]
+)
+def test_an_error_of_any_kind_is_counted_and_logged_as_json_and_the_loop_runs_again(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervised_thread, "_listeners", [])
+    failed: list[str] = []
+    on_failure(failed.append)
+    runs = 0
+
+    def loop() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise error("a value of a customer")
+
+    with (tmp_path / "log").open("w+") as file:
+        jsonlog.configure(file)
+        SupervisedThread(loop, name="mover", first_pause=0.001).start().join(20)
+        file.seek(0)
+        (line,) = file.read().splitlines()
+    assert (runs, failed) == (2, ["mover"])
+    event = json.loads(line)
+    assert (event["level"], event["event"], event["thread"]) == ("ERROR", "thread failed", "mover")
+    assert error.__name__ in line
+    assert "customer" not in line
+
+
+def test_every_loop_of_the_product_runs_in_a_supervised_thread() -> None:
+    """Threads that do one thing and end may be plain ones."""
+    root = Path(supervised_thread.__file__).parents[1]
+    plain = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if re.search(r"\bThread\(", path.read_text("utf-8").replace("SupervisedThread(", ""))
+    }
+    assert plain == {
+        "ops/grafana.py",  # one request, abandoned after a time limit
+        "process/stop_signal.py",  # one signal
+        "process/supervised_thread.py",
+        "publish/notify.py",  # one message, abandoned after a time limit
+        "server/http/tracing.py",  # the last spans
+        "wiring/monitor.py",  # one import
+    }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
 
 from driftbell.errors import OverloadedError
-from driftbell.server.heavy_work import ClientGoneError, run_admitted, run_heavy
+from driftbell.server.heavy_work import SWITCH_SECONDS, ClientGoneError, require_room, run_admitted, run_heavy
 
 
 async def stays() -> bool:
@@ -47,6 +48,12 @@ def test_one_at_a_time() -> None:
     asyncio.run(main())
 
 
+def test_threads_switch_more_often_meanwhile_only() -> None:
+    usual = sys.getswitchinterval()
+    assert asyncio.run(run_heavy(sys.getswitchinterval)) == pytest.approx(SWITCH_SECONDS)
+    assert sys.getswitchinterval() == usual
+
+
 def test_too_much_waiting_work_is_refused_and_one_is_always_accepted() -> None:
     async def main() -> None:
         work = Work()
@@ -54,8 +61,11 @@ def test_too_much_waiting_work_is_refused_and_one_is_always_accepted() -> None:
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError):
             await run_admitted(work, size=1, limit=10, is_gone=stays)
+        with pytest.raises(OverloadedError):
+            require_room(1, 10)
         work.go.set()
         assert await first == "done"
+        require_room(100, 10)
         assert await run_admitted(work, size=100, limit=10, is_gone=stays) == "done"
 
     asyncio.run(main())

@@ -292,9 +292,18 @@ def test_an_invalid_argument_is_an_error_before_any_request(options: dict[str, A
         assert not service.rows
 
 
-def test_a_dropped_request_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+def waits_of_this_thread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Replace `time.sleep` by a list of the waits; other threads sleep as before."""
     waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
+    this, sleep = threading.get_ident(), time.sleep
+    monkeypatch.setattr(
+        "time.sleep", lambda s: waits.append(s) if threading.get_ident() == this else sleep(s)
+    )
+    return waits
+
+
+def test_a_dropped_request_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = waits_of_this_thread(monkeypatch)
     with serving(lambda number, row: None if number in (3, 4) else 200) as service:
         summary, _, _ = send(service.url)
     assert (summary.sent, summary.by_status, summary.failed) == (10, {200: 10}, 0)
@@ -303,8 +312,7 @@ def test_a_dropped_request_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_request_that_is_dropped_repeatedly_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
+    waits = waits_of_this_thread(monkeypatch)
     with serving(lambda number, row: None if number > 1 else 200) as service:
         summary, seen, _ = send(service.url, normal=2, drifted=1)
     assert (summary.sent, summary.by_status, summary.failed) == (3, {200: 1}, 2)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -73,6 +74,33 @@ def test_a_read_that_meets_damage_is_enough(tmp_path: Path) -> None:
         store.ping()  # its own row is elsewhere
         with pytest.raises(StoreError):
             store.predictions.window(2000, model="m", version="v")
+        with pytest.raises(StoreError, match="restore the last backup"):
+            store.ping()
+
+
+@pytest.mark.parametrize("result", ["*** in database main *** Tree 3 page 9: unable to get the page", None])
+def test_a_page_that_could_not_be_read_once_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: str | None
+) -> None:
+    filled(tmp_path / "log.sqlite")
+    with contextlib.closing(open_sqlite(tmp_path / "log.sqlite")) as store:
+        results = iter([result, "ok", "damaged", "damaged"])
+
+        def run(connection: sa.Connection, statement: str, real: Any = sa.Connection.exec_driver_sql) -> Any:
+            if "quick_check" not in statement:
+                return real(connection, statement)
+            text = next(results)
+            if text is None:
+                error = sqlite3.DatabaseError("database disk image is malformed")
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise sa.exc.DatabaseError(statement, {}, error)
+            return real(connection, f"SELECT '{text}'")
+
+        monkeypatch.setattr(sa.Connection, "exec_driver_sql", run)
+        store.verify()
+        store.ping()
+        with pytest.raises(StoreError, match="damaged"):
+            store.verify()
         with pytest.raises(StoreError, match="restore the last backup"):
             store.ping()
 

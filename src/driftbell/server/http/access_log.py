@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from driftbell import jsonlog
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import problem
-from driftbell.server.http.route_labels import METHODS, QUIET, route_of
+from driftbell.server.http.route_labels import METHODS, OTHER, QUIET, UNMATCHED, route_of
 from driftbell.server.ids import new_request_id
 
 logger = structlog.get_logger()
@@ -44,21 +44,29 @@ class _Outcome(NamedTuple):
     logged: bool
 
 
+_Key = tuple[str, str, int]
+"""Route, method and status."""
+
+_Answered = tuple[str, str, float]
+"""Id of a request, its trace as a part of a log line, and its seconds."""
+
+
 class RequestLog:
     """Counts, times and logs requests that have been answered.
 
     Args:
         metrics: the metrics to add them to.
-        access_log: write one line for each request, except for the routes in `QUIET`; the lines of one
-            iteration of the event loop are written at once.
+        access_log: write one line for each request, except for the routes in `QUIET`.
+
+    The requests that are answered in one iteration of the event loop are recorded at its end.
     """
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
         self.in_flight = metrics.in_flight
         self._metrics = metrics
         self._access_log = access_log
-        self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
-        self._lines: list[tuple[_Outcome, str, str, float]] = []
+        self._outcomes: dict[_Key, _Outcome] = {}
+        self._answered: dict[_Key, list[_Answered]] = {}
 
     def start_at_zero(self, route: str, method: str, *statuses: int) -> None:
         """Create the counters of a route: a rate needs the zero before the first request."""
@@ -67,41 +75,46 @@ class RequestLog:
 
     def record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Record one request."""
+        if not self._answered:
+            asyncio.get_running_loop().call_soon(self._flush)
         key = (route_of(scope), scope["method"], status)
-        outcome = self._outcomes.get(key) or self._outcome(*key)
-        outcome.requests.inc()
-        outcome.duration.observe(seconds)
-        if outcome.logged:
-            if not self._lines:
-                asyncio.get_running_loop().call_soon(self._write)
-            self._lines.append((outcome, request_id, scope.get("driftbell.trace", ""), seconds))
+        answered = (request_id, scope.get("driftbell.trace", ""), seconds)
+        self._answered.setdefault(key, []).append(answered)
 
     def _outcome(self, route: str, method: str, status: int) -> _Outcome:
         # a route refuses most methods with 405: they would multiply the label values
-        method = method if method in METHODS and status != 405 else "other"
+        method = method if method in METHODS and status != 405 else OTHER
         key = (route, method, status)
         if key not in self._outcomes:
-            labels = (route, method, str(status))
+            is_matched = route != UNMATCHED and status != 405
+            labels = (route, method) if is_matched else (UNMATCHED, OTHER)
             self._outcomes[key] = _Outcome(
-                self._metrics.requests.labels(*labels),
-                self._metrics.duration.labels(*labels),
+                self._metrics.requests.labels(*labels, str(status)),
+                self._metrics.duration.labels(*labels, "4xx" if 400 <= status < 500 else str(status)),
                 "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO",
                 f'"method": "{method}", "route": {json.dumps(route)}, "status": {status}',
                 self._access_log and (route not in QUIET or status >= 500),
             )
         return self._outcomes[key]
 
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
+    def _flush(self) -> None:
+        groups, self._answered = self._answered, {}
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        jsonlog.write(
-            "".join(
-                f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
-                f'"request_id": "{request_id}"{trace}, {outcome.text}, '
-                f'"duration_ms": {seconds * 1000:.2f}}}\n'
-                for outcome, request_id, trace, seconds in lines
-            )
-        )
+        lines: list[str] = []
+        for key, answered in groups.items():
+            outcome = self._outcomes.get(key) or self._outcome(*key)
+            outcome.requests.inc(len(answered))
+            for _, _, seconds in answered:
+                outcome.duration.observe(seconds)
+            if outcome.logged:
+                lines += (
+                    f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
+                    f'"request_id": "{request_id}"{trace}, {outcome.text}, '
+                    f'"duration_ms": {seconds * 1000:.2f}}}\n'
+                    for request_id, trace, seconds in answered
+                )
+        if lines:
+            jsonlog.write("".join(lines))
 
 
 class RequestTelemetry:

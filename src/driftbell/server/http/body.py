@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from driftbell.server.heavy_work import ClientGoneError, run_admitted
+from driftbell.server.heavy_work import ClientGoneError, require_room, run_admitted
 from driftbell.server.http.problems import Refused
 
 MAX_INLINE_BYTES = 16 * 1024
@@ -136,10 +136,14 @@ async def read_bytes(request: Request, limit: int) -> bytes:
 
     Raises:
         Refused: 413 too large, 400 the client disconnected.
+        OverloadedError: too many large bodies wait already.
     """
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        _too_large(limit)
+    if length.isdigit():
+        if int(length) > limit:
+            _too_large(limit)
+        if int(length) > MAX_INLINE_BYTES:
+            require_room(int(length), MAX_WAITING_BODIES * limit)
     parts = []
     size = 0
     try:

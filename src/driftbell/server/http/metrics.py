@@ -126,7 +126,7 @@ class Metrics:
             self.thread_failures.labels(thread)
         self.dropped_lines = Counter(
             "driftbell_log_lines_dropped",
-            "Log lines of the server that were dropped because the reader of its output had stalled.",
+            "Dropped log lines of the server: its output has a stalled reader, or cannot be written.",
             registry=registry,
         )
         self.trace_failures = Counter(

@@ -49,6 +49,9 @@ class _BufferedTransport:
         transport: of the connection.
         loop: the event loop.
         has_unread: returns whether the client is still sending a request.
+
+    Attributes:
+        closed: this side has closed it. A transport can also close itself: see `is_closing`.
     """
 
     def __init__(
@@ -61,18 +64,20 @@ class _BufferedTransport:
         self._loop = loop
         self._has_unread = has_unread
         self._parts: list[bytes] = []
-        self._closing = False
+        self.closed = False
 
     def write(self, data: bytes) -> None:
+        if self.closed:
+            return
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
     def close(self) -> None:
         self._flush()
-        if self._closing:
+        if self.closed:
             return
-        self._closing = True
+        self.closed = True
         if self._has_unread() and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
             self._transport.resume_reading()
@@ -80,13 +85,18 @@ class _BufferedTransport:
         else:
             self._transport.close()
 
+    def abort(self) -> None:
+        self.closed = True
+        self._transport.abort()
+
     def is_closing(self) -> bool:
-        return self._closing or self._transport.is_closing()
+        return self.closed or self._transport.is_closing()
 
     def _flush(self) -> None:
         if self._parts:
             parts, self._parts = self._parts, []
-            self._transport.write(b"".join(parts))
+            if not self._transport.is_closing():  # uvloop raises an error then
+                self._transport.write(b"".join(parts))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -129,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and start or end the time limits of the request."""
-        if self._refused or self.transport.is_closing():
+        if self._refused or self.transport.closed:
             self._drop(len(data))
             return
         self._chunk_bytes = len(data)
@@ -175,7 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
         limit = self._limits.head_bytes
         if self._head_bytes + self._chunk_bytes > limit and self._head_size() > limit:
             self._refuse_head()
-        if self._refused or self.transport.is_closing():
+        if self._refused or self.transport.closed:
             raise httptools.HttpParserError
         self._in_head, self._in_body = False, True
         self._idle_bytes = 0
@@ -190,7 +200,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_bytes = 0
         if self.cycle.response_complete:
             self._drop(len(body))
-        elif not self._refused and not self.transport.is_closing():
+        elif not self._refused and not self.transport.closed:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -220,6 +230,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if phase == "answer":
             self._count("answer_timeout")
             self.transport.abort()
+        elif self.transport.is_closing():
+            return
         elif self.flow.read_paused or (phase == "head" and self._is_answering()):
             self._guard.watch(self, phase)  # the server is busy with an earlier request of the connection
         elif phase == "head" and not self._in_head:

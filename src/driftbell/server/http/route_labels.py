@@ -6,6 +6,8 @@ from starlette.types import Scope
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
+OTHER = "other"
+"""Any other method, and every method of a request that no route takes."""
 
 QUIET = {"/metrics", "/health", "/health/live", "/static"}
 """Routes that machines ask for every few seconds; they are counted, neither logged nor traced."""

@@ -69,7 +69,10 @@ class SiteGuard:
         if not (self._is_allowed(host) if known is None else known):
             detail = "this host name is not known here: add it to the setting server.allowed_hosts"
             raise Refused(421, "host", detail)
-        if scope["method"] not in SAFE_METHODS or scope["path"] in CHANGING_PATHS:
+        if scope["method"] in SAFE_METHODS:
+            if scope["path"] in CHANGING_PATHS:
+                self._check_site(scope, host, site, origin)
+        elif site or origin:
             self._check_site(scope, host, site, origin)
 
     def _check_site(self, scope: Scope, host: bytes, site: bytes, origin: bytes) -> None:

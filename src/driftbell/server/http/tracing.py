@@ -53,9 +53,13 @@ class Tracing:
     Args:
         provider: OpenTelemetry's tracer provider; it is closed with this object.
         exports: the provider's exporter.
+
+    Attributes:
+        on: True if spans are recorded.
     """
 
     def __init__(self, provider: Any = None, exports: Exports | None = None) -> None:
+        self.on = provider is not None
         self._provider = provider
         self._exports = exports
         if provider is not None:
@@ -65,11 +69,6 @@ class Tracing:
             self._api = trace
             self._tracer = provider.get_tracer("driftbell", driftbell.__version__)
             self._propagator = TraceContextTextMapPropagator()
-
-    @property
-    def on(self) -> bool:
-        """True if spans are recorded."""
-        return self._provider is not None
 
     def count_failures(self, counter: Counter) -> None:
         """Count batches that did not reach the collector."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from driftbell.server.http.connections import ConnectionLimits
+from driftbell.server.http.connections import SWEEP_SECONDS, ConnectionLimits
 from driftbell.server.http.protocol import BoundedProtocol
 
 LIMITS = ConnectionLimits(head_bytes=2000, head_seconds=0.6, body_seconds=0.6, connections=4)
@@ -31,6 +32,7 @@ class Server:
     closed: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +75,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def serving(limits: ConnectionLimits = LIMITS) -> AsyncIterator[Server]:
     app = Server()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: app.errors.append(str(context)))
     protocol = functools.partial(BoundedProtocol, limits=limits)
     config = uvicorn.Config(app, port=0, http=protocol, lifespan="on", log_config=None)  # type: ignore[arg-type]
     config.timeout_keep_alive = 0.3  # type: ignore[assignment]
@@ -87,6 +90,7 @@ async def serving(limits: ConnectionLimits = LIMITS) -> AsyncIterator[Server]:
         app.go.set()
         server.should_exit = True
         await asyncio.wait_for(task, WAIT)
+    assert app.errors == []
 
 
 def run(story: Callable[[Server], Awaitable[None]], limits: ConnectionLimits = LIMITS) -> None:
@@ -94,7 +98,7 @@ def run(story: Callable[[Server], Awaitable[None]], limits: ConnectionLimits = L
         async with serving(limits) as server:
             await story(server)
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop of the service
         runner.run(main())
 
 
@@ -323,5 +327,36 @@ def test_the_host_of_an_absolute_target_counts(target: bytes, host: bytes) -> No
         await server.ask(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
         assert server.answered == ["/one 0"]
         assert [value for name, value in server.headers if name == b"host"] == [host]
+
+    run(story)
+
+
+def test_a_client_that_disconnects_before_its_answer_is_no_error() -> None:
+    async def story(server: Server) -> None:
+        writers = []
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request("/wait") + request("/two"))
+            writers.append(writer)
+        await asyncio.sleep(0.1)
+        for writer in writers:
+            writer.transport.abort()
+        server.go.set()
+        await asyncio.sleep(0.1)
+        assert len(server.answered) >= 3
+
+    run(story)
+
+
+def test_a_refused_request_that_stays_unfinished_has_no_second_refusal() -> None:
+    async def story(server: Server) -> None:
+        head = b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(head)
+        answer = await asyncio.wait_for(reader.read(-1), WAIT)
+        await asyncio.sleep(LIMITS.body_seconds + 2 * SWEEP_SECONDS)
+        assert status(answer) == 413
+        assert server.closed == []
+        writer.close()
 
     run(story)
