@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -345,6 +346,9 @@ class Store(Protocol):
     @property
     def retention(self) -> RetentionStore:
         """Archives."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read one state of the data with all calls of this thread, in fewer round trips."""
 
     def ping(self) -> None:
         """Check that the storage can be written."""

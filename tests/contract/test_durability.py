@@ -55,6 +55,19 @@ def test_a_second_connection_sees_committed_rows_at_once(
     other.close()
 
 
+def test_a_snapshot_does_not_see_what_others_write_meanwhile(
+    store: SqlStore, opener: Callable[[], SqlStore]
+) -> None:
+    store.predictions.append([prediction(1)])
+    with contextlib.closing(opener()) as other, store.snapshot():
+        assert store.predictions.count(**IRIS) == 1
+        other.predictions.append([prediction(2)])
+        with store.snapshot():
+            assert store.predictions.count(**IRIS) == 1
+        assert store.predictions.count(**IRIS) == len(store.predictions.window(10, **IRIS).predictions) == 1
+    assert store.predictions.count(**IRIS) == 2
+
+
 def run_at_once(*calls: tuple[Any, ...]) -> None:
     """Run each function with its arguments in a process of its own, all at the same time."""
     context = multiprocessing.get_context("forkserver")

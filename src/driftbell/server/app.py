@@ -34,7 +34,7 @@ from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
 from driftbell.server.http.tracing import TracedRequests, Tracing
-from driftbell.server.pages import pages_router
+from driftbell.server.pages import Pages
 from driftbell.server.predict.endpoint import PATH, PredictEndpoint, is_predict
 from driftbell.server.predict.journal_writer import JournalWriter
 from driftbell.server.predict.predictor import Predictor
@@ -115,6 +115,7 @@ def create_app(service: Service) -> FastAPI:
         window_rows=service.window_rows,
         clock=service.clock,
     )
+    pages = Pages(view, model)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -122,6 +123,7 @@ def create_app(service: Service) -> FastAPI:
         gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
+        pages.prepare()
         logger.info("service started", model=model.name, version=model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
         await predictor.close()
@@ -155,7 +157,7 @@ def create_app(service: Service) -> FastAPI:
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
         performance_router(store, model, window_rows=service.window_rows, clock=service.clock),
-        pages_router(view, model),
+        pages.router(),
     ):  # they read the store, so answered predictions must be there
         app.include_router(router, dependencies=[Depends(writer.settle)])
     _add_health(app, service, predictor, writer, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
@@ -12,7 +13,9 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
+from driftbell.errors import StoreError
 from driftbell.ports import Model
+from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.json_views import check_view
@@ -51,10 +54,34 @@ register_template_globals(_templates)
 _templates.globals["own_first"] = own_first
 
 
-def pages_router(view: MonitorView, model: Model) -> APIRouter:
-    """Build the routes of the pages. OpenAPI does not list them."""
+class Pages:
+    """The pages of a service.
+
+    Args:
+        view: reads the checks and the reports.
+        model: the served model.
+    """
+
+    def __init__(self, view: MonitorView, model: Model) -> None:
+        self._view = view
+        self._model = model
+        self._counts = TrafficCounts(view.store.predictions)
+
+    def prepare(self) -> None:
+        """Build the first page in a thread, so that nobody waits for the templates and the traffic."""
+        SupervisedThread(self._build, name="pages").start()
+
+    def _build(self) -> None:
+        with suppress(StoreError):  # the first load tries again
+            _page("home.html.j2", base="", **_home(self._view, self._model, self._counts))
+
+    def router(self) -> APIRouter:
+        """Build the routes of the pages. OpenAPI does not list them."""
+        return _router(self._view, self._model, self._counts)
+
+
+def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    counts = TrafficCounts(view.store.predictions)
 
     @router.get("/")
     def home(request: Request) -> Response:
@@ -113,16 +140,18 @@ def _page(template: str, **context: Any) -> Response:
 
 def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, Any]:
     now = view.clock()
-    checks = view.store.checks.newest(MAX_CHECKS)
-    last = view.last_check()
-    traffic = counts.last_hour(now)
+    with view.store.snapshot():
+        traffic = counts.last_hour(now)  # first, before others have counted rows that this snapshot lacks
+        status = view.status()
+        checks = view.store.checks.newest(MAX_CHECKS)
+        last = view.last_check()
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
         if c.comparison.histogram
     }
     return {
-        "status": view.status(),
+        "status": status,
         "last": last,
         "checks": checks,
         "histograms": histograms,
@@ -138,11 +167,14 @@ def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, A
 
 
 def _home_json(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
-    traffic = counts.last_hour(view.clock())
-    last = view.last_check()
+    with view.store.snapshot():
+        traffic = counts.last_hour(view.clock())  # first, as on the page
+        status = view.status()
+        checks = view.store.checks.newest(MAX_CHECKS)
+        last = view.last_check()
     return {
-        "status": view.status(),
-        "checks": [check_view(c, brief=True) for c in view.store.checks.newest(MAX_CHECKS)],
+        "status": status,
+        "checks": [check_view(c, brief=True) for c in checks],
         "columns": check_view(last, columns=True)["columns"] if last else [],
         "traffic": [
             {

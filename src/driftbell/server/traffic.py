@@ -26,7 +26,7 @@ UNSETTLED_ROWS = 4_000
 last one."""
 
 WAIT_SECONDS = 0.05
-"""A load waits so long for counts that are behind, and then shows what there is."""
+"""Loads wait for counts that are behind until so long after their start, and then show what there is."""
 
 LOCK_SECONDS = 1.0
 
@@ -80,6 +80,7 @@ class TrafficCounts:
         self._skipped_to: datetime | None = None
         self._answer = Traffic([], complete=False)
         self._thread: SupervisedThread | None = None
+        self._wait_until = 0.0
 
     def last_hour(self, now: datetime) -> Traffic:
         """Return the traffic of the last 60 minutes, the current one included.
@@ -91,7 +92,7 @@ class TrafficCounts:
         if thread is None or not thread.is_alive():
             thread = None if self._refresh(now, in_background=False) else self._catch_up(now)
         if thread:
-            thread.join(WAIT_SECONDS)
+            thread.join(max(0.0, self._wait_until - time.monotonic()))
         return self._answer
 
     def _refresh(self, now: datetime, *, in_background: bool) -> bool:
@@ -145,6 +146,7 @@ class TrafficCounts:
 
     def _catch_up(self, now: datetime) -> SupervisedThread:
         """Start to count the remaining rows in the background."""
+        self._wait_until = time.monotonic() + WAIT_SECONDS
         self._thread = SupervisedThread(lambda: self._count_all(now), name="traffic").start()
         return self._thread
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ class Connections:
         self.engine = engine
         self.damage: StoreError | None = None
         self._check_writable = check_writable
+        self._snapshot = threading.local()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -36,13 +38,29 @@ class Connections:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Open a reading transaction: a consistent snapshot."""
+        """Open a reading transaction: a consistent snapshot; within `snapshot`, use its transaction."""
+        shared: sa.Connection | None = getattr(self._snapshot, "connection", None)
+        if shared is not None:
+            with self._note_damage(), translate_errors():
+                yield shared
+            return
         with (
             self._note_damage(),
             translate_errors(),
             self.engine.connect().execution_options(driftbell_reads=True) as connection,
         ):
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read in one transaction, in this thread: see `driftbell.ports.Store.snapshot`."""
+        with self.read() as connection:
+            outer = getattr(self._snapshot, "connection", None)
+            self._snapshot.connection = connection
+            try:
+                yield
+            finally:
+                self._snapshot.connection = outer
 
     @contextmanager
     def _note_damage(self) -> Iterator[None]:

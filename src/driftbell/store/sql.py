@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import sqlalchemy as sa
 
@@ -30,6 +31,10 @@ class SqlStore:
         self.notifications = SqlNotifications(connections)
         self.coordination = SqlCoordination(connections)
         self.retention = SqlRetention(connections)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read in one transaction; see `driftbell.ports.Store.snapshot`."""
+        return self.connections.snapshot()
 
     def ping(self) -> None:
         """Write and commit a row: on a full disk the lock can be taken, and only the commit fails.

@@ -20,7 +20,7 @@ from driftbell.publish.report_folder import ReportFolder
 from driftbell.publish.wording import NOT_ESTIMATED
 from driftbell.records import Check, CheckKind, Columns, Degradation, Interval, Judgement, Verdict
 from driftbell.server.api.monitor import MonitorView
-from driftbell.server.pages import pages_router
+from driftbell.server.pages import Pages
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 from driftbell.tabular.schema import infer_schema
@@ -60,7 +60,7 @@ def get(log: SqlStore, folder: ReportFolder) -> Get:
         clock=lambda: NOON,
     )
     app = FastAPI()
-    app.include_router(pages_router(view, MODEL))
+    app.include_router(Pages(view, MODEL).router())
 
     async def answer(path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)

@@ -193,3 +193,34 @@ def test_any_order_of_rows_and_loads_counts_each_row_once(steps: list[tuple[list
                 minute: n for minute, n in expected.items() if minute >= start
             }
         store.close()
+
+
+class Endless:
+    """A thread that counts for long."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def start(self) -> Endless:
+        return self
+
+    def is_alive(self) -> bool:
+        return True
+
+    def join(self, timeout: float) -> None:
+        self.waits.append(timeout)
+
+
+def test_only_the_loads_at_the_beginning_wait_for_counts_that_are_behind(
+    log: SqlStore, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, *[30.0] * 50)
+    thread = Endless()
+    monkeypatch.setattr(module, "SupervisedThread", lambda loop, name: thread)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 1000.0)
+    counts = TrafficCounts(log.predictions)
+    assert not counts.last_hour(NOW).complete
+    monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
+    assert not counts.last_hour(NOW).complete
+    assert thread.waits[0] > 0.0
+    assert thread.waits[1] == 0.0

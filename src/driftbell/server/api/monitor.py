@@ -140,6 +140,7 @@ class MonitorView:
         """
         lease = await run_in_threadpool(self.store.coordination.lease)
         if not lease or lease.expires <= self.clock():
+            await run_in_threadpool(self.store.ping)  # a monitor that cannot write loses its lease
             detail = (
                 "no monitor is running: start one with `driftbell monitor`, or service and monitor with "
                 "`driftbell up`; a monitor needs a few seconds to start"
@@ -175,7 +176,8 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/status", summary="Get the status of the monitor")
     def status() -> dict[str, Any]:
         """Return whether checks are scheduled, the next check, the size of the window, and recent reports."""
-        return view.status()
+        with view.store.snapshot():
+            return view.status()
 
     @router.post("/trigger_now", summary="Run a check now", responses=_check_responses())
     async def trigger_now(wait: bool = True) -> Response:
