@@ -348,7 +348,7 @@ class Store(Protocol):
         """Archives."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Let all reads of this thread see the same state; it takes a few round trips less, too."""
+        """Read one state of the data with all calls of this thread, in fewer round trips."""
 
     def ping(self) -> None:
         """Check that the storage can be written."""

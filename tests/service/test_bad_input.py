@@ -149,7 +149,8 @@ def test_a_query_parameter_out_of_range_is_refused_by_name(
     ],
 )
 def test_reports_never_gives_another_file(service: Running, name: bytes) -> None:
-    status, body = spoken(service, b"GET /reports/" + name + b" HTTP/1.1\r\nConnection: close\r\n\r\n")
+    head = b"GET /reports/%b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    status, body = spoken(service, head % name)
     assert status == 404
     assert json.loads(body)["status"] == 404
     assert b"SQLite" not in body

@@ -286,8 +286,9 @@ def _read_manifest(source: Path) -> Manifest:
 
 
 def _is_backup_path(path: PurePosixPath) -> bool:
-    inner = path.parts[:1] in ((MODELS,), (REPORTS,)) and len(path.parts) > 1 and ".." not in path.parts
-    return inner or path == PurePosixPath(LOG)
+    inner = path.parts[:1] in ((MODELS,), (REPORTS,)) and len(path.parts) > 1
+    is_hidden = any(part.startswith(".") for part in path.parts)  # `..`, or what a backup skips
+    return (inner and not is_hidden) or path == PurePosixPath(LOG)
 
 
 def _copy(source: Path, target: Path, *, mode: int) -> SavedFile:

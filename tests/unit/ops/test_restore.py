@@ -139,6 +139,7 @@ def deep_manifest(saved: Path) -> str:
         rewritten(lambda b: b["files"].pop("log.sqlite"), "cannot be read"),
         rewritten(lambda b: b.pop("rows"), "cannot be read"),
         rewritten(lambda b: b["files"].update({"../x": b["files"]["log.sqlite"]}), "cannot be read"),
+        rewritten(lambda b: b["files"].update({"reports/.x": b["files"]["log.sqlite"]}), "cannot be read"),
         rewritten(
             lambda b: b["files"].update({"models/../../x": b["files"]["log.sqlite"]}), "cannot be read"
         ),

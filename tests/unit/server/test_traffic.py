@@ -220,7 +220,7 @@ def test_only_the_loads_at_the_beginning_wait_for_counts_that_are_behind(
     monkeypatch.setattr(module, "WAIT_SECONDS", 1000.0)
     counts = TrafficCounts(log.predictions)
     assert not counts.last_hour(NOW).complete
-    monkeypatch.setattr(module.time, "monotonic", lambda: float("inf"))
+    monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
     assert not counts.last_hour(NOW).complete
     assert thread.waits[0] > 0.0
     assert thread.waits[1] == 0.0

@@ -51,7 +51,7 @@ class SiteGuard:
         """Check the headers of a request.
 
         Raises:
-            Refused: 400 several hosts, 421 another host, 403 another site.
+            Refused: 400 no host or several, 421 another host, 403 another site.
         """
         host = origin = site = b""
         hosts = 0
@@ -63,7 +63,8 @@ class SiteGuard:
                 site = value
             elif name == b"origin":
                 origin = value
-        if hosts > 1:  # others on the way may read another one
+        # others on the way may read another of several; HTTP/1.0 knows none
+        if hosts != 1 and (hosts or scope["http_version"] != "1.0"):
             raise Refused(400, "host", "send one header 'Host'")
         known = self._known.get(host)
         if not (self._is_allowed(host) if known is None else known):

@@ -10,11 +10,12 @@ from driftbell.server.http.site_guard import SiteGuard
 LOCAL = SiteGuard((), bound="127.0.0.1")
 
 
-def outcome(guard: SiteGuard, method: str, path: str, **headers: str) -> int:
+def outcome(guard: SiteGuard, method: str, path: str, *, version: str = "1.0", **headers: str) -> int:
     """The status of a refusal, or 200."""
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     try:
-        guard.check({"type": "http", "method": method, "path": path, "headers": pairs})
+        scope = {"type": "http", "http_version": version, "method": method, "path": path, "headers": pairs}
+        guard.check(scope)
     except Refused as refusal:
         return refusal.status
     return 200
@@ -51,6 +52,13 @@ def test_loopback_names_are_accepted(host: str) -> None:
 def test_other_hosts_are_refused(host: str, method: str) -> None:
     for _ in range(2):
         assert outcome(LOCAL, method, "/predict", host=host) == 421
+
+
+def test_only_http_1_0_needs_no_host() -> None:
+    for guard in (LOCAL, SiteGuard(["*"], bound="0.0.0.0")):
+        assert outcome(guard, "GET", "/", version="1.0") == 200
+        assert outcome(guard, "GET", "/", version="1.1") == 400
+        assert outcome(guard, "GET", "/", version="1.1", host="localhost") == 200
 
 
 def test_several_hosts_are_refused() -> None:
