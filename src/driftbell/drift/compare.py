@@ -148,7 +148,7 @@ def _not_compared(
 def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: int) -> ColumnComparison:
     name, role, kind = before.name, before.role, before.kind
     if typed is None:
-        return _not_compared(name, role, kind, "the window has no such column")
+        return _not_compared(name, role, kind, "the current data has no such column")
     rows = len(typed.values)
     if not rows or not before.cells.rows:
         return _not_compared(name, role, kind, "there are no rows to compare")

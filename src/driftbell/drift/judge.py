@@ -194,7 +194,7 @@ def _summarize(
             f"reference.{notes}"
         )
     if not compared:
-        return Verdict.UNKNOWN, f"Cannot judge: no column of the window can be compared.{notes}"
+        return Verdict.UNKNOWN, f"Cannot judge: no column can be compared.{notes}"
     if incomplete:
         return Verdict.UNKNOWN, f"Cannot judge every column: {_reasons(incomplete)}.{_notes([], extra)}"
     weak = [] if single else [c for c in compared if _is_weak(c, rate)]

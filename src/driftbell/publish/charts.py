@@ -1,4 +1,4 @@
-"""Histograms of reference and window as small inline SVG pictures, without script or style sheet."""
+"""Histograms of the reference and the current rows as small inline SVG pictures, without script or style sheet."""
 
 from __future__ import annotations
 
@@ -37,9 +37,14 @@ class _Frame:
 
 
 def histogram_svg(
-    histogram: Histogram, *, width: int = 460, height: int = 170, compact: bool = False
+    histogram: Histogram,
+    *,
+    width: int = 460,
+    height: int = 170,
+    compact: bool = False,
+    current: str = "window",
 ) -> Markup:
-    """Draw the share of rows in each bin, reference and window side by side.
+    """Draw the share of rows in each bin, reference and current rows side by side.
 
     A page can restyle the classes `reference`, `window`, `grid` and `label`. A special bin of a categorical
     column (rare, new, null) is omitted if it is empty on both sides.
@@ -49,6 +54,7 @@ def histogram_svg(
         width: width in pixels; the picture shrinks with its container.
         height: height in pixels.
         compact: omit the legend and the values of single bins, for many small pictures on one page.
+        current: name of the current rows in the legend and the title.
 
     >>> "<svg" in histogram_svg(Histogram(("a", "b"), (3, 1), (1, 3)))
     True
@@ -63,14 +69,14 @@ def histogram_svg(
         Markup(
             '<svg class="histogram" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" font-size="10" '
             'font-family="system-ui,sans-serif"><title>{title}</title>'
-        ).format(w=width, h=height, title=_title(labels, reference, window)),
+        ).format(w=width, h=height, title=_title(labels, reference, window, current)),
         _axis(frame, top),
         _bars(frame, reference, top, 0, "reference", REFERENCE_COLOR),
         _bars(frame, window, top, 1, "window", WINDOW_COLOR),
         _bin_labels(frame, labels, slanted=slanted, ends=compact),
     ]
     if not compact:
-        parts += [_tooltips(frame, labels, reference, window), _legend(frame)]
+        parts += [_tooltips(frame, labels, reference, window), _legend(frame, current)]
     return Markup("").join(parts) + Markup("</svg>")
 
 
@@ -92,12 +98,12 @@ def _fits(labels: Sequence[str], width: float) -> bool:
     return (longest + 1) * CHARACTER_WIDTH * len(labels) <= width
 
 
-def _title(labels: Sequence[str], reference: Sequence[float], window: Sequence[float]) -> str:
+def _title(labels: Sequence[str], reference: Sequence[float], window: Sequence[float], current: str) -> str:
     if not labels:
         return "No rows."
     i = max(range(len(labels)), key=lambda k: abs(window[k] - reference[k]))
     change = f"{truncate(labels[i], MAX_TITLE)}, from {_percent(reference[i])} to {_percent(window[i])}"
-    return f"Share of rows in {len(labels)} bins, reference and window. Largest change: {change}."
+    return f"Share of rows in {len(labels)} bins, reference and {current}. Largest change: {change}."
 
 
 def _axis(frame: _Frame, top: float) -> Markup:
@@ -170,13 +176,14 @@ def _tooltips(
     return Markup('<g fill="none" pointer-events="all">{}</g>').format(zones)
 
 
-def _legend(frame: _Frame) -> Markup:
+def _legend(frame: _Frame, current: str) -> Markup:
     entries = Markup("")
-    for x, name, color in ((0, "reference", REFERENCE_COLOR), (70, "window", WINDOW_COLOR)):
+    sides = ((0, "reference", "reference", REFERENCE_COLOR), (70, "window", current, WINDOW_COLOR))
+    for x, style, name, color in sides:
         entries += Markup(
-            '<rect class="{name}" x="{x:g}" y="3" width="9" height="9" fill="{color}"/>'
+            '<rect class="{style}" x="{x:g}" y="3" width="9" height="9" fill="{color}"/>'
             '<text class="label" x="{text:g}" y="11" fill="#777">{name}</text>'
-        ).format(name=name, x=frame.left + x, text=frame.left + x + 13, color=color)
+        ).format(style=style, name=name, x=frame.left + x, text=frame.left + x + 13, color=color)
     return entries
 
 

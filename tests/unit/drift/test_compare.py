@@ -222,7 +222,7 @@ def test_a_missing_column_is_not_compared() -> None:
     known, missing = compare({"a": [1, 2], "b": [1, 2]}, {"a": [1, 2]})
     assert known.p_value == 1.0
     assert (missing.column, missing.p_value, missing.results) == ("b", None, ())
-    assert missing.note == "the window has no such column"
+    assert missing.note == "the current data has no such column"
 
 
 def test_an_extra_column_comes_last_with_a_role_of_its_own() -> None:

@@ -34,7 +34,7 @@ def column(
 
 
 def missing(name: str) -> ColumnComparison:
-    return column(name, None, note="the window has no such column")
+    return column(name, None, note="the current data has no such column")
 
 
 def identifier(name: str, p_value: float = 1.0) -> ColumnComparison:
@@ -96,7 +96,7 @@ def test_the_minimum_of_rows_is_configurable() -> None:
     ("comparisons", "rest"),
     [
         ([], ""),
-        ([missing("a")], " Not compared: a (the window has no such column)."),
+        ([missing("a")], " Not compared: a (the current data has no such column)."),
         ([extra("z")], " Not in the reference: z."),
         ([identifier("a")], " Not compared: a (an identifier)."),
     ],
@@ -104,14 +104,14 @@ def test_the_minimum_of_rows_is_configurable() -> None:
 def test_nothing_to_compare_is_unknown(comparisons: list[ColumnComparison], rest: str) -> None:
     judgement = judge(comparisons, rows=50)
     assert judgement.verdict is Verdict.UNKNOWN
-    assert judgement.sentence == f"Cannot judge: no column of the window can be compared.{rest}"
+    assert judgement.sentence == f"Cannot judge: no column can be compared.{rest}"
 
 
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["b"], "b (the window has no such column)"),
-        (["b", "c"], "b and c (the window has no such column)"),
+        (["b"], "b (the current data has no such column)"),
+        (["b", "c"], "b and c (the current data has no such column)"),
     ],
 )
 def test_a_missing_column_is_unknown(names: list[str], words: str) -> None:
@@ -119,14 +119,14 @@ def test_a_missing_column_is_unknown(names: list[str], words: str) -> None:
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.sentence == f"Cannot judge every column: {words}."
     assert judgement.columns[1].verdict is Verdict.UNKNOWN
-    assert judgement.columns[1].reason == "Not compared: the window has no such column."
+    assert judgement.columns[1].reason == "Not compared: the current data has no such column."
 
 
 def test_drift_beside_a_missing_column_is_a_warning_that_names_both() -> None:
     judgement = judge([column("a", 1e-6), missing("b")], rows=50)
     assert judgement.verdict is Verdict.WARNING
     assert judgement.sentence.endswith(
-        "differ from the reference. Not compared: b (the window has no such column)."
+        "differ from the reference. Not compared: b (the current data has no such column)."
     )
 
 

@@ -210,7 +210,7 @@ def test_unknown_is_not_ok_and_an_error_is_shown() -> None:
     assert "? unknown" in page.text
     assert "does not mean that all is well" in page.text
     assert "the other report failed" in page.text
-    assert "the window has no such column" in page.text
+    assert "the current data has no such column" in page.text
 
 
 def test_a_check_without_a_compared_column_has_a_page() -> None:
@@ -321,6 +321,14 @@ def test_a_histogram_shows_shares_not_counts() -> None:
     small = histogram_svg(Histogram(("a", "b"), (1, 3), (3, 1)))
     assert small == histogram_svg(Histogram(("a", "b"), (10, 30), (3000, 1000)))
     assert "from 25.0 % to 75.0 %" in small
+
+
+def test_a_histogram_names_the_current_rows() -> None:
+    histogram = Histogram(("a", "b"), (1, 3), (3, 1))
+    assert ">window</text>" in histogram_svg(histogram)
+    of_two_tables = histogram_svg(histogram, current="current")
+    assert ">current</text>" in of_two_tables
+    assert "bins, reference and current. Largest" in of_two_tables
 
 
 def test_empty_special_bins_are_left_out() -> None:

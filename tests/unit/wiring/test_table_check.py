@@ -92,7 +92,7 @@ def test_assert_stable_names_each_drifted_column() -> None:
     ("now", "names", "words"),
     [
         ({"age": NOW["age"][:3]}, (), "Cannot judge: needs 10, has 3 rows"),
-        ({"age": BEFORE["age"]}, (), "plan: Not compared: the window has no such column"),
+        ({"age": BEFORE["age"]}, (), "plan: Not compared: the current data has no such column"),
         (BEFORE, ("id",), "id: Not compared: identifier"),
         (BEFORE | {"age": ["?"] * 150}, ("age",), "age: Drift: no readable value in current"),
         (BEFORE, ("plan", "age", "id"), "id: Not compared"),
