@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import subprocess
+import sys
 import threading
 import time
 from types import TracebackType
@@ -15,7 +17,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 class Probe:
-    """Asks over a new connection each time, in a thread.
+    """Asks over a new connection each time, in a process: a busy client must not count as a busy service.
 
     Args:
         url: of the service.
@@ -30,38 +32,61 @@ class Probe:
         self.longest = 0.0
         self.count = 0
         self.failures = 0
-        self._address = urlsplit(url)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="probe")
+        self._url = url
+        self._reader = threading.Thread(target=self._read, name="probe")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, self._url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._reader.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+        self._reader.join()
 
     def take_longest(self) -> float:
         """Return the longest answer since the last call."""
         longest, self.longest = self.longest, 0.0
         return longest
 
-    def _run(self) -> None:
-        while not self._over.wait(EVERY_SECONDS):
-            started = time.monotonic()
-            status = 0
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection(
-                    str(self._address.hostname), self._address.port, timeout=TIMEOUT_SECONDS
-                )
-                try:
-                    connection.request("GET", "/health/live")
-                    status = connection.getresponse().status
-                finally:
-                    connection.close()
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            status, seconds = line.split()
             self.count += 1
-            self.failures += status != 200
-            self.longest = max(self.longest, time.monotonic() - started)
+            self.failures += status != "200"
+            self.longest = max(self.longest, float(seconds))
+
+
+def main(url: str) -> None:
+    """Ask until the standard input is closed, and print the status and the seconds of each answer."""
+    over = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    address = urlsplit(url)
+    while not over.wait(EVERY_SECONDS):
+        started = time.monotonic()
+        status = 0
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection(
+                str(address.hostname), address.port, timeout=TIMEOUT_SECONDS
+            )
+            try:
+                connection.request("GET", "/health/live")
+                status = connection.getresponse().status
+            finally:
+                connection.close()
+        print(status, time.monotonic() - started, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

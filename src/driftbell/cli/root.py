@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -108,6 +109,7 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - see above
         code = _print_error(partial(_print_crash, error), EXIT_UNKNOWN)
     _discard_unwritable_output()
+    gc.freeze()  # the end of the process would look through every object of large libraries, for seconds
     sys.exit(code)
 
 
