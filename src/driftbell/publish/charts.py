@@ -1,4 +1,4 @@
-"""Histograms of the reference and the current rows as small inline SVG pictures, without script or style sheet."""
+"""Histograms of reference and current rows as small inline SVG pictures, without script or style sheet."""
 
 from __future__ import annotations
 
