@@ -21,6 +21,7 @@ from driftbell import jsonlog
 from driftbell.config.settings import Settings, load, log_database
 from driftbell.data_folder import restrict_access
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
+from driftbell.process.memory import limit_arenas
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.wiring.model import open_serving_model
@@ -154,6 +155,7 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
 
+    limit_arenas()
     model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
