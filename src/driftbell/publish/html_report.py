@@ -131,7 +131,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"histogram": histogram_svg, "badge": _badge, "distance": _distance}
+    environment.globals |= {
+        "histogram": histogram_svg,
+        "badge": _badge,
+        "column_badge": _column_badge,
+        "distance": _distance,
+    }
     register_template_globals(environment)
     environment.filters |= {
         "number": _format_number,
@@ -148,6 +153,12 @@ def _badge(verdict: Verdict, *, big: bool = False) -> Markup:
     return Markup('<b class="{2}badge {0}"><span aria-hidden="true">{1}</span> {0}</b>').format(
         verdict.value, VERDICT_SYMBOLS[verdict], "big " if big else ""
     )
+
+
+def _column_badge(column: ColumnVerdict) -> Markup:
+    if column.left_out:
+        return Markup('<b class="badge unknown">not compared</b>')
+    return _badge(column.verdict)
 
 
 def _distance(column: ColumnVerdict, statistic: str) -> Result | None:

@@ -20,6 +20,9 @@ MAX_COLUMNS = 20
 MAX_NAME, MAX_REASON = 40, 300
 """Characters of a column's name, and of its reason, in lists."""
 
+MIN_P_VALUE = 1e-300
+"""Smaller ones are numbers without full precision, or 0."""
+
 CELL = "text-align:left;padding:.2em .8em .2em 0"
 
 
@@ -41,9 +44,17 @@ def verdict_word(column: ColumnVerdict) -> str:
 
 
 def p_value_text(column: ColumnVerdict) -> str:
-    """Return the adjusted p-value of a column for lists; "" if it was not compared."""
+    """Return the adjusted p-value of a column for lists; "" if it was not compared.
+
+    >>> from driftbell.records import ColumnComparison, ColumnVerdict, Kind, Verdict
+    >>> comparison = ColumnComparison("x", "feature", Kind.NUMERIC, 0.0, (), None, "")
+    >>> p_value_text(ColumnVerdict(comparison, Verdict.WARNING, 0.0, 0.05, "", drifted=True))
+    '< 1e-300'
+    """
     if column.adjusted_p_value is None or not column.compared:
         return ""
+    if column.adjusted_p_value < MIN_P_VALUE:
+        return f"< {MIN_P_VALUE:.0e}"
     return f"{column.adjusted_p_value:.2g}"
 
 

@@ -166,6 +166,11 @@ class ColumnVerdict:
         values = self.comparison.p_value is not None and self.comparison.scope is Scope.VALUES
         return values or self.drifted
 
+    @property
+    def left_out(self) -> bool:
+        """True if its kind cannot be compared, as of an identifier; nobody has to act."""
+        return self.comparison.scope is Scope.NULLS and not self.compared
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:

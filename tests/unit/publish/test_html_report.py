@@ -219,6 +219,15 @@ def test_a_check_without_a_compared_column_has_a_page() -> None:
     assert check.judgement.sentence in page.text
 
 
+def test_a_kind_that_cannot_be_compared_is_not_called_unknown() -> None:
+    texts = np.array([f"user-{i}-{i * i}" for i in range(100)], object)
+    reference, window = {"user": texts, "x": np.arange(100.0)}, {"user": texts[::-1], "x": np.arange(100.0)}
+    check, page = page_of(reference, window)
+    assert [(c.compared, c.left_out) for c in check.judgement.columns] == [(False, True), (True, False)]
+    assert "not compared" in page.text
+    assert "? unknown" not in page.text
+
+
 def test_names_and_values_of_users_are_escaped() -> None:
     reference = {
         EVIL: as_column([EVIL, "b"] * 40),
