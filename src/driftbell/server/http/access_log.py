@@ -44,29 +44,21 @@ class _Outcome(NamedTuple):
     logged: bool
 
 
-_Key = tuple[str, str, int]
-"""Route, method and status."""
-
-_Answered = tuple[str, str, float]
-"""Id of a request, its trace as a part of a log line, and its seconds."""
-
-
 class RequestLog:
     """Counts, times and logs requests that have been answered.
 
     Args:
         metrics: the metrics to add them to.
-        access_log: write one line for each request, except for the routes in `QUIET`.
-
-    The requests that are answered in one iteration of the event loop are recorded at its end.
+        access_log: write one line for each request, except for the routes in `QUIET`; the lines of one
+            iteration of the event loop are written at once.
     """
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
         self.in_flight = metrics.in_flight
         self._metrics = metrics
         self._access_log = access_log
-        self._outcomes: dict[_Key, _Outcome] = {}
-        self._answered: dict[_Key, list[_Answered]] = {}
+        self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
+        self._lines: list[tuple[_Outcome, str, str, float]] = []
 
     def start_at_zero(self, route: str, method: str, *statuses: int) -> None:
         """Create the counters of a route: a rate needs the zero before the first request."""
@@ -75,11 +67,14 @@ class RequestLog:
 
     def record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Record one request."""
-        if not self._answered:
-            asyncio.get_running_loop().call_soon(self._flush)
         key = (route_of(scope), scope["method"], status)
-        answered = (request_id, scope.get("driftbell.trace", ""), seconds)
-        self._answered.setdefault(key, []).append(answered)
+        outcome = self._outcomes.get(key) or self._outcome(*key)
+        outcome.requests.inc()
+        outcome.duration.observe(seconds)
+        if outcome.logged:
+            if not self._lines:
+                asyncio.get_running_loop().call_soon(self._write)
+            self._lines.append((outcome, request_id, scope.get("driftbell.trace", ""), seconds))
 
     def _outcome(self, route: str, method: str, status: int) -> _Outcome:
         # a route refuses most methods with 405: they would multiply the label values
@@ -97,24 +92,17 @@ class RequestLog:
             )
         return self._outcomes[key]
 
-    def _flush(self) -> None:
-        groups, self._answered = self._answered, {}
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        lines: list[str] = []
-        for key, answered in groups.items():
-            outcome = self._outcomes.get(key) or self._outcome(*key)
-            outcome.requests.inc(len(answered))
-            for _, _, seconds in answered:
-                outcome.duration.observe(seconds)
-            if outcome.logged:
-                lines += (
-                    f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
-                    f'"request_id": "{request_id}"{trace}, {outcome.text}, '
-                    f'"duration_ms": {seconds * 1000:.2f}}}\n'
-                    for request_id, trace, seconds in answered
-                )
-        if lines:
-            jsonlog.write("".join(lines))
+        jsonlog.write(
+            "".join(
+                f'{{"time": "{now}", "level": "{outcome.level}", "event": "request", '
+                f'"request_id": "{request_id}"{trace}, {outcome.text}, '
+                f'"duration_ms": {seconds * 1000:.2f}}}\n'
+                for outcome, request_id, trace, seconds in lines
+            )
+        )
 
 
 class RequestTelemetry:
