@@ -16,8 +16,8 @@ _USER = re.compile(r"(?<=://)\S*@|[^\s:/'\"]+:(?!//)[^\s'\"]*@")
 _QUERY = re.compile(r"(:/[^\s?#]*)[?#]\S+")
 _URL_AS_PATH = re.compile(r"(\w[\w+.-]+:/).+", re.DOTALL)
 
-MAX_SHOWN_LENGTH = 1000
-"""Characters of a value or message that are shown: the patterns look at each character more than once."""
+MAX_LENGTH = 1000
+"""Characters of a printed value or message: the patterns look at each character more than once."""
 
 
 def without_credentials(text: str) -> str:
@@ -26,8 +26,8 @@ def without_credentials(text: str) -> str:
     >>> without_credentials("sftp://ann:s3cr/et@host/x, ann:s3cret@host and s3://bucket/a?key=s3cret")
     'sftp://***@host/x, ***@host and s3://bucket/a?***'
     """
-    shown = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
-    return _QUERY.sub(r"\1?***", _USER.sub("***@", shown))
+    shortened = text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+    return _QUERY.sub(r"\1?***", _USER.sub("***@", shortened))
 
 
 def path_without_credentials(path: Path) -> str:
@@ -63,10 +63,10 @@ def read_secret_file(setting: str, path: Path) -> str:
     Raises:
         ConfigError: it cannot be read; the message has no secret, even if the setting holds it by mistake.
     """
-    shown = path_without_credentials(path)
+    printable = path_without_credentials(path)
     try:
         return path.read_text("utf-8")
     except OSError as error:
-        raise ConfigError(f"{setting}: cannot read {shown}: {error.strerror}") from error
+        raise ConfigError(f"{setting}: cannot read {printable}: {error.strerror}") from error
     except UnicodeDecodeError:  # without its cause, which contains the secret
-        raise ConfigError(f"{setting}: {shown} is not UTF-8 text") from None
+        raise ConfigError(f"{setting}: {printable} is not UTF-8 text") from None

@@ -20,8 +20,8 @@ from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.prepared import PreparedReference, typed_columns
 from driftbell.error_capture import ErrorCapture
-from driftbell.errors import DriftbellError, ReportError, StoreError
-from driftbell.monitor.report_importance import report_importance
+from driftbell.errors import StoreError
+from driftbell.monitor.check_reports import describe_error, write_reports
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
     ActiveBaseline,
@@ -162,10 +162,12 @@ class Checker:
         if captured.error:
             check_id = self._identity(carried, window, occasion)
             logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
-            findings = replace(findings, error=_describe(captured.error))
+            findings = replace(findings, error=describe_error(captured.error))
         check = self._record(carried, window, findings, kind, occasion, now)
         if findings.columns and check.rows >= self.minimum_rows:
-            check = self._report(CheckOutcome(check, findings.columns, findings.reference))
+            check = write_reports(
+                check, findings.reference, findings.columns, self.sinks, folder=self.folder, store=self.store
+            )
         check = replace(check, duration=time.perf_counter() - started)
         self.store.checks.save(check, lease, self._notification(check), self._alarm(check))
         _log(check)
@@ -229,7 +231,7 @@ class Checker:
         if captured.error:
             check_id = self._identity(carried, window, occasion)
             logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
-            error = _describe(captured.error)
+            error = describe_error(captured.error)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 
@@ -326,32 +328,6 @@ class Checker:
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
-    def _report(self, outcome: CheckOutcome) -> Check:
-        """Write the reports, and return the check with their names and errors."""
-        check = outcome.check
-        contents: dict[str, bytes] = {}
-        errors = [check.error] if check.error else []
-        names: tuple[str, ...] = ()
-        for prefix, sink in self.sinks.items():
-            with ErrorCapture() as captured:  # the verdict and the other report do not depend on this one
-                contents[prefix] = sink.write(check, outcome.reference, outcome.columns)
-            if captured.error:
-                logger.error("drift report failed", check_id=check.id, report=prefix, exc_info=captured.error)
-                errors.append(_describe(captured.error))
-        if contents:
-            try:
-                names = self.folder.save(
-                    contents,
-                    time=check.time,
-                    manual=check.kind is CheckKind.MANUAL,
-                    requested=check.kind is not CheckKind.AUTOMATIC,
-                    importance=report_importance(self.store, check),
-                )
-            except ReportError as error:
-                logger.error("drift report not written", check_id=check.id, error=str(error))
-                errors.append(str(error))
-        return replace(check, reports=names, error="; ".join(errors))
-
     def _notification(self, check: Check) -> Notification | None:
         if self.cooldown is None:
             return None
@@ -376,11 +352,6 @@ class Checker:
         if current is None and self.store.alarms.annotated_after(check.state.annotated, **self._served):
             return None  # annotated while this check ran: the next one applies it
         return alarm_after(check, current, first=first)
-
-
-def _describe(error: Exception) -> str:
-    """Return an error's message; that of a foreign error may hold feature values, so only its type."""
-    return str(error) if isinstance(error, DriftbellError) else f"{type(error).__name__} in the check"
 
 
 def _log(check: Check) -> None:

@@ -15,10 +15,16 @@ from driftbell.process import supervised_thread
 from driftbell.process.supervised_thread import SupervisedThread, on_failure
 
 
-def test_a_failing_loop_is_started_again_logged_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def failed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads whose loops fail."""
+    names: list[str] = []
     monkeypatch.setattr(supervised_thread, "_listeners", [])
-    failed: list[str] = []
-    on_failure(failed.append)
+    on_failure(names.append)
+    return names
+
+
+def test_a_failing_loop_is_started_again_logged_and_counted(failed: list[str]) -> None:
     runs = 0
 
     def loop() -> None:
@@ -62,11 +68,8 @@ class RustPanic(BaseException):
     "error", [ValueError, OSError, MemoryError, RecursionError, SystemExit, KeyboardInterrupt, RustPanic]
 )
 def test_an_error_of_any_kind_is_counted_and_logged_as_json_and_the_loop_runs_again(
-    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], tmp_path: Path
+    failed: list[str], error: type[BaseException], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(supervised_thread, "_listeners", [])
-    failed: list[str] = []
-    on_failure(failed.append)
     runs = 0
 
     def loop() -> None:

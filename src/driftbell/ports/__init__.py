@@ -1,0 +1,139 @@
+"""Ports: the interfaces of models, stores, detectors and sinks, independent of any implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from driftbell.ports.store import (
+    AlarmStore,
+    CheckStore,
+    Coordination,
+    LabelStore,
+    NotificationStore,
+    PredictionStore,
+    RetentionStore,
+    Store,
+)
+from driftbell.records import (
+    Check,
+    Columns,
+    Degradation,
+    EvidenceState,
+    LabelledPrediction,
+    Outputs,
+    Reference,
+    Value,
+    Verdict,
+    Window,
+)
+from driftbell.tabular.schema import Schema
+
+__all__ = [
+    "AlarmStore",
+    "CheckStore",
+    "Coordination",
+    "DegradationDetector",
+    "LabelStore",
+    "Model",
+    "NotificationStore",
+    "NotificationTarget",
+    "PredictionStore",
+    "RetentionStore",
+    "Sink",
+    "Store",
+]
+
+
+class Model(Protocol):
+    """A fitted model; immutable.
+
+    Attributes:
+        engine: inference engine: `onnxruntime`, or `native` (the library that fitted the model).
+        engine_reason: why the native library predicts; "" for ONNX Runtime.
+        inline: whether one row is so fast that it may run on the event loop.
+    """
+
+    engine: str
+    engine_reason: str
+    inline: bool
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> str:
+        """The first twelve hexadecimal digits of its content hash."""
+
+    @property
+    def schema(self) -> Schema:
+        """The features that it expects."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it predicts, by class id."""
+
+    def predict(self, columns: Columns) -> Outputs:
+        """Predict a table of n rows.
+
+        Raises:
+            PredictError: the model failed on these rows.
+        """
+
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
+        """Predict validated rows, values in the schema's order, with the same results as `predict`.
+
+        Returns:
+            The class id of each row, and the probabilities of its classes; None for a model without any.
+
+        Raises:
+            PredictError: the model failed on these rows.
+        """
+
+
+class DegradationDetector(Protocol):
+    """A sequential test for degradation, fitted on the reference; immutable, its state is passed in."""
+
+    def advance(
+        self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
+    ) -> tuple[EvidenceState, Degradation]:
+        """Count new evidence, each row once.
+
+        Args:
+            state: result of the last call; empty at the beginning.
+            window: the predictions after `state.seq`, oldest first.
+            labels: the labels after `state.label_seq`, in the order of arrival.
+
+        Returns:
+            The next state, and the current answer. With too few rows `seq` stays, so they come again.
+        """
+
+    def with_baseline(self, window: Window) -> DegradationDetector:
+        """Return a detector with these predictions as its baseline."""
+
+
+class Sink(Protocol):
+    """A report format."""
+
+    def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
+        """Render the report of a check.
+
+        Raises:
+            ReportError: it could not be rendered.
+        """
+
+
+class NotificationTarget(Protocol):
+    """A receiver of notifications."""
+
+    @property
+    def name(self) -> str:
+        """A name for logs, without secrets."""
+
+    @property
+    def key(self) -> str:
+        """An identifier that is stable across restarts and unique among targets, without secrets."""
+
+    def send(self, title: str, body: str, verdict: Verdict) -> str:
+        """Send a message within a bounded time; return why it failed, or "" if it was delivered."""
