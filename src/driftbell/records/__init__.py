@@ -59,6 +59,7 @@ from driftbell.records.operation import (
     Notification,
     TrafficBucket,
 )
+from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
 from driftbell.records.verdict import Verdict
 
@@ -79,6 +80,7 @@ __all__ = [
     "CheckTotals",
     "Column",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Columns",
     "Degradation",
@@ -101,6 +103,7 @@ __all__ = [
     "Outputs",
     "PendingLabels",
     "Performance",
+    "Period",
     "Prediction",
     "Reference",
     "Result",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
 from driftbell.records import Column, Columns, FieldProblem, Kind
 from driftbell.simulation.answer_checks import check_labels, check_probabilities
+from driftbell.simulation.input_errors import cell_problem, input_error
 from driftbell.tabular import typed_column
 from driftbell.tabular.columns import as_column, is_null, kind_of
 from driftbell.tabular.profile import numbers
-from driftbell.tabular.typed_column import TypedColumn, plain_columns, same_precision
+from driftbell.tabular.typed_column import TypedColumn, same_precision
 
 MAX_INTEGER_CLASSES = 20
 """Integers with at most this many distinct values are classes; more need the task to be named."""
@@ -47,7 +47,7 @@ class BacktestColumns:
     Args:
         reference: columns of the reference.
         stream: columns of the stream.
-        prediction: name of the prediction column.
+        prediction: name of the prediction column; None without predictions.
         probabilities: name of the probability column by class.
         label: name of the label column; None without labels.
         timestamp: name of the time column; None if the rows are in order.
@@ -65,7 +65,7 @@ class BacktestColumns:
         reference: Columns,
         stream: Columns,
         *,
-        prediction: str,
+        prediction: str | None,
         probabilities: Mapping[Any, str],
         label: str | None,
         timestamp: str | None,
@@ -75,14 +75,17 @@ class BacktestColumns:
             raise input_error(
                 "task", "type", f"task must be '{CLASSIFICATION}' or '{REGRESSION}', got {task!r}"
             )
+        if prediction is None and (label or probabilities):
+            name = "label" if label else "probabilities"
+            raise input_error("prediction", "missing", f"{name} needs the column of the predictions, too")
         self.notes: list[str] = []
         self.prediction, self.label = prediction, label
         self.probabilities = {class_name(c): name for c, name in probabilities.items()}
         if len(self.probabilities) < len(probabilities):
             raise input_error("probabilities", "extra", "probabilities names a class twice")
-        needed = [prediction, *self.probabilities.values(), *([timestamp] if timestamp else [])]
-        for name in (*needed, label):
-            if name is not None and [*needed, label].count(name) > 1:
+        needed = [n for n in (prediction, *self.probabilities.values(), timestamp) if n is not None]
+        for name in (*needed, *([label] if label else [])):
+            if [*needed, label].count(name) > 1:
                 raise input_error(name, "extra", f"column '{name}' has two roles")
         for table_name, table in (("reference", reference), ("stream", stream)):
             for name in needed:
@@ -95,12 +98,16 @@ class BacktestColumns:
                 label, "missing", f"neither table has a column '{label}'{_available(reference)}"
             )
         self.names = tuple(n for n in reference if n not in {*needed, label})
-        self.classes = self._find_classes(reference, stream, task)
+        self.classes = () if prediction is None else self._find_classes(reference, stream, prediction, task)
         self._ids = {name: float(i) for i, name in enumerate(self.classes)}
-        predictions = (_class_names(table[prediction]) for table in (reference, stream))
-        self._answers = set(self.probabilities).union(*predictions) if self.classes else set()
+        self._answers: set[str] = set()
+        if prediction is not None and self.classes:
+            predictions = (_class_names(table[prediction]) for table in (reference, stream))
+            self._answers = set(self.probabilities).union(*predictions)
 
-    def _find_classes(self, reference: Columns, stream: Columns, task: str | None) -> tuple[str, ...]:
+    def _find_classes(
+        self, reference: Columns, stream: Columns, prediction: str, task: str | None
+    ) -> tuple[str, ...]:
         """Return the classes; none for a regression."""
         if task == REGRESSION:
             if self.probabilities:
@@ -108,7 +115,7 @@ class BacktestColumns:
             return ()
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
-        names = [name for name in (self.prediction, self.label) if name is not None]
+        names = [name for name in (prediction, self.label) if name is not None]
         columns = [table[name] for table in (reference, stream) for name in names if name in table]
         values = {class_name(v) for c in columns for v in c.tolist() if not is_null(v)}
         numeric = all(kind_of(c) in (Kind.NUMERIC, None) for c in columns)
@@ -118,7 +125,7 @@ class BacktestColumns:
                 return ()
             if len(values) > MAX_INTEGER_CLASSES:
                 message = (
-                    f"column '{self.prediction}' or its label has {len(values)} different whole numbers, "
+                    f"column '{prediction}' or its label has {len(values)} different whole numbers, "
                     "which may be classes or amounts: pass the task, --task classification or regression"
                 )
                 raise input_error("task", "missing", message)
@@ -127,42 +134,49 @@ class BacktestColumns:
             return (*classes, f"other than {classes[0]}")
         if len(classes) > MAX_CLASSES:
             message = (
-                f"column '{self.prediction}' or its label has {len(classes)} distinct values "
+                f"column '{prediction}' or its label has {len(classes)} distinct values "
                 f"({join_names(classes)}): too many for classes, and not all of them are numbers"
             )
-            raise input_error(self.prediction, "type", message)
+            raise input_error(prediction, "type", message)
         return classes
 
     def features(self, table: Columns) -> dict[str, Column]:
         """Return the features of the reference that the table has."""
         return {n: table[n] for n in self.names if n in table}
 
-    def compared_columns(self, table: Columns) -> dict[str, Column]:
-        """Return the columns that are compared: features, predictions (classes by name), probabilities."""
+    def compared_outputs(self, table: Columns) -> dict[str, Column]:
+        """Return the predictions (classes by name) and probabilities, which are compared like features."""
+        if self.prediction is None:
+            return {}
         predictions = table[self.prediction]
         if self.classes:
             predictions = as_column(
                 [None if is_null(v) else class_name(v) for v in predictions.tolist()], Kind.CATEGORICAL
             )
-        probabilities = {n: table[n] for n in self.probabilities.values()}
-        return {**self.features(table), self.prediction: predictions, **probabilities}
+        return {self.prediction: predictions, **{n: table[n] for n in self.probabilities.values()}}
 
     def roles(self, reference: Columns) -> dict[str, str]:
         """Return the role of each column that is compared."""
         roles = dict.fromkeys(self.features(reference), "feature")
-        roles[self.prediction] = "prediction"
+        if self.prediction is not None:
+            roles[self.prediction] = "prediction"
         return roles | dict.fromkeys(self.probabilities.values(), "probability")
 
-    def answers(self, table: Columns, table_name: str) -> Answers:
+    def answers(self, table: Columns, table_name: str) -> Answers | None:
         """Read the predictions, with classes as indexes.
 
         Args:
             table: n rows.
             table_name: name of the table in messages.
 
+        Returns:
+            None without predictions.
+
         Raises:
             InputError: a prediction is null or not a class, or a probability is not a number from 0 to 1.
         """
+        if self.prediction is None:
+            return None
         column = table[self.prediction]
         values = self._encode(column, other=np.nan)
         if np.isnan(values).any():
@@ -175,7 +189,9 @@ class BacktestColumns:
             )
             if self.classes and not is_null(cell):
                 reason = f"'{class_name(cell)[:80]}' is not one of the classes {join_names(self.classes)}"
-            raise input_error(self.prediction, "type", _at(self.prediction, table_name, row, reason), row)
+            raise input_error(
+                self.prediction, "type", cell_problem(self.prediction, table_name, row, reason), row
+            )
         matrix = self._matrix(table, table_name)
         if matrix is not None:
             names = tuple(self.probabilities.values())
@@ -198,7 +214,7 @@ class BacktestColumns:
             reason = (
                 f"a probability must be a number from 0 to 1, got {'null' if is_null(cell) else repr(cell)}"
             )
-            raise input_error(name, "type", _at(name, table_name, row, reason), row)
+            raise input_error(name, "type", cell_problem(name, table_name, row, reason), row)
         matrix = np.clip(matrix, 0.0, 1.0)
         if len(self.probabilities) > 1:
             return matrix
@@ -233,7 +249,7 @@ class BacktestColumns:
             if invalid.any():
                 row = int(np.flatnonzero(invalid)[0])
                 reason = f"a label must be a number from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g}"
-                raise input_error(self.label, "type", _at(self.label, table_name, row, reason), row)
+                raise input_error(self.label, "type", cell_problem(self.label, table_name, row, reason), row)
         return None if np.isnan(labels).all() else labels
 
     def errors(self, answers: Vector, truth: Vector) -> Vector:
@@ -259,7 +275,7 @@ def _class_names(column: Column) -> list[str]:
 
 def read_tables(
     reference: Any, stream: Any, roles: Iterable[str | None]
-) -> tuple[dict[str, Column], dict[str, Column]]:
+) -> tuple[dict[str, TypedColumn], dict[str, TypedColumn]]:
     """Read both tables; the kinds of the columns are decided on the reference.
 
     Identifiers and nested columns without a role are left out. Numbers have the coarser precision of both
@@ -280,8 +296,7 @@ def read_tables(
     for name in before.keys() & after.keys() - dropped:
         before[name], after[name] = same_precision(before[name], after[name])
     past, present = (
-        {name: column for name, column in plain_columns(table).items() if name not in dropped}
-        for table in (before, after)
+        {name: column for name, column in table.items() if name not in dropped} for table in (before, after)
     )
     return past, present
 
@@ -309,55 +324,6 @@ def _read(
     return columns
 
 
-def sort_by_time(column: Column, name: str, table_name: str) -> tuple[list[int], list[datetime] | None]:
-    """Return the order of rows by time; rows with equal times keep their order.
-
-    Args:
-        column: n numbers, dates, or ISO 8601 texts; without an offset they are UTC.
-        name: name of the column.
-        table_name: name of the table in messages.
-
-    Returns:
-        The row indexes in order, and their times; None instead of the times if they are numbers.
-
-    Raises:
-        InputError: a cell is not a time.
-    """
-    cells = column.tolist()
-    for row, cell in enumerate(cells):
-        if is_null(cell):
-            raise input_error(name, "null", _at(name, table_name, row, "a time must not be null"), row)
-    if kind_of(column) is Kind.NUMERIC:
-        return np.argsort(column, kind="stable").tolist(), None
-    times = [_parse_time(cell, name, table_name, row) for row, cell in enumerate(cells)]
-    order = sorted(range(len(times)), key=times.__getitem__)
-    return order, [times[i] for i in order]
-
-
-def _parse_time(cell: Any, name: str, table_name: str, row: int) -> datetime:
-    time = cell
-    if isinstance(cell, str):
-        try:
-            time = datetime.fromisoformat(cell.strip())
-        except ValueError:
-            time = None
-    elif isinstance(cell, date) and not isinstance(cell, datetime):
-        time = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
-    if not isinstance(time, datetime):
-        reason = (
-            f"{str(cell)[:80]!r} is not a time: use numbers, dates, or texts such as '2026-01-31T12:00:00Z'"
-        )
-        raise input_error(name, "type", _at(name, table_name, row, reason), row)
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise input_error(
-            name, "type", _at(name, table_name, row, "the time is out of range"), row
-        ) from error
-
-
 def class_name(value: Any) -> str:
     """Return the canonical name of a class: 1, 1.0, "1", "1.0" and true are the same class.
 
@@ -374,15 +340,6 @@ def class_name(value: Any) -> str:
     if text.lower() in ("true", "false"):
         return str(int(text.lower() == "true"))
     return text.partition(".")[0] if re.fullmatch(r"(-?[1-9][0-9]*|0)\.0+", text) else text
-
-
-def input_error(field: str, reason: str, message: str, row: int | None = None) -> InputError:
-    """Return an error about one column or argument."""
-    return InputError([FieldProblem(field, reason, message, row)])
-
-
-def _at(name: str, table_name: str, row: int, reason: str) -> str:
-    return f"column '{name}' of the {table_name}, row {row}: {reason}"
 
 
 def _available(table: Columns) -> str:

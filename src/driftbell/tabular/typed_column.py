@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.records import Column, Kind
 from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
@@ -17,6 +18,8 @@ from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_miss
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import MIN_SHARE, TextColumn
+
+NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,7 @@ class TypedColumn:
         set_by_user: whether the user set the kind.
         reason: why the kind is not the obvious one, such as "80 % of the cells are numbers"; "" if it is.
         date_order: "day first" or "month first" for dates in text such as 03/04/2026; "" for all others.
+        unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
     """
 
     kind: Kind | None
@@ -48,6 +52,26 @@ class TypedColumn:
     set_by_user: bool = False
     reason: str = ""
     date_order: str = ""
+    unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
+
+    def reorder(self, order: Sequence[int]) -> TypedColumn:
+        """Return the column with its cells in another order."""
+        position = np.empty(len(order), dtype=np.intp)
+        position[np.asarray(order, dtype=np.intp)] = np.arange(len(order))
+        rows = np.sort(position[self.unreadable_rows])
+        return replace(self, values=self.values[order], unreadable_rows=rows)
+
+    def window(self, first: int, stop: int) -> TypedColumn:
+        """Return consecutive cells; which of the examples are among them is known only if all are."""
+        low, high = np.searchsorted(self.unreadable_rows, (first, stop))
+        rows = self.unreadable_rows[low:high] - first
+        return replace(
+            self,
+            values=self.values[first:stop],
+            unreadable=len(rows),
+            examples=self.examples if len(rows) == self.unreadable else (),
+            unreadable_rows=rows,
+        )
 
 
 def read_columns(
@@ -178,6 +202,7 @@ def _typed(
         set_by_user,
         reason,
         order,
+        np.flatnonzero(unreadable) if count else NO_ROWS,
     )
 
 
