@@ -11,13 +11,13 @@ import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
 from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.model_columns import MIN_LABELS, ModelColumns, input_error
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.drift.column_stats import reference_stats
 from driftbell.drift.compare import prepare
 from driftbell.drift.prepared import typed_columns
 from driftbell.records import Column, Kind
 from driftbell.simulation.backtest_checks import Backtest, BacktestReference
-from driftbell.simulation.backtest_columns import MIN_LABELS, BacktestColumns, read_tables
 from driftbell.simulation.backtest_run import (
     WINDOW_ROWS,
     BacktestPlan,
@@ -25,9 +25,9 @@ from driftbell.simulation.backtest_run import (
     realized_metrics,
     run_checks,
 )
-from driftbell.simulation.backtest_times import sort_by_time
+from driftbell.simulation.backtest_tables import read_tables, sort_by_time
 from driftbell.simulation.backtest_windows import BacktestWindow, period_windows, row_windows, typical_rows
-from driftbell.simulation.input_errors import input_error
+from driftbell.simulation.feature_columns import FeatureColumns
 from driftbell.tabular.typed_column import TypedColumn, plain_columns
 
 SMALLEST_LOSS, SMALLEST_SHARE = 0.02, 0.1
@@ -112,7 +112,7 @@ def backtest(
     windows = _windows(present, by_time, window_rows or WINDOW_ROWS, timestamp)
     block_rows = max(typical_rows(windows), MIN_BLOCK_ROWS)
     charts = None
-    if past.answers is not None:
+    if isinstance(columns, ModelColumns) and past.answers is not None:
         charts = _fit_charts(columns, past, past.answers, smallest_loss, allowed, block_rows, seed)
     prepared = prepare(past.compared, roles=columns.roles(past.columns))
     metrics, labelled = realized_metrics(columns, past, slice(None))
@@ -153,19 +153,16 @@ def _read_tables(
     label: str | None,
     timestamp: str | None,
     task: str | None,
-) -> tuple[BacktestColumns, BacktestTable, BacktestTable]:
+) -> tuple[ModelColumns | FeatureColumns, BacktestTable, BacktestTable]:
     roles = (prediction, *probabilities.values(), label, timestamp)
     tables = read_tables(reference, stream, roles)
     reference_columns, stream_columns = map(plain_columns, tables)
-    columns = BacktestColumns(
-        reference_columns,
-        stream_columns,
-        prediction=prediction,
-        probabilities=probabilities,
-        label=label,
-        timestamp=timestamp,
-        task=task,
-    )
+    used: dict[str, Any] = {"probabilities": probabilities, "label": label, "timestamp": timestamp}
+    columns: ModelColumns | FeatureColumns
+    if prediction is None:
+        columns = FeatureColumns(reference_columns, stream_columns, **used)
+    else:
+        columns = ModelColumns(reference_columns, stream_columns, prediction=prediction, task=task, **used)
     past = _read(columns, reference_columns, tables[0], timestamp, "reference")
     kinds = {name: column.kind for name, column in past.compared.items()}
     present = _read(columns, stream_columns, tables[1], timestamp, "stream", kinds)
@@ -176,16 +173,19 @@ def _read_tables(
 
 
 def _read(
-    roles: BacktestColumns,
+    roles: ModelColumns | FeatureColumns,
     table: Mapping[str, Column],
     typed: Mapping[str, TypedColumn],
     timestamp: str | None,
     name: str,
     kinds: Mapping[str, Kind | None] | None = None,
 ) -> BacktestTable:
-    answers, truth = roles.answers(table, name), roles.truth(table, name)
-    outputs = typed_columns(roles.compared_outputs(table), kinds)
-    compared = {**{key: typed[key] for key in roles.features(table)}, **outputs}
+    compared = {key: typed[key] for key in roles.features(table)}
+    answers, truth = None, None
+    if isinstance(roles, ModelColumns):
+        answers, truth = roles.answers(table, name), roles.truth(table, name)
+        outputs = {k: v for k, v in roles.compared_columns(table).items() if k not in compared}
+        compared |= typed_columns(outputs, kinds)
     rows = len(next(iter(table.values())))
     if timestamp is None:
         return BacktestTable(table, compared, rows, answers, truth, None)
@@ -223,7 +223,7 @@ def _windows(
 
 
 def _fit_charts(
-    roles: BacktestColumns,
+    roles: ModelColumns,
     past: BacktestTable,
     answers: Answers,
     smallest_loss: float | None,

@@ -11,6 +11,7 @@ import numpy as np
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.explain import since_clause
+from driftbell.degradation.model_columns import ModelColumns
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.drift.column_stats import column_stats
@@ -33,8 +34,8 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.simulation.backtest_checks import BacktestCheck
-from driftbell.simulation.backtest_columns import BacktestColumns
 from driftbell.simulation.backtest_windows import BacktestWindow, Moment
+from driftbell.simulation.feature_columns import FeatureColumns
 from driftbell.stats.metrics import classification_metrics, regression_metrics
 from driftbell.tabular.typed_column import TypedColumn
 
@@ -81,7 +82,7 @@ class BacktestPlan:
         reference_score: accuracy or mean absolute error on the reference; None without labels.
     """
 
-    roles: BacktestColumns
+    roles: ModelColumns | FeatureColumns
     charts: CusumCharts | None
     prepared: PreparedReference
     stream: BacktestTable
@@ -96,7 +97,7 @@ def run_checks(plan: BacktestPlan) -> Iterator[BacktestCheck]:
     stream, roles = plan.stream, plan.roles
     times = stream.times or [EPOCH + timedelta(seconds=row) for row in range(stream.rows)]
     features, errors = roles.features(stream.columns), None
-    if stream.answers is not None and stream.truth is not None:
+    if isinstance(roles, ModelColumns) and stream.answers is not None and stream.truth is not None:
         errors = roles.errors(stream.answers.values, stream.truth)
     state, drift, start = EvidenceState(), dict[str, int](), 0
     for index, window in enumerate(plan.windows):
@@ -153,13 +154,13 @@ def _compare(
     return judgement, stats
 
 
-def _estimated(roles: BacktestColumns, degradation: Degradation) -> dict[str, Interval]:
+def _estimated(roles: ModelColumns | FeatureColumns, degradation: Degradation) -> dict[str, Interval]:
     interval = degradation.performance.estimated if degradation.performance else None
     return {"accuracy" if roles.classes else "mae": interval} if interval else {}
 
 
 def realized_metrics(
-    roles: BacktestColumns, table: BacktestTable, rows: slice
+    roles: ModelColumns | FeatureColumns, table: BacktestTable, rows: slice
 ) -> tuple[dict[str, Interval], int]:
     """Return the metrics of the rows with a label, and the number of these rows."""
     if table.answers is None or table.truth is None:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from driftbell.alarms.budget import format_every
-from driftbell.simulation.input_errors import input_error
+from driftbell.degradation.model_columns import input_error
 
 Moment: TypeAlias = datetime | int
 """A time, or the number of a row."""
