@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     "--markdown", metavar="FILE", help="Write Markdown to a file, such as for a pull request; '-' prints it."
 )
 @click.option("--junit", metavar="FILE", help="Write JUnit XML to a file, with a test case for each column.")
+@click.option(
+    "--smallest-effect",
+    "effects",
+    multiple=True,
+    metavar="SHARE",
+    help="Largest negligible change as a share of the rows: 0.05 for all columns, 'amount=0.1' for one; "
+    "may be repeated [default: 0.02, or check.smallest_effect].",
+)
 @table_options
 def check(
     config_file: Path | None,
@@ -50,6 +58,7 @@ def check(
     html: str | None,
     markdown: str | None,
     junit: str | None,
+    effects: tuple[str, ...],
     **reading: Any,
 ) -> None:
     """Check the current window against the reference, or one table against another.
@@ -71,12 +80,16 @@ def check(
       driftbell check reference.csv today.csv --json
       driftbell check reference.csv today.csv --markdown - --html drift.html --fail-on never
       driftbell check may.csv.gz 'june/*.parquet' --column zip=categorical --exclude 'id,row_*'
+      driftbell check reference.csv today.csv --smallest-effect 0.05 --smallest-effect amount=0.1
     """
     if as_json and markdown == "-":
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
-    result = _check(files, settings(config_file, data_dir=data_dir).settings, reading, verbose=verbose)
+    configured = settings(config_file, data_dir=data_dir).settings
+    if effects:
+        configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
+    result = _check(files, configured, reading, verbose=verbose)
     _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
+from driftbell.config.check import CheckSettings
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
@@ -88,19 +89,6 @@ class WindowSettings(Section):
 
     rows: int = Field(500, ge=1, le=1_000_000)
     """The number of latest predictions that a check judges."""
-
-
-class CheckSettings(Section):
-    """`[check]`."""
-
-    every: Duration = timedelta(minutes=5)
-    """The interval of automatic checks, such as '5m'; 'off' runs checks on request only."""
-    minimum_rows: int = Field(10, ge=1)
-    """The fewest predictions in the window for a verdict; with fewer it is unknown."""
-    false_discovery_rate: float = Field(0.05, gt=0, lt=1)
-    """Columns with a lasting p-value below it (adjusted by Benjamini–Hochberg) are listed as drifted."""
-    smallest_effect: float = Field(0.02, ge=0, lt=1)
-    """Changes of at most this share of a column's rows are negligible and not listed as drift."""
 
 
 class AlarmSettings(Section):

@@ -125,7 +125,7 @@ class Checker:
     clock: Callable[[], datetime]
     cooldown: timedelta | None = None
     strong: float | None = None
-    smallest_effect: float = SMALLEST_EFFECT
+    smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT
     detector: DegradationDetector | None = None
     detector_settings: str = ""
     warnings: tuple[str, ...] = ()

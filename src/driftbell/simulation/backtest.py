@@ -14,19 +14,14 @@ from driftbell.alarms.budget import Budget, parse_budget, parse_every
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.explain import since_clause
+from driftbell.degradation.model_columns import MIN_LABELS, ModelColumns, input_error
 from driftbell.degradation.reference_models import Answers, Vector, fit_reference_models
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.drift.prepared import typed_columns
 from driftbell.records import Columns, Degradation, EvidenceState, Judgement, Verdict
-from driftbell.simulation.backtest_columns import (
-    MIN_LABELS,
-    BacktestColumns,
-    input_error,
-    read_tables,
-    sort_by_time,
-)
+from driftbell.simulation.backtest_tables import read_tables, sort_by_time
 
 WINDOW_ROWS = 500
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -179,10 +174,10 @@ def _read_tables(
     label: str | None,
     timestamp: str | None,
     task: str | None,
-) -> tuple[BacktestColumns, _Table, _Table]:
+) -> tuple[ModelColumns, _Table, _Table]:
     roles = (prediction, *probabilities.values(), label, timestamp)
     reference_columns, stream_columns = read_tables(reference, stream, roles)
-    columns = BacktestColumns(
+    columns = ModelColumns(
         reference_columns,
         stream_columns,
         prediction=prediction,
@@ -202,7 +197,7 @@ def _read_tables(
     return columns, past, present
 
 
-def _read(roles: BacktestColumns, table: Columns, timestamp: str | None, name: str) -> _Table:
+def _read(roles: ModelColumns, table: Columns, timestamp: str | None, name: str) -> _Table:
     answers, truth = roles.answers(table, name), roles.truth(table, name)
     if timestamp is None:
         return _Table(table, answers, truth, None)
@@ -212,7 +207,7 @@ def _read(roles: BacktestColumns, table: Columns, timestamp: str | None, name: s
 
 
 def _fit_charts(
-    roles: BacktestColumns,
+    roles: ModelColumns,
     past: _Table,
     smallest_loss: float | None,
     allowed: float,
@@ -238,7 +233,7 @@ def _fit_charts(
 
 
 def _run_checks(
-    roles: BacktestColumns,
+    roles: ModelColumns,
     charts: CusumCharts,
     past: _Table,
     present: _Table,
@@ -280,7 +275,7 @@ def _run_checks(
             start = stop
 
 
-def _score(roles: BacktestColumns, past: _Table) -> float | None:
+def _score(roles: ModelColumns, past: _Table) -> float | None:
     """Return the accuracy on the reference, or the mean absolute error; None without labels."""
     if past.truth is None or np.count_nonzero(~np.isnan(past.truth)) < MIN_LABELS:
         return None

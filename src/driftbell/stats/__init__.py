@@ -10,6 +10,14 @@ from driftbell.stats.counts import (
     psi_noise,
 )
 from driftbell.stats.effects import Size, difference_size, distance_size, share_size, total_variation
+from driftbell.stats.metrics import (
+    CLASSIFICATION_METRICS,
+    REGRESSION_METRICS,
+    classification_metrics,
+    interval_difference,
+    metric_differences,
+    regression_metrics,
+)
 from driftbell.stats.performance import (
     CalibrationBin,
     ClassScore,
@@ -28,6 +36,8 @@ from driftbell.stats.samples import (
 )
 
 __all__ = [
+    "CLASSIFICATION_METRICS",
+    "REGRESSION_METRICS",
     "CalibrationBin",
     "ClassScore",
     "Outcome",
@@ -37,18 +47,22 @@ __all__ = [
     "category_shares",
     "chi_square",
     "class_scores",
+    "classification_metrics",
     "confusion",
     "difference_size",
     "distance_size",
     "exceedance",
+    "interval_difference",
     "jensen_shannon",
     "js_noise",
     "kolmogorov_smirnov",
+    "metric_differences",
     "normed_wasserstein",
     "null_share",
     "psi",
     "psi_noise",
     "rank_sum",
+    "regression_metrics",
     "share_size",
     "total_variation",
     "wilson",

@@ -69,8 +69,8 @@ def difference_size(a: float, n: float, b: float, m: float, *, tail: float = TAI
     if a / n > b / m:
         a, n, b, m = b, m, a, n
     smaller, larger, z = a / n, b / m, normal_quantile(tail)
-    _, upper = _wilson(smaller, n, z)
-    lower, _ = _wilson(larger, m, z)
+    _, upper = wilson_limits(smaller, n, z)
+    lower, _ = wilson_limits(larger, m, z)
     difference = larger - smaller
     return Size(difference, max(0.0, difference - math.hypot(larger - lower, upper - smaller)))
 
@@ -122,7 +122,7 @@ def total_variation(reference: ArrayLike, window: ArrayLike) -> Size:
     return Size(float(change[grown].sum()), max(of_set.low, of_one.low))
 
 
-def _wilson(share: float, rows: float, z: float) -> tuple[float, float]:
+def wilson_limits(share: float, rows: float, z: float) -> tuple[float, float]:
     """Return both limits of Wilson's score interval."""
     middle = share + z * z / (2 * rows)
     half = (

@@ -30,6 +30,7 @@ from driftbell.records import Reference
 from driftbell.store.sql import SqlStore
 from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import clock, open_store, report_folder
+from driftbell.wiring.tables import configured_effects
 
 NICENESS = 10
 """Niceness of the monitor process: the server has priority on the processor."""
@@ -77,7 +78,7 @@ def checker(
         window_rows=settings.window.rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
-        smallest_effect=settings.check.smallest_effect,
+        smallest_effect=configured_effects(settings, list(reference.columns)),
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),

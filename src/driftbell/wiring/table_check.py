@@ -11,6 +11,7 @@ from typing import Any
 
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT, judge
+from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import ColumnVerdict, Judgement, Scope, Verdict
@@ -207,7 +208,7 @@ def check(
         rows=rows[1],
         minimum_rows=minimum_rows,
         false_discovery_rate=false_discovery_rate,
-        smallest_effect=smallest_effect,
+        smallest_effect=effects_by_column(smallest_effect, list(past)),
         unit="rows of the file" if is_path(current) else "rows",
     )
     library = "pandas" if type(reference).__module__.partition(".")[0] == "pandas" else "polars"

@@ -11,6 +11,7 @@ from driftbell.config.display import without_credentials
 from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
+from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.records import Judgement
 from driftbell.tabular.column_options import ColumnOptions
@@ -146,6 +147,21 @@ def judge_files(
     return judge_pair(read_pair(reference, current, options or TableOptions()), settings)
 
 
+def configured_effects(settings: Settings, columns: Collection[str]) -> float | Mapping[str, float]:
+    """Return the largest negligible size of a change by column.
+
+    Args:
+        settings: all settings.
+        columns: names of the reference's columns.
+
+    Raises:
+        ConfigError: a setting names no column of the reference.
+    """
+    check = settings.check
+    setting = "check.smallest_effects or --smallest-effect"
+    return effects_by_column(check.smallest_effect, columns, check.smallest_effects, setting=setting)
+
+
 def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
     """Judge one table against another."""
     return judge(
@@ -153,6 +169,6 @@ def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
         rows=pair.rows[1],
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
-        smallest_effect=settings.check.smallest_effect,
+        smallest_effect=configured_effects(settings, list(pair.reference)),
         unit="rows of the file",
     )

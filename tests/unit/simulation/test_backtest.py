@@ -21,11 +21,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 import driftbell
 from driftbell.degradation import cusum
+from driftbell.degradation.model_columns import MAX_INTEGER_CLASSES, class_name
 from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models
 from driftbell.errors import InputError
 from driftbell.records import Verdict
 from driftbell.simulation.backtest import BacktestCheck, backtest
-from driftbell.simulation.backtest_columns import MAX_INTEGER_CLASSES, class_name
 
 
 def table(

@@ -75,6 +75,13 @@ def test_settings_of_the_decision() -> None:
     assert driftbell.check(BEFORE, NOW, false_discovery_rate=1e-99).verdict is Verdict.OK
 
 
+def test_a_smallest_effect_of_an_unknown_column_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="smallest_effect: the reference has no column 'agee': did you mean"
+    ):
+        driftbell.check(BEFORE, NOW, smallest_effect={"agee": 0.1})
+
+
 def test_assert_stable_names_each_drifted_column() -> None:
     driftbell.check(BEFORE, BEFORE).assert_stable()
     result = driftbell.check(BEFORE, NOW)

@@ -43,7 +43,7 @@ data_dir = "/data"
 
 [{{ $section }}]
 {{- range $key, $value := $keys }}
-{{ $key }} = {{ toJson $value }}
+{{ ternary $key (toJson $key) (regexMatch "^[A-Za-z0-9_-]+$" $key) }} = {{ toJson $value }}
 {{- end }}
 {{- end }}
 {{- end -}}
