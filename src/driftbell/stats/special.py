@@ -1,6 +1,6 @@
 """Tails and quantiles of the normal, chi-square, beta and F distributions.
 
-They agree to 12 digits with `scipy.special`, which takes as long to import as a check of two small tables takes.
+They agree to 12 digits with `scipy.special`. Its import takes as long as a check of two small tables.
 """
 
 from __future__ import annotations
