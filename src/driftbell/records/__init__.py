@@ -48,6 +48,7 @@ from driftbell.records.degradation import (
     Share,
     Suspect,
 )
+from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
     Archive,
     ArchivedPrediction,
@@ -99,6 +100,9 @@ __all__ = [
     "LabelTotals",
     "LabelledPrediction",
     "Lease",
+    "Limit",
+    "LimitResult",
+    "Measure",
     "Notification",
     "Outputs",
     "PendingLabels",
