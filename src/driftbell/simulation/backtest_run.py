@@ -69,7 +69,7 @@ class BacktestTable:
 
 @dataclass(frozen=True, slots=True)
 class BacktestPlan:
-    """What the checks of a backtest need.
+    """Inputs of the checks of a backtest.
 
     Attributes:
         roles: roles of the columns.

@@ -11,7 +11,7 @@ from driftbell.records import Column, Columns
 
 
 class FeatureColumns:
-    """Columns without predictions; has what a backtest needs of `ModelColumns`.
+    """Columns without predictions; an alternative to `ModelColumns` in a backtest.
 
     Args:
         reference: columns of the reference.
