@@ -60,6 +60,7 @@ from driftbell.records.operation import (
     Notification,
     TrafficBucket,
 )
+from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
 from driftbell.records.verdict import Verdict
 
@@ -80,6 +81,7 @@ __all__ = [
     "CheckTotals",
     "Column",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Columns",
     "Degradation",
@@ -105,6 +107,7 @@ __all__ = [
     "Outputs",
     "PendingLabels",
     "Performance",
+    "Period",
     "Prediction",
     "Reference",
     "Result",
