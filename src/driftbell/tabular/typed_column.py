@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.records import Column, Kind
 from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
@@ -17,6 +18,8 @@ from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_miss
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import MIN_SHARE, TextColumn
+
+NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,9 @@ class TypedColumn:
         set_by_user: whether the user set the kind.
         reason: why the kind is not the obvious one, such as "80 % of the cells are numbers"; "" if it is.
         date_order: "day first" or "month first" for dates in text such as 03/04/2026; "" for all others.
+        decided: kind that the other table is read with, where unreadable cells of a column with a role made
+            this one categorical; None if it is `kind`.
+        unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
     """
 
     kind: Kind | None
@@ -48,6 +54,27 @@ class TypedColumn:
     set_by_user: bool = False
     reason: str = ""
     date_order: str = ""
+    decided: Kind | None = None
+    unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
+
+    def reorder(self, order: Sequence[int]) -> TypedColumn:
+        """Return the column with its cells in another order."""
+        position = np.empty(len(order), dtype=np.intp)
+        position[np.asarray(order, dtype=np.intp)] = np.arange(len(order))
+        rows = np.sort(position[self.unreadable_rows])
+        return replace(self, values=self.values[order], unreadable_rows=rows)
+
+    def window(self, first: int, stop: int) -> TypedColumn:
+        """Return consecutive cells; which of the examples are among them is known only if all are."""
+        low, high = np.searchsorted(self.unreadable_rows, (first, stop))
+        rows = self.unreadable_rows[low:high] - first
+        return replace(
+            self,
+            values=self.values[first:stop],
+            unreadable=len(rows),
+            examples=self.examples if len(rows) == self.unreadable else (),
+            unreadable_rows=rows,
+        )
 
 
 def read_columns(
@@ -126,12 +153,16 @@ def _again(
     name: str, column: TypedColumn, given: Kind | TypedColumn | None, options: ColumnOptions
 ) -> TypedColumn:
     """Return a typed column, with another kind if that is needed."""
-    kind = user_kind(name, options) or (given.kind if isinstance(given, TypedColumn) else given)
-    if kind is None or kind is column.kind:
+    kind = user_kind(name, options) or _given_kind(given)
+    if kind is None or kind in (column.kind, column.decided):
         return column
     values = column.values
     raw = read_raw({name: values.tolist() if values.dtype == object else values})
     return _typed(name, raw, given, options)
+
+
+def _given_kind(given: Kind | TypedColumn | None) -> Kind | None:
+    return given.decided or given.kind if isinstance(given, TypedColumn) else given
 
 
 def _typed(
@@ -146,12 +177,11 @@ def _typed(
     texts = None
     if cells.form is Form.TEXTS:
         texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
-    order, kind, reason = "", user_kind(name, options), ""
+    order, kind, reason, decided = "", user_kind(name, options), "", None
     set_by_user = kind is not None
     if isinstance(given, TypedColumn):
         order, reason = given.date_order, given.reason
-        given = given.kind
-    kind = kind or given
+    kind = kind or _given_kind(given)
     if kind is None:
         decision: Decision = decide_kind(name, cells, texts)
         kind, reason, order = decision.kind, decision.reason, decision.order
@@ -165,8 +195,17 @@ def _typed(
     if unreadable.any():
         unreadable &= ~is_null_cell(cells, texts)
     if has_role and unreadable.any() and kind in (Kind.NUMERIC, Kind.DATETIME, Kind.BOOLEAN):
-        kind, order = Kind.CATEGORICAL, ""  # an error about a prediction, label or time names the cell
-        values, unreadable = as_texts(cells, texts), np.zeros(len(values), dtype=bool)
+        # an error about a prediction, label or time names the cell; numbers beside it stay numbers
+        readable, words = ~unreadable & ~is_missing(values), as_texts(cells, texts)
+        if kind is Kind.NUMERIC:
+            words[readable] = values[readable]
+        decided, kind, order, values, unreadable = (
+            kind,
+            Kind.CATEGORICAL,
+            "",
+            words,
+            np.zeros(len(values), dtype=bool),
+        )
     count = int(np.count_nonzero(unreadable))
     return TypedColumn(
         kind,
@@ -178,6 +217,8 @@ def _typed(
         set_by_user,
         reason,
         order,
+        decided,
+        np.flatnonzero(unreadable) if count else NO_ROWS,
     )
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from driftbell.errors import InputError
-from driftbell.simulation.backtest import BacktestCheck, backtest
+from driftbell.simulation.backtest import backtest
+from driftbell.simulation.backtest_checks import BacktestCheck
 
 ROWS = 300
 
@@ -27,7 +29,9 @@ def table(rows: int, seed: int, labels: tuple[Any, Any] = (0, 1), wrong: float =
     }
 
 
-def run(reference: dict[str, Any], stream: dict[str, Any], **options: Any) -> list[BacktestCheck]:
+def run(
+    reference: dict[str, Any] | Path, stream: dict[str, Any] | Path, **options: Any
+) -> list[BacktestCheck]:
     usual = {"budget": "1 per 100 checks", "prediction": "answer", "label": "y", "window_rows": 100}
     return list(backtest(reference, stream, **{**usual, **options}))
 
@@ -63,6 +67,62 @@ def test_some_unknown_labels_are_named_and_count_as_wrong() -> None:
         "column 'y' of the stream: 7 of 300 labels equal no predicted class (yes and no) and count as wrong: "
         "'Yes'",
     )
+
+
+def as_text(table: dict[str, Any], path: Path, mistyped: str = "") -> Path:
+    """Write a table as a text file, with a mistyped label in the fourth row."""
+    lines = [[str(cell) for cell in row] for row in zip(*table.values(), strict=True)]
+    if mistyped:
+        lines[3][list(table).index("y")] = mistyped
+    path.write_text("\n".join(map(",".join, [list(table), *lines])))
+    return path
+
+
+@pytest.mark.parametrize("side", ["reference", "stream"])
+@pytest.mark.parametrize("cell", ["x", "yes"])
+def test_a_mistyped_label_among_numbers_is_an_unknown_class(tmp_path: Path, side: str, cell: str) -> None:
+    tables = {"reference": table(ROWS, 0), "stream": table(ROWS, 1)}
+    paths = {
+        name: as_text(columns, tmp_path / f"{name}.csv", cell if name == side else "")
+        for name, columns in tables.items()
+    }
+    checks = run(paths["reference"], paths["stream"])
+    assert checks[0].notes == (
+        f"column 'y' of the {side}: 1 of 300 labels equal no predicted class (1 and 0) and count as wrong: "
+        f"'{cell}'",
+    )
+    right = [a == y for a, y in zip(tables["reference"]["answer"], tables["reference"]["y"], strict=True)]
+    right[3] = right[3] and side == "stream"
+    assert checks[0].reference_score == pytest.approx(np.mean(right))
+
+
+@pytest.mark.parametrize("cells", [["x"], ["1,5", "x"]])
+@pytest.mark.parametrize("side", ["reference", "stream"])
+def test_a_mistyped_label_of_a_regression_is_left_out(side: str, cells: list[str]) -> None:
+    tables = {name: amounts(ROWS, seed) for seed, name in enumerate(("reference", "stream"))}
+    tables[side]["y"][3 : 3 + len(cells)] = cells
+    checks = run(tables["reference"], tables["stream"])
+    count, names = len(cells), " and ".join(f"'{cell}'" for cell in cells)
+    assert checks[0].notes == (
+        f"column 'y' of the {side}: {count} of 300 labels are not numbers and are left out: {names}",
+    )
+    assert checks[0].reference_metric == "mean absolute error"
+    pairs = zip(tables["reference"]["answer"], tables["reference"]["y"], strict=True)
+    errors = [abs(a - y) for a, y in pairs if not isinstance(y, str)]
+    assert checks[0].reference_score == pytest.approx(np.mean(errors))
+
+
+def test_a_regression_without_a_label_that_is_a_number_is_refused() -> None:
+    tables = [amounts(ROWS, seed) for seed in (0, 1)]
+    tables[1]["y"] = ["low"] * ROWS
+    with pytest.raises(InputError, match=r"column 'y' of the stream: no label is a number.* Labels: 'low'"):
+        run(*tables)
+
+
+def amounts(rows: int, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    answer = rng.normal(50, 10, rows)
+    return {"x": answer, "answer": answer.tolist(), "y": (answer + rng.normal(size=rows)).tolist()}
 
 
 def test_the_score_of_the_reference_is_in_every_check() -> None:

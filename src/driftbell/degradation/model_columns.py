@@ -1,23 +1,22 @@
-"""Roles of a backtest's columns: predictions, probabilities, labels, times; all others are features."""
+"""Columns of a model in two tables, by role: predictions, probabilities, labels; all others are features."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from driftbell.degradation.answer_checks import check_labels, check_probabilities
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
 from driftbell.records import Column, Columns, FieldProblem, Kind
-from driftbell.simulation.answer_checks import check_labels, check_probabilities
-from driftbell.tabular import typed_column
 from driftbell.tabular.columns import as_column, is_null, kind_of
 from driftbell.tabular.profile import numbers
-from driftbell.tabular.typed_column import TypedColumn, plain_columns, same_precision
+from driftbell.tabular.text_column import MIN_SHARE
 
 MAX_INTEGER_CLASSES = 20
 """Integers with at most this many distinct values are classes; more need the task to be named."""
@@ -32,28 +31,30 @@ MAX_AMOUNT = 1e15
 """Largest absolute value of a regression: its square must not overflow in single precision."""
 
 MIN_LABELS = 20
-"""A reference with fewer labels counts as unlabelled."""
+"""A table with fewer labels counts as unlabelled."""
 
 ROUNDING = 1e-4
 """Tolerated rounding error of a probability below 0 or above 1."""
 
-MAX_NAMES = 8
-"""Number of names in an error message."""
+MAX_EXAMPLES = 3
+"""Number of labels that are no numbers in a message."""
 
 
-class BacktestColumns:
-    """Columns of a backtest by role: predictions, probabilities, labels and features.
+class ModelColumns:
+    """Columns of a model in a reference and a current table, by role.
 
     Args:
         reference: columns of the reference.
-        stream: columns of the stream.
+        current: columns of the table that is compared with it.
         prediction: name of the prediction column.
         probabilities: name of the probability column by class.
         label: name of the label column; None without labels.
         timestamp: name of the time column; None if the rows are in order.
         task: `classification` or `regression`; None to decide it on the predictions and labels.
+        current_name: name of the current table in messages.
 
     Attributes:
+        classes: names of the classes; none for a regression.
         notes: contradictions between predictions, labels and probabilities, for the user.
 
     Raises:
@@ -63,13 +64,14 @@ class BacktestColumns:
     def __init__(
         self,
         reference: Columns,
-        stream: Columns,
+        current: Columns,
         *,
         prediction: str,
         probabilities: Mapping[Any, str],
         label: str | None,
-        timestamp: str | None,
+        timestamp: str | None = None,
         task: str | None = None,
+        current_name: str = "stream",
     ) -> None:
         if task not in (None, CLASSIFICATION, REGRESSION):
             raise input_error(
@@ -84,23 +86,28 @@ class BacktestColumns:
         for name in (*needed, label):
             if name is not None and [*needed, label].count(name) > 1:
                 raise input_error(name, "extra", f"column '{name}' has two roles")
-        for table_name, table in (("reference", reference), ("stream", stream)):
+        for table_name, table in (("reference", reference), (current_name, current)):
             for name in needed:
                 if name not in table:
                     raise input_error(
                         name, "missing", f"the {table_name} has no column '{name}'{_available(table)}"
                     )
-        if label is not None and label not in stream and label not in reference:
+        if label is not None and label not in current and label not in reference:
             raise input_error(
                 label, "missing", f"neither table has a column '{label}'{_available(reference)}"
             )
         self.names = tuple(n for n in reference if n not in {*needed, label})
-        self.classes = self._find_classes(reference, stream, task)
+        predictions = [table[prediction] for table in (reference, current)]
+        labels = [table[label] for table in (reference, current) if label is not None and label in table]
+        self._number_labels = bool(labels) and _are_mostly_numbers(labels[0], predictions)
+        self.classes = self._find_classes(predictions, labels, task)
         self._ids = {name: float(i) for i, name in enumerate(self.classes)}
-        predictions = (_class_names(table[prediction]) for table in (reference, stream))
-        self._answers = set(self.probabilities).union(*predictions) if self.classes else set()
+        answers = (name for column in predictions for name in _class_names(column)[0])
+        self._answers = {*self.probabilities, *answers} if self.classes else set()
 
-    def _find_classes(self, reference: Columns, stream: Columns, task: str | None) -> tuple[str, ...]:
+    def _find_classes(
+        self, predictions: list[Column], labels: list[Column], task: str | None
+    ) -> tuple[str, ...]:
         """Return the classes; none for a regression."""
         if task == REGRESSION:
             if self.probabilities:
@@ -108,9 +115,10 @@ class BacktestColumns:
             return ()
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
-        names = [name for name in (self.prediction, self.label) if name is not None]
-        columns = [table[name] for table in (reference, stream) for name in names if name in table]
-        values = {class_name(v) for c in columns for v in c.tolist() if not is_null(v)}
+        if self._number_labels:
+            labels = [numbers(column) for column in labels]
+        columns = [*predictions, *labels]
+        values = {name for column in columns for name in _class_names(column)[0]}
         numeric = all(kind_of(c) in (Kind.NUMERIC, None) for c in columns)
         if numeric and not self.probabilities and task is None:
             amounts = np.concatenate([numbers(c)[np.isfinite(numbers(c))] for c in columns])
@@ -126,9 +134,10 @@ class BacktestColumns:
         if len(self.probabilities) == 1 and len(classes) == 1:
             return (*classes, f"other than {classes[0]}")
         if len(classes) > MAX_CLASSES:
+            words = sorted(name for name in classes if not _is_number(name)) or classes
             message = (
-                f"column '{self.prediction}' or its label has {len(classes)} distinct values "
-                f"({join_names(classes)}): too many for classes, and not all of them are numbers"
+                f"column '{self.prediction}' or its label has {len(classes)} distinct values: too many for "
+                f"classes, and not all of them are numbers ({join_names(words)})"
             )
             raise input_error(self.prediction, "type", message)
         return classes
@@ -141,11 +150,14 @@ class BacktestColumns:
         """Return the columns that are compared: features, predictions (classes by name), probabilities."""
         predictions = table[self.prediction]
         if self.classes:
-            predictions = as_column(
-                [None if is_null(v) else class_name(v) for v in predictions.tolist()], Kind.CATEGORICAL
-            )
+            predictions = self.class_column(predictions)
         probabilities = {n: table[n] for n in self.probabilities.values()}
         return {**self.features(table), self.prediction: predictions, **probabilities}
+
+    def class_column(self, column: Column) -> Column:
+        """Return predictions or labels as names of classes."""
+        names, codes = _class_names(column)
+        return as_column([*names, None], Kind.CATEGORICAL)[codes]
 
     def roles(self, reference: Columns) -> dict[str, str]:
         """Return the role of each column that is compared."""
@@ -175,7 +187,7 @@ class BacktestColumns:
             )
             if self.classes and not is_null(cell):
                 reason = f"'{class_name(cell)[:80]}' is not one of the classes {join_names(self.classes)}"
-            raise input_error(self.prediction, "type", _at(self.prediction, table_name, row, reason), row)
+            raise input_error(self.prediction, "type", locate(self.prediction, table_name, row, reason), row)
         matrix = self._matrix(table, table_name)
         if matrix is not None:
             names = tuple(self.probabilities.values())
@@ -198,7 +210,7 @@ class BacktestColumns:
             reason = (
                 f"a probability must be a number from 0 to 1, got {'null' if is_null(cell) else repr(cell)}"
             )
-            raise input_error(name, "type", _at(name, table_name, row, reason), row)
+            raise input_error(name, "type", locate(name, table_name, row, reason), row)
         matrix = np.clip(matrix, 0.0, 1.0)
         if len(self.probabilities) > 1:
             return matrix
@@ -211,6 +223,9 @@ class BacktestColumns:
     def truth(self, table: Columns, table_name: str) -> Vector | None:
         """Read the labels, with classes as indexes: -1 for a class unknown to the model, NaN without a label.
 
+        If the predictions and most labels are numbers, other labels are unknown classes; in a regression
+        they are left out. Both are named in `notes`.
+
         Args:
             table: n rows.
             table_name: name of the table in messages.
@@ -219,22 +234,42 @@ class BacktestColumns:
             None if no row has a label.
 
         Raises:
-            InputError: no label equals a predicted class, or a label of a regression is infinite or exceeds
-                `MAX_AMOUNT`.
+            InputError: no label equals a predicted class or, in a regression, is a number; or a label of a
+                regression is infinite or exceeds `MAX_AMOUNT`.
         """
         if self.label is None or self.label not in table:
             return None
+        column = table[self.label]
         if self.classes:
-            names = _class_names(table[self.label])
-            self._note(check_labels(self.label, table_name, names, self._answers))
-        labels = self._encode(table[self.label], other=-1.0)
-        if not self.classes:
-            invalid = np.isnan(labels) & ~np.isnan(numbers(table[self.label]))
-            if invalid.any():
-                row = int(np.flatnonzero(invalid)[0])
-                reason = f"a label must be a number from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g}"
-                raise input_error(self.label, "type", _at(self.label, table_name, row, reason), row)
+            names, codes = _class_names(column)
+            labels_by_row = [names[i] for i in codes[codes >= 0].tolist()]
+            self._note(check_labels(self.label, table_name, labels_by_row, self._answers))
+            labels = self._encode(column, other=-1.0)
+        else:
+            labels = self._amounts(column, self.label, table_name)
         return None if np.isnan(labels).all() else labels
+
+    def _amounts(self, column: Column, label: str, table_name: str) -> Vector:
+        """Read the labels of a regression."""
+        labels = numbers(column)
+        invalid = np.flatnonzero(np.abs(labels) > MAX_AMOUNT)
+        if len(invalid):
+            row = int(invalid[0])
+            reason = f"a label must be a number from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g}"
+            raise input_error(label, "type", locate(label, table_name, row, reason), row)
+        cells = () if column.dtype == np.float64 else column[np.isnan(labels)].tolist()
+        words = [printable(cell, 30) for cell in cells if not is_null(cell)]
+        if words:
+            examples = join_names(f"'{word}'" for word in list(dict.fromkeys(words))[:MAX_EXAMPLES])
+            count = len(words) + int(np.count_nonzero(~np.isnan(labels)))
+            where = f"column '{label}' of the {table_name}"
+            if len(words) == count:
+                message = f"{where}: no label is a number, as a regression needs. Labels: {examples}"
+                raise input_error(label, "type", message)
+            self._note(
+                f"{where}: {len(words)} of {count} labels are not numbers and are left out: {examples}"
+            )
+        return labels
 
     def errors(self, answers: Vector, truth: Vector) -> Vector:
         """Return the error of each prediction, NaN without a label."""
@@ -246,116 +281,40 @@ class BacktestColumns:
         if not self.classes:
             values = numbers(column)
             return np.where(np.abs(values) <= MAX_AMOUNT, values, np.nan)
-        ids = self._ids
-        return np.array(
-            [np.nan if is_null(v) else ids.get(class_name(v), other) for v in column.tolist()],
-            dtype=np.float64,
-        )
+        names, codes = _class_names(column)
+        ids = np.array([*(self._ids.get(name, other) for name in names), np.nan])
+        return ids[codes]
 
 
-def _class_names(column: Column) -> list[str]:
-    return [class_name(v) for v in column.tolist() if not is_null(v)]
-
-
-def read_tables(
-    reference: Any, stream: Any, roles: Iterable[str | None]
-) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Read both tables; the kinds of the columns are decided on the reference.
-
-    Identifiers and nested columns without a role are left out. Numbers have the coarser precision of both
-    tables.
-
-    Args:
-        reference: table, see `driftbell.tabular.typed_column.read_columns`.
-        stream: table of the same form.
-        roles: columns that have a role.
-
-    Raises:
-        InputError: one is no table, has no rows, or its columns differ in length.
-    """
-    names = {name for name in roles if name is not None}
-    before = _read("reference", reference, names, None)
-    after = _read("stream", stream, names, before)
-    dropped = {n for n, c in before.items() if n not in names and c.kind in (Kind.IDENTIFIER, Kind.NESTED)}
-    for name in before.keys() & after.keys() - dropped:
-        before[name], after[name] = same_precision(before[name], after[name])
-    past, present = (
-        {name: column for name, column in plain_columns(table).items() if name not in dropped}
-        for table in (before, after)
+def _class_names(column: Column) -> tuple[list[str], NDArray[np.intp]]:
+    """Return the different names of classes in a column, and for each row the index of one, -1 for null."""
+    cells, places = (
+        np.unique(column, return_inverse=True)
+        if column.dtype == np.float64
+        else (column.tolist(), np.arange(len(column)))
     )
-    return past, present
+    name_by_cell = {cell: class_name(cell) for cell in set(cells) if not is_null(cell)}
+    names = list(dict.fromkeys(name_by_cell.values()))
+    place = {name: i for i, name in enumerate(names)}
+    codes = np.array([place[name_by_cell[c]] if c in name_by_cell else -1 for c in cells], dtype=np.intp)
+    return names, codes[places]
 
 
-def _read(
-    table_name: str, table: Any, names: set[str], kinds: Mapping[str, TypedColumn] | None
-) -> dict[str, TypedColumn]:
+def _are_mostly_numbers(labels: Column, predictions: list[Column]) -> bool:
+    """Return whether the predictions are numbers, and so are at least 90 % of the labels."""
+    if not all(kind_of(column) in (Kind.NUMERIC, Kind.BOOLEAN, None) for column in predictions):
+        return False
+    count = int(np.count_nonzero(~np.isnan(numbers(labels))))
+    present = count if labels.dtype == np.float64 else sum(not is_null(cell) for cell in labels.tolist())
+    return 0 < MIN_SHARE * present <= count
+
+
+def _is_number(text: str) -> bool:
     try:
-        columns = typed_column.read_columns(table, kinds=kinds, roles=names)
-    except InputError as error:
-        problems = [FieldProblem(p.field, p.reason, f"the {table_name}: {p.message}") for p in error.problems]
-        raise InputError(problems) from error
-    if not columns or not len(next(iter(columns.values())).values):
-        raise input_error("", "empty", f"the {table_name} has no rows")
-    for name in sorted(names & columns.keys()):
-        column = columns[name]
-        if column.unreadable:
-            cells = " and ".join(f"'{printable(cell, 30)}'" for cell in column.examples[:2])
-            message = (
-                f"column '{name}' of the {table_name}: {column.unreadable} of {len(column.values)} cells "
-                f"such as {cells} are not {column.kind}, as in the reference. Write both tables in the same "
-                f"way, or set the kind: --column '{name}=categorical'"
-            )
-            raise input_error(name, "type", message)
-    return columns
-
-
-def sort_by_time(column: Column, name: str, table_name: str) -> tuple[list[int], list[datetime] | None]:
-    """Return the order of rows by time; rows with equal times keep their order.
-
-    Args:
-        column: n numbers, dates, or ISO 8601 texts; without an offset they are UTC.
-        name: name of the column.
-        table_name: name of the table in messages.
-
-    Returns:
-        The row indexes in order, and their times; None instead of the times if they are numbers.
-
-    Raises:
-        InputError: a cell is not a time.
-    """
-    cells = column.tolist()
-    for row, cell in enumerate(cells):
-        if is_null(cell):
-            raise input_error(name, "null", _at(name, table_name, row, "a time must not be null"), row)
-    if kind_of(column) is Kind.NUMERIC:
-        return np.argsort(column, kind="stable").tolist(), None
-    times = [_parse_time(cell, name, table_name, row) for row, cell in enumerate(cells)]
-    order = sorted(range(len(times)), key=times.__getitem__)
-    return order, [times[i] for i in order]
-
-
-def _parse_time(cell: Any, name: str, table_name: str, row: int) -> datetime:
-    time = cell
-    if isinstance(cell, str):
-        try:
-            time = datetime.fromisoformat(cell.strip())
-        except ValueError:
-            time = None
-    elif isinstance(cell, date) and not isinstance(cell, datetime):
-        time = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
-    if not isinstance(time, datetime):
-        reason = (
-            f"{str(cell)[:80]!r} is not a time: use numbers, dates, or texts such as '2026-01-31T12:00:00Z'"
-        )
-        raise input_error(name, "type", _at(name, table_name, row, reason), row)
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise input_error(
-            name, "type", _at(name, table_name, row, "the time is out of range"), row
-        ) from error
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def class_name(value: Any) -> str:
@@ -381,7 +340,8 @@ def input_error(field: str, reason: str, message: str, row: int | None = None) -
     return InputError([FieldProblem(field, reason, message, row)])
 
 
-def _at(name: str, table_name: str, row: int, reason: str) -> str:
+def locate(name: str, table_name: str, row: int, reason: str) -> str:
+    """Return the reason of an error with its column, table and row."""
     return f"column '{name}' of the {table_name}, row {row}: {reason}"
 
 
