@@ -186,7 +186,7 @@ def _detect(sample: str, is_whole: bool, source: str) -> _Split:
     if _is_aligned(single):
         raise ConfigError(
             f"cannot read {source}: its columns are aligned by spaces, and cells with spaces or without text "
-            "cannot be told apart: write it as CSV, or pass --separator for one column"
+            "are ambiguous: write it as CSV, or pass --separator for one column"
         )
     return single
 
