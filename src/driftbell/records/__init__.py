@@ -60,6 +60,7 @@ from driftbell.records.operation import (
     TrafficBucket,
 )
 from driftbell.records.reference import Reference, Training
+from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "LabelTotals",
     "LabelledPrediction",
     "Lease",
+    "MetricComparison",
     "Notification",
     "Outputs",
     "PendingLabels",
@@ -109,6 +111,7 @@ __all__ = [
     "Share",
     "SourceState",
     "Suspect",
+    "TablePerformance",
     "TrafficBucket",
     "Training",
     "Value",
