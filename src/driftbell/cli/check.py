@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.Choice(FAIL_ON),
     default="drift",
     show_default=True,
-    help="What ends the command with exit code 1: drift or an alarm, only an alarm, or neither.",
+    help="What ends the command with exit code 1: drift, a limit or an alarm; only an alarm; or none.",
 )
 @click.option("--html", "html", metavar="FILE", help="Write an HTML report on two tables to a file.")
 @click.option(
@@ -77,8 +77,11 @@ def check(
     without a loss would show it (or as many as alarms.budget allows, if it is per checks). The labels are
     also compared, as the target. In CLASS=COL, the class may contain '='.
 
-    Exit codes: 0 no drift and no alarm, 1 drift or alarm (--fail-on), 2 usage or configuration error, 3 no
-    verdict (a column could not be compared, or there are too few labels), whatever --fail-on is.
+    Fixed limits of your own are set in the section [limits] of the settings.
+
+    Exit codes: 0 no drift and no alarm, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or
+    configuration error, 3 no verdict (not everything could be judged, or there are too few labels), whatever
+    --fail-on is.
 
     \b
     Examples:
@@ -234,6 +237,7 @@ def _write(option: str, target: str, content: bytes) -> None:
 
 def _print_result(result: TableCheck) -> None:
     from driftbell.publish import table_views as views
+    from driftbell.publish.limit_views import limit_lines
 
     judgement = result.judgement
     click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
@@ -251,3 +255,5 @@ def _print_result(result: TableCheck) -> None:
         click.echo(f"  {name:<{width}}  {views.verdict_word(c):<8} {p_value:<11} {reason}".rstrip())
     if others:
         click.echo(f"  and {others} more columns; --json prints all")
+    for line in limit_lines(judgement):
+        click.echo(line)

@@ -6,6 +6,7 @@ from datetime import datetime
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from driftbell.phrases import printable
+from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.performance_views import HEADINGS, MAX_NOTE, interval_note, metric_rows
 from driftbell.publish.table_views import (
     MAX_NAME,
@@ -60,6 +61,7 @@ def table_markdown(
         lines.append(f"| {' | '.join(cells)} | {_text(c.reason, MAX_REASON)} |")
     if others:
         lines += ["", f"and {others} more columns"]
+    lines += _limit_rows(judgement)
     if all(names):
         tables = (
             f"<code>{_text(n, MAX_TEST_NAME)}</code> ({r:,} rows)" for n, r in zip(names, rows, strict=True)
@@ -73,6 +75,17 @@ def _performance(performance: TablePerformance) -> list[str]:
     lines += [f"| {r.name} | {r.reference} | {r.current} | {r.change} |" for r in metric_rows(performance)]
     notes = (f"- {_text(note, MAX_NOTE)}" for note in performance.notes)
     return [*lines, "", interval_note(performance), "", *notes, *([""] if performance.notes else [])]
+
+
+def _limit_rows(judgement: Judgement) -> list[str]:
+    limits, others = listed_limits(judgement)
+    rows = ["", "| limit | state | measured |", "| --- " * 3 + "|"] if limits else []
+    for limit in limits:
+        state = f"**{limit_word(limit)}**" if limit.exceeded else limit_word(limit)
+        rows.append(
+            f"| <code>{_text(limit.name, MAX_NAME)}</code> | {state} | {_text(limit.reason, MAX_REASON)} |"
+        )
+    return [*rows, "", f"and {others} more limits"] if others else rows
 
 
 def _text(text: str, length: int) -> str:
@@ -89,13 +102,14 @@ def table_junit(
     The case `performance` is about the performance of the model on both tables.
 
     A drifted column is a failure; one that should have been compared is an error; an identifier, a list, an
-    additional column, or a target without labels is skipped.
+    additional column, or a target without labels is skipped. An exceeded limit is a
+    failure; one that could not be judged is an error.
 
     Args:
         judgement: the verdict and the columns.
         time: when the check ran.
         fails: whether an alarm is a failure.
-        drift_fails: whether drift is a failure; otherwise it is the output of a test that passes.
+        drift_fails: whether drift and exceeded limits are failures; otherwise they are outputs of tests.
         measured: whether the performance was measured with labels on both tables.
     """
     root = Element("testsuites")
@@ -107,6 +121,9 @@ def table_junit(
         _performance_case(suite, degradation, fails=fails)
     for column in judgement.columns:
         _column_case(suite, column, drift_fails=drift_fails)
+    for limit in judgement.limits:
+        outcome = {True: "failure" if drift_fails else "", None: "error", False: ""}[limit.exceeded]
+        _case(suite, f"limit {limit.name}", outcome, limit.reason)
     whole = {Verdict.ALARM: "failure" if fails else "", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
     measured_only = degradation is not None and (
         judgement.verdict is Verdict.ALARM or degradation.verdict is Verdict.UNKNOWN

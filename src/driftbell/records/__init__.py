@@ -48,6 +48,7 @@ from driftbell.records.degradation import (
     Share,
     Suspect,
 )
+from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
     Archive,
     ArchivedPrediction,
@@ -59,6 +60,7 @@ from driftbell.records.operation import (
     Notification,
     TrafficBucket,
 )
+from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
 from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
@@ -80,6 +82,7 @@ __all__ = [
     "CheckTotals",
     "Column",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Columns",
     "Degradation",
@@ -98,11 +101,15 @@ __all__ = [
     "LabelTotals",
     "LabelledPrediction",
     "Lease",
+    "Limit",
+    "LimitResult",
+    "Measure",
     "MetricComparison",
     "Notification",
     "Outputs",
     "PendingLabels",
     "Performance",
+    "Period",
     "Prediction",
     "Reference",
     "Result",

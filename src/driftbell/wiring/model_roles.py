@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from driftbell.alarms.verdict import combine
-from driftbell.drift.compare import compare
+from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import TARGET, judge
+from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, printable, suggest_name
-from driftbell.records import Column, Judgement, Kind, TablePerformance
+from driftbell.records import Column, Judgement, Kind, Limit, TablePerformance
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.profile import numbers
 from driftbell.tabular.typed_column import TypedColumn
@@ -79,6 +80,9 @@ def judge_tables(
     reference: Mapping[str, TypedColumn],
     current: Mapping[str, TypedColumn],
     roles: ModelRoles | None = None,
+    *,
+    rows: int,
+    limits: Sequence[Limit] = (),
     **options: Any,
 ) -> tuple[Judgement, TablePerformance | None]:
     """Judge one table against another: drift and, with labels, the performance of the model.
@@ -87,17 +91,20 @@ def judge_tables(
         reference: its columns.
         current: columns of the table that is compared with it.
         roles: columns of the model.
-        **options: passed to `judge`, except the number of rows.
+        rows: number of rows of the current table.
+        limits: the user's own fixed limits.
+        **options: passed to `judge`.
 
     Returns:
         The judgement, and the performance on both tables; None without labels.
 
     Raises:
-        ConfigError: the reference has no such column.
+        ConfigError: the reference has no such column, or a limit does not fit its column.
         InputError: predictions, labels or probabilities are invalid, see `ModelColumns`.
     """
     roles = roles or ModelRoles()
     performance = degradation = None
+    null_shares = (0.0, 0.0)
     if roles.prediction is not None and roles.label is not None:
         from driftbell.degradation.measured import MAX_P_VALUE, SMALLEST_LOSS, compare_performance
         from driftbell.degradation.model_columns import ModelColumns  # only a check with labels needs both
@@ -120,13 +127,20 @@ def judge_tables(
             max_p_value=roles.max_p_value or MAX_P_VALUE,
         )
         current = {n: c for n, c in current.items() if n != roles.label or n in reference}
+        null_shares = _null_share(reference, roles.label), _null_share(current, roles.label)
         reference, current = (
             {name: _comparable(name, column, columns) for name, column in table.items()}
             for table in (reference, current)
         )
     else:
         _check_names(roles.names, reference)
-    drift = judge(compare(reference, current, roles=roles.names), **options)
+    prepared = prepare(reference, roles=roles.names)
+    check_limits(limits, prepared.columns)
+    comparisons = [
+        replace(c, null_shares=null_shares) if c.role == TARGET and c.null_shares else c
+        for c in compare(prepared, current)
+    ]
+    drift = apply_limits(judge(comparisons, rows=rows, **options), limits, rows=rows)
     if degradation is None:
         return drift, performance
     sentence = f"{degradation.sentence} {drift.sentence}"
@@ -135,6 +149,12 @@ def judge_tables(
 
 def _values(table: Mapping[str, TypedColumn]) -> dict[str, Column]:
     return {name: column.values for name, column in table.items()}
+
+
+def _null_share(table: Mapping[str, TypedColumn], label: str) -> float:
+    """Return the share of rows without a label; they are left out of the comparison."""
+    cells = table[label].values.tolist() if label in table else []
+    return sum(map(is_null, cells)) / len(cells) if cells else 0.0
 
 
 def _check_names(roles: Mapping[str, str], reference: Mapping[str, TypedColumn]) -> None:

@@ -9,11 +9,12 @@ from os import fspath
 from pathlib import Path
 from typing import Any
 
+from driftbell.alarms.limits import parse_limits
 from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
-from driftbell.records import ColumnVerdict, Judgement, Scope, TablePerformance, Verdict
+from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
@@ -56,8 +57,8 @@ class TableCheck:
     def verdict(self) -> Verdict:
         """The verdict.
 
-        `alarm` if the model performs worse; else `warning` for drift; else `unknown` if not every column
-        could be compared, or there are too few labels to measure the performance; else `ok`.
+        `alarm` if the model performs worse; else `warning` for drift or an exceeded limit; else `unknown` if
+        not everything could be judged, or there are too few labels to measure the performance; else `ok`.
         """
         return self.judgement.verdict
 
@@ -75,6 +76,11 @@ class TableCheck:
     def drifted_columns(self) -> tuple[str, ...]:
         """Names of the drifted columns."""
         return self.judgement.drifted_columns
+
+    @property
+    def exceeded_limits(self) -> tuple[LimitResult, ...]:
+        """The exceeded limits."""
+        return self.judgement.exceeded_limits
 
     def __str__(self) -> str:
         """Return verdict and sentence."""
@@ -134,7 +140,7 @@ class TableCheck:
         return str(notebook_html(self.judgement, self.performance))
 
     def assert_stable(self, *columns: str, ignore: Collection[str] = ()) -> None:
-        """Raise an error if a column drifted or could not be compared, or the model performs worse.
+        """Raise an error if a column drifted, is beyond a limit, or could not be judged, or for an alarm.
 
         For tests. If there are labels, but too few to measure the performance, that is an error as well. The
         performance is not judged if columns are named. Identifiers, lists and additional columns of the
@@ -158,8 +164,11 @@ class TableCheck:
         failed = [c for c in judged if c.drifted or (not c.compared and _is_required(c, columns))]
         degradation = None if columns else self.judgement.degradation
         worse = degradation is not None and degradation.verdict is not Verdict.OK
-        if failed or worse or not any(c.compared for c in judged):
-            lines = (f"  {printable(c.column)}: {printable(c.reason, MAX_REASON)}" for c in failed)
+        checked = {c.column for c in judged}
+        limits = [r for r in self.judgement.limits if r.column in checked and r.exceeded is not False]
+        if failed or worse or limits or not any(c.compared for c in judged):
+            lines = [f"  {printable(c.column)}: {printable(c.reason, MAX_REASON)}" for c in failed]
+            lines += [f"  {printable(r.column)}: limit: {printable(r.reason, MAX_REASON)}" for r in limits]
             raise AssertionError("\n".join([self.sentence, *lines]))
 
 
@@ -180,6 +189,7 @@ def check(
     minimum_rows: int = MINIMUM_ROWS,
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT,
+    limits: Mapping[str, float] | None = None,
     prediction: str | None = None,
     label: str | None = None,
     probabilities: Mapping[Any, str] | None = None,
@@ -201,6 +211,8 @@ def check(
         false_discovery_rate: between 0 and 1, see `judge`.
         smallest_effect: largest negligible size of a change, as a share of the rows; one for all columns, or
             by column.
+        limits: your own limits by column and measure, such as `{"age.null_share": 0.1, "age.max": 120}`; a
+            value beyond one is a warning. The measures are those of the section `[limits]` of the settings.
         prediction: column of the predictions.
         label: column of the labels (ground truth): then the performance on both tables is measured, and a
             loss raises an alarm. Labels may be null. Rows that the model was fitted on make the reference
@@ -231,6 +243,7 @@ def check(
         past,
         present,
         roles,
+        limits=parse_limits(limits or {}),
         rows=rows[1],
         minimum_rows=minimum_rows,
         false_discovery_rate=false_discovery_rate,

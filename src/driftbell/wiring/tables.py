@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from driftbell.alarms.limits import parse_limits
 from driftbell.config.display import without_credentials
 from driftbell.config.settings import Settings
 from driftbell.drift.smallest_effects import effects_by_column
@@ -164,11 +165,16 @@ def configured_effects(settings: Settings, columns: Collection[str]) -> float | 
 def judge_pair(
     pair: TablePair, settings: Settings, roles: ModelRoles | None = None
 ) -> tuple[Judgement, TablePerformance | None]:
-    """Judge one table against another, and with labels the performance of the model; see `judge_tables`."""
+    """Judge one table against another, and with labels the performance of the model; see `judge_tables`.
+
+    Raises:
+        ConfigError: a setting does not fit the columns of the reference.
+    """
     return judge_tables(
         pair.reference,
         pair.current,
         roles,
+        limits=parse_limits(settings.limits),
         rows=pair.rows[1],
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
