@@ -87,7 +87,7 @@ def test_nothing_compared_is_unknown(tables: Path) -> None:
     (tables / "ids.csv").write_text("id\n" + "\n".join(f"u{i}x" for i in range(200)))
     done = driftbell("check", "ids.csv", "ids.csv", cwd=tables)
     assert (done.returncode, done.stdout.split()[0]) == (3, "UNKNOWN")
-    assert "Not compared: id (identifier: " in done.stdout
+    assert "1 column not compared: id (identifier: " in done.stdout
 
 
 def test_at_most_twenty_columns_are_printed_the_drifted_first_on_one_line_each(tables: Path) -> None:
