@@ -55,7 +55,7 @@ _TABLE_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62})(?:\.([A-Za-z_][A-Za-z0-
 
 @dataclass(frozen=True, slots=True)
 class MetricsTarget:
-    """Where metrics are written.
+    """File or table of metrics.
 
     Attributes:
         place: the file, or the URL of the database without its table.
