@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         ResultKind,
         Scope,
         Suspect,
+        TargetDrift,
         Verdict,
     )
     from driftbell.simulation.backtest import backtest
@@ -96,6 +97,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Scope",
     "Suspect",
     "TableCheck",
+    "TargetDrift",
     "Verdict",
     "ArchiveError",
     "ConfigError",

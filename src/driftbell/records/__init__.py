@@ -47,6 +47,7 @@ from driftbell.records.degradation import (
     Performance,
     Share,
     Suspect,
+    TargetDrift,
 )
 from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
@@ -116,6 +117,7 @@ __all__ = [
     "Share",
     "SourceState",
     "Suspect",
+    "TargetDrift",
     "TrafficBucket",
     "Training",
     "Value",
