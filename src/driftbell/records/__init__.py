@@ -63,6 +63,7 @@ from driftbell.records.operation import (
 )
 from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
+from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "Limit",
     "LimitResult",
     "Measure",
+    "MetricComparison",
     "Notification",
     "Outputs",
     "PendingLabels",
@@ -117,6 +119,7 @@ __all__ = [
     "Share",
     "SourceState",
     "Suspect",
+    "TablePerformance",
     "TargetDrift",
     "TrafficBucket",
     "Training",
