@@ -170,12 +170,12 @@ class TargetDrift:
     """Change of the distribution of the labels; for information, never a reason for an alarm.
 
     Attributes:
-        distance: total variation distance; None if it cannot be told.
+        distance: total variation distance; None if it cannot be computed.
         low: lower end of its 90 % interval.
         p_value: of equal shares of all classes.
         reference: number of labels of each class in the reference.
         window: the same in the window.
-        sentence: the largest change, or why it cannot be told.
+        sentence: the largest change, or why nothing can be compared.
     """
 
     distance: float | None
