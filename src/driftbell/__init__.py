@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Scope,
         Suspect,
         TablePerformance,
+        TargetDrift,
         Verdict,
     )
     from driftbell.simulation.backtest import backtest
@@ -100,6 +101,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Suspect",
     "TableCheck",
     "TablePerformance",
+    "TargetDrift",
     "Verdict",
     "ArchiveError",
     "ConfigError",
