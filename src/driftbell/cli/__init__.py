@@ -2,7 +2,7 @@
 
 import gc
 
-gc.set_threshold(20_000)  # imports create no garbage, and collections take a tenth of the start-up time
+gc.set_threshold(200_000)  # imports create no garbage, and collections take a fifth of the start-up time
 
 from driftbell.cli import alarms, backtest, certs, check, database, grafana, labels, notify, ops, run  # noqa: E402
 from driftbell.cli.root import cli, main  # noqa: E402

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-import ssl
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from driftbell.config.display import without_credentials
-from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError, InputError, MissingExtraError
-from driftbell.records.database import Database
 from driftbell.tabular.cells import read_objects
 from driftbell.tabular.raw_table import RawTable, check_names, first_line
+
+if TYPE_CHECKING:
+    from driftbell.records.database import Database
 
 SQLITE, POSTGRESQL = "sqlite:///", ("postgresql://", "postgres://")
 CONNECT_SECONDS = 10.0
@@ -61,6 +60,8 @@ def read_query(url: str, query: str | None) -> RawTable:
 
 
 def _sqlite(url: str, query: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    import sqlite3
+
     path = Path(url.removeprefix(SQLITE))
     if not path.is_file():
         raise ConfigError(f"cannot read {url}: {path} is not a file")
@@ -75,6 +76,8 @@ def _sqlite(url: str, query: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
 
 
 def _postgresql(url: str, query: str, name: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    from driftbell.config.postgres_url import parse_database
+
     try:
         database = parse_database(url)
     except ConfigError as error:
@@ -107,6 +110,8 @@ def _connect(dbapi: Any, database: Database) -> Any:
     Raises:
         Error, OSError: none can be; the error of the last one.
     """
+    import ssl
+
     context: Any = None
     if database.sslmode in ("require", "verify-ca", "verify-full"):
         context = ssl.create_default_context(cafile=database.sslrootcert)
