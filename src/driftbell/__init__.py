@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from driftbell.records import (
         ChangePoint,
         ColumnComparison,
+        ColumnStats,
         ColumnVerdict,
         Degradation,
         Effect,
@@ -35,14 +36,20 @@ if TYPE_CHECKING:
         Interval,
         Judgement,
         Kind,
+        LimitResult,
+        Measure,
+        MetricComparison,
         Performance,
         Result,
         ResultKind,
         Scope,
         Suspect,
+        TablePerformance,
+        TargetDrift,
         Verdict,
     )
-    from driftbell.simulation.backtest import BacktestCheck, backtest
+    from driftbell.simulation.backtest import backtest
+    from driftbell.simulation.backtest_checks import Backtest, BacktestCheck, BacktestReference
     from driftbell.tabular.schema import Schema, infer_schema
     from driftbell.wiring.table_check import TableCheck, check
 
@@ -54,7 +61,9 @@ _MODULES = {
     "compare": "driftbell.drift.compare",
     "infer_schema": "driftbell.tabular.schema",
     "judge": "driftbell.drift.judge",
-    "BacktestCheck": "driftbell.simulation.backtest",
+    "Backtest": "driftbell.simulation.backtest_checks",
+    "BacktestCheck": "driftbell.simulation.backtest_checks",
+    "BacktestReference": "driftbell.simulation.backtest_checks",
     "Schema": "driftbell.tabular.schema",
     "TableCheck": "driftbell.wiring.table_check",
 }
@@ -65,9 +74,12 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "compare",
     "infer_schema",
     "judge",
+    "Backtest",
     "BacktestCheck",
+    "BacktestReference",
     "ChangePoint",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Degradation",
     "Effect",
@@ -78,6 +90,9 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Interval",
     "Judgement",
     "Kind",
+    "LimitResult",
+    "Measure",
+    "MetricComparison",
     "Performance",
     "Result",
     "ResultKind",
@@ -85,6 +100,8 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Scope",
     "Suspect",
     "TableCheck",
+    "TablePerformance",
+    "TargetDrift",
     "Verdict",
     "ArchiveError",
     "ConfigError",

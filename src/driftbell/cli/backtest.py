@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftbell.alarms.budget import Budget, parse_budget, parse_every
+from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
+from driftbell.cli.model_options import parse_probabilities
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import READING_OPTIONS, read_options, table_options
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
-    from driftbell.simulation.backtest import BacktestCheck
+    from driftbell.simulation.backtest_checks import BacktestCheck
     from driftbell.simulation.rehearsal import RehearsalOutcome
 
 T = TypeVar("T")
@@ -41,7 +42,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     "--reference", required=True, metavar="TABLE", help="Table of rows from a period without degradation."
 )
 @click.option("--stream", required=True, metavar="TABLE", help="Table of rows to replay, in order of time.")
-@click.option("--prediction", required=True, metavar="COL", help="Column with the predictions.")
+@click.option(
+    "--prediction", metavar="COL", help="Column with the predictions; without it, only drift is checked."
+)
 @click.option(
     "--probability",
     "pairs",
@@ -58,7 +61,11 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     type=click.IntRange(0),
     help="Number of checks after which labels arrive.",
 )
-@click.option("--window-rows", default=500, show_default=True, type=click.IntRange(1), help="Rows per check.")
+@click.option(
+    "--window-rows",
+    type=click.IntRange(1),
+    help="Rows per check [default: 500, or the rows of each period of --every].",
+)
 @click.option(
     "--budget",
     default="1 per 1000 checks",
@@ -66,7 +73,12 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     callback=_parsed(parse_budget),
     help="Allowed false alarms; a time such as '1 per 30d' needs --every.",
 )
-@click.option("--every", callback=_parsed(parse_every), help="Interval between checks [default: 5m].")
+@click.option(
+    "--every",
+    callback=_parsed(parse_every),
+    help="Interval between checks, such as 1d [default: 5m]. Each period of --timestamp is a check, without "
+    "--window-rows.",
+)
 @click.option("--timestamp", metavar="COL", help="Column with the time; rows are sorted by it.")
 @click.option(
     "--smallest-loss",
@@ -80,34 +92,56 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check, one per line.")
+@click.option(
+    "--metrics",
+    metavar="TARGET",
+    help="Write the metrics of each period: FILE.parquet, FILE.csv, sqlite:///FILE or "
+    "postgresql://USER@HOST/NAME, with ?table=NAME.",
+)
 @table_options
 def backtest(
     reference: str,
     stream: str,
     pairs: tuple[str, ...],
-    window_rows: int,
+    window_rows: int | None,
     budget: Budget,
     every: timedelta | None,
     as_json: bool,
+    metrics: str | None,
     **options: Any,
 ) -> None:
     """Run the checks on recorded data, window by window, as the monitor would have run them.
 
     Tables are files, folders, patterns or databases, see `driftbell check`. All columns of the reference that
-    no option names are features, except identifiers, free text and lists. Rows
-    after the last complete window are not checked. In CLASS=COL, the class may contain '=': the text is
-    split at the last '=' that is followed by the name of a column.
+    no option names are features, except identifiers, free text and lists. In CLASS=COL, the class may contain
+    '=': the text is split at the last '=' that is followed by the name of a column.
+
+    With --every and --timestamp, there is one check per period in UTC, also if it has no rows: a period of
+    fewer than 10 rows is unknown. With --window-rows, there is one check per number of rows; rows after the
+    last complete window are not checked, and --every only scales the budget.
+
+    --metrics needs periods. Those that are already in the target are replaced, so a growing table may be
+    replayed again and again.
 
     Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
 
     \b
-    Example:
+    Examples:
       driftbell backtest --reference may.parquet --stream june.parquet --prediction answer \\
         --probability no=p_no --probability yes=p_yes --label truth --label-delay 2 --json
+      driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d \\
+        --metrics postgresql://me@db/dashboards
     """
     from driftbell.simulation.backtest import backtest as run_backtest
+    from driftbell.simulation.backtest_run import WINDOW_ROWS
+    from driftbell.wiring.metrics_target import parse_target
     from driftbell.wiring.tables import read_pair
 
+    target = parse_target(metrics) if metrics else None
+    if target:
+        if not every or not options["timestamp"] or window_rows:
+            raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")
+        target.check()
     reading = read_options({name: options.pop(name) for name in READING_OPTIONS})
     roles = [options["prediction"], options["label"], options["timestamp"]]
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
@@ -121,25 +155,32 @@ def backtest(
         budget=budget,
         every=every,
         window_rows=window_rows,
-        probabilities=_probabilities(pairs, reference_table),
+        probabilities=parse_probabilities(pairs, reference_table),
         **options,
     )
     counts: Counter[str] = Counter()
     first: int | None = None
     reference_score = ""
+    by_time = checks.every is not None
     for check in checks:
         if not counts:
             for note in check.notes:
                 click.echo(f"note: {note}", err=True)
             reference_score = _reference_score(check)
         if not counts and not as_json:
-            click.echo(f"{'check':>5}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns")
-        click.echo(_json(check) if as_json else _line(check))  # click flushes every line
+            click.echo(_header(by_time=by_time))
+        click.echo(check.to_json() if as_json else _line(check, by_time=by_time))  # click flushes every line
         counts[check.verdict.value] += 1
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
-        click.echo(f"{_summary(counts, first, window_rows)} {reference_score}".rstrip())
-    remainder = len(stream_table[options["prediction"]].values) % window_rows
+        each = f"of {format_every(checks.every)}" if checks.every else f"of {window_rows or WINDOW_ROWS} rows"
+        click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
+    if target:
+        from driftbell.publish.metric_rows import metric_rows
+
+        periods = [period for check in checks if (period := check.period())]
+        target.write(metric_rows(Path(pair.names[1]).name, periods, checks.reference.metrics))
+    remainder = 0 if by_time else pair.rows[1] % (window_rows or WINDOW_ROWS)
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
 
@@ -238,33 +279,17 @@ def _duration(predictions: int, rate: float | None) -> str:
     return ""
 
 
-def _probabilities(pairs: tuple[str, ...], columns: Collection[str]) -> dict[str, str]:
-    column_by_class: dict[str, str] = {}
-    for pair in pairs:
-        name, column = _split(pair, columns)
-        if name in column_by_class:
-            raise ConfigError(f"--probability: the class '{name}' is named twice")
-        column_by_class[name] = column
-    return column_by_class
+def _header(*, by_time: bool) -> str:
+    period = f"{'start (UTC)':<16}  {'rows':>7}" if by_time else f"{'check':>5}"
+    return f"{period}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns"
 
 
-def _split(pair: str, columns: Collection[str]) -> tuple[str, str]:
-    places = [i for i, letter in enumerate(pair) if letter == "=" and 0 < i < len(pair) - 1]
-    if not places:
-        raise ConfigError(f"--probability must be CLASS=COL, got '{pair}'")
-    at = next((i for i in reversed(places) if pair[i + 1 :] in columns), places[-1])
-    return pair[:at], pair[at + 1 :]
-
-
-def _json(check: BacktestCheck) -> str:
-    return json.dumps(asdict(check), ensure_ascii=False)
-
-
-def _line(check: BacktestCheck) -> str:
+def _line(check: BacktestCheck, *, by_time: bool) -> str:
+    period = f"{check.start:%Y-%m-%d %H:%M}  {check.rows:>7}" if by_time else f"{check.index:>5}"
     loss = "–" if check.estimated_loss is None else f"{check.estimated_loss:.4g}"
     score = f"{min(check.score, 999.99):.2f}"
     columns = ", ".join(check.columns)
-    return f"{check.index:>5}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
+    return f"{period}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
 
 
 def _reference_score(check: BacktestCheck) -> str:
@@ -273,7 +298,7 @@ def _reference_score(check: BacktestCheck) -> str:
     return f"On the reference: {check.reference_metric} {check.reference_score:.4g}."
 
 
-def _summary(counts: Counter[str], first: int | None, window_rows: int) -> str:
+def _summary(counts: Counter[str], first: int | None, each: str) -> str:
     verdicts = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
     first_alarm = "" if first is None else f"; first alarm at check {first}"
-    return f"{counts.total()} checks of {window_rows} rows: {verdicts}{first_alarm}."
+    return f"{counts.total()} checks {each}: {verdicts}{first_alarm}."

@@ -75,7 +75,7 @@ FAIL_ON = ("drift", "alarm", "never")
 
 
 def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
-    """Return the exit code for a judgement: 1 for an alarm or drift, 3 without a verdict, otherwise 0.
+    """Return the exit code for a judgement: 1 for an alarm, drift or a limit, 3 without a verdict, else 0.
 
     Args:
         judgement: the judgement.
@@ -83,7 +83,7 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
     """
     if fail_on != "never" and judgement.verdict == "alarm":
         return EXIT_DRIFT
-    if fail_on == "drift" and judgement.drifted_columns:
+    if fail_on == "drift" and (judgement.drifted_columns or judgement.exceeded_limits):
         return EXIT_DRIFT
     degradation = judgement.degradation
     if fail_on == "alarm" and degradation is not None and degradation.verdict == "unknown":
@@ -110,7 +110,7 @@ def main() -> NoReturn:
         code = _print_error(partial(click.echo, f"driftbell: {error}", err=True), EXIT_USAGE)
     except _ReaderGoneError:
         code = EXIT_USAGE
-    except Exception as error:  # noqa: BLE001 - see above
+    except BaseException as error:  # noqa: BLE001 - see above; a panic in a library of Rust is no Exception
         code = _print_error(partial(_print_crash, error), EXIT_UNKNOWN)
     _discard_unwritable_output()
     gc.freeze()  # the end of the process would look through every object of large libraries, for seconds
@@ -134,7 +134,7 @@ def _print_error(show: Callable[[], object], code: int) -> int:
     return code
 
 
-def _print_crash(error: Exception) -> None:
+def _print_crash(error: BaseException) -> None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
         click.echo(f"driftbell: cannot write the output: {error.strerror}", err=True)
     else:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from driftbell.config.sources import values_of_environment, values_of_file
@@ -30,6 +31,7 @@ class _Defaults:
 
     check = DefaultCheck()
     columns = ColumnOptions()
+    limits: Mapping[str, float] = MappingProxyType({})
 
     def __getattr__(self, name: str) -> Any:
         from driftbell.config.settings import Settings

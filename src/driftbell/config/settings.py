@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
-from driftbell.config.check import CheckSettings
+from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
@@ -167,6 +167,8 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()
+    limits: LimitValues = Field(default_factory=dict)
+    """Your own limits of columns, such as {"age.null_share" = 0.1}; a value beyond one is a warning."""
     alarms: AlarmSettings = AlarmSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()

@@ -32,8 +32,14 @@ PREDICTIONS = "predictions"
 EXTRA = "extra"
 """The role of a column that the reference lacks."""
 
+TARGET = "target"
+"""The role of the column with the labels, which is no feature of the model."""
+
 MAX_REASON = 80
 """Characters of the reason why a column is not compared, in a sentence about all columns."""
+
+MAX_TARGET_NOTE = 200
+"""Characters of the description of a change of the target."""
 
 
 def judge(
@@ -176,10 +182,16 @@ def _negligible(p_value: float, effect: Effect, smallest_effect: float) -> str:
 def _summarize(
     columns: Sequence[ColumnVerdict], rows: int, rate: float, unit: str, *, single: bool
 ) -> tuple[Verdict, str]:
+    targets = [c for c in columns if c.comparison.role == TARGET]
+    if targets:
+        others = [c for c in columns if c not in targets]
+        verdict, sentence = _summarize(others, rows, rate, unit, single=single)
+        return _with_target(verdict, sentence, targets[0])
     compared = [c for c in columns if c.compared]
     drifted = sorted((c for c in compared if c.drifted), key=_largest_change)
     extra = [c.column for c in columns if c.comparison.role == EXTRA]
     others = [c for c in columns if not c.compared and c.comparison.role != EXTRA]
+    left_out = [c for c in others if c.comparison.scope is Scope.NULLS]
     incomplete = [c for c in others if c.comparison.scope is not Scope.NULLS]
     notes, kind = _notes(others, extra), "compared columns" if others or extra else "columns"
     where = f"the last {rows} {unit}" if unit == PREDICTIONS else f"the {rows} {unit}"
@@ -196,7 +208,7 @@ def _summarize(
     if not compared:
         return Verdict.UNKNOWN, f"Cannot judge: no column can be compared.{notes}"
     if incomplete:
-        return Verdict.UNKNOWN, f"Cannot judge every column: {_reasons(incomplete)}.{_notes([], extra)}"
+        return Verdict.UNKNOWN, f"Cannot judge every column: {_reasons(incomplete)}.{_notes(left_out, extra)}"
     weak = [] if single else [c for c in compared if _is_weak(c, rate)]
     if weak:
         names = join_names(c.column for c in weak)
@@ -206,6 +218,14 @@ def _summarize(
         looks = "look" if len(compared) > 1 else "looks"
         sentence = f"No drift: {which} of {where} {looks} like the reference."
     return Verdict.OK, f"{sentence}{notes}"
+
+
+def _with_target(verdict: Verdict, sentence: str, target: ColumnVerdict) -> tuple[Verdict, str]:
+    """Return the summary of all columns, with the drift of the target as a sentence of its own."""
+    if not target.drifted:
+        return verdict, sentence
+    note = printable(target.comparison.note, MAX_TARGET_NOTE)
+    return Verdict.WARNING, f"{sentence} Drift in the target {printable(target.column)}: {note}."
 
 
 def _is_weak(column: ColumnVerdict, rate: float) -> bool:
@@ -219,7 +239,8 @@ def _largest_change(column: ColumnVerdict) -> float:
 def _notes(others: Iterable[ColumnVerdict], extra: Sequence[str]) -> str:
     """Return sentences about the columns that were not compared."""
     others = list(others)
-    sentences = [f"Not compared: {_reasons(others)}."] if others else []
+    count = "1 column" if len(others) == 1 else f"{len(others)} columns"
+    sentences = [f"{count} not compared: {_reasons(others)}."] if others else []
     if extra:
         sentences.append(f"Not in the reference: {join_names(extra)}.")
     return "".join(f" {sentence}" for sentence in sentences)

@@ -92,6 +92,9 @@ class LabelStore(Protocol):
     def coverage(self, rows: int, *, model: str, version: str) -> Share:
         """Count the labelled predictions among the last `rows`."""
 
+    def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
+        """Count the newest labels of the predictions with these sequence numbers, by class."""
+
     def totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels in constant time."""
 

@@ -234,6 +234,25 @@ def _last_check(check: Check) -> Iterable[Metric]:
                 kind = "p_value" if result.kind is ResultKind.P_VALUE else "distance"
                 statistics.add_metric([column.column, result.statistic, kind], result.value)
     yield from (columns, statistics, thresholds, nulls)
+    limits = GaugeMetricFamily(
+        "driftbell_limit_exceeded",
+        "1 if the last check exceeds the fixed limit of a column, else 0.",
+        labels=["column", "measure"],
+    )
+    for limit in check.judgement.limits:
+        if limit.exceeded is not None:
+            limits.add_metric([limit.column, limit.measure.value], float(limit.exceeded))
+    yield limits
+    target = check.judgement.target_drift
+    if target and target.distance is not None and target.p_value is not None:
+        yield GaugeMetricFamily(
+            "driftbell_target_drift_distance",
+            "Distance of the labels of the window from those of the reference.",
+            target.distance,
+        )
+        yield GaugeMetricFamily(
+            "driftbell_target_drift_p_value", "P-value of equal shares of the labels.", target.p_value
+        )
 
 
 def _degradation(degradation: Degradation) -> Iterable[Metric]:

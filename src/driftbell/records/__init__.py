@@ -47,7 +47,9 @@ from driftbell.records.degradation import (
     Performance,
     Share,
     Suspect,
+    TargetDrift,
 )
+from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
     Archive,
     ArchivedPrediction,
@@ -59,7 +61,9 @@ from driftbell.records.operation import (
     Notification,
     TrafficBucket,
 )
+from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
+from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
 
 __all__ = [
@@ -79,6 +83,7 @@ __all__ = [
     "CheckTotals",
     "Column",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Columns",
     "Degradation",
@@ -97,10 +102,15 @@ __all__ = [
     "LabelTotals",
     "LabelledPrediction",
     "Lease",
+    "Limit",
+    "LimitResult",
+    "Measure",
+    "MetricComparison",
     "Notification",
     "Outputs",
     "PendingLabels",
     "Performance",
+    "Period",
     "Prediction",
     "Reference",
     "Result",
@@ -109,6 +119,8 @@ __all__ = [
     "Share",
     "SourceState",
     "Suspect",
+    "TablePerformance",
+    "TargetDrift",
     "TrafficBucket",
     "Training",
     "Value",

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from driftbell.records.check_state import CheckState
 from driftbell.records.data import Kind
-from driftbell.records.degradation import Degradation
+from driftbell.records.degradation import Degradation, TargetDrift
+from driftbell.records.limits import LimitResult
 from driftbell.records.verdict import Verdict
 
 
@@ -104,7 +105,8 @@ class ColumnComparison:
 
     Attributes:
         column: its name.
-        role: `feature`, `prediction`, `probability`, or `extra` if it is not in the reference.
+        role: `feature`, `prediction`, `probability`, `target` (the labels), or `extra` if it is not in the
+            reference.
         kind: kind of its values.
         p_value: combined p-value of all its tests; None if it cannot be compared.
         results: every statistic.
@@ -114,6 +116,8 @@ class ColumnComparison:
         effects: every change that was tested, the largest first; empty if sizes were not measured.
         null_shares: share of nulls in the reference and in the window; None without rows.
         unreadable: number of cells that are not of the column's kind, in the reference and in the window.
+        new_share: share of the window's values that the reference does not have; None if that is not counted.
+        value_range: smallest and largest number of the window; None without numbers.
     """
 
     column: str
@@ -127,6 +131,8 @@ class ColumnComparison:
     effects: tuple[Effect, ...] = ()
     null_shares: tuple[float, float] | None = None
     unreadable: tuple[int, int] = (0, 0)
+    new_share: float | None = None
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +174,9 @@ class ColumnVerdict:
 
     @property
     def left_out(self) -> bool:
-        """True if its kind cannot be compared, as of an identifier; nobody has to act."""
-        return self.comparison.scope is Scope.NULLS and not self.compared
+        """True if nothing can be compared, as of an identifier or additional column; nobody has to act."""
+        nothing = self.comparison.scope is Scope.NULLS or self.comparison.role == "extra"
+        return nothing and not self.compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +188,26 @@ class Judgement:
         sentence: the reason.
         columns: decision about each column.
         degradation: whether the model performs worse; None if that is not monitored.
+        limits: the user's own fixed limits, each with what was measured.
+        target_drift: change of the labels; None if no row of the window has a label.
     """
 
     verdict: Verdict
     sentence: str
     columns: tuple[ColumnVerdict, ...] = ()
     degradation: Degradation | None = None
+    limits: tuple[LimitResult, ...] = ()
+    target_drift: TargetDrift | None = None
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
         """Names of the drifted columns, in the order of the reference."""
         return tuple(c.column for c in self.columns if c.drifted)
+
+    @property
+    def exceeded_limits(self) -> tuple[LimitResult, ...]:
+        """The exceeded limits, in the order of the settings."""
+        return tuple(limit for limit in self.limits if limit.exceeded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ def _all_ties(
 def distinct_counts(ordered: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the distinct values of a sorted array, and the number of each.
 
-    As `numpy.unique`, which imports `numpy.ma`.
+    As `numpy.unique`, but that imports `numpy.ma`.
 
     >>> distinct_counts(np.array([1.0, 1.0, 2.0]))
     (array([1., 2.]), array([2, 1]))

@@ -22,6 +22,7 @@ def test_without_a_file_and_variables_the_settings_are_the_defaults() -> None:
         values = getattr(quick, section)
         for field in fields(values):
             assert getattr(values, field.name) == getattr(getattr(full, section), field.name), field.name
+    assert dict(quick.limits) == full.limits
     assert quick.window == full.window  # of any other section
 
 
