@@ -39,6 +39,17 @@ def test_a_store_without_labels_returns_empty_results(store: SqlStore) -> None:
     assert store.labels.coverage(10, model="other", version="v1") == Share(0, 0)
 
 
+def test_labels_are_counted_by_class_in_a_range_of_predictions(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(1, 6)])
+    store.labels.add([label(1), label(2), label(3, "virginica"), label(5)])
+    store.labels.add([label(2, "virginica", 70)])
+    seqs = store.predictions.window(9, **IRIS)
+    assert store.labels.counts(seqs.first, seqs.last, **IRIS) == {"setosa": 2, "virginica": 2}
+    assert store.labels.counts(seqs.first + 1, seqs.last - 1, **IRIS) == {"virginica": 2}
+    assert store.labels.counts(0, 0, **IRIS) == {}
+    assert store.labels.counts(seqs.first, seqs.last, model="other", version="v1") == {}
+
+
 def test_a_correction_is_written_and_a_duplicate_is_not(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     store.labels.add([label(1), label(2)])

@@ -106,6 +106,9 @@ class LabelStore(Protocol):
     def between(self, start: datetime, end: datetime, *, model: str, version: str) -> dict[str, str]:
         """Read the newest label of the predictions of a period (without its end), by prediction id."""
 
+    def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
+        """Count the newest labels of the predictions with these sequence numbers, by class."""
+
     def totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels in constant time."""
 
