@@ -154,3 +154,13 @@ def test_labels_with_an_invalid_one_are_not_written_at_all(store: SqlStore) -> N
         store.labels.add([label(1), Label("id-2", "setosa", None)])
     assert store.labels.newest(10, **IRIS) == []
     assert store.labels.add([label(1)]) == LabelReceipt(accepted=1)
+
+
+def test_the_newest_labels_of_a_period_are_read_by_prediction(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(5)])
+    store.predictions.append([prediction(9, version="v2", time=NOW)])
+    store.labels.add([label(0), label(1), label(2), label(4), label(9)])
+    store.labels.add([label(1, "virginica", 70)])
+    start, end = NOW + timedelta(seconds=1), NOW + timedelta(seconds=4)
+    assert store.labels.between(start, end, **IRIS) == {"id-1": "virginica", "id-2": "setosa"}
+    assert store.labels.between(end + timedelta(days=1), end + timedelta(days=2), **IRIS) == {}
