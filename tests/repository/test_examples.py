@@ -57,7 +57,7 @@ def test_the_workflow_of_github_actions_runs(shift: float, code: int, words: str
     write_tables(tmp_path / "data", shift=shift)
     summary = tmp_path / "summary.md"
     environment = programs(tmp_path / "bin") | {"GITHUB_STEP_SUMMARY": str(summary)}
-    codes = []
+    codes: list[int] = []
     steps = yaml.safe_load(block("yaml", "GitHub Actions"))["jobs"]["drift"]["steps"]
     for step in (step for step in steps if "run" in step):
         assert not any(codes) or "!cancelled()" in step["if"]
