@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from driftbell.simulation.backtest import BacktestCheck, backtest
     from driftbell.tabular.schema import Schema, infer_schema
     from driftbell.wiring.table_check import TableCheck, check
+    from driftbell.wiring.table_profile import TableProfile, profile
 
 __version__ = "0.1.0"
 
@@ -54,9 +55,11 @@ _MODULES = {
     "compare": "driftbell.drift.compare",
     "infer_schema": "driftbell.tabular.schema",
     "judge": "driftbell.drift.judge",
+    "profile": "driftbell.wiring.table_profile",
     "BacktestCheck": "driftbell.simulation.backtest",
     "Schema": "driftbell.tabular.schema",
     "TableCheck": "driftbell.wiring.table_check",
+    "TableProfile": "driftbell.wiring.table_profile",
 }
 
 __all__ = [  # noqa: RUF022 - functions, types, errors
@@ -65,6 +68,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "compare",
     "infer_schema",
     "judge",
+    "profile",
     "BacktestCheck",
     "ChangePoint",
     "ColumnComparison",
@@ -85,6 +89,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Scope",
     "Suspect",
     "TableCheck",
+    "TableProfile",
     "Verdict",
     "ArchiveError",
     "ConfigError",
