@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from driftbell.records import (
         ChangePoint,
         ColumnComparison,
+        ColumnStats,
         ColumnVerdict,
         Degradation,
         Effect,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
         Interval,
         Judgement,
         Kind,
+        LimitResult,
+        Measure,
         Performance,
         Result,
         ResultKind,
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
         Suspect,
         Verdict,
     )
-    from driftbell.simulation.backtest import BacktestCheck, backtest
+    from driftbell.simulation.backtest import backtest
+    from driftbell.simulation.backtest_checks import Backtest, BacktestCheck, BacktestReference
     from driftbell.tabular.schema import Schema, infer_schema
     from driftbell.wiring.table_check import TableCheck, check
     from driftbell.wiring.table_profile import TableProfile, profile
@@ -56,7 +60,9 @@ _MODULES = {
     "infer_schema": "driftbell.tabular.schema",
     "judge": "driftbell.drift.judge",
     "profile": "driftbell.wiring.table_profile",
-    "BacktestCheck": "driftbell.simulation.backtest",
+    "Backtest": "driftbell.simulation.backtest_checks",
+    "BacktestCheck": "driftbell.simulation.backtest_checks",
+    "BacktestReference": "driftbell.simulation.backtest_checks",
     "Schema": "driftbell.tabular.schema",
     "TableCheck": "driftbell.wiring.table_check",
     "TableProfile": "driftbell.wiring.table_profile",
@@ -69,9 +75,12 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "infer_schema",
     "judge",
     "profile",
+    "Backtest",
     "BacktestCheck",
+    "BacktestReference",
     "ChangePoint",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Degradation",
     "Effect",
@@ -82,6 +91,8 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Interval",
     "Judgement",
     "Kind",
+    "LimitResult",
+    "Measure",
     "Performance",
     "Result",
     "ResultKind",

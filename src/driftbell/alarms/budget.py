@@ -65,9 +65,7 @@ class Budget:
         if self.checks is not None:
             return f"{self.alarms:.15g} per {self.checks} checks"
         assert self.period is not None
-        seconds = self.period.total_seconds()
-        unit = next(u for u in ("d", "h", "m", "s") if seconds % _UNITS[u] == 0 or u == "s")
-        return f"{self.alarms:.15g} per {seconds / _UNITS[unit]:.15g}{unit}"
+        return f"{self.alarms:.15g} per {format_every(self.period)}"
 
 
 def parse_budget(text: str) -> Budget:
@@ -121,6 +119,17 @@ def parse_every(text: str) -> timedelta:
     if not 1 <= seconds <= 1e9:
         raise ConfigError("must be an interval such as '5m' or '1d', from one second to 30 years")
     return timedelta(seconds=seconds)
+
+
+def format_every(every: timedelta) -> str:
+    """Return the text that `parse_every` reads, in the largest unit that needs no fraction.
+
+    >>> format_every(timedelta(hours=48))
+    '2d'
+    """
+    seconds = every.total_seconds()
+    unit = next(u for u in ("d", "h", "m", "s") if seconds % _UNITS[u] == 0 or u == "s")
+    return f"{seconds / _UNITS[unit]:.15g}{unit}"
 
 
 def _number(text: str) -> float:

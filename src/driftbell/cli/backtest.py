@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftbell.alarms.budget import Budget, parse_budget, parse_every
+from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import READING_OPTIONS, read_options, table_options
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
-    from driftbell.simulation.backtest import BacktestCheck
+    from driftbell.simulation.backtest_checks import BacktestCheck
     from driftbell.simulation.rehearsal import RehearsalOutcome
 
 T = TypeVar("T")
@@ -41,7 +41,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     "--reference", required=True, metavar="TABLE", help="Table of rows from a period without degradation."
 )
 @click.option("--stream", required=True, metavar="TABLE", help="Table of rows to replay, in order of time.")
-@click.option("--prediction", required=True, metavar="COL", help="Column with the predictions.")
+@click.option(
+    "--prediction", metavar="COL", help="Column with the predictions; without it, only drift is checked."
+)
 @click.option(
     "--probability",
     "pairs",
@@ -58,7 +60,11 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     type=click.IntRange(0),
     help="Number of checks after which labels arrive.",
 )
-@click.option("--window-rows", default=500, show_default=True, type=click.IntRange(1), help="Rows per check.")
+@click.option(
+    "--window-rows",
+    type=click.IntRange(1),
+    help="Rows per check [default: 500, or the rows of each period of --every].",
+)
 @click.option(
     "--budget",
     default="1 per 1000 checks",
@@ -66,7 +72,12 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     callback=_parsed(parse_budget),
     help="Allowed false alarms; a time such as '1 per 30d' needs --every.",
 )
-@click.option("--every", callback=_parsed(parse_every), help="Interval between checks [default: 5m].")
+@click.option(
+    "--every",
+    callback=_parsed(parse_every),
+    help="Interval between checks, such as 1d [default: 5m]. Each period of --timestamp is a check, without "
+    "--window-rows.",
+)
 @click.option("--timestamp", metavar="COL", help="Column with the time; rows are sorted by it.")
 @click.option(
     "--smallest-loss",
@@ -85,7 +96,7 @@ def backtest(
     reference: str,
     stream: str,
     pairs: tuple[str, ...],
-    window_rows: int,
+    window_rows: int | None,
     budget: Budget,
     every: timedelta | None,
     as_json: bool,
@@ -94,18 +105,23 @@ def backtest(
     """Run the checks on recorded data, window by window, as the monitor would have run them.
 
     Tables are files, folders, patterns or databases, see `driftbell check`. All columns of the reference that
-    no option names are features, except identifiers, free text and lists. Rows
-    after the last complete window are not checked. In CLASS=COL, the class may contain '=': the text is
-    split at the last '=' that is followed by the name of a column.
+    no option names are features, except identifiers, free text and lists. In CLASS=COL, the class may contain
+    '=': the text is split at the last '=' that is followed by the name of a column.
+
+    With --every and --timestamp, there is one check per period in UTC, also if it has no rows: a period of
+    fewer than 10 rows is unknown. With --window-rows, there is one check per number of rows; rows after the
+    last complete window are not checked, and --every only scales the budget.
 
     Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
 
     \b
-    Example:
+    Examples:
       driftbell backtest --reference may.parquet --stream june.parquet --prediction answer \\
         --probability no=p_no --probability yes=p_yes --label truth --label-delay 2 --json
+      driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d
     """
     from driftbell.simulation.backtest import backtest as run_backtest
+    from driftbell.simulation.backtest_run import WINDOW_ROWS
     from driftbell.wiring.tables import read_pair
 
     reading = read_options({name: options.pop(name) for name in READING_OPTIONS})
@@ -127,19 +143,21 @@ def backtest(
     counts: Counter[str] = Counter()
     first: int | None = None
     reference_score = ""
+    by_time = checks.every is not None
     for check in checks:
         if not counts:
             for note in check.notes:
                 click.echo(f"note: {note}", err=True)
             reference_score = _reference_score(check)
         if not counts and not as_json:
-            click.echo(f"{'check':>5}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns")
-        click.echo(_json(check) if as_json else _line(check))  # click flushes every line
+            click.echo(_header(by_time=by_time))
+        click.echo(check.to_json() if as_json else _line(check, by_time=by_time))  # click flushes every line
         counts[check.verdict.value] += 1
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
-        click.echo(f"{_summary(counts, first, window_rows)} {reference_score}".rstrip())
-    remainder = len(stream_table[options["prediction"]].values) % window_rows
+        each = f"of {format_every(checks.every)}" if checks.every else f"of {window_rows or WINDOW_ROWS} rows"
+        click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
+    remainder = 0 if by_time else pair.rows[1] % (window_rows or WINDOW_ROWS)
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
 
@@ -256,15 +274,17 @@ def _split(pair: str, columns: Collection[str]) -> tuple[str, str]:
     return pair[:at], pair[at + 1 :]
 
 
-def _json(check: BacktestCheck) -> str:
-    return json.dumps(asdict(check), ensure_ascii=False)
+def _header(*, by_time: bool) -> str:
+    period = f"{'start (UTC)':<16}  {'rows':>7}" if by_time else f"{'check':>5}"
+    return f"{period}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns"
 
 
-def _line(check: BacktestCheck) -> str:
+def _line(check: BacktestCheck, *, by_time: bool) -> str:
+    period = f"{check.start:%Y-%m-%d %H:%M}  {check.rows:>7}" if by_time else f"{check.index:>5}"
     loss = "–" if check.estimated_loss is None else f"{check.estimated_loss:.4g}"
     score = f"{min(check.score, 999.99):.2f}"
     columns = ", ".join(check.columns)
-    return f"{check.index:>5}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
+    return f"{period}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
 
 
 def _reference_score(check: BacktestCheck) -> str:
@@ -273,7 +293,7 @@ def _reference_score(check: BacktestCheck) -> str:
     return f"On the reference: {check.reference_metric} {check.reference_score:.4g}."
 
 
-def _summary(counts: Counter[str], first: int | None, window_rows: int) -> str:
+def _summary(counts: Counter[str], first: int | None, each: str) -> str:
     verdicts = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
     first_alarm = "" if first is None else f"; first alarm at check {first}"
-    return f"{counts.total()} checks of {window_rows} rows: {verdicts}{first_alarm}."
+    return f"{counts.total()} checks {each}: {verdicts}{first_alarm}."

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.Choice(FAIL_ON),
     default="drift",
     show_default=True,
-    help="What ends the command with exit code 1: drift or an alarm, only an alarm, or neither.",
+    help="What ends the command with exit code 1: drift, a limit or an alarm; only an alarm; or none.",
 )
 @click.option("--html", "html", metavar="FILE", help="Write an HTML report on two tables to a file.")
 @click.option(
@@ -71,8 +71,11 @@ def check(
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
     additional column of CURRENT is a note. At most 20 columns are printed, the drifted first; --json has all.
 
-    Exit codes: 0 no drift, 1 drift or alarm (--fail-on), 2 usage or configuration error, 3 no verdict (no
-    column, or not every one, could be compared), whatever --fail-on is. Two tables have drift, but no alarm.
+    Fixed limits of your own are set in the section [limits] of the settings.
+
+    Exit codes: 0 no drift, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or configuration error, 3 no
+    verdict (no column, or not everything, could be judged), whatever --fail-on is. Two tables have drift, but
+    no alarm.
 
     \b
     Examples:
@@ -216,6 +219,7 @@ def _write(option: str, target: str, content: bytes) -> None:
 
 def _print_judgement(judgement: Judgement) -> None:
     from driftbell.publish import table_views as views
+    from driftbell.publish.limit_views import limit_lines
 
     click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
     columns, others = views.listed_columns(judgement)
@@ -227,3 +231,5 @@ def _print_judgement(judgement: Judgement) -> None:
         click.echo(f"  {name:<{width}}  {views.verdict_word(c):<8} {p_value:<11} {reason}".rstrip())
     if others:
         click.echo(f"  and {others} more columns; --json prints all")
+    for line in limit_lines(judgement):
+        click.echo(line)

@@ -71,7 +71,7 @@ FAIL_ON = ("drift", "alarm", "never")
 
 
 def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
-    """Return the exit code for a judgement: 1 for an alarm or drift, 3 without a verdict, otherwise 0.
+    """Return the exit code for a judgement: 1 for an alarm, drift or a limit, 3 without a verdict, else 0.
 
     Args:
         judgement: the judgement.
@@ -79,7 +79,7 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
     """
     if fail_on != "never" and judgement.verdict == "alarm":
         return EXIT_DRIFT
-    if fail_on == "drift" and judgement.drifted_columns:
+    if fail_on == "drift" and (judgement.drifted_columns or judgement.exceeded_limits):
         return EXIT_DRIFT
     degradation = judgement.degradation
     if fail_on == "alarm" and degradation is not None and degradation.verdict == "unknown":

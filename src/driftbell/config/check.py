@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from driftbell.alarms.limits import parse_limits
 from driftbell.config.section import Section
 from driftbell.config.values import Duration
 from driftbell.errors import ConfigError
@@ -56,6 +57,29 @@ def _effect(owner: str, value: object) -> float:
     return number
 
 
+def parse_limit_values(value: object) -> dict[str, float]:
+    """Return the value by name of limits: a mapping, also of mappings by column, or a text.
+
+    Raises:
+        ValueError: it has another form, a name has no known measure, or a value is out of range.
+    """
+    flat: dict[str, object] = {}
+    for name, limit in parse_numbers(value, "age.null_share=0.1,age.max=120").items():
+        flat |= _flat(name, limit)
+    try:
+        return {limit.name: limit.value for limit in parse_limits(flat)}
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def _flat(name: str, value: object) -> dict[str, object]:
+    """Return the limits of a table of TOML, where an unquoted `a.max = 1` is a table of its own."""
+    if not isinstance(value, Mapping):
+        return {name: value}
+    return {key: v for part, inner in value.items() for key, v in _flat(f"{name}.{part}", inner).items()}
+
+
+LimitValues = Annotated[dict[str, float], BeforeValidator(parse_limit_values)]
 Effects = Annotated[dict[str, float], BeforeValidator(parse_effects)]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
-from driftbell.config.check import CheckSettings
+from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
@@ -170,6 +170,8 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()
+    limits: LimitValues = Field(default_factory=dict)
+    """Your own limits of columns, such as {"age.null_share" = 0.1}; a value beyond one is a warning."""
     alarms: AlarmSettings = AlarmSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
@@ -343,7 +345,7 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> list[tuple[
         raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from error
     values = []
     for key, value in content.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and key != "limits":
             values += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
         else:
             values.append((key, value, str(path)))

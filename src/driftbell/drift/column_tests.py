@@ -152,7 +152,8 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     if ranks is not None:
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
     low, high = before.bins.limits if before.bins else (float(a[0]), float(a[-1]))
-    limits = ("below", "minimum", low), ("above", "maximum", high)
+    ends = ("rounded minimum", "rounded maximum") if before.bins else ("minimum", "maximum")
+    limits = ("below", ends[0], low), ("above", ends[1], high)
     for (side, limit, value), test in zip(limits, exceedance(a, b), strict=True):
         rows = int(test.statistic)
         note = f"{rows} of {m} rows {side} the reference's {limit} {short(value)}" if rows else ""

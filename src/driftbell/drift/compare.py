@@ -15,6 +15,7 @@ from driftbell.drift.column_tests import (
     add_texts,
     add_times,
 )
+from driftbell.drift.measures import new_share, value_range
 from driftbell.drift.prepared import (
     ColumnRows,
     PreparedColumn,
@@ -26,6 +27,9 @@ from driftbell.drift.prepared import (
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.typed_column import TypedColumn, read_columns
+
+NEWEST_ROWS = ", newest rows"
+"""End of the names of tests of the newest rows alone."""
 
 NEWEST_WEIGHT = 0.25
 """Weight of the newest rows alone; the whole window has the rest."""
@@ -152,6 +156,7 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     rows = len(typed.values)
     if not rows or not before.cells.rows:
         return _not_compared(name, role, kind, "there are no rows to compare")
+    numbers = value_range(typed)
     before, typed = _same_precision(before, typed)
     now = _rows(before, typed)
     tested = Tested()
@@ -160,7 +165,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
     if scope is Scope.NULLS and not now.readable and not before.cells.readable:
-        return _not_compared(name, role, kind, "every cell is null on both sides", scope)
+        nothing = _not_compared(name, role, kind, "every cell is null on both sides", scope)
+        return replace(nothing, null_shares=(1.0, 1.0))
     effects, note = _effects(tested), _note(tested)
     results = tested.results
     if scope is not Scope.VALUES and (before.excluded or not now.unreadable):
@@ -172,7 +178,7 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
             note = f"newest {newest} rows: {newest_note}"
         effects = [replace(e, p_value=min(1.0, e.p_value / (1 - NEWEST_WEIGHT))) for e in effects]
         effects += [
-            replace(e, test=f"{e.test}, newest rows", p_value=min(1.0, e.p_value / NEWEST_WEIGHT))
+            replace(e, test=f"{e.test}{NEWEST_ROWS}", p_value=min(1.0, e.p_value / NEWEST_WEIGHT))
             for e in alone
         ]
     return ColumnComparison(
@@ -187,6 +193,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
         tuple(sorted(effects, key=lambda e: -e.size)),
         (before.cells.nulls / before.cells.rows, now.nulls / rows),
         (before.cells.unreadable, now.unreadable),
+        new_share(before, now),
+        numbers,
     )
 
 

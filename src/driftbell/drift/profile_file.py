@@ -326,13 +326,10 @@ def _number_bins(bins: _Numbers) -> NumberBins:
 
 def _time_profile(times: _Times) -> TimeProfile:
     ends = [] if times.oldest is None else [times.oldest, times.newest]
-    week = times.week and Week(
-        np.array(times.week.occurrences),
-        np.array(times.week.means),
-        np.array(times.week.logs),
-        times.week.spread,
-        times.week.log_spread,
+    week = times.week
+    profile = week and Week(
+        np.array(week.occurrences), np.array(week.means), np.array(week.logs), week.spread, week.log_spread
     )
     return TimeProfile(
-        np.array(ends, dtype=np.int64), np.array(times.hours), times.timed, week, times.hour_spread
+        np.array(ends, dtype=np.int64), np.array(times.hours), times.timed, profile or None, times.hour_spread
     )

@@ -183,13 +183,13 @@ def _without_rows(times: TimeProfile) -> TimeProfile:
     if not times.rows:
         return times
     oldest, newest = int(times.values[0]) // HOUR * HOUR, -(-int(times.values[-1]) // HOUR) * HOUR
-    return replace(times, values=np.array([oldest, newest]))
+    return replace(times, values=np.array([oldest, newest], dtype=np.int64))
 
 
-def prepare_profiled(column: ProfiledColumn) -> PreparedColumn:
-    """Prepare a column of a profile for comparisons: its rows have the representatives of their bins."""
+def outline(column: ProfiledColumn) -> PreparedColumn:
+    """Prepare a column of a profile without its counts."""
     kind, empty = column.kind, ColumnLayout(column.kind or Kind.CATEGORICAL, comparable=False)
-    prepared = PreparedColumn(
+    return PreparedColumn(
         column.name,
         "feature",
         kind,
@@ -201,11 +201,20 @@ def prepare_profiled(column: ProfiledColumn) -> PreparedColumn:
         excluded=column.excluded,
         date_order=column.date_order,
     )
-    counts = {"rows": column.rows, "nulls": column.nulls, "unreadable": column.unreadable}
+
+
+def prepare_profiled(column: ProfiledColumn) -> PreparedColumn:
+    """Prepare a column of a profile for comparisons: its rows have the representatives of their bins."""
+    prepared, kind = outline(column), column.kind
     if column.numbers is not None:
         values = column.numbers.values()
         layout = column_layout(values, Kind.NUMERIC)
-        cells = replace(column_rows(TypedColumn(kind, values), layout), **counts)
+        cells = replace(
+            column_rows(TypedColumn(kind, values), layout),
+            rows=column.rows,
+            nulls=column.nulls,
+            unreadable=column.unreadable,
+        )
         return replace(
             prepared,
             layout=layout,
@@ -226,8 +235,8 @@ def prepare_profiled(column: ProfiledColumn) -> PreparedColumn:
         return replace(prepared, layout=layout, labels=layout.labels, cells=cells, bins=column)
     if column.times is not None:
         ends = column.times.values
-        values = np.repeat(ends, [column.readable - 1, 1]) if len(ends) else ends
-        times = replace(column.times, values=values)
+        moments = np.repeat(ends, [column.readable - 1, 1]) if len(ends) else ends
+        times = replace(column.times, values=moments)
         return replace(prepared, cells=replace(prepared.cells, times=times))
     if column.words is not None:
         words = column.words.features(column.readable)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from driftbell.records import Column
 from driftbell.stats import Outcome, chi_square
+from driftbell.stats.special import f_tail
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 """In microseconds."""
@@ -149,7 +149,7 @@ def dispersed_chi_square(
     if dispersion == 1.0:
         return test, 1.0
     statistic = test.statistic / dispersion
-    return Outcome(statistic, float(scipy.special.fdtrc(k - 1, freedom, statistic / (k - 1)))), dispersion
+    return Outcome(statistic, f_tail(statistic / (k - 1), k - 1, freedom)), dispersion
 
 
 def week_test(before: Week, now: Week) -> float:
@@ -173,4 +173,4 @@ def week_test(before: Week, now: Week) -> float:
         return 1.0
     if error < TINY:
         return 0.0
-    return float(scipy.special.fdtrc(6, freedom, squares / 6 / (error / freedom)))
+    return f_tail(squares / 6 / (error / freedom), 6, freedom)

@@ -18,6 +18,7 @@ from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
+from driftbell.drift.limits import apply_limits
 from driftbell.drift.prepared import PreparedReference, typed_columns
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
@@ -46,6 +47,7 @@ from driftbell.records import (
     EvidenceState,
     Judgement,
     Lease,
+    Limit,
     Notification,
     Reference,
     Verdict,
@@ -109,6 +111,7 @@ class Checker:
         cooldown: see `notification_after`; None if notifications are off.
         strong: see `judge`.
         smallest_effect: see `judge`.
+        limits: the user's own fixed limits.
         detector: degradation detector; None if degradation is not monitored.
         detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
         warnings: problems of the model or its reference.
@@ -126,6 +129,7 @@ class Checker:
     cooldown: timedelta | None = None
     strong: float | None = None
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT
+    limits: tuple[Limit, ...] = ()
     detector: DegradationDetector | None = None
     detector_settings: str = ""
     warnings: tuple[str, ...] = ()
@@ -215,7 +219,7 @@ class Checker:
         active = self._active(carried.baseline)
         columns = window_columns(window, self.model, active.reference)
         if active.waiting:
-            judgement = Judgement(Verdict.UNKNOWN, active.waiting)
+            judgement = apply_limits(Judgement(Verdict.UNKNOWN, active.waiting), self.limits, rows=0)
             return _Findings(judgement, carried.state, active.reference, columns)
         drift = self._judge(carried.state, window, columns, active.reference)
         persistence = update_persistence(
@@ -239,7 +243,7 @@ class Checker:
         self, state: CheckState, window: Window, columns: Mapping[str, Column], reference: Reference
     ) -> Judgement:
         rows = len(window.predictions)
-        return judge(
+        judgement = judge(
             self._compare(reference, columns) if rows >= self.minimum_rows else [],
             rows=rows,
             minimum_rows=self.minimum_rows,
@@ -249,6 +253,7 @@ class Checker:
             unit=PREDICTIONS,
             smallest_effect=self.smallest_effect,
         )
+        return apply_limits(judgement, self.limits, rows=rows)
 
     def _compare(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
         if reference.version not in self._prepared:
@@ -324,6 +329,7 @@ class Checker:
             [window.first, window.last, len(window.predictions)],
             [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.detector_settings],
             self.smallest_effect,
+            *map(asdict, self.limits),
             occasion,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -357,13 +363,18 @@ class Checker:
 def _log(check: Check) -> None:
     judgement = check.judgement
     degradation = judgement.degradation
-    notable = judgement.drifted_columns or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    notable = (
+        judgement.drifted_columns
+        or judgement.exceeded_limits
+        or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    )
     loss = degradation.estimated_loss if degradation else None
     (logger.warning if notable else logger.info)(
         "drift check",
         verdict=judgement.verdict.value,
         sentence=judgement.sentence,
         drifted_columns=list(judgement.drifted_columns),
+        exceeded_limits=[limit.name for limit in judgement.exceeded_limits],
         rows=check.rows,
         kind=check.kind.value,
         check_id=check.id,

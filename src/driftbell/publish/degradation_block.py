@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     UNKNOWN_VALUE,
@@ -47,7 +48,7 @@ class PerformanceRow:
 
 
 def register_template_globals(environment: Environment) -> None:
-    """Register the functions and constants that `degradation.html.j2` and the pages around it use."""
+    """Register what `degradation.html.j2`, `limits.html.j2` and the pages around them use."""
     functions: Mapping[str, Callable[..., Any]] = {
         "describe_suspects": describe_suspects,
         "evidence_gauge": evidence_gauge,
@@ -56,6 +57,8 @@ def register_template_globals(environment: Environment) -> None:
         "format_loss": format_loss,
         "format_score": format_score,
         "headline": headline,
+        "limit_word": limit_word,
+        "listed_limits": listed_limits,
         "performance_rows": performance_rows,
         "sorted_evidence": sorted_evidence,
         "truncate": truncate,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from driftbell.publish.limit_views import limit_view
 from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification
@@ -35,6 +36,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
         "degradation": degradation_view(judgement.degradation, brief=brief),
         "drift": drift_view(judgement),
         "drifted_columns": list(judgement.drifted_columns),
+        "limits": [limit_view(limit) for limit in judgement.limits],
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
         "reports": [f"/reports/{name}" for name in own_first(check.reports)],
         "duration_seconds": round(check.duration, 3),

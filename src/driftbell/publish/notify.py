@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,7 +25,7 @@ import structlog
 
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
-from driftbell.phrases import join_names
+from driftbell.phrases import join_names, printable
 from driftbell.ports import NotificationTarget, Store
 from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
@@ -84,6 +85,11 @@ def format_message(
             lines.append(f"Columns: {join_names(notification.columns, max_names=MAX_COLUMN_NAMES)}")
     if degradation and judgement and judgement.drifted_columns:
         lines.append(f"Drifted columns: {join_names(judgement.drifted_columns, max_names=MAX_COLUMN_NAMES)}")
+    if degradation and judgement and judgement.exceeded_limits:
+        limits = (
+            f"{printable(limit.column)}: {printable(limit.reason)}" for limit in judgement.exceeded_limits
+        )
+        lines.append(f"Limits exceeded: {'; '.join(islice(limits, MAX_COLUMN_NAMES))}")
     lines.append(f"Model: {notification.model}, version {notification.version}")
     if link and notification.report:
         lines.append(f"Report: {link.rstrip('/')}/reports/{notification.report}")

@@ -234,6 +234,15 @@ def _last_check(check: Check) -> Iterable[Metric]:
                 kind = "p_value" if result.kind is ResultKind.P_VALUE else "distance"
                 statistics.add_metric([column.column, result.statistic, kind], result.value)
     yield from (columns, statistics, thresholds, nulls)
+    limits = GaugeMetricFamily(
+        "driftbell_limit_exceeded",
+        "1 if the last check exceeds the fixed limit of a column, else 0.",
+        labels=["column", "measure"],
+    )
+    for limit in check.judgement.limits:
+        if limit.exceeded is not None:
+            limits.add_metric([limit.column, limit.measure.value], float(limit.exceeded))
+    yield limits
 
 
 def _degradation(degradation: Degradation) -> Iterable[Metric]:

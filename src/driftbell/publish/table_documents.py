@@ -6,6 +6,7 @@ from datetime import datetime
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from driftbell.phrases import printable
+from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.table_views import (
     MAX_NAME,
     MAX_REASON,
@@ -54,12 +55,24 @@ def table_markdown(
         lines.append(f"| {' | '.join(cells)} | {_text(c.reason, MAX_REASON)} |")
     if others:
         lines += ["", f"and {others} more columns"]
+    lines += _limit_rows(judgement)
     if all(names):
         tables = (
             f"<code>{_text(n, MAX_TEST_NAME)}</code> ({r:,} rows)" for n, r in zip(names, rows, strict=True)
         )
         lines += ["", f"Reference: {', current: '.join(tables)}"]
     return "\n".join(lines).strip() + "\n"
+
+
+def _limit_rows(judgement: Judgement) -> list[str]:
+    limits, others = listed_limits(judgement)
+    rows = ["", "| limit | state | measured |", "| --- " * 3 + "|"] if limits else []
+    for limit in limits:
+        state = f"**{limit_word(limit)}**" if limit.exceeded else limit_word(limit)
+        rows.append(
+            f"| <code>{_text(limit.name, MAX_NAME)}</code> | {state} | {_text(limit.reason, MAX_REASON)} |"
+        )
+    return [*rows, "", f"and {others} more limits"] if others else rows
 
 
 def _text(text: str, length: int) -> str:
@@ -72,13 +85,13 @@ def table_junit(judgement: Judgement, *, time: datetime, fails: bool, drift_fail
     """Return a JUnit document with one test case for each column, and one for a verdict about none of them.
 
     A drifted column is a failure; one that should have been compared is an error; an identifier, a list or an
-    additional column is skipped.
+    additional column is skipped. An exceeded limit is a failure; one that could not be judged is an error.
 
     Args:
         judgement: the verdict and the columns.
         time: when the check ran.
         fails: whether an alarm is a failure.
-        drift_fails: whether drift is a failure; otherwise it is the output of a test that passes.
+        drift_fails: whether drift and exceeded limits are failures; otherwise they are outputs of tests.
     """
     root = Element("testsuites")
     suite = SubElement(
@@ -86,6 +99,9 @@ def table_junit(judgement: Judgement, *, time: datetime, fails: bool, drift_fail
     )
     for column in judgement.columns:
         _column_case(suite, column, drift_fails=drift_fails)
+    for limit in judgement.limits:
+        outcome = {True: "failure" if drift_fails else "", None: "error", False: ""}[limit.exceeded]
+        _case(suite, f"limit {limit.name}", outcome, limit.reason)
     whole = {Verdict.ALARM: "failure" if fails else "", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
     if whole or not judgement.columns:
         _case(suite, "verdict", whole, judgement.sentence)

@@ -48,6 +48,7 @@ from driftbell.records.degradation import (
     Share,
     Suspect,
 )
+from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
     Archive,
     ArchivedPrediction,
@@ -59,6 +60,7 @@ from driftbell.records.operation import (
     Notification,
     TrafficBucket,
 )
+from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
 from driftbell.records.verdict import Verdict
 
@@ -79,6 +81,7 @@ __all__ = [
     "CheckTotals",
     "Column",
     "ColumnComparison",
+    "ColumnStats",
     "ColumnVerdict",
     "Columns",
     "Degradation",
@@ -97,10 +100,14 @@ __all__ = [
     "LabelTotals",
     "LabelledPrediction",
     "Lease",
+    "Limit",
+    "LimitResult",
+    "Measure",
     "Notification",
     "Outputs",
     "PendingLabels",
     "Performance",
+    "Period",
     "Prediction",
     "Reference",
     "Result",

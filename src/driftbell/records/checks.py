@@ -9,6 +9,7 @@ from enum import StrEnum
 from driftbell.records.check_state import CheckState
 from driftbell.records.data import Kind
 from driftbell.records.degradation import Degradation
+from driftbell.records.limits import LimitResult
 from driftbell.records.verdict import Verdict
 
 
@@ -114,6 +115,8 @@ class ColumnComparison:
         effects: every change that was tested, the largest first; empty if sizes were not measured.
         null_shares: share of nulls in the reference and in the window; None without rows.
         unreadable: number of cells that are not of the column's kind, in the reference and in the window.
+        new_share: share of the window's values that the reference does not have; None if that is not counted.
+        value_range: smallest and largest number of the window; None without numbers.
     """
 
     column: str
@@ -127,6 +130,8 @@ class ColumnComparison:
     effects: tuple[Effect, ...] = ()
     null_shares: tuple[float, float] | None = None
     unreadable: tuple[int, int] = (0, 0)
+    new_share: float | None = None
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +186,24 @@ class Judgement:
         sentence: the reason.
         columns: decision about each column.
         degradation: whether the model performs worse; None if that is not monitored.
+        limits: the user's own fixed limits, each with what was measured.
     """
 
     verdict: Verdict
     sentence: str
     columns: tuple[ColumnVerdict, ...] = ()
     degradation: Degradation | None = None
+    limits: tuple[LimitResult, ...] = ()
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
         """Names of the drifted columns, in the order of the reference."""
         return tuple(c.column for c in self.columns if c.drifted)
+
+    @property
+    def exceeded_limits(self) -> tuple[LimitResult, ...]:
+        """The exceeded limits, in the order of the settings."""
+        return tuple(limit for limit in self.limits if limit.exceeded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
-from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.explain import since_clause
 from driftbell.degradation.model_columns import MIN_LABELS, ModelColumns, input_error
-from driftbell.degradation.reference_models import Answers, Vector, fit_reference_models
-from driftbell.degradation.update import LabelRows, Rows, update
-from driftbell.drift.compare import compare, prepare
-from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.drift.column_stats import reference_stats
+from driftbell.drift.compare import prepare
 from driftbell.drift.prepared import typed_columns
-from driftbell.records import Columns, Degradation, EvidenceState, Judgement, Verdict
+from driftbell.records import Column, Kind
+from driftbell.simulation.backtest_checks import Backtest, BacktestReference
+from driftbell.simulation.backtest_run import (
+    WINDOW_ROWS,
+    BacktestPlan,
+    BacktestTable,
+    realized_metrics,
+    run_checks,
+)
 from driftbell.simulation.backtest_tables import read_tables, sort_by_time
+from driftbell.simulation.backtest_windows import BacktestWindow, period_windows, row_windows, typical_rows
+from driftbell.simulation.feature_columns import FeatureColumns
+from driftbell.tabular.typed_column import TypedColumn, plain_columns
 
-WINDOW_ROWS = 500
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 SMALLEST_LOSS, SMALLEST_SHARE = 0.02, 0.1
 """Default smallest relevant loss: of accuracy, and as a share of the error of a regression."""
-
-FALSE_DISCOVERY_RATE = 0.05
 
 MIN_REFERENCE_ROWS = 20
 MIN_BLOCK_ROWS = 50
@@ -37,49 +40,14 @@ MIN_BLOCK_ROWS = 50
 MAX_SEED = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class BacktestCheck:
-    """One check of a backtest.
-
-    Attributes:
-        index: index of the check, from 0.
-        rows: number of new rows in the check.
-        verdict: the verdict that a user would have seen; see `Judgement`.
-        score: evidence of degradation in units of its decision threshold; an alarm opens at 1.
-        evidence: score by source of evidence.
-        columns: suspect columns of an alarm or warning, otherwise the drifted columns.
-        estimated_loss: estimated loss of accuracy (0.03 is three points), or increase of the mean absolute
-            error; None if it cannot be estimated.
-        interval: 90 % interval of the estimated loss.
-        sentence: the reason of the verdict.
-        reference_score: accuracy on the reference, or the mean absolute error of a regression; None with
-            fewer than 20 labels there.
-        reference_metric: `accuracy` or `mean absolute error`.
-        notes: contradictions between predictions, labels and probabilities of the tables.
-    """
-
-    index: int
-    rows: int
-    verdict: Verdict
-    score: float
-    evidence: Mapping[str, float]
-    columns: tuple[str, ...]
-    estimated_loss: float | None
-    interval: tuple[float, float] | None
-    sentence: str
-    reference_score: float | None = None
-    notes: tuple[str, ...] = ()
-    reference_metric: str = "accuracy"
-
-
 def backtest(
     reference: Any,
     stream: Any,
     *,
     budget: str | Budget,
-    prediction: str,
+    prediction: str | None = None,
     every: timedelta | str | None = None,
-    window_rows: int = WINDOW_ROWS,
+    window_rows: int | None = None,
     probabilities: Mapping[Any, str] | None = None,
     label: str | None = None,
     label_delay: int = 0,
@@ -87,12 +55,17 @@ def backtest(
     smallest_loss: float | None = None,
     seed: int = 0,
     task: str | None = None,
-) -> Iterator[BacktestCheck]:
+) -> Backtest:
     """Run checks on a stream window by window, as the monitor would have done.
 
+    A window has a number of rows, or is a period of the calendar: with `every` and `timestamp`, but without
+    `window_rows`, there is one check per period in UTC, from the first row to the last (days start at
+    midnight, weeks on Mondays). A period without rows, or with fewer than 10, is a check with the verdict
+    `unknown`, unless labels of earlier rows arrive in it.
+
     Columns of the reference without another role below are the features. A feature that the stream lacks is
-    null there; columns that only the stream has are ignored. Rows after the last full window are not checked.
-    Windows of fewer than 50 rows are collected before they count as evidence.
+    null there; columns that only the stream has are ignored. Rows after the last full window of rows are not
+    checked. Windows of fewer than 50 rows are collected before they count as evidence.
 
     Args:
         reference: table (mapping of sequences, pandas, Polars, Arrow, a list of mappings, or the path of a
@@ -100,9 +73,11 @@ def backtest(
         stream: table of the same form with at least one window; the label may be null, or its column missing.
         budget: allowed false alarms, such as "1 per 30d" or "1 per 1000 checks".
         prediction: column of the predictions: classes, or numbers of a regression. 1, 1.0, "1" and true are
-            the same class. Without a task and probabilities, up to 20 distinct integers are classes.
-        every: interval between checks, such as "5m"; needed for a budget per time.
-        window_rows: new rows per check.
+            the same class. Without a task and probabilities, up to 20 distinct integers are classes. None
+            checks only drift of the columns; there are no alarms then.
+        every: interval between checks, such as "5m" or "1d"; needed for a budget per time. Without
+            `window_rows`, it is the length of the periods.
+        window_rows: new rows per check; 500 without `every`.
         probabilities: column of each class's probability; for two classes, one column is enough.
         label: column of the true values; None to judge without labels.
         label_delay: number of checks after which labels arrive.
@@ -112,7 +87,7 @@ def backtest(
         task: "classification" or "regression"; needed for more than 20 distinct integers.
 
     Returns:
-        An iterator over one record per check, computed on demand; invalid tables are refused at once.
+        The checks, computed on demand as you iterate over them; invalid tables are refused at once.
 
     Raises:
         InputError: a column is missing, or its cells are invalid.
@@ -127,33 +102,38 @@ def backtest(
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     every = parse_every(every) if isinstance(every, str) else every
     allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
+    by_time = every if window_rows is None else None
+    if by_time and not timestamp:
+        message = "windows of time need the column of the times (timestamp), or pass window_rows"
+        raise input_error("timestamp", "missing", message)
     columns, past, present = _read_tables(
-        reference, stream, window_rows, prediction, probabilities or {}, label, timestamp, task
+        reference, stream, prediction, probabilities or {}, label, timestamp, task
     )
-    charts = _fit_charts(columns, past, smallest_loss, allowed, window_rows, seed)
-    return _run_checks(columns, charts, past, present, allowed, window_rows, label_delay)
+    windows = _windows(present, by_time, window_rows or WINDOW_ROWS, timestamp)
+    block_rows = max(typical_rows(windows), MIN_BLOCK_ROWS)
+    charts = None
+    if isinstance(columns, ModelColumns) and past.answers is not None:
+        charts = _fit_charts(columns, past, past.answers, smallest_loss, allowed, block_rows, seed)
+    prepared = prepare(past.compared, roles=columns.roles(past.columns))
+    metrics, labelled = realized_metrics(columns, past, slice(None))
+    metric = "" if charts is None else "accuracy" if columns.classes else "mae"
+    score = metrics.get(metric) if labelled >= MIN_LABELS else None
+    facts = BacktestReference(
+        past.rows,
+        metric,
+        metrics if labelled >= MIN_LABELS else {},
+        charts.smallest_loss if charts else 0.0,
+        reference_stats(prepared),
+    )
+    plan = BacktestPlan(
+        columns, charts, prepared, present, windows, allowed, label_delay, score.value if score else None
+    )
+    return Backtest(run_checks(plan), facts, count=len(windows), every=by_time)
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Table in the order of time.
-
-    Attributes:
-        columns: all columns.
-        answers: the model's predictions.
-        truth: the labels; None without labels.
-        times: time of each row; None if only the order is known.
-    """
-
-    columns: Columns
-    answers: Answers
-    truth: Vector | None
-    times: Sequence[datetime] | None
-
-
-def _check_numbers(window_rows: int, label_delay: int, smallest_loss: float | None, seed: int) -> None:
+def _check_numbers(window_rows: int | None, label_delay: int, smallest_loss: float | None, seed: int) -> None:
     for name, value, minimum, maximum in (
-        ("window_rows", window_rows, 1, math.inf),
+        ("window_rows", 1 if window_rows is None else window_rows, 1, math.inf),
         ("label_delay", label_delay, 0, math.inf),
         ("seed", seed, 0, MAX_SEED),
     ):
@@ -168,53 +148,90 @@ def _check_numbers(window_rows: int, label_delay: int, smallest_loss: float | No
 def _read_tables(
     reference: Any,
     stream: Any,
-    window_rows: int,
-    prediction: str,
+    prediction: str | None,
     probabilities: Mapping[Any, str],
     label: str | None,
     timestamp: str | None,
     task: str | None,
-) -> tuple[ModelColumns, _Table, _Table]:
+) -> tuple[ModelColumns | FeatureColumns, BacktestTable, BacktestTable]:
     roles = (prediction, *probabilities.values(), label, timestamp)
-    reference_columns, stream_columns = read_tables(reference, stream, roles)
-    columns = ModelColumns(
-        reference_columns,
-        stream_columns,
-        prediction=prediction,
-        probabilities=probabilities,
-        label=label,
-        timestamp=timestamp,
-        task=task,
-    )
-    past = _read(columns, reference_columns, timestamp, "reference")
-    present = _read(columns, stream_columns, timestamp, "stream")
-    for name, rows, minimum in (
-        ("reference", len(past.answers), MIN_REFERENCE_ROWS),
-        ("stream", len(present.answers), window_rows),
-    ):
-        if rows < minimum:
-            raise input_error("", "empty", f"the {name} needs at least {minimum} rows, has {rows}")
+    tables = read_tables(reference, stream, roles)
+    reference_columns, stream_columns = map(plain_columns, tables)
+    used: dict[str, Any] = {"probabilities": probabilities, "label": label, "timestamp": timestamp}
+    columns: ModelColumns | FeatureColumns
+    if prediction is None:
+        columns = FeatureColumns(reference_columns, stream_columns, **used)
+    else:
+        columns = ModelColumns(reference_columns, stream_columns, prediction=prediction, task=task, **used)
+    past = _read(columns, reference_columns, tables[0], timestamp, "reference")
+    kinds = {name: column.kind for name, column in past.compared.items()}
+    present = _read(columns, stream_columns, tables[1], timestamp, "stream", kinds)
+    if past.rows < MIN_REFERENCE_ROWS:
+        message = f"the reference needs at least {MIN_REFERENCE_ROWS} rows, has {past.rows}"
+        raise input_error("", "empty", message)
     return columns, past, present
 
 
-def _read(roles: ModelColumns, table: Columns, timestamp: str | None, name: str) -> _Table:
-    answers, truth = roles.answers(table, name), roles.truth(table, name)
+def _read(
+    roles: ModelColumns | FeatureColumns,
+    table: Mapping[str, Column],
+    typed: Mapping[str, TypedColumn],
+    timestamp: str | None,
+    name: str,
+    kinds: Mapping[str, Kind | None] | None = None,
+) -> BacktestTable:
+    compared = {key: typed[key] for key in roles.features(table)}
+    answers, truth = None, None
+    if isinstance(roles, ModelColumns):
+        answers, truth = roles.answers(table, name), roles.truth(table, name)
+        outputs = {k: v for k, v in roles.compared_columns(table).items() if k not in compared}
+        compared |= typed_columns(outputs, kinds)
+    rows = len(next(iter(table.values())))
     if timestamp is None:
-        return _Table(table, answers, truth, None)
+        return BacktestTable(table, compared, rows, answers, truth, None)
     order, times = sort_by_time(table[timestamp], timestamp, name)
-    columns = {key: column[order] for key, column in table.items()}
-    return _Table(columns, answers.take(order), None if truth is None else truth[order], times)
+    return BacktestTable(
+        {key: column[order] for key, column in table.items()},
+        {key: column.reorder(order) for key, column in compared.items()},
+        rows,
+        answers and answers.take(order),
+        None if truth is None else truth[order],
+        times,
+    )
+
+
+def _windows(
+    stream: BacktestTable, every: timedelta | None, window_rows: int, timestamp: str | None
+) -> Sequence[BacktestWindow]:
+    """Return the windows of the stream, by time or by rows.
+
+    Raises:
+        InputError: there is no window, or the times are only numbers.
+    """
+    if every is None:
+        if stream.rows < window_rows:
+            message = f"the stream needs at least {window_rows} rows, has {stream.rows}"
+            raise input_error("", "empty", message)
+        return row_windows(stream.rows, window_rows, stream.times)
+    if stream.times is None:
+        message = (
+            f"column '{timestamp}' of the stream has numbers, not times: windows of time need dates or texts "
+            "such as '2026-01-31T12:00:00Z', or pass window_rows"
+        )
+        raise input_error(timestamp or "", "type", message)
+    return period_windows(stream.times, every, datetime.now(UTC))
 
 
 def _fit_charts(
     roles: ModelColumns,
-    past: _Table,
+    past: BacktestTable,
+    answers: Answers,
     smallest_loss: float | None,
     allowed: float,
-    window_rows: int,
+    block_rows: int,
     seed: int,
 ) -> CusumCharts:
-    answers, features, truth = past.answers, roles.features(past.columns), past.truth
+    features, truth = roles.features(past.columns), past.truth
     labelled = np.zeros(0, dtype=bool) if truth is None else ~np.isnan(truth)
     if np.count_nonzero(labelled) < MIN_LABELS:
         truth = None
@@ -225,105 +242,5 @@ def _fit_charts(
     error = float(learned.errors.mean() or learned.by_features.mean() or 1.0)
     default = SMALLEST_LOSS if roles.classes else SMALLEST_SHARE * error
     return CusumCharts(
-        learned,
-        smallest_loss=smallest_loss or default,
-        checks_per_alarm=allowed,
-        block_rows=max(window_rows, MIN_BLOCK_ROWS),
+        learned, smallest_loss=smallest_loss or default, checks_per_alarm=allowed, block_rows=block_rows
     )
-
-
-def _run_checks(
-    roles: ModelColumns,
-    charts: CusumCharts,
-    past: _Table,
-    present: _Table,
-    allowed: float,
-    window_rows: int,
-    label_delay: int,
-) -> Iterator[BacktestCheck]:
-    features, answers, truth = roles.features(present.columns), present.answers, present.truth
-    errors = None if truth is None else roles.errors(answers.values, truth)
-    times = present.times or [EPOCH + timedelta(seconds=row) for row in range(len(answers))]
-    prepared = prepare(typed_columns(roles.compared_columns(past.columns)), roles=roles.roles(past.columns))
-    stream_table = typed_columns(roles.compared_columns(present.columns), prepared.kinds)
-    score = _score(roles, past)
-    state = EvidenceState()
-    drift: Mapping[str, int] = {}
-    start = 0
-    for index in range(len(answers) // window_rows):
-        stop = (index + 1) * window_rows
-        rows = slice(start, stop)
-        new = Rows({k: v[rows] for k, v in features.items()}, answers.take(rows), times[rows])
-        state, degradation = update(
-            charts, state, new, _arrived_labels(errors, times, index - label_delay, window_rows)
-        )
-        first = max(0, stop - max(window_rows, WINDOW_ROWS))
-        judgement = judge(
-            compare(prepared, {k: replace(v, values=v.values[first:stop]) for k, v in stream_table.items()}),
-            rows=stop - first,
-            false_discovery_rate=FALSE_DISCOVERY_RATE,
-            strong=1 / allowed,
-            persistent=persistent_columns(drift, first=first),
-        )
-        drift = update_persistence(drift, judgement, last=stop - 1)
-        check = _check(
-            index, stop - start, combine(judgement, degradation), degradation, timed=present.times is not None
-        )
-        metric = "accuracy" if roles.classes else "mean absolute error"
-        yield replace(check, reference_score=score, notes=tuple(roles.notes), reference_metric=metric)
-        if state.rows == stop:
-            start = stop
-
-
-def _score(roles: ModelColumns, past: _Table) -> float | None:
-    """Return the accuracy on the reference, or the mean absolute error; None without labels."""
-    if past.truth is None or np.count_nonzero(~np.isnan(past.truth)) < MIN_LABELS:
-        return None
-    error = float(np.nanmean(roles.errors(past.answers.values, past.truth)))
-    return 1 - error if roles.classes else error
-
-
-def _check(
-    index: int, rows: int, judgement: Judgement, degradation: Degradation, *, timed: bool
-) -> BacktestCheck:
-    explained = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) and degradation.suspects
-    columns = tuple(s.column for s in degradation.suspects) if explained else judgement.drifted_columns
-    return BacktestCheck(
-        index,
-        rows,
-        judgement.verdict,
-        degradation.score,
-        {p.source: p.score for p in degradation.evidence},
-        columns,
-        degradation.estimated_loss.value if degradation.estimated_loss else None,
-        (degradation.estimated_loss.low, degradation.estimated_loss.high)
-        if degradation.estimated_loss
-        else None,
-        judgement.sentence if timed else _with_rows(judgement.sentence, degradation),
-    )
-
-
-def _with_rows(sentence: str, degradation: Degradation) -> str:
-    """Replace the time of the change point by its row, for a stream without times."""
-    if degradation.change_point is None:
-        return sentence
-    row, low, high = (
-        round((moment - EPOCH).total_seconds())
-        for moment in (
-            degradation.change_point.time,
-            degradation.change_point.low,
-            degradation.change_point.high,
-        )
-    )
-    return sentence.replace(
-        since_clause(degradation.change_point), f"since row {row} (between {low} and {high})"
-    )
-
-
-def _arrived_labels(errors: Vector | None, times: Sequence[datetime], window: int, rows: int) -> LabelRows:
-    if errors is None or window < 0:
-        return LabelRows()
-    first = window * rows
-    window_errors = errors[first : first + rows]
-    labelled = np.flatnonzero(~np.isnan(window_errors))
-    return LabelRows(window_errors[labelled], [times[first + int(i)] for i in labelled])

@@ -14,12 +14,12 @@ from driftbell.phrases import printable
 from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular import typed_column
 from driftbell.tabular.columns import is_null, kind_of
-from driftbell.tabular.typed_column import TypedColumn, plain_columns, same_precision
+from driftbell.tabular.typed_column import TypedColumn, same_precision
 
 
 def read_tables(
     reference: Any, stream: Any, roles: Iterable[str | None]
-) -> tuple[dict[str, Column], dict[str, Column]]:
+) -> tuple[dict[str, TypedColumn], dict[str, TypedColumn]]:
     """Read both tables; the kinds of the columns are decided on the reference.
 
     Identifiers and nested columns without a role are left out. Numbers have the coarser precision of both
@@ -40,8 +40,7 @@ def read_tables(
     for name in before.keys() & after.keys() - dropped:
         before[name], after[name] = same_precision(before[name], after[name])
     past, present = (
-        {name: column for name, column in plain_columns(table).items() if name not in dropped}
-        for table in (before, after)
+        {name: column for name, column in table.items() if name not in dropped} for table in (before, after)
     )
     return past, present
 

@@ -6,8 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
+
+from driftbell.stats.special import beta_quantile, normal_quantile
 
 TAIL = 0.05
 """Probability that the true size is below the lower end: that of a 90 % interval."""
@@ -67,7 +68,7 @@ def difference_size(a: float, n: float, b: float, m: float, *, tail: float = TAI
     """
     if a / n > b / m:
         a, n, b, m = b, m, a, n
-    smaller, larger, z = a / n, b / m, -float(scipy.special.ndtri(tail))
+    smaller, larger, z = a / n, b / m, normal_quantile(tail)
     _, upper = wilson_limits(smaller, n, z)
     lower, _ = wilson_limits(larger, m, z)
     difference = larger - smaller
@@ -87,7 +88,7 @@ def share_size(k: int, m: int) -> Size:
     >>> round(share_size(50, 500).low, 4)
     0.0787
     """
-    return Size(k / m, float(scipy.special.betaincinv(k, m - k + 1, TAIL)) if k else 0.0)
+    return Size(k / m, beta_quantile(TAIL, k, m - k + 1) if k else 0.0)
 
 
 def total_variation(reference: ArrayLike, window: ArrayLike) -> Size:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # submodules load at first use, so that `import driftbell` is fast
 from numpy.typing import ArrayLike, NDArray
+
+from driftbell.stats.smirnov import smirnov_tail
+from driftbell.stats.special import normal_tail
 
 
 class Outcome(NamedTuple):
@@ -37,7 +37,7 @@ def kolmogorov_smirnov(
         ValueError: a sample is empty.
 
     Source: J. L. Hodges, "The significance probability of the Smirnov two-sample test", Arkiv för
-    Matematik 3 (1958); computed by `scipy.stats.ks_2samp`.
+    Matematik 3 (1958); as `scipy.stats.ks_2samp`.
 
     >>> kolmogorov_smirnov(np.arange(10.0), np.arange(10.0) + 5).statistic
     0.5
@@ -51,29 +51,7 @@ def kolmogorov_smirnov(
     above = np.searchsorted(reference, window, side="left") * m - rank * n
     below = (rank + 1) * n - np.searchsorted(reference, window, side="right") * m
     steps = max(int(above.max()), int(below.max()), 0)
-    return Outcome(steps / (n * m), _smirnov(n, m, steps // math.gcd(n, m)))
-
-
-@lru_cache(maxsize=16_384)
-def _smirnov(n: int, m: int, steps: int) -> float:
-    """Return the p-value of the statistic `steps` / lcm(n, m), which depends on nothing else.
-
-    Cached, since the columns of one table share a few hundred statistics.
-    """
-    if not steps:
-        return 1.0
-    common = math.gcd(n, m)
-    a_row, b_row = m // common, n // common
-    # k zeros among n and l among m have exactly this distance if k a_row - l b_row = steps
-    minimum = -(-steps // a_row)
-    k = minimum + (steps * pow(a_row, -1, b_row) - minimum) % b_row
-    zeros = (k * a_row - steps) // b_row
-    a, b = np.repeat([0.0, 1.0], [k, n - k]), np.repeat([0.0, 1.0], [zeros, m - zeros])
-    with warnings.catch_warnings():  # scipy warns if it falls back to the asymptotic p-value
-        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
-        # scipy's wrappers (axes, NaN policy) take as long as the test
-        test = inspect.unwrap(scipy.stats.ks_2samp)
-        return float(test(a, b, method="auto").pvalue)
+    return Outcome(steps / (n * m), smirnov_tail(n, m, steps // math.gcd(n, m)))
 
 
 def exceedance(reference: NDArray[np.float64], window: NDArray[np.float64]) -> tuple[Outcome, Outcome]:
@@ -166,7 +144,7 @@ def rank_sum(
         return None
     deviation = math.sqrt(n * m / 12 * (rows + 1 - cubes / (rows * (rows - 1))))
     z = max(0.0, abs(u - n * m / 2) - 0.5) / deviation
-    return Outcome(u, min(1.0, 2 * float(scipy.special.ndtr(-z))))
+    return Outcome(u, min(1.0, 2 * normal_tail(z)))
 
 
 def tie_sums(values: NDArray[np.float64]) -> tuple[float, int]:

@@ -120,7 +120,8 @@ def _bin_index(cuts: Vector, frequent: NDArray[np.bool_], values: Vector) -> NDA
         return np.zeros(len(values), dtype=np.intp)
     i = np.searchsorted(cuts, values, side="left")
     at = np.minimum(i, len(cuts) - 1)
-    return 2 * i + ((cuts[at] == values) & frequent[at] & (i < len(cuts)))
+    index: NDArray[np.intp] = 2 * i + ((cuts[at] == values) & frequent[at] & (i < len(cuts)))
+    return index
 
 
 def count_on(
@@ -144,7 +145,7 @@ def count_on(
     rows = np.bincount(index, weights=counts, minlength=size)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = counts / rows[index]
-        means = np.bincount(index, weights=values * shares, minlength=size)
+        means = np.bincount(index, weights=values * shares, minlength=size).astype(np.float64)
     means[rows == 0] = np.nan
     for i in np.flatnonzero(rows).tolist():  # rounding errors
         inside = values[index == i]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.records import Column, Kind
 from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
@@ -17,6 +18,8 @@ from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_miss
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import MIN_SHARE, TextColumn
+
+NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +42,7 @@ class TypedColumn:
         date_order: "day first" or "month first" for dates in text such as 03/04/2026; "" for all others.
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
+        unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
     """
 
     kind: Kind | None
@@ -51,6 +55,26 @@ class TypedColumn:
     reason: str = ""
     date_order: str = ""
     decided: Kind | None = None
+    unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
+
+    def reorder(self, order: Sequence[int]) -> TypedColumn:
+        """Return the column with its cells in another order."""
+        position = np.empty(len(order), dtype=np.intp)
+        position[np.asarray(order, dtype=np.intp)] = np.arange(len(order))
+        rows = np.sort(position[self.unreadable_rows])
+        return replace(self, values=self.values[order], unreadable_rows=rows)
+
+    def window(self, first: int, stop: int) -> TypedColumn:
+        """Return consecutive cells; which of the examples are among them is known only if all are."""
+        low, high = np.searchsorted(self.unreadable_rows, (first, stop))
+        rows = self.unreadable_rows[low:high] - first
+        return replace(
+            self,
+            values=self.values[first:stop],
+            unreadable=len(rows),
+            examples=self.examples if len(rows) == self.unreadable else (),
+            unreadable_rows=rows,
+        )
 
 
 def read_columns(
@@ -194,6 +218,7 @@ def _typed(
         reason,
         order,
         decided,
+        np.flatnonzero(unreadable) if count else NO_ROWS,
     )
 
 

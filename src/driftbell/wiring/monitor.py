@@ -11,8 +11,12 @@ from functools import partial
 
 import structlog
 
+from driftbell.alarms.limits import parse_limits
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.drift.compare import prepare
+from driftbell.drift.limits import check_limits
+from driftbell.drift.prepared import typed_columns
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
@@ -62,10 +66,14 @@ def checker(
         opened: the model and its reference; None opens them.
 
     Raises:
-        ConfigError: see `open_model`, or Evidently is required and not installed.
+        ConfigError: see `open_model`, Evidently is required and not installed, or a setting names no column.
     """
     opened = opened or open_model(settings)
     model, reference = opened.model, opened.reference
+    limits = parse_limits(settings.limits)
+    if limits:
+        columns = prepare(typed_columns(reference.columns), roles=reference.roles).columns
+        check_limits(limits, columns)
     warning = memorization_warning(reference)
     if warning:
         logger.warning("model was probably fitted on its reference", reason=warning)
@@ -82,6 +90,7 @@ def checker(
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
+        limits=limits,
         detector=build_detector(settings, model, reference),
         detector_settings=", ".join(
             map(str, (settings.alarms.budget, settings.alarms.smallest_loss, settings.check.every))

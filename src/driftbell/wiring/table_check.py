@@ -9,12 +9,14 @@ from os import fspath
 from pathlib import Path
 from typing import Any
 
-from driftbell.drift.compare import compare
+from driftbell.alarms.limits import parse_limits
+from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT, judge
+from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
-from driftbell.records import ColumnVerdict, Judgement, Scope, Verdict
+from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, Verdict
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
@@ -52,7 +54,7 @@ class TableCheck:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict: `ok`, `warning` (drift), or `unknown` if not every column could be compared."""
+        """The verdict: `ok`, `warning` (drift or a limit), or `unknown` if not everything could be judged."""
         return self.judgement.verdict
 
     @property
@@ -69,6 +71,11 @@ class TableCheck:
     def drifted_columns(self) -> tuple[str, ...]:
         """Names of the drifted columns."""
         return self.judgement.drifted_columns
+
+    @property
+    def exceeded_limits(self) -> tuple[LimitResult, ...]:
+        """The exceeded limits."""
+        return self.judgement.exceeded_limits
 
     def __str__(self) -> str:
         """Return verdict and sentence."""
@@ -126,7 +133,7 @@ class TableCheck:
         return str(notebook_html(self.judgement))
 
     def assert_stable(self, *columns: str, ignore: Collection[str] = ()) -> None:
-        """Raise an error if a column drifted, or could not be compared; for tests.
+        """Raise an error if a column drifted, is beyond a limit, or could not be judged; for tests.
 
         Identifiers, lists and additional columns of the current table are not compared; that is an error only
         for those that are named.
@@ -147,8 +154,11 @@ class TableCheck:
                 raise ConfigError(f"assert_stable: no column '{printable(name)}' was checked: {hint}")
         judged = [c for c in self.columns if c.column not in ignore and (not columns or c.column in columns)]
         failed = [c for c in judged if c.drifted or (not c.compared and _is_required(c, columns))]
-        if failed or not any(c.compared for c in judged):
-            lines = (f"  {printable(c.column)}: {printable(c.reason, MAX_REASON)}" for c in failed)
+        checked = {c.column for c in judged}
+        limits = [r for r in self.judgement.limits if r.column in checked and r.exceeded is not False]
+        if failed or limits or not any(c.compared for c in judged):
+            lines = [f"  {printable(c.column)}: {printable(c.reason, MAX_REASON)}" for c in failed]
+            lines += [f"  {printable(r.column)}: limit: {printable(r.reason, MAX_REASON)}" for r in limits]
             raise AssertionError("\n".join([self.sentence, *lines]))
 
 
@@ -169,6 +179,7 @@ def check(
     minimum_rows: int = MINIMUM_ROWS,
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT,
+    limits: Mapping[str, float] | None = None,
 ) -> TableCheck:
     """Check one table against another, as `driftbell check REFERENCE CURRENT` does.
 
@@ -185,6 +196,8 @@ def check(
         false_discovery_rate: between 0 and 1, see `judge`.
         smallest_effect: largest negligible size of a change, as a share of the rows; one for all columns, or
             by column.
+        limits: your own limits by column and measure, such as `{"age.null_share": 0.1, "age.max": 120}`; a
+            value beyond one is a warning. The measures are those of the section `[limits]` of the settings.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -203,8 +216,10 @@ def check(
     past = _read(reference, "reference", options, None, detected)
     present = _read(current, "current", options, past, detected)
     rows = count_rows(past), count_rows(present)
+    prepared, fixed = prepare(past), parse_limits(limits or {})
+    check_limits(fixed, prepared.columns)
     judgement = judge(
-        compare(past, present),
+        compare(prepared, present),
         rows=rows[1],
         minimum_rows=minimum_rows,
         false_discovery_rate=false_discovery_rate,
@@ -212,6 +227,7 @@ def check(
         unit="rows of the file" if is_path(current) else "rows",
     )
     library = "pandas" if type(reference).__module__.partition(".")[0] == "pandas" else "polars"
+    judgement = apply_limits(judgement, fixed, rows=rows[1])
     return TableCheck(judgement, rows, names, detected, library)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from driftbell.atomic_write import write_atomically
+from driftbell.drift.prepared import PreparedColumn
 from driftbell.drift.profile_file import MAX_BYTES, MAX_ROWS, decode_profile, encode_profile
-from driftbell.drift.profiled_column import ProfiledColumn, compare_profiled, profile_column
+from driftbell.drift.profiled_column import ProfiledColumn, compare_profiled, outline, profile_column
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 from driftbell.records import ColumnComparison
@@ -48,6 +49,11 @@ class TableProfile:
             "format": f"profile, binned at {INTERVALS}",
             "largest_interval": round(max(intervals, default=0.0), 6),
         }
+
+    @property
+    def outlines(self) -> tuple[PreparedColumn, ...]:
+        """The columns without their counts."""
+        return tuple(map(outline, self.columns))
 
     @property
     def decided(self) -> dict[str, TypedColumn]:
@@ -98,8 +104,8 @@ class TableProfile:
             known = self.options.kinds.get(name) or self.decided[name].kind
             if kind != known and name in names:
                 raise ConfigError(
-                    f"column '{printable(name)}' is {known or 'null'} in the profile, not {kind}: set its kind when "
-                    f"the profile is written"
+                    f"column '{printable(name)}' is {known or 'null'} in the profile, not {kind}: set its "
+                    f"kind when the profile is written"
                 )
         own = self.options
         merged = ColumnOptions(

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from driftbell.alarms.limits import parse_limits
 from driftbell.config.display import without_credentials
 from driftbell.config.settings import Settings
-from driftbell.drift.compare import compare
+from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge
+from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.records import Judgement
@@ -163,12 +165,19 @@ def configured_effects(settings: Settings, columns: Collection[str]) -> float | 
 
 
 def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
-    """Judge one table against another."""
-    return judge(
-        compare(pair.reference, pair.current),
+    """Judge one table against another.
+
+    Raises:
+        ConfigError: a setting does not fit the columns of the reference.
+    """
+    prepared, limits = prepare(pair.reference), parse_limits(settings.limits)
+    check_limits(limits, prepared.columns)
+    judgement = judge(
+        compare(prepared, pair.current),
         rows=pair.rows[1],
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         smallest_effect=configured_effects(settings, list(pair.reference)),
         unit="rows of the file",
     )
+    return apply_limits(judgement, limits, rows=pair.rows[1])

@@ -81,6 +81,14 @@ def test_one_json_object_a_check_and_nothing_else_on_stdout(folder: Path) -> Non
             "reference_score",
             "reference_metric",
             "notes",
+            "start",
+            "end",
+            "complete",
+            "labelled",
+            "estimated",
+            "realized",
+            "change_point",
+            "column_stats",
         )
     }
     assert checks[-1]["verdict"] == "alarm"
@@ -102,6 +110,27 @@ def test_a_line_a_check_and_a_summary(folder: Path) -> None:
 def test_an_alarm_is_no_failure(folder: Path) -> None:
     done = backtest(folder, *CLASSES, "--label", "truth", stream="worse.csv")
     assert "first alarm at check" in done.stdout.splitlines()[-1]
+
+
+def test_a_line_a_period_and_a_summary(tmp_path: Path) -> None:
+    for name, days in (("before", (1, 2)), ("now", (3, 5))):
+        rows = [f"2026-03-0{day}T{i % 24:02}:00:00,{i * 37 % 100}" for day in days for i in range(60)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["when,age", *rows]))
+    tables = ("--reference", str(tmp_path / "before.csv"), "--stream", str(tmp_path / "now.csv"))
+    args = ["backtest", *tables, "--timestamp", "when", "--every", "1d", "--budget", "1 per 30d"]
+    done = CliRunner().invoke(cli, args)
+    header, *lines, summary = done.stdout.splitlines()
+    assert header.split() == ["start", "(UTC)", "rows", "verdict", "score", "loss", "columns"]
+    assert [line.split()[:4] for line in lines] == [
+        ["2026-03-03", "00:00", "60", "ok"],
+        ["2026-03-04", "00:00", "0", "unknown"],
+        ["2026-03-05", "00:00", "60", "ok"],
+    ]
+    assert summary == "3 checks of 1d: 1 unknown, 2 ok."
+    assert done.stderr == ""
+    checks = [json.loads(line) for line in CliRunner().invoke(cli, [*args, "--json"]).stdout.splitlines()]
+    assert [c["start"] for c in checks][:2] == ["2026-03-03T00:00:00+00:00", "2026-03-04T00:00:00+00:00"]
+    assert [c["column_stats"][0]["null_share"] for c in checks] == [0.0, None, 0.0]
 
 
 def test_labels_that_are_not_named_are_a_feature_that_must_be_there(folder: Path) -> None:

@@ -46,6 +46,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "check.false_discovery_rate": ("0.01", 0.01),
     "check.smallest_effect": ("0.05", 0.05),
     "check.smallest_effects": ('"amount=0.1,zip=0"', {"amount": 0.1, "zip": 0.0}),
+    "limits": ('"fare.max=500,a.b.null_share=0.1"', {"fare.max": 500.0, "a.b.null_share": 0.1}),
     "alarms.budget": ('"2 per 1000 checks"', Budget(2, checks=1000)),
     "alarms.smallest_loss": ("0.05", 0.05),
     "reports.keep": ("5", 5),
@@ -134,6 +135,21 @@ def test_columns_are_set_by_a_table_of_kinds_and_lists() -> None:
     file = written('[columns]\nexclude = ["id", "row_*"]\n[columns.kinds]\n"a=b" = "text"\n')
     columns = load(file, environment={}).settings.columns
     assert (columns.kinds, columns.exclude) == ({"a=b": "text"}, ("id", "row_*"))
+
+
+def test_limits_are_quoted_names_or_tables() -> None:
+    text = '[limits]\n"petal width (cm).max" = 3\nage.null_share = 0.1\n[limits."a.b"]\nmin = -1\nmax = 1e3\n'
+    limits = load(written(text), environment={}).settings.limits
+    names = ("petal width (cm).max", "age.null_share", "a.b.min", "a.b.max")
+    assert limits == dict(zip(names, (3.0, 0.1, -1.0, 1000.0), strict=True))
+
+
+def test_an_unknown_measure_of_a_limit_suggests_the_nearest() -> None:
+    result = problem(file=written('[limits]\n"age.null_shares" = 0.1\n'))
+    assert result.startswith(
+        "setting 'limits' (some.toml): limit 'age.null_shares' has the unknown measure 'null_shares': "
+        "did you mean 'null_share'?"
+    )
 
 
 def test_the_defaults_need_no_source() -> None:
@@ -243,6 +259,20 @@ BAD: dict[str, list[Any]] = {
         {"a": "2%"},
         {"a": float("nan")},
         {"a": True},
+        3,
+    ],
+    "limits": [
+        "fare",
+        "fare=5",
+        {"fare.mx": 5},
+        {"fare.null_share": 1},
+        {"fare.null_share": -0.1},
+        {"fare.max": float("nan")},
+        {"fare.max": float("inf")},
+        {"fare.max": "much"},
+        {"fare.max": True},
+        {"fare.max": [1]},
+        {".max": 1},
         3,
     ],
     "alarms.budget": ["", "soon", "0 per 30d", "1 per month", "5 per 5 checks", 1, None, {"alarms": 1}],

@@ -27,6 +27,8 @@ from driftbell.records import (
     Kind,
     Label,
     Lease,
+    LimitResult,
+    Measure,
     Notification,
     Performance,
     Prediction,
@@ -194,6 +196,21 @@ def test_the_last_check_alone_sets_the_gauges(log: SqlStore, lease: Lease) -> No
     statistics = {labels: v for (name, labels), v in metrics.items() if name == "driftbell_column_statistic"}
     assert statistics == {("age", "p_value", "Kolmogorov–Smirnov"): 0.01, ("age", "distance", "PSI"): 0.3}
     assert not any("gone" in labels for _, labels in metrics)
+
+
+def test_limits_are_0_or_1_and_absent_if_they_could_not_be_judged(log: SqlStore, lease: Lease) -> None:
+    limits = tuple(
+        LimitResult("age", measure, 0.1, value, exceeded, "")
+        for measure, value, exceeded in (
+            (Measure.NULL_SHARE, 0.2, True),
+            (Measure.DISTANCE, 0.05, False),
+            (Measure.MAX, None, None),
+        )
+    )
+    last = check("c1", Verdict.WARNING)
+    log.checks.save(replace(last, judgement=replace(last.judgement, limits=limits)), lease)
+    values = {labels: v for (name, labels), v in scraped(log).items() if name == "driftbell_limit_exceeded"}
+    assert values == {("age", "null_share"): 1, ("age", "distance"): 0}
 
 
 DEGRADATION = (

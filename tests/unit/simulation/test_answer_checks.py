@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from driftbell.errors import InputError
-from driftbell.simulation.backtest import BacktestCheck, backtest
+from driftbell.simulation.backtest import backtest
+from driftbell.simulation.backtest_checks import BacktestCheck
 
 ROWS = 300
 

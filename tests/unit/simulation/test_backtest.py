@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -25,7 +23,8 @@ from driftbell.degradation.model_columns import MAX_INTEGER_CLASSES, class_name
 from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models
 from driftbell.errors import InputError
 from driftbell.records import Verdict
-from driftbell.simulation.backtest import BacktestCheck, backtest
+from driftbell.simulation.backtest import backtest
+from driftbell.simulation.backtest_checks import BacktestCheck
 
 
 def table(
@@ -100,7 +99,7 @@ def run(reference: Any = REFERENCE, stream: Any = STREAM, **options: Any) -> lis
         assert check.index == index
         assert np.isfinite(check.score)
         assert check.score >= 0
-        json.dumps(asdict(check), allow_nan=False)
+        check.to_json()
     return checks
 
 

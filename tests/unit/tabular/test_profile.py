@@ -19,10 +19,10 @@ from driftbell.tabular.profile import (
     RARE,
     ColumnLayout,
     count_categories,
+    count_column,
     finite,
     layout,
     numbers,
-    count_column,
     texts,
 )
 

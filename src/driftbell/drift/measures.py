@@ -1,0 +1,66 @@
+"""Numbers of a column of the window that a user may limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from driftbell.drift.prepared import ColumnRows, PreparedColumn
+from driftbell.records import Kind
+from driftbell.tabular.precision import coarser, rounded
+from driftbell.tabular.profile import NEW, NULL
+from driftbell.tabular.typed_column import TypedColumn
+
+
+def new_share(before: PreparedColumn, now: ColumnRows) -> float | None:
+    """Return the share of the values that the reference does not have.
+
+    These are unseen categories, or numbers below or above the range of the reference.
+
+    Args:
+        before: the reference.
+        now: the window.
+
+    Returns:
+        None for other kinds, for a column that is not compared, and without a value on one side.
+    """
+    if before.excluded or not before.cells.readable or not now.readable:
+        return None
+    if before.kind is Kind.NUMERIC:
+        a, b = before.cells.values, now.values
+        inside = np.searchsorted(b, a[-1], side="right") - np.searchsorted(b, a[0], side="left")
+        return float(1 - inside / len(b))
+    if before.kind not in (Kind.CATEGORICAL, Kind.BOOLEAN) or now.profile is None:
+        return None
+    new, nulls = (int(now.profile.counts[before.layout.categories.index(n)]) for n in (NEW, NULL))
+    return new / (now.rows - nulls)
+
+
+def value_range(typed: TypedColumn) -> tuple[float, float] | None:
+    """Return the smallest and the largest number of a column; None without numbers.
+
+    Args:
+        typed: its cells.
+
+    Returns:
+        Numbers in single precision as they are written: 0.1, not 0.10000000149.
+
+    >>> value_range(TypedColumn(Kind.NUMERIC, np.array([0.1, np.nan, 3], dtype=np.float32).astype(float)))
+    (0.1, 3.0)
+    """
+    if typed.kind is not Kind.NUMERIC:
+        return None
+    values = typed.values[~np.isnan(typed.values)]
+    if not len(values):
+        return None
+    dtype = coarser(typed.precision, None) or np.dtype(np.float32)
+    return _as_written(float(values.min()), dtype), _as_written(float(values.max()), dtype)
+
+
+def _as_written(value: float, dtype: np.dtype[Any]) -> float:
+    """Return the shortest decimal of a number with decimals that is exact in a coarse precision."""
+    if value.is_integer() or not np.isfinite(value):
+        return value
+    coarse = rounded(np.array([value]), dtype)
+    return float(str(coarse.astype(dtype)[0])) if coarse[0] == value else value

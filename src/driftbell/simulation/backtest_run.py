@@ -1,0 +1,233 @@
+"""The checks of a backtest, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from driftbell.alarms.verdict import combine
+from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.explain import since_clause
+from driftbell.degradation.model_columns import ModelColumns
+from driftbell.degradation.reference_models import Answers, Vector
+from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.drift.column_stats import column_stats
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import (
+    FALSE_DISCOVERY_RATE,
+    MINIMUM_ROWS,
+    judge,
+    persistent_columns,
+    update_persistence,
+)
+from driftbell.drift.prepared import PreparedReference
+from driftbell.records import (
+    Columns,
+    ColumnStats,
+    Degradation,
+    EvidenceState,
+    Interval,
+    Judgement,
+    Verdict,
+)
+from driftbell.simulation.backtest_checks import BacktestCheck
+from driftbell.simulation.backtest_windows import BacktestWindow, Moment
+from driftbell.simulation.feature_columns import FeatureColumns
+from driftbell.stats.metrics import classification_metrics, regression_metrics
+from driftbell.tabular.typed_column import TypedColumn
+
+WINDOW_ROWS = 500
+"""Default rows of a window; smaller windows are compared together with earlier rows, up to so many."""
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""Rows without times are one second apart from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestTable:
+    """Table in the order of time.
+
+    Attributes:
+        columns: all columns.
+        compared: the columns that are compared.
+        rows: number of rows.
+        answers: the model's predictions; None without predictions.
+        truth: the labels; None without labels.
+        times: time of each row; None if only the order is known.
+    """
+
+    columns: Columns
+    compared: Mapping[str, TypedColumn]
+    rows: int
+    answers: Answers | None
+    truth: Vector | None
+    times: Sequence[datetime] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestPlan:
+    """Inputs of the checks of a backtest.
+
+    Attributes:
+        roles: roles of the columns.
+        charts: CUSUM charts fitted on the reference; None without predictions.
+        prepared: the reference.
+        stream: the rows to check.
+        windows: rows of each check.
+        checks_per_alarm: checks that the budget allows for each false alarm.
+        label_delay: number of checks after which labels arrive.
+        reference_score: accuracy or mean absolute error on the reference; None without labels.
+    """
+
+    roles: ModelColumns | FeatureColumns
+    charts: CusumCharts | None
+    prepared: PreparedReference
+    stream: BacktestTable
+    windows: Sequence[BacktestWindow]
+    checks_per_alarm: float
+    label_delay: int
+    reference_score: float | None
+
+
+def run_checks(plan: BacktestPlan) -> Iterator[BacktestCheck]:
+    """Yield the checks of a backtest, computed on demand."""
+    stream, roles = plan.stream, plan.roles
+    times = stream.times or [EPOCH + timedelta(seconds=row) for row in range(stream.rows)]
+    features, errors = roles.features(stream.columns), None
+    if isinstance(roles, ModelColumns) and stream.answers is not None and stream.truth is not None:
+        errors = roles.errors(stream.answers.values, stream.truth)
+    state, drift, start = EvidenceState(), dict[str, int](), 0
+    for index, window in enumerate(plan.windows):
+        rows = slice(start, window.stop)
+        degradation, labels, estimated = None, LabelRows(), dict[str, Interval]()
+        if plan.charts is not None and stream.answers is not None:
+            new = Rows({k: v[rows] for k, v in features.items()}, stream.answers.take(rows), times[rows])
+            labels = _arrived_labels(errors, times, plan.windows, index - plan.label_delay)
+            before = state.rows
+            state, degradation = update(plan.charts, state, new, labels)
+            if state.rows > before:
+                estimated = _estimated(roles, degradation)
+        judgement, stats = _compare(plan, window, drift)
+        drift = update_persistence(drift, judgement, last=window.stop - 1)
+        few = window.is_period and window.rows < MINIMUM_ROWS and not len(labels.errors)
+        realized, labelled = realized_metrics(roles, stream, slice(window.first, window.stop))
+        check = _check(index, judgement if few else combine(judgement, degradation), degradation, stream)
+        yield replace(
+            check,
+            rows=window.rows if window.is_period else window.stop - start,
+            reference_score=plan.reference_score,
+            notes=tuple(roles.notes),
+            reference_metric="accuracy" if roles.classes else "mean absolute error",
+            start=window.start,
+            end=window.end,
+            complete=window.complete,
+            labelled=labelled,
+            estimated=estimated,
+            realized=realized,
+            column_stats=stats,
+        )
+        if state.rows == window.stop:
+            start = window.stop
+
+
+def _compare(
+    plan: BacktestPlan, window: BacktestWindow, drift: Mapping[str, int]
+) -> tuple[Judgement, tuple[ColumnStats, ...]]:
+    """Compare the rows of a check with the reference; small windows together with earlier rows."""
+    first, stop = window.first, window.stop
+    if not window.is_period:
+        first = max(0, stop - max(window.rows, WINDOW_ROWS))
+    cells = {name: column.window(first, stop) for name, column in plan.stream.compared.items()}
+    comparisons = compare(plan.prepared, cells)
+    judgement = judge(
+        comparisons,
+        rows=stop - first,
+        false_discovery_rate=FALSE_DISCOVERY_RATE,
+        strong=1 / plan.checks_per_alarm,
+        persistent=persistent_columns(drift, first=first),
+    )
+    decisions = {c.column: c for c in judgement.columns}
+    stats = tuple(column_stats(c, decisions.get(c.column), cells.get(c.column)) for c in comparisons)
+    return judgement, stats
+
+
+def _estimated(roles: ModelColumns | FeatureColumns, degradation: Degradation) -> dict[str, Interval]:
+    interval = degradation.performance.estimated if degradation.performance else None
+    return {"accuracy" if roles.classes else "mae": interval} if interval else {}
+
+
+def realized_metrics(
+    roles: ModelColumns | FeatureColumns, table: BacktestTable, rows: slice
+) -> tuple[dict[str, Interval], int]:
+    """Return the metrics of the rows with a label, and the number of these rows."""
+    if table.answers is None or table.truth is None:
+        return {}, 0
+    answers, truth = table.answers.take(rows), table.truth[rows]
+    labelled = int(np.count_nonzero(~np.isnan(truth)))
+    if roles.classes:
+        metrics = classification_metrics(answers.values, truth, answers.probabilities, len(roles.classes))
+    else:
+        metrics = regression_metrics(answers.values, truth)
+    return {name: interval for name, interval in metrics.items() if interval}, labelled
+
+
+def _check(
+    index: int, judgement: Judgement, degradation: Degradation | None, stream: BacktestTable
+) -> BacktestCheck:
+    degradation = degradation or Degradation(Verdict.UNKNOWN, "")
+    explained = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) and degradation.suspects
+    timed, loss = stream.times is not None, degradation.estimated_loss
+    return BacktestCheck(
+        index,
+        0,
+        judgement.verdict,
+        degradation.score,
+        {p.source: p.score for p in degradation.evidence},
+        tuple(s.column for s in degradation.suspects) if explained else judgement.drifted_columns,
+        loss.value if loss else None,
+        (loss.low, loss.high) if loss else None,
+        judgement.sentence if timed else _with_rows(judgement.sentence, degradation),
+        change_point=_change_point(degradation, timed=timed),
+    )
+
+
+def _change_point(degradation: Degradation, *, timed: bool) -> tuple[Moment, Moment, Moment] | None:
+    """Return the change point behind an alarm with its interval, as times or numbers of rows."""
+    change = degradation.change_point
+    if change is None or degradation.verdict is not Verdict.ALARM:
+        return None
+    return (change.time, change.low, change.high) if timed else _change_rows(degradation)
+
+
+def _change_rows(degradation: Degradation) -> tuple[int, int, int]:
+    change = degradation.change_point
+    assert change is not None
+    row, low, high = (
+        round((moment - EPOCH).total_seconds()) for moment in (change.time, change.low, change.high)
+    )
+    return row, low, high
+
+
+def _with_rows(sentence: str, degradation: Degradation) -> str:
+    """Replace the time of the change point by its row, for a stream without times."""
+    if degradation.change_point is None:
+        return sentence
+    row, low, high = _change_rows(degradation)
+    return sentence.replace(
+        since_clause(degradation.change_point), f"since row {row} (between {low} and {high})"
+    )
+
+
+def _arrived_labels(
+    errors: Vector | None, times: Sequence[datetime], windows: Sequence[BacktestWindow], index: int
+) -> LabelRows:
+    """Return the labels of the rows of one window, which arrive with a delay."""
+    if errors is None or index < 0:
+        return LabelRows()
+    first, stop = windows[index].first, windows[index].stop
+    window_errors = errors[first:stop]
+    labelled = np.flatnonzero(~np.isnan(window_errors))
+    return LabelRows(window_errors[labelled], [times[first + int(i)] for i in labelled])

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import scipy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftbell.stats import kolmogorov_smirnov, smirnov
+
+TOLERANCE = 1e-12
+
+
+@st.composite
+def distances(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Return sizes of two samples, and a distance that they can have in units of 1 / lcm."""
+    n, m = draw(st.integers(1, 120)), draw(st.integers(1, 120))
+    common = np.gcd(n, m)
+    k, zeros = draw(st.integers(0, n)), draw(st.integers(0, m))
+    return n, m, abs(k * m - zeros * n) // int(common)
+
+
+@given(distances())
+def test_the_exact_p_value_is_scipys(case: tuple[int, int, int]) -> None:
+    n, m, steps = case
+    if not steps:
+        assert smirnov.smirnov_tail(n, m, 0) == 1.0
+        return
+    own = smirnov._equal_sizes(n, steps) if n == m else smirnov._outside(max(n, m), min(n, m), steps)
+    if own <= 1:
+        assert own == pytest.approx(smirnov._scipys(n, m, steps), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 9), (2, 2), (150, 500), (500, 151), (499, 500), (500, 500)])
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5, 3.0])
+def test_the_p_value_does_not_depend_on_scipy_being_imported(
+    n: int, m: int, shift: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(n + m)
+    a, b = rng.normal(0, 1, n), rng.normal(shift, 1, m)
+    expected = scipy.stats.ks_2samp(a, b).pvalue
+    smirnov.smirnov_tail.cache_clear()
+    assert kolmogorov_smirnov(a, b).p_value == pytest.approx(expected, rel=TOLERANCE)
+    smirnov.smirnov_tail.cache_clear()
+    monkeypatch.delitem(sys.modules, "scipy.stats")
+    assert kolmogorov_smirnov(a, b).p_value == pytest.approx(expected, rel=TOLERANCE)
+    smirnov.smirnov_tail.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("n", "m"), [(10_001, 9), (10_001, 800), (20_000, 15_000), (1_000_000, 50_000), (200_003, 30_001)]
+)
+@pytest.mark.parametrize("z", [0.03, 0.15, 0.4, 0.8, 1.2, 1.48, 1.49, 2.0, 5.0, 15.0, 19.0, 25.0])
+def test_the_asymptotic_p_value_is_scipys(n: int, m: int, z: float) -> None:
+    size = n * m / (n + m)
+    common = int(np.gcd(n, m))
+    zeros = min(m, round(m * z / size**0.5))  # of the smallest ones, all in one sample
+    steps = zeros * n // common
+    if steps:
+        distance = steps / int(np.lcm(n, m))
+        expected = scipy.stats.kstwo.sf(distance, np.round(size))
+        assert smirnov._asymptotic(n, m, steps) == pytest.approx(expected, rel=1e-11, abs=1e-300)
