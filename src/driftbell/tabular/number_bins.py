@@ -251,7 +251,7 @@ def _representative(rows: Vector, low: float, high: float) -> float:
     mean = min(max(float(np.sum(rows / len(rows))), first), last)
     for digits in range(3, DIGITS + 1):
         short = float(f"{mean:.{digits}g}")
-        if first <= short <= last and abs(short - mean) <= (last / 2 - first / 2) / 100:
+        if first <= short <= last and abs(short - mean) <= (last / 2 - first / 2) / 1000:
             return short
     return mean
 
