@@ -4,7 +4,19 @@ import gc
 
 gc.set_threshold(20_000)  # imports create no garbage, and collections take a tenth of the start-up time
 
-from driftbell.cli import alarms, backtest, certs, check, database, grafana, labels, notify, ops, run  # noqa: E402
+from driftbell.cli import (  # noqa: E402
+    alarms,
+    backtest,
+    certs,
+    check,
+    database,
+    gate,
+    grafana,
+    labels,
+    notify,
+    ops,
+    run,
+)
 from driftbell.cli.root import cli, main  # noqa: E402
 
 __all__ = [
@@ -14,6 +26,7 @@ __all__ = [
     "check",
     "cli",
     "database",
+    "gate",
     "grafana",
     "labels",
     "main",

@@ -180,6 +180,7 @@ def _summarize(
     drifted = sorted((c for c in compared if c.drifted), key=_largest_change)
     extra = [c.column for c in columns if c.comparison.role == EXTRA]
     others = [c for c in columns if not c.compared and c.comparison.role != EXTRA]
+    left_out = [c for c in others if c.comparison.scope is Scope.NULLS]
     incomplete = [c for c in others if c.comparison.scope is not Scope.NULLS]
     notes, kind = _notes(others, extra), "compared columns" if others or extra else "columns"
     where = f"the last {rows} {unit}" if unit == PREDICTIONS else f"the {rows} {unit}"
@@ -196,7 +197,7 @@ def _summarize(
     if not compared:
         return Verdict.UNKNOWN, f"Cannot judge: no column can be compared.{notes}"
     if incomplete:
-        return Verdict.UNKNOWN, f"Cannot judge every column: {_reasons(incomplete)}.{_notes([], extra)}"
+        return Verdict.UNKNOWN, f"Cannot judge every column: {_reasons(incomplete)}.{_notes(left_out, extra)}"
     weak = [] if single else [c for c in compared if _is_weak(c, rate)]
     if weak:
         names = join_names(c.column for c in weak)
@@ -219,7 +220,8 @@ def _largest_change(column: ColumnVerdict) -> float:
 def _notes(others: Iterable[ColumnVerdict], extra: Sequence[str]) -> str:
     """Return sentences about the columns that were not compared."""
     others = list(others)
-    sentences = [f"Not compared: {_reasons(others)}."] if others else []
+    count = "1 column" if len(others) == 1 else f"{len(others)} columns"
+    sentences = [f"{count} not compared: {_reasons(others)}."] if others else []
     if extra:
         sentences.append(f"Not in the reference: {join_names(extra)}.")
     return "".join(f" {sentence}" for sentence in sentences)

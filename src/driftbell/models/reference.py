@@ -18,12 +18,13 @@ MEMORIZED_ACCURACY = 0.995
 """A model with this accuracy on its reference has probably been fitted on it."""
 
 
-def match_labels(column: Column, classes: tuple[str, ...]) -> Column:
+def match_labels(column: Column, classes: tuple[str, ...], source: str = "the reference") -> Column:
     """Return labels as a model's classes; a file may have `1.0` or `True` for the class `1` or `true`.
 
     Args:
         column: the labels as they were read, n rows.
         classes: the model's classes.
+        source: where the labels are from, for the message.
 
     Returns:
         Strings, with None for null.
@@ -44,9 +45,7 @@ def match_labels(column: Column, classes: tuple[str, ...]) -> Column:
     labels = as_column([None if is_null(v) else text(v) for v in column.tolist()], Kind.CATEGORICAL)
     if not set(labels.tolist()) & set(classes):
         examples = sorted({v for v in labels.tolist() if v is not None})[:5]
-        raise ModelError(
-            f"no label of the reference is a class of the model: {examples} against {list(classes)}"
-        )
+        raise ModelError(f"no label of {source} is a class of the model: {examples} against {list(classes)}")
     return labels
 
 

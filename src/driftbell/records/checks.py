@@ -173,8 +173,9 @@ class ColumnVerdict:
 
     @property
     def left_out(self) -> bool:
-        """True if its kind cannot be compared, as of an identifier; nobody has to act."""
-        return self.comparison.scope is Scope.NULLS and not self.compared
+        """True if nothing can be compared, as of an identifier or additional column; nobody has to act."""
+        nothing = self.comparison.scope is Scope.NULLS or self.comparison.role == "extra"
+        return nothing and not self.compared
 
 
 @dataclass(frozen=True, slots=True)

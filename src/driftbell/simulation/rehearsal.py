@@ -76,12 +76,14 @@ class Rehearsal:
         reference: reference of the model.
         detector: degradation detector, fitted on the reference.
         window_rows: new predictions per check.
+        max_windows: number of windows without an alarm after which a rehearsal ends.
     """
 
     model: Model
     reference: Reference
     detector: CusumDetector
     window_rows: int
+    max_windows: int = MAX_WINDOWS
 
     def default_faults(self) -> list[Fault]:
         """Return the default faults: shift, scale, freeze, nulls and swap of the most important features."""
@@ -106,7 +108,7 @@ class Rehearsal:
         return faults
 
     def __call__(self, fault: Fault | None, seed: int = 0) -> RehearsalOutcome:
-        """Run checks on rows with a fault until an alarm opens; at most `MAX_WINDOWS` windows.
+        """Run checks on rows with a fault until an alarm opens; at most `max_windows` windows.
 
         Args:
             fault: the fault; None for rows without a fault.
@@ -127,15 +129,19 @@ class Rehearsal:
             return RehearsalOutcome(name, None, 0, refused=error.problems[0].message)
         state = EvidenceState()
         losses: list[NDArray[np.float64]] = []
+        waiting: tuple[Prediction, ...] = ()
         for start in range(0, len(faulty), self.window_rows):
             stop = start + self.window_rows
             answers, window_losses = self._predict_both(
                 rows[start:stop], faulty[start:stop], labels[start:stop]
             )
             losses.append(window_losses)
+            waiting += as_predictions(self.model, faulty[start:stop], answers, start)
             state, degradation = self.detector.advance(
-                state, self._window(faulty[start:stop], answers, start), []
+                state, Window(waiting, stop - len(waiting) + 1, stop), []
             )
+            if state.seq == stop:  # else there are too few for a block
+                waiting = ()
             if degradation.verdict is Verdict.ALARM:
                 return self._outcome(name, stop, losses, degradation)
         return self._outcome(name, None, losses, None)
@@ -145,7 +151,7 @@ class Rehearsal:
         rows = len(next(iter(self.reference.columns.values())))
         column: Column = np.full(rows, None, dtype=object) if labels is None else labels
         table = {name: self.reference.columns[name] for name in self.model.schema.names}
-        sample = sample_rows({**table, LABEL: column}, MAX_WINDOWS * self.window_rows, rng)
+        sample = sample_rows({**table, LABEL: column}, self.max_windows * self.window_rows, rng)
         return sample, [row.pop(LABEL) for row in sample]
 
     def _predict_both(
@@ -162,27 +168,6 @@ class Rehearsal:
     def _predict(self, rows: Sequence[Row]) -> Outputs:
         schema = self.model.schema
         return self.model.predict(schema.columns([[row[name] for name in schema.names] for row in rows]))
-
-    def _window(self, rows: Sequence[Row], answers: Outputs, start: int) -> Window:
-        classes = self.model.classes
-        probabilities = np.zeros((len(rows), 0)) if answers.probabilities is None else answers.probabilities
-        return Window(
-            tuple(
-                Prediction(
-                    id=f"{start + i:08}",
-                    time=START + timedelta(seconds=start + i),
-                    model=self.model.name,
-                    version=self.model.version,
-                    features=row,
-                    output=classes[answers.class_ids[i]],
-                    probabilities=dict(zip(classes, probabilities[i].tolist(), strict=False)),
-                    latency_ms=0.0,
-                )
-                for i, row in enumerate(rows)
-            ),
-            start + 1,
-            start + len(rows),
-        )
 
     def _outcome(
         self,
@@ -202,6 +187,34 @@ class Rehearsal:
             float(all_losses.mean()) if len(all_losses) else None,
             tuple(s.column for s in degradation.suspects) if degradation else (),
         )
+
+
+def as_predictions(
+    model: Model, rows: Sequence[Row], outputs: Outputs, start: int = 0
+) -> tuple[Prediction, ...]:
+    """Return a model's answers on rows as the log would have them, one second apart.
+
+    Args:
+        model: the model.
+        rows: the features of n rows.
+        outputs: the model's answers on them.
+        start: number of rows before.
+    """
+    classes = model.classes
+    probabilities = np.zeros((len(rows), 0)) if outputs.probabilities is None else outputs.probabilities
+    return tuple(
+        Prediction(
+            id=f"{start + i:08}",
+            time=START + timedelta(seconds=start + i),
+            model=model.name,
+            version=model.version,
+            features=row,
+            output=classes[outputs.class_ids[i]],
+            probabilities=dict(zip(classes, probabilities[i].tolist(), strict=False)),
+            latency_ms=0.0,
+        )
+        for i, row in enumerate(rows)
+    )
 
 
 def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) -> Iterator[RehearsalOutcome]:

@@ -96,9 +96,9 @@ def test_the_minimum_of_rows_is_configurable() -> None:
     ("comparisons", "rest"),
     [
         ([], ""),
-        ([missing("a")], " Not compared: a (the current data has no such column)."),
+        ([missing("a")], " 1 column not compared: a (the current data has no such column)."),
         ([extra("z")], " Not in the reference: z."),
-        ([identifier("a")], " Not compared: a (an identifier)."),
+        ([identifier("a")], " 1 column not compared: a (an identifier)."),
     ],
 )
 def test_nothing_to_compare_is_unknown(comparisons: list[ColumnComparison], rest: str) -> None:
@@ -122,11 +122,19 @@ def test_a_missing_column_is_unknown(names: list[str], words: str) -> None:
     assert judgement.columns[1].reason == "Not compared: the current data has no such column."
 
 
+def test_identifiers_are_named_beside_a_missing_column() -> None:
+    judgement = judge([column("a", 0.9), missing("b"), identifier("id"), extra("z")], rows=50)
+    assert judgement.sentence == (
+        "Cannot judge every column: b (the current data has no such column). "
+        "1 column not compared: id (an identifier). Not in the reference: z."
+    )
+
+
 def test_drift_beside_a_missing_column_is_a_warning_that_names_both() -> None:
     judgement = judge([column("a", 1e-6), missing("b")], rows=50)
     assert judgement.verdict is Verdict.WARNING
     assert judgement.sentence.endswith(
-        "differ from the reference. Not compared: b (the current data has no such column)."
+        "differ from the reference. 1 column not compared: b (the current data has no such column)."
     )
 
 
@@ -144,7 +152,7 @@ def test_an_identifier_is_not_among_the_compared_columns() -> None:
     assert judgement.verdict is Verdict.OK
     assert judgement.sentence == (
         "No drift: all 2 compared columns of the 50 rows look like the reference. "
-        "Not compared: id and key (an identifier)."
+        "2 columns not compared: id and key (an identifier)."
     )
     assert [c.compared for c in judgement.columns] == [True, True, False, False]
     assert judgement.columns[2].verdict is Verdict.UNKNOWN

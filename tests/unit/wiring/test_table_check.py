@@ -149,3 +149,34 @@ def test_a_notebook_shows_a_table_without_the_markup_of_the_data() -> None:
 def test_json_has_no_number_that_is_not_finite() -> None:
     infinite = {"x": [1.0, 2.0, float("inf")] * 50}
     assert json.loads(driftbell.check(infinite, NOW | infinite).to_json(), parse_constant=pytest.fail)
+
+
+def test_a_column_of_nulls_on_both_sides_is_not_compared_and_named() -> None:
+    tables = [{**BEFORE, "none": [None] * 150, "blank": ["", "NA", None] * 50} for _ in range(2)]
+    result = driftbell.check(*tables)
+    assert result.verdict is Verdict.OK
+    assert "compared columns of the 150 rows look like the reference." in result.sentence
+    assert "3 columns not compared: id (identifier: " in result.sentence
+    assert "none and blank (every cell is null on both sides)." in result.sentence
+    verdicts = {c.column: (c.verdict, c.compared, c.comparison.null_shares) for c in result.columns}
+    assert verdicts["none"] == verdicts["blank"] == (Verdict.UNKNOWN, False, (1.0, 1.0))
+    result.assert_stable()
+    with pytest.raises(AssertionError, match="none: Not compared: every cell is null on both sides"):
+        result.assert_stable("none")
+
+
+@pytest.mark.parametrize("now", [{"none": [None] * 150}, {"none": ["x"] * 150}])
+def test_only_columns_of_nulls_are_never_ok(now: dict[str, Any]) -> None:
+    verdict = driftbell.check({"none": [None] * 150}, now).verdict
+    assert verdict is (Verdict.UNKNOWN if now["none"][0] is None else Verdict.WARNING)
+
+
+def test_an_additional_column_is_a_note_everywhere() -> None:
+    result = driftbell.check(BEFORE, {**BEFORE, "more": [1] * 150})
+    assert (result.verdict, str(result)[:2]) == (Verdict.OK, "OK")
+    assert result.sentence.endswith("Not in the reference: more.")
+    result.assert_stable()
+    page, text = result.to_html(), result.to_markdown()
+    assert page.count('<b class="badge unknown">not compared</b>') == 4
+    assert "</span> unknown</b>" not in page
+    assert "### ✓ driftbell check: ok" in text

@@ -1,0 +1,127 @@
+"""Command gate: decide before a deployment whether the alarms can be relied on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from driftbell.cli.root import EXIT_DRIFT, EXIT_OK, EXIT_UNKNOWN, cli, common, settings
+from driftbell.phrases import join_names
+
+if TYPE_CHECKING:
+    from driftbell.simulation.gate import CatchesAnswer, QuietAnswer
+    from driftbell.simulation.rehearsal import RehearsalOutcome
+    from driftbell.wiring.gate import GateResult
+
+EXIT_CODES = {"passed": EXIT_OK, "failed": EXIT_DRIFT, "unknown": EXIT_UNKNOWN}
+
+
+@cli.command()
+@common
+@click.option(
+    "--past",
+    metavar="TABLE",
+    help="Table of features in the order of time [default: the newest predictions].",
+)
+@click.option("--label", metavar="COL", help="Column of the table with the labels (ground truth).")
+@click.option(
+    "--fault", "faults", multiple=True, help="Fault to inject, such as scale:NAME=1.8; may be repeated."
+)
+@click.option(
+    "--within",
+    default=20,
+    show_default=True,
+    metavar="WINDOWS",
+    type=click.IntRange(1, 1000),
+    help="Number of windows within which a fault must raise an alarm.",
+)
+@click.option("--window-rows", type=click.IntRange(50), help="New rows per check [default: window.rows].")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def gate(
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    past: str | None,
+    label: str | None,
+    faults: tuple[str, ...],
+    within: int,
+    window_rows: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Check before a deployment that the alarms are quiet on the past and catch faults.
+
+    Quiet: the configured model predicts the past, and the checks run on it window by window. More alarms than
+    alarms.budget explains by chance (at most 1 %) fail the gate. Without --past, the past is the newest 100
+    windows of the prediction log, with their labels.
+
+    Catches: faults are injected into such rows, as `driftbell rehearse` does. Each fault that costs at least
+    alarms.smallest_loss must raise an alarm, without labels. Others are listed and do not count.
+
+    Exit codes: 0 passed, 1 one of both failed, 2 usage or configuration error, 3 cannot tell (no past, or no
+    harmful fault).
+
+    \b
+    Example:
+      driftbell gate --past may.parquet --label truth --fault "shift:petal length (cm)=+1"
+    """
+    loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
+    from driftbell.simulation.faults import parse_fault
+    from driftbell.wiring.gate import run_gate
+
+    result = run_gate(
+        loaded.settings,
+        past=past,
+        label=label,
+        faults=tuple(parse_fault(text) for text in faults),
+        max_windows=within,
+        seed=seed,
+    )
+    if as_json:
+        click.echo(_json(result))
+    else:
+        for line in (*_quiet_lines(result.quiet), *_catches_lines(result.catches)):
+            click.echo(line)
+    sys.exit(EXIT_CODES[result.status.value])
+
+
+def _json(result: GateResult) -> str:
+    return json.dumps({"status": result.status.value, **asdict(result)}, ensure_ascii=False)
+
+
+def _quiet_lines(answer: QuietAnswer) -> Iterator[str]:
+    yield f"{answer.status.value.upper():<7}  quiet: {answer.reason}"
+    for alarm in answer.alarms:
+        lasts = "1 check" if alarm.checks == 1 else f"{alarm.checks} checks"
+        rows = f"rows {alarm.rows[0]} to {alarm.rows[1]}"
+        yield f"  alarm at check {alarm.check} ({rows}), lasts {lasts}: {alarm.sentence}"
+    if answer.drift:
+        columns = join_names(f"{name} ({count})" for name, count in answer.drift.items())
+        yield f"  drift, which alone is no alarm, with its number of checks: {columns}"
+
+
+def _catches_lines(answer: CatchesAnswer) -> Iterator[str]:
+    yield f"{answer.status.value.upper():<7}  catches: {answer.reason}"
+    for outcome in answer.outcomes:
+        yield f"  {_outcome(outcome, harmful=outcome.fault in answer.harmful)}"
+
+
+def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
+    if outcome.refused:
+        return f"{outcome.fault}: does not count, the service rejects such rows: {outcome.refused}"
+    alarm = (
+        f"no alarm in {outcome.rows} rows"
+        if outcome.detection_delay is None
+        else f"alarm after {outcome.detection_delay} rows"
+    )
+    if outcome.actual_loss is None:
+        return f"{outcome.fault}: {alarm}; actual loss unknown"
+    note = "" if harmful else "; harmless, does not count"
+    return f"{outcome.fault}: {alarm}; actual loss {100 * outcome.actual_loss:.1f} points{note}"

@@ -1,0 +1,261 @@
+"""Gate before a deployment: the alarms must be quiet on the past and catch faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import scipy
+
+from driftbell.degradation.cusum import MIN_ROWS
+from driftbell.degradation.explain import since_clause
+from driftbell.drift.compare import compare, prepare
+from driftbell.drift.judge import judge, persistent_columns, update_persistence
+from driftbell.drift.prepared import typed_columns
+from driftbell.records import (
+    Columns,
+    Degradation,
+    EvidenceState,
+    LabelledPrediction,
+    Prediction,
+    Verdict,
+    Window,
+)
+from driftbell.simulation.faults import Fault
+from driftbell.simulation.rehearsal import START, Rehearsal, RehearsalOutcome, rehearse
+
+CHANCE = 0.01
+"""More false alarms than the allowed ones have at most this probability if the budget is kept."""
+
+
+class GateStatus(StrEnum):
+    """Answer to one question of the gate; `unknown` if there is none."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """Recorded rows with the model's answers, oldest first.
+
+    Attributes:
+        name: where the rows are from, for sentences.
+        predictions: the rows.
+        columns: the same rows with the columns of the reference, where they are known.
+        labels: true class by id of the prediction.
+        timed: whether the times of the predictions are real.
+        note: a contradiction in the labels, or "".
+    """
+
+    name: str
+    predictions: Sequence[Prediction]
+    columns: Columns
+    labels: Mapping[str, str]
+    timed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAlarm:
+    """An alarm on the past.
+
+    Attributes:
+        check: index of the check that opens it, from 0.
+        rows: first and last row of this check, from 0.
+        checks: number of checks that it lasts.
+        columns: suspect columns.
+        sentence: estimated loss, since when, and suspect columns.
+    """
+
+    check: int
+    rows: tuple[int, int]
+    checks: int
+    columns: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuietAnswer:
+    """Answer to the question whether the alarms are quiet on the past.
+
+    Attributes:
+        status: whether there are more alarms than the budget explains.
+        reason: the reason in one sentence.
+        checks: number of checks.
+        alarms: every alarm.
+        allowed: number of alarms that the budget explains, see `allowed_alarms`.
+        drift: number of checks with drift, by column; drift without a loss is no alarm.
+    """
+
+    status: GateStatus
+    reason: str
+    checks: int = 0
+    alarms: tuple[PastAlarm, ...] = ()
+    allowed: int = 0
+    drift: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatchesAnswer:
+    """Answer to the question whether harmful faults raise an alarm.
+
+    Attributes:
+        status: whether each harmful fault does; unknown without a harmful fault.
+        reason: the reason in one sentence.
+        without_fault: the same rows without a fault.
+        outcomes: each fault.
+        harmful: the faults with at least the smallest loss that matters.
+    """
+
+    status: GateStatus
+    reason: str
+    without_fault: RehearsalOutcome
+    outcomes: tuple[RehearsalOutcome, ...]
+    harmful: tuple[str, ...]
+
+
+def allowed_alarms(checks: int, checks_per_alarm: float) -> int:
+    """Return the largest number of alarms that the budget explains.
+
+    The smallest k with P(X > k) <= 1 %, where X is binomial: n checks, each with a false alarm at rate 1/a.
+
+    Args:
+        checks: number of checks n.
+        checks_per_alarm: checks that the budget allows for each false alarm, a.
+
+    >>> allowed_alarms(50, 8640), allowed_alarms(2000, 1000)
+    (0, 6)
+    """
+    alarms = 0
+    while alarms < checks and scipy.special.bdtrc(alarms, checks, 1 / checks_per_alarm) > CHANCE:
+        alarms += 1
+    return alarms
+
+
+def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) -> QuietAnswer:
+    """Run checks on the past window by window, and count the alarms.
+
+    Args:
+        rehearsal: the model and its detector.
+        past: recorded rows; rows before the last complete windows are not checked.
+        strong: see `judge`.
+        budget: allowed false alarms as a text.
+    """
+    window_rows = rehearsal.window_rows
+    available, needed = len(past.predictions), max(window_rows, MIN_ROWS)
+    if available < needed:
+        reason = f"{past.name} has {available} rows, and a check needs {needed}: pass a longer past"
+        return QuietAnswer(GateStatus.UNKNOWN, reason)
+    checks = available // window_rows
+    skipped = available - checks * window_rows
+    alarms, drift = _run_checks(rehearsal, past, skipped, strong)
+    allowed = allowed_alarms(checks, rehearsal.detector.charts.checks_per_alarm)
+    status = GateStatus.FAILED if len(alarms) > allowed else GateStatus.PASSED
+    reason = (
+        f"{_count(len(alarms), 'alarm')} in {_count(checks, 'check')} of {window_rows} rows of {past.name}; "
+        f"the budget, {budget}, explains at most {allowed}{past.note and f'; {past.note}'}"
+    )
+    return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift)
+
+
+def catches(
+    rehearsal: Rehearsal, faults: Sequence[Fault], *, smallest_loss: float, seed: int = 0
+) -> CatchesAnswer:
+    """Inject faults, and require an alarm for each harmful one.
+
+    Args:
+        rehearsal: the model and its detector.
+        faults: faults to inject; none for the default faults.
+        smallest_loss: the smallest loss of accuracy that matters.
+        seed: random seed of the rows.
+
+    Raises:
+        ConfigError, PredictError: see `Rehearsal`.
+    """
+    without_fault, *rest = rehearse(rehearsal, faults, seed=seed)
+    outcomes = tuple(rest)
+    harmful = [o for o in outcomes if o.actual_loss is not None and o.actual_loss >= smallest_loss]
+    missed = [o for o in harmful if o.detection_delay is None]
+    status = GateStatus.PASSED
+    windows = f"{_count(rehearsal.max_windows, 'window')} of {rehearsal.window_rows} rows"
+    reason = (
+        f"{len(harmful) - len(missed)} of {_count(len(harmful), 'harmful fault')} caught within {windows}"
+    )
+    if without_fault.detection_delay is not None:
+        status = GateStatus.FAILED
+        reason = f"an alarm without a fault after {without_fault.detection_delay} rows"
+    elif not harmful:
+        status = GateStatus.UNKNOWN
+        points = f"{100 * smallest_loss:.3g} points (alarms.smallest_loss)"
+        reason = (
+            "the loss of a fault is unknown without labels: set model.target, or pass --past with --label"
+            if any(o.actual_loss is None and not o.refused for o in outcomes)
+            else f"no fault costs at least {points}: pass a larger --fault"
+        )
+    elif missed:
+        status = GateStatus.FAILED
+    return CatchesAnswer(status, reason, without_fault, outcomes, tuple(o.fault for o in harmful))
+
+
+def _run_checks(
+    rehearsal: Rehearsal, past: Past, skipped: int, strong: float
+) -> tuple[list[PastAlarm], dict[str, int]]:
+    """Return the alarms, and the number of checks with drift by column."""
+    reference = rehearsal.reference
+    prepared = prepare(typed_columns(reference.columns), roles=reference.roles)
+    columns = typed_columns(past.columns, prepared.kinds)
+    state = EvidenceState()
+    persistence: Mapping[str, int] = {}
+    alarms: list[PastAlarm] = []
+    is_open = False
+    drift: Counter[str] = Counter()
+    begin = skipped
+    for check, start in enumerate(range(skipped, len(past.predictions), rehearsal.window_rows)):
+        stop = start + rehearsal.window_rows
+        window = Window(tuple(past.predictions[begin:stop]), begin + 1, stop)
+        labels = _labels(past, start, stop)
+        state, degradation = rehearsal.detector.advance(state, window, labels)
+        begin = stop if state.seq == stop else begin  # fewer rows than a block wait for more
+        judgement = judge(
+            compare(prepared, {k: replace(c, values=c.values[start:stop]) for k, c in columns.items()}),
+            rows=stop - start,
+            strong=strong,
+            persistent=persistent_columns(persistence, first=start),
+        )
+        persistence = update_persistence(persistence, judgement, last=stop - 1)
+        drift.update(judgement.drifted_columns)
+        if degradation.verdict is not Verdict.ALARM:
+            is_open = False
+        elif is_open:
+            alarms[-1] = replace(alarms[-1], checks=alarms[-1].checks + 1)
+        else:
+            is_open = True
+            suspects = tuple(s.column for s in degradation.suspects)
+            alarms.append(PastAlarm(check, (start, stop - 1), 1, suspects, _sentence(past, degradation)))
+    return alarms, dict(drift.most_common())
+
+
+def _labels(past: Past, start: int, stop: int) -> list[LabelledPrediction]:
+    """Return the labels of some rows, which arrive with them."""
+    return [
+        LabelledPrediction(p, past.labels[p.id], p.time, start + i + 1)
+        for i, p in enumerate(past.predictions[start:stop])
+        if p.id in past.labels
+    ]
+
+
+def _sentence(past: Past, degradation: Degradation) -> str:
+    """Return the sentence of an alarm; without real times, the change point is a row."""
+    change = degradation.change_point
+    if past.timed or change is None:
+        return degradation.sentence
+    row, low, high = (round((t - START).total_seconds()) for t in (change.time, change.low, change.high))
+    return degradation.sentence.replace(since_clause(change), f"since row {row} (between {low} and {high})")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
