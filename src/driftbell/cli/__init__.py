@@ -15,6 +15,7 @@ from driftbell.cli import (  # noqa: E402
     labels,
     notify,
     ops,
+    profile,
     run,
 )
 from driftbell.cli.root import cli, main  # noqa: E402
@@ -32,5 +33,6 @@ __all__ = [
     "main",
     "notify",
     "ops",
+    "profile",
     "run",
 ]

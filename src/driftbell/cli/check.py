@@ -65,7 +65,8 @@ def check(
 
     Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
     Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
-    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference.
+    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference. It
+    may also be a file of `driftbell profile`.
 
     A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
@@ -122,6 +123,17 @@ def _check(
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
+            from driftbell.wiring.table_profile import as_profile
+
+            if (profile := as_profile(reference)) is not None:
+                from driftbell.wiring.profile_check import check_with_profile
+
+                result = check_with_profile(
+                    profile, (reference, current), read_options(reading, configured.columns), configured
+                )
+                if verbose:
+                    _print_detected(result.detected)
+                return result
             from driftbell.wiring.tables import judge_pair, read_pair
 
             pair = read_pair(reference, current, read_options(reading, configured.columns))

@@ -72,7 +72,7 @@ class ProfiledColumn:
         numbers: numeric: counts on bins.
         categories: categorical and boolean: counts of categories.
         times: datetime: counts by hour and weekday; the two `values` are the ends of the period, rounded
-            outwards to full hours.
+            down to full hours.
         words: text: counts of lengths and character classes.
     """
 
@@ -182,8 +182,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
 def _without_rows(times: TimeProfile) -> TimeProfile:
     if not times.rows:
         return times
-    oldest, newest = int(times.values[0]) // HOUR * HOUR, -(-int(times.values[-1]) // HOUR) * HOUR
-    return replace(times, values=np.array([oldest, newest], dtype=np.int64))
+    return replace(times, values=times.values[[0, -1]] // HOUR * HOUR)
 
 
 def outline(column: ProfiledColumn) -> PreparedColumn:

@@ -21,6 +21,7 @@ from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.wiring.table_profile import as_profile, judge_with_profile
 
 MAX_REASON = 300
 """Characters of the reason of one column in the error of a test."""
@@ -186,6 +187,7 @@ def check(
     Args:
         reference: a table: pandas, Polars (also lazy), Arrow, a mapping of columns, a list of mappings, or
             the path of a file or folder, or a pattern of files. The kinds of the columns are decided on it.
+            Or a profile, see `profile`, or the path of its file.
         current: the table that is compared with it.
         columns: kinds of columns, such as `{"zip": "categorical"}`: numeric, integer, categorical, boolean,
             datetime, text or identifier.
@@ -213,6 +215,20 @@ def check(
     options = ColumnOptions(columns or {}, exclude, include, nulls)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
+    if (profile := as_profile(reference)) is not None:
+        profile = profile.select(options)
+        detected["reference"] = profile.facts
+        present = _read(current, "current", profile.options, profile.decided, detected)
+        judgement = judge_with_profile(
+            profile,
+            present,
+            limits=parse_limits(limits or {}),
+            minimum_rows=minimum_rows,
+            false_discovery_rate=false_discovery_rate,
+            smallest_effect=effects_by_column(smallest_effect, list(profile.decided)),
+            unit="rows of the file" if is_path(current) else "rows",
+        )
+        return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
     past = _read(reference, "reference", options, None, detected)
     present = _read(current, "current", options, past, detected)
     rows = count_rows(past), count_rows(present)

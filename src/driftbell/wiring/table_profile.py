@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from driftbell.atomic_write import write_atomically
+from driftbell.drift.judge import judge
+from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.prepared import PreparedColumn
 from driftbell.drift.profile_file import MAX_BYTES, MAX_ROWS, decode_profile, encode_profile
 from driftbell.drift.profiled_column import ProfiledColumn, compare_profiled, outline, profile_column
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
-from driftbell.records import ColumnComparison
+from driftbell.records import Judgement, Limit
 from driftbell.tabular.column_options import ColumnOptions, select_columns
 from driftbell.tabular.json_files import is_profile
 from driftbell.tabular.number_bins import INTERVALS
@@ -116,10 +118,6 @@ class TableProfile:
         )
         return replace(self, columns=tuple(c for c in self.columns if c.name in names), options=merged)
 
-    def compare(self, current: Mapping[str, TypedColumn]) -> tuple[ColumnComparison, ...]:
-        """Compare a table with the profile; its columns are read by `decided` and `options`."""
-        return compare_profiled(self.columns, current)
-
 
 def profile(
     table: Any,
@@ -169,6 +167,30 @@ def profile_columns(typed: Mapping[str, TypedColumn], options: ColumnOptions) ->
     if rows > MAX_ROWS:
         raise ConfigError(f"cannot profile {rows} rows: a profile has at most {MAX_ROWS}: sample the table")
     return TableProfile(tuple(profile_column(name, column) for name, column in typed.items()), options)
+
+
+def judge_with_profile(
+    reference: TableProfile,
+    current: Mapping[str, TypedColumn],
+    *,
+    limits: Sequence[Limit] = (),
+    **decision: Any,
+) -> Judgement:
+    """Judge a table against a profile.
+
+    Args:
+        reference: the profile.
+        current: columns of the table, read by the kinds and options of the profile.
+        limits: the user's own limits.
+        **decision: settings of the decision, see `judge`.
+
+    Raises:
+        ConfigError: a limit does not fit the columns of the profile.
+    """
+    check_limits(limits, reference.outlines)
+    rows = count_rows(current)
+    judgement = judge(compare_profiled(reference.columns, current), rows=rows, **decision)
+    return apply_limits(judgement, limits, rows=rows)
 
 
 def as_profile(reference: Any) -> TableProfile | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from driftbell.errors import ConfigError
 
 def table(rows: int = 300) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    start = datetime(2026, 1, 1, 8, 17, 23, 456)
+    start = datetime(2026, 1, 1, 8, 17, 23, 456, tzinfo=UTC)
     return {
         "amount": rng.lognormal(size=rows).tolist(),
         "city": [["Rome", "Oslo", "Bern"][i % 3] for i in range(rows - 1)] + ["Llanfairpwll"],
@@ -129,7 +129,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text('[{"a": 1}]')
     with pytest.raises(ConfigError, match="it is no profile: write one with `driftbell profile`"):
         TableProfile.load(tmp_path / "rows.json")
-    with pytest.raises(ConfigError, match="cannot read .*missing.json: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read .*missing.json: No such file"):
         TableProfile.load(tmp_path / "missing.json")
     deep = tmp_path / "deep.json"
     deep.write_text('{"driftbell_profile":' + "[" * 100_000)
@@ -141,7 +141,7 @@ def test_a_file_is_replaced_as_a_whole(file: Path, tmp_path: Path) -> None:
     driftbell.profile({"a": [1, 2, 3]}).save(str(file))
     assert TableProfile.load(file).rows == 3
     assert [p.name for p in tmp_path.iterdir()] == ["ref.json"]
-    with pytest.raises(ConfigError, match="cannot write .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot write .*: No such file"):
         driftbell.profile({"a": [1]}).save(tmp_path / "nowhere" / "ref.json")
 
 

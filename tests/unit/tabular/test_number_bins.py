@@ -43,6 +43,7 @@ def test_every_row_is_counted_in_its_bin(values: np.ndarray) -> None:
     assert values[-1] <= high
 
 
+@pytest.mark.filterwarnings("ignore:ks_2samp")
 @given(NUMBERS, NUMBERS)
 def test_a_binned_distance_is_below_scipys_by_at_most_the_largest_interval(
     a: np.ndarray, b: np.ndarray
