@@ -62,6 +62,7 @@ from driftbell.records.operation import (
 )
 from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
+from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "Limit",
     "LimitResult",
     "Measure",
+    "MetricComparison",
     "Notification",
     "Outputs",
     "PendingLabels",
@@ -116,6 +118,7 @@ __all__ = [
     "Share",
     "SourceState",
     "Suspect",
+    "TablePerformance",
     "TrafficBucket",
     "Training",
     "Value",

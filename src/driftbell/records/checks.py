@@ -105,7 +105,8 @@ class ColumnComparison:
 
     Attributes:
         column: its name.
-        role: `feature`, `prediction`, `probability`, or `extra` if it is not in the reference.
+        role: `feature`, `prediction`, `probability`, `target` (the labels), or `extra` if it is not in the
+            reference.
         kind: kind of its values.
         p_value: combined p-value of all its tests; None if it cannot be compared.
         results: every statistic.

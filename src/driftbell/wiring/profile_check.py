@@ -6,6 +6,7 @@ from driftbell.alarms.limits import parse_limits
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError
 from driftbell.tabular.typed_column import count_rows
+from driftbell.wiring.model_roles import ModelRoles
 from driftbell.wiring.sql_tables import is_database
 from driftbell.wiring.table_check import TableCheck
 from driftbell.wiring.table_profile import TableProfile, judge_with_profile
@@ -13,7 +14,11 @@ from driftbell.wiring.tables import TableOptions, configured_effects, open_table
 
 
 def check_with_profile(
-    profile: TableProfile, names: tuple[str, str], options: TableOptions, settings: Settings
+    profile: TableProfile,
+    names: tuple[str, str],
+    options: TableOptions,
+    settings: Settings,
+    roles: ModelRoles,
 ) -> TableCheck:
     """Check a file or the rows of a query against a profile, as `driftbell check` does.
 
@@ -22,6 +27,7 @@ def check_with_profile(
         names: the file of the profile, and the source of the other table.
         options: the user's options of reading tables.
         settings: all settings.
+        roles: columns of the model.
 
     Raises:
         ConfigError: the table cannot be read, or an option does not fit the profile.
@@ -34,6 +40,7 @@ def check_with_profile(
     judgement = judge_with_profile(
         profile,
         current,
+        roles,
         limits=parse_limits(settings.limits),
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,

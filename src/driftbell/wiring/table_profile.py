@@ -22,6 +22,7 @@ from driftbell.tabular.json_files import is_profile
 from driftbell.tabular.number_bins import INTERVALS
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.wiring.model_roles import ModelRoles, check_names
 
 HEAD_BYTES = 200
 
@@ -172,6 +173,7 @@ def profile_columns(typed: Mapping[str, TypedColumn], options: ColumnOptions) ->
 def judge_with_profile(
     reference: TableProfile,
     current: Mapping[str, TypedColumn],
+    roles: ModelRoles | None = None,
     *,
     limits: Sequence[Limit] = (),
     **decision: Any,
@@ -181,15 +183,26 @@ def judge_with_profile(
     Args:
         reference: the profile.
         current: columns of the table, read by the kinds and options of the profile.
+        roles: columns of the model; without labels.
         limits: the user's own limits.
         **decision: settings of the decision, see `judge`.
 
     Raises:
-        ConfigError: a limit does not fit the columns of the profile.
+        ConfigError: a limit or role does not fit the columns of the profile, or there are labels.
     """
+    names = roles.names if roles else {}
+    if roles and roles.label is not None:
+        raise ConfigError(
+            "a profile has no rows, so the performance on the reference cannot be measured: leave out the "
+            "labels, or pass the table itself as the reference"
+        )
+    check_names(names, reference.decided)
     check_limits(limits, reference.outlines)
     rows = count_rows(current)
-    judgement = judge(compare_profiled(reference.columns, current), rows=rows, **decision)
+    comparisons = [
+        replace(c, role=names.get(c.column, c.role)) for c in compare_profiled(reference.columns, current)
+    ]
+    judgement = judge(comparisons, rows=rows, **decision)
     return apply_limits(judgement, limits, rows=rows)
 
 

@@ -10,17 +10,15 @@ from typing import Any
 from driftbell.alarms.limits import parse_limits
 from driftbell.config.display import without_credentials
 from driftbell.config.settings import Settings
-from driftbell.drift.compare import compare, prepare
-from driftbell.drift.judge import judge
-from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError, MissingExtraError
-from driftbell.records import Judgement
+from driftbell.records import Judgement, TablePerformance
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.sql_tables import is_database, read_query
 
 
@@ -153,7 +151,7 @@ def judge_files(
     Raises:
         ConfigError: a table cannot be read.
     """
-    return judge_pair(read_pair(reference, current, options or TableOptions()), settings)
+    return judge_pair(read_pair(reference, current, options or TableOptions()), settings)[0]
 
 
 def configured_effects(settings: Settings, columns: Collection[str]) -> float | Mapping[str, float]:
@@ -171,20 +169,22 @@ def configured_effects(settings: Settings, columns: Collection[str]) -> float | 
     return effects_by_column(check.smallest_effect, columns, check.smallest_effects, setting=setting)
 
 
-def judge_pair(pair: TablePair, settings: Settings) -> Judgement:
-    """Judge one table against another.
+def judge_pair(
+    pair: TablePair, settings: Settings, roles: ModelRoles | None = None
+) -> tuple[Judgement, TablePerformance | None]:
+    """Judge one table against another, and with labels the performance of the model; see `judge_tables`.
 
     Raises:
         ConfigError: a setting does not fit the columns of the reference.
     """
-    prepared, limits = prepare(pair.reference), parse_limits(settings.limits)
-    check_limits(limits, prepared.columns)
-    judgement = judge(
-        compare(prepared, pair.current),
+    return judge_tables(
+        pair.reference,
+        pair.current,
+        roles,
+        limits=parse_limits(settings.limits),
         rows=pair.rows[1],
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         smallest_effect=configured_effects(settings, list(pair.reference)),
         unit="rows of the file",
     )
-    return apply_limits(judgement, limits, rows=pair.rows[1])

@@ -71,6 +71,10 @@ def test_a_database_is_profiled_and_checked(tables: Path) -> None:
             ("backtest", "--reference", "ref.json", "--stream", "now.csv", "--prediction", "city"),
             "--reference: cannot read ref.json: it is a profile, which has no rows",
         ),
+        (
+            ("check", "ref.json", "now.csv", "--prediction", "city", "--label", "city"),
+            "a profile has no rows, so the performance on the reference cannot be measured",
+        ),
         (("check", "cut.json", "now.csv"), "cannot read cut.json: it is no valid JSON, or is cut off"),
         (
             ("check", "ref.json", "now.csv", "--column", "size=text"),

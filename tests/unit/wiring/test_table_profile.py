@@ -141,6 +141,21 @@ def test_limits_are_those_of_the_current_cells() -> None:
         driftbell.check(profile, {"a": [1.0]}, limits={"b.max": 1})
 
 
+def test_predictions_are_compared_and_labels_are_refused() -> None:
+    before = {"a": [1, 2, 3] * 20, "answer": ["yes", "no", "no"] * 20, "truth": ["yes", "no", "yes"] * 20}
+    profile = driftbell.profile(before)
+    roles = [c.comparison.role for c in driftbell.check(profile, before, prediction="answer").columns]
+    assert roles == ["feature", "prediction", "feature"]
+    with pytest.raises(
+        ConfigError, match="a profile has no rows, so the performance on the reference cannot"
+    ):
+        driftbell.check(profile, before, prediction="answer", label="truth")
+    with pytest.raises(
+        ConfigError, match=r"the reference has no column 'anwser' \(prediction\): did you mean"
+    ):
+        driftbell.check(profile, before, prediction="anwser")
+
+
 def test_the_result_says_that_the_reference_is_a_profile() -> None:
     result = driftbell.check(driftbell.profile({"a": np.arange(1000.0)}), {"a": np.arange(1000.0)})
     facts = json.loads(result.to_json())["detected"]["reference"]
