@@ -16,7 +16,7 @@ from driftbell.drift.profile_file import MAX_BYTES, MAX_ROWS, decode_profile, en
 from driftbell.drift.profiled_column import ProfiledColumn, compare_profiled, outline, profile_column
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
-from driftbell.records import Judgement, Limit
+from driftbell.records import Judgement, Kind, Limit
 from driftbell.tabular.column_options import ColumnOptions, select_columns
 from driftbell.tabular.json_files import is_profile
 from driftbell.tabular.number_bins import INTERVALS
@@ -29,25 +29,35 @@ HEAD_BYTES = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableProfile:
-    """A reference for `check` that holds counts on bins instead of rows.
+    """A reference for `check` that holds counts on bins instead of rows; see `profile` and `load`."""
 
-    Attributes:
-        columns: counts of each column.
-        options: options with which the table was read; the table that is compared is read with them, too.
-    """
-
-    columns: tuple[ProfiledColumn, ...]
-    options: ColumnOptions = field(default_factory=ColumnOptions)
+    _columns: tuple[ProfiledColumn, ...]
+    _options: ColumnOptions = field(default_factory=ColumnOptions)
 
     @property
     def rows(self) -> int:
         """Number of rows of the table."""
-        return self.columns[0].rows if self.columns else 0
+        return self._columns[0].rows if self._columns else 0
+
+    @property
+    def kinds(self) -> dict[str, Kind | None]:
+        """Kind of each column; None if every cell is null."""
+        return {column.name: column.kind for column in self._columns}
+
+    @property
+    def columns(self) -> tuple[ProfiledColumn, ...]:
+        """Counts of each column."""
+        return self._columns
+
+    @property
+    def options(self) -> ColumnOptions:
+        """Options with which the table was read; the table that is compared is read with them as well."""
+        return self._options
 
     @property
     def facts(self) -> dict[str, Any]:
         """Facts for `detected`: what it is, the number of bins, and the share that an interval can hide."""
-        intervals = [c.numbers.largest_interval for c in self.columns if c.numbers is not None]
+        intervals = [c.numbers.largest_interval for c in self._columns if c.numbers is not None]
         return {
             "format": f"profile, binned at {INTERVALS}",
             "largest_interval": round(max(intervals, default=0.0), 6),
@@ -56,16 +66,16 @@ class TableProfile:
     @property
     def outlines(self) -> tuple[PreparedColumn, ...]:
         """The columns without their counts."""
-        return tuple(map(outline, self.columns))
+        return tuple(map(outline, self._columns))
 
     @property
     def decided(self) -> dict[str, TypedColumn]:
         """Each column without cells, for reading the table that is compared."""
-        return {column.name: column.decided for column in self.columns}
+        return {column.name: column.decided for column in self._columns}
 
     def to_json(self) -> str:
         """Return the content of its file; the same table has the same content."""
-        return encode_profile(self.columns, self.options).decode()
+        return encode_profile(self._columns, self._options).decode()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to a file, which is complete or not changed at all.
@@ -74,7 +84,7 @@ class TableProfile:
             ConfigError: the file cannot be written.
         """
         try:
-            write_atomically(Path(path), encode_profile(self.columns, self.options))
+            write_atomically(Path(path), encode_profile(self._columns, self._options))
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -102,22 +112,22 @@ class TableProfile:
         Raises:
             ConfigError: an option names no column, or sets another kind than the profile's.
         """
-        names = select_columns([c.name for c in self.columns], options, strict=True)
+        names = select_columns([c.name for c in self._columns], options, strict=True)
         for name, kind in options.kinds.items():
-            known = self.options.kinds.get(name) or self.decided[name].kind
+            known = self._options.kinds.get(name) or self.decided[name].kind
             if kind != known and name in names:
                 raise ConfigError(
                     f"column '{printable(name)}' is {known or 'null'} in the profile, not {kind}: set its "
                     f"kind when the profile is written"
                 )
-        own = self.options
+        own = self._options
         merged = ColumnOptions(
             own.kinds,
             (*own.exclude, *options.exclude),
             options.include or own.include,
             (*own.nulls, *options.nulls),
         )
-        return replace(self, columns=tuple(c for c in self.columns if c.name in names), options=merged)
+        return TableProfile(tuple(c for c in self._columns if c.name in names), merged)
 
 
 def profile(

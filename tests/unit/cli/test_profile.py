@@ -38,8 +38,8 @@ def test_options_and_settings_apply_to_the_profile_and_the_current_table(tables:
     (tables / "driftbell.toml").write_text('[columns]\nexclude = ["key"]\n')
     options = ("--column", "size=categorical", "--null", "99")
     assert driftbell("profile", "before.csv", "-o", "ref.json", *options, cwd=tables).returncode == 0
-    saved = TableProfile.load(tables / "ref.json")
-    assert [(c.name, c.kind) for c in saved.columns] == [("size", "categorical"), ("city", "categorical")]
+    kinds = TableProfile.load(tables / "ref.json").kinds
+    assert kinds == {"size": "categorical", "city": "categorical"}
     (tables / "driftbell.toml").unlink()
     done = driftbell("check", "ref.json", "before.csv", cwd=tables)
     assert done.returncode == 0
