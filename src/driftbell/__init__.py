@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Scope,
         Suspect,
         TablePerformance,
+        TargetDrift,
         Verdict,
     )
     from driftbell.simulation.backtest import backtest
@@ -105,6 +106,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "TableCheck",
     "TablePerformance",
     "TableProfile",
+    "TargetDrift",
     "Verdict",
     "ArchiveError",
     "ConfigError",

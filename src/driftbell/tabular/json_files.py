@@ -15,6 +15,9 @@ from driftbell.tabular.raw_table import RawTable, read_raw
 PROFILE = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"driftbell_profile"\s*:')
 """Beginning of a profile, which is JSON but no table; see `driftbell profile`."""
 
+HEAD_BYTES = 200
+"""Bytes that are enough to recognize a profile."""
+
 
 def is_profile(head: bytes) -> bool:
     """Return whether a file that begins with these bytes is a profile."""

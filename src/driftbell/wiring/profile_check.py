@@ -9,7 +9,7 @@ from driftbell.tabular.typed_column import count_rows
 from driftbell.wiring.model_roles import ModelRoles
 from driftbell.wiring.sql_tables import is_database
 from driftbell.wiring.table_check import TableCheck
-from driftbell.wiring.table_profile import TableProfile, judge_with_profile
+from driftbell.wiring.table_profile import TableProfile, judge_with_profile, select_profile
 from driftbell.wiring.tables import TableOptions, configured_effects, open_table, public_name, type_columns
 
 
@@ -34,7 +34,7 @@ def check_with_profile(
     """
     if len(options.queries) > 1 or (options.queries and not is_database(names[1])):
         raise ConfigError("--query: with a profile, pass one query, for the database of the current table")
-    profile = profile.select(options.columns)
+    profile = select_profile(profile, options.columns)
     raw = open_table(names[1], options.file, options.queries[0] if options.queries else None)
     current = type_columns(raw, names[1], profile.options, profile.decided)
     judgement = judge_with_profile(

@@ -20,7 +20,7 @@ from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
-from driftbell.wiring.table_profile import as_profile, judge_with_profile
+from driftbell.wiring.profile_source import as_profile
 
 MAX_REASON = 300
 """Characters of the reason of one column in the error of a test."""
@@ -245,7 +245,9 @@ def check(
         "unit": "rows of the file" if is_path(current) else "rows",
     }
     if (profile := as_profile(reference)) is not None:
-        profile = profile.select(options)
+        from driftbell.wiring.table_profile import judge_with_profile, select_profile
+
+        profile = select_profile(profile, options)
         detected["reference"] = profile.facts
         present = _read(current, "current", profile.options, profile.decided, detected, ())
         effects = effects_by_column(smallest_effect, list(profile.decided))

@@ -18,13 +18,10 @@ from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 from driftbell.records import Judgement, Kind, Limit
 from driftbell.tabular.column_options import ColumnOptions, select_columns
-from driftbell.tabular.json_files import is_profile
+from driftbell.tabular.json_files import HEAD_BYTES, is_profile
 from driftbell.tabular.number_bins import INTERVALS
-from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
 from driftbell.wiring.model_roles import ModelRoles, check_names
-
-HEAD_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,29 +103,6 @@ class TableProfile:
             raise ConfigError(f"cannot read {path}: it is no profile: write one with `driftbell profile`")
         return cls(*decode_profile(data, str(path)))
 
-    def select(self, options: ColumnOptions) -> TableProfile:
-        """Return the profile with the columns that options select, and with both options.
-
-        Raises:
-            ConfigError: an option names no column, or sets another kind than the profile's.
-        """
-        names = select_columns([c.name for c in self._columns], options, strict=True)
-        for name, kind in options.kinds.items():
-            known = self._options.kinds.get(name) or self.decided[name].kind
-            if kind != known and name in names:
-                raise ConfigError(
-                    f"column '{printable(name)}' is {known or 'null'} in the profile, not {kind}: set its "
-                    f"kind when the profile is written"
-                )
-        own = self._options
-        merged = ColumnOptions(
-            own.kinds,
-            (*own.exclude, *options.exclude),
-            options.include or own.include,
-            (*own.nulls, *options.nulls),
-        )
-        return TableProfile(tuple(c for c in self._columns if c.name in names), merged)
-
 
 def profile(
     table: Any,
@@ -180,6 +154,34 @@ def profile_columns(typed: Mapping[str, TypedColumn], options: ColumnOptions) ->
     return TableProfile(tuple(profile_column(name, column) for name, column in typed.items()), options)
 
 
+def select_profile(reference: TableProfile, options: ColumnOptions) -> TableProfile:
+    """Return a profile with the columns that options select, and with both options.
+
+    Args:
+        reference: the profile.
+        options: the user's options.
+
+    Raises:
+        ConfigError: an option names no column, or sets another kind than the profile's.
+    """
+    own = reference.options
+    names = select_columns(list(reference.kinds), options, strict=True)
+    for name, kind in options.kinds.items():
+        known = own.kinds.get(name) or reference.kinds[name]
+        if kind != known and name in names:
+            raise ConfigError(
+                f"column '{printable(name)}' is {known or 'null'} in the profile, not {kind}: set its kind "
+                f"when the profile is written"
+            )
+    merged = ColumnOptions(
+        own.kinds,
+        (*own.exclude, *options.exclude),
+        options.include or own.include,
+        (*own.nulls, *options.nulls),
+    )
+    return TableProfile(tuple(c for c in reference.columns if c.name in names), merged)
+
+
 def judge_with_profile(
     reference: TableProfile,
     current: Mapping[str, TypedColumn],
@@ -214,21 +216,3 @@ def judge_with_profile(
     ]
     judgement = judge(comparisons, rows=rows, **decision)
     return apply_limits(judgement, limits, rows=rows)
-
-
-def as_profile(reference: Any) -> TableProfile | None:
-    """Return a profile, or the profile in a file; None for a table.
-
-    Raises:
-        ConfigError: the file is a profile that cannot be read.
-    """
-    if isinstance(reference, TableProfile):
-        return reference
-    if not is_path(reference):
-        return None
-    try:
-        with Path(reference).open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:  # the reader of tables raises a better error; it may also be a folder or a pattern
-        return None
-    return TableProfile.load(reference) if is_profile(head) else None
