@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.records import Column, Columns, Kind
+from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.columns import as_column, is_null, kind_of
 
 BINS = 10
@@ -173,7 +174,7 @@ def column_layout(column: Column, kind: Kind | None) -> ColumnLayout:
         kind: kind of its values; None if every cell is null.
     """
     if kind is Kind.NUMERIC:
-        values = finite(column)
+        values = np.sort(finite(column))
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
     ranked = [category for category, _ in count_categories(column).most_common() if category is not None]
     rare = frozenset(ranked[MAX_CATEGORIES:])
@@ -190,25 +191,35 @@ def column_layout(column: Column, kind: Kind | None) -> ColumnLayout:
 def _share_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(values):
         return (0.0,)
-    deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
-    distinct, counts = np.unique(deciles, return_counts=True)
+    shares = np.arange(1, BINS) / BINS
+    deciles = values[np.maximum(np.ceil(len(values) * shares - 1), 0).astype(np.intp)]
+    distinct, counts = distinct_counts(deciles)
     with np.errstate(over="ignore"):
         frequent = np.nextafter(
             distinct[counts > 1], -np.inf
         )  # a value that is several deciles has its own bin
-    return tuple(np.unique(np.concatenate([distinct, frequent])).tolist())
+    return tuple(distinct_counts(np.sort(np.concatenate([distinct, frequent])))[0].tolist())
 
 
 def _width_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(values):
         return (0.0,)
-    half = 2.0 if max(-values.min(), values.max()) > LARGE else 1.0
-    low, high = (float(q) for q in np.quantile(values / half, [0.01, 0.99]))
+    half = 2.0 if max(-values[0], values[-1]) > LARGE else 1.0
+    low, high = (_quantile(values, share, half) for share in (0.01, 0.99))
     if low == high:
-        low, high = float(values.min() / half), float(values.max() / half)
+        low, high = float(values[0] / half), float(values[-1] / half)
     if low == high:
         return (math.nextafter(low * half, -math.inf), low * half)
     return tuple(float(e) for e in np.linspace(low, high, BARS - 1) * half)
+
+
+def _quantile(values: NDArray[np.float64], share: float, unit: float) -> float:
+    """Return a quantile of sorted values in a unit, as `numpy.quantile`, which imports `numpy.ma`."""
+    place = (len(values) - 1) * share
+    i = min(int(place), len(values) - 1)
+    a, b = float(values[i] / unit), float(values[min(i + 1, len(values) - 1)] / unit)
+    t = place - i
+    return b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
 
 
 def _binned(values: NDArray[np.float64], edges: Iterable[float]) -> NDArray[np.int64]:

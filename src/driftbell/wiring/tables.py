@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from driftbell.alarms.limits import parse_limits
 from driftbell.config.display import without_credentials
-from driftbell.config.settings import Settings
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.records import Judgement, TablePerformance
@@ -20,6 +19,9 @@ from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.sql_tables import is_database, read_query
+
+if TYPE_CHECKING:
+    from driftbell.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
