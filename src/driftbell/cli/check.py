@@ -170,7 +170,7 @@ def _check(
 def report(config_file: Path | None, data_dir: str | None, parent: int | None, target: Path) -> None:
     """Write an HTML report on the current window to a file.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
+    Exit codes: 0 no drift, 1 alarm, drift or exceeded limit, 3 no verdict.
 
     \b
     Example:
