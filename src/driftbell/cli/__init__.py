@@ -2,7 +2,7 @@
 
 import gc
 
-gc.set_threshold(20_000)  # imports create no garbage, and collections take a tenth of the start-up time
+gc.set_threshold(200_000)  # imports create no garbage, and collections take a fifth of the start-up time
 
 from driftbell.cli import (  # noqa: E402
     alarms,
@@ -16,6 +16,7 @@ from driftbell.cli import (  # noqa: E402
     metrics,
     notify,
     ops,
+    profile,
     run,
 )
 from driftbell.cli.root import cli, main  # noqa: E402
@@ -34,5 +35,6 @@ __all__ = [
     "metrics",
     "notify",
     "ops",
+    "profile",
     "run",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, read_roles, role_candidates
-from driftbell.cli.root import FAIL_ON, cli, common, exit_code, settings
+from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
@@ -66,7 +66,8 @@ def check(
 
     Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
     Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
-    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference.
+    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference. It
+    may also be a file of `driftbell profile`.
 
     A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
@@ -96,7 +97,10 @@ def check(
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
-    configured = settings(config_file, data_dir=data_dir).settings
+    from driftbell.config.defaults import load_for_tables
+
+    light = bool(files) and not effects and data_dir is None
+    configured = load_for_tables(config_file) if light else settings(config_file, data_dir=data_dir).settings
     if effects:
         configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
     result = _check(files, configured, options, verbose=verbose)
@@ -121,21 +125,34 @@ def _check(
         options: values of the options of reading tables, and of the columns of the model.
         verbose: whether to print what was detected in the files.
     """
-    from driftbell.wiring.table_check import TableCheck
-
     match files:
         case ():
             if any(options[name] for name in MODEL_OPTIONS):
                 raise click.UsageError(
                     "--prediction, --label and --probability need two tables, REFERENCE and CURRENT"
                 )
+            configure_log()
             from driftbell.wiring.offline import judged_window
+            from driftbell.wiring.table_check import TableCheck
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
-            from driftbell.wiring.tables import judge_pair, read_pair
+            # starting threads for products of matrices, of which there are none, takes a tenth of a second
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            from driftbell.wiring.profile_source import as_profile
+            from driftbell.wiring.table_check import TableCheck
 
             reading = read_options(options, configured.columns)
+            if (profile := as_profile(reference)) is not None:
+                from driftbell.wiring.profile_check import check_with_profile
+
+                roles = read_roles(options, profile.decided, configured)
+                result = check_with_profile(profile, (reference, current), reading, configured, roles)
+                if verbose:
+                    _print_detected(result.detected)
+                return result
+            from driftbell.wiring.tables import judge_pair, read_pair
+
             pair = read_pair(reference, current, reading, roles=role_candidates(options))
             if verbose:
                 _print_detected(pair.detected)
@@ -153,7 +170,7 @@ def _check(
 def report(config_file: Path | None, data_dir: str | None, parent: int | None, target: Path) -> None:
     """Write an HTML report on the current window to a file.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
+    Exit codes: 0 no drift, 1 alarm, drift or exceeded limit, 3 no verdict.
 
     \b
     Example:
@@ -178,6 +195,8 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
       DRIFTBELL_CHECK__EVERY=1m driftbell config
     """
     loaded = settings(config_file, data_dir=data_dir)
+    import json
+
     from driftbell.config import settings as config
     from driftbell.config.settings import setting_descriptions
 

@@ -130,7 +130,7 @@ def test_the_first_page_shows_limits_and_the_labels_of_the_window(get: Get, log:
     block = page.split("Your limits")[1].split("The last hour")[0]
     assert "&lt;age&gt;.max" in block
     assert block.index("exceeded</b>") < block.index("not judged</b>")
-    assert "<td>largest value 999, limit 120</td>" in block
+    assert "exceeded</b> largest value 999, limit 120</td>" in block
     labels = page.split("Labels of the window")[1].split("</section>")[0]
     assert "distance 0.550 from the reference, p-value &lt; 0.0001; no 80.0% → 25.0%." in labels
     assert '<tr><th scope="row">yes</th><td>20 (20 %)</td><td>30 (75 %)</td></tr>' in labels
