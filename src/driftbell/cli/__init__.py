@@ -16,6 +16,7 @@ from driftbell.cli import (  # noqa: E402
     metrics,
     notify,
     ops,
+    profile,
     run,
 )
 from driftbell.cli.root import cli, main  # noqa: E402
@@ -34,5 +35,6 @@ __all__ = [
     "metrics",
     "notify",
     "ops",
+    "profile",
     "run",
 ]

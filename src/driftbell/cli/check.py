@@ -67,7 +67,8 @@ def check(
 
     Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
     Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
-    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference.
+    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference. It
+    may also be a file of `driftbell profile`.
 
     A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
@@ -140,10 +141,21 @@ def _check(
         case (reference, current):
             # starting threads for products of matrices, of which there are none, takes a tenth of a second
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            from driftbell.wiring.profile_source import as_profile
             from driftbell.wiring.table_check import TableCheck
-            from driftbell.wiring.tables import judge_pair, read_pair
 
             reading = read_options(options, configured.columns)
+            if (profile := as_profile(reference)) is not None:
+                from driftbell.wiring.profile_check import check_with_profile
+
+                roles = read_roles(options, profile.decided, configured)
+                with progress_bar(hidden=hidden):
+                    result = check_with_profile(profile, (reference, current), reading, configured, roles)
+                if verbose:
+                    _print_detected(result.detected)
+                return result
+            from driftbell.wiring.tables import judge_pair, read_pair
+
             with progress_bar(hidden=hidden):
                 pair = read_pair(reference, current, reading, roles=role_candidates(options))
                 roles = read_roles(options, pair.reference, configured)
@@ -162,7 +174,7 @@ def _check(
 def report(config_file: Path | None, data_dir: str | None, parent: int | None, target: Path) -> None:
     """Write an HTML report on the current window to a file.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
+    Exit codes: 0 no drift, 1 alarm, drift or exceeded limit, 3 no verdict.
 
     \b
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import NoneType
@@ -98,7 +98,7 @@ def layout(reference: Columns) -> dict[str, ColumnLayout]:
     return {name: column_layout(column, kind_of(column)) for name, column in reference.items()}
 
 
-def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
+def count_column(column: Column, on: ColumnLayout) -> ColumnProfile:
     """Count one column on a layout.
 
     Args:
@@ -106,7 +106,7 @@ def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
         on: the bins.
 
     >>> on = layout({"x": np.arange(100.0)})["x"]
-    >>> profile(np.array([-5.0, 200.0, np.nan]), on).counts
+    >>> count_column(np.array([-5.0, 200.0, np.nan]), on).counts
     array([1, 0, 0, 0, 0, 0, 0, 0, 0, 1])
     """
     if on.kind is Kind.NUMERIC:
@@ -177,15 +177,25 @@ def column_layout(column: Column, kind: Kind | None) -> ColumnLayout:
         values = np.sort(finite(column))
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
     ranked = [category for category, _ in count_categories(column).most_common() if category is not None]
-    rare = frozenset(ranked[MAX_CATEGORIES:])
-    names = (*ranked[:MAX_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
     distinct = len(ranked) > max(MAX_CATEGORIES, len(column) / 2)
-    return ColumnLayout(
-        kind or Kind.CATEGORICAL,
-        categories=names,
-        rare=rare,
-        comparable=not distinct and kind is not Kind.DATETIME,
-    )
+    comparable = not distinct and kind is not Kind.DATETIME
+    return category_layout(ranked, kind or Kind.CATEGORICAL, comparable=comparable)
+
+
+def category_layout(
+    ranked: Sequence[str], kind: Kind, *, rare: Iterable[str] = (), comparable: bool = True
+) -> ColumnLayout:
+    """Return the bins of categories.
+
+    Args:
+        ranked: categories, the most frequent first.
+        kind: kind of the column.
+        rare: more categories, which have no bin of their own.
+        comparable: see `ColumnLayout`.
+    """
+    rest = frozenset([*ranked[MAX_CATEGORIES:], *rare])
+    names = (*ranked[:MAX_CATEGORIES], *((RARE,) if rest else ()), NEW, NULL)
+    return ColumnLayout(kind, categories=names, rare=rest, comparable=comparable)
 
 
 def _share_edges(values: NDArray[np.float64]) -> tuple[float, ...]:

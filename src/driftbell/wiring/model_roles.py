@@ -134,7 +134,7 @@ def judge_tables(
             for table in (reference, current)
         )
     else:
-        _check_names(roles.names, reference)
+        check_names(roles.names, reference)
     begin_stage("preparing the reference", 2 / 3, 5 / 6)
     prepared = prepare(reference, roles=roles.names)
     check_limits(limits, prepared.columns)
@@ -160,7 +160,12 @@ def _null_share(table: Mapping[str, TypedColumn], label: str) -> float:
     return sum(map(is_null, cells)) / len(cells) if cells else 0.0
 
 
-def _check_names(roles: Mapping[str, str], reference: Mapping[str, TypedColumn]) -> None:
+def check_names(roles: Mapping[str, str], reference: Mapping[str, TypedColumn]) -> None:
+    """Check that each column of the model is in the reference.
+
+    Raises:
+        ConfigError: one is not.
+    """
     for name, role in roles.items():
         if name not in reference:
             hint = suggest_name(name, reference) or f"available columns: {join_names(reference)}"
