@@ -161,10 +161,10 @@ def backtest(
     size = window_rows or WINDOW_ROWS
     _print_checks(checks, f"{size} rows", as_json=as_json)
     if target:
-        from driftbell.publish.metric_rows import metric_rows
+        from driftbell.publish.metric_rows import metric_rows, source_name
 
         periods = [period for check in checks if (period := check.period())]
-        target.write(metric_rows(Path(pair.names[1]).name, periods, checks.reference.metrics))
+        target.write(metric_rows(source_name(pair.names[1]), periods, checks.reference.metrics))
     remainder = 0 if checks.every else pair.rows[1] % size
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
