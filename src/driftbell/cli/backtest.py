@@ -91,6 +91,12 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Random seed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check, one per line.")
+@click.option(
+    "--metrics",
+    metavar="TARGET",
+    help="Write the metrics of each period: FILE.parquet, FILE.csv, sqlite:///FILE or "
+    "postgresql://USER@HOST/NAME, with ?table=NAME.",
+)
 @table_options
 def backtest(
     reference: str,
@@ -100,6 +106,7 @@ def backtest(
     budget: Budget,
     every: timedelta | None,
     as_json: bool,
+    metrics: str | None,
     **options: Any,
 ) -> None:
     """Run the checks on recorded data, window by window, as the monitor would have run them.
@@ -112,18 +119,28 @@ def backtest(
     fewer than 10 rows is unknown. With --window-rows, there is one check per number of rows; rows after the
     last complete window are not checked, and --every only scales the budget.
 
+    --metrics needs periods. Those that are already in the target are replaced, so a growing table may be
+    replayed again and again.
+
     Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
 
     \b
     Examples:
       driftbell backtest --reference may.parquet --stream june.parquet --prediction answer \\
         --probability no=p_no --probability yes=p_yes --label truth --label-delay 2 --json
-      driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d
+      driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d \\
+        --metrics postgresql://me@db/dashboards
     """
     from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.simulation.backtest_run import WINDOW_ROWS
+    from driftbell.wiring.metrics_target import parse_target
     from driftbell.wiring.tables import read_pair
 
+    target = parse_target(metrics) if metrics else None
+    if target:
+        if not every or not options["timestamp"] or window_rows:
+            raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")
+        target.check()
     reading = read_options({name: options.pop(name) for name in READING_OPTIONS})
     roles = [options["prediction"], options["label"], options["timestamp"]]
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
@@ -157,6 +174,11 @@ def backtest(
     if not as_json:
         each = f"of {format_every(checks.every)}" if checks.every else f"of {window_rows or WINDOW_ROWS} rows"
         click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
+    if target:
+        from driftbell.publish.metric_rows import metric_rows
+
+        periods = [period for check in checks if (period := check.period())]
+        target.write(metric_rows(Path(pair.names[1]).name, periods, checks.reference.metrics))
     remainder = 0 if by_time else pair.rows[1] % (window_rows or WINDOW_ROWS)
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)

@@ -106,7 +106,7 @@ def main() -> NoReturn:
         code = _print_error(partial(click.echo, f"driftbell: {error}", err=True), EXIT_USAGE)
     except _ReaderGoneError:
         code = EXIT_USAGE
-    except Exception as error:  # noqa: BLE001 - see above
+    except BaseException as error:  # noqa: BLE001 - see above; a panic in a library of Rust is no Exception
         code = _print_error(partial(_print_crash, error), EXIT_UNKNOWN)
     _discard_unwritable_output()
     gc.freeze()  # the end of the process would look through every object of large libraries, for seconds
@@ -130,7 +130,7 @@ def _print_error(show: Callable[[], object], code: int) -> int:
     return code
 
 
-def _print_crash(error: Exception) -> None:
+def _print_crash(error: BaseException) -> None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
         click.echo(f"driftbell: cannot write the output: {error.strerror}", err=True)
     else:

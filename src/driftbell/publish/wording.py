@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from driftbell.phrases import format_points, join_names
+from driftbell.phrases import format_points, join_names, printable
 from driftbell.records import Degradation, Judgement, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
@@ -128,8 +128,8 @@ def format_score(score: float) -> str:
 
 
 def truncate(text: str, length: int = MAX_TEXT) -> str:
-    """Shorten a text that may contain long values of the user."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    """Shorten a text that may contain long values of the user, with control characters escaped."""
+    return printable(text, length)
 
 
 def metric_of(degradation: Degradation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -157,7 +157,7 @@ def read_objects(name: str, cells: Sequence[Any]) -> Cells:
     if names == {"durations"}:
         seconds = [math.nan if v is None else v.total_seconds() for v in plain]
         return Cells(Form.NUMBERS, np.array(seconds), "durations", np.dtype(np.float64))
-    if names & {"lists", "bytes"}:
+    if names & {"lists", "structures", "bytes"}:
         stored_as = names.pop() if len(names) == 1 else "mixed types"
         return Cells(Form.NESTED, objects(plain), stored_as)
     texts = [None if v is None else _text(v) for v in plain]
@@ -205,7 +205,9 @@ def _type_name(value: Any) -> str:
         return "durations"
     if isinstance(value, bytes | bytearray | memoryview):
         return "bytes"
-    if isinstance(value, list | tuple | dict | set | frozenset | np.ndarray):
+    if isinstance(value, Mapping):
+        return "structures"
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "lists"
     return "times of day" if isinstance(value, time) else "objects"
 

@@ -160,10 +160,10 @@ def _decide_number_texts(name: str, texts: TextColumn) -> Decision:
     values = texts.numbers
     present = values[~np.isnan(values)]
     whole = bool((np.abs(present) < 2**63).all() and (present == np.floor(present)).all())
-    if len(present) < MIN_ROWS or not whole or texts.convention or texts.series.str.contains(r"[.,eE]").any():
+    if len(present) < MIN_ROWS or not whole or not texts.are_whole:
         return _decide_numbers(name, present)
     exact = texts.series.str.strip_chars().cast(int, strict=False).drop_nulls().to_numpy()
-    return _decide_numbers(name, exact if len(exact) == len(present) else present)
+    return _decide_numbers(name, exact if len(exact) == len(present) else present.astype(np.int64))
 
 
 def _decide_time_texts(texts: TextColumn) -> Decision:

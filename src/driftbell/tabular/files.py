@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 COMPRESSED_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 PANDAS_INDEX = "__index_level_"
 SAMPLE_ROWS = 2000
+UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:yet )?implemented")
 HIVE = re.compile(r"([^/=]+)=([^/]*)")
 
 
@@ -61,11 +63,7 @@ def read_file(path: Path, options: FileOptions | None = None) -> RawTable:
 def _files(path: Path) -> list[Path]:
     text = str(path)
     if path.is_dir():
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file() and not any(part[0] in "._" for part in file.relative_to(path).parts)
-        )
+        files = sorted(_walk(path))
         if not files:
             raise ConfigError(f"cannot read {path}: the folder has no files")
         suffixes = sorted({_suffix(file) for file in files})
@@ -81,6 +79,27 @@ def _files(path: Path) -> list[Path]:
             raise ConfigError(f"cannot read {path}: no file has such a name")
         return matches
     return [path]
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its folders, except those with a dot or an underscore in front.
+
+    Raises:
+        ConfigError: a folder cannot be read, or is a link, which may lead back.
+    """
+
+    def fail(error: OSError) -> None:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for folder, folders, names in os.walk(path, onerror=fail):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        for name in folders:
+            if Path(folder, name).is_symlink():
+                raise ConfigError(
+                    f"cannot read {Path(folder, name)}: it is a link to a folder: name that folder"
+                )
+        files = (Path(folder, name) for name in names if name[0] not in "._")
+        yield from (file for file in files if file.is_file() or file.is_symlink())
 
 
 def _suffix(path: Path) -> str:
@@ -165,6 +184,8 @@ def _corrupt(path: Path, name: str, error: BaseException) -> str:
     reason = first_line(error)
     if is_duplicate(reason):
         return f"cannot read {path}: duplicate column name ({reason}): give every column a name of its own"
+    if UNSUPPORTED.search(reason):
+        return f"cannot read {path}: its types are not supported ({reason}): write it with others"
     return f"cannot read {path}: it is no valid {name} file, or is cut off ({reason})"
 
 

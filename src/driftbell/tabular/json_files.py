@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ def read_json(data: bytes, source: str) -> RawTable:
         table = _table(data, source)
         if isinstance(table, list) and not table:
             raise ConfigError(f"cannot read {source}: it has no rows")
-        return read_raw(table)
+        return read_raw(_without_types(table) if b'{"$' in data or b'{ "$' in data else table)
     except InputError as error:
         raise ConfigError(f"cannot read {source}: {error}") from error
 
@@ -50,6 +51,40 @@ def _table(data: bytes, source: str) -> Any:
     if isinstance(content, dict) and content and all(isinstance(v, dict) for v in content.values()):
         return {name: list(cells.values()) for name, cells in content.items()}
     return content
+
+
+def _without_types(table: Any) -> Any:
+    """Return rows with plain cells for the typed ones of MongoDB, such as {"$oid": "5f"}."""
+    if isinstance(table, list):
+        return [{k: _plain(v) for k, v in row.items()} if isinstance(row, dict) else row for row in table]
+    if isinstance(table, dict):
+        return {
+            k: [_plain(v) for v in cells] if isinstance(cells, list) else cells for k, cells in table.items()
+        }
+    return table
+
+
+def _plain(cell: Any) -> Any:
+    """Return the content of a typed cell, and all other cells as they are."""
+    if not isinstance(cell, dict) or len(cell) != 1:
+        return cell
+    name, value = next(iter(cell.items()))
+    if name in ("$numberInt", "$numberLong", "$numberDouble", "$numberDecimal"):
+        return _number(value)
+    if name == "$date":
+        inner = _plain(value)  # a text, or milliseconds since 1970
+        return datetime.fromtimestamp(inner / 1000, UTC) if isinstance(inner, int | float) else inner
+    return value if name in ("$oid", "$uuid", "$symbol") else cell
+
+
+def _number(value: Any) -> Any:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return value
 
 
 def _lines(text: bytes, source: str) -> list[Mapping[str, Any]]:

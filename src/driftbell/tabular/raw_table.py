@@ -116,7 +116,7 @@ def _frame_columns(table: Any) -> list[tuple[str, Any]]:
         raise not_a_table(table)
     try:
         frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(table)
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         if is_duplicate(str(error)):
             raise _error("", "duplicate", f"duplicate column name: {first_line(error)}") from error
         raise _error("", "type", f"cannot read the {type(table).__name__}: {first_line(error)}") from error

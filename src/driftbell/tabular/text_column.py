@@ -19,6 +19,8 @@ BOOLEANS = {"true": True, "false": False}
 MORE_BOOLEANS = BOOLEANS | {
     "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False, "on": True, "off": False,
     "1": True, "0": False, "1.0": True, "0.0": False,
+    "wahr": True, "falsch": False, "vrai": True, "faux": False, "vero": True, "falso": False,
+    "verdadero": True,
 }  # fmt: skip
 """Texts that are booleans where the column's kind is already known."""
 
@@ -119,6 +121,15 @@ class TextColumn:
         pl = self._pl
         mapped = self.series.replace_strict(texts, pl.Series(values), default=None, return_dtype=pl.Float64)
         return np.asarray(mapped.fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+    @property
+    def are_whole(self) -> bool:
+        """True if no number has a decimal mark, an exponent or a unit; thousands may be separated."""
+        if "currency" in self.convention or "percent" in self.convention:
+            return False
+        marks = r"[,eE]" if self.convention.startswith("decimal comma") else r"[.eE]"
+        plain = r"[.,eE]" if not self.convention else marks
+        return not self.series.filter(self.series.str.contains(r"^\s*[+-]?\d")).str.contains(plain).any()
 
     @property
     def number_share(self) -> float:

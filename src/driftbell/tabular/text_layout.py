@@ -183,7 +183,18 @@ def _detect(sample: str, is_whole: bool, source: str) -> _Split:
     consistent = [s for s in splits if s.share >= MIN_CONSISTENT and len(s.records) > 2]
     if consistent:
         raise ConfigError(_ambiguous(sample, source, [s.separator for s in consistent]))
+    if _is_aligned(single):
+        raise ConfigError(
+            f"cannot read {source}: its columns are aligned by spaces, and cells with spaces or without text "
+            "are ambiguous: write it as CSV, or pass --separator for one column"
+        )
     return single
+
+
+def _is_aligned(single: _Split) -> bool:
+    """Return whether most lines have several parts with two spaces or more between them."""
+    counts = [len(re.findall(r"\S {2,}(?=\S)", record[0])) for _, record in single.records]
+    return len(counts) > 1 and counts[0] > 1 and sum(n > 1 for n in counts) >= MIN_CONSISTENT * len(counts)
 
 
 def _is_number_column(single: _Split) -> bool:
@@ -226,6 +237,9 @@ def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> L
     if not header:
         names = tuple(f"column {i}" for i in range(1, len(first) + 1))
         return Layout(split.separator, names, False, skipped + start, skipped + start)
+    below = records[position + 1 : position + 2]
+    if below and _is_ruler(below[0][1]):
+        line = below[0][0]
     names, unnamed = _names(first)
     duplicates = [name for name, count in Counter(names).items() if count > 1]
     if duplicates:
@@ -235,6 +249,13 @@ def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> L
             "each once; if it has no names, pass --no-header"
         )
     return Layout(split.separator, names, True, skipped + line, skipped + start, unnamed)
+
+
+def _is_ruler(record: list[str]) -> bool:
+    """Return whether a record is the line of dashes below the header of Markdown, sqlcmd and others."""
+    cells = [cell.strip() for cell in record if cell.strip()]
+    dashes = len(cells) > 1 and all(re.fullmatch(r":?-{2,}:?", cell) for cell in cells)
+    return dashes and max(map(len, cells)) > 3  # `--` may also mean null
 
 
 def _with_missing_name(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import ssl
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from driftbell.config.display import without_credentials
-from driftbell.config.postgres_url import parse_database
-from driftbell.errors import ConfigError, InputError, MissingExtraError
-from driftbell.records.database import Database
+from driftbell.errors import ConfigError, InputError
 from driftbell.tabular.cells import read_objects
-from driftbell.tabular.raw_table import RawTable, check_names, first_line
+from driftbell.tabular.raw_table import RawTable, check_names
+from driftbell.wiring.postgresql import connect, reason
 
 SQLITE, POSTGRESQL = "sqlite:///", ("postgresql://", "postgres://")
-CONNECT_SECONDS = 10.0
 
 
 def is_database(source: str) -> bool:
@@ -75,20 +72,7 @@ def _sqlite(url: str, query: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
 
 
 def _postgresql(url: str, query: str, name: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
-    try:
-        database = parse_database(url)
-    except ConfigError as error:
-        raise ConfigError(f"cannot read {name}: the URL {error}") from error
-    try:
-        from pg8000 import dbapi
-    except ImportError as error:
-        raise MissingExtraError(f"cannot read {name}: PostgreSQL", "postgres") from error
-    try:
-        connection = _connect(dbapi, database)
-    except (dbapi.Error, OSError) as error:
-        raise ConfigError(f"cannot read {name}: cannot connect: {_reason(error)}") from error
-    except Exception as error:  # noqa: BLE001 - pg8000 fails in many ways to log in; a message may hold the password
-        raise ConfigError(f"cannot read {name}: cannot log in ({type(error).__name__})") from None
+    connection, errors = connect(url, action="cannot read")
     with closing(connection):
         try:
             cursor = connection.cursor()
@@ -97,45 +81,5 @@ def _postgresql(url: str, query: str, name: str) -> tuple[list[str], Sequence[Se
             if cursor.description is None:
                 raise ConfigError(f"cannot read {name}: --query must be a SELECT statement")
             return [str(column[0]) for column in cursor.description], cursor.fetchall()
-        except (dbapi.Error, OSError) as error:
-            raise ConfigError(f"cannot read {name}: {_reason(error)}: check --query") from error
-
-
-def _connect(dbapi: Any, database: Database) -> Any:
-    """Connect to the first server that can be reached.
-
-    Raises:
-        Error, OSError: none can be; the error of the last one.
-    """
-    context: Any = None
-    if database.sslmode in ("require", "verify-ca", "verify-full"):
-        context = ssl.create_default_context(cafile=database.sslrootcert)
-        context.check_hostname = database.sslmode == "verify-full"
-        if database.sslmode == "require" and not database.sslrootcert:
-            context.verify_mode = ssl.CERT_NONE
-    addresses = database.addresses
-    for address in addresses:
-        socket = address.host.startswith("/")
-        server = (
-            {"unix_sock": f"{address.host}/.s.PGSQL.{address.port}"}
-            if socket
-            else {"host": address.host, "port": address.port, "ssl_context": context}
-        )
-        try:
-            return dbapi.connect(
-                database.user,
-                database=database.name,
-                password=database.password,
-                timeout=database.connect_timeout or CONNECT_SECONDS,
-                application_name=database.application_name,
-                **server,
-            )
-        except (dbapi.Error, OSError):
-            if address is addresses[-1]:
-                raise
-    raise ConfigError("the URL names no server")
-
-
-def _reason(error: BaseException) -> str:
-    fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    return str(fields.get("M") or first_line(error))
+        except errors as error:
+            raise ConfigError(f"cannot read {name}: {reason(error)}: check --query") from error

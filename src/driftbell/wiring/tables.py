@@ -136,6 +136,8 @@ def _typed(
         )
     except InputError as error:
         raise ConfigError(f"cannot read {_public(source)}: {error}") from error
+    except ConfigError as error:  # an option names no column
+        raise ConfigError(f"cannot read {_public(source)}: --{error}") from error
 
 
 def judge_files(

@@ -133,6 +133,32 @@ def test_a_line_a_period_and_a_summary(tmp_path: Path) -> None:
     assert [c["column_stats"][0]["null_share"] for c in checks] == [0.0, None, 0.0]
 
 
+def test_a_growing_file_is_replayed_into_the_same_metrics(tmp_path: Path) -> None:
+    def write_days(name: str, *days: int) -> str:
+        rows = [f"2026-03-{day:02}T{i % 24:02}:00:00,{i * 37 % 100}" for day in days for i in range(60)]
+        (tmp_path / name).write_text("\n".join(["when,age", *rows]))
+        return str(tmp_path / name)
+
+    args = ["backtest", "--reference", write_days("before.csv", 1, 2), "--timestamp", "when", "--every", "1d"]
+    target = ("--metrics", f"{tmp_path}/metrics.csv")
+    for days in ((3, 5), (3, 5), (3, 5, 6)):
+        done = CliRunner().invoke(cli, [*args, "--stream", write_days("now.csv", *days), *target])
+        assert (done.exit_code, done.exception) == (0, None), done.output
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "rows"]
+    assert [(r["start"][:10], r["value"], r["verdict"]) for r in rows] == [
+        ("2026-03-03", "60.0", "ok"),
+        ("2026-03-04", "0.0", "unknown"),
+        ("2026-03-05", "60.0", "ok"),
+        ("2026-03-06", "60.0", "ok"),
+    ]
+    assert {row["source"] for row in rows} == {"now.csv"}
+    for bad in (("--window-rows", "10"), ("--metrics", "metrics.txt"), ("--metrics", f"{tmp_path}/no/m.csv")):
+        done = CliRunner().invoke(cli, [*args, "--stream", f"{tmp_path}/now.csv", *target, *bad])
+        assert "--metrics" in (done.stderr or str(done.exception))
+        assert done.exit_code != 0
+
+
 def test_labels_that_are_not_named_are_a_feature_that_must_be_there(folder: Path) -> None:
     done = backtest(folder, *CLASSES, "--budget", "1 per 30d", "--every", "5m", "--json")
     assert len(done.stdout.splitlines()) == 2

@@ -252,7 +252,7 @@ def test_check_reads_tables_with_the_options(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id;zip;amount\n" + "".join(f"{i};10115;{i % 9},5\n" for i in range(50)))
     (tmp_path / "b.csv").write_text("id;zip;amount\n" + "".join(f"{i};80331;{i % 9},5\n" for i in range(50)))
     tables = ("a.csv", "b.csv", "--exclude", "id,x*")
-    assert "exclude: the table has no column 'x*'" in driftbell("check", *tables, cwd=tmp_path).stderr
+    assert "--exclude: the table has no column 'x*'" in driftbell("check", *tables, cwd=tmp_path).stderr
     options = ("--exclude", "id", "--column", "zip=categorical", "--null", "8,5", "--verbose", "--json")
     done = driftbell("check", "a.csv", "b.csv", *options, cwd=tmp_path)
     result = json.loads(done.stdout)
@@ -268,7 +268,7 @@ def test_check_reads_tables_with_the_options(tmp_path: Path) -> None:
     [
         (("--column", "zip"), "--column must be NAME=KIND"),
         (("--column", "zip=number"), "--column: column 'zip' has the unknown kind 'number'"),
-        (("--column", "zap=text"), "column: the table has no column 'zap': did you mean 'zip'?"),
+        (("--column", "zap=text"), "--column: the table has no column 'zap': did you mean 'zip'?"),
         (("--separator", "::"), "--separator"),
         (("--decimal", ";"), "--decimal"),
         (("--encoding", "klingon"), "--encoding"),

@@ -234,6 +234,7 @@ def test_names_and_values_of_users_are_escaped() -> None:
         f"{EVIL}2": np.arange(80.0),
         "": np.arange(80.0),
         "\ud800": np.arange(80.0),
+        "\x1b[31m\0": as_column(["\x07", "b"] * 40),
     }
     window = {name: column[::-1] for name, column in reference.items()} | {"<i>extra</i>": np.arange(80.0)}
     _, page = page_of(reference, window, model=EVIL, error=EVIL)
@@ -241,6 +242,8 @@ def test_names_and_values_of_users_are_escaped() -> None:
     assert not page.all("img")
     assert not page.all("i")
     assert EVIL in page.text
+    assert "\\x1b[31m\\x00" in page.text
+    assert not set("\x00\x07\x1b") & set(page.text)
 
 
 def test_the_page_is_self_contained() -> None:

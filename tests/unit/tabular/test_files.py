@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from driftbell.errors import ConfigError, MissingExtraError
+from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.tabular.features import read_features
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
@@ -122,6 +122,19 @@ def test_a_path_without_a_file_is_named(tmp_path: Path) -> None:
         read_file(tmp_path)
 
 
+def test_no_part_of_a_folder_is_skipped_silently(tmp_path: Path) -> None:
+    (tmp_path / "days").mkdir()
+    (tmp_path / "days/1.csv").write_text("x,y\n1,2\n")
+    assert read_file(tmp_path / "days").rows == 1
+    (tmp_path / "days/2.csv").symlink_to(tmp_path / "lost.csv")
+    with pytest.raises(ConfigError, match=r"2\.csv: No such file"):
+        read_file(tmp_path / "days")
+    (tmp_path / "days/2.csv").unlink()
+    (tmp_path / "days/more").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="more: it is a link to a folder"):
+        read_file(tmp_path / "days")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -138,6 +151,30 @@ def test_json_is_read(text: str, tmp_path: Path) -> None:
     columns = read_columns(tmp_path / "t.jsonl")
     assert columns["x"].values.tolist() == [1.0, 2.5]
     assert columns["y"].values.tolist() == ["a", None]
+
+
+def test_typed_cells_of_mongodb_are_read(tmp_path: Path) -> None:
+    row = (
+        '{"_id": {"$oid": "5f"}, "n": {"$numberLong": "7"}, "x": {"$numberDecimal": "1.50"}, '
+        '"day": {"$date": "2026-01-31T12:00:00Z"}, "old": {"$date": {"$numberLong": "1769860800000"}}, '
+        '"bad": {"$numberLong": "?"}, "place": {"lat": 1}}\n'
+    )
+    (tmp_path / "t.json").write_text(row * 2)
+    columns = read_columns(tmp_path / "t.json")
+    values = {name: column.values.tolist()[0] for name, column in columns.items()}
+    noon = day("2026-01-31T12:00:00")
+    expected = {"_id": "5f", "n": 7, "x": 1.5, "day": noon, "old": noon, "bad": None, "place": {"lat": 1}}
+    assert values == expected
+    assert columns["place"].stored_as == "structures"
+
+
+def test_a_type_that_polars_does_not_have_is_refused(tmp_path: Path) -> None:
+    wide = pa.table({"x": pa.array([Decimal("1.50")], pa.decimal256(50, 2))})
+    parquet.write_table(wide, tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="its types are not supported"):
+        read_file(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="cannot read the Table"):
+        read_columns(wide)
 
 
 @pytest.mark.parametrize(

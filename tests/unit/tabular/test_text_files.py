@@ -100,6 +100,10 @@ CASES: dict[str, Case] = {
     "a day that does not exist": Case(column(*["2026-01-31"] * 10, "2026-02-30"), "datetime", [day("2026-01-31")] * 10 + [None], unreadable=1),
     "durations": Case(column("0 days 00:05:00", "-1 days +23:00:00", "1 day, 0:00:01.5"), "numeric", [300, -3600, 86401.5]),
     "running numbers": Case(column(*map(str, range(1, 31))), "identifier", [str(i) for i in range(1, 31)], reason="running numbers"),
+    "running numbers beside decimal commas": Case("x;z\n" + "".join(f"{i};{i},5\n" for i in range(1, 31)), "identifier", [str(i) for i in range(1, 31)], reason="running numbers"),
+    "running numbers with thousands": Case(quoted(*(f"1,{i:03}" for i in range(30))), "identifier", [f"1,{i:03}" for i in range(30)], reason="running numbers"),
+    "Markdown": Case("| x | y |\n|---:|----|\n| 1 | a |\n| 2 | b |\n", "numeric", [1, 2]),
+    "dashes below the header": Case("x  ,name\n---,------\n1,a\n2,b\n", "numeric", [1, 2]),
     "shuffled row numbers": Case(column(*(str(i * 7 % 30) for i in range(30))), "identifier", [str(i * 7 % 30) for i in range(30)], reason="all different"),
     "running times": Case(column(*(f"2026-01-{i:02}" for i in range(1, 31))), "identifier", [f"2026-01-{i:02}" for i in range(1, 31)], reason="running times"),
     "keys": Case(column(*(f"k{i * 7 % 30}" for i in range(30))), "identifier", [f"k{i * 7 % 30}" for i in range(30)], reason="all different"),
@@ -195,6 +199,10 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "database": (b"SQLite format 3\0" + b"\0" * 100, "--query"),
     "Feather 1": (b"FEA1" + b"\0" * 100, "Feather version 1"),
     "Parquet of garbage": (b"PAR1 garbage PAR1", "no valid Parquet file"),
+    "columns aligned by spaces": (
+        "id  city       note\n1   Rome       a b\n2   New York   c d\n",
+        "aligned by spaces",
+    ),
     "gzip cut off": (gzip.compress(b"a,b\n1,2\n" * 100)[:-20], "corrupt or cut off"),
     "xz of garbage": (lzma.compress(b"a,b\n" * 100)[:40], "corrupt or cut off"),
 }

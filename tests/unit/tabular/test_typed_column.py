@@ -191,6 +191,7 @@ APPLIED: list[tuple[Kind, list[Any], list[Any], int, tuple[str, ...]]] = [
     (C, [[1]], [None], 1, ("[1]",)),
     (B, [1, 0, 2], [True, False, None], 1, ("2",)),
     (B, ["yes", "N", "0", "perhaps"], [True, False, False, None], 1, ("perhaps",)),
+    (B, ["WAHR", "Faux", "VERO", "verdadero", "falso"], [True, False, True, True, False], 0, ()),
     (D, ["2026-01-01", "soon"], ["2026-01-01T00:00:00.000000", None], 1, ("soon",)),
     (D, ["20260131"], ["2026-01-31T00:00:00.000000"], 0, ()),
     (D, [1767225600], ["2026-01-01T00:00:00.000000"], 0, ()),
