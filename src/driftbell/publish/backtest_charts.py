@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from driftbell.phrases import printable
-from driftbell.publish.axis import number_ticks, time_ticks
+from driftbell.publish.axis import axis_numbers, axis_times
 from driftbell.publish.backtest_view import METRIC_NAMES, BacktestView, Point
 from driftbell.publish.wording import format_metric
 from driftbell.records import Interval
@@ -50,12 +50,13 @@ def backtest_svg(view: BacktestView) -> Markup:
     `label`.
 
     Args:
-        view: what the picture shows; at least one point.
+        view: content of the picture; at least one point.
     """
     plot = PLOT_HEIGHT if view.has_performance else 0
-    heat_top = LEGEND + plot + (26 if plot and view.rows else 0)
+    top = LEGEND if plot or view.alarms else 8
+    heat_top = top + plot + (26 if plot and view.rows else 0)
     end = heat_top + ROW_HEIGHT * len(view.rows)
-    axes = _axes(view, LEGEND, LEGEND + plot, end)
+    axes = _axes(view, top, top + plot, end)
     parts = [
         Markup(
             '<svg class="backtest" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" font-size="11" '
@@ -120,7 +121,7 @@ def _performance(view: BacktestView, axes: _Axes) -> Markup:
     parts = Markup('<text class="label" x="6" y="{:g}" fill="#777">{}</text>').format(
         axes.top + 10, METRIC_NAMES[view.metric]
     )
-    for value in number_ticks(low, high, 4):
+    for value in axis_numbers(low, high, 6):
         parts += Markup(
             '<path class="grid" d="M{:g} {y:.1f}H{:g}" stroke="#8884" stroke-width=".6"/>'
             '<text class="label" x="{:g}" y="{yt:.1f}" text-anchor="end" fill="#777">{}</text>'
@@ -128,7 +129,7 @@ def _performance(view: BacktestView, axes: _Axes) -> Markup:
             LEFT,
             WIDTH - RIGHT,
             LEFT - 6,
-            _metric(value, view.metric),
+            f"{100 * value:.4g} %" if view.metric == "accuracy" else f"{value:.4g}",
             y=axes.y(value),
             yt=axes.y(value) + 3.5,
         )
@@ -220,15 +221,15 @@ def _opacity(level: int) -> float:
 
 def _time_axis(view: BacktestView, axes: _Axes) -> Markup:
     first, last = view.points[0].start, view.points[-1].end
-    ticks = (
-        time_ticks(first, last)
+    labels = (
+        axis_times(first, last)
         if view.timed
-        else [(t, f"row {t:,.0f}") for t in number_ticks(first, last, 6)]
+        else [(t, f"row {t:,.0f}") for t in axis_numbers(first, last, 6)]
     )
     parts = Markup('<path class="grid" d="M{:g} {y:g}H{:g}" stroke="#888" stroke-width=".8"/>').format(
         LEFT, WIDTH - RIGHT, y=axes.end
     )
-    for position, label in ticks:
+    for position, label in labels:
         x = axes.x(position)
         anchor = "end" if x > WIDTH - 60 else "middle"
         parts += Markup(
@@ -247,7 +248,7 @@ def _alarm_bands(view: BacktestView, axes: _Axes) -> Markup:
             '<path class="alarm area" fill="{color}" fill-opacity=".1" '
             'd="M{x:.1f} {top:g}h{w:.1f}V{end:g}h-{w:.1f}z"/>'
             '<path class="alarm" fill="{color}" d="M{x:.1f} {flag:g}l5 9h-10z"/>'
-        ).format(color=ALARM, x=x, w=width, top=axes.top - 2, end=axes.end, flag=axes.top - 13)
+        ).format(color=ALARM, x=x, w=width, top=axes.top - 2, end=axes.bottom, flag=axes.top - 13)
     return parts
 
 
@@ -275,7 +276,7 @@ def _legend(view: BacktestView) -> Markup:
         entries.append(("realized line", REALIZED, dash, "", "realized (90 % interval)"))
     if view.threshold is not None and view.has_performance:
         entries.append(("reference level", "#777", dash, "2 3", "reference"))
-        entries.append(("threshold level", ALARM, dash, "7 4", "smallest loss"))
+        entries.append(("threshold level", ALARM, dash, "7 4", "threshold (smallest loss)"))
     if view.alarms:
         entries.append(("alarm", ALARM, "", "", "alarm"))
         entries.append(("change", CHANGE, dash, "3 3", "change point (90 % interval)"))

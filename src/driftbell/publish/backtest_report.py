@@ -110,7 +110,7 @@ def _facts(backtest: Backtest, view: BacktestView, names: tuple[str, str]) -> li
     if view.reference is not None and view.threshold is not None:
         metric = METRIC_NAMES[view.metric]
         facts.append((f"{metric.capitalize()} of the reference", format_metric(view.reference, metric)))
-        facts.append(("Reference and smallest loss", format_metric(view.threshold, metric)))
+        facts.append(("Threshold (smallest loss)", format_metric(view.threshold, metric)))
     return facts
 
 

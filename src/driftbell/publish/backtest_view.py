@@ -1,4 +1,4 @@
-"""What the pictures of a backtest show: performance, drift of the columns, alarms and change points."""
+"""Content of the pictures of a backtest: performance, drift of the columns, alarms and change points."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class AlarmMark:
 
 @dataclass(frozen=True, slots=True)
 class BacktestView:
-    """What the pictures of a backtest show.
+    """Content of the pictures of a backtest.
 
     Attributes:
         timed: whether the axis is time, in seconds since 1970; otherwise row numbers.
@@ -108,7 +108,7 @@ class BacktestView:
 
     @property
     def has_performance(self) -> bool:
-        """Whether there is an estimated or realized performance."""
+        """True with an estimated or realized performance."""
         return any(p.estimated or p.realized for p in self.points)
 
     @property
@@ -117,7 +117,7 @@ class BacktestView:
         checks = sum(self.counts.values())
         verdicts = ", ".join(f"{self.counts[v]} {v.value}" for v in SEVERITY if self.counts.get(v))
         alarms = f"{len(self.alarms)} alarm{'' if len(self.alarms) == 1 else 's'}"
-        return f"{alarms} in {checks} check{'' if checks == 1 else 's'}: {verdicts}."
+        return f"{alarms} in {checks} check{'' if checks == 1 else 's'}. Verdicts: {verdicts or 'none'}."
 
 
 SEVERITY = (Verdict.ALARM, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)
