@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
+from driftbell.cli.model_options import parse_probabilities
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import READING_OPTIONS, read_options, table_options
 from driftbell.errors import ConfigError
@@ -158,7 +159,7 @@ def backtest(
         budget=budget,
         every=every,
         window_rows=window_rows,
-        probabilities=_probabilities(pairs, reference_table),
+        probabilities=parse_probabilities(pairs, reference_table),
         **options,
     )
     counts: Counter[str] = Counter()
@@ -291,24 +292,6 @@ def _write_page(target: str, checks: Backtest, names: tuple[str, str]) -> None:
         Path(target).write_text(backtest_report(checks, names), "utf-8")
     except OSError as error:
         raise ConfigError(f"--html: cannot write {target}: {error.strerror}") from error
-
-
-def _probabilities(pairs: tuple[str, ...], columns: Collection[str]) -> dict[str, str]:
-    column_by_class: dict[str, str] = {}
-    for pair in pairs:
-        name, column = _split(pair, columns)
-        if name in column_by_class:
-            raise ConfigError(f"--probability: the class '{name}' is named twice")
-        column_by_class[name] = column
-    return column_by_class
-
-
-def _split(pair: str, columns: Collection[str]) -> tuple[str, str]:
-    places = [i for i, letter in enumerate(pair) if letter == "=" and 0 < i < len(pair) - 1]
-    if not places:
-        raise ConfigError(f"--probability must be CLASS=COL, got '{pair}'")
-    at = next((i for i in reversed(places) if pair[i + 1 :] in columns), places[-1])
-    return pair[:at], pair[at + 1 :]
 
 
 def _header(*, by_time: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftbell.cli.root import FAIL_ON, cli, common, exit_code, settings
+from driftbell.cli.model_options import MODEL_OPTIONS, model_options, read_roles, role_candidates
+from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
-    from driftbell.records import Judgement
     from driftbell.wiring.table_check import TableCheck
 
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     help="Largest negligible change as a share of the rows: 0.05 for all columns, 'amount=0.1' for one; "
     "may be repeated [default: 0.02, or check.smallest_effect].",
 )
+@model_options
 @table_options
 def check(
     config_file: Path | None,
@@ -59,23 +60,29 @@ def check(
     markdown: str | None,
     junit: str | None,
     effects: tuple[str, ...],
-    **reading: Any,
+    **options: Any,
 ) -> None:
     """Check the current window against the reference, or one table against another.
 
     Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
     Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
-    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference.
+    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference. It
+    may also be a file of `driftbell profile`.
 
     A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
     additional column of CURRENT is a note. At most 20 columns are printed, the drifted first; --json has all.
 
+    With --prediction and --label, the performance is measured on both tables, with 90 % intervals. The
+    verdict is an alarm if it is worse: the loss is at least --smallest-loss, and at most 1 in 1,000 checks
+    without a loss would show it (or as many as alarms.budget allows, if it is per checks). The labels are
+    also compared, as the target. In CLASS=COL, the class may contain '='.
+
     Fixed limits of your own are set in the section [limits] of the settings.
 
-    Exit codes: 0 no drift, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or configuration error, 3 no
-    verdict (no column, or not everything, could be judged), whatever --fail-on is. Two tables have drift, but
-    no alarm.
+    Exit codes: 0 no drift and no alarm, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or
+    configuration error, 3 no verdict (not everything could be judged, or there are too few labels), whatever
+    --fail-on is.
 
     \b
     Examples:
@@ -83,51 +90,75 @@ def check(
       driftbell check reference.csv today.csv --json
       driftbell check reference.csv today.csv --markdown - --html drift.html --fail-on never
       driftbell check may.csv.gz 'june/*.parquet' --column zip=categorical --exclude 'id,row_*'
+      driftbell check reference.csv today.csv --prediction answer --label truth --fail-on alarm
       driftbell check reference.csv today.csv --smallest-effect 0.05 --smallest-effect amount=0.1
     """
     if as_json and markdown == "-":
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
-    configured = settings(config_file, data_dir=data_dir).settings
+    from driftbell.config.defaults import load_for_tables
+
+    light = bool(files) and not effects and data_dir is None
+    configured = load_for_tables(config_file) if light else settings(config_file, data_dir=data_dir).settings
     if effects:
         configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
-    result = _check(files, configured, reading, verbose=verbose)
+    result = _check(files, configured, options, verbose=verbose)
     _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())
     elif markdown == "-":
         click.echo(result.to_markdown(), nl=False)
     else:
-        _print_judgement(result.judgement)
+        _print_result(result)
     sys.exit(exit_code(result.judgement, fail_on))
 
 
 def _check(
-    files: tuple[str, ...], configured: Settings, reading: Mapping[str, Any], *, verbose: bool
+    files: tuple[str, ...], configured: Settings, options: Mapping[str, Any], *, verbose: bool
 ) -> TableCheck:
     """Check two tables, or the current window.
 
     Args:
         files: both tables; empty for the current window.
         configured: the settings.
-        reading: values of the options of reading tables.
+        options: values of the options of reading tables, and of the columns of the model.
         verbose: whether to print what was detected in the files.
     """
-    from driftbell.wiring.table_check import TableCheck
-
     match files:
         case ():
+            if any(options[name] for name in MODEL_OPTIONS):
+                raise click.UsageError(
+                    "--prediction, --label and --probability need two tables, REFERENCE and CURRENT"
+                )
+            configure_log()
             from driftbell.wiring.offline import judged_window
+            from driftbell.wiring.table_check import TableCheck
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
+            # starting threads for products of matrices, of which there are none, takes a tenth of a second
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            from driftbell.wiring.profile_source import as_profile
+            from driftbell.wiring.table_check import TableCheck
+
+            reading = read_options(options, configured.columns)
+            if (profile := as_profile(reference)) is not None:
+                from driftbell.wiring.profile_check import check_with_profile
+
+                roles = read_roles(options, profile.decided, configured)
+                result = check_with_profile(profile, (reference, current), reading, configured, roles)
+                if verbose:
+                    _print_detected(result.detected)
+                return result
             from driftbell.wiring.tables import judge_pair, read_pair
 
-            pair = read_pair(reference, current, read_options(reading, configured.columns))
+            pair = read_pair(reference, current, reading, roles=role_candidates(options))
             if verbose:
                 _print_detected(pair.detected)
-            return TableCheck(judge_pair(pair, configured), pair.rows, pair.names, pair.detected)
+            roles = read_roles(options, pair.reference, configured)
+            judgement, performance = judge_pair(pair, configured, roles)
+            return TableCheck(judgement, pair.rows, pair.names, pair.detected, performance=performance)
     raise click.UsageError(
         f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
     )
@@ -139,7 +170,7 @@ def _check(
 def report(config_file: Path | None, data_dir: str | None, parent: int | None, target: Path) -> None:
     """Write an HTML report on the current window to a file.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
+    Exit codes: 0 no drift, 1 alarm, drift or exceeded limit, 3 no verdict.
 
     \b
     Example:
@@ -164,6 +195,8 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
       DRIFTBELL_CHECK__EVERY=1m driftbell config
     """
     loaded = settings(config_file, data_dir=data_dir)
+    import json
+
     from driftbell.config import settings as config
     from driftbell.config.settings import setting_descriptions
 
@@ -205,7 +238,11 @@ def _write_documents(
         from driftbell.publish.table_documents import table_junit
 
         page = table_junit(
-            result.judgement, time=result.time, fails=fail_on != "never", drift_fails=fail_on == "drift"
+            result.judgement,
+            time=result.time,
+            fails=fail_on != "never",
+            drift_fails=fail_on == "drift",
+            measured=result.performance is not None,
         )
         _write("--junit", junit, page)
 
@@ -217,11 +254,17 @@ def _write(option: str, target: str, content: bytes) -> None:
         raise ConfigError(f"{option}: cannot write {target}: {error.strerror}") from error
 
 
-def _print_judgement(judgement: Judgement) -> None:
+def _print_result(result: TableCheck) -> None:
     from driftbell.publish import table_views as views
     from driftbell.publish.limit_views import limit_lines
 
+    judgement = result.judgement
     click.echo(f"{judgement.verdict.value.upper()}  {judgement.sentence}")
+    if result.performance:
+        from driftbell.publish.performance_views import performance_lines
+
+        for line in performance_lines(result.performance):
+            click.echo(line)
     columns, others = views.listed_columns(judgement)
     names = [printable(c.column, views.MAX_NAME) for c in columns]
     width = max(map(len, names), default=0)

@@ -115,6 +115,10 @@ class ModelColumns:
             return ()
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
+        if len(self.probabilities) == 1:  # of one class of two, so that other labels are unknown
+            predicted = {*self.probabilities, *(n for c in predictions for n in _class_names(c)[0])}
+            if len(predicted) == 2:
+                return tuple(sorted(predicted))
         if self._number_labels:
             labels = [numbers(column) for column in labels]
         columns = [*predictions, *labels]

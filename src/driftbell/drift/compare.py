@@ -210,11 +210,10 @@ def _same_precision(before: PreparedColumn, typed: TypedColumn) -> tuple[Prepare
 
 
 def _rows(before: PreparedColumn, typed: TypedColumn) -> ColumnRows:
-    return (
-        null_rows(typed)
-        if before.kind is None
-        else column_rows(replace(typed, kind=before.kind), before.layout)
-    )
+    if before.kind is None:
+        return null_rows(typed)
+    rows = column_rows(replace(typed, kind=before.kind), before.layout)
+    return before.bins.coarsen(rows, before.layout) if before.bins else rows
 
 
 def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> Scope:

@@ -32,8 +32,14 @@ PREDICTIONS = "predictions"
 EXTRA = "extra"
 """The role of a column that the reference lacks."""
 
+TARGET = "target"
+"""The role of the column with the labels, which is no feature of the model."""
+
 MAX_REASON = 80
 """Characters of the reason why a column is not compared, in a sentence about all columns."""
+
+MAX_TARGET_NOTE = 200
+"""Characters of the description of a change of the target."""
 
 
 def judge(
@@ -176,6 +182,11 @@ def _negligible(p_value: float, effect: Effect, smallest_effect: float) -> str:
 def _summarize(
     columns: Sequence[ColumnVerdict], rows: int, rate: float, unit: str, *, single: bool
 ) -> tuple[Verdict, str]:
+    targets = [c for c in columns if c.comparison.role == TARGET]
+    if targets:
+        others = [c for c in columns if c not in targets]
+        verdict, sentence = _summarize(others, rows, rate, unit, single=single)
+        return _with_target(verdict, sentence, targets[0])
     compared = [c for c in columns if c.compared]
     drifted = sorted((c for c in compared if c.drifted), key=_largest_change)
     extra = [c.column for c in columns if c.comparison.role == EXTRA]
@@ -207,6 +218,14 @@ def _summarize(
         looks = "look" if len(compared) > 1 else "looks"
         sentence = f"No drift: {which} of {where} {looks} like the reference."
     return Verdict.OK, f"{sentence}{notes}"
+
+
+def _with_target(verdict: Verdict, sentence: str, target: ColumnVerdict) -> tuple[Verdict, str]:
+    """Return the summary of all columns, with the drift of the target as a sentence of its own."""
+    if not target.drifted:
+        return verdict, sentence
+    note = printable(target.comparison.note, MAX_TARGET_NOTE)
+    return Verdict.WARNING, f"{sentence} Drift in the target {printable(target.column)}: {note}."
 
 
 def _is_weak(column: ColumnVerdict, rate: float) -> bool:

@@ -11,11 +11,23 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from driftbell.degradation.metric_texts import amount_text
 from driftbell.errors import ReportError
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
+from driftbell.publish.performance_views import interval_note, metric_rows
 from driftbell.publish.wording import VERDICT_SYMBOLS, truncate
-from driftbell.records import Check, Columns, ColumnVerdict, Judgement, Reference, Result, ResultKind, Verdict
+from driftbell.records import (
+    Check,
+    Columns,
+    ColumnVerdict,
+    Judgement,
+    Reference,
+    Result,
+    ResultKind,
+    TablePerformance,
+    Verdict,
+)
 
 MAX_BYTES = 300_000
 
@@ -63,7 +75,12 @@ class HtmlReport:
 
 
 def table_report(
-    judgement: Judgement, *, names: tuple[str, str], rows: tuple[int, int], time: datetime
+    judgement: Judgement,
+    *,
+    names: tuple[str, str],
+    rows: tuple[int, int],
+    time: datetime,
+    performance: TablePerformance | None = None,
 ) -> bytes:
     """Render the page about two tables, as `HtmlReport` renders a check.
 
@@ -72,6 +89,7 @@ def table_report(
         names: names of the reference and of the current table, such as their files.
         rows: their numbers of rows.
         time: when they were compared.
+        performance: performance of the model on both tables.
 
     Raises:
         ReportError: the smallest possible page exceeds `MAX_BYTES`.
@@ -81,7 +99,7 @@ def table_report(
         ("Reference", f"{_name(names[0])}, {rows[0]:,} rows"),
         ("Current", f"{_name(names[1])}, {rows[1]:,} rows"),
     )
-    return _fitting_page(judgement, facts, title=names[1], error="", single=True)
+    return _fitting_page(judgement, facts, title=names[1], error="", single=True, performance=performance)
 
 
 def _report_order(column: ColumnVerdict) -> tuple[bool, int, float]:
@@ -90,7 +108,13 @@ def _report_order(column: ColumnVerdict) -> tuple[bool, int, float]:
 
 
 def _fitting_page(
-    judgement: Judgement, facts: Sequence[tuple[str, str]], *, title: str, error: str, single: bool
+    judgement: Judgement,
+    facts: Sequence[tuple[str, str]],
+    *,
+    title: str,
+    error: str,
+    single: bool,
+    performance: TablePerformance | None = None,
 ) -> bytes:
     """Render the page with as many columns as fit into `MAX_BYTES`."""
     columns = sorted(judgement.columns, key=_report_order)
@@ -102,6 +126,7 @@ def _fitting_page(
             title=title,
             error=error,
             single=single,
+            performance=performance,
             columns=columns,
             drifted=[c for c in columns if c.drifted],
             detailed=detailed,
@@ -137,6 +162,9 @@ def template_environment() -> Environment:
         "badge": _badge,
         "column_badge": _column_badge,
         "distance": _distance,
+        "amount_text": amount_text,
+        "interval_note": interval_note,
+        "metric_rows": metric_rows,
     }
     register_template_globals(environment)
     environment.filters |= {

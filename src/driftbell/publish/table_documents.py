@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from driftbell.phrases import printable
 from driftbell.publish.limit_views import limit_word, listed_limits
+from driftbell.publish.performance_views import HEADINGS, MAX_NOTE, interval_note, metric_rows
 from driftbell.publish.table_views import (
     MAX_NAME,
     MAX_REASON,
@@ -16,7 +17,7 @@ from driftbell.publish.table_views import (
     verdict_word,
 )
 from driftbell.publish.wording import VERDICT_SYMBOLS
-from driftbell.records import ColumnVerdict, Judgement, Scope, Verdict
+from driftbell.records import ColumnVerdict, Degradation, Judgement, Scope, TablePerformance, Verdict
 
 MAX_SENTENCE = 1000
 MAX_TEST_NAME = 200
@@ -29,7 +30,10 @@ NO_MENTION = "@\u200b"
 
 
 def table_markdown(
-    judgement: Judgement, names: tuple[str, str] = ("", ""), rows: tuple[int, int] = (0, 0)
+    judgement: Judgement,
+    names: tuple[str, str] = ("", ""),
+    rows: tuple[int, int] = (0, 0),
+    performance: TablePerformance | None = None,
 ) -> str:
     """Return the verdict and the columns as Markdown, the drifted first, at most 20.
 
@@ -37,6 +41,7 @@ def table_markdown(
         judgement: the verdict and the columns.
         names: names of the reference and of the current table; "" for the current window of a model.
         rows: their numbers of rows.
+        performance: performance of the model on both tables.
     """
     verdict = judgement.verdict
     lines = [
@@ -45,6 +50,7 @@ def table_markdown(
         _text(judgement.sentence, MAX_SENTENCE),
         "",
     ]
+    lines += _performance(performance) if performance else []
     columns, others = listed_columns(judgement)
     if columns:
         lines += ["| column | kind | verdict | adjusted p-value | nulls | reason |", "| --- " * 6 + "|"]
@@ -64,6 +70,13 @@ def table_markdown(
     return "\n".join(lines).strip() + "\n"
 
 
+def _performance(performance: TablePerformance) -> list[str]:
+    lines = [f"| {' | '.join(HEADINGS)} |", "| --- " * 4 + "|"]
+    lines += [f"| {r.name} | {r.reference} | {r.current} | {r.change} |" for r in metric_rows(performance)]
+    notes = (f"- {_text(note, MAX_NOTE)}" for note in performance.notes)
+    return [*lines, "", interval_note(performance), "", *notes, *([""] if performance.notes else [])]
+
+
 def _limit_rows(judgement: Judgement) -> list[str]:
     limits, others = listed_limits(judgement)
     rows = ["", "| limit | state | measured |", "| --- " * 3 + "|"] if limits else []
@@ -81,29 +94,41 @@ def _text(text: str, length: int) -> str:
     return "".join(f"&#{ord(c)};" if c in MARKUP else NO_MENTION if c == "@" else c for c in line)
 
 
-def table_junit(judgement: Judgement, *, time: datetime, fails: bool, drift_fails: bool) -> bytes:
+def table_junit(
+    judgement: Judgement, *, time: datetime, fails: bool, drift_fails: bool, measured: bool = False
+) -> bytes:
     """Return a JUnit document with one test case for each column, and one for a verdict about none of them.
 
-    A drifted column is a failure; one that should have been compared is an error; an identifier, a list or an
-    additional column is skipped. An exceeded limit is a failure; one that could not be judged is an error.
+    The case `performance` is about the performance of the model on both tables.
+
+    A drifted column is a failure; one that should have been compared is an error; an identifier, a list, an
+    additional column, or a target without labels is skipped. An exceeded limit is a
+    failure; one that could not be judged is an error.
 
     Args:
         judgement: the verdict and the columns.
         time: when the check ran.
         fails: whether an alarm is a failure.
         drift_fails: whether drift and exceeded limits are failures; otherwise they are outputs of tests.
+        measured: whether the performance was measured with labels on both tables.
     """
     root = Element("testsuites")
     suite = SubElement(
         root, "testsuite", name="driftbell check", timestamp=time.strftime("%Y-%m-%dT%H:%M:%S")
     )
+    degradation = judgement.degradation if measured else None
+    if degradation:
+        _performance_case(suite, degradation, fails=fails)
     for column in judgement.columns:
         _column_case(suite, column, drift_fails=drift_fails)
     for limit in judgement.limits:
         outcome = {True: "failure" if drift_fails else "", None: "error", False: ""}[limit.exceeded]
         _case(suite, f"limit {limit.name}", outcome, limit.reason)
     whole = {Verdict.ALARM: "failure" if fails else "", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
-    if whole or not judgement.columns:
+    measured_only = degradation is not None and (
+        judgement.verdict is Verdict.ALARM or degradation.verdict is Verdict.UNKNOWN
+    )
+    if (whole and not measured_only) or not judgement.columns:
         _case(suite, "verdict", whole, judgement.sentence)
     for element in (root, suite):
         element.set("tests", str(len(suite)))
@@ -114,13 +139,18 @@ def table_junit(judgement: Judgement, *, time: datetime, fails: bool, drift_fail
     return document + b"\n"
 
 
+def _performance_case(suite: Element, degradation: Degradation, *, fails: bool) -> None:
+    tags = {Verdict.ALARM: "failure" if fails else "", Verdict.UNKNOWN: "error"}
+    _case(suite, "performance", tags.get(degradation.verdict, ""), degradation.sentence)
+
+
 def _column_case(suite: Element, column: ColumnVerdict, *, drift_fails: bool) -> None:
     if column.drifted:
         tag = "failure" if drift_fails else ""
     elif column.compared:
         tag = ""
     else:
-        optional = column.comparison.scope is Scope.NULLS or column.comparison.role == "extra"
+        optional = column.comparison.scope is Scope.NULLS or column.comparison.role in ("extra", "target")
         tag = "skipped" if optional else "error"
     _case(suite, column.column, tag, column.reason)
 

@@ -11,8 +11,9 @@ import msgspec
 from markupsafe import Markup
 
 from driftbell.phrases import printable
+from driftbell.publish.performance_views import CELL, performance_table
 from driftbell.publish.wording import VERDICT_SYMBOLS
-from driftbell.records import ColumnVerdict, Judgement
+from driftbell.records import ColumnVerdict, Judgement, TablePerformance
 
 MAX_COLUMNS = 20
 """Number of columns that are listed; the others are counted."""
@@ -22,8 +23,6 @@ MAX_NAME, MAX_REASON = 40, 300
 
 MIN_P_VALUE = 1e-300
 """Smaller ones are numbers without full precision, or 0."""
-
-CELL = "text-align:left;padding:.2em .8em .2em 0"
 
 
 def list_order(column: ColumnVerdict) -> tuple[bool, bool, float]:
@@ -105,14 +104,21 @@ def frame_row(column: ColumnVerdict) -> dict[str, Any]:
     }
 
 
-def judgement_json(judgement: Judgement, detected: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+def judgement_json(
+    judgement: Judgement,
+    detected: Mapping[str, Mapping[str, Any]] | None = None,
+    performance: TablePerformance | None = None,
+) -> str:
     """Return a judgement as JSON, with every statistic; numbers that are not finite are null.
 
     Args:
         judgement: the judgement.
         detected: what was detected in the files, by table.
+        performance: performance of the model on both tables.
     """
-    facts = {"detected": detected} if detected else {}
+    facts: dict[str, Any] = {"detected": detected} if detected else {}
+    if performance:
+        facts["performance"] = msgspec.to_builtins(performance)
     return json.dumps(_finite(msgspec.to_builtins(judgement) | facts), indent=1, allow_nan=False)
 
 
@@ -128,8 +134,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def notebook_html(judgement: Judgement) -> Markup:
-    """Return the verdict and a table of the columns, for notebooks."""
+def notebook_html(judgement: Judgement, performance: TablePerformance | None = None) -> Markup:
+    """Return the verdict, the performance and a table of the columns, for notebooks."""
     columns, others = listed_columns(judgement)
     rows = Markup("").join(
         Markup("<tr>{}</tr>").format(
@@ -151,9 +157,10 @@ def notebook_html(judgement: Judgement) -> Markup:
     head = Markup("").join(Markup('<th style="{}">{}</th>').format(CELL, name) for name in names)
     more = Markup("<p>and {} more columns</p>").format(others) if others else Markup("")
     table = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}").format(head, rows, more)
-    return Markup("<div><p><b>{} {}</b> {}</p>{}</div>").format(
+    return Markup("<div><p><b>{} {}</b> {}</p>{}{}</div>").format(
         VERDICT_SYMBOLS[judgement.verdict],
         judgement.verdict.value,
         printable(judgement.sentence, MAX_REASON * 3),
+        performance_table(performance) if performance else "",
         table if columns else "",
     )

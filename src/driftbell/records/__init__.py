@@ -47,6 +47,7 @@ from driftbell.records.degradation import (
     Performance,
     Share,
     Suspect,
+    TargetDrift,
 )
 from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
@@ -62,6 +63,7 @@ from driftbell.records.operation import (
 )
 from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
+from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "Limit",
     "LimitResult",
     "Measure",
+    "MetricComparison",
     "Notification",
     "Outputs",
     "PendingLabels",
@@ -116,6 +119,8 @@ __all__ = [
     "Share",
     "SourceState",
     "Suspect",
+    "TablePerformance",
+    "TargetDrift",
     "TrafficBucket",
     "Training",
     "Value",

@@ -10,6 +10,7 @@ from driftbell.stats.counts import (
     psi_noise,
 )
 from driftbell.stats.effects import Size, difference_size, distance_size, share_size, total_variation
+from driftbell.stats.losses import accuracy_loss_p_value, error_loss_p_value
 from driftbell.stats.metrics import (
     CLASSIFICATION_METRICS,
     REGRESSION_METRICS,
@@ -42,6 +43,7 @@ __all__ = [
     "ClassScore",
     "Outcome",
     "Size",
+    "accuracy_loss_p_value",
     "benjamini_hochberg",
     "calibration",
     "category_shares",
@@ -51,6 +53,7 @@ __all__ = [
     "confusion",
     "difference_size",
     "distance_size",
+    "error_loss_p_value",
     "exceedance",
     "interval_difference",
     "jensen_shannon",

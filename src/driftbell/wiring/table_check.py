@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from driftbell.alarms.limits import parse_limits
-from driftbell.drift.compare import compare, prepare
-from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT, judge
-from driftbell.drift.limits import apply_limits, check_limits
+from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
-from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, Verdict
+from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.wiring.model_roles import ModelRoles, judge_tables
+from driftbell.wiring.profile_source import as_profile
 
 MAX_REASON = 300
 """Characters of the reason of one column in the error of a test."""
@@ -43,6 +43,7 @@ class TableCheck:
         detected: what was detected in the files, by table.
         library: library of `to_frame`: "polars" or "pandas".
         time: when the check ran (UTC).
+        performance: performance of the model on both tables; None without labels.
     """
 
     judgement: Judgement
@@ -51,10 +52,15 @@ class TableCheck:
     detected: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     library: str = "polars"
     time: datetime = field(default_factory=_now)
+    performance: TablePerformance | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict: `ok`, `warning` (drift or a limit), or `unknown` if not everything could be judged."""
+        """The verdict.
+
+        `alarm` if the model performs worse; else `warning` for drift or an exceeded limit; else `unknown` if
+        not everything could be judged, or there are too few labels to measure the performance; else `ok`.
+        """
         return self.judgement.verdict
 
     @property
@@ -108,7 +114,7 @@ class TableCheck:
         """Return every statistic as JSON, as `driftbell check --json` prints it."""
         from driftbell.publish.table_views import judgement_json
 
-        return judgement_json(self.judgement, self.detected)
+        return judgement_json(self.judgement, self.detected, self.performance)
 
     def to_html(self) -> str:
         """Return a page of HTML with every statistic and distribution, without scripts or links to files.
@@ -118,25 +124,28 @@ class TableCheck:
         """
         from driftbell.publish.html_report import table_report
 
-        page = table_report(self.judgement, names=self.names, rows=self.rows, time=self.time)
+        page = table_report(
+            self.judgement, names=self.names, rows=self.rows, time=self.time, performance=self.performance
+        )
         return page.decode()
 
     def to_markdown(self) -> str:
         """Return the verdict and at most 20 columns as Markdown, such as for a pull request."""
         from driftbell.publish.table_documents import table_markdown
 
-        return table_markdown(self.judgement, self.names, self.rows)
+        return table_markdown(self.judgement, self.names, self.rows, self.performance)
 
     def _repr_html_(self) -> str:
         from driftbell.publish.table_views import notebook_html
 
-        return str(notebook_html(self.judgement))
+        return str(notebook_html(self.judgement, self.performance))
 
     def assert_stable(self, *columns: str, ignore: Collection[str] = ()) -> None:
-        """Raise an error if a column drifted, is beyond a limit, or could not be judged; for tests.
+        """Raise an error if a column drifted, is beyond a limit, or could not be judged, or for an alarm.
 
-        Identifiers, lists and additional columns of the current table are not compared; that is an error only
-        for those that are named.
+        For tests. If there are labels, but too few to measure the performance, that is an error as well. The
+        performance is not judged if columns are named. Identifiers, lists and additional columns of the
+        current table are not compared; that is an error only for those that are named.
 
         Args:
             *columns: the columns that must be stable and compared; none for all.
@@ -154,9 +163,11 @@ class TableCheck:
                 raise ConfigError(f"assert_stable: no column '{printable(name)}' was checked: {hint}")
         judged = [c for c in self.columns if c.column not in ignore and (not columns or c.column in columns)]
         failed = [c for c in judged if c.drifted or (not c.compared and _is_required(c, columns))]
+        degradation = None if columns else self.judgement.degradation
+        worse = degradation is not None and degradation.verdict is not Verdict.OK
         checked = {c.column for c in judged}
         limits = [r for r in self.judgement.limits if r.column in checked and r.exceeded is not False]
-        if failed or limits or not any(c.compared for c in judged):
+        if failed or worse or limits or not any(c.compared for c in judged):
             lines = [f"  {printable(c.column)}: {printable(c.reason, MAX_REASON)}" for c in failed]
             lines += [f"  {printable(r.column)}: limit: {printable(r.reason, MAX_REASON)}" for r in limits]
             raise AssertionError("\n".join([self.sentence, *lines]))
@@ -180,12 +191,18 @@ def check(
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT,
     limits: Mapping[str, float] | None = None,
+    prediction: str | None = None,
+    label: str | None = None,
+    probabilities: Mapping[Any, str] | None = None,
+    task: str | None = None,
+    smallest_loss: float | None = None,
 ) -> TableCheck:
     """Check one table against another, as `driftbell check REFERENCE CURRENT` does.
 
     Args:
         reference: a table: pandas, Polars (also lazy), Arrow, a mapping of columns, a list of mappings, or
             the path of a file or folder, or a pattern of files. The kinds of the columns are decided on it.
+            Or a profile, see `profile`, or the path of its file.
         current: the table that is compared with it.
         columns: kinds of columns, such as `{"zip": "categorical"}`: numeric, integer, categorical, boolean,
             datetime, text or identifier.
@@ -198,6 +215,13 @@ def check(
             by column.
         limits: your own limits by column and measure, such as `{"age.null_share": 0.1, "age.max": 120}`; a
             value beyond one is a warning. The measures are those of the section `[limits]` of the settings.
+        prediction: column of the predictions.
+        label: column of the labels (ground truth): then the performance on both tables is measured, and a
+            loss raises an alarm. Labels may be null. Rows that the model was fitted on make the reference
+            look too good.
+        probabilities: column of each class's probability; for two classes, one column is enough.
+        task: "classification" or "regression"; needed for more than 20 distinct integers.
+        smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -211,24 +235,37 @@ def check(
         >>> check(before, before).assert_stable()
     """
     options = ColumnOptions(columns or {}, exclude, include, nulls)
+    roles = ModelRoles(prediction, label, probabilities or {}, task, smallest_loss)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
-    past = _read(reference, "reference", options, None, detected)
-    present = _read(current, "current", options, past, detected)
+    decision: dict[str, Any] = {
+        "limits": parse_limits(limits or {}),
+        "minimum_rows": minimum_rows,
+        "false_discovery_rate": false_discovery_rate,
+        "unit": "rows of the file" if is_path(current) else "rows",
+    }
+    if (profile := as_profile(reference)) is not None:
+        from driftbell.wiring.table_profile import judge_with_profile, select_profile
+
+        profile = select_profile(profile, options)
+        detected["reference"] = profile.facts
+        present = _read(current, "current", profile.options, profile.decided, detected, ())
+        effects = effects_by_column(smallest_effect, list(profile.decided))
+        judgement = judge_with_profile(profile, present, roles, smallest_effect=effects, **decision)
+        return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
+    past = _read(reference, "reference", options, None, detected, roles.read_as_role)
+    present = _read(current, "current", options, past, detected, roles.read_as_role)
     rows = count_rows(past), count_rows(present)
-    prepared, fixed = prepare(past), parse_limits(limits or {})
-    check_limits(fixed, prepared.columns)
-    judgement = judge(
-        compare(prepared, present),
+    judgement, performance = judge_tables(
+        past,
+        present,
+        roles,
         rows=rows[1],
-        minimum_rows=minimum_rows,
-        false_discovery_rate=false_discovery_rate,
         smallest_effect=effects_by_column(smallest_effect, list(past)),
-        unit="rows of the file" if is_path(current) else "rows",
+        **decision,
     )
     library = "pandas" if type(reference).__module__.partition(".")[0] == "pandas" else "polars"
-    judgement = apply_limits(judgement, fixed, rows=rows[1])
-    return TableCheck(judgement, rows, names, detected, library)
+    return TableCheck(judgement, rows, names, detected, library, performance=performance)
 
 
 def _name(table: Any, side: str) -> str:
@@ -242,6 +279,7 @@ def _read(
     options: ColumnOptions,
     kinds: Mapping[str, TypedColumn] | None,
     detected: dict[str, Mapping[str, Any]],
+    roles: Collection[str],
 ) -> dict[str, TypedColumn]:
     """Read one of the tables; errors name it."""
     raw = table
@@ -256,6 +294,7 @@ def _read(
             exclude=options.exclude,
             include=options.include,
             nulls=options.nulls,
+            roles=roles,
         )
     except InputError as error:
         name = table if is_path(table) else f"the {side} table"

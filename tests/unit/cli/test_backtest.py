@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftbell.cli import cli
-from driftbell.cli.backtest import _split
+from driftbell.cli.model_options import _split
 from driftbell.errors import ConfigError, DriftbellError
 
 
