@@ -162,6 +162,28 @@ def backtest(
         probabilities=parse_probabilities(pairs, reference_table),
         **options,
     )
+    size = window_rows or WINDOW_ROWS
+    _print_checks(checks, f"{size} rows", as_json=as_json)
+    if target:
+        from driftbell.publish.metric_rows import metric_rows, source_name
+
+        periods = [period for check in checks if (period := check.period())]
+        target.write(metric_rows(source_name(pair.names[1]), periods, checks.reference.metrics))
+    if html:
+        _write_page(html, checks, pair.names)
+    remainder = 0 if checks.every else pair.rows[1] % size
+    if remainder:
+        click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
+
+
+def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
+    """Print each check as soon as it is computed, and a summary.
+
+    Args:
+        checks: the checks.
+        size: size of a window by rows.
+        as_json: whether to print JSON objects and nothing else.
+    """
     counts: Counter[str] = Counter()
     first: int | None = None
     reference_score = ""
@@ -177,18 +199,8 @@ def backtest(
         counts[check.verdict.value] += 1
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
-        each = f"of {format_every(checks.every)}" if checks.every else f"of {window_rows or WINDOW_ROWS} rows"
+        each = f"of {format_every(checks.every) if checks.every else size}"
         click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
-    if target:
-        from driftbell.publish.metric_rows import metric_rows
-
-        periods = [period for check in checks if (period := check.period())]
-        target.write(metric_rows(Path(pair.names[1]).name, periods, checks.reference.metrics))
-    if html:
-        _write_page(html, checks, pair.names)
-    remainder = 0 if by_time else pair.rows[1] % (window_rows or WINDOW_ROWS)
-    if remainder:
-        click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
 
 
 @cli.command()
