@@ -98,6 +98,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     help="Write the metrics of each period: FILE.parquet, FILE.csv, sqlite:///FILE or "
     "postgresql://USER@HOST/NAME, with ?table=NAME.",
 )
+@click.option(
+    "--html", metavar="FILE", help="Write a page with performance and drift over time and all alarms."
+)
 @table_options
 def backtest(
     reference: str,
@@ -108,6 +111,7 @@ def backtest(
     every: timedelta | None,
     as_json: bool,
     metrics: str | None,
+    html: str | None,
     **options: Any,
 ) -> None:
     """Run the checks on recorded data, window by window, as the monitor would have run them.
@@ -161,10 +165,12 @@ def backtest(
     size = window_rows or WINDOW_ROWS
     _print_checks(checks, f"{size} rows", as_json=as_json)
     if target:
-        from driftbell.publish.metric_rows import metric_rows
+        from driftbell.publish.metric_rows import metric_rows, source_name
 
         periods = [period for check in checks if (period := check.period())]
-        target.write(metric_rows(Path(pair.names[1]).name, periods, checks.reference.metrics))
+        target.write(metric_rows(source_name(pair.names[1]), periods, checks.reference.metrics))
+    if html:
+        _write_page(html, checks, pair.names)
     remainder = 0 if checks.every else pair.rows[1] % size
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
@@ -289,6 +295,15 @@ def _duration(predictions: int, rate: float | None) -> str:
         if minutes >= 2 * length or unit == "minutes":
             return f" (≈ {minutes / length:.3g} {unit})"
     return ""
+
+
+def _write_page(target: str, checks: Backtest, names: tuple[str, str]) -> None:
+    from driftbell.publish.backtest_report import backtest_report
+
+    try:
+        Path(target).write_text(backtest_report(checks, names), "utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html: cannot write {target}: {error.strerror}") from error
 
 
 def _header(*, by_time: bool) -> str:

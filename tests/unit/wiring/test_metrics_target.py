@@ -231,6 +231,21 @@ def test_two_writers_at_once_lose_nothing(postgres_server: Any) -> None:
     assert row == [sum(map(len, sources.values())), 4]
 
 
+def test_the_queries_of_the_guide_run(place: tuple[str, Any]) -> None:
+    if place[0].endswith(("csv", "parquet")):
+        pytest.skip("files have no queries")
+    parse_target(place[0]).write(rows_of(period(0), period(1, 0)))
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "metrics.md"
+    performance, drift = guide.read_text().partition("```sql\n")[2].partition("```")[0].split("\n\n")
+    for query, count in ((performance, 6), (drift, 4)):
+        if place[1]:
+            rows = place[1].run(query, place[0].split("?")[0].rpartition("/")[2])
+        else:
+            with closing(sqlite3.connect(place[0].removeprefix("sqlite:///"))) as connection:
+                rows = connection.execute(query).fetchall()
+        assert len(rows) == count
+
+
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pg8000", None)
     with pytest.raises(MissingExtraError, match=r"driftbell\[postgres\]"):
