@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, read_roles, role_candidates
+from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
 from driftbell.errors import ConfigError
@@ -103,7 +104,7 @@ def check(
     configured = load_for_tables(config_file) if light else settings(config_file, data_dir=data_dir).settings
     if effects:
         configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
-    result = _check(files, configured, options, verbose=verbose)
+    result = _check(files, configured, options, verbose=verbose, hidden=as_json)
     _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())
@@ -115,7 +116,7 @@ def check(
 
 
 def _check(
-    files: tuple[str, ...], configured: Settings, options: Mapping[str, Any], *, verbose: bool
+    files: tuple[str, ...], configured: Settings, options: Mapping[str, Any], *, verbose: bool, hidden: bool
 ) -> TableCheck:
     """Check two tables, or the current window.
 
@@ -124,6 +125,7 @@ def _check(
         configured: the settings.
         options: values of the options of reading tables, and of the columns of the model.
         verbose: whether to print what was detected in the files.
+        hidden: whether to show no progress bar.
     """
     match files:
         case ():
@@ -147,17 +149,19 @@ def _check(
                 from driftbell.wiring.profile_check import check_with_profile
 
                 roles = read_roles(options, profile.decided, configured)
-                result = check_with_profile(profile, (reference, current), reading, configured, roles)
+                with progress_bar(hidden=hidden):
+                    result = check_with_profile(profile, (reference, current), reading, configured, roles)
                 if verbose:
                     _print_detected(result.detected)
                 return result
             from driftbell.wiring.tables import judge_pair, read_pair
 
-            pair = read_pair(reference, current, reading, roles=role_candidates(options))
+            with progress_bar(hidden=hidden):
+                pair = read_pair(reference, current, reading, roles=role_candidates(options))
+                roles = read_roles(options, pair.reference, configured)
+                judgement, performance = judge_pair(pair, configured, roles)
             if verbose:
                 _print_detected(pair.detected)
-            roles = read_roles(options, pair.reference, configured)
-            judgement, performance = judge_pair(pair, configured, roles)
             return TableCheck(judgement, pair.rows, pair.names, pair.detected, performance=performance)
     raise click.UsageError(
         f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"

@@ -30,7 +30,7 @@ from driftbell.records import (
 )
 from driftbell.stats.metrics import UNKNOWN_CLASS, classification_metrics
 
-MAX_ROWS = 100_000
+MAX_ROWS = 50_000
 """Predictions of a period that are read; of more, every n-th."""
 
 MAX_ALARMS = 10_000

@@ -15,6 +15,7 @@ from driftbell.drift.judge import TARGET, judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.progress import begin_stage
 from driftbell.records import Column, Judgement, Kind, Limit, TablePerformance
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.profile import numbers
@@ -134,8 +135,10 @@ def judge_tables(
         )
     else:
         check_names(roles.names, reference)
+    begin_stage("preparing the reference", 2 / 3, 5 / 6)
     prepared = prepare(reference, roles=roles.names)
     check_limits(limits, prepared.columns)
+    begin_stage("comparing the columns", 5 / 6, 1.0)
     comparisons = [
         replace(c, null_shares=null_shares) if c.role == TARGET and c.null_shares else c
         for c in compare(prepared, current)

@@ -11,6 +11,7 @@ from driftbell.alarms.limits import parse_limits
 from driftbell.config.display import without_credentials
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError, MissingExtraError
+from driftbell.progress import begin_stage
 from driftbell.records import Judgement, TablePerformance
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
@@ -90,6 +91,7 @@ def read_pair(
     tables: list[dict[str, TypedColumn]] = []
     detected = {}
     for i, source in enumerate((reference, current)):
+        begin_stage(f"reading {public_name(source)}", i / 3, (i + 1) / 3)
         try:
             raw = open_table(source, options.file, queries[i] if queries else None)
             tables.append(type_columns(raw, source, options.columns, tables[0] if tables else None, used))

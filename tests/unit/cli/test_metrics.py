@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, f1_score
 from driftbell.cli import cli
 from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
-from driftbell.records import Label, Prediction
+from driftbell.records import Alarm, Label, Prediction
 from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import open_store
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 TODAY = datetime(2026, 3, 10, tzinfo=UTC)
 
 
@@ -133,6 +133,20 @@ def test_each_day_has_its_metrics(opened: OpenedModel, folder: Path) -> None:
         after = pl.read_parquet(path)
         own = ~pl.col("metric").str.starts_with("realized_") & (pl.col("metric") != "labelled")
         assert after.filter(own).equals(before.filter(own))  # a later replay changes nothing else
+
+
+def test_a_period_with_an_open_alarm_is_an_alarm(
+    opened: OpenedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = opened.model.name, opened.model.version
+    alarm = Alarm("a", *served, TODAY - 3 * DAY + HOUR, TODAY - 2 * DAY + HOUR, "")
+    other = Alarm("b", *served, TODAY - HOUR, TODAY, "")
+    monkeypatch.setattr("driftbell.store.alarms.SqlAlarms.newest", lambda *_, **__: [other, alarm])
+    with contextlib.closing(open_store(settings())) as store:
+        store.predictions.append(predictions(opened, 4, 100))
+    run("-o", "m.parquet", "--period", "24h")
+    rows = pl.read_parquet(folder / "m.parquet").filter(metric="rows")
+    assert rows["verdict"].to_list() == ["ok", "alarm", "alarm", "alarm", "unknown"]
 
 
 def test_periods_that_retention_has_cut_stay_as_they_are(
