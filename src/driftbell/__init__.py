@@ -45,12 +45,14 @@ if TYPE_CHECKING:
         Scope,
         Suspect,
         TablePerformance,
+        TargetDrift,
         Verdict,
     )
     from driftbell.simulation.backtest import backtest
     from driftbell.simulation.backtest_checks import Backtest, BacktestCheck, BacktestReference
     from driftbell.tabular.schema import Schema, infer_schema
     from driftbell.wiring.table_check import TableCheck, check
+    from driftbell.wiring.table_profile import TableProfile, profile
 
 __version__ = "0.1.0"
 
@@ -60,11 +62,13 @@ _MODULES = {
     "compare": "driftbell.drift.compare",
     "infer_schema": "driftbell.tabular.schema",
     "judge": "driftbell.drift.judge",
+    "profile": "driftbell.wiring.table_profile",
     "Backtest": "driftbell.simulation.backtest_checks",
     "BacktestCheck": "driftbell.simulation.backtest_checks",
     "BacktestReference": "driftbell.simulation.backtest_checks",
     "Schema": "driftbell.tabular.schema",
     "TableCheck": "driftbell.wiring.table_check",
+    "TableProfile": "driftbell.wiring.table_profile",
 }
 
 __all__ = [  # noqa: RUF022 - functions, types, errors
@@ -73,6 +77,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "compare",
     "infer_schema",
     "judge",
+    "profile",
     "Backtest",
     "BacktestCheck",
     "BacktestReference",
@@ -100,6 +105,8 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "Suspect",
     "TableCheck",
     "TablePerformance",
+    "TableProfile",
+    "TargetDrift",
     "Verdict",
     "ArchiveError",
     "ConfigError",

@@ -24,6 +24,7 @@ CALLS = {
     "labels.after": lambda store: store.labels.after(0, 1, **IRIS),
     "labels.realized": lambda store: store.labels.realized(1, **IRIS),
     "labels.coverage": lambda store: store.labels.coverage(1, **IRIS),
+    "labels.counts": lambda store: store.labels.counts(1, 9, **IRIS),
     "labels.totals": lambda store: store.labels.totals(**IRIS),
     "checks.save": lambda store: store.checks.save(check(), LEASE),
     "notifications.last": lambda store: store.notifications.last(**IRIS),

@@ -39,6 +39,17 @@ def test_a_store_without_labels_returns_empty_results(store: SqlStore) -> None:
     assert store.labels.coverage(10, model="other", version="v1") == Share(0, 0)
 
 
+def test_labels_are_counted_by_class_in_a_range_of_predictions(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(1, 6)])
+    store.labels.add([label(1), label(2), label(3, "virginica"), label(5)])
+    store.labels.add([label(2, "virginica", 70)])
+    seqs = store.predictions.window(9, **IRIS)
+    assert store.labels.counts(seqs.first, seqs.last, **IRIS) == {"setosa": 2, "virginica": 2}
+    assert store.labels.counts(seqs.first + 1, seqs.last - 1, **IRIS) == {"virginica": 2}
+    assert store.labels.counts(0, 0, **IRIS) == {}
+    assert store.labels.counts(seqs.first, seqs.last, model="other", version="v1") == {}
+
+
 def test_a_correction_is_written_and_a_duplicate_is_not(store: SqlStore) -> None:
     store.predictions.append([prediction(1), prediction(2)])
     store.labels.add([label(1), label(2)])
@@ -143,3 +154,13 @@ def test_labels_with_an_invalid_one_are_not_written_at_all(store: SqlStore) -> N
         store.labels.add([label(1), Label("id-2", "setosa", None)])
     assert store.labels.newest(10, **IRIS) == []
     assert store.labels.add([label(1)]) == LabelReceipt(accepted=1)
+
+
+def test_the_newest_labels_of_a_period_are_read_by_prediction(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(5)])
+    store.predictions.append([prediction(9, version="v2", time=NOW)])
+    store.labels.add([label(0), label(1), label(2), label(4), label(9)])
+    store.labels.add([label(1, "virginica", 70)])
+    start, end = NOW + timedelta(seconds=1), NOW + timedelta(seconds=4)
+    assert store.labels.between(start, end, **IRIS) == {"id-1": "virginica", "id-2": "setosa"}
+    assert store.labels.between(end + timedelta(days=1), end + timedelta(days=2), **IRIS) == {}

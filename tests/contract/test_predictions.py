@@ -251,3 +251,24 @@ def test_after_stops_at_the_last_number(store: SqlStore) -> None:
     window = store.predictions.after(2, 3, **IRIS, last=7)
     assert [p.id for p in window.predictions] == [prediction(i).id for i in (4, 5, 6)]
     assert (window.first, window.last) == (5, 7)
+
+
+def test_a_period_is_counted_and_read_without_its_end(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in (3, 1, 2, 4)])
+    store.predictions.append([prediction(5, version="v2"), prediction(6, time=NOW + timedelta(seconds=2))])
+    start, end = NOW + timedelta(seconds=1), NOW + timedelta(seconds=4)
+    count, window = store.predictions.between(start, end, 100, **IRIS)
+    assert count == 4
+    assert [p.id for p in window.predictions] == ["id-3", "id-1", "id-2", "id-6"]  # in the order of arrival
+    assert (window.first, window.last) == (1, 6)
+    assert store.predictions.between(end, end + timedelta(hours=1), 100, **IRIS)[0] == 1
+    assert store.predictions.between(start - timedelta(days=1), start, 100, **IRIS) == (0, Window())
+    assert store.predictions.oldest(**IRIS) == start
+    assert store.predictions.oldest(model="iris", version="v3") is None
+
+
+def test_of_a_long_period_every_nth_prediction_is_read(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(100)])
+    count, window = store.predictions.between(NOW, NOW + timedelta(hours=1), 30, **IRIS)
+    assert count == 100
+    assert [p.id for p in window.predictions] == [f"id-{i}" for i in range(3, 100, 4)]

@@ -84,3 +84,19 @@ except errors.ConfigError as error:
 """
     expected = "tracing.endpoint needs the extra 'otel': pip install 'driftbell[otel]'"
     assert python(code) == expected
+
+
+def test_a_small_check_imports_neither_scipy_nor_pydantic(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+    for path, rows, other in zip(paths, (150, 500), (37, 41), strict=True):
+        lines = [f"{i % other}.5,2026-01-{i % 28 + 1:02},{'ab'[i % 2]}" for i in range(rows)]
+        Path(path).write_text("\n".join(["x,day,city", *lines]))
+    heavy = {"scipy", "pydantic", "sqlalchemy", "fastapi", "sklearn", "pandas", "structlog", "sqlite3"}
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print(sorted({heavy | {"ssl"}} & set(sys.modules))))
+sys.argv = ["driftbell", "check", *{paths}, "--fail-on", "never"]
+from driftbell.cli import main
+main()
+"""
+    assert python(code).splitlines()[-1] == "[]"

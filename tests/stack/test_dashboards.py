@@ -65,7 +65,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("dashboards")
     with (
         running(
-            "up", folder / "data", CHECK__EVERY="1h", REPORTS__EVIDENTLY="off", WINDOW__ROWS="60"
+            "up",
+            folder / "data",
+            CHECK__EVERY="1h",
+            REPORTS__EVIDENTLY="off",
+            WINDOW__ROWS="60",
+            LIMITS="petal width (cm).max=100",
         ) as service,
         prometheus(folder, stack_config(folder, service.url)) as metrics,
     ):

@@ -211,6 +211,19 @@ def test_user_settings_are_rendered(production: Documents, tmp_path: Path) -> No
     assert loaded["reports.evidently"] == "auto"  # there is a folder for its reports
 
 
+def test_limits_of_columns_are_rendered(tmp_path: Path) -> None:
+    values = {
+        "limits": {"petal width (cm).max": 3, "age.null_share": 0.1},
+        "check": {"smallest_effects": "a b=0.1"},
+    }
+    file = tmp_path / "driftbell.toml"
+    rendered = one(render(tmp_path, {"config": values}), "ConfigMap", "demo-driftbell")
+    file.write_text(rendered["data"]["driftbell.toml"], "utf-8")
+    settings = config.load(file, environment={}).settings
+    assert settings.limits == {"petal width (cm).max": 3, "age.null_share": 0.1}
+    assert settings.check.smallest_effects == {"a b": 0.1}
+
+
 def test_pods_are_replaced_when_the_configuration_changes(tmp_path: Path) -> None:
     def sums(values: dict[str, Any]) -> set[str]:
         rendered = deployments(render(tmp_path, values))

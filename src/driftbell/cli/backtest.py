@@ -19,7 +19,7 @@ from driftbell.cli.table_options import READING_OPTIONS, read_options, table_opt
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
-    from driftbell.simulation.backtest_checks import BacktestCheck
+    from driftbell.simulation.backtest_checks import Backtest, BacktestCheck
     from driftbell.simulation.rehearsal import RehearsalOutcome
 
 T = TypeVar("T")
@@ -98,6 +98,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     help="Write the metrics of each period: FILE.parquet, FILE.csv, sqlite:///FILE or "
     "postgresql://USER@HOST/NAME, with ?table=NAME.",
 )
+@click.option(
+    "--html", metavar="FILE", help="Write a page with performance and drift over time and all alarms."
+)
 @table_options
 def backtest(
     reference: str,
@@ -108,6 +111,7 @@ def backtest(
     every: timedelta | None,
     as_json: bool,
     metrics: str | None,
+    html: str | None,
     **options: Any,
 ) -> None:
     """Run the checks on recorded data, window by window, as the monitor would have run them.
@@ -158,6 +162,28 @@ def backtest(
         probabilities=parse_probabilities(pairs, reference_table),
         **options,
     )
+    size = window_rows or WINDOW_ROWS
+    _print_checks(checks, f"{size} rows", as_json=as_json)
+    if target:
+        from driftbell.publish.metric_rows import metric_rows, source_name
+
+        periods = [period for check in checks if (period := check.period())]
+        target.write(metric_rows(source_name(pair.names[1]), periods, checks.reference.metrics))
+    if html:
+        _write_page(html, checks, pair.names)
+    remainder = 0 if checks.every else pair.rows[1] % size
+    if remainder:
+        click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
+
+
+def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
+    """Print each check as soon as it is computed, and a summary.
+
+    Args:
+        checks: the checks.
+        size: size of a window by rows.
+        as_json: whether to print JSON objects and nothing else.
+    """
     counts: Counter[str] = Counter()
     first: int | None = None
     reference_score = ""
@@ -173,16 +199,8 @@ def backtest(
         counts[check.verdict.value] += 1
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
-        each = f"of {format_every(checks.every)}" if checks.every else f"of {window_rows or WINDOW_ROWS} rows"
+        each = f"of {format_every(checks.every) if checks.every else size}"
         click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
-    if target:
-        from driftbell.publish.metric_rows import metric_rows
-
-        periods = [period for check in checks if (period := check.period())]
-        target.write(metric_rows(Path(pair.names[1]).name, periods, checks.reference.metrics))
-    remainder = 0 if by_time else pair.rows[1] % (window_rows or WINDOW_ROWS)
-    if remainder:
-        click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
 
 
 @cli.command()
@@ -277,6 +295,15 @@ def _duration(predictions: int, rate: float | None) -> str:
         if minutes >= 2 * length or unit == "minutes":
             return f" (≈ {minutes / length:.3g} {unit})"
     return ""
+
+
+def _write_page(target: str, checks: Backtest, names: tuple[str, str]) -> None:
+    from driftbell.publish.backtest_report import backtest_report
+
+    try:
+        Path(target).write_text(backtest_report(checks, names), "utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html: cannot write {target}: {error.strerror}") from error
 
 
 def _header(*, by_time: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, read_roles, role_candidates
-from driftbell.cli.root import FAIL_ON, cli, common, exit_code, settings
+from driftbell.cli.progress_bar import progress_bar
+from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
 from driftbell.cli.table_options import read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
@@ -66,7 +67,8 @@ def check(
 
     Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
     Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
-    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference.
+    postgresql://USER@HOST/NAME) with --query. The kinds of the columns are decided on the reference. It
+    may also be a file of `driftbell profile`.
 
     A column has drifted if the evidence is strong and the change is larger than check.smallest_effect.
     Identifiers, lists, and columns without a readable value are not compared, and listed with the reason. An
@@ -96,10 +98,13 @@ def check(
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
-    configured = settings(config_file, data_dir=data_dir).settings
+    from driftbell.config.defaults import load_for_tables
+
+    light = bool(files) and not effects and data_dir is None
+    configured = load_for_tables(config_file) if light else settings(config_file, data_dir=data_dir).settings
     if effects:
         configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
-    result = _check(files, configured, options, verbose=verbose)
+    result = _check(files, configured, options, verbose=verbose, hidden=as_json)
     _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())
@@ -111,7 +116,7 @@ def check(
 
 
 def _check(
-    files: tuple[str, ...], configured: Settings, options: Mapping[str, Any], *, verbose: bool
+    files: tuple[str, ...], configured: Settings, options: Mapping[str, Any], *, verbose: bool, hidden: bool
 ) -> TableCheck:
     """Check two tables, or the current window.
 
@@ -120,27 +125,43 @@ def _check(
         configured: the settings.
         options: values of the options of reading tables, and of the columns of the model.
         verbose: whether to print what was detected in the files.
+        hidden: whether to show no progress bar.
     """
-    from driftbell.wiring.table_check import TableCheck
-
     match files:
         case ():
             if any(options[name] for name in MODEL_OPTIONS):
                 raise click.UsageError(
                     "--prediction, --label and --probability need two tables, REFERENCE and CURRENT"
                 )
+            configure_log()
             from driftbell.wiring.offline import judged_window
+            from driftbell.wiring.table_check import TableCheck
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
-            from driftbell.wiring.tables import judge_pair, read_pair
+            # starting threads for products of matrices, of which there are none, takes a tenth of a second
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            from driftbell.wiring.profile_source import as_profile
+            from driftbell.wiring.table_check import TableCheck
 
             reading = read_options(options, configured.columns)
-            pair = read_pair(reference, current, reading, roles=role_candidates(options))
+            if (profile := as_profile(reference)) is not None:
+                from driftbell.wiring.profile_check import check_with_profile
+
+                roles = read_roles(options, profile.decided, configured)
+                with progress_bar(hidden=hidden):
+                    result = check_with_profile(profile, (reference, current), reading, configured, roles)
+                if verbose:
+                    _print_detected(result.detected)
+                return result
+            from driftbell.wiring.tables import judge_pair, read_pair
+
+            with progress_bar(hidden=hidden):
+                pair = read_pair(reference, current, reading, roles=role_candidates(options))
+                roles = read_roles(options, pair.reference, configured)
+                judgement, performance = judge_pair(pair, configured, roles)
             if verbose:
                 _print_detected(pair.detected)
-            roles = read_roles(options, pair.reference, configured)
-            judgement, performance = judge_pair(pair, configured, roles)
             return TableCheck(judgement, pair.rows, pair.names, pair.detected, performance=performance)
     raise click.UsageError(
         f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
@@ -153,7 +174,7 @@ def _check(
 def report(config_file: Path | None, data_dir: str | None, parent: int | None, target: Path) -> None:
     """Write an HTML report on the current window to a file.
 
-    Exit codes: 0 no drift, 1 alarm or drift, 3 no verdict.
+    Exit codes: 0 no drift, 1 alarm, drift or exceeded limit, 3 no verdict.
 
     \b
     Example:
@@ -178,6 +199,8 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
       DRIFTBELL_CHECK__EVERY=1m driftbell config
     """
     loaded = settings(config_file, data_dir=data_dir)
+    import json
+
     from driftbell.config import settings as config
     from driftbell.config.settings import setting_descriptions
 

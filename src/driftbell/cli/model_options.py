@@ -77,6 +77,8 @@ def read_roles(values: Mapping[str, Any], columns: Collection[str], settings: Se
     """
     from driftbell.wiring.model_roles import ModelRoles
 
+    if not any(values[name] for name in MODEL_OPTIONS):
+        return ModelRoles()
     budget = settings.alarms.budget
     return ModelRoles(
         values["prediction"],

@@ -83,13 +83,12 @@ def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = No
     Raises:
         ConfigError: a value is invalid.
     """
-    from driftbell.config.columns import ColumnSettings, parse_kinds, parse_names
-    from driftbell.tabular.column_options import ColumnOptions
+    from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
     from driftbell.tabular.file_options import FileOptions
     from driftbell.wiring.tables import TableOptions
 
-    settings = settings or ColumnSettings()
-    kinds = dict(settings.kinds)
+    columns = settings or ColumnOptions()
+    kinds = dict(columns.kinds)
     for text in values["kinds"]:
         if "=" not in text:
             raise ConfigError(f"--column must be NAME=KIND, such as 'zip=categorical', got '{text}'")
@@ -102,11 +101,8 @@ def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = No
         tuple(name for text in values[option] for name in parse_names(text))
         for option in ("exclude", "include")
     )
-    columns = ColumnOptions(
-        kinds,
-        (*settings.exclude, *exclude),
-        include or settings.include,
-        (*settings.nulls, *values["nulls"]),
+    options = ColumnOptions(
+        kinds, (*columns.exclude, *exclude), include or columns.include, (*columns.nulls, *values["nulls"])
     )
     fields = ("separator", "decimal", "encoding", "header", "sheet")
-    return TableOptions(columns, FileOptions(**{name: values[name] for name in fields}), values["queries"])
+    return TableOptions(options, FileOptions(**{name: values[name] for name in fields}), values["queries"])

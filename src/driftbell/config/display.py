@@ -7,9 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
-from driftbell.alarms.budget import Budget
 from driftbell.errors import ConfigError
 
 _USER = re.compile(r"(?<=://)\S*@|[^\s:/'\"]+:(?!//)[^\s'\"]*@")
@@ -41,6 +38,10 @@ def path_without_credentials(path: Path) -> str:
 
 def file_value(value: Any) -> str | int | float | bool | None:
     """Return a value as it is written in the file; of a secret, only that it is set."""
+    from pydantic import SecretStr
+
+    from driftbell.alarms.budget import Budget
+
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
         return f"{seconds / 60:.15g}m" if seconds % 60 == 0 else f"{seconds:.15g}s"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.section import Section
+from driftbell.config.sources import PREFIX, values_of_environment, values_of_file
 from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
@@ -37,9 +37,6 @@ from driftbell.errors import ConfigError
 from driftbell.phrases import suggest_name
 from driftbell.records.database import Database
 
-PREFIX = "DRIFTBELL_"
-FILE_VARIABLE = "DRIFTBELL_CONFIG"
-FILE_NAME = "driftbell.toml"
 SECRET_SETTINGS = ("notifications.urls", "notifications.link", "log.url", "tracing.endpoint")
 """Settings that may contain a password, so that no message shows their values."""
 
@@ -234,8 +231,8 @@ def load(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     layers = [
-        _from_file(file, environment),
-        _from_environment(environment),
+        values_of_file(file, environment),
+        values_of_environment(environment),
         [(name, value, "command line") for name, value in (overrides or {}).items()],
     ]
     problems = []
@@ -330,35 +327,6 @@ def environment_variable(name: str) -> str:
     'DRIFTBELL_CHECK__EVERY'
     """
     return PREFIX + name.replace(".", "__").upper()
-
-
-def _from_file(file: Path | None, environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
-    chosen = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
-    path = chosen or Path(FILE_NAME)
-    if chosen is None and not path.is_file():
-        return []
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from error
-    values = []
-    for key, value in content.items():
-        if isinstance(value, dict) and value and key != "limits":
-            values += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
-        else:
-            values.append((key, value, str(path)))
-    return values
-
-
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
-    return [
-        (key.removeprefix(PREFIX).lower().replace("__", "."), value, f"environment, {key}")
-        for key, value in environment.items()
-        if key.startswith(PREFIX) and key != FILE_VARIABLE and value  # Compose sets unused ones to ""
-        if not re.match(f"{PREFIX}(SERVICE_|PORT(_|$))", key)  # by Kubernetes, for a service named driftbell
-    ]
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

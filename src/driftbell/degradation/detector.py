@@ -38,7 +38,7 @@ class CusumDetector:
         self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
     ) -> tuple[EvidenceState, Degradation]:
         """Count new evidence, each row once; fewer than 50 new predictions wait for more."""
-        rows = self._rows(window)
+        rows = self.rows(window)
         new, degradation = update(self.charts, state, rows, self._labels(labels))
         seq = window.last if len(rows.answers) >= MIN_ROWS else state.seq
         label_seq = max([state.label_seq, *(label.seq for label in labels)])
@@ -46,7 +46,7 @@ class CusumDetector:
 
     def with_baseline(self, window: Window) -> CusumDetector:
         """Return a detector with these predictions as baseline; the meaning of a label stays the same."""
-        rows = self._rows(window)
+        rows = self.rows(window)
         if len(rows.answers) < MIN_LABELS:
             return self
         charts, learned = self.charts, self.charts.learned
@@ -69,7 +69,8 @@ class CusumDetector:
             self._classes,
         )
 
-    def _rows(self, window: Window) -> Rows:
+    def rows(self, window: Window) -> Rows:
+        """Return logged predictions as rows for the charts."""
         predictions = window.predictions
         names = self.charts.learned.encoder.names
         columns = {name: as_column([p.features.get(name) for p in predictions]) for name in names}

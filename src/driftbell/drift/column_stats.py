@@ -23,9 +23,12 @@ def column_stats(
     """
     mean, quantiles, null_share, unreadable = None, None, None, 0
     if typed is not None and len(typed.values):
-        nulls = null_rows(typed).nulls
-        unreadable = min(typed.unreadable, nulls)
-        null_share = (nulls - unreadable) / len(typed.values)
+        if comparison.null_shares is not None:
+            null_share, unreadable = comparison.null_shares[1], comparison.unreadable[1]
+        else:
+            nulls = null_rows(typed).nulls
+            unreadable = min(typed.unreadable, nulls)
+            null_share = (nulls - unreadable) / len(typed.values)
         if comparison.kind is Kind.NUMERIC:
             mean, quantiles = mean_and_quantiles(np.sort(finite(numbers(typed.values))))
     compared = decision is not None and decision.compared
@@ -75,8 +78,13 @@ def mean_and_quantiles(values: Column) -> tuple[float | None, tuple[float, ...] 
     middle = center(values)
     if middle is None:
         return None, None
+    position = np.array(QUANTILES) * (len(values) - 1)
+    low = position.astype(np.intp)
+    part, first = position - low, values[low]
+    last = values[np.minimum(low + 1, len(values) - 1)]
     with np.errstate(over="ignore", invalid="ignore"):
-        quantiles = np.quantile(values, QUANTILES)
-        if not np.isfinite(quantiles).all():  # differences of the largest numbers overflow
-            quantiles = np.quantile(values, QUANTILES, method="inverted_cdf")
+        step = last - first
+        quantiles = np.where(part < 0.5, first + part * step, last - (1 - part) * step)
+    if not np.isfinite(step).all():  # differences of the largest numbers overflow
+        quantiles = (1 - part) * first + part * last
     return middle[1], tuple(quantiles.tolist())

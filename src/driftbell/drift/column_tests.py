@@ -151,7 +151,9 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     ranks = rank_sum(a, b, ordered=True, ties=before.ties)
     if ranks is not None:
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
-    limits = ("below", "minimum", float(a[0])), ("above", "maximum", float(a[-1]))
+    low, high = before.bins.limits if before.bins else (float(a[0]), float(a[-1]))
+    ends = ("rounded minimum", "rounded maximum") if before.bins else ("minimum", "maximum")
+    limits = ("below", ends[0], low), ("above", ends[1], high)
     for (side, limit, value), test in zip(limits, exceedance(a, b), strict=True):
         rows = int(test.statistic)
         note = f"{rows} of {m} rows {side} the reference's {limit} {short(value)}" if rows else ""
@@ -210,7 +212,8 @@ def add_categories(before: PreparedColumn, now: ColumnRows, tested: Tested, *, e
     before_counts, now_counts = [a[c] for c in categories], [b[c] for c in categories]
     test = category_shares(before_counts, now_counts)
     tested.distance("chi-square", test.statistic, n, m)
-    note = _categories_note(categories, before_counts, now_counts, n, m)
+    names = [c if c is None else now.names.get(c, c) for c in categories]
+    note = _categories_note(names, before_counts, now_counts, n, m)
     size = total_variation(old.counts, new.counts)
     tested.p_value("chi-square", 2 * SHAPE_WEIGHT, test.p_value, n, m, size, note)
     if effect_sizes:

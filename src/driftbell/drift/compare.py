@@ -24,6 +24,7 @@ from driftbell.drift.prepared import (
     null_rows,
     prepare_column,
 )
+from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.typed_column import TypedColumn, read_columns
@@ -56,7 +57,7 @@ def prepare(
     roles, user_kinds = roles or {}, columns or {}
     typed = _typed(reference, None, user_kinds)
     return PreparedReference(
-        tuple(prepare_column(n, roles.get(n, "feature"), c) for n, c in typed.items()), user_kinds
+        tuple(prepare_column(n, roles.get(n, "feature"), c) for n, c in track(typed.items())), user_kinds
     )
 
 
@@ -133,7 +134,7 @@ def compare(
     else:
         prepared = prepare(reference, roles=roles, columns=columns)
     cells = _typed(window, prepared.decided, prepared.user_kinds)
-    comparisons = [_compare_column(c, cells.get(c.name), newest) for c in prepared.columns]
+    comparisons = [_compare_column(c, cells.get(c.name), newest) for c in track(prepared.columns)]
     names = {column.name for column in prepared.columns}
     extra = [
         _not_compared(name, "extra", column.kind, "the reference has no such column")
@@ -210,11 +211,10 @@ def _same_precision(before: PreparedColumn, typed: TypedColumn) -> tuple[Prepare
 
 
 def _rows(before: PreparedColumn, typed: TypedColumn) -> ColumnRows:
-    return (
-        null_rows(typed)
-        if before.kind is None
-        else column_rows(replace(typed, kind=before.kind), before.layout)
-    )
+    if before.kind is None:
+        return null_rows(typed)
+    rows = column_rows(replace(typed, kind=before.kind), before.layout)
+    return before.bins.coarsen(rows, before.layout) if before.bins else rows
 
 
 def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_sizes: bool) -> Scope:

@@ -129,7 +129,7 @@ def describe_limit(limit: Limit, value: float) -> str:
     >>> describe_limit(Limit("age", Measure.NULL_SHARE, 0.1), 0.2)
     '20 % nulls, limit 10 %'
     >>> describe_limit(Limit("age", Measure.NULL_SHARE, 0.1), 0.1000012)
-    '10.00012 % nulls, limit 10 %'
+    '10.0001 % nulls, limit 10 %'
     >>> describe_limit(Limit("age", Measure.MAX, 120), 999)
     'largest value 999, limit 120'
     >>> describe_limit(Limit("income", Measure.MAX, 1e5), 123456.7)

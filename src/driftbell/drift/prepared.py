@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from driftbell.tabular.profile import (
     ColumnProfile,
     column_layout,
     count_categories,
+    count_column,
     finite,
     numbers,
-    profile,
     tally,
 )
 from driftbell.tabular.typed_column import TypedColumn
@@ -46,6 +46,7 @@ class ColumnRows:
         texts: categorical and boolean: count of each category.
         times: datetime: counts by day, weekday and hour.
         words: text: length and character classes of each cell.
+        names: categorical: names of categories in descriptions, where they differ.
     """
 
     rows: int
@@ -58,11 +59,29 @@ class ColumnRows:
     texts: Counter[str | None] = field(default_factory=Counter)
     times: TimeProfile | None = None
     words: TextFeatures | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def readable(self) -> int:
         """Number of cells with a value of the column's kind."""
         return self.rows - self.nulls - self.unreadable
+
+
+class Bins(Protocol):
+    """Bins to which both sides are rounded if only the counts of the reference are known."""
+
+    def coarsen(self, rows: ColumnRows, layout: ColumnLayout) -> ColumnRows:
+        """Return rows of the window with values rounded to the bins."""
+
+    def rounded(self, dtype: np.dtype[Any]) -> Bins:
+        """Return numeric bins in a coarser precision."""
+
+    def values(self) -> Column:
+        """Return the number that represents each row of the reference, sorted."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Ends of the range of the reference's numbers, rounded outwards."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +102,7 @@ class PreparedColumn:
         singles: numeric: recognizes equal numbers in single precision.
         ties: numeric: see `tie_sums`.
         date_order: see `TypedColumn`.
+        bins: bins to which windows are rounded; None if the rows of the reference are known.
     """
 
     name: str
@@ -98,6 +118,7 @@ class PreparedColumn:
     singles: SinglePrecision | None = None
     ties: tuple[float, int] | None = None
     date_order: str = ""
+    bins: Bins | None = None
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -108,7 +129,8 @@ class PreparedColumn:
                 for e in (self.layout.edges, self.layout.bars)
             )
             layout = replace(self.layout, edges=edges, bars=bars)
-            values = rounded(self.cells.values, dtype)
+            bins = self.bins.rounded(dtype) if self.bins else None
+            values = bins.values() if bins else rounded(self.cells.values, dtype)
             typed = TypedColumn(self.kind, values)
             cells = replace(
                 column_rows(typed, layout),
@@ -124,6 +146,7 @@ class PreparedColumn:
                 cells=cells,
                 center=center(cells.finite),
                 ties=tie_sums(cells.values),
+                bins=bins,
                 _rounded={},
             )
         return self._rounded[dtype]
@@ -216,7 +239,7 @@ def column_rows(typed: TypedColumn, layout: ColumnLayout) -> ColumnRows:
             values = np.sort(cells[~np.isnan(cells)])
             nulls = len(cells) - len(values)
             counted = ColumnRows(
-                len(cells), nulls, profile=profile(cells, layout), values=values, finite=finite(values)
+                len(cells), nulls, profile=count_column(cells, layout), values=values, finite=finite(values)
             )
         case Kind.CATEGORICAL | Kind.BOOLEAN:
             texts = count_categories(cells)

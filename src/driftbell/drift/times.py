@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from driftbell.records import Column
 from driftbell.stats import Outcome, chi_square
+from driftbell.stats.samples import distinct_counts
 from driftbell.stats.special import f_tail
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
@@ -110,7 +111,8 @@ def _week(days: NDArray[np.int64]) -> Week | None:
 
 
 def _hour_spread(days: NDArray[np.int64], hour: NDArray[np.int64]) -> tuple[float, int]:
-    distinct, place = np.unique(days, return_inverse=True)
+    distinct, counts = distinct_counts(days)
+    place = np.repeat(np.arange(len(distinct)), counts)
     if not 1 < len(distinct) <= MAX_DAYS:
         return 0.0, 0
     table = np.zeros((len(distinct), 24))

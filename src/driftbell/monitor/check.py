@@ -32,6 +32,7 @@ from driftbell.monitor.state import (
     for_reference,
     settle_baseline,
 )
+from driftbell.monitor.target_drift import target_drift
 from driftbell.monitor.window import window_columns
 from driftbell.ports import DegradationDetector, Model, Sink, Store
 from driftbell.publish.report_folder import ReportFolder, own_first
@@ -236,6 +237,15 @@ class Checker:
             check_id = self._identity(carried, window, occasion)
             logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
             error = describe_error(captured.error)
+        target = target_drift(
+            self.store.labels,
+            window,
+            self.reference,
+            carried.baseline,
+            minimum_rows=self.minimum_rows,
+            **self._served,
+        )
+        drift = replace(drift, target_drift=target)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 

@@ -65,6 +65,17 @@ class PredictionStore(Protocol):
     def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
         """Read the sequence number of the first prediction that is not older than a time."""
 
+    def between(
+        self, start: datetime, end: datetime, limit: int, *, model: str, version: str
+    ) -> tuple[int, Window]:
+        """Count the predictions of a period (without its end) and read them, in the order of arrival.
+
+        Of more than `limit`, every n-th is read.
+        """
+
+    def oldest(self, *, model: str, version: str) -> datetime | None:
+        """Read the time of the oldest prediction of one model version."""
+
 
 class LabelStore(Protocol):
     """Labels; a correction is one more row, nothing is overwritten."""
@@ -91,6 +102,12 @@ class LabelStore(Protocol):
 
     def coverage(self, rows: int, *, model: str, version: str) -> Share:
         """Count the labelled predictions among the last `rows`."""
+
+    def between(self, start: datetime, end: datetime, *, model: str, version: str) -> dict[str, str]:
+        """Read the newest label of the predictions of a period (without its end), by prediction id."""
+
+    def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
+        """Count the newest labels of the predictions with these sequence numbers, by class."""
 
     def totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels in constant time."""

@@ -26,10 +26,11 @@ from driftbell.publish.wording import (
     headline,
     truncate,
 )
-from driftbell.records import Degradation, Evidence, Interval, Performance
+from driftbell.records import Degradation, Evidence, Interval, Performance, TargetDrift
 
 MAX_EVIDENCE_ROWS = 24
 MAX_LABEL_IDS = 100
+MAX_CLASSES = 12
 
 FULL_SCORE = 2.0
 """The score that fills a bar; the threshold, 1, is in its middle."""
@@ -61,6 +62,7 @@ def register_template_globals(environment: Environment) -> None:
         "listed_limits": listed_limits,
         "performance_rows": performance_rows,
         "sorted_evidence": sorted_evidence,
+        "target_rows": target_rows,
         "truncate": truncate,
     }
     environment.globals |= {
@@ -123,6 +125,30 @@ def performance_rows(performance: Performance) -> list[PerformanceRow]:
             )
             bounds = f"90 % interval: {low} to {high}"
         rows.append(PerformanceRow(name, value, bounds, _interval_gauge(reference, interval, scale)))
+    return rows
+
+
+def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
+    """Return class, labels in the reference and labels in the window, the most frequent classes first.
+
+    >>> target_rows(TargetDrift(0.25, 0.1, 0.01, {"yes": 3, "no": 1}, {"yes": 1, "no": 1}, ""))
+    [('yes', '3 (75 %)', '1 (50 %)'), ('no', '1 (25 %)', '1 (50 %)')]
+    """
+    totals = [sum(counts.values()) for counts in (target.reference, target.window)]
+    counted = {
+        c: target.reference.get(c, 0) + target.window.get(c, 0) for c in (*target.reference, *target.window)
+    }
+    classes = sorted(counted, key=lambda c: -counted[c])
+    rows = []
+    for name in classes[:MAX_CLASSES]:
+        counts = (target.reference.get(name, 0), target.window.get(name, 0))
+        cells = [
+            f"{n:,} ({n / whole:.0%})".replace("%", " %") if whole else "–"
+            for n, whole in zip(counts, totals, strict=True)
+        ]
+        rows.append((truncate(name, 80), cells[0], cells[1]))
+    if len(classes) > MAX_CLASSES:
+        rows.append((f"and {len(classes) - MAX_CLASSES} more", "", ""))
     return rows
 
 

@@ -118,7 +118,7 @@ def _fitting_page(
 ) -> bytes:
     """Render the page with as many columns as fit into `MAX_BYTES`."""
     columns = sorted(judgement.columns, key=_report_order)
-    template = _environment().get_template("report.html.j2")
+    template = template_environment().get_template("report.html.j2")
     for detailed, listed in PAGE_SIZES:
         text = template.render(
             judgement=judgement,
@@ -148,7 +148,8 @@ def _name(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """Return the environment of the HTML templates, with their filters."""
     environment = Environment(
         loader=PackageLoader("driftbell", "publish"),
         autoescape=True,

@@ -36,6 +36,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
         "degradation": degradation_view(judgement.degradation, brief=brief),
         "drift": drift_view(judgement),
         "drifted_columns": list(judgement.drifted_columns),
+        "target_drift": asdict(judgement.target_drift) if judgement.target_drift else None,
         "limits": [limit_view(limit) for limit in judgement.limits],
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
         "reports": [f"/reports/{name}" for name in own_first(check.reports)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import isfinite
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from driftbell.records import ColumnStats, Interval, Kind, Period
@@ -85,6 +86,15 @@ def metric_rows(
             for name, value in _column(column, judged=bool(period.rows)):
                 rows.append(MetricRow(*head, _text(column.column), name, _number(value)))
     return rows
+
+
+def source_name(table: str) -> str:
+    """Return the name of a table in the metrics: of a file without its folder, of a pattern as it is.
+
+    >>> source_name("data/june.csv"), source_name("data/june/*.csv"), source_name("sqlite:///data/log.db")
+    ('june.csv', 'data/june/*.csv', 'log.db')
+    """
+    return table if set(table) & set("*?[") else PurePath(table).name
 
 
 def _totals(period: Period) -> Iterator[tuple[str, float | None]]:

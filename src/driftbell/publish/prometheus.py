@@ -243,6 +243,16 @@ def _last_check(check: Check) -> Iterable[Metric]:
         if limit.exceeded is not None:
             limits.add_metric([limit.column, limit.measure.value], float(limit.exceeded))
     yield limits
+    target = check.judgement.target_drift
+    if target and target.distance is not None and target.p_value is not None:
+        yield GaugeMetricFamily(
+            "driftbell_target_drift_distance",
+            "Distance of the labels of the window from those of the reference.",
+            target.distance,
+        )
+        yield GaugeMetricFamily(
+            "driftbell_target_drift_p_value", "P-value of equal shares of the labels.", target.p_value
+        )
 
 
 def _degradation(degradation: Degradation) -> Iterable[Metric]:

@@ -47,6 +47,7 @@ from driftbell.records.degradation import (
     Performance,
     Share,
     Suspect,
+    TargetDrift,
 )
 from driftbell.records.limits import Limit, LimitResult, Measure
 from driftbell.records.operation import (
@@ -119,6 +120,7 @@ __all__ = [
     "SourceState",
     "Suspect",
     "TablePerformance",
+    "TargetDrift",
     "TrafficBucket",
     "Training",
     "Value",

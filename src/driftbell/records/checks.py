@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from driftbell.records.check_state import CheckState
 from driftbell.records.data import Kind
-from driftbell.records.degradation import Degradation
+from driftbell.records.degradation import Degradation, TargetDrift
 from driftbell.records.limits import LimitResult
 from driftbell.records.verdict import Verdict
 
@@ -189,6 +189,7 @@ class Judgement:
         columns: decision about each column.
         degradation: whether the model performs worse; None if that is not monitored.
         limits: the user's own fixed limits, each with what was measured.
+        target_drift: change of the labels; None if no row of the window has a label.
     """
 
     verdict: Verdict
@@ -196,6 +197,7 @@ class Judgement:
     columns: tuple[ColumnVerdict, ...] = ()
     degradation: Degradation | None = None
     limits: tuple[LimitResult, ...] = ()
+    target_drift: TargetDrift | None = None
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:

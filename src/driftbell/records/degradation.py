@@ -166,6 +166,27 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetDrift:
+    """Change of the distribution of the labels; for information, never a reason for an alarm.
+
+    Attributes:
+        distance: total variation distance; None if it cannot be computed.
+        low: lower end of its 90 % interval.
+        p_value: of equal shares of all classes.
+        reference: number of labels of each class in the reference.
+        window: the same in the window.
+        sentence: the largest change, or why nothing can be compared.
+    """
+
+    distance: float | None
+    low: float | None
+    p_value: float | None
+    reference: dict[str, int]
+    window: dict[str, int]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Degradation:
     """Judgement of the performance of the model against its reference.
 

@@ -81,7 +81,8 @@ def backtest(
         probabilities: column of each class's probability; for two classes, one column is enough.
         label: column of the true values; None to judge without labels.
         label_delay: number of checks after which labels arrive.
-        timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601.
+        timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601. A
+            reference without it is taken to be in order.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
         seed: random seed.
         task: "classification" or "regression"; needed for more than 20 distinct integers.
@@ -104,7 +105,10 @@ def backtest(
     allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
     by_time = every if window_rows is None else None
     if by_time and not timestamp:
-        message = "windows of time need the column of the times (timestamp), or pass window_rows"
+        message = (
+            "windows of time need the column of the times: pass timestamp (--timestamp), or window_rows "
+            "(--window-rows)"
+        )
         raise input_error("timestamp", "missing", message)
     columns, past, present = _read_tables(
         reference, stream, prediction, probabilities or {}, label, timestamp, task
@@ -157,13 +161,14 @@ def _read_tables(
     roles = (prediction, *probabilities.values(), label, timestamp)
     tables = read_tables(reference, stream, roles)
     reference_columns, stream_columns = map(plain_columns, tables)
-    used: dict[str, Any] = {"probabilities": probabilities, "label": label, "timestamp": timestamp}
+    before = timestamp if timestamp in reference_columns or timestamp not in stream_columns else None
+    used: dict[str, Any] = {"probabilities": probabilities, "label": label, "timestamp": before}
     columns: ModelColumns | FeatureColumns
     if prediction is None:
         columns = FeatureColumns(reference_columns, stream_columns, **used)
     else:
         columns = ModelColumns(reference_columns, stream_columns, prediction=prediction, task=task, **used)
-    past = _read(columns, reference_columns, tables[0], timestamp, "reference")
+    past = _read(columns, reference_columns, tables[0], before, "reference")
     kinds = {name: column.kind for name, column in past.compared.items()}
     present = _read(columns, stream_columns, tables[1], timestamp, "stream", kinds)
     if past.rows < MIN_REFERENCE_ROWS:
@@ -216,7 +221,7 @@ def _windows(
     if stream.times is None:
         message = (
             f"column '{timestamp}' of the stream has numbers, not times: windows of time need dates or texts "
-            "such as '2026-01-31T12:00:00Z', or pass window_rows"
+            "such as '2026-01-31T12:00:00Z', or pass window_rows (--window-rows)"
         )
         raise input_error(timestamp or "", "type", message)
     return period_windows(stream.times, every, datetime.now(UTC))

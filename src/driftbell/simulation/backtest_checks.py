@@ -148,3 +148,31 @@ class Backtest:
     def checks(self) -> list[BacktestCheck]:
         """All checks."""
         return list(self)
+
+    def to_html(self) -> str:
+        """Return a page with performance and drift over time, alarms and checks; without scripts or links.
+
+        Raises:
+            ReportError: the smallest possible page is too large.
+        """
+        from driftbell.publish.backtest_report import backtest_report
+
+        return backtest_report(self)
+
+    def plot(self) -> Any:
+        """Draw performance and drift over time, alarms and change points, with Matplotlib.
+
+        Returns:
+            A `matplotlib.figure.Figure`: the axes of performance, then those of the heat map.
+
+        Raises:
+            MissingExtraError: Matplotlib is not installed.
+        """
+        from driftbell.publish.backtest_plot import backtest_figure
+
+        return backtest_figure(self)
+
+    def _repr_html_(self) -> str:
+        from driftbell.publish.backtest_report import backtest_notebook
+
+        return backtest_notebook(self)

@@ -92,13 +92,7 @@ def period_windows(times: Sequence[datetime], every: timedelta, now: datetime) -
     [2, 0, 1]
     """
     start = period_start(times[0], every)
-    count = (times[-1] - start) // every + 1
-    if count > MAX_PERIODS:
-        message = (
-            f"{count} periods of {format_every(every)} from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}: at "
-            f"most {MAX_PERIODS} are possible. Check the times, or pass a longer one"
-        )
-        raise input_error("every", "length", message)
+    count = check_periods(start, times[-1], every)
     unit = timedelta(microseconds=1)
     offsets = np.array([(time - start) // unit for time in times])
     bounds = np.searchsorted(offsets, np.arange(count + 1) * (every // unit)).tolist()
@@ -107,6 +101,22 @@ def period_windows(times: Sequence[datetime], every: timedelta, now: datetime) -
         begin = start + i * every
         windows.append(BacktestWindow(first, stop, begin, begin + every, True, begin + every <= now))
     return windows
+
+
+def check_periods(start: datetime, last: datetime, every: timedelta) -> int:
+    """Return the number of periods from a start to the period that contains a time.
+
+    Raises:
+        InputError: there are too many.
+    """
+    count = (last - start) // every + 1
+    if count > MAX_PERIODS:
+        message = (
+            f"{count} periods of {format_every(every)} from {start:%Y-%m-%d} to {last:%Y-%m-%d}: at most "
+            f"{MAX_PERIODS} are possible. Check the times, or pass a longer one"
+        )
+        raise input_error("every", "length", message)
+    return count
 
 
 def typical_rows(windows: Sequence[BacktestWindow]) -> int:

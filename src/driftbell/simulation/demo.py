@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from driftbell.config.settings import FILE_VARIABLE, PREFIX
+from driftbell.config.sources import FILE_VARIABLE, PREFIX
 from driftbell.errors import DriftbellError
 from driftbell.simulation.traffic import simulate
 

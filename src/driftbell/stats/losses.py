@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -28,6 +27,8 @@ def accuracy_loss_p_value(right_before: int, before: int, right_after: int, afte
     >>> round(accuracy_loss_p_value(95, 100, 80, 100), 5)
     0.00117
     """
+    from scipy import special  # takes long to import
+
     right = right_before + right_after
     counts = np.arange(max(0, right - before), right_after + 1)
     logs = (
@@ -35,12 +36,13 @@ def accuracy_loss_p_value(right_before: int, before: int, right_after: int, afte
         + _log_choose(before, right - counts)
         - _log_choose(before + after, np.array(right))
     )
-    return min(1.0, float(np.exp(scipy.special.logsumexp(logs))))
+    return min(1.0, float(np.exp(special.logsumexp(logs))))
 
 
 def _log_choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the logarithm of the number of ways to choose k of n."""
-    gammaln = scipy.special.gammaln
+    from scipy.special import gammaln
+
     return np.asarray(gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0), dtype=np.float64)
 
 
@@ -61,6 +63,8 @@ def error_loss_p_value(before: ArrayLike, after: ArrayLike) -> float:
     >>> round(error_loss_p_value([1.0, 2.0, 3.0, 4.0], [3.0, 5.0, 5.0, 7.0]), 4)
     0.0321
     """
+    from scipy import special
+
     a, b = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     n, m, difference = len(a), len(b), float(b.mean() - a.mean())
     spread_a, spread_b = float(a.var(ddof=1)), float(b.var(ddof=1))
@@ -70,4 +74,4 @@ def error_loss_p_value(before: ArrayLike, after: ArrayLike) -> float:
     welch = sum(shares) ** 2 / (shares[0] ** 2 / (n - 1) + shares[1] ** 2 / (m - 1))
     pooled = ((n - 1) * spread_a + (m - 1) * spread_b) / (n + m - 2) * (1 / n + 1 / m)
     tests = ((difference / math.sqrt(sum(shares)), welch), (difference / math.sqrt(pooled), n + m - 2))
-    return max(float(scipy.special.stdtr(degrees, -t)) for t, degrees in tests)
+    return max(float(special.stdtr(degrees, -t)) for t, degrees in tests)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from driftbell.records import Interval
@@ -173,6 +172,8 @@ def interval_difference(before: Interval, after: Interval) -> Interval:
 def _student(value: float, influence: Vector, *, low: float = -math.inf, high: float = math.inf) -> Interval:
     """Return value ± t s / sqrt(n), where s² is the variance of the influence function, within bounds."""
     n = len(influence)
+    import scipy  # takes long to import
+
     half = float(scipy.special.stdtrit(n - 1, 1 - TAIL)) * float(influence.std(ddof=1)) / math.sqrt(n)
     return Interval(value, min(value, max(low, value - half)), max(value, min(high, value + half)))
 

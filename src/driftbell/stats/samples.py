@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -181,7 +181,21 @@ def _all_ties(
     return cubes, max(reference[1], int(together.max()))
 
 
-def _run_lengths(values: NDArray[np.float64]) -> NDArray[np.intp]:
+def distinct_counts(ordered: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the distinct values of a sorted array, and the number of each.
+
+    As `numpy.unique`, but that imports `numpy.ma`.
+
+    >>> distinct_counts(np.array([1.0, 1.0, 2.0]))
+    (array([1., 2.]), array([2, 1]))
+    """
+    if not len(ordered):
+        return ordered, np.empty(0, dtype=np.intp)
+    counts = _run_lengths(ordered)
+    return ordered[np.cumsum(counts) - 1], counts
+
+
+def _run_lengths(values: NDArray[Any]) -> NDArray[np.intp]:
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     return np.diff(starts, append=len(values))
 
@@ -242,7 +256,7 @@ def _quantiles(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
     Returns:
         For each interval its index in the sample of n, its index in the sample of m, and its width.
     """
-    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
+    ends, _ = distinct_counts(np.sort(np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])))
     cut = (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
     for part in cut:
         part.flags.writeable = False  # shared by all callers

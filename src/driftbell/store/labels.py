@@ -71,6 +71,26 @@ class SqlLabels:
             row = connection.execute(sa.select(count, sa.func.count()).select_from(window)).one()
         return Share(*row)
 
+    def between(self, start: datetime, end: datetime, *, model: str, version: str) -> dict[str, str]:
+        of_period = sa.select(predictions.c.seq).where(
+            *(predictions.c.model == model, predictions.c.version == version),
+            *(predictions.c.time >= start, predictions.c.time < end),
+        )
+        newest = _served(sa.select(sa.func.max(labels.c.seq)), model, version)
+        newest = newest.where(labels.c.prediction_seq.in_(of_period)).group_by(labels.c.prediction_seq)
+        query = sa.select(labels.c.prediction_id, labels.c.value).where(labels.c.seq.in_(newest))
+        with self._connections.read() as connection:
+            return {row.prediction_id: row.value for row in connection.execute(query)}
+
+    def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
+        newest = _served(sa.select(sa.func.max(labels.c.seq).label("seq")), model, version)
+        newest = newest.where(labels.c.prediction_seq.between(first, last))
+        chosen = newest.group_by(labels.c.prediction_seq).subquery()
+        query = sa.select(labels.c.value, sa.func.count()).join(chosen, chosen.c.seq == labels.c.seq)
+        query = query.group_by(labels.c.value).order_by(labels.c.value)
+        with self._connections.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def totals(self, *, model: str, version: str) -> LabelTotals:
         newest = _served(sa.select(labels), model, version).order_by(labels.c.seq.desc()).limit(1)
         newest_seq = _served(sa.select(sa.func.max(labels.c.prediction_seq)), model, version)

@@ -138,6 +138,33 @@ class SqlPredictions:
         with self._connections.read() as connection:
             return connection.execute(query).scalar()
 
+    def oldest(self, *, model: str, version: str) -> datetime | None:
+        query = (
+            sa.select(predictions.c.time)
+            .where(predictions.c.model == model, predictions.c.version == version)
+            .order_by(predictions.c.time)
+            .limit(1)
+        )
+        with self._connections.read() as connection:
+            return connection.execute(query).scalar()
+
+    def between(
+        self, start: datetime, end: datetime, limit: int, *, model: str, version: str
+    ) -> tuple[int, Window]:
+        period = sa.and_(
+            *(predictions.c.model == model, predictions.c.version == version),
+            *(predictions.c.time >= start, predictions.c.time < end),
+        )
+        with self._connections.read() as connection:
+            count = connection.execute(sa.select(sa.func.count()).where(period)).scalar_one()
+            step = -(-count // limit)
+            query = sa.select(predictions).where(period).order_by(predictions.c.seq)
+            if step > 1:
+                query = query.where(predictions.c.seq % step == 0)
+            rows = connection.execute(query).all()
+        window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
+        return count, window
+
 
 def prediction_from(row: Any) -> Prediction:
     """Build a prediction from a row of the table."""

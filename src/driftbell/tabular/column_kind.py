@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.records import Kind
+from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.cells import Cells, Form
 from driftbell.tabular.text_column import MIN_SHARE, TextColumn
 
@@ -110,7 +111,7 @@ def _decide_integers(name: str, present: NDArray[Any]) -> Decision:
     if _increases(present):
         return Decision(Kind.IDENTIFIER, "running numbers: all different, in order", basic=Kind.NUMERIC)
     n = len(present)
-    different = len(np.unique(present))
+    different = len(distinct_counts(np.sort(present))[0])
     if different < n:
         if IDENTIFIER_NAME.search(name) and different > max(MAX_CATEGORIES, n / 2):
             return Decision(Kind.IDENTIFIER, MOSTLY_DIFFERENT, basic=Kind.NUMERIC)

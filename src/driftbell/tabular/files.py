@@ -16,7 +16,7 @@ from driftbell.phrases import join_names
 from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.compression import decompress
 from driftbell.tabular.file_options import FileOptions
-from driftbell.tabular.json_files import read_json
+from driftbell.tabular.json_files import is_profile, read_json
 from driftbell.tabular.raw_table import RawTable, first_line, is_duplicate
 from driftbell.tabular.text_files import read_text_table
 from driftbell.tabular.text_numbers import decimal_mark
@@ -35,6 +35,7 @@ EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 COMPRESSED_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 PANDAS_INDEX = "__index_level_"
 SAMPLE_ROWS = 2000
+NO_ROWS = "it is a profile, which has no rows: only the reference of `driftbell check` may be one"
 UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:yet )?implemented")
 HIVE = re.compile(r"([^/=]+)=([^/]*)")
 
@@ -139,6 +140,8 @@ def _read(path: Path, options: FileOptions) -> RawTable:
         raise ConfigError(f"cannot read {path}: a database needs a query: pass sqlite:///{path} and --query")
     if data.startswith((ZIP, XLS)) or path.suffix.lower() in EXCEL_SUFFIXES:
         return read_workbook(data, str(path), options.sheet)
+    if is_profile(data[:512]):
+        raise ConfigError(f"cannot read {path}: {NO_ROWS}")
     head = data[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ConfigError(f"cannot read {path}: it is a web page or XML, not a table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,17 @@ import msgspec
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.tabular.raw_table import RawTable, read_raw
+
+PROFILE = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"driftbell_profile"\s*:')
+"""Beginning of a profile, which is JSON but no table; see `driftbell profile`."""
+
+HEAD_BYTES = 200
+"""Bytes that are enough to recognize a profile."""
+
+
+def is_profile(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is a profile."""
+    return PROFILE.match(head) is not None
 
 
 def read_json(data: bytes, source: str) -> RawTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import NoneType
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.records import Column, Columns, Kind
+from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.columns import as_column, is_null, kind_of
 
 BINS = 10
@@ -97,7 +98,7 @@ def layout(reference: Columns) -> dict[str, ColumnLayout]:
     return {name: column_layout(column, kind_of(column)) for name, column in reference.items()}
 
 
-def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
+def count_column(column: Column, on: ColumnLayout) -> ColumnProfile:
     """Count one column on a layout.
 
     Args:
@@ -105,7 +106,7 @@ def profile(column: Column, on: ColumnLayout) -> ColumnProfile:
         on: the bins.
 
     >>> on = layout({"x": np.arange(100.0)})["x"]
-    >>> profile(np.array([-5.0, 200.0, np.nan]), on).counts
+    >>> count_column(np.array([-5.0, 200.0, np.nan]), on).counts
     array([1, 0, 0, 0, 0, 0, 0, 0, 0, 1])
     """
     if on.kind is Kind.NUMERIC:
@@ -173,42 +174,62 @@ def column_layout(column: Column, kind: Kind | None) -> ColumnLayout:
         kind: kind of its values; None if every cell is null.
     """
     if kind is Kind.NUMERIC:
-        values = finite(column)
+        values = np.sort(finite(column))
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
     ranked = [category for category, _ in count_categories(column).most_common() if category is not None]
-    rare = frozenset(ranked[MAX_CATEGORIES:])
-    names = (*ranked[:MAX_CATEGORIES], *((RARE,) if rare else ()), NEW, NULL)
     distinct = len(ranked) > max(MAX_CATEGORIES, len(column) / 2)
-    return ColumnLayout(
-        kind or Kind.CATEGORICAL,
-        categories=names,
-        rare=rare,
-        comparable=not distinct and kind is not Kind.DATETIME,
-    )
+    comparable = not distinct and kind is not Kind.DATETIME
+    return category_layout(ranked, kind or Kind.CATEGORICAL, comparable=comparable)
+
+
+def category_layout(
+    ranked: Sequence[str], kind: Kind, *, rare: Iterable[str] = (), comparable: bool = True
+) -> ColumnLayout:
+    """Return the bins of categories.
+
+    Args:
+        ranked: categories, the most frequent first.
+        kind: kind of the column.
+        rare: more categories, which have no bin of their own.
+        comparable: see `ColumnLayout`.
+    """
+    rest = frozenset([*ranked[MAX_CATEGORIES:], *rare])
+    names = (*ranked[:MAX_CATEGORIES], *((RARE,) if rest else ()), NEW, NULL)
+    return ColumnLayout(kind, categories=names, rare=rest, comparable=comparable)
 
 
 def _share_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(values):
         return (0.0,)
-    deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
-    distinct, counts = np.unique(deciles, return_counts=True)
+    shares = np.arange(1, BINS) / BINS
+    deciles = values[np.maximum(np.ceil(len(values) * shares - 1), 0).astype(np.intp)]
+    distinct, counts = distinct_counts(deciles)
     with np.errstate(over="ignore"):
         frequent = np.nextafter(
             distinct[counts > 1], -np.inf
         )  # a value that is several deciles has its own bin
-    return tuple(np.unique(np.concatenate([distinct, frequent])).tolist())
+    return tuple(distinct_counts(np.sort(np.concatenate([distinct, frequent])))[0].tolist())
 
 
 def _width_edges(values: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(values):
         return (0.0,)
-    half = 2.0 if max(-values.min(), values.max()) > LARGE else 1.0
-    low, high = (float(q) for q in np.quantile(values / half, [0.01, 0.99]))
+    half = 2.0 if max(-values[0], values[-1]) > LARGE else 1.0
+    low, high = (_quantile(values, share, half) for share in (0.01, 0.99))
     if low == high:
-        low, high = float(values.min() / half), float(values.max() / half)
+        low, high = float(values[0] / half), float(values[-1] / half)
     if low == high:
         return (math.nextafter(low * half, -math.inf), low * half)
     return tuple(float(e) for e in np.linspace(low, high, BARS - 1) * half)
+
+
+def _quantile(values: NDArray[np.float64], share: float, unit: float) -> float:
+    """Return a quantile of sorted values in a unit, as `numpy.quantile`, which imports `numpy.ma`."""
+    place = (len(values) - 1) * share
+    i = min(int(place), len(values) - 1)
+    a, b = float(values[i] / unit), float(values[min(i + 1, len(values) - 1)] / unit)
+    t = place - i
+    return b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
 
 
 def _binned(values: NDArray[np.float64], edges: Iterable[float]) -> NDArray[np.int64]:

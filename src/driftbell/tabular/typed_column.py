@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.progress import track
 from driftbell.records import Column, Kind
 from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
 from driftbell.tabular.column_kind import Decision, decide_kind
@@ -120,7 +121,9 @@ def read_columns(
         table = read_file(Path(table))
     raw = read_raw(table)
     names = select_columns(list(raw.columns), options, strict=kinds is None)
-    return {name: _typed(name, raw, given.get(name), options, has_role=name in roles) for name in names}
+    return {
+        name: _typed(name, raw, given.get(name), options, has_role=name in roles) for name in track(names)
+    }
 
 
 def count_rows(columns: Mapping[str, TypedColumn]) -> int:

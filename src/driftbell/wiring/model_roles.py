@@ -15,6 +15,7 @@ from driftbell.drift.judge import TARGET, judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.progress import begin_stage
 from driftbell.records import Column, Judgement, Kind, Limit, TablePerformance
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.profile import numbers
@@ -133,9 +134,11 @@ def judge_tables(
             for table in (reference, current)
         )
     else:
-        _check_names(roles.names, reference)
+        check_names(roles.names, reference)
+    begin_stage("preparing the reference", 2 / 3, 5 / 6)
     prepared = prepare(reference, roles=roles.names)
     check_limits(limits, prepared.columns)
+    begin_stage("comparing the columns", 5 / 6, 1.0)
     comparisons = [
         replace(c, null_shares=null_shares) if c.role == TARGET and c.null_shares else c
         for c in compare(prepared, current)
@@ -157,7 +160,12 @@ def _null_share(table: Mapping[str, TypedColumn], label: str) -> float:
     return sum(map(is_null, cells)) / len(cells) if cells else 0.0
 
 
-def _check_names(roles: Mapping[str, str], reference: Mapping[str, TypedColumn]) -> None:
+def check_names(roles: Mapping[str, str], reference: Mapping[str, TypedColumn]) -> None:
+    """Check that each column of the model is in the reference.
+
+    Raises:
+        ConfigError: one is not.
+    """
     for name, role in roles.items():
         if name not in reference:
             hint = suggest_name(name, reference) or f"available columns: {join_names(reference)}"

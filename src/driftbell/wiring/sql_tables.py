@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,6 @@ from driftbell.config.display import without_credentials
 from driftbell.errors import ConfigError, InputError
 from driftbell.tabular.cells import read_objects
 from driftbell.tabular.raw_table import RawTable, check_names
-from driftbell.wiring.postgresql import connect, reason
 
 SQLITE, POSTGRESQL = "sqlite:///", ("postgresql://", "postgres://")
 
@@ -58,6 +56,8 @@ def read_query(url: str, query: str | None) -> RawTable:
 
 
 def _sqlite(url: str, query: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    import sqlite3
+
     path = Path(url.removeprefix(SQLITE))
     if not path.is_file():
         raise ConfigError(f"cannot read {url}: {path} is not a file")
@@ -72,6 +72,8 @@ def _sqlite(url: str, query: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
 
 
 def _postgresql(url: str, query: str, name: str) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    from driftbell.wiring.postgresql import connect, reason
+
     connection, errors = connect(url, action="cannot read")
     with closing(connection):
         try:

@@ -20,6 +20,7 @@ from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
+from driftbell.wiring.profile_source import as_profile
 
 MAX_REASON = 300
 """Characters of the reason of one column in the error of a test."""
@@ -201,6 +202,7 @@ def check(
     Args:
         reference: a table: pandas, Polars (also lazy), Arrow, a mapping of columns, a list of mappings, or
             the path of a file or folder, or a pattern of files. The kinds of the columns are decided on it.
+            Or a profile, see `profile`, or the path of its file.
         current: the table that is compared with it.
         columns: kinds of columns, such as `{"zip": "categorical"}`: numeric, integer, categorical, boolean,
             datetime, text or identifier.
@@ -236,6 +238,21 @@ def check(
     roles = ModelRoles(prediction, label, probabilities or {}, task, smallest_loss)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
+    decision: dict[str, Any] = {
+        "limits": parse_limits(limits or {}),
+        "minimum_rows": minimum_rows,
+        "false_discovery_rate": false_discovery_rate,
+        "unit": "rows of the file" if is_path(current) else "rows",
+    }
+    if (profile := as_profile(reference)) is not None:
+        from driftbell.wiring.table_profile import judge_with_profile, select_profile
+
+        profile = select_profile(profile, options)
+        detected["reference"] = profile.facts
+        present = _read(current, "current", profile.options, profile.decided, detected, ())
+        effects = effects_by_column(smallest_effect, list(profile.decided))
+        judgement = judge_with_profile(profile, present, roles, smallest_effect=effects, **decision)
+        return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
     past = _read(reference, "reference", options, None, detected, roles.read_as_role)
     present = _read(current, "current", options, past, detected, roles.read_as_role)
     rows = count_rows(past), count_rows(present)
@@ -243,12 +260,9 @@ def check(
         past,
         present,
         roles,
-        limits=parse_limits(limits or {}),
         rows=rows[1],
-        minimum_rows=minimum_rows,
-        false_discovery_rate=false_discovery_rate,
         smallest_effect=effects_by_column(smallest_effect, list(past)),
-        unit="rows of the file" if is_path(current) else "rows",
+        **decision,
     )
     library = "pandas" if type(reference).__module__.partition(".")[0] == "pandas" else "polars"
     return TableCheck(judgement, rows, names, detected, library, performance=performance)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from driftbell.alarms.limits import parse_limits
 from driftbell.config.display import without_credentials
-from driftbell.config.settings import Settings
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError, MissingExtraError
+from driftbell.progress import begin_stage
 from driftbell.records import Judgement, TablePerformance
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
@@ -20,6 +20,9 @@ from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.sql_tables import is_database, read_query
+
+if TYPE_CHECKING:
+    from driftbell.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,16 @@ def read_pair(
     tables: list[dict[str, TypedColumn]] = []
     detected = {}
     for i, source in enumerate((reference, current)):
+        begin_stage(f"reading {public_name(source)}", i / 3, (i + 1) / 3)
         try:
             raw = open_table(source, options.file, queries[i] if queries else None)
-            tables.append(_typed(raw, source, options.columns, tables[0] if tables else None, used))
+            tables.append(type_columns(raw, source, options.columns, tables[0] if tables else None, used))
         except ConfigError as error:
             if not names[i] or isinstance(error, MissingExtraError):
                 raise
             raise ConfigError(f"{names[i]}: {error}") from error
         detected["current" if i else "reference"] = raw.detected
-    return TablePair(tables[0], tables[1], detected, (_public(reference), _public(current)))
+    return TablePair(tables[0], tables[1], detected, (public_name(reference), public_name(current)))
 
 
 def open_table(source: str, options: FileOptions, query: str | None = None) -> RawTable:
@@ -110,18 +114,23 @@ def open_table(source: str, options: FileOptions, query: str | None = None) -> R
     return read_file(Path(source), options)
 
 
-def _public(source: str) -> str:
+def public_name(source: str) -> str:
     """Return the source of a table without a password."""
     return without_credentials(source) if is_database(source) else source
 
 
-def _typed(
+def type_columns(
     raw: RawTable,
     source: str,
     options: ColumnOptions,
     kinds: Mapping[str, TypedColumn] | None,
-    roles: Collection[str],
+    roles: Collection[str] = (),
 ) -> dict[str, TypedColumn]:
+    """Return the columns of a table with their kinds; errors name its source.
+
+    Raises:
+        ConfigError: the columns differ in length, or an option names no column of the reference.
+    """
     try:
         return read_columns(
             raw,
@@ -133,9 +142,9 @@ def _typed(
             roles=roles,
         )
     except InputError as error:
-        raise ConfigError(f"cannot read {_public(source)}: {error}") from error
+        raise ConfigError(f"cannot read {public_name(source)}: {error}") from error
     except ConfigError as error:  # an option names no column
-        raise ConfigError(f"cannot read {_public(source)}: --{error}") from error
+        raise ConfigError(f"cannot read {public_name(source)}: --{error}") from error
 
 
 def judge_files(

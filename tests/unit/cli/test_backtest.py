@@ -234,3 +234,15 @@ def test_help_tells_the_exit_codes() -> None:
     with click.Context(command) as context:
         assert "Exit codes: 0 the " in command.get_help(context)
         assert "ran, with or without alarms; 2 it could not run." in command.get_help(context)
+
+
+def test_a_page_is_written(folder: Path, tmp_path: Path) -> None:
+    backtest(folder, *CLASSES, "--label", "truth", "--html", str(tmp_path / "page.html"), stream="worse.csv")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "1 alarm in 2 checks" in page
+    assert f"{folder / 'before.csv'}, 300 rows" in page
+    assert '<svg class="backtest"' in page
+    target = str(tmp_path / "missing" / "page.html")
+    done = backtest(folder, "--html", target, code=None)
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception) == f"--html: cannot write {target}: No such file or directory"

@@ -30,7 +30,7 @@ def test_an_exceeded_limit_is_in_every_output(tables: Path) -> None:
     assert "  passenger_count.null_share  exceeded    1.5 % nulls, limit 1 %\n" in done.stdout
     page = (tables / "d.html").read_text("utf-8")
     assert "<h2>Your limits</h2>" in page
-    assert "<td>1.5 % nulls, limit 1 %</td>" in page
+    assert "exceeded</b> 1.5 % nulls, limit 1 %</td>" in page
     text = (tables / "d.md").read_text("utf-8")
     assert (
         "| <code>passenger&#95;count.null&#95;share</code> | **exceeded** | 1.5 % nulls, limit 1 % |" in text

@@ -34,6 +34,7 @@ from driftbell.records import (
     Prediction,
     Result,
     ResultKind,
+    TargetDrift,
     Verdict,
 )
 from driftbell.records.alarms import Annotation
@@ -211,6 +212,18 @@ def test_limits_are_0_or_1_and_absent_if_they_could_not_be_judged(log: SqlStore,
     log.checks.save(replace(last, judgement=replace(last.judgement, limits=limits)), lease)
     values = {labels: v for (name, labels), v in scraped(log).items() if name == "driftbell_limit_exceeded"}
     assert values == {("age", "null_share"): 1, ("age", "distance"): 0}
+
+
+@pytest.mark.parametrize("distance", [0.25, None])
+def test_target_drift_is_absent_if_it_cannot_be_told(
+    log: SqlStore, lease: Lease, distance: float | None
+) -> None:
+    target = TargetDrift(distance, distance, distance, {"a": 9}, {"a": 9}, "")
+    last = check("c1", Verdict.OK)
+    log.checks.save(replace(last, judgement=replace(last.judgement, target_drift=target)), lease)
+    metrics = scraped(log)
+    for name in ("distance", "p_value"):
+        assert metrics.get((f"driftbell_target_drift_{name}", ())) == distance
 
 
 DEGRADATION = (

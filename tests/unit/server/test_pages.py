@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,7 +19,18 @@ from tests.degradations import NOON
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.publish.wording import NOT_ESTIMATED
-from driftbell.records import Check, CheckKind, Columns, Degradation, Interval, Judgement, Verdict
+from driftbell.records import (
+    Check,
+    CheckKind,
+    Columns,
+    Degradation,
+    Interval,
+    Judgement,
+    LimitResult,
+    Measure,
+    TargetDrift,
+    Verdict,
+)
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.pages import Pages
 from driftbell.store.sql import SqlStore
@@ -70,11 +82,11 @@ def get(log: SqlStore, folder: ReportFolder) -> Get:
     return lambda path: asyncio.run(answer(path))
 
 
-def save(log: SqlStore, degradation: Degradation | None, reports: tuple[str, ...] = ()) -> None:
+def save(log: SqlStore, degradation: Degradation | None, reports: tuple[str, ...] = (), **parts: Any) -> None:
     lease = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
     assert lease
     judgement = Judgement(
-        degradation.verdict if degradation else Verdict.OK, "Both answers.", degradation=degradation
+        degradation.verdict if degradation else Verdict.OK, "Both answers.", degradation=degradation, **parts
     )
     check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
     check = replace(check, reports=reports)
@@ -105,6 +117,30 @@ def test_the_first_page_answers_whether_the_model_performs_worse(
     assert text in block
     assert not re.search(r"\sstyle=", block)
     assert ".degradation h2" in page.split("</head>")[0], "the style of the block"
+
+
+def test_the_first_page_shows_limits_and_the_labels_of_the_window(get: Get, log: SqlStore) -> None:
+    limits = (
+        LimitResult("<age>", Measure.MAX, 120, 999, True, "largest value 999, limit 120"),
+        LimitResult("city", Measure.NULL_SHARE, 0.1, None, None, "null_share, no value"),
+    )
+    target = TargetDrift(0.55, 0.4, 1e-9, {"no": 80, "yes": 20}, {"no": 10, "yes": 30}, "no 80.0% → 25.0%")
+    save(log, degradations.OK, limits=limits, target_drift=target)
+    page = get("/").text
+    block = page.split("Your limits")[1].split("The last hour")[0]
+    assert "&lt;age&gt;.max" in block
+    assert block.index("exceeded</b>") < block.index("not judged</b>")
+    assert "exceeded</b> largest value 999, limit 120</td>" in block
+    labels = page.split("Labels of the window")[1].split("</section>")[0]
+    assert "distance 0.550 from the reference, p-value &lt; 0.0001; no 80.0% → 25.0%." in labels
+    assert '<tr><th scope="row">yes</th><td>20 (20 %)</td><td>30 (75 %)</td></tr>' in labels
+
+
+def test_without_limits_and_labels_the_first_page_names_neither(get: Get, log: SqlStore) -> None:
+    save(log, degradations.OK)
+    page = get("/").text
+    assert "Your limits" not in page
+    assert "Labels of the window" not in page
 
 
 def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:

@@ -137,6 +137,13 @@ def test_without_predictions_only_drift_is_checked() -> None:
             backtest(PAST, dated(STREAM, [200]), **DRIFT, **options)
 
 
+def test_a_reference_needs_no_times() -> None:
+    stream = dated(STREAM, [100, 100])
+    assert run(REFERENCE, stream, **BY_DAY) == run(PAST, stream, **BY_DAY)
+    with pytest.raises(InputError, match="the stream has no column 'when'"):
+        backtest(PAST, STREAM, **{**OPTIONS, **BY_DAY})
+
+
 def test_values_of_a_period_are_those_of_its_rows() -> None:
     rows = table(300, 6, offset=0.5)
     rows["x"] = np.where(np.arange(300) % 10 == 0, np.nan, rows["x"])

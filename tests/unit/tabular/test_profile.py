@@ -19,10 +19,10 @@ from driftbell.tabular.profile import (
     RARE,
     ColumnLayout,
     count_categories,
+    count_column,
     finite,
     layout,
     numbers,
-    profile,
     texts,
 )
 
@@ -36,13 +36,13 @@ def layout_of(cells: list[Any] | np.ndarray) -> ColumnLayout:
 
 
 def bins_of(cells: list[Any], on: ColumnLayout) -> tuple[int, int, list[int], list[int]]:
-    result = profile(as_column(cells), on)
+    result = count_column(as_column(cells), on)
     return result.rows, result.nulls, result.counts.tolist(), result.bars.tolist()
 
 
 def test_a_window_has_the_bins_of_its_reference() -> None:
     on = layout_of(np.arange(100.0))
-    near, far = profile(np.arange(100.0), on), profile(np.arange(100.0) + 1000, on)
+    near, far = count_column(np.arange(100.0), on), count_column(np.arange(100.0) + 1000, on)
     assert near.counts.tolist() == [10] * 10
     assert far.counts.tolist() == [0] * 9 + [100]
 
@@ -62,7 +62,7 @@ def test_a_value_on_an_edge_belongs_to_the_bin_below() -> None:
 def test_the_layout_is_the_same_after_any_window_was_counted(reference: list[Any], window: list[Any]) -> None:
     table = {"x": as_column(reference)}
     before = layout(table)
-    profile(as_column(window), before["x"])
+    count_column(as_column(window), before["x"])
     assert layout(table) == before
 
 
@@ -84,7 +84,7 @@ def test_profiles_add_up_in_any_grouping(
     c: list[Any],
 ) -> None:
     on = layout_of(reference)
-    one, two, three = (profile(as_column(cells), on) for cells in (a, b, c))
+    one, two, three = (count_column(as_column(cells), on) for cells in (a, b, c))
     left, right = (one + two) + three, one + (two + three)
     assert (left.rows, left.nulls) == (right.rows, right.nulls)
     assert (left.counts == right.counts).all()
@@ -96,8 +96,8 @@ def test_the_profile_of_all_rows_is_the_sum_of_its_parts(
     reference: list[Any], a: list[Any], b: list[Any]
 ) -> None:
     on = layout_of(reference)
-    whole = profile(np.concatenate([as_column(a, on.kind), as_column(b, on.kind)]), on)
-    parts = profile(as_column(a, on.kind), on) + profile(as_column(b, on.kind), on)
+    whole = count_column(np.concatenate([as_column(a, on.kind), as_column(b, on.kind)]), on)
+    parts = count_column(as_column(a, on.kind), on) + count_column(as_column(b, on.kind), on)
     assert (whole.rows, whole.nulls) == (parts.rows, parts.nulls)
     assert (whole.counts == parts.counts).all()
 
@@ -105,7 +105,7 @@ def test_the_profile_of_all_rows_is_the_sum_of_its_parts(
 @given(columns, columns)
 def test_the_profile_of_no_rows_is_zero(reference: list[Any], window: list[Any]) -> None:
     on = layout_of(reference)
-    zero, some = profile(as_column([], on.kind), on), profile(as_column(window), on)
+    zero, some = count_column(as_column([], on.kind), on), count_column(as_column(window), on)
     both = zero + some
     assert (both.rows, both.nulls) == (some.rows, some.nulls)
     assert (both.counts == some.counts).all()
@@ -229,4 +229,4 @@ def test_finite_removes_null_and_infinity_only() -> None:
 @pytest.mark.parametrize("cells", [[1.0] * 5, list(np.arange(50.0)), [np.inf], ["a", None], [None]])
 def test_every_drawn_bin_has_a_name(cells: list[Any]) -> None:
     on = layout_of(cells)
-    assert len(on.labels) == len(profile(as_column(cells), on).bars)
+    assert len(on.labels) == len(count_column(as_column(cells), on).bars)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ import polars as pl
 import pytest
 from tests.postgres import ENCODED, PASSWORD
 
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.publish.metric_rows import MetricRow, metric_rows
 from driftbell.records import ColumnStats, Interval, Kind, Period, Verdict
 from driftbell.wiring.metrics_target import COLUMNS, parse_target
@@ -216,6 +218,38 @@ def test_credentials_and_rights_in_postgresql(postgres_server: Any, monkeypatch:
     with pytest.raises(ConfigError, match="permission denied"):
         parse_target(reader).write(rows_of(period(0)))
     assert read_rows(url, postgres_server) == expected(rows_of(period(0)))
+
+
+def test_two_writers_at_once_lose_nothing(postgres_server: Any) -> None:
+    target = parse_target(f"{postgres_server.empty_database()}&table=public.both")
+    sources = {name: metric_rows(name, [period(day) for day in range(5)]) for name in "abcd"}
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(target.write, [*sources.values()] * 2):
+            pass
+    name = target.place.split("?")[0].rpartition("/")[2]
+    (row,) = postgres_server.run("SELECT count(*), count(DISTINCT source) FROM public.both", name)
+    assert row == [sum(map(len, sources.values())), 4]
+
+
+def test_the_queries_of_the_guide_run(place: tuple[str, Any]) -> None:
+    if place[0].endswith(("csv", "parquet")):
+        pytest.skip("files have no queries")
+    parse_target(place[0]).write(rows_of(period(0), period(1, 0)))
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "metrics.md"
+    performance, drift = guide.read_text().partition("```sql\n")[2].partition("```")[0].split("\n\n")
+    for query, count in ((performance, 6), (drift, 4)):
+        if place[1]:
+            rows = place[1].run(query, place[0].split("?")[0].rpartition("/")[2])
+        else:
+            with closing(sqlite3.connect(place[0].removeprefix("sqlite:///"))) as connection:
+                rows = connection.execute(query).fetchall()
+        assert len(rows) == count
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pg8000", None)
+    with pytest.raises(MissingExtraError, match=r"driftbell\[postgres\]"):
+        parse_target("postgresql://me@db/x").check()
 
 
 def test_a_failed_write_changes_nothing(postgres_server: Any) -> None:

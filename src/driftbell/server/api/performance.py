@@ -68,6 +68,7 @@ def performance_view(store: Store, model: Model, *, window_rows: int, now: datet
         "estimated": asdict(last.estimated) if last and last.estimated else None,
         **_class_views(labelled, model.classes),
         "calibration": _calibration_view(labelled),
+        "target_drift": _target_view(checks),
         "labels": _labels_view(store, version, window_rows, now),
     }
 
@@ -76,6 +77,12 @@ def _last_performance(checks: Sequence[Check]) -> Performance | None:
     """Return the performance of the newest check; that of an older check is outdated."""
     degradation = checks[0].judgement.degradation if checks else None
     return degradation.performance if degradation else None
+
+
+def _target_view(checks: Sequence[Check]) -> dict[str, Any] | None:
+    """Return the target drift of the newest check; None without labels in its window."""
+    target = checks[0].judgement.target_drift if checks else None
+    return asdict(target) if target else None
 
 
 def _share_view(share: Share) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""Command metrics: the metrics of each period of the prediction log, for dashboards of your own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from driftbell.alarms.budget import parse_every
+from driftbell.cli.root import cli, common, settings
+from driftbell.errors import ConfigError
+
+
+def _period(_context: click.Context, parameter: click.Parameter, value: str) -> timedelta:
+    try:
+        return parse_every(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+
+
+def _since(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    """Parse a time, or a duration before now."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    try:
+        return datetime.now(UTC) - parse_every(value)
+    except ConfigError as error:
+        message = "must be a time such as 2026-01-31, or a duration such as 3d"
+        raise click.BadParameter(message, param=parameter) from error
+
+
+@cli.command()
+@common
+@click.option(
+    "--period", default="1d", show_default=True, callback=_period, help="Length of a period, in UTC."
+)
+@click.option(
+    "--since",
+    callback=_since,
+    help="Time in the first period, such as 2026-01-31, or a duration such as 3d "
+    "[default: the oldest prediction].",
+)
+@click.option(
+    "-o",
+    "--metrics",
+    "target",
+    required=True,
+    metavar="TARGET",
+    help="FILE.parquet, FILE.csv, sqlite:///FILE or postgresql://USER@HOST/NAME, with ?table=NAME.",
+)
+def metrics(
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    period: timedelta,
+    since: datetime | None,
+    target: str,
+) -> None:
+    """Write the metrics of each period of the prediction log, such as for a dashboard of your own.
+
+    Every period until now is written, also a quiet one: performance on labels and estimated without them,
+    with intervals, and each column's distance, p-value, nulls, mean and quantiles beside the reference of the
+    served model. Periods that are already in the target are replaced; the period that is not over yet has
+    complete = false. Labels arrive late, so --since should reach back far enough.
+
+    Exit codes: 0 written, or there is no prediction yet; 2 it could not be written.
+
+    \b
+    Examples:
+      driftbell metrics -o metrics.parquet
+      driftbell metrics --period 1d --since 7d -o postgresql://me@db/dashboards
+    """
+    loaded = settings(config_file, data_dir=data_dir)
+    from driftbell.wiring.metrics_target import parse_target
+    from driftbell.wiring.period_metrics import write_period_metrics
+
+    place = parse_target(target)
+    count, rows = 0, 0
+    for each in write_period_metrics(loaded.settings, place, every=period, since=since):
+        count, rows = count + 1, rows + each.rows
+    if not count:
+        click.echo("nothing to write: the log has no predictions of the served model since then")
+        return
+    click.echo(f"{place.name}: {count} periods with {rows} predictions")

@@ -1,0 +1,55 @@
+"""Default settings of a check of two tables, without the import of pydantic if nothing is set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from driftbell.config.sources import values_of_environment, values_of_file
+from driftbell.tabular.column_options import ColumnOptions
+
+if TYPE_CHECKING:
+    from driftbell.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultCheck:
+    """Defaults of `[check]` for tables; see `CheckSettings`."""
+
+    minimum_rows: int = 10
+    false_discovery_rate: float = 0.05
+    smallest_effect: float = 0.02
+    smallest_effects: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Defaults:
+    """Default settings; those of other sections are loaded when they are used."""
+
+    check = DefaultCheck()
+    columns = ColumnOptions()
+    limits: Mapping[str, float] = MappingProxyType({})
+
+    def __getattr__(self, name: str) -> Any:
+        from driftbell.config.settings import Settings
+
+        return getattr(Settings(), name)
+
+
+def load_for_tables(file: Path | None = None) -> Settings:
+    """Load the settings for a check of two tables, as `driftbell.config.settings.load` does.
+
+    Args:
+        file: the TOML file; see `load`.
+
+    Raises:
+        ConfigError: see `load`.
+    """
+    if values_of_file(file, os.environ) or values_of_environment(os.environ):
+        from driftbell.config.settings import load
+
+        return load(file).settings
+    return cast("Settings", _Defaults())

@@ -1,0 +1,167 @@
+"""Metrics of periods of the prediction log: performance, and each column beside the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from driftbell.degradation.cusum import MIN_ROWS
+from driftbell.degradation.detector import CusumDetector
+from driftbell.degradation.update import LabelRows, update
+from driftbell.drift.column_stats import column_stats
+from driftbell.drift.compare import compare
+from driftbell.drift.judge import judge
+from driftbell.drift.prepared import PreparedReference, typed_columns
+from driftbell.monitor.window import window_columns
+from driftbell.ports import Model, Store
+from driftbell.records import (
+    Alarm,
+    ColumnStats,
+    EvidenceState,
+    Interval,
+    Judgement,
+    Period,
+    Reference,
+    Verdict,
+    Window,
+)
+from driftbell.stats.metrics import UNKNOWN_CLASS, classification_metrics
+
+MAX_ROWS = 50_000
+"""Predictions of a period that are read; of more, every n-th."""
+
+MAX_ALARMS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodMetrics:
+    """Metrics of periods of one model version.
+
+    The verdict of a period is `alarm` if an alarm was open in it, else that of its drift: one comparison of
+    its rows with the reference. The performance without labels is estimated on the period's rows, together
+    with the period before, which has to confirm moved features. So a period has the same values when it is
+    computed again, except for labels that arrived since.
+
+    Attributes:
+        store: store of predictions, labels and alarms.
+        model: the served model.
+        reference: its reference.
+        prepared: the reference, prepared for comparisons.
+        detector: degradation detector of the model.
+        minimum_rows: see `judge`.
+        false_discovery_rate: see `judge`.
+        smallest_effect: see `judge`.
+    """
+
+    store: Store
+    model: Model
+    reference: Reference
+    prepared: PreparedReference
+    detector: CusumDetector
+    minimum_rows: int
+    false_discovery_rate: float
+    smallest_effect: float | Mapping[str, float]
+
+    @property
+    def _served(self) -> dict[str, str]:
+        return {"model": self.model.name, "version": self.model.version}
+
+    def periods(self, start: datetime, every: timedelta, now: datetime) -> Iterator[Period]:
+        """Yield the periods from a time until now, also those without predictions.
+
+        Args:
+            start: start of the first period.
+            every: length of a period.
+            now: the current time; a period that contains it is not complete.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        alarms = self.store.alarms.newest(MAX_ALARMS, version=self.model.version)
+        before = self._read(start - every, start)[1]
+        while start <= now:
+            end = start + every
+            count, window = self._read(start, end)
+            yield self._period(start, end, now, alarms, count, window, before)
+            start, before = end, window
+
+    def reference_metrics(self) -> dict[str, Interval]:
+        """Return the accuracy on the reference; empty without labels."""
+        learned = self.detector.charts.learned
+        if not learned.labelled:
+            return {}
+        values = classification_metrics(
+            learned.answers.values, learned.truth, learned.answers.probabilities, len(self.model.classes)
+        )
+        return {name: value for name, value in values.items() if value}
+
+    def _read(self, start: datetime, end: datetime) -> tuple[int, Window]:
+        return self.store.predictions.between(start, end, MAX_ROWS, **self._served)
+
+    def _period(
+        self,
+        start: datetime,
+        end: datetime,
+        now: datetime,
+        alarms: Sequence[Alarm],
+        count: int,
+        window: Window,
+        before: Window,
+    ) -> Period:
+        judgement, columns = self._compare(window, count)
+        labels = self.store.labels.between(start, end, **self._served)
+        is_alarm = any(a.opened < end and (a.closed is None or a.closed > start) for a in alarms)
+        return Period(
+            start,
+            end,
+            count,
+            len(labels),
+            Verdict.ALARM if is_alarm else judgement.verdict,
+            end <= now,
+            None,
+            self._estimated(before, window),
+            self._realized(window, labels),
+            columns,
+        )
+
+    def _compare(self, window: Window, count: int) -> tuple[Judgement, tuple[ColumnStats, ...]]:
+        cells = typed_columns(window_columns(window, self.model, self.reference), self.prepared.kinds)
+        comparisons = compare(self.prepared, cells)
+        judgement = judge(
+            comparisons,
+            rows=count,
+            minimum_rows=self.minimum_rows,
+            false_discovery_rate=self.false_discovery_rate,
+            smallest_effect=self.smallest_effect,
+        )
+        decisions = {c.column: c for c in judgement.columns}
+        stats = [column_stats(c, decisions.get(c.column), cells.get(c.column)) for c in comparisons]
+        return judgement, tuple(
+            replace(s, null_share=1.0) if window.predictions and s.column not in cells else s for s in stats
+        )
+
+    def _estimated(self, before: Window, window: Window) -> dict[str, Interval]:
+        """Return the accuracy of a period, estimated without labels; empty with fewer than 50 rows."""
+        if len(window.predictions) < MIN_ROWS:
+            return {}
+        charts, state = self.detector.charts, EvidenceState()
+        for rows in (self.detector.rows(before), self.detector.rows(window)):
+            state, degradation = update(charts, state, rows, LabelRows())
+        interval = degradation.performance.estimated if degradation.performance else None
+        return {"accuracy": interval} if interval else {}
+
+    def _realized(self, window: Window, labels: Mapping[str, str]) -> dict[str, Interval]:
+        """Return the metrics of the rows that have a label."""
+        ids = {name: float(i) for i, name in enumerate(self.model.classes)}
+        values = (labels.get(p.id) for p in window.predictions)
+        truth = np.array([np.nan if v is None else ids.get(v, UNKNOWN_CLASS) for v in values])
+        if np.isnan(truth).all():
+            return {}
+        answers = self.detector.rows(window).answers
+        metrics = classification_metrics(
+            answers.values, truth, answers.probabilities, len(self.model.classes)
+        )
+        return {name: value for name, value in metrics.items() if value}

@@ -1,0 +1,217 @@
+"""Content of the pictures of a backtest: performance, drift of the columns, alarms and change points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+from driftbell.records import Interval, Verdict
+
+if TYPE_CHECKING:
+    from driftbell.simulation.backtest_checks import Backtest, BacktestCheck
+
+Moment: TypeAlias = datetime | int
+
+MAX_COLUMNS = 20
+"""Columns in the heat map, the most drifted first."""
+
+MAX_POINTS = 300
+"""Points on the time axis; consecutive checks are combined if there are more."""
+
+METRIC_NAMES = {"accuracy": "accuracy", "mae": "mean absolute error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the time axis: a check, or consecutive ones.
+
+    Attributes:
+        start: start in seconds since 1970 or as a row number.
+        end: end in the same unit.
+        first: index of the first check.
+        last: index of the last check.
+        verdict: the most severe verdict.
+        estimated: estimated performance: mean value, widest interval; None without an estimate.
+        realized: the same for the realized performance.
+    """
+
+    start: float
+    end: float
+    first: int
+    last: int
+    verdict: Verdict
+    estimated: Interval | None
+    realized: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """Drift of one column.
+
+    Attributes:
+        column: its name.
+        distances: the largest distance at each point; None where it was not compared.
+        drifted: whether it is listed as drifted, at each point.
+        drifted_checks: number of checks that list it.
+    """
+
+    column: str
+    distances: Sequence[float | None]
+    drifted: Sequence[bool]
+    drifted_checks: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmMark:
+    """One alarm.
+
+    Attributes:
+        start: start of the check that opens it.
+        end: end of its last check.
+        change: its newest change point and both ends of its interval; None without.
+    """
+
+    start: float
+    end: float
+    change: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestView:
+    """Content of the pictures of a backtest.
+
+    Attributes:
+        timed: whether the axis is time, in seconds since 1970; otherwise row numbers.
+        points: the points of the axis, oldest first.
+        checks_per_point: number of checks in each.
+        metric: name of the metric of performance; "" without predictions.
+        reference: performance on the reference; None without labels there.
+        threshold: the reference's performance and the smallest loss; None without.
+        rows: at most `MAX_COLUMNS` columns.
+        other_columns: number of the remaining columns.
+        alarms: every alarm.
+        counts: number of checks by verdict.
+    """
+
+    timed: bool
+    points: Sequence[Point]
+    checks_per_point: int
+    metric: str
+    reference: float | None
+    threshold: float | None
+    rows: Sequence[HeatRow]
+    other_columns: int
+    alarms: Sequence[AlarmMark]
+    counts: Mapping[Verdict, int]
+
+    @property
+    def has_performance(self) -> bool:
+        """True with an estimated or realized performance."""
+        return any(p.estimated or p.realized for p in self.points)
+
+    @property
+    def sentence(self) -> str:
+        """Number of checks by verdict, and of alarms."""
+        checks = sum(self.counts.values())
+        verdicts = ", ".join(f"{self.counts[v]} {v.value}" for v in SEVERITY if self.counts.get(v))
+        alarms = f"{len(self.alarms)} alarm{'' if len(self.alarms) == 1 else 's'}"
+        return f"{alarms} in {checks} check{'' if checks == 1 else 's'}. Verdicts: {verdicts or 'none'}."
+
+
+SEVERITY = (Verdict.ALARM, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)
+
+
+def backtest_view(backtest: Backtest) -> BacktestView:
+    """Prepare the pictures of a backtest; the checks that are missing are computed."""
+    checks = backtest.checks
+    facts = backtest.reference
+    size = -(-len(checks) // MAX_POINTS) or 1
+    groups = [checks[i : i + size] for i in range(0, len(checks), size)]
+    reference = facts.metrics.get(facts.metric)
+    sign = -1.0 if facts.metric == "accuracy" else 1.0
+    counts = {verdict: sum(c.verdict is verdict for c in checks) for verdict in SEVERITY}
+    rows = _heat_rows(checks, groups)
+    return BacktestView(
+        timed=bool(checks) and isinstance(checks[0].start, datetime),
+        points=[_point(group, facts.metric) for group in groups],
+        checks_per_point=size,
+        metric=facts.metric,
+        reference=reference.value if reference else None,
+        threshold=reference.value + sign * facts.smallest_loss if reference else None,
+        rows=rows[:MAX_COLUMNS],
+        other_columns=max(0, len(rows) - MAX_COLUMNS),
+        alarms=_alarms(checks),
+        counts={verdict: count for verdict, count in counts.items() if count},
+    )
+
+
+def format_moment(moment: Moment) -> str:
+    """Return a time in UTC, or a row number.
+
+    >>> format_moment(datetime(2026, 1, 31, 12, tzinfo=UTC)), format_moment(1500)
+    ('2026-01-31 12:00', 'row 1500')
+    """
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(moment, datetime) else f"row {moment}"
+
+
+def number_of(moment: Moment) -> float:
+    """Return the position of a time or row on the axis."""
+    return moment.timestamp() if isinstance(moment, datetime) else float(moment)
+
+
+def _point(checks: Sequence[BacktestCheck], metric: str) -> Point:
+    return Point(
+        number_of(checks[0].start),
+        number_of(checks[-1].end),
+        checks[0].index,
+        checks[-1].index,
+        min((c.verdict for c in checks), key=SEVERITY.index),
+        _mean([c.estimated[metric] for c in checks if metric in c.estimated]),
+        _mean([c.realized[metric] for c in checks if metric in c.realized]),
+    )
+
+
+def _mean(intervals: Sequence[Interval]) -> Interval | None:
+    if not intervals:
+        return None
+    return Interval(
+        sum(i.value for i in intervals) / len(intervals),
+        min(i.low for i in intervals),
+        max(i.high for i in intervals),
+    )
+
+
+def _heat_rows(checks: Sequence[BacktestCheck], groups: Sequence[Sequence[BacktestCheck]]) -> list[HeatRow]:
+    """Return the compared columns: those that drift most often first, then those with the largest change."""
+    by_check = [{s.column: s for s in check.column_stats} for check in checks]
+    names = list(dict.fromkeys(name for stats in by_check for name in stats))
+    rows = []
+    for name in names:
+        distances: list[float | None] = []
+        drifted = []
+        for group in groups:
+            stats = [by_check[c.index][name] for c in group if name in by_check[c.index]]
+            distances.append(max((s.distance for s in stats if s.distance is not None), default=None))
+            drifted.append(any(s.drifted for s in stats))
+        if any(d is not None for d in distances) or any(drifted):
+            count = sum(stats[name].drifted for stats in by_check if name in stats)
+            rows.append(HeatRow(name, distances, drifted, count))
+    return sorted(rows, key=lambda r: (-r.drifted_checks, -max((d or 0.0) for d in r.distances)))
+
+
+def _alarms(checks: Sequence[BacktestCheck]) -> list[AlarmMark]:
+    alarms: list[AlarmMark] = []
+    is_open = False
+    for check in checks:
+        if check.verdict is Verdict.ALARM:
+            change = check.change_point
+            points = None if change is None else (*map(number_of, change),)
+            if not is_open:
+                alarms.append(AlarmMark(number_of(check.start), number_of(check.end), None))
+            newest = alarms[-1]
+            marks = newest.change if points is None else (points[0], points[1], points[2])
+            alarms[-1] = AlarmMark(newest.start, number_of(check.end), marks)
+        is_open = check.verdict is Verdict.ALARM
+    return alarms
