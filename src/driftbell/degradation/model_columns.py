@@ -96,12 +96,6 @@ class ModelColumns:
                     raise input_error(
                         name, "missing", f"the {table_name} has no column '{name}'{_available(table)}"
                     )
-            for name in (prediction, label):
-                if name is not None and name in table and _is_nested(table[name]):
-                    message = (
-                        f"column '{name}' of the {table_name} has lists, which are no classes or numbers"
-                    )
-                    raise input_error(name, "type", message)
         if label is not None and label not in current and label not in reference:
             raise input_error(
                 label, "missing", f"neither table has a column '{label}'{_available(reference)}"
@@ -330,12 +324,6 @@ def _are_mostly_numbers(labels: Column, predictions: list[Column]) -> bool:
     count = int(np.count_nonzero(~np.isnan(numbers(labels))))
     present = count if labels.dtype == np.float64 else sum(not is_null(cell) for cell in labels.tolist())
     return 0 < MIN_SHARE * present <= count
-
-
-def _is_nested(column: Column) -> bool:
-    return column.dtype == object and any(
-        issubclass(kind, list | tuple | dict | set | np.ndarray) for kind in set(map(type, column.tolist()))
-    )
 
 
 def _is_number(text: str) -> bool:
