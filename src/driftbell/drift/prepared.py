@@ -200,7 +200,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         center(cells.finite),
         typed.stored_as,
         typed.precision,
-        _excluded(typed, layout),
+        why_excluded(typed, layout),
         SinglePrecision(cells.values) if typed.kind is Kind.NUMERIC else None,
         tie_sums(cells.values),
         typed.date_order,
@@ -211,7 +211,7 @@ BINNED = (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)
 """Kinds that are counted on bins."""
 
 
-def _excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
+def why_excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
     """Return why the values of a column are not compared, or ""."""
     match typed.kind:
         case None:

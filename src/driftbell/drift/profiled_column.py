@@ -17,7 +17,7 @@ from driftbell.drift.prepared import (
     PreparedReference,
     center,
     column_rows,
-    prepare_column,
+    why_excluded,
 )
 from driftbell.drift.texts import TextFeatures
 from driftbell.drift.times import HOUR, TimeProfile
@@ -144,8 +144,11 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         name: its name.
         typed: its cells.
     """
-    prepared = prepare_column(name, "feature", typed)
-    cells = prepared.cells
+    layout = ColumnLayout(typed.kind or Kind.CATEGORICAL)
+    if typed.kind in (Kind.CATEGORICAL, Kind.BOOLEAN):
+        layout = column_layout(typed.values, typed.kind)
+    excluded = why_excluded(typed, replace(layout, comparable=layout.comparable or typed.set_by_user))
+    cells = column_rows(typed, layout)
     column = ProfiledColumn(
         name,
         typed.kind,
@@ -157,9 +160,9 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         typed.set_by_user,
         typed.reason,
         typed.date_order,
-        prepared.excluded,
+        excluded,
     )
-    if prepared.excluded:
+    if excluded:
         return column
     match typed.kind:
         case Kind.NUMERIC:

@@ -18,6 +18,9 @@ BUCKETS = 1024
 
 MAX_SALTS = 1000
 
+MIN_SHARE = 0.95
+"""Share of a group from which a category is named alone."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CategoryBins:
@@ -78,23 +81,36 @@ class CategoryBins:
             counts: rows of each category; None is null.
 
         Returns:
-            Rows by label, null included; and for labels that need it, the name for descriptions. A category
-            in a group without rows is new; any other that is not stored may be rare or new.
+            Rows by label, null included; and the descriptions of labels of groups with several categories:
+            the most frequent one of the other table. A category in a group without rows is new; any other
+            that is not stored may be rare or new.
         """
         if not self.groups:
             return Counter(counts), {}
-        labels, rare = dict(self.labels()), self.rare_labels()
+        labels, groups = dict(self.labels()), dict(enumerate(self.groups))
         result: Counter[str | None] = Counter()
-        descriptions: dict[str, str] = {}
+        largest: dict[int, tuple[str, int]] = {}
         for category, count in sorted(counts.items(), key=lambda item: (-item[1], item[0] or "")):
             if category is None:
                 result[None] += count
                 continue
-            label = labels.setdefault(bucket(category, self.salt), category)
-            result[label] += count
-            if label in rare:
-                descriptions.setdefault(label, f"rare or new {category}")
+            group = bucket(category, self.salt)
+            largest.setdefault(group, (category, count))
+            result[labels.setdefault(group, category)] += count
+        descriptions = {}
+        for group, (category, count) in largest.items():
+            label, stored = labels[group], self.names.get(category)
+            if groups[group] and stored is None:
+                descriptions[label] = f"rare or new {category}"
+            elif stored is not None and not (_most(stored, groups[group]) and _most(count, result[label])):
+                descriptions[label] = f"{category} and others"
+            elif stored is not None and label != category:
+                descriptions[label] = category
         return result, descriptions
+
+
+def _most(count: int, rows: int) -> bool:
+    return count >= MIN_SHARE * rows
 
 
 def bucket(category: str, salt: int) -> int:

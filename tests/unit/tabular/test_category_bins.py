@@ -44,6 +44,20 @@ def test_a_category_in_a_group_with_rare_rows_is_rare_or_new() -> None:
     assert counts.total() == 90
 
 
+def test_the_changed_category_of_a_group_is_named() -> None:
+    bins = category_bins({"Rome": 90, "Oslo": 10, "Jane Doe": 4})
+    group = bucket("Rome", bins.salt)
+    same = next(f"u{i}" for i in range(100_000) if bucket(f"u{i}", bins.salt) == group)
+    for now, name in (
+        ({"Rome": 80, same: 1}, None),
+        ({"Rome": 80, same: 20}, "Rome and others"),
+        ({"Rome": 80, same: 99}, f"rare or new {same}"),
+    ):
+        counts, names = bins.coarsen(now)
+        assert counts == Counter({"Rome": sum(now.values())})
+        assert names.get("Rome") == name
+
+
 def test_a_category_in_an_empty_group_is_new() -> None:
     bins = category_bins({"Rome": 90, "Jane Doe": 4})
     new = next(f"u{i}" for i in range(100) if not bins.groups[bucket(f"u{i}", bins.salt)])
