@@ -79,9 +79,9 @@ def _postgresql(url: str, query: str, name: str) -> tuple[list[str], Sequence[Se
         try:
             cursor = connection.cursor()
             cursor.execute("SET TRANSACTION READ ONLY")
-            cursor.execute(query)
-            if cursor.description is None:
+            result = connection.execute_unnamed(query)  # one statement; `execute` joins the rows of several
+            if not result.columns:
                 raise ConfigError(f"cannot read {name}: --query must be a SELECT statement")
-            return [str(column[0]) for column in cursor.description], cursor.fetchall()
+            return [str(column["name"]) for column in result.columns], list(result.rows)
         except errors as error:
             raise ConfigError(f"cannot read {name}: {reason(error)}: check --query") from error

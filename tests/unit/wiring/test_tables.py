@@ -51,6 +51,7 @@ def test_each_table_has_its_query(database: str) -> None:
         ("{database}", None, "pass --query"),
         ("{database}", "SELECT missing FROM orders", "no such column: missing: check --query"),
         ("{database}", "DELETE FROM orders", "readonly database"),
+        ("{database}", "SELECT amount FROM orders; SELECT 1", "one statement"),
         ("{database}", "SELECT amount AS a, city AS a FROM orders", "duplicate column name 'a'"),
         ("sqlite:///nowhere.db", QUERY, "nowhere.db is not a file"),
         ("postgresql://me:secret@127.0.0.1:1/x", QUERY, "cannot connect"),
