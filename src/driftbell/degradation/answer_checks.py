@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from driftbell.degradation.reference_models import Vector
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
-from driftbell.records import FieldProblem
+from driftbell.records import FieldProblem, Kind
+from driftbell.tabular.typed_column import TypedColumn
 
 MAX_SUM_ERROR, ERROR_PER_CLASS = 0.01, 0.005
 """Tolerated deviation of the sum of a row's probabilities from 1, for probabilities with two decimals."""
 
 MAX_DISAGREEMENT = 0.5
 """Predictions that differ from the most probable class in more than this share of the rows are refused."""
+
+
+def check_readable(columns: Mapping[str, TypedColumn], names: Collection[str], table_name: str) -> None:
+    """Check that each cell of the columns with a role is null or of the kind of its column.
+
+    Args:
+        columns: columns of a table.
+        names: those with a role.
+        table_name: name of the table in messages.
+
+    Raises:
+        InputError: a cell is of another kind, such as a list among texts.
+    """
+    for name in sorted(set(names) & columns.keys()):
+        column = columns[name]
+        if column.kind is Kind.NESTED:
+            message = f"column '{name}' of the {table_name} has lists, which are no classes or numbers"
+            raise InputError([FieldProblem(name, "type", message)])
+        if column.unreadable:
+            cells = " and ".join(f"'{printable(cell, 30)}'" for cell in column.examples[:2])
+            message = (
+                f"column '{name}' of the {table_name}: {column.unreadable} of {len(column.values)} cells "
+                f"such as {cells} are not {column.kind}, as in the reference. Write both tables in the same "
+                f"way, or set the kind: --column '{name}=categorical'"
+            )
+            raise InputError([FieldProblem(name, "type", message)])
 
 
 def check_labels(label: str, table_name: str, labels: Sequence[str], answers: Iterable[str]) -> str:

@@ -40,6 +40,10 @@ MAX_EXAMPLES = 3
 """Number of labels that are no numbers in a message."""
 
 
+MAX_KNOWN = 3
+"""Number of columns with remembered names of classes, besides the newest one."""
+
+
 class ModelColumns:
     """Columns of a model in a reference and a current table, by role.
 
@@ -99,10 +103,11 @@ class ModelColumns:
         self.names = tuple(n for n in reference if n not in {*needed, label})
         predictions = [table[prediction] for table in (reference, current)]
         labels = [table[label] for table in (reference, current) if label is not None and label in table]
+        self._known: list[tuple[Column, tuple[list[str], NDArray[np.intp]]]] = []
         self._number_labels = bool(labels) and _are_mostly_numbers(labels[0], predictions)
         self.classes = self._find_classes(predictions, labels, task)
         self._ids = {name: float(i) for i, name in enumerate(self.classes)}
-        answers = (name for column in predictions for name in _class_names(column)[0])
+        answers = (name for column in predictions for name in self._class_names(column)[0])
         self._answers = {*self.probabilities, *answers} if self.classes else set()
 
     def _find_classes(
@@ -116,24 +121,24 @@ class ModelColumns:
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
         if len(self.probabilities) == 1:  # of one class of two, so that other labels are unknown
-            predicted = {*self.probabilities, *(n for c in predictions for n in _class_names(c)[0])}
+            predicted = {*self.probabilities, *(n for c in predictions for n in self._class_names(c)[0])}
             if len(predicted) == 2:
                 return tuple(sorted(predicted))
         if self._number_labels:
             labels = [numbers(column) for column in labels]
         columns = [*predictions, *labels]
-        values = {name for column in columns for name in _class_names(column)[0]}
         numeric = all(kind_of(c) in (Kind.NUMERIC, None) for c in columns)
         if numeric and not self.probabilities and task is None:
             amounts = np.concatenate([numbers(c)[np.isfinite(numbers(c))] for c in columns])
             if np.any(np.mod(amounts, 1)):
                 return ()
-            if len(values) > MAX_INTEGER_CLASSES:
-                message = (
-                    f"column '{self.prediction}' or its label has {len(values)} different whole numbers, "
-                    "which may be classes or amounts: pass the task, --task classification or regression"
-                )
-                raise input_error("task", "missing", message)
+        values = {name for column in columns for name in self._class_names(column)[0]}
+        if numeric and not self.probabilities and task is None and len(values) > MAX_INTEGER_CLASSES:
+            message = (
+                f"column '{self.prediction}' or its label has {len(values)} different whole numbers, "
+                "which may be classes or amounts: pass the task, --task classification or regression"
+            )
+            raise input_error("task", "missing", message)
         classes = tuple(sorted(values | set(self.probabilities)))
         if len(self.probabilities) == 1 and len(classes) == 1:
             return (*classes, f"other than {classes[0]}")
@@ -160,7 +165,7 @@ class ModelColumns:
 
     def class_column(self, column: Column) -> Column:
         """Return predictions or labels as names of classes."""
-        names, codes = _class_names(column)
+        names, codes = self._class_names(column)
         return as_column([*names, None], Kind.CATEGORICAL)[codes]
 
     def roles(self, reference: Columns) -> dict[str, str]:
@@ -245,7 +250,7 @@ class ModelColumns:
             return None
         column = table[self.label]
         if self.classes:
-            names, codes = _class_names(column)
+            names, codes = self._class_names(column)
             labels_by_row = [names[i] for i in codes[codes >= 0].tolist()]
             self._note(check_labels(self.label, table_name, labels_by_row, self._answers))
             labels = self._encode(column, other=-1.0)
@@ -281,11 +286,19 @@ class ModelColumns:
             return np.asarray(np.abs(answers - truth))
         return np.where(np.isnan(truth), np.nan, (answers != truth).astype(np.float64))
 
+    def _class_names(self, column: Column) -> tuple[list[str], NDArray[np.intp]]:
+        """Return what the function `_class_names` does; the last columns are remembered."""
+        for known, names in self._known:
+            if known is column:
+                return names
+        self._known = [*self._known[-MAX_KNOWN:], (column, _class_names(column))]
+        return self._known[-1][1]
+
     def _encode(self, column: Column, *, other: float) -> Vector:
         if not self.classes:
             values = numbers(column)
             return np.where(np.abs(values) <= MAX_AMOUNT, values, np.nan)
-        names, codes = _class_names(column)
+        names, codes = self._class_names(column)
         ids = np.array([*(self._ids.get(name, other) for name in names), np.nan])
         return ids[codes]
 

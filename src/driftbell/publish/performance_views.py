@@ -38,9 +38,9 @@ def metric_rows(performance: TablePerformance) -> list[MetricRow]:
 
 
 def interval_note(performance: TablePerformance) -> str:
-    """Return what the numbers are: intervals, and the loss that raises an alarm."""
-    note = "In parentheses: 90 % intervals."
-    return f"{note} 1 in {1 / performance.threshold:,.0f} checks without a loss may raise an alarm."
+    """Return what the ranges are, and how often an alarm is false."""
+    note = "Ranges are 90 % intervals."
+    return f"{note} At most 1 in {1 / performance.threshold:,.0f} checks without a loss raises an alarm."
 
 
 def performance_lines(performance: TablePerformance) -> list[str]:

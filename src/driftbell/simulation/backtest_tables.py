@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from driftbell.degradation.answer_checks import check_readable
 from driftbell.degradation.model_columns import input_error, locate
 from driftbell.errors import InputError
-from driftbell.phrases import printable
 from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular import typed_column
 from driftbell.tabular.columns import is_null, kind_of
@@ -55,16 +55,7 @@ def _read(
         raise InputError(problems) from error
     if not columns or not len(next(iter(columns.values())).values):
         raise input_error("", "empty", f"the {table_name} has no rows")
-    for name in sorted(names & columns.keys()):
-        column = columns[name]
-        if column.unreadable:
-            cells = " and ".join(f"'{printable(cell, 30)}'" for cell in column.examples[:2])
-            message = (
-                f"column '{name}' of the {table_name}: {column.unreadable} of {len(column.values)} cells "
-                f"such as {cells} are not {column.kind}, as in the reference. Write both tables in the same "
-                f"way, or set the kind: --column '{name}=categorical'"
-            )
-            raise input_error(name, "type", message)
+    check_readable(columns, names, table_name)
     return columns
 
 

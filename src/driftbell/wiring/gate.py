@@ -132,7 +132,11 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
     label_by_id = {p.id: str(v) for p, v in zip(predictions, labels, strict=False) if v is not None}
     unknown = [v for v in label_by_id.values() if v not in model.classes]
     names = join_names(sorted(set(unknown)))
-    note = f"{len(unknown)} labels are no class of the model and count as wrong: {names}" if unknown else ""
+    note = (
+        f"labels that are no class of the model count as wrong: {names} ({len(unknown)} in all)"
+        if unknown
+        else ""
+    )
     return Past(source, predictions, table, label_by_id, timed=False, note=note)
 
 
@@ -191,7 +195,7 @@ def _check_numbers(name: str, table: RawTable, options: ColumnOptions) -> None:
     column = read_columns(only, kinds={name: Kind.NUMERIC}, nulls=options.nulls)[name]
     if column.unreadable:
         examples = join_names(f"'{text}'" for text in column.examples)
-        message = f"'{name}' must be a number: {column.unreadable} cells are not, such as {examples}"
+        message = f"'{name}' must be a number, not {examples} (unreadable cells: {column.unreadable})"
         raise InputError([FieldProblem(name, "type", message)])
 
 

@@ -107,9 +107,12 @@ def judge_tables(
     performance = degradation = None
     null_shares = (0.0, 0.0)
     if roles.prediction is not None and roles.label is not None:
+        from driftbell.degradation.answer_checks import check_readable
         from driftbell.degradation.measured import MAX_P_VALUE, SMALLEST_LOSS, compare_performance
         from driftbell.degradation.model_columns import ModelColumns  # only a check with labels needs both
 
+        for name, table in zip(NAMES, (reference, current), strict=True):
+            check_readable(table, roles.read_as_role, name)
         columns = ModelColumns(
             _values(reference),
             _values(current),

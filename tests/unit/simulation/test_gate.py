@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +19,7 @@ from scipy import stats
 from tests.command_line import driftbell
 from tests.conftest import with_models
 
+from driftbell.cli import cli
 from driftbell.config import settings as config
 from driftbell.records import Label
 from driftbell.simulation.faults import Fault, FaultKind
@@ -227,7 +230,7 @@ def test_windows_smaller_than_a_block_are_collected(iris: Rehearsal) -> None:
     [
         ({}, ("--label", "trut"), "has no column 'trut': did you mean 'truth'?"),
         ({LENGTH: ""}, (), "row 7: 'petal length (cm)' must not be null"),
-        ({LENGTH: "wide"}, (), "'petal length (cm)' must be a number: 1 cells are not, such as 'wide'"),
+        ({LENGTH: "wide"}, (), "'petal length (cm)' must be a number, not 'wide' (unreadable cells: 1)"),
         ({}, ("--fault", "shfit:x=1"), "unknown fault 'shfit'"),
         ({}, ("--within", "0"), "--within"),
     ],
@@ -266,7 +269,7 @@ def test_labels_of_an_unknown_class_are_named(iris: Rehearsal, tmp_path: Path) -
     rows = [{**row, "truth": "setosa"} for row in iris_rows(30, np.random.default_rng(0))]
     rows[3]["truth"] = "rose"
     past = gate.read_past(write(tmp_path / "past.csv", rows), "truth", iris.model, ColumnOptions())
-    assert past.note == "1 labels are no class of the model and count as wrong: rose"
+    assert past.note == "labels that are no class of the model count as wrong: rose (1 in all)"
 
 
 def test_digits_are_categories_where_the_model_has_them(tmp_path: Path) -> None:
@@ -275,3 +278,11 @@ def test_digits_are_categories_where_the_model_has_them(tmp_path: Path) -> None:
     path = write(tmp_path / "past.csv", [{"zip": "10115", "age": 31, "id": i} for i in range(3)])
     past = gate.read_past(path, None, model, ColumnOptions(exclude=["missing"]))
     assert [(p.features, p.output) for p in past.predictions] == [({"zip": "10115", "age": 31.0}, "no")] * 3
+
+
+def test_the_commands_of_the_guide_are_valid() -> None:
+    guide = (Path(__file__).parents[3] / "docs/guides/rehearse-and-backtest.md").read_text("utf-8")
+    lines = re.findall(r"^(?:\$ |\s+)driftbell gate (.*)$", guide, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        cli.commands["gate"].make_context("gate", shlex.split(line)).close()

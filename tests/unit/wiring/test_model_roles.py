@@ -260,10 +260,19 @@ def test_documents_show_the_metrics_of_both_sides() -> None:
     html, markdown, notebook = result.to_html(), result.to_markdown(), result._repr_html_()
     for document in (html, markdown, notebook):
         assert "balanced accuracy" in document
-        assert " % (" in document
+        assert "Ranges are" in document or document is notebook
         assert "<maybe>" not in document
     assert "The model probably performs worse: " in html
     assert "Does the model perform worse?" in html
     assert "The smallest loss that is an alarm: 2.0 points." in html
     plain = check(answers(ROWS, 0), current)
     assert "Does the model perform worse?" not in plain.to_html()
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_lists_are_no_labels(side: int) -> None:
+    tables = answers(ROWS, 0), answers(ROWS, 1)
+    tables[side]["y"] = [["yes"]] * ROWS
+    name = ("reference", "current table")[side]
+    with pytest.raises(InputError, match=f"column 'y' of the {name}.* (has lists|are not categorical)"):
+        measured(*tables)
