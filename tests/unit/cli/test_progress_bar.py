@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -81,19 +82,35 @@ def test_a_pipe_shows_no_progress(
 
 def test_an_error_removes_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(bar, "DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sys.stderr, "write", written.append)
+    shown = threading.Event()
+
+    def write(text: str) -> None:
+        written.append(text)
+        shown.set()
 
     def fail() -> None:
         with bar.progress_bar():
             begin_stage("reading \x1b[31mevil\n", 0.0, 1.0)
+            assert shown.wait(60)  # also while the stage reports nothing
             raise ValueError("broken")
 
+    monkeypatch.setattr(bar, "DELAY_SECONDS", 0.05)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "write", write)
     with pytest.raises(ValueError, match="broken"):
         fail()
     assert written[-1] == bar.CLEAR_LINE
     assert "\\x1b[31mevil\\n" in written[0]
+
+
+def test_short_work_shows_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(bar, "DELAY_SECONDS", 3600)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    with bar.progress_bar():
+        begin_stage("reading", 0.0, 1.0)
+    assert not written
 
 
 def test_work_without_an_observer_reports_nothing() -> None:
