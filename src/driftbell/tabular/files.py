@@ -35,7 +35,9 @@ EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 COMPRESSED_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 PANDAS_INDEX = "__index_level_"
 SAMPLE_ROWS = 2000
-NO_ROWS = "it is a profile, which has no rows: only the reference of `driftbell check` may be one"
+NO_ROWS = (
+    "it is a profile, which has no rows: only the reference of `driftbell check` may be one, as a plain file"
+)
 UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:yet )?implemented")
 HIVE = re.compile(r"([^/=]+)=([^/]*)")
 

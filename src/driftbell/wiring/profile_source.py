@@ -24,6 +24,8 @@ def as_profile(reference: Any) -> TableProfile | None:
         profile: TableProfile | None = reference if type(reference).__module__ == MODULE else None
         return profile
     try:
+        if not Path(reference).is_file():  # what is read from a pipe would be missing in the table
+            return None
         with Path(reference).open("rb") as file:
             head = file.read(HEAD_BYTES)
     except (OSError, ValueError):  # the reader of tables has the error; it may be a folder or a pattern

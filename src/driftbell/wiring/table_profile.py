@@ -80,6 +80,8 @@ class TableProfile:
         Raises:
             ConfigError: the file cannot be written.
         """
+        if Path(path).is_dir():
+            raise ConfigError(f"cannot write {path}: it is a folder: name a file")
         try:
             write_atomically(Path(path), encode_profile(self._columns, self._options))
         except OSError as error:

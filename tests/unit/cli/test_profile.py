@@ -65,6 +65,7 @@ def test_a_database_is_profiled_and_checked(tables: Path) -> None:
         (("profile", "before.csv"), "Missing option '-o'"),
         (("profile", "before.csv", "-o", "before.csv"), "before.csv is the table itself: name another file"),
         (("profile", "before.csv", "-o", "no/ref.json"), "--output: cannot write no/ref.json"),
+        (("profile", "before.csv", "-o", "."), "--output: cannot write .: it is a folder: name a file"),
         (("profile", "missing.csv", "-o", "x.json"), "cannot read missing.csv"),
         (("check", "before.csv", "ref.json"), "cannot read ref.json: it is a profile, which has no rows"),
         (

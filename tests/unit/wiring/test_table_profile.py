@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,16 @@ def test_a_profile_is_no_table(tmp_path: Path) -> None:
         driftbell.check(rows, profile)
     (tmp_path / "lines.json").write_text('{"a": 1}\n{"a": 2}\n')
     assert driftbell.check(tmp_path / "lines.json", rows).rows == (2, 3)
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe, rows = tmp_path / "pipe.csv", ["size", *map(str, range(100))]
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("\n".join(rows),))
+    writer.start()
+    result = driftbell.check(pipe, {"size": list(range(100))})
+    writer.join()
+    assert result.rows == (100, 100)
 
 
 def test_columns_of_every_state_are_compared_as_with_rows() -> None:
