@@ -114,7 +114,7 @@ def _as_utf8(data: bytes, source: str, encoding: str | None) -> tuple[bytes, str
         if name in ("ascii", "utf-8"):
             text = data
             if encoding:
-                data.decode("utf-8")
+                data.decode(name)
         elif name == "utf-8-sig":
             text = data.removeprefix(codecs.BOM_UTF8)
         else:
@@ -146,9 +146,26 @@ def _encoding(data: bytes, source: str) -> str:
             decoder.decode(data[start : start + CHUNK_BYTES])
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
+        _check_one_encoding(data, source)
         undefined = any(byte in data for byte in (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d"))
         return "latin-1" if undefined else "cp1252"
     return "utf-8"
+
+
+def _check_one_encoding(data: bytes, source: str) -> None:
+    """Check that a file that is not UTF-8 has no UTF-8 either.
+
+    Raises:
+        ConfigError: more characters are valid UTF-8 than not.
+    """
+    text = data.decode("utf-8", "replace")
+    invalid = text.count("\ufffd")
+    if len(text.encode("ascii", "ignore")) < len(text) - 2 * invalid:
+        line = text.count("\n", 0, text.index("\ufffd")) + 1
+        raise ConfigError(
+            f"cannot read {source}: line {line} is not UTF-8, but other lines are: convert the file to one "
+            "encoding, or pass --encoding"
+        )
 
 
 def _sample(text: bytes) -> tuple[str, bool]:
@@ -180,6 +197,9 @@ def _plain_layout(text: bytes, sample: str, layout: Layout) -> tuple[bytes, Layo
     elif separator == SINGLE:
         return text, layout
     elif b'"' not in text:
+        before = " " + separator
+        if separator == "|" and sample.count(before) >= 0.8 * sample.count(separator):
+            return re.sub(rb" *\| *", b"|", text), layout  # cells padded with spaces
         padded = separator + " "
         if sample.count(separator) > sample.count(padded) or not sample.count(padded):
             return text, layout

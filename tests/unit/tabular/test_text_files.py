@@ -103,6 +103,7 @@ CASES: dict[str, Case] = {
     "running numbers beside decimal commas": Case("x;z\n" + "".join(f"{i};{i},5\n" for i in range(1, 31)), "identifier", [str(i) for i in range(1, 31)], reason="running numbers"),
     "running numbers with thousands": Case(quoted(*(f"1,{i:03}" for i in range(30))), "identifier", [f"1,{i:03}" for i in range(30)], reason="running numbers"),
     "Markdown": Case("| x | y |\n|---:|----|\n| 1 | a |\n| 2 | b |\n", "numeric", [1, 2]),
+    "padded cells": Case("x      | y  \nRome   | 1  \nNew York | 2\n", "categorical", ["Rome", "New York"]),
     "dashes below the header": Case("x  ,name\n---,------\n1,a\n2,b\n", "numeric", [1, 2]),
     "shuffled row numbers": Case(column(*(str(i * 7 % 30) for i in range(30))), "identifier", [str(i * 7 % 30) for i in range(30)], reason="all different"),
     "running times": Case(column(*(f"2026-01-{i:02}" for i in range(1, 31))), "identifier", [f"2026-01-{i:02}" for i in range(1, 31)], reason="running times"),
@@ -203,6 +204,10 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         "id  city       note\n1   Rome       a b\n2   New York   c d\n",
         "aligned by spaces",
     ),
+    "UTF-8 and Latin-1": (
+        "city,x\nKöln,1\nŁódź,2\n".encode() + "Münster,3\n".encode("latin-1"),
+        "line 4 is not UTF-8",
+    ),
     "gzip cut off": (gzip.compress(b"a,b\n1,2\n" * 100)[:-20], "corrupt or cut off"),
     "xz of garbage": (lzma.compress(b"a,b\n" * 100)[:40], "corrupt or cut off"),
 }
@@ -255,6 +260,9 @@ def test_an_encoding_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"a\n\xff\n")
     with pytest.raises(ConfigError, match="--encoding"):
         read_file(tmp_path / "t.csv", FileOptions(encoding="utf-8"))
+    (tmp_path / "t.csv").write_text("a\nö\n", "utf-8")
+    with pytest.raises(ConfigError, match="--encoding"):
+        read_file(tmp_path / "t.csv", FileOptions(encoding="ascii"))
 
 
 def zstd(data: bytes) -> bytes:
