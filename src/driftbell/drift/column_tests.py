@@ -22,6 +22,7 @@ from driftbell.stats import (
     jensen_shannon,
     js_noise,
     kolmogorov_smirnov,
+    largest_change,
     normed_wasserstein,
     null_share,
     psi,
@@ -214,7 +215,9 @@ def add_categories(before: PreparedColumn, now: ColumnRows, tested: Tested, *, e
     tested.distance("chi-square", test.statistic, n, m)
     names = [c if c is None else now.names.get(c, c) for c in categories]
     note = _categories_note(names, before_counts, now_counts, n, m)
-    size = total_variation(old.counts, new.counts)
+    size, single = total_variation(old.counts, new.counts), largest_change(before_counts, now_counts)
+    if single.low > size.low:  # a category that shares a bin with many others
+        size = Size(max(size.value, single.value), single.low)
     tested.p_value("chi-square", 2 * SHAPE_WEIGHT, test.p_value, n, m, size, note)
     if effect_sizes:
         _add_distances(tested, old, new)

@@ -9,7 +9,14 @@ from driftbell.stats.counts import (
     psi,
     psi_noise,
 )
-from driftbell.stats.effects import Size, difference_size, distance_size, share_size, total_variation
+from driftbell.stats.effects import (
+    Size,
+    difference_size,
+    distance_size,
+    largest_change,
+    share_size,
+    total_variation,
+)
 from driftbell.stats.losses import accuracy_loss_p_value, error_loss_p_value
 from driftbell.stats.metrics import (
     CLASSIFICATION_METRICS,
@@ -59,6 +66,7 @@ __all__ = [
     "jensen_shannon",
     "js_noise",
     "kolmogorov_smirnov",
+    "largest_change",
     "metric_differences",
     "normed_wasserstein",
     "null_share",

@@ -117,9 +117,26 @@ def total_variation(reference: ArrayLike, window: ArrayLike) -> Size:
     grown = change > 0
     split_tail = math.exp(math.log(TAIL if k == 2 else TAIL / 2) - math.log(2) * max(0, min(k, 900) - 2))
     of_set = difference_size(float(a[grown].sum()), n, float(b[grown].sum()), m, tail=split_tail)
-    i = int(np.argmax(np.abs(change)))
-    of_one = difference_size(float(a[i]), n, float(b[i]), m, tail=TAIL / 2 / k)
-    return Size(float(change[grown].sum()), max(of_set.low, of_one.low))
+    return Size(float(change[grown].sum()), max(of_set.low, largest_change(a, b).low))
+
+
+def largest_change(reference: ArrayLike, window: ArrayLike) -> Size:
+    """Return the largest change of the share of a single category with its lower confidence limit.
+
+    The tail probability of the limit is 0.05 / (2k) for k categories, see `total_variation`.
+
+    Args:
+        reference: counts, shape (k,), not all zero.
+        window: counts, shape (k,), not all zero.
+
+    >>> size = largest_change([250, 250, 0], [250, 150, 100])
+    >>> round(size.value, 3), round(size.low, 3)
+    (0.2, 0.126)
+    """
+    a, b = np.asarray(reference, dtype=float), np.asarray(window, dtype=float)
+    n, m = float(a.sum()), float(b.sum())
+    i = int(np.argmax(np.abs(b / m - a / n)))
+    return difference_size(float(a[i]), n, float(b[i]), m, tail=TAIL / 2 / len(a))
 
 
 def wilson_limits(share: float, rows: float, z: float) -> tuple[float, float]:

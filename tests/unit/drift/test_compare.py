@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftbell.drift.compare import compare, prepare
+from driftbell.drift.judge import judge
 from driftbell.errors import InputError
 from driftbell.records import Kind, ResultKind, Scope
 from driftbell.records.checks import ColumnComparison
@@ -394,3 +395,14 @@ def test_no_column_raises_an_exception(reference: list[Any], window: list[Any]) 
     assert (result.p_value is None) == (not reference or not window or nulls)
     assert result.p_value is None or 0 <= result.p_value <= 1
     assert all(r.value is None or math.isfinite(r.value) for r in result.results)
+
+
+def test_a_rare_category_that_becomes_frequent_is_drift_even_among_thousands() -> None:
+    rng = np.random.default_rng(0)
+    names = np.array([f"c{i}" for i in range(5000)])
+    before, now, same = (names[rng.integers(0, 5000, rows)].tolist() for rows in (20_000, 2000, 2000))
+    now[:200] = ["c4999"] * 200
+    (changed,), (unchanged,) = (compare({"k": before}, {"k": rows}) for rows in (now, same))
+    assert judge([changed], rows=2000).drifted_columns == ("k",)
+    assert judge([unchanged], rows=2000).drifted_columns == ()
+    assert "c4999 0.0% → 10.0%" in changed.note
