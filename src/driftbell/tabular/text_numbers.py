@@ -2,7 +2,7 @@ r"""Numbers in text: decimal marks, thousands separators, currencies and percent
 
 Plain numbers such as `-1.5e3` need no convention. All other numbers of a column are read by one convention,
 the one that fits most cells: a point or a comma is the decimal mark, and the other one, a space or an
-apostrophe separates thousands. `12%` is 0.12. Numbers with underscores are names.
+apostrophe separates thousands. `12%` is 0.12, `1.5M` is 1500000. Numbers with underscores are names.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ PARTS = (
     rf"^(?P<currency0>{SYMBOLS}|{CODES})?\s*(?P<open>\()?\s*(?P<sign1>[+-])?\s*"
     rf"(?P<currency1>{SYMBOLS}|{CODES})?\s*(?P<sign2>[+-])?\s*"
     r"(?P<body>(?:\d|[.,]\d)[\d.,'’ ]*(?:[eE][+-]?\d+)?)\s*"
-    rf"(?P<currency2>{SYMBOLS}|{CODES})?\s*(?P<percent>%)?\s*(?P<sign3>-)?(?P<close>\))?$"
+    rf"(?P<scale>[kKMB])?\s*(?P<currency2>{SYMBOLS}|{CODES})?\s*(?P<percent>%)?\s*(?P<sign3>-)?(?P<close>\))?$"
 )
+SCALES = {"k": "e3", "K": "e3", "M": "e6", "B": "e9"}
+"""Thousands, millions and billions, read if some cell also has a decimal mark: `1.5M`, but not `7B` alone."""
+
 SPACES = "[\u00a0\u2007\u2009\u202f]"
 """Spaces that separate thousands: no-break, figure, thin, and narrow no-break space."""
 
@@ -68,8 +71,12 @@ def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = No
     clean = texts.str.strip_chars().str.replace_all("−", "-", literal=True).str.replace_all(SPACES, " ")
     parts = clean.str.extract_groups(PARTS).struct.unnest()
     body = parts["body"].str.strip_chars()
+    scale = parts["scale"]
+    if not (scale.is_not_null() & body.str.contains(r"\d[.,]\d")).any():
+        body = body.set(scale.is_not_null(), None)
     balanced = parts["open"].is_not_null() == parts["close"].is_not_null()
     signs = sum((parts[name].is_not_null().cast(pl.Int8) for name in ("sign1", "sign2", "sign3", "open")), 0)
+    balanced &= scale.is_null() | parts["percent"].is_null()
     valid = (body.is_not_null() & balanced & (pl.Series(signs) <= 1)).fill_null(False)
     fits = {
         mark: (valid & body.str.contains(pattern).fill_null(False)).to_numpy()
@@ -90,6 +97,7 @@ def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = No
         | parts["sign3"].is_not_null()
         | parts["open"].is_not_null()
     ).to_numpy()
+    digits = digits + scale.replace_strict(SCALES, default="", return_dtype=pl.String).fill_null("")
     if main == "%":
         digits = digits + "e-2"
     values = digits.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy().copy()
