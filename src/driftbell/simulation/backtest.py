@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def backtest(
     plan = BacktestPlan(
         columns, charts, prepared, present, windows, allowed, label_delay, score.value if score else None
     )
-    return Backtest(run_checks(plan), facts, count=len(windows), every=by_time)
+    return Backtest(partial(run_checks, plan), facts, count=len(windows), every=by_time)
 
 
 def _check_numbers(window_rows: int | None, label_delay: int, smallest_loss: float | None, seed: int) -> None:

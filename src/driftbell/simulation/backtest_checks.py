@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from driftbell.records import ColumnStats, Interval, Period, Verdict
@@ -113,7 +114,7 @@ class Backtest:
     """A backtest: iterate over its checks; each is computed once, when it is needed.
 
     Args:
-        checks: the checks, computed on demand.
+        start: returns an iterator that computes the checks on demand, from the first.
         reference: the reference.
         count: number of checks.
         every: length of the periods; None for windows by rows.
@@ -121,7 +122,7 @@ class Backtest:
 
     def __init__(
         self,
-        checks: Iterator[BacktestCheck],
+        start: Callable[[], Iterator[BacktestCheck]],
         reference: BacktestReference,
         *,
         count: int,
@@ -129,7 +130,8 @@ class Backtest:
     ) -> None:
         self.reference = reference
         self.every = every
-        self._remaining = checks
+        self._start = start
+        self._remaining = start()
         self._checks: list[BacktestCheck] = []
         self._count = count
 
@@ -137,8 +139,16 @@ class Backtest:
         """Yield the checks in order."""
         for index in range(self._count):
             while index >= len(self._checks):
-                self._checks.append(next(self._remaining))
+                self._checks.append(self._compute())
             yield self._checks[index]
+
+    def _compute(self) -> BacktestCheck:
+        """Return the next check; after an interruption, the earlier ones are computed again."""
+        try:
+            return next(self._remaining)
+        except BaseException:
+            self._remaining = islice(self._start(), len(self._checks), None)
+            raise
 
     def __len__(self) -> int:
         """Return the number of checks."""

@@ -108,7 +108,11 @@ def _read_cells(body: bytes, layout: Layout, source: str, *, quoted: bool) -> An
 
 
 def _as_utf8(data: bytes, source: str, encoding: str | None) -> tuple[bytes, str]:
-    """Return text with line feeds in UTF-8, and the name of its encoding."""
+    """Return text with line feeds in UTF-8, and the name of its encoding.
+
+    Raises:
+        ConfigError: the text cannot be decoded, or has no line breaks although the file has their bytes.
+    """
     name = encoding or _encoding(data, source)
     try:
         if name in ("ascii", "utf-8"):
@@ -123,6 +127,8 @@ def _as_utf8(data: bytes, source: str, encoding: str | None) -> tuple[bytes, str
         raise ConfigError(
             f"cannot read {source} as {name}: {error.reason}: pass another --encoding"
         ) from error
+    if encoding and b"\n" in data and b"\n" not in text:
+        raise ConfigError(f"cannot read {source} as {name}: it has no line breaks: pass another --encoding")
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n") if b"\n" in text else text.replace(b"\r", b"\n")
     return text, name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
@@ -43,7 +43,8 @@ def stats(name: str, distance: float | None, *, drifted: bool = False) -> Column
 
 def result(checks: Sequence[BacktestCheck], *, metric: str = "accuracy", labelled: bool = True) -> Backtest:
     metrics = {metric: Interval(0.92, 0.9, 0.94)} if labelled and metric else {}
-    return Backtest(iter(checks), BacktestReference(4000, metric, metrics, 0.02, ()), count=len(checks))
+    reference = BacktestReference(4000, metric, metrics, 0.02, ())
+    return Backtest(lambda: iter(checks), reference, count=len(checks))
 
 
 def alarmed(*, timed: bool = True) -> Backtest:
@@ -78,11 +79,26 @@ def test_the_view_has_thresholds_alarms_and_columns_in_order() -> None:
 
 def test_the_threshold_of_an_error_is_above_the_reference() -> None:
     backtest = Backtest(
-        iter([check(0)]),
+        lambda: iter([check(0)]),
         BacktestReference(10, "mae", {"mae": Interval(3.0, 2.9, 3.1)}, 0.3, ()),
         count=1,
     )
     assert backtest_view(backtest).threshold == pytest.approx(3.3)
+
+
+def test_an_interrupted_iteration_goes_on_with_the_next_check() -> None:
+    interruptions = [KeyboardInterrupt()]
+
+    def start() -> Iterator[BacktestCheck]:
+        for index in range(4):
+            if index == 2 and interruptions:
+                raise interruptions.pop()
+            yield check(index)
+
+    backtest = Backtest(start, BacktestReference(10, "", {}, 0.0, ()), count=4)
+    with pytest.raises(KeyboardInterrupt):
+        list(backtest)
+    assert [c.index for c in backtest] == [0, 1, 2, 3]
 
 
 def test_consecutive_checks_are_combined_if_there_are_many() -> None:

@@ -269,6 +269,13 @@ def test_an_encoding_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
         read_file(tmp_path / "t.csv", FileOptions(encoding="ascii"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "cp037"])
+def test_an_encoding_that_joins_all_lines_is_an_error(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes(b"a,b\n" + b"1,2\n" * 20)
+    with pytest.raises(ConfigError, match=rf"t\.csv as {encoding}: .* pass another --encoding"):
+        read_file(tmp_path / "t.csv", FileOptions(encoding=encoding))
+
+
 def zstd(data: bytes) -> bytes:
     return pa.Codec("zstd").compress(data, asbytes=True)
 
