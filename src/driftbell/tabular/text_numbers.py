@@ -2,8 +2,8 @@ r"""Numbers in text: decimal marks, thousands separators, currencies, percent si
 
 Plain numbers such as `-1.5e3` need no convention. All other numbers of a column are read by one convention,
 the one that fits most cells: a point or a comma is the decimal mark, and the other one, a space or an
-apostrophe separates thousands. `12%` is 0.12, `1.5M` is 1500000. A unit such as `kg` is left out. Numbers with
-underscores are names.
+apostrophe separates thousands. `12%` is 0.12, `1.5M` is 1500000. A unit such as `kg` is left out. Numbers
+with underscores are names.
 """
 
 from __future__ import annotations
