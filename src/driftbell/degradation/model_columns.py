@@ -143,10 +143,13 @@ class ModelColumns:
         if len(self.probabilities) == 1 and len(classes) == 1:
             return (*classes, f"other than {classes[0]}")
         if len(classes) > MAX_CLASSES:
-            words = sorted(name for name in classes if not _is_number(name)) or classes
+            words = sorted(name for name in classes if not _is_number(name))
+            reason = (
+                f"not all of them are numbers ({join_names(words)})" if words else "all of them are numbers"
+            )
             message = (
                 f"column '{self.prediction}' or its label has {len(classes)} distinct values: too many for "
-                f"classes, and not all of them are numbers ({join_names(words)})"
+                f"classes, and {reason}"
             )
             raise input_error(self.prediction, "type", message)
         return classes

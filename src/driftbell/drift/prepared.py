@@ -103,6 +103,7 @@ class PreparedColumn:
         ties: numeric: see `tie_sums`.
         date_order: see `TypedColumn`.
         bins: bins to which windows are rounded; None if the rows of the reference are known.
+        unit: see `TypedColumn`.
     """
 
     name: str
@@ -119,6 +120,7 @@ class PreparedColumn:
     ties: tuple[float, int] | None = None
     date_order: str = ""
     bins: Bins | None = None
+    unit: str | None = None
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -171,8 +173,11 @@ class PreparedReference:
 
     @property
     def decided(self) -> dict[str, TypedColumn]:
-        """Each column without cells: its kind, and the order of day and month, for reading windows."""
-        return {c.name: TypedColumn(c.kind, NO_NUMBERS, date_order=c.date_order) for c in self.columns}
+        """Each column without cells: its kind, order of day and month, and unit, for reading windows."""
+        return {
+            c.name: TypedColumn(c.kind, NO_NUMBERS, date_order=c.date_order, unit=c.unit)
+            for c in self.columns
+        }
 
 
 def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
@@ -204,6 +209,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         SinglePrecision(cells.values) if typed.kind is Kind.NUMERIC else None,
         tie_sums(cells.values),
         typed.date_order,
+        unit=typed.unit,
     )
 
 

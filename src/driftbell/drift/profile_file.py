@@ -91,6 +91,7 @@ class _Column(Struct, forbid_unknown_fields=True, omit_defaults=True):
     categories: _Categories | None = None
     times: _Times | None = None
     texts: _Texts | None = None
+    unit: str | None = None
 
 
 class _Options(Struct, forbid_unknown_fields=True):
@@ -184,6 +185,7 @@ def _column(column: ProfiledColumn) -> _Column:
         _Texts(words.blank, words.foreign, _numbers(words.lengths), [_numbers(s) for s in words.shares])
         if words
         else None,
+        column.unit,
     )
 
 
@@ -308,7 +310,7 @@ def _profiled(column: _Column) -> ProfiledColumn:
 
 _PLAIN = (
     "name", "kind", "rows", "nulls", "unreadable", "stored_as", "set_by_user", "reason", "date_order",
-    "excluded",
+    "excluded", "unit",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class ProfiledColumn:
         rows: number of rows.
         nulls: number of nulls, without unreadable cells.
         unreadable: number of cells that are not of the kind.
-        stored_as, precision, set_by_user, reason, date_order: see `TypedColumn`.
+        stored_as, precision, set_by_user, reason, date_order, unit: see `TypedColumn`.
         excluded: why its values are not compared, or "".
         numbers: numeric: counts on bins.
         categories: categorical and boolean: counts of categories.
@@ -91,6 +91,7 @@ class ProfiledColumn:
     categories: CategoryBins | None = None
     times: TimeProfile | None = None
     words: BinnedTexts | None = None
+    unit: str | None = None
 
     @property
     def readable(self) -> int:
@@ -108,6 +109,7 @@ class ProfiledColumn:
             set_by_user=self.set_by_user,
             reason=self.reason,
             date_order=self.date_order,
+            unit=self.unit,
         )
 
     def coarsen(self, rows: ColumnRows, layout: ColumnLayout) -> ColumnRows:
@@ -161,6 +163,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         typed.reason,
         typed.date_order,
         excluded,
+        unit=typed.unit,
     )
     if excluded:
         return column
@@ -202,6 +205,7 @@ def outline(column: ProfiledColumn) -> PreparedColumn:
         precision=column.precision,
         excluded=column.excluded,
         date_order=column.date_order,
+        unit=column.unit,
     )
 
 

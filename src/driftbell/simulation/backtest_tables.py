@@ -95,7 +95,8 @@ def _parse_time(cell: Any, name: str, table_name: str, row: int) -> datetime:
         time = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
     if not isinstance(time, datetime):
         reason = (
-            f"{str(cell)[:80]!r} is not a time: use numbers, dates, or texts such as '2026-01-31T12:00:00Z'"
+            f"{str(cell)[:80]!r} is not a time: use dates, texts such as '2026-01-31T12:00:00Z', or numbers "
+            "in both tables"
         )
         raise input_error(name, "type", locate(name, table_name, row, reason), row)
     if time.tzinfo is None:

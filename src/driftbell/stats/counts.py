@@ -242,9 +242,24 @@ def _fisher(a: int, n: int, b: int, m: int) -> Outcome:
 
 
 def _two_sided(observed: int, m: int, marked: int, rows: int) -> float:
-    """Return the hypergeometric probability of all counts that are at most as likely as the observed one.
+    """Return the hypergeometric probability of all counts that are at most as likely as the observed one."""
+    relative = hypergeometric_weights(m, marked, rows)
+    tail = relative[relative <= relative[observed - max(0, marked + m - rows)] * (1 + TIE)]
+    return min(1.0, float(tail.sum() / relative.sum()))
 
-    Probabilities are computed relative to the mode, by the ratios of neighboring counts.
+
+def hypergeometric_weights(m: int, marked: int, rows: int) -> NDArray[np.float64]:
+    """Return the probability of each possible number of marked rows in a sample, relative to the mode.
+
+    Computed by the ratios of neighboring counts, without cancellation.
+
+    Args:
+        m: rows of the sample, at most `rows`.
+        marked: marked rows among all, at most `rows`.
+        rows: all rows.
+
+    >>> hypergeometric_weights(2, 1, 4).tolist()
+    [1.0, 1.0]
     """
     low, high = max(0, marked + m - rows), min(marked, m)
     mode = min(max((marked + 1) * (m + 1) // (rows + 2), low), high)
@@ -252,6 +267,4 @@ def _two_sided(observed: int, m: int, marked: int, rows: int) -> float:
     rest = float(rows - marked - m)
     more = np.cumprod((marked - up) * (m - up) / ((up + 1) * (rest + up + 1)))
     less = np.cumprod(down * (rest + down) / ((marked - down + 1) * (m - down + 1)))
-    relative = np.concatenate([less[::-1], [1.0], more])
-    tail = relative[relative <= relative[observed - low] * (1 + TIE)]
-    return min(1.0, float(tail.sum() / relative.sum()))
+    return np.concatenate([less[::-1], [1.0], more])

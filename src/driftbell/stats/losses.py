@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from driftbell.stats.counts import hypergeometric_weights
 
 
 def accuracy_loss_p_value(right_before: int, before: int, right_after: int, after: int) -> float:
@@ -27,23 +29,10 @@ def accuracy_loss_p_value(right_before: int, before: int, right_after: int, afte
     >>> round(accuracy_loss_p_value(95, 100, 80, 100), 5)
     0.0011
     """
-    from scipy import special  # takes long to import
-
     right = right_before + right_after
-    counts = np.arange(max(0, right - before), right_after + 1)
-    logs = (
-        _log_choose(after, counts)
-        + _log_choose(before, right - counts)
-        - _log_choose(before + after, np.array(right))
-    )
-    return min(1.0, float(np.exp(special.logsumexp(logs))))
-
-
-def _log_choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the logarithm of the number of ways to choose k of n."""
-    from scipy.special import gammaln
-
-    return np.asarray(gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0), dtype=np.float64)
+    low = max(0, right - before)
+    relative = hypergeometric_weights(after, right, before + after)
+    return min(1.0, float(relative[: right_after - low + 1].sum() / relative.sum()))
 
 
 def error_loss_p_value(before: ArrayLike, after: ArrayLike) -> float:

@@ -130,7 +130,7 @@ def regression_metrics(predicted: ArrayLike, labels: ArrayLike) -> dict[str, Int
     square = error * error
     mse = float(square.mean())
     rmse, spread = math.sqrt(mse), (y - y.mean()) ** 2
-    variance = float(spread.mean())
+    variance = float(spread.mean()) if y.min() < y.max() else 0.0  # the rounded mean may differ from equal y
     influence = (mse * (spread / variance) - square) / variance if variance else None
     return {
         "mae": _student(float(error.mean()), error, low=0.0),

@@ -86,11 +86,14 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
             for pattern in patterns:
                 if not any(_matches(name, [pattern], exact=option == "column") for name in names):
                     raise ConfigError(_no_such_column(option, pattern, names))
-    return [
+    selected = [
         name
         for name in names
         if (not options.include or _matches(name, options.include)) and not _matches(name, options.exclude)
     ]
+    if strict and names and not selected:
+        raise ConfigError("exclude, include: no column of the table is left")
+    return selected
 
 
 def _matches(name: str, patterns: Sequence[str], *, exact: bool = False) -> bool:

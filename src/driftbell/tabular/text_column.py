@@ -32,13 +32,21 @@ class TextColumn:
         series: n texts, a Polars series of strings.
         nulls: further texts that mean null.
         decimal: decimal mark; None decides it on the column.
+        reference_unit: see `read_numbers`.
     """
 
-    def __init__(self, series: Any, nulls: tuple[str, ...] = (), decimal: str | None = None) -> None:
+    def __init__(
+        self,
+        series: Any,
+        nulls: tuple[str, ...] = (),
+        decimal: str | None = None,
+        reference_unit: str | None = None,
+    ) -> None:
         import polars as pl
 
         self.series = series
         self._decimal = decimal
+        self._reference_unit = reference_unit
         self._words = null_words(nulls)
         self._more_nulls = frozenset(nulls)
         self._pl = pl
@@ -93,8 +101,8 @@ class TextColumn:
         if not needs_convention and not self._more_nulls:
             return np.asarray(values, dtype=np.float64)
         texts, counts = self.distinct
-        reading = read_numbers(texts, counts, self._decimal)
-        self.convention = reading.convention
+        reading = read_numbers(texts, counts, self._decimal, self._reference_unit)
+        self.convention, self.unit = reading.convention, reading.unit
         if self._decimal != "," and not np.isfinite(reading.values).any():
             return np.asarray(values, dtype=np.float64)
         extra = plain_numbers(texts.str.strip_chars()).fill_null(np.nan).to_numpy()
@@ -103,6 +111,7 @@ class TextColumn:
         return self._map(texts, found)
 
     convention = ""
+    unit = ""
 
     @cached_property
     def is_plain(self) -> bool:
@@ -125,7 +134,7 @@ class TextColumn:
     @property
     def are_whole(self) -> bool:
         """True if no number has a decimal mark, an exponent or a unit; thousands may be separated."""
-        if "currency" in self.convention or "percent" in self.convention:
+        if self.unit:
             return False
         marks = r"[,eE]" if self.convention.startswith("decimal comma") else r"[.eE]"
         plain = r"[.,eE]" if not self.convention else marks

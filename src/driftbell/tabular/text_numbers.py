@@ -1,8 +1,9 @@
-r"""Numbers in text: decimal marks, thousands separators, currencies and percent signs.
+r"""Numbers in text: decimal marks, thousands separators, currencies, percent signs and units.
 
 Plain numbers such as `-1.5e3` need no convention. All other numbers of a column are read by one convention,
 the one that fits most cells: a point or a comma is the decimal mark, and the other one, a space or an
-apostrophe separates thousands. `12%` is 0.12, `1.5M` is 1500000. Numbers with underscores are names.
+apostrophe separates thousands. `12%` is 0.12, `1.5M` is 1500000. A unit such as `kg` is left out. Numbers
+with underscores are names.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ PARTS = (
     rf"^(?P<currency0>{SYMBOLS}|{CODES})?\s*(?P<open>\()?\s*(?P<sign1>[+-])?\s*"
     rf"(?P<currency1>{SYMBOLS}|{CODES})?\s*(?P<sign2>[+-])?\s*"
     r"(?P<body>(?:\d|[.,]\d)[\d.,'’ ]*(?:[eE][+-]?\d+)?)\s*"
-    rf"(?P<scale>[kKMB])?\s*(?P<currency2>{SYMBOLS}|{CODES})?\s*(?P<percent>%)?\s*(?P<sign3>-)?(?P<close>\))?$"
+    rf"(?:(?P<scale>[kKMB])?\s*(?P<currency2>{SYMBOLS}|{CODES})?\s*(?P<percent>%)?\s*(?P<sign3>-)?(?P<close>\))?"
+    r"|(?P<unit>[^\d\s.,'’()+\-%][^\d.,()]{0,11}))$"
 )
 SCALES = {"k": "e3", "K": "e3", "M": "e6", "B": "e9"}
-"""Thousands, millions and billions, read if some cell also has a decimal mark: `1.5M`, but not `7B` alone."""
+"""Thousands, millions and billions, read if some cell also has a decimal mark: `1.5M`, but not `7B` alone.
+
+A unit needs such a cell as well, so `12A` is a name."""
 
 SPACES = "[\u00a0\u2007\u2009\u202f]"
 """Spaces that separate thousands: no-break, figure, thin, and narrow no-break space."""
@@ -45,10 +49,12 @@ class NumberReading:
     Attributes:
         values: the numbers, NaN for other texts, shape (n,).
         convention: what the column has, such as "decimal comma, percent"; "" for plain numbers.
+        unit: currency, "%", or unit such as "kg"; "" if there is none.
     """
 
     values: NDArray[np.float64]
     convention: str
+    unit: str
 
 
 def plain_numbers(texts: Any) -> Any:
@@ -58,13 +64,17 @@ def plain_numbers(texts: Any) -> Any:
     return texts.cast(pl.Float64, strict=False)
 
 
-def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = None) -> NumberReading:
+def read_numbers(
+    texts: Any, counts: NDArray[np.int64], decimal: str | None = None, unit: str | None = None
+) -> NumberReading:
     """Read the numbers of a column by the convention that fits most cells.
 
     Args:
         texts: n different texts, a Polars series of strings.
         counts: rows of each text.
         decimal: decimal mark; None decides it, and a tie is a point.
+        unit: currency or unit of the reference, "" if it has none; None decides it. Numbers with another one
+            are none, except that a currency may be missing on either side.
     """
     import polars as pl
 
@@ -74,6 +84,10 @@ def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = No
     scale = parts["scale"]
     if not (scale.is_not_null() & body.str.contains(r"\d[.,]\d")).any():
         body = body.set(scale.is_not_null(), None)
+    suffix = parts["unit"]
+    certain = body.str.contains(r"\d[.,]\d") | (suffix == (unit or ""))
+    if unit == "" or not (suffix.is_not_null() & certain).any():
+        body = body.set(suffix.is_not_null(), None)
     balanced = parts["open"].is_not_null() == parts["close"].is_not_null()
     signs = sum((parts[name].is_not_null().cast(pl.Int8) for name in ("sign1", "sign2", "sign3", "open")), 0)
     balanced &= scale.is_null() | parts["percent"].is_null()
@@ -86,9 +100,11 @@ def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = No
     mark = decimal or ("," if totals[","] > totals["."] else ".")
     fit = fits[mark]
     percent = parts["percent"].is_not_null().to_numpy()
-    currency = parts["currency0"].fill_null(parts["currency1"]).fill_null(parts["currency2"]).fill_null("")
-    unit = np.where(percent, "%", currency.to_numpy().astype(object))
-    fit, main = _one_unit(fit, unit, counts)
+    currency = parts["currency0"].fill_null(parts["currency1"]).fill_null(parts["currency2"])
+    units = np.where(percent, "%", currency.fill_null(suffix).fill_null("").to_numpy().astype(object))
+    if unit and unit != "%":
+        fit &= (units == unit) | (units == "")
+    fit, main = _one_unit(fit, units, counts)
     separators = r"[,'’ ]" if mark == "." else r"[.'’ ]"
     digits = body.str.replace_all(separators, "").str.replace(",", ".", literal=True)
     negative = (
@@ -107,8 +123,8 @@ def read_numbers(texts: Any, counts: NDArray[np.int64], decimal: str | None = No
     if main == "%":
         used.append("percent, 1 % is 0.01")
     elif main:
-        used.append(f"currency {main}")
-    return NumberReading(values, ", ".join(used))
+        used.append(f"{'currency' if (currency == main).any() else 'unit'} {main}")
+    return NumberReading(values, ", ".join(used), main)
 
 
 def _one_unit(

@@ -44,6 +44,7 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
+        unit: numeric: currency, "%" or unit of numbers in text, "" without; None if it is not known.
     """
 
     kind: Kind | None
@@ -57,6 +58,7 @@ class TypedColumn:
     date_order: str = ""
     decided: Kind | None = None
     unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
+    unit: str | None = None
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""
@@ -179,7 +181,8 @@ def _typed(
     cells = without_null_numbers(raw.columns[name], options.nulls) if options.nulls else raw.columns[name]
     texts = None
     if cells.form is Form.TEXTS:
-        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
+        unit = given.unit if isinstance(given, TypedColumn) else None
+        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal, unit)
     order, kind, reason, decided = "", user_kind(name, options), "", None
     set_by_user = kind is not None
     if isinstance(given, TypedColumn):
@@ -222,6 +225,7 @@ def _typed(
         order,
         decided,
         np.flatnonzero(unreadable) if count else NO_ROWS,
+        (texts.unit if texts else "") if kind is Kind.NUMERIC else None,
     )
 
 

@@ -75,3 +75,12 @@ def test_about_one_check_in_1000_without_a_larger_error_is_rejected(
         error_loss_p_value(draw(generator, before), draw(generator, after)) <= 0.001 for _ in range(checks)
     )
     assert rejected <= scipy.stats.binom.ppf(0.999, checks, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((7, 1728), (0, 1961)), ((1500, 2000), (700, 1000)), ((0, 9), (9, 9))]
+)
+def test_the_accuracy_test_has_all_digits_of_scipys(before: tuple[int, int], after: tuple[int, int]) -> None:
+    table = [[after[0], after[1] - after[0]], [before[0], before[1] - before[0]]]
+    expected = scipy.stats.fisher_exact(table, alternative="less").pvalue
+    assert accuracy_loss_p_value(*before, *after) == pytest.approx(expected, rel=EXACT, abs=0)

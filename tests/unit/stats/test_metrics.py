@@ -256,3 +256,9 @@ def test_a_difference_of_shares_has_newcombes_interval() -> None:
     change = interval_difference(wilson(48, 80, z=1.959964), wilson(56, 70, z=1.959964))
     assert change.value == pytest.approx(0.2)
     assert (round(change.low, 4), round(change.high, 4)) == (0.0524, 0.3339)
+
+
+@pytest.mark.parametrize("label", [0.1, -4.168259893857909e-09, 752.0747986551347])
+def test_equal_labels_have_no_r2_though_their_mean_is_rounded(label: float) -> None:
+    predicted = np.arange(77) / 7
+    assert regression_metrics(predicted, np.full(77, label))["r2"] is None

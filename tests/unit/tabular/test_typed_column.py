@@ -246,6 +246,7 @@ def test_columns_are_selected_by_names_and_patterns() -> None:
         ({"columns": {"age": "number"}}, "unknown kind 'number' of column 'age'"),
         ({"exclude": ["zzz"]}, "exclude: the table has no column 'zzz': the columns are age and zip"),
         ({"exclude": ["row_*"]}, "exclude: the table has no column 'row_*'"),
+        ({"exclude": ["*"]}, "exclude, include: no column of the table is left"),
         ({"include": ["zipp"]}, "did you mean 'zip'?"),
     ],
 )
