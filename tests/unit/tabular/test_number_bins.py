@@ -58,7 +58,7 @@ def test_a_binned_distance_is_below_scipys_by_at_most_the_largest_interval(
 def test_the_order_of_other_numbers_stays(a: np.ndarray, b: np.ndarray) -> None:
     coarse = number_bins(a).coarsen(b)
     finite = np.isfinite(b)
-    assert (np.diff(coarse[finite]) >= 0).all()
+    assert (coarse[finite][1:] >= coarse[finite][:-1]).all()  # differences could overflow
     assert np.array_equal(coarse[~finite], b[~finite])
 
 
