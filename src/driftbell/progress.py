@@ -1,4 +1,4 @@
-"""Progress of long work, reported to whoever observes it, such as a progress bar; to nobody by default."""
+"""Progress of long work, reported to an observer such as a progress bar, if there is one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def begin_stage(text: str, start: float, end: float) -> None:
     """Begin a stage of the work.
 
     Args:
-        text: what is done, such as "reading june.csv".
+        text: description of the stage, such as "reading june.csv".
         start: share of all work done before it.
         end: share of all work done after it.
     """

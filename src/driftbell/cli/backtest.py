@@ -117,7 +117,7 @@ def backtest(
     """Run the checks on recorded data, window by window, as the monitor would have run them.
 
     Tables are files, folders, patterns or databases, see `driftbell check`. All columns of the reference that
-    no option names are features, except identifiers, free text and lists. In CLASS=COL, the class may contain
+    no option names are features, except identifiers and lists. In CLASS=COL, the class may contain
     '=': the text is split at the last '=' that is followed by the name of a column.
 
     With --every and --timestamp, there is one check per period in UTC, also if it has no rows: a period of

@@ -75,9 +75,9 @@ def check(
     additional column of CURRENT is a note. At most 20 columns are printed, the drifted first; --json has all.
 
     With --prediction and --label, the performance is measured on both tables, with 90 % intervals. The
-    verdict is an alarm if it is worse: the loss is at least --smallest-loss, and at most 1 in 1,000 checks
-    without a loss would show it (or as many as alarms.budget allows, if it is per checks). The labels are
-    also compared, as the target. In CLASS=COL, the class may contain '='.
+    verdict is an alarm if it is worse: the loss is at least --smallest-loss, and about 1 in 1,000 checks
+    without a loss, or fewer, would show it (or as many as alarms.budget allows, if it is per checks). The
+    labels are also compared, as the target. In CLASS=COL, the class may contain '='.
 
     Fixed limits of your own are set in the section [limits] of the settings.
 

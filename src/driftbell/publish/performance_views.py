@@ -40,7 +40,9 @@ def metric_rows(performance: TablePerformance) -> list[MetricRow]:
 def interval_note(performance: TablePerformance) -> str:
     """Return what the ranges are, and how often an alarm is false."""
     note = "Ranges are 90 % intervals."
-    return f"{note} At most 1 in {1 / performance.threshold:,.0f} checks without a loss raises an alarm."
+    return (
+        f"{note} About 1 in {1 / performance.threshold:,.0f} checks without a loss, or fewer, raise an alarm."
+    )
 
 
 def performance_lines(performance: TablePerformance) -> list[str]:

@@ -24,7 +24,7 @@ def as_profile(reference: Any) -> TableProfile | None:
         profile: TableProfile | None = reference if type(reference).__module__ == MODULE else None
         return profile
     try:
-        if not Path(reference).is_file():  # what is read from a pipe would be missing in the table
+        if not Path(reference).is_file():  # a pipe can be read only once, by the reader of tables
             return None
         with Path(reference).open("rb") as file:
             head = file.read(HEAD_BYTES)
