@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,7 @@ from driftbell.records import (
     LabelledPrediction,
     Outputs,
     Reference,
+    Task,
     Value,
     Verdict,
     Window,
@@ -46,8 +48,8 @@ class FakeModel:
 
     Args:
         schema: the features.
-        classes: the classes, by class id.
-        rule: returns the class id of each row of a table; it may raise `PredictError`.
+        classes: the classes, by class id; none for a regression.
+        rule: returns the class id, or the number, of each row of a table; it may raise `PredictError`.
         name: the model's name.
         version: the model's version.
         probabilities: whether it returns probabilities, 1 for the predicted class.
@@ -76,6 +78,7 @@ class FakeModel:
     ) -> None:
         self.schema = schema
         self.classes = tuple(classes)
+        self.task = Task.CLASSIFICATION if self.classes else Task.REGRESSION
         self.name = name
         self.version = version
         self.inline = inline
@@ -84,14 +87,17 @@ class FakeModel:
 
     def predict(self, columns: Columns) -> Outputs:
         """Predict a table; see `driftbell.ports.Model.predict`."""
-        class_ids = np.asarray(self._rule(columns)).astype(np.intp)
+        values = np.asarray(self._rule(columns))
+        if self.task is Task.REGRESSION:
+            return Outputs(values.astype(np.float64))
+        class_ids = values.astype(np.intp)
         return Outputs(class_ids, np.eye(len(self.classes))[class_ids] if self._probabilities else None)
 
-    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[Any], list[list[float]] | None]:
         """Predict validated rows; see `driftbell.ports.Model.answer`."""
         outputs = self.predict(self.schema.columns(rows))
         probabilities = outputs.probabilities
-        return outputs.class_ids.tolist(), None if probabilities is None else probabilities.tolist()
+        return outputs.values.tolist(), None if probabilities is None else probabilities.tolist()
 
 
 class FixedDetector:

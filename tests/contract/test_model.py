@@ -11,8 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from driftbell.models.convert import convert
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
-from driftbell.models.sklearn import SklearnModel
+from driftbell.models.sklearn import loaded_estimator
 from driftbell.ports import Model
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
@@ -24,9 +25,9 @@ COLUMNS = as_columns({"x": VALUES[:, 0], "y": VALUES[:, 1]})
 LABELS = np.where(VALUES.sum(axis=1) > 0, "high", "low")
 
 
-def sklearn_model(estimator: Any) -> SklearnModel:
+def sklearn_model(estimator: Any) -> NativeModel:
     fitted = estimator.fit(VALUES, LABELS)
-    return SklearnModel(fitted, name="m", version="v", schema=infer_schema(COLUMNS))
+    return NativeModel(loaded_estimator(fitted), name="m", version="v", schema=infer_schema(COLUMNS))
 
 
 MODELS: dict[str, Callable[[], Model]] = {
@@ -41,7 +42,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     return MODELS[request.param]()
 
 
-def test_a_model_describes_itself(model: FakeModel | OnnxModel | SklearnModel) -> None:
+def test_a_model_describes_itself(model: FakeModel | OnnxModel | NativeModel) -> None:
     assert model.name
     assert model.version
     assert model.schema.names == ("x", "y")
@@ -51,23 +52,23 @@ def test_a_model_describes_itself(model: FakeModel | OnnxModel | SklearnModel) -
     assert isinstance(model.inline, bool)
 
 
-def test_outputs_have_one_row_for_each_row(model: FakeModel | OnnxModel | SklearnModel) -> None:
+def test_outputs_have_one_row_for_each_row(model: FakeModel | OnnxModel | NativeModel) -> None:
     outputs = model.predict(COLUMNS)
-    assert outputs.class_ids.shape == (300,)
-    assert set(outputs.class_ids) == {0, 1}
+    assert outputs.values.shape == (300,)
+    assert set(outputs.values) == {0, 1}
     assert outputs.probabilities.shape == (300, 2)
     assert outputs.probabilities.sum(axis=1) == pytest.approx(np.ones(300), abs=1e-6)
-    assert list(outputs.probabilities.argmax(axis=1)) == list(outputs.class_ids)
+    assert list(outputs.probabilities.argmax(axis=1)) == list(outputs.values)
 
 
-def test_answer_returns_the_same_as_predict(model: FakeModel | OnnxModel | SklearnModel) -> None:
+def test_answer_returns_the_same_as_predict(model: FakeModel | OnnxModel | NativeModel) -> None:
     outputs = model.predict(COLUMNS)
     class_ids, probabilities = model.answer(VALUES.tolist())
-    assert class_ids == outputs.class_ids.tolist()
+    assert class_ids == outputs.values.tolist()
     assert np.array(probabilities) == pytest.approx(outputs.probabilities, abs=1e-6)
 
 
-def test_a_row_has_the_same_outputs_alone_and_in_a_table(model: FakeModel | OnnxModel | SklearnModel) -> None:
+def test_a_row_has_the_same_outputs_alone_and_in_a_table(model: FakeModel | OnnxModel | NativeModel) -> None:
     class_ids, probabilities = model.answer(VALUES.tolist())
     for row in range(0, 300, 60):
         alone = model.answer([VALUES[row].tolist()])

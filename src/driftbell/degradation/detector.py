@@ -121,9 +121,9 @@ def fit_detector(
     Raises:
         ConfigError: a label is no class of the model, or the reference has fewer than two rows.
     """
-    if len(outputs.class_ids) < FOLDS:
-        raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.class_ids)}")
-    answers = Answers(outputs.class_ids.astype(np.float64), outputs.probabilities)
+    if len(outputs.values) < FOLDS:
+        raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.values)}")
+    answers = Answers(outputs.values.astype(np.float64), outputs.probabilities)
     truth: Vector | None = None
     if labels is not None:
         has_label = np.array([v is not None for v in labels.tolist()], dtype=bool)

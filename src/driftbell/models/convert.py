@@ -9,14 +9,14 @@ from typing import Any
 from driftbell.models import onnx_export
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.equivalence import check_equivalence
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
-from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Columns
 
 MAX_ERROR_LENGTH = 200
 
 
-def convert(native: SklearnModel, features: Columns) -> Conversion:
+def convert(native: NativeModel, features: Columns) -> Conversion:
     """Convert a native model to an ONNX model that predicts the same, or return the reason why there is none.
 
     Args:
@@ -39,7 +39,7 @@ def convert(native: SklearnModel, features: Columns) -> Conversion:
     return first_failure or Conversion(None, None, "no converter supports it")
 
 
-def _export_and_check(native: SklearnModel, features: Columns, export: Callable[[], OnnxGraph]) -> Conversion:
+def _export_and_check(native: NativeModel, features: Columns, export: Callable[[], OnnxGraph]) -> Conversion:
     try:
         with warnings.catch_warnings():  # deprecations inside the converters
             warnings.simplefilter("ignore")
@@ -60,10 +60,10 @@ def _export_and_check(native: SklearnModel, features: Columns, export: Callable[
     return Conversion(model, graph, "", result.rows, result.max_difference)
 
 
-def _exporters(native: SklearnModel) -> Iterator[Callable[[], OnnxGraph]]:
+def _exporters(native: NativeModel) -> Iterator[Callable[[], OnnxGraph]]:
     """Yield functions that export a model, the one with the fastest graph first."""
-    steps: Sequence[Any] = getattr(native.estimator, "steps", ())
-    if onnx_export.has_trees(native.estimator):
+    steps: Sequence[Any] = getattr(native.loaded.estimator, "steps", ())
+    if onnx_export.has_trees(native.loaded.estimator):
         yield lambda: _serialize(*onnx_export.export_trees(native))
     elif len(steps) > 1 and onnx_export.has_trees(steps[-1][1]):
         yield lambda: _serialize(*onnx_export.export_pipeline_with_trees(native))

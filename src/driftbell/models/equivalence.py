@@ -116,11 +116,11 @@ def _differences(
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which rows differ, and the largest difference between two probabilities."""
     expected, actual = native.predict(table), converted.predict(table)
-    differs = expected.class_ids != actual.class_ids
+    differs = expected.values != actual.values
     if expected.probabilities is None or actual.probabilities is None:
         return differs | (expected.probabilities is not actual.probabilities), 0.0
     rows = np.arange(len(differs))
-    lead = expected.probabilities[rows, expected.class_ids] - expected.probabilities[rows, actual.class_ids]
+    lead = expected.probabilities[rows, expected.values] - expected.probabilities[rows, actual.values]
     differs &= ~(np.abs(lead) <= tie)
     distance = np.abs(expected.probabilities - actual.probabilities)
     distance[np.isnan(distance)] = np.inf

@@ -20,7 +20,9 @@ from driftbell.atomic_write import write_atomically
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.foreign_code import load_with
-from driftbell.models.sklearn import VERSION_DIGITS, SklearnModel
+from driftbell.models.load import VERSION_DIGITS
+from driftbell.models.native import NativeModel
+from driftbell.models.sklearn import loaded_estimator
 from driftbell.records import Column, Columns, Kind, Outputs, Training
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.file_options import FileOptions
@@ -37,7 +39,7 @@ TREE_TYPE = "sklearn.tree._tree.Tree"
 logger = structlog.get_logger()
 
 
-def iris_model(folder: Path) -> tuple[SklearnModel, Columns]:
+def iris_model(folder: Path) -> tuple[NativeModel, Columns]:
     """Load the Iris forest and its training data from a folder, or train and cache it there first.
 
     A cached model that is damaged, or was trained by another version of scikit-learn, is trained anew. The
@@ -109,7 +111,7 @@ def iris_training(folder: Path) -> Training:
     return Training(features, labels, Outputs(probabilities.argmax(axis=1), probabilities))
 
 
-def _train(folder: Path, release: str) -> tuple[SklearnModel, Columns]:
+def _train(folder: Path, release: str) -> tuple[NativeModel, Columns]:
     # scikit-learn and skops are needed at the first start only, and take a second to import
     from sklearn.datasets import load_iris
     from sklearn.ensemble import RandomForestClassifier
@@ -177,7 +179,7 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def _load(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns]:
+def _load(folder: Path, classes: tuple[str, ...]) -> tuple[NativeModel, Columns]:
     from skops import io as skops_io  # imports scikit-learn, which a converted model does not need
 
     reference = _read_csv(folder / REFERENCE_FILE)
@@ -185,7 +187,8 @@ def _load(folder: Path, classes: tuple[str, ...]) -> tuple[SklearnModel, Columns
     forest: Any = load_with(lambda: skops_io.load(path, trusted=[TREE_TYPE]), failure=f"cannot load {path}")
     digest = _content_hash(forest, classes)[:VERSION_DIGITS]
     schema = infer_schema(reference)
-    return SklearnModel(forest, name="iris", version=digest, schema=schema, classes=classes), reference
+    model = loaded_estimator(forest, source=str(path), classes=classes)
+    return NativeModel(model, name="iris", version=digest, schema=schema), reference
 
 
 def _content_hash(forest: Any, classes: tuple[str, ...]) -> str:

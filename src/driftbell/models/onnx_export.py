@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from driftbell.errors import ModelError
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import GraphSignature
 from driftbell.models.onnx_trees import (
     forest_graph,
@@ -16,7 +17,6 @@ from driftbell.models.onnx_trees import (
     set_double_thresholds,
     tree_thresholds,
 )
-from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Kind
 
 __all__ = ["export_any", "export_pipeline_with_trees", "export_trees", "has_trees", "tree_thresholds"]
@@ -37,22 +37,22 @@ def has_trees(estimator: Any) -> bool:
     return library == "sklearn" and type(estimator).__name__ == "GradientBoostingClassifier"
 
 
-def export_any(native: SklearnModel, number: str) -> tuple[Any, GraphSignature]:
+def export_any(native: NativeModel, number: str) -> tuple[Any, GraphSignature]:
     """Export any scikit-learn model; its numeric inputs are `float32` or `float64`.
 
     Raises:
         ModelError: a feature has a kind that ONNX lacks.
     """
     inputs, table = _inputs(native, number)
-    model = _to_onnx_model(native, native.estimator, inputs, table=table)
+    model = _to_onnx_model(native, native.loaded.estimator, inputs, table=table)
     label, scores = (output.name for output in model.graph.output[:2])
-    has_scores = hasattr(native.estimator, "predict_proba")
+    has_scores = hasattr(native.loaded.estimator, "predict_proba")
     label_output = None if has_scores and native.predicts_argmax else label
     score_output = scores if has_scores else None
     return model, GraphSignature(inputs, table=table, label=label_output, scores=score_output)
 
 
-def export_trees(native: SklearnModel) -> tuple[Any, GraphSignature]:
+def export_trees(native: NativeModel) -> tuple[Any, GraphSignature]:
     """Export trees of any supported library.
 
     Raises:
@@ -60,10 +60,10 @@ def export_trees(native: SklearnModel) -> tuple[Any, GraphSignature]:
     """
     if any(feature.kind is not Kind.NUMERIC for feature in native.schema.features):
         raise ModelError("it has features that are not numeric")
-    return _tree_graph(native.estimator)
+    return _tree_graph(native.loaded.estimator)
 
 
-def export_pipeline_with_trees(native: SklearnModel) -> tuple[Any, GraphSignature]:
+def export_pipeline_with_trees(native: NativeModel) -> tuple[Any, GraphSignature]:
     """Export a pipeline that ends in trees, its other steps in double precision.
 
     Their results may lie on a threshold: the mean of two values of a grid is often a third one.
@@ -74,8 +74,8 @@ def export_pipeline_with_trees(native: SklearnModel) -> tuple[Any, GraphSignatur
     from onnx import TensorProto, compose, helper
 
     inputs, table = _inputs(native, "float64")
-    head = _to_onnx_model(native, native.estimator[:-1], inputs, table=table)
-    tree_graph, signature = _tree_graph(native.estimator[-1])
+    head = _to_onnx_model(native, native.loaded.estimator[:-1], inputs, table=table)
+    tree_graph, signature = _tree_graph(native.loaded.estimator[-1])
     tail = compose.add_prefix(tree_graph, "trees.")
     types = {"float32": [TensorProto.FLOAT], "float64": [TensorProto.DOUBLE]}[signature.inputs[0][1]]
     if signature.single:
@@ -135,12 +135,12 @@ def _xgboost(estimator: Any, width: int) -> Any:
     return convert_xgboost(nameless, initial_types=types, target_opset=BOOSTERS_OPSET)
 
 
-def _inputs(native: SklearnModel, number: str) -> tuple[tuple[tuple[str, str], ...], bool]:
+def _inputs(native: NativeModel, number: str) -> tuple[tuple[tuple[str, str], ...], bool]:
     """Return the inputs of a graph, and whether they are one table of numbers and not a column each."""
     features = native.schema.features
-    if all(f.kind is Kind.NUMERIC for f in features) and not _selects_columns(native.estimator):
+    if all(f.kind is Kind.NUMERIC for f in features) and not _selects_columns(native.loaded.estimator):
         return ((TABLE, number),), True
-    if not native.by_name:
+    if not native.loaded.takes_frame:
         raise ModelError(
             "it has features that are not numeric, and was not fitted on a DataFrame: fit it on one"
         )
@@ -160,7 +160,7 @@ def _selects_columns(estimator: Any) -> bool:
 
 
 def _to_onnx_model(
-    native: SklearnModel, estimator: Any, inputs: tuple[tuple[str, str], ...], *, table: bool
+    native: NativeModel, estimator: Any, inputs: tuple[tuple[str, str], ...], *, table: bool
 ) -> Any:
     width = len(native.schema.features) if table else 1
     return _to_onnx(estimator, [(name, _tensor(kind, width)) for name, kind in inputs])

@@ -10,9 +10,9 @@ import numpy as np
 
 from driftbell.errors import ModelError, PredictError
 from driftbell.models.conversion_cache import Conversion
+from driftbell.models.load import VERSION_DIGITS, read_model
 from driftbell.models.onnx_external import require_own_data
 from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
-from driftbell.models.sklearn import VERSION_DIGITS, read_model
 from driftbell.records import Columns, Kind
 from driftbell.tabular.schema import Schema
 

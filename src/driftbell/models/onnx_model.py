@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from driftbell.errors import ModelError, PredictError
 from driftbell.models.foreign_code import call_model, load_with
-from driftbell.records import Column, Columns, Kind, Outputs, Value
+from driftbell.records import Column, Columns, Kind, Outputs, Task, Value
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.schema import Schema
 
@@ -118,6 +118,7 @@ class OnnxModel:
         self.version = version
         self.schema = schema
         self.classes = classes
+        self.task = Task.CLASSIFICATION
         self._signature = signature = graph.signature
         self._session = open_session(graph.content)
         self._run = self._session.run

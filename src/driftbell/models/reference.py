@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError
-from driftbell.models.sklearn import VERSION_DIGITS
+from driftbell.models.load import VERSION_DIGITS
 from driftbell.ports import Model
 from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, Reference, probability_column
 from driftbell.tabular.columns import as_column, is_null
@@ -67,7 +67,7 @@ def build_reference(
     outputs = model.predict(features)
     columns = {name: features[name] for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
-    predictions = {PREDICTION_COLUMN: as_column([model.classes[i] for i in outputs.class_ids])}
+    predictions = {PREDICTION_COLUMN: as_column([model.classes[i] for i in outputs.values])}
     roles[PREDICTION_COLUMN] = "prediction"
     if outputs.probabilities is not None:
         for label, column in zip(model.classes, outputs.probabilities.T, strict=True):

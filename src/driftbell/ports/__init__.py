@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from driftbell.ports.store import (
     AlarmStore,
@@ -23,6 +23,7 @@ from driftbell.records import (
     LabelledPrediction,
     Outputs,
     Reference,
+    Task,
     Value,
     Verdict,
     Window,
@@ -71,8 +72,12 @@ class Model(Protocol):
         """The features that it expects."""
 
     @property
+    def task(self) -> Task:
+        """Classification or regression."""
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that it predicts, by class id."""
+        """The classes that it predicts, by class id; none for a regression."""
 
     def predict(self, columns: Columns) -> Outputs:
         """Predict a table of n rows.
@@ -81,11 +86,12 @@ class Model(Protocol):
             PredictError: the model failed on these rows.
         """
 
-    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[int], list[list[float]] | None]:
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[Any], list[list[float]] | None]:
         """Predict validated rows, values in the schema's order, with the same results as `predict`.
 
         Returns:
-            The class id of each row, and the probabilities of its classes; None for a model without any.
+            The class id of each row (an integer) or the number of a regression, and the probabilities of the
+            classes; None for a model without any.
 
         Raises:
             PredictError: the model failed on these rows.

@@ -33,6 +33,13 @@ def probability_column(label: str) -> str:
     return f"probability of {label}"
 
 
+class Task(StrEnum):
+    """Task of a model: to predict one of its classes, or a number."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
 class Kind(StrEnum):
     """The type of a column's values.
 
@@ -76,6 +83,8 @@ class Feature:
         nullable: whether null is valid, because the reference contains nulls.
         categories: the values in the reference, most frequent first (categorical only).
         example: a valid value from the reference.
+        dtype: the type of its values in the table that the model is given, as pandas names it, such as
+            `int64` or `category`; "" for the type that its kind has.
     """
 
     name: str
@@ -83,6 +92,7 @@ class Feature:
     nullable: bool = False
     categories: tuple[str, ...] = ()
     example: Value = None
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ class Prediction:
         model: the model's name.
         version: the model's version, a content hash.
         features: value by feature name.
-        output: the predicted class.
+        output: the predicted class, or the predicted number of a regression as a text.
         probabilities: probability by class; empty for a model without probabilities.
         latency_ms: from the request's arrival to the model's answer, in milliseconds.
     """
@@ -130,9 +140,9 @@ class Outputs:
     """A model's outputs for a table of n rows.
 
     Attributes:
-        class_ids: indices into the model's classes, shape (n,).
+        values: index into the model's classes, or the predicted number of a regression (float64), shape (n,).
         probabilities: shape (n, number of classes), rows sum to 1; None for a model without probabilities.
     """
 
-    class_ids: NDArray[np.intp]
-    probabilities: NDArray[np.float64] | None
+    values: NDArray[Any]
+    probabilities: NDArray[np.float64] | None = None

@@ -162,8 +162,8 @@ class Rehearsal:
         ids = {name: i for i, name in enumerate(self.model.classes)}
         labelled = np.array([label is not None for label in labels])
         truth = np.array([ids.get(label, -1) for label in labels])[labelled]
-        errors = (answers.class_ids[labelled] != truth).astype(np.float64)
-        return answers, errors - (undisturbed.class_ids[labelled] != truth)
+        errors = (answers.values[labelled] != truth).astype(np.float64)
+        return answers, errors - (undisturbed.values[labelled] != truth)
 
     def _predict(self, rows: Sequence[Row]) -> Outputs:
         schema = self.model.schema
@@ -209,7 +209,7 @@ def as_predictions(
             model=model.name,
             version=model.version,
             features=row,
-            output=classes[outputs.class_ids[i]],
+            output=classes[outputs.values[i]],
             probabilities=dict(zip(classes, probabilities[i].tolist(), strict=False)),
             latency_ms=0.0,
         )

@@ -18,12 +18,13 @@ from driftbell.models.conversion_cache import (
 )
 from driftbell.models.convert import convert
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
+from driftbell.models.load import load_model
+from driftbell.models.native import NativeModel, check_example_row
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels
-from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
 from driftbell.ports import Model
-from driftbell.records import Column, Columns, Training
+from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.features import read_features
 from driftbell.tabular.schema import infer_schema
 
@@ -69,6 +70,8 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
         conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
         return _open_graph(settings, conversion), _match_training(columns, target, conversion.model)
     native = load_model(path, name=name, schema=schema, sha256=options.sha256)
+    if native.task is Task.REGRESSION:
+        raise ModelError(f"model '{name}' is a regression: only classifiers are served")
     check_example_row(native)
     training = _match_training(columns, target, native)
     return _convert(settings, native, training), training
@@ -89,7 +92,7 @@ def log_engine(model: Model, conversion: Conversion) -> None:
         logger.warning("model runs natively", **fields, reason=conversion.reason)
 
 
-def _convert(settings: Settings, native: SklearnModel, training: Training) -> Model:
+def _convert(settings: Settings, native: NativeModel, training: Training) -> Model:
     """Return the converted model, from the cache or converted now; the native one if there is none."""
     if settings.model.engine == "native":
         native.engine_reason = "model.engine is 'native'"

@@ -61,7 +61,7 @@ def predictions(opened: OpenedModel, days_ago: int, rows: int, *, moved: float =
             model=model.name,
             version=model.version,
             features={name: float(columns[name][i]) for name in names},
-            output=model.classes[outputs.class_ids[i]],
+            output=model.classes[outputs.values[i]],
             probabilities=dict(zip(model.classes, outputs.probabilities[i].tolist(), strict=True)),
             latency_ms=1.0,
         )

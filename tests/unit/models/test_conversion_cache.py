@@ -23,8 +23,8 @@ from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ModelError
 from driftbell.models.conversion_cache import file_sha256
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
-from driftbell.models.sklearn import SklearnModel
 from driftbell.ports import Model
 from driftbell.wiring import model_files
 from driftbell.wiring.model import open_model, open_serving_model
@@ -96,7 +96,7 @@ def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:
     native = open_serving_model(
         chosen.model_copy(update={"model": chosen.model.model_copy(update={"engine": "native"})})
     )
-    assert isinstance(native, SklearnModel)
+    assert isinstance(native, NativeModel)
     assert native.engine_reason == "model.engine is 'native'"
     assert native.version == open_serving_model(chosen).version
 

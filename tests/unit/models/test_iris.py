@@ -13,8 +13,8 @@ from tests.unit.models.test_sklearn import sha256_of
 from driftbell.errors import ModelError
 from driftbell.models import iris
 from driftbell.models.iris import iris_model, iris_training, is_iris_cached
+from driftbell.models.native import NativeModel
 from driftbell.models.reference import build_reference
-from driftbell.models.sklearn import SklearnModel
 from driftbell.records import Columns
 
 
@@ -26,20 +26,20 @@ def _small_forest() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SklearnModel, Columns]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NativeModel, Columns]:
     folder = tmp_path_factory.mktemp("iris")
     model, features = iris_model(folder)
     return folder, model, features
 
 
 @pytest.fixture
-def cache(trained: tuple[Path, SklearnModel, Columns], tmp_path: Path) -> Path:
+def cache(trained: tuple[Path, NativeModel, Columns], tmp_path: Path) -> Path:
     for file in trained[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
 
-def events_of(folder: Path) -> tuple[SklearnModel, list[tuple[str, str]]]:
+def events_of(folder: Path) -> tuple[NativeModel, list[tuple[str, str]]]:
     with capture_logs() as events:
         model, _ = iris_model(folder)
     return model, [(e["event"], e["log_level"]) for e in events]
@@ -50,7 +50,7 @@ DAMAGED = ("cached model is damaged, training it anew", "warning")
 
 
 def test_iris_knows_its_four_features_and_three_species(
-    trained: tuple[Path, SklearnModel, Columns],
+    trained: tuple[Path, NativeModel, Columns],
 ) -> None:
     _, model, features = trained
     assert model.classes == ("setosa", "versicolor", "virginica")
@@ -58,14 +58,14 @@ def test_iris_knows_its_four_features_and_three_species(
     assert [len(column) for column in features.values()] == [150] * 4
 
 
-def test_iris_answers_its_training_data(trained: tuple[Path, SklearnModel, Columns]) -> None:
+def test_iris_answers_its_training_data(trained: tuple[Path, NativeModel, Columns]) -> None:
     _, model, features = trained
     outputs = model.predict(features)
-    assert (outputs.class_ids == np.repeat([0, 1, 2], 50)).mean() > 0.98
+    assert (outputs.values == np.repeat([0, 1, 2], 50)).mean() > 0.98
     assert outputs.probabilities.sum(axis=1) == pytest.approx(1)
 
 
-def test_the_cache_is_used_again(cache: Path, trained: tuple[Path, SklearnModel, Columns]) -> None:
+def test_the_cache_is_used_again(cache: Path, trained: tuple[Path, NativeModel, Columns]) -> None:
     before = (cache / "model.skops").stat().st_mtime_ns
     model, events = events_of(cache)
     assert events == []
@@ -73,7 +73,7 @@ def test_the_cache_is_used_again(cache: Path, trained: tuple[Path, SklearnModel,
     assert (cache / "model.skops").stat().st_mtime_ns == before
 
 
-def test_two_trainings_give_one_version(trained: tuple[Path, SklearnModel, Columns], tmp_path: Path) -> None:
+def test_two_trainings_give_one_version(trained: tuple[Path, NativeModel, Columns], tmp_path: Path) -> None:
     folder, model, _ = trained
     time.sleep(
         max(0.0, (folder / "model.skops").stat().st_mtime + 2.1 - time.time())
@@ -85,7 +85,7 @@ def test_two_trainings_give_one_version(trained: tuple[Path, SklearnModel, Colum
 
 
 def test_another_forest_has_another_version(
-    trained: tuple[Path, SklearnModel, Columns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Path, NativeModel, Columns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("driftbell.models.iris.SEED", 1)
     assert iris_model(tmp_path)[0].version != trained[1].version
@@ -104,7 +104,7 @@ def test_another_forest_has_another_version(
     ],
 )
 def test_a_damaged_cache_is_trained_anew_with_a_warning(
-    cache: Path, trained: tuple[Path, SklearnModel, Columns], name: str, content: bytes
+    cache: Path, trained: tuple[Path, NativeModel, Columns], name: str, content: bytes
 ) -> None:
     (cache / name).write_bytes(content)
     assert not is_iris_cached(cache)
@@ -127,7 +127,7 @@ def test_a_cache_of_another_scikit_learn_is_trained_anew_without_a_warning(cache
 
 
 def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(
-    cache: Path, trained: tuple[Path, SklearnModel, Columns]
+    cache: Path, trained: tuple[Path, NativeModel, Columns]
 ) -> None:
     manifest = json.loads((cache / "manifest.json").read_text())
     del manifest["truth"]
@@ -139,7 +139,7 @@ def test_a_cache_of_a_release_without_labels_is_trained_anew_to_the_same_model(
 
 
 def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_features(
-    trained: tuple[Path, SklearnModel, Columns],
+    trained: tuple[Path, NativeModel, Columns],
 ) -> None:
     folder, model, features = trained
     result = iris_training(folder)
@@ -148,7 +148,7 @@ def test_the_species_and_out_of_bag_probabilities_are_cached_next_to_the_feature
     }
     assert result.labels.tolist() == np.repeat(model.classes, 50).tolist()
     assert result.out_of_sample.probabilities.sum(axis=1) == pytest.approx(1)
-    right = np.array(model.classes)[result.out_of_sample.class_ids] == result.labels
+    right = np.array(model.classes)[result.out_of_sample.values] == result.labels
     assert 0.9 < right.mean() < 0.98, "five folds: the forest itself is right on each flower"
 
 
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_the_reference_holds_the_features_and_the_models_answers(
-    trained: tuple[Path, SklearnModel, Columns],
+    trained: tuple[Path, NativeModel, Columns],
 ) -> None:
     _, model, features = trained
     result = build_reference(model, features)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from functools import cache
 from pathlib import Path
@@ -34,9 +33,10 @@ from driftbell.models import onnx_export
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.convert import convert
 from driftbell.models.equivalence import TOLERANCE, check_equivalence
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import OnnxModel
-from driftbell.models.sklearn import SklearnModel
+from driftbell.models.sklearn import loaded_estimator
 from driftbell.records import Columns, Value
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
@@ -58,11 +58,11 @@ def columns_of(values: np.ndarray) -> Columns:
     return {f"x{i}": column.copy() for i, column in enumerate(values.T)}
 
 
-def native_of(estimator: Any, columns: Columns) -> SklearnModel:
-    return SklearnModel(estimator, name="m", version="v", schema=infer_schema(columns))
+def native_of(estimator: Any, columns: Columns) -> NativeModel:
+    return NativeModel(loaded_estimator(estimator), name="m", version="v", schema=infer_schema(columns))
 
 
-def converted(estimator: Any, values: np.ndarray, labels: np.ndarray) -> tuple[SklearnModel, Conversion]:
+def converted(estimator: Any, values: np.ndarray, labels: np.ndarray) -> tuple[NativeModel, Conversion]:
     native = native_of(estimator.fit(values, labels), columns_of(values))
     return native, convert(native, columns_of(values))
 
@@ -112,7 +112,7 @@ CASES = {
 
 
 @cache
-def once_converted(case: str) -> tuple[SklearnModel, Conversion]:
+def once_converted(case: str) -> tuple[NativeModel, Conversion]:
     """Return a model of `CASES` and its conversion, for tests that only predict with them."""
     return converted(*CASES[case])
 
@@ -128,7 +128,7 @@ def test_a_converted_model_predicts_as_the_native_model(case: str) -> None:
     assert result.model.classes == native.classes
     for table in (columns_of(values), beyond(values)):
         before, after = native.predict(table), result.model.predict(table)
-        assert (before.class_ids == after.class_ids).mean() > 0.999  # rounding decides ties
+        assert (before.values == after.values).mean() > 0.999  # rounding decides ties
         if before.probabilities is None or after.probabilities is None:
             assert before.probabilities is after.probabilities
         else:
@@ -155,7 +155,7 @@ def test_a_deep_forest_is_exact_at_its_thresholds(labels: np.ndarray, rounded: b
         steps = [tree.threshold[node], at, np.nextafter(at, np.float32(9)), np.nextafter(at, np.float32(-9))]
         row[tree.feature[node]] = rng.choice(steps)
     before, after = native.predict(columns_of(table)), model.predict(columns_of(table))
-    np.testing.assert_array_equal(after.class_ids, before.class_ids)
+    np.testing.assert_array_equal(after.values, before.values)
     np.testing.assert_array_equal(after.probabilities, before.probabilities)
 
 
@@ -169,7 +169,7 @@ def test_quick_answers_are_those_of_tables(case: str, rows: int) -> None:
     outputs = result.model.predict(table)
     for model in (result.model, result.model, native):  # twice: the second time the buffers are there
         ids, probabilities = model.answer(cells)
-        assert ids == outputs.class_ids.tolist()
+        assert ids == outputs.values.tolist()
         if outputs.probabilities is None or probabilities is None:
             assert outputs.probabilities is None
             assert probabilities is None
@@ -207,7 +207,7 @@ def frame(**more: Any) -> pd.DataFrame:
     )
 
 
-def mixed(rows: pd.DataFrame, last: Any, **unknown: str) -> SklearnModel:
+def mixed(rows: pd.DataFrame, last: Any, **unknown: str) -> NativeModel:
     names = [n for n in rows if n not in ("a", "b")]
     steps = [("n", StandardScaler(), ["a", "b"]), ("c", OneHotEncoder(**unknown), names)]
     fitted = make_pipeline(ColumnTransformer(steps), last).fit(rows, THREE)
@@ -264,10 +264,9 @@ def test_a_wrong_conversion_is_caught() -> None:
 
 def test_tied_classes_are_equivalent_only_for_models_that_predict_the_most_probable_class() -> None:
     native = native_of(DecisionTreeClassifier(max_depth=1, random_state=0).fit(GRID, TWO), columns_of(GRID))
-    native.estimator.tree_.value[:] = 0.5
-    other = copy.copy(native)
-    other.predicts_argmax = False
-    other.estimator = Contrary(native.estimator)
+    native.loaded.estimator.tree_.value[:] = 0.5
+    contrary = loaded_estimator(Contrary(native.loaded.estimator))
+    other = NativeModel(contrary, name="m", version="v", schema=native.schema)
     assert check_equivalence(native, other, columns_of(GRID), {}).problem == ""
     assert "rows differ" in check_equivalence(native, other, columns_of(GRID), {}, argmax=False).problem
 
@@ -276,6 +275,7 @@ class Contrary:
     """Answers the last class of those that are tied."""
 
     def __init__(self, estimator: Any) -> None:
+        self.classes_ = estimator.classes_
         self.predict_proba = estimator.predict_proba
 
     def predict(self, table: Any) -> Any:
@@ -313,10 +313,10 @@ def test_an_onnx_file_is_served(tmp_path: Path, zipmap: bool, labels: np.ndarray
     model = load(path)
     assert model.classes == tuple(str(c) for c in fitted.classes_)
     outputs = model.predict(columns_of(GRID))
-    assert [model.classes[i] for i in outputs.class_ids] == [str(v) for v in fitted.predict(GRID)]
+    assert [model.classes[i] for i in outputs.values] == [str(v) for v in fitted.predict(GRID)]
     assert outputs.probabilities is not None
     np.testing.assert_allclose(outputs.probabilities, fitted.predict_proba(GRID), atol=TOLERANCE)
-    assert model.answer(GRID[:3].tolist())[0] == outputs.class_ids[:3].tolist()
+    assert model.answer(GRID[:3].tolist())[0] == outputs.values[:3].tolist()
 
 
 def graph(nodes: list[Any], outputs: list[Any], weights: Any = None) -> Any:

@@ -19,8 +19,11 @@ from sklearn.svm import SVC
 from skops import io as skops_io
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models.load import load_model
+from driftbell.models.native import NativeModel, check_example_row
 from driftbell.models.reference import build_reference, match_labels, memorization_warning
-from driftbell.models.sklearn import SklearnModel, check_example_row, load_model
+from driftbell.models.sklearn import loaded_estimator
+from driftbell.records import Task
 from driftbell.tabular.columns import as_column, as_columns
 from driftbell.tabular.schema import Schema, infer_schema
 
@@ -35,8 +38,8 @@ def logistic() -> Any:
     return LogisticRegression().fit(X, Y)
 
 
-def served(estimator: Any, schema: Schema = SCHEMA, **more: Any) -> SklearnModel:
-    return SklearnModel(estimator, name="m", version="v", schema=schema, **more)
+def served(estimator: Any, schema: Schema = SCHEMA, **more: Any) -> NativeModel:
+    return NativeModel(loaded_estimator(estimator, **more), name="m", version="v", schema=schema)
 
 
 def file_of(estimator: Any, path: Path) -> Path:
@@ -47,7 +50,7 @@ def file_of(estimator: Any, path: Path) -> Path:
     return path
 
 
-def loaded(path: Path, sha256: str | None = None) -> SklearnModel:
+def loaded(path: Path, sha256: str | None = None) -> NativeModel:
     return load_model(path, name="m", schema=SCHEMA, sha256=sha256)
 
 
@@ -87,7 +90,7 @@ def test_a_file_with_its_hash_is_loaded_and_the_hash_is_its_version(tmp_path: Pa
     (skops_io.dump if suffix.lower() == ".skops" else joblib.dump)(logistic(), path)
     model = loaded(path, sha256_of(path).upper())
     assert model.version == sha256_of(path)[:12]
-    assert model.predict(TABLE).class_ids.tolist() == logistic().predict_proba(X).argmax(axis=1).tolist()
+    assert model.predict(TABLE).values.tolist() == logistic().predict_proba(X).argmax(axis=1).tolist()
 
 
 def test_a_skops_file_of_known_types_needs_no_hash(tmp_path: Path) -> None:
@@ -122,12 +125,30 @@ def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "estimator",
-    [LinearRegression().fit(X, X[:, 0]), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],
-    ids=["regressor", "unfitted", "transformer", "dict"],
+    [LinearRegression(), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],
+    ids=["unfitted regressor", "unfitted classifier", "transformer", "dict"],
 )
-def test_an_object_that_is_not_a_fitted_classifier_is_refused(estimator: Any) -> None:
-    with pytest.raises(ModelError, match="not a fitted scikit-learn classifier"):
+def test_an_object_that_is_not_a_fitted_model_is_refused(estimator: Any) -> None:
+    with pytest.raises(ModelError, match="not a fitted scikit-learn classifier or regressor"):
         served(estimator)
+
+
+@pytest.mark.parametrize("targets", [X[:, 0], X[:, :1]], ids=["n", "n x 1"])
+def test_a_regressor_predicts_the_numbers_of_its_own_predict(targets: np.ndarray) -> None:
+    fitted = LinearRegression().fit(X, targets)
+    model = served(fitted)
+    assert model.task is Task.REGRESSION
+    assert model.classes == ()
+    outputs = model.predict(TABLE)
+    assert outputs.values.tolist() == fitted.predict(X).ravel().tolist()
+    assert outputs.probabilities is None
+    assert model.answer(X[:2].tolist()) == (fitted.predict(X[:2]).ravel().tolist(), None)
+
+
+def test_a_model_of_several_numbers_a_row_fails_by_name() -> None:
+    with pytest.raises(PredictError, match="model 'm' failed with ValueError") as caught:
+        served(LinearRegression().fit(X, X)).predict(TABLE)
+    assert "shape (60, 2) for 60 rows" in str(caught.value.__cause__)
 
 
 def test_a_reference_with_another_number_of_features_is_refused() -> None:
@@ -145,9 +166,7 @@ def test_features_come_in_the_order_the_model_was_fitted_with() -> None:
     fitted = LogisticRegression().fit(pd.DataFrame(TABLE), Y)
     model = served(fitted, infer_schema(dict(reversed(TABLE.items()))))
     assert model.schema.names == ("a", "b")
-    assert (
-        model.predict(dict(reversed(TABLE.items()))).class_ids == (fitted.predict(X_FRAME) == "yes")
-    ).all()
+    assert (model.predict(dict(reversed(TABLE.items()))).values == (fitted.predict(X_FRAME) == "yes")).all()
 
 
 X_FRAME = pd.DataFrame(TABLE)
@@ -162,7 +181,7 @@ def test_a_pipeline_over_a_dataframe_with_a_category_is_served() -> None:
     schema = infer_schema(table)
     model = served(fitted, schema)
     rows = [schema.validate(row) for row in ({"size": 9, "plan": None}, {"size": -9.0, "plan": "unseen"})]
-    assert [model.classes[i] for i in model.predict(schema.columns(rows)).class_ids] == ["yes", "no"]
+    assert [model.classes[i] for i in model.predict(schema.columns(rows)).values] == ["yes", "no"]
 
 
 def test_a_pipeline_over_an_array_with_a_category_is_served() -> None:
@@ -173,7 +192,7 @@ def test_a_pipeline_over_an_array_with_a_category_is_served() -> None:
     array = np.array([table["plan"], table["size"]], dtype=object).T
     schema = infer_schema(table)
     model = served(make_pipeline(encoder, LogisticRegression()).fit(array, Y), schema)
-    assert model.predict(schema.columns([["free", 9.0], ["paid", -9.0]])).class_ids.tolist() == [1, 0]
+    assert model.predict(schema.columns([["free", 9.0], ["paid", -9.0]])).values.tolist() == [1, 0]
 
 
 def test_one_row_is_answered_by_one_thread() -> None:
@@ -189,7 +208,7 @@ def test_a_classifier_without_probabilities_is_served() -> None:
     fitted = SVC().fit(X, Y)
     outputs = served(fitted).predict(TABLE)
     assert outputs.probabilities is None
-    assert [("no", "yes")[i] for i in outputs.class_ids] == fitted.predict(X).tolist()
+    assert [("no", "yes")[i] for i in outputs.values] == fitted.predict(X).tolist()
 
 
 @pytest.mark.parametrize(
@@ -261,12 +280,12 @@ def test_a_feature_with_the_name_of_an_answer_is_refused() -> None:
         build_reference(served(logistic(), infer_schema(table)), table)
 
 
-def frame_model(frame: Any, label: list[str], *steps: Any) -> tuple[Any, SklearnModel]:
+def frame_model(frame: Any, label: list[str], *steps: Any) -> tuple[Any, NativeModel]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     fitted = make_pipeline(*steps, LogisticRegression()).fit(frame, label)
-    return fitted, SklearnModel(fitted, name="m", version="v", schema=infer_schema(frame))
+    return fitted, NativeModel(loaded_estimator(fitted), name="m", version="v", schema=infer_schema(frame))
 
 
 def test_a_frame_model_gets_nulls_and_dates_as_pandas_reads_them() -> None:
@@ -300,10 +319,10 @@ def test_the_class_is_that_of_the_estimators_own_predict() -> None:
     x = rng.normal(size=(200, 1))
     y = np.where(x[:, 0] + rng.normal(size=200) > 1, "yes", "no")
     fitted = FixedThresholdClassifier(LogisticRegression(), threshold=0.1, pos_label="yes").fit(x, y)
-    model = SklearnModel(fitted, name="m", version="v", schema=infer_schema({"x": x[:, 0]}))
+    model = NativeModel(loaded_estimator(fitted), name="m", version="v", schema=infer_schema({"x": x[:, 0]}))
     result = model.predict({"x": x[:, 0]})
-    assert [model.classes[i] for i in result.class_ids] == fitted.predict(x).tolist()
-    assert (result.class_ids != result.probabilities.argmax(axis=1)).any()
+    assert [model.classes[i] for i in result.values] == fitted.predict(x).tolist()
+    assert (result.values != result.probabilities.argmax(axis=1)).any()
 
 
 def test_tied_classes_are_predicted_as_by_the_estimator() -> None:
@@ -315,12 +334,12 @@ def test_tied_classes_are_predicted_as_by_the_estimator() -> None:
     x = rng.normal(size=(300, 2)) * 100
     sgd = SGDClassifier(loss="log_loss", random_state=0).fit(x, np.digitize(x[:, 0], [-40, 40]))
     schema = infer_schema({"a": x[:, 0], "b": x[:, 1]})
-    model = SklearnModel(sgd, name="m", version="v", schema=schema)
+    model = NativeModel(loaded_estimator(sgd), name="m", version="v", schema=schema)
     result = model.predict({"a": x[:, 0], "b": x[:, 1]})
-    assert [int(model.classes[i]) for i in result.class_ids] == sgd.predict(x).tolist()
-    assert (result.class_ids != result.probabilities.argmax(axis=1)).any()
+    assert [int(model.classes[i]) for i in result.values] == sgd.predict(x).tolist()
+    assert (result.values != result.probabilities.argmax(axis=1)).any()
     search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2]}, cv=2).fit(x, x[:, 0] > 0)
-    assert SklearnModel(search, name="m", version="v", schema=schema).predicts_argmax
+    assert NativeModel(loaded_estimator(search), name="m", version="v", schema=schema).predicts_argmax
 
 
 def test_a_model_that_cannot_predict_its_example_fails_at_start() -> None:
@@ -330,7 +349,7 @@ def test_a_model_that_cannot_predict_its_example_fails_at_start() -> None:
         def predict(self, table: np.ndarray) -> None:
             raise ValueError("no such luck")
 
-    model = SklearnModel(Broken(), name="m", version="v", schema=infer_schema({"x": [1.0, 2.0]}))
+    model = served(Broken(), infer_schema({"x": [1.0, 2.0]}))
     with pytest.raises(
         ModelError, match=r"cannot predict a row like the first one of its reference.*no such luck"
     ):

@@ -67,7 +67,7 @@ def reference() -> Reference:
     model = old_or_young()
     outputs = model.predict(FEATURES)
     assert outputs.probabilities is not None
-    answers = as_columns({"prediction": [model.classes[i] for i in outputs.class_ids]})
+    answers = as_columns({"prediction": [model.classes[i] for i in outputs.values]})
     for label, column in zip(model.classes, outputs.probabilities.T, strict=True):
         answers[probability_column(label)] = column
     roles = {"age": "feature", "city": "feature", "prediction": "prediction"}

@@ -17,8 +17,9 @@ from driftbell.cli.backtest import _duration
 from driftbell.config import settings as config
 from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
+from driftbell.models.native import NativeModel
 from driftbell.models.reference import build_reference, reference_outputs
-from driftbell.models.sklearn import SklearnModel
+from driftbell.models.sklearn import loaded_estimator
 from driftbell.records import Kind, Prediction
 from driftbell.simulation.faults import Fault, FaultKind, parse_fault
 from driftbell.simulation.rehearsal import Rehearsal, RehearsalOutcome, rehearse, rows_per_day
@@ -51,7 +52,7 @@ def holes() -> Rehearsal:
     x[rng.random(1200) < 0.05, 0] = np.nan
     fitted = HistGradientBoostingClassifier(max_iter=20, random_state=0).fit(x[:600], y[:600])
     features = {"a": x[600:, 0], "b": x[600:, 1]}
-    model = SklearnModel(fitted, name="holes", version="1", schema=infer_schema(features))
+    model = NativeModel(loaded_estimator(fitted), name="holes", version="1", schema=infer_schema(features))
     labels = as_column([str(v) for v in y[600:]], Kind.CATEGORICAL)
     reference = build_reference(model, features, labels=labels)
     detector = fit_detector(

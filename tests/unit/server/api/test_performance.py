@@ -14,7 +14,8 @@ import pytest
 from tests.model_keys import ModelKey
 
 from driftbell.errors import StoreError
-from driftbell.models.sklearn import SklearnModel
+from driftbell.models.native import NativeModel
+from driftbell.models.sklearn import loaded_estimator
 from driftbell.ports import Store
 from driftbell.records import (
     Check,
@@ -47,11 +48,12 @@ def log(tmp_path: Path) -> Iterator[SqlStore]:
 
 
 @pytest.fixture(scope="module")
-def model() -> SklearnModel:
+def model() -> NativeModel:
     from sklearn.linear_model import LogisticRegression
 
     fitted = LogisticRegression().fit([[0.0], [1.0]], ["a", "b"])
-    return SklearnModel(fitted, name="m", version="v", schema=infer_schema({"x": np.array([0.0])}))
+    schema = infer_schema({"x": np.array([0.0])})
+    return NativeModel(loaded_estimator(fitted), name="m", version="v", schema=schema)
 
 
 def prediction(number: int, output: str = "a", probability: float | None = 0.75) -> Prediction:
@@ -75,11 +77,11 @@ def save(
     )
 
 
-def shown(log: SqlStore, model: SklearnModel, window_rows: int = 10) -> dict[str, Any]:
+def shown(log: SqlStore, model: NativeModel, window_rows: int = 10) -> dict[str, Any]:
     return performance_view(log, model, window_rows=window_rows, now=NOON + timedelta(minutes=10))
 
 
-def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlStore, model: SklearnModel) -> None:
+def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlStore, model: NativeModel) -> None:
     assert shown(log, model)["estimated"] is None
     told = Performance("accuracy", 0.97, Interval(0.9, 0.85, 0.95))
     save(log, 1, 1, Degradation(Verdict.OK, "", performance=told))
@@ -92,7 +94,7 @@ def test_the_estimate_and_the_reference_are_the_last_checks(log: SqlStore, model
     assert (found["metric"], found["reference"], found["estimated"]) == ("accuracy", None, None)
 
 
-def test_each_check_tells_what_was_known_then(log: SqlStore, model: SklearnModel) -> None:
+def test_each_check_tells_what_was_known_then(log: SqlStore, model: NativeModel) -> None:
     log.predictions.append([prediction(i) for i in range(4)])
     log.labels.add([label(0, "a", 1)])
     log.labels.add([label(1, "b", 3), label(0, "b", 3)])
@@ -116,7 +118,7 @@ def test_each_check_tells_what_was_known_then(log: SqlStore, model: SklearnModel
     }
 
 
-def test_a_window_has_its_rows_only(log: SqlStore, model: SklearnModel) -> None:
+def test_a_window_has_its_rows_only(log: SqlStore, model: NativeModel) -> None:
     log.predictions.append([prediction(i) for i in range(6)])
     log.labels.add([label(i, "b" if i < 3 else "a") for i in range(6)])
     assert shown(log, model, 3)["realized"]["value"] == 1.0
@@ -124,7 +126,7 @@ def test_a_window_has_its_rows_only(log: SqlStore, model: SklearnModel) -> None:
     assert shown(log, model, 4)["labels"]["window_rows"] == 4
 
 
-def test_a_class_that_the_model_does_not_know_is_counted_too(log: SqlStore, model: SklearnModel) -> None:
+def test_a_class_that_the_model_does_not_know_is_counted_too(log: SqlStore, model: NativeModel) -> None:
     log.predictions.append([prediction(0), prediction(1, "b", None)])
     log.labels.add([label(0, "old"), label(1, "b")])
     found = shown(log, model)

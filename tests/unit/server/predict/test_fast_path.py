@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 from driftbell import jsonlog
 from driftbell.errors import InputError, OverloadedError, PredictError, StoreError
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.records import Columns, Outputs
+from driftbell.records import Columns, Outputs, Task
 from driftbell.server import Service, create_app
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
@@ -56,6 +56,7 @@ class Model:
 
     name, version, schema, classes = "sum", "v1", NUMBERS, ("small", "large")
     engine, engine_reason, inline = "native", "it is a test", True
+    task = Task.CLASSIFICATION
 
     def predict(self, columns: Columns) -> Outputs:
         ids, shares = self.answer(list(zip(columns["a"], columns["b"], strict=True)))

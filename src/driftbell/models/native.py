@@ -1,0 +1,133 @@
+"""A model in its own library: the schema's columns as the table that it was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from driftbell.errors import ModelError, PredictError
+from driftbell.models.foreign_code import call_model
+from driftbell.models.loaded import LoadedModel
+from driftbell.ports import Model
+from driftbell.records import Column, Columns, Kind, Outputs, Value
+from driftbell.tabular.schema import Schema
+
+
+class NativeModel:
+    """A model in its own library as a `driftbell.ports.Model`.
+
+    Args:
+        loaded: the model as its library loaded it.
+        name: the model's name.
+        version: content hash of the model.
+        schema: its features; they are put into the order that the model was fitted with.
+
+    Attributes:
+        engine_reason: why it runs natively; set by the code that decides.
+
+    Raises:
+        ModelError: it was fitted with other features than the schema's.
+    """
+
+    engine = "native"
+    engine_reason = ""
+    inline = False
+
+    def __init__(self, loaded: LoadedModel, *, name: str, version: str, schema: Schema) -> None:
+        self.loaded = loaded
+        self.name = name
+        self.version = version
+        self.task = loaded.task
+        self.classes = loaded.classes
+        self.schema = _ordered(schema, loaded, name)
+
+    def predict(self, columns: Columns) -> Outputs:
+        """Predict a table of n rows with the same results as the library's own call."""
+        return call_model(self.name, self._predict, columns)
+
+    def _predict(self, columns: Columns) -> Outputs:
+        outputs = self.loaded.predict(self._table(columns))
+        rows = len(columns[self.schema.names[0]])
+        if outputs.values.shape != (rows,):
+            raise ValueError(f"the model returned values of shape {outputs.values.shape} for {rows} rows")
+        return outputs
+
+    def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[Any], list[list[float]] | None]:
+        """Predict valid rows; see `driftbell.ports.Model`."""
+        outputs = self.predict(self.schema.columns(rows))
+        probabilities = outputs.probabilities
+        return outputs.values.tolist(), None if probabilities is None else probabilities.tolist()
+
+    @property
+    def predicts_argmax(self) -> bool:
+        """True if the predicted class is known to be the most probable one."""
+        return self.loaded.predicts_argmax
+
+    def _table(self, columns: Columns) -> Any:
+        if self.loaded.takes_frame:
+            import pandas as pd
+
+            features = self.schema.features
+            return pd.DataFrame({f.name: _frame_column(columns[f.name], f.kind) for f in features})
+        if all(f.kind is Kind.NUMERIC for f in self.schema.features):
+            return np.column_stack([columns[name] for name in self.schema.names])
+        return np.array([columns[name] for name in self.schema.names], dtype=object).T
+
+
+def check_example_row(model: Model) -> None:
+    """Check that a model can predict its own example row, so that a broken one fails at start.
+
+    Raises:
+        ModelError: it failed; the message holds the model's own, as no request data is involved yet.
+    """
+    try:
+        model.predict(model.schema.columns([model.schema.validate(model.schema.example)]))
+    except PredictError as error:
+        cause = error.__cause__
+        raise ModelError(
+            f"model '{model.name}' cannot predict a row like the first one of its reference: "
+            f"{type(cause).__name__}: {cause}"
+        ) from error
+
+
+def _ordered(schema: Schema, loaded: LoadedModel, name: str) -> Schema:
+    """Return the schema in the model's order.
+
+    Raises:
+        ModelError: the model was fitted with other features.
+    """
+    order = list(loaded.feature_names)
+    if order and set(order) != set(schema.names):
+        missing = sorted(set(order) - set(schema.names))
+        extra = sorted(set(schema.names) - set(order))
+        differences = [f"missing {missing}"] if missing else []
+        if extra:
+            advice = "if one is the label, name it in model.target; '' is an index that pandas wrote"
+            differences.append(f"not known to the model {extra} ({advice})")
+        text = ", ".join(differences)
+        raise ModelError(f"the reference of model '{name}' does not have the model's features: {text}")
+    width = len(schema.features)
+    if loaded.feature_count not in (None, width):
+        raise ModelError(
+            f"model '{name}' takes {loaded.feature_count} features, its reference has {width} "
+            "(if one of them is the label, name it in model.target)"
+        )
+    if not order:
+        return schema
+    return Schema(tuple(sorted(schema.features, key=lambda f: order.index(f.name))))
+
+
+def _frame_column(column: Column, kind: Kind) -> Any:
+    """Return a column as pandas reads it from a file: NaN for null, timestamps for dates, flags as bool."""
+    import pandas as pd
+
+    if kind is Kind.NUMERIC:
+        return column
+    if kind is Kind.DATETIME:
+        moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)
+        return moments.dt.tz_localize(None)
+    if kind is Kind.BOOLEAN and None not in column.tolist():
+        return column.astype(bool)
+    return pd.Series(column, dtype=object).where(pd.notna(column), np.nan)
