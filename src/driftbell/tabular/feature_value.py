@@ -117,9 +117,16 @@ def find_problem(feature: Feature, value: Any, row: int | None = None) -> FieldP
         return wrong_type(feature, json_type_of(value), row)
     if rule.max_size is not None:
         limit = f"{rule.max_size:.1e}".replace("+", "")
-        message = f"'{name}' must be a finite number of at most {limit} in size"
+        message = f"'{name}' must be a finite number of at most {limit} in size: {_if_missing(feature)}"
         return FieldProblem(name, "not_finite", message, row)
     return FieldProblem(name, "type", f"'{name}' must be {rule.text_error or rule.expected}", row)
+
+
+def _if_missing(feature: Feature) -> str:
+    """Return what to send for a number that is not there, which many senders write as NaN."""
+    if feature.nullable:
+        return "send null for a missing value"
+    return "null is not valid, as the reference has no nulls in it"
 
 
 def wrong_type(feature: Feature, actual: str, row: int | None = None) -> FieldProblem:

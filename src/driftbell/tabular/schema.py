@@ -45,6 +45,8 @@ class Schema:
     def validate(self, row: object, index: int | None = None) -> list[Value]:
         """Check one row and return its values in the schema's order.
 
+        A nullable feature that the row does not have is null.
+
         Args:
             row: any JSON value.
             index: the row's position in a batch, for the messages.
@@ -62,16 +64,21 @@ class Schema:
             message = f"a row must be a JSON object of features by name, got {json_type_of(row)}"
             raise InputError([FieldProblem("", "not_an_object", message, index)])
         values: list[Value] = []
+        known = 0
         for feature in self.features:
             if feature.name not in row:
-                problems.append(_missing(feature, index))
+                if feature.nullable:
+                    values.append(None)
+                else:
+                    problems.append(_missing(feature, index))
                 continue
+            known += 1
             problem = find_problem(feature, row[feature.name], index)
             if problem:
                 problems.append(problem)
             else:
                 values.append(as_stored(feature, row[feature.name]))
-        if len(row) > len(values):
+        if len(row) > known:
             names = set(self.names)
             problems += self._extras([str(name) for name in row if name not in names], index)
         if problems:
@@ -96,8 +103,11 @@ class Schema:
         return columns
 
     def header_problems(self, names: Sequence[str]) -> list[FieldProblem]:
-        """Return the problems of a table's column names: missing features and unknown columns."""
-        missing = [_missing(f, None) for f in self.features if f.name not in names]
+        """Return the problems of a table's column names: missing features and unknown columns.
+
+        A nullable feature may be missing: all its cells are null.
+        """
+        missing = [_missing(f, None) for f in self.features if f.name not in names and not f.nullable]
         return missing + self._extras([name for name in names if name not in self.names], None)
 
     def rows(self, columns: Columns) -> list[list[Value]]:

@@ -13,6 +13,7 @@ from driftbell.errors import InputError
 from driftbell.records import Column, Feature, FieldProblem, Kind
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
+from driftbell.tabular.columns import as_column
 from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, wrong_type
 from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
@@ -69,7 +70,11 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
     columns: dict[str, Column] = {}
     problems: list[tuple[int, int, FieldProblem]] = []
     text_size = 0
+    present = set(table.column_names)
     for position, feature in enumerate(schema.features):
+        if feature.name not in present:  # nullable, as the header was checked
+            columns[feature.name] = as_column([None] * table.num_rows, feature.kind)
+            continue
         chunks = []
         first_row = 0
         for chunk in table.column(feature.name).chunks:
