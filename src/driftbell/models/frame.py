@@ -14,7 +14,7 @@ from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
 from driftbell.tabular.schema import Schema
 
 ARROW_SUFFIXES = {".parquet": "read_parquet", ".feather": "read_feather", ".arrow": "read_feather"}
-"""Suffixes of files whose types pandas keeps, and the function that reads them."""
+"""Function of pandas that reads a file with types, by the suffix of the file."""
 
 
 def _pandas() -> Any:
@@ -43,7 +43,7 @@ def with_stored_types(schema: Schema, path: Path, typed: Collection[str] = ()) -
     Args:
         schema: features of the file.
         path: the file.
-        typed: features whose type or kind the user has set, which stay as they are.
+        typed: features with a type or kind that the user has set; they stay as they are.
     """
     reader = ARROW_SUFFIXES.get(path.suffix.lower())
     if reader is None:

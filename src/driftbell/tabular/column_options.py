@@ -36,7 +36,7 @@ class ColumnOptions:
 
     @property
     def typed(self) -> frozenset[str]:
-        """Columns whose kind or type is set."""
+        """Columns with a kind or type that is set."""
         return frozenset({*self.kinds, *self.dtypes})
 
 

@@ -95,7 +95,7 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
 
 
 def _dtype_of_kind(kind: Kind, values: Column) -> str:
-    """Return the type of a column whose kind the user has set."""
+    """Return the type of a column of the kind that the user has set."""
     if kind is Kind.BOOLEAN:
         return "bool" if None not in values.tolist() else "object"
     if kind is Kind.NUMERIC:
