@@ -44,7 +44,8 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
-        unit: numeric: currency, "%" or unit of numbers in text, "" without; None if it is not known.
+        unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
+            of limits and approximations, such as `<5`; None if it is not known.
     """
 
     kind: Kind | None
