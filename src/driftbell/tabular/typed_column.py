@@ -18,7 +18,8 @@ from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_colu
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
-from driftbell.tabular.text_column import MIN_SHARE, TextColumn
+from driftbell.tabular.text_column import TextColumn
+from driftbell.tabular.text_numbers import MIN_SHARE
 
 NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
