@@ -111,8 +111,8 @@ def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
             raise ConfigError(f"--include leaves out column '{name}', {hint}: add it to --include")
         if (kind := options.kinds.get(role)) in ("text", "identifier"):
             raise ConfigError(
-                f"--column: '{name}' cannot be of the kind '{kind}', {hint}: use numeric, categorical, boolean "
-                "or datetime"
+                f"--column: '{name}' cannot be of the kind '{kind}', {hint}: use numeric, categorical, "
+                "boolean or datetime"
             )
 
 
