@@ -41,7 +41,7 @@ A column with fewer is compared as categories: none of its changes is lost."""
 QUOTED = r"""^\s*(?:'(.*)'|"(.*)"|‘(.*)’|“(.*)”|„(.*)[“”]|«(.*)»|'([+-]?[\d.,]+))\s*$"""
 LIMIT = r"^\s*(?:<=|>=|[<>~≈≤≥＜＞～])\s*|\s*\+\s*$"
 LIMIT_MARK = "~"
-"""First character of the unit of a column whose numbers may have a mark such as `<`, `>` or `~`."""
+"""First character of the unit of a column of which numbers may have a mark such as `<`, `>` or `~`."""
 OTHER_DIGITS = r"[\p{Nd}--[0-9]]"
 OTHER_MARKS = {"．": ".", "，": ",", "－": "-", "＋": "+", "％": "%", "٫": ".", "٬": ",", "٪": "%"}
 
