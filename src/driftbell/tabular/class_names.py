@@ -8,6 +8,9 @@ from typing import Any
 
 from driftbell.tabular.columns import is_null
 
+MAX_WHOLE = 10**15
+"""Whole numbers up to this size are written without a decimal point; a float has all their digits."""
+
 
 class ClassNames:
     """The class names of a model, to be matched with labels of files and requests.
@@ -63,7 +66,7 @@ def label_text(label: Any) -> str:
     >>> label_text(7.0), label_text(True), label_text(" rose ")
     ('7', 'True', 'rose')
     """
-    if isinstance(label, float) and label.is_integer():
+    if isinstance(label, float) and label.is_integer() and abs(label) <= MAX_WHOLE:
         return str(int(label))
     return str(label).strip()
 

@@ -12,7 +12,7 @@ from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
 from driftbell.records import FieldProblem
 from driftbell.server.http.problems import Refused, check_each
-from driftbell.tabular.class_names import ClassNames, is_empty_label
+from driftbell.tabular.class_names import MAX_WHOLE, ClassNames, is_empty_label
 from driftbell.tabular.feature_value import is_unicode_text
 
 MAX_LABELS = 10_000
@@ -139,8 +139,11 @@ class LabelReader:
         properties: dict[str, Any] = {
             "prediction_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": _TEXT},
             "label": {
-                "examples": list(self.classes.names)[:MAX_CLASSES],
-                "type": ["string", "number", "boolean"],
+                "oneOf": [
+                    {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_LENGTH, "pattern": _NOT_BLANK},
+                    {"type": "number", "minimum": -MAX_WHOLE, "maximum": MAX_WHOLE},
+                    {"type": "boolean"},
+                ]
             },
         }
         one = {
@@ -150,8 +153,14 @@ class LabelReader:
             "required": list(FIELDS),
             "additionalProperties": False,
         }
-        nullable = {**properties["label"], "type": ["string", "number", "boolean", "null"]}
-        in_list = {**one, "properties": {**properties, "label": nullable}}
+        # the service accepts other labels in a list too, unless none of them is a class of the model
+        numbers = [int(n) if n == int(n) else n for n in self.classes.by_number]
+        classes = [
+            {"type": "string", "enum": list(self.classes.names)},
+            {"type": "number", "enum": numbers},
+            {"type": "null"},
+        ]
+        in_list = {**one, "properties": {**properties, "label": {"oneOf": classes}}}
         many = {"type": "array", "title": "Labels", "minItems": 1, "maxItems": MAX_LABELS, "items": in_list}
         wrapped = {
             "type": "object",
@@ -165,6 +174,7 @@ class LabelReader:
 
 _EXAMPLE = '{"prediction_id": "...", "label": "..."}'
 _TEXT = r"^[^\u0000]+$"
+_NOT_BLANK = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
 
 
 def is_single(body: Any) -> bool:
