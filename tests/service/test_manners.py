@@ -92,7 +92,7 @@ def test_simulate_reads_the_address_from_the_configuration_file(service: Running
     port = httpx.URL(service.url).port
     (tmp_path / "other.toml").write_text(f"[server]\nport = {port}\n", "utf-8")
     result = subprocess.run(
-        [sys.executable, "-m", "driftbell", *"simulate --config other.toml --normal 3 --drifted 0".split()],
+        [sys.executable, "-m", "driftbell", "simulate", "--config=other.toml", "--normal=3", "--drifted=0"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
