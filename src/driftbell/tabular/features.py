@@ -7,7 +7,7 @@ text stay text.
 
 from __future__ import annotations
 
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
 
 
-def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str, Column]:
+def read_features(path: str | PathLike[str], options: ColumnOptions | None = None) -> dict[str, Column]:
     """Read a file with rows like a model's training data.
 
     Args:
@@ -41,7 +41,7 @@ def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str,
 
 def as_features(table: Any) -> dict[str, Column]:
     """Return the columns of a table in memory or of a file; see `read_features`."""
-    return read_features(Path(table)) if is_path(table) else feature_columns(read_raw(table))
+    return read_features(table) if is_path(table) else feature_columns(read_raw(table))
 
 
 def feature_columns(raw: RawTable, options: ColumnOptions | None = None) -> dict[str, Column]:
