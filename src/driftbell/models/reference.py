@@ -65,7 +65,7 @@ def build_reference(
         PredictError: the model fails on a row.
     """
     outputs = model.predict(features)
-    columns = {name: features[name] for name in model.schema.names}
+    columns = {name: _as_compared(features[name]) for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
     predictions = {PREDICTION_COLUMN: as_column([model.classes[i] for i in outputs.values])}
     roles[PREDICTION_COLUMN] = "prediction"
@@ -82,6 +82,10 @@ def build_reference(
     return Reference(
         {**columns, **predictions}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, out_of_sample
     )
+
+
+def _as_compared(column: Column) -> Column:
+    return column.astype(np.float64) if column.dtype.kind == "i" else column
 
 
 def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:

@@ -85,6 +85,8 @@ class Feature:
         example: a valid value from the reference.
         dtype: the type of its values in the table that the model is given, as pandas names it, such as
             `int64` or `category`; "" for the type that its kind has.
+        levels: the categories of the type `category`, in its order.
+        null: how a null is written in a column of objects: `nan` or `none`.
     """
 
     name: str
@@ -93,6 +95,8 @@ class Feature:
     categories: tuple[str, ...] = ()
     example: Value = None
     dtype: str = ""
+    levels: tuple[Value, ...] = ()
+    null: str = "nan"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,19 @@ class ColumnOptions:
         exclude: names or patterns such as `row_*` of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
         nulls: texts that mean null, in addition to the usual ones.
+        dtypes: type by column in the table that a model is given, as pandas names it.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     include: Sequence[str] = ()
     nulls: Sequence[str] = ()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def typed(self) -> frozenset[str]:
+        """Columns with a kind or type that is set."""
+        return frozenset({*self.kinds, *self.dtypes})
 
 
 def parse_kinds(value: object) -> dict[str, str]:
@@ -80,11 +87,12 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
     if strict:
         for option, patterns in (
             ("column", options.kinds),
+            ("dtypes", options.dtypes),
             ("exclude", options.exclude),
             ("include", options.include),
         ):
             for pattern in patterns:
-                if not any(_matches(name, [pattern], exact=option == "column") for name in names):
+                if not any(_matches(name, [pattern], exact=option in ("column", "dtypes")) for name in names):
                     raise ConfigError(_no_such_column(option, pattern, names))
     selected = [
         name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
-from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
+from driftbell.tabular.columns import as_columns, is_null, kind_of
+from driftbell.tabular.dtypes import feature_column
 from driftbell.tabular.feature_value import as_stored, find_problem, json_type_of, read_column
 
 NESTED = (list, tuple, dict, set, bytes, np.ndarray)
@@ -44,6 +45,8 @@ class Schema:
     def validate(self, row: object, index: int | None = None) -> list[Value]:
         """Check one row and return its values in the schema's order.
 
+        A nullable feature that the row does not have is null.
+
         Args:
             row: any JSON value.
             index: the row's position in a batch, for the messages.
@@ -61,16 +64,21 @@ class Schema:
             message = f"a row must be a JSON object of features by name, got {json_type_of(row)}"
             raise InputError([FieldProblem("", "not_an_object", message, index)])
         values: list[Value] = []
+        known = 0
         for feature in self.features:
             if feature.name not in row:
-                problems.append(_missing(feature, index))
+                if feature.nullable:
+                    values.append(None)
+                else:
+                    problems.append(_missing(feature, index))
                 continue
+            known += 1
             problem = find_problem(feature, row[feature.name], index)
             if problem:
                 problems.append(problem)
             else:
                 values.append(as_stored(feature, row[feature.name]))
-        if len(row) > len(values):
+        if len(row) > known:
             names = set(self.names)
             problems += self._extras([str(name) for name in row if name not in names], index)
         if problems:
@@ -95,8 +103,11 @@ class Schema:
         return columns
 
     def header_problems(self, names: Sequence[str]) -> list[FieldProblem]:
-        """Return the problems of a table's column names: missing features and unknown columns."""
-        missing = [_missing(f, None) for f in self.features if f.name not in names]
+        """Return the problems of a table's column names: missing features and unknown columns.
+
+        A nullable feature may be missing: all its cells are null.
+        """
+        missing = [_missing(f, None) for f in self.features if f.name not in names and not f.nullable]
         return missing + self._extras([name for name in names if name not in self.names], None)
 
     def rows(self, columns: Columns) -> list[list[Value]]:
@@ -127,14 +138,15 @@ class Schema:
             rows: n rows of values in the schema's order.
         """
         by_column = list(zip(*rows, strict=True)) if rows else [()] * len(self.features)
-        return {f.name: as_column(v, f.kind) for f, v in zip(self.features, by_column, strict=True)}
+        return {f.name: feature_column(f, v) for f, v in zip(self.features, by_column, strict=True)}
 
 
-def infer_schema(table: Any) -> Schema:
+def infer_schema(table: Any, dtypes: Mapping[str, str] | None = None) -> Schema:
     """Infer the features from a table, usually the reference.
 
     Args:
         table: columns of one length by name.
+        dtypes: type of each column in the table that the model is given; without it, the kind decides.
 
     Raises:
         InputError: the table has no column, no row, a column without any value, or unequal lengths.
@@ -155,10 +167,11 @@ def infer_schema(table: Any) -> Schema:
         categories: tuple[str, ...] = ()
         if kind is Kind.CATEGORICAL:
             categories = tuple(k for k, _ in Counter(map(str, present)).most_common())
-        bare = Feature(name, kind)
+        bare = Feature(name, kind, dtype=(dtypes or {}).get(name, ""))
         stored = (as_stored(bare, v) for v in present)
         example = next((v for v in stored if not find_problem(bare, v)), None)
-        features.append(Feature(name, kind, len(present) < len(column), categories, example))
+        nullable = len(present) < len(column)
+        features.append(replace(bare, nullable=nullable, categories=categories, example=example))
     if problems or not features:
         raise InputError(problems or [FieldProblem("", "empty", "the reference has no columns")])
     return Schema(tuple(features))

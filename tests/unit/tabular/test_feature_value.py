@@ -76,11 +76,18 @@ def test_the_json_schema_accepts_every_valid_value(feature: Feature, value: Any)
         assert not described
 
 
+NO_NULLS = "null is not valid, as the reference has no nulls in it"
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
         (Kind.NUMERIC, True, "'x' must be a number, got a boolean"),
-        (Kind.NUMERIC, float("nan"), "'x' must be a finite number of at most 3.4e38 in size"),
+        (
+            Kind.NUMERIC,
+            float("nan"),
+            f"'x' must be a finite number of at most 3.4e38 in size: {NO_NULLS}",
+        ),
         (Kind.BOOLEAN, 1, "'x' must be true or false, got a number"),
         (Kind.CATEGORICAL, "\0", "'x' must be valid Unicode text without NUL"),
         (Kind.CATEGORICAL, [1], "'x' must be a string, got an array"),
@@ -92,6 +99,13 @@ def test_a_problem_names_the_field_and_what_is_expected(kind: Kind, value: Any, 
     problem = find_problem(Feature("x", kind), value)
     assert problem is not None
     assert problem.message == message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e39])
+def test_nan_of_a_nullable_feature_gets_the_hint_to_send_null(value: float) -> None:
+    problem = find_problem(Feature("x", Kind.NUMERIC, nullable=True), value)
+    assert problem is not None
+    assert problem.message.endswith("send null for a missing value")
 
 
 def test_numbers_and_texts_of_numpy_are_values() -> None:

@@ -154,6 +154,14 @@ def test_every_problem_of_a_row_is_reported_at_once() -> None:
     ]
 
 
+def test_a_nullable_feature_that_a_row_lacks_is_null() -> None:
+    schema = Schema((Feature("age", Kind.NUMERIC, nullable=True), Feature("plan", Kind.CATEGORICAL)))
+    assert schema.validate({"plan": "free"}) == [None, "free"]
+    with pytest.raises(InputError) as caught:
+        schema.validate({"agee": 3})
+    assert [(p.field, p.reason) for p in caught.value.problems] == [("plan", "missing"), ("agee", "extra")]
+
+
 def test_an_unknown_field_gets_the_nearest_name() -> None:
     with pytest.raises(InputError, match=r"unknown field 'actve': did you mean 'active'\?"):
         SCHEMA.validate({**ROW, "actve": True})

@@ -154,22 +154,36 @@ def _cells(schema: Schema, body: Any) -> dict[str, list[Any]] | None:
     """
     names = schema.names
     if isinstance(body, list):
-        if set(map(type, body)) != {dict} or set(map(len, body)) != {len(names)}:
-            return None
-        try:
-            return {name: list(map(itemgetter(name), body)) for name in names}
-        except KeyError:
-            return None
+        return _cells_of_objects(schema, body) if set(map(type, body)) == {dict} else None
     if not isinstance(body, dict) or set(body) != {"columns", "data"}:
         return None
     columns, data = body["columns"], body["data"]
     if not (isinstance(columns, list) and isinstance(data, list) and set(map(type, data)) == {list}):
         return None
-    if not all(isinstance(c, str) for c in columns) or sorted(columns) != sorted(names):
+    if not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
         return None
-    if set(map(len, data)) != {len(names)}:
+    if schema.header_problems(columns) or set(map(len, data)) != {len(columns)}:
         return None
-    return dict(zip(columns, map(list, zip(*data, strict=True)), strict=True))
+    cells = dict(zip(columns, map(list, zip(*data, strict=True)), strict=True))
+    return {name: cells.get(name, [None] * len(data)) for name in names}
+
+
+def _cells_of_objects(schema: Schema, rows: list[dict[str, Any]]) -> dict[str, list[Any]] | None:
+    """Return the cells of objects by column, with null for nullable features that an object does not have."""
+    complete = set(map(len, rows)) == {len(schema.features)}
+    cells, known = {}, 0
+    try:
+        for feature in schema.features:
+            name = feature.name
+            if complete or not feature.nullable:
+                cells[name] = list(map(itemgetter(name), rows))
+                known += len(rows)
+            else:
+                cells[name] = [row.get(name) for row in rows]
+                known += sum(name in row for row in rows)
+    except KeyError:
+        return None
+    return cells if known == sum(map(len, rows)) else None
 
 
 def _records(body: dict[str, Any]) -> list[dict[str, Any]]:

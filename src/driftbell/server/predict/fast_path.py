@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from starlette.types import Scope
@@ -33,27 +34,35 @@ def row_parser(schema: Schema) -> Callable[[bytes], list[Value] | None]:
         A function from a body to the values in the schema's order, as `Schema.validate` returns them; or to
         None if the body is not valid or needs a closer look.
     """
-    fields = {f"f{number}": feature for number, feature in enumerate(schema.features)}
     try:
-        row_type = msgspec.defstruct(
-            "Row",
-            [(field, parsed_type(feature)) for field, feature in fields.items()],
-            rename={field: feature.name for field, feature in fields.items()},
-            forbid_unknown_fields=True,
-            gc=False,
+        decode = _decoder(schema, omittable=False)
+        decode_partial = (
+            _decoder(schema, omittable=True) if any(f.nullable for f in schema.features) else None
         )
     except ValueError:  # a name that msgspec cannot have
         return lambda body: None
-    decode = msgspec.json.Decoder(row_type).decode
     to_tuple = msgspec.structs.astuple
-    key_quotes = 2 * len(fields)
+    key_quotes = 2 * len(schema.features)
     has_texts = any(str in RULES[feature.kind].types for feature in schema.features)
+
+    def parse_partial(body: bytes) -> list[Value] | None:
+        """Parse a row that may lack nullable features, which are null."""
+        if decode_partial is None:
+            return None
+        try:
+            cells = to_tuple(decode_partial(body))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        quotes = 2 * sum((cell is not msgspec.UNSET) + isinstance(cell, str) for cell in cells)
+        if body.count(b'"') != quotes:
+            return None
+        return _valid(schema, [None if cell is msgspec.UNSET else cell for cell in cells])
 
     def parse_numbers(body: bytes) -> list[Value] | None:
         try:
             row = decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+            return parse_partial(body)
         # more quotes than the names have: a name is there twice, which msgspec accepts
         return list(to_tuple(row)) if body.count(b'"') == key_quotes else None
 
@@ -61,13 +70,43 @@ def row_parser(schema: Schema) -> Callable[[bytes], list[Value] | None]:
         try:
             row = list(to_tuple(decode(body)))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+            return parse_partial(body)
         quotes = key_quotes + 2 * sum(isinstance(value, str) for value in row)
-        if body.count(b'"') != quotes:
-            return None
-        try:
-            return schema.validate(dict(zip(schema.names, row, strict=True)))
-        except InputError:
-            return None
+        return _valid(schema, row) if body.count(b'"') == quotes else None
 
     return parse_values if has_texts else parse_numbers
+
+
+def _decoder(schema: Schema, *, omittable: bool) -> Callable[[bytes], Any]:
+    """Return a decoder of rows.
+
+    Args:
+        schema: the features.
+        omittable: whether a row may lack nullable features; they are `msgspec.UNSET` then.
+
+    Raises:
+        ValueError: msgspec cannot have a feature's name.
+    """
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    for number, feature in enumerate(schema.features):
+        kind = parsed_type(feature)
+        if omittable and feature.nullable:
+            fields.append((f"f{number}", kind | msgspec.UnsetType, msgspec.UNSET))
+        else:
+            fields.append((f"f{number}", kind))
+    row_type = msgspec.defstruct(
+        "Row",
+        fields,
+        rename={f"f{number}": feature.name for number, feature in enumerate(schema.features)},
+        forbid_unknown_fields=True,
+        kw_only=True,  # features with a default may come before features without
+        gc=False,
+    )
+    return msgspec.json.Decoder(row_type).decode
+
+
+def _valid(schema: Schema, row: list[Value]) -> list[Value] | None:
+    try:
+        return schema.validate(dict(zip(schema.names, row, strict=True)))
+    except InputError:
+        return None

@@ -58,7 +58,7 @@ def row_schema(schema: Schema) -> dict[str, Any]:
         "type": "object",
         "title": "Row",
         "properties": {feature.name: json_schema(feature) for feature in schema.features},
-        "required": list(schema.names),
+        "required": [feature.name for feature in schema.features if not feature.nullable],
         "additionalProperties": False,
     }
 

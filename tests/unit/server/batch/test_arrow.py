@@ -249,6 +249,13 @@ def test_an_all_null_column_is_null_in_every_row(media_type: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", arrow.NAMES)
+def test_a_nullable_column_that_is_left_out_is_null_in_every_row(media_type: str) -> None:
+    assert read(table().drop_columns(["height", "plan"]), media_type) == read(
+        table(height=pa.nulls(3), plan=pa.nulls(3)), media_type
+    )
+
+
+@pytest.mark.parametrize("media_type", arrow.NAMES)
 def test_missing_and_unknown_columns_are_reported_with_a_suggestion(media_type: str) -> None:
     found = table().rename_columns(["agee", *SCHEMA.names[1:]])
     with pytest.raises(InputError, match="'age' is missing; unknown field 'agee': did you mean 'age'"):

@@ -91,6 +91,25 @@ def test_good_rows_give_the_same_values_in_every_shape(rows: list[dict[str, Any]
         assert repr(found) == repr(expected)  # so that 1.0 is not True, and -0.0 not 0.0
 
 
+@given(rows=st.lists(good_rows, min_size=1, max_size=6), data=st.data())
+def test_nullable_features_that_rows_lack_are_null(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+    nullable = ["height", "plan", "since"]
+    left_out = [data.draw(st.sets(st.sampled_from(nullable))) for _ in rows]
+    partial = [
+        {k: v for k, v in row.items() if k not in out} for row, out in zip(rows, left_out, strict=True)
+    ]
+    full = [
+        {k: None if k in out else v for k, v in row.items()} for row, out in zip(rows, left_out, strict=True)
+    ]
+    assert repr(outcome(partial)) == repr(row_by_row(full))
+    assert repr(outcome([*partial, {**partial[0], "plans": 1}])) == repr(
+        row_by_row([*full, {**full[0], "plans": 1}])
+    )
+    names = ["active", "plan", "age"]
+    table = {"columns": names, "data": [[row[name] for name in names] for row in rows]}
+    assert repr(outcome(table)) == repr(row_by_row([{name: row[name] for name in names} for row in rows]))
+
+
 @given(rows=st.lists(good_rows | bad_rows, min_size=1, max_size=6))
 @settings(max_examples=300)
 def test_invalid_rows_get_the_messages_that_each_gets_alone(rows: list[Any]) -> None:

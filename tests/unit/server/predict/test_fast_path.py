@@ -49,6 +49,7 @@ MIXED = infer_schema(
     )
 )
 NUMBERS = infer_schema(as_columns({"a": np.array([1.0]), "b": np.array([2.0, np.nan][:1])}))
+NULLABLE = infer_schema(as_columns({"a": np.array([1.0, np.nan]), "b": np.array([2.0, 3.0])}))
 
 
 class Model:
@@ -155,6 +156,17 @@ GOOD = {"age": 31, "größe": None, "city": "Köln", "member": True, "since": "2
 def test_a_valid_row_of_every_kind_is_parsed(ascii_only: bool) -> None:
     body = json.dumps(GOOD, ensure_ascii=ascii_only).encode()
     assert row_parser(MIXED)(body) == MIXED.validate(GOOD) is not None
+
+
+def test_a_nullable_feature_that_is_left_out_is_null_on_the_fast_path() -> None:
+    row = {name: value for name, value in GOOD.items() if name != "größe"}
+    body = json.dumps(row).encode()
+    assert row_parser(MIXED)(body) == MIXED.validate(GOOD)
+    assert row_parser(MIXED)(body[:-1] + b', "age": 31}') is None  # a name is there twice
+    assert row_parser(MIXED)(body[:-1] + b', "other": 31}') is None
+    assert row_parser(NULLABLE)(b'{"b": 2}') == [None, 2.0]
+    assert row_parser(NULLABLE)(b'{"b": 2, "b": 3}') is None
+    assert row_parser(NULLABLE)(b'{"a": 1}') is None
 
 
 @pytest.mark.parametrize(
