@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
-from driftbell.cli.model_options import parse_probabilities
+from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import READING_OPTIONS, TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
@@ -138,6 +138,7 @@ def backtest(
     """
     from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.simulation.backtest_run import WINDOW_ROWS
+    from driftbell.tabular.column_options import check_roles
     from driftbell.wiring.metrics_target import parse_target
     from driftbell.wiring.tables import read_pair
 
@@ -148,6 +149,7 @@ def backtest(
         target.check()
     reading = read_options({name: options.pop(name) for name in READING_OPTIONS})
     roles = [options["prediction"], options["label"], options["timestamp"]]
+    check_roles((*named_roles({"pairs": pairs, **options}), options["timestamp"]), reading.columns)
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
     reference_table, stream_table = pair.reference, pair.current
     for name, column in reference_table.items():

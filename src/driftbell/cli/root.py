@@ -79,7 +79,8 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
 
     Args:
         judgement: the judgement.
-        fail_on: one of `FAIL_ON`. Whatever it is, a check without a verdict never looks like a good one.
+        fail_on: one of `FAIL_ON`. Whatever it is, a check without a verdict never looks like a good one. With
+            "alarm", drift and limits do not hide that a column or the performance could not be judged.
     """
     if fail_on != "never" and judgement.verdict == "alarm":
         return EXIT_DRIFT
@@ -88,6 +89,8 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
     degradation = judgement.degradation
     if fail_on == "alarm" and degradation is not None and degradation.verdict == "unknown":
         return EXIT_UNKNOWN
+    if fail_on == "alarm" and any(c.comparison.scope == "incomplete" for c in judgement.columns):
+        return EXIT_UNKNOWN  # drift or a limit made it a warning, but a column was not read
     return EXIT_UNKNOWN if judgement.verdict == "unknown" else EXIT_OK
 
 

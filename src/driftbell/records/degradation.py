@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from driftbell.records.data import Prediction
@@ -176,6 +176,8 @@ class TargetDrift:
         reference: number of labels of each class in the reference.
         window: the same in the window.
         sentence: the largest change, or why nothing can be compared.
+        unseen: number of labels of the window that are no class of the model, which count as wrong answers;
+            by label.
     """
 
     distance: float | None
@@ -184,6 +186,7 @@ class TargetDrift:
     reference: dict[str, int]
     window: dict[str, int]
     sentence: str
+    unseen: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.tabular.null_words import null_words
-from driftbell.tabular.text_numbers import LEADING_ZERO, plain_numbers, read_numbers
+from driftbell.tabular.text_numbers import (
+    LEADING_ZERO,
+    MIN_SHARE,
+    plain_numbers,
+    read_numbers,
+    without_quotes,
+)
 from driftbell.tabular.text_times import TimeReading, read_durations, read_times
 
-MIN_SHARE = 0.9
-"""Share of the cells that must be of a kind."""
-
 BOOLEANS = {"true": True, "false": False}
+BOOLEAN_PAIRS = (
+    {"t", "f"}, {"wahr", "falsch"}, {"vrai", "faux"}, {"vero", "falso"}, {"verdadero", "falso"},
+)  # fmt: skip
+"""Pairs of texts that are booleans if a column has both and nothing else; yes and no are categories."""
 MORE_BOOLEANS = BOOLEANS | {
     "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False, "on": True, "off": False,
     "1": True, "0": False, "1.0": True, "0.0": False,
@@ -148,9 +155,9 @@ class TextColumn:
     @cached_property
     def has_codes(self) -> bool:
         """True if the numbers are digits of which some have leading zeros, such as postcodes."""
-        if not self.series.str.contains(r"^\s*[+-]?0\d").any():
+        if not self.series.str.contains(r"""^\s*['"‘“„«]?[+-]?[\p{Nd}--[1-9]]\d""").any():
             return False
-        texts = self.distinct[0].str.strip_chars()
+        texts = without_quotes(self.distinct[0].str.strip_chars())
         digits = texts.filter(texts.str.contains(r"\d"))
         return bool(digits.str.contains(r"^\d+$").mean() >= MIN_SHARE) and bool(
             digits.str.contains(LEADING_ZERO).any()
@@ -166,7 +173,10 @@ class TextColumn:
     def all_boolean(self) -> bool:
         """True if every cell is true or false."""
         texts = self.distinct[0]
-        return 0 < len(texts) <= 12 and all(t.strip().lower() in BOOLEANS for t in texts.to_list())
+        if not 0 < len(texts) <= 12:
+            return False
+        words = {t.strip().lower() for t in texts.to_list()}
+        return words <= BOOLEANS.keys() or words in BOOLEAN_PAIRS
 
     def durations(self) -> NDArray[np.float64]:
         """Return durations in seconds, NaN for all other texts."""

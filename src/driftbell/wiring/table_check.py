@@ -14,7 +14,7 @@ from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
-from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.column_options import ColumnOptions, check_roles
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
@@ -235,6 +235,7 @@ def check(
     """
     options = ColumnOptions(columns or {}, exclude, include, nulls)
     roles = ModelRoles(prediction, label, probabilities or {}, task, smallest_loss)
+    check_roles(roles.names, options)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
     decision: dict[str, Any] = {

@@ -106,7 +106,7 @@ def test_an_unchanged_past_is_quiet_and_faults_are_caught(
     assert (done.returncode, done.stderr) == (0, "")
     quiet, caught, outcome = done.stdout.splitlines()
     assert quiet.startswith("PASSED   quiet: 0 alarms in 4 checks of 500 rows of ")
-    assert quiet.endswith("; the budget, 1 per 30d, explains at most 0")
+    assert quiet.endswith("; the budget, 1 per 30d, allows 0")
     assert caught == "PASSED   catches: 1 of 1 harmful fault caught within 20 windows of 500 rows"
     assert outcome.startswith(f"{'':2}{SHIFT}: alarm after 500 rows; actual loss ")
 
