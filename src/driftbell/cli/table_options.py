@@ -70,7 +70,7 @@ MAY_BE_EMPTY = ("nulls",)
 
 
 class TableCommand(click.Command):
-    """Command whose texts must not be empty, as those of an unset shell variable are."""
+    """Command with texts that must not be empty, as those of an unset shell variable are."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments.

@@ -57,7 +57,7 @@ def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> 
         ConfigError: a file cannot be read, or the files of a folder have different columns.
     """
     if not fspath(path):  # as a path, it would be the current folder
-        raise ConfigError("cannot read a table whose name is empty: name a file, folder or pattern")
+        raise ConfigError("cannot read a table with an empty name: name a file, folder or pattern")
     path, options = Path(path), options or FileOptions()
     files = _files(path)
     parts = [_read(file, options) for file in files]

@@ -54,7 +54,7 @@ def test_an_empty_name_is_not_the_current_folder(tables: Path, monkeypatch: pyte
     assert "must not be empty" in done.stderr
     monkeypatch.chdir(tables)
     for table in ("before.csv", ""):
-        with pytest.raises(ConfigError, match="name is empty"):
+        with pytest.raises(ConfigError, match="with an empty name"):
             check("", table)
 
 
