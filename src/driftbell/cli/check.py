@@ -98,6 +98,8 @@ def check(
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
+    if files:  # before NumPy is imported: its threads for products of matrices take a tenth of a second
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from driftbell.config.defaults import load_for_tables
 
     light = bool(files) and not effects and data_dir is None
@@ -139,8 +141,6 @@ def _check(
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
-            # starting threads for products of matrices, of which there are none, takes a tenth of a second
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             from driftbell.tabular.column_options import check_roles
             from driftbell.wiring.profile_source import as_profile
             from driftbell.wiring.table_check import TableCheck

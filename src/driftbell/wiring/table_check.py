@@ -135,7 +135,7 @@ class TableCheck:
         return table_markdown(self.judgement, self.names, self.rows, self.performance)
 
     def _repr_html_(self) -> str:
-        from driftbell.publish.table_views import notebook_html
+        from driftbell.publish.notebook_view import notebook_html
 
         return str(notebook_html(self.judgement, self.performance))
 

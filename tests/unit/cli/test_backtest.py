@@ -235,7 +235,7 @@ def test_what_is_wrong_is_named(folder: Path, args: tuple[str, ...], words: list
 
 
 def test_help_tells_the_exit_codes() -> None:
-    command: Any = cli.commands["backtest"]
+    command: Any = cli.get_command(click.Context(cli), "backtest")
     with click.Context(command) as context:
         assert "Exit codes: 0 the " in command.get_help(context)
         assert "ran, with or without alarms; 2 it could not run." in command.get_help(context)
