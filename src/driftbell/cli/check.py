@@ -13,7 +13,7 @@ import click
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
-from driftbell.cli.table_options import read_options, table_options
+from driftbell.cli.table_options import TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from driftbell.wiring.table_check import TableCheck
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @common
 @click.argument("files", nargs=-1, metavar="[REFERENCE CURRENT]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

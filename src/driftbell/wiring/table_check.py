@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os import fspath
-from pathlib import Path
 from typing import Any
 
 from driftbell.alarms.limits import parse_limits
@@ -285,7 +284,7 @@ def _read(
     """Read one of the tables; errors name it."""
     raw = table
     if is_path(table):
-        raw = read_file(Path(table))
+        raw = read_file(table)
         detected[side] = raw.detected
     try:
         return read_columns(

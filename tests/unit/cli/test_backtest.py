@@ -153,7 +153,12 @@ def test_a_growing_file_is_replayed_into_the_same_metrics(tmp_path: Path) -> Non
         ("2026-03-06", "60.0", "ok"),
     ]
     assert {row["source"] for row in rows} == {"now.csv"}
-    for bad in (("--window-rows", "10"), ("--metrics", "metrics.txt"), ("--metrics", f"{tmp_path}/no/m.csv")):
+    for bad in (
+        ("--window-rows", "10"),
+        ("--metrics", "metrics.txt"),
+        ("--metrics", ""),
+        ("--metrics", f"{tmp_path}/no/m.csv"),
+    ):
         done = CliRunner().invoke(cli, [*args, "--stream", f"{tmp_path}/now.csv", *target, *bad])
         assert "--metrics" in (done.stderr or str(done.exception))
         assert done.exit_code != 0

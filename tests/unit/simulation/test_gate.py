@@ -233,6 +233,8 @@ def test_windows_smaller_than_a_block_are_collected(iris: Rehearsal) -> None:
         ({LENGTH: "wide"}, (), "'petal length (cm)' must be a number, not 'wide' (unreadable cells: 1)"),
         ({}, ("--fault", "shfit:x=1"), "unknown fault 'shfit'"),
         ({}, ("--within", "0"), "--within"),
+        ({}, ("--past", ""), "'--past': must not be empty"),
+        ({}, ("--label", ""), "'--label': must not be empty"),
     ],
 )
 def test_bad_input_is_named(
