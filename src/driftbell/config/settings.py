@@ -60,6 +60,8 @@ class ServerSettings(Section):
     """The time for the headers of a request to arrive; later it gets 408."""
     body_timeout: TimeLimit = timedelta(seconds=30)
     """The time for the body of a request to arrive, which gets 408 later, and for an answer to be read."""
+    keep_alive: TimeLimit = timedelta(seconds=75)
+    """How long an idle connection stays open; longer than a load balancer in front keeps its own."""
     connections: int | None = Field(None, ge=1, le=100_000)
     """The most open connections of one process; without it, what the limit of open files leaves room for."""
     queue_limit: int = Field(2000, ge=1)

@@ -18,6 +18,7 @@ from driftbell.degradation.reference_models import (
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Degradation, EvidenceState, LabelledPrediction, Outputs, Window
+from driftbell.stats.metrics import UNKNOWN_CLASS
 from driftbell.tabular.columns import as_column
 
 
@@ -74,7 +75,7 @@ class CusumDetector:
         predictions = window.predictions
         names = self.charts.learned.encoder.names
         columns = {name: as_column([p.features.get(name) for p in predictions]) for name in names}
-        ids = np.array([self._ids.get(p.output, -1) for p in predictions], dtype=np.float64)
+        ids = np.array([self._ids.get(p.output, UNKNOWN_CLASS) for p in predictions], dtype=np.float64)
         probabilities = None
         if self.charts.learned.answers.probabilities is not None:
             cells = [[p.probabilities.get(c, 0.0) for c in self._classes] for p in predictions]
@@ -110,8 +111,8 @@ def fit_detector(
     Args:
         features: of the reference, n rows.
         outputs: the model's answers on them, out-of-sample if possible.
-        labels: the true classes by name, null where unknown; None if no row has one. Fewer than 20 labels
-            among rows without any are ignored.
+        labels: the true classes by name, null where unknown; None if no row has one. A label that is no
+            class of the model is a wrong answer. Fewer than 20 labels among rows without any are ignored.
         classes: the model's classes, by class id.
         smallest_loss: the smallest loss of accuracy that matters: 0.02 is two points.
         checks_per_alarm: checks that the budget allows for each false alarm.
@@ -119,7 +120,7 @@ def fit_detector(
         seed: random seed.
 
     Raises:
-        ConfigError: a label is no class of the model, or the reference has fewer than two rows.
+        ConfigError: the reference has fewer than two rows.
     """
     if len(outputs.values) < FOLDS:
         raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.values)}")
@@ -128,15 +129,10 @@ def fit_detector(
     if labels is not None:
         has_label = np.array([v is not None for v in labels.tolist()], dtype=bool)
         ids = {name: float(i) for i, name in enumerate(classes)}
-        unknown = {str(v) for v in labels[has_label].tolist() if str(v) not in ids}
-        if unknown:
-            raise ConfigError(
-                f"model.target has labels that are no class of the model: {sorted(unknown)[:5]}"
-            )
         if has_label.all() or np.count_nonzero(has_label) >= MIN_LABELS:
             features = {k: v[has_label] for k, v in features.items()}
             answers = answers.take(has_label)
-            truth = np.array([ids[str(v)] for v in labels[has_label].tolist()])
+            truth = np.array([ids.get(str(v), UNKNOWN_CLASS) for v in labels[has_label].tolist()])
     learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
     charts = CusumCharts(
         learned, smallest_loss=smallest_loss, checks_per_alarm=checks_per_alarm, block_rows=block_rows

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from driftbell.errors import ModelError
 from driftbell.models.load import VERSION_DIGITS
+from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
 from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, Reference, probability_column
-from driftbell.tabular.columns import as_column, is_null
+from driftbell.tabular.class_names import ClassNames, is_empty_label
+from driftbell.tabular.columns import as_column
 
 MEMORIZED_ACCURACY = 0.995
 """A model with this accuracy on its reference has probably been fitted on it."""
@@ -20,6 +22,8 @@ MEMORIZED_ACCURACY = 0.995
 
 def match_labels(column: Column, classes: tuple[str, ...], source: str = "the reference") -> Column:
     """Return labels as a model's classes; a file may have `1.0` or `True` for the class `1` or `true`.
+
+    A label that is no class of the model keeps its own text: the model's answer is wrong there.
 
     Args:
         column: the labels as they were read, n rows.
@@ -35,18 +39,30 @@ def match_labels(column: Column, classes: tuple[str, ...], source: str = "the re
     >>> match_labels(np.array([1.0, 0.0, np.nan]), ("0", "1")).tolist()
     ['1', '0', None]
     """
-
-    def text(value: Any) -> str:
-        spellings = [str(value), str(value).lower()]
-        if isinstance(value, float) and value.is_integer():
-            spellings.append(str(int(value)))
-        return next((spelling for spelling in spellings if spelling in classes), spellings[0])
-
-    labels = as_column([None if is_null(v) else text(v) for v in column.tolist()], Kind.CATEGORICAL)
+    names = ClassNames(classes, ids=False)
+    cells = [None if is_empty_label(v) else names.name_of(v) for v in column.tolist()]
+    labels = as_column(cells, Kind.CATEGORICAL)
     if not set(labels.tolist()) & set(classes):
         examples = sorted({v for v in labels.tolist() if v is not None})[:5]
         raise ModelError(f"no label of {source} is a class of the model: {examples} against {list(classes)}")
     return labels
+
+
+def unseen_label_warning(labels: Column | None, classes: Sequence[str]) -> str:
+    """Return a warning if labels of the reference are no class of the model, else "".
+
+    >>> unseen_label_warning(np.array(["a", "x", "x", None]), ["a", "b"])
+    "2 of 3 labels of the reference are no class of the model and count as wrong answers: 'x' (2)"
+    """
+    counts = Counter(label for label in ([] if labels is None else labels.tolist()) if label is not None)
+    unseen = Counter({label: count for label, count in counts.items() if label not in classes})
+    if not unseen:
+        return ""
+    names = join_names(f"'{printable(name, 30)}' ({count})" for name, count in unseen.most_common())
+    return (
+        f"{unseen.total()} of {counts.total()} labels of the reference are no class of the model and count "
+        f"as wrong answers: {names}"
+    )
 
 
 def build_reference(

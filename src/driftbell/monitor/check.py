@@ -242,6 +242,7 @@ class Checker:
             window,
             self.reference,
             carried.baseline,
+            classes=self.model.classes,
             minimum_rows=self.minimum_rows,
             **self._served,
         )

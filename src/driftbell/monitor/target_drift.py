@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from driftbell.drift.target import compare_target
 from driftbell.ports import LabelStore
 from driftbell.records import Baseline, Reference, TargetDrift, Window
+
+MAX_UNSEEN = 20
+"""Labels that are no class of the model and are counted by name; the others are counted together."""
+
+OTHER_LABELS = "other labels"
 
 
 def target_drift(
@@ -16,6 +23,7 @@ def target_drift(
     reference: Reference,
     baseline: Baseline | None,
     *,
+    classes: Sequence[str],
     minimum_rows: int,
     **served: Any,
 ) -> TargetDrift | None:
@@ -26,6 +34,7 @@ def target_drift(
         window: the window.
         reference: the reference of the model.
         baseline: the predictions that replace the reference; their labels count. None for the reference.
+        classes: the classes of the model.
         minimum_rows: with fewer labels on one side, nothing is compared.
         served: name and version of the model.
 
@@ -40,5 +49,21 @@ def target_drift(
     else:
         known = [] if reference.labels is None else reference.labels.tolist()
         before = dict(Counter(str(label) for label in known if label is not None))
+    before, now = bounded_counts(before, classes), bounded_counts(now, classes)
     name = "accepted baseline" if baseline else "reference"
-    return compare_target(before, now, minimum_rows=minimum_rows, name=name)
+    drift = compare_target(before, now, minimum_rows=minimum_rows, name=name)
+    return replace(drift, unseen={label: n for label, n in now.items() if classes and label not in classes})
+
+
+def bounded_counts(counts: Mapping[str, int], classes: Sequence[str]) -> dict[str, int]:
+    """Return the number of labels by class, with all but the most frequent unseen labels counted together.
+
+    >>> bounded_counts({"a": 5, **{f"x{i}": 1 for i in range(30)}}, ["a"])["other labels"]
+    10
+    """
+    if not classes:
+        return dict(counts)
+    known = {label: n for label, n in counts.items() if label in classes}
+    unseen = Counter({label: n for label, n in counts.items() if label not in classes}).most_common()
+    rest = sum(n for _, n in unseen[MAX_UNSEEN:])
+    return known | dict(unseen[:MAX_UNSEEN]) | ({OTHER_LABELS: rest} if rest else {})

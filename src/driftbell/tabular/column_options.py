@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, suggest_name
+from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import Kind
 
 INTEGER = "integer"
@@ -102,6 +102,26 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
     if strict and names and not selected:
         raise ConfigError("exclude, include: no column of the table is left")
     return selected
+
+
+def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
+    """Check that the options select the columns that have a role, such as the label, and keep their kinds.
+
+    Raises:
+        ConfigError: they contradict.
+    """
+    for role in filter(None, roles):
+        name = printable(role)
+        hint = f"but another option names '{name}' as prediction, probability, label or time"
+        if _matches(role, options.exclude):
+            raise ConfigError(f"--exclude leaves out column '{name}', {hint}: remove one of both")
+        if options.include and not _matches(role, options.include):
+            raise ConfigError(f"--include leaves out column '{name}', {hint}: add it to --include")
+        if (kind := options.kinds.get(role)) in ("text", "identifier"):
+            raise ConfigError(
+                f"--column: '{name}' cannot be of the kind '{kind}', {hint}: use numeric, categorical, "
+                "boolean or datetime"
+            )
 
 
 def _matches(name: str, patterns: Sequence[str], *, exact: bool = False) -> bool:

@@ -18,7 +18,7 @@ from driftbell.drift.compare import prepare
 from driftbell.drift.limits import check_limits
 from driftbell.drift.prepared import typed_columns
 from driftbell.errors import ConfigError, MissingExtraError
-from driftbell.models.reference import memorization_warning, reference_outputs
+from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
@@ -77,6 +77,9 @@ def checker(
     warning = memorization_warning(reference)
     if warning:
         logger.warning("model was probably fitted on its reference", reason=warning)
+    unseen = unseen_label_warning(reference.labels, model.classes)
+    if unseen:
+        logger.warning("labels of the reference are no class of the model", reason=unseen)
     return Checker(
         store=store,
         model=model,
@@ -95,7 +98,7 @@ def checker(
         detector_settings=", ".join(
             map(str, (settings.alarms.budget, settings.alarms.smallest_loss, settings.check.every))
         ),
-        warnings=(warning,) if warning else (),
+        warnings=tuple(text for text in (warning, unseen) if text),
     )
 
 

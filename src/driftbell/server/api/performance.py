@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -18,6 +19,10 @@ RECENT_CHECKS = 20
 METRIC = "accuracy"
 MAX_ROWS = 10_000
 """Maximum number of labelled predictions of one answer, however large the window is."""
+
+
+MAX_UNSEEN, OTHER_LABELS = 20, "other labels"
+"""Labels that are no class of the model: the most frequent ones have a row of their own."""
 
 
 def performance_router(
@@ -92,8 +97,11 @@ def _share_view(share: Share) -> dict[str, Any]:
 
 
 def _class_views(labelled: Sequence[LabelledPrediction], model_classes: Sequence[str]) -> dict[str, Any]:
-    """Return the confusion matrix and each class's scores, including classes unknown to the model."""
-    labels, outputs = [row.label for row in labelled], [row.prediction.output for row in labelled]
+    """Return the confusion matrix and each class's scores, also for labels that are no class."""
+    counts = Counter(row.label for row in labelled if row.label not in model_classes)
+    named = {*model_classes, *(label for label, _ in counts.most_common(MAX_UNSEEN))}
+    labels = [row.label if row.label in named else OTHER_LABELS for row in labelled]
+    outputs = [row.prediction.output for row in labelled]
     classes = list(dict.fromkeys([*model_classes, *labels, *outputs]))
     matrix = confusion(labels, outputs, classes)
     return {
