@@ -41,22 +41,22 @@ def pipeline(*columns: Any) -> Any:
     return make_pipeline(ColumnTransformer(list(columns), remainder="passthrough"), LogisticRegression())
 
 
-def settings(folder: Path, estimator: Any, frame: Any, name: str = "past.csv", **more: Any) -> Settings:
+def settings(folder: Path, estimator: Any, frame: Any, more: dict[str, Any] | None = None) -> Settings:
     joblib.dump(estimator, folder / "m.joblib")
-    path = folder / name
-    frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+    path = folder / "past.csv"
+    frame.to_csv(path, index=False)
     overrides = {
         "data_dir": folder / "data",
         "model.path": folder / "m.joblib",
         "model.sha256": file_sha256(folder / "m.joblib"),
         "model.reference": path,
         "model.engine": "native",
-        **more,
+        **(more or {}),
     }
     return load(environment={}, overrides=overrides).settings
 
 
-def classes_of(model: Any, rows: list[dict[str, Any]]) -> list[str]:
+def classes_of(model: Any, rows: list[Any]) -> list[str]:
     answers = model.answer([model.schema.validate(json.loads(json.dumps(row))) for row in rows])[0]
     return [model.classes[i] for i in answers]
 
@@ -78,7 +78,7 @@ def test_postcodes_of_a_csv_are_texts_if_the_encoder_knows_texts(tmp_path: Path)
 def test_a_cached_model_reads_its_reference_in_the_same_way(tmp_path: Path) -> None:
     frame = pd.DataFrame({"zip": ZIPS})
     estimator = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame, LABELS)
-    config = settings(tmp_path, estimator, frame, **{"model.engine": "auto"})
+    config = settings(tmp_path, estimator, frame, {"model.engine": "auto"})
     first, again = open_model(config), open_model(config)
     assert first.model.engine == again.model.engine == "onnxruntime"
     assert again.reference.columns["zip"].tolist() == ZIPS.tolist()
@@ -153,7 +153,7 @@ def test_golden_answers_refuse_a_model_that_gets_another_table(tmp_path: Path) -
 def test_the_service_refuses_a_model_with_other_golden_answers(tmp_path: Path) -> None:
     frame, estimator = spelling_model()
     golden = tmp_path / "golden.json"
-    config = settings(tmp_path, estimator, frame, **{"model.golden": golden})
+    config = settings(tmp_path, estimator, frame, {"model.golden": golden})
     reading = open_native(config, tmp_path / "m.joblib", tmp_path / "past.csv", "m")
     rows = golden_rows(reading.model, reading.table.columns, tmp_path / "past.csv")
     assert rows is not None
@@ -164,7 +164,7 @@ def test_the_service_refuses_a_model_with_other_golden_answers(tmp_path: Path) -
     )
     open_serving_model(config)
     read_otherwise = settings(
-        tmp_path, estimator, frame, **{"model.golden": golden, "columns.dtypes": {"store": "float64"}}
+        tmp_path, estimator, frame, {"model.golden": golden, "columns.dtypes": {"store": "float64"}}
     )
     for start in (open_model, open_serving_model):
         with pytest.raises(ConfigError, match=r"is not served as it was trained.*columns\] dtypes"):
@@ -173,7 +173,7 @@ def test_the_service_refuses_a_model_with_other_golden_answers(tmp_path: Path) -
 
 def test_without_golden_answers_another_reading_is_a_warning(tmp_path: Path) -> None:
     frame, estimator = spelling_model()
-    config = settings(tmp_path, estimator, frame, **{"columns.dtypes": {"store": "float64"}})
+    config = settings(tmp_path, estimator, frame, {"columns.dtypes": {"store": "float64"}})
     with capture_logs() as logs:
         open_model(config)
     (warning,) = [e for e in logs if e["event"] == "model may not be served as it was trained"]
