@@ -136,6 +136,8 @@ class ModelSettings(Section):
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
     """The column of the reference that holds the label."""
+    golden: Path | None = None
+    """Answers of the model's own library that `driftbell init` wrote; other answers stop the start."""
     engine: Literal["auto", "native"] = "auto"
     """The engine: the model's own library ('native'), or ONNX Runtime if it predicts the same ('auto')."""
 

@@ -58,6 +58,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.sha256": (f'"{SHA}"', SHA),
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
+    "model.golden": ('"golden.json"', Path("golden.json")),
     "model.engine": ('"native"', "native"),
     "columns.kinds": ('"zip=categorical,age=integer"', {"zip": "categorical", "age": "integer"}),
     "columns.exclude": ('"id,row_*"', ("id", "row_*")),
@@ -299,6 +300,7 @@ BAD: dict[str, list[Any]] = {
     "model.sha256": ["abc", SHA + "a", "g" * 64],
     "model.reference": [5],
     "model.target": [5],
+    "model.golden": [5],
     "model.engine": ["onnx", True],
     "tracing.endpoint": [
         "",
