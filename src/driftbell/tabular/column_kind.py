@@ -142,7 +142,7 @@ def _increases(values: NDArray[Any]) -> bool:
 
 
 def _has_even_steps(values: NDArray[Any]) -> bool:
-    """Return whether most steps between ordered values are alike, as in counters and not in sorted amounts."""
+    """Return whether most steps between values are alike, as in counters and not in sorted amounts."""
     steps = np.sort(np.abs(np.diff(values.astype(np.float64))))
     return bool(steps[int(EVEN_SHARE * (len(steps) - 1))] <= MAX_STEP * steps[len(steps) // 2])
 
