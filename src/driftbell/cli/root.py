@@ -59,6 +59,7 @@ COMMANDS = {
     "doctor": "ops",
     "gate": "gate",
     "grafana": "grafana",
+    "init": "init",
     "labels": "labels",
     "metrics": "metrics",
     "monitor": "run",

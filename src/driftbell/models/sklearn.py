@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from driftbell.errors import ModelError, UntrustedModelError
 from driftbell.models.foreign_code import load_with
+from driftbell.models.load_advice import load_advice
 from driftbell.models.loaded import LoadedModel
 from driftbell.records import Outputs, Task
 
@@ -135,16 +137,20 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
         lambda: (
             _load_skops(path, content, pinned=pinned, digest=digest)
             if suffix == ".skops"
-            else _load_pickle(content)
+            else _load_pickle(path, content)
         ),
         failure=f"cannot load {path}",
+        advise=lambda error: load_advice(error, content),
     )
     return loaded_estimator(estimator, source=str(path))
 
 
-def _load_pickle(content: bytes) -> Any:
+def _load_pickle(path: Path, content: bytes) -> Any:
     import joblib  # imports slowly, and a converted model needs none of these libraries
 
+    for folder in (str(Path.cwd()), str(path.absolute().parent)):
+        if folder not in sys.path:
+            sys.path.append(folder)  # for modules of the user beside the model or the configuration
     return joblib.load(io.BytesIO(content))
 
 
