@@ -51,6 +51,7 @@ from driftbell.records import (
     Limit,
     Notification,
     Reference,
+    Task,
     Verdict,
     Window,
 )
@@ -243,6 +244,7 @@ class Checker:
             self.reference,
             carried.baseline,
             minimum_rows=self.minimum_rows,
+            is_regression=self.model.task is Task.REGRESSION,
             **self._served,
         )
         drift = replace(drift, target_drift=target)

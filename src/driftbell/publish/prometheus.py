@@ -27,7 +27,7 @@ class CheckCollector(Collector):
         window_rows: maximum number of predictions in the window.
         clock: returns the current time (UTC).
         budget_per_day: allowed false alarms per day on average; None omits the metric.
-        smallest_loss: smallest relevant loss of accuracy; None omits the metric.
+        smallest_loss: smallest relevant loss of accuracy; None takes that of the last check.
     """
 
     def __init__(
@@ -119,8 +119,11 @@ class CheckCollector(Collector):
         yield from _retention(self._store.retention.totals())
         if last:
             yield from _last_check(last)
-            if last.judgement.degradation:
-                yield from _degradation(last.judgement.degradation)
+            degradation = last.judgement.degradation
+            if degradation:
+                yield from _degradation(degradation)
+                if self._smallest_loss is None and degradation.smallest_loss is not None:
+                    yield _smallest_loss(degradation.smallest_loss)
 
     def _settings(self) -> Iterable[Metric]:
         if self._budget_per_day is not None:
@@ -130,7 +133,7 @@ class CheckCollector(Collector):
                 self._budget_per_day,
             )
         if self._smallest_loss is not None:
-            yield GaugeMetricFamily("driftbell_smallest_loss", "Smallest relevant loss.", self._smallest_loss)
+            yield _smallest_loss(self._smallest_loss)
 
     def _silenced(self) -> Iterable[Metric]:
         until = self._store.alarms.silent_until(model=self._model, version=self._version)
@@ -163,6 +166,11 @@ class CheckCollector(Collector):
                 yield GaugeMetricFamily(
                     f"driftbell_newest_{name}_timestamp_seconds", description, time.timestamp()
                 )
+
+
+def _smallest_loss(value: float) -> Metric:
+    description = "Smallest relevant loss, in units of the metric."
+    return GaugeMetricFamily("driftbell_smallest_loss", description, value)
 
 
 def _retention(totals: ArchiveTotals) -> Iterable[Metric]:

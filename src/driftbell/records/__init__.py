@@ -39,6 +39,7 @@ from driftbell.records.data import (
 from driftbell.records.degradation import (
     ChangePoint,
     Degradation,
+    ErrorTotals,
     Evidence,
     Interval,
     Label,
@@ -90,6 +91,7 @@ __all__ = [
     "Degradation",
     "Delivery",
     "Effect",
+    "ErrorTotals",
     "Evidence",
     "EvidenceState",
     "Feature",

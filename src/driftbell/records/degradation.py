@@ -104,6 +104,21 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorTotals:
+    """Sums of the errors of a regression on labelled rows.
+
+    Attributes:
+        rows: number of rows.
+        absolute: sum of the absolute errors.
+        squared: sum of the squared errors.
+    """
+
+    rows: int = 0
+    absolute: float = 0.0
+    squared: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Evidence of degradation from one source.
 
@@ -170,12 +185,14 @@ class TargetDrift:
     """Change of the distribution of the labels; for information, never a reason for an alarm.
 
     Attributes:
-        distance: total variation distance; None if it cannot be computed.
+        distance: total variation distance, or the size of the largest change of numbers; None if it cannot be
+            computed.
         low: lower end of its 90 % interval.
         p_value: of equal shares of all classes.
-        reference: number of labels of each class in the reference.
+        reference: number of labels of each class, or in each bin of numbers, in the reference.
         window: the same in the window.
         sentence: the largest change, or why nothing can be compared.
+        ordered: whether the labels are numbers: the classes are bins in their order.
     """
 
     distance: float | None
@@ -184,6 +201,7 @@ class TargetDrift:
     reference: dict[str, int]
     window: dict[str, int]
     sentence: str
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +224,7 @@ class Degradation:
         to_label: ids of predictions to label to confirm or refute the loss, most informative first.
         waiting: whether the verdict is unknown only because there are too few predictions yet.
         closing: whether the evidence of an open alarm falls, since the newest rows show no loss.
+        smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.
     """
 
     verdict: Verdict
@@ -221,3 +240,4 @@ class Degradation:
     to_label: tuple[str, ...] = ()
     waiting: bool = False
     closing: bool = False
+    smallest_loss: float | None = None

@@ -22,7 +22,7 @@ from driftbell.models.load import load_model
 from driftbell.models.native import NativeModel, check_example_row
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
-from driftbell.models.reference import match_labels
+from driftbell.models.reference import match_labels, match_numbers
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.features import read_features
@@ -70,8 +70,6 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
         conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
         return _open_graph(settings, conversion), _match_training(columns, target, conversion.model)
     native = load_model(path, name=name, schema=schema, sha256=options.sha256)
-    if native.task is Task.REGRESSION:
-        raise ModelError(f"model '{name}' is a regression: only classifiers are served")
     check_example_row(native)
     training = _match_training(columns, target, native)
     return _convert(settings, native, training), training
@@ -166,5 +164,8 @@ def _read_reference(settings: Settings, reference: Path, target: str | None) -> 
 
 
 def _match_training(columns: Columns, target: Column | None, model: Model | None) -> Training:
-    labels = None if target is None or model is None else match_labels(target, model.classes)
-    return Training(columns, labels)
+    if target is None or model is None:
+        return Training(columns, None)
+    if model.task is Task.REGRESSION:
+        return Training(columns, match_numbers(target))
+    return Training(columns, match_labels(target, model.classes))
