@@ -53,7 +53,7 @@ def pair(prediction_id: str, label: Any = "setosa") -> dict[str, Any]:
 
 def receipt(accepted: int = 0, corrected: int = 0, duplicates: int = 0, *unknown: str) -> dict[str, Any]:
     counts = {"accepted": accepted, "corrected": corrected, "duplicates": duplicates}
-    return {**counts, "unknown": list(unknown), "unknown_count": len(unknown)}
+    return {**counts, "unknown": list(unknown), "unknown_count": len(unknown), "empty": 0, "unseen": {}}
 
 
 def performance(service: Running) -> dict[str, Any]:
@@ -157,14 +157,14 @@ BAD: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no labels": ({"json": {"labels": []}}, 422, "", "send at least one"),
     "a number": ({"json": 5}, 422, "", "a label must be"),
     "no id": ({"json": {"label": "setosa"}}, 422, "prediction_id", "'prediction_id' is missing"),
-    "a wrong class": (
-        {"json": pair("x", "rose")},
+    "no class at all": (
+        {"json": [pair("x", "rose"), pair("y", "lily")]},
         422,
         "label",
-        "'setosa', 'versicolor' and 'virginica', got 'rose'",
+        "'rose' and 'lily' against 'setosa', 'versicolor' and 'virginica'",
     ),
-    "a wrong class id": ({"json": pair("x", 3)}, 422, "label", "must be one of the classes"),
-    "one wrong of many": ({"json": [pair("x"), pair("y", None)]}, 422, "label", "row 1: 'label' must be"),
+    "an empty label": ({"json": pair("x", None)}, 422, "label", "'label' is empty"),
+    "one wrong of many": ({"json": [pair("x"), pair("y", [])]}, 422, "label", "row 1: 'label' must be"),
 }
 
 
@@ -184,7 +184,7 @@ def test_a_bad_body_is_refused_and_counted(service: Running, name: str) -> None:
 
 
 def test_a_batch_with_one_bad_label_is_not_taken_at_all(service: Running, ids: list[str]) -> None:
-    answer = post(service, [*(pair(i) for i in ids[:5]), pair(ids[5], "rose")])
+    answer = post(service, [*(pair(i) for i in ids[:5]), pair(ids[5], {})])
     assert (answer.status_code, answer.json()["errors"][0]["row"]) == (422, 5)
     assert service.sql("SELECT count(*) FROM labels WHERE prediction_id = ?", ids[0]) == [(0,)]
 
@@ -271,17 +271,36 @@ def test_a_file_is_sent_to_the_service_of_the_settings(
 def test_a_wrong_label_in_a_file_is_told_with_its_line(
     service: Running, ids: list[str], tmp_path: Path
 ) -> None:
-    lines = [json.dumps(pair(i)) for i in ids] + ["", json.dumps(pair("x", "rose"))]
+    lines = [json.dumps(pair(i)) for i in ids] + ["", json.dumps(pair("x", "x" * 201))]
     (tmp_path / "truth.jsonl").write_text("\n".join(lines), "utf-8")
     done = driftbell("labels", "truth.jsonl", "--url", service.url, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "truth.jsonl line 12: 'label' must be one of the classes 'setosa'" in done.stderr
+    assert "truth.jsonl line 12: 'label' has 201 characters and is no class" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_full_request_is_accepted(service: Running) -> None:
     found = post(service, [pair(f"{i:032x}") for i in range(10_000)])
     assert found.json()["unknown_count"] == 10_000
+
+
+def test_a_label_that_is_no_class_of_the_model_is_a_wrong_answer(service: Running) -> None:
+    ids = [answer["id"] for answer in predict(service.url, [EXAMPLE] * ROWS)]
+    body = [pair(i) for i in ids[:-3]] + [pair(ids[-3], "rose"), pair(ids[-2], ""), pair(ids[-1], None)]
+    assert post(service, body).json() == receipt(ROWS - 2) | {"empty": 2, "unseen": {"rose": 1}}
+    assert post(service, pair(ids[-2], "rose")).json() == receipt(1) | {"unseen": {"rose": 1}}
+    found = performance(service)
+    assert found["confusion"]["rose"]["setosa"] == 2
+    assert found["realized"]["rows"] == ROWS
+    check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=60).raise_for_status().json()
+    assert check["target_drift"]["unseen"] == {"rose": 2}
+    page = httpx.get(service.url, timeout=30).text
+    assert "2 of 39 labels are no class of the model and count as wrong answers: &#39;rose&#39; (2)" in page
+    unseen = [pair(ids[-1], "rose"), pair(ids[-1], "lily")]
+    assert post(service, unseen).status_code == 422
+    accepted = httpx.post(f"{service.url}/labels?accept_unseen=true", json=unseen, timeout=30)
+    assert accepted.json() == receipt(1, 1) | {"unseen": {"rose": 1, "lily": 1}}
+    post(service, [pair(i) for i in ids])
 
 
 def test_what_was_acknowledged_survives_the_death_of_every_process(service: Running, ids: list[str]) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftbell.cli.model_options import MODEL_OPTIONS, model_options, read_roles, role_candidates
+from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
-from driftbell.cli.table_options import read_options, table_options
+from driftbell.cli.table_options import TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from driftbell.wiring.table_check import TableCheck
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @common
-@click.argument("files", nargs=-1)
+@click.argument("files", nargs=-1, metavar="[REFERENCE CURRENT]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--verbose", is_flag=True, help="Print what was detected in the files.")
 @click.option(
@@ -83,7 +83,7 @@ def check(
 
     Exit codes: 0 no drift and no alarm, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or
     configuration error, 3 no verdict (not everything could be judged, or there are too few labels), whatever
-    --fail-on is.
+    --fail-on is. With --fail-on alarm, drift and limits do not hide a missing column: it ends with 3.
 
     \b
     Examples:
@@ -98,6 +98,8 @@ def check(
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
+    if files:  # before NumPy is imported: its threads for products of matrices take a tenth of a second
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from driftbell.config.defaults import load_for_tables
 
     light = bool(files) and not effects and data_dir is None
@@ -139,12 +141,12 @@ def _check(
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
-            # starting threads for products of matrices, of which there are none, takes a tenth of a second
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            from driftbell.tabular.column_options import check_roles
             from driftbell.wiring.profile_source import as_profile
             from driftbell.wiring.table_check import TableCheck
 
             reading = read_options(options, configured.columns)
+            check_roles(named_roles(options), reading.columns)
             if (profile := as_profile(reference)) is not None:
                 from driftbell.wiring.profile_check import check_with_profile
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 @common
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--url", help="URL of the service [default: from the settings].")
+@click.option(
+    "--accept-unseen", is_flag=True, help="Send the labels even if none of them is a class of the model."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON.")
 def labels(
     config_file: Path | None,
@@ -26,12 +29,14 @@ def labels(
     parent: int | None,
     file: Path,
     url: str | None,
+    accept_unseen: bool,
     as_json: bool,
 ) -> None:
     """Send labels (ground truth) to a service.
 
-    FILE is a .csv, .parquet or .jsonl file with the columns prediction_id and label. Sending a file again is
-    safe. Unknown prediction ids are listed on stderr.
+    FILE is a .csv, .parquet or .jsonl file with the columns prediction_id and label. Rows with an empty label
+    are skipped and counted. Sending a file again is safe. Unknown prediction ids, and labels that are no
+    class of the model, are listed on stderr; the latter count as wrong answers.
 
     \b
     Example:
@@ -41,13 +46,17 @@ def labels(
     from driftbell.ops.label_upload import read_labels, send_labels
 
     silence_retries()
-    result = send_labels(url or service_url(loaded.settings), read_labels(file))
+    result = send_labels(url or service_url(loaded.settings), read_labels(file), accept_unseen=accept_unseen)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:
         counts = f"{result.accepted} new, {result.corrected} corrected, {result.duplicates} already known"
+        counts += f", {result.empty} empty" if result.empty else ""
         click.echo(f"{file}: {counts}")
     _print_unknown(result)
+    if result.unseen:
+        names = ", ".join(f"'{name}' ({count})" for name, count in result.unseen.items())
+        click.echo(f"labels that are no class of the model count as wrong answers: {names}", err=True)
 
 
 def _print_unknown(result: UploadResult) -> None:

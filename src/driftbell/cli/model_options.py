@@ -65,6 +65,12 @@ def role_candidates(values: Mapping[str, Any]) -> tuple[str | None, ...]:
     return (values["prediction"], values["label"], *columns)
 
 
+def named_roles(values: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Return the names of the columns of the model that need no table to be known."""
+    columns = (pair.partition("=")[2] for pair in values["pairs"] if pair.count("=") == 1)
+    return (values["prediction"], values["label"], *columns)
+
+
 def read_roles(values: Mapping[str, Any], columns: Collection[str], settings: Settings) -> ModelRoles:
     """Return the columns of the model that the options name.
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -45,6 +46,32 @@ SERVE_PACKAGES = frozenset(
 )
 """Import names of the packages that the extra `serve` installs."""
 
+COMMANDS = {
+    "alarms": "alarms",
+    "backtest": "backtest",
+    "backup": "ops",
+    "certs": "certs",
+    "check": "check",
+    "config": "check",
+    "db": "database",
+    "demo": "run",
+    "doctor": "ops",
+    "gate": "gate",
+    "grafana": "grafana",
+    "labels": "labels",
+    "metrics": "metrics",
+    "monitor": "run",
+    "notify": "notify",
+    "profile": "profile",
+    "rehearse": "backtest",
+    "report": "check",
+    "restore": "ops",
+    "serve": "run",
+    "simulate": "run",
+    "up": "run",
+}
+"""Module of each command in `driftbell.cli`, which adds the command to the root command."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -53,7 +80,17 @@ class _ReaderGoneError(Exception):
 
 
 class _RootGroup(click.Group):
-    """Command group that names the missing extra if a command needs a package that is not installed."""
+    """Command group that imports a command on first use, and names the extra that a command lacks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; import all for an unknown name, since click suggests one of them."""
+        for module in [COMMANDS[cmd_name]] if cmd_name in COMMANDS else COMMANDS.values():
+            import_module(f"driftbell.cli.{module}")
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -79,7 +116,8 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
 
     Args:
         judgement: the judgement.
-        fail_on: one of `FAIL_ON`. Whatever it is, a check without a verdict never looks like a good one.
+        fail_on: one of `FAIL_ON`. Whatever it is, a check without a verdict never looks like a good one. With
+            "alarm", drift and limits do not hide that a column or the performance could not be judged.
     """
     if fail_on != "never" and judgement.verdict == "alarm":
         return EXIT_DRIFT
@@ -88,6 +126,8 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
     degradation = judgement.degradation
     if fail_on == "alarm" and degradation is not None and degradation.verdict == "unknown":
         return EXIT_UNKNOWN
+    if fail_on == "alarm" and any(c.comparison.scope == "incomplete" for c in judgement.columns):
+        return EXIT_UNKNOWN  # drift or a limit made it a warning, but a column was not read
     return EXIT_UNKNOWN if judgement.verdict == "unknown" else EXIT_OK
 
 

@@ -8,8 +8,10 @@ from pydantic import BeforeValidator, Field
 
 from driftbell.config.section import Section
 from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
+from driftbell.tabular.dtypes import parse_dtypes
 
 Kinds = Annotated[dict[str, str], BeforeValidator(parse_kinds)]
+Dtypes = Annotated[dict[str, str], BeforeValidator(parse_dtypes)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
 
 
@@ -24,8 +26,10 @@ class ColumnSettings(Section):
     """Columns of tables that are read: names or patterns; without it, all are."""
     nulls: Names = ()
     """Further words of tables that mean null, such as '-999'; NA, NULL, NaN, None, '?', '-' always do."""
+    dtypes: Dtypes = Field(default_factory=dict)
+    """Types of columns that the model is given, as pandas names them, such as {zip = "str"}."""
 
     @property
     def options(self) -> ColumnOptions:
         """The options of the reader."""
-        return ColumnOptions(self.kinds, self.exclude, self.include, self.nulls)
+        return ColumnOptions(self.kinds, self.exclude, self.include, self.nulls, self.dtypes)

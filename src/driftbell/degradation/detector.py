@@ -20,7 +20,6 @@ from driftbell.degradation.relevant_loss import relevant_loss
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Degradation, EvidenceState, LabelledPrediction, Outputs, Window
-from driftbell.stats.metrics import UNKNOWN_CLASS
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.outputs import output_values, parse_number
 
@@ -126,8 +125,9 @@ def fit_detector(
     Args:
         features: of the reference, n rows.
         outputs: the model's answers on them, out-of-sample if possible.
-        labels: the true classes by name, null where unknown; None if no row has one. Fewer than 20 labels
-            among rows without any are ignored.
+        labels: the true classes by name, or numbers, null where unknown; None if no row has one. A label that
+            is no class of the model is a wrong answer. Fewer than 20 labels among rows without any are
+            ignored.
         classes: the model's classes, by class id; none for a regression.
         smallest_loss: the smallest loss that matters.
         checks_per_alarm: checks that the budget allows for each false alarm.
@@ -135,7 +135,7 @@ def fit_detector(
         seed: random seed.
 
     Raises:
-        ConfigError: a label is no class of the model, or the reference has fewer than two rows.
+        ConfigError: the reference has fewer than two rows.
     """
     if len(outputs.values) < FOLDS:
         raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.values)}")
@@ -143,16 +143,10 @@ def fit_detector(
     truth: Vector | None = None
     if labels is not None:
         has_label = np.array([v is not None for v in labels.tolist()], dtype=bool)
-        known = output_values(map(str, labels[has_label].tolist()), classes)
-        unknown = {str(v) for v in labels[has_label][known == UNKNOWN_CLASS].tolist()} if classes else ()
-        if unknown:
-            raise ConfigError(
-                f"model.target has labels that are no class of the model: {sorted(unknown)[:5]}"
-            )
         if has_label.all() or np.count_nonzero(has_label) >= MIN_LABELS:
             features = {k: v[has_label] for k, v in features.items()}
             answers = answers.take(has_label)
-            truth = known
+            truth = output_values(map(str, labels[has_label].tolist()), classes)
     learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
     charts = CusumCharts(
         learned,

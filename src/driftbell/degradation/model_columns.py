@@ -16,7 +16,7 @@ from driftbell.phrases import join_names, printable
 from driftbell.records import Column, Columns, FieldProblem, Kind
 from driftbell.tabular.columns import as_column, is_null, kind_of
 from driftbell.tabular.profile import numbers
-from driftbell.tabular.text_column import MIN_SHARE
+from driftbell.tabular.text_numbers import MIN_SHARE
 
 MAX_INTEGER_CLASSES = 20
 """Integers with at most this many distinct values are classes; more need the task to be named."""

@@ -32,6 +32,7 @@ from driftbell.stats import (
     total_variation,
 )
 from driftbell.tabular.profile import ColumnProfile
+from driftbell.tabular.text_numbers import LIMIT_MARK
 
 SHAPE_WEIGHT, EXCEEDANCE_WEIGHT, CELLS_WEIGHT = 0.4, 0.1, 0.1
 """Weights: Kolmogorov–Smirnov and rank sums; each side of the range; nulls, and unreadable cells.
@@ -169,6 +170,8 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     infinite = m - len(now.finite)
     if infinite:
         tested.remarks.append(f"{infinite} infinite values")
+    if (before.unit or "").startswith(LIMIT_MARK):
+        tested.remarks.append("limits and approximations such as <5 or ~5 compared by their numbers alone")
 
 
 def _distribution_note(
@@ -325,6 +328,7 @@ def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
         size = difference_size(old.blank, n, new.blank, m)
         note = f"blank {shares_changed(old.blank / n, new.blank / m)}"
         tested.p_value("blank texts", CELLS_WEIGHT, test.p_value, n, m, size, note)
+    tested.remarks.append("compared as text: length, blanks and classes of characters, not what it says")
     a, b = len(old.lengths), len(new.lengths)
     if not a or not b:
         return

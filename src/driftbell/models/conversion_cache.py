@@ -19,7 +19,7 @@ from driftbell.models.onnx_model import GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Feature, Kind
 from driftbell.tabular.schema import Schema
 
-FORMAT = 3
+FORMAT = 4
 LIBRARIES = (
     "scikit-learn",
     "numpy",
@@ -145,7 +145,10 @@ def _load_graph(folder: Path, body: Mapping[str, Any]) -> OnnxGraph:
 
 def _build_model(graph: OnnxGraph, body: Mapping[str, Any]) -> OnnxModel:
     features = (
-        Feature(**{**entry, "kind": Kind(entry["kind"]), "categories": tuple(entry["categories"])})
+        Feature(
+            **{**entry, "kind": Kind(entry["kind"])}
+            | {key: tuple(entry[key]) for key in ("categories", "levels")}
+        )
         for entry in body["schema"]
     )
     return OnnxModel(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from driftbell.errors import PredictError
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Feature, Kind
+from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.feature_value import MAX_NUMBER
 
 MAX_REFERENCE_ROWS = 20_000
@@ -152,6 +153,8 @@ def _random_rows(
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         width = min(high - low, MAX_NUMBER) or max(1.0, abs(high))
         values = rng.uniform(max(low - width, -MAX_NUMBER), min(high + width, MAX_NUMBER), RANDOM_ROWS)
+        if is_integer(feature.dtype):
+            values = values.round()
         if feature.nullable:
             values[rng.random(RANDOM_ROWS) < NULL_SHARE] = np.nan
         table[feature.name] = values

@@ -6,22 +6,22 @@ import hashlib
 from pathlib import Path
 
 from driftbell.errors import ModelError
-from driftbell.models.native import NativeModel
+from driftbell.models.loaded import LoadedModel
 from driftbell.models.sklearn import load_estimator
-from driftbell.tabular.schema import Schema
 
 VERSION_DIGITS = 12
 SKLEARN_SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle")
 
 
-def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> NativeModel:
-    """Load a model from a file in its own library.
+def load_model(path: Path, sha256: str | None) -> tuple[LoadedModel, str]:
+    """Load a model from a file with its own library.
 
     Args:
         path: the file; its suffix decides the format.
-        name: the model's name.
-        schema: its features.
         sha256: the pinned hash of the file; None if it is not pinned.
+
+    Returns:
+        The model and its version, the first digits of the file's hash.
 
     Raises:
         ModelError: the file cannot be read or loaded, is not trusted, or does not match its pinned hash.
@@ -30,7 +30,7 @@ def load_model(path: Path, *, name: str, schema: Schema, sha256: str | None) -> 
     if path.suffix.lower() not in SKLEARN_SUFFIXES:
         raise ModelError(f"cannot load {path}: the name must end in .skops, .joblib, .pkl or .onnx")
     loaded = load_estimator(path, content, pinned=sha256 is not None, digest=digest)
-    return NativeModel(loaded, name=name, version=digest[:VERSION_DIGITS], schema=schema)
+    return loaded, digest[:VERSION_DIGITS]
 
 
 def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:

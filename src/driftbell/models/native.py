@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.errors import ModelError, PredictError
 from driftbell.models.foreign_code import call_model
+from driftbell.models.frame import build_frame
 from driftbell.models.loaded import LoadedModel
 from driftbell.ports import Model
-from driftbell.records import Column, Columns, Kind, Outputs, Value
+from driftbell.records import Columns, Kind, Outputs, Value
+from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.schema import Schema
 
 
@@ -42,12 +45,40 @@ class NativeModel:
         self.task = loaded.task
         self.classes = loaded.classes
         self.schema = _ordered(schema, loaded, name)
+        self._integers = [f.name for f in self.schema.features if is_integer(f.dtype)]
 
     def predict(self, columns: Columns) -> Outputs:
         """Predict a table of n rows with the same results as the library's own call."""
         return call_model(self.name, self._predict, columns)
 
     def _predict(self, columns: Columns) -> Outputs:
+        fractions = self._fractions(columns)
+        if not fractions.any() or fractions.all():
+            return self._call(columns)
+        # a fraction would turn the whole numbers of its column into floats, which other rows must not see
+        values: Any = None
+        probabilities: Any = None
+        for rows in (fractions, ~fractions):
+            outputs = self._call({name: column[rows] for name, column in columns.items()})
+            if values is None:
+                values = np.empty(len(rows), dtype=outputs.values.dtype)
+                if outputs.probabilities is not None:
+                    probabilities = np.empty((len(rows), outputs.probabilities.shape[1]))
+            values[rows] = outputs.values
+            if probabilities is not None:
+                probabilities[rows] = outputs.probabilities
+        return Outputs(values, probabilities)
+
+    def _fractions(self, columns: Columns) -> NDArray[np.bool_]:
+        """Return which rows have a number that is not whole in a column of integers."""
+        rows = np.zeros(len(columns[self.schema.names[0]]), dtype=np.bool_)
+        for name in self._integers:
+            column = columns[name]
+            if column.dtype.kind == "f":
+                rows |= column % 1 != 0
+        return rows
+
+    def _call(self, columns: Columns) -> Outputs:
         outputs = self.loaded.predict(self._table(columns))
         rows = len(columns[self.schema.names[0]])
         if outputs.values.shape != (rows,):
@@ -67,10 +98,7 @@ class NativeModel:
 
     def _table(self, columns: Columns) -> Any:
         if self.loaded.takes_frame:
-            import pandas as pd
-
-            features = self.schema.features
-            return pd.DataFrame({f.name: _frame_column(columns[f.name], f.kind) for f in features})
+            return build_frame(self.schema.features, columns)
         if all(f.kind is Kind.NUMERIC for f in self.schema.features):
             return np.column_stack([columns[name] for name in self.schema.names])
         return np.array([columns[name] for name in self.schema.names], dtype=object).T
@@ -117,17 +145,3 @@ def _ordered(schema: Schema, loaded: LoadedModel, name: str) -> Schema:
     if not order:
         return schema
     return Schema(tuple(sorted(schema.features, key=lambda f: order.index(f.name))))
-
-
-def _frame_column(column: Column, kind: Kind) -> Any:
-    """Return a column as pandas reads it from a file: NaN for null, timestamps for dates, flags as bool."""
-    import pandas as pd
-
-    if kind is Kind.NUMERIC:
-        return column
-    if kind is Kind.DATETIME:
-        moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)
-        return moments.dt.tz_localize(None)
-    if kind is Kind.BOOLEAN and None not in column.tolist():
-        return column.astype(bool)
-    return pd.Series(column, dtype=object).where(pd.notna(column), np.nan)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from driftbell.records import (
     Task,
     probability_column,
 )
-from driftbell.tabular.columns import as_column, is_null
+from driftbell.tabular.class_names import ClassNames, is_empty_label
+from driftbell.tabular.columns import as_column
 from driftbell.tabular.outputs import check_numbers, parse_number
 
 MEMORIZED_SCORE = 0.995
@@ -32,6 +33,8 @@ MEMORIZED_SCORE = 0.995
 
 def match_labels(column: Column, classes: tuple[str, ...], source: str = "the reference") -> Column:
     """Return labels as a model's classes; a file may have `1.0` or `True` for the class `1` or `true`.
+
+    A label that is no class of the model keeps its own text: the model's answer is wrong there.
 
     Args:
         column: the labels as they were read, n rows.
@@ -47,14 +50,9 @@ def match_labels(column: Column, classes: tuple[str, ...], source: str = "the re
     >>> match_labels(np.array([1.0, 0.0, np.nan]), ("0", "1")).tolist()
     ['1', '0', None]
     """
-
-    def text(value: Any) -> str:
-        spellings = [str(value), str(value).lower()]
-        if isinstance(value, float) and value.is_integer():
-            spellings.append(str(int(value)))
-        return next((spelling for spelling in spellings if spelling in classes), spellings[0])
-
-    labels = as_column([None if is_null(v) else text(v) for v in column.tolist()], Kind.CATEGORICAL)
+    names = ClassNames(classes, ids=False)
+    cells = [None if is_empty_label(v) else names.name_of(v) for v in column.tolist()]
+    labels = as_column(cells, Kind.CATEGORICAL)
     if not set(labels.tolist()) & set(classes):
         examples = sorted({v for v in labels.tolist() if v is not None})[:5]
         raise ModelError(f"no label of {source} is a class of the model: {examples} against {list(classes)}")
@@ -77,7 +75,7 @@ def match_numbers(column: Column, source: str = "the reference") -> Column:
     >>> match_numbers(np.array([1.5, np.nan])).tolist()
     [1.5, None]
     """
-    cells = [None if is_null(v) or v == "" else v for v in column.tolist()]
+    cells = [None if is_empty_label(v) else v for v in column.tolist()]
     labels = [None if cell is None else parse_number(cell) for cell in cells]
     wrong = [cell for cell, label in zip(cells, labels, strict=True) if cell is not None and label is None]
     if wrong:
@@ -91,6 +89,23 @@ def match_numbers(column: Column, source: str = "the reference") -> Column:
     out = np.empty(len(labels), dtype=object)
     out[:] = labels
     return out
+
+
+def unseen_label_warning(labels: Column | None, classes: Sequence[str]) -> str:
+    """Return a warning if labels of the reference are no class of the model, else "".
+
+    >>> unseen_label_warning(np.array(["a", "x", "x", None]), ["a", "b"])
+    "2 of 3 labels of the reference are no class of the model and count as wrong answers: 'x' (2)"
+    """
+    counts = Counter(label for label in ([] if labels is None else labels.tolist()) if label is not None)
+    unseen = Counter({label: count for label, count in counts.items() if label not in classes})
+    if not unseen:
+        return ""
+    names = join_names(f"'{printable(name, 30)}' ({count})" for name, count in unseen.most_common())
+    return (
+        f"{unseen.total()} of {counts.total()} labels of the reference are no class of the model and count "
+        f"as wrong answers: {names}"
+    )
 
 
 def build_reference(
@@ -109,7 +124,7 @@ def build_reference(
         PredictError: the model fails on a row.
     """
     outputs = model.predict(features)
-    columns = {name: features[name] for name in model.schema.names}
+    columns = {name: _as_compared(features[name]) for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
     predictions = {PREDICTION_COLUMN: _prediction_column(model, outputs)}
     roles[PREDICTION_COLUMN] = "prediction"
@@ -138,6 +153,10 @@ def _prediction_column(model: Model, outputs: Outputs) -> Column:
         return as_column([model.classes[i] for i in outputs.values])
     check_numbers(outputs.values.tolist(), model.name)
     return np.asarray(outputs.values, dtype=np.float64)
+
+
+def _as_compared(column: Column) -> Column:
+    return column.astype(np.float64) if column.dtype.kind == "i" else column
 
 
 def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:

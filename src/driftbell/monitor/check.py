@@ -243,6 +243,7 @@ class Checker:
             window,
             self.reference,
             carried.baseline,
+            classes=self.model.classes,
             minimum_rows=self.minimum_rows,
             is_regression=self.model.task is Task.REGRESSION,
             **self._served,

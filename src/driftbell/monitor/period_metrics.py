@@ -142,7 +142,7 @@ class PeriodMetrics:
         )
 
     def _estimated(self, before: Window, window: Window) -> dict[str, Interval]:
-        """Return the accuracy or mean absolute error of a period, estimated without labels; empty with fewer than 50 rows."""
+        """Return the performance of a period, estimated without labels; empty with fewer than 50 rows."""
         if len(window.predictions) < MIN_ROWS:
             return {}
         charts, state = self.detector.charts, EvidenceState()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
 from driftbell.retries import with_backoff
 from driftbell.tabular.cells import plain_cells
+from driftbell.tabular.class_names import is_empty_label
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_bytes, read_file
 from driftbell.tabular.text_files import read_rows
@@ -43,6 +45,19 @@ class LabelLine:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelFile:
+    """The labels of a file.
+
+    Attributes:
+        lines: those that are not empty.
+        empty: number of rows without a label, which are skipped.
+    """
+
+    lines: tuple[LabelLine, ...]
+    empty: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class UploadResult:
     """Totals of an upload.
 
@@ -52,6 +67,9 @@ class UploadResult:
         duplicates: labels that were already stored.
         unknown: ids without a prediction, as far as the service lists them.
         unknown_count: number of unknown ids.
+        empty: empty labels, which were skipped.
+        unseen: labels that are no class of the model and count as wrong answers, as far as the service lists
+            them, each with its number.
     """
 
     accepted: int = 0
@@ -59,6 +77,8 @@ class UploadResult:
     duplicates: int = 0
     unknown: tuple[str, ...] = ()
     unknown_count: int = 0
+    empty: int = 0
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: UploadResult) -> UploadResult:
         """Return the sum of both totals."""
@@ -68,6 +88,8 @@ class UploadResult:
             self.duplicates + other.duplicates,
             self.unknown + other.unknown,
             self.unknown_count + other.unknown_count,
+            self.empty + other.empty,
+            dict(Counter(self.unseen) + Counter(other.unseen)),
         )
 
     @property
@@ -76,14 +98,15 @@ class UploadResult:
         return self.accepted + self.corrected + self.duplicates
 
 
-def read_labels(path: Path) -> list[LabelLine]:
-    """Read labels from a .csv, .parquet or .jsonl file; other columns are ignored.
+def read_labels(path: Path) -> LabelFile:
+    """Read labels from a .csv, .parquet or .jsonl file; other columns are ignored, empty labels are skipped.
 
     Args:
         path: a file with the columns `prediction_id` and `label`.
 
     Raises:
-        ConfigError: the file cannot be read, lacks a column, or a cell is empty or of a wrong type.
+        ConfigError: the file cannot be read, lacks a column, has no label, or a cell is of a wrong type, or a
+            label has no id.
     """
     readers: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
         ".csv": _csv,
@@ -93,26 +116,33 @@ def read_labels(path: Path) -> list[LabelLine]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ConfigError(f"cannot read {path}: the name must end in .csv, .parquet or .jsonl")
+    lines, empty = [], 0
     try:
-        lines = [_line(path, place, cells) for place, cells in reader(path)]
+        for place, cells in reader(path):
+            if is_empty_label(cells.get("label")):
+                empty += 1
+            else:
+                lines.append(_line(path, place, cells))
     except (OSError, UnicodeDecodeError, InputError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not lines:
-        raise ConfigError(f"{path} has no labels")
-    return lines
+        raise ConfigError(f"{path} has no labels" + (f": the {empty} cells are empty" if empty else ""))
+    return LabelFile(tuple(lines), empty)
 
 
 def send_labels(
     url: str,
-    lines: Sequence[LabelLine],
+    file: LabelFile,
     *,
+    accept_unseen: bool = False,
     client: httpx.Client | None = None,
 ) -> UploadResult:
     """Send labels to `POST {url}/labels`; sending them again is safe.
 
     Args:
         url: URL of the service.
-        lines: the labels.
+        file: the labels.
+        accept_unseen: send the labels even if none of them is a class of the model.
         client: HTTP client; by default a new one is opened and closed.
 
     Raises:
@@ -121,18 +151,21 @@ def send_labels(
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"the URL must begin with http:// or https://, got '{url}'")
-    done, rest, size = UploadResult(), list(lines), MAX_BATCH
+    done, rest, size = UploadResult(empty=file.empty), list(file.lines), MAX_BATCH
     http = client or httpx.Client(timeout=TIMEOUT_SECONDS)
     try:
         while rest:
             part = rest[:size]
-            answer = _post(http, url, part)
+            answer = _post(http, url, part, accept_unseen=accept_unseen)
             if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and size > 1:
                 size = max(1, len(part) // 2)
                 continue
             if not answer.is_success:
                 raise ConfigError(_refusal(answer, part) + _accepted(done))
-            done += _receipt(url, answer)
+            receipt = _receipt(url, answer)
+            done += receipt
+            # labels beside them are classes, so that a later part without any is no typo
+            accept_unseen = accept_unseen or sum(receipt.unseen.values()) < len(part)
             rest = rest[size:]
     finally:
         if client is None:
@@ -151,12 +184,13 @@ class _UnavailableError(Exception):
 _with_retries = with_backoff(_UnavailableError, attempts=5, first_wait=0.5)
 
 
-def _post(http: httpx.Client, url: str, part: Sequence[LabelLine]) -> httpx.Response:
+def _post(http: httpx.Client, url: str, part: Sequence[LabelLine], *, accept_unseen: bool) -> httpx.Response:
     """Send one request, and retry with exponential backoff while the service answers 503."""
+    query = "?accept_unseen=true" if accept_unseen else ""
     body = {"labels": [{"prediction_id": line.prediction_id, "label": line.label} for line in part]}
 
     def attempt() -> httpx.Response:
-        answer = http.post(f"{url.rstrip('/')}/labels", json=body)
+        answer = http.post(f"{url.rstrip('/')}/labels{query}", json=body)
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             raise _UnavailableError(answer)
         return answer
@@ -176,8 +210,9 @@ def _receipt(url: str, answer: httpx.Response) -> UploadResult:
         return UploadResult(
             **{name: int(totals[name]) for name in ("accepted", "corrected", "duplicates", "unknown_count")},
             unknown=tuple(map(str, totals["unknown"])),
+            unseen={str(name): int(count) for name, count in totals["unseen"].items()},
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{url} is not a driftbell service with labels") from error
 
 
@@ -188,7 +223,8 @@ def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return f"{part[errors[0]['row']].place}: {errors[0]['message']}{more}"
-        return f"the service answered {answer.status_code}: {body['detail']}"
+        detail = str(body["detail"]).replace("with ?accept_unseen=true", "with --accept-unseen")
+        return f"the service answered {answer.status_code}: {detail}"
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # perhaps the error page of a proxy
         return f"the service answered {answer.status_code} {answer.reason_phrase}"
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from driftbell.phrases import join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
@@ -63,6 +64,7 @@ def register_template_globals(environment: Environment) -> None:
         "performance_rows": performance_rows,
         "sorted_evidence": sorted_evidence,
         "target_rows": target_rows,
+        "unseen_sentence": unseen_sentence,
         "truncate": truncate,
     }
     environment.globals |= {
@@ -128,7 +130,7 @@ def performance_rows(performance: Performance) -> list[PerformanceRow]:
 
 
 def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
-    """Return class, labels in the reference and labels in the window; the most frequent classes, or bins, first.
+    """Return class, labels in the reference and in the window; frequent classes first, bins in order.
 
     >>> target_rows(TargetDrift(0.25, 0.1, 0.01, {"yes": 3, "no": 1}, {"yes": 1, "no": 1}, ""))
     [('yes', '3 (75 %)', '1 (50 %)'), ('no', '1 (25 %)', '1 (50 %)')]
@@ -149,6 +151,21 @@ def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
     if len(classes) > MAX_CLASSES:
         rows.append((f"and {len(classes) - MAX_CLASSES} more", "", ""))
     return rows
+
+
+def unseen_sentence(target: TargetDrift) -> str:
+    """Return a sentence about the labels of the window that are no class of the model.
+
+    >>> unseen_sentence(TargetDrift(None, None, None, {}, {"yes": 3, "Yess": 2}, "", {"Yess": 2}))
+    "2 of 5 labels are no class of the model and count as wrong answers: 'Yess' (2)."
+    """
+    names = join_names(f"'{printable(name, 30)}' ({count:,})" for name, count in target.unseen.items())
+    total, whole = sum(target.unseen.values()), sum(target.window.values())
+    are = "label is no class of the model and counts as a wrong answer"
+    if total > 1:
+        are = "labels are no class of the model and count as wrong answers"
+    of = f"{total:,} of {whole:,} " if whole > 1 else "The only "
+    return f"{of}{are}: {names}."
 
 
 def _common_scale(performance: Performance) -> tuple[float, float]:

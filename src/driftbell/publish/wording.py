@@ -91,11 +91,13 @@ def headline(judgement: Judgement) -> tuple[str, str]:
         return rest or judgement.sentence, ""
     if degradation.closing:
         return "The alarm is closing: the newest predictions show no loss.", rest
+    measured = degradation.sentence.startswith("The model performs worse")
+    worse = f"The model {'performs' if measured else 'probably performs'} worse"
     if degradation.estimated_loss is None or not degradation.estimated_loss.is_positive:
-        return "The model probably performs worse.", rest
+        return f"{worse}.", rest
     metric = metric_of(degradation)
     cost = _format_cost(degradation.estimated_loss.value, metric)
-    return f"The model probably performs worse: {cost}{' lost' if metric == 'accuracy' else ''}.", rest
+    return f"{worse}: {cost}{' lost' if metric == 'accuracy' else ''}.", rest
 
 
 def format_change_point(degradation: Degradation) -> str:

@@ -158,7 +158,7 @@ def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) ->
     status = GateStatus.FAILED if len(alarms) > allowed else GateStatus.PASSED
     reason = (
         f"{_count(len(alarms), 'alarm')} in {_count(checks, 'check')} of {window_rows} rows of {past.name}; "
-        f"the budget, {budget}, explains at most {allowed}{past.note and f'; {past.note}'}"
+        f"the budget, {budget}, allows {allowed}{past.note and f'; {past.note}'}"
     )
     return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift)
 

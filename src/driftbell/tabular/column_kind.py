@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from driftbell.records import Kind
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.cells import Cells, Form
-from driftbell.tabular.text_column import MIN_SHARE, TextColumn
+from driftbell.tabular.text_column import TextColumn
+from driftbell.tabular.text_numbers import MIN_SHARE
 
 MIN_ROWS = 20
 """Fewer cells are neither identifiers nor free text, even if all are different."""
@@ -145,7 +146,7 @@ def _decide_texts(name: str, cells: Cells, texts: TextColumn) -> Decision:
         else:
             if share > 0:
                 reason = f"{_percent(share)} of the cells are numbers, fewer than {MIN_SHARE:.0%}"
-            if texts.might_be_times():
+            if texts.might_be_times:
                 decision = _decide_time_texts(texts)
                 if decision.kind:
                     return decision

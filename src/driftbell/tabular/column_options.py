@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, suggest_name
+from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import Kind
 
 INTEGER = "integer"
@@ -25,12 +25,19 @@ class ColumnOptions:
         exclude: names or patterns such as `row_*` of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
         nulls: texts that mean null, in addition to the usual ones.
+        dtypes: type by column in the table that a model is given, as pandas names it.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     include: Sequence[str] = ()
     nulls: Sequence[str] = ()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def typed(self) -> frozenset[str]:
+        """Columns with a kind or type that is set."""
+        return frozenset({*self.kinds, *self.dtypes})
 
 
 def parse_kinds(value: object) -> dict[str, str]:
@@ -80,11 +87,12 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
     if strict:
         for option, patterns in (
             ("column", options.kinds),
+            ("dtypes", options.dtypes),
             ("exclude", options.exclude),
             ("include", options.include),
         ):
             for pattern in patterns:
-                if not any(_matches(name, [pattern], exact=option == "column") for name in names):
+                if not any(_matches(name, [pattern], exact=option in ("column", "dtypes")) for name in names):
                     raise ConfigError(_no_such_column(option, pattern, names))
     selected = [
         name
@@ -94,6 +102,26 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
     if strict and names and not selected:
         raise ConfigError("exclude, include: no column of the table is left")
     return selected
+
+
+def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
+    """Check that the options select the columns that have a role, such as the label, and keep their kinds.
+
+    Raises:
+        ConfigError: they contradict.
+    """
+    for role in filter(None, roles):
+        name = printable(role)
+        hint = f"but another option names '{name}' as prediction, probability, label or time"
+        if _matches(role, options.exclude):
+            raise ConfigError(f"--exclude leaves out column '{name}', {hint}: remove one of both")
+        if options.include and not _matches(role, options.include):
+            raise ConfigError(f"--include leaves out column '{name}', {hint}: add it to --include")
+        if (kind := options.kinds.get(role)) in ("text", "identifier"):
+            raise ConfigError(
+                f"--column: '{name}' cannot be of the kind '{kind}', {hint}: use numeric, categorical, "
+                "boolean or datetime"
+            )
 
 
 def _matches(name: str, patterns: Sequence[str], *, exact: bool = False) -> bool:

@@ -92,7 +92,7 @@ def _objects(cells: list[Any]) -> Column:
 
 def kind_of(column: Column) -> Kind | None:
     """Return the kind of a column; None if every cell is null."""
-    if column.dtype == np.float64:
+    if column.dtype.kind in "fiu":
         return None if np.isnan(column).all() else Kind.NUMERIC
     present = [v for v in column.tolist() if v is not None]
     if not present:

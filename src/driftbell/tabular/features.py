@@ -7,7 +7,8 @@ text stay text.
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,27 @@ from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular.cells import Cells, Form, objects
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind
+from driftbell.tabular.dtypes import as_whole, dtype_of, kind_of_dtype, whole_numbers
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
 
 
-def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str, Column]:
-    """Read a file with rows like a model's training data.
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """Rows like a model's training data.
+
+    Attributes:
+        columns: integers as int64, other numbers as float64 with NaN, all others as objects with None.
+        dtypes: the type of each column as pandas reads the same file.
+    """
+
+    columns: dict[str, Column]
+    dtypes: dict[str, str]
+
+
+def read_feature_table(path: str | PathLike[str], options: ColumnOptions | None = None) -> FeatureTable:
+    """Read a file with rows like a model's training data, and the types of its columns.
 
     Args:
         path: see `read_file`.
@@ -32,6 +47,15 @@ def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str,
     Raises:
         ConfigError: the file cannot be read, or an option names no column.
         InputError: a column is nested.
+    """
+    raw, options = read_file(path), options or ColumnOptions()
+    names = select_columns(list(raw.columns), options, strict=True)
+    typed = {name: _typed_column(name, raw, options) for name in names}
+    return FeatureTable({n: c for n, (c, _) in typed.items()}, {n: d for n, (_, d) in typed.items()})
+
+
+def read_features(path: str | PathLike[str], options: ColumnOptions | None = None) -> dict[str, Column]:
+    """Read the columns of a file; see `read_feature_table`.
 
     Returns:
         Numeric columns as float64 with NaN, all others as objects with None.
@@ -41,27 +65,49 @@ def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str,
 
 def as_features(table: Any) -> dict[str, Column]:
     """Return the columns of a table in memory or of a file; see `read_features`."""
-    return read_features(Path(table)) if is_path(table) else feature_columns(read_raw(table))
+    return read_features(table) if is_path(table) else feature_columns(read_raw(table))
 
 
 def feature_columns(raw: RawTable, options: ColumnOptions | None = None) -> dict[str, Column]:
     """Return the columns of a table; see `read_features`."""
     options = options or ColumnOptions()
     names = select_columns(list(raw.columns), options, strict=True)
-    return {name: _column(name, raw, options) for name in names}
+    columns = {name: _typed_column(name, raw, options)[0] for name in names}
+    return {n: c.astype(np.float64) if c.dtype.kind in "iu" else c for n, c in columns.items()}
 
 
-def _column(name: str, raw: RawTable, options: ColumnOptions) -> Column:
-    cells, kind = raw.columns[name], user_kind(name, options)
+def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Column, str]:
+    """Return a column and its type."""
+    cells, kind, dtype = raw.columns[name], user_kind(name, options), options.dtypes.get(name, "")
     texts = None
     if cells.form is Form.TEXTS:
         texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
+    if kind is None and kind_of_dtype(dtype):
+        kind = Kind(kind_of_dtype(dtype))
     if kind is not None:
         values, _ = as_kind(kind, cells, texts)
-        return objects(values.tolist()) if kind is Kind.DATETIME else values
+        values = objects(values.tolist()) if kind is Kind.DATETIME else values
+        if cells.form is Form.NUMBERS and kind is Kind.NUMERIC:
+            return values, dtype or dtype_of(cells, texts, values)
+        return values, dtype or _dtype_of_kind(kind, values)
+    values = _column(name, cells, texts)
+    return values, dtype or dtype_of(cells, texts, values)
+
+
+def _dtype_of_kind(kind: Kind, values: Column) -> str:
+    """Return the type of a column of the kind that the user has set."""
+    if kind is Kind.BOOLEAN:
+        return "bool" if None not in values.tolist() else "object"
+    if kind is Kind.NUMERIC:
+        return "int64" if as_whole(values.tolist()) is not None else "float64"
+    return "datetime64[us]" if kind is Kind.DATETIME else "object"
+
+
+def _column(name: str, cells: Cells, texts: TextColumn | None) -> Column:
     match cells.form:
         case Form.NUMBERS:
-            return np.asarray(cells.data, dtype=np.float64)
+            whole = cells.data.dtype.kind == "i" or cells.data.dtype == np.uint32
+            return cells.data.astype(np.int64) if whole else np.asarray(cells.data, dtype=np.float64)
         case Form.TIMES:
             return objects(cells.data.tolist())
         case Form.NESTED:
@@ -76,7 +122,8 @@ def _text_column(cells: Cells, texts: TextColumn) -> Column:
     if not texts.present:
         return objects([None] * len(cells))
     if texts.is_plain and not texts.has_codes:
-        return texts.plain
+        whole = whole_numbers(texts)
+        return texts.plain if whole is None else whole
     if texts.all_boolean:
         values = texts.booleans(BOOLEANS)
         return objects([None if v != v else bool(v) for v in values.tolist()])

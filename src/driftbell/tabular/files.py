@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:
 HIVE = re.compile(r"([^/=]+)=([^/]*)")
 
 
-def read_file(path: Path, options: FileOptions | None = None) -> RawTable:
+def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> RawTable:
     """Read a file, a folder of files of one format, or the files of a pattern such as `days/*.parquet`.
 
     The format is detected by the content: text with separated cells, Parquet, Arrow (Feather), JSON (lines or
@@ -55,7 +56,9 @@ def read_file(path: Path, options: FileOptions | None = None) -> RawTable:
     Raises:
         ConfigError: a file cannot be read, or the files of a folder have different columns.
     """
-    options = options or FileOptions()
+    if not fspath(path):  # as a path, it would be the current folder
+        raise ConfigError("cannot read a table with an empty name: name a file, folder or pattern")
+    path, options = Path(path), options or FileOptions()
     files = _files(path)
     parts = [_read(file, options) for file in files]
     if len(parts) == 1 and not _hive(path, files[0]):
@@ -133,7 +136,7 @@ def _read(path: Path, options: FileOptions) -> RawTable:
             path, "Parquet", facts, lambda pl: pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
         )
     if data.startswith(ARROW):
-        return _typed(path, "Arrow", facts, lambda pl: pl.read_ipc(io.BytesIO(data)))
+        return _typed(path, "Arrow", facts, lambda pl: _read_ipc(pl, data))
     if path.suffix.lower() in (".arrow", ".feather", ".ipc") and not data.startswith(FEATHER_1):
         return _typed(path, "Arrow stream", facts, lambda pl: pl.read_ipc_stream(io.BytesIO(data)))
     if data.startswith(FEATHER_1):
@@ -183,6 +186,26 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], A
     ) as error:
         raise ConfigError(_corrupt(path, name, error)) from error
     return RawTable(columns, str(path), {"format": name} | facts)
+
+
+def _read_ipc(pl: Any, data: bytes) -> Any:
+    """Read an Arrow IPC file; where pandas wrote -1 as the code of a null category, by pyarrow."""
+    try:
+        return pl.read_ipc(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if "dictionary key" not in str(error):
+            raise
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise error from None
+        with pa.ipc.open_file(pa.py_buffer(data)) as file:
+            table = file.read_all()
+        decoded = [
+            c.combine_chunks().dictionary_decode() if pa.types.is_dictionary(c.type) else c
+            for c in table.columns
+        ]
+        return pl.DataFrame(pa.table(decoded, names=table.column_names))
 
 
 def _corrupt(path: Path, name: str, error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
-from driftbell.tabular.columns import as_column, as_columns, is_null, kind_of
+from driftbell.tabular.columns import as_columns, is_null, kind_of
+from driftbell.tabular.dtypes import feature_column
 from driftbell.tabular.feature_value import as_stored, find_problem, json_type_of, read_column
 
 NESTED = (list, tuple, dict, set, bytes, np.ndarray)
@@ -137,14 +138,15 @@ class Schema:
             rows: n rows of values in the schema's order.
         """
         by_column = list(zip(*rows, strict=True)) if rows else [()] * len(self.features)
-        return {f.name: as_column(v, f.kind) for f, v in zip(self.features, by_column, strict=True)}
+        return {f.name: feature_column(f, v) for f, v in zip(self.features, by_column, strict=True)}
 
 
-def infer_schema(table: Any) -> Schema:
+def infer_schema(table: Any, dtypes: Mapping[str, str] | None = None) -> Schema:
     """Infer the features from a table, usually the reference.
 
     Args:
         table: columns of one length by name.
+        dtypes: type of each column in the table that the model is given; without it, the kind decides.
 
     Raises:
         InputError: the table has no column, no row, a column without any value, or unequal lengths.
@@ -165,10 +167,11 @@ def infer_schema(table: Any) -> Schema:
         categories: tuple[str, ...] = ()
         if kind is Kind.CATEGORICAL:
             categories = tuple(k for k, _ in Counter(map(str, present)).most_common())
-        bare = Feature(name, kind)
+        bare = Feature(name, kind, dtype=(dtypes or {}).get(name, ""))
         stored = (as_stored(bare, v) for v in present)
         example = next((v for v in stored if not find_problem(bare, v)), None)
-        features.append(Feature(name, kind, len(present) < len(column), categories, example))
+        nullable = len(present) < len(column)
+        features.append(replace(bare, nullable=nullable, categories=categories, example=example))
     if problems or not features:
         raise InputError(problems or [FieldProblem("", "empty", "the reference has no columns")])
     return Schema(tuple(features))

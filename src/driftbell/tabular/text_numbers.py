@@ -3,12 +3,14 @@ r"""Numbers in text: decimal marks, thousands separators, currencies, percent si
 Plain numbers such as `-1.5e3` need no convention. All other numbers of a column are read by one convention,
 the one that fits most cells: a point or a comma is the decimal mark, and the other one, a space or an
 apostrophe separates thousands. `12%` is 0.12, `1.5M` is 1500000. A unit such as `kg` is left out. Numbers
-with underscores are names.
+with underscores are names. Quotes around a cell and the digits of other scripts are read; marks of limits
+and approximations, such as `<5`, `90+` and `~5`, are left out where the reference has them in its numbers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,18 @@ SCALES = {"k": "e3", "K": "e3", "M": "e6", "B": "e9"}
 
 A unit needs such a cell as well, so `12A` is a name."""
 
+MIN_DIFFERENT = 41
+"""A unit or scale is also read without any decimal if it is in 90 % of at least so many different texts.
+
+A column with fewer is compared as categories: none of its changes is lost."""
+
+QUOTED = r"""^\s*(?:'(.*)'|"(.*)"|‘(.*)’|“(.*)”|„(.*)[“”]|«(.*)»|'([+-]?[\d.,]+))\s*$"""
+LIMIT = r"^\s*(?:<=|>=|[<>~≈≤≥＜＞～])\s*|\s*\+\s*$"
+LIMIT_MARK = "~"
+"""First character of the unit of a column of which numbers may have a mark such as `<`, `>` or `~`."""
+OTHER_DIGITS = r"[\p{Nd}--[0-9]]"
+OTHER_MARKS = {"．": ".", "，": ",", "－": "-", "＋": "+", "％": "%", "٫": ".", "٬": ",", "٪": "%"}
+
 SPACES = "[\u00a0\u2007\u2009\u202f]"
 """Spaces that separate thousands: no-break, figure, thin, and narrow no-break space."""
 
@@ -41,6 +55,9 @@ BODY = (
 POINT, COMMA = BODY.format(group=",", mark=r"\."), BODY.format(group=r"\.", mark=",")
 LEADING_ZERO = r"^[+-]?0\d"
 
+MIN_SHARE = 0.9
+"""Share of the cells that must be of a kind."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberReading:
@@ -49,7 +66,8 @@ class NumberReading:
     Attributes:
         values: the numbers, NaN for other texts, shape (n,).
         convention: what the column has, such as "decimal comma, percent"; "" for plain numbers.
-        unit: currency, "%", or unit such as "kg"; "" if there is none.
+        unit: currency, "%", or unit such as "kg"; "" if there is none; after `LIMIT_MARK` if numbers have
+            marks of limits.
     """
 
     values: NDArray[np.float64]
@@ -64,7 +82,45 @@ def plain_numbers(texts: Any) -> Any:
     return texts.cast(pl.Float64, strict=False)
 
 
+def without_quotes(texts: Any) -> Any:
+    """Return texts without quotes around them, and with the digits 0 to 9 for those of other scripts."""
+    import polars as pl
+
+    if texts.str.contains(QUOTED).any():
+        inner = pl.DataFrame([texts.str.extract(QUOTED, i).alias(str(i)) for i in range(1, 8)])
+        texts = inner.select(pl.coalesce(pl.all(), pl.lit(texts))).to_series().str.strip_chars()
+    if not texts.str.contains(OTHER_DIGITS).any():
+        return texts
+    digits = texts.str.extract_all(OTHER_DIGITS).explode().drop_nulls().unique().to_list()
+    replacements = {d: str(unicodedata.decimal(d)) for d in digits} | OTHER_MARKS
+    return texts.str.replace_many(list(replacements), list(replacements.values()))
+
+
 def read_numbers(
+    texts: Any, counts: NDArray[np.int64], decimal: str | None = None, unit: str | None = None
+) -> NumberReading:
+    """Read the numbers of a column, with marks of limits such as `<` if the reference has them.
+
+    Args:
+        texts: n different texts, a Polars series of strings.
+        counts: rows of each text.
+        decimal: decimal mark; None decides it, and a tie is a point.
+        unit: `NumberReading.unit` of the reference; None decides it. See `_read_numbers`.
+    """
+    texts = without_quotes(texts)
+    if unit is not None and not unit.startswith(LIMIT_MARK):
+        return _read_numbers(texts, counts, decimal, unit)
+    limited = bool(texts.str.contains(LIMIT).any())
+    if unit is None:
+        reading = _read_numbers(texts, counts, decimal, None)
+        if not limited or counts[np.isfinite(reading.values)].sum() >= MIN_SHARE * counts.sum():
+            return reading
+    unit = unit and unit.removeprefix(LIMIT_MARK)
+    reading = _read_numbers(texts.str.replace_all(LIMIT, ""), counts, decimal, unit)
+    return replace(reading, unit=LIMIT_MARK + reading.unit)
+
+
+def _read_numbers(
     texts: Any, counts: NDArray[np.int64], decimal: str | None = None, unit: str | None = None
 ) -> NumberReading:
     """Read the numbers of a column by the convention that fits most cells.
@@ -82,11 +138,12 @@ def read_numbers(
     parts = clean.str.extract_groups(PARTS).struct.unnest()
     body = parts["body"].str.strip_chars()
     scale = parts["scale"]
-    if not (scale.is_not_null() & body.str.contains(r"\d[.,]\d")).any():
+    if not ((scale.is_not_null() & body.str.contains(r"\d[.,]\d")).any() or _is_common(scale.is_not_null())):
         body = body.set(scale.is_not_null(), None)
     suffix = parts["unit"]
     certain = body.str.contains(r"\d[.,]\d") | (suffix == (unit or ""))
-    if unit == "" or not (suffix.is_not_null() & certain).any():
+    common = unit is None and any(_is_common(suffix == name) for name in suffix.drop_nulls().mode().to_list())
+    if unit == "" or not ((suffix.is_not_null() & certain).any() or common):
         body = body.set(suffix.is_not_null(), None)
     balanced = parts["open"].is_not_null() == parts["close"].is_not_null()
     signs = sum((parts[name].is_not_null().cast(pl.Int8) for name in ("sign1", "sign2", "sign3", "open")), 0)
@@ -125,6 +182,11 @@ def read_numbers(
     elif main:
         used.append(f"{'currency' if (currency == main).any() else 'unit'} {main}")
     return NumberReading(values, ", ".join(used), main)
+
+
+def _is_common(rows: Any) -> bool:
+    """Return whether enough of the different texts are true, and there are enough of them."""
+    return len(rows) >= MIN_DIFFERENT and int(rows.sum() or 0) >= MIN_SHARE * len(rows)
 
 
 def _one_unit(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_colu
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
-from driftbell.tabular.text_column import MIN_SHARE, TextColumn
+from driftbell.tabular.text_column import TextColumn
+from driftbell.tabular.text_numbers import MIN_SHARE
 
 NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
@@ -44,7 +44,8 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
-        unit: numeric: currency, "%" or unit of numbers in text, "" without; None if it is not known.
+        unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
+            of limits and approximations, such as `<5`; None if it is not known.
     """
 
     kind: Kind | None
@@ -120,7 +121,7 @@ def read_columns(
     if is_path(table):
         from driftbell.tabular.files import read_file
 
-        table = read_file(Path(table))
+        table = read_file(table)
     raw = read_raw(table)
     names = select_columns(list(raw.columns), options, strict=kinds is None)
     return {

@@ -17,6 +17,7 @@ from driftbell.models.conversion_cache import (
     save_conversion,
 )
 from driftbell.models.convert import convert
+from driftbell.models.frame import with_stored_types
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
 from driftbell.models.load import load_model
 from driftbell.models.native import NativeModel, check_example_row
@@ -25,7 +26,7 @@ from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task, Training
-from driftbell.tabular.features import read_features
+from driftbell.tabular.features import FeatureTable, read_feature_table
 from driftbell.tabular.schema import infer_schema
 
 IRIS_FOLDER = Path("models") / "iris"
@@ -50,7 +51,8 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         return iris_training(folder) if is_iris_cached(folder) else None
-    return _match_training(*_read_reference(settings, options.reference, options.target), model)
+    table, target = _read_reference(settings, options.reference, options.target)
+    return _match_training(table.columns, target, model)
 
 
 def build_model(settings: Settings) -> tuple[Model, Training]:
@@ -64,12 +66,16 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
         folder = settings.data_dir / IRIS_FOLDER
         native, training = iris_model(folder)[0], iris_training(folder)
         return _convert(settings, native, training), training
-    columns, target = _read_reference(settings, options.reference, options.target)
-    path, name, schema = options.path, _model_name(options), infer_schema(columns)
+    table, target = _read_reference(settings, options.reference, options.target)
+    columns = table.columns
+    path, name, schema = options.path, _model_name(options), infer_schema(columns, table.dtypes)
     if path.suffix.lower() == ".onnx":
         conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
         return _open_graph(settings, conversion), _match_training(columns, target, conversion.model)
-    native = load_model(path, name=name, schema=schema, sha256=options.sha256)
+    loaded, version = load_model(path, options.sha256)
+    if loaded.takes_frame:
+        schema = with_stored_types(schema, options.reference, settings.columns.options.typed)
+    native = NativeModel(loaded, name=name, version=version, schema=schema)
     check_example_row(native)
     training = _match_training(columns, target, native)
     return _convert(settings, native, training), training
@@ -154,13 +160,15 @@ def _model_name(options: ModelSettings) -> str:
     return (options.name or options.path.stem) if options.path else "iris"
 
 
-def _read_reference(settings: Settings, reference: Path, target: str | None) -> tuple[Columns, Column | None]:
+def _read_reference(
+    settings: Settings, reference: Path, target: str | None
+) -> tuple[FeatureTable, Column | None]:
     """Read the reference: the features, and the column of the labels."""
-    columns = read_features(reference, settings.columns.options)
-    labels = columns.pop(target, None) if target else None
+    table = read_feature_table(reference, settings.columns.options)
+    labels = table.columns.pop(target, None) if target else None
     if target and labels is None:
         raise ConfigError(f"model.target: {reference} has no column '{target}'")
-    return columns, labels
+    return table, labels
 
 
 def _match_training(columns: Columns, target: Column | None, model: Model | None) -> Training:

@@ -19,7 +19,7 @@ from driftbell.drift.compare import prepare
 from driftbell.drift.limits import check_limits
 from driftbell.drift.prepared import typed_columns
 from driftbell.errors import ConfigError, MissingExtraError
-from driftbell.models.reference import memorization_warning, reference_outputs
+from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
@@ -78,6 +78,9 @@ def checker(
     warning = memorization_warning(reference)
     if warning:
         logger.warning("model was probably fitted on its reference", reason=warning)
+    unseen = unseen_label_warning(reference.labels, model.classes) if model.classes else ""
+    if unseen:
+        logger.warning("labels of the reference are no class of the model", reason=unseen)
     detector = build_detector(settings, model, reference)
     return Checker(
         store=store,
@@ -97,7 +100,7 @@ def checker(
         detector_settings=", ".join(
             map(str, (settings.alarms.budget, detector.charts.smallest_loss, settings.check.every))
         ),
-        warnings=(warning,) if warning else (),
+        warnings=tuple(text for text in (warning, unseen) if text),
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os import fspath
-from pathlib import Path
 from typing import Any
 
 from driftbell.alarms.limits import parse_limits
@@ -15,7 +14,7 @@ from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
-from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.column_options import ColumnOptions, check_roles
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import is_path
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
@@ -136,7 +135,7 @@ class TableCheck:
         return table_markdown(self.judgement, self.names, self.rows, self.performance)
 
     def _repr_html_(self) -> str:
-        from driftbell.publish.table_views import notebook_html
+        from driftbell.publish.notebook_view import notebook_html
 
         return str(notebook_html(self.judgement, self.performance))
 
@@ -236,6 +235,7 @@ def check(
     """
     options = ColumnOptions(columns or {}, exclude, include, nulls)
     roles = ModelRoles(prediction, label, probabilities or {}, task, smallest_loss)
+    check_roles(roles.names, options)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
     decision: dict[str, Any] = {
@@ -284,7 +284,7 @@ def _read(
     """Read one of the tables; errors name it."""
     raw = table
     if is_path(table):
-        raw = read_file(Path(table))
+        raw = read_file(table)
         detected[side] = raw.detected
     try:
         return read_columns(

@@ -13,7 +13,7 @@ from tests.command_line import driftbell
 from tests.conftest import with_models
 
 from driftbell.cli.root import FAIL_ON, exit_code
-from driftbell.records import ColumnComparison, ColumnVerdict, Degradation, Judgement, Kind, Verdict
+from driftbell.records import ColumnComparison, ColumnVerdict, Degradation, Judgement, Kind, Scope, Verdict
 
 
 @pytest.fixture
@@ -73,6 +73,37 @@ def test_exit_codes_of_judgements(
         Degradation(degradation, "") if degradation else None,
     )
     assert {fail_on: exit_code(judgement, fail_on) for fail_on in FAIL_ON} == codes
+
+
+def test_drift_does_not_hide_a_missing_column_from_fail_on_alarm() -> None:
+    missing = ColumnComparison("size", "feature", Kind.NUMERIC, 1.0, (), None, scope=Scope.INCOMPLETE)
+    drifted = ColumnComparison("age", "feature", Kind.NUMERIC, 0.0, (), None)
+    columns = (
+        ColumnVerdict(missing, Verdict.UNKNOWN, None, 0.05, "Not compared.", False),
+        ColumnVerdict(drifted, Verdict.WARNING, 0.0, 0.05, "Drift.", drifted=True),
+    )
+    judgement = Judgement(Verdict.WARNING, "", columns)
+    assert [exit_code(judgement, fail_on) for fail_on in FAIL_ON] == [1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--exclude", "a*"), "--exclude leaves out column 'age', but another option names"),
+        (("--include", "plan"), "--include leaves out column 'age', but another option names"),
+        (("--column", "age=text"), "--column: 'age' cannot be of the kind 'text'"),
+    ],
+)
+def test_options_that_contradict_a_role_are_refused(
+    tables: Path, options: tuple[str, ...], message: str
+) -> None:
+    for arguments in (
+        ("check", "before.csv", "same.csv", "--prediction", "age"),
+        ("backtest", "--reference", "before.csv", "--stream", "same.csv", "--prediction", "age"),
+    ):
+        done = driftbell(*arguments, *options, cwd=tables)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
 
 
 def test_an_additional_column_is_a_note_in_word_and_exit_code(tables: Path) -> None:

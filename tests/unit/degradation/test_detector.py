@@ -16,8 +16,16 @@ from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.reference_models import Answers
 from driftbell.errors import ConfigError
-from driftbell.records import EvidenceState, LabelledPrediction, Outputs, Prediction, Value, Verdict, Window
-from driftbell.records.degradation import Degradation
+from driftbell.records import (
+    Degradation,
+    EvidenceState,
+    LabelledPrediction,
+    Outputs,
+    Prediction,
+    Value,
+    Verdict,
+    Window,
+)
 from driftbell.tabular.columns import as_column
 
 CLASSES = ("no", "yes")
@@ -273,9 +281,23 @@ def test_a_class_that_the_model_never_answers() -> None:
     assert log.look(detector, EvidenceState(seq=300))[1].verdict in QUIET | {Verdict.ALARM}
 
 
-def test_reference_labels_must_be_classes_of_the_model() -> None:
-    with pytest.raises(ConfigError, match=r"no class of the model: \['other'\]"):
-        fitted(labels=as_column(["yes"] * 799 + ["other"]))
+@pytest.mark.parametrize("unseen", [1, 40])
+def test_reference_labels_that_are_no_class_of_the_model_are_wrong_answers(
+    fresh: CusumDetector, unseen: int
+) -> None:
+    labels = named(table(800, 0)[1])
+    labels[-unseen:] = "other"
+    detector = fitted(labels=labels)
+    learned = detector.charts.learned
+    assert (learned.errors[-unseen:] == 1).all()
+    assert (learned.errors[:-unseen] == fresh.charts.learned.errors[:-unseen]).all()
+    log = Log()
+    log.predict(500, 3)
+    log.label(range(500))
+    state, degradation = log.look(detector, EvidenceState())
+    assert degradation.verdict in QUIET
+    assert degradation.performance.reference == pytest.approx(1 - learned.errors.mean(), abs=0.02)
+    assert msgspec.json.encode(state)
 
 
 @pytest.mark.parametrize(("known", "labelled"), [(5, False), (100, True)])

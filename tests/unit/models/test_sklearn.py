@@ -51,7 +51,8 @@ def file_of(estimator: Any, path: Path) -> Path:
 
 
 def loaded(path: Path, sha256: str | None = None) -> NativeModel:
-    return load_model(path, name="m", schema=SCHEMA, sha256=sha256)
+    model, version = load_model(path, sha256)
+    return NativeModel(model, name="m", version=version, schema=SCHEMA)
 
 
 def sha256_of(path: Path) -> str:

@@ -41,7 +41,7 @@ def judged(checker: Checker, lease: Lease, labels: Column | None) -> Judgement:
         if check.judgement.target_drift is None
         else {
             name: getattr(check.judgement.target_drift, name)
-            for name in ("distance", "low", "p_value", "reference", "window", "sentence")
+            for name in ("distance", "low", "p_value", "reference", "window", "sentence", "unseen")
         }
     )
     return check.judgement
@@ -103,7 +103,16 @@ def test_the_labels_of_an_accepted_baseline_replace_those_of_the_reference(check
         (Baseline("a", 31, 50), {"young": 20}),
         (Baseline("a", 1, 30), {}),
     ):
-        drift = target_drift(checker.store.labels, window, labelled, baseline, minimum_rows=10, **SERVED)
+        drift = target_drift(
+            checker.store.labels,
+            window,
+            labelled,
+            baseline,
+            classes=("young", "old"),
+            minimum_rows=10,
+            is_regression=False,
+            **SERVED,
+        )
         assert drift is not None
         assert drift.reference == expected
     assert drift.sentence == "Cannot tell: the accepted baseline has no labels."

@@ -16,7 +16,9 @@ def test_the_settings_of_the_columns_apply_to_the_reference(tmp_path: Path) -> N
     path.write_text("id;zip;age;label\n1;10115;31;yes\n2;80331;NA;no\n")
     names = {"columns.kinds": {"zip": "categorical"}, "columns.exclude": ("id",)}
     settings = load(environment={}, overrides=names).settings
-    columns, labels = _read_reference(settings, path, "label")
+    table, labels = _read_reference(settings, path, "label")
+    columns = table.columns
+    assert table.dtypes == {"zip": "object", "age": "float64", "label": "object"}
     assert list(columns) == ["zip", "age"]
     assert columns["zip"].tolist() == ["10115", "80331"]
     assert str(columns["age"].tolist()) == "[31.0, nan]"

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from driftbell.errors import DriftbellError, InputError, OverloadedError, StoreError
-from driftbell.phrases import join_names
+from driftbell.errors import DriftbellError, OverloadedError, StoreError
+from driftbell.phrases import printable
 from driftbell.ports import Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
+from driftbell.server.api.label_body import MAX_LABELS, LabelReader, NumberReader, Pair
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import Refused, check_each, documented
+from driftbell.server.http.problems import Refused, documented
 from driftbell.server.ids import is_recent
 from driftbell.server.predict.micro_batch import ThreadBatcher
 
-MAX_LABELS = 10_000
-"""Labels of one request."""
-
 MAX_UNKNOWN = 100
 """Unknown ids that an answer lists; it counts all of them."""
+
+MAX_UNSEEN = 20
+"""Labels that are no class of the model, by which an answer counts them, the most frequent first."""
+
+LOG_SECONDS = 1.0
+"""Labels that are no class of the model are logged once in this time."""
 
 RECENT_SECONDS = 120.0
 """A prediction of the last `RECENT_SECONDS` may not be in the store yet, so its label is retried. Its id has
@@ -39,16 +47,9 @@ journal of another replica is moved to the store meanwhile."""
 MAX_RETRIED = 2 * MAX_LABELS
 """Labels that wait for their predictions at a time; further ones are unknown at once."""
 
-MAX_ID_LENGTH = 64
-MAX_NAME_LENGTH = 80
-MAX_CLASSES = 20
-"""Classes that an error message lists."""
-
-FIELDS = ("prediction_id", "label")
-
 Outcome = LabelReceipt | DriftbellError
-Pair = tuple[str, str]
-"""A prediction's id and its true class."""
+
+logger = structlog.get_logger()
 
 
 class Labeller:
@@ -80,6 +81,8 @@ class Labeller:
             StoreError: the store cannot be written; no label is acknowledged.
             OverloadedError: the queue is full.
         """
+        if not pairs:
+            return LabelReceipt()
         now = self._clock()
         try:
             receipt = await self._submit(pairs, now)
@@ -121,6 +124,10 @@ class Labeller:
             raise outcome
         return outcome
 
+    def count_empty(self, labels: int) -> None:
+        """Count labels of a list that were empty, and so were skipped."""
+        self._metrics.labels.labels("empty").inc(labels)
+
     async def close(self) -> None:
         """Write the waiting labels, then stop."""
         await self._batcher.close()
@@ -158,9 +165,9 @@ def _merge(first: LabelReceipt, second: LabelReceipt, retried: set[str]) -> Labe
 def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int) -> APIRouter:
     """Build the route of one model."""
     router = APIRouter(tags=["labels"])
-    valid = Classes(classes)
-    example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": classes[0]}]}
-    body = {"content": {"application/json": {"schema": valid.body_schema(), "example": example}}}
+    reader, log = LabelReader(classes) if classes else NumberReader(), _UnseenLog()
+    example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": reader.example}]}
+    body = {"content": {"application/json": {"schema": reader.body_schema(), "example": example}}}
     answered = {"description": "The labels are stored.", "content": {"application/json": {"schema": ANSWER}}}
 
     @router.post(
@@ -169,124 +176,46 @@ def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int
         openapi_extra={"requestBody": {"required": True, **body}},
         responses={200: answered, **documented(400, 404, 413, 415, 422, 500, 503)},
     )
-    async def add_labels(request: Request) -> Response:
-        """Store true classes of predictions by prediction id. If a label is invalid, none is stored.
+    async def add_labels(request: Request, accept_unseen: bool = False) -> Response:
+        """Store labels of predictions by prediction id: true classes, or the true numbers of a regression. If a label is invalid, none is stored.
 
         Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
         A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.
+        A label that is no class of the model counts as a wrong answer. A list without any class of the model
+        is refused, since it may be a typo, except with `accept_unseen=true`. Empty labels of a list are
+        skipped and counted.
         """
-        pairs, is_single = await read_json(
-            request, body_limit, lambda body: (valid.pairs_of(body), _is_single(body))
-        )
-        receipt = await labeller.add(pairs)
-        if receipt.unknown and is_single:
+        sent = await read_json(request, body_limit, partial(reader.read, accept_unseen=accept_unseen))
+        receipt = await labeller.add(sent.pairs)
+        if receipt.unknown and sent.is_single:
             message = f"no prediction has the id '{receipt.unknown[0]}'"
             problem = FieldProblem("prediction_id", "unknown_prediction", message)
             raise Refused(404, "unknown_prediction", message, errors=[problem])
+        labeller.count_empty(sent.empty)
+        log.write(sent.unseen)
         view = {**asdict(receipt), "unknown": receipt.unknown[:MAX_UNKNOWN]}
-        return JSONResponse({**view, "unknown_count": len(receipt.unknown)})
+        unseen = dict(sent.unseen.most_common(MAX_UNSEEN))
+        counts = {"unknown_count": len(receipt.unknown), "empty": sent.empty, "unseen": unseen}
+        return JSONResponse({**view, **counts})
 
     return router
 
 
-class Classes:
-    """Valid labels: class names, and numbers that stand for them.
+class _UnseenLog:
+    """Logs labels that are no class of the model, at most one line in `LOG_SECONDS`."""
 
-    A number is a class name if any class name is a number, such as 0 and 1; else it is a class id.
+    def __init__(self) -> None:
+        self._next = 0.0
 
-    Args:
-        names: class names in the order of their ids.
+    def write(self, unseen: Counter[str]) -> None:
+        """Log the labels of one request."""
+        now = time.monotonic()
+        if not unseen or now < self._next:
+            return
+        self._next = now + LOG_SECONDS
+        names = [printable(name, 80) for name, _ in unseen.most_common(5)]
+        logger.warning("labels are no class of the model", labels=unseen.total(), names=names)
 
-    >>> Classes(["setosa", "virginica"]).name_of(1)
-    'virginica'
-    >>> Classes(["1", "2"]).name_of(1)
-    '1'
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = dict.fromkeys(names)
-        numbers = {number: name for name in names if (number := _number(name)) is not None}
-        self.by_number: Mapping[float, str] = numbers or dict(enumerate(names))
-
-    def name_of(self, label: Any) -> str | None:
-        """Return the class that a JSON value names; None if it names no class."""
-        if isinstance(label, bool):
-            label = str(label)  # scikit-learn's classes False and True
-        if isinstance(label, str):
-            return label if label in self.names else None
-        return self.by_number.get(label) if isinstance(label, int | float) else None
-
-    def pairs_of(self, body: Any) -> list[Pair]:
-        """Check a body: one label, a list of labels, or `{"labels": [...]}`.
-
-        Raises:
-            InputError: labels are invalid; holds the problems of all labels.
-            Refused: 422, there are no labels or too many.
-        """
-        if _is_single(body):
-            return [self._pair(body, None)]
-        rows = body["labels"] if isinstance(body, dict) else body
-        if not isinstance(rows, list):
-            raise Refused(422, "not_labels", f"'labels' must be a list of {_EXAMPLE}")
-        if not rows:
-            raise Refused(422, "empty_batch", "there are no labels: send at least one")
-        if len(rows) > MAX_LABELS:
-            raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MAX_LABELS} at a time")
-        return check_each(rows, self._pair)
-
-    def _pair(self, row: Any, index: int | None) -> Pair:
-        if not isinstance(row, dict):
-            raise InputError([FieldProblem("", "not_an_object", f"a label must be {_EXAMPLE}", index)])
-        problems = [
-            FieldProblem(name, "missing", f"'{name}' is missing", index) for name in FIELDS if name not in row
-        ]
-        extra = [str(name)[:MAX_NAME_LENGTH] for name in row if name not in FIELDS]
-        if extra:
-            message = f"unknown field '{extra[0]}': a label has only 'prediction_id' and 'label'"
-            problems.append(FieldProblem(extra[0], "extra", message, index))
-        prediction_id, value = row.get("prediction_id"), self.name_of(row.get("label"))
-        if "prediction_id" in row and not _is_id(prediction_id):
-            message = f"'prediction_id' must be the 'id' of a prediction: 1 to {MAX_ID_LENGTH} characters"
-            problems.append(FieldProblem("prediction_id", "type", message, index))
-        if "label" in row and value is None:
-            problems.append(FieldProblem("label", "label", self._message(row["label"]), index))
-        if problems:
-            raise InputError(problems)
-        return str(prediction_id), str(value)
-
-    def _message(self, label: Any) -> str:
-        listed = join_names((f"'{name}'" for name in self.names), max_names=MAX_CLASSES)
-        got = f", got '{label[:MAX_NAME_LENGTH]}'" if isinstance(label, str) else ""
-        return f"'label' must be one of the classes {listed}{got}"
-
-    def body_schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the body."""
-        numbers = [int(n) if n == int(n) else n for n in self.by_number]
-        label = {"oneOf": [{"type": "string", "enum": list(self.names)}, {"type": "number", "enum": numbers}]}
-        properties = {
-            "prediction_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": _TEXT},
-            "label": label,
-        }
-        one = {
-            "type": "object",
-            "title": "Label",
-            "properties": properties,
-            "required": list(FIELDS),
-            "additionalProperties": False,
-        }
-        many = {"type": "array", "title": "Labels", "minItems": 1, "maxItems": MAX_LABELS, "items": one}
-        wrapped = {
-            "type": "object",
-            "title": "Many labels",
-            "properties": {"labels": many},
-            "required": ["labels"],
-            "additionalProperties": False,
-        }
-        return {"oneOf": [one, wrapped, many]}
-
-
-_EXAMPLE = '{"prediction_id": "...", "label": "..."}'
-_TEXT = r"^[^\u0000]+$"
 
 _COUNT = {"type": "integer", "minimum": 0}
 ANSWER: dict[str, Any] = {
@@ -298,26 +227,8 @@ ANSWER: dict[str, Any] = {
         "duplicates": _COUNT,
         "unknown": {"type": "array", "maxItems": MAX_UNKNOWN, "items": {"type": "string"}},
         "unknown_count": _COUNT,
+        "empty": _COUNT,
+        "unseen": {"type": "object", "maxProperties": MAX_UNSEEN, "additionalProperties": _COUNT},
     },
-    "required": ["accepted", "corrected", "duplicates", "unknown", "unknown_count"],
+    "required": ["accepted", "corrected", "duplicates", "unknown", "unknown_count", "empty", "unseen"],
 }
-
-
-def _is_single(body: Any) -> bool:
-    return not isinstance(body, list) and not (isinstance(body, dict) and set(body) == {"labels"})
-
-
-def _is_id(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_ID_LENGTH
-        and not any("\ud800" <= c <= "\udfff" or c == "\0" for c in value)
-    )
-
-
-def _number(name: str) -> float | None:
-    try:
-        number = float(name)
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") and "_" not in name else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -21,6 +22,10 @@ MAX_ROWS = 10_000
 """Maximum number of labelled predictions of one answer, however large the window is."""
 
 
+MAX_UNSEEN, OTHER_LABELS = 20, "other labels"
+"""Labels that are no class of the model: the most frequent ones have a row of their own."""
+
+
 def performance_router(
     store: Store, model: Model, *, window_rows: int, clock: Callable[[], datetime]
 ) -> APIRouter:
@@ -29,7 +34,7 @@ def performance_router(
 
     @router.get("/performance", summary="Get the model's performance", responses=documented(503))
     def performance() -> dict[str, Any]:
-        """Return performance with 90 % intervals: realized now, realized at each recent check, and estimated."""
+        """Return performance with 90 % intervals: realized now and at each recent check, and estimated."""
         return performance_view(store, model, window_rows=window_rows, now=clock())
 
     return router
@@ -119,8 +124,11 @@ def _share_view(share: Share) -> dict[str, Any]:
 
 
 def _class_views(labelled: Sequence[LabelledPrediction], model_classes: Sequence[str]) -> dict[str, Any]:
-    """Return the confusion matrix and each class's scores, including classes unknown to the model."""
-    labels, outputs = [row.label for row in labelled], [row.prediction.output for row in labelled]
+    """Return the confusion matrix and each class's scores, also for labels that are no class."""
+    counts = Counter(row.label for row in labelled if row.label not in model_classes)
+    named = {*model_classes, *(label for label, _ in counts.most_common(MAX_UNSEEN))}
+    labels = [row.label if row.label in named else OTHER_LABELS for row in labelled]
+    outputs = [row.prediction.output for row in labelled]
     classes = list(dict.fromkeys([*model_classes, *labels, *outputs]))
     matrix = confusion(labels, outputs, classes)
     return {

@@ -14,6 +14,7 @@ from driftbell.records import Column, Feature, FieldProblem, Kind
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.columns import as_column
+from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, wrong_type
 from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 
@@ -168,6 +169,8 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
         numbers = np.full(len(chunk), np.nan)
     elif types.is_decimal(chunk.type):
         numbers = chunk.cast("float64", safe=False).to_numpy(zero_copy_only=False)
+    elif is_integer(feature.dtype) and types.is_signed_integer(chunk.type) and not chunk.null_count:
+        return chunk.to_numpy(zero_copy_only=False).astype(np.int64), []
     else:
         numbers = chunk.to_numpy(zero_copy_only=False).astype(np.float64)
     nulls = _is_null(chunk)

@@ -24,7 +24,7 @@ from starlette.responses import Response
 T = TypeVar("T")
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-LABEL_RESULTS = ("accepted", "corrected", "duplicate", "unknown", "failed")
+LABEL_RESULTS = ("accepted", "corrected", "duplicate", "unknown", "empty", "failed")
 CLOSE_REASONS = (
     "head_limit",
     "head_timeout",

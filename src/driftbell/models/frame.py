@@ -1,0 +1,128 @@
+"""pandas DataFrames with the types that a model was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftbell.records import Column, Columns, Feature, Kind
+from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
+from driftbell.tabular.schema import Schema
+
+ARROW_SUFFIXES = {".parquet": "read_parquet", ".feather": "read_feather", ".arrow": "read_feather"}
+"""Function of pandas that reads a file with types, by the suffix of the file."""
+
+
+def _pandas() -> Any:
+    import pandas  # imports slowly, and a converted model does not need it
+
+    return pandas
+
+
+def build_frame(features: Iterable[Feature], columns: Columns) -> Any:
+    """Build a DataFrame of features, in their order and with their types.
+
+    Args:
+        features: the features of the model.
+        columns: their values, n rows.
+    """
+    pd = _pandas()
+
+    return pd.DataFrame({f.name: _series(f, columns[f.name]) for f in features})
+
+
+def with_stored_types(schema: Schema, path: Path, typed: Collection[str] = ()) -> Schema:
+    """Return a schema with the types, categories and nulls that pandas reads from a Parquet or Feather file.
+
+    The schema is returned as it is if pandas cannot read such a file here, or it is of another format.
+
+    Args:
+        schema: features of the file.
+        path: the file.
+        typed: features with a type or kind that the user has set; they stay as they are.
+    """
+    reader = ARROW_SUFFIXES.get(path.suffix.lower())
+    if reader is None:
+        return schema
+    pd = _pandas()
+
+    try:
+        frame = getattr(pd, reader)(path, columns=list(schema.names))
+    except (ImportError, OSError, ValueError, KeyError):  # without pyarrow, or a file of another layout
+        return schema
+    return Schema(tuple(f if f.name in typed else _stored_type(f, frame[f.name]) for f in schema.features))
+
+
+def _stored_type(feature: Feature, series: Any) -> Feature:
+    """Return a feature with the type of a pandas series."""
+    dtype = str(series.dtype)
+    if dtype == "category":
+        levels = tuple(v.item() if isinstance(v, np.generic) else v for v in series.cat.categories.tolist())
+        if all(isinstance(v, str | int | float | bool) for v in levels):
+            return replace(feature, dtype=dtype, levels=levels)
+        return feature
+    if dtype == "object" and feature.kind is Kind.NUMERIC:
+        return replace(feature, dtype="float64")  # decimals
+    if dtype == "object":
+        has_none = any(v is None for v in series.tolist())
+        return replace(feature, dtype=dtype, null="none" if has_none else "nan")
+    return replace(feature, dtype=dtype)
+
+
+def _series(feature: Feature, column: Column) -> Any:
+    pd = _pandas()
+
+    match feature.kind:
+        case Kind.NUMERIC if feature.dtype == "category":
+            return pd.Categorical(_objects(column), categories=_levels(feature))
+        case Kind.NUMERIC:
+            return _numbers(feature.dtype, column)
+        case Kind.DATETIME:
+            return _times(feature.dtype, column)
+        case Kind.BOOLEAN if feature.dtype == "boolean":
+            return pd.array(_objects(column), dtype="boolean")
+        case Kind.BOOLEAN if feature.dtype in ("", "bool") and None not in column.tolist():
+            return column.astype(bool)
+    if feature.dtype == "category":
+        return pd.Categorical(_objects(column), categories=_levels(feature))
+    if feature.dtype not in ("", "object", "bool"):
+        return pd.array(_objects(column), dtype=feature.dtype)
+    objects = pd.Series(column, dtype=object)
+    return objects.where(pd.notna(column), None if feature.null == "none" else np.nan)
+
+
+def _levels(feature: Feature) -> list[Any]:
+    """Return the categories of a feature, by default those of the reference, sorted as by pandas."""
+    return list(feature.levels) or sorted(feature.categories)
+
+
+def _objects(column: Column) -> list[Any]:
+    return [None if v is None or v != v else v for v in column.tolist()]
+
+
+def _numbers(dtype: str, column: Column) -> Any:
+    pd = _pandas()
+
+    if dtype in NULLABLE:
+        return pd.array(_objects(column), dtype=dtype)
+    if not is_integer(dtype):
+        return column.astype(dtype or np.float64)
+    whole = column if column.dtype.kind == "i" else as_whole(column.tolist())
+    limits = np.iinfo(dtype)
+    if whole is None or (len(whole) and not (limits.min <= whole.min() and whole.max() <= limits.max)):
+        return column
+    return whole.astype(dtype)
+
+
+def _times(dtype: str, column: Column) -> Any:
+    """Return ISO 8601 texts as timestamps: without a zone in them or in the type, they are in UTC."""
+    pd = _pandas()
+
+    moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)
+    unit, _, zone = dtype.removeprefix("datetime64[").removesuffix("]").partition(", ")
+    moments = moments.dt.tz_convert(zone) if zone else moments.dt.tz_localize(None)
+    return moments.dt.as_unit(unit or "ns")

@@ -1,0 +1,129 @@
+"""Types of columns in the table that a model is given, as pandas names them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from driftbell.records import Column, Feature, Kind, Value
+from driftbell.tabular.cells import Cells, Form
+from driftbell.tabular.columns import as_column
+from driftbell.tabular.convert_cells import is_null_cell
+from driftbell.tabular.text_column import TextColumn
+
+INTEGER = re.compile(r"u?int(8|16|32|64)")
+NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64")
+NUMBERS = (
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32"),
+    *("float64", *NULLABLE),
+)
+TEXTS = ("object", "str", "string", "category")
+TIMES = re.compile(r"datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]")
+EXAMPLES = "int64, float64, float32, Int64, bool, boolean, str, category, datetime64[ns, UTC]"
+
+INT64 = np.iinfo(np.int64)
+
+
+def is_integer(dtype: str) -> bool:
+    """Return whether a type has whole numbers without null.
+
+    >>> is_integer("int64"), is_integer("Int64"), is_integer("")
+    (True, False, False)
+    """
+    return INTEGER.fullmatch(dtype) is not None
+
+
+def kind_of_dtype(dtype: str) -> str:
+    """Return the kind of a column's values, "" for one that its cells decide.
+
+    >>> kind_of_dtype("float32"), kind_of_dtype("category"), kind_of_dtype("str")
+    ('numeric', '', 'categorical')
+    """
+    if dtype in NUMBERS:
+        return Kind.NUMERIC.value
+    if dtype in ("bool", "boolean"):
+        return Kind.BOOLEAN.value
+    if TIMES.fullmatch(dtype):
+        return Kind.DATETIME.value
+    return Kind.CATEGORICAL.value if dtype in TEXTS and dtype != "category" else ""
+
+
+def parse_dtypes(value: object) -> dict[str, str]:
+    """Return the type by column of a mapping, or of a text such as `zip=str,age=int64`.
+
+    Raises:
+        ValueError: it has another form, or a type is unknown.
+    """
+    if isinstance(value, str):
+        pairs = [part.rpartition("=") for part in re.split(r",(?=[^,\]]*=)", value) if part.strip()]
+        value = {name.strip(): dtype.strip() for name, _, dtype in pairs}
+    if not isinstance(value, Mapping) or not all(isinstance(n, str) and n for n in value):
+        raise ValueError("must be types by column, such as 'zip=str'")
+    for name, dtype in value.items():
+        if not isinstance(dtype, str) or not (dtype == "category" or kind_of_dtype(dtype)):
+            raise ValueError(f"column '{name}' has the unknown type '{dtype}': use one such as {EXAMPLES}")
+    return dict(value)
+
+
+def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
+    """Return the type that pandas gives to a column when it reads the same file.
+
+    Args:
+        cells: n cells of the file.
+        texts: their content, if they are texts.
+        values: the cells as values of a feature.
+    """
+    nulls = bool(is_null_cell(cells, texts, literal=True).any())
+    match cells.form:
+        case Form.NUMBERS if cells.stored_as == "numbers" and cells.precision is not None:
+            whole = cells.precision.kind in "iu"
+            return "float64" if whole and nulls else str(cells.precision)
+        case Form.NUMBERS:
+            return "float64"
+        case Form.BOOLEANS:
+            return "object" if nulls else "bool"
+        case Form.TIMES:
+            return "datetime64[us]"
+    if texts is None or not cells.from_text:
+        return "category" if cells.is_category else "object"
+    if values.dtype.kind == "i":
+        return "int64"
+    if values.dtype.kind == "f":
+        return "float64"
+    return "bool" if texts.all_boolean and not nulls else "object"
+
+
+def whole_numbers(texts: TextColumn) -> Column | None:
+    """Return texts as int64; None unless every cell is a whole number without decimals and in its range."""
+    import polars as pl
+
+    if not texts.are_whole or np.isnan(texts.plain).any():
+        return None
+    whole = texts.series.str.strip_chars().str.strip_prefix("+").cast(pl.Int64, strict=False)
+    return None if whole.null_count() else np.asarray(whole.to_numpy())
+
+
+def feature_column(feature: Feature, cells: Sequence[Value]) -> Column:
+    """Return values of a feature as a column: whole numbers of an integer feature as int64.
+
+    >>> feature_column(Feature("n", Kind.NUMERIC, dtype="int64"), [3, 2**60 + 1, 4.0]).tolist()
+    [3, 1152921504606846977, 4]
+    """
+    if is_integer(feature.dtype):
+        whole = as_whole(cells)
+        if whole is not None:
+            return whole
+    return as_column(cells, feature.kind)
+
+
+def as_whole(cells: Sequence[Any]) -> Column | None:
+    """Return numbers as int64; None if one has decimals, is null, or is out of its range."""
+    if any(type(v) is not int and not (isinstance(v, float) and v.is_integer()) for v in cells):
+        return None
+    whole = [int(v) for v in cells]
+    if whole and not (INT64.min <= min(whole) and max(whole) <= INT64.max):
+        return None
+    return np.array(whole, dtype=np.int64)
