@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from driftbell.phrases import format_points
+from driftbell.phrases import format_amount, format_points
 from driftbell.records import Interval, MetricComparison
 
 METRIC_NAMES = {
@@ -61,7 +61,7 @@ def amount_text(name: str, *amounts: float) -> str:
     """
     if name in SHARES:
         return f"{' to '.join(map(format_points, amounts))} points"
-    return " to ".join(map(number_writer(amounts), amounts))
+    return " to ".join(map(format_amount, amounts))
 
 
 def error_change_text(before: float | None, increase: Interval) -> str:

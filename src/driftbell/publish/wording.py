@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC
 
 from driftbell.degradation.metric_texts import number_writer
-from driftbell.phrases import format_points, join_names, printable
+from driftbell.phrases import format_amount, format_points, join_names, printable
 from driftbell.records import Degradation, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
@@ -27,9 +27,9 @@ def format_metric(value: float, metric: str) -> str:
     """Format the value of a performance metric.
 
     >>> format_metric(0.9412, "accuracy"), format_metric(0.25, "mean absolute error")
-    ('94.1 %', '0.250')
+    ('94.1 %', '0.25')
     """
-    return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else number_writer([value])(value)
+    return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else format_amount(value)
 
 
 def metric_writer(performance: Performance) -> Callable[[float], str]:
@@ -167,7 +167,7 @@ def metric_of(degradation: Degradation) -> str:
 
 
 def _format_amount(value: float, metric: str) -> str:
-    text = format_points(value) if metric == "accuracy" else number_writer([value])(value)
+    text = format_points(value) if metric == "accuracy" else format_amount(value)
     return text.replace("-", "−")
 
 

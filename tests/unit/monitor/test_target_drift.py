@@ -41,7 +41,7 @@ def judged(checker: Checker, lease: Lease, labels: Column | None) -> Judgement:
         if check.judgement.target_drift is None
         else {
             name: getattr(check.judgement.target_drift, name)
-            for name in ("distance", "low", "p_value", "reference", "window", "sentence", "unseen")
+            for name in ("distance", "low", "p_value", "reference", "window", "sentence", "ordered", "unseen")
         }
     )
     return check.judgement

@@ -177,7 +177,9 @@ def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int
         responses={200: answered, **documented(400, 404, 413, 415, 422, 500, 503)},
     )
     async def add_labels(request: Request, accept_unseen: bool = False) -> Response:
-        """Store labels of predictions by prediction id: true classes, or the true numbers of a regression. If a label is invalid, none is stored.
+        """Store labels of predictions by prediction id. If a label is invalid, none is stored.
+
+        A label is the true class, or the true number of a regression.
 
         Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
         A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.
