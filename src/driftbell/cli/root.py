@@ -21,6 +21,7 @@ import click
 
 import driftbell
 from driftbell.errors import DriftbellError, MissingExtraError
+from driftbell.phrases import network_address
 
 if TYPE_CHECKING:
     from driftbell.config import settings as config
@@ -223,17 +224,20 @@ def _log_warning(*arguments: Any, **options: Any) -> None:
     warnings.showwarning(*arguments, **options)
 
 
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Path to the configuration file [default: driftbell.toml].",
+)
+
+
 def common(command: F) -> F:
     """Add the options of every command that reads the settings."""
     for option in (
         click.option("--parent", type=int, hidden=True, help="End when the process with this id ends."),
         click.option("--data-dir", help="Folder for the prediction store, models and reports."),
-        click.option(
-            "--config",
-            "config_file",
-            type=click.Path(path_type=Path),
-            help="Path to the configuration file [default: driftbell.toml].",
-        ),
+        config_option,
     ):
         command = option(command)
     return command
@@ -262,7 +266,7 @@ def silence_retries() -> None:
 def service_url(configured: config.Settings) -> str:
     """Return the URL at which this machine reaches the configured service."""
     host = LOOPBACK.get(configured.server.host, configured.server.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{configured.server.port}"
+    return f"http://{network_address(host, configured.server.port)}"
 
 
 def begin(parent: int | None, configured: config.Settings) -> None:

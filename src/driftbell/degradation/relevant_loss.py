@@ -27,7 +27,7 @@ def relevant_loss(learned: ReferenceModels, smallest: SmallestLoss) -> float:
     """
     if learned.classes:
         return smallest.of_accuracy()
-    error = float(learned.errors.mean() or learned.by_features.mean())
+    error = float((learned.errors if learned.labelled else learned.by_features).mean())
     return relevant_error(error, learned.truth, smallest)
 
 

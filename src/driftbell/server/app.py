@@ -30,6 +30,7 @@ from driftbell.server.api.performance import performance_router
 from driftbell.server.batch.route import batch_router
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.head import HeadRequests
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
@@ -144,6 +145,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.add_middleware(HeadRequests)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     endpoint = PredictEndpoint(
         predictor, errors, site_guard=service.site_guard, body_limit=service.body_limit

@@ -84,6 +84,8 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
         texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
     if kind is None and kind_of_dtype(dtype):
         kind = Kind(kind_of_dtype(dtype))
+        if kind is Kind.CATEGORICAL and texts is not None:
+            return texts.texts(literal=True, exact=True), dtype
     if kind is not None:
         values, _ = as_kind(kind, cells, texts)
         values = objects(values.tolist()) if kind is Kind.DATETIME else values
