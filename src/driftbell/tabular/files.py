@@ -144,7 +144,7 @@ def _read(path: Path, options: FileOptions) -> RawTable:
     if data.startswith(SQLITE):
         raise ConfigError(f"cannot read {path}: a database needs a query: pass sqlite:///{path} and --query")
     if data.startswith((ZIP, XLS)) or path.suffix.lower() in EXCEL_SUFFIXES:
-        return read_workbook(data, str(path), options.sheet)
+        return read_workbook(data, str(path), options)
     if is_profile(data[:512]):
         raise ConfigError(f"cannot read {path}: {NO_ROWS}")
     head = data[:512].lstrip().lower()
