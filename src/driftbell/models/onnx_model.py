@@ -53,6 +53,7 @@ class GraphSignature:
         label: name of the output with the class; None if it is the most probable one.
         scores: name of the output with the probabilities; None if there is none.
         divisor: scores divided by it are probabilities.
+        null_text: the text that stands for null; "" if no text may be null.
     """
 
     inputs: tuple[tuple[str, str], ...]
@@ -61,6 +62,7 @@ class GraphSignature:
     label: str | None = None
     scores: str | None = None
     divisor: float = 1
+    null_text: str = ""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
@@ -203,7 +205,8 @@ class OnnxModel:
             table = np.column_stack(columns).astype(self._number)
             return {self._first_input: table.astype(np.float64) if self._widens else table}
         inputs = zip(self._signature.inputs, columns, strict=True)
-        return {name: _input_array(column, kind).reshape(-1, 1) for (name, kind), column in inputs}
+        null = self._signature.null_text
+        return {name: _input_array(column, kind, null).reshape(-1, 1) for (name, kind), column in inputs}
 
     def _read_outputs(self, outputs: list[Any]) -> tuple[list[int] | None, NDArray[Any] | None]:
         """Return the class ids, if the graph has an output for the class, and the scores."""
@@ -282,7 +285,7 @@ def open_session(content: bytes) -> Any:
     )
 
 
-def _input_array(column: Column, kind: str) -> NDArray[Any]:
+def _input_array(column: Column, kind: str, null_text: str) -> NDArray[Any]:
     """Return a column as an array of an input's type."""
     if kind in NUMBERS:
         return column.astype(NUMBERS[kind])
@@ -293,7 +296,10 @@ def _input_array(column: Column, kind: str) -> NDArray[Any]:
         return whole
     if kind == "bool":
         return column.astype(bool)
-    return as_column(column.tolist(), Kind.CATEGORICAL)
+    cells = column.tolist()
+    if null_text:
+        cells = [null_text if cell is None else cell for cell in cells]
+    return as_column(cells, Kind.CATEGORICAL)
 
 
 def _ordered_keys(by_class: Mapping[Any, float], classes: Sequence[str]) -> list[Any]:
