@@ -18,7 +18,7 @@ from driftbell.models.onnx_trees import (
     set_double_thresholds,
     tree_thresholds,
 )
-from driftbell.records import Kind
+from driftbell.records import Kind, Task
 
 __all__ = ["export_any", "export_pipeline_with_trees", "export_trees", "has_trees", "tree_thresholds"]
 
@@ -46,6 +46,9 @@ def export_any(native: NativeModel, number: str) -> tuple[Any, GraphSignature]:
     """
     inputs, table = _inputs(native, number)
     model = _to_onnx_model(native, _estimator(native), inputs, table=table)
+    if native.task is Task.REGRESSION:
+        scores = model.graph.output[0].name
+        return model, GraphSignature(inputs, table=table, scores=scores, null_text=_null_text(native))
     label, scores = (output.name for output in model.graph.output[:2])
     has_scores = hasattr(native.loaded.estimator, "predict_proba")
     label_output = None if has_scores and native.predicts_argmax else label
