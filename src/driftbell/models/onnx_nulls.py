@@ -58,7 +58,7 @@ def is_nullable_text(feature: Feature) -> bool:
 
 
 def register_imputer() -> None:
-    """Let skl2onnx impute doubles by a comparison: ONNX Runtime has no `Imputer` of doubles."""
+    """Register a converter that imputes doubles by a comparison, as ONNX Runtime has none."""
     from skl2onnx import update_registered_converter
     from skl2onnx.common._registration import get_converter, get_shape_calculator
     from sklearn.impute import SimpleImputer
