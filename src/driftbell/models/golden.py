@@ -58,7 +58,8 @@ def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[li
         At most `MAX_ROWS` rows and "", or no rows and the reason.
     """
     texts = {f.name: f.dtype for f in model.schema.features if f.dtype == "str"}
-    frame = library_frame(path, model.schema.names, texts)
+    none = [f.name for f in model.schema.features if f.null == "none"]
+    frame = library_frame(path, model.schema.names, texts, none)
     rows = len(next(iter(columns.values())))
     if frame is None:
         return [], f"pandas cannot read the columns of {path} by default"
