@@ -20,7 +20,7 @@ from driftbell.phrases import join_names, printable
 if TYPE_CHECKING:
     from driftbell.errors import UntrustedModelError
     from driftbell.tabular.column_options import ColumnOptions
-    from driftbell.wiring.init_model import FeatureFacts, InitResult
+    from driftbell.wiring.init_result import FeatureFacts, InitResult
     from driftbell.wiring.init_score import Score
 
 MAX_FEATURES = 40
@@ -228,13 +228,16 @@ def _score_text(score: Score | None) -> str:
     texts = [f"{METRICS[m.name]} {_number(m.value)}" for m in score.metrics]
     baselines = [f"{_number(m.baseline)}" for m in score.metrics]
     rows = "1 labelled row" if score.rows == 1 else f"{score.rows:,} labelled rows"
-    constant = score.constant if isinstance(score.constant, str) else f"{score.constant:.6g}"
-    constant = f"always '{printable(constant, 30)}' would have {join_names(baselines)}"
-    return f"{join_names(texts)} on {rows} ({constant})"
+    constant = (
+        f"'{printable(score.constant, 30)}'" if isinstance(score.constant, str) else _number(score.constant)
+    )
+    return f"{join_names(texts)} on {rows} (always {constant} would have {join_names(baselines)})"
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.6g}"
+    if abs(value) < 1:
+        return f"{value + 0.0:.3f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _golden_text(result: InitResult) -> str:

@@ -29,7 +29,7 @@ LABEL_NAME = re.compile(r"(?i)^(label|target|class|y|truth|outcome|response)s?$"
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """What each column of a reference is for a model.
+    """Roles of the columns of a reference for a model.
 
     Attributes:
         target: the column of the label; None without.
@@ -213,9 +213,9 @@ def _missing(planner: _Planner, missing: list[str], extras: list[str]) -> str:
         f"the model was fitted on {join_names(planner.loaded.feature_names, max_names=40)}; "
         f"the file has {join_names(planner.names, max_names=40)}"
     )
-    folded = {name.strip().casefold(): name for name in extras}
+    by_lower_case = {name.strip().casefold(): name for name in extras}
     for name in missing[:5]:
-        same = folded.get(name.strip().casefold())
+        same = by_lower_case.get(name.strip().casefold())
         hint = suggest_name(name, extras) if same is None else f"did you mean '{printable(same)}'?"
         message += f"; for '{printable(name)}', {hint}" if hint else ""
     label = next((name for name in extras if planner.fits(name)), None)
@@ -258,8 +258,8 @@ def _last_may_be_label(planner: _Planner, name: str) -> list[str]:
     if not (is_label or LABEL_NAME.search(name)):
         return []
     return [
-        f"the model does not know the names of its features, so all {planner.loaded.feature_count} columns are "
-        f"taken for them. If '{printable(name)}' is the label, a feature is missing in {planner.source}"
+        f"the model does not know the names of its features, so all {planner.loaded.feature_count} columns "
+        f"are taken for them. If '{printable(name)}' is the label, a feature is missing in {planner.source}"
     ]
 
 

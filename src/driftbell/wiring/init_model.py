@@ -19,17 +19,18 @@ from driftbell.models.native import NativeModel
 from driftbell.models.reference import (
     build_reference,
     match_labels,
+    match_numbers,
     memorization_warning,
     reference_outputs,
     unseen_label_warning,
 )
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
-from driftbell.records import Column, Columns, Feature, Kind, Task, Value
+from driftbell.records import Column, Columns, Task
 from driftbell.tabular.column_options import ColumnOptions
-from driftbell.tabular.columns import is_null
 from driftbell.tabular.files import read_file
 from driftbell.wiring.init_columns import ColumnPlan, plan_columns
+from driftbell.wiring.init_result import InitResult, feature_facts
 from driftbell.wiring.init_score import Score, classification_score, regression_score
 from driftbell.wiring.init_source import write_query
 from driftbell.wiring.init_toml import Configuration, configuration_text
@@ -38,13 +39,11 @@ from driftbell.wiring.offered_model import OfferedModel, OfferedReading, offer_m
 from driftbell.wiring.sql_tables import is_database
 
 DEFAULT_OUTPUT = Path("driftbell.toml")
-MAX_CATEGORIES = 4
-"""Categories that the facts of a column name."""
 
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What the user asks for.
+    """Options of the user.
 
     Attributes:
         model: the model's file.
@@ -71,83 +70,11 @@ class InitOptions:
     command: str = "driftbell init"
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureFacts:
-    """What is known of one feature.
-
-    Attributes:
-        name: its name.
-        kind: the kind of its values.
-        type: the type in which the model is given it, as pandas names it.
-        nullable: whether null is valid.
-        values: its categories, or its range.
-        example: a valid value.
-    """
-
-    name: str
-    kind: str
-    type: str
-    nullable: bool
-    values: str
-    example: Value
-
-
-@dataclass(frozen=True, slots=True)
-class InitResult:
-    """What `init_model` found and wrote.
-
-    Attributes:
-        output: the configuration file.
-        golden: the file of golden answers; None without.
-        golden_rows: number of golden answers.
-        no_golden: why there are none; "" if there are.
-        model: the model's file.
-        name: the model's name.
-        version: the model's version.
-        sha256: the pinned hash; None if the file needs no consent.
-        estimator: the type of the model, such as `Pipeline with LogisticRegression`.
-        task: `classification` or `regression`.
-        classes: its classes; none for a regression.
-        reference: the file of the reference.
-        rows: its rows.
-        target: the column of the labels; None without.
-        why_target: why it was taken for the label; "" if the user named it.
-        features: the features.
-        left_out: the reason by column.
-        other_types: types by column in which it is read because the model knows its values only then.
-        score: the score on the reference; None without labels.
-        warnings: what the user should know or decide.
-        example: a valid row.
-    """
-
-    output: Path
-    golden: Path | None
-    golden_rows: int
-    no_golden: str
-    model: Path
-    name: str
-    version: str
-    sha256: str | None
-    estimator: str
-    task: str
-    classes: tuple[str, ...]
-    reference: Path
-    rows: int
-    target: str | None
-    why_target: str
-    features: tuple[FeatureFacts, ...]
-    left_out: dict[str, str]
-    other_types: dict[str, str]
-    score: Score | None
-    warnings: tuple[str, ...]
-    example: dict[str, Value]
-
-
 def init_model(options: InitOptions, trust: Callable[[UntrustedModelError], bool]) -> InitResult:
     """Write the configuration of a model, and golden answers beside it.
 
     Args:
-        options: what the user asks for.
+        options: the user's options.
         trust: asks whether a model may be loaded that can run code; false refuses it.
 
     Raises:
@@ -200,7 +127,7 @@ def _init(
         rows=raw.rows,
         target=plan.target,
         why_target=plan.why_target,
-        features=tuple(_facts(f, table[f.name]) for f in model.schema.features),
+        features=tuple(feature_facts(f, table[f.name]) for f in model.schema.features),
         left_out={**dropped, **plan.left_out},
         other_types=dict(reading.other_types),
         score=score,
@@ -221,8 +148,8 @@ def _read(offered: OfferedModel, settings: Settings, name: str, reference: Path)
         if not isinstance(error.__cause__, PredictError):
             raise
         raise ModelError(
-            f"{error}. Its columns are read from {reference}; if it was fitted on another type of one, set it "
-            "with --dtype, such as --dtype 'zip=str' or --dtype 'when=datetime64[ns]'"
+            f"{error}. Its columns are read from {reference}; if it was fitted on another type of one, set "
+            "that with --dtype, such as --dtype 'zip=str' or --dtype 'when=datetime64[ns]'"
         ) from error
 
 
@@ -380,10 +307,6 @@ def _score(
     return classification_score(outputs, labels, model.classes), [w for w in warnings if w]
 
 
-def match_numbers(column: Column, source: str) -> Column:
-    return np.array([None if is_null(v) else float(v) for v in column.tolist()], dtype=object)
-
-
 def _class_labels(column: Column, model: Model, source: str) -> Column:
     try:
         return match_labels(column, model.classes, source)
@@ -400,33 +323,6 @@ def _unknown_warning(unknown: UnknownValues) -> str:
         f"knows {join_names(unknown.examples)}): set the type of the column with --dtype, or use rows like "
         "the training data"
     )
-
-
-def _facts(feature: Feature, column: Column) -> FeatureFacts:
-    return FeatureFacts(
-        feature.name,
-        feature.kind.value,
-        feature.dtype,
-        feature.nullable,
-        _values_text(feature, column),
-        feature.example,
-    )
-
-
-def _values_text(feature: Feature, column: Column) -> str:
-    """Return the categories or the range of a column."""
-    if feature.kind is Kind.CATEGORICAL:
-        return join_names((printable(c, 20) for c in feature.categories), max_names=MAX_CATEGORIES)
-    present = [v for v in column.tolist() if not is_null(v)]
-    if feature.kind is Kind.BOOLEAN:
-        return join_names(str(v).lower() for v in sorted(set(present)))
-    return " to ".join(_limit(v) for v in dict.fromkeys((min(present), max(present))))
-
-
-def _limit(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value.isoformat(sep=" ") if hasattr(value, "isoformat") else str(value)
 
 
 def _write(options: InitOptions, values: Configuration) -> None:

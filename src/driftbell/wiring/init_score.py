@@ -19,8 +19,7 @@ class MetricScore:
     Attributes:
         name: the metric, such as `accuracy` or `mae`.
         value: that of the model.
-        baseline: that of the best constant answer: the most frequent class, or the median (`mae`) or mean
-            (`r2`) of the labels.
+        baseline: that of the constant answer.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Score:
 
     Attributes:
         rows: number of labelled rows.
-        constant: the constant answer of the baseline: a class, or the median of the labels.
+        constant: the constant answer of the baseline: the most frequent class, or the median of the labels.
         metrics: the metrics.
     """
 
@@ -70,7 +69,8 @@ def regression_score(outputs: Outputs, labels: Column) -> Score:
     """
     present = labels[~np.isnan(labels)]
     median = float(np.median(present))
-    baselines = {"mae": float(np.abs(present - median).mean()), "r2": 0.0}
+    constant = regression_metrics(np.full(len(labels), median), labels)
+    baselines = {name: i.value for name in ("mae", "r2") if (i := constant[name]) is not None}
     return Score(len(present), median, _scores(regression_metrics(outputs.values, labels), baselines))
 
 
