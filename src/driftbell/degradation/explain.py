@@ -75,7 +75,7 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
     basis = "estimated without labels" if estimate.source == ESTIMATE else "by its labels"
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
-        before = f" Before, the model lost {loss}, {basis}, {since}." if loss else ""
+        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
         return (
             f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
         )
@@ -84,13 +84,18 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
             f"The model probably performs worse, because inputs look broken {since}: the estimate without "
             f"labels cannot tell how much{which}{where}."
         )
-    return f"The model loses {loss}, {basis}, {since}{which}{where}."
+    loses = f"The model loses {loss}" if classes else f"The error per row is higher by {loss}"
+    return f"{loses}, {basis}, {since}{which}{where}."
+
+
+def _lost(loss: str, classes: int) -> str:
+    return f"the model lost {loss}" if classes else f"the error per row was higher by {loss}"
 
 
 def _format_loss(loss: Interval, classes: int) -> str:
     """Format a loss with an interval above zero; a small one keeps two digits."""
     if not classes:
-        return f"{loss.value:.4g} more error per row (90 % interval: {loss.low:.4g} to {loss.high:.4g})"
+        return f"{loss.value:.4g} (90 % interval: {loss.low:.4g} to {loss.high:.4g})"
     value, low, high = map(format_points, (loss.value, loss.low, loss.high))
     return f"{value} points of accuracy (90 % interval: {low} to {high})"
 

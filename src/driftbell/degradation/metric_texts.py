@@ -79,7 +79,7 @@ def _writer(metric: MetricComparison) -> Callable[[float], str]:
     if not -12 <= first <= 9:
         return lambda value: f"{value:.4g}"
     decimals = max(0, first)
-    while decimals < max(0, first) + 3 and len({f"{v:.{decimals}f}" for v in values}) < len(set(values)):
+    if len({f"{v:.{decimals}f}" for v in values}) < len(set(values)):
         decimals += 1
     return lambda value: f"{factor * value:,.{decimals}f}"
 
