@@ -64,7 +64,14 @@ class InputError(DriftbellError):
 
 
 class PredictError(DriftbellError):
-    """The model itself failed on valid input."""
+    """The model itself failed on valid input.
+
+    Attributes:
+        reason: type and message of the model's own error without values of features, for the log; "" if they
+            are not known.
+    """
+
+    reason = ""
 
 
 class StoreError(DriftbellError):

@@ -7,6 +7,7 @@ from driftbell.records.check_state import (
     CheckState,
     EvidenceState,
     PendingLabels,
+    RefusedCount,
     SourceState,
 )
 from driftbell.records.checks import (
@@ -64,11 +65,11 @@ from driftbell.records.operation import (
 )
 from driftbell.records.periods import ColumnStats, Period
 from driftbell.records.reference import Reference, Training
+from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
 from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
 
 __all__ = [
-    "PREDICTION_COLUMN",
     "Alarm",
     "Archive",
     "ArchiveTotals",
@@ -109,16 +110,22 @@ __all__ = [
     "MetricComparison",
     "Notification",
     "Outputs",
+    "PREDICTION_COLUMN",
     "PendingLabels",
     "Performance",
     "Period",
     "Prediction",
     "Reference",
+    "Refusal",
+    "RefusalCause",
+    "RefusedCount",
+    "RefusedRows",
     "Result",
     "ResultKind",
     "Scope",
     "Share",
     "SourceState",
+    "StoredRefusal",
     "Suspect",
     "TablePerformance",
     "TargetDrift",
