@@ -12,8 +12,7 @@ import numpy as np
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import LabelRows, Rows, update
-from driftbell.records import EvidenceState
-from driftbell.records.degradation import Degradation
+from driftbell.records import Degradation, EvidenceState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHECKS_PER_ALARM = 200.0

@@ -17,11 +17,11 @@ DriftbellError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from driftbell.records import FieldProblem
+    from driftbell.records import FieldProblem, Value
 
 
 class DriftbellError(Exception):
@@ -56,10 +56,14 @@ class InputError(DriftbellError):
 
     Args:
         problems: one entry for each invalid field, in the order of the input.
+        example: the first such row, if its values are valid and the model fails on one of them.
     """
 
-    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+    def __init__(
+        self, problems: Sequence[FieldProblem], *, example: Mapping[str, Value] | None = None
+    ) -> None:
         self.problems = tuple(problems)
+        self.example = example
         super().__init__("; ".join(p.message for p in self.problems))
 
 

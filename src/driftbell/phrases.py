@@ -1,4 +1,4 @@
-"""Phrases of messages: lists of names, points of accuracy, and suggestions for misspelled names."""
+"""Phrases of messages: lists of names, points of accuracy, addresses, suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -63,3 +63,12 @@ def suggest_name(name: str, candidates: Iterable[str]) -> str:
 
     matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], list(candidates), n=1)
     return f"did you mean '{matches[0]}'?" if matches else ""
+
+
+def network_address(host: str, port: int) -> str:
+    """Return a host and a port as they stand in a URL: an IPv6 address in brackets.
+
+    >>> network_address("localhost", 8000), network_address("::1", 8000)
+    ('localhost:8000', '[::1]:8000')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,12 +18,12 @@ from driftbell.records import (
     CheckKind,
     Judgement,
     Label,
+    LabelledPrediction,
     Notification,
     Prediction,
     Verdict,
 )
 from driftbell.records.alarms import Annotation
-from driftbell.records.degradation import LabelledPrediction
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 

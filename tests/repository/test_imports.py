@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 from tests.conftest import with_models
@@ -86,12 +88,13 @@ except errors.ConfigError as error:
     assert python(code) == expected
 
 
-def test_a_small_check_imports_neither_scipy_nor_pydantic(tmp_path: Path) -> None:
+def test_a_small_check_imports_little(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
     for path, rows, other in zip(paths, (150, 500), (37, 41), strict=True):
         lines = [f"{i % other}.5,2026-01-{i % 28 + 1:02},{'ab'[i % 2]}" for i in range(rows)]
         Path(path).write_text("\n".join(["x,day,city", *lines]))
     heavy = {"scipy", "pydantic", "sqlalchemy", "fastapi", "sklearn", "pandas", "structlog", "sqlite3"}
+    heavy |= {"msgspec", "markupsafe", "driftbell.cli.run", "driftbell.records.check_state"}
     code = f"""
 import atexit, sys
 atexit.register(lambda: print(sorted({heavy | {"ssl"}} & set(sys.modules))))
@@ -100,3 +103,34 @@ from driftbell.cli import main
 main()
 """
     assert python(code).splitlines()[-1] == "[]"
+
+
+def test_every_command_is_listed_with_its_module() -> None:
+    from driftbell import cli
+    from driftbell.cli.root import COMMANDS
+
+    for module in iter_modules(cli.__path__):
+        import_module(f"driftbell.cli.{module.name}")
+    modules = {}
+    for name, command in cli.cli.commands.items():
+        assert command.callback
+        modules[name] = command.callback.__module__.removeprefix("driftbell.cli.")
+    assert modules == COMMANDS
+
+
+def test_every_record_is_imported_on_first_use() -> None:
+    from driftbell import records
+
+    assert set(records.__all__) == set(records._MODULES)
+    for name, module in records._MODULES.items():
+        assert getattr(records, name) is getattr(import_module(f"driftbell.records.{module}"), name)
+
+
+def test_an_unknown_command_imports_all_for_the_suggestion_of_one() -> None:
+    from driftbell.cli.root import COMMANDS
+
+    code = (
+        "import click; from driftbell.cli import cli; "
+        "print(cli.get_command(click.Context(cli), 'chek'), len(cli.commands))"
+    )
+    assert python(code) == f"None {len(COMMANDS)}"

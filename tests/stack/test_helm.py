@@ -28,7 +28,7 @@ from tests.stack.chart import (
 from tests.stack.servers import DEPLOY, binary
 
 import driftbell
-from driftbell.cli import cli
+from driftbell.cli.root import COMMANDS
 from driftbell.config import settings as config
 from driftbell.wiring.server import SHUTDOWN_SECONDS
 
@@ -177,7 +177,7 @@ def test_a_terminating_server_has_enough_time(tmp_path: Path) -> None:
 def test_the_containers_run_commands_that_exist(documents: Documents) -> None:
     commands = [pod["spec"]["containers"][0]["args"] for pod in pods(documents)]
     assert [a for a in commands if a != ["db", "upgrade"]] == [["monitor"], ["serve"]]
-    assert {a[0] for a in commands} <= set(cli.commands)
+    assert {a[0] for a in commands} <= set(COMMANDS)
     assert not any("command" in pod["spec"]["containers"][0] for pod in pods(documents))  # the image's own
 
 

@@ -4,37 +4,6 @@ import gc
 
 gc.set_threshold(200_000)  # imports create no garbage, and collections take a fifth of the start-up time
 
-from driftbell.cli import (  # noqa: E402
-    alarms,
-    backtest,
-    certs,
-    check,
-    database,
-    gate,
-    grafana,
-    labels,
-    metrics,
-    notify,
-    ops,
-    profile,
-    run,
-)
 from driftbell.cli.root import cli, main  # noqa: E402
 
-__all__ = [
-    "alarms",
-    "backtest",
-    "certs",
-    "check",
-    "cli",
-    "database",
-    "gate",
-    "grafana",
-    "labels",
-    "main",
-    "metrics",
-    "notify",
-    "ops",
-    "profile",
-    "run",
-]
+__all__ = ["cli", "main"]

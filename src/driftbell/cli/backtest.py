@@ -15,7 +15,7 @@ import click
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
 from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.root import cli, common, settings
-from driftbell.cli.table_options import READING_OPTIONS, read_options, table_options
+from driftbell.cli.table_options import READING_OPTIONS, TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     return read
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @click.option(
     "--reference", required=True, metavar="TABLE", help="Table of rows from a period without degradation."
 )
@@ -142,7 +142,7 @@ def backtest(
     from driftbell.wiring.metrics_target import parse_target
     from driftbell.wiring.tables import read_pair
 
-    target = parse_target(metrics) if metrics else None
+    target = None if metrics is None else parse_target(metrics)
     if target:
         if not every or not options["timestamp"] or window_rows:
             raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")
@@ -171,7 +171,7 @@ def backtest(
 
         periods = [period for check in checks if (period := check.period())]
         target.write(metric_rows(source_name(pair.names[1]), periods, checks.reference.metrics))
-    if html:
+    if html is not None:
         _write_page(html, checks, pair.names)
     remainder = 0 if checks.every else pair.rows[1] % size
     if remainder:

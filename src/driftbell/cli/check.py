@@ -13,7 +13,7 @@ import click
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
-from driftbell.cli.table_options import read_options, table_options
+from driftbell.cli.table_options import TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from driftbell.wiring.table_check import TableCheck
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @common
 @click.argument("files", nargs=-1, metavar="[REFERENCE CURRENT]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -98,6 +98,8 @@ def check(
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
+    if files:  # before NumPy is imported: its threads for products of matrices take a tenth of a second
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from driftbell.config.defaults import load_for_tables
 
     light = bool(files) and not effects and data_dir is None
@@ -139,8 +141,6 @@ def _check(
 
             return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
-            # starting threads for products of matrices, of which there are none, takes a tenth of a second
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             from driftbell.tabular.column_options import check_roles
             from driftbell.wiring.profile_source import as_profile
             from driftbell.wiring.table_check import TableCheck

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftbell.cli.root import EXIT_DRIFT, EXIT_OK, EXIT_UNKNOWN, cli, common, settings
+from driftbell.cli.table_options import TableCommand
 from driftbell.phrases import join_names
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 EXIT_CODES = {"passed": EXIT_OK, "failed": EXIT_DRIFT, "unknown": EXIT_UNKNOWN}
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @common
 @click.option(
     "--past",

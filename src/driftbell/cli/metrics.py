@@ -9,6 +9,7 @@ import click
 
 from driftbell.alarms.budget import parse_every
 from driftbell.cli.root import cli, common, settings
+from driftbell.cli.table_options import TableCommand
 from driftbell.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ def _since(_context: click.Context, parameter: click.Parameter, value: str | Non
         raise click.BadParameter(message, param=parameter) from error
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @common
 @click.option(
     "--period", default="1d", show_default=True, callback=_period, help="Length of a period, in UTC."

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from driftbell.cli.root import cli, common, settings
-from driftbell.cli.table_options import read_options, table_options
+from driftbell.cli.table_options import TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 
 
-@cli.command()
+@cli.command(cls=TableCommand)
 @common
 @click.argument("table")
 @click.option(

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -20,6 +21,7 @@ import click
 
 import driftbell
 from driftbell.errors import DriftbellError, MissingExtraError
+from driftbell.phrases import network_address
 
 if TYPE_CHECKING:
     from driftbell.config import settings as config
@@ -45,6 +47,32 @@ SERVE_PACKAGES = frozenset(
 )
 """Import names of the packages that the extra `serve` installs."""
 
+COMMANDS = {
+    "alarms": "alarms",
+    "backtest": "backtest",
+    "backup": "ops",
+    "certs": "certs",
+    "check": "check",
+    "config": "check",
+    "db": "database",
+    "demo": "run",
+    "doctor": "ops",
+    "gate": "gate",
+    "grafana": "grafana",
+    "labels": "labels",
+    "metrics": "metrics",
+    "monitor": "run",
+    "notify": "notify",
+    "profile": "profile",
+    "rehearse": "backtest",
+    "report": "check",
+    "restore": "ops",
+    "serve": "run",
+    "simulate": "run",
+    "up": "run",
+}
+"""Module of each command in `driftbell.cli`, which adds the command to the root command."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -53,7 +81,17 @@ class _ReaderGoneError(Exception):
 
 
 class _RootGroup(click.Group):
-    """Command group that names the missing extra if a command needs a package that is not installed."""
+    """Command group that imports a command on first use, and names the extra that a command lacks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; import all for an unknown name, since click suggests one of them."""
+        for module in [COMMANDS[cmd_name]] if cmd_name in COMMANDS else COMMANDS.values():
+            import_module(f"driftbell.cli.{module}")
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -186,17 +224,20 @@ def _log_warning(*arguments: Any, **options: Any) -> None:
     warnings.showwarning(*arguments, **options)
 
 
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Path to the configuration file [default: driftbell.toml].",
+)
+
+
 def common(command: F) -> F:
     """Add the options of every command that reads the settings."""
     for option in (
         click.option("--parent", type=int, hidden=True, help="End when the process with this id ends."),
         click.option("--data-dir", help="Folder for the prediction store, models and reports."),
-        click.option(
-            "--config",
-            "config_file",
-            type=click.Path(path_type=Path),
-            help="Path to the configuration file [default: driftbell.toml].",
-        ),
+        config_option,
     ):
         command = option(command)
     return command
@@ -225,7 +266,7 @@ def silence_retries() -> None:
 def service_url(configured: config.Settings) -> str:
     """Return the URL at which this machine reaches the configured service."""
     host = LOOPBACK.get(configured.server.host, configured.server.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{configured.server.port}"
+    return f"http://{network_address(host, configured.server.port)}"
 
 
 def begin(parent: int | None, configured: config.Settings) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.root import begin, cli, common, service_url, settings, silence_retries
+from driftbell.cli.root import begin, cli, common, config_option, service_url, settings, silence_retries
 from driftbell.errors import ConfigError
 from driftbell.process.stop_signal import end_at_stop
 
@@ -107,6 +107,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
 
 @cli.command()
 @click.option("--url", help="URL of the service [default: from the settings].")
+@config_option
 @click.option(
     "--normal", default=50, show_default=True, type=click.IntRange(0), help="Number of normal requests."
 )
@@ -131,6 +132,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
 @click.option("--seed", type=click.IntRange(0), help="Random seed.")
 def simulate(
     url: str | None,
+    config_file: Path | None,
     normal: int,
     drifted: int,
     rate: float,
@@ -163,7 +165,7 @@ def simulate(
     if reference and drifted and not faults:
         raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
     table = {n: c for n, c in read_features(reference).items() if n != target} if reference else None
-    service = url or service_url(settings(None).settings)
+    service = url or service_url(settings(config_file).settings)
     on_terminal = sys.stdout.isatty()
     with click.progressbar(length=normal + drifted, label="requests", hidden=not on_terminal) as bar:
 

@@ -66,6 +66,26 @@ READING_OPTIONS = (
 """Parameters of the options."""
 
 
+MAY_BE_EMPTY = ("nulls",)
+
+
+class TableCommand(click.Command):
+    """Command with texts that must not be empty, as those of an unset shell variable are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments.
+
+        Raises:
+            BadParameter: one is empty.
+        """
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            if parameter.name not in MAY_BE_EMPTY and "" in (value if isinstance(value, tuple) else (value,)):
+                raise click.BadParameter("must not be empty", ctx=ctx, param=parameter)
+        return rest
+
+
 def table_options(command: F) -> F:
     """Add the options of every command that reads tables; the command gets them as one mapping of values."""
     for option in reversed(OPTIONS):

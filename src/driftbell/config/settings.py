@@ -60,6 +60,8 @@ class ServerSettings(Section):
     """The time for the headers of a request to arrive; later it gets 408."""
     body_timeout: TimeLimit = timedelta(seconds=30)
     """The time for the body of a request to arrive, which gets 408 later, and for an answer to be read."""
+    keep_alive: TimeLimit = timedelta(seconds=75)
+    """How long an idle connection stays open; longer than a load balancer in front keeps its own."""
     connections: int | None = Field(None, ge=1, le=100_000)
     """The most open connections of one process; without it, what the limit of open files leaves room for."""
     queue_limit: int = Field(2000, ge=1)
@@ -134,6 +136,8 @@ class ModelSettings(Section):
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
     """The column of the reference that holds the label."""
+    golden: Path | None = None
+    """Answers of the model's own library that `driftbell init` wrote; other answers stop the start."""
     engine: Literal["auto", "native"] = "auto"
     """The engine: the model's own library ('native'), or ONNX Runtime if it predicts the same ('auto')."""
 

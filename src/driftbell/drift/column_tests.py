@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftbell.drift.notes import category_name, examples_of, moment, numbers_changed, shares_changed, short
+from driftbell.drift.notes import category_name, examples_of, numbers_changed, shares_changed, short
 from driftbell.drift.prepared import ColumnRows, PreparedColumn, center
 from driftbell.drift.texts import CLASSES
-from driftbell.drift.times import DAY_NAMES, MIN_DAY_SHARE, TimeProfile, dispersed_chi_square, week_test
 from driftbell.records import Column, Kind, Result, ResultKind
 from driftbell.stats import (
     Outcome,
@@ -247,74 +246,6 @@ def _categories_note(categories: list[str | None], a: list[int], b: list[int], n
         largest = False
     more = [f"{count} more {state}" for state, count in rest.items() if count]
     return "; ".join(words + more)
-
-
-def add_times(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
-    """Test times of day, days of the week, and rows before the reference's oldest time.
-
-    Times of day need nearly a day, and days of the week two weeks, on both sides. Rows after the reference
-    are expected in a later file, and so are rows before it in an earlier one.
-    """
-    old, new = before.cells.times, now.times
-    assert old is not None
-    assert new is not None
-    n, m = old.rows, new.rows
-    if old.timed != new.timed:
-        tested.remarks.append(f"times of day only {'in current' if new.timed else 'in the reference'}")
-    elif old.timed and min(old.days, new.days) >= MIN_DAY_SHARE:
-        names = [f"{hour:02}:00" for hour in range(24)]
-        _add_cycle(tested, "time of day", names, old.hours, new.hours, old.hour_spread, new.hour_spread)
-    if old.week is not None and new.week is not None:
-        usual = old.week.means / old.week.means.sum() * n
-        newest = new.week.means / new.week.means.sum() * m
-        _add_cycle(
-            tested,
-            "day of the week",
-            list(DAY_NAMES),
-            usual,
-            newest,
-            old.week.spread,
-            new.week.spread,
-            week_test(old.week, new.week),
-        )
-    if new.values[-1] > old.values[0]:
-        early, _ = exceedance(old.values.astype(np.float64), new.values.astype(np.float64))
-        rows = int(early.statistic)
-        note = (
-            f"{rows} of {m} rows before the reference's oldest {moment(int(old.values[0]))}" if rows else ""
-        )
-        tested.p_value(
-            "rows before the reference", 2 * EXCEEDANCE_WEIGHT, early.p_value, n, m, share_size(rows, m), note
-        )
-    tested.remarks.append(_period(old, new))
-
-
-def _add_cycle(
-    tested: Tested,
-    name: str,
-    labels: list[str],
-    before: Column,
-    now: Column,
-    spread: tuple[float, int],
-    now_spread: tuple[float, int],
-    other_p_value: float = 0.0,
-) -> None:
-    """Test the shares of hours or weekdays; rows of one day are not independent, so counts are dispersed.
-
-    The larger of two p-values counts where neither test's assumption is sure to hold.
-    """
-    n, m = float(before.sum()), float(now.sum())
-    test, dispersion = dispersed_chi_square(before, now, spread, now_spread)
-    size = total_variation(before / dispersion, now / dispersion)
-    i = int(np.argmax(np.abs(now / m - before / n)))
-    note = f"{name}, {labels[i]}: {shares_changed(float(before[i] / n), float(now[i] / m))}"
-    tested.p_value(name, SHAPE_WEIGHT, max(test.p_value, other_p_value), int(n), int(m), size, note)
-
-
-def _period(old: TimeProfile, new: TimeProfile) -> str:
-    periods = [(moment(int(p.values[0])), moment(int(p.values[-1]))) for p in (old, new)]
-    texts = [first if first == last else f"{first} to {last}" for first, last in periods]
-    return f"reference {texts[0]}, current {texts[1]}"
 
 
 def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:

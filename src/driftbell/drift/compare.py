@@ -13,7 +13,6 @@ from driftbell.drift.column_tests import (
     add_nulls,
     add_numbers,
     add_texts,
-    add_times,
 )
 from driftbell.drift.measures import new_share, value_range
 from driftbell.drift.prepared import (
@@ -24,6 +23,7 @@ from driftbell.drift.prepared import (
     null_rows,
     prepare_column,
 )
+from driftbell.drift.time_tests import add_times, why_not_compared
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
@@ -86,10 +86,11 @@ def compare(
     Jensen–Shannon distance on the reference's deciles, and the Wasserstein distance in standard deviations.
     Numbers of different precision are compared in the coarser one. Categories and booleans: chi-square over
     all categories, null and unseen ones included, by permutation if some are rare; PSI and Jensen–Shannon.
-    Dates: time of day, day of the week, and rows before the reference's oldest. Texts: length, emptiness and
-    character classes. Every kind: Fisher's exact test on nulls, and on cells that are not of the kind. The
-    note of an identifier, of lists, and of a column without a readable value says that it is not compared. A
-    defective column is reported in its note, never by an exception.
+    Dates: time of day, day of the week, rows before the reference's oldest or long after today, and times
+    with far more rows than in the reference. Texts: length, emptiness and character classes. Every kind:
+    Fisher's exact test on nulls, and on cells that are not of the kind. The note of an identifier, of lists,
+    and of a column without a readable value says that it is not compared. A defective column is reported in
+    its note, never by an exception.
 
     Each change has a size: a Kolmogorov–Smirnov distance, total variation distance or difference of shares,
     with the lower end of its 90 % interval.
@@ -232,8 +233,7 @@ def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_siz
     elif before.kind is Kind.NUMERIC:
         add_numbers(before, now, tested, effect_sizes=effect_sizes)
     elif before.kind is Kind.DATETIME:
-        add_times(before, now, tested)
-        return Scope.VALUES if tested.changes else Scope.NULLS
+        return Scope.VALUES if add_times(before, now, tested) else Scope.NULLS
     else:
         add_texts(before, now, tested)
     return Scope.VALUES
@@ -243,8 +243,8 @@ def _why_not(before: PreparedColumn, now: ColumnRows) -> str:
     """Return why the values of a column were not compared."""
     if before.excluded:
         return before.excluded
-    if before.cells.readable and now.readable:
-        return "an earlier period, and too short for times of day and days of the week"
+    if before.cells.times is not None and now.times is not None and before.cells.readable and now.readable:
+        return why_not_compared(before.cells.times, now.times)
     side = "current" if before.cells.readable else "the reference"
     return f"no readable value in {side}"
 

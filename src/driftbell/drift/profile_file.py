@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from driftbell.drift.profiled_column import BinnedTexts, ProfiledColumn
 from driftbell.drift.texts import CLASSES
-from driftbell.drift.times import TimeProfile, Week
+from driftbell.drift.times import Ties, TimeProfile, Week
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 from driftbell.records import Kind
@@ -66,6 +66,8 @@ class _Times(Struct, forbid_unknown_fields=True):
     hours: Annotated[list[Amount], Meta(min_length=24, max_length=24)]
     hour_spread: Spread
     week: _Week | None
+    times_used: tuple[Count, Count]
+    days_used: tuple[Count, Count]
 
 
 class _Texts(Struct, forbid_unknown_fields=True):
@@ -215,6 +217,8 @@ def _times(times: TimeProfile) -> _Times:
         )
         if week
         else None,
+        (times.times_used.different, times.times_used.rows),
+        (times.days_used.different, times.days_used.rows),
     )
 
 
@@ -248,6 +252,8 @@ def _check(column: _Column, rows: int, others: dict[str, ProfiledColumn]) -> Non
         _require(None in ends or ends[0] <= ends[1], "its oldest time is after the newest")  # type: ignore[operator]
         _require(all(e is None or abs(e) < 2**63 for e in ends), "its period is out of range")
         _require(sum(column.times.hours) == readable, COUNTS)
+        for different, most in (column.times.times_used, column.times.days_used):
+            _require(different <= readable and most <= readable <= different * most, COUNTS)
     elif column.texts is not None:
         used = readable - column.texts.blank
         _require(0 <= column.texts.foreign <= used, COUNTS)
@@ -332,6 +338,14 @@ def _time_profile(times: _Times) -> TimeProfile:
     profile = week and Week(
         np.array(week.occurrences), np.array(week.means), np.array(week.logs), week.spread, week.log_spread
     )
+    (times_used, most_rows), (days_used, busiest_rows) = times.times_used, times.days_used
     return TimeProfile(
-        np.array(ends, dtype=np.int64), np.array(times.hours), times.timed, profile or None, times.hour_spread
+        np.array(ends, dtype=np.int64),
+        np.array(times.hours),
+        times.timed,
+        profile or None,
+        times.hour_spread,
+        Ties(times_used, 0, most_rows),  # which time is the most frequent is not kept
+        Ties(days_used, 0, busiest_rows),
+        is_binned=True,
     )

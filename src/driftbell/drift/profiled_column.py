@@ -188,7 +188,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
 def _without_rows(times: TimeProfile) -> TimeProfile:
     if not times.rows:
         return times
-    return replace(times, values=times.values[[0, -1]] // HOUR * HOUR)
+    return replace(times, values=times.values[[0, -1]] // HOUR * HOUR, is_binned=True)
 
 
 def outline(column: ProfiledColumn) -> PreparedColumn:

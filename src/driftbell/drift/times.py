@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,17 @@ class Week:
     log_spread: tuple[float, int]
 
 
+class Ties(NamedTuple):
+    """Different times of a column: their number, and the most frequent one with its rows."""
+
+    different: int
+    most_frequent: int
+    rows: int
+
+
+NO_TIES = Ties(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeProfile:
     """Counts of the n times of a column that are not null.
@@ -59,6 +71,9 @@ class TimeProfile:
         timed: whether a time is not midnight.
         week: rows per day of the week; None if fewer than `MIN_WEEK_DAYS` days are covered.
         hour_spread: dispersion of the hours between days: (X², degrees of freedom).
+        times_used: ties of the times.
+        days_used: ties of the days, as the microseconds at which they begin.
+        is_binned: whether only the ends of `values` are known, and its other elements repeat the first.
     """
 
     values: NDArray[np.int64]
@@ -66,6 +81,9 @@ class TimeProfile:
     timed: bool
     week: Week | None
     hour_spread: tuple[float, int]
+    times_used: Ties = NO_TIES
+    days_used: Ties = NO_TIES
+    is_binned: bool = False
 
     @property
     def rows(self) -> int:
@@ -90,7 +108,21 @@ def time_profile(cells: Column) -> TimeProfile:
         return TimeProfile(values, np.zeros(24), False, None, (0.0, 0))
     days, hour = values // DAY, values % DAY // HOUR
     hours = np.bincount(hour, minlength=24).astype(np.float64)
-    return TimeProfile(values, hours, bool(np.any(values % DAY)), _week(days), _hour_spread(days, hour))
+    return TimeProfile(
+        values,
+        hours,
+        bool(np.any(values % DAY)),
+        _week(days),
+        _hour_spread(days, hour),
+        _ties(values),
+        _ties(days * DAY),
+    )
+
+
+def _ties(values: NDArray[np.int64]) -> Ties:
+    different, counts = distinct_counts(values)
+    i = int(np.argmax(counts))
+    return Ties(len(different), int(different[i]), int(counts[i]))
 
 
 def _week(days: NDArray[np.int64]) -> Week | None:

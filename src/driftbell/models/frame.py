@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,33 @@ def with_stored_types(schema: Schema, path: Path, typed: Collection[str] = ()) -
     except (ImportError, OSError, ValueError, KeyError):  # without pyarrow, or a file of another layout
         return schema
     return Schema(tuple(f if f.name in typed else _stored_type(f, frame[f.name]) for f in schema.features))
+
+
+def library_frame(path: Path, names: Sequence[str], dtypes: Mapping[str, str]) -> Any:
+    """Return the columns of a file as pandas reads it by default; None if it cannot, or one is missing.
+
+    Args:
+        path: the file.
+        names: names of the columns.
+        dtypes: types of columns that are not read by default.
+    """
+    suffix = path.suffix.lower()
+    try:
+        pd = _pandas()
+    except ImportError:
+        return None
+    readers = {
+        **{name: getattr(pd, reader) for name, reader in ARROW_SUFFIXES.items()},
+        ".csv": partial(pd.read_csv, dtype=dtypes),
+        ".tsv": partial(pd.read_csv, sep="\t", dtype=dtypes),
+        ".xlsx": partial(pd.read_excel, dtype=dtypes),
+        ".jsonl": partial(pd.read_json, lines=True),
+    }
+    try:
+        frame = readers[suffix](path)
+        return frame[list(names)].astype(dict(dtypes))
+    except (ImportError, OSError, ValueError, KeyError):
+        return None
 
 
 def _stored_type(feature: Feature, series: Any) -> Feature:

@@ -1,4 +1,4 @@
-"""Views of a comparison of two tables: rows of a frame, JSON, and a table in a notebook."""
+"""Views of a comparison of two tables: the listed columns, rows of a frame, and JSON."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-from markupsafe import Markup
-
-from driftbell.phrases import printable
-from driftbell.publish.performance_views import CELL, performance_table
-from driftbell.publish.wording import VERDICT_SYMBOLS
 from driftbell.records import ColumnVerdict, Judgement, TablePerformance
 
 MAX_COLUMNS = 20
@@ -116,6 +110,8 @@ def judgement_json(
         detected: what was detected in the files, by table.
         performance: performance of the model on both tables.
     """
+    import msgspec
+
     facts: dict[str, Any] = {"detected": detected} if detected else {}
     if performance:
         facts["performance"] = msgspec.to_builtins(performance)
@@ -132,35 +128,3 @@ def _finite(value: Any) -> Any:
         case list() | tuple():
             return [_finite(item) for item in value]
     return value
-
-
-def notebook_html(judgement: Judgement, performance: TablePerformance | None = None) -> Markup:
-    """Return the verdict, the performance and a table of the columns, for notebooks."""
-    columns, others = listed_columns(judgement)
-    rows = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(
-                Markup('<td style="{}">{}</td>').format(CELL, text)
-                for text in (
-                    printable(c.column, MAX_NAME),
-                    c.comparison.kind.value,
-                    verdict_word(c),
-                    p_value_text(c),
-                    nulls_text(c),
-                    printable(c.reason, MAX_REASON),
-                )
-            )
-        )
-        for c in columns
-    )
-    names = ("column", "kind", "verdict", "adjusted p-value", "nulls", "reason")
-    head = Markup("").join(Markup('<th style="{}">{}</th>').format(CELL, name) for name in names)
-    more = Markup("<p>and {} more columns</p>").format(others) if others else Markup("")
-    table = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}").format(head, rows, more)
-    return Markup("<div><p><b>{} {}</b> {}</p>{}{}</div>").format(
-        VERDICT_SYMBOLS[judgement.verdict],
-        judgement.verdict.value,
-        printable(judgement.sentence, MAX_REASON * 3),
-        performance_table(performance) if performance else "",
-        table if columns else "",
-    )

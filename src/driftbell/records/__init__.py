@@ -68,6 +68,93 @@ from driftbell.records.reference import Reference, Training
 from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
 from driftbell.records.table_performance import MetricComparison, TablePerformance
 from driftbell.records.verdict import Verdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from driftbell.records.alarms import Alarm
+    from driftbell.records.check_state import (
+        BlockExplanation,
+        BlockSummary,
+        CheckState,
+        EvidenceState,
+        PendingLabels,
+        SourceState,
+    )
+    from driftbell.records.checks import Baseline, Check, CheckKind
+    from driftbell.records.data import (
+        PREDICTION_COLUMN,
+        Column,
+        Columns,
+        Feature,
+        FieldProblem,
+        Kind,
+        Task,
+        Value,
+        probability_column,
+    )
+    from driftbell.records.degradation import (
+        ChangePoint,
+        Degradation,
+        Evidence,
+        Interval,
+        Performance,
+        Share,
+        Suspect,
+        TargetDrift,
+    )
+    from driftbell.records.judgement import (
+        ColumnComparison,
+        ColumnVerdict,
+        Effect,
+        Histogram,
+        Judgement,
+        Result,
+        ResultKind,
+        Scope,
+    )
+    from driftbell.records.labels import Label, LabelledPrediction, LabelReceipt, LabelTotals
+    from driftbell.records.limits import Limit, LimitResult, Measure
+    from driftbell.records.operation import (
+        Archive,
+        ArchivedPrediction,
+        ArchiveTotals,
+        CheckRequest,
+        CheckTotals,
+        Delivery,
+        Lease,
+        Notification,
+        TrafficBucket,
+    )
+    from driftbell.records.periods import ColumnStats, Period
+    from driftbell.records.predictions import Outputs, Prediction, Window
+    from driftbell.records.reference import Reference, Training
+    from driftbell.records.table_performance import MetricComparison, TablePerformance
+    from driftbell.records.verdict import Verdict
+
+_MODULES = {
+    name: module
+    for module, names in {
+        "alarms": "Alarm",
+        "check_state": "BlockExplanation BlockSummary CheckState EvidenceState PendingLabels SourceState",
+        "checks": "Baseline Check CheckKind",
+        "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
+        "degradation": "ChangePoint Degradation Evidence Interval Performance Share Suspect TargetDrift",
+        "judgement": "ColumnComparison ColumnVerdict Effect Histogram Judgement Result ResultKind Scope",
+        "labels": "Label LabelReceipt LabelTotals LabelledPrediction",
+        "limits": "Limit LimitResult Measure",
+        "operation": (
+            "Archive ArchivedPrediction ArchiveTotals CheckRequest CheckTotals Delivery Lease "
+            "Notification TrafficBucket"
+        ),
+        "periods": "ColumnStats Period",
+        "predictions": "Outputs Prediction Window",
+        "reference": "Reference Training",
+        "table_performance": "MetricComparison TablePerformance",
+        "verdict": "Verdict",
+    }.items()
+    for name in names.split()
+}
 
 __all__ = [
     "Alarm",

@@ -1,4 +1,4 @@
-"""Checks and their results."""
+"""Checks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from driftbell.records.degradation import Degradation, TargetDrift
 from driftbell.records.limits import LimitResult
 from driftbell.records.refusals import RefusedRows
 from driftbell.records.verdict import Verdict
+from driftbell.records.judgement import Judgement
 
 
 class CheckKind(StrEnum):

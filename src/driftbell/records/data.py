@@ -1,14 +1,12 @@
-"""Columns, features, predictions and model outputs."""
+"""Columns and features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 Column: TypeAlias = NDArray[Any]
@@ -99,56 +97,3 @@ class Feature:
     dtype: str = ""
     levels: tuple[Value, ...] = ()
     null: str = "nan"
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One logged prediction.
-
-    Attributes:
-        id: a unique id; ids are ordered by time.
-        time: when the request arrived (UTC).
-        model: the model's name.
-        version: the model's version, a content hash.
-        features: value by feature name.
-        output: the predicted class, or the predicted number of a regression as a text.
-        probabilities: probability by class; empty for a model without probabilities.
-        latency_ms: from the request's arrival to the model's answer, in milliseconds.
-    """
-
-    id: str
-    time: datetime
-    model: str
-    version: str
-    features: Mapping[str, Value]
-    output: str
-    probabilities: Mapping[str, float]
-    latency_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Consecutive predictions of one model version, oldest first.
-
-    Attributes:
-        predictions: the rows.
-        first: sequence number of the oldest row; 0 if there is none.
-        last: sequence number of the newest row; 0 if there is none.
-    """
-
-    predictions: tuple[Prediction, ...] = ()
-    first: int = 0
-    last: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """A model's outputs for a table of n rows.
-
-    Attributes:
-        values: index into the model's classes, or the predicted number of a regression (float64), shape (n,).
-        probabilities: shape (n, number of classes), rows sum to 1; None for a model without probabilities.
-    """
-
-    values: NDArray[Any]
-    probabilities: NDArray[np.float64] | None = None

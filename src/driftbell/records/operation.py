@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from driftbell.records.checks import CheckKind
-from driftbell.records.data import Prediction
+from driftbell.records.predictions import Prediction
 from driftbell.records.verdict import Verdict
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driftbell.records.data import Column, Columns, Outputs
+from driftbell.records.data import Column, Columns
+from driftbell.records.predictions import Outputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from driftbell.alarms.budget import format_every
 from driftbell.degradation.model_columns import input_error
+from driftbell.errors import InputError
 
 Moment: TypeAlias = datetime | int
 """A time, or the number of a row."""
@@ -70,10 +71,16 @@ def row_windows(rows: int, size: int, times: Sequence[datetime] | None) -> list[
 def period_start(time: datetime, every: timedelta) -> datetime:
     """Return the start of the period that contains a time.
 
+    Raises:
+        InputError: it is before the year 1.
+
     >>> period_start(datetime(2026, 3, 4, 15, tzinfo=UTC), timedelta(days=7)).isoformat()
     '2026-03-02T00:00:00+00:00'
     """
-    return GRID_START + (time - GRID_START) // every * every
+    try:
+        return GRID_START + (time - GRID_START) // every * every
+    except OverflowError as error:
+        raise _out_of_range(time, every) from error
 
 
 def period_windows(times: Sequence[datetime], every: timedelta, now: datetime) -> list[BacktestWindow]:
@@ -107,7 +114,7 @@ def check_periods(start: datetime, last: datetime, every: timedelta) -> int:
     """Return the number of periods from a start to the period that contains a time.
 
     Raises:
-        InputError: there are too many.
+        InputError: there are too many, or the last one ends after the year 9999.
     """
     count = (last - start) // every + 1
     if count > MAX_PERIODS:
@@ -116,7 +123,19 @@ def check_periods(start: datetime, last: datetime, every: timedelta) -> int:
             f"{MAX_PERIODS} are possible. Check the times, or pass a longer one"
         )
         raise input_error("every", "length", message)
+    try:
+        start + count * every
+    except OverflowError as error:
+        raise _out_of_range(last, every) from error
     return count
+
+
+def _out_of_range(time: datetime, every: timedelta) -> InputError:
+    message = (
+        f"the period of {format_every(every)} with the time {time:%Y-%m-%d} is not in the years 1 to 9999: "
+        "check the times, or leave out such rows"
+    )
+    return input_error("every", "length", message)
 
 
 def typical_rows(windows: Sequence[BacktestWindow]) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 from driftbell.config.sources import FILE_VARIABLE, PREFIX
 from driftbell.errors import DriftbellError
+from driftbell.phrases import network_address
 from driftbell.simulation.traffic import simulate
 
 CHECK_EVERY = "3s"
@@ -61,7 +62,7 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
         try:
             port = _port(host, port or 0)
-            url = f"http://{host}:{port}"
+            url = f"http://{network_address(host, port)}"
             process = stack.enter_context(_service(folder, host, port))
             code = _story(url, process, folder, echo, np.random.default_rng(seed))
         except (DriftbellError, httpx.HTTPError) as error:
@@ -188,10 +189,11 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 def _port(host: str, wanted: int) -> int:
     """Return the port if it is free; for 0, return any free port."""
     try:
-        with socket.create_server((host, wanted)) as free:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, wanted), family=family) as free:
             return int(free.getsockname()[1])
     except OSError as error:
-        raise DemoError(f"cannot listen on {host}:{wanted}: {error.strerror}") from error
+        raise DemoError(f"cannot listen on {network_address(host, wanted)}: {error.strerror}") from error
 
 
 def _tail(path: Path, lines: int = 15) -> str:

@@ -146,7 +146,7 @@ def _decide_texts(name: str, cells: Cells, texts: TextColumn) -> Decision:
         else:
             if share > 0:
                 reason = f"{_percent(share)} of the cells are numbers, fewer than {MIN_SHARE:.0%}"
-            if texts.might_be_times():
+            if texts.might_be_times:
                 decision = _decide_time_texts(texts)
                 if decision.kind:
                     return decision

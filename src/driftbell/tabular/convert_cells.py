@@ -50,7 +50,7 @@ def as_numbers(cells: Cells, texts: TextColumn | None, *, whole: bool = False) -
         values = texts.numbers
         if texts.present and np.isnan(values).all():
             values = texts.booleans(BOOLEANS)
-            if np.isnan(values).all() and texts.might_be_times():
+            if np.isnan(values).all() and texts.might_be_times:
                 values = texts.durations()
     return np.where(values == np.floor(values), values, np.nan) if whole else values
 

@@ -8,7 +8,7 @@ text stay text.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class FeatureTable:
     dtypes: dict[str, str]
 
 
-def read_feature_table(path: Path, options: ColumnOptions | None = None) -> FeatureTable:
+def read_feature_table(path: str | PathLike[str], options: ColumnOptions | None = None) -> FeatureTable:
     """Read a file with rows like a model's training data, and the types of its columns.
 
     Args:
@@ -54,7 +54,7 @@ def read_feature_table(path: Path, options: ColumnOptions | None = None) -> Feat
     return FeatureTable({n: c for n, (c, _) in typed.items()}, {n: d for n, (_, d) in typed.items()})
 
 
-def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str, Column]:
+def read_features(path: str | PathLike[str], options: ColumnOptions | None = None) -> dict[str, Column]:
     """Read the columns of a file; see `read_feature_table`.
 
     Returns:
@@ -65,7 +65,7 @@ def read_features(path: Path, options: ColumnOptions | None = None) -> dict[str,
 
 def as_features(table: Any) -> dict[str, Column]:
     """Return the columns of a table in memory or of a file; see `read_features`."""
-    return read_features(Path(table)) if is_path(table) else feature_columns(read_raw(table))
+    return read_features(table) if is_path(table) else feature_columns(read_raw(table))
 
 
 def feature_columns(raw: RawTable, options: ColumnOptions | None = None) -> dict[str, Column]:
@@ -84,6 +84,8 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
         texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
     if kind is None and kind_of_dtype(dtype):
         kind = Kind(kind_of_dtype(dtype))
+        if kind is Kind.CATEGORICAL and texts is not None:
+            return texts.texts(literal=True, exact=True), dtype
     if kind is not None:
         values, _ = as_kind(kind, cells, texts)
         values = objects(values.tolist()) if kind is Kind.DATETIME else values

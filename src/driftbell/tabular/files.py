@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:
 HIVE = re.compile(r"([^/=]+)=([^/]*)")
 
 
-def read_file(path: Path, options: FileOptions | None = None) -> RawTable:
+def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> RawTable:
     """Read a file, a folder of files of one format, or the files of a pattern such as `days/*.parquet`.
 
     The format is detected by the content: text with separated cells, Parquet, Arrow (Feather), JSON (lines or
@@ -55,7 +56,9 @@ def read_file(path: Path, options: FileOptions | None = None) -> RawTable:
     Raises:
         ConfigError: a file cannot be read, or the files of a folder have different columns.
     """
-    options = options or FileOptions()
+    if not fspath(path):  # as a path, it would be the current folder
+        raise ConfigError("cannot read a table with an empty name: name a file, folder or pattern")
+    path, options = Path(path), options or FileOptions()
     files = _files(path)
     parts = [_read(file, options) for file in files]
     if len(parts) == 1 and not _hive(path, files[0]):

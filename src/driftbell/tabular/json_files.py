@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from driftbell.errors import ConfigError, InputError
 from driftbell.tabular.raw_table import RawTable, read_raw
 
@@ -45,6 +43,8 @@ def read_json(data: bytes, source: str) -> RawTable:
 
 
 def _table(data: bytes, source: str) -> Any:
+    import msgspec
+
     text = data.strip()
     if text.startswith(b"[") or b"\n" not in text:
         content = _decode(text, source, "")
@@ -111,6 +111,8 @@ def _lines(text: bytes, source: str) -> list[Mapping[str, Any]]:
 
 
 def _decode(text: bytes, source: str, place: str) -> Any:
+    import msgspec
+
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

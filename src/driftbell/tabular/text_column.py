@@ -63,10 +63,17 @@ class TextColumn:
         return plain_numbers(self.series)
 
     @cached_property
+    def _values(self) -> NDArray[np.float64]:
+        """Plain numbers of the cells as they are written, NaN for null and all other texts, shape (n,)."""
+        return np.asarray(self._plain.to_numpy(), dtype=np.float64)
+
+    @cached_property
     def _odd(self) -> tuple[Any, NDArray[np.int64]]:
         """Different texts that are no plain number, without null words, and their rows."""
         if self._plain.null_count() == self.series.null_count():
             return self.series.head(0), np.zeros(0, dtype=np.int64)
+        if self._plain.null_count() == len(self.series):
+            return self.distinct
         odd = self.series.filter(self._plain.is_null() & self.series.is_not_null())
         return self._counted(odd)
 
@@ -91,28 +98,28 @@ class TextColumn:
 
     @cached_property
     def _plain_present(self) -> int:
-        plain = self._plain
-        if self._more_nulls or plain.is_nan().any():  # `nan` and null words such as -999 are plain numbers
+        plain = len(self._plain) - int(self._plain.null_count())
+        # `nan` and null words such as -999 are plain numbers
+        if self._more_nulls or np.count_nonzero(np.isnan(self._values)) > len(self._plain) - plain:
             return int(self.distinct[1].sum())
-        return len(plain) - int(plain.null_count())
+        return plain
 
     @cached_property
     def numbers(self) -> NDArray[np.float64]:
         """Numbers of the cells, NaN for null and all other texts, shape (n,)."""
         texts, counts = self._odd
-        values = self._plain.fill_null(np.nan).to_numpy()
         if not len(texts) and self._decimal != "," and not self._more_nulls:
-            return np.asarray(values, dtype=np.float64)
+            return self._values
         has_digit = texts.str.contains(r"\d")
         needs_convention = bool(has_digit.any()) or self._decimal == ","
         if not needs_convention and not self._more_nulls:
-            return np.asarray(values, dtype=np.float64)
+            return self._values
         texts, counts = self.distinct
         reading = read_numbers(texts, counts, self._decimal, self._reference_unit)
         self.convention, self.unit = reading.convention, reading.unit
         if self._decimal != "," and not np.isfinite(reading.values).any():
-            return np.asarray(values, dtype=np.float64)
-        extra = plain_numbers(texts.str.strip_chars()).fill_null(np.nan).to_numpy()
+            return self._values
+        extra = plain_numbers(texts.str.strip_chars()).to_numpy()
         infinite = np.isinf(extra)
         found = np.where(infinite, extra, reading.values)
         return self._map(texts, found)
@@ -129,14 +136,15 @@ class TextColumn:
     @cached_property
     def plain(self) -> NDArray[np.float64]:
         """Plain numbers of the cells, NaN for null and all other texts, shape (n,)."""
-        numbers = plain_numbers(self.series.str.strip_chars()) if len(self._odd[0]) else self._plain
-        return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
+        if not len(self._odd[0]):
+            return self._values
+        return np.asarray(plain_numbers(self.series.str.strip_chars()).to_numpy(), dtype=np.float64)
 
     def _map(self, texts: Any, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the value of each row's text; NaN for rows with another text."""
         pl = self._pl
         mapped = self.series.replace_strict(texts, pl.Series(values), default=None, return_dtype=pl.Float64)
-        return np.asarray(mapped.fill_null(np.nan).to_numpy(), dtype=np.float64)
+        return np.asarray(mapped.to_numpy(), dtype=np.float64)
 
     @property
     def are_whole(self) -> bool:
@@ -186,8 +194,9 @@ class TextColumn:
         """Return times; see `read_times`."""
         return read_times(self.series, order=order, digits=digits)
 
+    @cached_property
     def might_be_times(self) -> bool:
-        """Return whether some of the first texts have the form of a time, date or duration."""
+        """True if some of the first texts have the form of a time, date or duration."""
         sample = self.distinct[0].head(100)
         return bool(
             sample.str.contains(
@@ -198,7 +207,7 @@ class TextColumn:
     @cached_property
     def looks_like_durations(self) -> bool:
         """True if most of the first texts are durations."""
-        if not self.might_be_times():
+        if not self.might_be_times:
             return False
         durations = read_durations(self.distinct[0].head(100))
         return bool(np.count_nonzero(~np.isnan(durations)) >= MIN_SHARE * len(durations))
@@ -206,7 +215,7 @@ class TextColumn:
     @cached_property
     def looks_like_times(self) -> bool:
         """True if most of the first texts are times."""
-        if not self.might_be_times():
+        if not self.might_be_times:
             return False
         reading = read_times(self.distinct[0].head(100))
         size = len(reading.values)
@@ -220,7 +229,7 @@ class TextColumn:
         """
         pl = self._pl
         if not literal and not len(self._odd[0]) and not self._more_nulls:
-            return np.asarray(np.isnan(self._plain.fill_null(np.nan).to_numpy()), dtype=np.bool_)
+            return np.isnan(self._values)
         words = {"", *(w.strip() for w in self._more_nulls)} if literal else self._words
         clean = self.series.str.strip_chars()
         is_word = clean.is_in(pl.Series(sorted(words), dtype=pl.String).implode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,7 @@ def read_columns(
     if is_path(table):
         from driftbell.tabular.files import read_file
 
-        table = read_file(Path(table))
+        table = read_file(table)
     raw = read_raw(table)
     names = select_columns(list(raw.columns), options, strict=kinds is None)
     return {

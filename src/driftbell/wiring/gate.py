@@ -73,12 +73,12 @@ def run_gate(
         ConfigError, StoreError: the model, the log or the table cannot be read.
         PredictError: the model fails on a row.
     """
-    if label and not past:
+    if label is not None and past is None:
         raise ConfigError("--label needs --past: the labels of logged predictions are in the log")
     simulation = replace(rehearsal(settings), max_windows=max_windows)
     rows = (
         read_past(past, label, simulation.model, settings.columns.options)
-        if past
+        if past is not None
         else logged_past(settings, simulation)
     )
     quiet = QuietAnswer(GateStatus.UNKNOWN, NO_PAST)
@@ -107,7 +107,7 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
     """
     raw = open_table(source, FileOptions())
     schema = model.schema
-    wanted = (*schema.names, *([label] if label else []))
+    wanted = (*schema.names, *([] if label is None else [label]))
     for name in wanted:
         if name not in raw.columns:
             hint = suggest_name(name, raw.columns) or f"the columns are {join_names(raw.columns)}"
@@ -123,7 +123,7 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
         problem = error.problems[0]
         where = "" if problem.row is None else f", row {problem.row}"
         raise ConfigError(f"--past: {source}{where}: {problem.message}") from error
-    labels = match_labels(columns[label], model.classes, source).tolist() if label else []
+    labels = [] if label is None else match_labels(columns[label], model.classes, source).tolist()
     if not cells:
         raise ConfigError(f"--past: {source} has no rows")
     table = schema.columns(cells)

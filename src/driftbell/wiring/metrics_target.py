@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -49,6 +51,14 @@ POSTGRESQL_TYPES = dict(
     )
 )
 OPTIONAL = ("value", "low", "high")
+POSTGRESQL_OIDS = {
+    "text": (25, 1043),
+    "timestamptz": (1184,),
+    "bigint": (20, 23, 1700),
+    "boolean": (16,),
+    "double precision": (701, 1700),
+}
+"""Types of columns that hold every value of a type, as PostgreSQL numbers them."""
 
 _TABLE_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62})(?:\.([A-Za-z_][A-Za-z0-9_]{0,62}))?")
 
@@ -74,20 +84,26 @@ class MetricsTarget:
         """Check that metrics can be written, before anything is computed.
 
         Raises:
-            ConfigError: the folder is missing, the file or table has other columns, or the database cannot be
-                used.
+            ConfigError: the folder is missing, the file or table has other columns or is read-only, or the
+                database cannot be used.
         """
         if self.place.startswith(POSTGRESQL):
-            with self._postgresql():
-                pass
+            with self._postgresql() as cursor:
+                cursor.execute(f"DELETE FROM {_quoted(self.table)} WHERE false")  # noqa: S608 - quoted
+                cursor.execute(_insert(self.table), ("[]",))
         elif self.place.startswith(SQLITE):
             with self._sqlite():
                 pass
         else:
             self._read()
+            path = self._path
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise ConfigError(f"--metrics: cannot write {path}: it is read-only")
 
     def write(self, rows: Sequence[MetricRow]) -> None:
         """Replace all earlier rows of the source from the first period to the last, in one transaction.
+
+        Earlier periods of another length that overlap these are replaced as a whole.
 
         Args:
             rows: rows of one source, at least one.
@@ -100,14 +116,14 @@ class MetricsTarget:
         if self.place.startswith(POSTGRESQL):
             with self._postgresql() as cursor:
                 table = _quoted(self.table)
-                query = f"DELETE FROM {table} WHERE source = %s AND start >= %s AND start < %s"  # noqa: S608
+                query = f'DELETE FROM {table} WHERE source = %s AND "end" > %s AND start < %s'  # noqa: S608
                 cursor.execute(query, (source, first, last))
                 for i in range(0, len(rows), CHUNK_ROWS):
                     cursor.execute(_insert(self.table), (_json(rows[i : i + CHUNK_ROWS]),))
         elif self.place.startswith(SQLITE):
             with self._sqlite() as connection:
                 table = _quoted(self.table)
-                query = f"DELETE FROM {table} WHERE source = ? AND start >= ? AND start < ?"  # noqa: S608
+                query = f'DELETE FROM {table} WHERE source = ? AND "end" > ? AND start < ?'  # noqa: S608
                 connection.execute(query, (source, _text(first), _text(last)))
                 marks = ", ".join("?" * len(COLUMNS))
                 names = ", ".join(map(_quoted, COLUMNS))
@@ -116,7 +132,25 @@ class MetricsTarget:
                     [[_text(cell) if isinstance(cell, datetime) else cell for cell in row] for row in rows],
                 )
         else:
-            self._write_file(source, first, last, rows)
+            with self._locked():
+                self._write_file(source, first, last, rows)
+
+    @property
+    def _path(self) -> Path:
+        """The file that is written; of a link, what it points to."""
+        path = Path(self.place)
+        return path.resolve() if path.is_symlink() else path
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the folder of the file while it is read, changed and replaced; other writers wait."""
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # some network drives have no locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     @contextmanager
     def _postgresql(self) -> Iterator[Any]:
@@ -131,6 +165,7 @@ class MetricsTarget:
                     cursor.execute(_create(self.table, POSTGRESQL_TYPES))
                 cursor.execute(f"SELECT * FROM {_quoted(self.table)} LIMIT 0")  # noqa: S608
                 self._check_columns([str(column[0]) for column in cursor.description])
+                self._check_types({str(column[0]): column[1] for column in cursor.description})
                 yield cursor
                 connection.commit()
             except errors as error:
@@ -165,17 +200,28 @@ class MetricsTarget:
                 f"--metrics: {what} has other columns than metrics, such as no '{missing[0]}': choose {hint}"
             )
 
+    def _check_types(self, oids: dict[str, int]) -> None:
+        """Raise an error if a column of a PostgreSQL table would round or refuse values."""
+        for name, kind in POSTGRESQL_TYPES.items():
+            if oids[name] not in POSTGRESQL_OIDS[kind]:
+                raise ConfigError(
+                    f"--metrics: column '{name}' of the table {self.table} of {self.name} is not {kind}: "
+                    "change its type, or choose another table with ?table=NAME"
+                )
+
     def _read(self) -> pl.DataFrame | None:
-        """Read the file; None if there is none."""
+        """Read the file, with columns that others added to it; None if there is none."""
         import polars as pl
 
-        path = Path(self.place)
+        path = self._path
         if not path.parent.is_dir():
             raise ConfigError(f"--metrics: cannot write {path}: the folder {path.parent} does not exist")
+        if path.is_dir():
+            raise ConfigError(f"--metrics: cannot write {path}: it is a folder")
         if not path.exists():
             return None
         try:
-            if path.suffix.lower() == ".csv":
+            if Path(self.place).suffix.lower() == ".csv":
                 frame = pl.read_csv(path, infer_schema=False)
             else:
                 frame = pl.read_parquet(path)
@@ -184,7 +230,7 @@ class MetricsTarget:
             raise ConfigError(f"--metrics: cannot read the file to add to, {path}: {reason}") from error
         self._check_columns(frame.columns)
         try:
-            return _typed(frame.select(COLUMNS))
+            return _typed(frame)
         except pl.exceptions.PolarsError as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"--metrics: {path} has other values than metrics: {reason}") from error
@@ -195,11 +241,11 @@ class MetricsTarget:
         frame = _typed(pl.DataFrame(rows, schema=list(COLUMNS), orient="row", infer_schema_length=None))
         earlier = self._read()
         if earlier is not None:
-            replaced = (pl.col("source") == source) & pl.col("start").is_between(first, last, closed="left")
-            frame = pl.concat([earlier.filter(~replaced), frame])
+            replaced = (pl.col("source") == source) & (pl.col("end") > first) & (pl.col("start") < last)
+            frame = pl.concat([earlier.filter(~replaced), frame], how="diagonal")
         frame = frame.sort("source", "start", maintain_order=True)
-        path, content = Path(self.place), BytesIO()
-        if path.suffix.lower() == ".csv":
+        path, content = self._path, BytesIO()
+        if Path(self.place).suffix.lower() == ".csv":
             form = "%Y-%m-%dT%H:%M:%S%.fZ"
             frame.with_columns(pl.col("start", "end").dt.strftime(form)).write_csv(content)
         else:
@@ -240,11 +286,14 @@ def parse_target(text: str) -> MetricsTarget:
             f"got '{'&'.join(tables)}'"
         )
     others = "&".join(part for part in parts if not part.startswith("table="))
+    if place.startswith(SQLITE) and (others or place == SQLITE):
+        problem = f"has no parameter but table, got '{others}'" if others else "must name a file"
+        raise ConfigError(f"--metrics: {SQLITE} {problem}")
     return MetricsTarget(f"{place}?{others}" if others else place, table)
 
 
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns in their types; those of a CSV file are texts."""
+    """Return the columns in their types, and columns of others as they are; those of a CSV file are texts."""
     import polars as pl
 
     def typed(name: str) -> pl.Expr:
@@ -256,7 +305,7 @@ def _typed(frame: pl.DataFrame) -> pl.DataFrame:
             case "timestamptz":
                 return column.cast(pl.Datetime("us", "UTC"))
             case "boolean" if is_text:
-                return column == "true"
+                return column.str.to_lowercase() == "true"  # spreadsheets write TRUE
             case "boolean":
                 return column.cast(pl.Boolean)
             case "bigint":
@@ -265,7 +314,8 @@ def _typed(frame: pl.DataFrame) -> pl.DataFrame:
                 return column.cast(pl.Float64)
         return column.cast(pl.String).fill_null("")
 
-    return frame.select(typed(name).alias(name) for name in COLUMNS)
+    others = [name for name in frame.columns if name not in COLUMNS]
+    return frame.select(*(typed(name).alias(name) for name in COLUMNS), *others)
 
 
 def _create(table: str, types: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from driftbell.wiring.model_files import (
     log_engine,
     read_cached_training,
 )
+from driftbell.wiring.native_model import check_golden
 
 CONVERT = "from driftbell.wiring.conversion_process import main; main()"
 """Program of the child process that converts the model; its settings are read from standard input."""
@@ -52,6 +53,7 @@ def open_model(settings: Settings) -> OpenedModel:
             log_engine(model, conversion)
         else:
             model, training = build_model(settings)
+    check_golden(settings, model)
     return OpenedModel(
         model,
         build_reference(
@@ -78,9 +80,12 @@ def open_serving_model(settings: Settings) -> Model:
         conversion = load_cached_conversion(settings)
     if conversion and conversion.model:
         log_engine(conversion.model, conversion)
+        check_golden(settings, conversion.model)
         return conversion.model
     with exclusive_setup(settings.data_dir):
-        return build_model(settings)[0]
+        model = build_model(settings)[0]
+    check_golden(settings, model)
+    return model
 
 
 def _check_paths(options: ModelSettings) -> None:

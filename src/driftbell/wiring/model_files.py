@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from driftbell.config.settings import ModelSettings, Settings
-from driftbell.errors import ConfigError, ModelError
+from driftbell.errors import ModelError
 from driftbell.models.conversion_cache import (
     Conversion,
     cache_key,
@@ -17,17 +17,20 @@ from driftbell.models.conversion_cache import (
     save_conversion,
 )
 from driftbell.models.convert import convert
-from driftbell.models.frame import with_stored_types
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
-from driftbell.models.load import load_model
-from driftbell.models.native import NativeModel, check_example_row
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task, Training
-from driftbell.tabular.features import FeatureTable, read_feature_table
 from driftbell.tabular.schema import infer_schema
+from driftbell.wiring.native_model import (
+    open_native,
+    options_of_schema,
+    read_reference,
+    warn_of_other_answers,
+)
 
 IRIS_FOLDER = Path("models") / "iris"
 CONVERSIONS_FOLDER = Path("models") / "onnx"
@@ -51,8 +54,9 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         return iris_training(folder) if is_iris_cached(folder) else None
-    table, target = _read_reference(settings, options.reference, options.target)
-    return _match_training(table.columns, target, model)
+    columns = options_of_schema(settings.columns.options, model.schema)
+    table, labels = read_reference(options.reference, columns, options.target)
+    return _match_training(table.columns, labels, model)
 
 
 def build_model(settings: Settings) -> tuple[Model, Training]:
@@ -66,20 +70,19 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
         folder = settings.data_dir / IRIS_FOLDER
         native, training = iris_model(folder)[0], iris_training(folder)
         return _convert(settings, native, training), training
-    table, target = _read_reference(settings, options.reference, options.target)
-    columns = table.columns
-    path, name, schema = options.path, _model_name(options), infer_schema(columns, table.dtypes)
+    path, name = options.path, _model_name(options)
     if path.suffix.lower() == ".onnx":
+        table, labels = read_reference(options.reference, settings.columns.options, options.target)
+        columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
         conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
-        return _open_graph(settings, conversion), _match_training(columns, target, conversion.model)
-    loaded, version = load_model(path, options.sha256)
-    if loaded.takes_frame:
-        schema = with_stored_types(schema, options.reference, settings.columns.options.typed)
-    native = NativeModel(loaded, name=name, version=version, schema=schema)
+        return _open_graph(settings, conversion), _match_training(columns, labels, conversion.model)
+    reading = open_native(settings, path, options.reference, name)
+    native = reading.model
     if native.task is Task.REGRESSION:
         raise ModelError(f"model '{name}' is a regression: only classifiers are served")
-    check_example_row(native)
-    training = _match_training(columns, target, native)
+    if options.golden is None:
+        warn_of_other_answers(reading, options.reference)
+    training = _match_training(reading.table.columns, reading.labels, native)
     return _convert(settings, native, training), training
 
 
@@ -160,17 +163,6 @@ def _cache_folder(settings: Settings) -> Path:
 
 def _model_name(options: ModelSettings) -> str:
     return (options.name or options.path.stem) if options.path else "iris"
-
-
-def _read_reference(
-    settings: Settings, reference: Path, target: str | None
-) -> tuple[FeatureTable, Column | None]:
-    """Read the reference: the features, and the column of the labels."""
-    table = read_feature_table(reference, settings.columns.options)
-    labels = table.columns.pop(target, None) if target else None
-    if target and labels is None:
-        raise ConfigError(f"model.target: {reference} has no column '{target}'")
-    return table, labels
 
 
 def _match_training(columns: Columns, target: Column | None, model: Model | None) -> Training:

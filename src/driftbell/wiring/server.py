@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from driftbell import jsonlog
 from driftbell.config.settings import Settings, load, log_database
 from driftbell.data_folder import restrict_access
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
+from driftbell.phrases import network_address
 from driftbell.process.memory import limit_arenas
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
@@ -83,7 +85,9 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     else:
         app = _application(settings)
     handle_stop(lambda *_: sys.exit(0))  # from here there is something to clean up; uvicorn raises it again
-    logger.info("service starting", url=f"http://{host}:{port}", workers=settings.server.workers)
+    logger.info(
+        "service starting", url=f"http://{network_address(host, port)}", workers=settings.server.workers
+    )
     if not is_loopback(host):
         hint = "everyone who reaches this port can use the service: see docs/security.md"
         logger.warning("service listens beyond loopback, and has no authentication", host=host, hint=hint)
@@ -103,6 +107,7 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=math.ceil(settings.server.keep_alive.total_seconds()),
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_worker_healthcheck=START_SECONDS,
         )
@@ -135,7 +140,9 @@ def _check_port(host: str, port: int) -> None:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         hint = "choose another port with --port or server.port"
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from error
+        raise ConfigError(
+            f"cannot listen on {network_address(host, port)}: {error.strerror}; {hint}"
+        ) from error
 
 
 def application() -> FastAPI:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os import fspath
-from pathlib import Path
 from typing import Any
 
 from driftbell.alarms.limits import parse_limits
@@ -136,7 +135,7 @@ class TableCheck:
         return table_markdown(self.judgement, self.names, self.rows, self.performance)
 
     def _repr_html_(self) -> str:
-        from driftbell.publish.table_views import notebook_html
+        from driftbell.publish.notebook_view import notebook_html
 
         return str(notebook_html(self.judgement, self.performance))
 
@@ -285,7 +284,7 @@ def _read(
     """Read one of the tables; errors name it."""
     raw = table
     if is_path(table):
-        raw = read_file(Path(table))
+        raw = read_file(table)
         detected[side] = raw.detected
     try:
         return read_columns(

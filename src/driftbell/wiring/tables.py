@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftbell.alarms.limits import parse_limits
@@ -111,7 +110,7 @@ def open_table(source: str, options: FileOptions, query: str | None = None) -> R
     """
     if is_database(source):
         return read_query(source, query)
-    return read_file(Path(source), options)
+    return read_file(source, options)
 
 
 def public_name(source: str) -> str:

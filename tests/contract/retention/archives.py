@@ -15,8 +15,7 @@ from tests.contract.builders import prediction as numbered
 from driftbell.monitor.archive_files import LocalFiles
 from driftbell.monitor.retention import Archiver
 from driftbell.publish.prometheus import CheckCollector
-from driftbell.records import Kind, Label
-from driftbell.records.data import Prediction
+from driftbell.records import Kind, Label, Prediction
 from driftbell.store.sql import SqlStore
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -13,8 +13,7 @@ from tests.unit.drift.test_judge import column
 
 from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.drift.judge import judge
-from driftbell.records import Check, CheckKind, Judgement, Verdict
-from driftbell.records.degradation import Degradation
+from driftbell.records import Check, CheckKind, Degradation, Judgement, Verdict
 from driftbell.records.operation import Notification
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

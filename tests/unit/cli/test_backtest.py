@@ -153,7 +153,12 @@ def test_a_growing_file_is_replayed_into_the_same_metrics(tmp_path: Path) -> Non
         ("2026-03-06", "60.0", "ok"),
     ]
     assert {row["source"] for row in rows} == {"now.csv"}
-    for bad in (("--window-rows", "10"), ("--metrics", "metrics.txt"), ("--metrics", f"{tmp_path}/no/m.csv")):
+    for bad in (
+        ("--window-rows", "10"),
+        ("--metrics", "metrics.txt"),
+        ("--metrics", ""),
+        ("--metrics", f"{tmp_path}/no/m.csv"),
+    ):
         done = CliRunner().invoke(cli, [*args, "--stream", f"{tmp_path}/now.csv", *target, *bad])
         assert "--metrics" in (done.stderr or str(done.exception))
         assert done.exit_code != 0
@@ -230,7 +235,7 @@ def test_what_is_wrong_is_named(folder: Path, args: tuple[str, ...], words: list
 
 
 def test_help_tells_the_exit_codes() -> None:
-    command: Any = cli.commands["backtest"]
+    command: Any = cli.get_command(click.Context(cli), "backtest")
     with click.Context(command) as context:
         assert "Exit codes: 0 the " in command.get_help(context)
         assert "ran, with or without alarms; 2 it could not run." in command.get_help(context)

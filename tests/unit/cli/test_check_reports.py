@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from tests.command_line import driftbell
 
+from driftbell import check
+from driftbell.errors import ConfigError
 from driftbell.tabular.raw_table import read_raw
 from driftbell.wiring import tables as tables_module
 from driftbell.wiring.tables import TableOptions, read_pair
@@ -35,6 +37,25 @@ def cases(path: Path) -> dict[str, str]:
         assert (root.get(count), suite.get(count)) == (number, number)
     assert suite.get("tests") == str(len(outcomes))
     return outcomes
+
+
+@pytest.mark.parametrize(
+    "option", ["--html", "--markdown", "--junit", "--prediction", "--label", "--exclude"]
+)
+def test_an_option_from_an_unset_variable_is_refused(tables: Path, option: str) -> None:
+    done = driftbell("check", "before.csv", "same.csv", option, "", cwd=tables)
+    assert done.returncode == 2
+    assert f"'{option}': must not be empty" in done.stderr
+
+
+def test_an_empty_name_is_not_the_current_folder(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = driftbell("check", "before.csv", "", cwd=tables)
+    assert done.returncode == 2
+    assert "must not be empty" in done.stderr
+    monkeypatch.chdir(tables)
+    for table in ("before.csv", ""):
+        with pytest.raises(ConfigError, match="with an empty name"):
+            check("", table)
 
 
 def test_the_html_report_is_about_two_files(tables: Path) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from sklearn.metrics import accuracy_score, f1_score
 
 from driftbell.cli import cli
+from driftbell.cli.metrics import metrics
 from driftbell.config.settings import Settings
 from driftbell.drift.compare import compare
 from driftbell.records import Alarm, Label, Prediction
@@ -162,7 +163,7 @@ def test_periods_that_retention_has_cut_stay_as_they_are(
 
 
 def test_since_is_a_time_or_a_duration() -> None:
-    option: Any = next(p for p in cli.commands["metrics"].params if p.name == "since")
+    option: Any = next(p for p in metrics.params if p.name == "since")
     assert option.callback(None, option, "2026-01-31") == datetime(2026, 1, 31, tzinfo=UTC)
     assert option.callback(None, option, "2026-01-31T02:00+02:00") == datetime(2026, 1, 31, tzinfo=UTC)
     before = datetime.now(UTC) - 3 * DAY

@@ -21,8 +21,7 @@ from driftbell.degradation.cusum import (
 )
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import LabelRows, Rows, update
-from driftbell.records import EvidenceState, PendingLabels, Verdict
-from driftbell.records.degradation import Degradation
+from driftbell.records import Degradation, EvidenceState, PendingLabels, Verdict
 
 KINDS = ["labelled", "unlabelled", "no probabilities"]
 QUIET = {Verdict.OK}

@@ -15,8 +15,16 @@ from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.reference_models import Answers
 from driftbell.errors import ConfigError
-from driftbell.records import EvidenceState, LabelledPrediction, Outputs, Prediction, Value, Verdict, Window
-from driftbell.records.degradation import Degradation
+from driftbell.records import (
+    Degradation,
+    EvidenceState,
+    LabelledPrediction,
+    Outputs,
+    Prediction,
+    Value,
+    Verdict,
+    Window,
+)
 from driftbell.tabular.columns import as_column
 
 CLASSES = ("no", "yes")

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge
 from driftbell.errors import InputError
-from driftbell.records import Kind, ResultKind, Scope
-from driftbell.records.checks import ColumnComparison
+from driftbell.records import ColumnComparison, Kind, ResultKind, Scope
 from driftbell.stats import js_noise, psi_noise
 from driftbell.tabular.columns import as_column, is_null
 from driftbell.tabular.null_words import NULL_WORDS

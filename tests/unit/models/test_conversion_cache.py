@@ -26,7 +26,7 @@ from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.ports import Model
-from driftbell.wiring import model_files
+from driftbell.wiring import model_files, native_model
 from driftbell.wiring.model import open_model, open_serving_model
 
 CONVERTING = "converting the model to ONNX"
@@ -105,7 +105,7 @@ def test_the_monitor_loads_the_cached_model_and_not_the_model_file(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_model(chosen)
-    monkeypatch.setattr(model_files, "load_model", None)
+    monkeypatch.setattr(native_model, "load_model", None)
     second = open_model(chosen)
     assert second.model.version == first.model.version
     assert second.reference.version == first.reference.version

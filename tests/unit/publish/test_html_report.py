@@ -16,8 +16,7 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.publish.charts import CHARACTER_WIDTH, histogram_svg
 from driftbell.publish.html_report import MAX_BYTES, HtmlReport
-from driftbell.records import Check, CheckKind, Evidence, Histogram, Reference, Suspect, Verdict
-from driftbell.records.degradation import Degradation
+from driftbell.records import Check, CheckKind, Degradation, Evidence, Histogram, Reference, Suspect, Verdict
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
 from driftbell.tabular.columns import as_column

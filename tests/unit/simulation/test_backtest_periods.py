@@ -53,6 +53,14 @@ def dated(rows: dict[str, Any], days: list[int]) -> dict[str, Any]:
 PAST = dated(REFERENCE, [300])
 
 
+@pytest.mark.parametrize(("year", "every"), [(9999, 1), (1, 365)])
+def test_periods_outside_of_the_calendar_are_refused(year: int, every: int) -> None:
+    edge = datetime(year, 12, 31, tzinfo=UTC) if year > 1 else datetime(year, 1, 1, tzinfo=UTC)
+    with pytest.raises(InputError, match=f"with the time {year}-.* not in the years 1 to 9999"):
+        period_windows([edge], every * DAY, START)
+    assert len(period_windows([datetime(9999, 12, 30, 5, tzinfo=UTC)], DAY, START)) == 1
+
+
 def test_every_period_has_a_check_also_without_rows() -> None:
     checks = run(PAST, dated(STREAM, [100, 0, 6, 94]), **BY_DAY)
     assert [c.rows for c in checks] == [100, 0, 6, 94]

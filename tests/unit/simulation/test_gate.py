@@ -19,7 +19,7 @@ from scipy import stats
 from tests.command_line import driftbell
 from tests.conftest import with_models
 
-from driftbell.cli import cli
+from driftbell.cli.gate import gate as gate_command
 from driftbell.config import settings as config
 from driftbell.records import Label
 from driftbell.simulation.faults import Fault, FaultKind
@@ -233,6 +233,8 @@ def test_windows_smaller_than_a_block_are_collected(iris: Rehearsal) -> None:
         ({LENGTH: "wide"}, (), "'petal length (cm)' must be a number, not 'wide' (unreadable cells: 1)"),
         ({}, ("--fault", "shfit:x=1"), "unknown fault 'shfit'"),
         ({}, ("--within", "0"), "--within"),
+        ({}, ("--past", ""), "'--past': must not be empty"),
+        ({}, ("--label", ""), "'--label': must not be empty"),
     ],
 )
 def test_bad_input_is_named(
@@ -285,4 +287,4 @@ def test_the_commands_of_the_guide_are_valid() -> None:
     lines = re.findall(r"^(?:\$ |\s+)driftbell gate (.*)$", guide, re.MULTILINE)
     assert len(lines) == 2
     for line in lines:
-        cli.commands["gate"].make_context("gate", shlex.split(line)).close()
+        gate_command.make_context("gate", shlex.split(line)).close()

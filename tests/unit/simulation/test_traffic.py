@@ -20,8 +20,7 @@ from sklearn.datasets import load_iris
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.errors import ConfigError
-from driftbell.records import Value, Verdict
-from driftbell.records.checks import Judgement
+from driftbell.records import Judgement, Value, Verdict
 from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, FaultKind, apply_faults, parse_fault
 from driftbell.simulation.traffic import Progress, Summary, format_progress, iris_rows, sample_rows, simulate
 from driftbell.tabular.columns import as_column, as_columns

@@ -135,6 +135,60 @@ def test_periods_of_another_length_replace_those_of_their_time(place: tuple[str,
     assert starts == {START, *(START + day * DAY for day in range(7, 14))}
 
 
+def test_longer_periods_that_overlap_are_replaced(place: tuple[str, Any]) -> None:
+    target = parse_target(place[0])
+    target.write(rows_of(period(0, length=7 * DAY), period(7, length=7 * DAY)))
+    target.write(metric_rows("other", [period(0, length=7 * DAY)]))
+    target.write(rows_of(*(period(day) for day in range(3, 7))))
+    starts = {(row[0], row[1]) for row in read_rows(*place)}
+    days = [*range(3, 7), 7]
+    assert starts == {("other", START), *(("churn", START + day * DAY) for day in days)}
+
+
+def test_two_writers_at_once_keep_both_sources(place: tuple[str, Any]) -> None:
+    target = parse_target(place[0])
+    sources = {name: metric_rows(name, [period(day) for day in range(5)]) for name in "abcdef"}
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(target.write, [*sources.values()] * 2):
+            pass
+    assert read_rows(*place) == expected([row for rows in sources.values() for row in rows])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_columns_that_others_added_are_kept(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"m.{suffix}"
+    read, write = (
+        (pl.read_csv, pl.DataFrame.write_csv)
+        if suffix == "csv"
+        else (pl.read_parquet, pl.DataFrame.write_parquet)
+    )
+    target = parse_target(str(path))
+    target.write(rows_of(period(0), period(1)))
+    write(read(path).with_columns(note=pl.lit("holiday")), path)
+    target.write(rows_of(period(1), period(2)))
+    notes = read(path).group_by("start").agg(pl.col("note").unique()).sort("start")["note"].to_list()
+    assert notes == [["holiday"], [None], [None]]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    link = tmp_path / "m.csv"
+    link.symlink_to(tmp_path / "shared" / "metrics")
+    for day in (0, 1):
+        parse_target(str(link)).write(rows_of(period(day)))
+    assert link.is_symlink()
+    assert pl.read_csv(tmp_path / "shared" / "metrics")["start"].n_unique() == 2
+
+
+def test_truth_values_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    target = parse_target(str(path))
+    target.write(rows_of(period(0)))
+    path.write_text(path.read_text().replace("true", "TRUE"))
+    target.write(rows_of(period(1)))
+    assert pl.read_csv(path)["complete"].all()
+
+
 def test_many_columns_and_days(place: tuple[str, Any]) -> None:
     columns = tuple(
         ColumnStats(f"x{i}", "feature", Kind.NUMERIC, quantiles=QUANTILES, mean=1e-300) for i in range(100)
@@ -154,6 +208,9 @@ def test_many_columns_and_days(place: tuple[str, Any]) -> None:
     [
         ("m.txt", r"--metrics must be FILE.parquet, .* got 'm.txt'"),
         ("s3://me:secret@bucket/x", r"--metrics must be FILE.parquet, .* got 's3://"),
+        ("", "--metrics must be FILE.parquet, .* got ''"),
+        ("sqlite:///", "sqlite:/// must name a file"),
+        ("sqlite:///m.db?mode=ro&table=a", "has no parameter but table, got 'mode=ro'"),
         ("sqlite:///m.db?table=a;b", "the table must be one name"),
         ("sqlite:///m.db?table=a&table=b", "the table must be one name"),
         ("postgresql://me:secret@127.0.0.1/x?table=a.b.c", "the table must be one name"),
@@ -175,6 +232,7 @@ def test_the_table_is_no_parameter_of_the_connection() -> None:
 def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     (tmp_path / "broken.parquet").write_bytes(b"no parquet")
+    (tmp_path / "folder.parquet").mkdir()
     (tmp_path / "bad.csv").write_text(f"{','.join(COLUMNS)}\nx,yesterday,2,3,ok,true,,rows,1,,\n")
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE driftbell_metrics (a, b)")
@@ -183,6 +241,7 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path)
         (f"{tmp_path}/other.csv", r"other.csv has other columns than metrics, such as no 'source'"),
         (f"{tmp_path}/broken.parquet", "cannot read the file to add to, .*broken.parquet"),
         (f"{tmp_path}/bad.csv", "bad.csv has other values than metrics"),
+        (f"{tmp_path}/folder.parquet", "cannot write .*folder.parquet: it is a folder"),
         (f"sqlite:///{tmp_path}/no/m.db", "the folder .*no does not exist"),
         (f"sqlite:///{tmp_path}/other.db", r"driftbell_metrics of sqlite.*\?table=NAME"),
         (f"sqlite:///{tmp_path}/broken.parquet", "cannot write to sqlite.*broken.parquet"),
@@ -215,9 +274,31 @@ def test_credentials_and_rights_in_postgresql(postgres_server: Any, monkeypatch:
     postgres_server.run("GRANT SELECT ON driftbell_metrics TO reader", name)
     writer, reader = (url.replace(f"driftbell:{ENCODED}", user) for user in ("writer:w", "reader:r"))
     parse_target(writer).write(rows_of(period(0)))  # needs no right to create tables
-    with pytest.raises(ConfigError, match="permission denied"):
-        parse_target(reader).write(rows_of(period(0)))
+    for call in (parse_target(reader).check, lambda: parse_target(reader).write(rows_of(period(0)))):
+        with pytest.raises(ConfigError, match="permission denied"):
+            call()
     assert read_rows(url, postgres_server) == expected(rows_of(period(0)))
+
+
+@pytest.mark.parametrize(
+    ("column", "change"), [("value", "integer USING 0"), ("start", "text"), ("low", "real")]
+)
+def test_a_table_that_would_round_values_is_refused(postgres_server: Any, column: str, change: str) -> None:
+    url = postgres_server.empty_database()
+    name = url.split("?")[0].rpartition("/")[2]
+    parse_target(url).write(rows_of(period(0)))
+    postgres_server.run(f"ALTER TABLE driftbell_metrics ALTER {column} TYPE {change}", name)
+    with pytest.raises(ConfigError, match=f"column '{column}' of the table driftbell_metrics"):
+        parse_target(url).check()
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.csv"
+    target = parse_target(str(path))
+    target.write(rows_of(period(0)))
+    monkeypatch.setattr("os.access", lambda place, mode: place != path)  # the superuser may write everything
+    with pytest.raises(ConfigError, match=r"cannot write .*m.csv: it is read-only"):
+        target.check()
 
 
 def test_two_writers_at_once_lose_nothing(postgres_server: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from driftbell.config.settings import load
 from driftbell.errors import ConfigError
-from driftbell.wiring.model_files import _read_reference
+from driftbell.wiring.native_model import read_reference
 
 
 def test_the_settings_of_the_columns_apply_to_the_reference(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_the_settings_of_the_columns_apply_to_the_reference(tmp_path: Path) -> N
     path.write_text("id;zip;age;label\n1;10115;31;yes\n2;80331;NA;no\n")
     names = {"columns.kinds": {"zip": "categorical"}, "columns.exclude": ("id",)}
     settings = load(environment={}, overrides=names).settings
-    table, labels = _read_reference(settings, path, "label")
+    table, labels = read_reference(path, settings.columns.options, "label")
     columns = table.columns
     assert table.dtypes == {"zip": "object", "age": "float64", "label": "object"}
     assert list(columns) == ["zip", "age"]
@@ -26,4 +26,4 @@ def test_the_settings_of_the_columns_apply_to_the_reference(tmp_path: Path) -> N
     assert labels.tolist() == ["yes", "no"]
     wrong = load(environment={}, overrides={"columns.exclude": ("idd",)}).settings
     with pytest.raises(ConfigError, match="exclude: the table has no column 'idd': did you mean 'id'"):
-        _read_reference(wrong, path, "label")
+        read_reference(path, wrong.columns.options, "label")

@@ -153,7 +153,7 @@ class MonitorView:
             polled = await run_in_threadpool(self.store.coordination.get_request, request.id)
             request = polled or request
         if request.state == "failed":
-            raise Refused(503, "check_failed", request.error)
+            raise Refused(503, "check_failed", request.error, headers={"Retry-After": "15"})
         if not request.check_id:
             return request, None
         return request, await run_in_threadpool(self.store.checks.get, request.check_id)

@@ -143,7 +143,7 @@ class RequestTelemetry:
             await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:  # by a server that stops
             if not status:
-                await problem(503, STOPPING, headers={"Retry-After": "1"})(scope, receive, send_with_id)
+                await problem(503, STOPPING)(scope, receive, send_with_id)
             raise
         except Exception:  # any error of the application is logged and answered with 500
             logger.exception("request failed", request_id=request_id)

@@ -62,7 +62,7 @@ class ErrorAnswers:
             case StoreError() | OverloadedError():
                 self._log_refusal(error)
                 detail = error.public if isinstance(error, StoreError) else str(error)
-                return problem(503, detail, headers={"Retry-After": "1"})
+                return problem(503, detail)
             case _:
                 _log(error)
                 return problem(500, str(error))
@@ -96,9 +96,12 @@ def _log(error: DriftbellError) -> None:
 
 
 def _http_error(error: HTTPException) -> Response:
-    allowed = (error.headers or {}).get("Allow", "see /docs")
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"
+    allowed = headers.get("Allow", "see /docs")
     detail = {
         404: "there is nothing here; the API is described at /docs",
         405: f"this method is not allowed here; allowed: {allowed}",
     }.get(error.status_code, str(error.detail))
-    return problem(error.status_code, detail, headers=error.headers)
+    return problem(error.status_code, detail, headers=headers)

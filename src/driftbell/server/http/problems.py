@@ -19,6 +19,9 @@ MAX_ERRORS = 50
 MAX_PROBLEMS = 1000
 """Errors of a body after which its other rows are not checked: a refusal must cost less than an answer."""
 
+RETRY_SECONDS = 1
+"""A client that was refused for lack of room may try again after so long, unless the answer names a time."""
+
 T = TypeVar("T")
 
 SCHEMA: dict[str, Any] = {
@@ -82,7 +85,9 @@ def problem(
     errors: Sequence[FieldProblem] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Build the response."""
+    """Build the response; 429 and 503 have a `Retry-After`."""
+    if status in (429, 503):
+        headers = {"Retry-After": str(RETRY_SECONDS), **(headers or {})}
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,

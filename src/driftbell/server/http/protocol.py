@@ -21,6 +21,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from driftbell.server.http.connections import ConnectionGuard, ConnectionLimits, Phase
+from driftbell.server.http.problems import RETRY_SECONDS
 
 LOG_SECONDS = 60.0
 """Minimum time between two log lines about connections that were closed for the same reason."""
@@ -36,7 +37,7 @@ MAX_DROPPED_BYTES = 4 * 1024 * 1024
 
 PROBLEM_HEAD = (
     b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n"
+    b"content-length: %d\r\nconnection: close\r\n%b\r\n"
 )
 
 logger = structlog.get_logger()
@@ -123,10 +124,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_bytes = 0  # of chunks without any, since the last part of the body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Handle a new connection; if there are too many, close the one that has waited longest, or this."""
+        """Handle a new connection; if there are too many, close one that waits, or else this."""
         buffered = _BufferedTransport(transport, self.loop, lambda: self._in_head or self._in_body)
         super().connection_made(buffered)  # type: ignore[arg-type]
-        if len(self.connections) > self._limits.connections and not self._guard.evict_oldest():
+        if len(self.connections) > self._limits.connections and not (
+            self._guard.evict_oldest() or self._evict_idle()
+        ):
             self._refuse(503, "connections", "too many connections; try again in a second")
             return
         self._watched = True
@@ -246,6 +249,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count("evicted")
         self.transport.close()
 
+    def _evict_idle(self) -> bool:
+        """Close the connection that has been without a request for longest.
+
+        Returns:
+            Whether there was one.
+        """
+        idle = [
+            (connection.timeout_keep_alive_task.when(), id(connection), connection)
+            for connection in self.connections
+            if isinstance(connection, BoundedProtocol)
+            and connection.timeout_keep_alive_task is not None
+            and not connection.transport.is_closing()
+        ]
+        if idle:
+            min(idle)[2].evict()
+        return bool(idle)
+
     def _drop(self, count: int) -> None:
         """Drop a part of a request that has been answered."""
         self._dropped_bytes += count
@@ -344,4 +364,5 @@ def _problem(status: int, detail: str) -> bytes:
     """Build a whole answer."""
     title = HTTPStatus(status).phrase
     body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
-    return STATUS_LINE[status] + PROBLEM_HEAD % len(body) + body
+    retry = b"retry-after: %d\r\n" % RETRY_SECONDS if status == 503 else b""
+    return STATUS_LINE[status] + PROBLEM_HEAD % (len(body), retry) + body

@@ -66,7 +66,8 @@ class FailedRows:
         """
         problems = self._unknown_categories(rows, batch=batch) or self._unusable_value(rows, batch=batch)
         if problems:
-            return InputError(problems)
+            row = rows[problems[0].row or 0]
+            return InputError(problems, example=dict(zip(self._schema.names, row, strict=True)))
         error.reason = masked_reason(error, rows, self._schema.names)
         return error
 

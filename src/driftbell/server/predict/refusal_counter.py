@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
 
 from driftbell.errors import InputError, StoreError
 from driftbell.ports import Model, Store
-from driftbell.records import FieldProblem, Refusal
+from driftbell.records import FieldProblem, Refusal, Value
 from driftbell.records.refusals import OTHER_CAUSES
 from driftbell.server.http.metrics import Metrics
+from driftbell.tabular.feature_value import short_value
 
 MAX_PENDING = 300
 """Different causes that wait for the store; further ones are counted together."""
@@ -24,6 +25,9 @@ MAX_PROBLEMS = 50
 
 MAX_FIELDS = 50
 """Fields that the metric counts by name."""
+
+MAX_EXAMPLE_FEATURES = 50
+"""Features of a row that is stored as an example."""
 
 FLUSH_SECONDS, RETRY_SECONDS = 1.0, 10.0
 LOG_SECONDS = 10.0
@@ -53,6 +57,7 @@ class RefusalCounter:
         self._pending: dict[tuple[str, str, str], list[int]] = {}
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._examples: dict[tuple[str, str, str], dict[str, Value]] = {}
         self._fields: set[str] = set()
         self._unlogged: dict[tuple[str, str], int] = {}
         self._next_log = 0.0
@@ -64,6 +69,11 @@ class RefusalCounter:
             by_row.setdefault(problem.row, []).append(problem)
         for problems in by_row.values():
             self._count_row(problems[:MAX_PROBLEMS])
+        if error.example is not None:
+            problem = error.problems[0]
+            cause = problem.field, problem.reason, problem.value
+            if cause in self._pending:  # bounded
+                self._examples[cause] = _shortened(error.example)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
@@ -132,7 +142,10 @@ class RefusalCounter:
         """
         async with self._lock:
             pending, self._pending = self._pending, {}
-            refusals = [Refusal(*cause, rows, refused) for cause, (rows, refused) in pending.items()]
+            examples, self._examples = self._examples, {}
+            refusals = [
+                Refusal(*cause, rows, refused, examples.get(cause)) for cause, (rows, refused) in pending.items()
+            ]
             if not refusals:
                 return
             try:
@@ -141,7 +154,7 @@ class RefusalCounter:
                 for cause, counts in self._pending.items():  # counted meanwhile
                     kept = pending.setdefault(cause, [0, 0])
                     kept[:] = [a + b for a, b in zip(kept, counts, strict=True)]
-                self._pending = pending
+                self._pending, self._examples = pending, examples | self._examples
                 raise
 
     def _log(self) -> None:
@@ -152,3 +165,9 @@ class RefusalCounter:
         causes = {f"{field or '-'}: {reason}": rows for (field, reason), rows in self._unlogged.items()}
         self._unlogged = {}
         logger.warning("rows were refused", rows=sum(causes.values()), causes=causes)
+
+
+def _shortened(row: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the first features of a row, long texts shortened."""
+    cells = list(row.items())[:MAX_EXAMPLE_FEATURES]
+    return {name: short_value(value) if isinstance(value, str) else value for name, value in cells}

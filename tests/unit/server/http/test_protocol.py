@@ -73,12 +73,12 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(limits: ConnectionLimits = LIMITS) -> AsyncIterator[Server]:
+async def serving(limits: ConnectionLimits = LIMITS, keep_alive: float = 0.3) -> AsyncIterator[Server]:
     app = Server()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: app.errors.append(str(context)))
     protocol = functools.partial(BoundedProtocol, limits=limits)
     config = uvicorn.Config(app, port=0, http=protocol, lifespan="on", log_config=None)  # type: ignore[arg-type]
-    config.timeout_keep_alive = 0.3  # type: ignore[assignment]
+    config.timeout_keep_alive = keep_alive  # type: ignore[assignment]
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -93,9 +93,11 @@ async def serving(limits: ConnectionLimits = LIMITS) -> AsyncIterator[Server]:
     assert app.errors == []
 
 
-def run(story: Callable[[Server], Awaitable[None]], limits: ConnectionLimits = LIMITS) -> None:
+def run(
+    story: Callable[[Server], Awaitable[None]], limits: ConnectionLimits = LIMITS, keep_alive: float = 0.3
+) -> None:
     async def main() -> None:
-        async with serving(limits) as server:
+        async with serving(limits, keep_alive) as server:
             await story(server)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop of the service
@@ -229,11 +231,35 @@ def test_a_new_connection_takes_the_place_of_the_longest_silent_one() -> None:
     run(story)
 
 
+def test_a_new_connection_takes_the_place_of_the_longest_idle_one() -> None:
+    """Kept-alive connections without a request must not keep others out."""
+
+    async def story(server: Server) -> None:
+        idle = []
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request())
+            await reader.readuntil(b"/ 0")
+            idle.append((reader, writer))
+        assert status(await server.ask(request("/", b"", b"Connection: close"))) == 200
+        assert server.closed == ["evicted"]
+        assert await asyncio.wait_for(idle[0][0].read(), WAIT) == b""
+        for reader, writer in idle[1:]:
+            writer.write(request())
+            assert await reader.readuntil(b"/ 0")
+        for _, writer in idle:
+            writer.close()
+
+    run(story, keep_alive=30)
+
+
 def test_connections_above_the_limit_are_refused_while_all_are_busy() -> None:
     async def story(server: Server) -> None:
         busy = [asyncio.create_task(server.ask(request("/wait"))) for _ in range(4)]
         await asyncio.sleep(0.2)
-        assert status(await server.ask()) == 503
+        refused = await server.ask()
+        assert status(refused) == 503
+        assert b"\r\nretry-after: 1\r\n" in refused
         assert server.closed == ["connections"]
         server.go.set()
         assert [status(await answer) for answer in busy] == [200] * 4

@@ -1,0 +1,174 @@
+"""Golden answers: what the model's own library answers on rows of the reference, as it reads them itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftbell.errors import InputError, ModelError, PredictError
+from driftbell.models.frame import library_frame
+from driftbell.models.native import NativeModel
+from driftbell.ports import Model
+from driftbell.records import Columns, Outputs, Task, Value
+
+MAX_ROWS = 200
+FORMAT = 1
+TOLERANCE = 1e-5
+"""Accepted difference between two probabilities, and relative difference between two numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRow:
+    """One row and the answer of the model's own library.
+
+    Attributes:
+        features: value by feature, as a client sends it.
+        answer: the class, or the number of a regression.
+        probabilities: by class; empty if the model gives none.
+    """
+
+    features: Mapping[str, Value]
+    answer: str | float
+    probabilities: Mapping[str, float]
+
+
+def golden_rows(model: NativeModel, columns: Columns, path: Path) -> list[GoldenRow] | None:
+    """Return answers of the model's library on its own reading of the reference.
+
+    Args:
+        model: the model.
+        columns: the reference as driftbell reads it, n rows.
+        path: the file of the reference.
+
+    Returns:
+        At most `MAX_ROWS` rows; None if pandas cannot read the file, or reads other rows or columns.
+    """
+    texts = {f.name: f.dtype for f in model.schema.features if f.dtype == "str"}
+    frame = library_frame(path, model.schema.names, texts)
+    rows = len(next(iter(columns.values())))
+    if frame is None or len(frame) != rows:
+        return None
+    chosen = np.unique(np.linspace(0, rows - 1, min(rows, MAX_ROWS)).round().astype(np.intp))
+    table = frame.iloc[chosen]
+    try:
+        outputs = model.loaded.predict(table if model.loaded.takes_frame else table.to_numpy())
+    except Exception:  # noqa: BLE001 - the library may refuse its own reading with any error
+        return None
+    own = model.schema.rows({name: column[chosen] for name, column in columns.items()})
+    features = [dict(zip(model.schema.names, map(_json_value, row), strict=True)) for row in own]
+    return list(_answered(features, outputs, model))
+
+
+def _json_value(value: Any) -> Value:
+    text: Value = value.isoformat() if hasattr(value, "isoformat") else value
+    return text
+
+
+def _answered(features: Sequence[Mapping[str, Value]], outputs: Outputs, model: Model) -> Any:
+    names = model.classes
+    shares = outputs.probabilities
+    for i, (row, value) in enumerate(zip(features, outputs.values.tolist(), strict=True)):
+        answer = float(value) if model.task is Task.REGRESSION else names[value]
+        yield GoldenRow(
+            row, answer, {} if shares is None else dict(zip(names, shares[i].tolist(), strict=True))
+        )
+
+
+def golden_problem(model: Model, rows: Sequence[GoldenRow]) -> str:
+    """Return how a model answers golden rows otherwise than its library did; "" if it does not.
+
+    The rows take the way of a request: from JSON through the checks of the schema to the model.
+
+    Raises:
+        ModelError: the model fails on a row, or a row is no valid request.
+    """
+    try:
+        values = [model.schema.validate(json.loads(json.dumps(row.features))) for row in rows]
+        answers, probabilities = model.answer(values)
+    except InputError as error:
+        raise ModelError(f"a golden row does not fit the schema of model '{model.name}': {error}") from error
+    except PredictError as error:
+        raise ModelError(f"model '{model.name}' fails on its golden rows: {error.__cause__}") from error
+    differing = [
+        i
+        for i, row in enumerate(rows)
+        if _differs(model, row, answers[i], [] if probabilities is None else probabilities[i])
+    ]
+    if not differing:
+        return ""
+    first = differing[0]
+    actual = answers[first] if model.task is Task.REGRESSION else model.classes[answers[first]]
+    return (
+        f"{len(differing)} of {len(rows)} rows of the reference are answered otherwise than by the model's "
+        f"own library, such as {dict(rows[first].features)}: {actual!r} instead of {rows[first].answer!r}"
+    )
+
+
+def _differs(model: Model, row: GoldenRow, answer: Any, probabilities: Sequence[float]) -> bool:
+    if model.task is Task.REGRESSION:
+        return not bool(np.isclose(answer, float(row.answer), rtol=TOLERANCE, atol=1e-9))
+    expected = [row.probabilities.get(name, np.nan) for name in model.classes] if row.probabilities else []
+    if expected and probabilities:
+        if not np.allclose(probabilities, expected, atol=TOLERANCE, rtol=0):
+            return True
+        lead = row.probabilities.get(str(row.answer), 0.0) - expected[answer]
+        return bool(model.classes[answer] != row.answer and abs(lead) > TOLERANCE)
+    return bool(model.classes[answer] != row.answer)
+
+
+def write_golden(path: Path, model: Model, rows: Sequence[GoldenRow]) -> None:
+    """Write golden answers as JSON.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    key = "value" if model.task is Task.REGRESSION else "class"
+    body = {
+        "format": FORMAT,
+        "model": model.name,
+        "version": model.version,
+        "rows": [
+            {"features": dict(r.features), key: r.answer, "probabilities": dict(r.probabilities)}
+            for r in rows
+        ],
+    }
+    try:
+        path.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_golden(path: Path, version: str) -> list[GoldenRow]:
+    """Read golden answers.
+
+    Args:
+        path: the file.
+        version: the version of the model that they must be from.
+
+    Raises:
+        ModelError: the file cannot be read, is not valid, or is from another model.
+    """
+    advice = "run `driftbell init` again"
+    try:
+        body = json.loads(path.read_text("utf-8"))
+        if body["format"] != FORMAT:
+            raise ModelError(f"{path} has golden answers of another format: {advice}")
+        if body["version"] != version:
+            raise ModelError(
+                f"{path} has golden answers of version {body['version']}, the model is {version}: {advice}"
+            )
+        return [
+            GoldenRow(row["features"], row["value"] if "value" in row else row["class"], row["probabilities"])
+            for row in body["rows"]
+        ]
+    except OSError as error:
+        raise ModelError(f"cannot read model.golden {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} has no golden answers ({type(error).__name__}: {error}): {advice}"
+        ) from error

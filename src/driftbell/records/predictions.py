@@ -1,0 +1,66 @@
+"""Logged predictions, and the outputs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.records.data import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One logged prediction.
+
+    Attributes:
+        id: a unique id; ids are ordered by time.
+        time: when the request arrived (UTC).
+        model: the model's name.
+        version: the model's version, a content hash.
+        features: value by feature name.
+        output: the predicted class, or the predicted number of a regression as a text.
+        probabilities: probability by class; empty for a model without probabilities.
+        latency_ms: from the request's arrival to the model's answer, in milliseconds.
+    """
+
+    id: str
+    time: datetime
+    model: str
+    version: str
+    features: Mapping[str, Value]
+    output: str
+    probabilities: Mapping[str, float]
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive predictions of one model version, oldest first.
+
+    Attributes:
+        predictions: the rows.
+        first: sequence number of the oldest row; 0 if there is none.
+        last: sequence number of the newest row; 0 if there is none.
+    """
+
+    predictions: tuple[Prediction, ...] = ()
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """A model's outputs for a table of n rows.
+
+    Attributes:
+        values: index into the model's classes, or the predicted number of a regression (float64), shape (n,).
+        probabilities: shape (n, number of classes), rows sum to 1; None for a model without probabilities.
+    """
+
+    values: NDArray[Any]
+    probabilities: NDArray[np.float64] | None = None

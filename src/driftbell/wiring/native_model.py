@@ -1,0 +1,186 @@
+"""The configured model in its own library, and its reference, read as the model was fitted on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from driftbell.config.settings import Settings
+from driftbell.errors import ConfigError
+from driftbell.models.frame import build_frame, with_stored_types
+from driftbell.models.golden import golden_problem, golden_rows, read_golden
+from driftbell.models.known_values import KnownValues, known_values
+from driftbell.models.load import load_model
+from driftbell.models.loaded import LoadedModel
+from driftbell.models.native import NativeModel, check_example_row
+from driftbell.ports import Model
+from driftbell.records import Column
+from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.features import FeatureTable, read_feature_table
+from driftbell.tabular.schema import Schema, infer_schema
+
+MIN_KNOWN = 0.9
+"""Share of a column's values that a model must know, so that they are read as it was fitted on them."""
+
+OTHER_TYPES = ("str", "int64", "float64")
+"""Types in which a column is read if its model does not know its values."""
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class NativeReading:
+    """A model in its own library, and its reference.
+
+    Attributes:
+        model: the model.
+        table: the features of the reference.
+        labels: the column of the labels; None if no target is configured.
+    """
+
+    model: NativeModel
+    table: FeatureTable
+    labels: Column | None
+
+
+def open_native(settings: Settings, path: Path, reference: Path, name: str) -> NativeReading:
+    """Load a model and read its reference with the types that it was fitted on.
+
+    A column of values that the model's encoders do not know, such as postcodes that pandas reads as numbers,
+    is read as another type if they know that one.
+
+    Raises:
+        ConfigError: a file cannot be read, or is not a supported model.
+    """
+    options, target = settings.columns.options, settings.model.target
+    loaded, version = load_model(path, settings.model.sha256)
+    table, labels = read_reference(reference, options, target)
+    schema = _typed_schema(loaded, table, reference, options)
+    known = known_values(loaded.estimator, loaded.feature_names) if loaded.takes_frame else {}
+    other = {
+        name: dtype
+        for name, values in known.items()
+        if name in table.columns and name not in options.typed
+        if (dtype := _better_type(name, values, table, schema, reference, options))
+    }
+    if other:
+        options = replace(options, dtypes={**options.dtypes, **other})
+        table, labels = read_reference(reference, options, target)
+        schema = _typed_schema(loaded, table, reference, options)
+        logger.info("columns are read as the model knows them", model=name, dtypes=other)
+    schema = Schema(tuple(replace(f, null=_null(known.get(f.name)) or f.null) for f in schema.features))
+    model = NativeModel(loaded, name=name, version=version, schema=schema)
+    check_example_row(model)
+    _warn_of_unknown(model, table, known)
+    return NativeReading(model, table, labels)
+
+
+def read_reference(
+    reference: Path, options: ColumnOptions, target: str | None
+) -> tuple[FeatureTable, Column | None]:
+    """Read the reference: the features, and the column of the labels.
+
+    Raises:
+        ConfigError: the file cannot be read, or has no such column.
+    """
+    table = read_feature_table(reference, options)
+    labels = table.columns.pop(target, None) if target else None
+    if target and labels is None:
+        raise ConfigError(f"model.target: {reference} has no column '{target}'")
+    return table, labels
+
+
+def options_of_schema(options: ColumnOptions, schema: Schema) -> ColumnOptions:
+    """Return options that read the reference with the types that a cached schema was decided on."""
+    texts = {f.name: f.dtype for f in schema.features if f.dtype in OTHER_TYPES}
+    return replace(options, dtypes={**texts, **options.dtypes})
+
+
+def check_golden(settings: Settings, model: Model) -> None:
+    """Check a model against the golden answers that `driftbell init` has written, if they are configured.
+
+    Raises:
+        ModelError: it answers otherwise than its own library did.
+    """
+    path = settings.model.golden
+    if path is None:
+        return
+    problem = golden_problem(model, read_golden(path, model.version))
+    if problem:
+        raise ConfigError(f"model '{model.name}' is not served as it was trained: {problem}. {_ADVICE}")
+    logger.info("model answers as its own library did", model=model.name, golden=str(path))
+
+
+_ADVICE = (
+    "Check the types of its columns in the reference (`[columns] dtypes`), and that the libraries have the "
+    "versions of the training; or run `driftbell init` again"
+)
+
+
+def warn_of_other_answers(reading: NativeReading, reference: Path) -> None:
+    """Log a warning if the model answers the reference otherwise than when pandas reads the file."""
+    rows = golden_rows(reading.model, reading.table.columns, reference)
+    problem = golden_problem(reading.model, rows) if rows else ""
+    if problem:
+        logger.warning(
+            "model may not be served as it was trained",
+            model=reading.model.name,
+            reason=problem,
+            advice=_ADVICE,
+        )
+
+
+def _typed_schema(
+    loaded: LoadedModel, table: FeatureTable, reference: Path, options: ColumnOptions
+) -> Schema:
+    schema = infer_schema(table.columns, table.dtypes)
+    return with_stored_types(schema, reference, options.typed) if loaded.takes_frame else schema
+
+
+def _better_type(
+    name: str,
+    known: KnownValues,
+    table: FeatureTable,
+    schema: Schema,
+    reference: Path,
+    options: ColumnOptions,
+) -> str:
+    """Return the type in which a model knows the values of a column; "" if it knows them as they are."""
+    if not known.categories or _known_share(name, known, table, schema) >= MIN_KNOWN:
+        return ""
+    for dtype in OTHER_TYPES:
+        other = read_feature_table(reference, replace(options, dtypes={**options.dtypes, name: dtype}))
+        typed = infer_schema({name: other.columns[name]}, other.dtypes)
+        if _known_share(name, known, other, typed) >= MIN_KNOWN:
+            return dtype
+    takes_texts = all(isinstance(value, str) for value in known.categories)
+    return "str" if takes_texts and table.columns[name].dtype.kind in "if" else ""
+
+
+def _known_share(name: str, known: KnownValues, table: FeatureTable, schema: Schema) -> float:
+    feature = next(f for f in schema.features if f.name == name)
+    return known.share(build_frame([feature], table.columns)[name].tolist())
+
+
+def _null(known: KnownValues | None) -> str:
+    return known.null if known else ""
+
+
+def _warn_of_unknown(model: NativeModel, table: FeatureTable, known: Mapping[str, KnownValues]) -> None:
+    for feature in model.schema.features:
+        values = known.get(feature.name)
+        if values is None or not values.categories:
+            continue
+        share = values.share(build_frame([feature], table.columns)[feature.name].tolist())
+        if share < MIN_KNOWN:
+            logger.warning(
+                "model does not know most values of a column: it may have been fitted on another type",
+                model=model.name,
+                column=feature.name,
+                known_share=round(share, 3),
+                examples=sorted(map(repr, values.categories))[:3],
+                advice="set its type in [columns] dtypes",
+            )
