@@ -1,11 +1,11 @@
-"""Refused rows as data quality: which rows got no prediction since the last check, and whether it is a warning."""
+"""Refused rows as data quality: the rows that got no prediction since the last check, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import printable
 from driftbell.records import Judgement, Verdict
 from driftbell.records.refusals import (
     OTHER_CAUSES,
@@ -126,8 +126,3 @@ def _cause(cause: RefusalCause, *, values: bool) -> str:
 
 
 _NO_FIELD = {"extra": "unknown fields", "not_an_object": "no object of features"}
-
-
-def refused_fields(refused: RefusedRows) -> str:
-    """Return the names of the fields with refused values, for logs."""
-    return join_names(dict.fromkeys(cause.field for cause in refused.causes if cause.field))

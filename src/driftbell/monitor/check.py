@@ -23,8 +23,8 @@ from driftbell.drift.limits import apply_limits
 from driftbell.drift.prepared import PreparedReference, typed_columns
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
-from driftbell.monitor.check_reports import describe_error, write_reports
 from driftbell.monitor.check_log import log_check
+from driftbell.monitor.check_reports import describe_error, write_reports
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,

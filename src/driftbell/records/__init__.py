@@ -1,73 +1,5 @@
 """Records of driftbell's domain: frozen types with derived properties only."""
 
-from driftbell.records.alarms import Alarm
-from driftbell.records.check_state import (
-    BlockExplanation,
-    BlockSummary,
-    CheckState,
-    EvidenceState,
-    PendingLabels,
-    RefusedCount,
-    SourceState,
-)
-from driftbell.records.checks import (
-    Baseline,
-    Check,
-    CheckKind,
-    ColumnComparison,
-    ColumnVerdict,
-    Effect,
-    Histogram,
-    Judgement,
-    Result,
-    ResultKind,
-    Scope,
-)
-from driftbell.records.data import (
-    PREDICTION_COLUMN,
-    Column,
-    Columns,
-    Feature,
-    FieldProblem,
-    Kind,
-    Outputs,
-    Prediction,
-    Task,
-    Value,
-    Window,
-    probability_column,
-)
-from driftbell.records.degradation import (
-    ChangePoint,
-    Degradation,
-    Evidence,
-    Interval,
-    Label,
-    LabelledPrediction,
-    LabelReceipt,
-    LabelTotals,
-    Performance,
-    Share,
-    Suspect,
-    TargetDrift,
-)
-from driftbell.records.limits import Limit, LimitResult, Measure
-from driftbell.records.operation import (
-    Archive,
-    ArchivedPrediction,
-    ArchiveTotals,
-    CheckRequest,
-    CheckTotals,
-    Delivery,
-    Lease,
-    Notification,
-    TrafficBucket,
-)
-from driftbell.records.periods import ColumnStats, Period
-from driftbell.records.reference import Reference, Training
-from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
-from driftbell.records.table_performance import MetricComparison, TablePerformance
-from driftbell.records.verdict import Verdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +11,7 @@ if TYPE_CHECKING:
         CheckState,
         EvidenceState,
         PendingLabels,
+        RefusedCount,
         SourceState,
     )
     from driftbell.records.checks import Baseline, Check, CheckKind
@@ -129,6 +62,7 @@ if TYPE_CHECKING:
     from driftbell.records.periods import ColumnStats, Period
     from driftbell.records.predictions import Outputs, Prediction, Window
     from driftbell.records.reference import Reference, Training
+    from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
     from driftbell.records.table_performance import MetricComparison, TablePerformance
     from driftbell.records.verdict import Verdict
 
@@ -136,7 +70,9 @@ _MODULES = {
     name: module
     for module, names in {
         "alarms": "Alarm",
-        "check_state": "BlockExplanation BlockSummary CheckState EvidenceState PendingLabels SourceState",
+        "check_state": (
+            "BlockExplanation BlockSummary CheckState EvidenceState PendingLabels RefusedCount SourceState"
+        ),
         "checks": "Baseline Check CheckKind",
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
         "degradation": "ChangePoint Degradation Evidence Interval Performance Share Suspect TargetDrift",
@@ -150,6 +86,7 @@ _MODULES = {
         "periods": "ColumnStats Period",
         "predictions": "Outputs Prediction Window",
         "reference": "Reference Training",
+        "refusals": "Refusal RefusalCause RefusedRows StoredRefusal",
         "table_performance": "MetricComparison TablePerformance",
         "verdict": "Verdict",
     }.items()
@@ -157,6 +94,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "PREDICTION_COLUMN",
     "Alarm",
     "Archive",
     "ArchiveTotals",
@@ -197,7 +135,6 @@ __all__ = [
     "MetricComparison",
     "Notification",
     "Outputs",
-    "PREDICTION_COLUMN",
     "PendingLabels",
     "Performance",
     "Period",
@@ -224,3 +161,15 @@ __all__ = [
     "Window",
     "probability_column",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a record on first use: a small check needs half of them, and to define all takes 0.05 s."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'driftbell.records' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(f"driftbell.records.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -8,7 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.store.tables import alarms, checks, labels, notifications, predictions, pruned, refused_rows, requests
+from driftbell.store.tables import (
+    alarms,
+    checks,
+    labels,
+    notifications,
+    predictions,
+    pruned,
+    refused_rows,
+    requests,
+)
 
 
 def prune(connection: sa.Connection, before: datetime, limit: int) -> int:

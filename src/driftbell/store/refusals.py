@@ -35,7 +35,10 @@ class SqlRefusals:
         where = [refused_rows.c.model == model, refused_rows.c.version == version, refused_rows.c.day == day]
         columns = (refused_rows.c.seq, refused_rows.c.field, refused_rows.c.reason, refused_rows.c.value)
         with self._connections.write() as connection:
-            known = {(r.field, r.reason, r.value): r.seq for r in connection.execute(sa.select(*columns).where(*where))}
+            known = {
+                (r.field, r.reason, r.value): r.seq
+                for r in connection.execute(sa.select(*columns).where(*where))
+            }
             if not known:
                 oldest = (time - timedelta(days=KEPT_DAYS)).date().isoformat()
                 connection.execute(refused_rows.delete().where(refused_rows.c.day < oldest))
@@ -54,7 +57,9 @@ class SqlRefusals:
     def since(self, day: str, *, model: str, version: str) -> list[StoredRefusal]:
         query = (
             sa.select(refused_rows)
-            .where(refused_rows.c.model == model, refused_rows.c.version == version, refused_rows.c.day >= day)
+            .where(
+                refused_rows.c.model == model, refused_rows.c.version == version, refused_rows.c.day >= day
+            )
             .order_by(refused_rows.c.seq)
         )
         with self._connections.read() as connection:

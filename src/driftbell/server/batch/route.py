@@ -75,9 +75,7 @@ def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: 
     return router
 
 
-async def _read_rows(
-    request: Request, media_type: str, schema: Schema, body_limit: int
-) -> list[list[Value]]:
+async def _read_rows(request: Request, media_type: str, schema: Schema, body_limit: int) -> list[list[Value]]:
     """Read and check the rows of a body.
 
     Raises:
@@ -89,7 +87,9 @@ async def _read_rows(
         return await check_json(request, body, body_limit, partial(validated_rows, schema))
     # as many values as JSON of the largest size can hold: one digit and one comma each
     limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
-    read = partial(arrow.read_rows, media_type=media_type, schema=schema, limit=limit, max_problems=MAX_PROBLEMS)
+    read = partial(
+        arrow.read_rows, media_type=media_type, schema=schema, limit=limit, max_problems=MAX_PROBLEMS
+    )
     return await check_large(request, body, body_limit, read)
 
 

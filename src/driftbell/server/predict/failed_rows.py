@@ -118,7 +118,10 @@ class FailedRows:
         row = list(rows[index])
         if not self._fails([row]):
             return []
-        low, high = 0, len(row)  # with the first `high` values replaced it works, with the first `low` it fails
+        low, high = (
+            0,
+            len(row),
+        )  # with the first `high` values replaced it works, with the first `low` it fails
         while high - low > 1:
             middle = (low + high) // 2
             if self._fails([[*self._usual[:middle], *row[middle:]]]):

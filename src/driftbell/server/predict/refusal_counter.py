@@ -48,7 +48,9 @@ class RefusalCounter:
         clock: returns the time (UTC).
     """
 
-    def __init__(self, store: Store, model: Model, metrics: Metrics, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, model: Model, metrics: Metrics, *, clock: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._served = {"model": model.name, "version": model.version}
         self._names = frozenset(model.schema.names)
@@ -144,7 +146,8 @@ class RefusalCounter:
             pending, self._pending = self._pending, {}
             examples, self._examples = self._examples, {}
             refusals = [
-                Refusal(*cause, rows, refused, examples.get(cause)) for cause, (rows, refused) in pending.items()
+                Refusal(*cause, rows, refused, examples.get(cause))
+                for cause, (rows, refused) in pending.items()
             ]
             if not refusals:
                 return
