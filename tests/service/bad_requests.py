@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from tests.conftest import EXAMPLE
 
 JSON = {"Content-Type": "application/json"}
@@ -20,6 +22,10 @@ DETAIL_LIMIT = 2000
 def row(value: str, name: str = SEPAL) -> str:
     """The example as text, with something else as one field's value."""
     return GOOD.replace(f'"{name}": {EXAMPLE[name]}', f'"{name}": {value}')
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
 def without(name: str) -> dict[str, float]:
@@ -154,13 +160,35 @@ BODIES = [
     Bad("zero bytes", b"\0" * 100, 400, "not_json"),
     Bad("one byte over the limit", GOOD.ljust(1024 * 1024 + 1), 413, "too_large", says="1048576 bytes"),
     Bad(
-        "gzip that says so",
+        "gzip without its header",
         gzip.compress(GOOD.encode()),
-        415,
-        "content_encoding",
-        headers={**JSON, "Content-Encoding": "gzip"},
+        400,
+        "not_json",
+        says="Content-Encoding: gzip",
     ),
-    Bad("gzip that does not", gzip.compress(GOOD.encode()), 400, "not_json"),
+]
+
+GZIPPED = gzip.compress(GOOD.encode())
+ENCODINGS = [
+    Bad(name, content, status, reason, says=says, headers={**JSON, "Content-Encoding": coding})
+    for name, content, coding, status, reason, says in (
+        ("brotli", GOOD, "br", 415, "content_encoding", "gzip, deflate, zstd or no Content-Encoding"),
+        ("two codings", GZIPPED, "gzip, gzip", 415, "content_encoding", "compress it once"),
+        ("gzip that is not", GOOD, "gzip", 400, "content_encoding", "leave the header out"),
+        ("deflate that is not", GOOD, "deflate", 400, "content_encoding", "corrupt"),
+        ("zstd that is not", GOOD, "zstd", 400, "content_encoding", "leave the header out"),
+        ("zstd of noise", b"\x28\xb5\x2f\xfd" + b"\xff" * 99, "zstd", 400, "content_encoding", "corrupt"),
+        ("gzip cut off", GZIPPED[:-9], "gzip", 400, "content_encoding", "ends too early"),
+        ("gzip with a wrong sum", GZIPPED[:-8] + b"\0" * 8, "gzip", 400, "content_encoding", "corrupt"),
+        ("gzip with more after it", GZIPPED + b"more", "gzip", 400, "content_encoding", "after its end"),
+        ("gzip of gzip", gzip.compress(GZIPPED), "gzip", 400, "content_encoding", "twice"),
+        ("1,000 empty streams", gzip.compress(b"") * 1000, "gzip", 400, "content_encoding", "100"),
+        ("empty gzip", gzip.compress(b""), "gzip", 400, "empty_body", "empty"),
+        ("no gzip at all", b"", "gzip", 400, "content_encoding", "leave the header out"),
+        ("a bomb", gzip.compress(b" " * 20_000_000), "gzip", 413, "too_large", "more than 1048576 bytes"),
+        ("a deflate bomb", zlib.compress(b" " * 20_000_000), "deflate", 413, "too_large", "1048576 bytes"),
+        ("a zstd bomb", zstd(b" " * 20_000_000), "zstd", 413, "too_large", "1048576 bytes"),
+    )
 ]
 
 TYPES = [
@@ -262,4 +290,4 @@ BATCHES = [
     ]
 ]
 
-BAD = [*VALUES, *FIELDS, *BODIES, *TYPES, *BATCHES]
+BAD = [*VALUES, *FIELDS, *BODIES, *ENCODINGS, *TYPES, *BATCHES]

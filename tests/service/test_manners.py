@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.conftest import CHEAP_MONITOR, Running, starting
+from tests.conftest import CHEAP_MONITOR, EXAMPLE, Running, starting
+from tests.service.bad_requests import zstd
 
 pytestmark = pytest.mark.service
 
@@ -99,6 +104,48 @@ def test_simulate_reads_the_address_from_the_configuration_file(service: Running
         timeout=60,
     )
     assert "3 answered 200" in result.stdout, result.stderr
+
+
+def deflated_raw(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("X-GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", deflated_raw),
+        ("zstd", zstd),
+        ("identity", bytes),
+        ("identity, gzip", gzip.compress),
+    ],
+)
+def test_compressed_bodies_are_answered_as_plain_ones(
+    service: Running, coding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    for path, value, rows in (("/predict", EXAMPLE, 1), ("/predict/batch", [EXAMPLE] * 5000, 5000)):
+        body = compress(json.dumps(value).encode())
+        answer = httpx.post(service.url + path, content=body, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        predictions = answer.json().get("predictions", [answer.json()])
+        assert [p["class"] for p in predictions] == ["setosa"] * rows
+    prediction_id = answer.json()["predictions"][0]["id"]
+    ids = json.dumps([{"prediction_id": prediction_id, "label": "setosa"}]).encode()
+    labels = httpx.post(f"{service.url}/labels", content=compress(ids), headers=headers, timeout=30)
+    assert labels.status_code == 200, labels.text
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_sends_a_gzip_file(service: Running, tmp_path: Path) -> None:
+    (tmp_path / "rows.json.gz").write_bytes(gzip.compress(json.dumps([EXAMPLE] * 3).encode()))
+    command = ["curl", "-sS", f"{service.url}/predict/batch", "--data-binary", "@rows.json.gz"]
+    command += ["-H", "Content-Type: application/json", "-H", "Content-Encoding: gzip"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert len(json.loads(result.stdout)["predictions"]) == 3
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
 from driftbell.server.batch.limit import Limit
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
-from driftbell.server.http.body import check_encoding, check_json, check_large, content_type, read_bytes
+from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
 from driftbell.server.predict.predictor import PredictedRow, Predictor
 from driftbell.server.predict.refusal_counter import RefusalCounter
@@ -112,7 +112,6 @@ def _body_type(request: Request) -> str:
             f"or a table as {' or '.join(TABLES)}"
         )
         raise Refused(415, "content_type", detail)
-    check_encoding(request)
     return media_type
 
 

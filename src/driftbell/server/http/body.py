@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from driftbell.server.heavy_work import ClientGoneError, require_room, run_admitted
+from driftbell.server.http.content_encoding import compression_hint, content_coding, decompress
 from driftbell.server.http.problems import Refused
 
 MAX_INLINE_BYTES = 16 * 1024
@@ -85,7 +86,8 @@ def parse_json(raw: bytes) -> Any:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(400, "not_json", "the body is not UTF-8: send JSON in UTF-8") from error
+        detail = compression_hint(raw) or "the body is not UTF-8: send JSON in UTF-8"
+        raise Refused(400, "not_json", detail) from error
     try:
         return json.loads(text, parse_constant=float, parse_int=_integer, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -114,30 +116,21 @@ def _check_headers(request: Request) -> None:
     if kind != "application/json" or charset not in ("utf-8", "utf8"):
         detail = "send the header 'Content-Type: application/json' and a body of JSON in UTF-8"
         raise Refused(415, "content_type", detail)
-    check_encoding(request)
-
-
-def check_encoding(request: Request) -> None:
-    """Refuse a compressed body.
-
-    Raises:
-        Refused: 415.
-    """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "content_encoding", "send the body without Content-Encoding")
 
 
 async def read_bytes(request: Request, limit: int) -> bytes:
-    """Read a whole body.
+    """Read a whole body, and decompress it if it has a `Content-Encoding`.
 
     Args:
         request: a request that was not read yet.
-        limit: maximum size in bytes; reading stops there.
+        limit: maximum size in bytes, before and after decompression; reading stops there.
 
     Raises:
-        Refused: 413 too large, 400 the client disconnected.
+        Refused: 413 too large, 400 the client disconnected or the compressed body is not valid, 415 unknown
+            compression.
         OverloadedError: too many large bodies wait already.
     """
+    coding = content_coding(request)
     length = request.headers.get("content-length", "")
     if length.isdigit():
         if int(length) > limit:
@@ -154,7 +147,8 @@ async def read_bytes(request: Request, limit: int) -> bytes:
             parts.append(part)
     except ClientDisconnect as error:
         raise Refused(400, "disconnected", "the client disconnected before the body was complete") from error
-    return b"".join(parts)
+    body = b"".join(parts)
+    return await decompress(request, body, coding, limit, MAX_WAITING_BODIES * limit) if coding else body
 
 
 def _too_large(limit: int) -> NoReturn:
