@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,8 +26,9 @@ SECRET = "Wien Mitte"
 def rows() -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"age": rng.normal(40, 10, 300), "city": rng.choice(["Bern", "Genf", "Basel"], 300)})
-    found: list[dict[str, Any]] = table.to_dict("records")
-    return found
+    return [
+        {"age": float(age), "city": str(city)} for age, city in zip(table["age"], table["city"], strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,13 @@ def service(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_class_of_the_reference_that_the_model_never_saw_is_a_wrong_answer(service: Running) -> None:
+    httpx.post(f"{service.url}/monitor/trigger_now", timeout=60).raise_for_status()
     status = httpx.get(f"{service.url}/monitor/status").json()
     assert status["monitor"] == "running"
+    (warning,) = [text for text in status["warnings"] if "no class" in text]
+    assert warning.endswith(
+        "labels of the reference are no class of the model and count as wrong answers: 'ageless' (1)"
+    )
 
 
 def test_a_new_category_is_named_counted_and_a_warning(service: Running, rows: list[dict[str, Any]]) -> None:
