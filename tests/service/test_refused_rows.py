@@ -38,7 +38,7 @@ def service(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
     label = np.where(table["age"] > 40, "old", "young")
     encoded = make_column_transformer((StandardScaler(), ["age"]), (OneHotEncoder(), ["city"]))
     joblib.dump(make_pipeline(encoded, LogisticRegression()).fit(table, label), folder / "model.joblib")
-    label[0] = "ageless"  # a class that the model never saw
+    label[0] = "baby"  # a class that the model never saw
     table.assign(label=label).to_csv(folder / "reference.csv", index=False)
     with running(
         "up",
@@ -60,7 +60,7 @@ def test_a_class_of_the_reference_that_the_model_never_saw_is_a_wrong_answer(ser
     assert status["monitor"] == "running"
     (warning,) = [text for text in status["warnings"] if "no class" in text]
     assert warning.endswith(
-        "labels of the reference are no class of the model and count as wrong answers: 'ageless' (1)"
+        "labels of the reference are no class of the model and count as wrong answers: 'baby' (1)"
     )
 
 
