@@ -242,7 +242,7 @@ def _stored_as(cells: Cells, texts: TextColumn | None) -> str:
     if not texts.present:
         return "nulls"
     if texts.number_share >= MIN_SHARE:
-        return "numbers"
+        return "text" if texts.has_codes else "numbers"
     if texts.all_boolean:
         return "booleans"
     if texts.looks_like_durations:
