@@ -55,6 +55,7 @@ from driftbell.records import (
     Notification,
     Reference,
     RefusedRows,
+    Task,
     Verdict,
     Window,
 )
@@ -255,6 +256,7 @@ class Checker:
             carried.baseline,
             classes=self.model.classes,
             minimum_rows=self.minimum_rows,
+            is_regression=self.model.task is Task.REGRESSION,
             **self._served,
         )
         drift = replace(drift, target_drift=target)
