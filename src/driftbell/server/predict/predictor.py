@@ -27,7 +27,7 @@ MAX_MODEL_SECONDS = 60.0
 """A model that takes longer for one batch counts as not answering."""
 
 MAX_EXPLAINED = 2
-"""Failed requests whose cause is looked for at a time; good rows are predicted in between."""
+"""Failed requests that are examined for their cause at a time; good rows are predicted in between."""
 
 Row = list[Value]
 Output = tuple[Any, Sequence[float]]
