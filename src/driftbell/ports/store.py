@@ -17,6 +17,7 @@ from driftbell.records import (
     CheckRequest,
     CheckTotals,
     Delivery,
+    ErrorTotals,
     Label,
     LabelledPrediction,
     LabelReceipt,
@@ -24,7 +25,9 @@ from driftbell.records import (
     Lease,
     Notification,
     Prediction,
+    Refusal,
     Share,
+    StoredRefusal,
     TrafficBucket,
     Verdict,
     Window,
@@ -50,8 +53,8 @@ class PredictionStore(Protocol):
     def get(self, prediction_id: str) -> Prediction | None:
         """Read one prediction."""
 
-    def count(self, *, model: str, version: str, limit: int | None = None) -> int:
-        """Count predictions of one model version, stopping at `limit`."""
+    def count(self, *, model: str, version: str, limit: int | None = None, after: int = 0) -> int:
+        """Count predictions of one model version with a larger number than `after`, stopping at `limit`."""
 
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are omitted."""
@@ -100,6 +103,11 @@ class LabelStore(Protocol):
     def realized(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
         """Count the correct predictions among those that `newest` returns."""
 
+    def realized_errors(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> ErrorTotals:
+        """Sum the errors of a regression over the predictions that `newest` returns."""
+
     def coverage(self, rows: int, *, model: str, version: str) -> Share:
         """Count the labelled predictions among the last `rows`."""
 
@@ -111,6 +119,19 @@ class LabelStore(Protocol):
 
     def totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels in constant time."""
+
+
+class RefusalStore(Protocol):
+    """Counts of refused rows by day and cause; bounded, however many rows are refused."""
+
+    def add(self, refusals: Sequence[Refusal], time: datetime, *, model: str, version: str) -> None:
+        """Add refused rows to the counts of a day (UTC), and replace the examples of their causes.
+
+        A day with too many different values or causes counts further ones together.
+        """
+
+    def since(self, day: str, *, model: str, version: str) -> list[StoredRefusal]:
+        """Read the counts since a date (UTC) such as 2026-01-31, in the order of their numbers."""
 
 
 class CheckStore(Protocol):
@@ -305,6 +326,10 @@ class Store(Protocol):
     @property
     def coordination(self) -> Coordination:
         """Requests and the lease."""
+
+    @property
+    def refusals(self) -> RefusalStore:
+        """Refused rows."""
 
     @property
     def retention(self) -> RetentionStore:

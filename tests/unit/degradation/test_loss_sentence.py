@@ -26,7 +26,7 @@ from driftbell.records.check_state import BlockExplanation, BlockSummary, Source
 
 NO_ROWS = Rows({}, Answers(np.empty(0), np.empty((0, 2))), ())
 NUMBERS = re.compile(
-    r"(-?[\d.e+-]+) (?:points of accuracy )?"
+    r"(-?[\d.e+-]+) (?:points of accuracy|more error per row) "
     r"\(90 % interval: (-?[\d.e+-]+) to (-?[\d.e+-]+)\)"
 )
 KINDS = ("labelled", "unlabelled", "no probabilities", "regression")
