@@ -130,7 +130,7 @@ class ModelSettings(Section):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """The model's name; without it, the file's name without its suffix, or 'iris'."""
     path: Path | None = None
-    """A fitted model (.skops, .joblib, .onnx, .txt, .json, .cbm, ...); the default is an Iris random forest."""
+    """A fitted model, such as model.skops, model.txt or model.onnx; the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
     """The SHA-256 of the file; required for pickle and joblib files."""
     reference: Path | None = None
