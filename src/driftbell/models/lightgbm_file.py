@@ -19,7 +19,7 @@ from driftbell.records import Outputs, Task, Value
 
 UNNAMED = re.compile(r"Column_\d+")
 MAX_CHOICES = ("multiclass", "multiclassova")
-"""Objectives whose prediction is a probability for each class."""
+"""Objectives that predict a probability for each class."""
 
 UNKNOWN_OBJECTIVES = ("", "custom", "none")
 

@@ -209,8 +209,8 @@ def _prescribed(feature: Feature, loaded: LoadedModel, typed: Collection[str]) -
     if loaded.dtypes[feature.name] == "category" and not levels:
         raise ModelError(
             f"the model does not hold the categories of '{feature.name}' (XGBoost before 3.1 does not write "
-            "them, and newer ones cut texts that are not ASCII): set model.reference to a Parquet file whose "
-            f"column '{feature.name}' has the training's type, pandas.CategoricalDtype"
+            "them, and newer ones cut texts that are not ASCII): set model.reference to a Parquet file in "
+            f"which '{feature.name}' has the training's type, pandas.CategoricalDtype"
         )
     return replace(feature, dtype=loaded.dtypes[feature.name], levels=levels)
 
