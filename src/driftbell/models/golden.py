@@ -57,9 +57,7 @@ def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[li
     Returns:
         At most `MAX_ROWS` rows and "", or no rows and the reason.
     """
-    texts = {f.name: f.dtype for f in model.schema.features if f.dtype == "str"}
-    none = [f.name for f in model.schema.features if f.null == "none"]
-    frame = library_frame(path, model.schema.names, texts, none)
+    frame = library_frame(path, model.schema.features)
     rows = len(next(iter(columns.values())))
     if frame is None:
         return [], f"pandas cannot read the columns of {path} by default"
@@ -67,10 +65,6 @@ def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[li
         return [], f"pandas reads {len(frame)} rows of {path} by default, and driftbell {rows}"
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MAX_ROWS)).round().astype(np.intp))
     table = frame.iloc[chosen]
-    for feature in model.schema.features:
-        column = table[feature.name]
-        if feature.null == "none" and column.dtype == object:
-            table = table.assign(**{feature.name: column.where(column.notna(), None)})
     try:
         outputs = model.loaded.predict(table if model.loaded.takes_frame else table.to_numpy())
     except Exception as error:  # noqa: BLE001 - the library may refuse its own reading with any error

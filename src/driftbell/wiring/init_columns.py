@@ -57,6 +57,7 @@ class _Planner:
         loaded: the model.
         options: the user's options.
         names: columns that the options select.
+        ids: whether labels may be class ids.
         warnings: see `ColumnPlan`.
     """
 
@@ -66,6 +67,7 @@ class _Planner:
     loaded: LoadedModel
     options: ColumnOptions
     names: list[str]
+    ids: bool
     warnings: list[str] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
 
@@ -103,8 +105,10 @@ class _Planner:
             return False
         if self.loaded.task is Task.REGRESSION:
             return decision.kind is Kind.NUMERIC
+        if not self.loaded.classes:
+            return decision.kind is not Kind.IDENTIFIER
         counts = self.values(name)
-        names = ClassNames(self.loaded.classes, ids=False)
+        names = ClassNames(self.loaded.classes, ids=self.ids)
         known = sum(count for value, count in counts.items() if names.find(value) is not None)
         return known >= MIN_MATCHES * max(1, counts.total())
 
@@ -123,6 +127,8 @@ class _Planner:
         """
         fitting = [name for name in candidates if self.fits(name)]
         what = "numbers" if self.loaded.task is Task.REGRESSION else "the classes of the model"
+        if not self.loaded.classes and self.loaded.task is Task.CLASSIFICATION:
+            what = "values of a label"
         if len(fitting) == 1:
             return fitting[0], f"the only further column with {what}"
         named = [name for name in fitting if LABEL_NAME.search(name)]
@@ -146,6 +152,7 @@ def plan_columns(
     target: str | None,
     source: str,
     model: str,
+    ids: bool = False,
 ) -> ColumnPlan:
     """Decide which columns of a reference are features, which is the label, and which are left out.
 
@@ -156,12 +163,13 @@ def plan_columns(
         target: the label as the user named it; None if it is to be guessed.
         source: name of the reference, for messages.
         model: name of the model, for messages.
+        ids: whether labels may be class ids, as where the user has named the classes 0 to n-1.
 
     Raises:
         ConfigError: the reference does not have the model's features; the message has both lists.
     """
     names = select_columns(list(raw.columns), options, strict=True)
-    planner = _Planner(raw, source, model, loaded, options, names)
+    planner = _Planner(raw, source, model, loaded, options, names, ids)
     if target is not None:
         _check_target(planner, target)
     if loaded.feature_names:
@@ -280,18 +288,22 @@ def _wrong_count(planner: _Planner, names: Sequence[str], target: str | None) ->
     return f"{message}: {advice}"
 
 
-def _other_class_names(planner: _Planner, left_out: Sequence[str]) -> list[str]:
+def _other_class_names(planner: _Planner, left_out: list[str]) -> list[str]:
     """Return a warning on a column that has as many values as the model has classes, but other ones."""
     classes = planner.loaded.classes
-    for name in left_out:
+    candidates = [*(n for n in left_out if LABEL_NAME.search(n)), *reversed(left_out)]
+    for name in candidates:
         if planner.decide(name).kind not in (Kind.CATEGORICAL, Kind.BOOLEAN, Kind.NUMERIC):
             continue
         values = planner.values(name)
         if len(values) == len(classes) and not planner.fits(name):
-            texts = join_names(sorted(map(label_text, values)))
+            texts = sorted(map(label_text, values))
+            advice = "write it with these"
+            if list(classes) == [str(i) for i in range(len(classes))]:
+                advice = f"name the classes in the model's order, such as --classes '{','.join(texts)}'"
             return [
-                f"'{printable(name)}' is left out: its values {texts} are not the classes of the model "
-                f"({join_names(classes)}). If it is the label, write it with these"
+                f"'{printable(name)}' is left out: its values {join_names(texts)} are not the classes of the "
+                f"model ({join_names(classes)}). If it is the label, {advice}"
             ]
     return []
 

@@ -100,17 +100,25 @@ def _init(
     loaded = offered.named_as(raw.columns)
     source = str(reference)
     plan = plan_columns(
-        raw, loaded, options.columns, target=options.target, source=source, model=str(options.model)
+        raw,
+        loaded,
+        options.columns,
+        target=options.target,
+        source=source,
+        model=str(options.model),
+        ids=bool(options.classes),
     )
     settings = _settings(options, offered, reference, plan, name)
     reading = _read(offered, settings, name, reference)
     model, table = reading.model, reading.table.columns
     rows, no_golden = _golden_rows(model, table, reference)
-    score, warnings = _score(model, table, reading.labels, source)
+    score, warnings = _score(model, table, reading.labels, source, ids=bool(options.classes))
     if rows:
         write_golden(golden, model, rows)
     written = golden if rows else None
-    _write(options, _configuration(options, settings, reading.other_types, written))
+    features = {f.name: f for f in model.schema.features}
+    other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
+    _write(options, _configuration(options, settings, other_types, written))
     return InitResult(
         output=options.output,
         golden=written,
@@ -129,7 +137,7 @@ def _init(
         why_target=plan.why_target,
         features=tuple(feature_facts(f, table[f.name]) for f in model.schema.features),
         left_out={**dropped, **plan.left_out},
-        other_types=dict(reading.other_types),
+        other_types=other_types,
         score=score,
         warnings=(*offered.warnings, *plan.warnings, *map(_unknown_warning, reading.unknown), *warnings),
         example=model.schema.example,
@@ -264,7 +272,7 @@ def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[An
         ConfigError: driftbell's own path answers otherwise.
     """
     if not isinstance(model, NativeModel):
-        return [], "an ONNX file has no other library that could answer otherwise"
+        return [], "an ONNX file is its own library"
     rows, reason = golden_reading(model, table, reference)
     problem = golden_problem(model, rows) if rows else ""
     if problem:
@@ -279,7 +287,7 @@ def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[An
 
 
 def _score(
-    model: Model, table: Columns, column: Column | None, source: str
+    model: Model, table: Columns, column: Column | None, source: str, *, ids: bool
 ) -> tuple[Score | None, list[str]]:
     """Return the score on the reference, and warnings about it.
 
@@ -289,7 +297,7 @@ def _score(
     labels = None
     is_regression = model.task is Task.REGRESSION
     if column is not None:
-        labels = match_numbers(column, source) if is_regression else _class_labels(column, model, source)
+        labels = match_numbers(column, source) if is_regression else _class_labels(column, model, source, ids)
     try:
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
@@ -307,9 +315,9 @@ def _score(
     return classification_score(outputs, labels, model.classes), [w for w in warnings if w]
 
 
-def _class_labels(column: Column, model: Model, source: str) -> Column:
+def _class_labels(column: Column, model: Model, source: str, ids: bool) -> Column:
     try:
-        return match_labels(column, model.classes, source)
+        return match_labels(column, model.classes, source, ids=ids)
     except ModelError as error:
         advice = "name the label's column with --target"
         if model.classes == tuple(map(str, range(len(model.classes)))):

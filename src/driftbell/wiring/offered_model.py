@@ -9,6 +9,7 @@ from pathlib import Path
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, ModelError, UntrustedModelError
+from driftbell.models.feature_names import with_names_of
 from driftbell.models.load import load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.onnx_features import onnx_features
@@ -42,7 +43,7 @@ class OfferedModel:
 
     def named_as(self, columns: Collection[str]) -> LoadedModel:
         """Return the model with the names that its features have in a reference."""
-        return self.loaded
+        return with_names_of(self.loaded, list(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,14 @@ def offer_model(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            loaded, version = load_model(path, None)
+            loaded, version = load_model(path, None, classes)
         except UntrustedModelError as error:
             if not trust(error):
                 raise ConfigError(
                     f"{error.reason}; its SHA-256 is {error.sha256}. If you trust its origin, pass --trust"
                 ) from error
             sha256 = error.sha256
-            loaded, version = load_model(path, sha256)
+            loaded, version = load_model(path, sha256, classes)
     texts = tuple(dict.fromkeys(_version_warning(path, w.message) for w in caught))
     return OfferedModel(path, loaded, version, sha256, _type_name(loaded), tuple(t for t in texts if t))
 
@@ -105,7 +106,14 @@ def read_with(offered: OfferedModel, settings: Settings, name: str) -> OfferedRe
         )
     table, labels = read_reference(reference, settings.columns.options, settings.model.target)
     schema = infer_schema(table.columns, table.dtypes)
-    conversion = load_onnx(offered.path, name=name, schema=schema, features=table.columns, sha256=None)
+    conversion = load_onnx(
+        offered.path,
+        name=name,
+        schema=schema,
+        features=table.columns,
+        sha256=None,
+        names=settings.model.classes,
+    )
     if conversion.model is None:
         raise ModelError(f"{offered.path} has no graph")
     return OfferedReading(conversion.model, table, labels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import tomllib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from tests.init_tables import FEATURES, FRAME, RNG, ROWS, churn, run, served
 
 from driftbell.config.settings import load
 from driftbell.errors import ConfigError
 from driftbell.tabular.column_options import ColumnOptions
-from driftbell.wiring.init_model import InitOptions, init_model
-from driftbell.wiring.init_result import InitResult
-from driftbell.wiring.model import open_model
-
-ROWS = 300
-RNG = np.random.default_rng(0)
-FRAME = pd.DataFrame(
-    {
-        "customer": [f"C{i * 7919 % 100_003}" for i in range(ROWS)],
-        "tenure": RNG.integers(0, 72, ROWS),
-        "plan": RNG.choice(["basic", "family", "pro"], ROWS),
-        "zip": RNG.choice(["10115", "20095", "80331"], ROWS),
-        "city": np.where(RNG.random(ROWS) < 0.1, None, RNG.choice(["Rome", "Oslo"], ROWS)),
-    }
-)
-FRAME["churned"] = np.where((FRAME.tenure > 35) ^ (RNG.random(ROWS) < 0.15), "yes", "no")
-FEATURES = ["tenure", "plan", "zip", "city"]
-
-
-def churn() -> Any:
-    encode = ColumnTransformer(
-        [
-            ("scale", StandardScaler(), ["tenure"]),
-            ("code", OneHotEncoder(handle_unknown="ignore"), ["plan", "zip"]),
-            (
-                "fill",
-                make_pipeline(
-                    SimpleImputer(missing_values=None, strategy="most_frequent"),
-                    OneHotEncoder(handle_unknown="ignore"),
-                ),
-                ["city"],
-            ),
-        ]
-    )
-    return make_pipeline(encode, LogisticRegression()).fit(FRAME[FEATURES], FRAME.churned)
 
 
 @pytest.fixture
@@ -69,22 +32,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     FRAME.to_csv(tmp_path / "past.csv", index=False)
     FRAME.to_parquet(tmp_path / "past.parquet", index=False)
     return tmp_path
-
-
-def run(reference: Path | str, model: str = "churn.joblib", **options: Any) -> InitResult:
-    trust = options.pop("trust", True)
-    return init_model(
-        InitOptions(model=Path(model), reference=str(reference), **options), lambda error: trust
-    )
-
-
-def served(result: InitResult, rows: Sequence[Mapping[Any, Any]]) -> list[Any]:
-    """Return the answers of the configuration that was written, to rows as JSON."""
-    settings = load(result.output, environment={}, overrides={"data_dir": result.output.parent / "data"})
-    model = open_model(settings.settings).model
-    values = [model.schema.validate(json.loads(json.dumps(row))) for row in rows]
-    answers = model.answer(values)[0]
-    return [model.classes[i] for i in answers] if model.classes else answers
 
 
 @pytest.mark.parametrize("reference", ["past.csv", "past.parquet"])
