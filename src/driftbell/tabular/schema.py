@@ -107,8 +107,9 @@ class Schema:
 
         A nullable feature may be missing: all its cells are null.
         """
-        missing = [_missing(f, None) for f in self.features if f.name not in names and not f.nullable]
-        return missing + self._extras([name for name in names if name not in self.names], None)
+        present, known = set(names), set(self.names)
+        missing = [_missing(f, None) for f in self.features if f.name not in present and not f.nullable]
+        return missing + self._extras([name for name in names if name not in known], None)
 
     def rows(self, columns: Columns) -> list[list[Value]]:
         """Convert a table to rows of values in the schema's order, as `validate` returns them."""
