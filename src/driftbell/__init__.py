@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PredictError,
         ReportError,
         StoreError,
+        UntrustedModelError,
     )
     from driftbell.records import (
         ChangePoint,
@@ -119,6 +120,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "PredictError",
     "ReportError",
     "StoreError",
+    "UntrustedModelError",
 ]
 
 

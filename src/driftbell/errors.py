@@ -4,6 +4,7 @@
 DriftbellError
 ├── ConfigError        a setting, file or argument is wrong; the message names it and says what to do
 │   ├── ModelError     a model file cannot be loaded, or is not allowed
+│   │   └── UntrustedModelError  loading it may run code, and its hash is not pinned
 │   └── MissingExtraError  an optional dependency is not installed; the message names the extra
 ├── InputError         a row or table does not fit the schema; `problems` lists every field
 ├── PredictError       the model itself failed on valid input
@@ -34,6 +35,23 @@ class ConfigError(DriftbellError):
 
 class ModelError(ConfigError):
     """A model file cannot be loaded, or is not allowed."""
+
+
+class UntrustedModelError(ModelError):
+    """Loading a model file may run any code, and its hash is not pinned, which would be the consent.
+
+    Args:
+        reason: what the file is, such as "churn.pkl is a pickle, which can run any code when it is loaded".
+        sha256: the hash to pin.
+
+    >>> print(UntrustedModelError("m.pkl is a pickle", "ab12"))
+    m.pkl is a pickle: if you trust it, set sha256 = "ab12" under [model]
+    """
+
+    def __init__(self, reason: str, sha256: str) -> None:
+        self.reason = reason
+        self.sha256 = sha256
+        super().__init__(f'{reason}: if you trust it, set sha256 = "{sha256}" under [model]')
 
 
 class MissingExtraError(ConfigError):

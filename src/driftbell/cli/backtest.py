@@ -330,4 +330,5 @@ def _reference_score(check: BacktestCheck) -> str:
 def _summary(counts: Counter[str], first: int | None, each: str) -> str:
     verdicts = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
     first_alarm = "" if first is None else f"; first alarm at check {first}"
-    return f"{counts.total()} checks {each}: {verdicts}{first_alarm}."
+    checks = "1 check" if counts.total() == 1 else f"{counts.total()} checks"
+    return f"{checks} {each}: {verdicts}{first_alarm}."

@@ -153,8 +153,7 @@ def _check(
                 roles = read_roles(options, profile.decided, configured)
                 with progress_bar(hidden=hidden):
                     result = check_with_profile(profile, (reference, current), reading, configured, roles)
-                if verbose:
-                    _print_detected(result.detected)
+                _print_detected(result.detected, verbose=verbose)
                 return result
             from driftbell.wiring.tables import judge_pair, read_pair
 
@@ -162,8 +161,7 @@ def _check(
                 pair = read_pair(reference, current, reading, roles=role_candidates(options))
                 roles = read_roles(options, pair.reference, configured)
                 judgement, performance = judge_pair(pair, configured, roles)
-            if verbose:
-                _print_detected(pair.detected)
+            _print_detected(pair.detected, verbose=verbose)
             return TableCheck(judgement, pair.rows, pair.names, pair.detected, performance=performance)
     raise click.UsageError(
         f"expected no files (the current window) or two, REFERENCE and CURRENT; got {len(files)}"
@@ -218,8 +216,17 @@ def show_config(config_file: Path | None, data_dir: str | None, parent: int | No
         click.echo(click.style(f"{'':<{width}}  {described[name]}", dim=True))
 
 
-def _print_detected(detected: Mapping[str, Mapping[str, Any]]) -> None:
+def _print_detected(detected: Mapping[str, Mapping[str, Any]], *, verbose: bool) -> None:
+    """Print what was detected in the files; always if the header lacks names of columns."""
     for table, facts in detected.items():
+        if names := facts.get("columns_without_name"):
+            click.echo(
+                f"{table}: the header has no name for {names}: if the names are in another row, pass "
+                "--header-row",
+                err=True,
+            )
+        if not verbose:
+            continue
         texts = (f"{name.replace('_', ' ')} {_fact(value)}" for name, value in facts.items())
         click.echo(f"{table}: {', '.join(texts)}", err=True)
 

@@ -13,7 +13,7 @@ import click
 
 from driftbell.cli.root import EXIT_DRIFT, EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.table_options import TableCommand
-from driftbell.phrases import join_names
+from driftbell.phrases import join_names, printable
 
 if TYPE_CHECKING:
     from driftbell.simulation.gate import CatchesAnswer, QuietAnswer
@@ -112,17 +112,29 @@ def _catches_lines(answer: CatchesAnswer) -> Iterator[str]:
     yield f"{answer.status.value.upper():<7}  catches: {answer.reason}"
     for outcome in answer.outcomes:
         yield f"  {_outcome(outcome, harmful=outcome.fault in answer.harmful)}"
+    missed = [o for o in answer.outcomes if o.fault in answer.harmful and o.detection_delay is None]
+    if missed:
+        names = join_names(o.fault for o in missed)
+        yield (
+            f"  not caught without labels: {names}. Send labels, which show the loss, "
+            "or allow more rows (--within) or more false alarms (alarms.budget)"
+        )
+    if any(isinstance(o.frozen_at, str | bool) for o in missed):
+        yield "  a frozen category or boolean is only found by labels; a check lists the column as drift"
 
 
 def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
+    name = outcome.fault
+    if outcome.frozen_at is not None and "=" not in name:
+        name += f" (frozen at {printable(str(outcome.frozen_at), 40)})"
     if outcome.refused:
-        return f"{outcome.fault}: does not count, the service rejects such rows: {outcome.refused}"
+        return f"{name}: does not count, the service rejects such rows: {outcome.refused}"
     alarm = (
         f"no alarm in {outcome.rows} rows"
         if outcome.detection_delay is None
         else f"alarm after {outcome.detection_delay} rows"
     )
     if outcome.actual_loss is None:
-        return f"{outcome.fault}: {alarm}; actual loss unknown"
+        return f"{name}: {alarm}; actual loss unknown"
     note = "" if harmful else "; harmless, does not count"
-    return f"{outcome.fault}: {alarm}; actual loss {100 * outcome.actual_loss:.1f} points{note}"
+    return f"{name}: {alarm}; actual loss {100 * outcome.actual_loss:.1f} points{note}"

@@ -81,11 +81,20 @@ def metrics(
     from driftbell.wiring.metrics_target import parse_target
     from driftbell.wiring.period_metrics import write_period_metrics
 
-    place = parse_target(target)
     count, rows = 0, 0
-    for each in write_period_metrics(loaded.settings, place, every=period, since=since):
-        count, rows = count + 1, rows + each.rows
+    try:
+        place = parse_target(target)
+        for each in write_period_metrics(loaded.settings, place, every=period, since=since):
+            count, rows = count + 1, rows + each.rows
+    except ConfigError as error:  # the same messages as those of `driftbell backtest --metrics`
+        text = str(error)
+        if not text.startswith("--metrics"):
+            raise
+        raise type(error)(f"-o, {text}") from error
     if not count:
-        click.echo("nothing to write: the log has no predictions of the served model since then")
+        when = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
+        click.echo(f"nothing to write: the log has no predictions of the served model{when}")
         return
-    click.echo(f"{place.name}: {count} periods with {rows} predictions")
+    periods = "1 period" if count == 1 else f"{count} periods"
+    predictions = "1 prediction" if rows == 1 else f"{rows} predictions"
+    click.echo(f"{place.name}: {periods} with {predictions}")

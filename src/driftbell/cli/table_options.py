@@ -43,7 +43,15 @@ OPTIONS = (
     click.option(
         "--header/--no-header",
         default=None,
-        help="Whether the first line of text files has the names of the columns [default: detected].",
+        help="Whether the first line of text files, or row of workbooks, has the names of the columns "
+        "[default: detected].",
+    ),
+    click.option(
+        "--header-row",
+        type=click.IntRange(1, 1000),
+        metavar="N",
+        help="Line of text files, or row of workbooks, that has the names of the columns, from 1 "
+        "[default: detected].",
     ),
     click.option("--sheet", metavar="NAME", help="Sheet of workbooks [default: the first]."),
     click.option(
@@ -60,6 +68,7 @@ READING_OPTIONS = (
     "decimal",
     "encoding",
     "header",
+    "header_row",
     "sheet",
     "queries",
 )
@@ -124,5 +133,5 @@ def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = No
     options = ColumnOptions(
         kinds, (*columns.exclude, *exclude), include or columns.include, (*columns.nulls, *values["nulls"])
     )
-    fields = ("separator", "decimal", "encoding", "header", "sheet")
+    fields = ("separator", "decimal", "encoding", "header", "header_row", "sheet")
     return TableOptions(options, FileOptions(**{name: values[name] for name in fields}), values["queries"])

@@ -190,7 +190,7 @@ class DataFaultDetector:
         faults = self._excess_faults(j, out, 0, words)
         value = values[counts.argmax()]
         frozen = now == value
-        words = f"frozen at {value:.4g} in {frozen.mean():.0%} of the rows"
+        words = f"frozen at {value:.4g} in {frozen.mean():.0%} of the newest {len(now)} rows"
         return faults + self._excess_faults(
             j, frozen, int((before == value).sum()), words, min_excess=MIN_FROZEN
         )

@@ -30,6 +30,8 @@ MAX_CLASSES = 100
 MAX_AMOUNT = 1e15
 """Largest absolute value of a regression: its square must not overflow in single precision."""
 
+NO_PROBABILITIES = "a regression has no probabilities of classes: leave out probabilities (--probability)"
+
 MIN_LABELS = 20
 """A table with fewer labels counts as unlabelled."""
 
@@ -116,8 +118,9 @@ class ModelColumns:
         """Return the classes; none for a regression."""
         if task == REGRESSION:
             if self.probabilities:
-                raise input_error("probabilities", "extra", "a regression has no probabilities of classes")
+                raise input_error("probabilities", "extra", NO_PROBABILITIES)
             return ()
+        self._check_probability_classes(predictions)
         if len(self.probabilities) > 1:
             return tuple(self.probabilities)
         if len(self.probabilities) == 1:  # of one class of two, so that other labels are unknown
@@ -153,6 +156,28 @@ class ModelColumns:
             )
             raise input_error(self.prediction, "type", message)
         return classes
+
+    def _check_probability_classes(self, predictions: list[Column]) -> None:
+        """Check that some class with a probability is a prediction, and that predictions are no amounts.
+
+        Raises:
+            InputError: they are.
+        """
+        predicted = {name for column in predictions for name in self._class_names(column)[0]}
+        if not self.probabilities or not predicted or predicted & set(self.probabilities):
+            return
+        if (
+            all(kind_of(c) in (Kind.NUMERIC, None) for c in predictions)
+            and len(predicted) > MAX_INTEGER_CLASSES
+        ):
+            raise input_error("probabilities", "extra", NO_PROBABILITIES)
+        if len(predicted) < 2 and len(self.probabilities) == 1:
+            return  # all predictions are the other class
+        names = join_names(f"'{name}'" for name in sorted(self.probabilities))
+        what = "is no class" if len(self.probabilities) == 1 else "are no classes"
+        classes = join_names(sorted(predicted))
+        message = f"probabilities (--probability CLASS=COL): {names} {what}; the classes are {classes}"
+        raise input_error("probabilities", "type", message)
 
     def features(self, table: Columns) -> dict[str, Column]:
         """Return the features of the reference that the table has."""

@@ -109,6 +109,8 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         types = f"{before.stored_as} in the reference, {stored_as} in current"
     if old.unreadable or now.unreadable:
         words = READABLE.get(before.kind or Kind.TEXT, "readable")
+        if before.unit and (unit := before.unit.removeprefix(LIMIT_MARK)):
+            words = f"{words} in {unit}"
         cells = now if now.unreadable else old
         note = f"{cells.unreadable} of {cells.rows} cells{examples_of(cells.examples)}"
         if types and cells is now and not now.readable:

@@ -164,6 +164,9 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=True)
     add_cells(before, now, typed.stored_as, tested)
+    remarks = {"in the reference": before.remark, "in current": typed.remark}
+    if sides := [side for side, remark in remarks.items() if remark]:
+        tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
     if scope is Scope.NULLS and not now.readable and not before.cells.readable:

@@ -52,10 +52,13 @@ def shares_changed(before: float, now: float) -> str:
 def category_name(category: str) -> str:
     r"""Return a category as one short word of a sentence.
 
-    >>> category_name("two" + chr(10) + "lines")
-    'two\\nlines'
+    One with spaces at its ends, or that reads like a list, is quoted.
+
+    >>> category_name("two" + chr(10) + "lines"), category_name(" basic")
+    ('two\\nlines', "' basic'")
     """
-    return printable(category, MAX_CATEGORY_LENGTH) or "(empty)"
+    name = printable(category, MAX_CATEGORY_LENGTH) or "(empty)"
+    return f"'{name}'" if category != category.strip() or "; " in category or category == "null" else name
 
 
 def examples_of(cells: tuple[str, ...]) -> str:

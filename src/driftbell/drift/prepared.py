@@ -104,6 +104,7 @@ class PreparedColumn:
         date_order: see `TypedColumn`.
         bins: bins to which windows are rounded; None if the rows of the reference are known.
         unit: see `TypedColumn`.
+        remark: see `TypedColumn`.
     """
 
     name: str
@@ -121,6 +122,7 @@ class PreparedColumn:
     date_order: str = ""
     bins: Bins | None = None
     unit: str | None = None
+    remark: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -210,6 +212,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         tie_sums(cells.values),
         typed.date_order,
         unit=typed.unit,
+        remark=typed.remark,
     )
 
 

@@ -19,7 +19,7 @@ from driftbell.models.onnx_model import GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Feature, Kind
 from driftbell.tabular.schema import Schema
 
-FORMAT = 4
+FORMAT = 5
 LIBRARIES = (
     "scikit-learn",
     "numpy",

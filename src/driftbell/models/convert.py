@@ -11,7 +11,7 @@ from driftbell.models.conversion_cache import Conversion
 from driftbell.models.equivalence import check_equivalence
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
-from driftbell.records import Columns
+from driftbell.records import Columns, Task
 
 MAX_ERROR_LENGTH = 200
 
@@ -63,7 +63,10 @@ def _export_and_check(native: NativeModel, features: Columns, export: Callable[[
 def _exporters(native: NativeModel) -> Iterator[Callable[[], OnnxGraph]]:
     """Yield functions that export a model, the one with the fastest graph first."""
     steps: Sequence[Any] = getattr(native.loaded.estimator, "steps", ())
-    if onnx_export.has_trees(native.loaded.estimator):
+    if native.task is Task.REGRESSION:
+        yield lambda: _serialize(*onnx_export.export_any(native, "float64"))
+        yield lambda: _serialize(*onnx_export.export_any(native, "float32"))
+    elif onnx_export.has_trees(native.loaded.estimator):
         yield lambda: _serialize(*onnx_export.export_trees(native))
     elif len(steps) > 1 and onnx_export.has_trees(steps[-1][1]):
         yield lambda: _serialize(*onnx_export.export_pipeline_with_trees(native))

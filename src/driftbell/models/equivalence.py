@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from driftbell.errors import PredictError
 from driftbell.ports import Model
-from driftbell.records import Column, Columns, Feature, Kind
+from driftbell.records import Column, Columns, Feature, Kind, Task
 from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.feature_value import MAX_NUMBER
 
@@ -22,6 +22,9 @@ MIN_THRESHOLD_ROWS = 50
 
 TOLERANCE = 1e-5
 """Largest accepted difference between two probabilities."""
+
+RELATIVE_TOLERANCE = 1e-6
+"""Largest accepted difference between two numbers of a regression, as a share of their size."""
 
 TIE = 1e-6
 """Classes with native probabilities that differ by no more are tied: rounding decides between them."""
@@ -86,7 +89,7 @@ def check_equivalence(
         return Equivalence(rows, max_difference, "")
     problem = (
         f"{differing:,} of {rows:,} rows differ, the first is {first_difference}; "
-        f"probabilities by up to {max_difference:.2g}"
+        f"{'numbers' if native.task is Task.REGRESSION else 'probabilities'} by up to {max_difference:.2g}"
     )
     return Equivalence(rows, max_difference, problem)
 
@@ -117,6 +120,10 @@ def _differences(
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which rows differ, and the largest difference between two probabilities."""
     expected, actual = native.predict(table), converted.predict(table)
+    if native.task is Task.REGRESSION:
+        distance = np.abs(expected.values - actual.values)
+        scale = np.maximum(np.abs(expected.values), np.abs(expected.values).mean())
+        return ~(distance <= RELATIVE_TOLERANCE * scale), float(distance.max(initial=0.0))
     differs = expected.values != actual.values
     if expected.probabilities is None or actual.probabilities is None:
         return differs | (expected.probabilities is not actual.probabilities), 0.0

@@ -58,13 +58,14 @@ def with_stored_types(schema: Schema, path: Path, typed: Collection[str] = ()) -
     return Schema(tuple(f if f.name in typed else _stored_type(f, frame[f.name]) for f in schema.features))
 
 
-def library_frame(path: Path, names: Sequence[str], dtypes: Mapping[str, str]) -> Any:
+def library_frame(path: Path, names: Sequence[str], dtypes: Mapping[str, str], none: Collection[str]) -> Any:
     """Return the columns of a file as pandas reads it by default; None if it cannot, or one is missing.
 
     Args:
         path: the file.
         names: names of the columns.
         dtypes: types of columns that are not read by default.
+        none: columns of objects in which a null is None.
     """
     suffix = path.suffix.lower()
     try:
@@ -80,7 +81,10 @@ def library_frame(path: Path, names: Sequence[str], dtypes: Mapping[str, str]) -
     }
     try:
         frame = readers[suffix](path)
-        return frame[list(names)].astype(dict(dtypes))
+        frame = frame[list(names)].astype(dict(dtypes))
+        for name in none:
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+        return frame
     except (ImportError, OSError, ValueError, KeyError):
         return None
 

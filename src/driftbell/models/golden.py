@@ -49,7 +49,8 @@ def golden_rows(model: NativeModel, columns: Columns, path: Path) -> list[Golden
         At most `MAX_ROWS` rows; None if pandas cannot read the file, or reads other rows or columns.
     """
     texts = {f.name: f.dtype for f in model.schema.features if f.dtype == "str"}
-    frame = library_frame(path, model.schema.names, texts)
+    none = [f.name for f in model.schema.features if f.null == "none"]
+    frame = library_frame(path, model.schema.names, texts, none)
     rows = len(next(iter(columns.values())))
     if frame is None or len(frame) != rows:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from driftbell.tabular.columns import is_null
 
-KEEPS_COLUMNS = ("SimpleImputer", "MissingIndicator", "StandardScaler", "MinMaxScaler", "RobustScaler")
+KEEPS_COLUMNS = ("SimpleImputer", "StandardScaler", "MinMaxScaler", "RobustScaler")
 """Transformers that return the columns that they are given, in their order."""
 
 
@@ -43,34 +43,39 @@ def known_values(estimator: Any, names: Sequence[str]) -> dict[str, KnownValues]
         names: names of its features, in its order.
     """
     known: dict[str, KnownValues] = {}
-    for name, values in _visit(estimator, list(names)):
-        before = known.get(name, KnownValues())
-        known[name] = KnownValues(before.categories | values.categories, before.null or values.null)
+    for step, columns in input_steps(estimator, list(names)):
+        if type(step).__name__ == "SimpleImputer":
+            found = [KnownValues(null="none")] * len(columns) if step.missing_values is None else []
+        else:
+            found = [_of_encoder(np.asarray(c, dtype=object).tolist()) for c in encoder_categories(step)]
+        for name, values in zip(columns, found, strict=False):
+            before = known.get(name, KnownValues())
+            known[name] = KnownValues(before.categories | values.categories, before.null or values.null)
     return known
 
 
-def _visit(estimator: Any, names: list[str]) -> Iterator[tuple[str, KnownValues]]:
+def input_steps(estimator: Any, names: list[str]) -> Iterator[tuple[Any, list[str]]]:
+    """Yield the steps of an estimator that are given features, and the names of these."""
     inner = getattr(estimator, "best_estimator_", None) or getattr(estimator, "estimator_", None)
-    if inner is not None and not hasattr(estimator, "categories_"):
-        yield from _visit(inner, names)
+    if inner is not None and not encoder_categories(estimator):
+        yield from input_steps(inner, names)
     elif hasattr(estimator, "steps"):
         for _, step in estimator.steps:
-            yield from _visit(step, names)
+            yield from input_steps(step, names)
             if type(step).__name__ not in KEEPS_COLUMNS or getattr(step, "add_indicator", False):
                 return
     elif hasattr(estimator, "transformers_"):
         for _, transformer, columns in estimator.transformers_:
             if not isinstance(transformer, str):
-                yield from _visit(transformer, _selected(names, columns))
-    elif type(estimator).__name__ == "SimpleImputer":
-        missing = estimator.missing_values
-        if missing is None or is_null(missing):
-            yield from ((name, KnownValues(null="none" if missing is None else "nan")) for name in names)
-    elif isinstance(getattr(estimator, "categories_", None), list) and len(estimator.categories_) == len(
-        names
-    ):
-        for name, categories in zip(names, estimator.categories_, strict=True):
-            yield name, _of_encoder(np.asarray(categories, dtype=object).tolist())
+                yield from input_steps(transformer, _selected(names, columns))
+    else:
+        yield estimator, names
+
+
+def encoder_categories(step: Any) -> list[Any]:
+    """Return the categories of each column of a fitted encoder; none of any other step."""
+    categories = getattr(step, "categories_", None)
+    return categories if isinstance(categories, list) else []
 
 
 def _of_encoder(categories: list[Any]) -> KnownValues:
@@ -84,11 +89,8 @@ def _selected(names: list[str], columns: Any) -> list[str]:
     if isinstance(columns, str):
         return [columns]
     if isinstance(columns, slice):
-        return (
-            names[columns]
-            if all(isinstance(p, int | type(None)) for p in (columns.start, columns.stop))
-            else []
-        )
+        by_position = all(isinstance(p, int | type(None)) for p in (columns.start, columns.stop))
+        return names[columns] if by_position else []
     selected = np.atleast_1d(np.asarray(columns, dtype=object)).tolist()
     if all(isinstance(c, bool | np.bool_) for c in selected):
         return [name for name, chosen in zip(names, selected, strict=False) if chosen]

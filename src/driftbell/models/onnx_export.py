@@ -9,6 +9,7 @@ from typing import Any
 from driftbell.errors import ModelError
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import GraphSignature
+from driftbell.models.onnx_nulls import NULL_TEXT, is_nullable_text, register_imputer, with_text_nulls
 from driftbell.models.onnx_trees import (
     forest_graph,
     histogram_graph,
@@ -17,7 +18,7 @@ from driftbell.models.onnx_trees import (
     set_double_thresholds,
     tree_thresholds,
 )
-from driftbell.records import Kind
+from driftbell.records import Kind, Task
 
 __all__ = ["export_any", "export_pipeline_with_trees", "export_trees", "has_trees", "tree_thresholds"]
 
@@ -44,12 +45,17 @@ def export_any(native: NativeModel, number: str) -> tuple[Any, GraphSignature]:
         ModelError: a feature has a kind that ONNX lacks.
     """
     inputs, table = _inputs(native, number)
-    model = _to_onnx_model(native, native.loaded.estimator, inputs, table=table)
+    model = _to_onnx_model(native, _estimator(native), inputs, table=table)
+    if native.task is Task.REGRESSION:
+        scores = model.graph.output[0].name
+        return model, GraphSignature(inputs, table=table, scores=scores, null_text=_null_text(native))
     label, scores = (output.name for output in model.graph.output[:2])
     has_scores = hasattr(native.loaded.estimator, "predict_proba")
     label_output = None if has_scores and native.predicts_argmax else label
     score_output = scores if has_scores else None
-    return model, GraphSignature(inputs, table=table, label=label_output, scores=score_output)
+    return model, GraphSignature(
+        inputs, table=table, label=label_output, scores=score_output, null_text=_null_text(native)
+    )
 
 
 def export_trees(native: NativeModel) -> tuple[Any, GraphSignature]:
@@ -58,7 +64,7 @@ def export_trees(native: NativeModel) -> tuple[Any, GraphSignature]:
     Raises:
         ModelError: a feature is not numeric.
     """
-    if any(feature.kind is not Kind.NUMERIC for feature in native.schema.features):
+    if any(f.kind is not Kind.NUMERIC or f.dtype == "category" for f in native.schema.features):
         raise ModelError("it has features that are not numeric")
     return _tree_graph(native.loaded.estimator)
 
@@ -74,8 +80,9 @@ def export_pipeline_with_trees(native: NativeModel) -> tuple[Any, GraphSignature
     from onnx import TensorProto, compose, helper
 
     inputs, table = _inputs(native, "float64")
-    head = _to_onnx_model(native, native.loaded.estimator[:-1], inputs, table=table)
-    tree_graph, signature = _tree_graph(native.loaded.estimator[-1])
+    estimator = _estimator(native)
+    head = _to_onnx_model(native, estimator[:-1], inputs, table=table)
+    tree_graph, signature = _tree_graph(estimator[-1])
     tail = compose.add_prefix(tree_graph, "trees.")
     types = {"float32": [TensorProto.FLOAT], "float64": [TensorProto.DOUBLE]}[signature.inputs[0][1]]
     if signature.single:
@@ -94,8 +101,22 @@ def export_pipeline_with_trees(native: NativeModel) -> tuple[Any, GraphSignature
     for opset in head.opset_import:  # the operators of trees are the same in all of these versions
         opset.version = max(opset.version, OPSETS.get(opset.domain, 1))
     return head, GraphSignature(
-        inputs, table=table, scores=f"trees.{signature.scores}", divisor=signature.divisor
+        inputs,
+        table=table,
+        scores=f"trees.{signature.scores}",
+        divisor=signature.divisor,
+        null_text=_null_text(native),
     )
+
+
+def _estimator(native: NativeModel) -> Any:
+    """Return the estimator as it is exported: with texts for the nulls of its text features."""
+    texts = [f for f in native.schema.features if is_nullable_text(f)]
+    return with_text_nulls(native.loaded.estimator, texts, list(native.schema.names))
+
+
+def _null_text(native: NativeModel) -> str:
+    return NULL_TEXT if any(map(is_nullable_text, native.schema.features)) else ""
 
 
 def _tree_graph(estimator: Any) -> tuple[Any, GraphSignature]:
@@ -138,6 +159,9 @@ def _xgboost(estimator: Any, width: int) -> Any:
 def _inputs(native: NativeModel, number: str) -> tuple[tuple[tuple[str, str], ...], bool]:
     """Return the inputs of a graph, and whether they are one table of numbers and not a column each."""
     features = native.schema.features
+    for feature in features:
+        if feature.dtype == "category":
+            raise ModelError(f"'{feature.name}' is a category, which ONNX does not have")
     if all(f.kind is Kind.NUMERIC for f in features) and not _selects_columns(native.loaded.estimator):
         return ((TABLE, number),), True
     if not native.loaded.takes_frame:
@@ -148,8 +172,8 @@ def _inputs(native: NativeModel, number: str) -> tuple[tuple[tuple[str, str], ..
     for feature in features:
         if feature.kind not in kinds:
             raise ModelError(f"'{feature.name}' is a date, which ONNX does not support")
-        if feature.nullable and feature.kind is not Kind.NUMERIC:
-            raise ModelError(f"'{feature.name}' may be null, which ONNX supports for numbers only")
+        if feature.nullable and feature.kind is not Kind.NUMERIC and not is_nullable_text(feature):
+            raise ModelError(f"'{feature.name}' may be null, which ONNX supports for numbers and texts only")
     return tuple((f.name, kinds[f.kind]) for f in features), False
 
 
@@ -169,6 +193,7 @@ def _to_onnx_model(
 def _to_onnx(estimator: Any, types: Sequence[tuple[str, Any]]) -> Any:
     from skl2onnx import to_onnx
 
+    register_imputer()
     try:
         return to_onnx(estimator, initial_types=list(types), target_opset=OPSETS, options={"zipmap": False})
     except NameError:  # a converter without this option

@@ -1,4 +1,4 @@
-"""Loading of classifiers from ONNX files: their inputs, outputs and classes."""
+"""Loading of models from ONNX files: their inputs, outputs and classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driftbell.models.conversion_cache import Conversion
 from driftbell.models.load import VERSION_DIGITS, read_model
 from driftbell.models.onnx_external import require_own_data
 from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
-from driftbell.records import Columns, Kind
+from driftbell.records import Columns, Kind, Task
 from driftbell.tabular.schema import Schema
 
 TYPES = {
@@ -36,9 +36,10 @@ MIN_PROBABILITY = -1e-6
 
 
 def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha256: str | None) -> Conversion:
-    """Load a classifier from an ONNX file, which holds no code, so its hash need not be pinned.
+    """Load a model from an ONNX file, which holds no code, so its hash need not be pinned.
 
-    Its outputs are a class, or a probability for each of two or more classes, or both. Its inputs are one
+    Outputs of a classifier are a class, or a probability for each of two or more classes, or both. One number
+    a row is a regression, or the probability of the second class if the metadata name two. Its inputs are one
     table of numbers, or one column a feature under the feature's name. Its classes are read from its
     metadata, a ZipMap or its classifier node; otherwise they are 0, 1, 2 and so on.
 
@@ -59,12 +60,22 @@ def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha25
     if not table:
         by_name = {f.name: f for f in schema.features}
         schema = Schema(tuple(by_name[input_name] for input_name, _ in inputs))
-    label, scores = _outputs(session, name)
-    classes = _classes(session, content)
-    if scores is None and not classes:
+    label, scores, single = _outputs(session, name)
+    classes = _classes(session, content) if label or scores or single else ()
+    if label and scores is None and not classes:
         raise ModelError(f"model '{name}' returns classes but does not name them: {_HINT}")
-    signature = GraphSignature(inputs, table=table, label=label, scores=scores)
-    if not classes:
+    second_only = bool(single and len(classes) == 2)
+    one_row = session.get_inputs()[0].shape[:1] == [1]
+    signature = GraphSignature(
+        *(inputs, table),
+        label=label,
+        scores=scores or single,
+        one_row=one_row,
+        second_only=second_only,
+    )
+    if single and not second_only:
+        classes = ()
+    elif not classes:
         classes = tuple(str(i) for i in range(_count_classes(session, signature, name)))
     version = digest[:VERSION_DIGITS]
     graph = OnnxGraph(content, signature)
@@ -110,9 +121,9 @@ def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, s
     return inputs, False
 
 
-def _outputs(session: Any, name: str) -> tuple[str | None, str | None]:
-    """Return the names of the outputs with the class and with the probabilities; None if there is none."""
-    label = scores = None
+def _outputs(session: Any, name: str) -> tuple[str | None, str | None, str | None]:
+    """Return the names of the outputs with the class, the probabilities, and one number a row, or None."""
+    label = scores = single = None
     for node in session.get_outputs():
         last = node.shape[-1] if node.shape else None
         if node.type in ("tensor(int64)", "tensor(string)"):
@@ -121,12 +132,14 @@ def _outputs(session: Any, name: str) -> tuple[str | None, str | None]:
             node.type in ("tensor(float)", "tensor(double)") and len(node.shape or ()) == 2 and last != 1
         ):
             scores = scores or node.name
-    if label is None and scores is None:
+        elif node.type in ("tensor(float)", "tensor(double)") and len(node.shape or (0,)) <= 2:
+            single = single or node.name
+    if label is None and scores is None and single is None:
         raise ModelError(
-            f"model '{name}' returns neither a class nor probabilities of two or more classes: "
-            "only classifiers are served"
+            f"model '{name}' returns neither a class, nor probabilities of two or more classes, nor one "
+            "number a row: these are served"
         )
-    return label, scores
+    return label, scores, None if label or scores else single
 
 
 def _classes(session: Any, content: bytes) -> tuple[str, ...]:
@@ -166,6 +179,8 @@ def _check_reference(model: OnnxModel, features: Columns) -> None:
             f"model '{model.name}' cannot predict its reference: {type(cause).__name__}: {cause}"
         ) from error
     scores = outputs.probabilities
+    if model.task is Task.REGRESSION and outputs.values.shape != (rows,):
+        raise ModelError(f"model '{model.name}' returns {len(outputs.values)} numbers for {rows} rows")
     if scores is None:
         return
     if scores.shape[1] != len(model.classes):

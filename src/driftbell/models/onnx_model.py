@@ -37,7 +37,7 @@ KINDS = {
 }
 """Kinds of features that each input type can hold."""
 
-Answers = tuple[list[int], list[list[float]] | None]
+Answers = tuple[list[Any], list[list[float]] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,12 @@ class GraphSignature:
         single: whether numbers are rounded to single precision before they become doubles, as the native
             model does.
         label: name of the output with the class; None if it is the most probable one.
-        scores: name of the output with the probabilities; None if there is none.
+        scores: name of the output with the probabilities, or the numbers of a regression; None if there is
+            none.
         divisor: scores divided by it are probabilities.
+        null_text: the text that stands for null; "" if no text may be null.
+        one_row: whether it takes one row a call.
+        second_only: whether the scores are the probability of the second of two classes alone.
     """
 
     inputs: tuple[tuple[str, str], ...]
@@ -61,6 +65,9 @@ class GraphSignature:
     label: str | None = None
     scores: str | None = None
     divisor: float = 1
+    null_text: str = ""
+    one_row: bool = False
+    second_only: bool = False
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
@@ -96,7 +103,7 @@ class OnnxModel:
         name: the model's name.
         version: content hash of the model.
         schema: its features.
-        classes: labels by class id.
+        classes: labels by class id; none for a regression.
 
     Raises:
         ModelError: ONNX Runtime is missing or cannot load it.
@@ -118,17 +125,22 @@ class OnnxModel:
         self.version = version
         self.schema = schema
         self.classes = classes
-        self.task = Task.CLASSIFICATION
+        self.task = Task.CLASSIFICATION if classes else Task.REGRESSION
         self._signature = signature = graph.signature
         self._session = open_session(graph.content)
-        self._run = self._session.run
+        self._run = self._run_rows if signature.one_row else self._session.run
         self._outputs = [name for name in (signature.scores, signature.label) if name]
         self._class_ids = {label: i for i, label in enumerate(classes)}
         self._first_input, kind = signature.inputs[0]
         self._number = np.float32 if signature.single else NUMBERS.get(kind, np.float64)
         self._widens = signature.single and kind == "float64"
         self._buffers: dict[int, _Buffers] = {}
-        self._binds = signature.table and not signature.label and self._scores_type() == "tensor(float)"
+        self._width = len(classes) or 1
+        self._binds = (
+            signature.table
+            and not (signature.label or signature.one_row or signature.second_only)
+            and self._is_bindable()
+        )
         self._lock = threading.Lock()
         self.inline = self._row_seconds() <= INLINE_SECONDS
 
@@ -142,6 +154,8 @@ class OnnxModel:
         class_ids, scores = self._read_outputs(self._run(self._outputs, inputs))
         if scores is None:
             return Outputs(np.array(class_ids, dtype=np.intp), None)
+        if self.task is Task.REGRESSION:
+            return Outputs(np.asarray(scores, dtype=np.float64).ravel())
         probabilities = np.asarray(scores, dtype=np.float64)
         if self._signature.divisor != 1:
             probabilities = probabilities / self._signature.divisor
@@ -156,7 +170,7 @@ class OnnxModel:
             rows: values in the schema's order.
 
         Returns:
-            The class id of each row, and the probability of each class by row.
+            The class id of each row, and the probability of each class by row; or the number of each row.
 
         Raises:
             PredictError: the graph failed.
@@ -170,7 +184,11 @@ class OnnxModel:
             class_ids, scores = self._read_outputs(self._run(self._outputs, self._row_inputs(rows)))
             if scores is None:
                 return class_ids or [], None
+            if self.task is Task.REGRESSION:
+                return scores.ravel().tolist(), None
             probabilities = scores.tolist()
+        if self.task is Task.REGRESSION:
+            return [row[0] for row in probabilities], None
         if class_ids is None:
             class_ids = [row.index(max(row)) for row in probabilities]
         if self._signature.divisor != 1:
@@ -178,18 +196,33 @@ class OnnxModel:
             probabilities = [[score / divisor for score in row] for row in probabilities]
         return class_ids, probabilities
 
+    def _run_rows(self, names: list[str], inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """Run a graph that takes one row a call."""
+        count = len(next(iter(inputs.values())))
+        rows = [self._session.run(names, {k: v[i : i + 1] for k, v in inputs.items()}) for i in range(count)]
+        if not rows:
+            return [np.zeros((0, self._width)) for _ in names]
+        return [
+            [cell for part in parts for cell in part] if isinstance(parts[0], list) else np.concatenate(parts)
+            for parts in zip(*rows, strict=True)
+        ]
+
     def _run_bound(self, rows: Sequence[Sequence[Value]]) -> list[list[float]]:
         """Run the graph on buffers that are reused, one thread at a time."""
         with self._lock:
             buffers = self._buffers.get(len(rows))
             if buffers is None:
-                width = len(self.schema.features), len(self.classes)
+                width = len(self.schema.features), self._width
                 buffers = _Buffers(self._session, self._signature, len(rows), *width)
                 self._buffers[len(rows)] = buffers
             return buffers.run(rows)
 
-    def _scores_type(self) -> str:
-        return next((o.type for o in self._session.get_outputs() if o.name == self._signature.scores), "")
+    def _is_bindable(self) -> bool:
+        """Return whether the scores are a table of floats."""
+        return any(
+            o.name == self._signature.scores and o.type == "tensor(float)" and len(o.shape or ()) == 2
+            for o in self._session.get_outputs()
+        )
 
     def _row_inputs(self, rows: Sequence[Sequence[Value]]) -> dict[str, NDArray[Any]]:
         if self._signature.table:
@@ -203,13 +236,17 @@ class OnnxModel:
             table = np.column_stack(columns).astype(self._number)
             return {self._first_input: table.astype(np.float64) if self._widens else table}
         inputs = zip(self._signature.inputs, columns, strict=True)
-        return {name: _input_array(column, kind).reshape(-1, 1) for (name, kind), column in inputs}
+        null = self._signature.null_text
+        return {name: _input_array(column, kind, null).reshape(-1, 1) for (name, kind), column in inputs}
 
     def _read_outputs(self, outputs: list[Any]) -> tuple[list[int] | None, NDArray[Any] | None]:
         """Return the class ids, if the graph has an output for the class, and the scores."""
         scores = outputs[0] if self._signature.scores else None
         if isinstance(scores, list):  # ZipMap: one dict of probability by class for each row
             scores = np.array([[by[k] for k in _ordered_keys(by, self.classes)] for by in scores])
+        if self._signature.second_only and scores is not None:
+            second = np.asarray(scores).reshape(-1, 1)
+            scores = np.hstack([1 - second, second])
         if not self._signature.label:
             return None, scores
         return [self._class_ids[str(label)] for label in outputs[-1].ravel().tolist()], scores
@@ -282,7 +319,7 @@ def open_session(content: bytes) -> Any:
     )
 
 
-def _input_array(column: Column, kind: str) -> NDArray[Any]:
+def _input_array(column: Column, kind: str, null_text: str) -> NDArray[Any]:
     """Return a column as an array of an input's type."""
     if kind in NUMBERS:
         return column.astype(NUMBERS[kind])
@@ -293,7 +330,10 @@ def _input_array(column: Column, kind: str) -> NDArray[Any]:
         return whole
     if kind == "bool":
         return column.astype(bool)
-    return as_column(column.tolist(), Kind.CATEGORICAL)
+    cells = column.tolist()
+    if null_text:
+        cells = [null_text if cell is None else cell for cell in cells]
+    return as_column(cells, Kind.CATEGORICAL)
 
 
 def _ordered_keys(by_class: Mapping[Any, float], classes: Sequence[str]) -> list[Any]:

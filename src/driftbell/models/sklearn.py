@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.errors import ModelError
+from driftbell.errors import ModelError, UntrustedModelError
 from driftbell.models.foreign_code import load_with
 from driftbell.models.loaded import LoadedModel
 from driftbell.records import Outputs, Task
@@ -125,15 +125,15 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
         digest: its SHA-256.
 
     Raises:
-        ModelError: the file cannot be loaded, is not trusted, or holds no fitted model.
+        UntrustedModelError: it can run code, and its hash is not pinned.
+        ModelError: the file cannot be loaded, or holds no fitted model.
     """
     suffix = path.suffix.lower()
-    consent = f'if you trust it, set sha256 = "{digest}" under [model]'
     if suffix != ".skops" and not pinned:
-        raise ModelError(f"{path} is a pickle, which can run any code when it is loaded: {consent}")
+        raise UntrustedModelError(f"{path} is a pickle, which can run any code when it is loaded", digest)
     estimator = load_with(
         lambda: (
-            _load_skops(path, content, pinned=pinned, consent=consent)
+            _load_skops(path, content, pinned=pinned, digest=digest)
             if suffix == ".skops"
             else _load_pickle(content)
         ),
@@ -148,12 +148,13 @@ def _load_pickle(content: bytes) -> Any:
     return joblib.load(io.BytesIO(content))
 
 
-def _load_skops(path: Path, content: bytes, *, pinned: bool, consent: str) -> Any:
+def _load_skops(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
     from skops import io as skops_io
 
     unknown = skops_io.get_untrusted_types(data=content)
     if unknown and not pinned:
-        raise ModelError(f"{path} has types that skops does not trust ({', '.join(unknown)}): {consent}")
+        names = ", ".join(unknown)
+        raise UntrustedModelError(f"{path} has types that skops does not trust ({names})", digest)
     return skops_io.loads(content, trusted=unknown)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
 from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.forgotten_label import forgotten_label
 from driftbell.degradation.model_columns import MIN_LABELS, ModelColumns, input_error
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.drift.column_stats import reference_stats
@@ -38,6 +39,8 @@ MIN_REFERENCE_ROWS = 20
 MIN_BLOCK_ROWS = 50
 """Smaller windows are collected until they have this many rows."""
 
+DEFAULT_BUDGET = "1 per 1000 checks"
+
 MAX_SEED = 2**32 - 1
 
 
@@ -45,7 +48,7 @@ def backtest(
     reference: Any,
     stream: Any,
     *,
-    budget: str | Budget,
+    budget: str | Budget = DEFAULT_BUDGET,
     prediction: str | None = None,
     every: timedelta | str | None = None,
     window_rows: int | None = None,
@@ -72,7 +75,7 @@ def backtest(
         reference: table (mapping of sequences, pandas, Polars, Arrow, a list of mappings, or the path of a
             file) of features, predictions and, if known, labels; n rows in the order of time, at least 20.
         stream: table of the same form with at least one window; the label may be null, or its column missing.
-        budget: allowed false alarms, such as "1 per 30d" or "1 per 1000 checks".
+        budget: allowed false alarms, such as "1 per 30d" (needs `every`) or "1 per 1000 checks".
         prediction: column of the predictions: classes, or numbers of a regression. 1, 1.0, "1" and true are
             the same class. Without a task and probabilities, up to 20 distinct integers are classes. None
             checks only drift of the columns; there are no alarms then.
@@ -172,6 +175,12 @@ def _read_tables(
     past = _read(columns, reference_columns, tables[0], before, "reference")
     kinds = {name: column.kind for name, column in past.compared.items()}
     present = _read(columns, stream_columns, tables[1], timestamp, "stream", kinds)
+    if (
+        isinstance(columns, ModelColumns)
+        and label is None
+        and (note := forgotten_label(columns, past.columns))
+    ):
+        columns.notes.append(note)
     if past.rows < MIN_REFERENCE_ROWS:
         message = f"the reference needs at least {MIN_REFERENCE_ROWS} rows, has {past.rows}"
         raise input_error("", "empty", message)

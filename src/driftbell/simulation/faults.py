@@ -16,8 +16,8 @@ from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Value
 
 GRAMMAR = (
-    "a fault is shift:NAME=+3, scale:NAME=1.8, stuck:NAME, stuck:NAME=5.1, nulls:NAME, nulls:NAME=0.3 or "
-    "swap:NAME,NAME; NAME may be in double quotes"
+    "a fault is shift:NAME=+3, scale:NAME=1.8, stuck:NAME, stuck:NAME=5.1 (or a category), nulls:NAME, "
+    "nulls:NAME=0.3 or swap:NAME,NAME; NAME may be in double quotes"
 )
 
 Row: TypeAlias = dict[str, Value]
@@ -40,14 +40,14 @@ class Fault:
     Attributes:
         kind: the kind of change.
         feature: name of the feature.
-        value: the summand (shift), the factor (scale), the frozen value (stuck; None for the first value of
-            the run) or the share of rows that become null (nulls; None for all).
+        value: the summand (shift), the factor (scale), the frozen value (stuck: a number or text; None for
+            the first value of the run) or the share of rows that become null (nulls; None for all).
         other: name of the feature that it is swapped with (swap only).
     """
 
     kind: FaultKind
     feature: str
-    value: float | None = None
+    value: float | str | None = None
     other: str = ""
 
     def __str__(self) -> str:
@@ -56,6 +56,8 @@ class Fault:
             return f"{self.kind}:{_quoted(self.feature)},{_quoted(self.other)}"
         if self.value is None:
             return f"{self.kind}:{_quoted(self.feature)}"
+        if isinstance(self.value, str):
+            return f"{self.kind}:{_quoted(self.feature)}={self.value}"
         sign = "+" if self.kind is FaultKind.SHIFT and self.value >= 0 else ""
         return f"{self.kind}:{_quoted(self.feature)}={sign}{self.value:.15g}"
 
@@ -108,11 +110,13 @@ def apply_faults(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Ge
     return changed
 
 
-def _parse_value(kind: FaultKind, text: str) -> float:
+def _parse_value(kind: FaultKind, text: str) -> float | str:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
+    if kind is FaultKind.STUCK and (not math.isfinite(value) or f"{value:.15g}" != text):
+        return text  # a category such as 01067, or a number, which the column decides
     if not math.isfinite(value):
         raise ConfigError(f"fault '{kind}': '{text}' is not a number; {GRAMMAR}")
     if kind is FaultKind.NULLS and not 0 <= value <= 1:
@@ -131,15 +135,14 @@ def _hint(word: str, names: Iterable[str]) -> str:
 
 def _apply_fault(rows: list[Row], fault: Fault, rng: np.random.Generator) -> None:
     cells = [row[fault.feature] for row in rows]
-    value = fault.value
+    value = None if isinstance(fault.value, str) else fault.value
     match fault.kind:
         case FaultKind.SHIFT:
             cells = [v if v is None else _number(fault, v) + (value or 0.0) for v in cells]
         case FaultKind.SCALE:
             cells = [v if v is None else _number(fault, v) * (1.0 if value is None else value) for v in cells]
         case FaultKind.STUCK:
-            first = next((v for v in cells if v is not None), None)
-            cells = [first if value is None else value] * len(cells)
+            cells = [frozen_value(fault, rows)] * len(cells)
         case FaultKind.NULLS:
             null = rng.random(len(cells)) < (1.0 if value is None else value)
             cells = [None if is_null else v for is_null, v in zip(null, cells, strict=True)]
@@ -150,6 +153,31 @@ def _apply_fault(rows: list[Row], fault: Fault, rng: np.random.Generator) -> Non
             cells = others
     for row, cell in zip(rows, cells, strict=True):
         row[fault.feature] = cell
+
+
+def frozen_value(fault: Fault, rows: Sequence[Row]) -> Value:
+    """Return the value at which a feature is frozen, in the type of its values.
+
+    Raises:
+        ConfigError: a feature with numbers or booleans cannot have the fault's value.
+    """
+    first = next((row[fault.feature] for row in rows if row[fault.feature] is not None), None)
+    if fault.value is None:
+        return first
+    text = fault.value if isinstance(fault.value, str) else f"{fault.value:.15g}"
+    if isinstance(first, str):
+        return text
+    if isinstance(first, bool):
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"fault 'stuck': '{fault.feature}' is true or false, got '{text}'; {GRAMMAR}")
+        return text.lower() == "true"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"fault 'stuck': '{fault.feature}' holds numbers, and '{text}' is none; {GRAMMAR}")
+    return value
 
 
 def _number(fault: Fault, cell: Value) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from driftbell.records import (
     Outputs,
     Prediction,
     Reference,
+    Value,
     Verdict,
     Window,
 )
-from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults
+from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.columns import kind_of
 
@@ -55,6 +57,7 @@ class RehearsalOutcome:
             reference has no labels.
         columns: suspect columns of the alarm, the most likely first.
         refused: reason why the service would refuse such rows with an error, otherwise "".
+        frozen_at: value at which a feature was frozen; None for other faults.
     """
 
     fault: str
@@ -65,6 +68,7 @@ class RehearsalOutcome:
     actual_loss: float | None = None
     columns: tuple[str, ...] = ()
     refused: str = ""
+    frozen_at: Value = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,10 @@ class Rehearsal:
             if features[name].nullable:
                 faults.append(Fault(FaultKind.NULLS, name, NULL_SHARE))
         numeric = [n for n in names if kind_of(self.reference.columns[n]) is Kind.NUMERIC]
-        if len(numeric) > 1:
-            faults.append(Fault(FaultKind.SWAP, numeric[0], other=numeric[1]))
+        for a, b in combinations(numeric, 2):
+            if features[a].nullable == features[b].nullable:  # else the service rejects the nulls of one
+                faults.append(Fault(FaultKind.SWAP, a, other=b))
+                break
         return faults
 
     def __call__(self, fault: Fault | None, seed: int = 0) -> RehearsalOutcome:
@@ -120,6 +126,15 @@ class Rehearsal:
         """
         rng = np.random.default_rng(seed)
         rows, labels = self._sample(rng)
+        outcome = self._run(rows, labels, fault, rng)
+        if fault is None or fault.kind is not FaultKind.STUCK:
+            return outcome
+        return replace(outcome, frozen_at=frozen_value(fault, rows))
+
+    def _run(
+        self, rows: list[Row], labels: list[Any], fault: Fault | None, rng: np.random.Generator
+    ) -> RehearsalOutcome:
+        """Run checks on rows with a fault, see `__call__`."""
         faulty = apply_faults(rows, [fault] if fault else [], rng)
         name = str(fault) if fault else ""
         try:

@@ -27,6 +27,9 @@ MIN_WORDS = 3
 MIN_EVIDENCE = 9.2
 """An all-different sample of integers is an identifier if that has a probability below exp(-9.2) = 1e-4."""
 
+EVEN_SHARE, MAX_STEP = 0.95, 3
+"""Running numbers have at least this share of their steps below this multiple of the median step."""
+
 MAX_EXACT = 2**53
 """Larger integers, all different, are keys: float64 cannot hold them."""
 
@@ -100,9 +103,7 @@ def _decide_numbers(name: str, values: NDArray[Any]) -> Decision:
     if len(present) < MIN_ROWS:
         return Decision(Kind.NUMERIC)
     if values.dtype.kind == "f":
-        low, high = float(present[0]), float(present[-1])
-        is_epoch = any(a < min(low, high) and max(low, high) < b for a, b in EPOCHS)
-        if is_epoch and _increases(present):
+        if _are_epochs(present) and _increases(present):
             return Decision(Kind.IDENTIFIER, RUNNING_TIMES, basic=Kind.NUMERIC)
         return Decision(Kind.NUMERIC)
     return _decide_integers(name, present)
@@ -110,7 +111,10 @@ def _decide_numbers(name: str, values: NDArray[Any]) -> Decision:
 
 def _decide_integers(name: str, present: NDArray[Any]) -> Decision:
     if _increases(present):
-        return Decision(Kind.IDENTIFIER, "running numbers: all different, in order", basic=Kind.NUMERIC)
+        if _are_epochs(present):
+            return Decision(Kind.IDENTIFIER, RUNNING_TIMES, basic=Kind.NUMERIC)
+        if _has_even_steps(present):
+            return Decision(Kind.IDENTIFIER, "running numbers: all different, in order", basic=Kind.NUMERIC)
     n = len(present)
     different = len(distinct_counts(np.sort(present))[0])
     if different < n:
@@ -124,11 +128,23 @@ def _decide_integers(name: str, present: NDArray[Any]) -> Decision:
     return Decision(Kind.NUMERIC)
 
 
+def _are_epochs(values: NDArray[Any]) -> bool:
+    """Return whether the first and the last value may be times since 1970."""
+    low, high = sorted((float(values[0]), float(values[-1])))
+    return any(a < low and high < b for a, b in EPOCHS)
+
+
 def _increases(values: NDArray[Any]) -> bool:
     """Return whether values are strictly ordered."""
     if len(values) < MIN_ROWS:
         return False
     return bool((values[1:] > values[:-1]).all() or (values[1:] < values[:-1]).all())
+
+
+def _has_even_steps(values: NDArray[Any]) -> bool:
+    """Return whether most steps between values are alike, as in counters and not in sorted amounts."""
+    steps = np.sort(np.abs(np.diff(values.astype(np.float64))))
+    return bool(steps[int(EVEN_SHARE * (len(steps) - 1))] <= MAX_STEP * steps[len(steps) // 2])
 
 
 def _decide_texts(name: str, cells: Cells, texts: TextColumn) -> Decision:
@@ -190,6 +206,8 @@ def _decide_categories(name: str, texts: TextColumn, reason: str) -> Decision:
     n, different = texts.present, len(distinct)
     if n < MIN_ROWS:
         return Decision(Kind.CATEGORICAL, reason)
+    if different > max(MAX_CATEGORIES, n / 2) and texts.has_several_units:
+        return Decision(Kind.NUMERIC, f"numbers in several units, of which '{texts.unit}' is compared")
     words = float(distinct.head(1000).str.count_matches(r"\S+").mean() or 0)
     if different == n:
         if words >= MIN_WORDS:

@@ -16,6 +16,7 @@ class FileOptions:
         decimal: decimal mark of numbers in text, "." or ",".
         encoding: encoding of a text file, such as "cp1252".
         header: whether the first line of a text file has the names of the columns.
+        header_row: line of a text file, or row of a workbook, with the names of the columns, from 1.
         sheet: sheet of a workbook; None reads the first.
         query: query of a database.
     """
@@ -24,10 +25,13 @@ class FileOptions:
     decimal: str | None = None
     encoding: str | None = None
     header: bool | None = None
+    header_row: int | None = None
     sheet: str | None = None
     query: str | None = None
 
     def __post_init__(self) -> None:
+        if self.header_row is not None and self.header is False:
+            raise ConfigError("--header-row names the row of the header, and --no-header says there is none")
         names = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
         if self.separator is not None:
             separator = names.get(self.separator, self.separator)

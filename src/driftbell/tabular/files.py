@@ -20,7 +20,7 @@ from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.json_files import is_profile, read_json
 from driftbell.tabular.raw_table import RawTable, first_line, is_duplicate
 from driftbell.tabular.text_files import read_text_table
-from driftbell.tabular.text_numbers import decimal_mark
+from driftbell.tabular.text_numbers import decimal_mark, may_be_thousands
 from driftbell.tabular.workbooks import read_workbook
 
 PARQUET, ARROW, FEATHER_1, ZIP, XLS, SQLITE = (
@@ -144,7 +144,7 @@ def _read(path: Path, options: FileOptions) -> RawTable:
     if data.startswith(SQLITE):
         raise ConfigError(f"cannot read {path}: a database needs a query: pass sqlite:///{path} and --query")
     if data.startswith((ZIP, XLS)) or path.suffix.lower() in EXCEL_SUFFIXES:
-        return read_workbook(data, str(path), options.sheet)
+        return read_workbook(data, str(path), options)
     if is_profile(data[:512]):
         raise ConfigError(f"cannot read {path}: {NO_ROWS}")
     head = data[:512].lstrip().lower()
@@ -165,6 +165,8 @@ def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) 
         decimal = decimal_mark(samples, semicolons=table.detected["separator"] == "semicolon")
     columns = {s.name: read_series(s.name, s, from_text=True) for s in table.frame.get_columns()}
     detected = table.detected | {"decimal": decimal or "decided by each column"} | facts
+    if decimal is None and (names := [s.name for s in table.frame.get_columns() if may_be_thousands(s)]):
+        detected["thousands_or_decimals"] = join_names(names)
     return RawTable(columns, str(path), detected, decimal)
 
 

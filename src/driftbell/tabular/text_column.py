@@ -12,6 +12,7 @@ from driftbell.tabular.null_words import null_words
 from driftbell.tabular.text_numbers import (
     LEADING_ZERO,
     MIN_SHARE,
+    may_be_thousands,
     plain_numbers,
     read_numbers,
     without_quotes,
@@ -116,7 +117,7 @@ class TextColumn:
             return self._values
         texts, counts = self.distinct
         reading = read_numbers(texts, counts, self._decimal, self._reference_unit)
-        self.convention, self.unit = reading.convention, reading.unit
+        self.convention, self.unit, self._any_unit = reading.convention, reading.unit, reading.any_unit
         if self._decimal != "," and not np.isfinite(reading.values).any():
             return self._values
         extra = plain_numbers(texts.str.strip_chars()).to_numpy()
@@ -126,6 +127,17 @@ class TextColumn:
 
     convention = ""
     unit = ""
+    _any_unit = 0
+
+    @property
+    def has_several_units(self) -> bool:
+        """True if most cells are numbers, but fewer have the same currency or unit."""
+        return self.number_share < MIN_SHARE <= self._any_unit / max(1, self.present)
+
+    @cached_property
+    def may_be_thousands(self) -> bool:
+        """True if it is not known whether the points in numbers separate thousands or decimals."""
+        return self._decimal is None and not self.convention and may_be_thousands(self.series)
 
     @cached_property
     def is_plain(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from driftbell.errors import ConfigError
+from driftbell.phrases import join_names
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.text_layout import SINGLE, Layout, detect_layout
 from driftbell.tabular.text_lines import check_lines
@@ -73,6 +74,8 @@ def read_text_table(data: bytes, source: str, options: FileOptions) -> TextTable
         "encoding": encoding,
         "header": layout.header,
     }
+    if len(unnamed := [name for name in layout.unnamed if name in frame.columns]) > 1:
+        detected["columns_without_name"] = join_names(unnamed)
     if layout.skipped:
         detected["skipped_lines"] = layout.skipped
     if dropped:

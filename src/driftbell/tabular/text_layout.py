@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from driftbell.errors import ConfigError
@@ -22,6 +22,9 @@ SINGLE = "\x1f"
 MAX_SAMPLE_ROWS = 500
 MAX_PREAMBLE = 20
 """Lines before the header, such as a title."""
+
+MAX_GROUP_ROWS = 3
+"""Rows with names of groups of columns above the header."""
 
 MIN_CONSISTENT = 0.8
 SHOWN_LINES, SHOWN_CHARACTERS = 3, 100
@@ -104,6 +107,8 @@ def detect_layout(sample: str, is_whole: bool, source: str, options: FileOptions
         ConfigError: the separator is ambiguous, or a column name is duplicate.
     """
     skipped = 0
+    if options.header_row is not None:
+        return _layout_at(sample, is_whole, source, options)
     declared = re.match(r"sep=(.)\n", sample)
     separator = options.separator
     if declared:
@@ -115,6 +120,21 @@ def detect_layout(sample: str, is_whole: bool, source: str, options: FileOptions
         raise ConfigError(f"cannot read {source}: the file is empty; the first line must name every column")
     split = _split(sample, separator, is_whole) if separator else _detect(sample, is_whole, source)
     return _layout(split, skipped, source, options)
+
+
+def _layout_at(sample: str, is_whole: bool, source: str, options: FileOptions) -> Layout:
+    """Detect the layout of a text file with the header in a line that the user names."""
+    skipped = (options.header_row or 1) - 1
+    sample = "".join(sample.splitlines(keepends=True)[skipped:])
+    if not sample.strip():
+        raise ConfigError(f"cannot read {source}: --header-row: the file has no line {options.header_row}")
+    split = (
+        _split(sample, options.separator, is_whole)
+        if options.separator
+        else _detect(sample, is_whole, source)
+    )
+    split = replace(split, first=0)
+    return _layout(split, skipped, source, replace(options, header=True))
 
 
 def _without_comments(sample: str, comments: str, skipped: int) -> tuple[str, int]:
@@ -229,6 +249,8 @@ def _ambiguous(sample: str, source: str, separators: Sequence[str]) -> str:
 def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> Layout:
     records = split.records
     position = split.first if split.separator == SINGLE or split.first == 0 or _is_header_below(split) else 0
+    if options.header_row is None and options.header is not False:
+        position += rows_above_header([record for _, record in records[position:]])
     start = records[position - 1][0] if position else 0
     line, first = records[position]
     if split.separator != SINGLE and len(first) == split.width - 1:
@@ -249,6 +271,33 @@ def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> L
             "each once; if it has no names, pass --no-header"
         )
     return Layout(split.separator, names, True, skipped + line, skipped + start, unnamed)
+
+
+def rows_above_header(records: Sequence[Sequence[str]]) -> int:
+    """Return the number of rows with names of groups of columns above the header.
+
+    Such a row has empty cells or the same name twice, and below it is a row of different texts above a column
+    of numbers.
+
+    >>> rows_above_header([["", "Sales", ""], ["day", "amount", "pieces"], ["2026-01-31", "5.2", "3"]])
+    1
+    """
+    for position in range(1, min(MAX_GROUP_ROWS, len(records) - 2) + 1):
+        if not _is_group_row(records[position - 1]):
+            break
+        names = [cell.strip() for cell in records[position]]
+        if _is_group_row(names) or any(map(is_number, names)) or len(names) != len(records[0]):
+            continue
+        columns = zip(*(row for row in records[position + 1 :] if len(row) == len(names)), strict=True)
+        if any(2 * sum(map(is_number, column)) > len(column) for column in columns):
+            return position
+    return 0
+
+
+def _is_group_row(record: Sequence[str]) -> bool:
+    """Return whether a cell is empty, or two are the same."""
+    cells = [cell.strip() for cell in record]
+    return len(set(cells)) < len(cells) or any(cell in NULL_WORDS for cell in cells)
 
 
 def _is_ruler(record: list[str]) -> bool:

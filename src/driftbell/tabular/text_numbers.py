@@ -59,6 +59,10 @@ MIN_SHARE = 0.9
 """Share of the cells that must be of a kind."""
 
 
+MAX_UNITS = 6
+"""A column of numbers with more different units has names."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberReading:
     """Numbers of n different texts.
@@ -68,11 +72,13 @@ class NumberReading:
         convention: what the column has, such as "decimal comma, percent"; "" for plain numbers.
         unit: currency, "%", or unit such as "kg"; "" if there is none; after `LIMIT_MARK` if numbers have
             marks of limits.
+        any_unit: number of rows that are numbers with one of at most `MAX_UNITS` units.
     """
 
     values: NDArray[np.float64]
     convention: str
     unit: str
+    any_unit: int = 0
 
 
 def plain_numbers(texts: Any) -> Any:
@@ -161,6 +167,8 @@ def _read_numbers(
     units = np.where(percent, "%", currency.fill_null(suffix).fill_null("").to_numpy().astype(object))
     if unit and unit != "%":
         fit &= (units == unit) | (units == "")
+    used_units = set(units[fit].tolist())
+    any_unit = int(counts[fit].sum()) if len(used_units) <= MAX_UNITS else 0
     fit, main = _one_unit(fit, units, counts)
     separators = r"[,'’ ]" if mark == "." else r"[.'’ ]"
     digits = body.str.replace_all(separators, "").str.replace(",", ".", literal=True)
@@ -181,7 +189,7 @@ def _read_numbers(
         used.append("percent, 1 % is 0.01")
     elif main:
         used.append(f"{'currency' if (currency == main).any() else 'unit'} {main}")
-    return NumberReading(values, ", ".join(used), main)
+    return NumberReading(values, ", ".join(used), main, any_unit)
 
 
 def _is_common(rows: Any) -> bool:
@@ -218,6 +226,30 @@ def decimal_mark(samples: list[Any], *, semicolons: bool) -> str | None:
         for mark, pattern in ((",", comma), (".", point)):
             if n and clean.str.contains(pattern).sum() >= 0.3 * n:
                 marks.add(mark)
-    if not marks and semicolons and any(s.str.contains(r"^\s*[+-]?\d{1,3},\d{3}\s*$").any() for s in samples):
+    three_digits = r"^\s*[+-]?\d{1,3},\d{3}\s*$"
+    thousands = (s.str.contains(three_digits).any() or may_be_thousands(s) for s in samples)
+    if not marks and semicolons and any(thousands):
         return ","
     return marks.pop() if len(marks) == 1 else None
+
+
+SAMPLE_ROWS = 2000
+"""Texts that are looked at before all are."""
+
+
+def may_be_thousands(texts: Any) -> bool:
+    """Return whether points may separate thousands in whole numbers, such as `949` and `1.234`.
+
+    Then every number with a point has three digits after it, and all others have at most three digits.
+
+    Args:
+        texts: cells of a column, a Polars series of strings.
+    """
+    for cells in (texts.head(SAMPLE_ROWS), texts):
+        clean = cells.drop_nulls().str.strip_chars()
+        grouped = clean.str.contains(r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
+        short = clean.str.contains(r"^[+-]?(0|[1-9]\d{0,2})$")
+        number = clean.str.contains(r"^[+-]?[\d.,]+$")
+        if not grouped.any() or not short.any() or bool((number & ~grouped & ~short).any()):
+            return False
+    return True

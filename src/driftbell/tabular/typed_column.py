@@ -20,6 +20,8 @@ from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_numbers import MIN_SHARE
 
+AMBIGUOUS_POINTS = "numbers such as 1.234 may also be thousands, which --decimal decides"
+
 NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
@@ -44,6 +46,7 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
+        remark: what is not certain about its numbers, such as their decimal mark; "" for nothing.
         unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
             of limits and approximations, such as `<5`; None if it is not known.
     """
@@ -60,6 +63,7 @@ class TypedColumn:
     decided: Kind | None = None
     unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
     unit: str | None = None
+    remark: str = ""
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""
@@ -227,6 +231,7 @@ def _typed(
         decided,
         np.flatnonzero(unreadable) if count else NO_ROWS,
         (texts.unit if texts else "") if kind is Kind.NUMERIC else None,
+        AMBIGUOUS_POINTS if texts and kind is Kind.NUMERIC and texts.may_be_thousands else "",
     )
 
 
@@ -237,7 +242,7 @@ def _stored_as(cells: Cells, texts: TextColumn | None) -> str:
     if not texts.present:
         return "nulls"
     if texts.number_share >= MIN_SHARE:
-        return "numbers"
+        return "text" if texts.has_codes else "numbers"
     if texts.all_boolean:
         return "booleans"
     if texts.looks_like_durations:

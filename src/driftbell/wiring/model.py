@@ -49,10 +49,8 @@ def open_model(settings: Settings) -> OpenedModel:
         conversion = load_cached_conversion(settings)
         model: Model | None = conversion.model if conversion else None
         training = read_cached_training(settings, model) if model else None
-        if conversion and model and training:  # the native model's libraries are not imported
-            log_engine(model, conversion)
-        else:
-            model, training = build_model(settings)
+        if not (model and training):  # else the native model's libraries are not imported
+            model, training, _ = build_model(settings)
     check_golden(settings, model)
     return OpenedModel(
         model,
@@ -83,7 +81,8 @@ def open_serving_model(settings: Settings) -> Model:
         check_golden(settings, conversion.model)
         return conversion.model
     with exclusive_setup(settings.data_dir):
-        model = build_model(settings)[0]
+        model, _, conversion = build_model(settings)
+    log_engine(model, conversion)
     check_golden(settings, model)
     return model
 

@@ -36,6 +36,8 @@ IRIS_FOLDER = Path("models") / "iris"
 CONVERSIONS_FOLDER = Path("models") / "onnx"
 """Folders below the data folder: the default model, and one conversion cache a model."""
 
+NATIVE = "model.engine is 'native'"
+
 logger = structlog.get_logger()
 
 
@@ -59,8 +61,11 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     return _match_training(table.columns, labels, model)
 
 
-def build_model(settings: Settings) -> tuple[Model, Training]:
+def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]:
     """Load the native model and its training data, and convert it if it predicts the same as an ONNX graph.
+
+    Returns:
+        The model, its training data, and its conversion; None if `model.engine` is "native".
 
     Raises:
         ConfigError: a file cannot be read, or is not a supported model.
@@ -69,13 +74,18 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         native, training = iris_model(folder)[0], iris_training(folder)
-        return _convert(settings, native, training), training
+        model, conversion = _convert(settings, native, training)
+        return model, training, conversion
     path, name = options.path, _model_name(options)
     if path.suffix.lower() == ".onnx":
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
         conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
-        return _open_graph(settings, conversion), _match_training(columns, labels, conversion.model)
+        return (
+            _open_graph(settings, conversion),
+            _match_training(columns, labels, conversion.model),
+            conversion,
+        )
     reading = open_native(settings, path, options.reference, name)
     native = reading.model
     if native.task is Task.REGRESSION:
@@ -83,38 +93,37 @@ def build_model(settings: Settings) -> tuple[Model, Training]:
     if options.golden is None:
         warn_of_other_answers(reading, options.reference)
     training = _match_training(reading.table.columns, reading.labels, native)
-    return _convert(settings, native, training), training
+    model, conversion = _convert(settings, native, training)
+    return model, training, conversion
 
 
-def log_engine(model: Model, conversion: Conversion) -> None:
+def log_engine(model: Model, conversion: Conversion | None) -> None:
     """Log which engine runs a model, and why."""
     fields = {"model": model.name, "version": model.version}
-    if conversion.model:
+    if conversion and conversion.model:
         check = {
             "rows_checked": conversion.rows_checked,
             "largest_difference": conversion.max_difference,
         }
         logger.info("model runs in ONNX Runtime", **fields, **check, inline=model.inline)
-    elif conversion.reason == INSTALL:
-        logger.info("model runs natively", **fields, reason=conversion.reason)
+    elif model.engine_reason in (INSTALL, NATIVE):
+        logger.info("model runs natively", **fields, reason=model.engine_reason)
     else:
-        logger.warning("model runs natively", **fields, reason=conversion.reason)
+        logger.warning("model runs natively", **fields, reason=model.engine_reason)
 
 
-def _convert(settings: Settings, native: NativeModel, training: Training) -> Model:
+def _convert(settings: Settings, native: NativeModel, training: Training) -> tuple[Model, Conversion | None]:
     """Return the converted model, from the cache or converted now; the native one if there is none."""
     if settings.model.engine == "native":
-        native.engine_reason = "model.engine is 'native'"
-        return native
+        native.engine_reason = NATIVE
+        return native, None
     conversion = load_cached_conversion(settings)
     if conversion is None:
         logger.info("converting the model to ONNX", model=native.name, version=native.version)
         conversion = convert(native, training.features)
         _save(settings, conversion)
     native.engine_reason = conversion.reason
-    model = conversion.model or native
-    log_engine(model, conversion)
-    return model
+    return conversion.model or native, conversion
 
 
 def _open_graph(settings: Settings, conversion: Conversion) -> Model:
@@ -123,7 +132,6 @@ def _open_graph(settings: Settings, conversion: Conversion) -> Model:
         raise ModelError(f"{settings.model.path} has no graph")
     if load_cached_conversion(settings) is None:
         _save(settings, conversion)
-    log_engine(conversion.model, conversion)
     return conversion.model
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -39,24 +39,67 @@ class NativeReading:
         model: the model.
         table: the features of the reference.
         labels: the column of the labels; None if no target is configured.
+        other_types: types by column in which it is read because the model knows its values only then.
+        unknown: columns of which the model does not know most values.
     """
 
     model: NativeModel
     table: FeatureTable
     labels: Column | None
+    other_types: Mapping[str, str] = field(default_factory=dict)
+    unknown: tuple[UnknownValues, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownValues:
+    """A column of which a model does not know most values: it may have been fitted on another type.
+
+    Attributes:
+        column: its name.
+        known_share: share of its values that the model knows.
+        examples: at most three values that the model knows.
+    """
+
+    column: str
+    known_share: float
+    examples: tuple[str, ...]
 
 
 def open_native(settings: Settings, path: Path, reference: Path, name: str) -> NativeReading:
-    """Load a model and read its reference with the types that it was fitted on.
+    """Load a model, read its reference with the types that it was fitted on, and log what is unusual.
+
+    Raises:
+        ConfigError: a file cannot be read, or is not a supported model.
+    """
+    loaded, version = load_model(path, settings.model.sha256)
+    reading = read_native(settings, loaded, reference, name=name, version=version)
+    if reading.other_types:
+        types = dict(reading.other_types)
+        logger.info("columns are read as the model knows them", model=name, dtypes=types)
+    for unknown in reading.unknown:
+        logger.warning(
+            "model does not know most values of a column: it may have been fitted on another type",
+            model=name,
+            column=unknown.column,
+            known_share=unknown.known_share,
+            examples=list(unknown.examples),
+            advice="set its type in [columns] dtypes",
+        )
+    return reading
+
+
+def read_native(
+    settings: Settings, loaded: LoadedModel, reference: Path, *, name: str, version: str
+) -> NativeReading:
+    """Read the reference of a model with the types that it was fitted on.
 
     A column of values that the model's encoders do not know, such as postcodes that pandas reads as numbers,
     is read as another type if they know that one.
 
     Raises:
-        ConfigError: a file cannot be read, or is not a supported model.
+        ConfigError: the reference cannot be read, or does not fit the model.
     """
     options, target = settings.columns.options, settings.model.target
-    loaded, version = load_model(path, settings.model.sha256)
     table, labels = read_reference(reference, options, target)
     schema = _typed_schema(loaded, table, reference, options)
     known = known_values(loaded.estimator, loaded.feature_names) if loaded.takes_frame else {}
@@ -70,12 +113,10 @@ def open_native(settings: Settings, path: Path, reference: Path, name: str) -> N
         options = replace(options, dtypes={**options.dtypes, **other})
         table, labels = read_reference(reference, options, target)
         schema = _typed_schema(loaded, table, reference, options)
-        logger.info("columns are read as the model knows them", model=name, dtypes=other)
     schema = Schema(tuple(replace(f, null=_null(known.get(f.name)) or f.null) for f in schema.features))
     model = NativeModel(loaded, name=name, version=version, schema=schema)
     check_example_row(model)
-    _warn_of_unknown(model, table, known)
-    return NativeReading(model, table, labels)
+    return NativeReading(model, table, labels, other, tuple(_unknown(model, table, known)))
 
 
 def read_reference(
@@ -169,18 +210,14 @@ def _null(known: KnownValues | None) -> str:
     return known.null if known else ""
 
 
-def _warn_of_unknown(model: NativeModel, table: FeatureTable, known: Mapping[str, KnownValues]) -> None:
+def _unknown(
+    model: NativeModel, table: FeatureTable, known: Mapping[str, KnownValues]
+) -> Iterator[UnknownValues]:
     for feature in model.schema.features:
         values = known.get(feature.name)
         if values is None or not values.categories:
             continue
         share = values.share(build_frame([feature], table.columns)[feature.name].tolist())
         if share < MIN_KNOWN:
-            logger.warning(
-                "model does not know most values of a column: it may have been fitted on another type",
-                model=model.name,
-                column=feature.name,
-                known_share=round(share, 3),
-                examples=sorted(map(repr, values.categories))[:3],
-                advice="set its type in [columns] dtypes",
-            )
+            examples = sorted(map(repr, values.categories))[:3]
+            yield UnknownValues(feature.name, round(share, 3), tuple(examples))

@@ -138,7 +138,7 @@ def test_other_objects_than_tables_are_an_error(given: Any) -> None:
             {"probabilities": {"no": "p no", "ja": "p yes"}},
             "'yes' is not one of the classes no and ja",
         ),
-        (STREAM, {"probabilities": {"ja": "p yes"}}, "name the probability column of every class"),
+        (STREAM, {"probabilities": {"ja": "p yes"}}, "'ja' is no class; the classes are no and yes"),
         (changed(STREAM, "answer", 5, None), {}, "column 'answer' of the stream, row 5: null"),
         (changed(STREAM, "answer", 5, "oui"), {}, "row 5: 'oui' is not one of the classes no and yes"),
         (changed(STREAM, "p yes", 5, None), {}, "column 'p yes' of the stream, row 5: .* got null"),

@@ -9,7 +9,7 @@ from tests.unit.simulation.test_traffic import PETAL_WIDTH, rng
 
 from driftbell.errors import ConfigError
 from driftbell.records import Value
-from driftbell.simulation.faults import Fault, FaultKind, apply_faults, parse_fault
+from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, parse_fault
 from driftbell.simulation.traffic import iris_rows
 
 ROWS: list[dict[str, Value]] = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.0}]
@@ -81,7 +81,6 @@ def test_a_fault_is_read(text: str, fault: Fault) -> None:
         ("shift:a=three", "fault 'shift': 'three' is not a number"),
         ("scale:a=nan", "fault 'scale': 'nan' is not a number"),
         ("scale:a=1e999", "'1e999' is not a number"),
-        ("stuck:a=b", "fault 'stuck': 'b' is not a number"),
         ("nulls:a=30", "fault 'nulls': the share of rows must be from 0 to 1, got 30"),
         ("nulls:a=-0.1", "must be from 0 to 1, got -0.1"),
     ],
@@ -121,3 +120,35 @@ def test_an_unknown_feature_is_explained_with_the_grammar(text: str, message: st
 def test_only_numbers_can_be_shifted(cell: bool | str) -> None:
     with pytest.raises(ConfigError, match="fault 'shift': 'a' must hold numbers"):
         apply_faults([{"a": cell}], [parse_fault("shift:a=1")], rng())
+
+
+@pytest.mark.parametrize(
+    ("fault", "frozen"),
+    [
+        ("stuck:plan=team", "team"),
+        ("stuck:plan=01067", "01067"),
+        ("stuck:plan=5", "5"),
+        ("stuck:plan", "pro"),
+        ("stuck:active=False", False),
+        ("stuck:age=5.10", 5.1),
+    ],
+)
+def test_a_feature_is_frozen_at_a_value_of_its_type(fault: str, frozen: object) -> None:
+    rows: list[Row] = [
+        {"plan": None, "age": 1.0, "active": True},
+        {"plan": "pro", "age": 2.0, "active": False},
+    ]
+    parsed = parse_fault(fault)
+    changed = apply_faults(rows, [parsed], rng())
+    assert [row[parsed.feature] for row in changed] == [frozen] * 2
+    assert parse_fault(str(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("stuck:age=team", "'age' holds numbers"), ("stuck:active=5", "'active' is true or false")],
+)
+def test_a_feature_cannot_be_frozen_at_a_value_of_another_type(fault: str, words: str) -> None:
+    rows: list[Row] = [{"age": 1.0, "active": True}]
+    with pytest.raises(ConfigError, match=words):
+        apply_faults(rows, [parse_fault(fault)], rng())

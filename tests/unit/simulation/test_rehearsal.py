@@ -136,6 +136,16 @@ def test_the_usual_faults(iris: Rehearsal) -> None:
         assert str(parse_fault(text)) == text
 
 
+def test_a_feature_with_nulls_is_not_swapped_with_one_without(holes: Rehearsal) -> None:
+    assert [f.kind for f in holes.default_faults() if f.kind is FaultKind.SWAP] == []
+    assert not any(holes(fault).refused for fault in holes.default_faults())
+
+
+def test_the_value_of_a_frozen_feature_is_reported(holes: Rehearsal) -> None:
+    assert holes(Fault(FaultKind.STUCK, "a", 9.0)).frozen_at == 9.0
+    assert isinstance(holes(Fault(FaultKind.STUCK, "a")).frozen_at, float)
+
+
 @pytest.mark.slow
 def test_no_fault_comes_first(holes: Rehearsal) -> None:
     outcome = list(rehearse(holes, [Fault(FaultKind.STUCK, "a", 9.0)]))

@@ -254,9 +254,9 @@ def write_workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> None:
             data = ""
             for i, row in enumerate(rows, 1):
                 cells = (
-                    f'<c r="{"ABC"[j]}{i}"><v>{v}</v></c>'
+                    f'<c r="{"ABCD"[j]}{i}"><v>{v}</v></c>'
                     if isinstance(v, int | float)
-                    else f'<c r="{"ABC"[j]}{i}" t="inlineStr"><is><t>{v}</t></is></c>'
+                    else f'<c r="{"ABCD"[j]}{i}" t="inlineStr"><is><t>{v}</t></is></c>'
                     for j, v in enumerate(row)
                 )
                 data += f'<row r="{i}">{"".join(cells)}</row>'
