@@ -1,4 +1,4 @@
-"""Phrases of messages: lists of names, points of accuracy, addresses, suggestions for misspelled names."""
+"""Phrases of messages: names, amounts, points of accuracy, addresses, suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def printable(text: object, max_length: int = MAX_NAME_LENGTH) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in characters
     )
+
+
+def format_amount(value: float) -> str:
+    """Return a number with three significant digits; all digits of a thousand and more.
+
+    >>> format_amount(0.042), format_amount(3.14159), format_amount(41234.4), format_amount(2)
+    ('0.042', '3.14', '41,234', '2')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
 
 
 def format_points(share: float) -> str:

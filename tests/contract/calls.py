@@ -23,6 +23,7 @@ CALLS = {
     "labels.newest": lambda store: store.labels.newest(1, **IRIS),
     "labels.after": lambda store: store.labels.after(0, 1, **IRIS),
     "labels.realized": lambda store: store.labels.realized(1, **IRIS),
+    "labels.realized_errors": lambda store: store.labels.realized_errors(1, **IRIS),
     "labels.coverage": lambda store: store.labels.coverage(1, **IRIS),
     "labels.counts": lambda store: store.labels.counts(1, 9, **IRIS),
     "labels.totals": lambda store: store.labels.totals(**IRIS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from tests.contract.builders import IRIS, NOW, label, prediction, summaries
 
 from driftbell.errors import StoreError
 from driftbell.records import (
+    ErrorTotals,
     Label,
     LabelledPrediction,
     LabelReceipt,
@@ -164,3 +166,17 @@ def test_the_newest_labels_of_a_period_are_read_by_prediction(store: SqlStore) -
     start, end = NOW + timedelta(seconds=1), NOW + timedelta(seconds=4)
     assert store.labels.between(start, end, **IRIS) == {"id-1": "virginica", "id-2": "setosa"}
     assert store.labels.between(end + timedelta(days=1), end + timedelta(days=2), **IRIS) == {}
+
+
+def test_errors_of_a_regression_are_summed_over_the_newest_labels(store: SqlStore) -> None:
+    outputs = (10.0, -2.5, 1e-05, 1e100)
+    store.predictions.append([replace(prediction(i), output=repr(v)) for i, v in enumerate(outputs, 1)])
+    assert store.labels.realized_errors(10, **IRIS) == ErrorTotals()
+    store.labels.add([label(1, "12.5"), label(2, "-1.5"), label(3, "1.0")])
+    store.labels.add([label(3, "3.0", 70)])
+    assert store.labels.realized_errors(2, **IRIS) == ErrorTotals(2, 1 + 3.0 - 1e-05, 1 + (3.0 - 1e-05) ** 2)
+    early = store.labels.realized_errors(9, **IRIS, as_of=NOW + timedelta(minutes=60))
+    assert early.rows == 3
+    assert early.absolute == pytest.approx(2.5 + 1 + 1 - 1e-05)
+    store.labels.add([label(4, "-1e+100")])
+    assert store.labels.realized_errors(9, **IRIS).squared == pytest.approx(4e200)

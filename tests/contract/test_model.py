@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from driftbell.models.convert import convert
@@ -15,6 +15,7 @@ from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import loaded_estimator
 from driftbell.ports import Model
+from driftbell.records import Task
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 from driftbell.testing import FakeModel
@@ -35,6 +36,25 @@ MODELS: dict[str, Callable[[], Model]] = {
     "scikit-learn": lambda: sklearn_model(LogisticRegression()),
     "ONNX Runtime": lambda: convert(sklearn_model(DecisionTreeClassifier(max_depth=4)), COLUMNS).model,
 }
+
+
+AMOUNTS = 3 * VALUES[:, 0] - VALUES[:, 1]
+
+
+def regression(estimator: Any) -> NativeModel:
+    loaded = loaded_estimator(estimator.fit(VALUES, AMOUNTS))
+    return NativeModel(loaded, name="m", version="v", schema=infer_schema(COLUMNS))
+
+
+REGRESSIONS: dict[str, Callable[[], Model]] = {
+    "fake": lambda: FakeModel(infer_schema(COLUMNS), (), lambda c: 3 * c["x"] - c["y"]),
+    "scikit-learn": lambda: regression(LinearRegression()),
+}
+
+
+@pytest.fixture(scope="module", params=REGRESSIONS)
+def numbers(request: pytest.FixtureRequest) -> Model:
+    return REGRESSIONS[request.param]()
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -74,3 +94,22 @@ def test_a_row_has_the_same_outputs_alone_and_in_a_table(model: FakeModel | Onnx
         alone = model.answer([VALUES[row].tolist()])
         assert alone[0] == [class_ids[row]]
         assert alone[1][0] == pytest.approx(probabilities[row], abs=1e-6)
+
+
+def test_a_regression_has_no_classes_and_predicts_numbers(numbers: Model) -> None:
+    assert numbers.task is Task.REGRESSION
+    assert numbers.classes == ()
+    outputs = numbers.predict(COLUMNS)
+    assert outputs.values.dtype == np.float64
+    assert outputs.values.shape == (300,)
+    assert outputs.probabilities is None
+    assert outputs.values == pytest.approx(AMOUNTS, abs=1e-9)
+
+
+def test_answers_of_a_regression_are_those_of_predict(numbers: Model) -> None:
+    values, probabilities = numbers.answer(VALUES.tolist())
+    assert probabilities is None
+    assert set(map(type, values)) == {float}
+    assert values == numbers.predict(COLUMNS).values.tolist()
+    alone = [numbers.answer([row])[0][0] for row in VALUES[:5].tolist()]
+    assert alone == pytest.approx(values[:5], rel=1e-12)

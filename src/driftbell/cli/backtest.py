@@ -278,12 +278,15 @@ def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
         facts = [
             f"{alarm} after {outcome.detection_delay} predictions{_duration(outcome.detection_delay, rate)}"
         ]
+    from driftbell.publish.wording import format_loss_amount, loss_interval
+
     if outcome.estimated_loss is not None and outcome.interval is not None:
-        low, high = (f"{100 * bound:.1f}" for bound in outcome.interval)
-        loss = f"{100 * outcome.estimated_loss:.1f} points"
-        facts.append(f"estimated loss {loss} (90 % interval: {low} to {high})")
+        interval = loss_interval(outcome.interval, outcome.metric)
+        facts.append(
+            f"estimated loss {format_loss_amount(outcome.estimated_loss, outcome.metric)} ({interval})"
+        )
     if outcome.fault and outcome.actual_loss is not None:
-        facts.append(f"actual loss {100 * outcome.actual_loss:.1f} points")
+        facts.append(f"actual loss {format_loss_amount(outcome.actual_loss, outcome.metric)}")
     if outcome.columns:
         facts.append(f"suspect columns: {', '.join(outcome.columns)}")
     return f"{name}: {'; '.join(facts)}"

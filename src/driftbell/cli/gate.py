@@ -136,5 +136,8 @@ def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
     )
     if outcome.actual_loss is None:
         return f"{name}: {alarm}; actual loss unknown"
+    from driftbell.publish.wording import format_loss_amount
+
+    amount = format_loss_amount(outcome.actual_loss, outcome.metric)
     note = "" if harmful else "; harmless, does not count"
-    return f"{name}: {alarm}; actual loss {100 * outcome.actual_loss:.1f} points{note}"
+    return f"{name}: {alarm}; actual loss {amount}{note}"

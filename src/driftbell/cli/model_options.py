@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ OPTIONS = (
     click.option(
         "--smallest-loss",
         type=click.FloatRange(0, min_open=True),
-        help="Smallest loss that is an alarm [default: alarms.smallest_loss, 0.02 of accuracy; or 0.1 of the "
-        "mean absolute error].",
+        help="Smallest loss that is an alarm [default: alarms.smallest_loss, which is 0.02 of accuracy, or "
+        "a tenth of the mean absolute error].",
     ),
 )
 
@@ -92,7 +93,7 @@ def read_roles(values: Mapping[str, Any], columns: Collection[str], settings: Se
         parse_probabilities(values["pairs"], columns),
         values["task"],
         values["smallest_loss"],
-        settings.alarms.smallest_loss,
+        parse_smallest_loss(settings.alarms.smallest_loss),
         None if budget.checks is None else 1 / budget.checks_per_alarm(),
     )
 

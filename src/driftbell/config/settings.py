@@ -33,6 +33,7 @@ from driftbell.config.values import (
     ReportSize,
     SecretUrls,
     Size,
+    SmallestRelevantLoss,
     TimeLimit,
 )
 from driftbell.errors import ConfigError
@@ -103,8 +104,8 @@ class AlarmSettings(Section):
 
     budget: FalseAlarms = Budget(1, timedelta(days=30))
     """The accepted rate of false alarms, such as '1 per 30d' or '2 per 1000 checks'."""
-    smallest_loss: float = Field(0.02, gt=0, lt=1)
-    """The smallest loss of accuracy that is worth an alarm: 0.02 is two percentage points."""
+    smallest_loss: SmallestRelevantLoss = None
+    """The smallest loss worth an alarm: of accuracy (0.02), or more error (a number, or '10%' of it)."""
 
 
 class ReportSettings(Section):

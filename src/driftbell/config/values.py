@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from driftbell.alarms.budget import Budget, parse_budget
+from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError
 
@@ -162,6 +163,15 @@ def _budget(value: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _smallest_loss(value: object) -> object:
+    """Return a number, a share as a text such as "10%", or None for the default."""
+    try:
+        smallest = parse_smallest_loss(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return smallest.amount if smallest.share is None else f"{100 * smallest.share:.15g}%"
+
+
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
@@ -173,4 +183,5 @@ Collector = Annotated[str, AfterValidator(_collector)]
 SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
 Address = Annotated[str | None, BeforeValidator(_address)]
 DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_database)]
+SmallestRelevantLoss = Annotated[float | str | None, BeforeValidator(_smallest_loss)]
 FalseAlarms = Annotated[Budget, BeforeValidator(_budget)]

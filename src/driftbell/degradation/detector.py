@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.reference_models import (
     FOLDS,
@@ -15,11 +16,14 @@ from driftbell.degradation.reference_models import (
     fit_reference_models,
     one_thread,
 )
+from driftbell.degradation.relevant_loss import relevant_loss
 from driftbell.degradation.update import LabelRows, Rows, update
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Degradation, EvidenceState, LabelledPrediction, Outputs, Window
-from driftbell.stats.metrics import UNKNOWN_CLASS
 from driftbell.tabular.columns import as_column
+from driftbell.tabular.outputs import output_values, parse_number
+
+DEFAULT_LOSS = SmallestLoss()
 
 
 class CusumDetector:
@@ -27,12 +31,11 @@ class CusumDetector:
 
     Args:
         charts: fitted on the reference.
-        classes: the model's classes, by class id.
+        classes: the model's classes, by class id; none for a regression.
     """
 
     def __init__(self, charts: CusumCharts, classes: Sequence[str]) -> None:
         self.charts = charts
-        self._ids = {name: i for i, name in enumerate(classes)}
         self._classes = tuple(classes)
 
     def advance(
@@ -75,24 +78,35 @@ class CusumDetector:
         predictions = window.predictions
         names = self.charts.learned.encoder.names
         columns = {name: as_column([p.features.get(name) for p in predictions]) for name in names}
-        ids = np.array([self._ids.get(p.output, UNKNOWN_CLASS) for p in predictions], dtype=np.float64)
+        values = output_values((p.output for p in predictions), self._classes)
         probabilities = None
         if self.charts.learned.answers.probabilities is not None:
             cells = [[p.probabilities.get(c, 0.0) for c in self._classes] for p in predictions]
             probabilities = np.array(cells, dtype=np.float64).reshape(len(predictions), len(self._classes))
         return Rows(
-            columns, Answers(ids, probabilities), [p.time for p in predictions], [p.id for p in predictions]
+            columns,
+            Answers(values, probabilities),
+            [p.time for p in predictions],
+            [p.id for p in predictions],
         )
 
     def _labels(self, labels: Sequence[LabelledPrediction]) -> LabelRows:
         first = [label for label in labels if label.before is None]
-        errors = [float(label.label != label.prediction.output) for label in first]
+        errors = [self._error(label.label, label.prediction.output) for label in first]
         corrected = sum(
-            float(label.label != label.prediction.output) - float(label.before != label.prediction.output)
+            self._error(label.label, label.prediction.output)
+            - self._error(label.before, label.prediction.output)
             for label in labels
             if label.before is not None
         )
         return LabelRows(np.array(errors), [label.prediction.time for label in first], corrected)
+
+    def _error(self, label: str, output: str) -> float:
+        """Return the error of an output: 1 if it is another class, or the absolute error of a regression."""
+        if self._classes:
+            return float(label != output)
+        true, predicted = parse_number(label), parse_number(output)
+        return 0.0 if true is None or predicted is None else abs(true - predicted)
 
 
 def fit_detector(
@@ -101,7 +115,7 @@ def fit_detector(
     labels: Column | None,
     *,
     classes: Sequence[str],
-    smallest_loss: float,
+    smallest_loss: SmallestLoss = DEFAULT_LOSS,
     checks_per_alarm: float,
     block_rows: int = 500,
     seed: int = 0,
@@ -111,10 +125,11 @@ def fit_detector(
     Args:
         features: of the reference, n rows.
         outputs: the model's answers on them, out-of-sample if possible.
-        labels: the true classes by name, null where unknown; None if no row has one. A label that is no
-            class of the model is a wrong answer. Fewer than 20 labels among rows without any are ignored.
-        classes: the model's classes, by class id.
-        smallest_loss: the smallest loss of accuracy that matters: 0.02 is two points.
+        labels: the true classes by name, or numbers, null where unknown; None if no row has one. A label that
+            is no class of the model is a wrong answer. Fewer than 20 labels among rows without any are
+            ignored.
+        classes: the model's classes, by class id; none for a regression.
+        smallest_loss: the smallest loss that matters.
         checks_per_alarm: checks that the budget allows for each false alarm.
         block_rows: the usual number of new rows of a check.
         seed: random seed.
@@ -128,13 +143,15 @@ def fit_detector(
     truth: Vector | None = None
     if labels is not None:
         has_label = np.array([v is not None for v in labels.tolist()], dtype=bool)
-        ids = {name: float(i) for i, name in enumerate(classes)}
         if has_label.all() or np.count_nonzero(has_label) >= MIN_LABELS:
             features = {k: v[has_label] for k, v in features.items()}
             answers = answers.take(has_label)
-            truth = np.array([ids.get(str(v), UNKNOWN_CLASS) for v in labels[has_label].tolist()])
+            truth = output_values(map(str, labels[has_label].tolist()), classes)
     learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
     charts = CusumCharts(
-        learned, smallest_loss=smallest_loss, checks_per_alarm=checks_per_alarm, block_rows=block_rows
+        learned,
+        smallest_loss=relevant_loss(learned, smallest_loss),
+        checks_per_alarm=checks_per_alarm,
+        block_rows=block_rows,
     )
     return CusumDetector(charts, classes)

@@ -12,6 +12,7 @@ import numpy as np
 from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.data_faults import ks_distance
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.metric_texts import error_change_text
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
 from driftbell.phrases import format_points
 from driftbell.records import BlockExplanation, ChangePoint, Columns, Interval, Suspect, Verdict
@@ -52,7 +53,13 @@ class DegradationEstimate:
         return self.verdict in (Verdict.ALARM, Verdict.WARNING)
 
 
-def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment: str, classes: int) -> str:
+def sentence(
+    estimate: DegradationEstimate,
+    suspects: Sequence[Suspect],
+    segment: str,
+    classes: int,
+    error: float | None = None,
+) -> str:
     """Return the answer in one sentence.
 
     Args:
@@ -60,10 +67,11 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
         suspects: columns that probably cause the loss, most likely first.
         segment: the rows with the largest loss, or "".
         classes: number of classes; 0 for a regression.
+        error: mean absolute error of a regression before the change; None if it is unknown.
     """
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
-    loss = _format_loss(estimate.loss, classes) if estimate.loss else ""
+    loss = _format_loss(estimate.loss, classes, error) if estimate.loss else ""
     since = since_clause(estimate.change_point)
     causes = ", ".join(f"{suspect.column} ({suspect.words})" for suspect in suspects[:2])
     which = f"; suspect columns: {causes}" if causes else ""
@@ -75,7 +83,7 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
     basis = "estimated without labels" if estimate.source == ESTIMATE else "by its labels"
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
-        before = f" Before, the model lost {loss}, {basis}, {since}." if loss else ""
+        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
         return (
             f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
         )
@@ -84,13 +92,18 @@ def sentence(estimate: DegradationEstimate, suspects: Sequence[Suspect], segment
             f"The model probably performs worse, because inputs look broken {since}: the estimate without "
             f"labels cannot tell how much{which}{where}."
         )
-    return f"The model loses {loss}, {basis}, {since}{which}{where}."
+    worse = f"The model loses {loss}" if classes else f"The model performs worse: {loss}"
+    return f"{worse}, {basis}, {since}{which}{where}."
 
 
-def _format_loss(loss: Interval, classes: int) -> str:
+def _lost(loss: str, classes: int) -> str:
+    return f"the model lost {loss}" if classes else f"the model performed worse: {loss}"
+
+
+def _format_loss(loss: Interval, classes: int, error: float | None) -> str:
     """Format a loss with an interval above zero; a small one keeps two digits."""
     if not classes:
-        return f"{loss.value:.4g} more error per row (90 % interval: {loss.low:.4g} to {loss.high:.4g})"
+        return error_change_text(error, loss)
     value, low, high = map(format_points, (loss.value, loss.low, loss.high))
     return f"{value} points of accuracy (90 % interval: {low} to {high})"
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.metric_texts import METRIC_NAMES, amount_text, metric_texts
 from driftbell.degradation.model_columns import CLASSIFICATION, MIN_LABELS, REGRESSION, ModelColumns
 from driftbell.degradation.reference_models import Answers, Vector
+from driftbell.degradation.relevant_loss import relevant_error
 from driftbell.records import (
     Columns,
     Degradation,
@@ -30,11 +32,10 @@ from driftbell.stats import (
 MAX_P_VALUE = 0.001
 """A loss raises an alarm if the p-value of no loss is at most this."""
 
+DEFAULT_LOSS = SmallestLoss()
+
 MIN_P_VALUE = 1e-300
 """Smaller ones are numbers without full precision, or 0."""
-
-SMALLEST_LOSS, SMALLEST_SHARE = 0.02, 0.1
-"""Default smallest relevant loss: of accuracy, and as a share of the error of a regression."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +46,13 @@ class _Side:
         name: name of the table in messages.
         metrics: every metric; None for those that cannot be computed.
         errors: error of each row, see `ModelColumns.errors`.
+        truth: label of each row, see `ModelColumns.truth`.
     """
 
     name: str
     metrics: Mapping[str, Interval | None]
     errors: Vector
+    truth: Vector
 
 
 def compare_performance(
@@ -57,8 +60,7 @@ def compare_performance(
     tables: tuple[Columns, Columns],
     names: tuple[str, str] = ("reference", "current table"),
     *,
-    smallest_loss: float | None = None,
-    accuracy_loss: float = SMALLEST_LOSS,
+    smallest_loss: SmallestLoss = DEFAULT_LOSS,
     max_p_value: float = MAX_P_VALUE,
 ) -> tuple[TablePerformance, Degradation]:
     """Measure the performance on both tables, and decide whether it is worse on the current one.
@@ -72,8 +74,7 @@ def compare_performance(
         columns: the roles of the columns.
         tables: the reference and the current table.
         names: names of both tables in messages.
-        smallest_loss: smallest relevant loss; None is `accuracy_loss`, or a tenth of the reference's error.
-        accuracy_loss: smallest relevant loss of accuracy.
+        smallest_loss: smallest relevant loss.
         max_p_value: share of checks without a loss that may raise an alarm.
 
     Raises:
@@ -83,15 +84,15 @@ def compare_performance(
     task = CLASSIFICATION if columns.classes else REGRESSION
     metrics = tuple(_comparison(name, before, after) for name in before.metrics)
     deciding = metrics[0]
-    if smallest_loss is None:
-        error = deciding.reference.value if deciding.reference else None
-        smallest_loss = (
-            accuracy_loss if columns.classes else None if error is None else SMALLEST_SHARE * error
-        )
+    smallest = smallest_loss.amount
+    if columns.classes:
+        smallest = smallest_loss.of_accuracy()
+    elif deciding.reference:
+        smallest = relevant_error(deciding.reference.value, before.truth, smallest_loss)
     labelled = len(before.errors), len(after.errors)
     loss, p_value = _loss(columns, deciding, before.errors, after.errors)
     performance = TablePerformance(
-        task, metrics, labelled, loss, smallest_loss, p_value, max_p_value, tuple(columns.notes)
+        task, metrics, labelled, loss, smallest, p_value, max_p_value, tuple(columns.notes)
     )
     return performance, _judge(performance, names)
 
@@ -102,7 +103,7 @@ def _measure(columns: ModelColumns, table: Columns, name: str) -> _Side:
         truth = np.full(len(answers), np.nan)
     labelled = ~np.isnan(truth)
     answers, truth = answers.take(labelled), truth[labelled]
-    return _Side(name, _metrics(columns, answers, truth), columns.errors(answers.values, truth))
+    return _Side(name, _metrics(columns, answers, truth), columns.errors(answers.values, truth), truth)
 
 
 def _metrics(columns: ModelColumns, answers: Answers, truth: Vector) -> Mapping[str, Interval | None]:

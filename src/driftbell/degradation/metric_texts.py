@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from driftbell.phrases import format_points
+from driftbell.phrases import format_amount, format_points
 from driftbell.records import Interval, MetricComparison
 
 METRIC_NAMES = {
@@ -61,7 +61,54 @@ def amount_text(name: str, *amounts: float) -> str:
     """
     if name in SHARES:
         return f"{' to '.join(map(format_points, amounts))} points"
-    return " to ".join(f"{amount:.3g}" for amount in amounts)
+    return " to ".join(map(format_amount, amounts))
+
+
+def error_change_text(before: float | None, increase: Interval) -> str:
+    """Return the change of a mean absolute error with the interval of the new one.
+
+    Args:
+        before: mean absolute error before the change; None if it is unknown.
+        increase: of the error.
+
+    >>> error_change_text(4.163, Interval(0.95, 0.76, 1.14))
+    'mean absolute error 4.16 → 5.11 (90 % interval: 4.92 to 5.30)'
+    >>> error_change_text(None, Interval(950.0, 760.0, 1140.0))
+    '950 more error per row (90 % interval: 760 to 1,140)'
+    """
+    bounds = (increase.low, increase.high)
+    if before is None:
+        write = number_writer((increase.value, *bounds))
+        low, high = map(write, bounds)
+        return f"{write(increase.value)} more error per row (90 % interval: {low} to {high})"
+    after = before + increase.value
+    write = number_writer((before, after))
+    low, high = (write(before + bound) for bound in bounds)
+    return f"mean absolute error {write(before)} → {write(after)} (90 % interval: {low} to {high})"
+
+
+def number_writer(values: Sequence[float]) -> Callable[[float], str]:
+    """Return a function that writes numbers with a unit, with three digits of the largest one.
+
+    Args:
+        values: numbers that have to look different if they differ, as far as three more decimals show it.
+
+    >>> [number_writer(numbers)(numbers[0]) for numbers in ([41234.4], [4.16, 4.1602], [2.5e-9])]
+    ['41,234', '4.1600', '2.5e-09']
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    first = 2 - math.floor(math.log10(largest)) if largest else 3
+    return _decimal_writer(values, first)
+
+
+def _decimal_writer(values: Sequence[float], first: int, factor: float = 1.0) -> Callable[[float], str]:
+    """Return a function that writes numbers with `first` decimals, or up to three more to tell them apart."""
+    if not -12 <= first <= 9:
+        return lambda value: f"{factor * value:.4g}"
+    decimals = max(0, first)
+    while decimals < max(0, first) + 3 and len({f"{v:.{decimals}f}" for v in values}) < len(set(values)):
+        decimals += 1
+    return lambda value: f"{factor * value:,.{decimals}f}"
 
 
 def _writer(metric: MetricComparison) -> Callable[[float], str]:
@@ -69,19 +116,9 @@ def _writer(metric: MetricComparison) -> Callable[[float], str]:
     factor = 100 if metric.name in SHARES else 1
     values = [factor * side.value for side in (metric.reference, metric.current) if side is not None]
     values = values or [factor * metric.change.value] if metric.change else values
-    largest = max(map(abs, values), default=0.0)
-    if metric.name in SHARES:
-        first = 1
-    elif metric.name in BOUNDED or not largest:
-        first = 3
-    else:
-        first = 2 - math.floor(math.log10(largest))  # three significant digits
-    if not -12 <= first <= 9:
-        return lambda value: f"{value:.4g}"
-    decimals = max(0, first)
-    while decimals < max(0, first) + 3 and len({f"{v:.{decimals}f}" for v in values}) < len(set(values)):
-        decimals += 1
-    return lambda value: f"{factor * value:,.{decimals}f}"
+    if metric.name not in BOUNDED:
+        return number_writer(values)
+    return _decimal_writer(values, 1 if metric.name in SHARES else 3, factor)
 
 
 def _text(interval: Interval | None, write: Callable[[float], str], name: str) -> str:

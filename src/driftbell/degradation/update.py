@@ -304,10 +304,12 @@ def _degradation(
         for source, score in scores.items()
         if score is not None
     )
+    learned = charts.learned
+    error = charts.baselines[LABELS].mean if learned.labelled else None
     unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
     return Degradation(
         estimate.verdict,
-        sentence(estimate, suspects, segment, charts.learned.classes),
+        sentence(estimate, suspects, segment, learned.classes, error),
         estimate.score,
         evidence,
         state.rows,
@@ -318,6 +320,7 @@ def _degradation(
         segment,
         explanation.to_label if estimate.notable else (),
         closing=estimate.closing,
+        smallest_loss=charts.smallest_loss,
     )
 
 

@@ -33,13 +33,7 @@ def compare_target(
     (0.55, 'no 80.0% → 25.0%')
     """
     n, m = sum(reference.values()), sum(window.values())
-    reason = ""
-    if not n:
-        reason = f"the {name} has no labels"
-    elif n < minimum_rows:
-        reason = f"the {name} needs {minimum_rows} labels, has {n}"
-    elif m < minimum_rows:
-        reason = f"the window needs {minimum_rows} labels, has {m}"
+    reason = missing_labels(n, m, minimum_rows, name)
     if reason:
         return TargetDrift(None, None, None, dict(reference), dict(window), f"Cannot tell: {reason}.")
     classes = list(dict.fromkeys([*reference, *window]))
@@ -55,3 +49,13 @@ def compare_target(
         dict(window),
         f"{category_name(largest)} {shares}",
     )
+
+
+def missing_labels(reference: int, window: int, minimum_rows: int, name: str) -> str:
+    """Return why nothing can be compared with so many labels on both sides; "" if they are enough."""
+    if not reference:
+        return f"the {name} has no labels"
+    for side, labels in ((name, reference), ("window", window)):
+        if labels < minimum_rows:
+            return f"the {side} needs {minimum_rows} labels, has {labels}"
+    return ""

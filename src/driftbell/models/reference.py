@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,12 +13,22 @@ from driftbell.errors import ModelError
 from driftbell.models.load import VERSION_DIGITS
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
-from driftbell.records import PREDICTION_COLUMN, Column, Columns, Kind, Outputs, Reference, probability_column
+from driftbell.records import (
+    PREDICTION_COLUMN,
+    Column,
+    Columns,
+    Kind,
+    Outputs,
+    Reference,
+    Task,
+    probability_column,
+)
 from driftbell.tabular.class_names import ClassNames, is_empty_label
 from driftbell.tabular.columns import as_column
+from driftbell.tabular.outputs import check_numbers, parse_number
 
-MEMORIZED_ACCURACY = 0.995
-"""A model with this accuracy on its reference has probably been fitted on it."""
+MEMORIZED_SCORE = 0.995
+"""A model with this accuracy or R² on its reference has probably been fitted on it."""
 
 
 def match_labels(column: Column, classes: tuple[str, ...], source: str = "the reference") -> Column:
@@ -46,6 +57,38 @@ def match_labels(column: Column, classes: tuple[str, ...], source: str = "the re
         examples = sorted({v for v in labels.tolist() if v is not None})[:5]
         raise ModelError(f"no label of {source} is a class of the model: {examples} against {list(classes)}")
     return labels
+
+
+def match_numbers(column: Column, source: str = "the reference") -> Column:
+    """Return the labels of a regression as numbers.
+
+    Args:
+        column: the labels as they were read, n rows.
+        source: where the labels are from, for the message.
+
+    Returns:
+        Numbers, with None for null.
+
+    Raises:
+        ModelError: a label is no number, or there is none.
+
+    >>> match_numbers(np.array([1.5, np.nan])).tolist()
+    [1.5, None]
+    """
+    cells = [None if is_empty_label(v) else v for v in column.tolist()]
+    labels = [None if cell is None else parse_number(cell) for cell in cells]
+    wrong = [cell for cell, label in zip(cells, labels, strict=True) if cell is not None and label is None]
+    if wrong:
+        names = join_names(dict.fromkeys(f"'{printable(cell, 30)}'" for cell in wrong), max_names=5)
+        raise ModelError(
+            f"{len(wrong)} labels of {source} are no numbers, and the model is a regression: {names}; "
+            "correct them, or leave the cells empty where the label is unknown"
+        )
+    if not any(label is not None for label in labels):
+        raise ModelError(f"{source} has no label: every cell of the column is empty")
+    out = np.empty(len(labels), dtype=object)
+    out[:] = labels
+    return out
 
 
 def unseen_label_warning(labels: Column | None, classes: Sequence[str]) -> str:
@@ -83,7 +126,7 @@ def build_reference(
     outputs = model.predict(features)
     columns = {name: _as_compared(features[name]) for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
-    predictions = {PREDICTION_COLUMN: as_column([model.classes[i] for i in outputs.values])}
+    predictions = {PREDICTION_COLUMN: _prediction_column(model, outputs)}
     roles[PREDICTION_COLUMN] = "prediction"
     if outputs.probabilities is not None:
         for label, column in zip(model.classes, outputs.probabilities.T, strict=True):
@@ -100,6 +143,18 @@ def build_reference(
     )
 
 
+def _prediction_column(model: Model, outputs: Outputs) -> Column:
+    """Return the predicted classes, or the numbers of a regression.
+
+    Raises:
+        PredictError: a number is not finite.
+    """
+    if model.task is not Task.REGRESSION:
+        return as_column([model.classes[i] for i in outputs.values])
+    check_numbers(outputs.values.tolist(), model.name)
+    return np.asarray(outputs.values, dtype=np.float64)
+
+
 def _as_compared(column: Column) -> Column:
     return column.astype(np.float64) if column.dtype.kind == "i" else column
 
@@ -109,8 +164,10 @@ def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:
 
     Args:
         reference: from `build_reference`.
-        classes: the model's classes, by class id.
+        classes: the model's classes, by class id; none for a regression.
     """
+    if not classes:
+        return Outputs(reference.columns[PREDICTION_COLUMN])
     ids = {name: i for i, name in enumerate(classes)}
     columns, names = reference.columns, [probability_column(c) for c in classes]
     return Outputs(
@@ -119,10 +176,16 @@ def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:
     )
 
 
+def _r2(predicted: Column, labels: Column) -> float:
+    """Return R²; NaN for fewer than two different labels."""
+    spread = float(((labels - labels.mean()) ** 2).sum()) if len(labels) else 0.0
+    return 1 - float(((labels - predicted) ** 2).sum()) / spread if spread else math.nan
+
+
 def memorization_warning(reference: Reference) -> str:
     """Return a warning if the model has probably been fitted on its reference, else "".
 
-    Its accuracy on such rows is too high, so its first new rows look like a loss of performance.
+    Its performance on such rows is too high, so its first new rows look like a loss of performance.
 
     Args:
         reference: labelled; one with out-of-sample predictions never gets a warning.
@@ -130,10 +193,19 @@ def memorization_warning(reference: Reference) -> str:
     if reference.labels is None or reference.out_of_sample is not None:
         return ""
     labelled = np.array([label is not None for label in reference.labels])
-    accuracy = float((reference.columns[PREDICTION_COLUMN] == reference.labels)[labelled].mean())
-    if accuracy < MEMORIZED_ACCURACY:
+    predicted, labels = reference.columns[PREDICTION_COLUMN][labelled], reference.labels[labelled]
+    is_regression = predicted.dtype == np.float64
+    score = (
+        _r2(predicted, labels.astype(np.float64)) if is_regression else float((predicted == labels).mean())
+    )
+    if not score >= MEMORIZED_SCORE:
         return ""
+    measured = (
+        f"R² on its reference is {score:.4f}"
+        if is_regression
+        else (f"accuracy on its reference is {score:.1%}")
+    )
     return (
-        f"the model's accuracy on its reference is {accuracy:.1%}, so it was probably fitted on these rows: "
+        f"the model's {measured}, so it was probably fitted on these rows: "
         "set model.reference to rows that the model has not seen"
     )

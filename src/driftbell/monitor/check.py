@@ -51,6 +51,7 @@ from driftbell.records import (
     Limit,
     Notification,
     Reference,
+    Task,
     Verdict,
     Window,
 )
@@ -244,6 +245,7 @@ class Checker:
             carried.baseline,
             classes=self.model.classes,
             minimum_rows=self.minimum_rows,
+            is_regression=self.model.task is Task.REGRESSION,
             **self._served,
         )
         drift = replace(drift, target_drift=target)

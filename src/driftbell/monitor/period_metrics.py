@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from driftbell.degradation.cusum import MIN_ROWS
 from driftbell.degradation.detector import CusumDetector
+from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.degradation.update import LabelRows, update
 from driftbell.drift.column_stats import column_stats
 from driftbell.drift.compare import compare
@@ -25,10 +24,12 @@ from driftbell.records import (
     Judgement,
     Period,
     Reference,
+    Task,
     Verdict,
     Window,
 )
-from driftbell.stats.metrics import UNKNOWN_CLASS, classification_metrics
+from driftbell.stats.metrics import classification_metrics, regression_metrics
+from driftbell.tabular.outputs import output_values
 
 MAX_ROWS = 50_000
 """Predictions of a period that are read; of more, every n-th."""
@@ -89,14 +90,11 @@ class PeriodMetrics:
             start, before = end, window
 
     def reference_metrics(self) -> dict[str, Interval]:
-        """Return the accuracy on the reference; empty without labels."""
+        """Return the metrics on the reference; empty without labels."""
         learned = self.detector.charts.learned
         if not learned.labelled:
             return {}
-        values = classification_metrics(
-            learned.answers.values, learned.truth, learned.answers.probabilities, len(self.model.classes)
-        )
-        return {name: value for name, value in values.items() if value}
+        return self._metrics(learned.answers, learned.truth)
 
     def _read(self, start: datetime, end: datetime) -> tuple[int, Window]:
         return self.store.predictions.between(start, end, MAX_ROWS, **self._served)
@@ -144,24 +142,31 @@ class PeriodMetrics:
         )
 
     def _estimated(self, before: Window, window: Window) -> dict[str, Interval]:
-        """Return the accuracy of a period, estimated without labels; empty with fewer than 50 rows."""
+        """Return the performance of a period, estimated without labels; empty with fewer than 50 rows."""
         if len(window.predictions) < MIN_ROWS:
             return {}
         charts, state = self.detector.charts, EvidenceState()
         for rows in (self.detector.rows(before), self.detector.rows(window)):
             state, degradation = update(charts, state, rows, LabelRows())
         interval = degradation.performance.estimated if degradation.performance else None
-        return {"accuracy": interval} if interval else {}
+        return {"accuracy" if self.model.classes else "mae": interval} if interval else {}
 
     def _realized(self, window: Window, labels: Mapping[str, str]) -> dict[str, Interval]:
         """Return the metrics of the rows that have a label."""
-        ids = {name: float(i) for i, name in enumerate(self.model.classes)}
-        values = (labels.get(p.id) for p in window.predictions)
-        truth = np.array([np.nan if v is None else ids.get(v, UNKNOWN_CLASS) for v in values])
-        if np.isnan(truth).all():
+        places = [i for i, p in enumerate(window.predictions) if p.id in labels]
+        if not places:
             return {}
-        answers = self.detector.rows(window).answers
-        metrics = classification_metrics(
-            answers.values, truth, answers.probabilities, len(self.model.classes)
+        texts = (labels[window.predictions[i].id] for i in places)
+        return self._metrics(
+            self.detector.rows(window).answers.take(places), output_values(texts, self.model.classes)
         )
+
+    def _metrics(self, answers: Answers, truth: Vector) -> dict[str, Interval]:
+        """Return the metrics that can be computed, of the model's answers on labelled rows."""
+        if self.model.task is Task.REGRESSION:
+            metrics = regression_metrics(answers.values, truth)
+        else:
+            metrics = classification_metrics(
+                answers.values, truth, answers.probabilities, len(self.model.classes)
+            )
         return {name: value for name, value in metrics.items() if value}

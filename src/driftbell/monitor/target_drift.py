@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from driftbell.drift.number_target import compare_number_target
 from driftbell.drift.target import compare_target
 from driftbell.ports import LabelStore
 from driftbell.records import Baseline, Reference, TargetDrift, Window
+from driftbell.tabular.outputs import parse_number
 
 MAX_UNSEEN = 20
 """Labels that are no class of the model and are counted by name; the others are counted together."""
@@ -25,6 +27,7 @@ def target_drift(
     *,
     classes: Sequence[str],
     minimum_rows: int,
+    is_regression: bool,
     **served: Any,
 ) -> TargetDrift | None:
     """Compare the labels of the labelled predictions of the window with those of the reference.
@@ -36,6 +39,7 @@ def target_drift(
         baseline: the predictions that replace the reference; their labels count. None for the reference.
         classes: the classes of the model.
         minimum_rows: with fewer labels on one side, nothing is compared.
+        is_regression: whether the labels are numbers.
         served: name and version of the model.
 
     Returns:
@@ -51,8 +55,17 @@ def target_drift(
         before = dict(Counter(str(label) for label in known if label is not None))
     before, now = bounded_counts(before, classes), bounded_counts(now, classes)
     name = "accepted baseline" if baseline else "reference"
+    if is_regression:
+        numbers = (_numbers(counts) for counts in (before, now))
+        return compare_number_target(*numbers, minimum_rows=minimum_rows, name=name)
     drift = compare_target(before, now, minimum_rows=minimum_rows, name=name)
-    return replace(drift, unseen={label: n for label, n in now.items() if classes and label not in classes})
+    return replace(drift, unseen={label: n for label, n in now.items() if label not in classes})
+
+
+def _numbers(counts: Mapping[str, int]) -> list[float]:
+    """Return each label as often as it is counted."""
+    numbers = [(parse_number(text), count) for text, count in counts.items()]
+    return [number for number, count in numbers if number is not None for _ in range(count)]
 
 
 def bounded_counts(counts: Mapping[str, int], classes: Sequence[str]) -> dict[str, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from driftbell.ports import Model
-from driftbell.records import Column, Kind, Reference, Value, Window, probability_column
+from driftbell.records import Column, Kind, Reference, Task, Value, Window, probability_column
 from driftbell.tabular.columns import as_column
+from driftbell.tabular.outputs import output_values
 
 
 def window_columns(window: Window, model: Model, reference: Reference) -> dict[str, Column]:
@@ -20,7 +21,11 @@ def window_columns(window: Window, model: Model, reference: Reference) -> dict[s
             columns[feature.name] = as_column(cells, feature.kind)
     for name, role in reference.roles.items():
         if role == "prediction":
-            columns[name] = as_column([p.output for p in rows], Kind.CATEGORICAL)
+            outputs = [p.output for p in rows]
+            is_regression = model.task is Task.REGRESSION
+            columns[name] = (
+                output_values(outputs, ()) if is_regression else as_column(outputs, Kind.CATEGORICAL)
+            )
     for label in model.classes:
         name = probability_column(label)
         if name in reference.columns:

@@ -17,6 +17,7 @@ from driftbell.records import (
     CheckRequest,
     CheckTotals,
     Delivery,
+    ErrorTotals,
     Label,
     LabelledPrediction,
     LabelReceipt,
@@ -99,6 +100,11 @@ class LabelStore(Protocol):
 
     def realized(self, rows: int, *, model: str, version: str, as_of: datetime | None = None) -> Share:
         """Count the correct predictions among those that `newest` returns."""
+
+    def realized_errors(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> ErrorTotals:
+        """Sum the errors of a regression over the predictions that `newest` returns."""
 
     def coverage(self, rows: int, *, model: str, version: str) -> Share:
         """Count the labelled predictions among the last `rows`."""

@@ -22,9 +22,9 @@ from driftbell.publish.wording import (
     describe_suspects,
     format_change_point,
     format_loss,
-    format_metric,
     format_score,
     headline,
+    metric_writer,
     truncate,
 )
 from driftbell.records import Degradation, Evidence, Interval, Performance, TargetDrift
@@ -112,8 +112,9 @@ def evidence_gauge(evidence: Evidence) -> Markup:
 def performance_rows(performance: Performance) -> list[PerformanceRow]:
     """Return one row each for the reference, the estimate and the realized value, on a common scale."""
     scale = _common_scale(performance)
-    metric, reference = performance.metric, performance.reference
-    value = UNKNOWN_VALUE if reference is None else format_metric(reference, metric)
+    reference = performance.reference
+    write = metric_writer(performance)
+    value = UNKNOWN_VALUE if reference is None else write(reference)
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
     labels = f" ({performance.labelled:,} labels)" if performance.realized else ""
     for name, interval in (
@@ -122,16 +123,14 @@ def performance_rows(performance: Performance) -> list[PerformanceRow]:
     ):
         value, bounds = UNKNOWN_VALUE, ""
         if interval:
-            value, low, high = (
-                format_metric(v, metric) for v in (interval.value, interval.low, interval.high)
-            )
+            value, low, high = map(write, (interval.value, interval.low, interval.high))
             bounds = f"90 % interval: {low} to {high}"
         rows.append(PerformanceRow(name, value, bounds, _interval_gauge(reference, interval, scale)))
     return rows
 
 
 def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
-    """Return class, labels in the reference and labels in the window, the most frequent classes first.
+    """Return class, labels in the reference and in the window; frequent classes first, bins in order.
 
     >>> target_rows(TargetDrift(0.25, 0.1, 0.01, {"yes": 3, "no": 1}, {"yes": 1, "no": 1}, ""))
     [('yes', '3 (75 %)', '1 (50 %)'), ('no', '1 (25 %)', '1 (50 %)')]
@@ -140,7 +139,7 @@ def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
     counted = {
         c: target.reference.get(c, 0) + target.window.get(c, 0) for c in (*target.reference, *target.window)
     }
-    classes = sorted(counted, key=lambda c: -counted[c])
+    classes = list(counted) if target.ordered else sorted(counted, key=lambda c: -counted[c])
     rows = []
     for name in classes[:MAX_CLASSES]:
         counts = (target.reference.get(name, 0), target.window.get(name, 0))

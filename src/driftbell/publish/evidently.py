@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, format_metric
+from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, metric_writer
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
@@ -300,7 +300,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
     rows = [facts] if degradation.sentence in judgement.sentence else [[("", degradation.sentence)], facts]
     performance = degradation.performance
     if performance:
-        metric = performance.metric
+        metric, write = performance.metric, metric_writer(performance)
         values = {
             "on the reference": performance.reference,
             "estimated": performance.estimated.value if performance.estimated else None,
@@ -308,7 +308,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         }
         rows.append(
             [
-                (UNKNOWN_VALUE if value is None else format_metric(value, metric), f"{metric}, {name}")
+                (UNKNOWN_VALUE if value is None else write(value), f"{metric}, {name}")
                 for name, value in values.items()
             ]
         )

@@ -97,6 +97,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     if brief:
         return view
     return view | {
+        "smallest_loss": degradation.smallest_loss,
         "closing": degradation.closing,
         "rows": degradation.rows,
         "performance": asdict(performance) if performance else None,

@@ -8,6 +8,7 @@ import re
 
 from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
+from driftbell.tabular.outputs import parse_number
 
 _SEPARATORS = r"\t\r\n\v\f\x85\u2028\u2029;|"
 _CELL_START = re.compile(
@@ -47,9 +48,14 @@ def label_sheet(store: Store, alarm: Alarm) -> str:
     writer.writerow(["prediction_id", "label", "prediction", *map(label_cell, features)])
     for p in predictions:
         writer.writerow(
-            [p.id, "", label_cell(p.output), *(label_cell(p.features.get(name)) for name in features)]
+            [p.id, "", _prediction_cell(p.output), *(label_cell(p.features.get(name)) for name in features)]
         )
     return text.getvalue()
+
+
+def _prediction_cell(output: str) -> Value:
+    """Return a class as `label_cell` does; a number, which is no formula, as it is."""
+    return label_cell(output) if parse_number(output) is None else output
 
 
 def _prediction_ids(store: Store, alarm: Alarm) -> tuple[str, ...]:

@@ -13,7 +13,23 @@ from prometheus_client.registry import Collector
 
 from driftbell.errors import StoreError
 from driftbell.ports import Store
-from driftbell.records import ArchiveTotals, Check, Degradation, Interval, Performance, ResultKind, Verdict
+from driftbell.records import (
+    ArchiveTotals,
+    Check,
+    ColumnVerdict,
+    Degradation,
+    Evidence,
+    Interval,
+    Performance,
+    ResultKind,
+    Verdict,
+)
+
+MAX_COLUMNS = 64
+"""Maximum number of columns with series of their own; a scrape of a model with more stays below 100 kB."""
+
+MAX_EVIDENCE = 64
+"""Maximum number of pieces of evidence with a series of their own."""
 
 
 class CheckCollector(Collector):
@@ -27,7 +43,7 @@ class CheckCollector(Collector):
         window_rows: maximum number of predictions in the window.
         clock: returns the current time (UTC).
         budget_per_day: allowed false alarms per day on average; None omits the metric.
-        smallest_loss: smallest relevant loss of accuracy; None omits the metric.
+        smallest_loss: smallest relevant loss of accuracy; None takes that of the last check.
     """
 
     def __init__(
@@ -119,8 +135,11 @@ class CheckCollector(Collector):
         yield from _retention(self._store.retention.totals())
         if last:
             yield from _last_check(last)
-            if last.judgement.degradation:
-                yield from _degradation(last.judgement.degradation)
+            degradation = last.judgement.degradation
+            if degradation:
+                yield from _degradation(degradation)
+                if self._smallest_loss is None and degradation.smallest_loss is not None:
+                    yield _smallest_loss(degradation.smallest_loss)
 
     def _settings(self) -> Iterable[Metric]:
         if self._budget_per_day is not None:
@@ -130,7 +149,7 @@ class CheckCollector(Collector):
                 self._budget_per_day,
             )
         if self._smallest_loss is not None:
-            yield GaugeMetricFamily("driftbell_smallest_loss", "Smallest relevant loss.", self._smallest_loss)
+            yield _smallest_loss(self._smallest_loss)
 
     def _silenced(self) -> Iterable[Metric]:
         until = self._store.alarms.silent_until(model=self._model, version=self._version)
@@ -165,6 +184,11 @@ class CheckCollector(Collector):
                 )
 
 
+def _smallest_loss(value: float) -> Metric:
+    description = "Smallest relevant loss, in units of the metric."
+    return GaugeMetricFamily("driftbell_smallest_loss", description, value)
+
+
 def _retention(totals: ArchiveTotals) -> Iterable[Metric]:
     expired = CounterMetricFamily(
         "driftbell_expired_predictions",
@@ -185,6 +209,28 @@ def _retention(totals: ArchiveTotals) -> Iterable[Metric]:
             "Time of the oldest prediction in the log.",
             totals.oldest.timestamp(),
         )
+
+
+def exported_columns(columns: Sequence[ColumnVerdict]) -> list[ColumnVerdict]:
+    """Return the columns with series of their own, in the order of the check.
+
+    Beyond `MAX_COLUMNS`, drifted columns come first, and among them those with the smallest p-value.
+    """
+    if len(columns) <= MAX_COLUMNS:
+        return list(columns)
+
+    def rank(position: int) -> tuple[bool, float]:
+        column = columns[position]
+        return (not column.drifted, 1.0 if column.adjusted_p_value is None else column.adjusted_p_value)
+
+    return [columns[i] for i in sorted(sorted(range(len(columns)), key=rank)[:MAX_COLUMNS])]
+
+
+def exported_evidence(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Return the `MAX_EVIDENCE` strongest pieces of evidence, those that can alarm first."""
+    if len(evidence) <= MAX_EVIDENCE:
+        return list(evidence)
+    return sorted(evidence, key=lambda item: (not item.can_alarm, -item.score))[:MAX_EVIDENCE]
 
 
 def _last_check(check: Check) -> Iterable[Metric]:
@@ -223,7 +269,7 @@ def _last_check(check: Check) -> Iterable[Metric]:
     nulls = GaugeMetricFamily(
         "driftbell_column_null_share", "Share of nulls in the window of the last check.", labels=["column"]
     )
-    for column in check.judgement.columns:
+    for column in exported_columns(check.judgement.columns):
         if column.comparison.null_shares is not None:
             nulls.add_metric([column.column], column.comparison.null_shares[1])
         for verdict in Verdict:
@@ -234,6 +280,11 @@ def _last_check(check: Check) -> Iterable[Metric]:
                 kind = "p_value" if result.kind is ResultKind.P_VALUE else "distance"
                 statistics.add_metric([column.column, result.statistic, kind], result.value)
     yield from (columns, statistics, thresholds, nulls)
+    yield GaugeMetricFamily(
+        "driftbell_columns_omitted",
+        "Number of columns of the last check without series of their own.",
+        max(0, len(check.judgement.columns) - MAX_COLUMNS),
+    )
     limits = GaugeMetricFamily(
         "driftbell_limit_exceeded",
         "1 if the last check exceeds the fixed limit of a column, else 0.",
@@ -272,9 +323,14 @@ def _degradation(degradation: Degradation) -> Iterable[Metric]:
         "Evidence of degradation, as a multiple of its decision threshold.",
         labels=["source", "column", "can_alarm"],
     )
-    for item in degradation.evidence:
+    for item in exported_evidence(degradation.evidence):
         evidence.add_metric([item.source, item.column, str(item.can_alarm).lower()], item.score)
     yield evidence
+    yield GaugeMetricFamily(
+        "driftbell_evidence_omitted",
+        "Number of pieces of evidence without a series of their own.",
+        max(0, len(degradation.evidence) - MAX_EVIDENCE),
+    )
     metric = degradation.performance.metric if degradation.performance else "accuracy"
     name = f"driftbell_{metric.replace(' ', '_')}"
     if degradation.performance:

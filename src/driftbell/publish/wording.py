@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC
 
-from driftbell.phrases import format_points, join_names, printable
-from driftbell.records import Degradation, Judgement, Verdict
+from driftbell.degradation.metric_texts import number_writer
+from driftbell.phrases import format_amount, format_points, join_names, printable
+from driftbell.records import Degradation, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
@@ -27,7 +29,16 @@ def format_metric(value: float, metric: str) -> str:
     >>> format_metric(0.9412, "accuracy"), format_metric(0.25, "mean absolute error")
     ('94.1 %', '0.25')
     """
-    return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else f"{value:.3g}"
+    return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else format_amount(value)
+
+
+def metric_writer(performance: Performance) -> Callable[[float], str]:
+    """Return a function that writes values of a performance, with the same number of digits."""
+    if performance.metric == "accuracy":
+        return lambda value: format_metric(value, "accuracy")
+    sides = (performance.estimated, performance.realized)
+    values = [side.value for side in sides if side]
+    return number_writer([*values, *([] if performance.reference is None else [performance.reference])])
 
 
 def format_loss(degradation: Degradation) -> str:
@@ -40,10 +51,26 @@ def format_loss(degradation: Degradation) -> str:
     loss, metric = degradation.estimated_loss, metric_of(degradation)
     if loss is None or not loss.is_positive:
         return UNKNOWN_VALUE
-    amount = _format_cost(loss.value, metric)
-    return (
-        f"{amount} (90 % interval: {_format_amount(loss.low, metric)} to {_format_amount(loss.high, metric)})"
-    )
+    return f"{_format_cost(loss.value, metric)} ({loss_interval((loss.low, loss.high), metric)})"
+
+
+def loss_interval(bounds: tuple[float, float], metric: str) -> str:
+    """Format the 90 % interval of a loss, without its unit.
+
+    >>> loss_interval((0.018, 0.066), "accuracy")
+    '90 % interval: 1.8 to 6.6'
+    """
+    low, high = (_format_amount(bound, metric) for bound in bounds)
+    return f"90 % interval: {low} to {high}"
+
+
+def format_loss_amount(loss: float, metric: str) -> str:
+    """Format a loss of a metric with its unit.
+
+    >>> format_loss_amount(0.0213, "accuracy"), format_loss_amount(41234.4, "mean absolute error")
+    ('2.1 points', '41,234 of mean absolute error')
+    """
+    return f"{_format_amount(loss, metric)} {'points' if metric == 'accuracy' else f'of {metric}'}"
 
 
 def headline(judgement: Judgement) -> tuple[str, str]:
@@ -140,7 +167,8 @@ def metric_of(degradation: Degradation) -> str:
 
 
 def _format_amount(value: float, metric: str) -> str:
-    return (format_points(value) if metric == "accuracy" else f"{value:.3g}").replace("-", "−")
+    text = format_points(value) if metric == "accuracy" else format_amount(value)
+    return text.replace("-", "−")
 
 
 def _format_cost(value: float, metric: str) -> str:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         ResultKind,
         Scope,
     )
-    from driftbell.records.labels import Label, LabelledPrediction, LabelReceipt, LabelTotals
+    from driftbell.records.labels import ErrorTotals, Label, LabelledPrediction, LabelReceipt, LabelTotals
     from driftbell.records.limits import Limit, LimitResult, Measure
     from driftbell.records.operation import (
         Archive,
@@ -73,7 +73,7 @@ _MODULES = {
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
         "degradation": "ChangePoint Degradation Evidence Interval Performance Share Suspect TargetDrift",
         "judgement": "ColumnComparison ColumnVerdict Effect Histogram Judgement Result ResultKind Scope",
-        "labels": "Label LabelReceipt LabelTotals LabelledPrediction",
+        "labels": "ErrorTotals Label LabelReceipt LabelTotals LabelledPrediction",
         "limits": "Limit LimitResult Measure",
         "operation": (
             "Archive ArchivedPrediction ArchiveTotals CheckRequest CheckTotals Delivery Lease "
@@ -111,6 +111,7 @@ __all__ = [
     "Degradation",
     "Delivery",
     "Effect",
+    "ErrorTotals",
     "Evidence",
     "EvidenceState",
     "Feature",

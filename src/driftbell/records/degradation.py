@@ -101,14 +101,16 @@ class TargetDrift:
     """Change of the distribution of the labels; for information, never a reason for an alarm.
 
     Attributes:
-        distance: total variation distance; None if it cannot be computed.
+        distance: total variation distance, or the size of the largest change of numbers; None if it cannot be
+            computed.
         low: lower end of its 90 % interval.
         p_value: of equal shares of all classes.
-        reference: number of labels of each class in the reference.
+        reference: number of labels of each class, or in each bin of numbers, in the reference.
         window: the same in the window.
         sentence: the largest change, or why nothing can be compared.
         unseen: number of labels of the window that are no class of the model, which count as wrong answers;
             by label.
+        ordered: whether the labels are numbers: the classes are bins in their order.
     """
 
     distance: float | None
@@ -118,6 +120,7 @@ class TargetDrift:
     window: dict[str, int]
     sentence: str
     unseen: dict[str, int] = field(default_factory=dict)
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class Degradation:
         to_label: ids of predictions to label to confirm or refute the loss, most informative first.
         waiting: whether the verdict is unknown only because there are too few predictions yet.
         closing: whether the evidence of an open alarm falls, since the newest rows show no loss.
+        smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.
     """
 
     verdict: Verdict
@@ -155,3 +159,4 @@ class Degradation:
     to_label: tuple[str, ...] = ()
     waiting: bool = False
     closing: bool = False
+    smallest_loss: float | None = None

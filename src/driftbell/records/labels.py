@@ -74,3 +74,18 @@ class LabelTotals:
     corrections: int = 0
     last_label: datetime | None = None
     last_prediction: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTotals:
+    """Sums of the errors of a regression on labelled rows.
+
+    Attributes:
+        rows: number of rows.
+        absolute: sum of the absolute errors.
+        squared: sum of the squared errors.
+    """
+
+    rows: int = 0
+    absolute: float = 0.0
+    squared: float = 0.0

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.forgotten_label import forgotten_label
 from driftbell.degradation.model_columns import MIN_LABELS, ModelColumns, input_error
 from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.degradation.relevant_loss import relevant_loss
 from driftbell.drift.column_stats import reference_stats
 from driftbell.drift.compare import prepare
 from driftbell.drift.prepared import typed_columns
@@ -31,9 +33,6 @@ from driftbell.simulation.backtest_tables import read_tables, sort_by_time
 from driftbell.simulation.backtest_windows import BacktestWindow, period_windows, row_windows, typical_rows
 from driftbell.simulation.feature_columns import FeatureColumns
 from driftbell.tabular.typed_column import TypedColumn, plain_columns
-
-SMALLEST_LOSS, SMALLEST_SHARE = 0.02, 0.1
-"""Default smallest relevant loss: of accuracy, and as a share of the error of a regression."""
 
 MIN_REFERENCE_ROWS = 20
 MIN_BLOCK_ROWS = 50
@@ -254,8 +253,9 @@ def _fit_charts(
         answers, truth = answers.take(labelled), truth[labelled]
         features = {k: v[labelled] for k, v in features.items()}
     learned = fit_reference_models(features, answers, truth, classes=len(roles.classes), seed=seed)
-    error = float(learned.errors.mean() or learned.by_features.mean() or 1.0)
-    default = SMALLEST_LOSS if roles.classes else SMALLEST_SHARE * error
     return CusumCharts(
-        learned, smallest_loss=smallest_loss or default, checks_per_alarm=allowed, block_rows=block_rows
+        learned,
+        smallest_loss=relevant_loss(learned, SmallestLoss(smallest_loss)),
+        checks_per_alarm=allowed,
+        block_rows=block_rows,
     )

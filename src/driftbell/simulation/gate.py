@@ -14,6 +14,7 @@ from driftbell.degradation.explain import since_clause
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.drift.prepared import typed_columns
+from driftbell.publish.wording import format_loss_amount
 from driftbell.records import (
     Columns,
     Degradation,
@@ -170,7 +171,7 @@ def catches(
     Args:
         rehearsal: the model and its detector.
         faults: faults to inject; none for the default faults.
-        smallest_loss: the smallest loss of accuracy that matters.
+        smallest_loss: the smallest loss that matters.
         seed: random seed of the rows.
 
     Raises:
@@ -190,11 +191,12 @@ def catches(
         reason = f"an alarm without a fault after {without_fault.detection_delay} rows"
     elif not harmful:
         status = GateStatus.UNKNOWN
-        points = f"{100 * smallest_loss:.3g} points (alarms.smallest_loss)"
+        metric = without_fault.metric
+        least = f"{format_loss_amount(smallest_loss, metric)} (alarms.smallest_loss)"
         reason = (
             "the loss of a fault is unknown without labels: set model.target, or pass --past with --label"
             if any(o.actual_loss is None and not o.refused for o in outcomes)
-            else f"no fault costs at least {points}: pass a larger --fault"
+            else f"no fault costs at least {least}: pass a larger --fault"
         )
     elif missed:
         status = GateStatus.FAILED

@@ -29,6 +29,9 @@ from driftbell.records import (
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.columns import kind_of
+from driftbell.tabular.outputs import output_texts, output_values, row_errors
+
+ACCURACY, MEAN_ABSOLUTE_ERROR = "accuracy", "mean absolute error"
 
 MAX_WINDOWS = 20
 TOP_FEATURES = 3
@@ -51,13 +54,14 @@ class RehearsalOutcome:
         fault: the fault in the grammar of `parse_fault`; "" for rows without a fault.
         detection_delay: number of predictions until the alarm; None without an alarm.
         rows: number of predictions.
-        estimated_loss: estimated loss of accuracy at the alarm; None without an alarm.
+        estimated_loss: estimated loss at the alarm; None without an alarm.
         interval: 90 % interval of the estimated loss.
-        actual_loss: loss of accuracy on these rows against the same rows without the fault; None if the
+        actual_loss: loss on these rows against the same rows without the fault; None if the
             reference has no labels.
         columns: suspect columns of the alarm, the most likely first.
         refused: reason why the service would refuse such rows with an error, otherwise "".
         frozen_at: value at which a feature was frozen; None for other faults.
+        metric: `accuracy` or `mean absolute error`, in which losses are measured.
     """
 
     fault: str
@@ -69,6 +73,7 @@ class RehearsalOutcome:
     columns: tuple[str, ...] = ()
     refused: str = ""
     frozen_at: Value = None
+    metric: str = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +177,13 @@ class Rehearsal:
     def _predict_both(
         self, rows: Sequence[Row], faulty: Sequence[Row], labels: Sequence[Any]
     ) -> tuple[Outputs, NDArray[np.float64]]:
-        """Return the predictions of the faulty rows, and the change of error (-1, 0, 1) of labelled rows."""
+        """Return the predictions of the faulty rows, and the change of the error of labelled rows."""
         answers, undisturbed = self._predict(faulty), self._predict(rows)
-        ids = {name: i for i, name in enumerate(self.model.classes)}
+        classes = self.model.classes
         labelled = np.array([label is not None for label in labels])
-        truth = np.array([ids.get(label, -1) for label in labels])[labelled]
-        errors = (answers.values[labelled] != truth).astype(np.float64)
-        return answers, errors - (undisturbed.values[labelled] != truth)
+        truth = output_values((str(label) for label in labels if label is not None), classes)
+        errors, before = (row_errors(o.values[labelled], truth, classes) for o in (answers, undisturbed))
+        return answers, errors - before
 
     def _predict(self, rows: Sequence[Row]) -> Outputs:
         schema = self.model.schema
@@ -201,6 +206,7 @@ class Rehearsal:
             (loss.low, loss.high) if loss else None,
             float(all_losses.mean()) if len(all_losses) else None,
             tuple(s.column for s in degradation.suspects) if degradation else (),
+            metric=ACCURACY if self.model.classes else MEAN_ABSOLUTE_ERROR,
         )
 
 
@@ -215,7 +221,7 @@ def as_predictions(
         outputs: the model's answers on them.
         start: number of rows before.
     """
-    classes = model.classes
+    classes, texts = model.classes, output_texts(outputs, model.classes, model.name)
     probabilities = np.zeros((len(rows), 0)) if outputs.probabilities is None else outputs.probabilities
     return tuple(
         Prediction(
@@ -224,7 +230,7 @@ def as_predictions(
             model=model.name,
             version=model.version,
             features=row,
-            output=classes[outputs.values[i]],
+            output=texts[i],
             probabilities=dict(zip(classes, probabilities[i].tolist(), strict=False)),
             latency_ms=0.0,
         )

@@ -32,6 +32,7 @@ from driftbell.stats.performance import (
     calibration,
     class_scores,
     confusion,
+    mean_interval,
     wilson,
 )
 from driftbell.stats.samples import (
@@ -67,6 +68,7 @@ __all__ = [
     "js_noise",
     "kolmogorov_smirnov",
     "largest_change",
+    "mean_interval",
     "metric_differences",
     "normed_wasserstein",
     "null_share",

@@ -15,6 +15,29 @@ NORMAL_95 = 1.6448536269514722
 """The 95 % quantile of the normal distribution, for a two-sided 90 % interval."""
 
 
+def mean_interval(rows: int, total: float, squares: float, *, low: float = -math.inf) -> Interval | None:
+    """Return a mean with its 90 % interval (Student), from sums; None with fewer than 2 rows.
+
+    Args:
+        rows: number of values.
+        total: their sum.
+        squares: the sum of their squares.
+        low: smallest possible mean.
+
+    >>> interval = mean_interval(4, 10.0, 30.0)
+    >>> round(interval.low, 2), interval.value
+    (0.98, 2.5)
+    """
+    if rows < 2:
+        return None
+    import scipy  # takes long to import
+
+    mean = total / rows
+    variance = max(0.0, squares - total * mean) / (rows - 1)
+    half = float(scipy.special.stdtrit(rows - 1, 0.95)) * math.sqrt(variance / rows)
+    return Interval(mean, max(low, mean - half), mean + half)
+
+
 def wilson(right: int, rows: int, z: float = NORMAL_95) -> Interval:
     """Return a share with its Wilson score interval, 90 % by default.
 

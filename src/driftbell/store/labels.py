@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from driftbell.journal.line import time_text
-from driftbell.records import Label, LabelledPrediction, LabelReceipt, LabelTotals, Share
+from driftbell.records import ErrorTotals, Label, LabelledPrediction, LabelReceipt, LabelTotals, Share
 from driftbell.store.connections import Connections
 from driftbell.store.predictions import prediction_from
 from driftbell.store.tables import archives, labels, predictions
@@ -54,6 +54,21 @@ class SqlLabels:
         )
         with self._connections.read() as connection:
             return Share(*connection.execute(query).one())
+
+    def realized_errors(
+        self, rows: int, *, model: str, version: str, as_of: datetime | None = None
+    ) -> ErrorTotals:
+        last = _newest(rows, model, version, as_of)
+        error = sa.cast(labels.c.value, sa.Double) - sa.cast(predictions.c.output, sa.Double)
+        totals = (sa.func.coalesce(sa.func.sum(total), 0.0) for total in (sa.func.abs(error), error * error))
+        query = (
+            sa.select(sa.func.count(), *totals)
+            .select_from(last)
+            .join(labels, labels.c.seq == last.c.seq)
+            .join(predictions, predictions.c.seq == last.c.prediction_seq)
+        )
+        with self._connections.read() as connection:
+            return ErrorTotals(*connection.execute(query).one())
 
     def coverage(self, rows: int, *, model: str, version: str) -> Share:
         window = (

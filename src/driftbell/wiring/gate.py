@@ -9,11 +9,11 @@ from typing import Any
 from driftbell.config.settings import Settings
 from driftbell.degradation.cusum import MIN_LABELS
 from driftbell.errors import ConfigError, InputError
-from driftbell.models.reference import match_labels
+from driftbell.models.reference import match_labels, match_numbers
 from driftbell.monitor.window import window_columns
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.ports import Model
-from driftbell.records import Column, FieldProblem, Kind, Reference, Value
+from driftbell.records import Column, FieldProblem, Kind, Reference, Task, Value
 from driftbell.simulation.faults import Fault
 from driftbell.simulation.gate import CatchesAnswer, GateStatus, Past, QuietAnswer, catches, is_quiet
 from driftbell.simulation.rehearsal import MAX_WINDOWS, Rehearsal, as_predictions
@@ -88,7 +88,7 @@ def run_gate(
         quiet = is_quiet(simulation, rows, strong=strong, budget=str(budget))
         if quiet.status is GateStatus.PASSED:
             simulation = replace(simulation, reference=_source_of_faults(simulation.reference, rows))
-    caught = catches(simulation, faults, smallest_loss=settings.alarms.smallest_loss, seed=seed)
+    caught = catches(simulation, faults, smallest_loss=simulation.detector.charts.smallest_loss, seed=seed)
     return GateResult(quiet, caught)
 
 
@@ -123,14 +123,14 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
         problem = error.problems[0]
         where = "" if problem.row is None else f", row {problem.row}"
         raise ConfigError(f"--past: {source}{where}: {problem.message}") from error
-    labels = [] if label is None else match_labels(columns[label], model.classes, source).tolist()
+    labels = [] if label is None else _labels(columns[label], model, source)
     if not cells:
         raise ConfigError(f"--past: {source} has no rows")
     table = schema.columns(cells)
     rows = [dict(zip(schema.names, row, strict=True)) for row in cells]
     predictions = as_predictions(model, rows, model.predict(table))
-    label_by_id = {p.id: str(v) for p, v in zip(predictions, labels, strict=False) if v is not None}
-    unknown = [v for v in label_by_id.values() if v not in model.classes]
+    label_by_id = {p.id: v for p, v in zip(predictions, labels, strict=False) if v is not None}
+    unknown = [v for v in label_by_id.values() if model.classes and v not in model.classes]
     names = join_names(sorted(set(unknown)))
     note = (
         f"labels that are no class of the model count as wrong: {names} ({len(unknown)} in all)"
@@ -138,6 +138,13 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
         else ""
     )
     return Past(source, predictions, table, label_by_id, timed=False, note=note)
+
+
+def _labels(column: Column, model: Model, source: str) -> list[str | None]:
+    """Return the labels of a table as the log would have them."""
+    is_regression = model.task is Task.REGRESSION
+    labels = match_numbers(column, source) if is_regression else match_labels(column, model.classes, source)
+    return [None if label is None else str(label) for label in labels.tolist()]
 
 
 def logged_past(settings: Settings, simulation: Rehearsal) -> Past | None:

@@ -21,7 +21,7 @@ from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_i
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
-from driftbell.models.reference import match_labels
+from driftbell.models.reference import match_labels, match_numbers
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
@@ -88,8 +88,6 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         )
     reading = open_native(settings, path, options.reference, name)
     native = reading.model
-    if native.task is Task.REGRESSION:
-        raise ModelError(f"model '{name}' is a regression: only classifiers are served")
     if options.golden is None:
         warn_of_other_answers(reading, options.reference)
     training = _match_training(reading.table.columns, reading.labels, native)
@@ -174,5 +172,8 @@ def _model_name(options: ModelSettings) -> str:
 
 
 def _match_training(columns: Columns, target: Column | None, model: Model | None) -> Training:
-    labels = None if target is None or model is None else match_labels(target, model.classes)
-    return Training(columns, labels)
+    if target is None or model is None:
+        return Training(columns, None)
+    if model.task is Task.REGRESSION:
+        return Training(columns, match_numbers(target))
+    return Training(columns, match_labels(target, model.classes))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import TARGET, judge
@@ -37,8 +38,8 @@ class ModelRoles:
         label: column of the labels; None to compare the predictions without measuring the performance.
         probabilities: column of each class's probability.
         task: `classification` or `regression`; None to decide it on the predictions and labels.
-        smallest_loss: smallest relevant loss; None is `accuracy_loss`, or a tenth of the reference's error.
-        accuracy_loss: smallest relevant loss of accuracy; None is 0.02.
+        smallest_loss: smallest relevant loss; None is `default_loss`.
+        default_loss: the smallest relevant loss of the settings.
         max_p_value: share of checks without a loss that may raise an alarm; None is 1 in 1,000.
 
     Raises:
@@ -50,7 +51,7 @@ class ModelRoles:
     probabilities: Mapping[Any, str] = field(default_factory=dict)
     task: str | None = None
     smallest_loss: float | None = None
-    accuracy_loss: float | None = None
+    default_loss: SmallestLoss = SmallestLoss()  # noqa: RUF009 - it is immutable
     max_p_value: float | None = None
 
     def __post_init__(self) -> None:
@@ -108,7 +109,7 @@ def judge_tables(
     null_shares = (0.0, 0.0)
     if roles.prediction is not None and roles.label is not None:
         from driftbell.degradation.answer_checks import check_readable
-        from driftbell.degradation.measured import MAX_P_VALUE, SMALLEST_LOSS, compare_performance
+        from driftbell.degradation.measured import MAX_P_VALUE, compare_performance
         from driftbell.degradation.model_columns import ModelColumns  # only a check with labels needs both
 
         for name, table in zip(NAMES, (reference, current), strict=True):
@@ -126,8 +127,9 @@ def judge_tables(
             columns,
             (_values(reference), _values(current)),
             NAMES,
-            smallest_loss=roles.smallest_loss,
-            accuracy_loss=roles.accuracy_loss or SMALLEST_LOSS,
+            smallest_loss=roles.default_loss
+            if roles.smallest_loss is None
+            else SmallestLoss(roles.smallest_loss),
             max_p_value=roles.max_p_value or MAX_P_VALUE,
         )
         current = {n: c for n, c in current.items() if n != roles.label or n in reference}

@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from driftbell.alarms.limits import parse_limits
+from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.drift.compare import prepare
@@ -77,9 +78,10 @@ def checker(
     warning = memorization_warning(reference)
     if warning:
         logger.warning("model was probably fitted on its reference", reason=warning)
-    unseen = unseen_label_warning(reference.labels, model.classes)
+    unseen = unseen_label_warning(reference.labels, model.classes) if model.classes else ""
     if unseen:
         logger.warning("labels of the reference are no class of the model", reason=unseen)
+    detector = build_detector(settings, model, reference)
     return Checker(
         store=store,
         model=model,
@@ -94,9 +96,9 @@ def checker(
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
         limits=limits,
-        detector=build_detector(settings, model, reference),
+        detector=detector,
         detector_settings=", ".join(
-            map(str, (settings.alarms.budget, settings.alarms.smallest_loss, settings.check.every))
+            map(str, (settings.alarms.budget, detector.charts.smallest_loss, settings.check.every))
         ),
         warnings=tuple(text for text in (warning, unseen) if text),
     )
@@ -111,7 +113,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
         classes=classes,
-        smallest_loss=settings.alarms.smallest_loss,
+        smallest_loss=parse_smallest_loss(settings.alarms.smallest_loss),
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
     )
@@ -120,7 +122,8 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         "degradation detector fitted",
         budget=str(settings.alarms.budget),
         rate_of_budget=round(detector.charts.false_alarm_rate, 2),
-        smallest_loss_seen_in_one_window=round(smallest, 4),
+        smallest_loss=detector.charts.smallest_loss,
+        smallest_loss_seen_in_one_window=float(f"{smallest:.4g}"),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
     )

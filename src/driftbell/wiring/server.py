@@ -19,13 +19,16 @@ from urllib.parse import urlsplit
 import structlog
 
 from driftbell import jsonlog
+from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.settings import Settings, load, log_database
 from driftbell.data_folder import restrict_access
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import network_address
+from driftbell.ports import Model
 from driftbell.process.memory import limit_arenas
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
+from driftbell.records import Task
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
 
@@ -188,11 +191,18 @@ def _application(settings: Settings) -> FastAPI:
             durability=settings.log.durability,
             on_failure=settings.log.on_failure,
             budget_per_day=settings.alarms.budget.per_day(settings.check.every),
-            smallest_loss=settings.alarms.smallest_loss,
+            smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
         )
     )
+
+
+def _smallest_loss(settings: Settings, model: Model) -> float | None:
+    """Return the smallest relevant loss of a classifier; of a regression it depends on the reference."""
+    if model.task is Task.REGRESSION:
+        return None
+    return parse_smallest_loss(settings.alarms.smallest_loss).of_accuracy()
 
 
 def _verify_daily(store: SqlStore) -> None:

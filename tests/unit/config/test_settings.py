@@ -286,7 +286,7 @@ BAD: dict[str, list[Any]] = {
         3,
     ],
     "alarms.budget": ["", "soon", "0 per 30d", "1 per month", "5 per 5 checks", 1, None, {"alarms": 1}],
-    "alarms.smallest_loss": [0, 1, -0.1, "2%", float("nan")],
+    "alarms.smallest_loss": [0, -0.1, "0%", "-2%", "two", True, [0.1], float("nan"), float("inf")],
     "umask": ["77", "888", "0o22", 22, ""],
     "server.allowed_hosts": ["http://a", "a:80", "a b/c", ["a", "b*"], 5],
     "server.header_limit": ["1 furlong", 63],

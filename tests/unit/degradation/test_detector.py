@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import FAULTS, START, answers, table
 
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.reference_models import Answers
@@ -46,7 +47,7 @@ def fitted(labels: np.ndarray | None = None, rows: int = 800, **given: Any) -> C
         outputs(answers(columns)),
         named(truth) if labels is None else labels,
         classes=CLASSES,
-        **{"smallest_loss": 0.02, "checks_per_alarm": 100, **given},
+        **{"smallest_loss": SmallestLoss(0.02), "checks_per_alarm": 100, **given},
     )
 
 
@@ -269,7 +270,7 @@ def test_a_class_that_the_model_never_answers() -> None:
         ),
         named(truth),
         classes=(*CLASSES, "maybe"),
-        smallest_loss=0.02,
+        smallest_loss=SmallestLoss(0.02),
         checks_per_alarm=100,
     )
     log = Log()

@@ -41,7 +41,7 @@ def judged(checker: Checker, lease: Lease, labels: Column | None) -> Judgement:
         if check.judgement.target_drift is None
         else {
             name: getattr(check.judgement.target_drift, name)
-            for name in ("distance", "low", "p_value", "reference", "window", "sentence", "unseen")
+            for name in ("distance", "low", "p_value", "reference", "window", "sentence", "ordered", "unseen")
         }
     )
     return check.judgement
@@ -110,6 +110,7 @@ def test_the_labels_of_an_accepted_baseline_replace_those_of_the_reference(check
             baseline,
             classes=("young", "old"),
             minimum_rows=10,
+            is_regression=False,
             **SERVED,
         )
         assert drift is not None

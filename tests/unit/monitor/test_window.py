@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from driftbell.monitor.window import window_columns
-from driftbell.records import Columns, Kind, Prediction, Reference, Value, Window, probability_column
+from driftbell.records import Columns, Kind, Prediction, Reference, Task, Value, Window, probability_column
 from driftbell.tabular.columns import as_columns
 from driftbell.tabular.schema import infer_schema
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FEATURES = as_columns({"age": [30.0, 50.0], "city": ["Rome", "Oslo"]})
-MODEL: Any = SimpleNamespace(schema=infer_schema(FEATURES), classes=("old", "young"))
+MODEL: Any = SimpleNamespace(
+    schema=infer_schema(FEATURES), classes=("old", "young"), task=Task.CLASSIFICATION
+)
 P_OLD = probability_column("old")
 
 

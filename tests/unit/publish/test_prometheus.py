@@ -13,7 +13,7 @@ from tests import degradations
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import StoreError
-from driftbell.publish.prometheus import CheckCollector
+from driftbell.publish.prometheus import MAX_COLUMNS, CheckCollector, exported_columns
 from driftbell.records import (
     Check,
     CheckKind,
@@ -241,6 +241,7 @@ def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore,
         assert metrics.pop(("driftbell_degradation_verdict", (verdict.value,))) == (verdict is Verdict.ALARM)
     assert metrics == {
         ("driftbell_evidence_rows", ()): 1740,
+        ("driftbell_evidence_omitted", ()): 0,
         ("driftbell_evidence", ("true", "", "labels")): 0.4,
         ("driftbell_evidence", ("true", "", "estimate")): 1.2,
         ("driftbell_evidence", ("true", "petal length (cm)", "disagreement")): 1.8,
@@ -277,7 +278,11 @@ def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lea
     assert not any(name.startswith(DEGRADATION) for name, _ in scraped(log))
     log.checks.save(check("2", Verdict.UNKNOWN, degradation=degradations.UNKNOWN), lease)
     known = {name for name, _ in scraped(log) if name.startswith(DEGRADATION)}
-    assert known == {"driftbell_degradation_verdict", "driftbell_evidence_rows"}
+    assert known == {
+        "driftbell_degradation_verdict",
+        "driftbell_evidence_rows",
+        "driftbell_evidence_omitted",
+    }
 
 
 def test_labels_are_counted_with_their_age(log: SqlStore) -> None:
@@ -339,3 +344,24 @@ def test_registering_reads_nothing(log: SqlStore, monkeypatch: pytest.MonkeyPatc
     collector = CheckCollector(log, **SERVED, window_rows=1, clock=lambda: NOON)
     CollectorRegistry().register(collector)
     assert list(collector.describe()) == []
+
+
+def test_columns_beyond_the_limit_are_counted_and_drifted_ones_are_shown() -> None:
+    columns = [column(f"f{i}", Verdict.OK) for i in range(2000)]
+    columns[1500] = column("moved", Verdict.WARNING)
+    columns[1900] = replace(column("nearly", Verdict.OK), adjusted_p_value=0.001)
+    names = [item.column for item in exported_columns(columns)]
+    assert len(names) == MAX_COLUMNS
+    assert names[-2:] == ["moved", "nearly"]
+    assert exported_columns(columns[:MAX_COLUMNS]) == columns[:MAX_COLUMNS]
+
+
+def test_a_scrape_of_2000_columns_stays_below_100_kb(log: SqlStore, lease: Lease) -> None:
+    results = (P_VALUE, replace(P_VALUE, statistic="Wasserstein"), DISTANCE)
+    columns = [column(f"feature number {i}", Verdict.OK, *results) for i in range(2000)]
+    log.checks.save(check("1", Verdict.OK, *columns), lease)
+    registry = CollectorRegistry()
+    registry.register(CheckCollector(log, **SERVED, window_rows=5, clock=lambda: NOON))
+    text = generate_latest(registry)
+    assert f"driftbell_columns_omitted {2000 - MAX_COLUMNS}.0".encode() in text
+    assert len(text) < 100_000

@@ -157,7 +157,7 @@ def test_a_harmless_fault_does_not_count(tmp_path: Path, data_dir: Path, rows: l
     past = write(tmp_path / "past.csv", rows)
     done = command(data_dir, "--past", past, "--fault", "stuck:sepal width (cm)")
     assert done.returncode == 3
-    assert "UNKNOWN  catches: no fault costs at least 2 points (alarms.smallest_loss)" in done.stdout
+    assert "UNKNOWN  catches: no fault costs at least 2.0 points (alarms.smallest_loss)" in done.stdout
     assert "harmless, does not count" in done.stdout
 
 

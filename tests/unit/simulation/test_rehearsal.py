@@ -13,6 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.command_line import driftbell
 from tests.conftest import with_models
 
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.cli.backtest import _duration
 from driftbell.config import settings as config
 from driftbell.degradation.detector import fit_detector
@@ -60,7 +61,7 @@ def holes() -> Rehearsal:
         reference_outputs(reference, model.classes),
         labels,
         classes=model.classes,
-        smallest_loss=0.02,
+        smallest_loss=SmallestLoss(0.02),
         checks_per_alarm=1000,
         block_rows=200,
     )

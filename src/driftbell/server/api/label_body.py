@@ -14,6 +14,7 @@ from driftbell.records import FieldProblem
 from driftbell.server.http.problems import Refused, check_each
 from driftbell.tabular.class_names import MAX_WHOLE, ClassNames, is_empty_label
 from driftbell.tabular.feature_value import is_unicode_text
+from driftbell.tabular.outputs import MAX_OUTPUT, parse_number
 
 MAX_LABELS = 10_000
 """Labels of one request."""
@@ -108,20 +109,27 @@ class LabelReader:
             message = f"'prediction_id' must be the 'id' of a prediction: 1 to {MAX_ID_LENGTH} characters"
             problems.append(FieldProblem("prediction_id", "type", message, index))
         is_empty = is_empty_label(label)
-        if "label" in row and not is_empty and not _is_label(label):
-            problems.append(FieldProblem("label", "label", self._type_message(), index))
+        message = self._problem(label) if "label" in row and not is_empty else ""
+        if message:
+            problems.append(FieldProblem("label", "label", message, index))
         if problems:
             raise InputError(problems)
-        if is_empty:
-            return None
-        name = self.classes.name_of(label)
-        if len(name) > MAX_LABEL_LENGTH and name not in self.classes.names:
-            message = f"'label' has {len(name)} characters and is no class of the model: {self._listed()}"
-            raise InputError([FieldProblem("label", "label", message, index)])
-        return str(prediction_id), name
+        return None if is_empty else (str(prediction_id), self._text(label))
 
-    def _type_message(self) -> str:
-        return f"'label' must be a text, a number or a boolean, such as one of the classes {self._listed()}"
+    def _problem(self, label: Any) -> str:
+        """Return why a label is not valid, else ""."""
+        if not _is_label(label):
+            return (
+                f"'label' must be a text, a number or a boolean, such as one of the classes {self._listed()}"
+            )
+        name = self._text(label)
+        if len(name) > MAX_LABEL_LENGTH and name not in self.classes.names:
+            return f"'label' has {len(name)} characters and is no class of the model: {self._listed()}"
+        return ""
+
+    def _text(self, label: Any) -> str:
+        """Return the text under which a valid label is stored."""
+        return self.classes.name_of(label)
 
     def _typo_message(self, unseen: Counter[str]) -> str:
         labels = join_names((f"'{printable(name, 30)}'" for name in unseen), max_names=MAX_CLASSES)
@@ -134,17 +142,33 @@ class LabelReader:
     def _listed(self) -> str:
         return join_names((f"'{name}'" for name in self.classes.names), max_names=MAX_CLASSES)
 
+    @property
+    def example(self) -> Any:
+        """A valid label."""
+        return next(iter(self.classes.names))
+
+    def _label_schemas(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the JSON Schemas of a single label, and of one in a list."""
+        one: list[dict[str, Any]] = [
+            {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_LENGTH, "pattern": _NOT_BLANK},
+            {"type": "number", "minimum": -MAX_WHOLE, "maximum": MAX_WHOLE},
+            {"type": "boolean"},
+        ]
+        # the service accepts other labels in a list too, unless none of them is a class of the model
+        numbers = [int(n) if n == int(n) else n for n in self.classes.by_number]
+        many: list[dict[str, Any]] = [
+            {"type": "string", "enum": list(self.classes.names)},
+            {"type": "number", "enum": numbers},
+            {"type": "null"},
+        ]
+        return one, many
+
     def body_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the body."""
+        one_label, many_labels = self._label_schemas()
         properties: dict[str, Any] = {
             "prediction_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": _TEXT},
-            "label": {
-                "oneOf": [
-                    {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_LENGTH, "pattern": _NOT_BLANK},
-                    {"type": "number", "minimum": -MAX_WHOLE, "maximum": MAX_WHOLE},
-                    {"type": "boolean"},
-                ]
-            },
+            "label": {"oneOf": one_label},
         }
         one = {
             "type": "object",
@@ -153,14 +177,7 @@ class LabelReader:
             "required": list(FIELDS),
             "additionalProperties": False,
         }
-        # the service accepts other labels in a list too, unless none of them is a class of the model
-        numbers = [int(n) if n == int(n) else n for n in self.classes.by_number]
-        classes = [
-            {"type": "string", "enum": list(self.classes.names)},
-            {"type": "number", "enum": numbers},
-            {"type": "null"},
-        ]
-        in_list = {**one, "properties": {**properties, "label": {"oneOf": classes}}}
+        in_list = {**one, "properties": {**properties, "label": {"oneOf": many_labels}}}
         many = {"type": "array", "title": "Labels", "minItems": 1, "maxItems": MAX_LABELS, "items": in_list}
         wrapped = {
             "type": "object",
@@ -170,6 +187,37 @@ class LabelReader:
             "additionalProperties": False,
         }
         return {"oneOf": [one, wrapped, many]}
+
+
+class NumberReader(LabelReader):
+    """Reads the labels of a regression, which are numbers or texts with one.
+
+    >>> NumberReader().read({"prediction_id": "0199f3b2", "label": "4.50"}).pairs
+    [('0199f3b2', '4.5')]
+    """
+
+    example = 12.5
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def _unseen(self, pairs: Sequence[Pair]) -> Counter[str]:
+        return Counter()
+
+    def _problem(self, label: Any) -> str:
+        if parse_number(label) is not None:
+            return ""
+        got = f"'{printable(label, 30)}'" if isinstance(label, str) else type(label).__name__
+        if isinstance(label, int | float) and not isinstance(label, bool):
+            got = "one beyond it"
+        return f"'label' must be a number from -{MAX_OUTPUT:g} to {MAX_OUTPUT:g}, got {got}"
+
+    def _text(self, label: Any) -> str:
+        return repr(parse_number(label))
+
+    def _label_schemas(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        number = {"type": "number", "minimum": -MAX_OUTPUT, "maximum": MAX_OUTPUT}
+        return [number], [number, {"type": "null"}]
 
 
 _EXAMPLE = '{"prediction_id": "...", "label": "..."}'

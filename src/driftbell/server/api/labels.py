@@ -20,7 +20,7 @@ from driftbell.errors import DriftbellError, OverloadedError, StoreError
 from driftbell.phrases import printable
 from driftbell.ports import Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
-from driftbell.server.api.label_body import MAX_LABELS, LabelReader, Pair
+from driftbell.server.api.label_body import MAX_LABELS, LabelReader, NumberReader, Pair
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import Refused, documented
@@ -165,8 +165,8 @@ def _merge(first: LabelReceipt, second: LabelReceipt, retried: set[str]) -> Labe
 def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int) -> APIRouter:
     """Build the route of one model."""
     router = APIRouter(tags=["labels"])
-    reader, log = LabelReader(classes), _UnseenLog()
-    example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": classes[0]}]}
+    reader, log = LabelReader(classes) if classes else NumberReader(), _UnseenLog()
+    example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": reader.example}]}
     body = {"content": {"application/json": {"schema": reader.body_schema(), "example": example}}}
     answered = {"description": "The labels are stored.", "content": {"application/json": {"schema": ANSWER}}}
 
@@ -177,7 +177,9 @@ def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int
         responses={200: answered, **documented(400, 404, 413, 415, 422, 500, 503)},
     )
     async def add_labels(request: Request, accept_unseen: bool = False) -> Response:
-        """Store true classes of predictions by prediction id. If a label is invalid, none is stored.
+        """Store labels of predictions by prediction id. If a label is invalid, none is stored.
+
+        A label is the true class, or the true number of a regression.
 
         Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
         A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.

@@ -11,12 +11,13 @@ from typing import Any
 from fastapi import APIRouter
 
 from driftbell.ports import Model, Store
-from driftbell.records import Check, LabelledPrediction, Performance, Share
+from driftbell.records import Check, Interval, LabelledPrediction, Performance, Share, Task
 from driftbell.server.http.problems import documented
-from driftbell.stats import calibration, class_scores, confusion, wilson
+from driftbell.stats import calibration, class_scores, confusion, mean_interval, regression_metrics, wilson
+from driftbell.tabular.outputs import output_values
 
 RECENT_CHECKS = 20
-METRIC = "accuracy"
+METRICS = {Task.CLASSIFICATION: "accuracy", Task.REGRESSION: "mean absolute error"}
 MAX_ROWS = 10_000
 """Maximum number of labelled predictions of one answer, however large the window is."""
 
@@ -33,7 +34,7 @@ def performance_router(
 
     @router.get("/performance", summary="Get the model's performance", responses=documented(503))
     def performance() -> dict[str, Any]:
-        """Return accuracy with 90 % intervals: realized now, realized at each recent check, and estimated."""
+        """Return performance with 90 % intervals: realized now and at each recent check, and estimated."""
         return performance_view(store, model, window_rows=window_rows, now=clock())
 
     return router
@@ -56,23 +57,20 @@ def performance_view(store: Store, model: Model, *, window_rows: int, now: datet
     labelled = store.labels.newest(rows, **version)
     checks = store.checks.newest(RECENT_CHECKS, version=model.version)
     last = _last_performance(checks)
-    correct = sum(row.label == row.prediction.output for row in labelled)
     return {
         **version,
-        "metric": last.metric if last else METRIC,
+        "metric": last.metric if last else METRICS[model.task],
         "reference": last.reference if last else None,
-        "realized": _share_view(Share(correct, len(labelled))),
+        **_realized_views(labelled, model),
         "realized_at_checks": [
             {
                 "check": c.id,
                 "time": c.time.isoformat(),
-                **_share_view(store.labels.realized(rows, **version, as_of=c.time)),
+                **_realized_at(store, model, rows, c.time),
             }
             for c in checks
         ],
         "estimated": asdict(last.estimated) if last and last.estimated else None,
-        **_class_views(labelled, model.classes),
-        "calibration": _calibration_view(labelled),
         "target_drift": _target_view(checks),
         "labels": _labels_view(store, version, window_rows, now),
     }
@@ -90,10 +88,39 @@ def _target_view(checks: Sequence[Check]) -> dict[str, Any] | None:
     return asdict(target) if target else None
 
 
+def _realized_views(labelled: Sequence[LabelledPrediction], model: Model) -> dict[str, Any]:
+    """Return the realized performance: accuracy by class, or the errors of a regression."""
+    if model.task is Task.REGRESSION:
+        predicted = output_values([row.prediction.output for row in labelled], ())
+        metrics = regression_metrics(predicted, output_values([row.label for row in labelled], ()))
+        views = {name: _interval_view(interval) for name, interval in metrics.items()}
+        realized = {**views["mae"], "rows": len(labelled)}
+        return {"realized": realized, "rmse": views["rmse"], "r2": views["r2"]}
+    correct = sum(row.label == row.prediction.output for row in labelled)
+    return {
+        "realized": _share_view(Share(correct, len(labelled))),
+        **_class_views(labelled, model.classes),
+        "calibration": _calibration_view(labelled),
+    }
+
+
+def _realized_at(store: Store, model: Model, rows: int, time: datetime) -> dict[str, Any]:
+    """Return the realized performance on the labels that had arrived at a time."""
+    labels: dict[str, Any] = {"model": model.name, "version": model.version, "as_of": time}
+    if model.task is not Task.REGRESSION:
+        return _share_view(store.labels.realized(rows, **labels))
+    totals = store.labels.realized_errors(rows, **labels)
+    mae = mean_interval(totals.rows, totals.absolute, totals.squared, low=0.0)
+    return {**_interval_view(mae), "rows": totals.rows}
+
+
+def _interval_view(interval: Interval | None) -> dict[str, float | None]:
+    return asdict(interval) if interval else {"value": None, "low": None, "high": None}
+
+
 def _share_view(share: Share) -> dict[str, Any]:
     interval = wilson(share.part, share.whole) if share.whole else None
-    bounds = asdict(interval) if interval else {"value": None, "low": None, "high": None}
-    return {**bounds, "rows": share.whole}
+    return {**_interval_view(interval), "rows": share.whole}
 
 
 def _class_views(labelled: Sequence[LabelledPrediction], model_classes: Sequence[str]) -> dict[str, Any]:

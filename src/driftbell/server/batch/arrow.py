@@ -12,7 +12,7 @@ from driftbell.server.batch.arrow_columns import check_header, checked_columns
 from driftbell.server.batch.arrow_messages import file_messages, message_size
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
-from driftbell.server.predict.predictor import PredictedRow
+from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.schema import Schema
 
 STREAM = "application/vnd.apache.arrow.stream"
@@ -106,21 +106,22 @@ def _check_fields(fields: Any, schema: Schema) -> None:
 def write_answers(
     answers: Sequence[PredictedRow], classes: tuple[str, ...], metadata: Mapping[str, str], media_type: str
 ) -> bytes:
-    """Write answers as a table: id, class, class id and the probability of each class.
+    """Write answers as a table: id, class, class id and the probability of each class; or id and value.
 
     Args:
         answers: predictions of one model version.
-        classes: the classes of the model.
+        classes: the classes of the model; none for a regression.
         metadata: key-value metadata of the table's schema.
         media_type: one of `NAMES`.
     """
     import pyarrow as pa
 
-    columns: dict[str, Any] = {
-        "id": pa.array([a.id for a in answers], pa.string()),
-        "class": pa.array([classes[a.class_id] for a in answers], pa.string()),
-        "class_id": pa.array([a.class_id for a in answers], pa.int64()),
-    }
+    columns: dict[str, Any] = {"id": pa.array([a.id for a in answers], pa.string())}
+    if classes:
+        columns["class"] = pa.array([classes[a.value] for a in answers], pa.string())
+        columns["class_id"] = pa.array([a.value for a in answers], pa.int64())
+    else:
+        columns["value"] = pa.array([a.value for a in answers], pa.float64())
     if answers[0].probabilities:
         by_class = zip(*(a.probabilities for a in answers), strict=True)
         for name, probabilities in zip(classes, by_class, strict=True):

@@ -19,8 +19,9 @@ from driftbell.server.batch.limit import Limit
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
-from driftbell.server.predict.predictor import PredictedRow, Predictor
-from driftbell.server.predict.route import prediction_schema, prediction_view, row_schema
+from driftbell.server.predict.answers import PredictedRow, prediction_schema, prediction_view
+from driftbell.server.predict.predictor import Predictor
+from driftbell.server.predict.route import row_schema
 from driftbell.tabular.schema import Schema
 
 JSON = "application/json"

@@ -6,35 +6,27 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from driftbell.errors import OverloadedError, PredictError
-from driftbell.journal.line import LineEncoder, object_builder, time_text
+from driftbell.journal.line import LineEncoder, time_text
 from driftbell.ports import Model
-from driftbell.records import Value
+from driftbell.records import Task, Value
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.ids import new_prediction_id
+from driftbell.server.predict.answers import PredictedRow, answer_encoder
 from driftbell.server.predict.micro_batch import LoopBatcher, ThreadBatcher
 from driftbell.server.predict.recorder import Recorder
+from driftbell.tabular.outputs import NumberTexts, check_numbers
 
 MAX_MODEL_SECONDS = 60.0
 """A model that takes longer for one batch counts as not answering."""
 
 Row = list[Value]
-Output = tuple[int, Sequence[float]]
-"""Class id and the probability of each class (empty if the model gives none)."""
-
-
-class PredictedRow(NamedTuple):
-    """One prediction as it is answered and recorded."""
-
-    id: str
-    class_id: int
-    probabilities: Sequence[float]
+Output = tuple[Any, Sequence[float]]
+"""Class id, or number of a regression, and the probability of each class (empty if there is none)."""
 
 
 Results = Sequence[PredictedRow | PredictError]
@@ -70,8 +62,14 @@ class Predictor:
         self._recorder = recorder
         self._clock = clock
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
-        self._counters = [metrics.predictions.labels(model.name, model.version, c) for c in model.classes]
-        self._encode_answer = _AnswerEncoder(model).encode
+        is_regression = model.task is Task.REGRESSION
+        self._texts: Sequence[str] | NumberTexts = NumberTexts() if is_regression else model.classes
+        self._counters = [
+            metrics.predictions.labels(model.name, model.version, c) for c in model.classes or ("",)
+        ]
+        self._count = self._count_numbers if is_regression else self._count_classes
+        self._answer_rows = partial(_answer_numbers, model) if is_regression else model.answer
+        self._encode_answer = answer_encoder(model)
         self._threads: ThreadBatcher[Row, Output] = ThreadBatcher(
             self._call_model, name="model", limit=queue_limit, split_on_error=True
         )
@@ -161,37 +159,45 @@ class Predictor:
             return [error] if len(rows) == 1 else [self._call_for_each([row])[0] for row in rows]
 
     def _call_model(self, rows: list[Row]) -> Sequence[Output]:
-        class_ids, probabilities = self.model.answer(rows)
-        if len(class_ids) != len(rows):  # the answers cannot be matched to rows
-            counts = f"{len(class_ids)} answers for {len(rows)} rows"
+        values, probabilities = self._answer_rows(rows)
+        if len(values) != len(rows):  # the answers cannot be matched to rows
+            counts = f"{len(values)} answers for {len(rows)} rows"
             raise PredictError(f"model '{self.model.name}' gave {counts}")
-        return list(zip(class_ids, probabilities or [[]] * len(rows), strict=True))
+        return list(zip(values, probabilities or [[]] * len(rows), strict=True))
 
     def _serialize(
         self, rows: list[tuple[Row, float]], outputs: Sequence[Output]
     ) -> tuple[list[PredictedRow], list[bytes]]:
         """Assign an id to each row and its latency (ms), and serialize it as a line of the journal."""
         time_now = time_text(self._clock())
-        classes, line = self.model.classes, self._encoder.line
+        texts, line = self._texts, self._encoder.line
         predicted, lines = [], []
-        for (row, latency), (class_id, probabilities) in zip(rows, outputs, strict=True):
+        for (row, latency), (value, probabilities) in zip(rows, outputs, strict=True):
             prediction_id = new_prediction_id()
-            predicted.append(PredictedRow(prediction_id, class_id, probabilities))
-            lines.append(
-                line(prediction_id, time_now, row, classes[class_id], probabilities, latency) + b"\n"
-            )
+            predicted.append(PredictedRow(prediction_id, value, probabilities))
+            lines.append(line(prediction_id, time_now, row, texts[value], probabilities, latency) + b"\n")
         return predicted, lines
 
-    def _count(self, predicted: list[PredictedRow]) -> None:
+    def _count_classes(self, predicted: list[PredictedRow]) -> None:
         if len(predicted) == 1:
-            self._counters[predicted[0].class_id].inc()
+            self._counters[predicted[0].value].inc()
             return
         totals = [0] * len(self._counters)
         for row in predicted:
-            totals[row.class_id] += 1
+            totals[row.value] += 1
         for counter, total in zip(self._counters, totals, strict=True):
             if total:
                 counter.inc(total)
+
+    def _count_numbers(self, predicted: list[PredictedRow]) -> None:
+        self._counters[0].inc(len(predicted))
+
+
+def _answer_numbers(model: Model, rows: Sequence[Row]) -> tuple[list[Any], None]:
+    """Return the numbers of a regression; one that is not finite is an error of the model."""
+    values, _ = model.answer(rows)
+    check_numbers(values, model.name)
+    return values, None
 
 
 def _merge(predicted: list[PredictedRow], outputs: Sequence[Output | PredictError]) -> Results:
@@ -200,32 +206,3 @@ def _merge(predicted: list[PredictedRow], outputs: Sequence[Output | PredictErro
         return predicted
     rest = iter(predicted)
     return [output if isinstance(output, PredictError) else next(rest) for output in outputs]
-
-
-class _Answer(msgspec.Struct, gc=False, rename={"class_name": "class"}):
-    """The answer to `POST /predict`."""
-
-    class_name: str
-    class_id: int
-    probabilities: Any
-    id: str
-    model: str
-    version: str
-
-
-class _AnswerEncoder:
-    """Serializes answers of one model as JSON."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._probabilities = object_builder(model.classes)
-        self._encode = msgspec.json.Encoder().encode
-
-    def encode(self, row: PredictedRow) -> bytes:
-        model = self._model
-        probabilities = self._probabilities(*row.probabilities) if row.probabilities else {}
-        return self._encode(
-            _Answer(
-                model.classes[row.class_id], row.class_id, probabilities, row.id, model.name, model.version
-            )
-        )

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp
 
 from driftbell.ports import Model
 from driftbell.server.http.problems import documented
+from driftbell.server.predict.answers import answer_schema
 from driftbell.server.predict.endpoint import PATH
-from driftbell.server.predict.predictor import PredictedRow
 from driftbell.tabular.feature_value import json_schema
 from driftbell.tabular.schema import Schema
 
@@ -42,16 +42,6 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
     app.router.routes.append(route)
 
 
-def prediction_view(row: PredictedRow, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return one prediction as JSON."""
-    return {
-        "class": classes[row.class_id],
-        "class_id": row.class_id,
-        "probabilities": dict(zip(classes, row.probabilities, strict=False)),
-        "id": row.id,
-    }
-
-
 def row_schema(schema: Schema) -> dict[str, Any]:
     """Describe one row as JSON Schema."""
     return {
@@ -61,25 +51,3 @@ def row_schema(schema: Schema) -> dict[str, Any]:
         "required": [feature.name for feature in schema.features if not feature.nullable],
         "additionalProperties": False,
     }
-
-
-def answer_schema(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe one answer as JSON Schema."""
-    schema = prediction_schema(classes)
-    schema["properties"] |= {"model": {"type": "string"}, "version": {"type": "string"}}
-    schema["required"] = list(schema["properties"])
-    return schema
-
-
-def prediction_schema(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe one prediction as JSON Schema."""
-    properties: dict[str, Any] = {
-        "class": {"type": "string", "enum": list(classes)},
-        "class_id": {"type": "integer", "minimum": 0, "maximum": len(classes) - 1},
-        "probabilities": {
-            "type": "object",
-            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1.000001},
-        },
-        "id": {"type": "string"},
-    }
-    return {"type": "object", "title": "Prediction", "properties": properties, "required": list(properties)}

@@ -21,7 +21,7 @@ from driftbell.server.batch import arrow
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import validated_rows
 from driftbell.server.http.problems import Refused
-from driftbell.server.predict.predictor import PredictedRow
+from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.schema import Schema
 
 SCHEMA = Schema(
