@@ -18,11 +18,11 @@ DriftbellError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from driftbell.records import FieldProblem
+    from driftbell.records import FieldProblem, Value
 
 
 class DriftbellError(Exception):
@@ -74,15 +74,26 @@ class InputError(DriftbellError):
 
     Args:
         problems: one entry for each invalid field, in the order of the input.
+        example: the first such row, if its values are valid and the model fails on one of them.
     """
 
-    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+    def __init__(
+        self, problems: Sequence[FieldProblem], *, example: Mapping[str, Value] | None = None
+    ) -> None:
         self.problems = tuple(problems)
+        self.example = example
         super().__init__("; ".join(p.message for p in self.problems))
 
 
 class PredictError(DriftbellError):
-    """The model itself failed on valid input."""
+    """The model itself failed on valid input.
+
+    Attributes:
+        reason: type and message of the model's own error without values of features, for the log; "" if they
+            are not known.
+    """
+
+    reason = ""
 
 
 class StoreError(DriftbellError):

@@ -23,6 +23,7 @@ from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
     Address,
+    ClassNames,
     Collector,
     DatabaseUrl,
     Duration,
@@ -138,13 +139,15 @@ class ModelSettings(Section):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """The model's name; without it, the file's name without its suffix, or 'iris'."""
     path: Path | None = None
-    """A fitted classifier (.skops, .joblib, .pkl, .onnx); the default is an Iris random forest."""
+    """A fitted model, such as model.skops, model.txt or model.onnx; the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
     """The SHA-256 of the file; required for pickle and joblib files."""
     reference: Path | None = None
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
     """The column of the reference that holds the label."""
+    classes: ClassNames = ()
+    """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
     golden: Path | None = None
     """Answers of the model's own library that `driftbell init` wrote; other answers stop the start."""
     engine: Literal["auto", "native"] = "auto"

@@ -108,6 +108,22 @@ def _size(value: object) -> object:
     return value
 
 
+def _class_names(value: object) -> object:
+    """Split a string of class names at commas."""
+    names = [n.strip() for n in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(n, str | int) and str(n).strip() for n in names
+    ):
+        raise ValueError("must be a list of names, such as ['no', 'yes']")
+    texts = tuple(map(str, names))
+    if len(texts) == 1:
+        raise ValueError("must have at least two names")
+    repeated = sorted({n for n in texts if texts.count(n) > 1})
+    if repeated:
+        raise ValueError(f"has a name twice: {', '.join(repeated)}")
+    return texts
+
+
 def _collector(value: str) -> str:
     if any(character in value for character in "@?#"):
         raise ValueError("must not contain credentials or a query: set headers in OTEL_EXPORTER_OTLP_HEADERS")
@@ -183,5 +199,6 @@ Collector = Annotated[str, AfterValidator(_collector)]
 SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
 Address = Annotated[str | None, BeforeValidator(_address)]
 DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_database)]
+ClassNames = Annotated[tuple[str, ...], BeforeValidator(_class_names)]
 SmallestRelevantLoss = Annotated[float | str | None, BeforeValidator(_smallest_loss)]
 FalseAlarms = Annotated[Budget, BeforeValidator(_budget)]

@@ -14,6 +14,7 @@ from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, Onnx
 from driftbell.records import Columns, Task
 
 MAX_ERROR_LENGTH = 200
+NO_CONVERSION = "models of this format are not converted"
 
 
 def convert(native: NativeModel, features: Columns) -> Conversion:
@@ -23,6 +24,8 @@ def convert(native: NativeModel, features: Columns) -> Conversion:
         native: the model.
         features: rows of its reference, on which both are compared.
     """
+    if native.loaded.estimator is None:
+        return Conversion(None, None, NO_CONVERSION)
     try:
         import onnx  # noqa: F401
         import onnxmltools  # noqa: F401

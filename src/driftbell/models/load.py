@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from driftbell.errors import ModelError
+from driftbell.models.catboost_file import load_catboost
+from driftbell.models.class_choice import with_class_names
+from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.sklearn import load_estimator
+from driftbell.models.xgboost_file import load_xgboost
 
 VERSION_DIGITS = 12
-SKLEARN_SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle")
+SKLEARN_SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle", ".cloudpickle")
+BOOSTER_SUFFIXES = {".txt": load_lightgbm, ".json": load_xgboost, ".ubj": load_xgboost, ".cbm": load_catboost}
+"""Loader of each suffix of a file without code."""
+
+FORMATS = (
+    "a scikit-learn model (.skops, .joblib, .pkl, .cloudpickle), an ONNX graph (.onnx), or a model of "
+    "LightGBM (.txt), XGBoost (.json, .ubj) or CatBoost (.cbm)"
+)
 
 
-def load_model(path: Path, sha256: str | None) -> tuple[LoadedModel, str]:
+def load_model(path: Path, sha256: str | None, classes: Sequence[str] = ()) -> tuple[LoadedModel, str]:
     """Load a model from a file with its own library.
 
     Args:
         path: the file; its suffix decides the format.
         sha256: the pinned hash of the file; None if it is not pinned.
+        classes: the user's class names; none for the model's own.
 
     Returns:
         The model and its version, the first digits of the file's hash.
@@ -26,11 +39,16 @@ def load_model(path: Path, sha256: str | None) -> tuple[LoadedModel, str]:
     Raises:
         ModelError: the file cannot be read or loaded, is not trusted, or does not match its pinned hash.
     """
+    suffix = path.suffix.lower()
+    if suffix not in SKLEARN_SUFFIXES and suffix not in BOOSTER_SUFFIXES:
+        ending = f"'{suffix}'" if suffix else "a name without a suffix"
+        raise ModelError(f"cannot load {path}: {ending} is no format of models. Supported: {FORMATS}")
     content, digest = read_model(path, sha256)
-    if path.suffix.lower() not in SKLEARN_SUFFIXES:
-        raise ModelError(f"cannot load {path}: the name must end in .skops, .joblib, .pkl or .onnx")
-    loaded = load_estimator(path, content, pinned=sha256 is not None, digest=digest)
-    return loaded, digest[:VERSION_DIGITS]
+    if suffix in BOOSTER_SUFFIXES:
+        loaded = BOOSTER_SUFFIXES[suffix](path, content)
+    else:
+        loaded = load_estimator(path, content, pinned=sha256 is not None, digest=digest)
+    return with_class_names(loaded, classes, str(path)), digest[:VERSION_DIGITS]
 
 
 def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from driftbell.records import Outputs, Task
+from driftbell.records import Outputs, Task, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class LoadedModel:
         feature_names: names of its features in its order; none if it does not know them.
         feature_count: number of its features; None if it does not know.
         dtypes: types of features that the model itself prescribes, as pandas names them, by name.
+        levels: categories of features of the type `category`, in the model's order, by name.
         estimator: the library's own object, for its conversion to ONNX; None if there is no conversion.
         predicts_argmax: whether the predicted class is known to be the most probable one.
     """
@@ -33,5 +34,6 @@ class LoadedModel:
     feature_names: tuple[str, ...] = ()
     feature_count: int | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     estimator: Any = None
     predicts_argmax: bool = False

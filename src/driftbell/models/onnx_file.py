@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models.class_choice import chosen_names
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.load import VERSION_DIGITS, read_model
 from driftbell.models.onnx_external import require_own_data
@@ -35,7 +37,15 @@ MIN_PROBABILITY = -1e-6
 """Rounding errors accepted in probabilities."""
 
 
-def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha256: str | None) -> Conversion:
+def load_onnx(
+    path: Path,
+    *,
+    name: str,
+    schema: Schema,
+    features: Columns,
+    sha256: str | None,
+    names: Sequence[str] = (),
+) -> Conversion:
     """Load a model from an ONNX file, which holds no code, so its hash need not be pinned.
 
     Outputs of a classifier are a class, or a probability for each of two or more classes, or both. One number
@@ -49,6 +59,7 @@ def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha25
         schema: its features, from the reference.
         features: the reference, which it must be able to predict.
         sha256: the pinned hash of the file; None if it is not pinned.
+        names: the user's class names; none for the model's own.
 
     Raises:
         ModelError: it cannot be loaded, is no such classifier, or cannot predict the reference.
@@ -62,6 +73,8 @@ def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha25
         schema = Schema(tuple(by_name[input_name] for input_name, _ in inputs))
     label, scores, single = _outputs(session, name)
     classes = _classes(session, content) if label or scores or single else ()
+    if not classes and scores is None:
+        classes = tuple(names)  # nothing else tells how many there are
     if label and scores is None and not classes:
         raise ModelError(f"model '{name}' returns classes but does not name them: {_HINT}")
     second_only = bool(single and len(classes) == 2)
@@ -77,6 +90,10 @@ def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha25
         classes = ()
     elif not classes:
         classes = tuple(str(i) for i in range(_count_classes(session, signature, name)))
+    if names and not classes:
+        raise ModelError(f"{path} is a regression, which has no classes: remove model.classes")
+    if names:
+        classes = chosen_names(classes, names, str(path))
     version = digest[:VERSION_DIGITS]
     graph = OnnxGraph(content, signature)
     model = OnnxModel(graph, name=name, version=version, schema=schema, classes=classes)
@@ -84,7 +101,7 @@ def load_onnx(path: Path, *, name: str, schema: Schema, features: Columns, sha25
     return Conversion(model, graph, "")
 
 
-_HINT = f"write them as a JSON list of strings under '{CLASSES}' into the file's metadata"
+_HINT = f"set model.classes, or write them as a JSON list under '{CLASSES}' into the file's metadata"
 
 
 def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, str], ...], bool]:

@@ -31,7 +31,9 @@ MEMORIZED_SCORE = 0.995
 """A model with this accuracy or R² on its reference has probably been fitted on it."""
 
 
-def match_labels(column: Column, classes: tuple[str, ...], source: str = "the reference") -> Column:
+def match_labels(
+    column: Column, classes: tuple[str, ...], source: str = "the reference", *, ids: bool = False
+) -> Column:
     """Return labels as a model's classes; a file may have `1.0` or `True` for the class `1` or `true`.
 
     A label that is no class of the model keeps its own text: the model's answer is wrong there.
@@ -40,6 +42,7 @@ def match_labels(column: Column, classes: tuple[str, ...], source: str = "the re
         column: the labels as they were read, n rows.
         classes: the model's classes.
         source: where the labels are from, for the message.
+        ids: whether a number may be a class id, as where the user has named the classes 0 to n-1.
 
     Returns:
         Strings, with None for null.
@@ -50,7 +53,7 @@ def match_labels(column: Column, classes: tuple[str, ...], source: str = "the re
     >>> match_labels(np.array([1.0, 0.0, np.nan]), ("0", "1")).tolist()
     ['1', '0', None]
     """
-    names = ClassNames(classes, ids=False)
+    names = ClassNames(classes, ids=ids)
     cells = [None if is_empty_label(v) else names.name_of(v) for v in column.tolist()]
     labels = as_column(cells, Kind.CATEGORICAL)
     if not set(labels.tolist()) & set(classes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError, UntrustedModelError
+from driftbell.models.catboost_file import loaded_catboost
 from driftbell.models.foreign_code import load_with
+from driftbell.models.lightgbm_file import lightgbm_levels
 from driftbell.models.loaded import LoadedModel
-from driftbell.records import Outputs, Task
+from driftbell.models.xgboost_file import xgboost_levels
+from driftbell.records import Outputs, Task, Value
 
 ARGMAX_CLASSIFIERS = {
     "lightgbm": {"LGBMClassifier"},
@@ -69,6 +73,7 @@ def loaded_estimator(
         raise ModelError(f"the model in {source} has several outputs: only models with one are served")
     names = tuple(str(n) for n in getattr(estimator, "feature_names_in_", ()))
     estimator = _one_thread(estimator)
+    levels = _levels(estimator)
     argmax = has_classes and _predicts_argmax(estimator)
     return LoadedModel(
         Task.CLASSIFICATION if has_classes else Task.REGRESSION,
@@ -77,9 +82,21 @@ def loaded_estimator(
         takes_frame=bool(names),
         feature_names=names,
         feature_count=getattr(estimator, "n_features_in_", None),
+        dtypes=dict.fromkeys(levels, "category"),
+        levels=levels,
         estimator=estimator,
         predicts_argmax=argmax,
     )
+
+
+def _levels(estimator: Any) -> Mapping[str, tuple[Value, ...]]:
+    """Return the categories by feature that an estimator of LightGBM or XGBoost was fitted on."""
+    library = type(estimator).__module__.partition(".")[0]
+    if library == "lightgbm" and estimator.booster_.pandas_categorical:
+        from lightgbm import Booster
+
+        return lightgbm_levels(Booster(model_str=estimator.booster_.model_to_string(num_iteration=1)))
+    return xgboost_levels(estimator.get_booster()) if library == "xgboost" else {}
 
 
 def _predict_classes(estimator: Any, argmax: bool, table: Any) -> Outputs:
@@ -139,6 +156,8 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
         ),
         failure=f"cannot load {path}",
     )
+    if type(estimator).__module__.partition(".")[0] == "catboost":
+        return loaded_catboost(estimator, source=str(path))
     return loaded_estimator(estimator, source=str(path))
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.alarms.notifications import notification_after, same_state
+from driftbell.alarms.refused_rows import with_refused
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
@@ -22,7 +23,9 @@ from driftbell.drift.limits import apply_limits
 from driftbell.drift.prepared import PreparedReference, typed_columns
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
+from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import describe_error, write_reports
+from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
     ActiveBaseline,
@@ -51,6 +54,7 @@ from driftbell.records import (
     Limit,
     Notification,
     Reference,
+    RefusedRows,
     Task,
     Verdict,
     Window,
@@ -160,15 +164,19 @@ class Checker:
         started, now = time.perf_counter(), self.clock()  # the window contains every earlier prediction
         carried, window = CarriedState(), Window()
         findings = _Findings(CHECK_FAILED, carried.state, self.reference)
+        refused: RefusedRows | None = None
         with ErrorCapture(StoreError) as captured:  # any data may cause an error
             carried = self._carried()
             findings = replace(findings, state=carried.state)
             window = self._window()
-            findings = self._examine(carried, window, occasion)
+            refused, counted = refused_rows(self.store, carried.state.counted, window, now, **self._served)
+            findings = replace(findings, state=msgspec.structs.replace(carried.state, counted=counted))
+            findings = self._examine(replace(carried, state=findings.state), window, occasion)
         if captured.error:
             check_id = self._identity(carried, window, occasion)
             logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
             findings = replace(findings, error=describe_error(captured.error))
+        findings = replace(findings, judgement=with_refused(findings.judgement, refused))
         check = self._record(carried, window, findings, kind, occasion, now)
         if findings.columns and check.rows >= self.minimum_rows:
             check = write_reports(
@@ -176,7 +184,7 @@ class Checker:
             )
         check = replace(check, duration=time.perf_counter() - started)
         self.store.checks.save(check, lease, self._notification(check), self._alarm(check))
-        _log(check)
+        log_check(check)
         return check
 
     def preview(self) -> CheckOutcome:
@@ -186,8 +194,11 @@ class Checker:
             StoreError: the store cannot be read.
         """
         carried, window = self._carried(), self._window()
+        now = self.clock()
+        refused, _ = refused_rows(self.store, carried.state.counted, window, now, **self._served)
         findings = self._examine(carried, window, "")
-        check = self._record(carried, window, findings, CheckKind.MANUAL, "", self.clock())
+        findings = replace(findings, judgement=with_refused(findings.judgement, refused))
+        check = self._record(carried, window, findings, CheckKind.MANUAL, "", now)
         return CheckOutcome(check, findings.columns, findings.reference)
 
     @property
@@ -371,30 +382,3 @@ class Checker:
         if current is None and self.store.alarms.annotated_after(check.state.annotated, **self._served):
             return None  # annotated while this check ran: the next one applies it
         return alarm_after(check, current, first=first)
-
-
-def _log(check: Check) -> None:
-    judgement = check.judgement
-    degradation = judgement.degradation
-    notable = (
-        judgement.drifted_columns
-        or judgement.exceeded_limits
-        or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
-    )
-    loss = degradation.estimated_loss if degradation else None
-    (logger.warning if notable else logger.info)(
-        "drift check",
-        verdict=judgement.verdict.value,
-        sentence=judgement.sentence,
-        drifted_columns=list(judgement.drifted_columns),
-        exceeded_limits=[limit.name for limit in judgement.exceeded_limits],
-        rows=check.rows,
-        kind=check.kind.value,
-        check_id=check.id,
-        reports=list(check.reports),
-        duration_s=round(check.duration, 3),
-        degradation=degradation.verdict.value if degradation else None,
-        degradation_score=round(degradation.score, 3) if degradation else None,
-        estimated_loss=round(loss.value, 4) if loss else None,
-        suspects=[suspect.column for suspect in degradation.suspects] if degradation else [],
-    )

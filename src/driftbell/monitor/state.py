@@ -55,7 +55,12 @@ def for_reference(carried: CarriedState, version: str) -> CarriedState:
     if state.reference == version:
         return carried
     return CarriedState(
-        CheckState(reference=version, annotated=state.annotated, evidence=state.evidence.restarted())
+        CheckState(
+            reference=version,
+            annotated=state.annotated,
+            evidence=state.evidence.restarted(),
+            counted=state.counted,
+        )
     )
 
 

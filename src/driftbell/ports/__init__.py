@@ -12,6 +12,7 @@ from driftbell.ports.store import (
     LabelStore,
     NotificationStore,
     PredictionStore,
+    RefusalStore,
     RetentionStore,
     Store,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "NotificationStore",
     "NotificationTarget",
     "PredictionStore",
+    "RefusalStore",
     "RetentionStore",
     "Sink",
     "Store",

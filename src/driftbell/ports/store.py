@@ -25,7 +25,9 @@ from driftbell.records import (
     Lease,
     Notification,
     Prediction,
+    Refusal,
     Share,
+    StoredRefusal,
     TrafficBucket,
     Verdict,
     Window,
@@ -51,8 +53,8 @@ class PredictionStore(Protocol):
     def get(self, prediction_id: str) -> Prediction | None:
         """Read one prediction."""
 
-    def count(self, *, model: str, version: str, limit: int | None = None) -> int:
-        """Count predictions of one model version, stopping at `limit`."""
+    def count(self, *, model: str, version: str, limit: int | None = None, after: int = 0) -> int:
+        """Count predictions of one model version with a larger number than `after`, stopping at `limit`."""
 
     def traffic(self, since: datetime, bucket_seconds: int) -> list[TrafficBucket]:
         """Count predictions and latencies since a time, by bucket; empty buckets are omitted."""
@@ -117,6 +119,19 @@ class LabelStore(Protocol):
 
     def totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels in constant time."""
+
+
+class RefusalStore(Protocol):
+    """Counts of refused rows by day and cause; bounded, however many rows are refused."""
+
+    def add(self, refusals: Sequence[Refusal], time: datetime, *, model: str, version: str) -> None:
+        """Add refused rows to the counts of a day (UTC), and replace the examples of their causes.
+
+        A day with too many different values or causes counts further ones together.
+        """
+
+    def since(self, day: str, *, model: str, version: str) -> list[StoredRefusal]:
+        """Read the counts since a date (UTC) such as 2026-01-31, in the order of their numbers."""
 
 
 class CheckStore(Protocol):
@@ -311,6 +326,10 @@ class Store(Protocol):
     @property
     def coordination(self) -> Coordination:
         """Requests and the lease."""
+
+    @property
+    def refusals(self) -> RefusalStore:
+        """Refused rows."""
 
     @property
     def retention(self) -> RetentionStore:

@@ -11,7 +11,7 @@ from typing import Any
 from driftbell.publish.limit_views import limit_view
 from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
-from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification
+from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification, RefusedRows
 
 
 def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
         "drift": drift_view(judgement),
         "drifted_columns": list(judgement.drifted_columns),
         "target_drift": asdict(judgement.target_drift) if judgement.target_drift else None,
+        "refused": refused_view(judgement.refused),
         "limits": [limit_view(limit) for limit in judgement.limits],
         "report_url": f"/reports/{check.reports[0]}" if check.reports else None,
         "reports": [f"/reports/{name}" for name in own_first(check.reports)],
@@ -46,6 +47,13 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
     if columns:
         view["columns"] = [column_view(c) for c in judgement.columns]
     return view
+
+
+def refused_view(refused: RefusedRows | None) -> dict[str, Any] | None:
+    """Return the rows that were refused since the last check as JSON; None without any."""
+    if refused is None:
+        return None
+    return {**asdict(refused), "share": refused.share, "exceeded": refused.exceeded}
 
 
 def column_view(column: ColumnVerdict) -> dict[str, Any]:

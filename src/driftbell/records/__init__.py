@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         CheckState,
         EvidenceState,
         PendingLabels,
+        RefusedCount,
         SourceState,
     )
     from driftbell.records.checks import Baseline, Check, CheckKind
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from driftbell.records.periods import ColumnStats, Period
     from driftbell.records.predictions import Outputs, Prediction, Window
     from driftbell.records.reference import Reference, Training
+    from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
     from driftbell.records.table_performance import MetricComparison, TablePerformance
     from driftbell.records.verdict import Verdict
 
@@ -68,7 +70,9 @@ _MODULES = {
     name: module
     for module, names in {
         "alarms": "Alarm",
-        "check_state": "BlockExplanation BlockSummary CheckState EvidenceState PendingLabels SourceState",
+        "check_state": (
+            "BlockExplanation BlockSummary CheckState EvidenceState PendingLabels RefusedCount SourceState"
+        ),
         "checks": "Baseline Check CheckKind",
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
         "degradation": "ChangePoint Degradation Evidence Interval Performance Share Suspect TargetDrift",
@@ -82,6 +86,7 @@ _MODULES = {
         "periods": "ColumnStats Period",
         "predictions": "Outputs Prediction Window",
         "reference": "Reference Training",
+        "refusals": "Refusal RefusalCause RefusedRows StoredRefusal",
         "table_performance": "MetricComparison TablePerformance",
         "verdict": "Verdict",
     }.items()
@@ -136,11 +141,16 @@ __all__ = [
     "Period",
     "Prediction",
     "Reference",
+    "Refusal",
+    "RefusalCause",
+    "RefusedCount",
+    "RefusedRows",
     "Result",
     "ResultKind",
     "Scope",
     "Share",
     "SourceState",
+    "StoredRefusal",
     "Suspect",
     "TablePerformance",
     "TargetDrift",

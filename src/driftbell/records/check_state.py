@@ -111,6 +111,20 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         return EvidenceState(seq=self.seq, label_seq=self.label_seq)
 
 
+class RefusedCount(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Refused rows that a check has counted.
+
+    Attributes:
+        day: its date (UTC), such as 2026-01-31.
+        seq: sequence number of the newest prediction of its window.
+        rows: rows and refused rows of each entry of that day, by the entry's number.
+    """
+
+    day: str
+    seq: int
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
 class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """State of a check, private to the monitor.
 
@@ -120,6 +134,7 @@ class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         drift: since which row there is evidence of drift, by column; see `driftbell.drift.judge`.
         annotated: time of the newest annotation that was applied (UTC).
         warnings: problems of the model or its reference.
+        counted: position of the count of refused rows; None before the first check.
     """
 
     reference: str = ""
@@ -127,3 +142,4 @@ class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     drift: dict[str, int] = field(default_factory=dict)
     annotated: datetime | None = None
     warnings: tuple[str, ...] = ()
+    counted: RefusedCount | None = None

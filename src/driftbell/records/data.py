@@ -63,12 +63,14 @@ class FieldProblem:
         reason: a short word for counters, such as `missing`, `extra`, `type`, `null`, `not_finite`.
         message: one sentence for the sender that names the field and what to do.
         row: the row's index in a batch; None for a single row.
+        value: the value, shortened, for the count of refused rows; "" if it is not known.
     """
 
     field: str
     reason: str
     message: str
     row: int | None = None
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from driftbell.records.data import Kind
 from driftbell.records.degradation import Degradation, TargetDrift
 from driftbell.records.limits import LimitResult
+from driftbell.records.refusals import RefusedRows
 from driftbell.records.verdict import Verdict
 
 
@@ -180,6 +181,7 @@ class Judgement:
         degradation: whether the model performs worse; None if that is not monitored.
         limits: the user's own fixed limits, each with what was measured.
         target_drift: change of the labels; None if no row of the window has a label.
+        refused: rows that were refused since the last check; None if there are none.
     """
 
     verdict: Verdict
@@ -188,6 +190,7 @@ class Judgement:
     degradation: Degradation | None = None
     limits: tuple[LimitResult, ...] = ()
     target_drift: TargetDrift | None = None
+    refused: RefusedRows | None = None
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ from driftbell.server.predict.endpoint import PATH, PredictEndpoint, is_predict
 from driftbell.server.predict.journal_writer import JournalWriter
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, open_recorder
+from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import add_predict_route
 
 STATIC = Path(__file__).parent / "static"
@@ -112,6 +113,7 @@ def create_app(service: Service) -> FastAPI:
     predictor = Predictor(
         model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
     )
+    refusals = RefusalCounter(store, model, metrics, clock=service.clock)
     labeller = Labeller(store, metrics, queue_limit=service.queue_limit, clock=service.clock)
     view = MonitorView(
         store,
@@ -135,6 +137,7 @@ def create_app(service: Service) -> FastAPI:
         logger.info("service started", model=model.name, version=model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
         await predictor.close()
+        await refusals.close()
         await recorder.close()
         await writer.close()
         await labeller.close()
@@ -155,11 +158,11 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(HeadRequests)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     endpoint = PredictEndpoint(
-        predictor, errors, site_guard=service.site_guard, body_limit=service.body_limit
+        predictor, refusals, errors, site_guard=service.site_guard, body_limit=service.body_limit
     )
     _add_predict(app, endpoint, service, metrics)
     errors.add_to(app)
-    app.include_router(batch_router(predictor, body_limit=service.body_limit))
+    app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
         labels_router(labeller, model.classes, body_limit=service.body_limit),
@@ -168,7 +171,7 @@ def create_app(service: Service) -> FastAPI:
         performance_router(store, model, window_rows=service.window_rows, clock=service.clock),
         pages.router(),
     ):  # they read the store, so answered predictions must be there
-        app.include_router(router, dependencies=[Depends(writer.settle)])
+        app.include_router(router, dependencies=[Depends(writer.settle), Depends(refusals.settle)])
     _add_health(app, service, predictor, writer, view)
     _add_metrics(app, service, metrics, writer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

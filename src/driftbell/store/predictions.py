@@ -82,10 +82,10 @@ class SqlPredictions:
             row = connection.execute(query).one_or_none()
         return prediction_from(row) if row else None
 
-    def count(self, *, model: str, version: str, limit: int | None = None) -> int:
+    def count(self, *, model: str, version: str, limit: int | None = None, after: int = 0) -> int:
         rows = (
             sa.select(predictions.c.seq)
-            .where(predictions.c.model == model, predictions.c.version == version)
+            .where(predictions.c.model == model, predictions.c.version == version, predictions.c.seq > after)
             .order_by(predictions.c.seq.desc())  # else the planner may scan the whole table
             .limit(limit)
             .subquery()

@@ -1,4 +1,4 @@
-"""Delete expired checks, notifications, alarms and requests; their counts stay."""
+"""Delete expired checks, notifications, alarms, requests and counts of refused rows; totals stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.store.tables import alarms, checks, labels, notifications, predictions, pruned, requests
+from driftbell.store.tables import (
+    alarms,
+    checks,
+    labels,
+    notifications,
+    predictions,
+    pruned,
+    refused_rows,
+    requests,
+)
 
 
 def prune(connection: sa.Connection, before: datetime, limit: int) -> int:
@@ -31,6 +40,9 @@ def prune(connection: sa.Connection, before: datetime, limit: int) -> int:
     deleted += _prune(connection, _Kind("alarm", alarms, alarms.c.opened, alarms.c.annotation), over, limit)
     old = sa.select(requests.c.seq).where(requests.c.time < before, requests.c.state != "pending")
     deleted += connection.execute(requests.delete().where(requests.c.seq.in_(old.limit(limit)))).rowcount
+    expired = sa.select(refused_rows.c.seq).where(refused_rows.c.day < before.date().isoformat())
+    refused = refused_rows.delete().where(refused_rows.c.seq.in_(expired.limit(limit)))
+    deleted += connection.execute(refused).rowcount
     return deleted + _prune_orphaned_labels(connection, limit)
 
 

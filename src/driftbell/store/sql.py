@@ -17,6 +17,7 @@ from driftbell.store.coordination import SqlCoordination
 from driftbell.store.labels import SqlLabels
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.predictions import SqlPredictions
+from driftbell.store.refusals import SqlRefusals
 
 
 class SqlStore:
@@ -31,6 +32,7 @@ class SqlStore:
         self.notifications = SqlNotifications(connections)
         self.coordination = SqlCoordination(connections)
         self.retention = SqlRetention(connections)
+        self.refusals = SqlRefusals(connections)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read in one transaction; see `driftbell.ports.Store.snapshot`."""

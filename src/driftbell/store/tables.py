@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0006"
+HEAD = "0007"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -181,6 +181,25 @@ outcomes = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
 )
 """Why the last pass of a background task failed; "" if it did not."""
+
+refused_rows = sa.Table(
+    "refused_rows",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("reason", sa.String(40), nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("refused", sa.BigInteger, nullable=False),
+    sa.Column("time", Utc, nullable=False),
+    sa.Column("example", sa.JSON(none_as_null=True)),
+    sa.UniqueConstraint("model", "version", "day", "field", "reason", "value", name="refused_rows_cause"),
+    sqlite_autoincrement=True,
+)
+"""Counts of refused rows by day and cause: bounded, whatever is sent."""
 
 pruned = sa.Table(
     "pruned",

@@ -6,8 +6,9 @@ a request and the JSON Schema in OpenAPI all read it, so that they cannot disagr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from types import NoneType
 from typing import Annotated, Any
@@ -15,12 +16,17 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from driftbell.phrases import printable
 from driftbell.records import Column, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.dtypes import INT64, feature_column, is_integer
 
 MAX_NUMBER = float(np.finfo(np.float32).max)
 """Largest absolute value of a number: most models compute in single precision, where more is infinite."""
+
+
+MAX_VALUE_LENGTH = 80
+"""Characters of a refused value that are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +120,27 @@ def find_problem(feature: Feature, value: Any, row: int | None = None) -> FieldP
     if rule.accepts(value):
         return None
     if not rule.has_type(value):
-        return wrong_type(feature, json_type_of(value), row)
+        return replace(wrong_type(feature, json_type_of(value), row), value=short_value(value))
     if rule.max_size is not None:
         limit = f"{rule.max_size:.1e}".replace("+", "")
         message = f"'{name}' must be a finite number of at most {limit} in size: {_if_missing(feature)}"
-        return FieldProblem(name, "not_finite", message, row)
-    return FieldProblem(name, "type", f"'{name}' must be {rule.text_error or rule.expected}", row)
+        return FieldProblem(name, "not_finite", message, row, short_value(value))
+    message = f"'{name}' must be {rule.text_error or rule.expected}"
+    return FieldProblem(name, "type", message, row, short_value(value))
+
+
+def short_value(value: Any) -> str:
+    r"""Return a refused value as a short text that can be stored; an array or object is only named.
+
+    >>> short_value("n/a"), short_value(4.0), short_value([1, 2]), short_value("a" + chr(0))
+    ('n/a', '4', 'an array', 'a\\x00')
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return json.dumps(value) if isinstance(value, bool | None) else json_type_of(value)
+    text = str(value)[: 2 * MAX_VALUE_LENGTH].encode("utf-8", "backslashreplace").decode("utf-8")
+    return printable(text, MAX_VALUE_LENGTH)
 
 
 def _if_missing(feature: Feature) -> str:

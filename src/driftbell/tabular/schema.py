@@ -14,7 +14,7 @@ from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_columns, is_null, kind_of
 from driftbell.tabular.dtypes import feature_column
-from driftbell.tabular.feature_value import as_stored, find_problem, json_type_of, read_column
+from driftbell.tabular.feature_value import as_stored, find_problem, json_type_of, read_column, short_value
 
 NESTED = (list, tuple, dict, set, bytes, np.ndarray)
 """Types of cells that no feature has."""
@@ -128,9 +128,8 @@ class Schema:
 
     def _extra(self, name: str, index: int | None) -> FieldProblem:
         hint = suggest_name(name, self.names) or f"the features are {join_names(self.names, max_names=20)}"
-        return FieldProblem(
-            name[:MAX_NAME_LENGTH], "extra", f"unknown field '{name[:MAX_NAME_LENGTH]}': {hint}", index
-        )
+        shown = name[:MAX_NAME_LENGTH]
+        return FieldProblem(shown, "extra", f"unknown field '{shown}': {hint}", index, short_value(shown))
 
     def columns(self, rows: Sequence[Sequence[Value]]) -> dict[str, Column]:
         """Convert validated rows to a table.

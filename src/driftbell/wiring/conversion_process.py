@@ -14,7 +14,7 @@ from driftbell.wiring.server import exit_with
 
 
 def main() -> None:
-    """Convert the model of the settings on standard input, a JSON object with `data_dir` and `model`."""
+    """Convert the model of the settings on standard input: `data_dir`, `model` and `columns` as JSON."""
     jsonlog.configure()
     exit_with(os.getppid())  # a start that is interrupted leaves no process
     with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself

@@ -58,7 +58,7 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
         return iris_training(folder) if is_iris_cached(folder) else None
     columns = options_of_schema(settings.columns.options, model.schema)
     table, labels = read_reference(options.reference, columns, options.target)
-    return _match_training(table.columns, labels, model)
+    return _match_training(table.columns, labels, model, options)
 
 
 def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]:
@@ -80,17 +80,19 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
     if path.suffix.lower() == ".onnx":
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
-        conversion = load_onnx(path, name=name, schema=schema, features=columns, sha256=options.sha256)
+        conversion = load_onnx(
+            path, name=name, schema=schema, features=columns, sha256=options.sha256, names=options.classes
+        )
         return (
             _open_graph(settings, conversion),
-            _match_training(columns, labels, conversion.model),
+            _match_training(columns, labels, conversion.model, options),
             conversion,
         )
     reading = open_native(settings, path, options.reference, name)
     native = reading.model
     if options.golden is None:
         warn_of_other_answers(reading, options.reference)
-    training = _match_training(reading.table.columns, reading.labels, native)
+    training = _match_training(reading.table.columns, reading.labels, native, options)
     model, conversion = _convert(settings, native, training)
     return model, training, conversion
 
@@ -156,6 +158,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "name": _model_name(options),
             "target": options.target,
             "sha256": options.sha256,
+            "classes": options.classes,
             "suffix": model.suffix,
             "columns": settings.columns.model_dump(mode="json"),
             "files": hashes,
@@ -171,9 +174,11 @@ def _model_name(options: ModelSettings) -> str:
     return (options.name or options.path.stem) if options.path else "iris"
 
 
-def _match_training(columns: Columns, target: Column | None, model: Model | None) -> Training:
+def _match_training(
+    columns: Columns, target: Column | None, model: Model | None, options: ModelSettings
+) -> Training:
     if target is None or model is None:
         return Training(columns, None)
     if model.task is Task.REGRESSION:
         return Training(columns, match_numbers(target))
-    return Training(columns, match_labels(target, model.classes))
+    return Training(columns, match_labels(target, model.classes, ids=bool(options.classes)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
 from driftbell.config.settings import Settings
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, InputError, ModelError
+from driftbell.models.feature_names import with_names_of
 from driftbell.models.frame import build_frame, with_stored_types
 from driftbell.models.golden import golden_problem, golden_rows, read_golden
 from driftbell.models.known_values import KnownValues, known_values
@@ -17,7 +18,7 @@ from driftbell.models.load import load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.native import NativeModel, check_example_row
 from driftbell.ports import Model
-from driftbell.records import Column
+from driftbell.records import Column, Feature
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.features import FeatureTable, read_feature_table
 from driftbell.tabular.schema import Schema, infer_schema
@@ -71,7 +72,7 @@ def open_native(settings: Settings, path: Path, reference: Path, name: str) -> N
     Raises:
         ConfigError: a file cannot be read, or is not a supported model.
     """
-    loaded, version = load_model(path, settings.model.sha256)
+    loaded, version = load_model(path, settings.model.sha256, settings.model.classes)
     reading = read_native(settings, loaded, reference, name=name, version=version)
     if reading.other_types:
         types = dict(reading.other_types)
@@ -101,8 +102,10 @@ def read_native(
     """
     options, target = settings.columns.options, settings.model.target
     table, labels = read_reference(reference, options, target)
+    loaded = with_names_of(loaded, list(table.columns))
+    typed = options.typed
     schema = _typed_schema(loaded, table, reference, options)
-    known = known_values(loaded.estimator, loaded.feature_names) if loaded.takes_frame else {}
+    known = _known(loaded)
     other = {
         name: dtype
         for name, values in known.items()
@@ -113,7 +116,12 @@ def read_native(
         options = replace(options, dtypes={**options.dtypes, **other})
         table, labels = read_reference(reference, options, target)
         schema = _typed_schema(loaded, table, reference, options)
-    schema = Schema(tuple(replace(f, null=_null(known.get(f.name)) or f.null) for f in schema.features))
+    schema = Schema(
+        tuple(
+            replace(_prescribed(f, loaded, typed), null=_null(known.get(f.name)) or f.null)
+            for f in schema.features
+        )
+    )
     model = NativeModel(loaded, name=name, version=version, schema=schema)
     check_example_row(model)
     return NativeReading(model, table, labels, other, tuple(_unknown(model, table, known)))
@@ -181,6 +189,32 @@ def _typed_schema(
     return with_stored_types(schema, reference, options.typed) if loaded.takes_frame else schema
 
 
+def _known(loaded: LoadedModel) -> dict[str, KnownValues]:
+    """Return what a model knows of the values of its features."""
+    if not loaded.takes_frame:
+        return {}
+    known = known_values(loaded.estimator, loaded.feature_names)
+    return known | {name: KnownValues(frozenset(levels)) for name, levels in loaded.levels.items()}
+
+
+def _prescribed(feature: Feature, loaded: LoadedModel, typed: Collection[str]) -> Feature:
+    """Return a feature with the type that its model prescribes, unless the user has set it.
+
+    Raises:
+        ModelError: neither the model nor the reference has its categories.
+    """
+    if feature.name in typed or feature.name not in loaded.dtypes:
+        return feature
+    levels = loaded.levels.get(feature.name, feature.levels)
+    if loaded.dtypes[feature.name] == "category" and not levels:
+        raise ModelError(
+            f"the model does not hold the categories of '{feature.name}' (XGBoost before 3.1 does not write "
+            "them, and newer ones cut texts that are not ASCII): set model.reference to a Parquet file in "
+            f"which '{feature.name}' has the training's type, pandas.CategoricalDtype"
+        )
+    return replace(feature, dtype=loaded.dtypes[feature.name], levels=levels)
+
+
 def _better_type(
     name: str,
     known: KnownValues,
@@ -194,7 +228,10 @@ def _better_type(
         return ""
     for dtype in OTHER_TYPES:
         other = read_feature_table(reference, replace(options, dtypes={**options.dtypes, name: dtype}))
-        typed = infer_schema({name: other.columns[name]}, other.dtypes)
+        try:
+            typed = infer_schema({name: other.columns[name]}, other.dtypes)
+        except InputError:  # no value is of this type
+            continue
         if _known_share(name, known, other, typed) >= MIN_KNOWN:
             return dtype
     takes_texts = all(isinstance(value, str) for value in known.categories)

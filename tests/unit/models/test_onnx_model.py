@@ -373,7 +373,7 @@ WHOLE = helper.make_tensor_value_info("y", TensorProto.INT64, [None])
         ),
         (
             graph([helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)], [WHOLE]),
-            "returns classes but does not name them: write them as a JSON list",
+            "returns classes but does not name them: set model.classes, or write them",
         ),
         (hidden(), "does not declare its number of classes"),
     ],

@@ -118,12 +118,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         loaded(tmp_path / "none.skops")
 
 
-def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "m.bin").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"must end in \.skops, \.joblib, \.pkl or \.onnx"):
-        loaded(tmp_path / "m.bin")
-
-
 @pytest.mark.parametrize(
     "estimator",
     [LinearRegression(), LogisticRegression(), StandardScaler().fit(X), {"no": "model"}],

@@ -14,7 +14,8 @@ import structlog
 from tests import degradations as degradations
 
 from driftbell.errors import LeaseLostError, ReportError, StoreError
-from driftbell.monitor.check import Checker, _log
+from driftbell.monitor.check import Checker
+from driftbell.monitor.check_log import log_check
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
@@ -218,7 +219,7 @@ def test_the_log_line_contains_drift_and_the_degradation(
     check = checker(CheckKind.TRIGGERED, "now", lease)
     check = replace(check, judgement=replace(check.judgement, degradation=degradation))
     with structlog.testing.capture_logs() as lines:
-        _log(check)
+        log_check(check)
     (line,) = lines
     assert "drift" in line["event"]
     known = ("alarm", 1.8, 0.042, ["petal length (cm)", "sepal width (cm)"])

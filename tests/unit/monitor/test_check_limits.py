@@ -15,7 +15,8 @@ from tests.unit.monitor.test_check import checker, lease, log, predictions
 from driftbell.alarms.limits import parse_limits
 from driftbell.config.settings import load
 from driftbell.errors import ConfigError
-from driftbell.monitor.check import Checker, _log
+from driftbell.monitor.check import Checker
+from driftbell.monitor.check_log import log_check
 from driftbell.publish.json_views import check_view
 from driftbell.publish.notify import format_message
 from driftbell.records import CheckKind, Lease, Notification, Verdict
@@ -47,7 +48,7 @@ def test_an_exceeded_limit_is_a_warning_and_no_alarm(checker: Checker, lease: Le
         "reason": "0 % nulls, limit 10 %",
     }
     with structlog.testing.capture_logs() as lines:
-        _log(check)
+        log_check(check)
     assert (lines[0]["log_level"], lines[0]["exceeded_limits"]) == ("warning", ["age.max"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -85,7 +86,7 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
             chunks.append(cells)
             for mask, problem in chunk_problems:
                 for row in (first_row + np.flatnonzero(mask)[:max_problems]).tolist():
-                    numbered = FieldProblem(problem.field, problem.reason, problem.message, row)
+                    numbered = replace(problem, row=row)
                     problems.append((row, position, numbered))
             first_row += len(chunk)
         columns[feature.name] = np.concatenate(chunks)
@@ -178,7 +179,7 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     infinite = ~(np.abs(numbers) <= MAX_NUMBER) & ~nulls
     problem = find_problem(feature, np.inf)
     if problem and infinite.any():
-        problems.append((infinite, problem))
+        problems.append((infinite, replace(problem, value="")))
     return numbers, problems
 
 

@@ -21,6 +21,7 @@ from driftbell.server.http.body import check_json, check_large, content_type, re
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
 from driftbell.server.predict.answers import PredictedRow, prediction_schema, prediction_view
 from driftbell.server.predict.predictor import Predictor
+from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import row_schema
 from driftbell.tabular.schema import Schema
 
@@ -37,14 +38,12 @@ SEND_ARROW = (
 )
 
 
-def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
+def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: int) -> APIRouter:
     """Build the route of one model."""
     router = APIRouter(tags=["predict"])
     schema = predictor.model.schema
     classes = predictor.model.classes
     model = {"model": predictor.model.name, "version": predictor.model.version}
-    # as many values as JSON of the largest size can hold: one digit and one comma each
-    limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
 
     @router.post(
         "/predict/batch",
@@ -59,26 +58,15 @@ def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
         "records" and "split"), CSV with one header row, an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
         """
-        with predictor.tracing.step("validate") as set_rows:
-            media_type, charset = _body_type(request)
-            body = await read_bytes(request, body_limit)
-            if media_type == JSON:
-                rows = await check_json(request, body, body_limit, partial(validated_rows, schema))
-            else:
-                read_rows = (
-                    partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
-                    if media_type == CSV
-                    else partial(
-                        arrow.read_rows,
-                        media_type=media_type,
-                        schema=schema,
-                        limit=limit,
-                        max_problems=MAX_PROBLEMS,
-                    )
-                )
-                rows = await check_large(request, body, body_limit, read_rows)
-            set_rows(len(rows))
-        answers = await predictor.predict(rows, request.scope["driftbell.started"])
+        media_type, charset = _body_type(request)
+        try:
+            with predictor.tracing.step("validate") as set_rows:
+                rows = await _read_rows(request, media_type, charset, schema, body_limit)
+                set_rows(len(rows))
+            answers = await predictor.predict(rows, request.scope["driftbell.started"])
+        except InputError as error:
+            refusals.count(error)
+            raise
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == CSV:
             write = partial(_csv_answers, answers, classes)
@@ -90,6 +78,29 @@ def batch_router(predictor: Predictor, *, body_limit: int) -> APIRouter:
         return Response(content, media_type=answer_type)
 
     return router
+
+
+async def _read_rows(
+    request: Request, media_type: str, charset: str, schema: Schema, body_limit: int
+) -> list[list[Value]]:
+    """Read and check the rows of a body.
+
+    Raises:
+        InputError: rows do not fit the schema.
+        Refused: the body cannot be read.
+    """
+    body = await read_bytes(request, body_limit)
+    if media_type == JSON:
+        return await check_json(request, body, body_limit, partial(validated_rows, schema))
+    # as many values as JSON of the largest size can hold: one digit and one comma each
+    limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
+    if media_type == CSV:
+        read_csv = partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
+        return await check_large(request, body, body_limit, read_csv)
+    read = partial(
+        arrow.read_rows, media_type=media_type, schema=schema, limit=limit, max_problems=MAX_PROBLEMS
+    )
+    return await check_large(request, body, body_limit, read)
 
 
 def _json_answers(answers: Sequence[PredictedRow], classes: tuple[str, ...], model: dict[str, str]) -> bytes:

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from driftbell.errors import DriftbellError, InputError, OverloadedError, StoreError
+from driftbell.errors import DriftbellError, InputError, OverloadedError, PredictError, StoreError
 from driftbell.records import FieldProblem
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import Refused, problem
@@ -91,7 +91,8 @@ class ErrorAnswers:
 
 
 def _log(error: DriftbellError) -> None:
-    logger.error("request failed", error=str(error), error_type=type(error).__name__)
+    reason = {"reason": error.reason} if isinstance(error, PredictError) and error.reason else {}
+    logger.error("request failed", error=str(error), error_type=type(error).__name__, **reason)
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -88,6 +88,12 @@ class Metrics:
         self.rejected = Counter(
             "driftbell_rejected_inputs", "Inputs refused, by reason.", ["reason"], registry=registry
         )
+        self.refused = Counter(
+            "driftbell_refused_rows",
+            "Rows that were refused because of a value, by reason and field of the first problem.",
+            ["reason", "field"],
+            registry=registry,
+        )
         self.log_queue = Gauge(
             "driftbell_log_queue",
             "Predictions that wait to be logged.",

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from driftbell.errors import DriftbellError
+from driftbell.errors import DriftbellError, InputError
 from driftbell.records import Value
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
@@ -15,6 +15,7 @@ from driftbell.server.http.problems import Refused
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.predict.fast_path import is_plain_json, row_parser
 from driftbell.server.predict.predictor import Predictor
+from driftbell.server.predict.refusal_counter import RefusalCounter
 
 PATH = "/predict"
 
@@ -34,6 +35,7 @@ class PredictEndpoint:
 
     Args:
         predictor: predicts rows.
+        refusals: counts refused rows.
         errors: turns errors into answers.
         site_guard: refuses requests of other sites.
         body_limit: maximum size of a body in bytes.
@@ -42,9 +44,16 @@ class PredictEndpoint:
     path = PATH
 
     def __init__(
-        self, predictor: Predictor, errors: ErrorAnswers, *, site_guard: SiteGuard, body_limit: int
+        self,
+        predictor: Predictor,
+        refusals: RefusalCounter,
+        errors: ErrorAnswers,
+        *,
+        site_guard: SiteGuard,
+        body_limit: int,
     ) -> None:
         self._predictor = predictor
+        self._refusals = refusals
         self._errors = errors
         self._check_site = site_guard.check
         self._body_limit = body_limit
@@ -60,6 +69,8 @@ class PredictEndpoint:
                 set_rows(1)
             body = await self._predictor.answer(row, scope["driftbell.started"])
         except (DriftbellError, Refused) as error:
+            if isinstance(error, InputError):
+                self._refusals.count(error)
             with bound_contextvars(request_id=scope["driftbell.request_id"]):
                 answer = self._errors.answer(error)
             await answer(scope, receive, send)

@@ -18,6 +18,7 @@ from driftbell.errors import OverloadedError
 
 T = TypeVar("T")
 R = TypeVar("R")
+X = TypeVar("X")
 
 
 class LoopBatcher(Generic[T, R]):
@@ -133,6 +134,10 @@ class ThreadBatcher(Generic[T, R]):
             self._started = time.monotonic()
             self._worker = loop.create_task(self._run(), context=self._context)
         return await future
+
+    async def run(self, call: Callable[[], X]) -> X:
+        """Run a function in the worker thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def close(self) -> None:
         """Process the waiting items, then stop."""

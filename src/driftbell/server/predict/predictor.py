@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from driftbell.errors import OverloadedError, PredictError
+from driftbell.errors import InputError, OverloadedError, PredictError
 from driftbell.journal.line import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import Task, Value
@@ -17,12 +18,16 @@ from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.answers import PredictedRow, answer_encoder
+from driftbell.server.predict.failed_rows import FailedRows
 from driftbell.server.predict.micro_batch import LoopBatcher, ThreadBatcher
 from driftbell.server.predict.recorder import Recorder
 from driftbell.tabular.outputs import NumberTexts, check_numbers
 
 MAX_MODEL_SECONDS = 60.0
 """A model that takes longer for one batch counts as not answering."""
+
+MAX_EXPLAINED = 2
+"""Failed requests that are examined for their cause at a time; good rows are predicted in between."""
 
 Row = list[Value]
 Output = tuple[Any, Sequence[float]]
@@ -73,6 +78,8 @@ class Predictor:
         self._threads: ThreadBatcher[Row, Output] = ThreadBatcher(
             self._call_model, name="model", limit=queue_limit, split_on_error=True
         )
+        self._failed_rows = FailedRows(model.schema, self._call_model)
+        self._explaining = asyncio.Semaphore(MAX_EXPLAINED)
         self._loop: LoopBatcher[tuple[Row, float], PredictedRow | PredictError] | None = (
             LoopBatcher(self._predict_batch) if model.inline and not tracing.on else None
         )
@@ -80,27 +87,35 @@ class Predictor:
     async def answer(self, row: Row, started: float) -> bytes:
         """Predict one validated row and return the JSON of its answer; see `predict`."""
         if self._loop is None:
-            return self._encode_answer((await self.predict([row], started))[0])
+            return self._encode_answer((await self.predict([row], started, batch=False))[0])
         result = await self._loop.submit((row, started))
         if isinstance(result, PredictError):
-            raise result
+            raise await self._explain([row], result, batch=False)
         return self._encode_answer(result)
 
-    async def predict(self, rows: list[Row], started: float) -> list[PredictedRow]:
+    async def predict(self, rows: list[Row], started: float, *, batch: bool = True) -> list[PredictedRow]:
         """Predict validated rows, all or none.
 
         Args:
             rows: values in the schema's order.
             started: arrival of the request, by `time.perf_counter`.
+            batch: whether the rows have an index in messages.
 
         Raises:
-            PredictError: the model failed.
+            InputError: the model cannot use a value.
+            PredictError: the model failed for another reason.
             StoreError: the predictions cannot be recorded, so they may not be answered.
             OverloadedError: too many rows wait already.
         """
         with self.tracing.step("model") as set_rows:
             set_rows(len(rows))
-            outputs = await self._threads.submit(rows)
+            try:
+                outputs = await self._threads.submit(rows)
+            except PredictError as error:
+                cause = await self._explain(rows, error, batch=batch)
+                if cause is error:
+                    raise
+                raise cause from error
         latency = (time.perf_counter() - started) * 1000
         serialize = partial(self._serialize, [(row, latency) for row in rows], outputs)
         predicted, lines = serialize() if len(rows) <= MAX_INLINE_ROWS else await run_heavy(serialize)
@@ -111,6 +126,13 @@ class Predictor:
                 await recorded
         self._count(predicted)
         return predicted
+
+    async def _explain(
+        self, rows: list[Row], error: PredictError, *, batch: bool
+    ) -> InputError | PredictError:
+        """Find the cause of a model's error, in the model's thread."""
+        async with self._explaining:
+            return await self._threads.run(partial(self._failed_rows.explain, rows, error, batch=batch))
 
     def check(self) -> None:
         """Check that the model answers, as far as known.

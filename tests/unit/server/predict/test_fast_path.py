@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 from driftbell import jsonlog
 from driftbell.errors import InputError, OverloadedError, PredictError, StoreError
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.records import Columns, Outputs, Task
+from driftbell.records import Columns, Outputs, Refusal, Task
 from driftbell.server import Service, create_app
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
@@ -256,19 +256,114 @@ def test_invalid_input_is_refused_with_its_reason(client: Client) -> None:
     assert client.get("/predict").status_code == 405
 
 
-def test_a_failing_model_is_answered_with_500_and_not_recorded(client: Client, service: Service) -> None:
-    answer = client.post("/predict", json={"a": 101, "b": 2})
-    assert answer.status_code == 500
-    assert answer.json()["detail"] == "too much"
-    client.get("/monitor/status")
-    assert service.store.predictions.count(model="sum", version="v1") == 0
-    assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
-
-
 class Thread(Model):
     """A model that is called in a thread."""
 
     inline = False
+
+
+class Broken(Model):
+    """A model that fails on every row but the ones of its start."""
+
+    def answer(self, rows: Any) -> tuple[list[int], list[list[float]]]:
+        error = PredictError("model 'sum' failed with ValueError")
+        error.__cause__ = ValueError(f"no room for {rows[0][0]}")
+        raise error
+
+
+class BrokenInThread(Broken):
+    inline = False
+
+
+@pytest.mark.parametrize("model", [Broken, BrokenInThread], indirect=True)
+def test_a_failing_model_is_answered_with_500_and_its_reason_is_logged_without_values(
+    client: Client, service: Service
+) -> None:
+    with capture_logs() as events:
+        answer = client.post("/predict", json={"a": 101, "b": 2})
+        batch = client.post("/predict/batch", json=[{"a": 101, "b": 2}])
+    assert (answer.status_code, batch.status_code) == (500, 500)
+    assert answer.json()["detail"] == batch.json()["detail"] == "model 'sum' failed with ValueError"
+    failures = [event for event in events if event["event"] == "request failed"]
+    assert [event["reason"] for event in failures] == ["ValueError: no room for ***"] * 2
+    client.get("/monitor/status")
+    assert service.store.predictions.count(model="sum", version="v1") == 0
+    assert service.store.refusals.since("2026-01-31", model="sum", version="v1") == []
+
+
+@pytest.mark.parametrize("model", [Model, Thread], indirect=True)
+def test_a_value_that_the_model_fails_on_is_refused_named_and_counted(
+    client: Client, service: Service
+) -> None:
+    answer = client.post("/predict", json={"a": 101, "b": 2})
+    batch = client.post("/predict/batch", json=[{"a": 1, "b": 2}, {"a": 102, "b": 2}])
+    assert (answer.status_code, batch.status_code) == (422, 422)
+    message = "the model fails on the value 101 of 'a'"
+    assert answer.json()["errors"] == [{"field": "a", "reason": "unusable_value", "message": message}]
+    assert batch.json()["errors"][0]["row"] == 1
+    client.get("/monitor/status")
+    assert service.store.predictions.count(model="sum", version="v1") == 0
+    stored = service.store.refusals.since("2026-01-31", model="sum", version="v1")
+    assert [entry.refusal for entry in stored] == [
+        Refusal("a", "unusable_value", "101", 1, 1, {"a": 101.0, "b": 2.0}),
+        Refusal("a", "unusable_value", "102", 1, 1, {"a": 102.0, "b": 2.0}),
+    ]
+    metrics = client.get("/metrics").text
+    assert 'driftbell_refused_rows_total{field="a",reason="unusable_value"} 2.0' in metrics
+    assert client.post("/predict", json={"a": 1, "b": 2}).status_code == 200
+
+
+def test_rows_that_do_not_fit_the_schema_are_counted_by_field_reason_and_value(
+    client: Client, service: Service
+) -> None:
+    bodies: list[Any] = [{"a": "n/a", "b": None}, {"a": "n/a", "b": 1}, {"a": 1, "bb": 2}, {"a": 1}, [1]]
+    for body in bodies:
+        assert client.post("/predict", json=body).status_code == 422
+    rows = [{"a": 1, "b": 2}, {"a": "n/a", "b": 2}, {"a": [], "b": 2}]
+    assert client.post("/predict/batch", json=rows).status_code == 422
+    client.get("/monitor/status")
+    stored = service.store.refusals.since("2026-01-31", model="sum", version="v1")
+    assert {(r.field, r.reason, r.value): (r.rows, r.refused) for r in (e.refusal for e in stored)} == {
+        ("a", "type", "n/a"): (3, 3),
+        ("b", "null", ""): (1, 0),
+        ("b", "missing", ""): (2, 2),
+        ("", "extra", "bb"): (1, 0),
+        ("", "not_an_object", ""): (1, 1),
+        ("a", "type", "an array"): (1, 1),
+    }
+    assert 'driftbell_refused_rows_total{field="a",reason="type"} 4.0' in client.get("/metrics").text
+
+
+def test_a_flood_of_different_values_fills_neither_memory_nor_the_store(
+    client: Client, service: Service
+) -> None:
+    with capture_logs() as events:
+        for start in range(0, 2000, 200):
+            rows = [{"a": f"x{start + i}", "b": 1, f"f{i}": 1} for i in range(200)]
+            assert client.post("/predict/batch", json=rows).status_code == 422
+        client.get("/monitor/status")
+    stored = service.store.refusals.since("2026-01-31", model="sum", version="v1")
+    assert len(stored) <= 301
+    assert sum(entry.refusal.refused for entry in stored) == 2000
+    assert len([event for event in events if event["event"] == "rows were refused"]) <= 1
+
+
+def test_refused_rows_wait_for_a_store_that_cannot_be_written(
+    client: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = service.store.refusals.add
+    monkeypatch.setattr(service.store.refusals, "add", _failing_add)
+    assert client.post("/predict", json={"a": "n/a", "b": 1}).status_code == 422
+    client.get("/monitor/status")
+    monkeypatch.setattr(service.store.refusals, "add", add)
+    assert client.post("/predict", json={"a": "n/a", "b": 1}).status_code == 422
+    client.get("/monitor/status")
+    (entry,) = service.store.refusals.since("2026-01-31", model="sum", version="v1")
+    assert (entry.refusal.value, entry.refusal.rows) == ("n/a", 2)
+
+
+def _failing_add(*_: Any, **__: Any) -> None:
+    raise StoreError("the disk is full")
 
 
 class First(Model):
@@ -286,7 +381,7 @@ class FirstInThread(First):
 def test_rows_of_one_batch_are_answered_with_their_own_results(client: Client) -> None:
     rows: list[dict[str, float]] = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 101, "b": 2}, {"a": 1, "b": 9}]
     answers = client.at_once(*rows)
-    assert [a.status_code for a in answers] == [200, 200, 500, 200]
+    assert [a.status_code for a in answers] == [200, 200, 422, 200]
     assert [a.json().get("class") for a in answers] == ["small", "large", None, "large"]
 
 
@@ -352,6 +447,7 @@ def test_the_counters_of_predictions_start_at_zero(client: Client) -> None:
         assert f'http_requests_total{{method="POST",route="/predict",status="{status}"}} 0.0' in metrics
 
 
+@pytest.mark.parametrize("model", [Broken], indirect=True)
 def test_the_log_line_of_a_failure_has_the_id_of_its_request(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,30 @@
+"""Imports of the libraries of models, which are optional."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from driftbell.errors import MissingExtraError, ModelError
+
+
+def import_library(module: str, *, needed_by: Path | str) -> Any:
+    """Import the library of a model.
+
+    Args:
+        module: its name, which is also the name of the extra that installs it.
+        needed_by: the model's file.
+
+    Raises:
+        MissingExtraError: it is not installed; the message has the command that installs it.
+        ModelError: it is installed and cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == module:
+            raise MissingExtraError(f"the model {needed_by}", module) from error
+        raise ModelError(f"cannot import {module}, which {needed_by} needs: {error}") from error
+    except ImportError as error:
+        raise ModelError(f"cannot import {module}, which {needed_by} needs: {error}") from error

@@ -1,0 +1,106 @@
+"""Refused rows: rows that were sent to be predicted and got no prediction, because of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from driftbell.records.data import Value
+
+UNKNOWN_CATEGORY = "unknown_category"
+"""Reason of a row with a category that the model refuses."""
+
+UNUSABLE_VALUE = "unusable_value"
+"""Reason of a row with another value that the model fails on."""
+
+OTHER_CAUSES = "other"
+"""Reason under which rows are counted once a day has too many different causes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Refused rows with one cause.
+
+    Attributes:
+        field: name of the feature; "" if it is none of the model's.
+        reason: see `FieldProblem`.
+        value: the refused value, shortened, or the name of an unknown field; "" if there is none, or it is
+            one of too many.
+        rows: number of rows with this cause.
+        refused: number of rows of which this is the first cause; their sum over all causes is the number of
+            refused rows.
+        example: the newest such row, if all its values are valid by the schema; else None.
+    """
+
+    field: str
+    reason: str
+    value: str
+    rows: int
+    refused: int
+    example: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRefusal:
+    """Refused rows with one cause on one day.
+
+    Attributes:
+        seq: number of the entry in the store.
+        day: the date (UTC), such as 2026-01-31.
+        time: time of the newest such row (UTC).
+        refusal: the cause, and the counts of that day.
+    """
+
+    seq: int
+    day: str
+    time: datetime
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalCause:
+    """One cause of refused rows in the result of a check.
+
+    Attributes:
+        field: see `Refusal`.
+        reason: see `Refusal`.
+        value: the most frequent value.
+        values: number of different values.
+        rows: number of rows with this field and reason.
+    """
+
+    field: str
+    reason: str
+    value: str
+    values: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRows:
+    """The rows that were refused since the last check.
+
+    Attributes:
+        rows: number of refused rows.
+        predictions: number of rows that were predicted in the same time.
+        causes: causes by field and reason, the most frequent one first.
+        sentence: number, share and causes.
+        limit: a larger share of refused rows is a warning.
+    """
+
+    rows: int
+    predictions: int
+    causes: tuple[RefusalCause, ...]
+    sentence: str
+    limit: float
+
+    @property
+    def share(self) -> float:
+        """Refused rows as a share of all rows that were sent."""
+        return self.rows / (self.rows + self.predictions)
+
+    @property
+    def exceeded(self) -> bool:
+        """True if the share is above the limit."""
+        return self.share > self.limit

@@ -1,0 +1,176 @@
+"""Counts of refused rows: collected in memory for a second, then added to the store; both are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import structlog
+
+from driftbell.errors import InputError, StoreError
+from driftbell.ports import Model, Store
+from driftbell.records import FieldProblem, Refusal, Value
+from driftbell.records.refusals import OTHER_CAUSES
+from driftbell.server.http.metrics import Metrics
+from driftbell.tabular.feature_value import short_value
+
+MAX_PENDING = 300
+"""Different causes that wait for the store; further ones are counted together."""
+
+MAX_PROBLEMS = 50
+"""Problems of one row that are counted."""
+
+MAX_FIELDS = 50
+"""Fields that the metric counts by name."""
+
+MAX_EXAMPLE_FEATURES = 50
+"""Features of a row that is stored as an example."""
+
+FLUSH_SECONDS, RETRY_SECONDS = 1.0, 10.0
+LOG_SECONDS = 10.0
+"""Refused rows are logged once in this time, however many there are."""
+
+OTHER_FIELDS = "other"
+
+logger = structlog.get_logger()
+
+
+class RefusalCounter:
+    """Counts rows that are refused because of their values, by field, reason and value.
+
+    Args:
+        store: where the counts are added to.
+        model: the served model.
+        metrics: counts them too.
+        clock: returns the time (UTC).
+    """
+
+    def __init__(
+        self, store: Store, model: Model, metrics: Metrics, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._served = {"model": model.name, "version": model.version}
+        self._names = frozenset(model.schema.names)
+        self._metrics = metrics
+        self._clock = clock
+        self._pending: dict[tuple[str, str, str], list[int]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+        self._examples: dict[tuple[str, str, str], dict[str, Value]] = {}
+        self._fields: set[str] = set()
+        self._unlogged: dict[tuple[str, str], int] = {}
+        self._next_log = 0.0
+
+    def count(self, error: InputError) -> None:
+        """Count the rows of a refused request, each with all its problems."""
+        by_row: dict[int | None, list[FieldProblem]] = {}
+        for problem in error.problems:
+            by_row.setdefault(problem.row, []).append(problem)
+        for problems in by_row.values():
+            self._count_row(problems[:MAX_PROBLEMS])
+        if error.example is not None:
+            problem = error.problems[0]
+            cause = problem.field, problem.reason, problem.value
+            if cause in self._pending:  # bounded
+                self._examples[cause] = _shortened(error.example)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+
+    async def settle(self) -> None:
+        """Add the waiting counts to the store now, if it can be written."""
+        if self._pending:
+            try:
+                await self._flush()
+            except StoreError as error:  # the task retries
+                logger.warning("refused rows are not counted yet", error=str(error))
+
+    async def close(self) -> None:
+        """Add the waiting counts to the store, then stop."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.settle()
+        self._log()
+
+    def _count_row(self, problems: Sequence[FieldProblem]) -> None:
+        seen: set[tuple[str, str, str]] = set()
+        for problem in problems:
+            known = problem.field in self._names
+            field, value = (problem.field, problem.value) if known else ("", problem.value)
+            cause = field, problem.reason, value
+            if cause in seen:
+                continue
+            is_first = not seen
+            seen.add(cause)
+            if cause not in self._pending and len(self._pending) >= MAX_PENDING:
+                cause = ("", OTHER_CAUSES, "")
+            counts = self._pending.setdefault(cause, [0, 0])
+            counts[0] += 1
+            counts[1] += is_first
+            if is_first:
+                self._count_metric(field, problem.reason)
+                key = field, problem.reason
+                if key in self._unlogged or len(self._unlogged) < MAX_FIELDS:
+                    self._unlogged[key] = self._unlogged.get(key, 0) + 1
+
+    def _count_metric(self, field: str, reason: str) -> None:
+        if field and field not in self._fields:
+            if len(self._fields) < MAX_FIELDS:
+                self._fields.add(field)
+            else:
+                field = OTHER_FIELDS
+        self._metrics.refused.labels(reason, field).inc()
+
+    async def _run(self) -> None:
+        pause = FLUSH_SECONDS
+        while self._pending:
+            await asyncio.sleep(pause)
+            try:
+                await self._flush()
+                pause = FLUSH_SECONDS
+            except StoreError:
+                pause = RETRY_SECONDS
+            self._log()
+        self._task = None
+
+    async def _flush(self) -> None:
+        """Add the waiting counts to the store; they wait on if it cannot be written.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        async with self._lock:
+            pending, self._pending = self._pending, {}
+            examples, self._examples = self._examples, {}
+            refusals = [
+                Refusal(*cause, rows, refused, examples.get(cause))
+                for cause, (rows, refused) in pending.items()
+            ]
+            if not refusals:
+                return
+            try:
+                await asyncio.to_thread(self._store.refusals.add, refusals, self._clock(), **self._served)
+            except StoreError:
+                for cause, counts in self._pending.items():  # counted meanwhile
+                    kept = pending.setdefault(cause, [0, 0])
+                    kept[:] = [a + b for a, b in zip(kept, counts, strict=True)]
+                self._pending, self._examples = pending, examples | self._examples
+                raise
+
+    def _log(self) -> None:
+        now = time.monotonic()
+        if not self._unlogged or now < self._next_log:
+            return
+        self._next_log = now + LOG_SECONDS
+        causes = {f"{field or '-'}: {reason}": rows for (field, reason), rows in self._unlogged.items()}
+        self._unlogged = {}
+        logger.warning("rows were refused", rows=sum(causes.values()), causes=causes)
+
+
+def _shortened(row: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the first features of a row, long texts shortened."""
+    cells = list(row.items())[:MAX_EXAMPLE_FEATURES]
+    return {name: short_value(value) if isinstance(value, str) else value for name, value in cells}

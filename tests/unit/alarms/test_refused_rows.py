@@ -1,0 +1,91 @@
+"""Refused rows in the verdict and sentence of a check."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from driftbell.alarms.refused_rows import counted_refusals, refused_sentence, refused_since, with_refused
+from driftbell.records import Judgement, Refusal, RefusedRows, StoredRefusal, Verdict
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def stored(*refusals: Refusal) -> list[StoredRefusal]:
+    return [StoredRefusal(i, "2026-01-31", NOW, refusal) for i, refusal in enumerate(refusals, 1)]
+
+
+WIEN = Refusal("city", "unknown_category", "Wien", 11, 11)
+PARIS = Refusal("city", "unknown_category", "Paris", 2, 2)
+TEXT = Refusal("age", "type", "n/a", 3, 1)
+
+
+def result(*refusals: Refusal, predictions: int = 100) -> RefusedRows:
+    refused = refused_since(stored(*refusals), {}, predictions)
+    assert refused is not None
+    return refused
+
+
+def test_the_sentence_names_fields_values_and_numbers() -> None:
+    refused = result(WIEN, PARIS, TEXT)
+    assert refused.sentence == (
+        "14 of 114 rows since the last check were refused and got no prediction: 'city' has the unknown "
+        "value 'Wien' and 1 other value in 13 of them; 'age' has values of another type ('n/a') in 3 of them."
+    )
+    without_values = refused_sentence(refused, values=False)
+    assert "Wien" not in without_values
+    assert "n/a" not in without_values
+    assert "'city' has an unknown value in 13 of them" in without_values
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (Refusal("age", "null", "", 1, 1), "'age' is null in 1 of them"),
+        (Refusal("age", "missing", "", 1, 1), "'age' is missing in 1 of them"),
+        (Refusal("age", "not_finite", "nan", 1, 1), "'age' is infinite, too large or NaN in 1 of them"),
+        (Refusal("", "extra", "agee", 1, 1), "unknown fields 'agee' in 1 of them"),
+        (Refusal("", "other", "", 1, 1), "several causes in 1 of them"),
+        (Refusal("", "not_an_object", "", 1, 1), "no object of features in 1 of them"),
+        (
+            Refusal("s", "unusable_value", "4", 1, 1),
+            "'s' has a value that the model fails on ('4') in 1 of them",
+        ),
+        (
+            Refusal("city", "unknown_category", "a" * 100, 1, 1),
+            f"the unknown value '{'a' * 39}…' in 1 of them",
+        ),
+    ],
+)
+def test_every_reason_has_words(refusal: Refusal, words: str) -> None:
+    assert words in result(refusal).sentence
+
+
+def test_only_rows_since_the_last_check_count() -> None:
+    before = counted_refusals(stored(WIEN, TEXT))
+    assert refused_since(stored(WIEN, TEXT), before, 5) is None
+    more = Refusal("city", "unknown_category", "Wien", 12, 12)
+    refused = refused_since(stored(more, TEXT), before, 0)
+    assert refused is not None
+    assert (refused.rows, refused.share) == (1, 1.0)
+    assert refused.sentence.startswith("The only row since the last check was refused")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "predictions", "expected"),
+    [
+        (Verdict.OK, 100, Verdict.WARNING),
+        (Verdict.OK, 10_000, Verdict.OK),
+        (Verdict.UNKNOWN, 0, Verdict.WARNING),
+        (Verdict.UNKNOWN, 10_000, Verdict.UNKNOWN),
+        (Verdict.ALARM, 0, Verdict.ALARM),
+    ],
+)
+def test_a_share_above_one_percent_is_a_warning_and_never_silent(
+    verdict: Verdict, predictions: int, expected: Verdict
+) -> None:
+    judged = with_refused(Judgement(verdict, "Before."), result(WIEN, predictions=predictions))
+    assert judged.verdict is expected
+    assert judged.sentence.startswith("Before. 11 of ")
+    assert with_refused(judged, None) is judged
