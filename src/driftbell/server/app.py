@@ -77,7 +77,7 @@ class Service:
         budget_per_day: see `CheckCollector`.
         smallest_loss: see `CheckCollector`.
         prefix: finds the path below which a proxy publishes the service.
-        cors_origins: origins of other sites whose pages may use the service; `*` for every site.
+        cors_origins: origins of other sites with pages that may use the service; `*` for every site.
     """
 
     model: Model

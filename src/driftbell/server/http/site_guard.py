@@ -38,7 +38,7 @@ class SiteGuard:
             below it, and `*` every host.
         bound: the address that the service listens on. If it can be reached from outside, IP addresses are
             accepted as hosts too: no web page can be pointed at one.
-        origins: origins of other sites whose pages may change state too; `*` for every site.
+        origins: origins of other sites with pages that may change state too; `*` for every site.
     """
 
     def __init__(self, allowed: Collection[str], *, bound: str, origins: Collection[str] = ()) -> None:
