@@ -225,6 +225,7 @@ def _with_target(verdict: Verdict, sentence: str, target: ColumnVerdict) -> tupl
     if not target.drifted:
         return verdict, sentence
     note = printable(target.comparison.note, MAX_TARGET_NOTE)
+    sentence = sentence.replace("No drift: ", "No drift in the other columns: ", 1)
     return Verdict.WARNING, f"{sentence} Drift in the target {printable(target.column)}: {note}."
 
 

@@ -9,15 +9,22 @@ from driftbell.phrases import printable
 MAX_CATEGORY_LENGTH = 40
 MAX_EXAMPLE_LENGTH = 30
 MIN_DIGITS, MAX_DIGITS = 4, 17
+MAX_IN_FULL = 1e7
 
 
 def short(value: float) -> str:
     """Format a number with four significant digits.
 
-    >>> short(48.14159), short(-0.0)
-    ('48.14', '0')
+    >>> short(48.14159), short(-0.0), short(10115)
+    ('48.14', '0', '10115')
     """
-    return f"{value + 0.0:.{MIN_DIGITS}g}"
+    return _digits(value + 0.0, MIN_DIGITS)
+
+
+def _digits(value: float, digits: int) -> str:
+    """Format a number with significant digits, and one of up to seven places before the point in full."""
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < MAX_IN_FULL else text
 
 
 def numbers_changed(before: float, now: float) -> str:
@@ -28,7 +35,7 @@ def numbers_changed(before: float, now: float) -> str:
     """
     before, now = before + 0.0, now + 0.0  # no minus before a zero
     for digits in range(MIN_DIGITS, MAX_DIGITS + 1):
-        a, b = f"{before:.{digits}g}", f"{now:.{digits}g}"
+        a, b = _digits(before, digits), _digits(now, digits)
         if a != b:
             break
     return f"{a} → {b}"

@@ -190,7 +190,7 @@ def _runs(values: Sequence[object | None]) -> list[list[int]]:
 
 
 def _heat_map(view: BacktestView, axes: _Axes, top: float) -> Markup:
-    cells: dict[int, list[str]] = {}
+    cells: dict[tuple[int, bool], list[str]] = {}
     drifted = []
     names = Markup("")
     for k, row in enumerate(view.rows):
@@ -202,17 +202,21 @@ def _heat_map(view: BacktestView, axes: _Axes, top: float) -> Markup:
             x, width = axes.edges[i], axes.edges[i + 1] - axes.edges[i]
             if distance is not None:
                 shape = f"M{x:.1f} {y + 1:g}h{width:.1f}v{ROW_HEIGHT - 2}h-{width:.1f}z"
-                cells.setdefault(heat_level(distance), []).append(shape)
+                cells.setdefault((heat_level(distance), row.noise[i]), []).append(shape)
             if row.drifted[i]:
                 drifted.append(f"M{x:.1f} {y + ROW_HEIGHT - 2.5:g}h{width:.1f}")
     parts = names
-    for level, shapes in sorted(cells.items()):
+    for (level, noise), shapes in sorted(cells.items()):
         parts += Markup('<path class="heat" fill="{}" fill-opacity="{:.3g}" d="{}"/>').format(
-            HEAT, _opacity(level), "".join(shapes)
+            HEAT, _opacity(level) * (PALE if noise else 1), "".join(shapes)
         )
     return parts + Markup('<path class="drifted" stroke="#444" stroke-width="2" fill="none" d="{}"/>').format(
         "".join(drifted)
     )
+
+
+PALE = 0.35
+"""Opacity of a distance that is not significant, as a share of that of others."""
 
 
 def _opacity(level: int) -> float:

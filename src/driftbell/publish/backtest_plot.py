@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from driftbell.errors import MissingExtraError
 from driftbell.phrases import printable
-from driftbell.publish.backtest_charts import ALARM, CHANGE, ESTIMATED, LEVELS, MAX_NAME, performance_range
+from driftbell.publish.backtest_charts import (
+    ALARM,
+    CHANGE,
+    ESTIMATED,
+    LEVELS,
+    MAX_NAME,
+    PALE,
+    performance_range,
+)
 from driftbell.publish.backtest_view import METRIC_NAMES, BacktestView, backtest_view
 from driftbell.records import Interval
 
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from driftbell.simulation.backtest_checks import Backtest
 
 REALIZED = "#333333"
+ALARM_LABEL = "alarm"
 WIDTH, PERFORMANCE_HEIGHT, ROW_HEIGHT, MARGIN = 11.0, 3.0, 0.27, 1.1
 """Sizes in inches."""
 
@@ -29,6 +38,8 @@ MAX_MARKED = 80
 
 def backtest_figure(backtest: Backtest) -> Figure:
     """Draw performance with its thresholds, the drift of each column, alarms and change points.
+
+    A cell of the heat map is pale where the change is not significant.
 
     The first axes have the performance, if there is any; the next ones the heat map, if a column was
     compared.
@@ -59,10 +70,34 @@ def backtest_figure(backtest: Backtest) -> Figure:
         _draw_heat_map(figure, panels[-1], view)
     for axes in panels:
         _draw_marks(axes, view, areas=axes is panels[0])
+    _draw_time_axis(panels[-1], view)
     figure.suptitle(view.sentence, fontsize="medium")
     if view.has_performance or view.alarms:
-        panels[0].legend(fontsize="small", loc="lower left")
+        _draw_legend(figure, panels[0])
     return figure
+
+
+def _draw_legend(figure: Figure, axes: Axes) -> None:
+    """Draw the legend below the axes, where it covers nothing; its areas are darker than those of alarms."""
+    legend = figure.legend(
+        *axes.get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=6
+    )
+    for handle in legend.legend_handles:
+        if handle is not None and handle.get_label() == ALARM_LABEL:
+            handle.set_alpha(0.45)
+
+
+def _draw_time_axis(axes: Axes, view: BacktestView) -> None:
+    """Set as many labels as there is room for."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
+    if not view.timed:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        return
+    locator = AutoDateLocator(minticks=3, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def _edges(view: BacktestView) -> list[Any]:
@@ -117,6 +152,8 @@ def _draw_heat_map(figure: Figure, axes: Axes, view: BacktestView) -> None:
     mesh = axes.pcolormesh(
         edges, range(len(view.rows) + 1), distances, cmap="Reds", norm=BoundaryNorm([0.0, *LEVELS], 256)
     )
+    opacity: Any = [[PALE if is_noise else 1.0 for is_noise in row.noise] for row in view.rows]
+    mesh.set_alpha(opacity)
     drifted = [
         (k, i) for k, row in enumerate(view.rows) for i, is_drifted in enumerate(row.drifted) if is_drifted
     ]
@@ -135,7 +172,7 @@ def _draw_marks(axes: Axes, view: BacktestView, *, areas: bool) -> None:
     """Mark alarms as areas, and change points as dashed lines."""
     for i, alarm in enumerate(view.alarms if areas else ()):
         start, end = _position(alarm.start, view), _position(max(alarm.end, alarm.start), view)
-        axes.axvspan(start, end, color=ALARM, alpha=0.12, linewidth=0, label="" if i else "alarm")
+        axes.axvspan(start, end, color=ALARM, alpha=0.12, linewidth=0, label="" if i else ALARM_LABEL)
     changes = [alarm.change for alarm in view.alarms if alarm.change]
     for i, change in enumerate(changes):
         label = "" if i else "change point"

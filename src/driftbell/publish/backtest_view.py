@@ -17,6 +17,9 @@ Moment: TypeAlias = datetime | int
 MAX_COLUMNS = 20
 """Columns in the heat map, the most drifted first."""
 
+MAX_NOISE_P_VALUE = 0.05
+"""A distance with a larger p-value, adjusted for all columns, is drawn pale."""
+
 MAX_POINTS = 300
 """Points on the time axis; consecutive checks are combined if there are more."""
 
@@ -55,12 +58,14 @@ class HeatRow:
         distances: the largest distance at each point; None where it was not compared.
         drifted: whether it is listed as drifted, at each point.
         drifted_checks: number of checks that list it.
+        noise: whether the distance is not significant, at each point.
     """
 
     column: str
     distances: Sequence[float | None]
     drifted: Sequence[bool]
     drifted_checks: int
+    noise: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +195,16 @@ def _heat_rows(checks: Sequence[BacktestCheck], groups: Sequence[Sequence[Backte
     rows = []
     for name in names:
         distances: list[float | None] = []
-        drifted = []
+        drifted, noise = [], []
         for group in groups:
             stats = [by_check[c.index][name] for c in group if name in by_check[c.index]]
             distances.append(max((s.distance for s in stats if s.distance is not None), default=None))
             drifted.append(any(s.drifted for s in stats))
+            p_values = [s.p_value for s in stats if s.p_value is not None]
+            noise.append(bool(p_values) and min(p_values) > MAX_NOISE_P_VALUE)
         if any(d is not None for d in distances) or any(drifted):
             count = sum(stats[name].drifted for stats in by_check if name in stats)
-            rows.append(HeatRow(name, distances, drifted, count))
+            rows.append(HeatRow(name, distances, drifted, count, noise))
     return sorted(rows, key=lambda r: (-r.drifted_checks, -max((d or 0.0) for d in r.distances)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ from matplotlib.dates import date2num
 
 from driftbell.errors import MissingExtraError
 from driftbell.publish.axis import DAY, axis_numbers, axis_times
-from driftbell.publish.backtest_charts import LEVELS, backtest_svg
+from driftbell.publish.backtest_charts import LEVELS, PALE, backtest_svg
 from driftbell.publish.backtest_report import MAX_ALARMS, MAX_BYTES, backtest_report
 from driftbell.publish.backtest_view import MAX_COLUMNS, MAX_POINTS, backtest_view
 from driftbell.records import ColumnStats, Interval, Kind, Verdict
@@ -209,6 +210,9 @@ def test_the_plot_has_both_lines_both_levels_and_the_heat_map(timed: bool) -> No
     assert cells[0, 9] == 0.6
     assert cells.mask[1, 9]
     assert [t.get_text() for t in heat.get_yticklabels()] == ["age", "city"]
+    (legend,) = figure.legends
+    assert "alarm" in [text.get_text() for text in legend.get_texts()]
+    assert not performance.get_legend()
     assert heat.get_xlabel() == ("time (UTC)" if timed else "row")
     assert figure.get_suptitle() == "1 alarm in 10 checks. Verdicts: 4 alarm, 6 ok."
     figure.canvas.draw()
@@ -250,6 +254,21 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
 def test_times_have_few_ticks(span: float) -> None:
     start = START.timestamp()
     assert 1 <= len(axis_times(start, start + span)) <= 8
+
+
+def test_a_change_that_is_not_significant_is_pale() -> None:
+    columns = tuple(
+        replace(stats(name, 0.3), p_value=p_value) for name, p_value in (("a", 0.4), ("b", 0.01), ("c", None))
+    )
+    backtest = result([check(i, column_stats=columns) for i in range(2)])
+    view = backtest_view(backtest)
+    assert [list(row.noise) for row in view.rows] == [[True, True], [False, False], [False, False]]
+    opacities = {p.get("fill-opacity"): p.get("d").count("M") for p in paths(backtest_svg(view), "heat")}
+    assert sorted(opacities.values()) == [2, 4]
+    low, high = sorted(map(float, opacities))
+    assert low == pytest.approx(PALE * high, rel=0.01)
+    mesh: Any = next(c for c in backtest.plot().axes[1].collections if isinstance(c, QuadMesh))
+    assert mesh.get_alpha().tolist() == [[PALE, PALE], [1, 1], [1, 1]]
 
 
 def test_levels_of_the_heat_map_end_at_one() -> None:

@@ -141,7 +141,7 @@ def test_the_target_is_a_row_of_its_own() -> None:
     assert target.comparison.role == "target"
     assert target.drifted
     assert target.adjusted_p_value < 1e-6
-    assert "No drift: all 3 columns" in result.sentence
+    assert "No drift in the other columns: all 3 columns" in result.sentence
     assert "Drift in the target y: yes " in result.sentence
 
 
