@@ -29,6 +29,8 @@ from driftbell.config.values import (
     Duration,
     FalseAlarms,
     Hosts,
+    Origins,
+    PathPrefix,
     ReportSize,
     SecretUrls,
     Size,
@@ -68,6 +70,12 @@ class ServerSettings(Section):
     """The most open connections of one process; without it, what the limit of open files leaves room for."""
     queue_limit: int = Field(2000, ge=1)
     """The most requests that wait for the model or the log; further ones get 503."""
+    root_path: PathPrefix = None
+    """The path below which a proxy publishes the service, such as '/ml'; the proxy may keep or strip it."""
+    forwarded_prefix: bool = False
+    """Whether links follow the header `X-Forwarded-Prefix`; only behind a proxy that sets or removes it."""
+    cors_origins: Origins = ()
+    """Origins of other web pages that may use the service, such as 'https://app.example.org', or '*'."""
     access_log: bool = True
     """Whether each request is logged."""
 
