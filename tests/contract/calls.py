@@ -3,7 +3,7 @@
 from tests.contract.builders import IRIS, NOW, annotation, check, label, notification, prediction
 
 from driftbell.journal.line import encode_line
-from driftbell.records import Archive, CheckKind, Delivery, Lease, Verdict
+from driftbell.records import Archive, CheckKind, Delivery, Lease, Refusal, Verdict
 
 LEASE = Lease("a", 1, NOW)
 LEASE_TERM = {"now": NOW, "seconds": 1, "next_run": None}
@@ -54,6 +54,8 @@ CALLS = {
     "coordination.release_lease": lambda store: store.coordination.release_lease("a"),
     "coordination.schedule": lambda store: store.coordination.schedule(NOW, LEASE),
     "coordination.lease": lambda store: store.coordination.lease(),
+    "refusals.add": lambda store: store.refusals.add([Refusal("x", "type", "n/a", 1, 1)], NOW, **IRIS),
+    "refusals.since": lambda store: store.refusals.since("2026-01-31", **IRIS),
     "retention.plan": lambda store: store.retention.plan(NOW, 1, LEASE, now=NOW, to_file=True),
     "retention.rows": lambda store: store.retention.rows(ARCHIVE),
     "retention.mark_written": lambda store: store.retention.mark_written(ARCHIVE, 0, LEASE),

@@ -88,7 +88,7 @@ BAD = {
     "texts": (body_of([dict.fromkeys(EXAMPLE, "1")], arrow.FILE), arrow.FILE, 422, "type"),
     "no rows": (body_of([], arrow.STREAM), arrow.STREAM, 422, "missing"),
     "too many rows": (compressed([EXAMPLE] * 200_000), arrow.FILE, 413, "too_large"),
-    "another type": (b"a,b", "text/csv", 415, "content_type"),
+    "another type": (b"a,b", "text/plain", 415, "content_type"),
     "Parquet": (b"PAR1", "application/vnd.apache.parquet", 415, "content_type"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import shutil
@@ -12,8 +13,10 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import httpx
+import pandas as pd
 import pytest
 from tests.conftest import CHEAP_MONITOR, EXAMPLE, Running, starting
 from tests.service.bad_requests import zstd
@@ -146,6 +149,55 @@ def test_curl_sends_a_gzip_file(service: Running, tmp_path: Path) -> None:
     command += ["-H", "Content-Type: application/json", "-H", "Content-Encoding: gzip"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert len(json.loads(result.stdout)["predictions"]) == 3
+
+
+def test_a_csv_body_is_answered_as_csv(service: Running) -> None:
+    rows = pd.DataFrame([EXAMPLE] * 3)
+    headers = {"Content-Type": "text/csv"}
+    answer = httpx.post(f"{service.url}/predict/batch", content=rows.to_csv(index=False), headers=headers)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8", answer.text
+    table = pd.read_csv(io.StringIO(answer.text))
+    assert table["class"].tolist() == ["setosa"] * 3
+    assert table["class_id"].tolist() == [0] * 3
+    assert (table["probability of setosa"] > 0.9).all()
+    packed = httpx.post(
+        f"{service.url}/predict/batch",
+        content=gzip.compress(rows.to_csv(index=False, sep=";", decimal=",").encode()),
+        headers={**headers, "Content-Encoding": "gzip", "Accept": "application/json"},
+    )
+    assert [p["class"] for p in packed.json()["predictions"]] == ["setosa"] * 3
+    wanted = {"Accept": "text/csv"}
+    as_csv = httpx.post(f"{service.url}/predict/batch", json=[EXAMPLE], headers=wanted)
+    assert as_csv.text.startswith("id,class,class_id,")
+    bad = httpx.post(f"{service.url}/predict/batch", content=rows.to_csv(), headers=headers)
+    assert bad.status_code == 422
+    assert "to_csv(index=False)" in bad.json()["detail"]
+
+
+@pytest.mark.parametrize("orient", ["split", "records"])
+def test_json_of_pandas_is_accepted(service: Running, orient: Literal["split", "records"]) -> None:
+    rows = pd.DataFrame([EXAMPLE] * 3, index=["a", "b", "c"])
+    answer = httpx.post(
+        f"{service.url}/predict/batch",
+        content=rows.to_json(orient=orient),
+        headers={"Content-Type": "application/json"},
+    )
+    assert [p["class"] for p in answer.json()["predictions"]] == ["setosa"] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (pd.DataFrame([EXAMPLE]).to_json(), "to_json(orient='split')"),
+        (json.dumps({"columns": list(EXAMPLE), "data": [[1, 2, 3, 4]], "index": 5}), "list of row labels"),
+        (json.dumps({"columns": list(EXAMPLE), "index": [0]}), "send exactly"),
+    ],
+)
+def test_other_json_of_pandas_is_refused(service: Running, body: str, says: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{service.url}/predict/batch", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
 
 
 @pytest.fixture(scope="module")

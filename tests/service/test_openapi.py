@@ -19,6 +19,7 @@ from tests.conftest import CHEAP_MONITOR, EXAMPLE, Running, monitored, running
 from tests.service.test_batch import body_of
 
 from driftbell.server.batch import arrow
+from driftbell.server.batch.csv_body import CSV
 
 pytestmark = pytest.mark.service
 
@@ -29,6 +30,13 @@ for media_type in arrow.NAMES:  # what schemathesis sends as such
             functools.partial(body_of, media_type=media_type)
         ),
     )
+
+schemathesis.openapi.media_type(
+    CSV,
+    st.integers(1, 3).map(
+        lambda rows: "\n".join([",".join(EXAMPLE), *[",".join(map(str, EXAMPLE.values()))] * rows]).encode()
+    ),
+)
 
 OUTSIDE = re.compile(rb"""(?:https?:)?//(?!127\.0\.0\.1|localhost)[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
 

@@ -30,6 +30,8 @@ from driftbell.config.values import (
     FalseAlarms,
     Hosts,
     ModelSource,
+    Origins,
+    PathPrefix,
     ReportSize,
     SecretUrls,
     Size,
@@ -69,6 +71,12 @@ class ServerSettings(Section):
     """The most open connections of one process; without it, what the limit of open files leaves room for."""
     queue_limit: int = Field(2000, ge=1)
     """The most requests that wait for the model or the log; further ones get 503."""
+    root_path: PathPrefix = None
+    """The path below which a proxy publishes the service, such as '/ml'; the proxy may keep or strip it."""
+    forwarded_prefix: bool = False
+    """Whether links follow the header `X-Forwarded-Prefix`; only behind a proxy that sets or removes it."""
+    cors_origins: Origins = ()
+    """Origins of other web pages that may use the service, such as 'https://app.example.org', or '*'."""
     access_log: bool = True
     """Whether each request is logged."""
 
@@ -142,7 +150,7 @@ class ModelSettings(Section):
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
     protocol: Literal["json", "mlflow", "v2"] = "json"
-    """What the server of a URL speaks: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
+    """The protocol of the server of a URL: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
     timeout: TimeLimit = timedelta(seconds=10)
     """The time for the server of a URL to answer."""
     golden: Path | None = None

@@ -19,6 +19,13 @@ CODE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 """A module and a name in it."""
 
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
+_ORIGIN = r"(?i)(https?)://([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?"
+OWN_PATHS = {
+    *("check", "docs", "health", "index.json", "labels", "metrics", "monitor", "openapi.json", "predict"),
+    *("reports", "reports.json", "runbook", "runbook.json", "static"),
+}
+"""First segments of the paths of the service."""
+
 _HOST = r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*"
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {
@@ -57,6 +64,36 @@ def _hosts(value: object) -> object:
     ):
         raise ValueError("must be host names without a port, such as 'ml.example.org' or '*.example.org'")
     return tuple(map(str, names))
+
+
+def _origins(value: object) -> object:
+    """Split a string of origins at commas and spaces, and leave out a default port, as browsers do."""
+    texts = re.findall(r"[^\s,]+", value) if isinstance(value, str) else value
+    hint = "must be origins such as 'https://app.example.org' or 'http://localhost:3000', or '*' alone"
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(hint)
+    if tuple(texts) == ("*",):
+        return ("*",)
+    origins = []
+    for text in texts:
+        match = re.fullmatch(_ORIGIN, text)
+        if not match:
+            raise ValueError(hint)
+        default = {"http": ":80", "https": ":443"}[match[1].lower()]
+        origins.append(text.lower().removesuffix(default))
+    return tuple(origins)
+
+
+def _path_prefix(value: object) -> object:
+    if value in (None, "", "/"):
+        return None
+    text = value.rstrip("/") if isinstance(value, str) else ""
+    segments = text.split("/")[1:]
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text) or {".", ".."} & set(segments):
+        raise ValueError("must be a path such as '/ml' or '/models/churn', with letters, digits and '-._~'")
+    if segments[0] in OWN_PATHS:
+        raise ValueError(f"must not begin with /{segments[0]}, which is a path of the service itself")
+    return text
 
 
 def _time_limit(value: object) -> object:
@@ -169,6 +206,8 @@ def _smallest_loss(value: object) -> object:
 
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
+PathPrefix = Annotated[str | None, BeforeValidator(_path_prefix)]
 TimeLimit = Annotated[timedelta, BeforeValidator(_time_limit)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=64)]
 ReportSize = Annotated[int, BeforeValidator(_size), Field(ge=1024**2)]

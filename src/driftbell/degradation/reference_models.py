@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Encoder, Matrix
+from driftbell.degradation.screening import screen
 from driftbell.records import Columns
 
 MAX_TOP = 6
@@ -190,7 +191,9 @@ def fit_reference_models(
         seed: random seed of the permutation importance and the trees.
     """
     score = answers.values if answers.probabilities is None else answers.probabilities[:, -1]
-    encoder = Encoder(columns, np.asarray(score, dtype=np.float64))
+    score = np.asarray(score, dtype=np.float64)
+    columns = screen(columns, [score, answers.values, answers.values if truth is None else truth])
+    encoder = Encoder(columns, score)
     n = len(answers)
     matrix = encoder(columns, n)
     target = answers.values if truth is None else truth

@@ -16,7 +16,9 @@ from driftbell.models.native import NativeModel
 from driftbell.ports import Model
 from driftbell.records import Columns, Outputs, Task, Value
 
-MAX_ROWS = 200
+MAX_ROWS, MIN_ROWS, MAX_CELLS = 200, 20, 20_000
+"""Golden rows; fewer of a model with more than a hundred features."""
+
 FORMAT = 1
 TOLERANCE = 1e-5
 """Accepted difference between two probabilities, and relative difference between two numbers."""
@@ -54,7 +56,8 @@ def golden_rows(model: NativeModel, columns: Columns, path: Path) -> list[Golden
     rows = len(next(iter(columns.values())))
     if frame is None or len(frame) != rows:
         return None
-    chosen = np.unique(np.linspace(0, rows - 1, min(rows, MAX_ROWS)).round().astype(np.intp))
+    count = min(rows, MAX_ROWS, max(MIN_ROWS, MAX_CELLS // len(columns)))
+    chosen = np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
     table = frame.iloc[chosen]
     try:
         outputs = model.loaded.predict(table if model.loaded.takes_frame else table.to_numpy())

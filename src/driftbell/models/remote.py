@@ -33,7 +33,7 @@ V2_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
-    """How a server is called.
+    """Protocol and time limit of a server.
 
     Attributes:
         protocol: one of `PROTOCOLS`.

@@ -23,7 +23,7 @@ from driftbell.records import Outputs, Task
 
 
 def find_user_modules() -> None:
-    """Let modules be imported that lie beside the configuration file, or in the working folder.
+    """Add the folder of the configuration file and the working folder to the module search path.
 
     They never hide an installed module of the same name.
     """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 from fastapi import Depends, FastAPI, Response
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,9 +30,11 @@ from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
 from driftbell.server.batch.route import batch_router
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
+from driftbell.server.http.cors import cors_options
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.head import HeadRequests
 from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
 from driftbell.server.http.tracing import TracedRequests, Tracing
@@ -73,6 +76,8 @@ class Service:
         clock: returns the time (UTC).
         budget_per_day: see `CheckCollector`.
         smallest_loss: see `CheckCollector`.
+        prefix: finds the path below which a proxy publishes the service.
+        cors_origins: origins of other sites with pages that may use the service; `*` for every site.
     """
 
     model: Model
@@ -90,6 +95,8 @@ class Service:
     on_failure: OnFailure = "refuse"
     budget_per_day: float | None = None
     smallest_loss: float | None = None
+    prefix: PathPrefix = field(default_factory=PathPrefix)
+    cors_origins: tuple[str, ...] = ()
 
 
 def create_app(service: Service) -> FastAPI:
@@ -183,22 +190,33 @@ class _Application(FastAPI):
     """FastAPI's application, which passes `POST /predict` to its endpoint without the router."""
 
     predict: ASGIApp
+    prefix: PathPrefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or lifespan event."""
         if is_predict(scope):
             await self.predict(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return
+        if self.prefix.used and scope["type"] == "http":
+            self.prefix.apply(scope)
+            if is_predict(scope):
+                await self.predict(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
 
 def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics: Metrics) -> None:
     """Add `POST /predict`, and the middleware that its requests share with all others."""
     add_predict_route(app, endpoint, service.model)
     app.predict = endpoint
+    app.prefix = service.prefix
     if service.tracing.on:
         app.predict = TracedRequests(app.predict, tracing=service.tracing)
         app.add_middleware(TracedRequests, tracing=service.tracing)
+    if service.cors_origins:
+        options = cors_options(service.cors_origins)
+        app.predict = CORSMiddleware(app.predict, **options)
+        app.add_middleware(CORSMiddleware, **options)
     log = RequestLog(metrics, access_log=service.access_log)
     log.start_at_zero(PATH, "POST", 200, 503)
     # binding the id to log lines takes 4 % of a prediction's time, and only an error or a span logs any

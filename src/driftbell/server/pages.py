@@ -22,7 +22,8 @@ from driftbell.publish.json_views import check_view
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
-from driftbell.server.api.monitor import MonitorView
+from driftbell.server.api.monitor import MonitorView, linked_view
+from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused
 from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
 
@@ -51,6 +52,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 register_template_globals(_templates)
+_templates.globals["root"] = path_prefix
 _templates.globals["own_first"] = own_first
 
 
@@ -94,7 +96,7 @@ def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter
     @router.post("/check")
     async def check_now() -> Response:
         await view.request_check(CheckKind.TRIGGERED, wait=True)
-        return RedirectResponse("/", 303)
+        return RedirectResponse(f"{path_prefix()}/", 303)
 
     @router.get("/reports/")
     def reports() -> Response:
@@ -124,7 +126,7 @@ def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter
 
     @router.get("/docs")
     def docs(request: Request) -> Response:
-        return _page("docs.html.j2", spec=request.app.openapi_url)
+        return _page("docs.html.j2", spec=f"{path_prefix()}{request.app.openapi_url}")
 
     return router
 
@@ -174,7 +176,7 @@ def _home_json(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
         last = view.last_check()
     return {
         "status": status,
-        "checks": [check_view(c, brief=True) for c in checks],
+        "checks": [linked_view(c, brief=True) for c in checks],
         "columns": check_view(last, columns=True)["columns"] if last else [],
         "traffic": [
             {

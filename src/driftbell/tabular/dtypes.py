@@ -76,6 +76,8 @@ def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
         texts: their content, if they are texts.
         values: the cells as values of a feature.
     """
+    if texts is not None and cells.from_text and values.dtype.kind in "if":
+        return "int64" if values.dtype.kind == "i" else "float64"
     nulls = bool(is_null_cell(cells, texts, literal=True).any())
     match cells.form:
         case Form.NUMBERS if cells.stored_as == "numbers" and cells.precision is not None:
@@ -89,10 +91,6 @@ def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
             return "datetime64[us]"
     if texts is None or not cells.from_text:
         return "category" if cells.is_category else "object"
-    if values.dtype.kind == "i":
-        return "int64"
-    if values.dtype.kind == "f":
-        return "float64"
     return "bool" if texts.all_boolean and not nulls else "object"
 
 
@@ -100,7 +98,7 @@ def whole_numbers(texts: TextColumn) -> Column | None:
     """Return texts as int64; None unless every cell is a whole number without decimals and in its range."""
     import polars as pl
 
-    if not texts.are_whole or np.isnan(texts.plain).any():
+    if not bool((texts.plain % 1 == 0).all()) or not texts.are_whole:
         return None
     whole = texts.series.str.strip_chars().str.strip_prefix("+").cast(pl.Int64, strict=False)
     return None if whole.null_count() else np.asarray(whole.to_numpy())

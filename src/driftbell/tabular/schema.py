@@ -14,7 +14,14 @@ from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_columns, is_null, kind_of
 from driftbell.tabular.dtypes import feature_column
-from driftbell.tabular.feature_value import as_stored, find_problem, json_type_of, read_column, short_value
+from driftbell.tabular.feature_value import (
+    MAX_NUMBER,
+    as_stored,
+    find_problem,
+    json_type_of,
+    read_column,
+    short_value,
+)
 
 NESTED = (list, tuple, dict, set, bytes, np.ndarray)
 """Types of cells that no feature has."""
@@ -107,8 +114,9 @@ class Schema:
 
         A nullable feature may be missing: all its cells are null.
         """
-        missing = [_missing(f, None) for f in self.features if f.name not in names and not f.nullable]
-        return missing + self._extras([name for name in names if name not in self.names], None)
+        present, known = set(names), set(self.names)
+        missing = [_missing(f, None) for f in self.features if f.name not in present and not f.nullable]
+        return missing + self._extras([name for name in names if name not in known], None)
 
     def rows(self, columns: Columns) -> list[list[Value]]:
         """Convert a table to rows of values in the schema's order, as `validate` returns them."""
@@ -158,6 +166,9 @@ def infer_schema(table: Any, dtypes: Mapping[str, str] | None = None) -> Schema:
         if kind is None:
             problems.append(FieldProblem(name, "empty", f"column '{name}' of the reference has no values"))
             continue
+        if column.dtype.kind == "f":
+            features.append(_numeric_feature(name, column, (dtypes or {}).get(name, "")))
+            continue
         present = [v for v in column.tolist() if not is_null(v)]
         if any(isinstance(v, NESTED) for v in present):
             message = f"column '{name}' of the reference has lists or structures: exclude it"
@@ -174,6 +185,13 @@ def infer_schema(table: Any, dtypes: Mapping[str, str] | None = None) -> Schema:
     if problems or not features:
         raise InputError(problems or [FieldProblem("", "empty", "the reference has no columns")])
     return Schema(tuple(features))
+
+
+def _numeric_feature(name: str, column: Column, dtype: str) -> Feature:
+    null = np.isnan(column)
+    valid = np.flatnonzero(np.abs(column) <= MAX_NUMBER)
+    bare = Feature(name, Kind.NUMERIC, bool(null.any()), dtype=dtype)
+    return replace(bare, example=as_stored(bare, column[valid[0]].item()) if len(valid) else None)
 
 
 def _missing(feature: Feature, row: int | None) -> FieldProblem:

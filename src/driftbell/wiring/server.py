@@ -162,6 +162,7 @@ def application() -> FastAPI:
 
 def _application(settings: Settings) -> FastAPI:
     from driftbell.server import Service, create_app
+    from driftbell.server.http.prefix import PathPrefix
     from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
 
@@ -182,13 +183,17 @@ def _application(settings: Settings) -> FastAPI:
             body_limit=settings.server.body_limit,
             queue_limit=settings.server.queue_limit,
             access_log=settings.server.access_log,
-            site_guard=SiteGuard(_allowed_hosts(settings), bound=settings.server.host),
+            site_guard=SiteGuard(
+                _allowed_hosts(settings), bound=settings.server.host, origins=settings.server.cors_origins
+            ),
             tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
             clock=clock,
             durability=settings.log.durability,
             on_failure=settings.log.on_failure,
             budget_per_day=settings.alarms.budget.per_day(settings.check.every),
             smallest_loss=_smallest_loss(settings, model),
+            prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
+            cors_origins=settings.server.cors_origins,
         )
     )
 

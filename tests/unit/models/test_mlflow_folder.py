@@ -204,7 +204,7 @@ def test_another_flavor_needs_consent_and_mlflow(tmp_path: Path, monkeypatch: py
 def test_a_python_function_is_called_by_mlflow(tmp_path: Path) -> None:
     pyfunc: Any = pytest.importorskip("mlflow.pyfunc")
 
-    class Positive(pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+    class Positive(pyfunc.PythonModel):
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             assert model_input.dtypes.astype(str).tolist() == ["float64", "int64"]
             return (model_input["b"] > 0).astype(int)

@@ -15,6 +15,7 @@ from driftbell.ports import Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
+from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused, documented
 
 RECENT_REPORTS = 20
@@ -92,7 +93,7 @@ class MonitorView:
             **self._engine,
             "reports": self.reports(RECENT_REPORTS),
             "latest_report_url": latest_url(self.folder),
-            "last_check": check_view(last) if last else None,
+            "last_check": linked_view(last) if last else None,
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
             "notifications": self._notifications(),
@@ -116,7 +117,7 @@ class MonitorView:
         return [
             {
                 "name": f.name,
-                "url": f"/reports/{f.name}",
+                "url": f"{path_prefix()}/reports/{f.name}",
                 "time": f.time.isoformat(),
                 "manual": f.manual,
                 "size": f.size,
@@ -166,7 +167,16 @@ def _monitor_state(lease: Lease | None) -> str:
 def latest_url(folder: ReportFolder) -> str | None:
     """Return the path of the newest report; None without reports."""
     name = f"{MAIN_REPORT}_latest.html"
-    return f"/reports/{name}" if folder.open(name) else None
+    return f"{path_prefix()}/reports/{name}" if folder.open(name) else None
+
+
+def linked_view(check: Check, **options: bool) -> dict[str, Any]:
+    """Return a check as JSON, with links below the path prefix of the request; see `check_view`."""
+    view, prefix = check_view(check, **options), path_prefix()
+    if prefix:
+        view["reports"] = [prefix + url for url in view["reports"]]
+        view["report_url"] = view["report_url"] and prefix + view["report_url"]
+    return view
 
 
 def monitor_router(view: MonitorView) -> APIRouter:
@@ -195,7 +205,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/checks", summary="List checks", responses=documented(422))
     def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """Return the checks, newest first, without evidence and columns."""
-        return {"checks": [check_view(c, brief=True) for c in view.store.checks.newest(limit)]}
+        return {"checks": [linked_view(c, brief=True) for c in view.store.checks.newest(limit)]}
 
     @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
@@ -203,7 +213,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
         check = view.store.checks.get(check_id)
         if check is None:
             raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
-        return check_view(check, columns=True)
+        return linked_view(check, columns=True)
 
     @router.get("/requests/{request_id}", summary="Poll a requested check", responses=documented(404, 422))
     def one_request(request_id: str) -> dict[str, Any]:
@@ -221,14 +231,14 @@ def _check_responses() -> dict[int | str, dict[str, Any]]:
 
 
 def _request_view(request: CheckRequest, check: Check | None) -> dict[str, Any]:
-    view = {"id": request.id, "state": request.state, "url": f"/monitor/requests/{request.id}"}
+    view = {"id": request.id, "state": request.state, "url": f"{path_prefix()}/monitor/requests/{request.id}"}
     if request.error:
         view["error"] = request.error
-    return {**view, "check": check_view(check)} if check else view
+    return {**view, "check": linked_view(check)} if check else view
 
 
 def _check_response(request: CheckRequest, check: Check | None) -> Response:
     if check is None:
         view = _request_view(request, None)
         return JSONResponse(view, 202, headers={"Location": view["url"]})
-    return JSONResponse(check_view(check))
+    return JSONResponse(linked_view(check))

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from driftbell.errors import InputError
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
+from driftbell.server.batch.csv_body import CSV, read_csv_rows, write_csv_answers
 from driftbell.server.batch.limit import Limit
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
@@ -53,20 +54,23 @@ def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: 
     async def predict_batch(request: Request) -> Response:
         """Predict the rows of one body: all of them, or none if one is not valid.
 
-        The body is JSON (a list of rows, or `columns` and `data`), an Arrow IPC stream or an Arrow IPC file.
+        The body is JSON (a list of rows, or `columns` and `data`, also with `index`: pandas' orients
+        "records" and "split"), CSV with one header row, an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
         """
-        media_type = _body_type(request)
+        media_type, charset = _body_type(request)
         try:
             with predictor.tracing.step("validate") as set_rows:
-                rows = await _read_rows(request, media_type, schema, body_limit)
+                rows = await _read_rows(request, media_type, charset, schema, body_limit)
                 set_rows(len(rows))
             answers = await predictor.predict(rows, request.scope["driftbell.started"])
         except InputError as error:
             refusals.count(error)
             raise
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
-        if answer_type == JSON:
+        if answer_type == CSV:
+            write = partial(_csv_answers, answers, classes)
+        elif answer_type == JSON:
             write = partial(_json_answers, answers, classes, model)
         else:
             write = partial(arrow.write_answers, answers, classes, model, answer_type)
@@ -76,7 +80,9 @@ def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: 
     return router
 
 
-async def _read_rows(request: Request, media_type: str, schema: Schema, body_limit: int) -> list[list[Value]]:
+async def _read_rows(
+    request: Request, media_type: str, charset: str, schema: Schema, body_limit: int
+) -> list[list[Value]]:
     """Read and check the rows of a body.
 
     Raises:
@@ -88,6 +94,9 @@ async def _read_rows(request: Request, media_type: str, schema: Schema, body_lim
         return await check_json(request, body, body_limit, partial(validated_rows, schema))
     # as many values as JSON of the largest size can hold: one digit and one comma each
     limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
+    if media_type == CSV:
+        read_csv = partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
+        return await check_large(request, body, body_limit, read_csv)
     read = partial(
         arrow.read_rows, media_type=media_type, schema=schema, limit=limit, max_problems=MAX_PROBLEMS
     )
@@ -98,8 +107,12 @@ def _json_answers(answers: Sequence[PredictedRow], classes: tuple[str, ...], mod
     return msgspec.json.encode({"predictions": [prediction_view(row, classes) for row in answers], **model})
 
 
-def _body_type(request: Request) -> str:
-    """Return the media type of a body that is accepted.
+def _csv_answers(answers: Sequence[PredictedRow], classes: tuple[str, ...]) -> bytes:
+    return write_csv_answers([prediction_view(row, classes) for row in answers])
+
+
+def _body_type(request: Request) -> tuple[str, str]:
+    """Return the media type of a body that is accepted, and its charset.
 
     Raises:
         Refused: 415.
@@ -107,13 +120,13 @@ def _body_type(request: Request) -> str:
     media_type, charset = content_type(request)
     if "parquet" in media_type:
         raise Refused(415, "content_type", SEND_ARROW)
-    if media_type not in (JSON, *TABLES) or (media_type == JSON and charset not in ("utf-8", "utf8")):
+    if media_type not in (JSON, CSV, *TABLES) or (media_type == JSON and charset not in ("utf-8", "utf8")):
         detail = (
             "send the header 'Content-Type: application/json' and a body of JSON in UTF-8, "
-            f"or a table as {' or '.join(TABLES)}"
+            f"or a table as {CSV}, {' or '.join(TABLES)}"
         )
         raise Refused(415, "content_type", detail)
-    return media_type
+    return media_type, charset
 
 
 def wanted_type(accept: str, body_type: str) -> str:
@@ -131,19 +144,22 @@ def wanted_type(accept: str, body_type: str) -> str:
         media_type, *parameters = [p.strip() for p in part.split(";")]
         weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
         quality = float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0
-        is_supported = media_type == JSON or (media_type in TABLES and arrow.can_read())
-        if (is_supported or media_type in ("*/*", "application/*")) and quality > best_quality:
+        is_supported = media_type in (JSON, CSV) or (media_type in TABLES and arrow.can_read())
+        is_wildcard = media_type in ("*/*", f"{body_type.partition('/')[0]}/*")
+        if (is_supported or is_wildcard) and quality > best_quality:
             best_quality, best_type = quality, media_type if is_supported else body_type
     return best_type
 
 
 def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
-    """Check a batch: a list of objects, or `{"columns": [...], "data": [[...], ...]}`.
+    """Check a batch: a list of objects, or `{"columns": [...], "data": [[...], ...]}`, also with an `index`.
 
     Raises:
         InputError: rows do not fit the schema; holds the problems of all rows.
         Refused: 422, the body has another shape, or no rows.
     """
+    if isinstance(body, dict) and "index" in body:
+        body = _without_index(body)
     cells = _cells(schema, body)
     columns = None if cells is None else schema.read_columns(cells)
     if columns is not None:
@@ -157,6 +173,17 @@ def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:
     if not body:
         raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
     return check_each(body, schema.validate)
+
+
+def _without_index(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a table without its row labels, as pandas writes them with orient="split".
+
+    Raises:
+        Refused: 422, they are no list.
+    """
+    if not isinstance(body["index"], list):
+        raise Refused(422, "not_a_batch", "'index' must be a list of row labels; it may be left out")
+    return {name: value for name, value in body.items() if name != "index"}
 
 
 def _cells(schema: Schema, body: Any) -> dict[str, list[Any]] | None:
@@ -204,7 +231,8 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
         raise Refused(
             422,
             "not_a_batch",
-            'send exactly {"columns": [names], "data": [rows of values]}, or a list of rows',
+            'send exactly {"columns": [names], "data": [rows of values]}, or a list of rows '
+            "(in pandas to_json(orient='split') or 'records')",
         )
     if not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
         raise Refused(422, "not_a_batch", "'columns' must be feature names, each once")
@@ -238,6 +266,7 @@ def batch_schema(schema: Schema) -> dict[str, Any]:
                     "maxItems": len(names),
                 },
             },
+            "index": {"type": "array", "description": "Row labels of pandas; they are ignored."},
         },
         "required": ["columns", "data"],
         "additionalProperties": False,
@@ -255,12 +284,15 @@ def batch_answer_schema(classes: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "object", "title": "Predictions", "properties": properties, "required": list(properties)}
 
 
+_TEXT = {"schema": {"type": "string"}}
+
+
 def _bodies(schema: Schema) -> dict[str, Any]:
-    return {JSON: {"schema": batch_schema(schema), "example": [schema.example]}, **_binary()}
+    return {JSON: {"schema": batch_schema(schema), "example": [schema.example]}, CSV: _TEXT, **_binary()}
 
 
 def _answers(classes: tuple[str, ...]) -> dict[str, Any]:
-    content = {JSON: {"schema": batch_answer_schema(classes)}, **_binary()}
+    content = {JSON: {"schema": batch_answer_schema(classes)}, CSV: _TEXT, **_binary()}
     return {"description": "The predictions, in the order of the rows.", "content": content}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import problem
 from driftbell.server.http.site_guard import CHANGING_PATHS
 
@@ -22,7 +23,7 @@ class HeadRequests:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        if scope["path"] in CHANGING_PATHS:
+        if route_path(scope) in CHANGING_PATHS:
             detail = "this method is not allowed here, since GET changes state; allowed: GET"
             await problem(405, detail, headers={"Allow": "GET"})(scope, receive, send)
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
+from driftbell.server.http.prefix import route_path
+
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 OTHER = "other"
@@ -22,7 +24,8 @@ def route_of(scope: Scope) -> str:
     template = getattr(scope.get("route"), "path", None)
     if template:
         return str(template)
-    if scope["path"].startswith("/static/"):
+    path = route_path(scope)
+    if path.startswith("/static/"):
         return "/static"
     # a match without a template, such as /openapi.json, is on a fixed path
-    return str(scope["path"]) if "endpoint" in scope else UNMATCHED
+    return path if "endpoint" in scope else UNMATCHED

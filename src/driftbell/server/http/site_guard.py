@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
 
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
@@ -37,14 +38,17 @@ class SiteGuard:
             below it, and `*` every host.
         bound: the address that the service listens on. If it can be reached from outside, IP addresses are
             accepted as hosts too: no web page can be pointed at one.
+        origins: origins of other sites with pages that may change state too; `*` for every site.
     """
 
-    def __init__(self, allowed: Collection[str], *, bound: str) -> None:
+    def __init__(self, allowed: Collection[str], *, bound: str, origins: Collection[str] = ()) -> None:
         names = [name.lower() for name in allowed]
         self._any = "*" in names
         self._names = LOOPBACK_NAMES | {bound.lower()} | {n for n in names if not n.startswith("*")}
         self._suffixes = tuple(n[1:] for n in names if n.startswith("*."))
         self._accepts_addresses = not is_loopback(bound)
+        self._origins = {origin.encode() for origin in origins}
+        self._any_origin = "*" in origins
         self._known: dict[bytes, bool] = {}
 
     def check(self, scope: Scope) -> None:
@@ -71,13 +75,15 @@ class SiteGuard:
             detail = "this host name is not known here: add it to the setting server.allowed_hosts"
             raise Refused(421, "host", detail)
         if scope["method"] in SAFE_METHODS:
-            if scope["path"] in CHANGING_PATHS:
+            if route_path(scope) in CHANGING_PATHS:
                 self._check_site(scope, host, site, origin)
         elif site or origin:
             self._check_site(scope, host, site, origin)
 
     def _check_site(self, scope: Scope, host: bytes, site: bytes, origin: bytes) -> None:
-        if site:
+        if origin and (self._any_origin or origin.lower() in self._origins):
+            is_foreign = False
+        elif site:
             is_foreign = site not in (b"same-origin", b"none")
         elif origin:
             is_foreign = _netloc(origin) not in (host.lower(), _header(scope, b"x-forwarded-host").lower())
@@ -89,8 +95,8 @@ class SiteGuard:
             is_foreign = False
         if is_foreign:
             detail = (
-                "another site may not change state here: use the page of this service, "
-                "or a client that is no browser"
+                "another site may not change state here: use the page of this service, a client that is no "
+                "browser, or allow the site's origin in server.cors_origins"
             )
             raise Refused(403, "cross_site", detail)
 

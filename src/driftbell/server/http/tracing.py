@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import driftbell
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, InputError
+from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.route_labels import METHODS, QUIET, UNMATCHED, route_of
 
@@ -168,7 +169,8 @@ class TracedRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request within its span."""
-        if scope["type"] != "http" or scope["path"] in QUIET or scope["path"].startswith("/static/"):
+        path = route_path(scope) if scope["type"] == "http" else ""
+        if not path or path in QUIET or path.startswith("/static/"):
             structlog.contextvars.unbind_contextvars("trace_id", "span_id")  # of a pipelined request
             await self._app(scope, receive, send)
             return

@@ -10,6 +10,7 @@ from driftbell.errors import DriftbellError, InputError
 from driftbell.records import Value
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.predict.fast_path import is_plain_json, row_parser
@@ -21,7 +22,9 @@ PATH = "/predict"
 
 def is_predict(scope: Scope) -> bool:
     """Return whether a request is `POST /predict`."""
-    return bool(scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST")
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    return bool(scope["path"] == PATH or ("app_root_path" in scope and route_path(scope) == PATH))
 
 
 class PredictEndpoint:
