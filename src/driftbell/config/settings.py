@@ -150,7 +150,7 @@ class ModelSettings(Section):
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
     protocol: Literal["json", "mlflow", "v2"] = "json"
-    """The protocol of the server of a URL: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
+    """The protocol of a URL's server: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
     timeout: TimeLimit = timedelta(seconds=10)
     """The time for the server of a URL to answer."""
     golden: Path | None = None
