@@ -73,6 +73,8 @@ def error_change_text(before: float | None, increase: Interval) -> str:
 
     >>> error_change_text(4.163, Interval(0.95, 0.76, 1.14))
     'mean absolute error 4.16 → 5.11 (90 % interval: 4.92 to 5.30)'
+    >>> error_change_text(10.87, Interval(158.7, 152.0, 165.4))
+    'mean absolute error 10.9 → 169.6 (90 % interval: 162.9 to 176.3)'
     >>> error_change_text(None, Interval(950.0, 760.0, 1140.0))
     '950 more error per row (90 % interval: 760 to 1,140)'
     """
@@ -82,7 +84,8 @@ def error_change_text(before: float | None, increase: Interval) -> str:
         low, high = map(write, bounds)
         return f"{write(increase.value)} more error per row (90 % interval: {low} to {high})"
     after = before + increase.value
-    write = number_writer((before, after))
+    first = min(_first_decimals(before), _first_decimals(after) + 1) if before > 0 else _first_decimals(after)
+    write = _decimal_writer((before, after), first)
     low, high = (write(before + bound) for bound in bounds)
     return f"mean absolute error {write(before)} → {write(after)} (90 % interval: {low} to {high})"
 
@@ -97,8 +100,12 @@ def number_writer(values: Sequence[float]) -> Callable[[float], str]:
     ['41,234', '4.1600', '2.5e-09']
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    first = 2 - math.floor(math.log10(largest)) if largest else 3
-    return _decimal_writer(values, first)
+    return _decimal_writer(values, _first_decimals(largest))
+
+
+def _first_decimals(value: float) -> int:
+    """Return the number of decimals that shows three significant digits; negative for large numbers."""
+    return 2 - math.floor(math.log10(abs(value))) if value else 3
 
 
 def _decimal_writer(values: Sequence[float], first: int, factor: float = 1.0) -> Callable[[float], str]:

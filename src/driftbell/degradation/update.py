@@ -244,7 +244,10 @@ def _interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) 
     mean = sum(b.rows * b.loss for b in blocks) / rows
     baseline = charts.baselines[source]
     learned = charts.learned
-    error = math.hypot(baseline.standard_error(rows), baseline.own_error)
+    sampling = baseline.standard_error(rows)
+    if source == LABELS and not learned.classes and baseline.mean > 0:
+        sampling *= max(1.0, 1 + mean / baseline.mean)  # larger errors also scatter more
+    error = math.hypot(sampling, baseline.own_error)
     if source == LABELS and not learned.labelled and learned.classes:
         error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
     if source == ESTIMATE:

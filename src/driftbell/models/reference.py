@@ -127,7 +127,7 @@ def build_reference(
         PredictError: the model fails on a row.
     """
     outputs = model.predict(features)
-    columns = {name: _as_compared(features[name]) for name in model.schema.names}
+    columns = {name: compared_column(features[name]) for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
     predictions = {PREDICTION_COLUMN: _prediction_column(model, outputs)}
     roles[PREDICTION_COLUMN] = "prediction"
@@ -158,7 +158,8 @@ def _prediction_column(model: Model, outputs: Outputs) -> Column:
     return np.asarray(outputs.values, dtype=np.float64)
 
 
-def _as_compared(column: Column) -> Column:
+def compared_column(column: Column) -> Column:
+    """Return a feature as it is compared: integers as other numbers."""
     return column.astype(np.float64) if column.dtype.kind == "i" else column
 
 

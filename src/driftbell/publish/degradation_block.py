@@ -141,15 +141,16 @@ def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
     }
     classes = list(counted) if target.ordered else sorted(counted, key=lambda c: -counted[c])
     rows = []
-    for name in classes[:MAX_CLASSES]:
+    shown = len(classes) if target.ordered else MAX_CLASSES
+    for name in classes[:shown]:
         counts = (target.reference.get(name, 0), target.window.get(name, 0))
         cells = [
             f"{n:,} ({n / whole:.0%})".replace("%", " %") if whole else "–"
             for n, whole in zip(counts, totals, strict=True)
         ]
         rows.append((truncate(name, 80), cells[0], cells[1]))
-    if len(classes) > MAX_CLASSES:
-        rows.append((f"and {len(classes) - MAX_CLASSES} more", "", ""))
+    if len(classes) > shown:
+        rows.append((f"and {len(classes) - shown} more", "", ""))
     return rows
 
 

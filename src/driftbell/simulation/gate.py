@@ -25,7 +25,14 @@ from driftbell.records import (
     Window,
 )
 from driftbell.simulation.faults import Fault
-from driftbell.simulation.rehearsal import START, Rehearsal, RehearsalOutcome, rehearse
+from driftbell.simulation.rehearsal import (
+    ACCURACY,
+    MEAN_ABSOLUTE_ERROR,
+    START,
+    Rehearsal,
+    RehearsalOutcome,
+    rehearse,
+)
 
 CHANCE = 0.01
 """More false alarms than the allowed ones have at most this probability if the budget is kept."""
@@ -191,7 +198,7 @@ def catches(
         reason = f"an alarm without a fault after {without_fault.detection_delay} rows"
     elif not harmful:
         status = GateStatus.UNKNOWN
-        metric = without_fault.metric
+        metric = ACCURACY if rehearsal.model.classes else MEAN_ABSOLUTE_ERROR
         least = f"{format_loss_amount(smallest_loss, metric)} (alarms.smallest_loss)"
         reason = (
             "the loss of a fault is unknown without labels: set model.target, or pass --past with --label"

@@ -9,7 +9,7 @@ from typing import Any
 from driftbell.config.settings import Settings
 from driftbell.degradation.cusum import MIN_LABELS
 from driftbell.errors import ConfigError, InputError
-from driftbell.models.reference import match_labels, match_numbers
+from driftbell.models.reference import compared_column, match_labels, match_numbers
 from driftbell.monitor.window import window_columns
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.ports import Model
@@ -137,7 +137,8 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
         if unknown
         else ""
     )
-    return Past(source, predictions, table, label_by_id, timed=False, note=note)
+    compared = {name: compared_column(column) for name, column in table.items()}
+    return Past(source, predictions, compared, label_by_id, timed=False, note=note)
 
 
 def _labels(column: Column, model: Model, source: str) -> list[str | None]:
