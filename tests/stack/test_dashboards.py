@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from tests.conftest import Running, monitored, predict, running, wait_until
+from tests.regression import houses, rows_of, write_model
 from tests.stack.prometheus import Prometheus, prometheus, stack_config
 from tests.stack.queries import Query, promql
 
@@ -20,6 +21,9 @@ from driftbell.simulation.traffic import simulate
 pytestmark = pytest.mark.service
 
 FEATURES = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"}
+OF_REGRESSION = [query for query in promql() if "driftbell_mean_absolute_error" in query.expression]
+OF_CLASSIFIER = [query for query in promql() if query not in OF_REGRESSION]
+
 SECONDS = 30
 """Maximum time until every panel has data."""
 
@@ -93,11 +97,38 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def answered(watched: Prometheus) -> dict[Query, list[list[float]]]:
-    """Return the values of every query's series over the last minute, once all have some."""
+    """Return the values of every query of a classifier over the last minute, once all have some."""
+    return answers(watched, OF_CLASSIFIER)
+
+
+@pytest.fixture(scope="module")
+def answered_by_regression(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[Query, list[list[float]]]]:
+    """Return the values of every query about the error of a regression, after an alarm by labels."""
+    folder = tmp_path_factory.mktemp("error")
+    config = write_model(folder / "model")
+    settings = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
+    with (
+        running("up", folder / "data", "--config", str(config), **settings) as service,
+        prometheus(folder, stack_config(folder, service.url)) as metrics,
+    ):
+        monitored(service)
+        table, price = houses(300, 1)
+        labels = [
+            {"prediction_id": answer["id"], "label": label}
+            for answer, label in zip(predict(service.url, rows_of(table)), (2 * price).tolist(), strict=True)
+        ]
+        httpx.post(f"{service.url}/labels", json=labels, timeout=20).raise_for_status()
+        assert check(service) == "alarm"
+        yield answers(metrics, OF_REGRESSION)
+
+
+def answers(watched: Prometheus, queries: Sequence[Query]) -> dict[Query, list[list[float]]]:
     began = time.monotonic()
     results: dict[Query, list[list[float]]] = {}
     while time.monotonic() - began < SECONDS:
-        missing = [q for q in promql() if not results.get(q)]
+        missing = [q for q in queries if not results.get(q)]
         if not missing:
             break
         for query in missing:
@@ -112,7 +143,14 @@ def values(prometheus: Prometheus, expression: str) -> list[list[float]]:
     return [n for n in ([v for v in s if not math.isnan(v)] for s in numbers) if n]
 
 
-@pytest.mark.parametrize("query", promql(), ids=lambda q: q.where)
+@pytest.mark.parametrize("query", OF_REGRESSION, ids=lambda q: q.where)
+def test_a_query_about_an_error_returns_data(
+    answered_by_regression: dict[Query, list[list[float]]], query: Query
+) -> None:
+    assert answered_by_regression[query], f"{query.where}: no data within {SECONDS} s: {query.expression}"
+
+
+@pytest.mark.parametrize("query", OF_CLASSIFIER, ids=lambda q: q.where)
 def test_a_query_returns_data(answered: dict[Query, list[list[float]]], query: Query) -> None:
     assert answered[query], f"{query.where}: no data within {SECONDS} s of traffic: {query.expression}"
 

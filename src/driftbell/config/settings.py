@@ -29,6 +29,7 @@ from driftbell.config.values import (
     Duration,
     FalseAlarms,
     Hosts,
+    ModelSource,
     Origins,
     PathPrefix,
     ReportSize,
@@ -138,8 +139,8 @@ class ModelSettings(Section):
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """The model's name; without it, the file's name without its suffix, or 'iris'."""
-    path: Path | None = None
-    """A fitted model, such as model.skops, model.txt or model.onnx; the default is an Iris random forest."""
+    path: ModelSource = None
+    """A model: a file or MLflow folder, 'module:function' or a URL; the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
     """The SHA-256 of the file; required for pickle and joblib files."""
     reference: Path | None = None
@@ -148,6 +149,10 @@ class ModelSettings(Section):
     """The column of the reference that holds the label."""
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
+    protocol: Literal["json", "mlflow", "v2"] = "json"
+    """The protocol of a URL's server: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
+    timeout: TimeLimit = timedelta(seconds=10)
+    """The time for the server of a URL to answer."""
     golden: Path | None = None
     """Answers of the model's own library that `driftbell init` wrote; other answers stop the start."""
     engine: Literal["auto", "native"] = "auto"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from driftbell.alarms.budget import Budget, parse_budget
 from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.postgres_url import parse_database
 from driftbell.errors import ConfigError
+
+CODE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
+"""A module and a name in it."""
 
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
 _ORIGIN = r"(?i)(https?)://([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?"
@@ -108,6 +112,18 @@ def _size(value: object) -> object:
     return value
 
 
+def _model_source(value: object) -> object:
+    """Return the path of a model; a URL, or a name in a module, stays a text."""
+    if value is None or isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a file or folder, 'module:function', or a URL")
+    if re.match(r"https?://[^/?#]*@", value):
+        raise ValueError("must not contain a user or password")
+    is_code = re.fullmatch(CODE, value) and not Path(value).exists()
+    return value if is_code or value.startswith(("http://", "https://")) else Path(value)
+
+
 def _class_names(value: object) -> object:
     """Split a string of class names at commas."""
     names = [n.strip() for n in value.split(",")] if isinstance(value, str) else value
@@ -199,6 +215,7 @@ Collector = Annotated[str, AfterValidator(_collector)]
 SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_urls)]
 Address = Annotated[str | None, BeforeValidator(_address)]
 DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_database)]
+ModelSource = Annotated[Path | str | None, BeforeValidator(_model_source)]
 ClassNames = Annotated[tuple[str, ...], BeforeValidator(_class_names)]
 SmallestRelevantLoss = Annotated[float | str | None, BeforeValidator(_smallest_loss)]
 FalseAlarms = Annotated[Budget, BeforeValidator(_budget)]

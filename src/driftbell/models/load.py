@@ -11,7 +11,10 @@ from driftbell.models.catboost_file import load_catboost
 from driftbell.models.class_choice import with_class_names
 from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import LoadedModel
+from driftbell.models.mlflow_folder import load_mlflow
+from driftbell.models.remote import RemoteOptions, load_remote
 from driftbell.models.sklearn import load_estimator
+from driftbell.models.user_code import find_user_modules, load_reference
 from driftbell.models.xgboost_file import load_xgboost
 
 VERSION_DIGITS = 12
@@ -21,34 +24,55 @@ BOOSTER_SUFFIXES = {".txt": load_lightgbm, ".json": load_xgboost, ".ubj": load_x
 
 FORMATS = (
     "a scikit-learn model (.skops, .joblib, .pkl, .cloudpickle), an ONNX graph (.onnx), or a model of "
-    "LightGBM (.txt), XGBoost (.json, .ubj) or CatBoost (.cbm)"
+    "LightGBM (.txt), XGBoost (.json, .ubj) or CatBoost (.cbm), a model folder of MLflow, "
+    "'package.module:function', or the URL of a server"
 )
 
 
-def load_model(path: Path, sha256: str | None, classes: Sequence[str] = ()) -> tuple[LoadedModel, str]:
-    """Load a model from a file with its own library.
+def load_model(
+    source: Path | str,
+    sha256: str | None,
+    classes: Sequence[str] = (),
+    remote: RemoteOptions = RemoteOptions(),
+) -> tuple[LoadedModel, str]:
+    """Load a model from a file with its own library, from the user's code, or behind a server.
 
     Args:
-        path: the file; its suffix decides the format.
+        source: a file or folder, the format of which its suffix decides; or a text: the URL of a server, or
+            a module and a name in it, such as `churn.model:predict`.
         sha256: the pinned hash of the file; None if it is not pinned.
         classes: the user's class names; none for the model's own.
+        remote: how a server is called.
 
     Returns:
-        The model and its version, the first digits of the file's hash.
+        The model and its version, the first digits of a hash.
 
     Raises:
-        ModelError: the file cannot be read or loaded, is not trusted, or does not match its pinned hash.
+        ModelError: the model cannot be read or loaded, is not trusted, or does not match its pinned hash.
     """
+    if isinstance(source, str):
+        if sha256:
+            raise ModelError(f"model.path {source} is no file: remove model.sha256")
+        is_url = source.startswith(("http://", "https://"))
+        loaded, digest = load_remote(source, remote, classes) if is_url else load_reference(source, classes)
+        return loaded, digest[:VERSION_DIGITS]
+    if source.is_dir():
+        loaded, digest = load_mlflow(source, sha256, classes)
+    else:
+        loaded, digest = _load_file(source, sha256)
+    return with_class_names(loaded, classes, str(source)), digest[:VERSION_DIGITS]
+
+
+def _load_file(path: Path, sha256: str | None) -> tuple[LoadedModel, str]:
     suffix = path.suffix.lower()
     if suffix not in SKLEARN_SUFFIXES and suffix not in BOOSTER_SUFFIXES:
         ending = f"'{suffix}'" if suffix else "a name without a suffix"
         raise ModelError(f"cannot load {path}: {ending} is no format of models. Supported: {FORMATS}")
     content, digest = read_model(path, sha256)
     if suffix in BOOSTER_SUFFIXES:
-        loaded = BOOSTER_SUFFIXES[suffix](path, content)
-    else:
-        loaded = load_estimator(path, content, pinned=sha256 is not None, digest=digest)
-    return with_class_names(loaded, classes, str(path)), digest[:VERSION_DIGITS]
+        return BOOSTER_SUFFIXES[suffix](path, content), digest
+    find_user_modules()
+    return load_estimator(path, content, pinned=sha256 is not None, digest=digest), digest
 
 
 def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:

@@ -9,12 +9,13 @@ from typing import Any
 from driftbell.errors import MissingExtraError, ModelError
 
 
-def import_library(module: str, *, needed_by: Path | str) -> Any:
+def import_library(module: str, *, needed_by: Path | str, extra: str = "") -> Any:
     """Import the library of a model.
 
     Args:
-        module: its name, which is also the name of the extra that installs it.
+        module: its name.
         needed_by: the model's file.
+        extra: the extra that installs it; "" for the module's name.
 
     Raises:
         MissingExtraError: it is not installed; the message has the command that installs it.
@@ -23,8 +24,8 @@ def import_library(module: str, *, needed_by: Path | str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if error.name == module:
-            raise MissingExtraError(f"the model {needed_by}", module) from error
+        if error.name in (module, module.partition(".")[0]):
+            raise MissingExtraError(f"the model {needed_by}", extra or module) from error
         raise ModelError(f"cannot import {module}, which {needed_by} needs: {error}") from error
     except ImportError as error:
         raise ModelError(f"cannot import {module}, which {needed_by} needs: {error}") from error

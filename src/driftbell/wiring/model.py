@@ -71,7 +71,8 @@ def open_serving_model(settings: Settings) -> Model:
     """
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
-    if conversion is None and settings.model.engine == "auto" and find_spec("onnxruntime"):
+    converts = settings.model.engine == "auto" and not isinstance(settings.model.path, str)
+    if conversion is None and converts and find_spec("onnxruntime"):
         options = settings.model_dump_json(include={"data_dir", "model", "columns"})
         # its errors are raised again below, in this process
         subprocess.run([sys.executable, "-c", CONVERT], input=options, text=True, check=False)  # noqa: S603

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from driftbell.models.conversion_cache import (
 )
 from driftbell.models.convert import convert
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
+from driftbell.models.mlflow_folder import folder_sha256
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
+from driftbell.models.remote import shown
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
@@ -37,6 +40,8 @@ CONVERSIONS_FOLDER = Path("models") / "onnx"
 """Folders below the data folder: the default model, and one conversion cache a model."""
 
 NATIVE = "model.engine is 'native'"
+
+MAX_NAME_LENGTH = 100
 
 logger = structlog.get_logger()
 
@@ -77,7 +82,7 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         model, conversion = _convert(settings, native, training)
         return model, training, conversion
     path, name = options.path, _model_name(options)
-    if path.suffix.lower() == ".onnx":
+    if isinstance(path, Path) and path.suffix.lower() == ".onnx":
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
         conversion = load_onnx(
@@ -149,9 +154,11 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
     """Return the key of the model's cached conversion; None if a file of the model is missing."""
     options = settings.model
     model = options.path or settings.data_dir / IRIS_FOLDER / MANIFEST_FILE
+    if isinstance(model, str):  # it is not converted
+        return None
     try:
-        hashes = [file_sha256(path) for path in (model, options.reference) if path]
-    except OSError:  # the missing file is reported when it is loaded
+        hashes = [_hash(path) for path in (model, options.reference) if isinstance(path, Path)]
+    except (OSError, ModelError):  # the missing file is reported when it is loaded
         return None
     return cache_key(
         {
@@ -166,12 +173,22 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
     )
 
 
+def _hash(path: Path) -> str:
+    return folder_sha256(path) if path.is_dir() else file_sha256(path)
+
+
 def _cache_folder(settings: Settings) -> Path:
     return settings.data_dir / CONVERSIONS_FOLDER / _model_name(settings.model)
 
 
 def _model_name(options: ModelSettings) -> str:
-    return (options.name or options.path.stem) if options.path else "iris"
+    """Return the model's name: that of the settings, of the file, or of the code or server."""
+    if options.name or options.path is None:
+        return options.name or "iris"
+    if isinstance(options.path, Path):
+        return options.path.stem
+    text = shown(options.path) if "://" in options.path else options.path
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rpartition("://")[2]).strip("-.")[:MAX_NAME_LENGTH]
 
 
 def _match_training(

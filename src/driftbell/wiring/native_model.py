@@ -17,6 +17,7 @@ from driftbell.models.known_values import KnownValues, known_values
 from driftbell.models.load import load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.native import NativeModel, check_example_row
+from driftbell.models.remote import RemoteOptions
 from driftbell.ports import Model
 from driftbell.records import Column, Feature
 from driftbell.tabular.column_options import ColumnOptions
@@ -66,13 +67,15 @@ class UnknownValues:
     examples: tuple[str, ...]
 
 
-def open_native(settings: Settings, path: Path, reference: Path, name: str) -> NativeReading:
+def open_native(settings: Settings, path: Path | str, reference: Path, name: str) -> NativeReading:
     """Load a model, read its reference with the types that it was fitted on, and log what is unusual.
 
     Raises:
         ConfigError: a file cannot be read, or is not a supported model.
     """
-    loaded, version = load_model(path, settings.model.sha256, settings.model.classes)
+    options = settings.model
+    remote = RemoteOptions(options.protocol, options.timeout.total_seconds())
+    loaded, version = load_model(path, options.sha256, options.classes, remote)
     reading = read_native(settings, loaded, reference, name=name, version=version)
     if reading.other_types:
         types = dict(reading.other_types)

@@ -1,0 +1,115 @@
+"""Functions and objects of the user's own modules as models."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from inspect import getsourcefile, isclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftbell.config.sources import FILE_VARIABLE
+from driftbell.errors import ModelError
+from driftbell.models.answers import class_ids, read_answers
+from driftbell.models.foreign_code import load_with
+from driftbell.models.loaded import LoadedModel
+from driftbell.records import Outputs, Task
+
+
+def find_user_modules() -> None:
+    """Add the folder of the configuration file and the working folder to the module search path.
+
+    They never hide an installed module of the same name.
+    """
+    file = os.environ.get(FILE_VARIABLE)
+    for folder in ([Path(file).absolute().parent] if file else []) + [Path.cwd()]:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+
+
+def load_reference(source: str, classes: Sequence[str]) -> tuple[LoadedModel, str]:
+    """Load a model of the user's code.
+
+    A function takes a DataFrame and returns a label, a number, or a row of probabilities for each row. An
+    object or class has `predict`, and may have `predict_proba` and `classes_`.
+
+    Args:
+        source: the module and the name in it, such as `churn.model:predict`.
+        classes: the user's class names; without them, those of the object.
+
+    Returns:
+        The model and the SHA-256 of its module's source.
+
+    Raises:
+        ModelError: there is no such module or attribute, or it is no model.
+    """
+    module_name, _, attribute = source.partition(":")
+    find_user_modules()
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and not (module_name + ".").startswith(error.name + "."):
+            raise ModelError(
+                f"model.path {source}: the module '{module_name}' imports '{error.name}', which is not "
+                "installed: pip install it"
+            ) from error
+        raise ModelError(
+            f"model.path {source}: there is no module '{module_name}', neither installed nor beside the "
+            f"configuration file nor in {Path.cwd()}"
+        ) from error
+    except Exception as error:  # the user's module may raise any type
+        raise ModelError(
+            f"model.path {source}: the module '{module_name}' fails with {type(error).__name__}: {error}"
+        ) from error
+    target = module
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            raise ModelError(f"model.path {source}: the module '{module_name}' has no '{attribute}'")
+        target = getattr(target, part)
+    if isclass(target):
+        target = load_with(target, failure=f"model.path {source}: the class cannot be called")
+    return loaded_object(target, source, classes), _module_hash(module, source)
+
+
+def loaded_object(target: Any, source: str, classes: Sequence[str]) -> LoadedModel:
+    """Return a function, or an object with `predict`, as a model.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    predict = getattr(target, "predict", target)
+    if not callable(predict):
+        raise ModelError(
+            f"model.path {source} is neither a function nor an object with predict: "
+            f"it is {type(target).__name__}"
+        )
+    own = getattr(target, "classes_", None)
+    names = tuple(classes) or (() if own is None else tuple(str(c) for c in np.asarray(own).tolist()))
+    probabilities = getattr(target, "predict_proba", None) if names else None
+    feature_names = tuple(str(n) for n in getattr(target, "feature_names_in_", ()))
+    return LoadedModel(
+        Task.CLASSIFICATION if names else Task.REGRESSION,
+        partial(_predict, predict, probabilities, names),
+        names,
+        takes_frame=True,
+        feature_names=feature_names,
+    )
+
+
+def _predict(predict: Any, predict_proba: Any, names: tuple[str, ...], table: Any) -> Outputs:
+    if predict_proba is None:
+        return read_answers(predict(table), names)
+    outputs = read_answers(predict_proba(table), names)
+    return Outputs(class_ids(np.asarray(predict(table)).ravel(), names), outputs.probabilities)
+
+
+def _module_hash(module: Any, source: str) -> str:
+    file = getsourcefile(module) or module.__file__
+    content = Path(file).read_bytes() if file else b""
+    return hashlib.sha256(source.encode() + b"\n" + content).hexdigest()
