@@ -59,6 +59,7 @@ COMMANDS = {
     "doctor": "ops",
     "gate": "gate",
     "grafana": "grafana",
+    "init": "init",
     "labels": "labels",
     "metrics": "metrics",
     "monitor": "run",
@@ -200,6 +201,7 @@ def cli(context: click.Context) -> None:
     \b
     Start here:
       driftbell demo          run a demonstration; needs no setup
+      driftbell init MODEL    configure your own model, for `driftbell up`
       driftbell up            serve and monitor with one command
       driftbell check A B     compare two tables
       driftbell config        show every setting and its source

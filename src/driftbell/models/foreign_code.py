@@ -25,12 +25,13 @@ def call_model(name: str, predict: Callable[[A], T], table: A) -> T:
         raise PredictError(f"model '{name}' failed with {type(error).__name__}") from error
 
 
-def load_with(load: Callable[[], T], *, failure: str) -> T:
+def load_with(load: Callable[[], T], *, failure: str, advise: Callable[[Exception], str] | None = None) -> T:
     """Call a function that loads a model.
 
     Args:
         load: the function.
         failure: the message's first words, such as "cannot load model.skops".
+        advise: returns what to do about an error, "" if it is not known.
 
     Raises:
         ModelError: the function raised an error; the message contains its first line.
@@ -41,4 +42,7 @@ def load_with(load: Callable[[], T], *, failure: str) -> T:
         raise
     except Exception as error:  # a damaged file may raise any type
         line = (str(error).splitlines() or [""])[0][:MAX_MESSAGE_LENGTH]
-        raise ModelError(f"{failure}: {type(error).__name__}: {line}") from error
+        advice = advise(error) if advise else ""
+        raise ModelError(
+            f"{failure}: {type(error).__name__}: {line}{'; ' if advice else ''}{advice}"
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,15 +58,19 @@ def with_stored_types(schema: Schema, path: Path, typed: Collection[str] = ()) -
     return Schema(tuple(f if f.name in typed else _stored_type(f, frame[f.name]) for f in schema.features))
 
 
-def library_frame(path: Path, names: Sequence[str], dtypes: Mapping[str, str], none: Collection[str]) -> Any:
+def library_frame(path: Path, features: Sequence[Feature]) -> Any:
     """Return the columns of a file as pandas reads it by default; None if it cannot, or one is missing.
+
+    Columns of the types `str` and `category` are read as such, since their users have to say so to pandas.
 
     Args:
         path: the file.
-        names: names of the columns.
-        dtypes: types of columns that are not read by default.
-        none: columns of objects in which a null is None.
+        features: the features; their types, categories and nulls.
     """
+    names = [f.name for f in features]
+    categories = {f.name: _levels(f) for f in features if f.dtype == "category"}
+    texts = [name for name, levels in categories.items() if all(isinstance(v, str) for v in levels)]
+    dtypes = dict.fromkeys([*(f.name for f in features if f.dtype == "str"), *texts], "str")
     suffix = path.suffix.lower()
     try:
         pd = _pandas()
@@ -81,8 +85,13 @@ def library_frame(path: Path, names: Sequence[str], dtypes: Mapping[str, str], n
     }
     try:
         frame = readers[suffix](path)
-        frame = frame[list(names)].astype(dict(dtypes))
-        for name in none:
+        frame = frame[names].copy()
+        for name in dtypes:
+            if str(frame[name].dtype) != "category":
+                frame[name] = frame[name].astype("str").mask(frame[name].isna())
+        for name, levels in categories.items():
+            frame[name] = frame[name].astype("category").cat.set_categories(levels)
+        for name in (f.name for f in features if f.null == "none" and f.dtype != "category"):
             frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
         return frame
     except (ImportError, OSError, ValueError, KeyError):
@@ -121,7 +130,7 @@ def _series(feature: Feature, column: Column) -> Any:
             return column.astype(bool)
     if feature.dtype == "category":
         return pd.Categorical(_objects(column), categories=_levels(feature))
-    if feature.dtype not in ("", "object", "bool"):
+    if feature.dtype not in ("", "object", "bool", "str"):  # pandas 2 has texts and nulls of `str` as objects
         return pd.array(_objects(column), dtype=feature.dtype)
     objects = pd.Series(column, dtype=object)
     return objects.where(pd.notna(column), None if feature.null == "none" else np.nan)

@@ -40,7 +40,16 @@ class GoldenRow:
 
 
 def golden_rows(model: NativeModel, columns: Columns, path: Path) -> list[GoldenRow] | None:
-    """Return answers of the model's library on its own reading of the reference.
+    """Return answers of the model's library on its own reading of the reference; see `golden_reading`.
+
+    Returns:
+        At most `MAX_ROWS` rows; None if pandas cannot read the file, or reads other rows or columns.
+    """
+    return golden_reading(model, columns, path)[0] or None
+
+
+def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[list[GoldenRow], str]:
+    """Return answers of the model's library on its own reading of the reference, or why there are none.
 
     Args:
         model: the model.
@@ -48,24 +57,25 @@ def golden_rows(model: NativeModel, columns: Columns, path: Path) -> list[Golden
         path: the file of the reference.
 
     Returns:
-        At most `MAX_ROWS` rows; None if pandas cannot read the file, or reads other rows or columns.
+        At most `MAX_ROWS` rows and "", or no rows and the reason.
     """
-    texts = {f.name: f.dtype for f in model.schema.features if f.dtype == "str"}
-    none = [f.name for f in model.schema.features if f.null == "none"]
-    frame = library_frame(path, model.schema.names, texts, none)
+    frame = library_frame(path, model.schema.features)
     rows = len(next(iter(columns.values())))
-    if frame is None or len(frame) != rows:
-        return None
+    if frame is None:
+        return [], f"pandas cannot read the columns of {path} by default"
+    if len(frame) != rows:
+        return [], f"pandas reads {len(frame)} rows of {path} by default, and driftbell {rows}"
     count = min(rows, MAX_ROWS, max(MIN_ROWS, MAX_CELLS // len(columns)))
     chosen = np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
     table = frame.iloc[chosen]
     try:
         outputs = model.loaded.predict(table if model.loaded.takes_frame else table.to_numpy())
-    except Exception:  # noqa: BLE001 - the library may refuse its own reading with any error
-        return None
+    except Exception as error:  # noqa: BLE001 - the library may refuse its own reading with any error
+        line = (str(error).splitlines() or [""])[0][:200]
+        return [], f"the model cannot predict {path} as pandas reads it: {type(error).__name__}: {line}"
     own = model.schema.rows({name: column[chosen] for name, column in columns.items()})
     features = [dict(zip(model.schema.names, map(_json_value, row), strict=True)) for row in own]
-    return list(_answered(features, outputs, model))
+    return list(_answered(features, outputs, model)), ""
 
 
 def _json_value(value: Any) -> Value:

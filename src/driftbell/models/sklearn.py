@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -15,6 +16,7 @@ from driftbell.errors import ModelError, UntrustedModelError
 from driftbell.models.catboost_file import loaded_catboost
 from driftbell.models.foreign_code import load_with
 from driftbell.models.lightgbm_file import lightgbm_levels
+from driftbell.models.load_advice import load_advice
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.text_estimator import Predict, predict_texts, takes_texts
 from driftbell.models.xgboost_file import xgboost_levels
@@ -162,18 +164,22 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
         lambda: (
             _load_skops(path, content, pinned=pinned, digest=digest)
             if suffix == ".skops"
-            else _load_pickle(content)
+            else _load_pickle(path, content)
         ),
         failure=f"cannot load {path}",
+        advise=lambda error: load_advice(error, content),
     )
     if type(estimator).__module__.partition(".")[0] == "catboost":
         return loaded_catboost(estimator, source=str(path))
     return loaded_estimator(estimator, source=str(path))
 
 
-def _load_pickle(content: bytes) -> Any:
+def _load_pickle(path: Path, content: bytes) -> Any:
     import joblib  # imports slowly, and a converted model needs none of these libraries
 
+    for folder in (str(Path.cwd()), str(path.absolute().parent)):
+        if folder not in sys.path:
+            sys.path.append(folder)  # for modules of the user beside the model or the configuration
     return joblib.load(io.BytesIO(content))
 
 

@@ -102,6 +102,7 @@ def read_past(
         label: column with the true classes; None without labels.
         model: the model.
         options: the user's options for the columns.
+        ids: whether a number may be a class id, see `match_labels`.
 
     Raises:
         ConfigError: the table cannot be read, lacks a column, or has a row that the service would refuse.

@@ -43,16 +43,25 @@ def read_query(url: str, query: str | None) -> RawTable:
     Raises:
         ConfigError: the query is missing, the database cannot be opened, or the query fails.
     """
+    columns = {n: read_objects(n, cells) for n, cells in query_columns(url, query).items()}
+    return RawTable(columns, without_credentials(url), {"format": "query"})
+
+
+def query_columns(url: str, query: str | None) -> dict[str, list[Any]]:
+    """Run a query and return the cells of each column as the driver returns them; see `read_query`.
+
+    Raises:
+        ConfigError: the query is missing, the database cannot be opened, or the query fails.
+    """
     name = without_credentials(url)
     if not query:
         raise ConfigError(f"cannot read {name}: a database needs a query: pass --query")
     names, rows = _sqlite(url, query) if url.startswith(SQLITE) else _postgresql(url, query, name)
     try:
         check_names(names)
-        columns = {n: read_objects(n, [row[i] for row in rows]) for i, n in enumerate(names)}
     except InputError as error:
         raise ConfigError(f"cannot read {name}: {error}") from error
-    return RawTable(columns, name, {"format": "query"})
+    return {n: [row[i] for row in rows] for i, n in enumerate(names)}
 
 
 def _sqlite(url: str, query: str) -> tuple[list[str], Sequence[Sequence[Any]]]:

@@ -1,0 +1,141 @@
+"""A model file as its user offers it: loaded with consent, before there is a configuration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from driftbell.config.settings import Settings
+from driftbell.errors import ConfigError, ModelError, UntrustedModelError
+from driftbell.models.feature_names import with_names_of
+from driftbell.models.load import load_model
+from driftbell.models.loaded import LoadedModel
+from driftbell.models.onnx_features import onnx_features
+from driftbell.models.onnx_file import load_onnx
+from driftbell.ports import Model
+from driftbell.records import Column
+from driftbell.tabular.features import FeatureTable
+from driftbell.tabular.schema import infer_schema
+from driftbell.wiring.native_model import UnknownValues, read_native, read_reference
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that has been loaded.
+
+    Attributes:
+        path: its file.
+        loaded: the model; of an ONNX file, only its features.
+        version: its version.
+        sha256: its hash, if the user has consented to load it; else None.
+        estimator: the type of the model.
+        warnings: what its library has warned of.
+    """
+
+    path: Path
+    loaded: LoadedModel
+    version: str
+    sha256: str | None
+    estimator: str
+    warnings: tuple[str, ...]
+
+    def named_as(self, columns: Collection[str]) -> LoadedModel:
+        """Return the model with the names that its features have in a reference."""
+        return with_names_of(self.loaded, list(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedReading:
+    """The model and its reference; see `NativeReading`."""
+
+    model: Model
+    table: FeatureTable
+    labels: Column | None
+    other_types: Mapping[str, str] = field(default_factory=dict)
+    unknown: tuple[UnknownValues, ...] = ()
+
+
+def offer_model(
+    path: Path, classes: tuple[str, ...], trust: Callable[[UntrustedModelError], bool]
+) -> OfferedModel:
+    """Load a model; if that can run code, only with consent.
+
+    Args:
+        path: the file.
+        classes: the user's class names.
+        trust: asks for consent.
+
+    Raises:
+        ConfigError: the file cannot be loaded, or is not trusted.
+    """
+    if not path.exists():
+        raise ConfigError(f"cannot read the model {path}: there is no such file")
+    if path.suffix.lower() == ".onnx":
+        return OfferedModel(path, onnx_features(path), "", None, "ONNX graph", ())
+    sha256 = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            loaded, version = load_model(path, None, classes)
+        except UntrustedModelError as error:
+            if not trust(error):
+                raise ConfigError(
+                    f"{error.reason}; its SHA-256 is {error.sha256}. If you trust its origin, pass --trust"
+                ) from error
+            sha256 = error.sha256
+            loaded, version = load_model(path, sha256, classes)
+    texts = tuple(dict.fromkeys(_version_warning(path, w.message) for w in caught))
+    return OfferedModel(path, loaded, version, sha256, _type_name(loaded), tuple(t for t in texts if t))
+
+
+def read_with(offered: OfferedModel, settings: Settings, name: str) -> OfferedReading:
+    """Read the reference of a model as it was fitted on it.
+
+    Raises:
+        ConfigError: the reference cannot be read, or does not fit the model.
+    """
+    reference = settings.model.reference
+    if reference is None:
+        raise ModelError("model.reference is missing")
+    if offered.path.suffix.lower() != ".onnx":
+        reading = read_native(settings, offered.loaded, reference, name=name, version=offered.version)
+        return OfferedReading(
+            reading.model, reading.table, reading.labels, reading.other_types, reading.unknown
+        )
+    table, labels = read_reference(reference, settings.columns.options, settings.model.target)
+    schema = infer_schema(table.columns, table.dtypes)
+    conversion = load_onnx(
+        offered.path,
+        name=name,
+        schema=schema,
+        features=table.columns,
+        sha256=None,
+        names=settings.model.classes,
+    )
+    if conversion.model is None:
+        raise ModelError(f"{offered.path} has no graph")
+    return OfferedReading(conversion.model, table, labels)
+
+
+def _version_warning(path: Path, warning: Warning | str) -> str:
+    """Return a sentence on a model that another version of scikit-learn has saved; "" for other warnings."""
+    saved = getattr(warning, "original_sklearn_version", None)
+    if saved is None:
+        return ""
+    here = getattr(warning, "current_sklearn_version", "")
+    return (
+        f"{path} was saved by scikit-learn {saved}, and is loaded by {here}: install 'scikit-learn=={saved}' "
+        "beside driftbell, or save the model again, if its answers must not change"
+    )
+
+
+def _type_name(loaded: LoadedModel) -> str:
+    """Return the type of a model; of a pipeline, also that of its last step."""
+    estimator = loaded.estimator
+    if estimator is None:
+        return ""
+    name = type(estimator).__name__
+    steps = getattr(estimator, "steps", None)
+    return f"{name} with {type(steps[-1][1]).__name__}" if steps else name

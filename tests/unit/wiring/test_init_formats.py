@@ -1,0 +1,87 @@
+"""`init_model` on models of other libraries, nulls among digits, and classes that are numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from tests.init_tables import FRAME, RNG, ROWS, run, served
+
+from driftbell.errors import ConfigError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    FRAME.to_csv(tmp_path / "past.csv", index=False)
+    return tmp_path
+
+
+def test_categories_of_lightgbm_and_names_with_spaces_are_known_from_the_model(folder: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    zips = RNG.choice(["10115", "20095", "80331"], ROWS)
+    table = pd.DataFrame(
+        {
+            "customer age": RNG.integers(18, 80, ROWS),
+            "zip": pd.Categorical(zips),
+            "plan": pd.Categorical(np.where(RNG.random(ROWS) < 0.1, None, FRAME["plan"])),
+        }
+    )
+    label = np.where((table["zip"] == "10115") | (table["customer age"] > 60), "yes", "no")
+    model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1, min_child_samples=5).fit(table, label)
+    joblib.dump(model, folder / "boost.joblib")
+    table.assign(label=label).to_csv(folder / "boost.csv", index=False)
+    result = run("boost.csv", "boost.joblib")
+    assert [(f.name, f.type) for f in result.features][1:] == [("zip", "category"), ("plan", "category")]
+    assert (result.features[0].name, result.target, result.golden_rows) == ("customer age", "label", 200)
+    rows = json.loads(table.astype({"zip": str}).to_json(orient="records"))
+    assert served(result, rows) == model.predict(table).tolist()
+
+
+def test_a_null_among_digits_of_a_csv_stays_null(folder: Path) -> None:
+    zips = np.where(RNG.random(ROWS) < 0.1, None, RNG.choice(["10115", "20095"], ROWS))
+    table = pd.DataFrame({"zip": pd.Series(zips, dtype=object), "a": RNG.normal(size=ROWS)})
+    label = np.where(table["zip"].isna() | (table["zip"] == "10115"), "yes", "no")
+    encode = ColumnTransformer(
+        [("zip", OneHotEncoder(handle_unknown="ignore"), ["zip"])], remainder="passthrough"
+    )
+    model = make_pipeline(encode, LogisticRegression()).fit(table.fillna(np.nan), label)
+    joblib.dump(model, folder / "nulls.joblib")
+    table.assign(label=label).to_csv(folder / "nulls.csv", index=False)
+    result = run("nulls.csv", "nulls.joblib")
+    assert (result.other_types, result.golden_rows) == ({"zip": "str"}, 200)
+    rows = json.loads(table.to_json(orient="records"))
+    assert served(result, rows) == model.predict(table.fillna(np.nan)).tolist()
+
+
+def test_the_user_names_the_classes_of_numbers(folder: Path) -> None:
+    table = FRAME[["tenure"]]
+    joblib.dump(LogisticRegression().fit(table, (FRAME.churned == "yes").astype(int)), folder / "n.joblib")
+    (warning,) = run("past.csv", "n.joblib").warnings
+    assert warning.endswith("such as --classes 'no,yes'")
+    with pytest.raises(ConfigError, match="or the classes by the model's numbers with --classes no,yes"):
+        run("past.csv", "n.joblib", target="churned", force=True)
+    result = run("past.csv", "n.joblib", classes=("no", "yes"), force=True)
+    assert (result.classes, result.target) == (("no", "yes"), "churned")
+    assert set(served(result, table.to_dict("records"))) == {"no", "yes"}
+
+
+def test_an_onnx_file_needs_no_golden_answers(folder: Path) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    numbers = RNG.normal(size=(ROWS, 2)).astype(np.float32)
+    label = np.where(numbers[:, 0] > 0, "yes", "no")
+    graph = skl2onnx.to_onnx(LogisticRegression().fit(numbers, label), numbers[:1], options={"zipmap": False})
+    (folder / "m.onnx").write_bytes(graph.SerializeToString())
+    pd.DataFrame(numbers, columns=["a", "b"]).assign(label=label).to_csv(folder / "x.csv", index=False)
+    result = run("x.csv", "m.onnx")
+    assert (result.target, result.classes, result.sha256) == ("label", ("no", "yes"), None)
+    assert (result.golden, result.no_golden) == (None, "an ONNX file is its own library")
+    assert len(served(result, [{"a": 1.0, "b": 0.0}])) == 1
