@@ -245,8 +245,9 @@ def _interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) 
     baseline = charts.baselines[source]
     learned = charts.learned
     sampling = baseline.standard_error(rows)
-    if source == LABELS and not learned.classes and baseline.mean > 0:
-        sampling *= max(1.0, 1 + mean / baseline.mean)  # larger errors also scatter more
+    if source == LABELS and not learned.classes:  # larger errors also scatter more
+        known = baseline.mean > 0
+        sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
     error = math.hypot(sampling, baseline.own_error)
     if source == LABELS and not learned.labelled and learned.classes:
         error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)

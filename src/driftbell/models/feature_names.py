@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -39,11 +40,13 @@ def changed_names(own: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     >>> changed_names(["customer_age", "plan"], ["customer age", "plan"])
     {'customer age': 'customer_age'}
     """
-    matches = {name: name.replace(" ", "_") for name in names if name not in own}
+    own_names, columns = set(own), set(names)
+    matches = {name: name.replace(" ", "_") for name in names if name not in own_names}
+    counts = Counter(matches.values())
     return {
         name: changed
         for name, changed in matches.items()
-        if changed in own and changed not in names and list(matches.values()).count(changed) == 1
+        if changed in own_names and changed not in columns and counts[changed] == 1
     }
 
 

@@ -144,4 +144,5 @@ def _ordered(schema: Schema, loaded: LoadedModel, name: str) -> Schema:
         )
     if not order:
         return schema
-    return Schema(tuple(sorted(schema.features, key=lambda f: order.index(f.name))))
+    positions = {name: i for i, name in enumerate(order)}
+    return Schema(tuple(sorted(schema.features, key=lambda f: positions[f.name])))

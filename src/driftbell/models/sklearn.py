@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,13 @@ from driftbell.models.foreign_code import load_with
 from driftbell.models.lightgbm_file import lightgbm_levels
 from driftbell.models.load_advice import load_advice
 from driftbell.models.loaded import LoadedModel
+from driftbell.models.text_estimator import Predict, predict_texts, takes_texts
 from driftbell.models.xgboost_file import xgboost_levels
 from driftbell.records import Outputs, Task, Value
+
+MAX_UNPACKED_BYTES = 256 * 1024**2
+MAX_UNPACKED_RATIO = 50
+"""Limits of a skops file without a pinned hash: one beyond both is refused."""
 
 ARGMAX_CLASSIFIERS = {
     "lightgbm": {"LGBMClassifier"},
@@ -77,13 +83,17 @@ def loaded_estimator(
     estimator = _one_thread(estimator)
     levels = _levels(estimator)
     argmax = has_classes and _predicts_argmax(estimator)
+    predict: Predict = (
+        partial(_predict_classes, estimator, argmax) if has_classes else partial(_predict_numbers, estimator)
+    )
+    texts = takes_texts(estimator)
     return LoadedModel(
         Task.CLASSIFICATION if has_classes else Task.REGRESSION,
-        partial(_predict_classes, estimator, argmax) if has_classes else partial(_predict_numbers, estimator),
+        partial(predict_texts, predict) if texts else predict,
         (classes or tuple(str(c) for c in estimator.classes_)) if has_classes else (),
         takes_frame=bool(names),
         feature_names=names,
-        feature_count=getattr(estimator, "n_features_in_", None),
+        feature_count=1 if texts else getattr(estimator, "n_features_in_", None),
         dtypes=dict.fromkeys(levels, "category"),
         levels=levels,
         estimator=estimator,
@@ -176,11 +186,27 @@ def _load_pickle(path: Path, content: bytes) -> Any:
 def _load_skops(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any:
     from skops import io as skops_io
 
+    if not pinned:
+        _check_size(path, content, digest)
     unknown = skops_io.get_untrusted_types(data=content)
     if unknown and not pinned:
         names = ", ".join(unknown)
         raise UntrustedModelError(f"{path} has types that skops does not trust ({names})", digest)
     return skops_io.loads(content, trusted=unknown)
+
+
+def _check_size(path: Path, content: bytes, digest: str) -> None:
+    """Check that a skops file is no decompression bomb; zipfile reads no more than the size it declares.
+
+    Raises:
+        UntrustedModelError: it unpacks to far more than its own size.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_UNPACKED_BYTES and size > MAX_UNPACKED_RATIO * len(content):
+        raise UntrustedModelError(
+            f"{path} unpacks to {size / 2**20:,.0f} MiB, {size / len(content):,.0f} times its size", digest
+        )
 
 
 def _predicts_argmax(estimator: Any) -> bool:

@@ -77,7 +77,7 @@ def run_gate(
         raise ConfigError("--label needs --past: the labels of logged predictions are in the log")
     simulation = replace(rehearsal(settings), max_windows=max_windows)
     rows = (
-        read_past(past, label, simulation.model, settings.columns.options)
+        read_past(past, label, simulation.model, settings.columns.options, ids=bool(settings.model.classes))
         if past is not None
         else logged_past(settings, simulation)
     )
@@ -92,7 +92,9 @@ def run_gate(
     return GateResult(quiet, caught)
 
 
-def read_past(source: str, label: str | None, model: Model, options: ColumnOptions) -> Past:
+def read_past(
+    source: str, label: str | None, model: Model, options: ColumnOptions, *, ids: bool = False
+) -> Past:
     """Read a table of features, and predict its rows as the service does.
 
     Args:
@@ -100,6 +102,7 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
         label: column with the true classes; None without labels.
         model: the model.
         options: the user's options for the columns.
+        ids: whether a number may be a class id, see `match_labels`.
 
     Raises:
         ConfigError: the table cannot be read, lacks a column, or has a row that the service would refuse.
@@ -123,7 +126,7 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
         problem = error.problems[0]
         where = "" if problem.row is None else f", row {problem.row}"
         raise ConfigError(f"--past: {source}{where}: {problem.message}") from error
-    labels = [] if label is None else _labels(columns[label], model, source)
+    labels = [] if label is None else _labels(columns[label], model, source, ids)
     if not cells:
         raise ConfigError(f"--past: {source} has no rows")
     table = schema.columns(cells)
@@ -141,10 +144,14 @@ def read_past(source: str, label: str | None, model: Model, options: ColumnOptio
     return Past(source, predictions, compared, label_by_id, timed=False, note=note)
 
 
-def _labels(column: Column, model: Model, source: str) -> list[str | None]:
+def _labels(column: Column, model: Model, source: str, ids: bool) -> list[str | None]:
     """Return the labels of a table as the log would have them."""
     is_regression = model.task is Task.REGRESSION
-    labels = match_numbers(column, source) if is_regression else match_labels(column, model.classes, source)
+    labels = (
+        match_numbers(column, source)
+        if is_regression
+        else match_labels(column, model.classes, source, ids=ids)
+    )
     return [None if label is None else str(label) for label in labels.tolist()]
 
 

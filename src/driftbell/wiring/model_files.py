@@ -17,7 +17,7 @@ from driftbell.models.conversion_cache import (
     load_conversion,
     save_conversion,
 )
-from driftbell.models.convert import convert
+from driftbell.models.convert import NO_CONVERSION, convert
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
 from driftbell.models.mlflow_folder import folder_sha256
 from driftbell.models.native import NativeModel
@@ -111,7 +111,7 @@ def log_engine(model: Model, conversion: Conversion | None) -> None:
             "largest_difference": conversion.max_difference,
         }
         logger.info("model runs in ONNX Runtime", **fields, **check, inline=model.inline)
-    elif model.engine_reason in (INSTALL, NATIVE):
+    elif model.engine_reason in (INSTALL, NATIVE, NO_CONVERSION):
         logger.info("model runs natively", **fields, reason=model.engine_reason)
     else:
         logger.warning("model runs natively", **fields, reason=model.engine_reason)

@@ -156,3 +156,15 @@ def test_without_labels_the_estimate_is_used() -> None:
     quiet = advance(fitted(labelled=False), 10, 1.0, checks=1)
     assert quiet.performance is not None
     assert quiet.performance.reference is None
+    realized = quiet.performance.realized
+    assert realized is not None
+    assert realized.value == pytest.approx(4.0, abs=0.6)
+    assert 0.3 < realized.high - realized.value < 0.6, "about 1.645 deviations of the mean of 200 errors"
+
+
+def test_the_interval_of_a_loss_grows_with_the_errors() -> None:
+    loss = advance(fitted(), 20, 8.0, checks=1).estimated_loss
+    assert loss is not None
+    assert loss.value == pytest.approx(7 * 4.0, abs=4)
+    standard_error = 8 * 5 * np.sqrt(1 - 2 / np.pi) / np.sqrt(200)
+    assert loss.high - loss.value == pytest.approx(1.645 * standard_error, rel=0.25)

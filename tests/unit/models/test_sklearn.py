@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import joblib
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.svm import SVC
 from skops import io as skops_io
 
 from driftbell.errors import ModelError, PredictError
+from driftbell.models import sklearn
 from driftbell.models.load import load_model
 from driftbell.models.native import NativeModel, check_example_row
 from driftbell.models.reference import build_reference, match_labels, memorization_warning
@@ -101,6 +103,20 @@ def test_a_skops_file_of_known_types_needs_no_hash(tmp_path: Path) -> None:
 def test_a_skops_file_with_unknown_types_needs_its_hash(tmp_path: Path) -> None:
     path = file_of(RandomForestClassifier(5, random_state=0).fit(X, Y), tmp_path / "m.skops")
     with pytest.raises(ModelError, match="skops does not trust"):
+        loaded(path)
+    assert loaded(path, sha256_of(path)).classes == ("no", "yes")
+
+
+def test_a_skops_file_that_unpacks_to_far_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sklearn, "MAX_UNPACKED_BYTES", 1024**2)
+    path = file_of(logistic(), tmp_path / "m.skops")
+    with ZipFile(path, "a", ZIP_DEFLATED) as archive:
+        archive.writestr("more.npy", b"\0" * 10 * 1024**2)
+    with pytest.raises(
+        ModelError, match=r"m\.skops unpacks to 10 MiB, \d{3} times its size: if you trust it"
+    ):
         loaded(path)
     assert loaded(path, sha256_of(path)).classes == ("no", "yes")
 

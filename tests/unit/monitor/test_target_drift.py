@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from tests.unit.monitor.test_check import NOON, checker, lease, log, predictions, reference
 
+from driftbell.drift.number_target import compare_number_target
 from driftbell.monitor.check import Checker
 from driftbell.monitor.target_drift import target_drift
+from driftbell.publish.degradation_block import target_rows
 from driftbell.publish.json_views import check_view
 from driftbell.records import Baseline, CheckKind, Column, Judgement, Label, Lease, Verdict
 from driftbell.server.api.performance import performance_view
@@ -116,3 +118,42 @@ def test_the_labels_of_an_accepted_baseline_replace_those_of_the_reference(check
         assert drift is not None
         assert drift.reference == expected
     assert drift.sentence == "Cannot tell: the accepted baseline has no labels."
+
+
+def test_numbers_are_compared_as_a_numeric_column() -> None:
+    rng = np.random.default_rng(0)
+    before, now = rng.normal(100, 10, 500).tolist(), rng.normal(130, 10, 60).tolist()
+    drift = compare_number_target(before, now)
+    assert drift.ordered
+    assert sum(drift.reference.values()) == 500
+    assert sum(drift.window.values()) == 60
+    assert drift.distance is not None
+    assert drift.distance > 0.7
+    assert drift.p_value is not None
+    assert drift.p_value < 1e-9
+    assert drift.sentence.startswith("median 99")
+    rows = target_rows(drift)
+    assert [name for name, *_ in rows] == list(drift.reference), "every bin, in its order"
+    few = compare_number_target(before, now[:3])
+    assert (few.distance, few.sentence) == (None, "Cannot tell: the window needs 10 labels, has 3.")
+
+
+def test_the_labels_of_a_regression_are_numbers(checker: Checker) -> None:
+    checker.store.predictions.append(predictions(150))
+    checker.store.labels.add([Label(f"id{i:06}", repr(float(i)), NOON) for i in range(100)])
+    window = checker.store.predictions.window(150, **SERVED)
+    labels = np.empty(3, dtype=object)
+    labels[:] = [1.5, None, 7.0]
+    drift = target_drift(
+        checker.store.labels,
+        window,
+        replace(reference(), labels=labels),
+        None,
+        classes=(),
+        minimum_rows=2,
+        is_regression=True,
+        **SERVED,
+    )
+    assert drift is not None
+    assert sum(drift.window.values()) == 100
+    assert (sum(drift.reference.values()), drift.unseen) == (2, {})
