@@ -13,6 +13,8 @@ from driftbell.errors import ConfigError
 from driftbell.process.stop_signal import end_at_stop
 
 if TYPE_CHECKING:
+    from driftbell.config.settings import Settings
+    from driftbell.records import Columns
     from driftbell.simulation.traffic import Summary
 
 
@@ -128,7 +130,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
     help='Fault of the drifted requests, such as shift:"petal length (cm)"=+3; may be repeated.',
 )
 @click.option("--reference", type=click.Path(path_type=Path), help="Sample rows from this table file.")
-@click.option("--target", help="Label column of --reference; it is not sent.")
+@click.option("--target", help="Label column of --reference, which is not sent [default: model.target].")
 @click.option("--seed", type=click.IntRange(0), help="Random seed.")
 def simulate(
     url: str | None,
@@ -158,14 +160,14 @@ def simulate(
 
     from driftbell.simulation import traffic
     from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
-    from driftbell.tabular.features import read_features
 
     silence_retries()
     parsed_faults = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
     if reference and drifted and not faults:
         raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
-    table = {n: c for n, c in read_features(reference).items() if n != target} if reference else None
-    service = url or service_url(settings(config_file).settings)
+    configured = None if url and not (config_file or reference) else settings(config_file).settings
+    table = simulated_table(reference, target, configured) if reference and configured else None
+    service = url or (service_url(configured) if configured else "")
     on_terminal = sys.stdout.isatty()
     with click.progressbar(length=normal + drifted, label="requests", hidden=not on_terminal) as bar:
 
@@ -186,6 +188,24 @@ def simulate(
             reference=table,
         )
     _print_summary(summary, service)
+
+
+def simulated_table(reference: Path, target: str | None, configured: Settings) -> Columns:
+    """Return the features of a table, read as the service reads it if it is the configured reference.
+
+    Args:
+        reference: the file.
+        target: the label column; None for the configured one of the configured reference.
+        configured: the settings.
+    """
+    from driftbell.tabular.features import read_features
+
+    own = configured.model.reference
+    if own is None or not (own.exists() and reference.exists() and own.samefile(reference)):
+        return {n: c for n, c in read_features(reference).items() if n != target}
+    label = target or configured.model.target
+    columns = read_features(reference, configured.columns.options)
+    return {n: c for n, c in columns.items() if n != label}
 
 
 def _print_summary(summary: Summary, service: str) -> None:
