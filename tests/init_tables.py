@@ -55,9 +55,8 @@ def churn() -> Any:
 
 def run(reference: Path | str, model: str = "churn.joblib", **options: Any) -> InitResult:
     trust = options.pop("trust", True)
-    return init_model(
-        InitOptions(model=Path(model), reference=str(reference), **options), lambda error: trust
-    )
+    source = model if ":" in model else Path(model)
+    return init_model(InitOptions(source, str(reference), **options), lambda error: trust)
 
 
 def served(result: InitResult, rows: Sequence[Mapping[Any, Any]]) -> list[Any]:

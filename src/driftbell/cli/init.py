@@ -64,6 +64,13 @@ METRICS = {
     metavar="NAMES",
     help="Names of the classes that the model answers as 0, 1, ..., as 'no,yes'.",
 )
+@click.option(
+    "--protocol",
+    type=click.Choice(["json", "mlflow", "v2"]),
+    default="json",
+    show_default=True,
+    help="Protocol of the server of a URL.",
+)
 @click.option("--exclude", multiple=True, metavar="NAMES", help="Columns that are not read, as 'id,row_*'.")
 @click.option(
     "--column", "kinds", multiple=True, metavar="NAME=KIND", help="Kind of a column; may be repeated."
@@ -86,13 +93,17 @@ def init(
     trust: bool,
     name: str | None,
     classes: str | None,
+    protocol: str,
     as_json: bool,
     **columns: tuple[str, ...],
 ) -> None:
     """Write the configuration of your own model, ready for `driftbell up`.
 
-    Loads MODEL, reads the reference as the model was fitted on it, and prints the features that the service
-    will accept, the columns that are left out with the reason, and the model's score on the reference.
+    MODEL is a file of scikit-learn (.skops, .joblib, .pkl), ONNX, LightGBM, XGBoost or CatBoost, a folder of
+    MLflow, a function of yours ('module:function'), or the URL of a server.
+
+    Loads the model, reads the reference as the model was fitted on it, and prints the features that the
+    service will accept, the columns that are left out with the reason, and the score on the reference.
     Answers of the model's own library are written to golden.json: the service starts only if it gives the
     same ones.
 
@@ -109,13 +120,14 @@ def init(
     from driftbell.wiring.init_model import InitOptions, init_model
 
     options = InitOptions(
-        model=Path(model),
+        model=_source(model),
         reference=reference,
         target=target,
         query=query,
         output=Path(output),
         name=name,
         classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
+        protocol=protocol,
         columns=_column_options(columns),
         force=force,
         command=shlex.join(["driftbell", *sys.argv[1:]]),
@@ -126,6 +138,22 @@ def init(
         return
     for line in _lines(result):
         click.echo(line)
+
+
+def _source(text: str) -> Path | str:
+    """Return a model as the setting `model.path` has it.
+
+    Raises:
+        ConfigError: it is no file, folder, name in a module, or URL.
+    """
+    from driftbell.config.settings import ModelSettings
+
+    try:
+        return ModelSettings.model_validate({"path": text}).path or Path(text)
+    except ValueError as error:
+        raise ConfigError(
+            "MODEL must be a file or folder, 'module:function', or a URL without a user and password"
+        ) from error
 
 
 def _column_options(values: dict[str, tuple[str, ...]]) -> ColumnOptions:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from driftbell.atomic_write import write_atomically
-from driftbell.config.settings import ModelSettings, Settings
+from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError, UntrustedModelError
 from driftbell.models.golden import golden_problem, golden_reading, write_golden
 from driftbell.models.native import NativeModel
@@ -24,6 +25,7 @@ from driftbell.models.reference import (
     reference_outputs,
     unseen_label_warning,
 )
+from driftbell.models.remote import RemoteOptions
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task
@@ -46,25 +48,27 @@ class InitOptions:
     """Options of the user.
 
     Attributes:
-        model: the model's file.
+        model: the model's file or folder; or a text: a name in a module, or a URL.
         reference: a table file, or the URL of a database.
         target: the column of the labels; None to guess it.
         query: the query of a database.
         output: the configuration file.
         name: name of the model; None for one like the file's.
         classes: names of the classes of a model that answers 0, 1 and so on.
+        protocol: the protocol of a URL's server.
         columns: options for the columns.
         force: whether existing files are replaced.
         command: the command, for a comment in the configuration.
     """
 
-    model: Path
+    model: Path | str
     reference: str
     target: str | None = None
     query: str | None = None
     output: Path = DEFAULT_OUTPUT
     name: str | None = None
     classes: tuple[str, ...] = ()
+    protocol: str = "json"
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     force: bool = False
     command: str = "driftbell init"
@@ -85,7 +89,7 @@ def init_model(options: InitOptions, trust: Callable[[UntrustedModelError], bool
     _check_files(options, golden, stored if from_database else None)
     if options.query and not from_database:
         raise ConfigError("--query needs a database such as sqlite:///FILE or postgresql://USER@HOST/NAME")
-    offered = offer_model(options.model, options.classes, trust)
+    offered = offer_model(options.model, options.classes, RemoteOptions(options.protocol), trust)
     with _reference_file(options, stored) as (reference, dropped):
         return _init(options, offered, reference, golden, dropped)
 
@@ -173,6 +177,7 @@ def _configuration(
         sha256=model.sha256,
         target=model.target,
         classes=options.classes,
+        protocol=options.protocol,
         golden=golden,
         exclude=columns.exclude,
         kinds=columns.kinds,
@@ -198,7 +203,7 @@ def _check_files(options: InitOptions, golden: Path, stored: Path | None) -> Non
     files = [path for path in (options.output, golden, stored) if path is not None]
     for path in files:
         for source in (options.model, Path(options.reference)):
-            if path.exists() and source.exists() and path.samefile(source):
+            if isinstance(source, Path) and path.exists() and source.exists() and path.samefile(source):
                 raise ConfigError(f"--output: {path} would replace the file that is read: name another one")
     existing = [str(path) for path in files if path.exists()]
     if existing and not options.force:
@@ -229,9 +234,19 @@ def _reference_file(options: InitOptions, stored: Path) -> Iterator[tuple[Path, 
         raise
 
 
-def _model_name(path: Path) -> str:
-    """Return a valid name of a model like that of its file."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:100]
+def _model_name(source: Path | str) -> str:
+    """Return a valid name of a model like that of its file, module or server.
+
+    >>> _model_name(Path("my model.joblib")), _model_name("shop.churn:predict"), _model_name("http://ml:80/x")
+    ('my-model', 'churn', 'ml')
+    """
+    if isinstance(source, Path):
+        text = source.stem
+    elif "://" in source:
+        text = urlsplit(source).hostname or ""
+    else:
+        text = source.partition(":")[0].rpartition(".")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100]
     return name or "model"
 
 
@@ -250,9 +265,10 @@ def _settings(
         "reference": reference,
         "target": plan.target,
         "classes": options.classes,
+        "protocol": options.protocol,
     }
     sections = {
-        "model": {key: value for key, value in values.items() if key in ModelSettings.model_fields},
+        "model": values,
         "columns": {
             "kinds": dict(columns.kinds),
             "dtypes": dict(columns.dtypes),

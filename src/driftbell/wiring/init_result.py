@@ -45,7 +45,7 @@ class InitResult:
         golden: the file of golden answers; None without.
         golden_rows: number of golden answers.
         no_golden: why there are none; "" if there are.
-        model: the model's file.
+        model: the model's file, folder, name in a module or URL.
         name: the model's name.
         version: the model's version.
         sha256: the pinned hash; None if the file needs no consent.
@@ -68,7 +68,7 @@ class InitResult:
     golden: Path | None
     golden_rows: int
     no_golden: str
-    model: Path
+    model: Path | str
     name: str
     version: str
     sha256: str | None

@@ -23,6 +23,7 @@ class Configuration:
         sha256: `model.sha256`; None if the file needs no consent.
         target: `model.target`; None without.
         classes: `model.classes`; none for the model's own.
+        protocol: `model.protocol`.
         golden: `model.golden`; None without.
         exclude: `columns.exclude`.
         kinds: `columns.kinds`.
@@ -36,6 +37,7 @@ class Configuration:
     sha256: str | None = None
     target: str | None = None
     classes: Sequence[str] = ()
+    protocol: str = "json"
     golden: Path | None = None
     exclude: Sequence[str] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +64,8 @@ def configuration_text(values: Configuration) -> str:
         f"name = {toml_string(values.name)}",
         f"path = {toml_string(str(values.path))}",
     ]
+    if values.protocol != "json":
+        lines.append(f"protocol = {toml_string(values.protocol)}")
     if values.sha256:
         lines += [
             "# Your consent to load this file. For a changed file, run `driftbell init --force` again.",

@@ -14,6 +14,7 @@ from driftbell.models.load import load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.onnx_features import onnx_features
 from driftbell.models.onnx_file import load_onnx
+from driftbell.models.remote import RemoteOptions
 from driftbell.ports import Model
 from driftbell.records import Column
 from driftbell.tabular.features import FeatureTable
@@ -26,7 +27,7 @@ class OfferedModel:
     """A model that has been loaded.
 
     Attributes:
-        path: its file.
+        source: its file or folder; or a text: a name in a module, or a URL.
         loaded: the model; of an ONNX file, only its features.
         version: its version.
         sha256: its hash, if the user has consented to load it; else None.
@@ -34,7 +35,7 @@ class OfferedModel:
         warnings: what its library has warned of.
     """
 
-    path: Path
+    source: Path | str
     loaded: LoadedModel
     version: str
     sha256: str | None
@@ -58,36 +59,40 @@ class OfferedReading:
 
 
 def offer_model(
-    path: Path, classes: tuple[str, ...], trust: Callable[[UntrustedModelError], bool]
+    source: Path | str,
+    classes: tuple[str, ...],
+    remote: RemoteOptions,
+    trust: Callable[[UntrustedModelError], bool],
 ) -> OfferedModel:
     """Load a model; if that can run code, only with consent.
 
     Args:
-        path: the file.
+        source: the file or folder; or a text: a name in a module, or a URL.
         classes: the user's class names.
+        remote: how a server is called.
         trust: asks for consent.
 
     Raises:
         ConfigError: the file cannot be loaded, or is not trusted.
     """
-    if not path.exists():
-        raise ConfigError(f"cannot read the model {path}: there is no such file")
-    if path.suffix.lower() == ".onnx":
-        return OfferedModel(path, onnx_features(path), "", None, "ONNX graph", ())
+    if isinstance(source, Path) and not source.exists():
+        raise ConfigError(f"cannot read the model {source}: there is no such file")
+    if isinstance(source, Path) and source.suffix.lower() == ".onnx":
+        return OfferedModel(source, onnx_features(source), "", None, "ONNX graph", ())
     sha256 = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            loaded, version = load_model(path, None, classes)
+            loaded, version = load_model(source, None, classes, remote)
         except UntrustedModelError as error:
             if not trust(error):
                 raise ConfigError(
                     f"{error.reason}; its SHA-256 is {error.sha256}. If you trust its origin, pass --trust"
                 ) from error
             sha256 = error.sha256
-            loaded, version = load_model(path, sha256, classes)
-    texts = tuple(dict.fromkeys(_version_warning(path, w.message) for w in caught))
-    return OfferedModel(path, loaded, version, sha256, _type_name(loaded), tuple(t for t in texts if t))
+            loaded, version = load_model(source, sha256, classes, remote)
+    texts = tuple(dict.fromkeys(_version_warning(source, w.message) for w in caught))
+    return OfferedModel(source, loaded, version, sha256, _type_name(loaded), tuple(t for t in texts if t))
 
 
 def read_with(offered: OfferedModel, settings: Settings, name: str) -> OfferedReading:
@@ -99,7 +104,7 @@ def read_with(offered: OfferedModel, settings: Settings, name: str) -> OfferedRe
     reference = settings.model.reference
     if reference is None:
         raise ModelError("model.reference is missing")
-    if offered.path.suffix.lower() != ".onnx":
+    if isinstance(offered.source, str) or offered.source.suffix.lower() != ".onnx":
         reading = read_native(settings, offered.loaded, reference, name=name, version=offered.version)
         return OfferedReading(
             reading.model, reading.table, reading.labels, reading.other_types, reading.unknown
@@ -107,7 +112,7 @@ def read_with(offered: OfferedModel, settings: Settings, name: str) -> OfferedRe
     table, labels = read_reference(reference, settings.columns.options, settings.model.target)
     schema = infer_schema(table.columns, table.dtypes)
     conversion = load_onnx(
-        offered.path,
+        offered.source,
         name=name,
         schema=schema,
         features=table.columns,
@@ -115,19 +120,19 @@ def read_with(offered: OfferedModel, settings: Settings, name: str) -> OfferedRe
         names=settings.model.classes,
     )
     if conversion.model is None:
-        raise ModelError(f"{offered.path} has no graph")
+        raise ModelError(f"{offered.source} has no graph")
     return OfferedReading(conversion.model, table, labels)
 
 
-def _version_warning(path: Path, warning: Warning | str) -> str:
+def _version_warning(source: Path | str, warning: Warning | str) -> str:
     """Return a sentence on a model that another version of scikit-learn has saved; "" for other warnings."""
     saved = getattr(warning, "original_sklearn_version", None)
     if saved is None:
         return ""
     here = getattr(warning, "current_sklearn_version", "")
     return (
-        f"{path} was saved by scikit-learn {saved}, and is loaded by {here}: install 'scikit-learn=={saved}' "
-        "beside driftbell, or save the model again, if its answers must not change"
+        f"{source} was saved by scikit-learn {saved}, and is loaded by {here}: install "
+        f"'scikit-learn=={saved}' beside driftbell, or save the model again, if its answers must not change"
     )
 
 

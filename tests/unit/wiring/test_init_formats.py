@@ -85,3 +85,15 @@ def test_an_onnx_file_needs_no_golden_answers(folder: Path) -> None:
     assert (result.target, result.classes, result.sha256) == ("label", ("no", "yes"), None)
     assert (result.golden, result.no_golden) == (None, "an ONNX file is its own library")
     assert len(served(result, [{"a": 1.0, "b": 0.0}])) == 1
+
+
+def test_a_function_of_the_user_is_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "own_rule_of_init.py").write_text(
+        "def predict(table):\n    return ['yes' if v > 35 else 'no' for v in table['tenure']]\n"
+    )
+    FRAME[["customer", "tenure", "churned"]].to_csv(folder / "rule.csv", index=False)
+    result = run("rule.csv", "own_rule_of_init:predict", target="churned", classes=("no", "yes"))
+    assert (result.name, result.sha256) == ("own_rule_of_init", None)
+    assert [f.name for f in result.features] == ["tenure"]
+    assert served(result, [{"tenure": 60}, {"tenure": 3}]) == ["yes", "no"]
