@@ -14,7 +14,7 @@ from driftbell.models.loaded import LoadedModel
 from driftbell.models.mlflow_folder import load_mlflow
 from driftbell.models.remote import RemoteOptions, load_remote
 from driftbell.models.sklearn import load_estimator
-from driftbell.models.user_code import find_user_modules, load_reference
+from driftbell.models.user_code import load_reference
 from driftbell.models.xgboost_file import load_xgboost
 
 VERSION_DIGITS = 12
@@ -71,7 +71,6 @@ def _load_file(path: Path, sha256: str | None) -> tuple[LoadedModel, str]:
     content, digest = read_model(path, sha256)
     if suffix in BOOSTER_SUFFIXES:
         return BOOSTER_SUFFIXES[suffix](path, content), digest
-    find_user_modules()
     return load_estimator(path, content, pinned=sha256 is not None, digest=digest), digest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -19,6 +18,7 @@ from driftbell.models.lightgbm_file import lightgbm_levels
 from driftbell.models.load_advice import load_advice
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.text_estimator import Predict, predict_texts, takes_texts
+from driftbell.models.user_code import find_user_modules
 from driftbell.models.xgboost_file import xgboost_levels
 from driftbell.records import Outputs, Task, Value
 
@@ -160,11 +160,12 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
     suffix = path.suffix.lower()
     if suffix != ".skops" and not pinned:
         raise UntrustedModelError(f"{path} is a pickle, which can run any code when it is loaded", digest)
+    find_user_modules(path.absolute().parent)
     estimator = load_with(
         lambda: (
             _load_skops(path, content, pinned=pinned, digest=digest)
             if suffix == ".skops"
-            else _load_pickle(path, content)
+            else _load_pickle(content)
         ),
         failure=f"cannot load {path}",
         advise=lambda error: load_advice(error, content),
@@ -174,12 +175,9 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
     return loaded_estimator(estimator, source=str(path))
 
 
-def _load_pickle(path: Path, content: bytes) -> Any:
+def _load_pickle(content: bytes) -> Any:
     import joblib  # imports slowly, and a converted model needs none of these libraries
 
-    for folder in (str(Path.cwd()), str(path.absolute().parent)):
-        if folder not in sys.path:
-            sys.path.append(folder)  # for modules of the user beside the model or the configuration
     return joblib.load(io.BytesIO(content))
 
 

@@ -22,15 +22,19 @@ from driftbell.models.loaded import LoadedModel
 from driftbell.records import Outputs, Task
 
 
-def find_user_modules() -> None:
+def find_user_modules(*beside: Path) -> None:
     """Add the folder of the configuration file and the working folder to the module search path.
 
-    They never hide an installed module of the same name.
+    Modules in them never hide an installed module of the same name.
+
+    Args:
+        *beside: further folders, such as that of the model's file.
     """
     file = os.environ.get(FILE_VARIABLE)
-    for folder in ([Path(file).absolute().parent] if file else []) + [Path.cwd()]:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    folders = ([Path(file).absolute().parent] if file else []) + [Path.cwd(), *beside]
+    for folder in map(str, folders):
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def load_reference(source: str, classes: Sequence[str]) -> tuple[LoadedModel, str]:
