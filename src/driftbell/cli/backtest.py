@@ -14,13 +14,16 @@ import click
 
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
 from driftbell.cli.model_options import named_roles, parse_probabilities
-from driftbell.cli.root import cli, common, settings
+from driftbell.cli.root import cli, common, config_option, settings
 from driftbell.cli.table_options import READING_OPTIONS, TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
+    from driftbell.config.settings import Settings
     from driftbell.simulation.backtest_checks import Backtest, BacktestCheck
     from driftbell.simulation.rehearsal import RehearsalOutcome
+
+DEFAULT_BUDGET = Budget(1, checks=1000)
 
 T = TypeVar("T")
 
@@ -68,10 +71,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 )
 @click.option(
     "--budget",
-    default="1 per 1000 checks",
-    show_default=True,
     callback=_parsed(parse_budget),
-    help="Allowed false alarms; a time such as '1 per 30d' needs --every.",
+    help="Allowed false alarms; a time such as '1 per 30d' needs --every [default: alarms.budget of the "
+    "configuration file, else 1 per 1000 checks].",
 )
 @click.option(
     "--every",
@@ -101,13 +103,15 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 @click.option(
     "--html", metavar="FILE", help="Write a page with performance and drift over time and all alarms."
 )
+@config_option
 @table_options
 def backtest(
     reference: str,
     stream: str,
+    config_file: Path | None,
     pairs: tuple[str, ...],
     window_rows: int | None,
-    budget: Budget,
+    budget: Budget | None,
     every: timedelta | None,
     as_json: bool,
     metrics: str | None,
@@ -127,6 +131,8 @@ def backtest(
     --metrics needs periods. Those that are already in the target are replaced, so a growing table may be
     replayed again and again.
 
+    Of the configuration file, [columns], alarms.budget and alarms.smallest_loss apply; options come first.
+
     Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
 
     \b
@@ -136,6 +142,7 @@ def backtest(
       driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d \\
         --metrics postgresql://me@db/dashboards
     """
+    from driftbell.config.defaults import load_for_tables
     from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.simulation.backtest_run import WINDOW_ROWS
     from driftbell.tabular.column_options import check_roles
@@ -147,7 +154,10 @@ def backtest(
         if not every or not options["timestamp"] or window_rows:
             raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")
         target.check()
-    reading = read_options({name: options.pop(name) for name in READING_OPTIONS})
+    configured = load_for_tables(config_file)
+    reading = read_options({name: options.pop(name) for name in READING_OPTIONS}, configured.columns)
+    if options["smallest_loss"] is None and isinstance(configured.alarms.smallest_loss, int | float):
+        options["smallest_loss"] = float(configured.alarms.smallest_loss)
     roles = [options["prediction"], options["label"], options["timestamp"]]
     check_roles((*named_roles({"pairs": pairs, **options}), options["timestamp"]), reading.columns)
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
@@ -158,7 +168,7 @@ def backtest(
     checks = run_backtest(
         reference_table,
         stream_table,
-        budget=budget,
+        budget=budget or _configured_budget(configured, every),
         every=every,
         window_rows=window_rows,
         probabilities=parse_probabilities(pairs, reference_table),
@@ -176,6 +186,14 @@ def backtest(
     remainder = 0 if checks.every else pair.rows[1] % size
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
+
+
+def _configured_budget(configured: Settings, every: timedelta | None) -> Budget:
+    """Return the budget of the settings, in checks; that of a backtest if they have the default."""
+    budget = configured.alarms.budget
+    if budget == type(configured.alarms)().budget:
+        return DEFAULT_BUDGET
+    return Budget(1, checks=max(1, round(budget.checks_per_alarm(every or configured.check.every))))
 
 
 def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:

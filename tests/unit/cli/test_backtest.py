@@ -112,6 +112,34 @@ def test_an_alarm_is_no_failure(folder: Path) -> None:
     assert "first alarm at check" in done.stdout.splitlines()[-1]
 
 
+def test_the_configuration_file_sets_columns_budget_and_smallest_loss(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text(
+        '[columns]\nexclude = ["plan"]\n[alarms]\nbudget = "1 per 20 checks"\nsmallest_loss = 0.6\n'
+    )
+    worse = (*CLASSES, "--label", "truth", "--json")
+    alone = [json.loads(line) for line in backtest(folder, *worse, stream="worse.csv").stdout.splitlines()]
+    configured = backtest(folder, *worse, "--config", str(config), stream="worse.csv").stdout.splitlines()
+    checks = [json.loads(line) for line in configured]
+    assert "plan" in json.dumps(alone)
+    assert "plan" not in json.dumps(checks)
+    assert "alarm" in {check["verdict"] for check in alone}
+    assert "alarm" not in {check["verdict"] for check in checks}  # a loss of 60 points is the smallest
+    options = ("--config", str(config), "--budget", "1 per 1000 checks", "--smallest-loss", "0.02")
+    again = backtest(folder, *worse, *options, stream="worse.csv").stdout.splitlines()
+    assert "alarm" in {json.loads(line)["verdict"] for line in again}
+
+
+def test_a_budget_per_time_of_the_configuration_file_counts_the_configured_checks(
+    folder: Path, tmp_path: Path
+) -> None:
+    tables = (*CLASSES, "--label", "truth", "--json")
+    config = tmp_path / "own.toml"
+    config.write_text('[check]\nevery = "1h"\n[alarms]\nbudget = "2 per 1d"\n')
+    done = backtest(folder, *tables, "--config", str(config), stream="worse.csv")
+    assert done.stdout == backtest(folder, *tables, "--budget", "1 per 12 checks", stream="worse.csv").stdout
+
+
 def test_a_line_a_period_and_a_summary(tmp_path: Path) -> None:
     for name, days in (("before", (1, 2)), ("now", (3, 5))):
         rows = [f"2026-03-0{day}T{i % 24:02}:00:00,{i * 37 % 100}" for day in days for i in range(60)]
