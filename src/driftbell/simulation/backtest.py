@@ -20,6 +20,7 @@ from driftbell.degradation.relevant_loss import relevant_loss
 from driftbell.drift.column_stats import reference_stats
 from driftbell.drift.compare import prepare
 from driftbell.drift.prepared import typed_columns
+from driftbell.phrases import printable
 from driftbell.records import Column, Kind
 from driftbell.simulation.backtest_checks import Backtest, BacktestReference
 from driftbell.simulation.backtest_run import (
@@ -174,16 +175,28 @@ def _read_tables(
     past = _read(columns, reference_columns, tables[0], before, "reference")
     kinds = {name: column.kind for name, column in past.compared.items()}
     present = _read(columns, stream_columns, tables[1], timestamp, "stream", kinds)
-    if (
-        isinstance(columns, ModelColumns)
-        and label is None
-        and (note := forgotten_label(columns, past.columns))
-    ):
-        columns.notes.append(note)
+    columns.notes += _notes(columns, past, present, label)
     if past.rows < MIN_REFERENCE_ROWS:
         message = f"the reference needs at least {MIN_REFERENCE_ROWS} rows, has {past.rows}"
         raise input_error("", "empty", message)
     return columns, past, present
+
+
+def _notes(
+    columns: ModelColumns | FeatureColumns, past: BacktestTable, present: BacktestTable, label: str | None
+) -> list[str]:
+    """Return what cannot be judged in the tables, for the user."""
+    notes = [
+        f"column '{printable(name)}' is null in every row of both tables and is not compared"
+        for name, column in past.compared.items()
+        if column.kind is None and name in present.compared and present.compared[name].kind is None
+    ]
+    if isinstance(columns, ModelColumns):
+        forgotten = forgotten_label(columns, past.columns) if label is None else ""
+        notes += [forgotten] if forgotten else []
+        if label is not None and present.truth is None:
+            notes.append(f"the stream has no labels in '{printable(label)}': losses are estimated")
+    return notes
 
 
 def _read(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -138,6 +139,20 @@ def test_a_budget_per_time_of_the_configuration_file_counts_the_configured_check
     config.write_text('[check]\nevery = "1h"\n[alarms]\nbudget = "2 per 1d"\n')
     done = backtest(folder, *tables, "--config", str(config), stream="worse.csv")
     assert done.stdout == backtest(folder, *tables, "--budget", "1 per 12 checks", stream="worse.csv").stdout
+
+
+def test_columns_and_labels_that_are_null_everywhere_are_noted(tmp_path: Path) -> None:
+    row = {"x": [0.0, 1.0] * 100, "empty": [None] * 200, "answer": ["a", "b"] * 100}
+    for name, truth in (("before", ["a", "b"] * 100), ("now", [None] * 200)):
+        pl.DataFrame({**row, "y": truth}).write_parquet(tmp_path / f"{name}.parquet")
+    arguments = ["backtest", "--reference", str(tmp_path / "before.parquet"), "--prediction", "answer"]
+    arguments += ["--stream", str(tmp_path / "now.parquet"), "--label", "y", "--window-rows", "100"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == [
+        "note: column 'empty' is null in every row of both tables and is not compared",
+        "note: the stream has no labels in 'y': losses are estimated",
+    ]
 
 
 def test_a_line_a_period_and_a_summary(tmp_path: Path) -> None:
