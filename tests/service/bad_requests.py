@@ -252,7 +252,7 @@ BATCHES = [
         Bad("a table without rows", table(data=[]), reason="empty_batch", says="no rows"),
         Bad("a table without data", json.dumps({"columns": NAMES}), reason="not_a_batch"),
         Bad(
-            "a table with more", json.dumps({"columns": NAMES, "data": [], "index": []}), reason="not_a_batch"
+            "a table with more", json.dumps({"columns": NAMES, "data": [], "more": []}), reason="not_a_batch"
         ),
         Bad("columns that are a string", table("abcd"), reason="not_a_batch"),
         Bad(

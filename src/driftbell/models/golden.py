@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ import numpy as np
 
 from driftbell.errors import InputError, ModelError, PredictError
 from driftbell.models.frame import library_frame
+from driftbell.models.known_values import known_values
 from driftbell.models.native import NativeModel
 from driftbell.ports import Model
-from driftbell.records import Columns, Outputs, Task, Value
+from driftbell.records import Columns, Feature, Kind, Outputs, Task, Value
+
+MIN_KNOWN = 0.9
+"""Share of a column's values that a model must know, so that they are what it was fitted on."""
 
 MAX_ROWS, MIN_ROWS, MAX_CELLS = 200, 20, 20_000
 """Golden rows; fewer of a model with more than a hundred features."""
@@ -59,7 +63,7 @@ def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[li
     Returns:
         At most `MAX_ROWS` rows and "", or no rows and the reason.
     """
-    frame = library_frame(path, model.schema.features)
+    frame = library_frame(path, _with_known_texts(model, columns))
     rows = len(next(iter(columns.values())))
     if frame is None:
         return [], f"pandas cannot read the columns of {path} by default"
@@ -76,6 +80,23 @@ def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[li
     own = model.schema.rows({name: column[chosen] for name, column in columns.items()})
     features = [dict(zip(model.schema.names, map(_json_value, row), strict=True)) for row in own]
     return list(_answered(features, outputs, model)), ""
+
+
+def _with_known_texts(model: NativeModel, columns: Columns) -> list[Feature]:
+    """Return the features, as texts where the model's encoders know the texts that driftbell reads.
+
+    pandas reads postcodes as numbers by default, and a model that knows `01067` was not fitted on those.
+    """
+    if not model.loaded.takes_frame:
+        return list(model.schema.features)
+    known = known_values(model.loaded.estimator, model.loaded.feature_names)
+    texts = {
+        f.name
+        for f in model.schema.features
+        if f.dtype == "object" and f.kind is Kind.CATEGORICAL and f.name in known
+        if known[f.name].categories and known[f.name].share(columns[f.name].tolist()) >= MIN_KNOWN
+    }
+    return [replace(f, dtype="str") if f.name in texts else f for f in model.schema.features]
 
 
 def _json_value(value: Any) -> Value:
@@ -116,10 +137,20 @@ def golden_problem(model: Model, rows: Sequence[GoldenRow]) -> str:
     if not differing:
         return ""
     first = differing[0]
-    actual = answers[first] if model.task is Task.REGRESSION else model.classes[answers[first]]
+    row, actual = rows[first], answers[first]
+    if model.task is Task.REGRESSION:
+        change = f"{actual:.6g} instead of {row.answer:.6g}"
+    else:
+        name = model.classes[actual]
+        change = f"{name!r} instead of {row.answer!r}"
+        if probabilities and row.probabilities:
+            expected = row.probabilities.get(name, 0.0)
+            change += (
+                f" (probability of {name!r} {probabilities[first][actual]:.4g} instead of {expected:.4g})"
+            )
     return (
         f"{len(differing)} of {len(rows)} rows of the reference are answered otherwise than by the model's "
-        f"own library, such as {dict(rows[first].features)}: {actual!r} instead of {rows[first].answer!r}"
+        f"own library, such as {dict(row.features)}: {change}"
     )
 
 
@@ -176,13 +207,19 @@ def read_golden(path: Path, version: str) -> list[GoldenRow]:
             raise ModelError(
                 f"{path} has golden answers of version {body['version']}, the model is {version}: {advice}"
             )
+        if not body["rows"]:
+            raise ValueError("no rows")
         return [
-            GoldenRow(row["features"], row["value"] if "value" in row else row["class"], row["probabilities"])
+            GoldenRow(
+                dict(row["features"]),
+                float(row["value"]) if "value" in row else str(row["class"]),
+                {str(name): float(share) for name, share in row["probabilities"].items()},
+            )
             for row in body["rows"]
         ]
     except OSError as error:
         raise ModelError(f"cannot read model.golden {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path} has no golden answers ({type(error).__name__}: {error}): {advice}"
         ) from error

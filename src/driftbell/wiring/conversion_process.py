@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import suppress
@@ -18,4 +19,4 @@ def main() -> None:
     jsonlog.configure()
     exit_with(os.getppid())  # a start that is interrupted leaves no process
     with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself
-        open_model(Settings.model_validate_json(sys.stdin.read()))
+        open_model(Settings.model_validate(json.load(sys.stdin)))

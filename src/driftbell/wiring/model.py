@@ -73,7 +73,8 @@ def open_serving_model(settings: Settings) -> Model:
     conversion = load_cached_conversion(settings)
     converts = settings.model.engine == "auto" and not isinstance(settings.model.path, str)
     if conversion is None and converts and find_spec("onnxruntime"):
-        options = settings.model_dump_json(include={"data_dir", "model", "columns"})
+        sections = {"data_dir": True, "columns": True, "model": True}
+        options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
         # its errors are raised again below, in this process
         subprocess.run([sys.executable, "-c", CONVERT], input=options, text=True, check=False)  # noqa: S603
         conversion = load_cached_conversion(settings)

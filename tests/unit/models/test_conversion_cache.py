@@ -26,6 +26,7 @@ from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
 from driftbell.ports import Model
+from driftbell.wiring import model as wiring_model
 from driftbell.wiring import model_files, native_model
 from driftbell.wiring.model import open_model, open_serving_model
 
@@ -112,6 +113,11 @@ def test_the_monitor_loads_the_cached_model_and_not_the_model_file(
     assert second.reference.labels is not None
     assert first.reference.labels is not None
     assert second.reference.labels.tolist() == first.reference.labels.tolist()
+
+
+def test_a_child_process_converts_the_model(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring_model, "build_model", None)  # this process would convert it otherwise
+    assert open_serving_model(chosen).engine == "onnxruntime"
 
 
 def test_the_monitor_has_the_same_model(chosen: Settings) -> None:

@@ -75,6 +75,20 @@ def test_postcodes_of_a_csv_are_texts_if_the_encoder_knows_texts(tmp_path: Path)
     assert not any("may not be served" in e["event"] for e in logs)
 
 
+def test_golden_answers_take_texts_with_leading_zeros_as_the_encoder_knows_them(tmp_path: Path) -> None:
+    zips = np.array(["01067", "20095", "80331", "04109"])[CODES]
+    frame = pd.DataFrame({"zip": np.where(CODES == 2, None, zips), "amount": AMOUNT})
+    steps = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    fitted = frame.assign(zip=frame["zip"].fillna(np.nan))
+    estimator = pipeline(("zip", steps, ["zip"])).fit(fitted, LABELS)
+    config = settings(tmp_path, estimator, frame)
+    with capture_logs() as logs:
+        opened = open_model(config)
+    assert not any("may not be served" in e["event"] for e in logs)
+    rows = json.loads(frame.to_json(orient="records"))
+    assert classes_of(opened.model, rows) == estimator.predict(fitted).tolist()
+
+
 def test_a_cached_model_reads_its_reference_in_the_same_way(tmp_path: Path) -> None:
     frame = pd.DataFrame({"zip": ZIPS})
     estimator = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame, LABELS)
@@ -198,6 +212,11 @@ def test_golden_answers_of_a_regression_are_numbers(tmp_path: Path) -> None:
     [
         ("{", "has no golden answers"),
         ("[]", "has no golden answers"),
+        ('{"format": 1, "version": "v", "rows": []}', "has no golden answers"),
+        (
+            '{"format": 1, "version": "v", "rows": [{"features": {}, "value": null, "probabilities": {}}]}',
+            "has no golden answers",
+        ),
         ('{"format": 2}', "of another format"),
         ('{"format": 1, "version": "w", "rows": []}', "of version w, the model is v"),
         ('{"format": 1, "version": "v", "rows": [{"features": {}}]}', "has no golden answers"),

@@ -16,7 +16,7 @@ from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.dtypes import is_integer
-from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, wrong_type
+from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, short_value, wrong_type
 from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 
 RowProblems: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
@@ -86,14 +86,18 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
             chunks.append(cells)
             for mask, problem in chunk_problems:
                 for row in (first_row + np.flatnonzero(mask)[:max_problems]).tolist():
-                    numbered = replace(problem, row=row)
-                    problems.append((row, position, numbered))
+                    value = short_value(_plain(cells[row - first_row])) if problem.value else ""
+                    problems.append((row, position, replace(problem, row=row, value=value)))
             first_row += len(chunk)
         columns[feature.name] = np.concatenate(chunks)
     if problems:
         problems.sort(key=itemgetter(0, 1))
         raise InputError([problem for _, _, problem in problems[:max_problems]])
     return columns
+
+
+def _plain(cell: Any) -> Any:
+    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def _describe_type(arrow_type: Any) -> str:
@@ -179,7 +183,7 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     infinite = ~(np.abs(numbers) <= MAX_NUMBER) & ~nulls
     problem = find_problem(feature, np.inf)
     if problem and infinite.any():
-        problems.append((infinite, replace(problem, value="")))
+        problems.append((infinite, problem))
     return numbers, problems
 
 
