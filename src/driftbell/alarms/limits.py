@@ -36,7 +36,7 @@ def _parse_limit(name: str, value: object) -> Limit:
         )
         example = "" if column else ", such as 'passenger_count.null_share'"
         raise ConfigError(f"limit '{printable(name)}' {problem}{example}")
-    number, is_share = _number(value), word not in (Measure.MIN, Measure.MAX)
+    number, is_share = number_from(value), word not in (Measure.MIN, Measure.MAX)
     if is_share and not 0 <= number < 1:
         raise ConfigError(f"limit '{printable(name)}' must be from 0 to below 1")
     if not math.isfinite(number):
@@ -44,7 +44,7 @@ def _parse_limit(name: str, value: object) -> Limit:
     return Limit(column, Measure(word), number)
 
 
-def _number(value: object) -> float:
+def number_from(value: object) -> float:
     """Return a number, or one in a text; NaN for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from driftbell.alarms.limits import number_from
 from driftbell.errors import ConfigError
 
 ACCURACY_LOSS, ERROR_SHARE = 0.02, 0.1
@@ -79,17 +80,7 @@ def parse_smallest_loss(value: object) -> SmallestLoss:
     if value is None:
         return SmallestLoss()
     share = _SHARE.fullmatch(value) if isinstance(value, str) else None
-    number = _number(value) if share is None else float(share[1]) / 100
+    number = number_from(value) if share is None else float(share[1]) / 100
     if not 0 < number < math.inf:
         raise ConfigError(HINT)
     return SmallestLoss(number) if share is None else SmallestLoss(share=number)
-
-
-def _number(value: object) -> float:
-    """Return a number, or one in a text; NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan

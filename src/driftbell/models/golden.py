@@ -12,13 +12,10 @@ import numpy as np
 
 from driftbell.errors import InputError, ModelError, PredictError
 from driftbell.models.frame import library_frame
-from driftbell.models.known_values import known_values
+from driftbell.models.known_values import MIN_KNOWN, known_values
 from driftbell.models.native import NativeModel
 from driftbell.ports import Model
 from driftbell.records import Columns, Feature, Kind, Outputs, Task, Value
-
-MIN_KNOWN = 0.9
-"""Share of a column's values that a model must know, so that they are what it was fitted on."""
 
 MAX_ROWS, MIN_ROWS, MAX_CELLS = 200, 20, 20_000
 """Golden rows; fewer of a model with more than a hundred features."""

@@ -10,6 +10,9 @@ import numpy as np
 
 from driftbell.tabular.columns import is_null
 
+MIN_KNOWN = 0.9
+"""Share of a column's values that a model must know, so that they are what it was fitted on."""
+
 KEEPS_COLUMNS = ("SimpleImputer", "StandardScaler", "MinMaxScaler", "RobustScaler")
 """Transformers that return the columns that they are given, in their order."""
 
@@ -35,8 +38,8 @@ class KnownValues:
 def known_values(estimator: Any, names: Sequence[str]) -> dict[str, KnownValues]:
     """Return what an estimator knows of its features.
 
-    Encoders and imputers are found in pipelines, column transformers and searches, as long as they are given
-    the features themselves and not the results of another step.
+    Encoders and imputers of pipelines, column transformers and searches count, as long as they are given the
+    features themselves and not the results of another step.
 
     Args:
         estimator: fitted on a DataFrame or array.
@@ -45,10 +48,13 @@ def known_values(estimator: Any, names: Sequence[str]) -> dict[str, KnownValues]
     known: dict[str, KnownValues] = {}
     for step, columns in input_steps(estimator, list(names)):
         if type(step).__name__ == "SimpleImputer":
-            found = [KnownValues(null="none")] * len(columns) if step.missing_values is None else []
+            values_by_column = (
+                [KnownValues(null="none")] * len(columns) if step.missing_values is None else []
+            )
         else:
-            found = [_of_encoder(np.asarray(c, dtype=object).tolist()) for c in encoder_categories(step)]
-        for name, values in zip(columns, found, strict=False):
+            categories = encoder_categories(step)
+            values_by_column = [_of_encoder(np.asarray(c, dtype=object).tolist()) for c in categories]
+        for name, values in zip(columns, values_by_column, strict=False):
             before = known.get(name, KnownValues())
             known[name] = KnownValues(before.categories | values.categories, before.null or values.null)
     return known

@@ -46,15 +46,31 @@ def parse_kinds(value: object) -> dict[str, str]:
     Raises:
         ValueError: it has another form, or a kind is unknown.
     """
-    if isinstance(value, str):
-        pairs = [part.rpartition("=") for part in re.split(r",(?=[^,]*=)", value) if part.strip()]
-        value = {name.strip(): kind.strip() for name, _, kind in pairs}
-    if not isinstance(value, Mapping) or not all(isinstance(n, str) and n for n in value):
-        raise ValueError("must be kinds by column, such as 'zip=categorical'")
-    for name, kind in value.items():
+    kinds = words_by_column(value, "kinds by column, such as 'zip=categorical'")
+    for name, kind in kinds.items():
         if kind not in KIND_NAMES:
             hint = suggest_name(str(kind), KIND_NAMES) or f"use one of {', '.join(KIND_NAMES)}"
             raise ValueError(f"column '{name}' has the unknown kind '{kind}': {hint}")
+    return kinds
+
+
+def words_by_column(value: object, expected: str) -> dict[str, str]:
+    """Return a mapping from columns to words, or the one that a text such as `zip=str,age=int64` means.
+
+    A comma inside brackets, as in `at=datetime64[ns, UTC]`, belongs to the word.
+
+    Args:
+        value: the mapping or text.
+        expected: what it must be, for the message.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    if isinstance(value, str):
+        pairs = [part.rpartition("=") for part in re.split(r",(?=[^,\]]*=)", value) if part.strip()]
+        value = {name.strip(): word.strip() for name, _, word in pairs}
+    if not isinstance(value, Mapping) or not all(isinstance(n, str) and n for n in value):
+        raise ValueError(f"must be {expected}")
     return dict(value)
 
 

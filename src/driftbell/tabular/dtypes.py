@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from driftbell.records import Column, Feature, Kind, Value
 from driftbell.tabular.cells import Cells, Form
+from driftbell.tabular.column_options import words_by_column
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.convert_cells import is_null_cell
 from driftbell.tabular.text_column import TextColumn
@@ -57,15 +58,11 @@ def parse_dtypes(value: object) -> dict[str, str]:
     Raises:
         ValueError: it has another form, or a type is unknown.
     """
-    if isinstance(value, str):
-        pairs = [part.rpartition("=") for part in re.split(r",(?=[^,\]]*=)", value) if part.strip()]
-        value = {name.strip(): dtype.strip() for name, _, dtype in pairs}
-    if not isinstance(value, Mapping) or not all(isinstance(n, str) and n for n in value):
-        raise ValueError("must be types by column, such as 'zip=str'")
-    for name, dtype in value.items():
+    dtypes = words_by_column(value, "types by column, such as 'zip=str'")
+    for name, dtype in dtypes.items():
         if not isinstance(dtype, str) or not (dtype == "category" or kind_of_dtype(dtype)):
             raise ValueError(f"column '{name}' has the unknown type '{dtype}': use one such as {EXAMPLES}")
-    return dict(value)
+    return dtypes
 
 
 def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:

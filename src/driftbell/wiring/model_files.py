@@ -95,7 +95,7 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         )
     reading = open_native(settings, path, options.reference, name)
     native = reading.model
-    if options.golden is None:
+    if options.golden is None and load_cached_conversion(settings) is None:  # else it was checked before
         warn_of_other_answers(reading, options.reference)
     training = _match_training(reading.table.columns, reading.labels, native, options)
     model, conversion = _convert(settings, native, training)

@@ -13,7 +13,7 @@ from driftbell.errors import ConfigError, InputError, ModelError
 from driftbell.models.feature_names import with_names_of
 from driftbell.models.frame import build_frame, with_stored_types
 from driftbell.models.golden import golden_problem, golden_rows, read_golden
-from driftbell.models.known_values import KnownValues, known_values
+from driftbell.models.known_values import MIN_KNOWN, KnownValues, known_values
 from driftbell.models.load import load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.native import NativeModel, check_example_row
@@ -23,9 +23,6 @@ from driftbell.records import Column, Feature
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.features import FeatureTable, read_feature_table
 from driftbell.tabular.schema import Schema, infer_schema
-
-MIN_KNOWN = 0.9
-"""Share of a column's values that a model must know, so that they are read as it was fitted on them."""
 
 OTHER_TYPES = ("str", "int64", "float64")
 """Types in which a column is read if its model does not know its values."""
