@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from driftbell.atomic_write import write_atomically
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError, UntrustedModelError
-from driftbell.models.golden import golden_problem, golden_reading, write_golden
+from driftbell.models.golden import GoldenRow, golden_problem, golden_reading, write_golden
 from driftbell.models.native import NativeModel
 from driftbell.models.reference import (
     build_reference,
@@ -94,18 +93,47 @@ def init_model(options: InitOptions, trust: Callable[[UntrustedModelError], bool
         return _init(options, offered, reference, golden, dropped)
 
 
-def _init(
-    options: InitOptions, offered: OfferedModel, reference: Path, golden: Path, dropped: dict[str, str]
-) -> InitResult:
+@dataclass(frozen=True, slots=True)
+class ExaminedModel:
+    """A model and its reference, read as the service will read them.
+
+    Attributes:
+        settings: the sections `model` and `columns` that open it.
+        reading: the model and its reference.
+        rows: number of rows of the reference.
+        plan: the columns of the reference.
+        other_types: types by column in which it is read because the model knows its values only then.
+        golden: golden answers.
+        no_golden: why there are none; "" if there are some.
+        score: the score on the reference; None without labels.
+        warnings: texts for the user.
+    """
+
+    settings: Settings
+    reading: OfferedReading
+    rows: int
+    plan: ColumnPlan
+    other_types: dict[str, str]
+    golden: list[GoldenRow]
+    no_golden: str
+    score: Score | None
+    warnings: tuple[str, ...]
+
+
+def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) -> ExaminedModel:
+    """Read a loaded model and its reference, and check that it answers as its own library does.
+
+    Raises:
+        ConfigError: the reference cannot be read, does not fit, or is answered otherwise.
+    """
     raw = read_file(reference)
     if not raw.rows:
         raise ConfigError(f"cannot use {reference} as the reference: it has no rows")
     name = options.name or _model_name(options.model)
-    loaded = offered.named_as(raw.columns)
     source = str(reference)
     plan = plan_columns(
         raw,
-        loaded,
+        offered.named_as(raw.columns),
         options.columns,
         target=options.target,
         source=source,
@@ -115,35 +143,47 @@ def _init(
     settings = _settings(options, offered, reference, plan, name)
     reading = _read(offered, settings, name, reference)
     model, table = reading.model, reading.table.columns
-    rows, no_golden = _golden_rows(model, table, reference)
+    golden, no_golden = _golden_rows(model, table, reference)
     score, warnings = _score(model, table, reading.labels, source, ids=bool(options.classes))
-    if rows:
-        write_golden(golden, model, rows)
-    written = golden if rows else None
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
-    _write(options, _configuration(options, settings, other_types, written))
+    unknown = map(_unknown_warning, reading.unknown)
+    all_warnings = (*offered.warnings, *plan.warnings, *unknown, *warnings)
+    return ExaminedModel(
+        settings, reading, raw.rows, plan, other_types, golden, no_golden, score, all_warnings
+    )
+
+
+def _init(
+    options: InitOptions, offered: OfferedModel, reference: Path, golden: Path, dropped: dict[str, str]
+) -> InitResult:
+    examined = examine_model(options, offered, reference)
+    model, table, plan = examined.reading.model, examined.reading.table.columns, examined.plan
+    if examined.golden:
+        write_golden(golden, model, examined.golden)
+    written = golden if examined.golden else None
+    _write(options, _configuration(options, examined.settings, examined.other_types, written))
     return InitResult(
         output=options.output,
         golden=written,
-        golden_rows=len(rows),
-        no_golden=no_golden,
+        golden_rows=len(examined.golden),
+        no_golden=examined.no_golden,
         model=options.model,
-        name=name,
+        name=model.name,
         version=model.version,
         sha256=offered.sha256,
         estimator=offered.estimator,
         task=model.task.value,
         classes=model.classes,
         reference=reference,
-        rows=raw.rows,
+        rows=examined.rows,
         target=plan.target,
         why_target=plan.why_target,
         features=tuple(feature_facts(f, table[f.name]) for f in model.schema.features),
         left_out={**dropped, **plan.left_out},
-        other_types=other_types,
-        score=score,
-        warnings=(*offered.warnings, *plan.warnings, *map(_unknown_warning, reading.unknown), *warnings),
+        other_types=examined.other_types,
+        score=examined.score,
+        warnings=examined.warnings,
         example=model.schema.example,
     )
 
@@ -273,6 +313,8 @@ def _settings(
             "kinds": dict(columns.kinds),
             "dtypes": dict(columns.dtypes),
             "exclude": plan.excluded,
+            "include": columns.include,
+            "nulls": columns.nulls,
         },
     }
     try:
@@ -281,7 +323,7 @@ def _settings(
         raise ConfigError(f"--name: '{printable(name)}' is no valid name of a model") from error
 
 
-def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[Any], str]:
+def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[GoldenRow], str]:
     """Return golden answers, or why there are none.
 
     Raises:
