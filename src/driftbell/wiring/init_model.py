@@ -32,6 +32,7 @@ from driftbell.records import Column, Columns, Task
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import read_file
 from driftbell.wiring.init_columns import ColumnPlan, plan_columns
+from driftbell.wiring.init_notes import reading_notes
 from driftbell.wiring.init_result import InitResult, feature_facts
 from driftbell.wiring.init_score import Score, classification_score, regression_score
 from driftbell.wiring.init_source import write_query
@@ -143,7 +144,13 @@ def _init(
         left_out={**dropped, **plan.left_out},
         other_types=other_types,
         score=score,
-        warnings=(*offered.warnings, *plan.warnings, *map(_unknown_warning, reading.unknown), *warnings),
+        warnings=(
+            *offered.warnings,
+            *plan.warnings,
+            *reading_notes(raw, model.schema.features, table),
+            *map(_unknown_warning, reading.unknown),
+            *warnings,
+        ),
         example=model.schema.example,
     )
 
