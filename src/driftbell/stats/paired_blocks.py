@@ -1,4 +1,4 @@
-"""Differences of two groups whose values arrive in turn, such as the errors of two served versions."""
+"""Differences of two groups with values that arrive in turn, such as the errors of two served versions."""
 
 from __future__ import annotations
 
