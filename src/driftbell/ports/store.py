@@ -119,7 +119,7 @@ class LabelStore(Protocol):
         """Read the newest label of the predictions of a period (without its end), by prediction id."""
 
     def outcomes(self, limit: int, *, model: str, version: str) -> list[LabelledOutcome]:
-        """Read the labelled predictions with the newest first labels, at most `limit`, in order of arrival."""
+        """Read the labelled predictions with the newest first labels, at most `limit`, in arrival order."""
 
     def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
         """Count the newest labels of the predictions with these sequence numbers, by class."""
