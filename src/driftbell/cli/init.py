@@ -117,7 +117,8 @@ def init(
       driftbell init churn.skops --reference held_out.parquet --target churned
       driftbell init price.joblib --trust --reference sqlite:///shop.db --query "SELECT * FROM sales"
     """
-    from driftbell.wiring.init_model import InitOptions, init_model
+    from driftbell.wiring.examined_model import InitOptions
+    from driftbell.wiring.init_model import init_model
 
     options = InitOptions(
         model=model_source(model),

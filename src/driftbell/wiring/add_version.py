@@ -15,7 +15,7 @@ from driftbell.models.remote import RemoteOptions
 from driftbell.ports import VersionStore
 from driftbell.records.versions import GOLDEN_FILE, ModelVersion
 from driftbell.tabular.column_options import ColumnOptions
-from driftbell.wiring.init_model import ExaminedModel, InitOptions, examine_model
+from driftbell.wiring.examined_model import ExaminedModel, InitOptions, examine_model
 from driftbell.wiring.init_score import Score
 from driftbell.wiring.model_files import model_name
 from driftbell.wiring.offered_model import offer_model

@@ -30,7 +30,7 @@ from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.native_model import (
     open_native,
-    options_of_schema,
+    options_of_model,
     read_reference,
     warn_of_other_answers,
 )
@@ -61,7 +61,7 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         return iris_training(folder) if is_iris_cached(folder) else None
-    columns = options_of_schema(settings.columns.options, model.schema)
+    columns = options_of_model(settings.columns.options, model, options.target)
     table, labels = read_reference(options.reference, columns, options.target)
     return _match_training(table.columns, labels, model, options)
 

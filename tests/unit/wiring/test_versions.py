@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -179,7 +180,7 @@ def test_an_archive_with_other_entries_is_refused(name: str, store: SqlStore, tm
             entry.type, entry.linkname = tarfile.SYMTYPE, "/etc"
         archive.addfile(entry)
     content = buffer.getvalue()
-    sha256 = version_files.hashlib.sha256(content).hexdigest()
+    sha256 = hashlib.sha256(content).hexdigest()
     store.versions.write_file(sha256, [content])
     with pytest.raises(ModelError, match="which is not allowed"):
         open_version_file(store.versions, replace(file, sha256=sha256), tmp_path / "replica")
