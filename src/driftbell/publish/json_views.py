@@ -72,6 +72,7 @@ def column_view(column: ColumnVerdict) -> dict[str, Any]:
         "reason": column.reason,
         "null_shares": column.comparison.null_shares,
         "unreadable": column.comparison.unreadable,
+        "unseen_rows": column.comparison.unseen_rows,
         "effects": [asdict(e) for e in column.comparison.effects],
         "results": [asdict(r) for r in column.comparison.results],
     }
