@@ -13,7 +13,7 @@ class VersionStore(Protocol):
     """Versions of models, the aliases that name them, and the server processes that serve them."""
 
     def add(self, version: ModelVersion) -> bool:
-        """Register a version whose files are stored; return whether it is new.
+        """Register a version after its files are stored; return whether it is new.
 
         A known version stays as it is, except that the settings replace what the settings registered.
         """

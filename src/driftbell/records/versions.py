@@ -26,7 +26,7 @@ class VersionFile:
 
     Attributes:
         role: `model`, `reference` or `golden`.
-        name: the file's name, whose suffix decides its format.
+        name: the file's name; its suffix decides its format.
         sha256: its hash.
         size: its size in bytes.
         is_folder: whether it is an archive of a folder.
@@ -41,7 +41,7 @@ class VersionFile:
 
 @dataclass(frozen=True, slots=True)
 class VersionFeature:
-    """What a feature of a version is; see `driftbell.records.Feature`."""
+    """Type of a feature of a version; see `driftbell.records.Feature`."""
 
     name: str
     kind: str
@@ -86,7 +86,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class AliasChange:
-    """One change of an alias; the newest one whose time has come is in force.
+    """One change of an alias; the newest one with a time in the past is in force.
 
     Attributes:
         model: the model's name.
@@ -147,7 +147,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class VersionState:
-    """What server processes and monitors have to follow.
+    """State of the aliases of a model, which server processes and monitors follow.
 
     Attributes:
         champion: the change of the champion in force; None before the first.

@@ -174,7 +174,7 @@ def _select_alias(model: str, alias: str) -> sa.Select[Any]:
 def _in_force(
     connection: sa.Connection, model: str, alias: str, now: datetime
 ) -> tuple[AliasChange | None, AliasChange | None]:
-    """Read the newest change whose time has come, and a newer one whose time has not."""
+    """Read the newest change with a time in the past, and a newer one with a time in the future."""
     query = _select_alias(model, alias)
     row = connection.execute(query.where(model_aliases.c.active_from <= now).limit(1)).one_or_none()
     later = query.where(model_aliases.c.active_from > now)
