@@ -67,7 +67,7 @@ class Model(Protocol):
 
     @property
     def version(self) -> str:
-        """The first twelve hexadecimal digits of its content hash."""
+        """The first twelve hexadecimal digits of its content hash; then its decision threshold, if any."""
 
     @property
     def schema(self) -> Schema:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from pydantic import ValidationError
 
 from driftbell.atomic_write import write_atomically
 from driftbell.config.settings import Settings
@@ -26,6 +27,7 @@ from driftbell.models.reference import (
     unseen_label_warning,
 )
 from driftbell.models.remote import RemoteOptions
+from driftbell.models.threshold import with_threshold
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task
@@ -55,6 +57,7 @@ class InitOptions:
         output: the configuration file.
         name: name of the model; None for one like the file's.
         classes: names of the classes of a model that answers 0, 1 and so on.
+        threshold: a class and the probability from which it is predicted, such as `churn=0.8`; None for none.
         protocol: the protocol of a URL's server.
         columns: options for the columns.
         force: whether existing files are replaced.
@@ -68,6 +71,7 @@ class InitOptions:
     output: Path = DEFAULT_OUTPUT
     name: str | None = None
     classes: tuple[str, ...] = ()
+    threshold: str | None = None
     protocol: str = "json"
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     force: bool = False
@@ -116,7 +120,8 @@ def _init(
     reading = _read(offered, settings, name, reference)
     model, table = reading.model, reading.table.columns
     rows, no_golden = _golden_rows(model, table, reference)
-    score, warnings = _score(model, table, reading.labels, source, ids=bool(options.classes))
+    served = with_threshold(model, settings.model.threshold, ids=bool(options.classes))
+    score, warnings = _score(served, table, reading.labels, source, ids=bool(options.classes))
     if rows:
         write_golden(golden, model, rows)
     written = golden if rows else None
@@ -130,11 +135,12 @@ def _init(
         no_golden=no_golden,
         model=options.model,
         name=name,
-        version=model.version,
+        version=served.version,
         sha256=offered.sha256,
         estimator=offered.estimator,
         task=model.task.value,
         classes=model.classes,
+        threshold=settings.model.threshold,
         reference=reference,
         rows=raw.rows,
         target=plan.target,
@@ -177,6 +183,7 @@ def _configuration(
         sha256=model.sha256,
         target=model.target,
         classes=options.classes,
+        threshold=model.threshold,
         protocol=options.protocol,
         golden=golden,
         exclude=columns.exclude,
@@ -265,6 +272,7 @@ def _settings(
         "reference": reference,
         "target": plan.target,
         "classes": options.classes,
+        "threshold": options.threshold,
         "protocol": options.protocol,
     }
     sections = {
@@ -277,8 +285,11 @@ def _settings(
     }
     try:
         return Settings.model_validate(sections)
-    except ValueError as error:
-        raise ConfigError(f"--name: '{printable(name)}' is no valid name of a model") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option, value = problem["loc"][-1], printable(problem["input"])
+        reason = "is no valid name of a model" if option == "name" else problem["msg"].partition(", ")[2]
+        raise ConfigError(f"--{option}: '{value}' {reason}") from error
 
 
 def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[Any], str]:
@@ -318,9 +329,8 @@ def _score(
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
         cause = error.__cause__
-        raise ModelError(
-            f"the model cannot predict every row of {source}: {type(cause).__name__}: {cause}"
-        ) from error
+        reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []
     outputs = reference_outputs(reference, model.classes)
