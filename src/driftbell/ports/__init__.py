@@ -16,6 +16,7 @@ from driftbell.ports.store import (
     RetentionStore,
     Store,
 )
+from driftbell.ports.versions import VersionStore
 from driftbell.records import (
     Check,
     Columns,
@@ -45,6 +46,7 @@ __all__ = [
     "RetentionStore",
     "Sink",
     "Store",
+    "VersionStore",
 ]
 
 
