@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, cli, common, settings
+from driftbell.cli.versions import add, list_versions, show_version
 
 if TYPE_CHECKING:
     from driftbell.records.comparison import VersionComparison, VersionSummary
@@ -19,12 +20,21 @@ EXIT_WORSE = 1
 
 @cli.group()
 def models() -> None:
-    """Compare versions of the model.
+    """Add, list and compare versions of the model.
+
+    A service registers the model of its settings when it starts. Further versions are added from files; they
+    are stored in the prediction log, so that every replica can open them.
 
     \b
-    Example:
+    Examples:
+      driftbell models list
+      driftbell models add churn-2.skops --reference held_out.csv
       driftbell models compare
     """
+
+
+for command in (add, list_versions, show_version):
+    models.add_command(command)
 
 
 @models.command()

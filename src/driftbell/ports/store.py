@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from driftbell.ports.versions import VersionStore
 from driftbell.records import (
     Alarm,
     Archive,
@@ -341,6 +342,10 @@ class Store(Protocol):
     @property
     def retention(self) -> RetentionStore:
         """Archives."""
+
+    @property
+    def versions(self) -> VersionStore:
+        """Versions of models."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read one state of the data with all calls of this thread, in fewer round trips."""
