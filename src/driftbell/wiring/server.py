@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import closing
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from driftbell.process.memory import limit_arenas
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
+from driftbell.wiring.access import open_access
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
 
@@ -73,7 +75,6 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     import uvicorn  # the monitor's process imports this module too, and needs no web server
 
     from driftbell.server.http.protocol import BoundedProtocol
-    from driftbell.server.http.site_guard import is_loopback
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
@@ -82,7 +83,8 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     has_workers = settings.server.workers > 1
     app: FastAPI | str
     if has_workers:
-        open_store(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
+        with closing(open_store(settings, lazy=_uses_spool(settings))) as store:  # migrates before they start
+            open_access(settings, store)
         open_serving_model(settings)  # train and convert once, for the same reason
         app = "driftbell.wiring.server:application"
     else:
@@ -91,9 +93,6 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     logger.info(
         "service starting", url=f"http://{network_address(host, port)}", workers=settings.server.workers
     )
-    if not is_loopback(host):
-        hint = "everyone who reaches this port can use the service: see docs/security.md"
-        logger.warning("service listens beyond loopback, and has no authentication", host=host, hint=hint)
     folder = None
     try:
         folder = _metrics_folder() if has_workers else None
@@ -194,6 +193,7 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
+            access=open_access(settings, store),
         )
     )
 
