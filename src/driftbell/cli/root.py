@@ -63,6 +63,7 @@ COMMANDS = {
     "keys": "keys",
     "labels": "labels",
     "metrics": "metrics",
+    "models": "models",
     "monitor": "run",
     "notify": "notify",
     "profile": "profile",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from driftbell.records.data import Kind
 from driftbell.records.degradation import Degradation, TargetDrift
 from driftbell.records.limits import LimitResult
+from driftbell.records.model_metrics import ModelMetrics
 from driftbell.records.refusals import RefusedRows
 from driftbell.records.verdict import Verdict
 
@@ -109,6 +110,8 @@ class ColumnComparison:
         unreadable: number of cells that are not of the column's kind, in the reference and in the window.
         new_share: share of the window's values that the reference does not have; None if that is not counted.
         value_range: smallest and largest number of the window; None without numbers.
+        unseen_rows: rows of the window with a category that the reference lacks; 0 if they are no more than
+            its own rare categories lead one to expect.
     """
 
     column: str
@@ -124,6 +127,7 @@ class ColumnComparison:
     unreadable: tuple[int, int] = (0, 0)
     new_share: float | None = None
     value_range: tuple[float, float] | None = None
+    unseen_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,7 @@ class Judgement:
         limits: the user's own fixed limits, each with what was measured.
         target_drift: change of the labels; None if no row of the window has a label.
         refused: rows that were refused since the last check; None if there are none.
+        metrics: performance metrics, measured with labels; None if they are not measured.
     """
 
     verdict: Verdict
@@ -191,6 +196,7 @@ class Judgement:
     limits: tuple[LimitResult, ...] = ()
     target_drift: TargetDrift | None = None
     refused: RefusedRows | None = None
+    metrics: ModelMetrics | None = None
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:

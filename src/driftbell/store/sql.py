@@ -19,6 +19,7 @@ from driftbell.store.labels import SqlLabels
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.predictions import SqlPredictions
 from driftbell.store.refusals import SqlRefusals
+from driftbell.store.versions import SqlVersions
 
 
 class SqlStore:
@@ -35,6 +36,7 @@ class SqlStore:
         self.retention = SqlRetention(connections)
         self.refusals = SqlRefusals(connections)
         self.keys = SqlKeys(connections)
+        self.versions = SqlVersions(connections)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read in one transaction; see `driftbell.ports.Store.snapshot`."""
