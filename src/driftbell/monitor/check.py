@@ -18,7 +18,8 @@ from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
-from driftbell.drift.prepared import PreparedReference, typed_columns
+from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.prepared import PreparedReference
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
@@ -292,7 +293,7 @@ class Checker:
         rows = max(map(len, columns.values()), default=0)
         newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
         prepared = self._prepared[reference.version]
-        typed = typed_columns(columns, prepared.kinds)
+        typed = typed_columns(columns, prepared.decided)
         return compare(prepared, typed, newest=newest if rows >= 2 * newest else 0)
 
     def _active(self, baseline: Baseline | None) -> ActiveBaseline:

@@ -13,7 +13,8 @@ from driftbell.degradation.update import LabelRows, update
 from driftbell.drift.column_stats import column_stats
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
-from driftbell.drift.prepared import PreparedReference, typed_columns
+from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.prepared import PreparedReference
 from driftbell.models.reference import reference_outputs
 from driftbell.monitor.window import window_columns
 from driftbell.ports import Model, Store
@@ -123,7 +124,7 @@ class PeriodMetrics:
         )
 
     def _compare(self, window: Window, count: int) -> tuple[Judgement, tuple[ColumnStats, ...]]:
-        cells = typed_columns(window_columns(window, self.model, self.reference), self.prepared.kinds)
+        cells = typed_columns(window_columns(window, self.model, self.reference), self.prepared.decided)
         comparisons = compare(self.prepared, cells)
         judgement = judge(
             comparisons,
