@@ -59,6 +59,8 @@ def prediction_metrics(
     if classes and predictions and all(p.probabilities for p in predictions):
         cells = [[p.probabilities.get(name, 0.0) for name in classes] for p in predictions]
         probabilities = np.array(cells, dtype=np.float64)[usable]
+        if not np.isfinite(probabilities).all():  # null in the log
+            probabilities = None
     metrics = answer_metrics(predicted[usable], truth[usable], probabilities, len(classes))
     return metrics, int(np.count_nonzero(usable))
 

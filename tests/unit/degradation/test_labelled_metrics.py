@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -37,6 +38,8 @@ def test_without_probabilities_there_is_no_roc_auc_and_no_log_loss() -> None:
     rows = predictions(["a", "b"] * 20, probabilities=False)
     metrics, _ = prediction_metrics(rows, ["a", "b"] * 20, CLASSES)
     assert list(metrics) == ["accuracy", "balanced_accuracy", "precision", "recall", "f1"]
+    unknown = [*predictions(["a", "b"] * 20)[1:], replace(rows[0], probabilities={"a": None, "b": 0.5})]
+    assert "roc_auc" not in prediction_metrics(unknown, ["b", "a"] * 20, CLASSES)[0]
     with_probabilities, _ = prediction_metrics(predictions(["a", "b"] * 20), ["a", "b"] * 20, CLASSES)
     assert with_probabilities["roc_auc"].value == 1
     assert with_probabilities["log_loss"].value == pytest.approx(-np.log(0.9))

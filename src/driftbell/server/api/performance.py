@@ -69,7 +69,7 @@ def performance_view(store: Store, model: Model, *, window_rows: int, now: datet
                 "check": c.id,
                 "time": c.time.isoformat(),
                 **_realized_at(store, model, rows, c.time),
-                "metrics": metrics_view(c.judgement),
+                "metrics": _metrics_at(c),
             }
             for c in checks
         ],
@@ -118,6 +118,12 @@ def _realized_at(store: Store, model: Model, rows: int, time: datetime) -> dict[
     totals = store.labels.realized_errors(rows, **labels)
     mae = mean_interval(totals.rows, totals.absolute, totals.squared, low=0.0)
     return {**_interval_view(mae), "rows": totals.rows}
+
+
+def _metrics_at(check: Check) -> dict[str, dict[str, float]]:
+    """Return the realized metrics that a check measured; empty without enough labels."""
+    metrics = check.judgement.metrics
+    return {name: asdict(interval) for name, interval in metrics.realized.items()} if metrics else {}
 
 
 def _interval_view(interval: Interval | None) -> dict[str, float | None]:
