@@ -31,7 +31,7 @@ class AuthSettings(Section):
     required: Literal["auto", "always", "never", "with_keys"] = "auto"
     """Whether requests need an API key; 'auto': beyond loopback; 'with_keys': as soon as one exists."""
     open: Annotated[tuple[str, ...], BeforeValidator(_open_names)] = ("health",)
-    """What needs no key all the same: 'health' (`/health` and `/health/live`), 'metrics'."""
+    """Routes that never need a key: 'health' (`/health` and `/health/live`), 'metrics'."""
 
 
 def client_headers(file: Path | None = None) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Part:
 
     @property
     def address_hint(self) -> str:
-        """What to do if another program answers there."""
+        """Advice for a URL at which another program answers."""
         return f"set its URL with --{self.name}, or skip it with --{self.name} off"
 
     async def get(self, path: str, **query: str) -> httpx.Response:

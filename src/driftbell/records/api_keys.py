@@ -10,7 +10,7 @@ from datetime import datetime
 
 PREDICT, LABEL, READ, ADMIN = "predict", "label", "read", "admin"
 SCOPES = (PREDICT, LABEL, READ, ADMIN)
-"""What a key may allow: predictions, labels, everything that only reads, and everything."""
+"""Permissions of a key: predictions, labels, everything that only reads, and everything."""
 
 PREFIX = "dbk_"
 """Start of each key, by which scanners for leaked secrets can find it."""
