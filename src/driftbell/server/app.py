@@ -30,6 +30,7 @@ from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
 from driftbell.server.auth.access import check_routes
 from driftbell.server.auth.guard import Access, AuthenticatedRequests
+from driftbell.server.auth.login import login_router, redirect_to_login
 from driftbell.server.auth.openapi import add_security
 from driftbell.server.batch.route import batch_router
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
@@ -164,7 +165,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
-    app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors)
+    app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     endpoint = PredictEndpoint(
         predictor,
@@ -177,6 +178,7 @@ def create_app(service: Service) -> FastAPI:
     _add_predict(app, endpoint, service, metrics)
     errors.add_to(app)
     app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
+    app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
         labels_router(labeller, model.classes, body_limit=service.body_limit),

@@ -44,6 +44,9 @@ ACCESS = {
     ("GET", "/runbook.json"): READ,
     ("GET", "/docs"): READ,
     ("GET", "/openapi.json"): READ,
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): OPEN,
+    ("POST", "/logout"): OPEN,
     ("GET", "/static/{path:path}"): OPEN,  # files of the package, the same everywhere
 }
 """Scope by method and path template. `HEAD` needs what `GET` needs; other methods need any valid key."""

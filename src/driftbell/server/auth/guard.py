@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftbell.records.api_keys import ApiKey
 from driftbell.server.auth.access import OPEN, RouteScopes
 from driftbell.server.auth.keyring import Keyring
+from driftbell.server.auth.session import session_key, set_current
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
@@ -43,6 +45,7 @@ class Access:
         """
         if self.keyring is None:
             return
+        set_current(None)  # a pipelined request begins in the context of the one before
         entry = self._scopes.find(scope["method"], route_path(scope))
         if entry is None:
             self.require(scope, "")
@@ -60,27 +63,51 @@ class Access:
             Refused: 401 no valid key, 403 it lacks the scope, 503 the keys could not be read yet.
         """
         keyring = self.keyring
-        if keyring is None or (keyring.empty and not self._always):
+        if keyring is None or not self.is_required:
             return
-        if not keyring.loaded:
-            raise Refused(
-                503, "keys", "the API keys cannot be read from the store yet; try again in a second"
-            )
         presented = presented_key(scope["headers"])
         if presented is None:
-            what = f"an API key with the scope '{needed}'" if needed else "an API key"
-            raise _unauthorized("no_key", f"this call needs {what}: {HOW}", CHALLENGE)
-        key = keyring.find(presented)
-        if key is None:
+            key = session_key(scope["headers"], keyring)
+            if key is None:
+                self._check_loaded(keyring)
+                what = f"an API key with the scope '{needed}'" if needed else "an API key"
+                raise _unauthorized("no_key", f"this call needs {what}: {HOW}", CHALLENGE)
+            set_current(key)
+        else:
+            key = self.valid_key(presented)
+        if needed and not key.allows(needed):
+            raise _forbidden(key, needed)
+        keyring.mark_used(key)
+        scope["driftbell.key"] = key
+
+    @property
+    def is_required(self) -> bool:
+        """Return whether requests need a key now."""
+        return self.keyring is not None and (self._always or not self.keyring.empty)
+
+    def valid_key(self, presented: bytes) -> ApiKey:
+        """Return the stored key that a client presents.
+
+        Raises:
+            Refused: 401 it is unknown, revoked or expired, 503 the keys could not be read yet.
+        """
+        keyring = self.keyring
+        key = keyring.find(presented) if keyring else None
+        if keyring is None or key is None:
+            self._check_loaded(keyring)
             raise _unauthorized("wrong_key", f"this API key is unknown: {HOW}")
         if key.revoked is not None or key.expires is not None:
             end = key.end(keyring.clock())
             if end:
                 raise _unauthorized("wrong_key", f"the API key '{key.name}' is {end}: {HOW}")
-        if needed and not key.allows(needed):
-            raise _forbidden(key, needed)
-        keyring.mark_used(key)
-        scope["driftbell.key"] = key
+        return key
+
+    @staticmethod
+    def _check_loaded(keyring: Keyring | None) -> None:
+        if keyring is not None and not keyring.loaded:
+            raise Refused(
+                503, "keys", "the API keys cannot be read from the store yet; try again in a second"
+            )
 
     def start(self) -> None:
         """Keep the keys up to date from now on."""
@@ -100,12 +127,21 @@ class AuthenticatedRequests:
         app: handles the requests that pass.
         access: checks them.
         errors: answers the others.
+        login: returns the redirect of a browser without a session; None for other clients.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, errors: ErrorAnswers) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        errors: ErrorAnswers,
+        login: Callable[[Scope], Response | None],
+    ) -> None:
         self._app = app
         self._access = access
         self._errors = errors
+        self._login = login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on or refuse one request."""
@@ -113,7 +149,9 @@ class AuthenticatedRequests:
             try:
                 self._access.check(scope)
             except Refused as refusal:
-                await self._errors.answer(refusal)(scope, receive, send)
+                answer = self._errors.answer(refusal)
+                redirect = self._login(scope) if refusal.status == 401 else None
+                await (redirect or answer)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

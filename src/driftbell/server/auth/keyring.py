@@ -43,6 +43,7 @@ class Keyring:
         self.clock = clock
         self._store = store
         self._keys: Mapping[str, ApiKey] = {}
+        self._by_id: Mapping[str, ApiKey] = {}
         self._used: set[str] = set()
         self._failing = False
         self._stop = threading.Event()
@@ -68,6 +69,10 @@ class Keyring:
         """Return the stored key, valid or not; None for an unknown one."""
         return self._keys.get(digest_of(key))
 
+    def by_id(self, key_id: str) -> ApiKey | None:
+        """Return the stored key with an id, valid or not."""
+        return self._by_id.get(key_id)
+
     def mark_used(self, key: ApiKey) -> None:
         """Note that a key was used; it is written later."""
         self._used.add(key.id)
@@ -85,6 +90,7 @@ class Keyring:
             logger.info("API keys can be read again")
         self._failing = False
         self._keys = {key.digest: key for key in keys}
+        self._by_id = {key.id: key for key in keys}
         self.empty = not keys
         self.loaded = True
         self._write_used()

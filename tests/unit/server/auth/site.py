@@ -22,6 +22,8 @@ from driftbell.server.http.tracing import Tracing
 from driftbell.testing import ManualClock, memory_store
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+Headers = list[tuple[bytes, bytes]]
+
 KEYS = ("none", "wrong", PREDICT, LABEL, READ, ADMIN, "expired", "revoked", "foreign")
 
 
@@ -102,17 +104,29 @@ class Site:
         assert self.store.keys.add(stored)
         return stored
 
-    def call(self, method: str, path: str, key: str = "none", body: bytes = b"", **headers: str) -> Answer:
+    def call(
+        self,
+        method: str,
+        path: str,
+        key: str = "none",
+        body: bytes = b"",
+        *,
+        query: str = "wait=false",
+        scheme: str = "http",
+        **headers: str,
+    ) -> Answer:
         """Send one request; with a key, unless its name is "none"."""
-        pairs = [(b"host", b"localhost")]
+        pairs = [] if "host" in headers else [(b"host", b"localhost")]
         pairs += [
             (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()
         ]
         if key != "none":
             pairs.append((b"authorization", b"Bearer " + self.keys[key].encode()))
-        return self._runner.run(self._call(method, path, pairs, body))
+        return self._runner.run(self._call(method, path, pairs, body, query, scheme))
 
-    async def _call(self, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+    async def _call(
+        self, method: str, path: str, headers: Headers, body: bytes, query: str, scheme: str
+    ) -> Answer:
         answer = Answer()
         messages: list[Message] = [{"type": "http.request", "body": body}]
 
@@ -132,11 +146,11 @@ class Site:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
-            "scheme": "http",
+            "scheme": scheme,
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
-            "query_string": b"wait=false",
+            "query_string": query.encode(),
             "headers": headers,
             "client": ("127.0.0.1", 5),
             "server": ("127.0.0.1", 80),
