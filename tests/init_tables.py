@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from driftbell.config.settings import load
-from driftbell.wiring.init_model import InitOptions, init_model
+from driftbell.wiring.examined_model import InitOptions
+from driftbell.wiring.init_model import init_model
 from driftbell.wiring.init_result import InitResult
 from driftbell.wiring.model import open_model
 

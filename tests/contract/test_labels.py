@@ -180,3 +180,19 @@ def test_errors_of_a_regression_are_summed_over_the_newest_labels(store: SqlStor
     assert early.absolute == pytest.approx(2.5 + 1 + 1 - 1e-05)
     store.labels.add([label(4, "-1e+100")])
     assert store.labels.realized_errors(9, **IRIS).squared == pytest.approx(4e200)
+
+
+def test_outcomes_are_in_the_order_of_first_labels_and_have_the_newest_label(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(1, 4)])
+    store.predictions.append([prediction(4, version="v2", output="virginica")])
+    store.labels.add([label(3), label(1), label(4)])
+    store.labels.add([label(3, "virginica", 70)])
+    outcomes = store.labels.outcomes(10, **IRIS)
+    assert [(o.output, o.label, o.time) for o in outcomes] == [
+        ("setosa", "virginica", prediction(3).time),
+        ("setosa", "setosa", prediction(1).time),
+    ]
+    assert outcomes[0].seq < outcomes[1].seq
+    assert [o.label for o in store.labels.outcomes(1, **IRIS)] == ["setosa"]
+    assert [o.output for o in store.labels.outcomes(9, model="iris", version="v2")] == ["virginica"]
+    assert store.labels.outcomes(9, model="other", version="v1") == []

@@ -272,3 +272,11 @@ def test_of_a_long_period_every_nth_prediction_is_read(store: SqlStore) -> None:
     count, window = store.predictions.between(NOW, NOW + timedelta(hours=1), 30, **IRIS)
     assert count == 100
     assert [p.id for p in window.predictions] == [f"id-{i}" for i in range(3, 100, 4)]
+
+
+def test_versions_are_in_the_order_of_their_newest_predictions(store: SqlStore) -> None:
+    assert store.predictions.versions("iris") == []
+    store.predictions.append([prediction(1, version="b"), prediction(2, version="a")])
+    store.predictions.append([prediction(3, version="c"), prediction(4, version="b")])
+    store.predictions.append([prediction(5, model="other", version="d")])
+    assert store.predictions.versions("iris") == ["a", "c", "b"]

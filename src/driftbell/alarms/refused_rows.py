@@ -8,6 +8,7 @@ from dataclasses import replace
 from driftbell.phrases import printable
 from driftbell.records import Judgement, Verdict
 from driftbell.records.refusals import (
+    MODEL_ERROR,
     OTHER_CAUSES,
     UNKNOWN_CATEGORY,
     UNUSABLE_VALUE,
@@ -26,6 +27,8 @@ MAX_LISTED = 20
 """Causes in the result of a check."""
 
 MAX_VALUE = 40
+MAX_ERROR = 160
+"""Characters of the model's own message, which has no values of features."""
 
 
 def refused_since(
@@ -102,9 +105,13 @@ def refused_sentence(refused: RefusedRows, *, values: bool = True) -> str:
 def _cause(cause: RefusalCause, *, values: bool) -> str:
     value = f"'{printable(cause.value, MAX_VALUE)}'" if values and cause.value else ""
     others = cause.values - 1
-    also = f" and {others} other value{'s' if others > 1 else ''}" if value and others else ""
+    kind = "error" if cause.reason == MODEL_ERROR else "value"
+    also = f" and {others} other {kind}{'s' if others > 1 else ''}" if value and others else ""
     name = f"'{printable(cause.field)}'"
     rows = f"in {cause.rows:,} of them"
+    if cause.reason == MODEL_ERROR:
+        message = f" ({printable(cause.value, MAX_ERROR)}{also})" if values and cause.value else ""
+        return f"the model itself failed{message} {rows}"
     if not cause.field:
         what = "several causes" if cause.reason == OTHER_CAUSES else _NO_FIELD.get(cause.reason, cause.reason)
         return f"{what} {value}{also} {rows}" if value and cause.reason == "extra" else f"{what} {rows}"

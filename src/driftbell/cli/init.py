@@ -65,6 +65,11 @@ METRICS = {
     help="Names of the classes that the model answers as 0, 1, ..., as 'no,yes'.",
 )
 @click.option(
+    "--threshold",
+    metavar="CLASS=P",
+    help="Predict a class only from a probability on, such as churn=0.8; else the most probable other one.",
+)
+@click.option(
     "--protocol",
     type=click.Choice(["json", "mlflow", "v2"]),
     default="json",
@@ -93,6 +98,7 @@ def init(
     trust: bool,
     name: str | None,
     classes: str | None,
+    threshold: str | None,
     protocol: str,
     as_json: bool,
     **columns: tuple[str, ...],
@@ -115,24 +121,27 @@ def init(
     Examples:
       driftbell init churn.joblib --reference held_out.csv
       driftbell init churn.skops --reference held_out.parquet --target churned
+      driftbell init churn.joblib --reference held_out.csv --threshold churn=0.8
       driftbell init price.joblib --trust --reference sqlite:///shop.db --query "SELECT * FROM sales"
     """
-    from driftbell.wiring.init_model import InitOptions, init_model
+    from driftbell.wiring.examined_model import InitOptions
+    from driftbell.wiring.init_model import init_model
 
     options = InitOptions(
-        model=_source(model),
+        model=model_source(model),
         reference=reference,
         target=target,
         query=query,
         output=Path(output),
         name=name,
         classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
+        threshold=threshold,
         protocol=protocol,
-        columns=_column_options(columns),
+        columns=column_options(columns),
         force=force,
         command=shlex.join(["driftbell", *sys.argv[1:]]),
     )
-    result = init_model(options, (lambda _: True) if trust else _ask)
+    result = init_model(options, (lambda _: True) if trust else ask_for_trust)
     if as_json:
         click.echo(json.dumps(_facts(result), indent=1, ensure_ascii=False, default=str))
         return
@@ -140,7 +149,7 @@ def init(
         click.echo(line)
 
 
-def _source(text: str) -> Path | str:
+def model_source(text: str) -> Path | str:
     """Return a model as the setting `model.path` has it.
 
     Raises:
@@ -156,7 +165,12 @@ def _source(text: str) -> Path | str:
         ) from error
 
 
-def _column_options(values: dict[str, tuple[str, ...]]) -> ColumnOptions:
+def column_options(values: dict[str, tuple[str, ...]]) -> ColumnOptions:
+    """Return the options `--exclude`, `--column` and `--dtype` for the columns.
+
+    Raises:
+        ConfigError: one has another form.
+    """
     from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
     from driftbell.tabular.dtypes import parse_dtypes
 
@@ -181,7 +195,7 @@ def _pairs(
     return pairs
 
 
-def _ask(error: UntrustedModelError) -> bool:
+def ask_for_trust(error: UntrustedModelError) -> bool:
     """Ask on a terminal whether to load a model; without one, it is not loaded."""
     if not sys.stdin.isatty():
         return False
@@ -195,6 +209,8 @@ def _facts(result: InitResult) -> dict[str, Any]:
 
 def _lines(result: InitResult) -> Iterator[str]:
     yield f"Model      {_model_line(result)}"
+    for name, probability in (result.threshold or {}).items():
+        yield f"Threshold  {printable(name, 40)} is predicted from a probability of {probability!r} on"
     yield f"Reference  {result.reference}, {result.rows:,} rows"
     yield ""
     yield from _feature_lines(result.features)
@@ -209,7 +225,7 @@ def _lines(result: InitResult) -> Iterator[str]:
         if len(rows) > MAX_FEATURES:
             yield f"  and {len(rows) - MAX_FEATURES} more; --json prints all"
     yield ""
-    yield f"Score      {_score_text(result.score)}"
+    yield f"Score      {score_text(result.score)}"
     yield f"Golden     {_golden_text(result)}"
     for name, dtype in result.other_types.items():
         yield f"Type       {printable(name)} is read as {dtype}: the model knows its values only in this type"
@@ -250,7 +266,8 @@ def _aligned(rows: list[Any]) -> Iterator[str]:
         yield "  " + "  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip()
 
 
-def _score_text(score: Score | None) -> str:
+def score_text(score: Score | None) -> str:
+    """Return the score on the reference as a text, beside that of a constant answer."""
     if score is None:
         return "unknown: the reference has no labels (--target names their column)"
     texts = [f"{METRICS[m.name]} {_number(m.value)}" for m in score.metrics]

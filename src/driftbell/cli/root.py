@@ -62,6 +62,7 @@ COMMANDS = {
     "init": "init",
     "labels": "labels",
     "metrics": "metrics",
+    "models": "models",
     "monitor": "run",
     "notify": "notify",
     "profile": "profile",

@@ -19,6 +19,7 @@ from driftbell.config.display import file_value, read_secret_file, without_crede
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.section import Section
 from driftbell.config.sources import PREFIX, values_of_environment, values_of_file
+from driftbell.config.threshold import ClassThreshold
 from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
@@ -149,6 +150,8 @@ class ModelSettings(Section):
     """The column of the reference that holds the label."""
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
+    threshold: ClassThreshold = None
+    """A class that is predicted only from a probability on, such as {churn = 0.8}; else another one is."""
     protocol: Literal["json", "mlflow", "v2"] = "json"
     """The protocol of a URL's server: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
     timeout: TimeLimit = timedelta(seconds=10)

@@ -11,6 +11,8 @@ from driftbell.records import Interval, MetricComparison
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "precision": "precision (macro)",
+    "recall": "recall (macro)",
     "f1": "F1 (macro)",
     "log_loss": "log loss",
     "roc_auc": "ROC AUC",
@@ -19,7 +21,7 @@ METRIC_NAMES = {
     "r2": "R²",
 }
 
-SHARES = ("accuracy", "balanced_accuracy")
+SHARES = ("accuracy", "balanced_accuracy", "precision", "recall")
 """Metrics that are written in percent."""
 
 BOUNDED = (*SHARES, "f1", "log_loss", "roc_auc", "r2")

@@ -14,7 +14,7 @@ from driftbell.drift.column_tests import (
     add_numbers,
     add_texts,
 )
-from driftbell.drift.measures import new_share, value_range
+from driftbell.drift.measures import new_share, unseen_rows, value_range
 from driftbell.drift.prepared import (
     ColumnRows,
     PreparedColumn,
@@ -200,6 +200,7 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
         (before.cells.unreadable, now.unreadable),
         new_share(before, now),
         numbers,
+        unseen_rows(before, now),
     )
 
 

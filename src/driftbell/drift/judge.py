@@ -116,6 +116,7 @@ def judge(
         for c in comparisons
     )
     verdict, sentence = _summarize(columns, rows, false_discovery_rate, unit, single=strong is None)
+    sentence += _unseen(columns, rows)
     return Judgement(verdict, sentence, columns)
 
 
@@ -235,6 +236,16 @@ def _is_weak(column: ColumnVerdict, rate: float) -> bool:
 
 def _largest_change(column: ColumnVerdict) -> float:
     return -max((e.low for e in column.comparison.effects), default=0.0)
+
+
+def _unseen(columns: Iterable[ColumnVerdict], rows: int) -> str:
+    """Return a sentence on categories that the reference lacks, in columns without drift."""
+    unseen = [c for c in columns if c.comparison.unseen_rows and not c.drifted]
+    if not unseen:
+        return ""
+    unseen.sort(key=lambda c: -c.comparison.unseen_rows)
+    counts = (f"{c.column} in {c.comparison.unseen_rows:,} of {rows:,} rows" for c in unseen)
+    return f" Categories that the reference lacks: {join_names(counts)}."
 
 
 def _notes(others: Iterable[ColumnVerdict], extra: Sequence[str]) -> str:

@@ -37,6 +37,23 @@ def new_share(before: PreparedColumn, now: ColumnRows) -> float | None:
     return new / (now.rows - nulls)
 
 
+def unseen_rows(before: PreparedColumn, now: ColumnRows) -> int:
+    """Return the number of rows with a category that the reference lacks; 0 if as many are to be expected.
+
+    The share to be expected is that of the reference's categories with a single row (Good–Turing estimate).
+
+    Source: I. J. Good, "The population frequencies of species and the estimation of population parameters",
+    Biometrika 40 (1953).
+    """
+    if before.excluded or before.kind is not Kind.CATEGORICAL or not before.cells.readable:
+        return 0
+    known = before.cells.texts
+    unseen = sum(count for text, count in now.texts.items() if text is not None and not known[text])
+    single = sum(count == 1 for text, count in known.items() if text is not None)
+    usual = single / before.cells.readable * now.readable
+    return unseen if unseen > usual + 2 * usual**0.5 else 0
+
+
 def value_range(typed: TypedColumn) -> tuple[float, float] | None:
     """Return the smallest and the largest number of a column; None without numbers.
 

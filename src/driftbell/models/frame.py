@@ -12,6 +12,7 @@ import numpy as np
 
 from driftbell.records import Column, Columns, Feature, Kind
 from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
+from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema
 
 ARROW_SUFFIXES = {".parquet": "read_parquet", ".feather": "read_feather", ".arrow": "read_feather"}
@@ -78,8 +79,8 @@ def library_frame(path: Path, features: Sequence[Feature]) -> Any:
         return None
     readers = {
         **{name: getattr(pd, reader) for name, reader in ARROW_SUFFIXES.items()},
-        ".csv": partial(pd.read_csv, dtype=dtypes),
-        ".tsv": partial(pd.read_csv, sep="\t", dtype=dtypes),
+        ".csv": partial(pd.read_csv, dtype=dtypes, **_null_options(features)),
+        ".tsv": partial(pd.read_csv, sep="\t", dtype=dtypes, **_null_options(features)),
         ".xlsx": partial(pd.read_excel, dtype=dtypes),
         ".jsonl": partial(pd.read_json, lines=True),
     }
@@ -96,6 +97,13 @@ def library_frame(path: Path, features: Sequence[Feature]) -> Any:
         return frame
     except (ImportError, OSError, ValueError, KeyError):
         return None
+
+
+def _null_options(features: Sequence[Feature]) -> dict[str, Any]:
+    """Return options by which pandas reads null words as text where they are categories."""
+    words = {f.name: sorted(set(PANDAS_WORDS).difference(f.categories)) for f in features}
+    has_default = all(len(nulls) == len(set(PANDAS_WORDS)) for nulls in words.values())
+    return {} if has_default else {"keep_default_na": False, "na_values": words}
 
 
 def _stored_type(feature: Feature, series: Any) -> Feature:

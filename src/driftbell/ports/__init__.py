@@ -16,6 +16,7 @@ from driftbell.ports.store import (
     RetentionStore,
     Store,
 )
+from driftbell.ports.versions import VersionStore
 from driftbell.records import (
     Check,
     Columns,
@@ -45,6 +46,7 @@ __all__ = [
     "RetentionStore",
     "Sink",
     "Store",
+    "VersionStore",
 ]
 
 
@@ -67,7 +69,7 @@ class Model(Protocol):
 
     @property
     def version(self) -> str:
-        """The first twelve hexadecimal digits of its content hash."""
+        """The first twelve hexadecimal digits of its content hash; then its decision threshold, if any."""
 
     @property
     def schema(self) -> Schema:

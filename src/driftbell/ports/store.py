@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from driftbell.ports.versions import VersionStore
 from driftbell.records import (
     Alarm,
     Archive,
@@ -33,6 +34,7 @@ from driftbell.records import (
     Window,
 )
 from driftbell.records.alarms import Annotation
+from driftbell.records.comparison import LabelledOutcome
 
 
 class PredictionStore(Protocol):
@@ -79,6 +81,9 @@ class PredictionStore(Protocol):
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
 
+    def versions(self, model: str) -> list[str]:
+        """Read the versions of a model that have predictions, in the order of their newest predictions."""
+
 
 class LabelStore(Protocol):
     """Labels; a correction is one more row, nothing is overwritten."""
@@ -113,6 +118,9 @@ class LabelStore(Protocol):
 
     def between(self, start: datetime, end: datetime, *, model: str, version: str) -> dict[str, str]:
         """Read the newest label of the predictions of a period (without its end), by prediction id."""
+
+    def outcomes(self, limit: int, *, model: str, version: str) -> list[LabelledOutcome]:
+        """Read the labelled predictions with the newest first labels, at most `limit`, in arrival order."""
 
     def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
         """Count the newest labels of the predictions with these sequence numbers, by class."""
@@ -334,6 +342,10 @@ class Store(Protocol):
     @property
     def retention(self) -> RetentionStore:
         """Archives."""
+
+    @property
+    def versions(self) -> VersionStore:
+        """Versions of models."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read one state of the data with all calls of this thread, in fewer round trips."""

@@ -12,6 +12,7 @@ from driftbell.publish.limit_views import limit_view
 from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification, RefusedRows
+from driftbell.records.comparison import VersionComparison, VersionSummary
 
 
 def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def column_view(column: ColumnVerdict) -> dict[str, Any]:
         "reason": column.reason,
         "null_shares": column.comparison.null_shares,
         "unreadable": column.comparison.unreadable,
+        "unseen_rows": column.comparison.unseen_rows,
         "effects": [asdict(e) for e in column.comparison.effects],
         "results": [asdict(r) for r in column.comparison.results],
     }
@@ -148,4 +150,21 @@ def alarm_view(alarm: Alarm) -> dict[str, Any]:
         "reason": alarm.reason or None,
         "annotated": alarm.annotated.isoformat() if alarm.annotated else None,
         "until": alarm.until.isoformat() if alarm.until else None,
+    }
+
+
+def version_comparison_view(comparison: VersionComparison) -> dict[str, Any]:
+    """Return the comparison of two versions as JSON."""
+
+    def side(summary: VersionSummary) -> dict[str, Any]:
+        times = {
+            name: time and time.isoformat()
+            for name, time in (("first", summary.first), ("last", summary.last))
+        }
+        return asdict(summary) | times
+
+    return asdict(comparison) | {
+        "verdict": comparison.verdict.value,
+        "before": side(comparison.before),
+        "after": side(comparison.after),
     }

@@ -109,6 +109,8 @@ class ColumnComparison:
         unreadable: number of cells that are not of the column's kind, in the reference and in the window.
         new_share: share of the window's values that the reference does not have; None if that is not counted.
         value_range: smallest and largest number of the window; None without numbers.
+        unseen_rows: rows of the window with a category that the reference lacks; 0 if they are no more than
+            its own rare categories lead one to expect.
     """
 
     column: str
@@ -124,6 +126,7 @@ class ColumnComparison:
     unreadable: tuple[int, int] = (0, 0)
     new_share: float | None = None
     value_range: tuple[float, float] | None = None
+    unseen_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

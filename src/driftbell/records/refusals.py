@@ -14,6 +14,9 @@ UNKNOWN_CATEGORY = "unknown_category"
 UNUSABLE_VALUE = "unusable_value"
 """Reason of a row with another value that the model fails on."""
 
+MODEL_ERROR = "model_error"
+"""Reason of a row that the model failed on without a single value as the cause (500)."""
+
 OTHER_CAUSES = "other"
 """Reason under which rows are counted once a day has too many different causes."""
 

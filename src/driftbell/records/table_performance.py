@@ -12,7 +12,8 @@ class MetricComparison:
     """One metric on the reference and on the current table, each with its 90 % interval.
 
     Attributes:
-        name: `accuracy`, `balanced_accuracy`, `f1`, `log_loss` or `roc_auc`; or `mae`, `rmse` or `r2`.
+        name: `accuracy`, `balanced_accuracy`, `precision`, `recall`, `f1`, `log_loss` or `roc_auc`; or `mae`,
+            `rmse` or `r2`.
         reference: on the reference; None if it cannot be computed.
         current: on the current table; None if it cannot be computed.
         change: current - reference; None if one of them is None.

@@ -13,8 +13,17 @@ from driftbell.stats.effects import wilson_limits
 from driftbell.stats.performance import NORMAL_95, wilson
 
 Vector = NDArray[np.float64]
+Counts = NDArray[np.intp]
 
-CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "f1", "log_loss", "roc_auc")
+CLASSIFICATION_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "log_loss",
+    "roc_auc",
+)
 REGRESSION_METRICS = ("mae", "rmse", "r2")
 
 TAIL = 0.05
@@ -33,8 +42,12 @@ def classification_metrics(
     - `balanced_accuracy`: mean recall r of the K classes that have labels, as scikit-learn's
       `balanced_accuracy_score`. Its limits combine Wilson's limits l and u of the recalls (MOVER, method of
       variance estimates recovery): mean(r) - sqrt(Σ (r - l)²) / K and mean(r) + sqrt(Σ (u - r)²) / K.
-    - `f1`: mean F1 score of the classes among labels and predictions (macro), as scikit-learn's
-      `f1_score(average="macro")`; an unknown class is a false positive of the predicted class.
+    - `precision`: mean precision of the classes among labels and predictions (macro), also of two classes, as
+      scikit-learn's `precision_score(average="macro", zero_division=0)`; 0 for a class that was never
+      predicted. An unknown class is a false positive of the predicted class. Limits as above.
+    - `recall`: the same of the recall; 0 for a class without labels. It is the balanced accuracy if every
+      predicted class has labels.
+    - `f1`: the same of the F1 score, as `f1_score(average="macro")`.
     - `log_loss`: mean of -ln p of the true class, natural logarithm, p at least 2.2e-16, rows scaled to the
       sum 1; Student's interval of a mean.
     - `roc_auc`: of the second class of two, as scikit-learn's `roc_auc_score`; of more than two, the mean of
@@ -47,7 +60,7 @@ def classification_metrics(
     Args:
         predicted: index of the predicted class, shape (n,).
         labels: index of the true class, shape (n,); NaN without a label, -1 for a class that is unknown to
-            the model, which only `accuracy` and `f1` count.
+            the model, which only `accuracy`, `precision` and `f1` count.
         probabilities: of each class, shape (n, classes); None without.
         classes: number of classes.
 
@@ -68,7 +81,7 @@ def classification_metrics(
 
     >>> metrics = classification_metrics([0, 1] * 45 + [0] * 10, [0, 1] * 50, None, classes=2)
     >>> {name: round(interval.value, 3) for name, interval in metrics.items() if interval}
-    {'accuracy': 0.95, 'balanced_accuracy': 0.95, 'f1': 0.95}
+    {'accuracy': 0.95, 'balanced_accuracy': 0.95, 'precision': 0.955, 'recall': 0.95, 'f1': 0.95}
     """
     answers, truth = np.asarray(predicted, dtype=float), np.asarray(labels, dtype=float)
     matrix = None if probabilities is None else np.asarray(probabilities, dtype=float)
@@ -80,9 +93,14 @@ def classification_metrics(
     a, t = answers[labelled].astype(np.intp), truth[labelled].astype(np.intp)
     known = t != UNKNOWN_CLASS
     p = None if matrix is None else matrix[labelled][known]
+    rows, predicted_rows = (np.bincount(ids, minlength=classes) for ids in (t[known], a))
+    hits = np.bincount(t[a == t], minlength=classes)
+    used = (rows > 0) | (predicted_rows > 0) if known.any() else rows > 0
     return {
         "accuracy": wilson(int(np.count_nonzero(a == t)), len(t)) if len(t) else None,
-        "balanced_accuracy": _balanced_accuracy(a[known], t[known], classes),
+        "balanced_accuracy": _mean_share(hits, rows, rows > 0),
+        "precision": _mean_share(hits, predicted_rows, used),
+        "recall": _mean_share(hits, rows, used),
         "f1": _f1(a, t, classes),
         "log_loss": None if p is None else _log_loss(p, t[known]),
         "roc_auc": None if p is None else _roc_auc(p, t[known]),
@@ -191,16 +209,19 @@ def _effective_wilson(value: float, variance: float, rows: int) -> Interval:
     return Interval(value, min(low, value), max(high, value))
 
 
-def _balanced_accuracy(answers: NDArray[np.intp], truth: NDArray[np.intp], classes: int) -> Interval | None:
-    rows = np.bincount(truth, minlength=classes)
-    hits = np.bincount(truth[answers == truth], minlength=classes)
-    recalls = [wilson(hit, n) for hit, n in zip(hits.tolist(), rows.tolist(), strict=True) if n]
-    if not recalls:
+def _mean_share(hits: Counts, rows: Counts, used: NDArray[np.bool_]) -> Interval | None:
+    """Return the mean share of hits of the used classes, 0 for one without rows; None without used classes.
+
+    The shares of different classes are independent, given their numbers of rows.
+    """
+    k = int(np.count_nonzero(used))
+    if not k:
         return None
-    k = len(recalls)
-    value = sum(r.value for r in recalls) / k
-    below = math.sqrt(sum((r.value - r.low) ** 2 for r in recalls)) / k
-    above = math.sqrt(sum((r.high - r.value) ** 2 for r in recalls)) / k
+    counts = zip(hits[used].tolist(), rows[used].tolist(), strict=True)
+    shares = [wilson(hit, n) for hit, n in counts if n]
+    value = sum(share.value for share in shares) / k
+    below = math.sqrt(sum((share.value - share.low) ** 2 for share in shares)) / k
+    above = math.sqrt(sum((share.high - share.value) ** 2 for share in shares)) / k
     return Interval(value, max(0.0, value - below), min(1.0, value + above))
 
 

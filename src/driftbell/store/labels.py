@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from driftbell.journal.line import time_text
 from driftbell.records import ErrorTotals, Label, LabelledPrediction, LabelReceipt, LabelTotals, Share
+from driftbell.records.comparison import LabelledOutcome
 from driftbell.store.connections import Connections
 from driftbell.store.predictions import prediction_from
 from driftbell.store.tables import archives, labels, predictions
@@ -96,6 +97,26 @@ class SqlLabels:
         query = sa.select(labels.c.prediction_id, labels.c.value).where(labels.c.seq.in_(newest))
         with self._connections.read() as connection:
             return {row.prediction_id: row.value for row in connection.execute(query)}
+
+    def outcomes(self, limit: int, *, model: str, version: str) -> list[LabelledOutcome]:
+        first, newest = sa.func.min(labels.c.seq).label("first"), sa.func.max(labels.c.seq).label("newest")
+        labelled = _served(sa.select(first, newest), model, version).group_by(labels.c.prediction_seq)
+        arrived = labelled.order_by(first.desc()).limit(limit).subquery()
+        query = (
+            sa.select(
+                arrived.c.first,
+                predictions.c.time,
+                predictions.c.output,
+                labels.c.value,
+                predictions.c.latency_ms,
+            )
+            .select_from(arrived)
+            .join(labels, labels.c.seq == arrived.c.newest)
+            .join(predictions, predictions.c.seq == labels.c.prediction_seq)
+            .order_by(arrived.c.first)
+        )
+        with self._connections.read() as connection:
+            return [LabelledOutcome(*row) for row in connection.execute(query)]
 
     def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
         newest = _served(sa.select(sa.func.max(labels.c.seq).label("seq")), model, version)

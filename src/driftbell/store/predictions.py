@@ -165,6 +165,20 @@ class SqlPredictions:
         window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
         return count, window
 
+    def versions(self, model: str) -> list[str]:
+        following = sa.select(sa.func.min(predictions.c.version)).where(
+            predictions.c.model == model, predictions.c.version > sa.bindparam("last")
+        )
+        newest = sa.select(sa.func.max(predictions.c.seq)).where(
+            predictions.c.model == model, predictions.c.version == sa.bindparam("last")
+        )
+        last, seqs = "", dict[str, int]()
+        with self._connections.read() as connection:
+            # one jump in the index for each version: DISTINCT would read every row
+            while last := connection.execute(following, {"last": last}).scalar() or "":
+                seqs[last] = connection.execute(newest, {"last": last}).scalar_one()
+        return sorted(seqs, key=seqs.__getitem__)
+
 
 def prediction_from(row: Any) -> Prediction:
     """Build a prediction from a row of the table."""

@@ -18,6 +18,7 @@ from driftbell.store.labels import SqlLabels
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.predictions import SqlPredictions
 from driftbell.store.refusals import SqlRefusals
+from driftbell.store.versions import SqlVersions
 
 
 class SqlStore:
@@ -33,6 +34,7 @@ class SqlStore:
         self.coordination = SqlCoordination(connections)
         self.retention = SqlRetention(connections)
         self.refusals = SqlRefusals(connections)
+        self.versions = SqlVersions(connections)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read in one transaction; see `driftbell.ports.Store.snapshot`."""

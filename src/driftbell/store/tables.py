@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0007"
+HEAD = "0008"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -215,3 +215,64 @@ pruned = sa.Table(
     sa.UniqueConstraint("kind", "model", "version", "key", name="pruned_of"),
 )
 """Counts of deleted rows, so that totals never fall."""
+
+model_versions = sa.Table(
+    "model_versions",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("options", sa.JSON, nullable=False),
+    sa.Column("files", sa.JSON, nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("classes", sa.JSON, nullable=False),
+    sa.Column("task", sa.String(20), nullable=False),
+    sa.Column("added", Utc, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.UniqueConstraint("model", "version", name="model_versions_key"),
+)
+
+model_files = sa.Table(
+    "model_files",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+"""Contents of the files of model versions, in parts; a file of several versions is there once."""
+
+model_aliases = sa.Table(
+    "model_aliases",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("alias", sa.String(20), nullable=False),
+    sa.Column("version", sa.String(64)),
+    sa.Column("active_from", Utc, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("configured", sa.String(64), nullable=False),
+    sa.Index("model_aliases_newest", "model", "alias", "seq"),
+)
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("id", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("started", Utc, nullable=False),
+)
+
+server_workers = sa.Table(
+    "server_workers",
+    metadata,
+    sa.Column("id", sa.String(200), primary_key=True),
+    sa.Column("model", sa.String(200), nullable=False, index=True),
+    sa.Column("seen", Utc, nullable=False),
+    sa.Column("ready", sa.JSON, nullable=False),
+    sa.Column("errors", sa.JSON, nullable=False),
+)

@@ -26,6 +26,7 @@ class ColumnOptions:
         include: names or patterns of the columns that are read; empty for all.
         nulls: texts that mean null, in addition to the usual ones.
         dtypes: type by column in the table that a model is given, as pandas names it.
+        known: by column, values of a model that usually mean null in a text file, such as "NA".
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class ColumnOptions:
     include: Sequence[str] = ()
     nulls: Sequence[str] = ()
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def typed(self) -> frozenset[str]:

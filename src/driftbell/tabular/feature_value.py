@@ -129,7 +129,7 @@ def find_problem(feature: Feature, value: Any, row: int | None = None) -> FieldP
     return FieldProblem(name, "type", message, row, short_value(value))
 
 
-def short_value(value: Any) -> str:
+def short_value(value: Any, max_length: int = MAX_VALUE_LENGTH) -> str:
     r"""Return a refused value as a short text that can be stored; an array or object is only named.
 
     >>> short_value("n/a"), short_value(4.0), short_value([1, 2]), short_value("a" + chr(0))
@@ -139,8 +139,8 @@ def short_value(value: Any) -> str:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return json.dumps(value) if isinstance(value, bool | None) else json_type_of(value)
-    text = str(value)[: 2 * MAX_VALUE_LENGTH].encode("utf-8", "backslashreplace").decode("utf-8")
-    return printable(text, MAX_VALUE_LENGTH)
+    text = str(value)[: 2 * max_length].encode("utf-8", "backslashreplace").decode("utf-8")
+    return printable(text, max_length)
 
 
 def _if_missing(feature: Feature) -> str:

@@ -1,12 +1,13 @@
 """Columns of a model's features: values as the model sees them.
 
-A model is fitted on the cells as they are, and requests send the same cells as JSON. So texts are no numbers
-except in a text file, where all cells are text; null words are null in columns of numbers only; and dates in
-text stay text.
+A model is fitted on the cells as pandas reads them by default, and requests send the same cells as JSON. So
+texts are no numbers except in a text file, where all cells are text; null words of pandas, such as `NA`, are
+null in a text file, unless the model knows one as a category; and dates in text stay text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -85,14 +86,14 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
     if kind is None and kind_of_dtype(dtype):
         kind = Kind(kind_of_dtype(dtype))
         if kind is Kind.CATEGORICAL and texts is not None:
-            return texts.texts(literal=True, exact=True), dtype
+            return texts.texts(literal=True, exact=True, known=options.known.get(name, ())), dtype
     if kind is not None:
         values, _ = as_kind(kind, cells, texts)
         values = objects(values.tolist()) if kind is Kind.DATETIME else values
         if cells.form is Form.NUMBERS and kind is Kind.NUMERIC:
             return values, dtype or dtype_of(cells, texts, values)
         return values, dtype or _dtype_of_kind(kind, values)
-    values = _column(name, cells, texts)
+    values = _column(name, cells, texts, options.known.get(name, ()))
     return values, dtype or dtype_of(cells, texts, values)
 
 
@@ -105,7 +106,7 @@ def _dtype_of_kind(kind: Kind, values: Column) -> str:
     return "datetime64[us]" if kind is Kind.DATETIME else "object"
 
 
-def _column(name: str, cells: Cells, texts: TextColumn | None) -> Column:
+def _column(name: str, cells: Cells, texts: TextColumn | None, known: Collection[str]) -> Column:
     match cells.form:
         case Form.NUMBERS:
             whole = cells.data.dtype.kind == "i" or cells.data.dtype == np.uint32
@@ -115,18 +116,18 @@ def _column(name: str, cells: Cells, texts: TextColumn | None) -> Column:
         case Form.NESTED:
             message = f"column '{name}' has {cells.stored_as}, and no model can use them here: exclude it"
             raise InputError([FieldProblem(name, "nested", message)])
-    return cells.data if texts is None else _text_column(cells, texts)
+    return cells.data if texts is None else _text_column(cells, texts, known)
 
 
-def _text_column(cells: Cells, texts: TextColumn) -> Column:
+def _text_column(cells: Cells, texts: TextColumn, known: Collection[str]) -> Column:
     if not cells.from_text:
         return objects(cells.data.to_list())
     if not texts.present:
-        return objects([None] * len(cells))
+        return texts.texts(literal=True, exact=True, known=known)
     if texts.is_plain and not texts.has_codes:
         whole = whole_numbers(texts)
         return texts.plain if whole is None else whole
     if texts.all_boolean:
         values = texts.booleans(BOOLEANS)
         return objects([None if v != v else bool(v) for v in values.tolist()])
-    return texts.texts(literal=True, exact=True)
+    return texts.texts(literal=True, exact=True, known=known)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.tabular.null_words import null_words
+from driftbell.tabular.null_words import PANDAS_WORDS, null_words
 from driftbell.tabular.text_numbers import (
     LEADING_ZERO,
     MIN_SHARE,
@@ -233,11 +234,13 @@ class TextColumn:
         size = len(reading.values)
         return max(int(np.count_nonzero(~np.isnat(reading.values))), reading.ambiguous) >= MIN_SHARE * size
 
-    def null(self, *, literal: bool = False) -> NDArray[np.bool_]:
+    def null(self, *, literal: bool = False, known: Collection[str] = ()) -> NDArray[np.bool_]:
         """Return which cells are null.
 
         Args:
-            literal: whether null words are texts; blank cells and the user's own words are null.
+            literal: read null words as pandas does by default: only exactly as it knows them; blank cells and
+                the user's own words are null too.
+            known: words that are values with `literal`.
         """
         pl = self._pl
         if not literal and not len(self._odd[0]) and not self._more_nulls:
@@ -245,14 +248,20 @@ class TextColumn:
         words = {"", *(w.strip() for w in self._more_nulls)} if literal else self._words
         clean = self.series.str.strip_chars()
         is_word = clean.is_in(pl.Series(sorted(words), dtype=pl.String).implode())
+        if literal:
+            exact = sorted(set(PANDAS_WORDS).difference(known))
+            is_word |= self.series.is_in(pl.Series(exact, dtype=pl.String).implode())
         return np.asarray((is_word | clean.is_null()).fill_null(True).to_numpy(), dtype=np.bool_)
 
-    def texts(self, *, literal: bool = False, exact: bool = False) -> NDArray[np.object_]:
+    def texts(
+        self, *, literal: bool = False, exact: bool = False, known: Collection[str] = ()
+    ) -> NDArray[np.object_]:
         """Return the cells as objects with None for null; equal texts are one object.
 
         Args:
             literal: see `null`.
             exact: whether whole numbers keep their `.0`.
+            known: see `null`.
         """
         pl = self._pl
         names = self.series.unique().drop_nulls()
@@ -262,5 +271,5 @@ class TextColumn:
         numbers = pl.Series(range(len(names)), dtype=pl.Int64)
         index = self.series.replace_strict(names, numbers, default=len(names), return_dtype=pl.Int64)
         result: NDArray[np.object_] = pool[index.to_numpy()]
-        result[self.null(literal=literal)] = None
+        result[self.null(literal=literal, known=known)] = None
         return result

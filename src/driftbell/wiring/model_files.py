@@ -30,7 +30,7 @@ from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.native_model import (
     open_native,
-    options_of_schema,
+    options_of_model,
     read_reference,
     warn_of_other_answers,
 )
@@ -61,7 +61,7 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         return iris_training(folder) if is_iris_cached(folder) else None
-    columns = options_of_schema(settings.columns.options, model.schema)
+    columns = options_of_model(settings.columns.options, model, options.target)
     table, labels = read_reference(options.reference, columns, options.target)
     return _match_training(table.columns, labels, model, options)
 
@@ -81,7 +81,7 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         native, training = iris_model(folder)[0], iris_training(folder)
         model, conversion = _convert(settings, native, training)
         return model, training, conversion
-    path, name = options.path, _model_name(options)
+    path, name = options.path, model_name(options)
     if isinstance(path, Path) and path.suffix.lower() == ".onnx":
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
@@ -162,7 +162,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
         return None
     return cache_key(
         {
-            "name": _model_name(options),
+            "name": model_name(options),
             "target": options.target,
             "sha256": options.sha256,
             "classes": options.classes,
@@ -178,10 +178,10 @@ def _hash(path: Path) -> str:
 
 
 def _cache_folder(settings: Settings) -> Path:
-    return settings.data_dir / CONVERSIONS_FOLDER / _model_name(settings.model)
+    return settings.data_dir / CONVERSIONS_FOLDER / model_name(settings.model)
 
 
-def _model_name(options: ModelSettings) -> str:
+def model_name(options: ModelSettings) -> str:
     """Return the model's name: that of the settings, of the file, or of the code or server."""
     if options.name or options.path is None:
         return options.name or "iris"

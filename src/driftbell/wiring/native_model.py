@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,7 @@ from driftbell.ports import Model
 from driftbell.records import Column, Feature
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.features import FeatureTable, read_feature_table
+from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema, infer_schema
 
 OTHER_TYPES = ("str", "int64", "float64")
@@ -105,9 +107,14 @@ def read_native(
     options, target = settings.columns.options, settings.model.target
     table, labels = read_reference(reference, options, target)
     loaded = with_names_of(loaded, list(table.columns))
+    known = _known(loaded)
+    words = {name: values.categories for name, values in known.items()}
+    kept = known_words(words | ({target: loaded.classes} if target else {}))
+    if kept:
+        options = replace(options, known=kept)
+        table, labels = read_reference(reference, options, target)
     typed = options.typed
     schema = _typed_schema(loaded, table, reference, options)
-    known = _known(loaded)
     other = {
         name: dtype
         for name, values in known.items()
@@ -144,10 +151,22 @@ def read_reference(
     return table, labels
 
 
-def options_of_schema(options: ColumnOptions, schema: Schema) -> ColumnOptions:
-    """Return options that read the reference with the types that a cached schema was decided on."""
-    texts = {f.name: f.dtype for f in schema.features if f.dtype in OTHER_TYPES}
-    return replace(options, dtypes={**texts, **options.dtypes})
+def known_words(values: Mapping[str, Iterable[Any]]) -> dict[str, frozenset[str]]:
+    """Return the values by column that a model knows although they usually mean null, such as "NA".
+
+    >>> known_words({"country": ["DE", "NA"], "age": [1.0], "label": ["no", "yes"]})
+    {'country': frozenset({'NA'})}
+    """
+    words = {name: frozenset(PANDAS_WORDS).intersection(known) for name, known in values.items()}
+    return {name: kept for name, kept in words.items() if kept}
+
+
+def options_of_model(options: ColumnOptions, model: Model, target: str | None) -> ColumnOptions:
+    """Return options that read the reference as it was read for a cached model."""
+    features = model.schema.features
+    texts = {f.name: f.dtype for f in features if f.dtype in OTHER_TYPES}
+    values = {f.name: f.categories for f in features} | ({target: model.classes} if target else {})
+    return replace(options, dtypes={**texts, **options.dtypes}, known=known_words(values))
 
 
 def check_golden(settings: Settings, model: Model) -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import closing
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
+from driftbell.wiring.versions import register_champion
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -82,8 +84,9 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     has_workers = settings.server.workers > 1
     app: FastAPI | str
     if has_workers:
-        open_store(settings, lazy=_uses_spool(settings)).close()  # migrate once, before the workers start
-        open_serving_model(settings)  # train and convert once, for the same reason
+        # migrate once, and train, convert and register once, before the workers start
+        with closing(open_store(settings, lazy=_uses_spool(settings))) as store:
+            register_champion(settings, store.versions, open_serving_model(settings), clock())
         app = "driftbell.wiring.server:application"
     else:
         app = _application(settings)
@@ -171,6 +174,7 @@ def _application(settings: Settings) -> FastAPI:
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    register_champion(settings, store.versions, model, clock())
     if log_database(settings.log) is None:
         _verify_daily(store)
     return create_app(

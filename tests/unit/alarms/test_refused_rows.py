@@ -46,6 +46,10 @@ def test_the_sentence_names_fields_values_and_numbers() -> None:
         (Refusal("age", "missing", "", 1, 1), "'age' is missing in 1 of them"),
         (Refusal("age", "not_finite", "nan", 1, 1), "'age' is infinite, too large or NaN in 1 of them"),
         (Refusal("", "extra", "agee", 1, 1), "unknown fields 'agee' in 1 of them"),
+        (
+            Refusal("", "model_error", "ValueError: negative ***", 1, 1),
+            "the model itself failed (ValueError: negative ***) in 1 of them",
+        ),
         (Refusal("", "other", "", 1, 1), "several causes in 1 of them"),
         (Refusal("", "not_an_object", "", 1, 1), "no object of features in 1 of them"),
         (

@@ -64,8 +64,17 @@ def test_the_table_has_both_sides_and_the_change(files: dict[str, str]) -> None:
     lines = result.output.splitlines()
     assert lines[0].startswith("ALARM  The model performs worse: accuracy ")
     assert lines[1].split() == ["performance", "reference", "current", "change"]
-    names = [line[2:21].strip() for line in lines[2:8]]
-    assert names == ["accuracy", "balanced accuracy", "F1 (macro)", "log loss", "ROC AUC", "labels"]
+    names = [line[2:21].strip() for line in lines[2:10]]
+    assert names == [
+        "accuracy",
+        "balanced accuracy",
+        "precision (macro)",
+        "recall (macro)",
+        "F1 (macro)",
+        "log loss",
+        "ROC AUC",
+        "labels",
+    ]
     assert lines[2].count(" to ") == 3
 
 

@@ -397,3 +397,25 @@ def test_a_monitor_lists_nothing_on_unchanged_data_and_a_small_shift_with_its_se
     assert false == 0
     assert first < second
     assert second >= 0.9 * stories
+
+
+def unseen(reference: list[str], window: list[str]) -> Judgement:
+    comparisons = compare({"plan": reference}, {"plan": window})
+    return judge(comparisons, rows=len(window), unit=PREDICTIONS)
+
+
+def test_categories_that_the_reference_lacks_are_counted_below_the_limit_of_drift() -> None:
+    plans = ["a", "b", "c", "d"] * 500
+    result = unseen(plans, plans[:497] + ["new"] * 3)
+    assert (result.verdict, result.columns[0].comparison.unseen_rows) == (Verdict.OK, 3)
+    assert result.sentence.endswith(" Categories that the reference lacks: plan in 3 of 500 rows.")
+    many = unseen(plans, plans[:400] + ["new"] * 100)
+    assert many.columns[0].drifted
+    assert "lacks" not in many.sentence
+
+
+def test_a_long_tail_of_rare_categories_is_not_counted_as_unseen() -> None:
+    rng = np.random.default_rng(3)
+    cities = [f"c{i}" for i in rng.zipf(1.5, 1500)]
+    assert set(cities[1000:]) - set(cities[:1000])
+    assert unseen(cities[:1000], cities[1000:]).columns[0].comparison.unseen_rows == 0

@@ -16,6 +16,7 @@ import pytest
 import xgboost
 
 from driftbell.config.settings import load
+from driftbell.drift.compare import compare
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models import missing_library
 from driftbell.models.conversion_cache import file_sha256
@@ -324,3 +325,15 @@ def test_a_missing_library_is_named_with_its_command(tmp_path: Path, monkeypatch
     monkeypatch.setattr(missing_library, "import_module", missing)
     with pytest.raises(ConfigError, match=r"m\.txt needs the extra .*pip install 'driftbell\[lightgbm\]'"):
         load_model(saved.path, None)
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_an_unseen_category_is_answered_and_counted_by_the_check(library: str, tmp_path: Path) -> None:
+    saved = MODELS[f"{library} binary"](tmp_path)
+    model = reading(saved, ASCII).model
+    new = [row | {"plan": "gold"} for row in rows_of(ASCII)[:2]]
+    null = ASCII[:2].assign(plan=pd.Categorical([None] * 2, ASCII["plan"].cat.categories))
+    np.testing.assert_allclose(answers(model, new), saved.predict(null), atol=1e-7)
+    plans = ASCII["plan"].astype(object).tolist()
+    (column,) = compare({"plan": plans}, {"plan": ["gold", "gold"]})
+    assert column.unseen_rows == 2

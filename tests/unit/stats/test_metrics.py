@@ -50,6 +50,8 @@ def test_classification_metrics_are_scikit_learns(case: tuple[Floats, Floats, Fl
     expected = {
         "accuracy": sklearn_metrics.accuracy_score(labels, predicted),
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(labels, predicted),
+        "precision": sklearn_metrics.precision_score(labels, predicted, average="macro", zero_division=0.0),
+        "recall": sklearn_metrics.recall_score(labels, predicted, average="macro", zero_division=0.0),
         "f1": sklearn_metrics.f1_score(labels, predicted, average="macro", zero_division=0.0),
         "log_loss": sklearn_metrics.log_loss(labels, probabilities),
         "roc_auc": sklearn_metrics.roc_auc_score(labels, score, multi_class="ovr"),
@@ -149,7 +151,8 @@ def test_unknown_classes_are_wrong_and_missing_labels_are_left_out() -> None:
         warnings.simplefilter("ignore")  # of a class without predictions
         expected = sklearn_metrics.f1_score([0, 1, 2, 1, 0], [0, 1, 0, 1, 1], average=None)[:2].mean()
     assert result["f1"].value == pytest.approx(expected, abs=EXACT)
-    for name in ("balanced_accuracy", "log_loss", "roc_auc"):
+    assert result["precision"].value == pytest.approx((1 / 2 + 2 / 3) / 2)  # a false positive of class 0
+    for name in ("balanced_accuracy", "recall", "log_loss", "roc_auc"):
         assert result[name] == known[name]
 
 
@@ -180,11 +183,35 @@ def test_a_metric_that_cannot_be_computed_is_none() -> None:
 def test_all_right_is_not_certain() -> None:
     labels = np.array([0.0, 1.0] * 10)
     perfect = classification_metrics(labels, labels, np.column_stack([1 - labels, labels]), 2)
-    for name in ("accuracy", "balanced_accuracy", "f1", "roc_auc"):
+    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc"):
         assert perfect[name].value == perfect[name].high == 1
         assert 0.7 < perfect[name].low < 0.96, name
     assert perfect["log_loss"].value == pytest.approx(0, abs=1e-15)
     assert regression_metrics(labels, labels)["rmse"] == Interval(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels"),
+    [
+        ([0, 0, 1, 1, 2], [0, 0, 1, 1, 0]),  # a class is predicted and has no labels
+        ([0, 0, 1, 1, 1], [0, 0, 1, 1, 2]),  # a class has labels and is never predicted
+        ([0, 0, 0, 0, 0], [0, 0, 0, 0, 0]),
+    ],
+)
+def test_a_class_on_one_side_counts_0_as_in_scikit_learn(predicted: list[int], labels: list[int]) -> None:
+    result = classification_metrics(predicted, labels, None, 300)
+    for name, score in (
+        ("precision", sklearn_metrics.precision_score),
+        ("recall", sklearn_metrics.recall_score),
+        ("f1", sklearn_metrics.f1_score),
+    ):
+        expected = score(labels, predicted, average="macro", zero_division=0.0)
+        assert result[name].value == pytest.approx(expected, abs=EXACT), name
+
+
+def test_recall_is_the_balanced_accuracy_if_every_predicted_class_has_labels() -> None:
+    result = classification_metrics([0, 1, 1, 2, 0], [0, 1, 2, 2, 1], None, 4)
+    assert result["recall"] == result["balanced_accuracy"]
 
 
 def test_a_class_of_probability_0_has_a_finite_loss() -> None:

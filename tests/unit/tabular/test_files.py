@@ -214,7 +214,7 @@ def test_the_features_of_a_model_keep_their_cells(tmp_path: Path) -> None:
     columns = read_features(path)
     np.testing.assert_array_equal(columns["n"], [1, np.nan])
     assert columns["price"].tolist() == ["$5", "$6"]
-    assert columns["name"].tolist() == ["None", "x"]
+    assert columns["name"].tolist() == [None, "x"]
     assert columns["day"].tolist() == ["2026-01-31", "2026-02-01"]
     assert columns["flag"].tolist() == [True, False]
     assert columns["zip"].tolist() == ["01234", "2"]

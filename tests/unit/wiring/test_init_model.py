@@ -95,6 +95,23 @@ def test_the_score_has_the_baseline_of_a_constant_answer(folder: Path) -> None:
     assert (score.rows, score.constant, balanced.baseline) == (ROWS, counts.idxmax(), 0.5)
 
 
+@pytest.mark.parametrize("threshold", [0.8, 0.2])
+def test_a_threshold_decides_the_score_and_is_written(folder: Path, threshold: float) -> None:
+    plain = run("past.csv", output=Path("plain.toml"))
+    result = run("past.csv", threshold=f"yes={threshold}")
+    shares = churn().predict_proba(FRAME[FEATURES])[:, 1]
+    expected = np.where(shares >= threshold, "yes", "no")
+    assert result.score is not None
+    assert result.score.metrics[0].value == pytest.approx((expected == FRAME.churned).mean())
+    assert result.score != plain.score
+    assert (result.threshold, result.version) == ({"yes": threshold}, f"{plain.version}-yes-{threshold}")
+    assert tomllib.loads(result.output.read_text())["model"]["threshold"] == {"yes": threshold}
+    assert result.golden is not None
+    assert plain.golden is not None
+    assert result.golden.read_text() == plain.golden.read_text()  # of the library, whatever the threshold
+    assert served(result, FRAME[FEATURES].to_dict("records")) == expected.tolist()
+
+
 def test_a_model_without_names_of_features_leaves_identifiers_out(folder: Path) -> None:
     digits = RNG.integers(0, 10, ROWS)
     numbers = digits[:, None] + RNG.normal(0, 0.2, (ROWS, 3))
@@ -271,6 +288,13 @@ def test_a_model_that_fails_on_the_reference_is_refused(folder: Path) -> None:
             "--exclude leaves out column 'churned'",
         ),
         ({"name": "a/b"}, "--name: 'a/b' is no valid name of a model"),
+        (
+            {"threshold": "yes"},
+            "--threshold: 'yes' must be one class and its probability, such as 'churn=0.8'",
+        ),
+        ({"threshold": "yes=1"}, "--threshold: 'yes=1' must be a probability above 0 and below 1"),
+        ({"threshold": "yes=0.8,no=0.3"}, "--threshold: .* must be one class and its probability"),
+        ({"threshold": "yess=0.8"}, r"has no class 'yess', did you mean 'yes'\? \(classes: no and yes\)"),
         ({"trust": False}, r"is a pickle.*its SHA-256 is [0-9a-f]{64}.*pass --trust"),
         ({"output": Path("none/x.toml")}, "--output: there is no folder none"),
         ({"output": Path()}, "--output: . is a folder"),

@@ -56,6 +56,8 @@ def test_every_metric_is_measured_on_both_sides() -> None:
         expected = {
             "accuracy": right / ROWS,
             "balanced_accuracy": metrics.balanced_accuracy_score(table["y"], table["answer"]),
+            "precision": metrics.precision_score(table["y"], table["answer"], average="macro"),
+            "recall": metrics.recall_score(table["y"], table["answer"], average="macro"),
             "f1": metrics.f1_score(table["y"], table["answer"], average="macro"),
             "log_loss": metrics.log_loss(truth, table["p"]),
             "roc_auc": metrics.roc_auc_score(truth, table["p"]),

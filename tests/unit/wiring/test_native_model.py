@@ -240,3 +240,47 @@ def test_nothing_is_checked_without_golden_answers(tmp_path: Path) -> None:
         check_golden(config, reading.model)
         warn_of_other_answers(reading, tmp_path / "past.csv")
     assert logs == []
+
+
+COUNTRIES = np.array(["DE", "NA", "FR", "US"])[CODES]
+
+
+def test_na_of_a_csv_is_null_as_pandas_reads_it(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"country": COUNTRIES, "amount": AMOUNT})
+    frame.to_csv(tmp_path / "training.csv", index=False)
+    training = pd.read_csv(tmp_path / "training.csv")
+    encoder = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="none"), OneHotEncoder(handle_unknown="ignore")
+    )
+    estimator = pipeline(("country", encoder, ["country"])).fit(training, LABELS)
+    config = settings(tmp_path, estimator, frame)
+    with capture_logs() as logs:
+        opened = open_model(config)
+    country = opened.model.schema.features[0]
+    assert (country.nullable, "NA" in country.categories) == (True, False)
+    assert opened.reference.columns["country"].tolist() == [None if c == "NA" else c for c in COUNTRIES]
+    rows = [
+        {"country": None if c == "NA" else c, "amount": float(a)}
+        for c, a in zip(COUNTRIES, AMOUNT, strict=True)
+    ]
+    assert classes_of(opened.model, rows) == estimator.predict(training).tolist()
+    assert not any("may not be served" in e["event"] for e in logs)
+
+
+@pytest.mark.parametrize("engine", ["native", "auto"])
+def test_na_that_the_model_knows_stays_a_category(tmp_path: Path, engine: str) -> None:
+    frame = pd.DataFrame(
+        {"country": COUNTRIES, "amount": AMOUNT, "label": np.where(LABELS == "no", "None", "NA")}
+    )
+    estimator = pipeline(("country", OneHotEncoder(), ["country"]))
+    estimator.fit(frame[["country", "amount"]], frame["label"])
+    config = settings(tmp_path, estimator, frame, {"model.target": "label", "model.engine": engine})
+    for _ in range(2):  # the second time from the cache of the conversion
+        with capture_logs() as logs:
+            opened = open_model(config)
+        assert opened.reference.columns["country"].tolist() == COUNTRIES.tolist()
+        assert set(opened.reference.labels.tolist()) == {"None", "NA"}
+        assert classes_of(opened.model, frame[["country", "amount"]].to_dict("records")) == (
+            estimator.predict(frame[["country", "amount"]]).tolist()
+        )
+        assert not any("may not be served" in e["event"] for e in logs)

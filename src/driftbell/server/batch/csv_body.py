@@ -18,7 +18,7 @@ from driftbell.server.http.content_encoding import compression_hint
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each
 from driftbell.tabular.feature_value import wrong_type
 from driftbell.tabular.file_options import FileOptions
-from driftbell.tabular.null_words import NULL_WORDS
+from driftbell.tabular.null_words import NULL_WORDS, PANDAS_WORDS
 from driftbell.tabular.schema import Schema
 
 CSV = "text/csv"
@@ -50,7 +50,8 @@ def read_csv_rows(body: bytes, charset: str, schema: Schema, limit: Limit) -> li
     """Read and check a table of text with one header row.
 
     Numbers, `true` and `false` are read as JSON has them; numbers may have a decimal comma where cells are
-    separated by semicolons. An empty cell is null, and null words such as `NA` are null in numbers.
+    separated by semicolons. An empty cell is null, as are null words such as `NA`,
+    unless they are a category of the reference.
 
     Args:
         body: the request's body.
@@ -207,7 +208,8 @@ def _values(feature: Feature, texts: list[str | None], decimal: str) -> list[Any
             return [None if t is None else _number(t.strip(), decimal) for t in texts]
         case Kind.BOOLEAN:
             return [None if t is None else _boolean(t.strip()) for t in texts]
-    return list(texts)
+    null = frozenset(PANDAS_WORDS).difference(feature.categories)
+    return [None if t in null else t for t in texts]
 
 
 def _number(text: str, decimal: str) -> float | _Unreadable | None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from driftbell.errors import InputError
+from driftbell.errors import InputError, PredictError
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
 from driftbell.server.batch.csv_body import CSV, read_csv_rows, write_csv_answers
@@ -66,6 +66,9 @@ def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: 
             answers = await predictor.predict(rows, request.scope["driftbell.started"])
         except InputError as error:
             refusals.count(error)
+            raise
+        except PredictError as error:
+            refusals.count_failed(error, len(rows))
             raise
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == CSV:

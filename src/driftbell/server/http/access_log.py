@@ -16,14 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftbell import jsonlog
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import problem
+from driftbell.server.http.problems import log_hint, problem
 from driftbell.server.http.route_labels import METHODS, OTHER, QUIET, UNMATCHED, route_of
 from driftbell.server.ids import new_request_id
 
 logger = structlog.get_logger()
 
-INTERNAL_ERROR = "something went wrong inside the service; its log has the details"
-"""The answer to a request that crashed."""
+INTERNAL_ERROR = "something went wrong inside the service"
+"""The answer to a request that crashed, before the id of its log line."""
 
 STOPPING = "the service is stopping; try again"
 """The answer to a request that has not been answered when the service stops."""
@@ -149,7 +149,7 @@ class RequestTelemetry:
             logger.exception("request failed", request_id=request_id)
             if status:  # the answer has begun, so the connection can only be closed
                 raise
-            await problem(500, INTERNAL_ERROR)(scope, receive, send_with_id)
+            await problem(500, f"{INTERNAL_ERROR}; {log_hint(request_id)}")(scope, receive, send_with_id)
         finally:
             self._log.in_flight.dec()
             self._log.record(scope, request_id, status or 500, time.perf_counter() - started)

@@ -10,11 +10,12 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from structlog.contextvars import get_contextvars
 
 from driftbell.errors import DriftbellError, InputError, OverloadedError, PredictError, StoreError
 from driftbell.records import FieldProblem
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import Refused, problem
+from driftbell.server.http.problems import Refused, log_hint, problem
 
 LOG_SECONDS = 1.0
 """The reason for refusing requests with 503 is logged once in this time: under load they come at once."""
@@ -65,7 +66,7 @@ class ErrorAnswers:
                 return problem(503, detail)
             case _:
                 _log(error)
-                return problem(500, str(error))
+                return problem(500, f"{error}; {log_hint(get_contextvars().get('request_id', ''))}")
 
     def _invalid_input(self, error: InputError) -> Response:
         self._metrics.rejected.labels(error.problems[0].reason).inc()

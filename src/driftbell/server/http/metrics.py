@@ -90,7 +90,7 @@ class Metrics:
         )
         self.refused = Counter(
             "driftbell_refused_rows",
-            "Rows that were refused because of a value, by reason and field of the first problem.",
+            "Rows without a prediction because of a value or the model, by reason and field.",
             ["reason", "field"],
             registry=registry,
         )

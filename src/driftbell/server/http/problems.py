@@ -100,6 +100,16 @@ def problem(
     return Response(json.dumps(body), status, headers, MEDIA_TYPE)
 
 
+def log_hint(request_id: str) -> str:
+    """Return where the cause of a failed request is written.
+
+    >>> log_hint("3f2a")
+    "the service's log has the reason in the line with the request id 3f2a"
+    """
+    line = f" in the line with the request id {request_id}" if request_id else ""
+    return f"the service's log has the reason{line}"
+
+
 def _error(error: FieldProblem) -> dict[str, Any]:
     view: dict[str, Any] = {"field": error.field, "reason": error.reason, "message": error.message}
     if error.row is not None:

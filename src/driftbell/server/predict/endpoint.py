@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from driftbell.errors import DriftbellError, InputError
+from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.records import Value
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
@@ -71,6 +71,8 @@ class PredictEndpoint:
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
                 self._refusals.count(error)
+            elif isinstance(error, PredictError):
+                self._refusals.count_failed(error, 1)
             with bound_contextvars(request_id=scope["driftbell.request_id"]):
                 answer = self._errors.answer(error)
             await answer(scope, receive, send)

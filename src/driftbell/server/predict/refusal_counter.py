@@ -10,10 +10,10 @@ from datetime import datetime
 
 import structlog
 
-from driftbell.errors import InputError, StoreError
+from driftbell.errors import InputError, PredictError, StoreError
 from driftbell.ports import Model, Store
 from driftbell.records import FieldProblem, Refusal, Value
-from driftbell.records.refusals import OTHER_CAUSES
+from driftbell.records.refusals import MODEL_ERROR, OTHER_CAUSES
 from driftbell.server.http.metrics import Metrics
 from driftbell.tabular.feature_value import short_value
 
@@ -29,6 +29,9 @@ MAX_FIELDS = 50
 MAX_EXAMPLE_FEATURES = 50
 """Features of a row that is stored as an example."""
 
+MAX_MESSAGE = 160
+"""Characters of a model's own message that are stored."""
+
 FLUSH_SECONDS, RETRY_SECONDS = 1.0, 10.0
 LOG_SECONDS = 10.0
 """Refused rows are logged once in this time, however many there are."""
@@ -39,7 +42,7 @@ logger = structlog.get_logger()
 
 
 class RefusalCounter:
-    """Counts rows that are refused because of their values, by field, reason and value.
+    """Counts rows that got no prediction because of their values or the model, by field, reason and value.
 
     Args:
         store: where the counts are added to.
@@ -76,6 +79,16 @@ class RefusalCounter:
             cause = problem.field, problem.reason, problem.value
             if cause in self._pending:  # bounded
                 self._examples[cause] = _shortened(error.example)
+        self._start()
+
+    def count_failed(self, error: PredictError, rows: int) -> None:
+        """Count the rows of a request that the model failed on, with the type and message of its error."""
+        value = short_value(error.reason or str(error), MAX_MESSAGE)
+        problem = FieldProblem("", MODEL_ERROR, str(error), value=value)
+        self._count_row([problem], rows)
+        self._start()
+
+    def _start(self) -> None:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
@@ -95,7 +108,7 @@ class RefusalCounter:
         await self.settle()
         self._log()
 
-    def _count_row(self, problems: Sequence[FieldProblem]) -> None:
+    def _count_row(self, problems: Sequence[FieldProblem], rows: int = 1) -> None:
         seen: set[tuple[str, str, str]] = set()
         for problem in problems:
             known = problem.field in self._names
@@ -108,21 +121,21 @@ class RefusalCounter:
             if cause not in self._pending and len(self._pending) >= MAX_PENDING:
                 cause = ("", OTHER_CAUSES, "")
             counts = self._pending.setdefault(cause, [0, 0])
-            counts[0] += 1
-            counts[1] += is_first
+            counts[0] += rows
+            counts[1] += rows * is_first
             if is_first:
-                self._count_metric(field, problem.reason)
+                self._count_metric(field, problem.reason, rows)
                 key = field, problem.reason
                 if key in self._unlogged or len(self._unlogged) < MAX_FIELDS:
-                    self._unlogged[key] = self._unlogged.get(key, 0) + 1
+                    self._unlogged[key] = self._unlogged.get(key, 0) + rows
 
-    def _count_metric(self, field: str, reason: str) -> None:
+    def _count_metric(self, field: str, reason: str, rows: int) -> None:
         if field and field not in self._fields:
             if len(self._fields) < MAX_FIELDS:
                 self._fields.add(field)
             else:
                 field = OTHER_FIELDS
-        self._metrics.refused.labels(reason, field).inc()
+        self._metrics.refused.labels(reason, field).inc(rows)
 
     async def _run(self) -> None:
         pause = FLUSH_SECONDS

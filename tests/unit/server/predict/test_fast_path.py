@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 import structlog
 from fastapi import FastAPI
@@ -276,19 +278,34 @@ class BrokenInThread(Broken):
 
 
 @pytest.mark.parametrize("model", [Broken, BrokenInThread], indirect=True)
-def test_a_failing_model_is_answered_with_500_and_its_reason_is_logged_without_values(
+def test_rows_that_a_model_fails_on_are_counted_with_the_reason_and_request_id_in_answer_and_log(
     client: Client, service: Service
 ) -> None:
-    with capture_logs() as events:
-        answer = client.post("/predict", json={"a": 101, "b": 2})
-        batch = client.post("/predict/batch", json=[{"a": 101, "b": 2}])
-    assert (answer.status_code, batch.status_code) == (500, 500)
-    assert answer.json()["detail"] == batch.json()["detail"] == "model 'sum' failed with ValueError"
+    csv = {"content": b"a,b\n101,2\n", "headers": {"content-type": "text/csv"}}
+    sink = io.BytesIO()
+    table = pa.table({"a": [101.0] * 3, "b": [2.0] * 3})
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    arrow = {"content": sink.getvalue(), "headers": {"content-type": "application/vnd.apache.arrow.file"}}
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as events:
+        answers = [client.post("/predict", json={"a": 101, "b": 2})]
+        bodies: list[dict[str, Any]] = [{"json": [{"a": 101, "b": 2}] * 2}, csv, arrow]
+        answers += [client.post("/predict/batch", **body) for body in bodies]
     failures = [event for event in events if event["event"] == "request failed"]
-    assert [event["reason"] for event in failures] == ["ValueError: no room for ***"] * 2
+    assert [event["reason"] for event in failures] == ["ValueError: no room for ***"] * 4
+    for answer, event in zip(answers, failures, strict=True):
+        assert answer.status_code == 500
+        assert event["request_id"] == answer.headers["x-request-id"]
+        assert answer.json()["detail"] == (
+            "model 'sum' failed with ValueError; the service's log has the reason in the line with the "
+            f"request id {event['request_id']}"
+        )
     client.get("/monitor/status")
     assert service.store.predictions.count(model="sum", version="v1") == 0
-    assert service.store.refusals.since("2026-01-31", model="sum", version="v1") == []
+    (stored,) = service.store.refusals.since("2026-01-31", model="sum", version="v1")
+    assert stored.refusal == Refusal("", "model_error", "ValueError: no room for ***", 7, 7)
+    metrics = client.get("/metrics").text
+    assert 'driftbell_refused_rows_total{field="",reason="model_error"} 7.0' in metrics
 
 
 @pytest.mark.parametrize("model", [Model, Thread], indirect=True)

@@ -1,0 +1,119 @@
+"""Measure how often a comparison of two versions is wrong, and how soon it is certain.
+
+It is looked at after each label. Beside it, on the same labels: a test of two shares at 1 % (pooled normal
+approximation), once at a number of labels that was fixed before, and looked at after each label.
+
+    python bench/versions.py [--tiny] [--pairs 10000] [--worse 300] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.degradation.compare_versions import LEVEL
+from driftbell.stats.confidence_sequence import first_exclusion
+from driftbell.stats.paired_blocks import block_differences, blocks
+from driftbell.stats.performance import wilson
+
+Right = NDArray[np.float64]
+Side = NDArray[np.bool_]
+NORMAL_995 = 2.5758293035489004
+MIN_LABELS = 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
+    parser.add_argument("--pairs", type=int, default=10_000)
+    parser.add_argument("--worse", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    pairs, worse = (4, 2) if options.tiny else (options.pairs, options.worse)
+    rng = np.random.default_rng(options.seed)
+    tests: dict[str, Callable[[Right, Side], int | None]] = {
+        "driftbell": ours,
+        "test of two shares after each label": looked_at_always,
+        "test of two shares once, at the end": looked_at_once,
+    }
+    print(
+        f"equal versions, accuracy 0.8, 2,000 labels: share of {pairs:,} comparisons that call one better\n"
+    )
+    print("| share of the other version |", " | ".join(tests), "|")
+    print("| --- |", " | ".join("---" for _ in tests), "|")
+    for share in (0.5, 0.1):
+        cells = []
+        drawn = [draw(rng, 2000, share, (0.8, 0.8)) for _ in range(pairs)]
+        for test in tests.values():
+            wrong = wilson(sum(test(*pair) is not None for pair in drawn), pairs)
+            cells.append(f"{wrong.value:.2%} ({wrong.low:.2%} to {wrong.high:.2%})")
+        print(f"| {share:.0%} |", " | ".join(cells), "|")
+    rows = 2000 if options.tiny else 30_000
+    print(
+        f"\na worse version, accuracy 0.8 before: median labels until certain, of {worse} comparisons "
+        f"(at most {rows:,})\n"
+    )
+    print("| loss, points | share | driftbell | certain | fixed number of labels with the same power |")
+    print("| --- | --- | --- | --- | --- |")
+    for loss in (0.03, 0.05, 0.1):
+        for share in (0.5, 0.1):
+            ends = [ours(*draw(rng, rows, share, (0.8, 0.8 - loss))) for _ in range(worse)]
+            certain = [end for end in ends if end is not None]
+            power = max(0.5, len(certain) / worse)
+            print(
+                f"| {100 * loss:.0f} | {share:.0%} | {np.median([end or rows for end in ends]):,.0f} | "
+                f"{len(certain) / worse:.0%} | {fixed_labels(loss, share, min(power, 0.99)):,.0f} |"
+            )
+
+
+def draw(
+    rng: np.random.Generator, rows: int, share: float, accuracies: tuple[float, float]
+) -> tuple[Right, Side]:
+    """Draw right and wrong answers of two versions, in the order of their labels."""
+    other = rng.random(rows) < share
+    return (rng.random(rows) < np.where(other, accuracies[1], accuracies[0])).astype(float), other
+
+
+def ours(right: Right, other: Side) -> int | None:
+    """Return the number of labels until driftbell is certain."""
+    differences = block_differences(right, other)
+    exclusion = first_exclusion(differences, level=LEVEL) if len(differences) else None
+    return blocks(other)[exclusion[0] - 1].closed if exclusion else None
+
+
+def looked_at_always(right: Right, other: Side) -> int | None:
+    """Return the number of labels until a test of two shares is significant, looked at after each label."""
+    hits = np.flatnonzero(np.abs(z_scores(right, other))[MIN_LABELS:] > NORMAL_995)
+    return int(hits[0]) + MIN_LABELS + 1 if len(hits) else None
+
+
+def looked_at_once(right: Right, other: Side) -> int | None:
+    """Return the number of labels if a test of two shares is significant with all of them."""
+    return len(right) if abs(z_scores(right, other)[-1]) > NORMAL_995 else None
+
+
+def z_scores(right: Right, other: Side) -> Right:
+    """Return the statistic of a test of two shares after each label; 0 while one side has no label."""
+    n1, n0 = np.cumsum(other), np.cumsum(~other)
+    hits1, hits0 = np.cumsum(right * other), np.cumsum(right * ~other)
+    pooled = (hits1 + hits0) / (n1 + n0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (hits1 / n1 - hits0 / n0) / np.sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n0))
+    return np.asarray(np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def fixed_labels(loss: float, share: float, power: float) -> float:
+    """Return the labels that a test of two shares at 1 % needs, if their number is fixed before."""
+    from scipy.special import ndtri
+
+    variance = 0.16 / (1 - share) + (0.8 - loss) * (0.2 + loss) / share
+    return float((NORMAL_995 + ndtri(power)) ** 2 * variance / loss**2)
+
+
+if __name__ == "__main__":
+    main()

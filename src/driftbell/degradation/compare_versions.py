@@ -1,0 +1,173 @@
+"""Comparison of two versions of a model that serve at the same time, by their labelled predictions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.degradation.metric_texts import amount_text
+from driftbell.records import Interval
+from driftbell.records.comparison import (
+    ComparisonVerdict,
+    LabelledOutcome,
+    VersionComparison,
+    VersionSummary,
+)
+from driftbell.stats.confidence_sequence import confidence_sequence, first_exclusion
+from driftbell.stats.paired_blocks import block_differences, blocks
+from driftbell.stats.performance import mean_interval, wilson
+
+LEVEL = 0.99
+"""Probability that a comparison never says "better" or "worse" of two equal versions."""
+
+SCALE_BLOCKS = 20
+"""First blocks of a regression: they only set the scale of a difference."""
+
+SCALE_FACTOR = 4.0
+"""Largest difference of a block that counts in full, in multiples of the largest one that sets the scale."""
+
+ACCURACY, ERROR = "accuracy", "mean absolute error"
+
+Vector = NDArray[np.float64]
+
+
+def compare_versions(
+    model: str,
+    before: tuple[str, Sequence[LabelledOutcome]],
+    after: tuple[str, Sequence[LabelledOutcome]],
+    *,
+    is_regression: bool,
+    smallest_loss: float,
+) -> VersionComparison:
+    """Compare two versions by the labels of their predictions, in the order in which these arrived.
+
+    Labels of both versions are grouped in blocks of one time (see `block_differences`), so a change of the
+    stream is not taken for a difference of the versions. The mean of the differences has the interval of a
+    confidence sequence: it holds however often one looks, so the comparison may be stopped when it is
+    certain. A difference of a regression counts at most `SCALE_FACTOR` times the largest one of the first
+    `SCALE_BLOCKS` blocks, which are not counted themselves.
+
+    Args:
+        model: name of the model.
+        before: the version that is compared with, and its labelled predictions.
+        after: the other version, and its labelled predictions.
+        is_regression: whether outputs are numbers.
+        smallest_loss: smallest relevant difference of accuracy, or of the mean absolute error.
+    """
+    sides = [(version, sorted(outcomes, key=lambda o: o.seq)) for version, outcomes in (before, after)]
+    scores = [_scores(outcomes, is_regression) for _, outcomes in sides]
+    order = np.argsort([o.seq for _, outcomes in sides for o in outcomes], kind="stable")
+    values = np.concatenate(scores)[order]
+    in_second = np.repeat([False, True], [len(s) for s in scores])[order]
+    differences = block_differences(values, in_second)
+    scale, skipped = _scale(differences) if is_regression else (1.0, 0)
+    counted = np.clip(differences[skipped:] / scale, -1, 1)
+    difference, decided = None, None
+    if len(counted):
+        unscaled = confidence_sequence(counted, level=LEVEL)
+        difference = Interval(*(scale * v for v in (unscaled.value, unscaled.low, unscaled.high)))
+        exclusion = first_exclusion(counted, level=LEVEL)
+        if exclusion:
+            decided = blocks(in_second)[skipped + exclusion[0] - 1].closed
+    first, second = (
+        _summary(version, outcomes, score, is_regression)
+        for (version, outcomes), score in zip(sides, scores, strict=True)
+    )
+    comparison = VersionComparison(
+        model=model,
+        metric=ERROR if is_regression else ACCURACY,
+        before=first,
+        after=second,
+        verdict=_verdict(difference, smallest_loss, is_regression),
+        sentence="",
+        blocks=len(counted),
+        difference=difference,
+        level=LEVEL,
+        smallest_loss=smallest_loss,
+        decided=decided,
+    )
+    return replace(comparison, sentence=_sentence(comparison))
+
+
+def mean_error(outcomes: Sequence[LabelledOutcome]) -> float:
+    """Return the mean absolute error of a regression; 0 without labels."""
+    return float(_scores(outcomes, is_regression=True).mean()) if outcomes else 0.0
+
+
+def _scores(outcomes: Sequence[LabelledOutcome], is_regression: bool) -> Vector:
+    """Return 1 or 0 for a right or wrong class, or the absolute error."""
+    if is_regression:
+        return np.array([abs(float(o.output) - float(o.label)) for o in outcomes], dtype=np.float64)
+    return np.array([o.output == o.label for o in outcomes], dtype=np.float64)
+
+
+def _scale(differences: Vector) -> tuple[float, int]:
+    """Return the largest difference that counts in full, and how many blocks were used to find it."""
+    first = np.abs(differences[:SCALE_BLOCKS])
+    largest = float(first.max()) if len(first) else 0.0
+    return (SCALE_FACTOR * largest or 1.0), min(SCALE_BLOCKS, len(differences))
+
+
+def _verdict(difference: Interval | None, smallest: float, is_regression: bool) -> ComparisonVerdict:
+    if difference is None:
+        return ComparisonVerdict.UNKNOWN
+    low, high = (difference.low, difference.high)
+    if is_regression:
+        low, high = -high, -low  # less error is better
+    if low > 0:
+        return ComparisonVerdict.BETTER
+    if high < 0:
+        return ComparisonVerdict.WORSE
+    return ComparisonVerdict.EQUAL if max(-low, high) < smallest else ComparisonVerdict.UNKNOWN
+
+
+def _summary(
+    version: str, outcomes: Sequence[LabelledOutcome], scores: Vector, is_regression: bool
+) -> VersionSummary:
+    if not outcomes:
+        return VersionSummary(version, 0, None, None, None, None)
+    if is_regression:
+        performance = mean_interval(len(scores), float(scores.sum()), float((scores**2).sum()), low=0.0)
+    else:
+        performance = wilson(int(scores.sum()), len(scores))
+    times = [o.time for o in outcomes]
+    latency = statistics.median(o.latency_ms for o in outcomes)
+    return VersionSummary(version, len(outcomes), min(times), max(times), performance, latency)
+
+
+def _sentence(c: VersionComparison) -> str:
+    name = "accuracy" if c.metric == ACCURACY else "mae"
+    after, before = c.after.version, c.before.version
+    if c.difference is None:
+        missing = [side.version for side in (c.before, c.after) if not side.labels]
+        if missing:
+            return f"Cannot tell: there are no labels of {' and '.join(missing)}."
+        return "Cannot tell: too few labels of both versions arrived at the same time."
+    low, high = sorted((abs(c.difference.low), abs(c.difference.high)))
+    amount = f"{amount_text(name, abs(c.difference.value))} ({amount_text(name, low, high)})"
+    percent = f"{100 * c.level:g} %"
+    if c.verdict is ComparisonVerdict.BETTER:
+        return f"{after} performs better than {before}, by {amount} of {c.metric}; certainty {percent}."
+    if c.verdict is ComparisonVerdict.WORSE:
+        return f"{after} performs worse than {before}, by {amount} of {c.metric}; certainty {percent}."
+    largest = amount_text(name, high)
+    if c.verdict is ComparisonVerdict.EQUAL:
+        return (
+            f"{after} and {before} do not differ by more than {largest} of {c.metric}; certainty {percent}."
+        )
+    more = _labels_needed(c)
+    rest = f"; about {more:,} more labels decide a difference of {amount_text(name, c.smallest_loss)}"
+    return f"Cannot tell: the difference may still be up to {largest} of {c.metric}{rest}."
+
+
+def _labels_needed(c: VersionComparison) -> int:
+    """Return roughly how many more labels shrink the interval to the smallest relevant difference."""
+    assert c.difference is not None
+    width = (c.difference.high - c.difference.low) / 2
+    total = c.before.labels + c.after.labels
+    return max(1, math.ceil(total * ((width / c.smallest_loss) ** 2 - 1)))

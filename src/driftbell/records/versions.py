@@ -1,0 +1,162 @@
+"""Versions of a model, their aliases, and the server processes that switch between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+CHAMPION = "champion"
+"""The alias of the version that answers requests."""
+
+CHALLENGER = "challenger"
+"""The alias of the version that is compared with the champion."""
+
+SETTINGS_AUTHOR = "settings"
+"""The author of what the settings file did: a registration, or a change of the champion."""
+
+MODEL_FILE, REFERENCE_FILE, GOLDEN_FILE = "model", "reference", "golden"
+"""Roles of the files of a version."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFile:
+    """A file of a version; the store holds its content.
+
+    Attributes:
+        role: `model`, `reference` or `golden`.
+        name: the file's name; its suffix decides its format.
+        sha256: its hash.
+        size: its size in bytes.
+        is_folder: whether it is an archive of a folder.
+    """
+
+    role: str
+    name: str
+    sha256: str
+    size: int
+    is_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFeature:
+    """Type of a feature of a version; see `driftbell.records.Feature`."""
+
+    name: str
+    kind: str
+    nullable: bool
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered version of a model; immutable.
+
+    Attributes:
+        model: the model's name.
+        version: see `driftbell.ports.Model.version`.
+        source: what `model.path` or the user named; "" for the default model.
+        options: the sections `model` and `columns` of the settings that open it.
+        files: its files; none of a function, a URL or the default model.
+        features: its features, in order.
+        classes: its classes, by class id; none for a regression.
+        task: `classification` or `regression`.
+        added: the time (UTC).
+        author: who added it; `SETTINGS_AUTHOR` for the model of the settings.
+        note: the author's note.
+    """
+
+    model: str
+    version: str
+    source: str
+    options: Mapping[str, Mapping[str, Any]]
+    files: tuple[VersionFile, ...]
+    features: tuple[VersionFeature, ...]
+    classes: tuple[str, ...]
+    task: str
+    added: datetime
+    author: str
+    note: str = ""
+
+    def file(self, role: str) -> VersionFile | None:
+        """Return the file with a role."""
+        return next((file for file in self.files if file.role == role), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """One change of an alias; the newest one with a time in the past is in force.
+
+    Attributes:
+        model: the model's name.
+        alias: `CHAMPION` or `CHALLENGER`.
+        version: the version that it names; None if the alias was removed.
+        active_from: when it takes effect (UTC).
+        author: who did it; `SETTINGS_AUTHOR` for the settings.
+        reason: the author's reason.
+        configured: the version that the settings named then.
+    """
+
+    model: str
+    alias: str
+    version: str | None
+    active_from: datetime
+    author: str
+    reason: str
+    configured: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWorker:
+    """A server process that serves a model.
+
+    Attributes:
+        id: its host, process and a random part.
+        model: the model's name.
+        seen: its last report (UTC).
+        ready: the versions that it can serve at once.
+        errors: why it cannot serve a version, by version.
+    """
+
+    id: str
+    model: str
+    seen: datetime
+    ready: tuple[str, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A promotion in progress: server processes load the version, and report that they are ready.
+
+    Attributes:
+        id: identifies it.
+        model: the model's name.
+        version: the version to load.
+        author: who started it.
+        started: the time (UTC).
+    """
+
+    id: str
+    model: str
+    version: str
+    author: str
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """State of the aliases of a model, which server processes and monitors follow.
+
+    Attributes:
+        champion: the change of the champion in force; None before the first.
+        upcoming: a change of the champion that takes effect later.
+        challenger: the change of the challenger in force; None before the first.
+        promotion: the promotion in progress.
+    """
+
+    champion: AliasChange | None = None
+    upcoming: AliasChange | None = None
+    challenger: AliasChange | None = None
+    promotion: Promotion | None = None

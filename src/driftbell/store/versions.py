@@ -1,0 +1,206 @@
+"""The tables of model versions, their files and aliases, and of server processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from driftbell.records.versions import (
+    CHALLENGER,
+    CHAMPION,
+    SETTINGS_AUTHOR,
+    AliasChange,
+    ModelVersion,
+    Promotion,
+    ServerWorker,
+    VersionFeature,
+    VersionFile,
+    VersionState,
+)
+from driftbell.store.connections import Connections
+from driftbell.store.tables import model_aliases, model_files, model_versions, promotions, server_workers
+
+FORGET = timedelta(hours=1)
+"""Reports of workers are deleted after this time without a new one."""
+
+
+class SqlVersions:
+    """Versions in SQL; implements `driftbell.ports.VersionStore`."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def add(self, version: ModelVersion) -> bool:
+        values = asdict(version)
+        with self._connections.write() as connection:
+            known = _select_version(version.model, version.version)
+            row = connection.execute(known).one_or_none()
+            if row is None:
+                connection.execute(model_versions.insert(), values)
+                return True
+            if row.author == version.author == SETTINGS_AUTHOR and _version(row) != replace(
+                version, added=row.added
+            ):
+                update = model_versions.update().where(model_versions.c.seq == row.seq)
+                connection.execute(update.values({**values, "added": row.added}))
+        return False
+
+    def get(self, version: str, *, model: str) -> ModelVersion | None:
+        with self._connections.read() as connection:
+            row = connection.execute(_select_version(model, version)).one_or_none()
+        return _version(row) if row else None
+
+    def newest(self, *, model: str) -> list[ModelVersion]:
+        query = sa.select(model_versions).where(model_versions.c.model == model)
+        with self._connections.read() as connection:
+            return [_version(row) for row in connection.execute(query.order_by(model_versions.c.seq.desc()))]
+
+    def has_file(self, sha256: str, parts: int) -> bool:
+        query = sa.select(sa.func.count()).where(model_files.c.sha256 == sha256)
+        with self._connections.read() as connection:
+            return connection.execute(query).scalar() == parts
+
+    def write_file(self, sha256: str, parts: Iterable[bytes]) -> None:
+        for number, content in enumerate(parts):
+            query = sa.select(model_files.c.part).where(
+                model_files.c.sha256 == sha256, model_files.c.part == number
+            )
+            with self._connections.write() as connection:
+                if connection.execute(query).scalar() is None:
+                    row = {"sha256": sha256, "part": number, "content": content}
+                    connection.execute(model_files.insert(), row)
+
+    def read_file(self, sha256: str) -> Iterator[bytes]:
+        number = 0
+        while True:
+            query = sa.select(model_files.c.content).where(
+                model_files.c.sha256 == sha256, model_files.c.part == number
+            )
+            with self._connections.read() as connection:
+                content = connection.execute(query).scalar()
+            if content is None:
+                return
+            yield bytes(content)
+            number += 1
+
+    def state(self, now: datetime, *, model: str) -> VersionState:
+        promotion = sa.select(promotions).where(promotions.c.model == model)
+        with self._connections.read() as connection:
+            champion, upcoming = _in_force(connection, model, CHAMPION, now)
+            challenger, _ = _in_force(connection, model, CHALLENGER, now)
+            row = connection.execute(promotion).one_or_none()
+        return VersionState(champion, upcoming, challenger, Promotion(**row._mapping) if row else None)
+
+    def history(self, limit: int, *, model: str, alias: str) -> list[AliasChange]:
+        with self._connections.read() as connection:
+            return [_change(row) for row in connection.execute(_select_alias(model, alias).limit(limit))]
+
+    def settle(self, configured: str, now: datetime, *, model: str) -> AliasChange:
+        with self._connections.write() as connection:
+            newest = connection.execute(_select_alias(model, CHAMPION).limit(1)).one_or_none()
+            if newest is None or newest.configured != configured:
+                reason = "the settings name this version"
+                change = AliasChange(model, CHAMPION, configured, now, SETTINGS_AUTHOR, reason, configured)
+                connection.execute(model_aliases.insert(), asdict(change))
+                return change
+            champion, _ = _in_force(connection, model, CHAMPION, now)
+        return champion or _change(newest)
+
+    def set_alias(self, change: AliasChange) -> None:
+        with self._connections.write() as connection:
+            connection.execute(model_aliases.insert(), asdict(change))
+
+    def start_promotion(self, promotion: Promotion, *, stale: datetime) -> Promotion | None:
+        own = promotions.c.model == promotion.model
+        with self._connections.write() as connection:
+            row = connection.execute(sa.select(promotions).where(own)).one_or_none()
+            if row and row.started > stale:
+                return Promotion(**row._mapping)
+            connection.execute(promotions.delete().where(own))
+            connection.execute(promotions.insert(), asdict(promotion))
+        return None
+
+    def cancel_promotion(self, promotion: Promotion) -> None:
+        with self._connections.write() as connection:
+            connection.execute(promotions.delete().where(promotions.c.id == promotion.id))
+
+    def complete_promotion(
+        self, promotion: Promotion, change: AliasChange, *, alive: datetime
+    ) -> list[ServerWorker] | None:
+        own = promotions.c.id == promotion.id
+        with self._connections.write() as connection:
+            if connection.execute(sa.select(promotions.c.id).where(own)).scalar() is None:
+                return None
+            workers = _workers(connection, promotion.model, alive)
+            waiting = [worker for worker in workers if promotion.version not in worker.ready]
+            if not waiting:
+                connection.execute(promotions.delete().where(own))
+                connection.execute(model_aliases.insert(), asdict(change))
+            return waiting
+
+    def report_worker(self, worker: ServerWorker) -> None:
+        row = {**asdict(worker), "ready": list(worker.ready), "errors": dict(worker.errors)}
+        own = server_workers.c.id == worker.id
+        with self._connections.write() as connection:
+            if not connection.execute(server_workers.update().where(own).values(row)).rowcount:
+                connection.execute(server_workers.insert(), row)
+                old = server_workers.c.seen < worker.seen - FORGET
+                connection.execute(server_workers.delete().where(old))
+
+    def remove_worker(self, worker_id: str) -> None:
+        with self._connections.write() as connection:
+            connection.execute(server_workers.delete().where(server_workers.c.id == worker_id))
+
+    def workers(self, since: datetime, *, model: str) -> list[ServerWorker]:
+        with self._connections.read() as connection:
+            return _workers(connection, model, since)
+
+
+def _select_version(model: str, version: str) -> sa.Select[Any]:
+    return sa.select(model_versions).where(
+        model_versions.c.model == model, model_versions.c.version == version
+    )
+
+
+def _select_alias(model: str, alias: str) -> sa.Select[Any]:
+    query = sa.select(model_aliases).where(model_aliases.c.model == model, model_aliases.c.alias == alias)
+    return query.order_by(model_aliases.c.seq.desc())
+
+
+def _in_force(
+    connection: sa.Connection, model: str, alias: str, now: datetime
+) -> tuple[AliasChange | None, AliasChange | None]:
+    """Read the newest change with a time in the past, and a newer one with a time in the future."""
+    query = _select_alias(model, alias)
+    row = connection.execute(query.where(model_aliases.c.active_from <= now).limit(1)).one_or_none()
+    later = query.where(model_aliases.c.active_from > now)
+    if row:
+        later = later.where(model_aliases.c.seq > row.seq)
+    next_row = connection.execute(later.limit(1)).one_or_none()
+    return _change(row) if row else None, _change(next_row) if next_row else None
+
+
+def _workers(connection: sa.Connection, model: str, since: datetime) -> list[ServerWorker]:
+    query = sa.select(server_workers).where(server_workers.c.model == model, server_workers.c.seen >= since)
+    rows = connection.execute(query.order_by(server_workers.c.id))
+    return [ServerWorker(row.id, row.model, row.seen, tuple(row.ready), row.errors) for row in rows]
+
+
+def _change(row: Any) -> AliasChange:
+    return AliasChange(**{key: value for key, value in row._mapping.items() if key != "seq"})
+
+
+def _version(row: Any) -> ModelVersion:
+    values = {key: value for key, value in row._mapping.items() if key != "seq"}
+    return ModelVersion(
+        **values
+        | {
+            "files": tuple(VersionFile(**entry) for entry in row.files),
+            "features": tuple(VersionFeature(**entry) for entry in row.features),
+            "classes": tuple(row.classes),
+        }
+    )

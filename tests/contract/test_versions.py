@@ -1,0 +1,167 @@
+"""The contract of `driftbell.ports.VersionStore`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from tests.contract.builders import NOW
+
+from driftbell.records.versions import (
+    CHALLENGER,
+    CHAMPION,
+    AliasChange,
+    ModelVersion,
+    Promotion,
+    ServerWorker,
+    VersionFeature,
+    VersionFile,
+    VersionState,
+)
+from driftbell.store.sql import SqlStore
+
+SECOND = timedelta(seconds=1)
+
+
+def version(name: str = "v1", **changes: Any) -> ModelVersion:
+    record = ModelVersion(
+        model="iris",
+        version=name,
+        source="models/größe.skops",
+        options={"model": {"target": "species"}, "columns": {"kinds": {"zip": "categorical"}}},
+        files=(VersionFile("model", "größe.skops", "ab" * 32, 7),),
+        features=(VersionFeature("x", "numeric", True, "float64"),),
+        classes=("no", "yes"),
+        task="classification",
+        added=NOW,
+        author="ada",
+        note="the first one",
+    )
+    return replace(record, **changes)
+
+
+def champion(name: str | None, seconds: int = 0, **changes: Any) -> AliasChange:
+    change = AliasChange("iris", CHAMPION, name, NOW + seconds * SECOND, "ada", "better", "v1")
+    return replace(change, **changes)
+
+
+def promotion(name: str = "v2", seconds: int = 0, **changes: Any) -> Promotion:
+    return replace(Promotion(f"p-{name}", "iris", name, "ada", NOW + seconds * SECOND), **changes)
+
+
+def test_a_version_is_registered_once(store: SqlStore) -> None:
+    assert store.versions.newest(model="iris") == []
+    assert store.versions.get("v1", model="iris") is None
+    assert store.versions.add(version())
+    assert not store.versions.add(version(note="another one"))
+    assert store.versions.add(version("v2", files=(), classes=(), task="regression"))
+    assert store.versions.add(version(model="other"))
+    assert store.versions.get("v1", model="iris") == version()
+    assert [v.version for v in store.versions.newest(model="iris")] == ["v2", "v1"]
+
+
+def test_the_settings_replace_only_what_the_settings_registered(store: SqlStore) -> None:
+    store.versions.add(version(author="settings"))
+    assert not store.versions.add(version(author="settings", source="b.skops", added=NOW + SECOND))
+    assert store.versions.get("v1", model="iris") == version(author="settings", source="b.skops")
+    store.versions.add(version(source="c.skops"))
+    assert store.versions.get("v1", model="iris").source == "b.skops"
+    store.versions.add(version("v2"))
+    store.versions.add(version("v2", author="settings", source="c.skops"))
+    assert store.versions.get("v2", model="iris") == version("v2")
+
+
+def test_a_file_is_stored_in_parts(store: SqlStore) -> None:
+    parts = [bytes(range(256)) * 16, b"", b"end"]
+    assert not store.versions.has_file("ab", 3)
+    assert list(store.versions.read_file("ab")) == []
+    store.versions.write_file("ab", parts[:2])  # interrupted
+    assert not store.versions.has_file("ab", 3)
+    store.versions.write_file("ab", parts)
+    assert store.versions.has_file("ab", 3)
+    assert list(store.versions.read_file("ab")) == parts
+
+
+def test_the_first_settings_are_the_champion(store: SqlStore) -> None:
+    assert store.versions.state(NOW, model="iris") == VersionState()
+    change = store.versions.settle("v1", NOW, model="iris")
+    assert (change.version, change.author, change.configured) == ("v1", "settings", "v1")
+    assert store.versions.settle("v1", NOW + SECOND, model="iris") == change
+    assert store.versions.state(NOW, model="iris") == VersionState(change)
+    assert store.versions.history(9, model="iris", alias=CHAMPION) == [change]
+
+
+def test_a_promoted_version_stays_until_the_settings_name_another(store: SqlStore) -> None:
+    store.versions.settle("v1", NOW, model="iris")
+    store.versions.set_alias(champion("v2", 1))
+    assert store.versions.settle("v1", NOW + 2 * SECOND, model="iris") == champion("v2", 1)
+    changed = store.versions.settle("v3", NOW + 3 * SECOND, model="iris")
+    assert (changed.version, changed.author) == ("v3", "settings")
+    back = store.versions.settle("v1", NOW + 4 * SECOND, model="iris")
+    assert back.version == "v1"
+    assert [c.version for c in store.versions.history(9, model="iris", alias=CHAMPION)] == [
+        "v1",
+        "v3",
+        "v2",
+        "v1",
+    ]
+
+
+def test_a_change_of_the_future_is_upcoming(store: SqlStore) -> None:
+    first, second = champion("v1"), champion("v2", 2)
+    store.versions.set_alias(first)
+    store.versions.set_alias(second)
+    assert store.versions.state(NOW + SECOND, model="iris") == VersionState(first, second)
+    assert store.versions.state(NOW + 2 * SECOND, model="iris") == VersionState(second)
+    assert store.versions.settle("v1", NOW + SECOND, model="iris") == first
+    assert store.versions.state(NOW, model="other") == VersionState()
+
+
+def test_a_challenger_can_be_removed(store: SqlStore) -> None:
+    store.versions.set_alias(champion("v2", alias=CHALLENGER))
+    assert store.versions.state(NOW, model="iris").challenger == champion("v2", alias=CHALLENGER)
+    store.versions.set_alias(champion(None, alias=CHALLENGER))
+    assert store.versions.state(NOW, model="iris").challenger.version is None
+    assert store.versions.state(NOW, model="iris").champion is None
+
+
+def test_one_promotion_is_in_progress_at_a_time(store: SqlStore) -> None:
+    stale = NOW - 60 * SECOND
+    assert store.versions.start_promotion(promotion(), stale=stale) is None
+    assert store.versions.state(NOW, model="iris").promotion == promotion()
+    assert store.versions.start_promotion(promotion("v3", 1), stale=stale) == promotion()
+    assert store.versions.start_promotion(promotion("v3", model="other"), stale=stale) is None
+    store.versions.cancel_promotion(promotion())
+    assert store.versions.state(NOW, model="iris").promotion is None
+    assert store.versions.start_promotion(promotion("v3", 1), stale=stale) is None
+    assert store.versions.start_promotion(promotion("v4", 99), stale=NOW + 2 * SECOND) is None
+    assert store.versions.state(NOW, model="iris").promotion == promotion("v4", 99)
+
+
+def test_a_promotion_is_complete_when_every_live_worker_is_ready(store: SqlStore) -> None:
+    worker = ServerWorker("a:1", "iris", NOW, ("v1",), {"v2": "no such file"})
+    store.versions.report_worker(worker)
+    store.versions.report_worker(replace(worker, id="b:1", seen=NOW - 9 * SECOND))  # dead
+    store.versions.report_worker(replace(worker, id="c:1", model="other"))
+    store.versions.start_promotion(promotion(), stale=NOW)
+    alive = NOW - SECOND
+    complete = store.versions.complete_promotion
+    assert complete(promotion(), champion("v2"), alive=alive) == [worker]
+    assert store.versions.state(NOW, model="iris") == VersionState(promotion=promotion())
+    ready = replace(worker, ready=("v1", "v2"), errors={})
+    store.versions.report_worker(ready)
+    assert store.versions.workers(alive, model="iris") == [ready]
+    assert complete(promotion(), champion("v2"), alive=alive) == []
+    assert store.versions.state(NOW, model="iris") == VersionState(champion("v2"))
+    assert complete(promotion(), champion("v2"), alive=alive) is None
+    store.versions.remove_worker("a:1")
+    assert store.versions.workers(alive, model="iris") == []
+
+
+def test_reports_of_workers_are_forgotten(store: SqlStore) -> None:
+    old = ServerWorker("a:1", "iris", NOW)
+    store.versions.report_worker(old)
+    later = replace(old, id="b:1", seen=NOW + timedelta(hours=2))
+    store.versions.report_worker(later)
+    assert store.versions.workers(NOW, model="iris") == [later]

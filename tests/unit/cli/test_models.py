@@ -1,0 +1,95 @@
+"""`driftbell models compare` on a log of two versions."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from driftbell.cli import cli
+from driftbell.errors import ConfigError
+from driftbell.records import Label, Prediction
+from driftbell.store.sqlite import open_sqlite
+
+NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRIFTBELL_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(cli, ["models", "compare", *args], catch_exceptions=False)
+
+
+def log(folder: Path, rows: int, accuracies: dict[str, float]) -> None:
+    """Log predictions of several versions that share the traffic, and their labels."""
+    rng, versions = np.random.default_rng(0), list(accuracies)
+    predictions, labels = [], []
+    for i in range(rows):
+        version = versions[int(rng.integers(len(versions)))]
+        output = "setosa" if rng.random() < accuracies[version] else "virginica"
+        time = NOW + timedelta(minutes=i)
+        predictions.append(
+            Prediction(f"id-{i}", time, "iris", version, {"x": 1.0}, output, {"setosa": 0.5}, 2.0)
+        )
+        labels.append(Label(f"id-{i}", "setosa", time + timedelta(hours=1)))
+    store = open_sqlite(folder / "log.sqlite")
+    store.predictions.append(predictions)
+    store.labels.add(labels)
+    store.close()
+
+
+def test_a_worse_version_is_named_with_both_performances(folder: Path) -> None:
+    log(folder, 3000, {"v1": 0.9, "v2": 0.75})
+    done = run("v1", "v2")
+    assert done.exit_code == 1
+    first, *sides, certain = done.output.splitlines()
+    assert first.startswith("v2 performs worse than v1, by ")
+    assert first.endswith(" of accuracy; certainty 99 %.")
+    assert sides[0].startswith("  v1  accuracy ")
+    assert "labels, 2026-03-01 08:0" in sides[0]
+    assert certain.startswith("  certain since ")
+    done = run("v2", "v1", "--json")
+    assert done.exit_code == 0
+    body = json.loads(done.output)
+    assert body["verdict"] == "better"
+    assert body["before"]["version"] == "v2"
+    assert 0 < body["difference"]["low"] < 0.15 < body["difference"]["high"] < 0.3
+
+
+def test_without_versions_the_two_that_received_labels_last_are_compared(folder: Path) -> None:
+    log(folder, 300, {"v2": 0.9, "v3": 0.9})
+    store = open_sqlite(folder / "log.sqlite")
+    old = Prediction("old", NOW, "iris", "v1", {"x": 1.0}, "setosa", {"setosa": 0.5}, 2.0)
+    store.predictions.append([old])
+    store.labels.add([Label("old", "setosa", NOW)])
+    store.close()
+    done = run("--json")
+    assert done.exit_code == 3
+    body = json.loads(done.output)
+    assert {body["before"]["version"], body["after"]["version"]} == {"v2", "v3"}
+    assert body["verdict"] == "unknown"
+    assert "more labels decide" in body["sentence"]
+
+
+def test_unknown_versions_and_a_log_of_one_version_are_errors(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="fewer than two versions of 'iris' in the log: no predictions"):
+        run()
+    log(folder, 5, {"3f6c2a9d10be": 1.0})
+    with pytest.raises(ConfigError, match="fewer than two versions of 'iris' in the log: 3f6c2a9d10be"):
+        run()
+    with pytest.raises(ConfigError, match="'3f6c2a9d10b' of 'iris' has no predictions; did you mean"):
+        run("3f6c2a9d10b", "3f6c2a9d10be")
+    with pytest.raises(ConfigError, match="compared with itself"):
+        run("3f6c2a9d10be", "3f6c2a9d10be")
+    one = CliRunner().invoke(cli, ["models", "compare", "3f6c2a9d10be"])
+    assert one.exit_code == 2
+    assert "name both versions" in one.output
