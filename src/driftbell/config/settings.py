@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
+from driftbell.config.auth import AuthSettings
 from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
@@ -188,6 +189,7 @@ class Settings(Section):
     umask: str = Field("077", pattern=r"^[0-7]{3}$")
     """The permissions that new files of the services lack; '077' hides them from other users."""
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()

@@ -321,3 +321,21 @@ def test_another_table_is_refused_with_both_lists_and_the_likely_label(folder: P
     assert "for 'plan', did you mean 'PLAN'?" in text
     assert "for 'zip', did you mean 'zipp'?" in text
     assert "the label is probably 'churned'" in text
+
+
+def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=ROWS, freq="17h").strftime("%d.%m.%Y")
+    plan = np.where(np.arange(ROWS) % 5 == 0, "NA", FRAME["plan"])
+    table = pd.DataFrame({"signup": days, "plan": plan, "churned": FRAME["churned"]})
+    table.to_csv("dates.csv", index=False)
+    training = pd.read_csv("dates.csv")
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    joblib.dump(model.fit(training[["signup", "plan"]], training["churned"]), "dates.joblib")
+    result = run("dates.csv", model="dates.joblib")
+    dates, nulls = result.warnings[:2] if "dates as text" in result.warnings[0] else result.warnings[1::-1]
+    assert dates == (
+        "'signup' has dates as text: the model is given the text, and checks compare the dates. If the "
+        "model was trained on timestamps, pass --column 'signup=datetime'"
+    )
+    assert nulls.startswith(f"'plan': {ROWS // 5} cells 'NA' are null, as pandas reads them by default.")
+    assert not any("identifier" in warning for warning in result.warnings)
