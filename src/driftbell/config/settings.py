@@ -144,7 +144,7 @@ class ModelSettings(Section):
     path: ModelSource = None
     """A model: a file or MLflow folder, 'module:function' or a URL; the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
-    """The SHA-256 of the file; required for pickle and joblib files."""
+    """The SHA-256 of the file; required for files that can run code: pickle, joblib, PyTorch."""
     reference: Path | None = None
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
