@@ -183,7 +183,7 @@ def _zone(name: str) -> Any:
 
 
 def _times(dtype: str, column: Column) -> Any:
-    """Return ISO 8601 texts as timestamps or dates; without a zone in them or in the type, they are in UTC."""
+    """Return ISO 8601 texts as timestamps or dates; without a zone in them or in the type, in UTC."""
     pd = _pandas()
 
     moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)

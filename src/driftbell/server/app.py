@@ -28,6 +28,10 @@ from driftbell.server.api.alertmanager import alertmanager_router
 from driftbell.server.api.labels import Labeller, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
+from driftbell.server.auth.access import check_routes
+from driftbell.server.auth.guard import Access, AuthenticatedRequests
+from driftbell.server.auth.login import login_router, redirect_to_login
+from driftbell.server.auth.openapi import add_security
 from driftbell.server.batch.route import batch_router
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.cors import cors_options
@@ -78,6 +82,7 @@ class Service:
         smallest_loss: see `CheckCollector`.
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
+        access: checks the API key of each request; the default lets every request pass.
     """
 
     model: Model
@@ -97,6 +102,7 @@ class Service:
     smallest_loss: float | None = None
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -130,6 +136,7 @@ def create_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
+        service.access.start()
         gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
@@ -141,6 +148,7 @@ def create_app(service: Service) -> FastAPI:
         await recorder.close()
         await writer.close()
         await labeller.close()
+        service.access.close()
         store.close()
         tracing.close()
         logger.info("service stopped")
@@ -155,14 +163,22 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
+    app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     endpoint = PredictEndpoint(
-        predictor, refusals, errors, site_guard=service.site_guard, body_limit=service.body_limit
+        predictor,
+        refusals,
+        errors,
+        site_guard=service.site_guard,
+        access=service.access,
+        body_limit=service.body_limit,
     )
     _add_predict(app, endpoint, service, metrics)
     errors.add_to(app)
     app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
+    app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
         labels_router(labeller, model.classes, body_limit=service.body_limit),
@@ -175,6 +191,7 @@ def create_app(service: Service) -> FastAPI:
     _add_health(app, service, predictor, writer, view)
     _add_metrics(app, service, metrics, writer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    check_routes(app)
     return app
 
 
@@ -191,6 +208,15 @@ class _Application(FastAPI):
 
     predict: ASGIApp
     prefix: PathPrefix
+    declares_keys = False
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the specification of the API."""
+        if self.openapi_schema is None:
+            spec = super().openapi()
+            if self.declares_keys:
+                add_security(spec)
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or lifespan event."""
