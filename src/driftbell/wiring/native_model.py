@@ -256,7 +256,7 @@ def _better_type(
         if _known_share(name, known, other, typed) >= MIN_KNOWN:
             return dtype
     takes_texts = all(isinstance(value, str) for value in known.categories)
-    return "str" if takes_texts and table.columns[name].dtype.kind in "if" else ""
+    return "str" if takes_texts and table.columns[name].dtype.kind in "iuf" else ""
 
 
 def _known_share(name: str, known: KnownValues, table: FeatureTable, schema: Schema) -> float:
