@@ -13,6 +13,7 @@ from driftbell.errors import ConfigError
 from driftbell.models.reference import build_reference
 from driftbell.ports import Model
 from driftbell.records import Reference
+from driftbell.wiring.external_model import check_external
 from driftbell.wiring.model_files import (
     build_model,
     load_cached_conversion,
@@ -55,7 +56,11 @@ def open_model(settings: Settings) -> OpenedModel:
     return OpenedModel(
         model,
         build_reference(
-            model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
+            model,
+            training.features,
+            labels=training.labels,
+            out_of_sample=training.out_of_sample,
+            outputs=training.outputs,
         ),
     )
 
@@ -72,6 +77,7 @@ def open_serving_model(settings: Settings) -> Model:
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
     converts = settings.model.engine == "auto" and not isinstance(settings.model.path, str)
+    converts = converts and settings.model.prediction is None
     if conversion is None and converts and find_spec("onnxruntime"):
         sections = {"data_dir": True, "columns": True, "model": True}
         options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
@@ -90,6 +96,14 @@ def open_serving_model(settings: Settings) -> Model:
 
 
 def _check_paths(options: ModelSettings) -> None:
+    if options.prediction is not None:
+        check_external(options)
+        return
+    if options.probabilities or options.task or options.version:
+        raise ConfigError(
+            "model.prediction is missing: model.probabilities, model.task and model.version belong to a model "
+            "that is served elsewhere, with its predictions in a column of the reference"
+        )
     if options.path is None and (options.reference or options.sha256):
         raise ConfigError("model.path is missing: model.reference and model.sha256 belong to a model file")
     if options.path and options.reference is None:
