@@ -19,6 +19,7 @@ from driftbell.config.display import file_value, read_secret_file, without_crede
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.section import Section
 from driftbell.config.sources import PREFIX, values_of_environment, values_of_file
+from driftbell.config.threshold import ClassThreshold, ProbabilityColumns
 from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
@@ -149,7 +150,7 @@ class ModelSettings(Section):
     """The column of the reference that holds the label."""
     prediction: str | None = None
     """The column of the reference that holds the predictions of a model that is served elsewhere."""
-    probabilities: dict[str, str] = Field(default_factory=dict)
+    probabilities: ProbabilityColumns = Field(default_factory=dict)
     """Its columns with the probability of a class, such as {yes = "p_yes"}; of two classes, one is enough."""
     task: Literal["classification", "regression"] | None = None
     """Its task, if whole numbers may be classes or amounts."""
@@ -157,6 +158,8 @@ class ModelSettings(Section):
     """Its version; without it, that of its reference."""
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
+    threshold: ClassThreshold = None
+    """A class that is predicted only from a probability on, such as {churn = 0.8}; else another one is."""
     protocol: Literal["json", "mlflow", "v2"] = "json"
     """The protocol of a URL's server: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
     timeout: TimeLimit = timedelta(seconds=10)

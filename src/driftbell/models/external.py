@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from driftbell.errors import PredictError
+from driftbell.ports import EXTERNAL
 from driftbell.records import Columns, Outputs, Task, Value
 from driftbell.tabular.schema import Schema
-
-EXTERNAL = "external"
-"""Engine of a model that is served elsewhere."""
 
 
 @dataclass
@@ -45,6 +43,6 @@ class ExternalModel:
 
     def _refuse(self) -> NoReturn:
         raise PredictError(
-            f"model '{self.name}' is served elsewhere, so it cannot predict here: set model.path to its file, "
-            "or to the URL of its server"
+            f"model '{self.name}' is served elsewhere, so it cannot predict here: set model.path to its "
+            "file, or to the URL of its server"
         )

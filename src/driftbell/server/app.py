@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import driftbell
 from driftbell import jsonlog
 from driftbell.errors import StoreError
-from driftbell.ports import Model, Store
+from driftbell.ports import EXTERNAL, Model, Store
 from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
@@ -28,6 +28,7 @@ from driftbell.server.api.alertmanager import alertmanager_router
 from driftbell.server.api.labels import Labeller, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
+from driftbell.server.api.predictions import NotServed, PredictionLogger, predictions_router
 from driftbell.server.batch.route import batch_router
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.cors import cors_options
@@ -157,12 +158,18 @@ def create_app(service: Service) -> FastAPI:
     )
     app.add_middleware(HeadRequests)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
-    endpoint = PredictEndpoint(
-        predictor, refusals, errors, site_guard=service.site_guard, body_limit=service.body_limit
-    )
-    _add_predict(app, endpoint, service, metrics)
-    errors.add_to(app)
-    app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
+    if model.engine == EXTERNAL:
+        rows = PredictionLogger(model, recorder, refusals, metrics, clock=service.clock)
+        _add_predict(app, NotServed(errors), service, metrics)
+        errors.add_to(app)
+        app.include_router(predictions_router(rows, model, body_limit=service.body_limit))
+    else:
+        endpoint = PredictEndpoint(
+            predictor, refusals, errors, site_guard=service.site_guard, body_limit=service.body_limit
+        )
+        _add_predict(app, endpoint, service, metrics)
+        errors.add_to(app)
+        app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
         labels_router(labeller, model.classes, body_limit=service.body_limit),
@@ -207,7 +214,8 @@ class _Application(FastAPI):
 
 def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics: Metrics) -> None:
     """Add `POST /predict`, and the middleware that its requests share with all others."""
-    add_predict_route(app, endpoint, service.model)
+    if service.model.engine != EXTERNAL:
+        add_predict_route(app, endpoint, service.model)
     app.predict = endpoint
     app.prefix = service.prefix
     if service.tracing.on:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from pydantic import ValidationError
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError
@@ -21,6 +23,7 @@ from driftbell.models.reference import (
     reference_outputs,
     unseen_label_warning,
 )
+from driftbell.models.threshold import with_threshold
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task
@@ -47,6 +50,7 @@ class InitOptions:
         output: the configuration file.
         name: name of the model; None for one like the file's.
         classes: names of the classes of a model that answers 0, 1 and so on.
+        threshold: a class and the probability from which it is predicted, such as `churn=0.8`; None for none.
         protocol: the protocol of a URL's server.
         columns: options for the columns.
         force: whether existing files are replaced.
@@ -60,6 +64,7 @@ class InitOptions:
     output: Path = DEFAULT_OUTPUT
     name: str | None = None
     classes: tuple[str, ...] = ()
+    threshold: str | Mapping[str, float] | None = None
     protocol: str = "json"
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     force: bool = False
@@ -73,6 +78,7 @@ class ExaminedModel:
     Attributes:
         settings: the sections `model` and `columns` that open it.
         reading: the model and its reference.
+        served: the model with its decision threshold.
         rows: number of rows of the reference.
         plan: the columns of the reference.
         other_types: types by column in which it is read because the model knows its values only then.
@@ -84,6 +90,7 @@ class ExaminedModel:
 
     settings: Settings
     reading: OfferedReading
+    served: Model
     rows: int
     plan: ColumnPlan
     other_types: dict[str, str]
@@ -117,14 +124,15 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     reading = _read(offered, settings, name, reference)
     model, table = reading.model, reading.table.columns
     golden, no_golden = _golden_rows(model, table, reference)
-    score, warnings = _score(model, table, reading.labels, source, ids=bool(options.classes))
+    served = with_threshold(model, settings.model.threshold, ids=bool(options.classes))
+    score, warnings = _score(served, table, reading.labels, source, ids=bool(options.classes))
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
     notes = reading_notes(raw, model.schema.features, table)
     all_warnings = (*offered.warnings, *plan.warnings, *notes, *unknown, *warnings)
     return ExaminedModel(
-        settings, reading, raw.rows, plan, other_types, golden, no_golden, score, all_warnings
+        settings, reading, served, raw.rows, plan, other_types, golden, no_golden, score, all_warnings
     )
 
 
@@ -176,6 +184,7 @@ def _settings(
         "reference": reference,
         "target": plan.target,
         "classes": options.classes,
+        "threshold": options.threshold,
         "protocol": options.protocol,
     }
     sections = {
@@ -190,8 +199,11 @@ def _settings(
     }
     try:
         return Settings.model_validate(sections)
-    except ValueError as error:
-        raise ConfigError(f"--name: '{printable(name)}' is no valid name of a model") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option, value = problem["loc"][-1], printable(problem["input"])
+        reason = "is no valid name of a model" if option == "name" else problem["msg"].partition(", ")[2]
+        raise ConfigError(f"--{option}: '{value}' {reason}") from error
 
 
 def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[GoldenRow], str]:
@@ -231,9 +243,8 @@ def _score(
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
         cause = error.__cause__
-        raise ModelError(
-            f"the model cannot predict every row of {source}: {type(cause).__name__}: {cause}"
-        ) from error
+        reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []
     outputs = reference_outputs(reference, model.classes)

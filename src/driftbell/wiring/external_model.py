@@ -27,18 +27,18 @@ def check_external(options: ModelSettings) -> None:
     """
     if options.path is not None:
         raise ConfigError(
-            "model.path and model.prediction exclude each other: the former names a model that is served here, "
-            "the latter the predictions of one that is served elsewhere"
+            "model.path and model.prediction exclude each other: the former names a model that is served "
+            "here, the latter the predictions of one that is served elsewhere"
         )
     if options.reference is None:
         raise ConfigError(
-            "model.reference is missing: set it to a table file of past rows with the model's predictions in "
-            f"the column '{options.prediction}'"
+            "model.reference is missing: set it to a table file of past rows with the model's predictions "
+            f"in the column '{options.prediction}'"
         )
     if options.name is None:
         raise ConfigError("model.name is missing: name the model that is served elsewhere")
-    for name, value in (("golden", options.golden), ("sha256", options.sha256), ("classes", options.classes)):
-        if value:
+    for name in ("golden", "sha256", "classes", "threshold"):
+        if getattr(options, name):
             raise ConfigError(f"model.{name} belongs to a model that is served here, not to model.prediction")
 
 

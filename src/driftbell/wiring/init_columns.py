@@ -316,5 +316,5 @@ def _needed_identifiers(planner: _Planner, features: Sequence[str]) -> list[str]
         f"'{printable(name)}' looks like an identifier ({planner.decide(name).reason}), but the model was "
         "fitted on it: its new values are unlike those of the reference, so it may always look drifted"
         for name in features
-        if planner.is_identifier(name)
+        if planner.is_identifier(name) and planner.decide(name).basic is not Kind.DATETIME
     ]

@@ -18,7 +18,6 @@ from driftbell.models.conversion_cache import (
     save_conversion,
 )
 from driftbell.models.convert import NO_CONVERSION, convert
-from driftbell.models.external import EXTERNAL
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
 from driftbell.models.mlflow_folder import folder_sha256
 from driftbell.models.native import NativeModel
@@ -26,7 +25,7 @@ from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.models.remote import shown
-from driftbell.ports import Model
+from driftbell.ports import EXTERNAL, Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.external_model import open_external

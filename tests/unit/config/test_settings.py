@@ -65,6 +65,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
     "model.classes": ('"no, yes"', ("no", "yes")),
+    "model.threshold": ('"churn=0.8"', {"churn": 0.8}),
     "model.protocol": ('"mlflow"', "mlflow"),
     "model.timeout": ('"3s"', timedelta(seconds=3)),
     "model.golden": ('"golden.json"', Path("golden.json")),
@@ -111,6 +112,25 @@ def written(text: str) -> Path:
     path = Path("some.toml")
     path.write_text(text, "utf-8")
     return path
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("[model]\nthreshold = {churn = 0.8}", "churn"),
+        ("[model.threshold]\nchurn = 0.8", "churn"),
+        ('[model]\nthreshold = {"high risk=a" = 0.8}', "high risk=a"),
+        ("[model]\nthreshold = {1 = 0.8}", "1"),
+        ("[model]\nthreshold = {1.0 = 0.8}", "1.0"),  # a key with a dot is a table of its own in TOML
+        ('[model]\nthreshold = "high risk=a=0.8"', "high risk=a"),
+    ],
+)
+def test_a_threshold_names_any_class(text: str, name: str) -> None:
+    settings = load(written(text), environment={}).settings
+    assert settings.model.threshold == {name: 0.8}
+    assert setting_values(settings)["model.threshold"] == f"{name}=0.8"
+    variable = {"DRIFTBELL_MODEL__THRESHOLD": f"{name}=0.8"}
+    assert load(environment=variable).settings.model.threshold == {name: 0.8}
 
 
 def test_every_setting_has_a_case_here_and_a_description() -> None:
@@ -259,6 +279,18 @@ BAD: dict[str, list[Any]] = {
     "model.protocol": ["grpc", 3],
     "model.timeout": ["0s", 5, "soon"],
     "model.classes": ["yes", ["no", "no"], ["no", ""], "a,,b", 3, {"no": 0}],
+    "model.threshold": [
+        *("0.8", 0.8, "churn", "churn=0", "churn=1", "churn=80%", "churn=nan", "churn=0.8,stay=0.3", "=0.8"),
+        *(
+            {},
+            {"churn": 0.8, "stay": 0.3},
+            {"churn": 1},
+            {"churn": True},
+            {"churn": None},
+            {"": 0.5},
+            ["churn"],
+        ),
+    ],
     "columns.kinds": ["zip", {"zip": "number"}, {"zip": 1}, ["zip"], 3],
     "columns.exclude": [1, [1], {"id": "x"}],
     "columns.include": [1, [1], {"id": "x"}],
