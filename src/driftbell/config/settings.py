@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
+from driftbell.config.auth import AuthSettings
 from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
@@ -143,7 +144,7 @@ class ModelSettings(Section):
     path: ModelSource = None
     """A model: a file or MLflow folder, 'module:function' or a URL; the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
-    """The SHA-256 of the file; required for pickle and joblib files."""
+    """The SHA-256 of the file; required for files that can run code: pickle, joblib, PyTorch."""
     reference: Path | None = None
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
@@ -196,6 +197,7 @@ class Settings(Section):
     umask: str = Field("077", pattern=r"^[0-7]{3}$")
     """The permissions that new files of the services lack; '077' hides them from other users."""
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()

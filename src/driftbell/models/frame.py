@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta, timezone
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,9 @@ from driftbell.records import Column, Columns, Feature, Kind
 from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema
+
+OFFSET = re.compile(r"(?:UTC)?([+-]\d\d):(\d\d)")
+PYTZ_OFFSET = re.compile(r"pytz\.FixedOffset\((-?\d+)\)")
 
 ARROW_SUFFIXES = {".parquet": "read_parquet", ".feather": "read_feather", ".arrow": "read_feather"}
 """Function of pandas that reads a file with types, by the suffix of the file."""
@@ -160,18 +166,30 @@ def _numbers(dtype: str, column: Column) -> Any:
         return pd.array(_objects(column), dtype=dtype)
     if not is_integer(dtype):
         return column.astype(dtype or np.float64)
-    whole = column if column.dtype.kind == "i" else as_whole(column.tolist())
+    whole = column if column.dtype.kind in "iu" else as_whole(column.tolist())
     limits = np.iinfo(dtype)
     if whole is None or (len(whole) and not (limits.min <= whole.min() and whole.max() <= limits.max)):
         return column
     return whole.astype(dtype)
 
 
+def _zone(name: str) -> Any:
+    """Return a time zone by its name in a type of pandas, which may be an offset such as `UTC+05:30`."""
+    if match := OFFSET.fullmatch(name):
+        return timezone(timedelta(hours=int(match[1]), minutes=int(match[1][0] + match[2])))
+    if match := PYTZ_OFFSET.fullmatch(name):  # pandas before 3.0 reads offsets of Parquet files as these
+        return import_module("pytz").FixedOffset(int(match[1]))
+    return name
+
+
 def _times(dtype: str, column: Column) -> Any:
-    """Return ISO 8601 texts as timestamps: without a zone in them or in the type, they are in UTC."""
+    """Return ISO 8601 texts as timestamps or dates; without a zone in them or in the type, in UTC."""
     pd = _pandas()
 
     moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)
+    if dtype == "object":  # dates of a Parquet file
+        dates = moments.dt.date
+        return dates.where(moments.notna(), None)
     unit, _, zone = dtype.removeprefix("datetime64[").removesuffix("]").partition(", ")
-    moments = moments.dt.tz_convert(zone) if zone else moments.dt.tz_localize(None)
+    moments = moments.dt.tz_convert(_zone(zone)) if zone else moments.dt.tz_localize(None)
     return moments.dt.as_unit(unit or "ns")

@@ -166,7 +166,7 @@ def _prediction_column(model: Model, outputs: Outputs) -> Column:
 
 def compared_column(column: Column) -> Column:
     """Return a feature as it is compared: integers as other numbers."""
-    return column.astype(np.float64) if column.dtype.kind == "i" else column
+    return column.astype(np.float64) if column.dtype.kind in "iu" else column
 
 
 def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:

@@ -28,7 +28,16 @@ from driftbell.server.api.alertmanager import alertmanager_router
 from driftbell.server.api.labels import Labeller, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
-from driftbell.server.api.predictions import NotServed, PredictionLogger, predictions_router
+from driftbell.server.api.predictions import (
+    NotServed,
+    PredictionLogger,
+    no_predictions_router,
+    predictions_router,
+)
+from driftbell.server.auth.access import check_routes
+from driftbell.server.auth.guard import Access, AuthenticatedRequests
+from driftbell.server.auth.login import login_router, redirect_to_login
+from driftbell.server.auth.openapi import add_security
 from driftbell.server.batch.route import batch_router
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.cors import cors_options
@@ -79,6 +88,7 @@ class Service:
         smallest_loss: see `CheckCollector`.
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
+        access: checks the API key of each request; the default lets every request pass.
     """
 
     model: Model
@@ -98,6 +108,7 @@ class Service:
     smallest_loss: float | None = None
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -131,6 +142,7 @@ def create_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
+        service.access.start()
         gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
@@ -142,6 +154,7 @@ def create_app(service: Service) -> FastAPI:
         await recorder.close()
         await writer.close()
         await labeller.close()
+        service.access.close()
         store.close()
         tracing.close()
         logger.info("service stopped")
@@ -156,20 +169,23 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
+    app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
+    guards: Any = {"site_guard": service.site_guard, "access": service.access}
     if model.engine == EXTERNAL:
         rows = PredictionLogger(model, recorder, refusals, metrics, clock=service.clock)
-        _add_predict(app, NotServed(errors), service, metrics)
-        errors.add_to(app)
-        app.include_router(predictions_router(rows, model, body_limit=service.body_limit))
+        _add_predict(app, NotServed(errors, **guards), service, metrics)
+        predicting = predictions_router(rows, model, body_limit=service.body_limit)
     else:
-        endpoint = PredictEndpoint(
-            predictor, refusals, errors, site_guard=service.site_guard, body_limit=service.body_limit
-        )
+        endpoint = PredictEndpoint(predictor, refusals, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
-        errors.add_to(app)
-        app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
+        app.include_router(no_predictions_router())
+        predicting = batch_router(predictor, refusals, body_limit=service.body_limit)
+    errors.add_to(app)
+    app.include_router(predicting)
+    app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
         labels_router(labeller, model.classes, body_limit=service.body_limit),
@@ -182,6 +198,7 @@ def create_app(service: Service) -> FastAPI:
     _add_health(app, service, predictor, writer, view)
     _add_metrics(app, service, metrics, writer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    check_routes(app)
     return app
 
 
@@ -198,6 +215,15 @@ class _Application(FastAPI):
 
     predict: ASGIApp
     prefix: PathPrefix
+    declares_keys = False
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the specification of the API."""
+        if self.openapi_schema is None:
+            spec = super().openapi()
+            if self.declares_keys:
+                add_security(spec)
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or lifespan event."""
@@ -214,8 +240,7 @@ class _Application(FastAPI):
 
 def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics: Metrics) -> None:
     """Add `POST /predict`, and the middleware that its requests share with all others."""
-    if service.model.engine != EXTERNAL:
-        add_predict_route(app, endpoint, service.model)
+    add_predict_route(app, endpoint, service.model)
     app.predict = endpoint
     app.prefix = service.prefix
     if service.tracing.on:

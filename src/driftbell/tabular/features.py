@@ -19,7 +19,7 @@ from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular.cells import Cells, Form, objects
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind
-from driftbell.tabular.dtypes import as_whole, dtype_of, kind_of_dtype, whole_numbers
+from driftbell.tabular.dtypes import INT64, as_whole, dtype_of, kind_of_dtype, whole_numbers
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
@@ -102,15 +102,18 @@ def _dtype_of_kind(kind: Kind, values: Column) -> str:
     if kind is Kind.BOOLEAN:
         return "bool" if None not in values.tolist() else "object"
     if kind is Kind.NUMERIC:
-        return "int64" if as_whole(values.tolist()) is not None else "float64"
+        whole = as_whole(values.tolist())
+        return "float64" if whole is None else str(whole.dtype)
     return "datetime64[us]" if kind is Kind.DATETIME else "object"
 
 
 def _column(name: str, cells: Cells, texts: TextColumn | None, known: Collection[str]) -> Column:
     match cells.form:
         case Form.NUMBERS:
-            whole = cells.data.dtype.kind == "i" or cells.data.dtype == np.uint32
-            return cells.data.astype(np.int64) if whole else np.asarray(cells.data, dtype=np.float64)
+            if cells.data.dtype.kind not in "iu":
+                return np.asarray(cells.data, dtype=np.float64)
+            too_large = bool((cells.data > INT64.max).any())
+            return np.asarray(cells.data if too_large else cells.data.astype(np.int64))
         case Form.TIMES:
             return objects(cells.data.tolist())
         case Form.NESTED:

@@ -27,9 +27,10 @@ from driftbell.models.threshold import with_threshold
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task
+from driftbell.tabular.class_names import is_empty_label
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import read_file
-from driftbell.wiring.init_columns import ColumnPlan, plan_columns
+from driftbell.wiring.init_columns import ColumnPlan, classes_advice, plan_columns
 from driftbell.wiring.init_notes import reading_notes
 from driftbell.wiring.init_score import Score, classification_score, regression_score
 from driftbell.wiring.native_model import UnknownValues
@@ -238,7 +239,8 @@ def _score(
     labels = None
     is_regression = model.task is Task.REGRESSION
     if column is not None:
-        labels = match_numbers(column, source) if is_regression else _class_labels(column, model, source, ids)
+        match = _number_labels if is_regression else _class_labels
+        labels = match(column, model, source, ids)
     try:
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
@@ -253,6 +255,17 @@ def _score(
         return regression_score(outputs, labels.astype(np.float64)), [w for w in warnings if w]
     warnings.append(unseen_label_warning(labels, model.classes))
     return classification_score(outputs, labels, model.classes), [w for w in warnings if w]
+
+
+def _number_labels(column: Column, model: Model, source: str, ids: bool) -> Column:
+    try:
+        return match_numbers(column, source)
+    except ModelError as error:
+        values = {v for v in column.tolist() if not is_empty_label(v)}
+        advice = classes_advice(model.loaded, values) if isinstance(model, NativeModel) else ""
+        if not advice:
+            raise
+        raise ModelError(f"{error}; {advice}") from error
 
 
 def _class_labels(column: Column, model: Model, source: str, ids: bool) -> Column:

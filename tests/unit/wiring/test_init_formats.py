@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import joblib
@@ -72,6 +73,24 @@ def test_the_user_names_the_classes_of_numbers(folder: Path) -> None:
     result = run("past.csv", "n.joblib", classes=("no", "yes"), force=True)
     assert (result.classes, result.target) == (("no", "yes"), "churned")
     assert set(served(result, table.to_dict("records"))) == {"no", "yes"}
+
+
+def test_a_function_of_numbers_and_a_label_of_two_values_get_the_advice_to_name_the_classes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    code = "def predict(table):\n    return table['tenure'] / 72.0\n"
+    (folder / "scores_of_churn.py").write_text(code)
+    digits = FRAME[["tenure"]].assign(left=(FRAME.churned == "yes").astype(int))
+    digits.to_csv(folder / "digits.csv", index=False)
+    FRAME[["tenure", "churned"]].to_csv(folder / "texts.csv", index=False)
+    (warning,) = run("digits.csv", "scores_of_churn:predict", target="left").warnings
+    assert warning.startswith("'left' has two values, and the model is a regression: if its numbers are")
+    assert warning.endswith("name both with --classes '0,1'")
+    with pytest.raises(ConfigError, match=r"no numbers, .*; if its numbers are scores .* --classes 'no,yes'"):
+        run("texts.csv", "scores_of_churn:predict", target="churned", force=True)
+    result = run("texts.csv", "scores_of_churn:predict", classes=("no", "yes"), force=True)
+    assert (result.task, result.target, result.warnings) == ("classification", "churned", ())
 
 
 def test_an_onnx_file_needs_no_golden_answers(folder: Path) -> None:

@@ -14,10 +14,13 @@ from driftbell.errors import InputError
 from driftbell.journal.line import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import FieldProblem
+from driftbell.records.api_keys import PREDICT
+from driftbell.server.auth.guard import Access
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import MAX_ERRORS, MAX_PROBLEMS, Refused, documented
+from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
@@ -38,17 +41,26 @@ class NotServed:
 
     Args:
         errors: turns errors into answers.
+        site_guard: refuses requests of other sites.
+        access: refuses requests without the scope.
     """
 
     path = "/predict"
 
-    def __init__(self, errors: ErrorAnswers) -> None:
+    def __init__(self, errors: ErrorAnswers, *, site_guard: SiteGuard, access: Access) -> None:
         self._errors = errors
+        self._check_site = site_guard.check
+        self._require_scope = access.require
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 404."""
         scope["route"] = self
-        await self._errors.answer(Refused(404, "not_served", NOT_SERVED))(scope, receive, send)
+        try:
+            self._check_site(scope)
+            self._require_scope(scope, PREDICT)
+            raise Refused(404, "not_served", NOT_SERVED)
+        except Refused as refusal:
+            await self._errors.answer(refusal)(scope, receive, send)
 
 
 class PredictionLogger:
@@ -172,6 +184,24 @@ def predictions_router(logger: PredictionLogger, model: Model, *, body_limit: in
             for p in problems[:MAX_ERRORS]
         ]
         return {"accepted": len(rows), "refused": refused, "errors": errors, "ignored": dict(ignored)}
+
+    @router.post("/predict/batch", include_in_schema=False)
+    def refuse() -> None:
+        """Answer 404."""
+        raise Refused(404, "not_served", NOT_SERVED)
+
+    return router
+
+
+def no_predictions_router() -> APIRouter:
+    """Build the route of a model that is served here."""
+    router = APIRouter()
+
+    @router.post("/predictions", include_in_schema=False)
+    def refuse() -> None:
+        """Answer 404."""
+        detail = "this service serves the model itself, and records each prediction of POST /predict"
+        raise Refused(404, "not_external", detail)
 
     return router
 

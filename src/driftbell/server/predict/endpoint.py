@@ -8,6 +8,8 @@ from structlog.contextvars import bound_contextvars
 
 from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.records import Value
+from driftbell.records.api_keys import PREDICT
+from driftbell.server.auth.guard import Access
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
@@ -38,6 +40,7 @@ class PredictEndpoint:
         refusals: counts refused rows.
         errors: turns errors into answers.
         site_guard: refuses requests of other sites.
+        access: refuses requests without a valid key.
         body_limit: maximum size of a body in bytes.
     """
 
@@ -50,12 +53,14 @@ class PredictEndpoint:
         errors: ErrorAnswers,
         *,
         site_guard: SiteGuard,
+        access: Access,
         body_limit: int,
     ) -> None:
         self._predictor = predictor
         self._refusals = refusals
         self._errors = errors
         self._check_site = site_guard.check
+        self._require_scope = access.require
         self._body_limit = body_limit
         self._parse_row = row_parser(predictor.model.schema)
 
@@ -64,6 +69,7 @@ class PredictEndpoint:
         scope["route"] = self  # as the router does, for metrics and logs
         try:
             self._check_site(scope)
+            self._require_scope(scope, PREDICT)
             with self._predictor.tracing.step("validate") as set_rows:
                 row = await self._read_row(scope, receive)
                 set_rows(1)
