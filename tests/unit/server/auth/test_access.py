@@ -80,7 +80,7 @@ def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -
         for method in METHODS:
             need = needed(method, template)
             for key in KEYS:
-                answer = site.call(method, path, key)
+                answer = site.call(method, path, key, client=f"client {checked}")
                 refusal = expected(need, key)
                 what = f"{method} {path} with {key}: {answer.status}"
                 if refusal is None:
