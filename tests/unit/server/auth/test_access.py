@@ -16,7 +16,7 @@ from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
 from driftbell.server.auth.access import ACCESS, OPENABLE, check_routes, routes_of
 from driftbell.server.auth.guard import presented_key
 
-PREDICTS = {("POST", "/predict"), ("POST", "/predict/batch")}
+PREDICTS = {("POST", "/predict"), ("POST", "/predict/batch"), ("POST", "/predictions")}
 LABELS = {("POST", "/labels")}
 CHANGES = {
     ("POST", "/check"),
