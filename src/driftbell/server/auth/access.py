@@ -18,6 +18,7 @@ OPEN = "open"
 ACCESS = {
     ("POST", "/predict"): PREDICT,
     ("POST", "/predict/batch"): PREDICT,
+    ("POST", "/predictions"): PREDICT,
     ("POST", "/labels"): LABEL,
     ("GET", "/health"): READ,
     ("GET", "/health/live"): READ,

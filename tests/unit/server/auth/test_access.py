@@ -18,7 +18,7 @@ from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
 from driftbell.server.auth.access import ACCESS, OPENABLE, RouteScopes, check_routes, routes_of
 from driftbell.server.auth.guard import presented_key
 
-PREDICTS = {("POST", "/predict"), ("POST", "/predict/batch")}
+PREDICTS = {("POST", "/predict"), ("POST", "/predict/batch"), ("POST", "/predictions")}
 LABELS = {("POST", "/labels")}
 CHANGES = {
     ("POST", "/check"),
@@ -75,7 +75,7 @@ def expected(need: str | None, key: str) -> int | None:
 
 def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -> None:
     templates = sorted({path for _, path in routes_of(site.app)})
-    assert len(templates) == 31
+    assert len(templates) == 32
     checked = 0
     for template in (*templates, *UNKNOWN_PATHS):
         path = re.sub(r"\{[^}]+\}", "style.css" if "static" in template else "x", template)
