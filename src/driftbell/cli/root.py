@@ -59,6 +59,7 @@ COMMANDS = {
     "doctor": "ops",
     "gate": "gate",
     "grafana": "grafana",
+    "import": "imports",
     "init": "init",
     "keys": "keys",
     "labels": "labels",

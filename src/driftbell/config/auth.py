@@ -25,6 +25,31 @@ def _open_names(value: object) -> object:
     return tuple(names)
 
 
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+
+
+def parse_rate(text: str) -> tuple[int, float]:
+    """Return the number of requests and the seconds of a rate.
+
+    Raises:
+        ValueError: it is not one.
+
+    >>> parse_rate("100/second"), parse_rate("5000 / hour")
+    ((100, 1.0), (5000, 3600.0))
+    """
+    match = re.fullmatch(r"\s*([1-9]\d{0,8})\s*/\s*(second|minute|hour)\s*", text)
+    if not match:
+        raise ValueError("must be a rate such as '100/second', '600/minute' or '5000/hour'")
+    return int(match[1]), _PERIODS[match[2]]
+
+
+def _rate(value: object) -> object:
+    if value is None:
+        return None
+    count, seconds = parse_rate(value if isinstance(value, str) else "")
+    return f"{count}/{next(name for name, period in _PERIODS.items() if period == seconds)}"
+
+
 class AuthSettings(Section):
     """`[auth]`."""
 
@@ -32,6 +57,8 @@ class AuthSettings(Section):
     """Whether requests need an API key; 'auto': beyond loopback; 'with_keys': as soon as one exists."""
     open: Annotated[tuple[str, ...], BeforeValidator(_open_names)] = ("health",)
     """Routes that never need a key: 'health' (`/health` and `/health/live`), 'metrics'."""
+    rate: Annotated[str | None, BeforeValidator(_rate)] = None
+    """The most requests of one key to one server process, such as '100/second'; without it, any number."""
 
 
 def client_headers(file: Path | None = None) -> dict[str, str]:

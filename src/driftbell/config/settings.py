@@ -20,7 +20,7 @@ from driftbell.config.display import file_value, read_secret_file, without_crede
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.section import Section
 from driftbell.config.sources import PREFIX, values_of_environment, values_of_file
-from driftbell.config.threshold import ClassThreshold
+from driftbell.config.threshold import ClassThreshold, ProbabilityColumns
 from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
@@ -149,6 +149,14 @@ class ModelSettings(Section):
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
     """The column of the reference that holds the label."""
+    prediction: str | None = None
+    """The column of the reference that holds the predictions of a model that is served elsewhere."""
+    probabilities: ProbabilityColumns = Field(default_factory=dict)
+    """Its columns with the probability of a class, such as {yes = "p_yes"}; of two classes, one is enough."""
+    task: Literal["classification", "regression"] | None = None
+    """Its task, if whole numbers may be classes or amounts."""
+    version: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Its version; without it, that of its reference."""
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
     threshold: ClassThreshold = None

@@ -112,7 +112,12 @@ def unseen_label_warning(labels: Column | None, classes: Sequence[str]) -> str:
 
 
 def build_reference(
-    model: Model, features: Columns, *, labels: Column | None = None, out_of_sample: Outputs | None = None
+    model: Model,
+    features: Columns,
+    *,
+    labels: Column | None = None,
+    out_of_sample: Outputs | None = None,
+    outputs: Outputs | None = None,
 ) -> Reference:
     """Build the reference: the features and the model's own predictions on them.
 
@@ -121,12 +126,13 @@ def build_reference(
         features: rows like its training data, n rows.
         labels: see `Reference`.
         out_of_sample: see `Training`.
+        outputs: see `Training`.
 
     Raises:
         ModelError: a feature has the name of a prediction column.
         PredictError: the model fails on a row.
     """
-    outputs = model.predict(features)
+    outputs = model.predict(features) if outputs is None else outputs
     columns = {name: compared_column(features[name]) for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
     predictions = {PREDICTION_COLUMN: _prediction_column(model, outputs)}

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import driftbell
 from driftbell import jsonlog
 from driftbell.errors import StoreError
-from driftbell.ports import Model, Store
+from driftbell.ports import EXTERNAL, Model, Store
 from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
@@ -28,6 +28,12 @@ from driftbell.server.api.alertmanager import alertmanager_router
 from driftbell.server.api.labels import Labeller, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
+from driftbell.server.api.predictions import (
+    NotServed,
+    PredictionLogger,
+    no_predictions_router,
+    predictions_router,
+)
 from driftbell.server.auth.access import check_routes
 from driftbell.server.auth.guard import Access, AuthenticatedRequests
 from driftbell.server.auth.login import login_router, redirect_to_login
@@ -167,17 +173,18 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(HeadRequests)
     app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
-    endpoint = PredictEndpoint(
-        predictor,
-        refusals,
-        errors,
-        site_guard=service.site_guard,
-        access=service.access,
-        body_limit=service.body_limit,
-    )
-    _add_predict(app, endpoint, service, metrics)
+    guards: Any = {"site_guard": service.site_guard, "access": service.access}
+    if model.engine == EXTERNAL:
+        rows = PredictionLogger(model, recorder, refusals, metrics, clock=service.clock)
+        _add_predict(app, NotServed(errors, **guards), service, metrics)
+        predicting = predictions_router(rows, model, body_limit=service.body_limit)
+    else:
+        endpoint = PredictEndpoint(predictor, refusals, errors, **guards, body_limit=service.body_limit)
+        _add_predict(app, endpoint, service, metrics)
+        app.include_router(no_predictions_router())
+        predicting = batch_router(predictor, refusals, body_limit=service.body_limit)
     errors.add_to(app)
-    app.include_router(batch_router(predictor, refusals, body_limit=service.body_limit))
+    app.include_router(predicting)
     app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from driftbell.config.auth import parse_rate
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError
 from driftbell.wiring.store import clock
@@ -66,7 +67,8 @@ def open_access(settings: Settings, store: Store) -> Access:
         _log_rule("requests need an API key", host, has_keys=True, valid_keys=keyring.valid_count)
         if keyring.loaded and not keyring.valid_count:
             logger.warning("every API key is revoked or expired, so every request is refused")
-    return Access(keyring, always=rule == "always", open_names=settings.auth.open)
+    rate = parse_rate(settings.auth.rate) if settings.auth.rate else None
+    return Access(keyring, always=rule == "always", open_names=settings.auth.open, rate=rate)
 
 
 def _log_rule(text: str, host: str, *, has_keys: bool, **fields: int) -> None:

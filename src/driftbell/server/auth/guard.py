@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import time
 from collections.abc import Callable, Collection, Iterable
 
+import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from driftbell.records.api_keys import ApiKey
-from driftbell.server.auth.access import OPEN, RouteScopes
+from driftbell.records.api_keys import ADMIN, ApiKey
+from driftbell.server.auth.access import OPEN, RouteScope, RouteScopes
+from driftbell.server.auth.audit import audited, client_address
 from driftbell.server.auth.keyring import Keyring
+from driftbell.server.auth.limits import MAX_GUESSES, GuessLimit, RateLimit
 from driftbell.server.auth.session import session_key, set_current
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
@@ -19,6 +24,8 @@ from driftbell.server.http.problems import Refused
 
 HOW = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; `driftbell keys create` creates one"
 CHALLENGE = 'Bearer realm="driftbell"'
+
+logger = structlog.get_logger()
 
 
 class Access:
@@ -28,23 +35,37 @@ class Access:
         keyring: the keys; None lets every request pass.
         always: whether keys are required before the first one exists.
         open_names: see `driftbell.server.auth.access.RouteScopes`.
+        rate: the largest number of requests of one key within a number of seconds; None for no limit.
+        timer: returns a monotonic time in seconds.
     """
 
     def __init__(
-        self, keyring: Keyring | None = None, *, always: bool = True, open_names: Collection[str] = ()
+        self,
+        keyring: Keyring | None = None,
+        *,
+        always: bool = True,
+        open_names: Collection[str] = (),
+        rate: tuple[int, float] | None = None,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.keyring = keyring
         self._always = always
         self._scopes = RouteScopes(open_names)
+        self._guesses = GuessLimit()
+        self._rate = RateLimit(*rate) if rate else None
+        self._timer = timer
 
-    def check(self, scope: Scope) -> None:
+    def check(self, scope: Scope) -> RouteScope | None:
         """Check the key of a request to any path; an unknown path needs a key too.
+
+        Returns:
+            The entry of its route; None for an unknown path, or if keys are never checked.
 
         Raises:
             Refused: see `require`.
         """
         if self.keyring is None:
-            return
+            return None
         set_current(None)  # a pipelined request begins in the context of the one before
         entry = self._scopes.find(scope["method"], route_path(scope))
         if entry is None:
@@ -55,12 +76,14 @@ class Access:
             except Refused:
                 scope["route"] = entry  # as the router does, for metrics and logs
                 raise
+        return entry
 
     def require(self, scope: Scope, needed: str) -> None:
         """Check that the key of a request is valid and has a scope; "" for any.
 
         Raises:
-            Refused: 401 no valid key, 403 it lacks the scope, 503 the keys could not be read yet.
+            Refused: 401 no valid key, 403 it lacks the scope, 429 too many unknown keys of this client, or
+                requests of this key, 503 the keys could not be read yet.
         """
         keyring = self.keyring
         if keyring is None or not self.is_required:
@@ -74,9 +97,11 @@ class Access:
                 raise _unauthorized("no_key", f"this call needs {what}: {HOW}", CHALLENGE)
             set_current(key)
         else:
-            key = self.valid_key(presented)
+            key = self.valid_key(presented, client_address(scope))
         if needed and not key.allows(needed):
             raise _forbidden(key, needed)
+        if self._rate is not None:
+            self._rate.check(key.id, self._timer())
         keyring.mark_used(key)
         scope["driftbell.key"] = key
 
@@ -85,22 +110,41 @@ class Access:
         """Return whether requests need a key now."""
         return self.keyring is not None and (self._always or not self.keyring.empty)
 
-    def valid_key(self, presented: bytes) -> ApiKey:
+    def valid_key(self, presented: bytes, client: str) -> ApiKey:
         """Return the stored key that a client presents.
 
+        Args:
+            presented: the key.
+            client: the client's address.
+
         Raises:
-            Refused: 401 it is unknown, revoked or expired, 503 the keys could not be read yet.
+            Refused: 401 it is unknown, revoked or expired, 429 too many unknown keys of this client, 503 the
+                keys could not be read yet.
         """
         keyring = self.keyring
         key = keyring.find(presented) if keyring else None
         if keyring is None or key is None:
             self._check_loaded(keyring)
+            self._count_guess(client)
             raise _unauthorized("wrong_key", f"this API key is unknown: {HOW}")
         if key.revoked is not None or key.expires is not None:
             end = key.end(keyring.clock())
             if end:
                 raise _unauthorized("wrong_key", f"the API key '{key.name}' is {end}: {HOW}")
         return key
+
+    def _count_guess(self, client: str) -> None:
+        number, seconds = self._guesses.count(client, self._timer())
+        if number <= MAX_GUESSES:
+            return
+        if number == MAX_GUESSES + 1:
+            logger.warning("many unknown API keys from one client", client=client, keys=number)
+        raise Refused(
+            429,
+            "guesses",
+            "too many unknown API keys: check the key of this client, and try again later",
+            headers={"Retry-After": str(math.ceil(seconds)), "Cache-Control": "no-store"},
+        )
 
     @staticmethod
     def _check_loaded(keyring: Keyring | None) -> None:
@@ -147,12 +191,14 @@ class AuthenticatedRequests:
         """Pass on or refuse one request."""
         if scope["type"] == "http":
             try:
-                self._access.check(scope)
+                entry = self._access.check(scope)
             except Refused as refusal:
                 answer = self._errors.answer(refusal)
                 redirect = self._login(scope) if refusal.status == 401 else None
                 await (redirect or answer)(scope, receive, send)
                 return
+            if entry is not None and entry.scope == ADMIN and "driftbell.key" in scope:
+                send = audited(scope, entry.path, send)
         await self._app(scope, receive, send)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from driftbell.errors import StoreError
 from driftbell.ports import KeyStore
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records.api_keys import ApiKey, digest_of
+from driftbell.server.auth.audit import write_audit_line
 
 REFRESH_SECONDS = 1.0
 """A created or revoked key takes effect within this time in every process that reaches the store."""
@@ -89,11 +90,23 @@ class Keyring:
         if self._failing:
             logger.info("API keys can be read again")
         self._failing = False
+        if self.loaded:
+            self._log_changes(keys)
         self._keys = {key.digest: key for key in keys}
         self._by_id = {key.id: key for key in keys}
         self.empty = not keys
         self.loaded = True
         self._write_used()
+
+    def _log_changes(self, keys: Sequence[ApiKey]) -> None:
+        """Write an audit line for each key that this process accepts or refuses from now on."""
+        for key in keys:
+            known = self._by_id.get(key.id)
+            if known is None and key.revoked is None:
+                scopes = sorted(key.scopes)
+                write_audit_line("driftbell keys", "create key", key.name, key_id=key.id, scopes=scopes)
+            elif key.revoked is not None and (known is None or known.revoked is None):
+                write_audit_line("driftbell keys", "revoke key", key.name, key_id=key.id)
 
     def _write_used(self) -> None:
         used, self._used = self._used, set()

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from starlette.types import Scope
 
 from driftbell.records.api_keys import READ
+from driftbell.server.auth.audit import client_address, write_audit_line
 from driftbell.server.auth.guard import Access
 from driftbell.server.auth.session import COOKIE, new_session, session_key
 from driftbell.server.http.body import read_bytes
@@ -44,16 +45,23 @@ def login_router(access: Access, metrics: Metrics) -> APIRouter:
         if keyring is None or not access.is_required:
             return _redirect(local_path(target))
         try:
-            key = access.valid_key(fields.get("key", [""])[0].strip().encode())
+            client = client_address(request.scope)
+            key = access.valid_key(fields.get("key", [""])[0].strip().encode(), client)
         except Refused as refusal:
             if refusal.status >= 500:
                 raise
             metrics.rejected.labels(refusal.reason).inc()
+            if refusal.status == 429:
+                answer = _form(target, "Too many unknown keys came from here: try again in a minute.")
+                answer.status_code = 429
+                answer.headers.update(refusal.headers or {})
+                return answer
             return _form(target, "This key is unknown, revoked or expired.")
         if not key.allows(READ):
             metrics.rejected.labels("scope").inc()
             return _form(target, f"The key '{key.name}' has no scope 'read', which the pages need.")
         keyring.mark_used(key)
+        write_audit_line(key.name, "log in", "/login", key_id=key.id, client=client)
         value, seconds = new_session(key, keyring.clock())
         answer = _redirect(local_path(target))
         answer.set_cookie(

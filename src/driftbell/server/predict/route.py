@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from driftbell.ports import Model
+from driftbell.ports import EXTERNAL, Model
 from driftbell.server.http.problems import documented
 from driftbell.server.predict.answers import answer_schema
 from driftbell.server.predict.endpoint import PATH
@@ -32,6 +32,7 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
         tags=["predict"],
         summary="Predict one row",
         response_model=None,
+        include_in_schema=model.engine != EXTERNAL,
         openapi_extra={"requestBody": {"required": True, "content": content}},
         responses={
             200: {"description": "Predicted and logged.", "content": answer},

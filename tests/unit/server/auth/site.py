@@ -6,7 +6,6 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from starlette.types import Message
 from tests.unit.server.predict.test_fast_path import Model
@@ -49,7 +48,10 @@ class Site:
         always: whether keys are required before one exists.
         has_keys: whether there are any.
         prefix: the path prefix.
-        options: of the `Service`.
+        rate: requests of one key, and the seconds within which it may send them.
+
+    Attributes:
+        seconds: the monotonic time.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Site:
         always: bool = True,
         has_keys: bool = True,
         prefix: str = "",
-        **options: Any,
+        rate: tuple[int, float] | None = None,
     ) -> None:
         self.clock = ManualClock(NOW)
         self.store = memory_store()
@@ -74,6 +76,10 @@ class Site:
         self.keys["foreign"] = new_api_key("foreign", [ADMIN], now=NOW)[1]  # of another database
         self.keyring = Keyring(self.store.keys, clock=self.clock)
         self.keyring.refresh()
+        self.seconds = 1000.0
+        access = Access(
+            self.keyring, always=always, open_names=["health"], rate=rate, timer=lambda: self.seconds
+        )
         service = Service(
             model=Model(),
             store=self.store,
@@ -87,8 +93,7 @@ class Site:
             tracing=Tracing(),
             clock=self.clock,
             prefix=PathPrefix(prefix),
-            access=Access(self.keyring, always=always, open_names=["health"]) if authenticates else Access(),
-            **options,
+            access=access if authenticates else Access(),
         )
         self.app = create_app(service)
         self._life = self.app.router.lifespan_context(self.app)
@@ -113,6 +118,7 @@ class Site:
         *,
         query: str = "wait=false",
         scheme: str = "http",
+        client: str = "127.0.0.1",
         **headers: str,
     ) -> Answer:
         """Send one request; with a key, unless its name is "none"."""
@@ -122,10 +128,10 @@ class Site:
         ]
         if key != "none":
             pairs.append((b"authorization", b"Bearer " + self.keys[key].encode()))
-        return self._runner.run(self._call(method, path, pairs, body, query, scheme))
+        return self._runner.run(self._call(method, path, pairs, body, query, scheme, client))
 
     async def _call(
-        self, method: str, path: str, headers: Headers, body: bytes, query: str, scheme: str
+        self, method: str, path: str, headers: Headers, body: bytes, query: str, scheme: str, client: str
     ) -> Answer:
         answer = Answer()
         messages: list[Message] = [{"type": "http.request", "body": body}]
@@ -152,7 +158,7 @@ class Site:
             "root_path": "",
             "query_string": query.encode(),
             "headers": headers,
-            "client": ("127.0.0.1", 5),
+            "client": (client, 5),
             "server": ("127.0.0.1", 80),
         }
         await self.app(scope, receive, send)
