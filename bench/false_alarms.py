@@ -22,7 +22,7 @@ import numpy as np
 from driftbell import jsonlog
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.models.iris import iris_model
 from driftbell.models.reference import build_reference
 from driftbell.ports import Model
@@ -128,7 +128,7 @@ def cost(windows: int, seed: int) -> None:
     for _ in range(windows):
         window = wide_table(rng, 500, 12, 4)
         start = time.process_time()
-        compare(before, typed_columns(window, before.kinds), newest=50)
+        compare(before, typed_columns(window, before.decided), newest=50)
         spent.append((time.process_time() - start) * 1000)
     print(f"\nA comparison of 500 rows, 16 columns, the newest 50 too: {np.median(spent):.1f} ms of CPU")
 

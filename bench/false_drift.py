@@ -17,7 +17,7 @@ import scipy
 
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.records import Column, Columns, Judgement
 
 Draw = Callable[[np.random.Generator, int], Column]
@@ -114,7 +114,7 @@ def moved(rng: np.random.Generator, n: int, m: int, sigmas: float, columns: int,
 
 def judged(before: Columns, now: Columns, rows: int) -> Judgement:
     prepared = prepare(typed_columns(before))
-    return judge(compare(prepared, typed_columns(now, prepared.kinds)), rows=rows)
+    return judge(compare(prepared, typed_columns(now, prepared.decided)), rows=rows)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from driftbell.models.convert import convert
 from driftbell.models.native import NativeModel
-from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.sklearn import loaded_estimator
+from driftbell.models.threshold import ThresholdModel, with_threshold
 from driftbell.ports import Model
 from driftbell.records import Task
 from driftbell.tabular.columns import as_columns
@@ -34,6 +34,7 @@ def sklearn_model(estimator: Any) -> NativeModel:
 MODELS: dict[str, Callable[[], Model]] = {
     "fake": lambda: FakeModel(infer_schema(COLUMNS), ("high", "low"), lambda c: c["x"] + c["y"] <= 0),
     "scikit-learn": lambda: sklearn_model(LogisticRegression()),
+    "threshold": lambda: with_threshold(sklearn_model(LogisticRegression()), {"low": 0.7}),
     "ONNX Runtime": lambda: convert(sklearn_model(DecisionTreeClassifier(max_depth=4)), COLUMNS).model,
 }
 
@@ -62,7 +63,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     return MODELS[request.param]()
 
 
-def test_a_model_describes_itself(model: FakeModel | OnnxModel | NativeModel) -> None:
+def test_a_model_describes_itself(model: Model) -> None:
     assert model.name
     assert model.version
     assert model.schema.names == ("x", "y")
@@ -72,23 +73,26 @@ def test_a_model_describes_itself(model: FakeModel | OnnxModel | NativeModel) ->
     assert isinstance(model.inline, bool)
 
 
-def test_outputs_have_one_row_for_each_row(model: FakeModel | OnnxModel | NativeModel) -> None:
+def test_outputs_have_one_row_for_each_row(model: Model) -> None:
     outputs = model.predict(COLUMNS)
     assert outputs.values.shape == (300,)
     assert set(outputs.values) == {0, 1}
     assert outputs.probabilities.shape == (300, 2)
     assert outputs.probabilities.sum(axis=1) == pytest.approx(np.ones(300), abs=1e-6)
-    assert list(outputs.probabilities.argmax(axis=1)) == list(outputs.values)
+    if isinstance(model, ThresholdModel):
+        assert list(outputs.probabilities[:, 1] >= 0.7) == list(outputs.values)
+    else:
+        assert list(outputs.probabilities.argmax(axis=1)) == list(outputs.values)
 
 
-def test_answer_returns_the_same_as_predict(model: FakeModel | OnnxModel | NativeModel) -> None:
+def test_answer_returns_the_same_as_predict(model: Model) -> None:
     outputs = model.predict(COLUMNS)
     class_ids, probabilities = model.answer(VALUES.tolist())
     assert class_ids == outputs.values.tolist()
     assert np.array(probabilities) == pytest.approx(outputs.probabilities, abs=1e-6)
 
 
-def test_a_row_has_the_same_outputs_alone_and_in_a_table(model: FakeModel | OnnxModel | NativeModel) -> None:
+def test_a_row_has_the_same_outputs_alone_and_in_a_table(model: Model) -> None:
     class_ids, probabilities = model.answer(VALUES.tolist())
     for row in range(0, 300, 60):
         alone = model.answer([VALUES[row].tolist()])

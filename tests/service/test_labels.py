@@ -217,6 +217,10 @@ def test_performance_as_known_now_and_as_known_then(service: Running) -> None:
     found = performance(service)
     now, then = wilson(ROWS - 5, ROWS), wilson(ROWS, ROWS)
     assert found["realized"] == {"value": now.value, "low": now.low, "high": now.high, "rows": ROWS}
+    (at_check,) = found["realized_at_checks"]
+    realized = at_check.pop("metrics")
+    assert realized["accuracy"] == {"value": then.value, "low": then.low, "high": then.high}
+    assert "log_loss" in realized
     assert found["realized_at_checks"] == [
         {
             "check": check["id"],

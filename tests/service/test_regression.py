@@ -83,7 +83,11 @@ def test_a_regression_is_served_labelled_and_raises_a_correct_alarm(service: Run
     assert performance["realized_at_checks"][0]["low"] == pytest.approx(performance["realized"]["low"])
     assert performance["reference"] == pytest.approx(9.5, abs=0.8)
     assert service.metric("driftbell_predictions_total", **{"class": ""}) == 700
-    assert service.metric("driftbell_mean_absolute_error", kind="realized") > 0
+    squared = float(np.sqrt(((expected[200:700] - price[200:700]) ** 2).mean()))
+    for name, value in (("mae", error), ("rmse", squared)):
+        realized = service.metric("driftbell_performance", metric=name, kind="realized")
+        assert realized == pytest.approx(value)
+        assert performance["metrics"][name]["realized"]["value"] == realized
     assert service.metric("driftbell_smallest_loss") == pytest.approx(performance["reference"] / 10, rel=0.01)
 
     drifted = table[700:1300].assign(area=(table["area"][700:1300] * 0.3).round(1))

@@ -21,7 +21,8 @@ from driftbell.simulation.traffic import simulate
 pytestmark = pytest.mark.service
 
 FEATURES = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"}
-OF_REGRESSION = [query for query in promql() if "driftbell_mean_absolute_error" in query.expression]
+ERRORS = ("driftbell_mean_absolute_error", 'metric="mae"', 'metric="rmse"')
+OF_REGRESSION = [query for query in promql() if any(error in query.expression for error in ERRORS)]
 OF_CLASSIFIER = [query for query in promql() if query not in OF_REGRESSION]
 
 SECONDS = 30

@@ -65,6 +65,11 @@ METRICS = {
     help="Names of the classes that the model answers as 0, 1, ..., as 'no,yes'.",
 )
 @click.option(
+    "--threshold",
+    metavar="CLASS=P",
+    help="Predict a class only from a probability on, such as churn=0.8; else the most probable other one.",
+)
+@click.option(
     "--protocol",
     type=click.Choice(["json", "mlflow", "v2"]),
     default="json",
@@ -93,21 +98,22 @@ def init(
     trust: bool,
     name: str | None,
     classes: str | None,
+    threshold: str | None,
     protocol: str,
     as_json: bool,
     **columns: tuple[str, ...],
 ) -> None:
     """Write the configuration of your own model, ready for `driftbell up`.
 
-    MODEL is a file of scikit-learn (.skops, .joblib, .pkl), ONNX, LightGBM, XGBoost or CatBoost, a folder of
-    MLflow, a function of yours ('module:function'), or the URL of a server.
+    MODEL is a file of scikit-learn (.skops, .joblib, .pkl), ONNX, LightGBM, XGBoost, CatBoost or PyTorch
+    (.pt2), a folder of MLflow, a function of yours ('module:function'), or the URL of a server.
 
     Loads the model, reads the reference as the model was fitted on it, and prints the features that the
     service will accept, the columns that are left out with the reason, and the score on the reference.
     Answers of the model's own library are written to golden.json: the service starts only if it gives the
     same ones.
 
-    A pickle or joblib file can run any code when it is loaded: you are asked first, or pass --trust.
+    A pickle, joblib or PyTorch file can run any code when it is loaded: you are asked first, or pass --trust.
 
     Exit codes: 0 the files are written, 2 they are not; the message says why and what to do.
 
@@ -115,6 +121,7 @@ def init(
     Examples:
       driftbell init churn.joblib --reference held_out.csv
       driftbell init churn.skops --reference held_out.parquet --target churned
+      driftbell init churn.joblib --reference held_out.csv --threshold churn=0.8
       driftbell init price.joblib --trust --reference sqlite:///shop.db --query "SELECT * FROM sales"
     """
     from driftbell.wiring.examined_model import InitOptions
@@ -128,6 +135,7 @@ def init(
         output=Path(output),
         name=name,
         classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
+        threshold=threshold,
         protocol=protocol,
         columns=column_options(columns),
         force=force,
@@ -201,6 +209,8 @@ def _facts(result: InitResult) -> dict[str, Any]:
 
 def _lines(result: InitResult) -> Iterator[str]:
     yield f"Model      {_model_line(result)}"
+    for name, probability in (result.threshold or {}).items():
+        yield f"Threshold  {printable(name, 40)} is predicted from a probability of {probability!r} on"
     yield f"Reference  {result.reference}, {result.rows:,} rows"
     yield ""
     yield from _feature_lines(result.features)

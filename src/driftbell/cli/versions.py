@@ -154,6 +154,8 @@ def _version_lines(version: ModelVersion, aliases: list[str]) -> Iterator[str]:
         yield f"Note       {printable(version.note, 200)}"
     classes = f" into {join_names(version.classes)}" if version.classes else ""
     yield f"Task       {version.task}{classes}"
+    for name, probability in (version.options["model"].get("threshold") or {}).items():
+        yield f"Threshold  {printable(name, 40)} is predicted from a probability of {probability!r} on"
     yield f"Features   {join_names(f'{f.name} ({f.kind})' for f in version.features)}"
     for file in version.files:
         yield f"File       {file.role}: {printable(file.name)}, {file.size:,} bytes, SHA-256 {file.sha256}"
@@ -173,6 +175,11 @@ def _version_lines(version: ModelVersion, aliases: list[str]) -> Iterator[str]:
     "--classes",
     metavar="NAMES",
     help="Names of the classes that the model answers as 0, 1, ..., as 'no,yes' [default: model.classes].",
+)
+@click.option(
+    "--threshold",
+    metavar="CLASS=P",
+    help="Predict a class only from a probability on, such as churn=0.8 [default: model.threshold].",
 )
 @click.option(
     "--protocol",
@@ -202,6 +209,7 @@ def add(
     reference: Path | None,
     target: str | None,
     classes: str | None,
+    threshold: str | None,
     protocol: str | None,
     trust: bool,
     author: str | None,
@@ -219,6 +227,7 @@ def add(
     Examples:
       driftbell models add churn-2.skops --reference held_out.csv --note "more trees"
       driftbell models add churn-3.joblib --trust
+      driftbell models add churn.skops --threshold churn=0.7
     """
     from driftbell.wiring.add_version import AddOptions, add_version
 
@@ -228,6 +237,7 @@ def add(
         reference=reference,
         target=target,
         classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
+        threshold=threshold,
         protocol=protocol,
         columns=column_options(columns),
         note=note,

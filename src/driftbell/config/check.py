@@ -65,18 +65,20 @@ def parse_limit_values(value: object) -> dict[str, float]:
     """
     flat: dict[str, object] = {}
     for name, limit in parse_numbers(value, "age.null_share=0.1,age.max=120").items():
-        flat |= _flat(name, limit)
+        flat |= flat_values(name, limit)
     try:
         return {limit.name: limit.value for limit in parse_limits(flat)}
     except ConfigError as error:
         raise ValueError(str(error)) from error
 
 
-def _flat(name: str, value: object) -> dict[str, object]:
+def flat_values(name: str, value: object) -> dict[str, object]:
     """Return the limits of a table of TOML, where an unquoted `a.max = 1` is a table of its own."""
     if not isinstance(value, Mapping):
         return {name: value}
-    return {key: v for part, inner in value.items() for key, v in _flat(f"{name}.{part}", inner).items()}
+    return {
+        key: v for part, inner in value.items() for key, v in flat_values(f"{name}.{part}", inner).items()
+    }
 
 
 LimitValues = Annotated[dict[str, float], BeforeValidator(parse_limit_values)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -82,8 +84,60 @@ def check_labels(label: str, table_name: str, labels: Sequence[str], answers: It
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PredictionThreshold:
+    """A decision threshold that explains predictions which are not the most probable class.
+
+    Attributes:
+        class_id: the class that is predicted from a probability on.
+        lowest: its lowest probability where it is predicted.
+        highest: its highest probability where it is not predicted.
+    """
+
+    class_id: int
+    lowest: float
+    highest: float
+
+
+def find_threshold(
+    matrix: Vector, predicted: Vector, known: PredictionThreshold | None = None
+) -> PredictionThreshold | None:
+    """Return the threshold of one class that explains all predictions of a table; None if there is none.
+
+    Args:
+        matrix: probability of each class, shape (n, k).
+        predicted: index of the predicted class, shape (n,).
+        known: that of another table of the model; it explains a table in which one class is predicted only.
+    """
+    class_ids, tolerance = predicted.astype(np.intp), _tolerance(matrix)
+    for class_id in np.argsort(np.bincount(class_ids, minlength=matrix.shape[1]), kind="stable").tolist():
+        chosen = class_ids == class_id
+        lowest, highest = math.nan, math.nan
+        if known is not None and known.class_id == class_id:
+            lowest, highest = known.lowest, known.highest
+        lowest = float(matrix[chosen, class_id].min()) if chosen.any() else lowest
+        highest = float(matrix[~chosen, class_id].max()) if not chosen.all() else highest
+        if not lowest >= highest - tolerance:
+            continue
+        others = matrix[~chosen].copy()
+        own = others[np.arange(len(others)), class_ids[~chosen]]
+        others[:, class_id] = 0.0
+        if (own >= others.max(axis=1, initial=0.0) - tolerance).all():
+            return PredictionThreshold(int(class_id), lowest, highest)
+    return None
+
+
+def _tolerance(matrix: Vector) -> float:
+    return MAX_SUM_ERROR + ERROR_PER_CLASS * int(matrix.shape[1])
+
+
 def check_probabilities(
-    matrix: Vector, predicted: Vector, classes: Sequence[str], table_name: str, names: Sequence[str]
+    matrix: Vector,
+    predicted: Vector,
+    classes: Sequence[str],
+    table_name: str,
+    names: Sequence[str],
+    threshold: PredictionThreshold | None = None,
 ) -> str:
     """Compare the probabilities of a table with each other and with the predictions.
 
@@ -93,16 +147,18 @@ def check_probabilities(
         classes: names of the k classes.
         table_name: name of the table in messages.
         names: names of the probability columns.
+        threshold: see `find_threshold`; predictions may follow one.
 
     Returns:
         A note about predictions that are not the most probable class; "" without any.
 
     Raises:
-        InputError: rows do not sum to 1, or most predictions are not the most probable class.
+        InputError: rows do not sum to 1, or most predictions are not the most probable class and follow no
+            threshold.
     """
     rows = len(matrix)
     sums = matrix.sum(axis=1)
-    tolerance = MAX_SUM_ERROR + ERROR_PER_CLASS * matrix.shape[1]
+    tolerance = _tolerance(matrix)
     wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
     if len(wrong):
         row = int(wrong[0])
@@ -115,6 +171,11 @@ def check_probabilities(
     wrong = np.flatnonzero(own < matrix.max(axis=1) - tolerance)
     if not len(wrong):
         return ""
+    if threshold is not None:
+        return (
+            f"predictions of the {table_name} are '{printable(classes[threshold.class_id], 40)}' from a "
+            f"probability of {threshold.lowest:.3g}: {len(wrong)} of {rows} are not the most probable class"
+        )
     row = int(wrong[0])
     best = int(matrix[row].argmax())
     example = (

@@ -9,6 +9,7 @@ import numpy as np
 
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
+from driftbell.degradation.labelled_metrics import labelled_rows
 from driftbell.degradation.reference_models import (
     FOLDS,
     Answers,
@@ -141,12 +142,11 @@ def fit_detector(
         raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.values)}")
     answers = Answers(outputs.values.astype(np.float64), outputs.probabilities)
     truth: Vector | None = None
-    if labels is not None:
-        has_label = np.array([v is not None for v in labels.tolist()], dtype=bool)
-        if has_label.all() or np.count_nonzero(has_label) >= MIN_LABELS:
-            features = {k: v[has_label] for k, v in features.items()}
-            answers = answers.take(has_label)
-            truth = output_values(map(str, labels[has_label].tolist()), classes)
+    has_label = labelled_rows(labels)
+    if labels is not None and has_label is not None:
+        features = {k: v[has_label] for k, v in features.items()}
+        answers = answers.take(has_label)
+        truth = output_values(map(str, labels[has_label].tolist()), classes)
     learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
     charts = CusumCharts(
         learned,

@@ -34,7 +34,7 @@ class LabelShift:
         classes = learned.classes
         self._confidence_edges = np.zeros((classes, 0))
         if learned.answers.probabilities is not None:
-            top = learned.answers.probabilities.max(axis=1)
+            top = learned.answers.confidence()
             points = np.arange(1, CONFIDENCE_BINS) / CONFIDENCE_BINS
             self._confidence_edges = np.array(
                 [
@@ -121,7 +121,7 @@ class LabelShift:
         classes = answers.values.astype(np.intp)
         if size == 1 or answers.probabilities is None:
             return classes * size
-        top = answers.probabilities.max(axis=1)
+        top = answers.confidence()
         return np.asarray(classes * size + (top[:, None] > self._confidence_edges[classes]).sum(axis=1))
 
 

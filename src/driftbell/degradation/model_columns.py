@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.answer_checks import check_labels, check_probabilities
+from driftbell.degradation.answer_checks import (
+    PredictionThreshold,
+    check_labels,
+    check_probabilities,
+    find_threshold,
+)
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
@@ -38,12 +43,8 @@ MIN_LABELS = 20
 ROUNDING = 1e-4
 """Tolerated rounding error of a probability below 0 or above 1."""
 
-MAX_EXAMPLES = 3
-"""Number of labels that are no numbers in a message."""
-
-
-MAX_KNOWN = 3
-"""Number of columns with remembered names of classes, besides the newest one."""
+MAX_EXAMPLES, MAX_KNOWN = 3, 3
+"""Labels that are no numbers in a message; columns with remembered names of classes, besides the newest."""
 
 
 class ModelColumns:
@@ -84,6 +85,7 @@ class ModelColumns:
                 "task", "type", f"task must be '{CLASSIFICATION}' or '{REGRESSION}', got {task!r}"
             )
         self.notes: list[str] = []
+        self._threshold: PredictionThreshold | None = None  # of the last table that has one
         self.prediction, self.label = prediction, label
         self.probabilities = {class_name(c): name for c, name in probabilities.items()}
         if len(self.probabilities) < len(probabilities):
@@ -227,8 +229,10 @@ class ModelColumns:
             raise input_error(self.prediction, "type", locate(self.prediction, table_name, row, reason), row)
         matrix = self._matrix(table, table_name)
         if matrix is not None:
-            names = tuple(self.probabilities.values())
-            self._note(check_probabilities(matrix, values, self.classes, table_name, names))
+            names = list(self.probabilities.values())
+            threshold = find_threshold(matrix, values, self._threshold)
+            self._threshold = threshold or self._threshold
+            self._note(check_probabilities(matrix, values, self.classes, table_name, names, threshold))
         return Answers(values, matrix)
 
     def _note(self, note: str) -> None:

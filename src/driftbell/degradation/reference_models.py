@@ -43,6 +43,20 @@ class Answers:
     def __len__(self) -> int:
         return len(self.values)
 
+    def confidence(self) -> Vector:
+        """Return the probability of each predicted class, shape (n,); 0 for an answer that is no class.
+
+        It is not always the largest probability: models with a decision threshold predict others.
+
+        Raises:
+            ValueError: the model has no probabilities.
+        """
+        if self.probabilities is None:
+            raise ValueError("the model has no probabilities")
+        classes = self.values.astype(np.intp)
+        own = self.probabilities[np.arange(len(classes)), np.maximum(classes, 0)]
+        return np.where(classes >= 0, own, 0.0)
+
     def take(self, rows: Any) -> Answers:
         """Return the answers of some rows."""
         return Answers(self.values[rows], None if self.probabilities is None else self.probabilities[rows])
@@ -174,7 +188,7 @@ class ReferenceModels:
 
     def _confidence_input(self, matrix: Matrix, answers: Answers) -> Any:
         if answers.probabilities is not None:
-            return answers.probabilities.max(axis=1)
+            return answers.confidence()
         return np.column_stack([matrix, answers.values])
 
 

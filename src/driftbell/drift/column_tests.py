@@ -44,6 +44,9 @@ the tests of the distribution need most, for small shifts.
 UNUSUAL = 0.05
 """P-value below which a description shows where the distributions differ, not only the medians."""
 
+FROZEN_P_VALUE, MIN_FROZEN = 1e-3, 0.02
+"""A column of almost all different values is frozen at a value with this evidence, and this share of rows."""
+
 MAX_NAMED = 5
 """Number of categories that a description names."""
 
@@ -248,6 +251,28 @@ def _categories_note(categories: list[str | None], a: list[int], b: list[int], n
         largest = False
     more = [f"{count} more {state}" for state, count in rest.items() if count]
     return "; ".join(words + more)
+
+
+def add_frozen(before: PreparedColumn, now: ColumnRows, tested: Tested) -> bool:
+    """Test whether a column of almost all different values has become one value, as a broken source sends it.
+
+    Args:
+        before: the reference.
+        now: the window.
+        tested: the test is added to it, if the value is more frequent than every value of the reference.
+
+    Returns:
+        Whether the column is frozen: the evidence is strong, and the value fills more than a few rows.
+    """
+    n, m = before.cells.readable, now.readable
+    value, count = now.top
+    usual = before.cells.top[1] or n // 2  # of a profile; an identifier has more different values than that
+    if not n or not m or count < 2 or count / m <= usual / n:
+        return False
+    test, size = null_share(usual, n, count, m), difference_size(usual, n, count, m)
+    note = f"frozen at {category_name(value)} in {count:,} of {m:,} rows"
+    tested.p_value("most frequent value", CELLS_WEIGHT, test.p_value, n, m, size, note)
+    return test.p_value < FROZEN_P_VALUE and size.low > MIN_FROZEN
 
 
 def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:

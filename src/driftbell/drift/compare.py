@@ -10,6 +10,7 @@ from driftbell.drift.column_tests import (
     Tested,
     add_categories,
     add_cells,
+    add_frozen,
     add_nulls,
     add_numbers,
     add_texts,
@@ -27,7 +28,7 @@ from driftbell.drift.time_tests import add_times, why_not_compared
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
-from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.tabular.typed_column import NO_ROWS, TypedColumn, read_columns
 
 NEWEST_ROWS = ", newest rows"
 """End of the names of tests of the newest rows alone."""
@@ -167,6 +168,7 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")
+    frozen = _is_identifier(before) and add_frozen(before, now, tested)
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
     if scope is Scope.NULLS and not now.readable and not before.cells.readable:
@@ -175,7 +177,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     effects, note = _effects(tested), _note(tested)
     results = tested.results
     if scope is not Scope.VALUES and (before.excluded or not now.unreadable):
-        note = "; ".join(_nonempty([_why_not(before, now), note]))
+        why = _why_not(before, now)
+        note = "; ".join(_nonempty([note, why] if frozen else [why, note]))
     if 0 < newest < rows:
         alone, newest_note, result = _newest(before, typed, newest)
         results.append(result)
@@ -243,6 +246,12 @@ def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_siz
     return Scope.VALUES
 
 
+def _is_identifier(before: PreparedColumn) -> bool:
+    """Return whether a column has almost all different values, and is not of a kind that the user set."""
+    kinds = (Kind.IDENTIFIER, Kind.CATEGORICAL)
+    return bool(before.excluded) and before.kind in kinds and not before.layout.comparable
+
+
 def _why_not(before: PreparedColumn, now: ColumnRows) -> str:
     """Return why the values of a column were not compared."""
     if before.excluded:
@@ -254,8 +263,17 @@ def _why_not(before: PreparedColumn, now: ColumnRows) -> str:
 
 
 def _newest(before: PreparedColumn, typed: TypedColumn, newest: int) -> tuple[list[Effect], str, Result]:
-    """Test the newest rows alone; which of their nulls are unreadable cells is not known."""
-    now = _rows(before, replace(typed, values=typed.values[-newest:], unreadable=0, examples=()))
+    """Test the newest rows alone; without `unreadable_rows`, their unreadable cells count as nulls."""
+    unreadable = int((typed.unreadable_rows >= len(typed.values) - newest).sum())
+    examples = typed.examples if unreadable else ()
+    newest_cells = replace(
+        typed,
+        values=typed.values[-newest:],
+        unreadable=unreadable,
+        examples=examples,
+        unreadable_rows=NO_ROWS,
+    )
+    now = _rows(before, newest_cells)
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=False)
     add_cells(before, now, "", tested)

@@ -8,7 +8,7 @@ import numpy as np
 
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import MINIMUM_ROWS
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.drift.target import missing_labels
 from driftbell.records import TargetDrift
 
@@ -41,7 +41,7 @@ def compare_number_target(
         return TargetDrift(None, None, None, {}, {}, f"Cannot tell: {reason}.", ordered=True)
     before, now = ({LABEL: np.array(side, dtype=np.float64)} for side in (reference, window))
     prepared = prepare(typed_columns(before))
-    (comparison,) = compare(prepared, typed_columns(now, prepared.kinds))
+    (comparison,) = compare(prepared, typed_columns(now, prepared.decided))
     largest = comparison.effects[0] if comparison.effects else None
     bins = comparison.histogram
     return TargetDrift(

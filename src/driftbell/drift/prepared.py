@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 import numpy as np
 
 from driftbell.drift.texts import TextFeatures, text_features
 from driftbell.drift.times import TimeProfile, time_profile
-from driftbell.records import Column, Columns, Kind
+from driftbell.records import Column, Kind
 from driftbell.stats.samples import tie_sums
-from driftbell.tabular.columns import is_null, kind_of
+from driftbell.tabular.columns import is_null
 from driftbell.tabular.precision import SinglePrecision, rounded
 from driftbell.tabular.profile import (
     ColumnLayout,
@@ -47,6 +46,7 @@ class ColumnRows:
         times: datetime: counts by day, weekday and hour.
         words: text: length and character classes of each cell.
         names: categorical: names of categories in descriptions, where they differ.
+        top: categorical and identifier: the most frequent value and its rows; 0 rows if that is not known.
     """
 
     rows: int
@@ -60,6 +60,7 @@ class ColumnRows:
     times: TimeProfile | None = None
     words: TextFeatures | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    top: tuple[str, int] = ("", 0)
 
     @property
     def readable(self) -> int:
@@ -253,16 +254,25 @@ def column_rows(typed: TypedColumn, layout: ColumnLayout) -> ColumnRows:
         case Kind.CATEGORICAL | Kind.BOOLEAN:
             texts = count_categories(cells)
             counted = ColumnRows(len(cells), texts[None], profile=tally(texts, layout), texts=texts)
+            counted = replace(counted, top=_top(texts))
         case Kind.DATETIME:
             times = time_profile(cells)
             counted = ColumnRows(len(cells), len(cells) - times.rows, times=times)
         case Kind.TEXT:
             words = text_features(cells)
             counted = ColumnRows(len(cells), len(cells) - words.rows, words=words)
+        case Kind.IDENTIFIER:
+            counted = replace(null_rows(typed), top=_top(count_categories(cells)))
         case _:
             counted = null_rows(typed)
     unreadable = min(typed.unreadable, counted.nulls)
     return replace(counted, nulls=counted.nulls - unreadable, unreadable=unreadable, examples=typed.examples)
+
+
+def _top(texts: Counter[str | None]) -> tuple[str, int]:
+    """Return the most frequent text other than null, and its rows."""
+    present = ((text, count) for text, count in texts.items() if text is not None)
+    return max(present, key=lambda pair: pair[1], default=("", 0))
 
 
 def null_rows(typed: TypedColumn) -> ColumnRows:
@@ -286,35 +296,3 @@ def center(values: Column) -> tuple[float, float] | None:
     with np.errstate(over="ignore"):
         mean = float(values.mean())
     return median, mean if np.isfinite(mean) else float((values / unit).mean() * unit)
-
-
-def typed_columns(columns: Columns, kinds: Mapping[str, Kind | None] | None = None) -> dict[str, TypedColumn]:
-    """Return columns of known types, such as logged predictions, without reading their cells again.
-
-    Args:
-        columns: arrays as `as_column` returns them.
-        kinds: kind of each column, as decided on the reference; None decides them.
-    """
-    kinds = kinds or {}
-    return {name: _typed(cells, kinds.get(name) or kind_of(cells)) for name, cells in columns.items()}
-
-
-def _typed(cells: Column, kind: Kind | None) -> TypedColumn:
-    if kind is Kind.DATETIME and cells.dtype.kind != "M":
-        cells = np.array([_moment(cell) for cell in cells.tolist()], dtype="datetime64[us]")
-    return TypedColumn(kind, cells, stored_as="")
-
-
-def _moment(cell: object) -> datetime | None:
-    """Return a date, time or ISO 8601 text in UTC without a zone; None if it is none."""
-    if isinstance(cell, str):
-        try:
-            cell = datetime.fromisoformat(cell)
-        except ValueError:
-            return None
-    if isinstance(cell, datetime):
-        try:
-            return cell.astimezone(UTC).replace(tzinfo=None) if cell.tzinfo else cell
-        except OverflowError:  # a time of the year 1 or 9999
-            return None
-    return datetime(cell.year, cell.month, cell.day) if isinstance(cell, date) else None  # noqa: DTZ001

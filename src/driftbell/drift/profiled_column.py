@@ -193,7 +193,8 @@ def _without_rows(times: TimeProfile) -> TimeProfile:
 
 def outline(column: ProfiledColumn) -> PreparedColumn:
     """Prepare a column of a profile without its counts."""
-    kind, empty = column.kind, ColumnLayout(column.kind or Kind.CATEGORICAL, comparable=False)
+    kind = column.kind
+    empty = ColumnLayout(kind or Kind.CATEGORICAL, comparable=column.set_by_user)
     return PreparedColumn(
         column.name,
         "feature",

@@ -13,18 +13,19 @@ from typing import Any
 import msgspec
 import structlog
 
-from driftbell.alarms.lifecycle import alarm_after
-from driftbell.alarms.notifications import notification_after, same_state
 from driftbell.alarms.refused_rows import with_refused
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
-from driftbell.drift.prepared import PreparedReference, typed_columns
+from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.prepared import PreparedReference
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
+from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import describe_error, write_reports
+from driftbell.monitor.model_metrics import MetricsReader, deciding_metric, with_realized
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
@@ -38,9 +39,8 @@ from driftbell.monitor.state import (
 from driftbell.monitor.target_drift import target_drift
 from driftbell.monitor.window import window_columns
 from driftbell.ports import DegradationDetector, Model, Sink, Store
-from driftbell.publish.report_folder import ReportFolder, own_first
+from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import (
-    Alarm,
     Baseline,
     Check,
     CheckKind,
@@ -52,7 +52,6 @@ from driftbell.records import (
     Judgement,
     Lease,
     Limit,
-    Notification,
     Reference,
     RefusedRows,
     Task,
@@ -145,6 +144,7 @@ class Checker:
     _prepared: dict[str, PreparedReference] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _metrics: MetricsReader = field(default_factory=MetricsReader, init=False, repr=False, compare=False)
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
         """Run one check and save it, with its notification and alarm.
@@ -183,7 +183,8 @@ class Checker:
                 check, findings.reference, findings.columns, self.sinks, folder=self.folder, store=self.store
             )
         check = replace(check, duration=time.perf_counter() - started)
-        self.store.checks.save(check, lease, self._notification(check), self._alarm(check))
+        notification = notification_of(check, self.store, self.cooldown)
+        self.store.checks.save(check, lease, notification, alarm_of(check, self.store))
         log_check(check)
         return check
 
@@ -259,7 +260,11 @@ class Checker:
             is_regression=self.model.task is Task.REGRESSION,
             **self._served,
         )
-        drift = replace(drift, target_drift=target)
+        metrics = self._metrics(
+            self.store, self.model, self.reference, carried.baseline, window, min(self.window_rows, MAX_ROWS)
+        )
+        degradation = with_realized(degradation, metrics, deciding_metric(self.model))
+        drift = replace(drift, target_drift=target, metrics=metrics)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
 
@@ -288,7 +293,7 @@ class Checker:
         rows = max(map(len, columns.values()), default=0)
         newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
         prepared = self._prepared[reference.version]
-        typed = typed_columns(columns, prepared.kinds)
+        typed = typed_columns(columns, prepared.decided)
         return compare(prepared, typed, newest=newest if rows >= 2 * newest else 0)
 
     def _active(self, baseline: Baseline | None) -> ActiveBaseline:
@@ -357,28 +362,3 @@ class Checker:
             occasion,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-    def _notification(self, check: Check) -> Notification | None:
-        if self.cooldown is None:
-            return None
-        last = self.store.notifications.last(**self._served)
-        check = replace(check, reports=tuple(own_first(check.reports)))
-        notification = notification_after(check, last, cooldown=self.cooldown)
-        if notification is None:
-            return None
-        if notification.verdict is Verdict.ALARM:
-            silent_until = self.store.alarms.silent_until(**self._served)
-            if silent_until and check.time < silent_until:
-                return None
-        since = self.store.checks.state_since(same_state(notification.verdict), **self._served)
-        return replace(notification, since=since) if since else notification
-
-    def _alarm(self, check: Check) -> Alarm | None:
-        degradation = check.judgement.degradation
-        alarms = degradation is not None and degradation.verdict is Verdict.ALARM
-        change = degradation.change_point if degradation and alarms else None
-        first = self.store.predictions.first_since(change.time, **self._served) if change else None
-        current = self.store.alarms.current(**self._served)
-        if current is None and self.store.alarms.annotated_after(check.state.annotated, **self._served):
-            return None  # annotated while this check ran: the next one applies it
-        return alarm_after(check, current, first=first)

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 from driftbell.degradation.cusum import MIN_ROWS
 from driftbell.degradation.detector import CusumDetector
-from driftbell.degradation.reference_models import Answers, Vector
+from driftbell.degradation.labelled_metrics import prediction_metrics, reference_metrics
 from driftbell.degradation.update import LabelRows, update
 from driftbell.drift.column_stats import column_stats
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
-from driftbell.drift.prepared import PreparedReference, typed_columns
+from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.prepared import PreparedReference
+from driftbell.models.reference import reference_outputs
 from driftbell.monitor.window import window_columns
 from driftbell.ports import Model, Store
 from driftbell.records import (
@@ -24,12 +26,9 @@ from driftbell.records import (
     Judgement,
     Period,
     Reference,
-    Task,
     Verdict,
     Window,
 )
-from driftbell.stats.metrics import classification_metrics, regression_metrics
-from driftbell.tabular.outputs import output_values
 
 MAX_ROWS = 50_000
 """Predictions of a period that are read; of more, every n-th."""
@@ -91,10 +90,9 @@ class PeriodMetrics:
 
     def reference_metrics(self) -> dict[str, Interval]:
         """Return the metrics on the reference; empty without labels."""
-        learned = self.detector.charts.learned
-        if not learned.labelled:
-            return {}
-        return self._metrics(learned.answers, learned.truth)
+        classes = self.model.classes
+        outputs = self.reference.out_of_sample or reference_outputs(self.reference, classes)
+        return reference_metrics(outputs, self.reference.labels, classes)[0]
 
     def _read(self, start: datetime, end: datetime) -> tuple[int, Window]:
         return self.store.predictions.between(start, end, MAX_ROWS, **self._served)
@@ -126,7 +124,7 @@ class PeriodMetrics:
         )
 
     def _compare(self, window: Window, count: int) -> tuple[Judgement, tuple[ColumnStats, ...]]:
-        cells = typed_columns(window_columns(window, self.model, self.reference), self.prepared.kinds)
+        cells = typed_columns(window_columns(window, self.model, self.reference), self.prepared.decided)
         comparisons = compare(self.prepared, cells)
         judgement = judge(
             comparisons,
@@ -153,20 +151,5 @@ class PeriodMetrics:
 
     def _realized(self, window: Window, labels: Mapping[str, str]) -> dict[str, Interval]:
         """Return the metrics of the rows that have a label."""
-        places = [i for i, p in enumerate(window.predictions) if p.id in labels]
-        if not places:
-            return {}
-        texts = (labels[window.predictions[i].id] for i in places)
-        return self._metrics(
-            self.detector.rows(window).answers.take(places), output_values(texts, self.model.classes)
-        )
-
-    def _metrics(self, answers: Answers, truth: Vector) -> dict[str, Interval]:
-        """Return the metrics that can be computed, of the model's answers on labelled rows."""
-        if self.model.task is Task.REGRESSION:
-            metrics = regression_metrics(answers.values, truth)
-        else:
-            metrics = classification_metrics(
-                answers.values, truth, answers.probabilities, len(self.model.classes)
-            )
-        return {name: value for name, value in metrics.items() if value}
+        labelled = [p for p in window.predictions if p.id in labels]
+        return prediction_metrics(labelled, [labels[p.id] for p in labelled], self.model.classes)[0]

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from driftbell.phrases import join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
+from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     UNKNOWN_VALUE,
@@ -61,6 +62,8 @@ def register_template_globals(environment: Environment) -> None:
         "headline": headline,
         "limit_word": limit_word,
         "listed_limits": listed_limits,
+        "metric_labels_sentence": metric_labels_sentence,
+        "metric_table": metric_table,
         "performance_rows": performance_rows,
         "sorted_evidence": sorted_evidence,
         "target_rows": target_rows,

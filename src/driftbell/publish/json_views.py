@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from driftbell.publish.limit_views import limit_view
+from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification, RefusedRows
@@ -21,7 +22,7 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
     Args:
         check: the check.
         columns: add every column with its statistics.
-        brief: omit the evidence, for long lists.
+        brief: omit the evidence and the metrics, for long lists.
     """
     judgement = check.judgement
     view: dict[str, Any] = {
@@ -47,6 +48,9 @@ def check_view(check: Check, *, columns: bool = False, brief: bool = False) -> d
     }
     if columns:
         view["columns"] = [column_view(c) for c in judgement.columns]
+    if not brief:
+        view["metrics"] = metrics_view(judgement)
+        view["metric_labels"] = metric_labels_view(judgement.metrics)
     return view
 
 

@@ -5,7 +5,7 @@ Every worker and replica therefore exposes the same values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -13,23 +13,11 @@ from prometheus_client.registry import Collector
 
 from driftbell.errors import StoreError
 from driftbell.ports import Store
-from driftbell.records import (
-    ArchiveTotals,
-    Check,
-    ColumnVerdict,
-    Degradation,
-    Evidence,
-    Interval,
-    Performance,
-    ResultKind,
-    Verdict,
-)
+from driftbell.publish.prometheus_degradation import degradation_families, performance_families
+from driftbell.records import ArchiveTotals, Check, ColumnVerdict, ResultKind, Verdict
 
 MAX_COLUMNS = 64
 """Maximum number of columns with series of their own; a scrape of a model with more stays below 100 kB."""
-
-MAX_EVIDENCE = 64
-"""Maximum number of pieces of evidence with a series of their own."""
 
 
 class CheckCollector(Collector):
@@ -135,9 +123,10 @@ class CheckCollector(Collector):
         yield from _retention(self._store.retention.totals())
         if last:
             yield from _last_check(last)
+            yield from performance_families(last.judgement)
             degradation = last.judgement.degradation
             if degradation:
-                yield from _degradation(degradation)
+                yield from degradation_families(degradation)
                 if self._smallest_loss is None and degradation.smallest_loss is not None:
                     yield _smallest_loss(degradation.smallest_loss)
 
@@ -226,13 +215,6 @@ def exported_columns(columns: Sequence[ColumnVerdict]) -> list[ColumnVerdict]:
     return [columns[i] for i in sorted(sorted(range(len(columns)), key=rank)[:MAX_COLUMNS])]
 
 
-def exported_evidence(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """Return the `MAX_EVIDENCE` strongest pieces of evidence, those that can alarm first."""
-    if len(evidence) <= MAX_EVIDENCE:
-        return list(evidence)
-    return sorted(evidence, key=lambda item: (not item.can_alarm, -item.score))[:MAX_EVIDENCE]
-
-
 def _last_check(check: Check) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "driftbell_last_check_timestamp_seconds", "Time of the last check.", check.time.timestamp()
@@ -304,66 +286,3 @@ def _last_check(check: Check) -> Iterable[Metric]:
         yield GaugeMetricFamily(
             "driftbell_target_drift_p_value", "P-value of equal shares of the labels.", target.p_value
         )
-
-
-def _degradation(degradation: Degradation) -> Iterable[Metric]:
-    verdicts = GaugeMetricFamily(
-        "driftbell_degradation_verdict",
-        "Verdict of the last check on degradation: 1 for the current one, else 0.",
-        labels=["verdict"],
-    )
-    for verdict in Verdict:
-        verdicts.add_metric([verdict.value], float(degradation.verdict is verdict))
-    yield verdicts
-    yield GaugeMetricFamily(
-        "driftbell_evidence_rows", "Number of predictions behind the evidence.", degradation.rows
-    )
-    evidence = GaugeMetricFamily(
-        "driftbell_evidence",
-        "Evidence of degradation, as a multiple of its decision threshold.",
-        labels=["source", "column", "can_alarm"],
-    )
-    for item in exported_evidence(degradation.evidence):
-        evidence.add_metric([item.source, item.column, str(item.can_alarm).lower()], item.score)
-    yield evidence
-    yield GaugeMetricFamily(
-        "driftbell_evidence_omitted",
-        "Number of pieces of evidence without a series of their own.",
-        max(0, len(degradation.evidence) - MAX_EVIDENCE),
-    )
-    metric = degradation.performance.metric if degradation.performance else "accuracy"
-    name = f"driftbell_{metric.replace(' ', '_')}"
-    if degradation.performance:
-        yield from _performance(degradation.performance, name, metric)
-    if degradation.estimated_loss and degradation.estimated_loss.is_positive:
-        description = f"Estimated loss of {metric} against the reference"
-        if metric != "accuracy":
-            description = f"Estimated increase of the {metric} over the reference"
-        yield from _with_bounds(f"{name}_loss", description, {(): degradation.estimated_loss}, labels=[])
-
-
-def _performance(performance: Performance, name: str, metric: str) -> Iterable[Metric]:
-    intervals = {("estimated",): performance.estimated, ("realized",): performance.realized}
-    values, *bounds = _with_bounds(
-        name,
-        f"{metric.capitalize()} of the model: on the reference, estimated without or realized with labels",
-        {kind: interval for kind, interval in intervals.items() if interval},
-        labels=["kind"],
-    )
-    if performance.reference is not None:
-        values.add_metric(["reference"], performance.reference)
-    yield from (values, *bounds)
-
-
-def _with_bounds(
-    name: str, description: str, intervals: Mapping[tuple[str, ...], Interval], *, labels: Sequence[str]
-) -> list[GaugeMetricFamily]:
-    """Return three metrics: the values, and the lower and upper ends of their 90 % intervals."""
-    value = GaugeMetricFamily(name, f"{description}.", labels=labels)
-    low = GaugeMetricFamily(f"{name}_low", f"{description}: lower end of the 90 % interval.", labels=labels)
-    high = GaugeMetricFamily(f"{name}_high", f"{description}: upper end of the 90 % interval.", labels=labels)
-    for label_values, interval in intervals.items():
-        value.add_metric(label_values, interval.value)
-        low.add_metric(label_values, interval.low)
-        high.add_metric(label_values, interval.high)
-    return [value, low, high]

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from driftbell.records.labels import ErrorTotals, Label, LabelledPrediction, LabelReceipt, LabelTotals
     from driftbell.records.limits import Limit, LimitResult, Measure
+    from driftbell.records.model_metrics import ModelMetrics
     from driftbell.records.operation import (
         Archive,
         ArchivedPrediction,
@@ -79,6 +80,7 @@ _MODULES = {
         "judgement": "ColumnComparison ColumnVerdict Effect Histogram Judgement Result ResultKind Scope",
         "labels": "ErrorTotals Label LabelReceipt LabelTotals LabelledPrediction",
         "limits": "Limit LimitResult Measure",
+        "model_metrics": "ModelMetrics",
         "operation": (
             "Archive ArchivedPrediction ArchiveTotals CheckRequest CheckTotals Delivery Lease "
             "Notification TrafficBucket"
@@ -134,6 +136,7 @@ __all__ = [
     "LimitResult",
     "Measure",
     "MetricComparison",
+    "ModelMetrics",
     "Notification",
     "Outputs",
     "PendingLabels",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from driftbell.records.data import Kind
 from driftbell.records.degradation import Degradation, TargetDrift
 from driftbell.records.limits import LimitResult
+from driftbell.records.model_metrics import ModelMetrics
 from driftbell.records.refusals import RefusedRows
 from driftbell.records.verdict import Verdict
 
@@ -185,6 +186,7 @@ class Judgement:
         limits: the user's own fixed limits, each with what was measured.
         target_drift: change of the labels; None if no row of the window has a label.
         refused: rows that were refused since the last check; None if there are none.
+        metrics: performance metrics, measured with labels; None if they are not measured.
     """
 
     verdict: Verdict
@@ -194,6 +196,7 @@ class Judgement:
     limits: tuple[LimitResult, ...] = ()
     target_drift: TargetDrift | None = None
     refused: RefusedRows | None = None
+    metrics: ModelMetrics | None = None
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:

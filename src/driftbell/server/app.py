@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import driftbell
 from driftbell import jsonlog
 from driftbell.errors import StoreError
-from driftbell.ports import Model, Store
+from driftbell.ports import EXTERNAL, Model, Store
 from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
@@ -29,6 +29,16 @@ from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
+from driftbell.server.api.predictions import (
+    NotServed,
+    PredictionLogger,
+    no_predictions_router,
+    predictions_router,
+)
+from driftbell.server.auth.access import check_routes
+from driftbell.server.auth.guard import Access, AuthenticatedRequests
+from driftbell.server.auth.login import login_router, redirect_to_login
+from driftbell.server.auth.openapi import add_security
 from driftbell.server.batch.route import PATH as BATCH_PATH
 from driftbell.server.batch.route import batch_router, describe_batch
 from driftbell.server.deployment import Deployment
@@ -82,6 +92,7 @@ class Service:
         smallest_loss: see `CheckCollector`.
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
+        access: checks the API key of each request; the default lets every request pass.
     """
 
     model: Model
@@ -101,6 +112,7 @@ class Service:
     smallest_loss: float | None = None
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -134,6 +146,7 @@ def create_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
+        service.access.start()
         gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
@@ -144,6 +157,7 @@ def create_app(service: Service) -> FastAPI:
         await recorder.close()
         await writer.close()
         await labeller.close()
+        service.access.close()
         store.close()
         tracing.close()
         logger.info("service stopped")
@@ -158,15 +172,25 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
+    app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     app.deployment = deployment
-    endpoint = PredictEndpoint(
-        deployment, errors, site_guard=service.site_guard, body_limit=service.body_limit
-    )
-    _add_predict(app, endpoint, service, metrics)
+    guards: Any = {"site_guard": service.site_guard, "access": service.access}
+    if service.model.engine == EXTERNAL:
+        refusals = deployment.served.refusals
+        rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
+        _add_predict(app, NotServed(errors, **guards), service, metrics)
+        predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
+    else:
+        endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
+        _add_predict(app, endpoint, service, metrics)
+        app.include_router(no_predictions_router())
+        predicting = batch_router(deployment, body_limit=service.body_limit)
     errors.add_to(app)
-    app.include_router(batch_router(deployment, body_limit=service.body_limit))
+    app.include_router(predicting)
+    app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
         labels_router(labeller, view.served, body_limit=service.body_limit),
@@ -179,6 +203,7 @@ def create_app(service: Service) -> FastAPI:
     _add_health(app, service, deployment, writer, view)
     _add_metrics(app, service, metrics, writer, view)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    check_routes(app)
     return app
 
 
@@ -200,11 +225,15 @@ class _Application(FastAPI):
     deployment: Deployment
     predict: ASGIApp
     prefix: PathPrefix
+    declares_keys = False
     described: Model | None = None
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document of the served version."""
+        """Return the specification of the API, for the served version."""
+        is_new = self.openapi_schema is None
         document, model = super().openapi(), self.deployment.model
+        if is_new and self.declares_keys:
+            add_security(document)
         if self.described is not model:
             describe_routes(document, DESCRIPTIONS, model)
             self.described = model
@@ -225,7 +254,7 @@ class _Application(FastAPI):
 
 def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics: Metrics) -> None:
     """Add `POST /predict`, and the middleware that its requests share with all others."""
-    add_predict_route(app, endpoint)
+    add_predict_route(app, endpoint, service.model)
     app.predict = endpoint
     app.prefix = service.prefix
     if service.tracing.on:

@@ -22,6 +22,7 @@ from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.api.monitor import MonitorView, linked_view
+from driftbell.server.auth.session import may_change, session_name
 from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused
 from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
@@ -53,6 +54,8 @@ _templates = Environment(
 register_template_globals(_templates)
 _templates.globals["root"] = path_prefix
 _templates.globals["own_first"] = own_first
+_templates.globals["session_name"] = session_name
+_templates.globals["may_change"] = may_change
 
 
 class Pages:
@@ -72,7 +75,7 @@ class Pages:
 
     def _build(self) -> None:
         with suppress(StoreError):  # the first load tries again
-            _page("home.html.j2", base="", **_home(self._view, self._counts))
+            render_page("home.html.j2", base="", **_home(self._view, self._counts))
 
     def router(self) -> APIRouter:
         """Build the routes of the pages. OpenAPI does not list them."""
@@ -84,7 +87,7 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
 
     @router.get("/")
     def home(request: Request) -> Response:
-        return _page("home.html.j2", base=str(request.base_url), **_home(view, counts))
+        return render_page("home.html.j2", base=str(request.base_url), **_home(view, counts))
 
     @router.get("/index.json")
     def home_json() -> Response:
@@ -99,7 +102,7 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
     def reports() -> Response:
         latest = [f"{prefix}_latest.html" for prefix in (OWN_REPORT, MAIN_REPORT)]
         existing = [name for name in latest if view.folder.open(name)] or latest[1:]
-        return _page("reports.html.j2", reports=view.folder.files(), latest=existing)
+        return render_page("reports.html.j2", reports=view.folder.files(), latest=existing)
 
     @router.get("/reports.json")
     def reports_json() -> Response:
@@ -115,7 +118,7 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
 
     @router.get("/runbook")
     def runbook() -> Response:
-        return _page("runbook.html.j2", entries=RUNBOOK)
+        return render_page("runbook.html.j2", entries=RUNBOOK)
 
     @router.get("/runbook.json")
     def runbook_json() -> Response:
@@ -123,7 +126,7 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
 
     @router.get("/docs")
     def docs(request: Request) -> Response:
-        return _page("docs.html.j2", spec=f"{path_prefix()}{request.app.openapi_url}")
+        return render_page("docs.html.j2", spec=f"{path_prefix()}{request.app.openapi_url}")
 
     return router
 
@@ -131,7 +134,8 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
 _SAFE = {"Referrer-Policy": "no-referrer"}
 
 
-def _page(template: str, **context: Any) -> Response:
+def render_page(template: str, **context: Any) -> Response:
+    """Build the answer with a page."""
     content = _templates.get_template(template).render(version=driftbell.__version__, **context)
     headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store", **_SAFE}
     return HTMLResponse(content, headers=headers)

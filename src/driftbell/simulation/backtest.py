@@ -19,9 +19,9 @@ from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.relevant_loss import relevant_loss
 from driftbell.drift.column_stats import reference_stats
 from driftbell.drift.compare import prepare
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.phrases import printable
-from driftbell.records import Column, Kind
+from driftbell.records import Column
 from driftbell.simulation.backtest_checks import Backtest, BacktestReference
 from driftbell.simulation.backtest_run import (
     WINDOW_ROWS,
@@ -173,8 +173,7 @@ def _read_tables(
     else:
         columns = ModelColumns(reference_columns, stream_columns, prediction=prediction, task=task, **used)
     past = _read(columns, reference_columns, tables[0], before, "reference")
-    kinds = {name: column.kind for name, column in past.compared.items()}
-    present = _read(columns, stream_columns, tables[1], timestamp, "stream", kinds)
+    present = _read(columns, stream_columns, tables[1], timestamp, "stream", past.compared)
     columns.notes += _notes(columns, past, present, label)
     if past.rows < MIN_REFERENCE_ROWS:
         message = f"the reference needs at least {MIN_REFERENCE_ROWS} rows, has {past.rows}"
@@ -205,14 +204,14 @@ def _read(
     typed: Mapping[str, TypedColumn],
     timestamp: str | None,
     name: str,
-    kinds: Mapping[str, Kind | None] | None = None,
+    decided: Mapping[str, TypedColumn] | None = None,
 ) -> BacktestTable:
     compared = {key: typed[key] for key in roles.features(table)}
     answers, truth = None, None
     if isinstance(roles, ModelColumns):
         answers, truth = roles.answers(table, name), roles.truth(table, name)
         outputs = {k: v for k, v in roles.compared_columns(table).items() if k not in compared}
-        compared |= typed_columns(outputs, kinds)
+        compared |= typed_columns(outputs, decided)
     rows = len(next(iter(table.values())))
     if timestamp is None:
         return BacktestTable(table, compared, rows, answers, truth, None)

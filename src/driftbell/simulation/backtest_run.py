@@ -11,6 +11,7 @@ import numpy as np
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.explain import since_clause
+from driftbell.degradation.labelled_metrics import answer_metrics
 from driftbell.degradation.model_columns import ModelColumns
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.degradation.update import LabelRows, Rows, update
@@ -36,7 +37,6 @@ from driftbell.records import (
 from driftbell.simulation.backtest_checks import BacktestCheck
 from driftbell.simulation.backtest_windows import BacktestWindow, Moment
 from driftbell.simulation.feature_columns import FeatureColumns
-from driftbell.stats.metrics import classification_metrics, regression_metrics
 from driftbell.tabular.typed_column import TypedColumn
 
 WINDOW_ROWS = 500
@@ -167,11 +167,7 @@ def realized_metrics(
         return {}, 0
     answers, truth = table.answers.take(rows), table.truth[rows]
     labelled = int(np.count_nonzero(~np.isnan(truth)))
-    if roles.classes:
-        metrics = classification_metrics(answers.values, truth, answers.probabilities, len(roles.classes))
-    else:
-        metrics = regression_metrics(answers.values, truth)
-    return {name: interval for name, interval in metrics.items() if interval}, labelled
+    return answer_metrics(answers.values, truth, answers.probabilities, len(roles.classes)), labelled
 
 
 def _check(

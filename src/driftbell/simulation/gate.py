@@ -13,7 +13,7 @@ from driftbell.degradation.cusum import MIN_ROWS
 from driftbell.degradation.explain import since_clause
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.publish.wording import format_loss_amount
 from driftbell.records import (
     Columns,
@@ -216,7 +216,7 @@ def _run_checks(
     """Return the alarms, and the number of checks with drift by column."""
     reference = rehearsal.reference
     prepared = prepare(typed_columns(reference.columns), roles=reference.roles)
-    columns = typed_columns(past.columns, prepared.kinds)
+    columns = typed_columns(past.columns, prepared.decided)
     state = EvidenceState()
     persistence: Mapping[str, int] = {}
     alarms: list[PastAlarm] = []

@@ -33,6 +33,7 @@ class AddOptions:
         reference: a table file of rows like its training data; None for `model.reference`.
         target: the column of the labels; None for `model.target`.
         classes: names of the classes; none for `model.classes`.
+        threshold: a class and the probability from which it is predicted; None for `model.threshold`.
         protocol: the protocol of a URL's server; None for `model.protocol`.
         columns: options for the columns, in addition to `[columns]`.
         note: the author's note.
@@ -43,6 +44,7 @@ class AddOptions:
     reference: Path | None = None
     target: str | None = None
     classes: tuple[str, ...] = ()
+    threshold: str | None = None
     protocol: str | None = None
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     note: str = ""
@@ -95,7 +97,7 @@ def add_version(
         StoreError: the registry cannot be written.
     """
     examined = _examine(settings, options, trust)
-    model = examined.reading.model
+    model = examined.served
     columns = examined.settings.columns
     columns = columns.model_copy(update={"dtypes": {**columns.dtypes, **examined.other_types}})
     own = examined.settings.model_copy(update={"columns": columns})
@@ -105,7 +107,7 @@ def add_version(
         if examined.golden:
             with tempfile.TemporaryDirectory() as folder:
                 golden = Path(folder) / "golden.json"
-                write_golden(golden, model, examined.golden)
+                write_golden(golden, examined.reading.model, examined.golden)
                 files = (*files, write_version_file(versions, GOLDEN_FILE, golden))
         version = describe_version(own, model, files, added=now, author=options.author, note=options.note)
         is_new = versions.add(version)
@@ -147,6 +149,7 @@ def _examine(
         target=options.target or configured.target,
         name=model_name(configured),
         classes=classes,
+        threshold=options.threshold or configured.threshold,
         protocol=protocol,
         columns=_merged(settings.columns.options, options.columns),
     )

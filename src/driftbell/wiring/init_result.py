@@ -52,6 +52,7 @@ class InitResult:
         estimator: the type of the model, such as `Pipeline with LogisticRegression`.
         task: `classification` or `regression`.
         classes: its classes; none for a regression.
+        threshold: the probability from which one class is predicted, by class; None without.
         reference: the file of the reference.
         rows: its rows.
         target: the column of the labels; None without.
@@ -75,6 +76,7 @@ class InitResult:
     estimator: str
     task: str
     classes: tuple[str, ...]
+    threshold: dict[str, float] | None
     reference: Path
     rows: int
     target: str | None

@@ -23,6 +23,7 @@ class Configuration:
         sha256: `model.sha256`; None if the file needs no consent.
         target: `model.target`; None without.
         classes: `model.classes`; none for the model's own.
+        threshold: `model.threshold`; None without.
         protocol: `model.protocol`.
         golden: `model.golden`; None without.
         exclude: `columns.exclude`.
@@ -37,6 +38,7 @@ class Configuration:
     sha256: str | None = None
     target: str | None = None
     classes: Sequence[str] = ()
+    threshold: Mapping[str, float] | None = None
     protocol: str = "json"
     golden: Path | None = None
     exclude: Sequence[str] = ()
@@ -80,6 +82,12 @@ def configuration_text(values: Configuration) -> str:
     if values.classes:
         names = ", ".join(map(toml_string, values.classes))
         lines += ["# Names of the classes that the model answers as 0, 1 and so on.", f"classes = [{names}]"]
+    if values.threshold:
+        pairs = ", ".join(f"{_key(name)} = {value!r}" for name, value in values.threshold.items())
+        lines += [
+            "# Predicted only from this probability on; below it, the most probable other class is.",
+            f"threshold = {{ {pairs} }}",
+        ]
     if values.golden is not None:
         lines += [
             "# Answers of the model's own library: the service starts only if it gives the same ones.",

@@ -11,8 +11,10 @@ from driftbell.config.settings import ModelSettings, Settings
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError
 from driftbell.models.reference import build_reference
+from driftbell.models.threshold import ThresholdModel, with_threshold
 from driftbell.ports import Model
 from driftbell.records import Reference
+from driftbell.wiring.external_model import check_external
 from driftbell.wiring.model_files import (
     build_model,
     load_cached_conversion,
@@ -52,10 +54,17 @@ def open_model(settings: Settings) -> OpenedModel:
         if not (model and training):  # else the native model's libraries are not imported
             model, training, _ = build_model(settings)
     check_golden(settings, model)
+    served, out_of_sample = _with_threshold(settings, model), training.out_of_sample
+    if isinstance(served, ThresholdModel) and out_of_sample:
+        out_of_sample = served.decide(out_of_sample)
     return OpenedModel(
-        model,
+        served,
         build_reference(
-            model, training.features, labels=training.labels, out_of_sample=training.out_of_sample
+            served,
+            training.features,
+            labels=training.labels,
+            out_of_sample=out_of_sample,
+            outputs=training.outputs,
         ),
     )
 
@@ -72,24 +81,36 @@ def open_serving_model(settings: Settings) -> Model:
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
     converts = settings.model.engine == "auto" and not isinstance(settings.model.path, str)
+    converts = converts and settings.model.prediction is None
     if conversion is None and converts and find_spec("onnxruntime"):
         sections = {"data_dir": True, "columns": True, "model": True}
         options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
         # its errors are raised again below, in this process
         subprocess.run([sys.executable, "-c", CONVERT], input=options, text=True, check=False)  # noqa: S603
         conversion = load_cached_conversion(settings)
-    if conversion and conversion.model:
-        log_engine(conversion.model, conversion)
-        check_golden(settings, conversion.model)
-        return conversion.model
-    with exclusive_setup(settings.data_dir):
-        model, _, conversion = build_model(settings)
-    log_engine(model, conversion)
+    model: Model | None = conversion.model if conversion else None
+    if model is None:
+        with exclusive_setup(settings.data_dir):
+            model, _, conversion = build_model(settings)
+    served = _with_threshold(settings, model)
+    log_engine(served, conversion)
     check_golden(settings, model)
-    return model
+    return served
+
+
+def _with_threshold(settings: Settings, model: Model) -> Model:
+    return with_threshold(model, settings.model.threshold, ids=bool(settings.model.classes))
 
 
 def _check_paths(options: ModelSettings) -> None:
+    if options.prediction is not None:
+        check_external(options)
+        return
+    if options.probabilities or options.task or options.version:
+        raise ConfigError(
+            "model.prediction is missing: model.probabilities, model.task and model.version belong to a "
+            "model that is served elsewhere, with its predictions in a column of the reference"
+        )
     if options.path is None and (options.reference or options.sha256):
         raise ConfigError("model.path is missing: model.reference and model.sha256 belong to a model file")
     if options.path and options.reference is None:

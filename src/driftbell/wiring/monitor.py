@@ -17,7 +17,7 @@ from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.drift.compare import prepare
 from driftbell.drift.limits import check_limits
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive

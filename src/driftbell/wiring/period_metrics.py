@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from driftbell.config.settings import Settings
 from driftbell.drift.compare import prepare
-from driftbell.drift.prepared import typed_columns
+from driftbell.drift.logged_columns import typed_columns
 from driftbell.monitor.period_metrics import PeriodMetrics
 from driftbell.publish.metric_rows import metric_rows
 from driftbell.records import Period

@@ -61,6 +61,28 @@ def test_a_newcomer_reads_the_features_the_score_and_the_next_command(folder: Pa
     assert (folder / "driftbell.toml").read_text().startswith("# Written by: driftbell init m.joblib --ref")
 
 
+def test_a_threshold_is_printed_with_the_score_that_it_has(folder: Path) -> None:
+    done = driftbell(*INIT, "--trust", "--threshold", "yes=0.8", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Model      m, version ")
+    assert "-yes-0.8: classification" in lines[0]
+    assert lines[1] == "Threshold  yes is predicted from a probability of 0.8 on"
+    shares = joblib.load(folder / "m.joblib").predict_proba(TABLE)[:, 1]
+    accuracy = (np.where(shares >= 0.8, "yes", "no") == LABEL).mean()
+    assert any(line.startswith(f"Score      accuracy {accuracy:.3f} and ") for line in lines)
+    text = (folder / "driftbell.toml").read_text()
+    assert "# Predicted only from this probability on; below it, the most probable other class is." in text
+    assert "threshold = { yes = 0.8 }" in text
+    shown = driftbell("config", cwd=folder)
+    assert any(
+        line.split()[:3] == ["model.threshold", "yes=0.8", "driftbell.toml"]
+        for line in shown.stdout.splitlines()
+    )
+    again = (*INIT, "--trust", "--json", "--force", "--threshold", "yes=0.8")
+    assert json.loads(driftbell(*again, cwd=folder).stdout)["threshold"] == {"yes": 0.8}
+
+
 def test_json_has_the_same_facts(folder: Path) -> None:
     options = ("--trust", "--json", "-o", "my.toml", "--name", "loans", "--target", "answer")
     done = driftbell(*INIT, *options, cwd=folder)

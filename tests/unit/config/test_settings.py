@@ -43,6 +43,9 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
         ("https://a.example", "http://localhost:3000"),
     ),
     "server.access_log": ("false", False),
+    "auth.required": ('"with_keys"', "with_keys"),
+    "auth.rate": ('" 100 / minute"', "100/minute"),
+    "auth.open": ('"health, metrics"', ("health", "metrics")),
     "log.url": ('"postgresql://me:pw@db/log"', SecretStr("postgresql://me:pw@db/log")),
     "log.url_file": ('"log_url"', Path("log_url")),
     "log.durability": ('"power"', "power"),
@@ -65,6 +68,11 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
     "model.classes": ('"no, yes"', ("no", "yes")),
+    "model.prediction": ('"predicted"', "predicted"),
+    "model.probabilities": ('"yes=p_yes"', {"yes": "p_yes"}),
+    "model.task": ('"regression"', "regression"),
+    "model.version": ('"2026-03"', "2026-03"),
+    "model.threshold": ('"churn=0.8"', {"churn": 0.8}),
     "model.protocol": ('"mlflow"', "mlflow"),
     "model.timeout": ('"3s"', timedelta(seconds=3)),
     "model.golden": ('"golden.json"', Path("golden.json")),
@@ -111,6 +119,25 @@ def written(text: str) -> Path:
     path = Path("some.toml")
     path.write_text(text, "utf-8")
     return path
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("[model]\nthreshold = {churn = 0.8}", "churn"),
+        ("[model.threshold]\nchurn = 0.8", "churn"),
+        ('[model]\nthreshold = {"high risk=a" = 0.8}', "high risk=a"),
+        ("[model]\nthreshold = {1 = 0.8}", "1"),
+        ("[model]\nthreshold = {1.0 = 0.8}", "1.0"),  # a key with a dot is a table of its own in TOML
+        ('[model]\nthreshold = "high risk=a=0.8"', "high risk=a"),
+    ],
+)
+def test_a_threshold_names_any_class(text: str, name: str) -> None:
+    settings = load(written(text), environment={}).settings
+    assert settings.model.threshold == {name: 0.8}
+    assert setting_values(settings)["model.threshold"] == f"{name}=0.8"
+    variable = {"DRIFTBELL_MODEL__THRESHOLD": f"{name}=0.8"}
+    assert load(environment=variable).settings.model.threshold == {name: 0.8}
 
 
 def test_every_setting_has_a_case_here_and_a_description() -> None:
@@ -255,10 +282,25 @@ BAD: dict[str, list[Any]] = {
     "server.body_limit": ["1 MB/s", "63", -1, "big"],
     "server.queue_limit": [0, "x"],
     "server.access_log": ["perhaps", 3],
+    "auth.required": ["yes", True, 1, ""],
+    "auth.rate": ["100", "0/second", "1/day", "-1/second", "1.5/second", 100, ["1/second"]],
+    "auth.open": ["predict", ["health", "docs"], 3, {"health": True}],
     "window.rows": [0, 1_000_001, "all"],
     "model.protocol": ["grpc", 3],
     "model.timeout": ["0s", 5, "soon"],
     "model.classes": ["yes", ["no", "no"], ["no", ""], "a,,b", 3, {"no": 0}],
+    "model.threshold": [
+        *("0.8", 0.8, "churn", "churn=0", "churn=1", "churn=80%", "churn=nan", "churn=0.8,stay=0.3", "=0.8"),
+        *(
+            {},
+            {"churn": 0.8, "stay": 0.3},
+            {"churn": 1},
+            {"churn": True},
+            {"churn": None},
+            {"": 0.5},
+            ["churn"],
+        ),
+    ],
     "columns.kinds": ["zip", {"zip": "number"}, {"zip": 1}, ["zip"], 3],
     "columns.exclude": [1, [1], {"id": "x"}],
     "columns.include": [1, [1], {"id": "x"}],
@@ -318,6 +360,10 @@ BAD: dict[str, list[Any]] = {
     "model.sha256": ["abc", SHA + "a", "g" * 64],
     "model.reference": [5],
     "model.target": [5],
+    "model.prediction": [5],
+    "model.probabilities": ["p_yes", 5, ["p_yes"], {"yes": 5}],
+    "model.task": ["clustering", 5],
+    "model.version": ["", "a b", "-a", 5, "x" * 65],
     "model.golden": [5],
     "model.engine": ["onnx", True],
     "tracing.endpoint": [

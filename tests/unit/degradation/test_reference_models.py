@@ -97,6 +97,33 @@ def test_an_answer_absent_from_the_reference_counts_as_wrong() -> None:
     assert (learned.error_by_features(learned.encoder(columns, 100), never) == 1).all()
 
 
+def test_confidence_is_the_probability_of_the_predicted_class() -> None:
+    given = Answers(
+        np.array([0.0, 1.0, 1.0, -1.0]), np.array([[0.6, 0.4], [0.6, 0.4], [0.1, 0.9], [0.5, 0.5]])
+    )
+    assert given.confidence().tolist() == [0.6, 0.4, 0.9, 0.0]
+    with pytest.raises(ValueError, match="no probabilities"):
+        Answers(np.zeros(2)).confidence()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8, 0.95])
+def test_the_expected_error_of_a_threshold_is_near_the_actual_one(threshold: float, labelled: bool) -> None:
+    def decided(columns: dict[str, np.ndarray]) -> Answers:
+        shares = answers(columns).probabilities
+        assert shares is not None
+        return Answers((shares[:, 1] >= threshold).astype(float), shares)
+
+    columns, truth = table(2000, 0)
+    known = truth if labelled else None
+    learned = fit_reference_models(columns, decided(columns), known, classes=2, seed=0)
+    new, now = table(4000, 1)
+    given = decided(new)
+    error = np.mean(given.values != now)
+    expected = learned.error_by_confidence(learned.encoder(new, 4000), given).mean()
+    assert expected == pytest.approx(error, abs=0.02)
+
+
 def test_the_same_seed_fits_the_same_models() -> None:
     columns, truth = table(200, 3)
     one, two = (fit_reference_models(columns, answers(columns), truth, classes=2, seed=4) for _ in range(2))

@@ -29,6 +29,7 @@ from driftbell.records import (
     Lease,
     LimitResult,
     Measure,
+    ModelMetrics,
     Notification,
     Performance,
     Prediction,
@@ -229,6 +230,7 @@ def test_target_drift_is_absent_if_it_cannot_be_told(
 DEGRADATION = (
     "driftbell_degradation",
     "driftbell_evidence",
+    "driftbell_performance",
     "driftbell_accuracy",
     "driftbell_mean_absolute_error",
 )
@@ -247,13 +249,13 @@ def test_degradation_is_exposed_with_its_evidence_and_performance(log: SqlStore,
         ("driftbell_evidence", ("true", "petal length (cm)", "disagreement")): 1.8,
         ("driftbell_evidence", ("true", "sepal width (cm)", "disagreement")): 0.3,
         ("driftbell_evidence", ("false", "", "label shift")): 0.7,
-        ("driftbell_accuracy", ("reference",)): 0.953,
-        ("driftbell_accuracy", ("estimated",)): 0.911,
-        ("driftbell_accuracy_low", ("estimated",)): 0.887,
-        ("driftbell_accuracy_high", ("estimated",)): 0.935,
-        ("driftbell_accuracy", ("realized",)): 0.917,
-        ("driftbell_accuracy_low", ("realized",)): 0.868,
-        ("driftbell_accuracy_high", ("realized",)): 0.951,
+        ("driftbell_performance", ("reference", "accuracy")): 0.953,
+        ("driftbell_performance", ("estimated", "accuracy")): 0.911,
+        ("driftbell_performance_low", ("estimated", "accuracy")): 0.887,
+        ("driftbell_performance_high", ("estimated", "accuracy")): 0.935,
+        ("driftbell_performance", ("realized", "accuracy")): 0.917,
+        ("driftbell_performance_low", ("realized", "accuracy")): 0.868,
+        ("driftbell_performance_high", ("realized", "accuracy")): 0.951,
         ("driftbell_accuracy_loss", ()): 0.042,
         ("driftbell_accuracy_loss_low", ()): 0.018,
         ("driftbell_accuracy_loss_high", ()): 0.066,
@@ -268,9 +270,36 @@ def test_an_error_is_not_called_accuracy(log: SqlStore, lease: Lease) -> None:
     )
     log.checks.save(check("1", Verdict.OK, degradation=degradation), lease)
     metrics = scraped(log)
-    assert metrics["driftbell_mean_absolute_error", ("reference",)] == 1.5
+    assert metrics["driftbell_performance", ("reference", "mae")] == 1.5
     assert metrics["driftbell_mean_absolute_error_loss_low", ()] == 0.012
     assert not any(name.startswith("driftbell_accuracy") for name, _ in metrics)
+
+
+def test_metrics_are_exposed_by_kind_with_the_number_of_labels(log: SqlStore, lease: Lease) -> None:
+    metrics = ModelMetrics(
+        {"recall": Interval(0.9, 0.8, 0.95), "f1": Interval(0.8, 0.7, 0.9)},
+        150,
+        {"recall": Interval(0.7, 0.6, 0.8), "log_loss": Interval(1.5, 1.25, 1.75)},
+        40,
+    )
+    last = check("1", Verdict.OK, degradation=degradations.OK)
+    log.checks.save(replace(last, judgement=replace(last.judgement, metrics=metrics)), lease)
+    exposed = {k: v for k, v in scraped(log).items() if k[0].startswith("driftbell_performance")}
+    assert {k: v for k, v in exposed.items() if k[0] == "driftbell_performance_labels"} == {
+        ("driftbell_performance_labels", ("reference",)): 150,
+        ("driftbell_performance_labels", ("realized",)): 40,
+    }
+    assert {k[1]: v for k, v in exposed.items() if k[0] == "driftbell_performance"} == {
+        ("reference", "accuracy"): 0.953,  # of the alarms: not measured here
+        ("estimated", "accuracy"): 0.95,
+        ("reference", "recall"): 0.9,
+        ("realized", "recall"): 0.7,
+        ("reference", "f1"): 0.8,
+        ("realized", "log_loss"): 1.5,
+    }
+    assert exposed["driftbell_performance_low", ("realized", "log_loss")] == 1.25
+    assert exposed["driftbell_performance_high", ("reference", "recall")] == 0.95
+    assert ("driftbell_performance_low", ("reference", "accuracy")) not in exposed
 
 
 def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lease) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from driftbell.degradation.answer_checks import find_threshold
 from driftbell.errors import InputError
 from driftbell.simulation.backtest import backtest
 from driftbell.simulation.backtest_checks import BacktestCheck
@@ -158,9 +159,60 @@ def test_probabilities_of_another_class_are_refused() -> None:
 
 def test_some_predictions_that_are_not_the_most_probable_class_are_named() -> None:
     stream = table(ROWS, 1)
-    stream["answer"] = [int(p > 0.3) for p in stream["p1"]]
+    stream["answer"][::9] = [1 - answer for answer in stream["answer"][::9]]
     (note,) = run(table(ROWS, 0), stream, probabilities=PAIR)[0].notes
     assert "predictions of the stream are not the most probable class, such as row " in note
+
+
+def with_threshold(columns: dict[str, Any], threshold: float) -> dict[str, Any]:
+    return columns | {"answer": (columns["p1"] >= threshold).astype(int).tolist()}
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.8])
+def test_predictions_that_follow_a_threshold_are_described(threshold: float) -> None:
+    reference, stream = (with_threshold(table(ROWS, seed), threshold) for seed in (0, 1))
+    checks = run(reference, stream, probabilities=PAIR)
+    assert {c.verdict.value for c in checks} == {"ok"}
+    p = np.array(stream["p1"])
+    low = p[p >= 0.8].min() if threshold == 0.8 else (1 - p[p < 0.3]).min()
+    between = np.count_nonzero((p >= min(threshold, 0.51)) & (p < max(threshold, 0.49)))
+    assert checks[0].notes[1] == (
+        f"predictions of the stream are '{int(threshold > 0.5)}' from a probability of {low:.3g}: "
+        f"{between} of 300 are not the most probable class"
+    )
+
+
+def test_a_threshold_that_decides_most_predictions_is_no_mistake() -> None:
+    reference, stream = (with_threshold(table(ROWS, seed), 0.999) for seed in (0, 1))
+    for columns in (reference, stream):  # three rows of four lie between a half and the threshold
+        low = np.array(columns["p1"]) < 0.5
+        columns["p1"] = np.where(low & (np.arange(ROWS) % 2 == 0), 0.7, columns["p1"])
+        columns["p0"] = 1 - columns["p1"]
+    notes = run(reference, stream, probabilities=PAIR)[0].notes
+    assert [note.partition(" from ")[0] for note in notes] == [
+        "predictions of the reference are '1'",
+        "predictions of the stream are '1'",
+    ]
+    stream["answer"] = [0] * ROWS  # no row reaches the threshold: it is that of the reference
+    stream["p1"] = np.minimum(stream["p1"], 0.99)
+    stream["p0"] = 1 - stream["p1"]
+    assert len(run(reference, stream, probabilities=PAIR)[0].notes) == 2
+    with pytest.raises(InputError, match="the reference belong to other classes than the predictions"):
+        run(stream, stream, probabilities=PAIR)
+
+
+def test_a_threshold_of_one_of_three_classes_is_found() -> None:
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([2, 1, 1], 500)
+    others = np.argmax(shares[:, 1:], axis=1) + 1
+    predicted = np.where(shares[:, 0] >= 0.8, 0, others).astype(float)
+    found = find_threshold(shares, predicted)
+    assert found is not None
+    assert found.class_id == 0
+    assert found.highest < 0.8 <= found.lowest
+    assert find_threshold(shares, np.roll(predicted, 1)) is None
+    assert find_threshold(shares, others.astype(float)) is None
+    assert find_threshold(shares[:, [1, 0, 2]], predicted) is None
 
 
 def numbers(rows: int, seed: int, values: int) -> dict[str, Any]:

@@ -95,6 +95,23 @@ def test_the_score_has_the_baseline_of_a_constant_answer(folder: Path) -> None:
     assert (score.rows, score.constant, balanced.baseline) == (ROWS, counts.idxmax(), 0.5)
 
 
+@pytest.mark.parametrize("threshold", [0.8, 0.2])
+def test_a_threshold_decides_the_score_and_is_written(folder: Path, threshold: float) -> None:
+    plain = run("past.csv", output=Path("plain.toml"))
+    result = run("past.csv", threshold=f"yes={threshold}")
+    shares = churn().predict_proba(FRAME[FEATURES])[:, 1]
+    expected = np.where(shares >= threshold, "yes", "no")
+    assert result.score is not None
+    assert result.score.metrics[0].value == pytest.approx((expected == FRAME.churned).mean())
+    assert result.score != plain.score
+    assert (result.threshold, result.version) == ({"yes": threshold}, f"{plain.version}-yes-{threshold}")
+    assert tomllib.loads(result.output.read_text())["model"]["threshold"] == {"yes": threshold}
+    assert result.golden is not None
+    assert plain.golden is not None
+    assert result.golden.read_text() == plain.golden.read_text()  # of the library, whatever the threshold
+    assert served(result, FRAME[FEATURES].to_dict("records")) == expected.tolist()
+
+
 def test_a_model_without_names_of_features_leaves_identifiers_out(folder: Path) -> None:
     digits = RNG.integers(0, 10, ROWS)
     numbers = digits[:, None] + RNG.normal(0, 0.2, (ROWS, 3))
@@ -271,6 +288,13 @@ def test_a_model_that_fails_on_the_reference_is_refused(folder: Path) -> None:
             "--exclude leaves out column 'churned'",
         ),
         ({"name": "a/b"}, "--name: 'a/b' is no valid name of a model"),
+        (
+            {"threshold": "yes"},
+            "--threshold: 'yes' must be one class and its probability, such as 'churn=0.8'",
+        ),
+        ({"threshold": "yes=1"}, "--threshold: 'yes=1' must be a probability above 0 and below 1"),
+        ({"threshold": "yes=0.8,no=0.3"}, "--threshold: .* must be one class and its probability"),
+        ({"threshold": "yess=0.8"}, r"has no class 'yess', did you mean 'yes'\? \(classes: no and yes\)"),
         ({"trust": False}, r"is a pickle.*its SHA-256 is [0-9a-f]{64}.*pass --trust"),
         ({"output": Path("none/x.toml")}, "--output: there is no folder none"),
         ({"output": Path()}, "--output: . is a folder"),
@@ -297,3 +321,21 @@ def test_another_table_is_refused_with_both_lists_and_the_likely_label(folder: P
     assert "for 'plan', did you mean 'PLAN'?" in text
     assert "for 'zip', did you mean 'zipp'?" in text
     assert "the label is probably 'churned'" in text
+
+
+def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=ROWS, freq="17h").strftime("%d.%m.%Y")
+    plan = np.where(np.arange(ROWS) % 5 == 0, "NA", FRAME["plan"])
+    table = pd.DataFrame({"signup": days, "plan": plan, "churned": FRAME["churned"]})
+    table.to_csv("dates.csv", index=False)
+    training = pd.read_csv("dates.csv")
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    joblib.dump(model.fit(training[["signup", "plan"]], training["churned"]), "dates.joblib")
+    result = run("dates.csv", model="dates.joblib")
+    dates, nulls = result.warnings[:2] if "dates as text" in result.warnings[0] else result.warnings[1::-1]
+    assert dates == (
+        "'signup' has dates as text: the model is given the text, and checks compare the dates. If the "
+        "model was trained on timestamps, pass --column 'signup=datetime'"
+    )
+    assert nulls.startswith(f"'plan': {ROWS // 5} cells 'NA' are null, as pandas reads them by default.")
+    assert not any("identifier" in warning for warning in result.warnings)

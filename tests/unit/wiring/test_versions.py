@@ -82,6 +82,31 @@ def test_a_version_is_opened_from_the_registry_alone(
     assert opened.reference.labels is not None
 
 
+def test_a_version_has_its_own_threshold_or_that_of_the_settings(
+    settings: Settings, store: SqlStore, tmp_path: Path
+) -> None:
+    plain = add(settings, store, tmp_path).version
+    model = settings.model.model_copy(update={"threshold": {"yes": 0.8}})
+    configured = settings.model_copy(update={"model": model})
+    added = add(configured, store, tmp_path)
+    assert added.is_new
+    assert added.version.version == f"{plain.version}-yes-0.8"
+    other = add(configured, store, tmp_path, threshold="no=0.9").version
+    assert other.version == f"{plain.version}-no-0.9"
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "replica"})
+    for version in added.version, other, plain:  # each with the golden answers of the library
+        assert version.file("golden") is not None
+        assert open_version(elsewhere, store.versions, version).version == version.version
+        opened = open_version_with_reference(elsewhere, store.versions, version)
+        shares = opened.reference.columns["probability of yes"]
+        expected = {plain.version: shares >= 0.5, other.version: shares > 0.1}.get(
+            version.version, shares >= 0.8
+        )
+        assert (opened.reference.columns["prediction"] == "yes").tolist() == expected.tolist()
+    with pytest.raises(ModelError, match="has no class 'ja'"):
+        add(settings, store, tmp_path, threshold="ja=0.9")
+
+
 def test_a_known_version_stays_as_it_is(settings: Settings, store: SqlStore, tmp_path: Path) -> None:
     first = add(settings, store, tmp_path)
     again = add(settings, store, tmp_path, author="bob", note="again")

@@ -10,10 +10,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from driftbell.degradation.labelled_metrics import answer_metrics
 from driftbell.ports import Model, Store
+from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.records import Check, Interval, LabelledPrediction, Performance, Share, Task
 from driftbell.server.http.problems import documented
-from driftbell.stats import calibration, class_scores, confusion, mean_interval, regression_metrics, wilson
+from driftbell.stats import REGRESSION_METRICS, calibration, class_scores, confusion, mean_interval, wilson
 from driftbell.tabular.outputs import output_values
 
 RECENT_CHECKS = 20
@@ -74,10 +76,13 @@ def performance_view(store: Store, model: Model, *, window_rows: int, now: datet
                 "check": c.id,
                 "time": c.time.isoformat(),
                 **_realized_at(store, model, rows, c.time),
+                "metrics": _metrics_at(c),
             }
             for c in checks
         ],
         "estimated": asdict(last.estimated) if last and last.estimated else None,
+        "metrics": metrics_view(checks[0].judgement) if checks else {},
+        "metric_labels": metric_labels_view(checks[0].judgement.metrics) if checks else None,
         "target_drift": _target_view(checks),
         "labels": _labels_view(store, version, window_rows, now),
     }
@@ -99,8 +104,9 @@ def _realized_views(labelled: Sequence[LabelledPrediction], model: Model) -> dic
     """Return the realized performance: accuracy by class, or the errors of a regression."""
     if model.task is Task.REGRESSION:
         predicted = output_values([row.prediction.output for row in labelled], ())
-        metrics = regression_metrics(predicted, output_values([row.label for row in labelled], ()))
-        views = {name: _interval_view(interval) for name, interval in metrics.items()}
+        labels = output_values([row.label for row in labelled], ())
+        metrics = answer_metrics(predicted, labels, None, 0)
+        views = {name: _interval_view(metrics.get(name)) for name in REGRESSION_METRICS}
         realized = {**views["mae"], "rows": len(labelled)}
         return {"realized": realized, "rmse": views["rmse"], "r2": views["r2"]}
     correct = sum(row.label == row.prediction.output for row in labelled)
@@ -119,6 +125,12 @@ def _realized_at(store: Store, model: Model, rows: int, time: datetime) -> dict[
     totals = store.labels.realized_errors(rows, **labels)
     mae = mean_interval(totals.rows, totals.absolute, totals.squared, low=0.0)
     return {**_interval_view(mae), "rows": totals.rows}
+
+
+def _metrics_at(check: Check) -> dict[str, dict[str, float]]:
+    """Return the realized metrics that a check measured; empty without enough labels."""
+    metrics = check.judgement.metrics
+    return {name: asdict(interval) for name, interval in metrics.realized.items()} if metrics else {}
 
 
 def _interval_view(interval: Interval | None) -> dict[str, float | None]:

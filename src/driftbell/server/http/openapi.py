@@ -33,6 +33,8 @@ def describe_routes(
         model: the served model.
     """
     for path, description_of in describe.items():
+        if path not in document["paths"]:  # not served
+            continue
         operation, description = document["paths"][path]["post"], description_of(model)
         operation["requestBody"] = {"required": True, "content": description.request}
         operation["responses"]["200"] = description.answer

@@ -8,6 +8,8 @@ from structlog.contextvars import bound_contextvars
 
 from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.records import Value
+from driftbell.records.api_keys import PREDICT
+from driftbell.server.auth.guard import Access
 from driftbell.server.deployment import Deployment, ServedVersion
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
@@ -36,6 +38,7 @@ class PredictEndpoint:
         deployment: has the version that predicts.
         errors: turns errors into answers.
         site_guard: refuses requests of other sites.
+        access: refuses requests without a valid key.
         body_limit: maximum size of a body in bytes.
     """
 
@@ -47,11 +50,13 @@ class PredictEndpoint:
         errors: ErrorAnswers,
         *,
         site_guard: SiteGuard,
+        access: Access,
         body_limit: int,
     ) -> None:
         self._deployment = deployment
         self._errors = errors
         self._check_site = site_guard.check
+        self._require_scope = access.require
         self._body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +65,7 @@ class PredictEndpoint:
         served = self._deployment.served
         try:
             self._check_site(scope)
+            self._require_scope(scope, PREDICT)
             with served.predictor.tracing.step("validate") as set_rows:
                 row = await self._read_row(scope, receive, served)
                 set_rows(1)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from driftbell.ports import Model
+from driftbell.ports import EXTERNAL, Model
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import documented
 from driftbell.server.predict.answers import answer_schema
@@ -24,7 +24,7 @@ def describe_predict(model: Model) -> Description:
     return Description(content, {"description": "Predicted and logged.", "content": answer})
 
 
-def add_predict_route(app: FastAPI, endpoint: ASGIApp) -> None:
+def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
     """Add `POST /predict` to the router and to OpenAPI; its requests are handled by `endpoint`."""
 
     def predict() -> None:
@@ -37,6 +37,7 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp) -> None:
         tags=["predict"],
         summary="Predict one row",
         response_model=None,
+        include_in_schema=model.engine != EXTERNAL,
         responses=documented(400, 413, 415, 422, 500, 503),
     )
     route.app = endpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -65,3 +66,25 @@ def test_the_performance_is_the_error_on_the_newest_labels() -> None:
     assert view["rmse"]["value"] == pytest.approx(np.sqrt(18 / 4))
     assert view["r2"]["value"] < 1
     assert "confusion" not in view
+
+
+def test_an_enormous_prediction_leaves_a_readable_answer() -> None:
+    model = FakeModel(
+        infer_schema({"x": np.arange(20.0)}),
+        (),
+        lambda c: c["x"],
+        name=IRIS["model"],
+        version=IRIS["version"],
+    )
+    store = memory_store()
+    try:
+        store.predictions.append(
+            [replace(prediction(i), output=("1e+100", "1.0")[i % 2]) for i in range(1, 5)]
+        )
+        store.labels.add([label(i, repr(i * 1e-9)) for i in range(1, 5)])
+        view = performance_view(store, model, window_rows=10, now=NOW)
+    finally:
+        store.close()
+    json.dumps(view, allow_nan=False)
+    assert view["realized"]["value"] == pytest.approx(5e99)
+    assert view["r2"] == {"value": None, "low": None, "high": None}

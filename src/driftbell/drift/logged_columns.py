@@ -1,0 +1,113 @@
+"""Columns of logged predictions and references with the kinds by which checks compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+
+import numpy as np
+
+from driftbell.records import Column, Columns, Kind
+from driftbell.tabular.column_kind import MAX_CATEGORIES
+from driftbell.tabular.columns import is_null, kind_of
+from driftbell.tabular.text_column import TextColumn
+from driftbell.tabular.text_numbers import MIN_SHARE
+from driftbell.tabular.text_times import TimeReading
+from driftbell.tabular.typed_column import TypedColumn
+
+MAX_EXAMPLES = 3
+
+
+def typed_columns(
+    columns: Columns, decided: Mapping[str, TypedColumn] | None = None
+) -> dict[str, TypedColumn]:
+    """Return columns of known types, such as logged predictions, without reading their cells again.
+
+    Texts that are dates, too many for categories, are compared as dates: new ones are no new categories.
+
+    Args:
+        columns: arrays as `as_column` returns them.
+        decided: kind of each column, and the order of day and month, as decided on the reference
+            (`PreparedReference.decided`); None decides them.
+
+    >>> days = [f"2026-0{m}-{d:02}" for m in range(1, 7) for d in range(1, 20)]
+    >>> typed_columns({"signup": np.array(days, dtype=object)})["signup"].kind.value
+    'datetime'
+    """
+    if decided is None:
+        return {name: _decide(cells) for name, cells in columns.items()}
+    return {name: _typed(cells, decided.get(name)) for name, cells in columns.items()}
+
+
+def _decide(cells: Column) -> TypedColumn:
+    kind = kind_of(cells)
+    if kind is Kind.CATEGORICAL:
+        dates = dates_in_text(cells)
+        if dates is not None:
+            return _with_dates(cells, dates)
+    return _as_kind(cells, kind)
+
+
+def _typed(cells: Column, decided: TypedColumn | None) -> TypedColumn:
+    kind = (decided.kind if decided else None) or kind_of(cells)
+    if kind is Kind.DATETIME and decided and any(isinstance(cell, str) for cell in cells.tolist()):
+        return _with_dates(cells, _text_column(cells).times(order=decided.date_order))
+    return _as_kind(cells, kind)
+
+
+def dates_in_text(cells: Column) -> TimeReading | None:
+    """Return the dates of a column of texts; None if it is no column of many, unambiguous dates.
+
+    Args:
+        cells: objects with None for null, shape (n,).
+    """
+    present = [cell for cell in cells.tolist() if isinstance(cell, str)]
+    if len(set(present)) <= MAX_CATEGORIES:
+        return None
+    texts = _text_column(cells)
+    if not texts.might_be_times or texts.looks_like_durations:
+        return None
+    reading = texts.times()
+    return reading if np.count_nonzero(~np.isnat(reading.values)) >= MIN_SHARE * len(present) else None
+
+
+def _text_column(cells: Column) -> TextColumn:
+    import polars as pl  # imports slowly, and a model of numbers does not need it
+
+    texts = [None if is_null(cell) else str(cell) for cell in cells.tolist()]
+    return TextColumn(pl.Series(texts, dtype=pl.String))
+
+
+def _with_dates(cells: Column, dates: TimeReading) -> TypedColumn:
+    unreadable = np.array([not is_null(cell) for cell in cells.tolist()], dtype=bool) & np.isnat(dates.values)
+    others = [str(cell) for cell in cells[unreadable].tolist()]
+    return TypedColumn(
+        Kind.DATETIME,
+        dates.values,
+        unreadable=len(others),
+        examples=tuple(dict.fromkeys(others))[:MAX_EXAMPLES],
+        stored_as="",
+        date_order=dates.order,
+        unreadable_rows=np.flatnonzero(unreadable),
+    )
+
+
+def _as_kind(cells: Column, kind: Kind | None) -> TypedColumn:
+    if kind is Kind.DATETIME and cells.dtype.kind != "M":
+        cells = np.array([_moment(cell) for cell in cells.tolist()], dtype="datetime64[us]")
+    return TypedColumn(kind, cells, stored_as="")
+
+
+def _moment(cell: object) -> datetime | None:
+    """Return a date, time or ISO 8601 text in UTC without a zone; None if it is none."""
+    if isinstance(cell, str):
+        try:
+            cell = datetime.fromisoformat(cell)
+        except ValueError:
+            return None
+    if isinstance(cell, datetime):
+        try:
+            return cell.astimezone(UTC).replace(tzinfo=None) if cell.tzinfo else cell
+        except OverflowError:  # a time of the year 1 or 9999
+            return None
+    return datetime(cell.year, cell.month, cell.day) if isinstance(cell, date) else None  # noqa: DTZ001

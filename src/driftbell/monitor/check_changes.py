@@ -1,0 +1,56 @@
+"""Notification and alarm that follow from a check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from driftbell.alarms.lifecycle import alarm_after
+from driftbell.alarms.notifications import notification_after, same_state
+from driftbell.ports import Store
+from driftbell.publish.report_folder import own_first
+from driftbell.records import Alarm, Check, Notification, Verdict
+
+
+def notification_of(check: Check, store: Store, cooldown: timedelta | None) -> Notification | None:
+    """Return the notification about a check; None without a change of state, or if the alarm is silenced.
+
+    Args:
+        check: the check, before it is saved.
+        store: the prediction store.
+        cooldown: see `notification_after`; None if notifications are off.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    if cooldown is None:
+        return None
+    served = {"model": check.model, "version": check.version}
+    last = store.notifications.last(**served)
+    check = replace(check, reports=tuple(own_first(check.reports)))
+    notification = notification_after(check, last, cooldown=cooldown)
+    if notification is None:
+        return None
+    if notification.verdict is Verdict.ALARM:
+        silent_until = store.alarms.silent_until(**served)
+        if silent_until and check.time < silent_until:
+            return None
+    since = store.checks.state_since(same_state(notification.verdict), **served)
+    return replace(notification, since=since) if since else notification
+
+
+def alarm_of(check: Check, store: Store) -> Alarm | None:
+    """Return the alarm that a check opens, changes or closes; None if it changes none.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    served = {"model": check.model, "version": check.version}
+    degradation = check.judgement.degradation
+    alarms = degradation is not None and degradation.verdict is Verdict.ALARM
+    change = degradation.change_point if degradation and alarms else None
+    first = store.predictions.first_since(change.time, **served) if change else None
+    current = store.alarms.current(**served)
+    if current is None and store.alarms.annotated_after(check.state.annotated, **served):
+        return None  # annotated while this check ran: the next one applies it
+    return alarm_after(check, current, first=first)

@@ -1,0 +1,133 @@
+"""Performance metrics of a check: on the labels of the reference, and on the newest labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from driftbell.degradation.labelled_metrics import MONITORED_METRICS, prediction_metrics, reference_metrics
+from driftbell.degradation.model_columns import MIN_LABELS
+from driftbell.models.reference import reference_outputs
+from driftbell.ports import Model, Store
+from driftbell.records import (
+    Baseline,
+    Degradation,
+    Interval,
+    LabelTotals,
+    ModelMetrics,
+    Reference,
+    Task,
+    Window,
+)
+
+Measured = tuple[dict[str, Interval], int]
+"""Metrics, and the number of labels that they are measured on."""
+
+
+@dataclass(slots=True)
+class MetricsReader:
+    """Measure the performance of a model with the labels of its reference and of its predictions.
+
+    The metrics on the reference are computed once; those on an accepted baseline, after new labels.
+    """
+
+    _of_reference: dict[str, Measured] = field(default_factory=dict)
+    _of_baseline: dict[tuple[Baseline, LabelTotals], Measured] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        store: Store,
+        model: Model,
+        reference: Reference,
+        baseline: Baseline | None,
+        window: Window,
+        max_rows: int,
+    ) -> ModelMetrics:
+        """Measure the metrics of a check.
+
+        Args:
+            store: the prediction store.
+            model: the served model.
+            reference: its reference.
+            baseline: the predictions that replace the reference; their labels count. None for the reference.
+            window: the window of the check.
+            max_rows: maximum number of labelled predictions.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        if baseline:
+            before, reference_labels = self._baseline(store, model, baseline)
+        else:
+            before, reference_labels = self._reference(model, reference)
+        newest = store.labels.newest(max_rows, model=model.name, version=model.version)
+        metrics, labels = prediction_metrics(
+            [row.prediction for row in newest], [row.label for row in newest], model.classes
+        )
+        in_window = {prediction.id for prediction in window.predictions}
+        return ModelMetrics(
+            before,
+            reference_labels,
+            monitored(metrics) if labels >= MIN_LABELS else {},
+            labels,
+            sum(row.prediction.id in in_window for row in newest),
+            min((row.prediction.time for row in newest), default=None),
+            max((row.prediction.time for row in newest), default=None),
+            max((row.time for row in newest), default=None),
+        )
+
+    def _reference(self, model: Model, reference: Reference) -> Measured:
+        if reference.version not in self._of_reference:
+            outputs = reference.out_of_sample or reference_outputs(reference, model.classes)
+            metrics, labels = reference_metrics(outputs, reference.labels, model.classes)
+            self._of_reference[reference.version] = monitored(metrics), labels
+        return self._of_reference[reference.version]
+
+    def _baseline(self, store: Store, model: Model, baseline: Baseline) -> Measured:
+        served = {"model": model.name, "version": model.version}
+        key = baseline, store.labels.totals(**served)
+        if key not in self._of_baseline:
+            self._of_baseline.clear()
+            self._of_baseline[key] = _baseline_metrics(store, model, baseline)
+        return self._of_baseline[key]
+
+
+def _baseline_metrics(store: Store, model: Model, baseline: Baseline) -> Measured:
+    served = {"model": model.name, "version": model.version}
+    rows = baseline.last - baseline.first + 1
+    predictions = store.predictions.after(baseline.first - 1, rows, last=baseline.last, **served).predictions
+    if not predictions:
+        return {}, 0
+    times = [prediction.time for prediction in predictions]
+    labels = store.labels.between(min(times), max(times) + timedelta(microseconds=1), **served)
+    labelled = [prediction for prediction in predictions if prediction.id in labels]
+    metrics, count = prediction_metrics(labelled, [labels[p.id] for p in labelled], model.classes)
+    if count < MIN_LABELS:
+        return {}, count
+    compared = monitored(metrics)
+    compared.pop(deciding_metric(model), None)  # that of a baseline is what alarms compare with
+    return compared, count
+
+
+def monitored(metrics: Mapping[str, Interval]) -> dict[str, Interval]:
+    """Return the metrics of `MONITORED_METRICS`, in their order."""
+    return {name: metrics[name] for name in MONITORED_METRICS if name in metrics}
+
+
+def deciding_metric(model: Model) -> str:
+    """Return the metric that alarms are about."""
+    return "mae" if model.task is Task.REGRESSION else "accuracy"
+
+
+def with_realized(
+    degradation: Degradation | None, metrics: ModelMetrics, deciding: str
+) -> Degradation | None:
+    """Return a judgement with the realized performance of the metrics, so that a check has one value."""
+    if degradation is None or degradation.performance is None:
+        return degradation
+    realized = metrics.realized.get(deciding)
+    performance = replace(
+        degradation.performance, realized=realized, labelled=metrics.labels if realized else 0
+    )
+    return replace(degradation, performance=performance)

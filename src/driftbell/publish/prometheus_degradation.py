@@ -1,0 +1,92 @@
+"""Prometheus metrics of the model's performance in the last check, and of the evidence of degradation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from driftbell.publish.measured_metrics import REALIZED, REFERENCE, measured_metrics
+from driftbell.records import Degradation, Evidence, Interval, Judgement, Verdict
+
+MAX_EVIDENCE = 64
+"""Maximum number of pieces of evidence with a series of their own."""
+
+
+def exported_evidence(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Return the `MAX_EVIDENCE` strongest pieces of evidence, those that can alarm first."""
+    if len(evidence) <= MAX_EVIDENCE:
+        return list(evidence)
+    return sorted(evidence, key=lambda item: (not item.can_alarm, -item.score))[:MAX_EVIDENCE]
+
+
+def performance_families(judgement: Judgement) -> Iterable[Metric]:
+    """Yield the metrics of performance of a check, and the number of labels behind them."""
+    known = measured_metrics(judgement)
+    intervals: dict[tuple[str, ...], Interval] = {(m.name, m.kind): m.interval for m in known if m.interval}
+    values, *bounds = _with_bounds(
+        "driftbell_performance",
+        "Performance of the model: on the reference, realized with labels or estimated without",
+        intervals,
+        labels=["metric", "kind"],
+    )
+    for metric in known:
+        if metric.interval is None:
+            values.add_metric([metric.name, metric.kind], metric.value)
+    yield from (values, *bounds)
+    if judgement.metrics:
+        counts = GaugeMetricFamily(
+            "driftbell_performance_labels", "Number of labels behind the performance.", labels=["kind"]
+        )
+        counts.add_metric([REFERENCE], judgement.metrics.reference_labels)
+        counts.add_metric([REALIZED], judgement.metrics.labels)
+        yield counts
+
+
+def degradation_families(degradation: Degradation) -> Iterable[Metric]:
+    """Yield the verdict on degradation, its evidence and the estimated loss."""
+    verdicts = GaugeMetricFamily(
+        "driftbell_degradation_verdict",
+        "Verdict of the last check on degradation: 1 for the current one, else 0.",
+        labels=["verdict"],
+    )
+    for verdict in Verdict:
+        verdicts.add_metric([verdict.value], float(degradation.verdict is verdict))
+    yield verdicts
+    yield GaugeMetricFamily(
+        "driftbell_evidence_rows", "Number of predictions behind the evidence.", degradation.rows
+    )
+    evidence = GaugeMetricFamily(
+        "driftbell_evidence",
+        "Evidence of degradation, as a multiple of its decision threshold.",
+        labels=["source", "column", "can_alarm"],
+    )
+    for item in exported_evidence(degradation.evidence):
+        evidence.add_metric([item.source, item.column, str(item.can_alarm).lower()], item.score)
+    yield evidence
+    yield GaugeMetricFamily(
+        "driftbell_evidence_omitted",
+        "Number of pieces of evidence without a series of their own.",
+        max(0, len(degradation.evidence) - MAX_EVIDENCE),
+    )
+    if degradation.estimated_loss and degradation.estimated_loss.is_positive:
+        metric = degradation.performance.metric if degradation.performance else "accuracy"
+        description = f"Estimated loss of {metric} against the reference"
+        if metric != "accuracy":
+            description = f"Estimated increase of the {metric} over the reference"
+        name = f"driftbell_{metric.replace(' ', '_')}_loss"
+        yield from _with_bounds(name, description, {(): degradation.estimated_loss}, labels=[])
+
+
+def _with_bounds(
+    name: str, description: str, intervals: Mapping[tuple[str, ...], Interval], *, labels: Sequence[str]
+) -> list[GaugeMetricFamily]:
+    """Return three metrics: the values, and the lower and upper ends of their 90 % intervals."""
+    value = GaugeMetricFamily(name, f"{description}.", labels=labels)
+    low = GaugeMetricFamily(f"{name}_low", f"{description}: lower end of the 90 % interval.", labels=labels)
+    high = GaugeMetricFamily(f"{name}_high", f"{description}: upper end of the 90 % interval.", labels=labels)
+    for label_values, interval in intervals.items():
+        value.add_metric(label_values, interval.value)
+        low.add_metric(label_values, interval.low)
+        high.add_metric(label_values, interval.high)
+    return [value, low, high]

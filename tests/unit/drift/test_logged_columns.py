@@ -1,0 +1,70 @@
+"""Logged texts that are dates, and identifiers that are frozen."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from driftbell.drift.compare import compare, prepare
+from driftbell.drift.judge import judge
+from driftbell.drift.logged_columns import typed_columns
+from driftbell.records import Column, ColumnVerdict, Kind
+
+ISO, GERMAN, BRITISH, ENGLISH = "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%b %d, %Y"
+
+
+def texts(cells: list[str | None]) -> Column:
+    return np.array(cells, dtype=object)
+
+
+def days(form: str, rows: int, first: int, last: int) -> list[str]:
+    numbers = np.random.default_rng(rows + last + 10_000).integers(first, last, rows)
+    return [(date(2024, 1, 1) + timedelta(days=int(n))).strftime(form) for n in numbers]
+
+
+def verdict(reference: list[str | None], window: list[str | None]) -> ColumnVerdict:
+    prepared = prepare(typed_columns({"signup": texts(reference)}))
+    comparisons = compare(prepared, typed_columns({"signup": texts(window)}, prepared.decided), newest=50)
+    return judge(comparisons, rows=len(window)).columns[0]
+
+
+@pytest.mark.parametrize("form", [ISO, GERMAN, BRITISH, ENGLISH])
+def test_dates_as_text_are_compared_as_dates(form: str) -> None:
+    reference = [*days(form, 990, 0, 700), *[None] * 10]
+    for rows in (days(form, 500, 0, 700), days(form, 500, 700, 720), days(form, 500, 700, 712)):
+        column = verdict(reference, rows)
+        assert (column.comparison.kind, column.drifted) == (Kind.DATETIME, False)
+    assert verdict(reference, days(form, 1, 0, 700) * 500).drifted
+    assert verdict(reference, days(form, 500, -9000, -8000)).drifted
+    broken = verdict(reference, [*["soon"] * 50, *days(form, 450, 0, 700)])
+    assert broken.drifted
+    assert "50 of 500 cells such as 'soon' are not dates" in broken.reason
+
+
+def test_few_or_ambiguous_dates_stay_categories() -> None:
+    months = texts([f"2026-{m:02}-01" for m in range(1, 13)] * 20)
+    ambiguous = texts([f"{d:02}/{m:02}/2026" for d in range(1, 13) for m in range(1, 13)])
+    times = texts([f"{h:02}:{m:02}" for h in range(10) for m in range(60)])
+    for cells in (months, ambiguous, times):
+        assert typed_columns({"x": cells})["x"].kind is Kind.CATEGORICAL
+
+
+def test_an_identifier_that_is_frozen_has_drifted() -> None:
+    reference: list[str | None] = [f"u{i}" for i in range(300)]
+    frozen = verdict(reference, ["u1"] * 500)
+    assert frozen.drifted
+    assert frozen.reason.startswith("Drift: frozen at u1 in 500 of 500 rows; identifier")
+    new = verdict(reference, [f"v{i}" for i in range(500)])
+    assert (new.drifted, new.compared) == (False, False)
+    assert not verdict(reference, [*["u1"] * 4, *[f"v{i}" for i in range(496)]]).drifted
+
+
+def test_a_frozen_identifier_of_a_table_is_listed_unless_its_user_set_the_kind() -> None:
+    reference, window = {"id": list(range(1000, 1300))}, {"id": [1005] * 200}
+    (column,) = compare(reference, window)
+    assert column.note.startswith("frozen at 1005 in 200 of 200 rows")
+    assert judge([column], rows=200).columns[0].drifted
+    (column,) = compare(reference, window, columns={"id": "identifier"})
+    assert not judge([column], rows=200).columns[0].drifted
