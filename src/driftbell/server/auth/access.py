@@ -82,10 +82,10 @@ class RouteScopes:
         self._patterns: list[tuple[str, re.Pattern[str], RouteScope]] = []
         for (method, path), scope in ACCESS.items():
             entry = RouteScope(path, OPEN if path in opened else scope)
-            if "{" in path:
-                self._patterns.append((method, compile_path(path)[0], entry))
-            else:
+            if "{" not in path:
                 self._exact[method, path] = entry
+            # the router's own patterns, so that no path means one thing here and another there
+            self._patterns.append((method, compile_path(path)[0], entry))
 
     def find(self, method: str, path: str) -> RouteScope | None:
         """Return the entry for a method and a path without prefix; None if no route takes them."""

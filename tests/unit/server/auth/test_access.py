@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Match, Mount
 from tests.unit.server.auth.site import KEYS, NOW, Site
 
 from driftbell.errors import StoreError
 from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
-from driftbell.server.auth.access import ACCESS, OPENABLE, check_routes, routes_of
+from driftbell.server.auth.access import ACCESS, OPENABLE, RouteScopes, check_routes, routes_of
 from driftbell.server.auth.guard import presented_key
 
 PREDICTS = {("POST", "/predict"), ("POST", "/predict/batch"), ("POST", "/predictions")}
@@ -95,6 +97,33 @@ def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -
                     assert answer.headers["cache-control"] == "no-store", what
                 checked += 1
     assert checked == len(METHODS) * len(KEYS) * (len(templates) + len(UNKNOWN_PATHS))
+
+
+def routed(site: Site, method: str, path: str) -> str | None:
+    """The template of the route to which the application's own router passes a request."""
+    for route in iter_route_contexts(site.app.routes):
+        original = route.original_route
+        scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+        if original.matches(scope)[0] is Match.FULL:
+            return f"{original.path}/{{path:path}}" if isinstance(original, Mount) else str(route.path)
+    return None
+
+
+SUFFIXES = ("", "\n", "\r", "\n\n", "/", "//", "/.", "/..", " ", "\0", "?", "#", "\u2028", "%0a", ";a", "\\")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_path_is_one_route_for_the_guard_and_another_for_the_router(site: Site, suffix: str) -> None:
+    scopes = RouteScopes(["health"])
+    for method, template in ACCESS:
+        plain = re.sub(r"\{[^}]+\}", "x", template)
+        for path in (plain + suffix, suffix + plain, plain.replace("/", f"/{suffix}"), plain.upper()):
+            entry = scopes.find(method, path)
+            assert (entry.path if entry else None) == routed(site, method, path), (method, path)
+            if suffix in ("\n", "\r", "\0") and not path.isprintable():
+                assert site.call(method, path, PREDICT).status == 404, (method, path)
+    changing = site.call("GET", f"/monitor/generate_report{suffix}", ADMIN, sec_fetch_site="cross-site")
+    assert changing.status in (307, 403, 404), "a page of another site"
 
 
 def test_a_route_without_a_scope_stops_the_start(site: Site) -> None:
