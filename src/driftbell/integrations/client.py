@@ -47,7 +47,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class MonitorCounts:
-    """What became of the logged predictions of one process.
+    """Counts of the logged predictions of one process.
 
     Attributes:
         sent: accepted by the service.
@@ -199,7 +199,7 @@ class Monitor:
 
     @property
     def counts(self) -> MonitorCounts:
-        """What became of the logged predictions."""
+        """Counts of the logged predictions."""
         with self._lock:
             return MonitorCounts(self._sent, self._refused, self._dropped, len(self._queue))
 
