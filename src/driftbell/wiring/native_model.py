@@ -192,7 +192,7 @@ _ADVICE = (
 
 def warn_of_other_answers(reading: NativeReading, reference: Path) -> None:
     """Log a warning if the model answers the reference otherwise than when pandas reads the file."""
-    rows = golden_rows(reading.model, reading.table.columns, reference)
+    rows = golden_rows(reading.model, reading.table.columns, reference, reading.table.detected)
     problem = golden_problem(reading.model, rows) if rows else ""
     if problem:
         logger.warning(
