@@ -11,8 +11,12 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi import FastAPI
+from tests.asgi import post
 from tests.command_line import driftbell
 from tests.conftest import CHEAP_MONITOR, Running, monitored, running
+
+from driftbell import Monitor, watch
 
 pytestmark = pytest.mark.service
 
@@ -199,3 +203,31 @@ def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
     served = driftbell("import", "reference.parquet", cwd=tmp_path, DATA_DIR=str(tmp_path / "other"))
     assert served.returncode == 2
     assert "set model.prediction" in served.stderr
+
+
+def test_a_watched_application_sends_its_predictions_here(service: Running) -> None:
+    app = FastAPI()
+
+    @app.post("/score")
+    def predict(row: dict[str, Any]) -> dict[str, Any]:
+        table = score(pd.DataFrame([row]))
+        return {"decision": table.predicted[0], "shares": {"yes": float(table.p_yes[0])}}
+
+    before = httpx.get(f"{service.url}/monitor/performance").json()["labels"]["labelled"]
+    monitor = watch(
+        app, Monitor(service.url), path="/score", prediction="decision", probabilities="shares", id="order"
+    )
+    rows = applicants(60, seed=4)
+    requests = [
+        {"income": r.income, "debt": r.debt, "region": r.region, "order": f"watched-{number}"}
+        for number, r in enumerate(rows.itertuples())
+    ]
+    answers = post(app, *(("/score", body) for body in requests))
+    assert [answer.json()["decision"] for answer in answers] == rows.predicted.tolist()
+    assert monitor.flush()
+    assert (monitor.counts.sent, monitor.counts.refused) == (60, 0)
+    monitor.close()
+    labels = [{"prediction_id": f"watched-{i}", "label": label} for i, label in enumerate(rows["default"])]
+    assert httpx.post(f"{service.url}/labels", json=labels).json()["accepted"] == 60
+    after = httpx.get(f"{service.url}/monitor/performance").json()["labels"]["labelled"]
+    assert after == before + 60

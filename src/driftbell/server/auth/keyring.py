@@ -18,6 +18,8 @@ from driftbell.server.auth.audit import write_audit_line
 REFRESH_SECONDS = 1.0
 """A created or revoked key takes effect within this time in every process that reaches the store."""
 
+CLOSE_SECONDS = 1.0
+
 USED_INTERVAL = timedelta(minutes=1)
 """Minimum time between two writes of a key's last use."""
 
@@ -61,10 +63,10 @@ class Keyring:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, without waiting for a store that does not answer."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_SECONDS)
 
     def find(self, key: bytes) -> ApiKey | None:
         """Return the stored key, valid or not; None for an unknown one."""

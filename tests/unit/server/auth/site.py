@@ -48,6 +48,7 @@ class Site:
         always: whether keys are required before one exists.
         has_keys: whether there are any.
         prefix: the path prefix.
+        cors_origins: see `Service`.
         rate: requests of one key, and the seconds within which it may send them.
 
     Attributes:
@@ -63,6 +64,7 @@ class Site:
         has_keys: bool = True,
         prefix: str = "",
         rate: tuple[int, float] | None = None,
+        cors_origins: tuple[str, ...] = (),
     ) -> None:
         self.clock = ManualClock(NOW)
         self.store = memory_store()
@@ -89,10 +91,11 @@ class Site:
             body_limit=10_000,
             queue_limit=100,
             access_log=True,
-            site_guard=SiteGuard((), bound="127.0.0.1"),
+            site_guard=SiteGuard((), bound="127.0.0.1", origins=cors_origins),
             tracing=Tracing(),
             clock=self.clock,
             prefix=PathPrefix(prefix),
+            cors_origins=cors_origins,
             access=access if authenticates else Access(),
         )
         self.app = create_app(service)

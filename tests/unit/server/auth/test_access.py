@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
@@ -14,7 +16,7 @@ from starlette.routing import Match, Mount
 from tests.unit.server.auth.site import KEYS, NOW, Site
 
 from driftbell.errors import StoreError
-from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
+from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ, ApiKey
 from driftbell.server.auth.access import ACCESS, OPENABLE, RouteScopes, check_routes, routes_of
 from driftbell.server.auth.guard import presented_key
 
@@ -329,3 +331,43 @@ def test_without_keys_openapi_has_none(tmp_path: Path) -> None:
     site.close()
     assert "securitySchemes" not in spec.get("components", {})
     assert "401" not in spec["paths"]["/predict"]["post"]["responses"]
+
+
+def test_pages_of_allowed_origins_send_a_key_and_can_read_refusals(tmp_path: Path) -> None:
+    site = Site(tmp_path, cors_origins=("https://app.example",))
+    origin: dict[str, Any] = {"origin": "https://app.example", "sec_fetch_site": "cross-site"}
+    for path in ("/predict", "/labels"):
+        preflight = site.call(
+            "OPTIONS",
+            path,
+            access_control_request_method="POST",
+            access_control_request_headers="authorization,content-type,x-api-key",
+            **origin,
+        )
+        assert (preflight.status, preflight.headers["access-control-allow-origin"]) == (200, origin["origin"])
+        assert "access-control-allow-credentials" not in preflight.headers
+        refused = site.call("POST", path, **origin)
+        assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, origin["origin"])
+    answer = site.call("POST", "/predict", PREDICT, ROW, content_type="application/json", **origin)
+    assert answer.status == 200
+    foreign = site.call("POST", "/predict", PREDICT, ROW, origin="https://evil.example")
+    assert foreign.status == 403
+    site.close()
+
+
+def test_a_store_that_does_not_answer_does_not_delay_the_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang() -> list[ApiKey]:
+        asked.set()
+        release.wait(60)
+        return []
+
+    monkeypatch.setattr(site.store.keys, "all", hang)
+    assert asked.wait(30)
+    site.keyring.close()
+    assert not release.is_set()
+    assert site.call("GET", "/runbook.json", READ).status == 200
+    release.set()
