@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo up stack test check lint format docs bench clean
+.PHONY: demo up stack keys test check lint format docs bench clean
 .DEFAULT_GOAL := demo
 
 # See it work: normal traffic stays quiet, drifted traffic raises an alarm. ARGS="--exit" ends after the story.
@@ -22,6 +22,10 @@ stack:
 	@docker compose $(ARGS) up --build --detach --wait
 	@echo "service http://localhost:8000  reports http://localhost:8080  Grafana http://localhost:3000 (admin, secrets/grafana_admin_password)"
 	@echo "Prometheus http://localhost:9090  Loki http://localhost:3100  Is all well? GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor"
+
+# API keys for the running stack. From then on its service requires one.
+keys:
+	@deploy/keys.sh $(ARGS)
 
 # pytest keeps the tests compiled, since each of its processes would compile them anew.
 test check: export PYTHONDONTWRITEBYTECODE =

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         StoreError,
         UntrustedModelError,
     )
+    from driftbell.integrations.asgi import WatchedApp, watch
+    from driftbell.integrations.client import Monitor, MonitorCounts
     from driftbell.records import (
         ChangePoint,
         ColumnComparison,
@@ -67,12 +69,16 @@ _MODULES = {
     "infer_schema": "driftbell.tabular.schema",
     "judge": "driftbell.drift.judge",
     "profile": "driftbell.wiring.table_profile",
+    "watch": "driftbell.integrations.asgi",
     "Backtest": "driftbell.simulation.backtest_checks",
     "BacktestCheck": "driftbell.simulation.backtest_checks",
     "BacktestReference": "driftbell.simulation.backtest_checks",
+    "Monitor": "driftbell.integrations.client",
+    "MonitorCounts": "driftbell.integrations.client",
     "Schema": "driftbell.tabular.schema",
     "TableCheck": "driftbell.wiring.table_check",
     "TableProfile": "driftbell.wiring.table_profile",
+    "WatchedApp": "driftbell.integrations.asgi",
 }
 
 __all__ = [  # noqa: RUF022 - functions, types, errors
@@ -82,6 +88,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "infer_schema",
     "judge",
     "profile",
+    "watch",
     "Backtest",
     "BacktestCheck",
     "BacktestReference",
@@ -101,6 +108,8 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "LimitResult",
     "Measure",
     "MetricComparison",
+    "Monitor",
+    "MonitorCounts",
     "ModelMetrics",
     "Performance",
     "RefusalCause",
@@ -115,6 +124,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "TableProfile",
     "TargetDrift",
     "Verdict",
+    "WatchedApp",
     "ArchiveError",
     "ConfigError",
     "DriftbellError",

@@ -24,6 +24,7 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.alarms import Annotation
+from driftbell.records.api_keys import ApiKey, new_api_key
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -117,3 +118,7 @@ def full_judgement() -> Judgement:
 def summaries(labels: list[LabelledPrediction]) -> list[tuple[str, str, str | None]]:
     """Return id, label and previous label of each labelled prediction."""
     return [(one.prediction.id, one.label, one.before) for one in labels]
+
+
+def api_key(name: str = "ada", *scopes: str) -> ApiKey:
+    return new_api_key(name, scopes or ("predict",), now=NOW)[0]

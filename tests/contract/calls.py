@@ -1,6 +1,6 @@
 """One call of each method of the store."""
 
-from tests.contract.builders import IRIS, NOW, annotation, check, label, notification, prediction
+from tests.contract.builders import IRIS, NOW, annotation, api_key, check, label, notification, prediction
 
 from driftbell.journal.line import encode_line
 from driftbell.records import Archive, CheckKind, Delivery, Lease, Refusal, Verdict
@@ -56,6 +56,10 @@ CALLS = {
     "coordination.lease": lambda store: store.coordination.lease(),
     "refusals.add": lambda store: store.refusals.add([Refusal("x", "type", "n/a", 1, 1)], NOW, **IRIS),
     "refusals.since": lambda store: store.refusals.since("2026-01-31", **IRIS),
+    "keys.add": lambda store: store.keys.add(api_key()),
+    "keys.all": lambda store: store.keys.all(),
+    "keys.revoke": lambda store: store.keys.revoke("x", NOW),
+    "keys.mark_used": lambda store: store.keys.mark_used(["x"], NOW),
     "retention.plan": lambda store: store.retention.plan(NOW, 1, LEASE, now=NOW, to_file=True),
     "retention.rows": lambda store: store.retention.rows(ARCHIVE),
     "retention.mark_written": lambda store: store.retention.mark_written(ARCHIVE, 0, LEASE),

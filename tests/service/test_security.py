@@ -38,8 +38,9 @@ def test_files_are_hidden_by_default_and_loopback_needs_no_warning(tmp_path: Pat
 
 
 def test_with_the_umask_of_the_stack_the_viewer_can_read_the_reports(tmp_path: Path) -> None:
-    settings = {"UMASK": "022", "SERVER__HOST": "0.0.0.0", "CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
-    with running("up", tmp_path / "data", **settings) as service:
+    settings = {"UMASK": "022", "SERVER__HOST": "0.0.0.0", "AUTH__REQUIRED": "with_keys"}
+    quiet = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off"}
+    with running("up", tmp_path / "data", **settings, **quiet) as service:
         check(service)
         assert modes(tmp_path / "data", "reports/*.html") == {0o644}
         assert modes(tmp_path / "data", "reports") == {0o755}

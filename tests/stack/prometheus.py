@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from tests.ports import free_port
-from tests.stack.servers import DEPLOY, binary, process
+from tests.stack.servers import DEPLOY, binary, process, with_service_key
 
 ITSELF = "localhost:9090"
 """Prometheus's own address in a configuration."""
@@ -73,13 +73,14 @@ def prometheus(folder: Path, config: str, data: Path | None = None) -> Iterator[
         yield Prometheus(f"http://{address}")
 
 
-def stack_config(folder: Path, service: str, alertmanager: str = "") -> str:
+def stack_config(folder: Path, service: str, alertmanager: str = "", key: str = "") -> str:
     """Write the stack's configuration with short intervals for a local service and Alertmanager.
 
     Args:
         folder: Prometheus's, where the rules go.
         service: its URL, instead of `ml_service:8000`.
         alertmanager: host and port, if there is one.
+        key: API key of the service, if it requires one.
     """
     shutil.copytree(DEPLOY / "prometheus" / "rules", folder / "rules")
     for file in (folder / "rules").iterdir():
@@ -89,6 +90,6 @@ def stack_config(folder: Path, service: str, alertmanager: str = "") -> str:
         .read_text("utf-8")
         .replace("_interval: 5s", "_interval: 1s")
     )
-    text = text.replace("ml_service:8000", httpx.URL(service).netloc.decode())
+    text = with_service_key(text, folder, key).replace("ml_service:8000", httpx.URL(service).netloc.decode())
     text = text[: text.index("\n  # Of the other services")] + "\n"  # which do not run
     return re.sub(r"- dns_sd_configs:(\n {8}.*)+", f"- static_configs: [{{targets: [{alertmanager}]}}]", text)

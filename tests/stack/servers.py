@@ -44,14 +44,21 @@ def process(*command: str, output: Path, ready: str) -> Iterator[subprocess.Pope
         started.wait(20)
 
 
+def with_service_key(config: str, folder: Path, key: str = "") -> str:
+    """Write the service's API key to a file, and return a configuration that reads it there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "service_key").write_text(key, "utf-8")
+    return config.replace("/run/secrets/service_key", str(folder / "service_key"))
+
+
 @contextlib.contextmanager
-def alertmanager(folder: Path, *, webhook: str) -> Iterator[str]:
+def alertmanager(folder: Path, *, webhook: str, key: str = "") -> Iterator[str]:
     """Run Debian's Alertmanager with the stack's configuration, without delays; yield host and port."""
     program = binary("prometheus-alertmanager", "prometheus-alertmanager")
     port = free_port()
     text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text("utf-8")
     text = re.sub(r"group_(wait|interval): \w+", r"group_\1: 1s", text)
-    text = re.sub(r"url: http.*", f"url: {webhook}", text)
+    text = with_service_key(re.sub(r"url: http.*", f"url: {webhook}", text), folder, key)
     config = folder / "alertmanager.yml"
     config.write_text(text, "utf-8")
     with process(

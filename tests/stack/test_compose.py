@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from tests.stack.servers import DEPLOY, binary
+from tests.stack.servers import DEPLOY, binary, with_service_key
 
 from driftbell.config import settings
 
@@ -254,14 +255,14 @@ def test_the_dockerfile_is_clean() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_prometheus_and_alertmanager_accept_their_configuration() -> None:
+def test_prometheus_and_alertmanager_accept_their_configuration(tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY / "prometheus" / "rules", tmp_path / "rules")
+    for name in ("prometheus", "alertmanager"):
+        text = (DEPLOY / name / f"{name}.yml").read_text("utf-8")
+        (tmp_path / f"{name}.yml").write_text(with_service_key(text, tmp_path), "utf-8")
     for command in (
-        [binary("promtool", "prometheus"), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
-        [
-            binary("amtool", "prometheus-alertmanager"),
-            "check-config",
-            str(DEPLOY / "alertmanager" / "alertmanager.yml"),
-        ],
+        [binary("promtool", "prometheus"), "check", "config", str(tmp_path / "prometheus.yml")],
+        [binary("amtool", "prometheus-alertmanager"), "check-config", str(tmp_path / "alertmanager.yml")],
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -366,3 +366,25 @@ def test_the_notes_name_the_required_secret(tmp_path: Path) -> None:
     notes = helm("install", "demo", str(CHART), "--dry-run=client", *args).stdout.partition("NOTES:")[2]
     assert "kubectl -n ml create secret generic pg --from-literal=url=postgresql://" in notes
     assert "deployment/demo-driftbell" in notes
+
+
+def test_keys_are_required_as_soon_as_one_exists_unless_the_values_say_otherwise(tmp_path: Path) -> None:
+    for values, required in (({}, "with_keys"), ({"auth": {"required": "always", "open": []}}, "always")):
+        file = tmp_path / "driftbell.toml"
+        rendered = one(render(tmp_path, {"config": values}), "ConfigMap", "demo-driftbell")
+        file.write_text(rendered["data"]["driftbell.toml"], "utf-8")
+        assert config.load(file, environment={}).settings.auth.required == required
+
+
+def test_the_key_of_prometheus_is_in_a_secret(tmp_path: Path) -> None:
+    for more, authorization in (
+        ({}, None),
+        ({"existingSecret": "prom"}, {"credentials": {"name": "prom", "key": "key"}}),
+        (
+            {"existingSecret": "prom", "secretKey": "k"},
+            {"credentials": {"name": "prom", "key": "k"}},
+        ),
+    ):
+        values = {"serviceMonitor": {"enabled": True, **more}}
+        (endpoint,) = one(render(tmp_path, values), "ServiceMonitor")["spec"]["endpoints"]
+        assert endpoint.get("authorization") == authorization

@@ -105,15 +105,15 @@ def init(
 ) -> None:
     """Write the configuration of your own model, ready for `driftbell up`.
 
-    MODEL is a file of scikit-learn (.skops, .joblib, .pkl), ONNX, LightGBM, XGBoost or CatBoost, a folder of
-    MLflow, a function of yours ('module:function'), or the URL of a server.
+    MODEL is a file of scikit-learn (.skops, .joblib, .pkl), ONNX, LightGBM, XGBoost, CatBoost or PyTorch
+    (.pt2), a folder of MLflow, a function of yours ('module:function'), or the URL of a server.
 
     Loads the model, reads the reference as the model was fitted on it, and prints the features that the
     service will accept, the columns that are left out with the reason, and the score on the reference.
     Answers of the model's own library are written to golden.json: the service starts only if it gives the
     same ones.
 
-    A pickle or joblib file can run any code when it is loaded: you are asked first, or pass --trust.
+    A pickle, joblib or PyTorch file can run any code when it is loaded: you are asked first, or pass --trust.
 
     Exit codes: 0 the files are written, 2 they are not; the message says why and what to do.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.root import cli, common, service_url, settings, silence_retries
+from driftbell.cli.root import cli, common, key_option, service_url, settings, silence_retries
 
 if TYPE_CHECKING:
     from driftbell.ops.label_upload import UploadResult
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-unseen", is_flag=True, help="Send the labels even if none of them is a class of the model."
 )
+@key_option
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON.")
 def labels(
     config_file: Path | None,
@@ -30,6 +31,7 @@ def labels(
     file: Path,
     url: str | None,
     accept_unseen: bool,
+    api_key_file: Path | None,
     as_json: bool,
 ) -> None:
     """Send labels (ground truth) to a service.
@@ -39,14 +41,21 @@ def labels(
     class of the model, are listed on stderr; the latter count as wrong answers.
 
     \b
-    Example:
+    Examples:
       driftbell labels truth.csv --url http://127.0.0.1:8000
+      driftbell labels truth.csv --url https://ml.example.org --api-key-file shop.key
     """
     loaded = settings(config_file, data_dir=data_dir)
+    from driftbell.config.auth import client_headers
     from driftbell.ops.label_upload import read_labels, send_labels
 
     silence_retries()
-    result = send_labels(url or service_url(loaded.settings), read_labels(file), accept_unseen=accept_unseen)
+    result = send_labels(
+        url or service_url(loaded.settings),
+        read_labels(file),
+        accept_unseen=accept_unseen,
+        headers=client_headers(api_key_file),
+    )
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:

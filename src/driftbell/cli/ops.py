@@ -12,7 +12,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, cli, common, service_url, settings
+from driftbell.cli.root import (
+    EXIT_OK,
+    EXIT_UNKNOWN,
+    EXIT_USAGE,
+    cli,
+    common,
+    key_option,
+    service_url,
+    settings,
+)
 from driftbell.errors import ConfigError
 
 
@@ -82,6 +91,7 @@ def _exit_on_sigterm() -> None:
     "--alertmanager",
     help="URL of Alertmanager [default: http://127.0.0.1:9093, which may be absent].",
 )
+@key_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(
     config_file: Path | None,
@@ -93,6 +103,7 @@ def doctor(
     grafana: str,
     reports: str,
     alertmanager: str | None,
+    api_key_file: Path | None,
     as_json: bool,
 ) -> None:
     """Check every component of a running stack, and the data folder on this machine, and suggest fixes.
@@ -108,6 +119,7 @@ def doctor(
     Example:
       GRAFANA_PASSWORD_FILE=secrets/grafana_admin_password driftbell doctor
     """
+    from driftbell.config.auth import client_headers
     from driftbell.ops.data_checks import check_data
     from driftbell.ops.doctor import examine
     from driftbell.ops.stack import Stack, State
@@ -125,6 +137,7 @@ def doctor(
         alertmanager_wanted=alertmanager is not None,
         login=(user, password),
         token=token,
+        service_headers=client_headers(api_key_file),
     )
     findings = [*examine(stack, clock=clock), *check_data(loaded, now=clock())]
     if as_json:

@@ -59,7 +59,9 @@ COMMANDS = {
     "doctor": "ops",
     "gate": "gate",
     "grafana": "grafana",
+    "import": "imports",
     "init": "init",
+    "keys": "keys",
     "labels": "labels",
     "metrics": "metrics",
     "models": "models",
@@ -232,6 +234,13 @@ config_option = click.option(
     "config_file",
     type=click.Path(path_type=Path),
     help="Path to the configuration file [default: driftbell.toml].",
+)
+
+
+key_option = click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path),
+    help="File with an API key [default: the key in DRIFTBELL_API_KEY].",
 )
 
 

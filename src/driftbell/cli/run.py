@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftbell.cli.root import begin, cli, common, config_option, service_url, settings, silence_retries
+from driftbell.cli.root import (
+    begin,
+    cli,
+    common,
+    config_option,
+    key_option,
+    service_url,
+    settings,
+    silence_retries,
+)
 from driftbell.errors import ConfigError
 from driftbell.process.stop_signal import end_at_stop
 
@@ -132,6 +141,7 @@ def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, 
 @click.option("--reference", type=click.Path(path_type=Path), help="Sample rows from this table file.")
 @click.option("--target", help="Label column of --reference, which is not sent [default: model.target].")
 @click.option("--seed", type=click.IntRange(0), help="Random seed.")
+@key_option
 def simulate(
     url: str | None,
     config_file: Path | None,
@@ -142,6 +152,7 @@ def simulate(
     reference: Path | None,
     target: str | None,
     seed: int | None,
+    api_key_file: Path | None,
 ) -> None:
     """Send normal traffic, then drifted traffic, to a service.
 
@@ -155,13 +166,16 @@ def simulate(
       driftbell simulate --normal 200 --drifted 0
       driftbell simulate --fault 'scale:petal width (cm)=10'
       driftbell simulate --reference training.csv --target churned --fault stuck:age
+      driftbell simulate --url https://ml.example.org --api-key-file shop.key
     """
     import numpy as np
 
+    from driftbell.config.auth import client_headers
     from driftbell.simulation import traffic
     from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
 
     silence_retries()
+    headers = client_headers(api_key_file)
     parsed_faults = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
     if reference and drifted and not faults:
         raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
@@ -186,6 +200,7 @@ def simulate(
             rng=np.random.default_rng(seed),
             report=report,
             reference=table,
+            headers=headers,
         )
     _print_summary(summary, service)
 

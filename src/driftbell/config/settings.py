@@ -13,13 +13,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from driftbell.alarms.budget import Budget
+from driftbell.config.auth import AuthSettings
 from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.section import Section
 from driftbell.config.sources import PREFIX, values_of_environment, values_of_file
-from driftbell.config.threshold import ClassThreshold
+from driftbell.config.threshold import ClassThreshold, ProbabilityColumns
 from driftbell.config.values import (
     URL,
     URL_EXAMPLE,
@@ -143,11 +144,19 @@ class ModelSettings(Section):
     path: ModelSource = None
     """A model: a file or MLflow folder, 'module:function' or a URL; the default is an Iris random forest."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
-    """The SHA-256 of the file; required for pickle and joblib files."""
+    """The SHA-256 of the file; required for files that can run code: pickle, joblib, PyTorch."""
     reference: Path | None = None
     """The reference that predictions are compared with, a table file: rows like the training data."""
     target: str | None = None
     """The column of the reference that holds the label."""
+    prediction: str | None = None
+    """The column of the reference that holds the predictions of a model that is served elsewhere."""
+    probabilities: ProbabilityColumns = Field(default_factory=dict)
+    """Its columns with the probability of a class, such as {yes = "p_yes"}; of two classes, one is enough."""
+    task: Literal["classification", "regression"] | None = None
+    """Its task, if whole numbers may be classes or amounts."""
+    version: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Its version; without it, that of its reference."""
     classes: ClassNames = ()
     """Names of the classes of a model that answers 0, 1 and so on, such as ["no", "yes"]."""
     threshold: ClassThreshold = None
@@ -188,6 +197,7 @@ class Settings(Section):
     umask: str = Field("077", pattern=r"^[0-7]{3}$")
     """The permissions that new files of the services lack; '077' hides them from other users."""
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     window: WindowSettings = WindowSettings()
     check: CheckSettings = CheckSettings()

@@ -1,4 +1,4 @@
-"""The setting `model.threshold`: the probability from which one class is predicted."""
+"""Settings of classes: the probability from which one is predicted, and columns of probabilities."""
 
 from __future__ import annotations
 
@@ -43,3 +43,28 @@ def parse_threshold(value: object) -> dict[str, float] | None:
 
 
 ClassThreshold = Annotated[dict[str, float] | None, BeforeValidator(parse_threshold)]
+
+
+def parse_columns(value: object) -> dict[str, str]:
+    """Return the column of probabilities by class.
+
+    Args:
+        value: a mapping, or a text such as `yes=p_yes,no=p_no`.
+
+    Raises:
+        ValueError: it has another form.
+
+    >>> parse_columns("yes=p_yes"), parse_columns({})
+    ({'yes': 'p_yes'}, {})
+    """
+    message = "must be columns by class, such as 'yes=p_yes'"
+    try:
+        columns = parse_numbers(value, "") if value else {}
+    except ValueError as error:
+        raise ValueError(message) from error
+    if not all(isinstance(name, str) and name for name in columns.values()):
+        raise ValueError(message)
+    return {label: str(name) for label, name in columns.items()}
+
+
+ProbabilityColumns = Annotated[dict[str, str], BeforeValidator(parse_columns)]

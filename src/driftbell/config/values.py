@@ -21,7 +21,19 @@ CODE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
 _ORIGIN = r"(?i)(https?)://([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?"
 OWN_PATHS = {
-    *("check", "docs", "health", "index.json", "labels", "metrics", "monitor", "openapi.json", "predict"),
+    *(
+        "check",
+        "docs",
+        "health",
+        "index.json",
+        "labels",
+        "login",
+        "logout",
+        "metrics",
+        "monitor",
+        "openapi.json",
+        "predict",
+    ),
     *("reports", "reports.json", "runbook", "runbook.json", "static"),
 }
 """First segments of the paths of the service."""

@@ -47,8 +47,6 @@ MIN_CONTRADICTING = 100
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""
 
-RECENT_LABELS = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -165,9 +163,8 @@ def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
         return msgspec.structs.replace(state, pending=PendingLabels(count, total, *ends))
     state = msgspec.structs.replace(state, pending=PendingLabels(), labelled=state.labelled + count)
     block = BlockSummary(count, total / count, times[0], times[-1])
-    if not charts.learned.labelled:  # without labels in the reference, it is only reported
-        blocks = (*state.labels.blocks, block)[-MAX_BLOCKS:]
-        return msgspec.structs.replace(state, labels=SourceState(blocks=blocks))
+    if not charts.learned.labelled:  # there is nothing to compare with
+        return state
     block = msgspec.structs.replace(block, loss=block.loss - charts.baselines[LABELS].mean)
     return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state.labels, block))
 
@@ -249,8 +246,6 @@ def _interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) 
         known = baseline.mean > 0
         sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
     error = math.hypot(sampling, baseline.own_error)
-    if source == LABELS and not learned.labelled and learned.classes:
-        error = math.sqrt(max(mean * (1 - mean), 1 / rows) / rows)
     if source == ESTIMATE:
         error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
     smallest, largest = -math.inf, math.inf
@@ -329,7 +324,7 @@ def _degradation(
 
 
 def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = False) -> Performance:
-    """Return the performance on the newest block, and on the newest labels.
+    """Return the performance on the reference, and the estimate on the newest block.
 
     Args:
         charts: fitted on the reference.
@@ -338,14 +333,8 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
     """
     learned = charts.learned
     labelled_mean = charts.baselines[LABELS].mean
-    recent: list[BlockSummary] = []
-    for block in reversed(state.labels.blocks):
-        if recent and sum(b.rows for b in recent) >= RECENT_LABELS:
-            break
-        recent.insert(0, block)
     newest = state.estimate.blocks[-1:]
     estimated = _interval(charts, ESTIMATE, newest) if newest and not unknown else None
-    realized = _interval(charts, LABELS, recent) if recent else None
     reference = None
     if learned.labelled:
         reference = 1 - labelled_mean if learned.classes else labelled_mean
@@ -354,8 +343,6 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         "accuracy" if learned.classes else "mean absolute error",
         reference,
         _metric(charts, estimated, estimate_mean),
-        _metric(charts, realized, labelled_mean if learned.labelled else 0.0),
-        sum(b.rows for b in recent),
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta, timezone
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,16 @@ import numpy as np
 
 from driftbell.records import Column, Columns, Feature, Kind
 from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
+from driftbell.tabular.files import COMPRESSED_SUFFIXES
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema
+
+OFFSET = re.compile(r"(?:UTC)?([+-]\d\d):(\d\d)")
+PYTZ_OFFSET = re.compile(r"pytz\.FixedOffset\((-?\d+)\)")
+
+SEPARATORS = {"semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
+"""Suffixes of text files, of which pandas is given the separator that was detected."""
 
 ARROW_SUFFIXES = {".parquet": "read_parquet", ".feather": "read_feather", ".arrow": "read_feather"}
 """Function of pandas that reads a file with types, by the suffix of the file."""
@@ -59,28 +70,53 @@ def with_stored_types(schema: Schema, path: Path, typed: Collection[str] = ()) -
     return Schema(tuple(f if f.name in typed else _stored_type(f, frame[f.name]) for f in schema.features))
 
 
-def library_frame(path: Path, features: Sequence[Feature]) -> Any:
-    """Return the columns of a file as pandas reads it by default; None if it cannot, or one is missing.
+def text_options(detected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options by which pandas reads a text file that it does not read by default.
+
+    Args:
+        detected: what was detected of the file; see `RawTable`.
+
+    >>> text_options({"format": "text", "separator": "semicolon", "encoding": "cp1252", "decimal": ","})
+    {'sep': ';', 'encoding': 'cp1252', 'decimal': ','}
+    """
+    if detected.get("format") != "text":
+        return {}
+    options: dict[str, Any] = {}
+    if detected["separator"] in SEPARATORS:
+        options["sep"] = SEPARATORS[detected["separator"]]
+    if detected["encoding"] not in ("ascii", "utf-8", "utf-8-sig"):
+        options["encoding"] = detected["encoding"]
+    if detected["decimal"] == ",":
+        options["decimal"] = ","
+    if "skipped_lines" in detected:
+        options["skiprows"] = detected["skipped_lines"]
+    return options
+
+
+def library_frame(path: Path, features: Sequence[Feature], options: Mapping[str, Any]) -> Any:
+    """Return the columns of a file as pandas reads it; None if it cannot, or one is missing.
 
     Columns of the types `str` and `category` are read as such, since their users have to say so to pandas.
 
     Args:
         path: the file.
         features: the features; their types, categories and nulls.
+        options: options of a text file; see `text_options`.
     """
     names = [f.name for f in features]
     categories = {f.name: _levels(f) for f in features if f.dtype == "category"}
     texts = [name for name, levels in categories.items() if all(isinstance(v, str) for v in levels)]
     dtypes = dict.fromkeys([*(f.name for f in features if f.dtype == "str"), *texts], "str")
-    suffix = path.suffix.lower()
+    suffix = next((s for s in reversed(path.suffixes) if s.lower() not in COMPRESSED_SUFFIXES), "").lower()
     try:
         pd = _pandas()
     except ImportError:
         return None
     readers = {
         **{name: getattr(pd, reader) for name, reader in ARROW_SUFFIXES.items()},
-        ".csv": partial(pd.read_csv, dtype=dtypes, **_null_options(features)),
-        ".tsv": partial(pd.read_csv, sep="\t", dtype=dtypes, **_null_options(features)),
+        **dict.fromkeys(
+            TEXT_SUFFIXES, partial(pd.read_csv, dtype=dtypes, **_null_options(features), **options)
+        ),
         ".xlsx": partial(pd.read_excel, dtype=dtypes),
         ".jsonl": partial(pd.read_json, lines=True),
     }
@@ -160,18 +196,30 @@ def _numbers(dtype: str, column: Column) -> Any:
         return pd.array(_objects(column), dtype=dtype)
     if not is_integer(dtype):
         return column.astype(dtype or np.float64)
-    whole = column if column.dtype.kind == "i" else as_whole(column.tolist())
+    whole = column if column.dtype.kind in "iu" else as_whole(column.tolist())
     limits = np.iinfo(dtype)
     if whole is None or (len(whole) and not (limits.min <= whole.min() and whole.max() <= limits.max)):
         return column
     return whole.astype(dtype)
 
 
+def _zone(name: str) -> Any:
+    """Return a time zone by its name in a type of pandas, which may be an offset such as `UTC+05:30`."""
+    if match := OFFSET.fullmatch(name):
+        return timezone(timedelta(hours=int(match[1]), minutes=int(match[1][0] + match[2])))
+    if match := PYTZ_OFFSET.fullmatch(name):  # pandas before 3.0 reads offsets of Parquet files as these
+        return import_module("pytz").FixedOffset(int(match[1]))
+    return name
+
+
 def _times(dtype: str, column: Column) -> Any:
-    """Return ISO 8601 texts as timestamps: without a zone in them or in the type, they are in UTC."""
+    """Return ISO 8601 texts as timestamps or dates; without a zone in them or in the type, in UTC."""
     pd = _pandas()
 
     moments = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601", utc=True)
+    if dtype == "object":  # dates of a Parquet file
+        dates = moments.dt.date
+        return dates.where(moments.notna(), None)
     unit, _, zone = dtype.removeprefix("datetime64[").removesuffix("]").partition(", ")
-    moments = moments.dt.tz_convert(zone) if zone else moments.dt.tz_localize(None)
+    moments = moments.dt.tz_convert(_zone(zone)) if zone else moments.dt.tz_localize(None)
     return moments.dt.as_unit(unit or "ns")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.errors import InputError, ModelError, PredictError
-from driftbell.models.frame import library_frame
+from driftbell.models.frame import library_frame, text_options
 from driftbell.models.known_values import MIN_KNOWN, known_values
 from driftbell.models.native import NativeModel
 from driftbell.ports import Model
@@ -40,34 +41,40 @@ class GoldenRow:
     probabilities: Mapping[str, float]
 
 
-def golden_rows(model: NativeModel, columns: Columns, path: Path) -> list[GoldenRow] | None:
+def golden_rows(
+    model: NativeModel, columns: Columns, path: Path, detected: Mapping[str, Any] | None = None
+) -> list[GoldenRow] | None:
     """Return answers of the model's library on its own reading of the reference; see `golden_reading`.
 
     Returns:
         At most `MAX_ROWS` rows; None if pandas cannot read the file, or reads other rows or columns.
     """
-    return golden_reading(model, columns, path)[0] or None
+    return golden_reading(model, columns, path, detected or {})[0] or None
 
 
-def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[list[GoldenRow], str]:
+def golden_reading(
+    model: NativeModel, columns: Columns, path: Path, detected: Mapping[str, Any]
+) -> tuple[list[GoldenRow], str]:
     """Return answers of the model's library on its own reading of the reference, or why there are none.
 
     Args:
         model: the model.
         columns: the reference as driftbell reads it, n rows.
         path: the file of the reference.
+        detected: what was detected of the file, such as its separator, which pandas is given.
 
     Returns:
         At most `MAX_ROWS` rows and "", or no rows and the reason.
     """
-    frame = library_frame(path, _with_known_texts(model, columns))
+    options = text_options(detected)
+    frame = library_frame(path, _with_known_texts(model, columns), options)
     rows = len(next(iter(columns.values())))
+    how = f"with {_shown(options)}" if options else "by default"
     if frame is None:
-        return [], f"pandas cannot read the columns of {path} by default"
+        return [], f"pandas cannot read the columns of {path} {how}"
     if len(frame) != rows:
-        return [], f"pandas reads {len(frame)} rows of {path} by default, and driftbell {rows}"
-    count = min(rows, MAX_ROWS, max(MIN_ROWS, MAX_CELLS // len(columns)))
-    chosen = np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
+        return [], f"pandas reads {len(frame)} rows of {path} {how}, and driftbell {rows}"
+    chosen = chosen_rows(rows, len(columns))
     table = frame.iloc[chosen]
     try:
         outputs = model.loaded.predict(table if model.loaded.takes_frame else table.to_numpy())
@@ -75,8 +82,27 @@ def golden_reading(model: NativeModel, columns: Columns, path: Path) -> tuple[li
         line = (str(error).splitlines() or [""])[0][:200]
         return [], f"the model cannot predict {path} as pandas reads it: {type(error).__name__}: {line}"
     own = model.schema.rows({name: column[chosen] for name, column in columns.items()})
-    features = [dict(zip(model.schema.names, map(_json_value, row), strict=True)) for row in own]
+    features = [dict(zip(model.schema.names, map(json_value, row), strict=True)) for row in own]
     return list(_answered(features, outputs, model)), ""
+
+
+def chosen_rows(rows: int, columns: int) -> NDArray[np.intp]:
+    """Return the rows of a reference that become golden rows: evenly spaced, with the first and the last."""
+    count = min(rows, MAX_ROWS, max(MIN_ROWS, MAX_CELLS // columns))
+    return np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
+
+
+def reading_note(path: Path, detected: Mapping[str, Any]) -> str:
+    """Return by which options pandas has read the reference for golden answers; "" if by default."""
+    options = text_options(detected)
+    if not options:
+        return ""
+    how = _shown(options)
+    return f"golden answers rest on {path} as pandas reads it with {how}, which driftbell has detected"
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
 def _with_known_texts(model: NativeModel, columns: Columns) -> list[Feature]:
@@ -96,7 +122,8 @@ def _with_known_texts(model: NativeModel, columns: Columns) -> list[Feature]:
     return [replace(f, dtype="str") if f.name in texts else f for f in model.schema.features]
 
 
-def _json_value(value: Any) -> Value:
+def json_value(value: Any) -> Value:
+    """Return a value of a feature as a client sends it."""
     text: Value = value.isoformat() if hasattr(value, "isoformat") else value
     return text
 

@@ -14,6 +14,7 @@ from driftbell.models.loaded import LoadedModel
 from driftbell.models.mlflow_folder import load_mlflow
 from driftbell.models.remote import RemoteOptions, load_remote
 from driftbell.models.sklearn import load_estimator
+from driftbell.models.torch_file import EXPORT, load_torch
 from driftbell.models.user_code import load_reference
 from driftbell.models.xgboost_file import load_xgboost
 
@@ -22,10 +23,14 @@ SKLEARN_SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle", ".cloudpickle")
 BOOSTER_SUFFIXES = {".txt": load_lightgbm, ".json": load_xgboost, ".ubj": load_xgboost, ".cbm": load_catboost}
 """Loader of each suffix of a file without code."""
 
+TORCH_SUFFIX = ".pt2"
+WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
+"""Suffixes of files of PyTorch that hold no exported program."""
+
 FORMATS = (
     "a scikit-learn model (.skops, .joblib, .pkl, .cloudpickle), an ONNX graph (.onnx), or a model of "
-    "LightGBM (.txt), XGBoost (.json, .ubj) or CatBoost (.cbm), a model folder of MLflow, "
-    "'package.module:function', or the URL of a server"
+    "LightGBM (.txt), XGBoost (.json, .ubj) or CatBoost (.cbm), a PyTorch program (.pt2), a model folder of "
+    "MLflow, 'package.module:function', or the URL of a server"
 )
 
 
@@ -59,18 +64,25 @@ def load_model(
     if source.is_dir():
         loaded, digest = load_mlflow(source, sha256, classes)
     else:
-        loaded, digest = _load_file(source, sha256)
+        loaded, digest = _load_file(source, sha256, classes)
     return with_class_names(loaded, classes, str(source)), digest[:VERSION_DIGITS]
 
 
-def _load_file(path: Path, sha256: str | None) -> tuple[LoadedModel, str]:
+def _load_file(path: Path, sha256: str | None, classes: Sequence[str]) -> tuple[LoadedModel, str]:
     suffix = path.suffix.lower()
-    if suffix not in SKLEARN_SUFFIXES and suffix not in BOOSTER_SUFFIXES:
+    if suffix in WEIGHT_SUFFIXES:
+        raise ModelError(
+            f"cannot load {path}: a {suffix} file has weights, a pickled module or TorchScript, which are "
+            f"not served; {EXPORT}"
+        )
+    if suffix not in SKLEARN_SUFFIXES and suffix not in BOOSTER_SUFFIXES and suffix != TORCH_SUFFIX:
         ending = f"'{suffix}'" if suffix else "a name without a suffix"
         raise ModelError(f"cannot load {path}: {ending} is no format of models. Supported: {FORMATS}")
     content, digest = read_model(path, sha256)
     if suffix in BOOSTER_SUFFIXES:
         return BOOSTER_SUFFIXES[suffix](path, content), digest
+    if suffix == TORCH_SUFFIX:
+        return load_torch(path, content, classes, pinned=sha256 is not None, digest=digest), digest
     return load_estimator(path, content, pinned=sha256 is not None, digest=digest), digest
 
 

@@ -25,6 +25,8 @@ class LoadedModel:
         levels: categories of features of the type `category`, in the model's order, by name.
         estimator: the library's own object, for its conversion to ONNX; None if there is no conversion.
         predicts_argmax: whether the predicted class is known to be the most probable one.
+        classes_decide: whether the user's class names make it a classifier, and it is a regression without.
+        description: the type of the model for people, if `estimator` does not say it.
     """
 
     task: Task
@@ -37,3 +39,5 @@ class LoadedModel:
     levels: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     estimator: Any = None
     predicts_argmax: bool = False
+    classes_decide: bool = False
+    description: str = ""

@@ -176,6 +176,7 @@ def _load_function(folder: Path, classes: Sequence[str], *, pinned: bool, digest
         partial(_predict, model, tuple(classes)),
         tuple(classes),
         takes_frame=True,
+        classes_decide=True,
     )
 
 

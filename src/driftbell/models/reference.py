@@ -112,7 +112,12 @@ def unseen_label_warning(labels: Column | None, classes: Sequence[str]) -> str:
 
 
 def build_reference(
-    model: Model, features: Columns, *, labels: Column | None = None, out_of_sample: Outputs | None = None
+    model: Model,
+    features: Columns,
+    *,
+    labels: Column | None = None,
+    out_of_sample: Outputs | None = None,
+    outputs: Outputs | None = None,
 ) -> Reference:
     """Build the reference: the features and the model's own predictions on them.
 
@@ -121,12 +126,13 @@ def build_reference(
         features: rows like its training data, n rows.
         labels: see `Reference`.
         out_of_sample: see `Training`.
+        outputs: see `Training`.
 
     Raises:
         ModelError: a feature has the name of a prediction column.
         PredictError: the model fails on a row.
     """
-    outputs = model.predict(features)
+    outputs = model.predict(features) if outputs is None else outputs
     columns = {name: compared_column(features[name]) for name in model.schema.names}
     roles = dict.fromkeys(columns, "feature")
     predictions = {PREDICTION_COLUMN: _prediction_column(model, outputs)}
@@ -160,7 +166,7 @@ def _prediction_column(model: Model, outputs: Outputs) -> Column:
 
 def compared_column(column: Column) -> Column:
     """Return a feature as it is compared: integers as other numbers."""
-    return column.astype(np.float64) if column.dtype.kind == "i" else column
+    return column.astype(np.float64) if column.dtype.kind in "iu" else column
 
 
 def reference_outputs(reference: Reference, classes: Sequence[str]) -> Outputs:

@@ -99,6 +99,7 @@ def load_remote(url: str, options: RemoteOptions, classes: Sequence[str]) -> tup
         partial(_predict, server, tuple(classes)),
         tuple(classes),
         takes_frame=True,
+        classes_decide=True,
     )
     return loaded, digest
 

@@ -103,6 +103,7 @@ def loaded_object(target: Any, source: str, classes: Sequence[str]) -> LoadedMod
         names,
         takes_frame=True,
         feature_names=feature_names,
+        classes_decide=own is None,
     )
 
 

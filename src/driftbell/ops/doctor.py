@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import httpx
 
 from driftbell.ops.clocks import clock_finding
+from driftbell.ops.component import ComponentProblem, Part
 from driftbell.ops.stack import DEFAULT_LOGIN, Finding, Stack, State
 
 SECONDS = 5.0
@@ -26,20 +25,6 @@ RECENT = timedelta(minutes=15)
 SCRAPE_RECENT = timedelta(minutes=2)
 DATASOURCES = ("prometheus", "loki")
 DASHBOARDS = ("driftbell-health", "driftbell-drift")
-
-
-class ComponentProblem(Exception):  # noqa: N818 - a problem of the stack, not of this program
-    """A component does not work as expected.
-
-    Args:
-        message: the facts.
-        fix: what to do.
-        status: HTTP status; None without a response.
-    """
-
-    def __init__(self, message: str, fix: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.message, self.fix, self.status = message, fix, status
 
 
 def examine(stack: Stack, *, clock: Callable[[], datetime], seconds: float = SECONDS) -> list[Finding]:
@@ -54,12 +39,12 @@ def examine(stack: Stack, *, clock: Callable[[], datetime], seconds: float = SEC
 
 
 async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]:
-    components: list[tuple[str, str | None, Callable[[_Part], Awaitable[list[Finding]]]]] = [
-        ("service", stack.service, lambda p: _service(p, now)),
+    components: list[tuple[str, str | None, Callable[[Part], Awaitable[list[Finding]]]]] = [
+        ("service", stack.service, lambda p: _service(replace(p, headers=stack.service_headers), now)),
         ("prometheus", stack.prometheus, lambda p: _prometheus(p, now)),
-        ("loki", stack.loki, lambda p: _loki(p, stack.service, now)),
+        ("loki", stack.loki, lambda p: _loki(p, stack, now)),
         ("grafana", stack.grafana, lambda p: _grafana(p, stack)),
-        ("reports", stack.reports, lambda p: _reports(p, stack.service)),
+        ("reports", stack.reports, lambda p: _reports(p, stack)),
         ("alertmanager", stack.alertmanager, lambda p: _alertmanager(p, wanted=stack.alertmanager_wanted)),
     ]
     async with httpx.AsyncClient(timeout=seconds) as client:
@@ -76,11 +61,11 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
 async def _check_component(
     name: str,
     url: str,
-    check: Callable[[_Part], Awaitable[list[Finding]]],
+    check: Callable[[Part], Awaitable[list[Finding]]],
     client: httpx.AsyncClient,
     seconds: float,
 ) -> list[Finding]:
-    part = _Part(name, url.rstrip("/"), client, seconds)
+    part = Part(name, url.rstrip("/"), client, seconds)
     try:
         return await check(part)
     except ComponentProblem as problem:
@@ -91,89 +76,7 @@ async def _check_component(
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    name: str
-    url: str
-    client: httpx.AsyncClient
-    seconds: float
-    headers: Mapping[str, str] = field(default_factory=dict)
-    auth: tuple[str, str] | None = None
-
-    @property
-    def address_hint(self) -> str:
-        return f"set its URL with --{self.name}, or skip it with --{self.name} off"
-
-    async def get(self, path: str, **query: str) -> httpx.Response:
-        """Send a GET request; raise `ComponentProblem` unless the response is a success."""
-        url = self.url + path
-        try:
-            async with asyncio.timeout(self.seconds):  # the timeout of httpx restarts with every chunk
-                answer = await self.client.get(
-                    url, params=query, headers=dict(self.headers), auth=self.auth or httpx.USE_CLIENT_DEFAULT
-                )
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise ComponentProblem(
-                f"{url} did not answer within {self.seconds:g} s",
-                "it hangs, or a firewall blocks the connection: read its log",
-            ) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unreachable(url, error) from error
-        if answer.is_success:
-            return answer
-        detail = f": {_error_text(answer)}" if _error_text(answer) else ""
-        fixes = {
-            401: "set its credentials; for Grafana GRAFANA_TOKEN or GRAFANA_PASSWORD",
-            403: "the credentials lack permission: use others",
-            404: self.address_hint,
-            503: "it is starting or not ready: wait 30 seconds, then read its log",
-        }
-        fix = self.address_hint if answer.is_redirect else fixes.get(answer.status_code, "read its log")
-        raise ComponentProblem(f"{url} answers {answer.status_code}{detail}", fix, answer.status_code)
-
-    async def json(self, path: str, **query: str) -> Any:
-        """Send a GET request and return the JSON of the response."""
-        answer = await self.get(path, **query)
-        try:
-            return answer.json()
-        except ValueError as error:
-            kind = answer.headers.get("content-type", "no type").partition(";")[0]
-            raise ComponentProblem(
-                f"{self.url}{path} answers with {kind} instead of JSON", self.address_hint
-            ) from error
-
-    def _unreachable(self, url: str, error: Exception) -> ComponentProblem:
-        causes = _causes(error)
-        if any(isinstance(c, socket.gaierror) for c in causes):
-            return ComponentProblem(f"the host '{httpx.URL(url).host}' cannot be resolved", self.address_hint)
-        if any(isinstance(c, ssl.SSLError) for c in causes):
-            fix = "use http:// if it does not use TLS; trust its certificate with SSL_CERT_FILE"
-            return ComponentProblem(f"no TLS connection to {self.url}: {error}", fix)
-        if isinstance(error, httpx.ConnectError):
-            return ComponentProblem(f"nothing answers at {self.url}", f"start it, or {self.address_hint}")
-        return ComponentProblem(f"the server at {self.url} does not speak HTTP", self.address_hint)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error with its causes and contexts, including members of exception groups."""
-    errors = [error]
-    for one in errors:
-        inner = [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
-        errors += [e for e in inner if e is not None and e not in errors]
-    return errors
-
-
-def _error_text(answer: httpx.Response) -> str:
-    """Return the error message of a response on one line; "" for an HTML page."""
-    try:
-        body = answer.json()
-        text = next((str(body[k]) for k in ("detail", "message", "error") if body.get(k)), "")
-    except (ValueError, AttributeError):
-        text = "" if "html" in answer.headers.get("content-type", "") else answer.text
-    return " ".join(text.split())[:200]
-
-
-async def _service(part: _Part, now: datetime) -> list[Finding]:
+async def _service(part: Part, now: datetime) -> list[Finding]:
     ready = await part.json("/health")
     findings = [Finding("service", State.OK, f"ready, serves {ready['model']} {ready['version']}")]
     findings += await _service_clock(part)
@@ -205,7 +108,7 @@ async def _service(part: _Part, now: datetime) -> list[Finding]:
     return findings
 
 
-async def _service_clock(part: _Part) -> list[Finding]:
+async def _service_clock(part: Part) -> list[Finding]:
     """Compare the clocks by the header `Date`, which has whole seconds: the time is half a second later."""
     sent = datetime.now(UTC)
     answer = await part.get("/health/live")
@@ -218,7 +121,7 @@ async def _service_clock(part: _Part) -> list[Finding]:
     return [wrong] if wrong else []
 
 
-async def _prometheus(part: _Part, now: datetime) -> list[Finding]:
+async def _prometheus(part: Part, now: datetime) -> list[Finding]:
     await part.get("/-/ready")
     findings = [Finding("prometheus", State.OK, "ready")]
     targets = (await part.json("/api/v1/targets", state="active"))["data"]["activeTargets"]
@@ -245,6 +148,8 @@ def _scraped(targets: list[Any], now: datetime) -> Finding:
         if target["health"] != "up":
             why = target["lastError"] or f"it is {target['health']}"
             fix = "can Prometheus reach that address? is the service ready?"
+            if "401" in why or "403" in why:
+                fix = "give Prometheus a key with the scope 'read': see docs/guides/stack.md"
             return Finding(
                 "scrape", State.WRONG, f"Prometheus cannot scrape {target['scrapeUrl']}: {why}", fix
             )
@@ -261,10 +166,10 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(f"{whole}{zone}")
 
 
-async def _loki(part: _Part, service: str | None, now: datetime) -> list[Finding]:
+async def _loki(part: Part, stack: Stack, now: datetime) -> list[Finding]:
     await part.get("/ready")
     findings = [Finding("loki", State.OK, "ready")]
-    request_id = await _send_request(part, service)
+    request_id = await _send_request(part, stack)
     if await _has_line(part, now, request_id or ""):
         message = "Loki has the line of a request just sent" if request_id else "Loki has lines of ml_service"
         return [*findings, Finding("logs", State.OK, message)]
@@ -281,12 +186,13 @@ async def _loki(part: _Part, service: str | None, now: datetime) -> list[Finding
     return [*findings, Finding("logs", State.WRONG, message, fix)]
 
 
-async def _send_request(part: _Part, service: str | None) -> str | None:
+async def _send_request(part: Part, stack: Stack) -> str | None:
     """Send a request with an id that no other has; return the id if it was answered."""
+    service = _service_part(part, stack)
     if service is None:
         return None
     request_id = f"doctor-{secrets.token_hex(8)}"
-    inside = _Part("service", service.rstrip("/"), part.client, part.seconds, {"X-Request-ID": request_id})
+    inside = replace(service, headers={**service.headers, "X-Request-ID": request_id})
     try:
         await inside.get("/monitor/status")
     except ComponentProblem as problem:  # reported by the check of the service; an error is logged too
@@ -294,7 +200,14 @@ async def _send_request(part: _Part, service: str | None) -> str | None:
     return request_id
 
 
-async def _has_line(part: _Part, now: datetime, text: str, seconds: float | None = None) -> bool:
+def _service_part(part: Part, stack: Stack) -> Part | None:
+    """Return the service as seen from the check of another component."""
+    if stack.service is None:
+        return None
+    return Part("service", stack.service.rstrip("/"), part.client, part.seconds, stack.service_headers)
+
+
+async def _has_line(part: Part, now: datetime, text: str, seconds: float | None = None) -> bool:
     """Poll for a while for a recent line of the service with a text."""
     start = str(int((now - RECENT).timestamp() * 1e9))
     query = '{container="ml_service"}' + (f" |= `{text}`" if text else "")
@@ -309,11 +222,11 @@ async def _has_line(part: _Part, now: datetime, text: str, seconds: float | None
         await asyncio.sleep(0.5)
 
 
-async def _grafana(part: _Part, stack: Stack) -> list[Finding]:
+async def _grafana(part: Part, stack: Stack) -> list[Finding]:
     await part.json("/api/health")
     findings = [Finding("grafana", State.OK, "ready")]
     headers = {"Authorization": f"Bearer {stack.token}"} if stack.token else {}
-    inside = _Part(
+    inside = Part(
         part.name, part.url, part.client, part.seconds, headers, None if stack.token else stack.login
     )
     try:
@@ -331,7 +244,7 @@ async def _grafana(part: _Part, stack: Stack) -> list[Finding]:
     return findings
 
 
-async def _datasource(part: _Part, uid: str) -> Finding:
+async def _datasource(part: Part, uid: str) -> Finding:
     try:
         name = (await part.json(f"/api/datasources/uid/{uid}"))["name"]
         await part.json(f"/api/datasources/uid/{uid}/health")
@@ -345,7 +258,7 @@ async def _datasource(part: _Part, uid: str) -> Finding:
     return Finding("datasource", State.OK, f"{name} ({uid}) works")
 
 
-async def _dashboard(part: _Part, uid: str) -> Finding:
+async def _dashboard(part: Part, uid: str) -> Finding:
     try:
         title = (await part.json(f"/api/dashboards/uid/{uid}"))["dashboard"]["title"]
     except ComponentProblem as problem:
@@ -358,7 +271,7 @@ async def _dashboard(part: _Part, uid: str) -> Finding:
 _SET_UP = "run `driftbell grafana setup`, or mount deploy/grafana/provisioning"
 
 
-async def _reports(part: _Part, service: str | None) -> list[Finding]:
+async def _reports(part: Part, stack: Stack) -> list[Finding]:
     await part.get("/")
     findings = [Finding("reports", State.OK, "the report viewer lists")]
     try:
@@ -366,7 +279,8 @@ async def _reports(part: _Part, service: str | None) -> list[Finding]:
     except ComponentProblem as problem:
         if problem.status != 404:
             raise
-        if service and await _has_report(_Part("service", service, part.client, part.seconds)):
+        service = _service_part(part, stack)
+        if service and await _has_report(service):
             fix = "mount the service's reports folder into the viewer"
             lost = "the service has a report, the viewer does not"
             return [*findings, Finding("latest report", State.WRONG, lost, fix)]
@@ -379,14 +293,14 @@ async def _reports(part: _Part, service: str | None) -> list[Finding]:
     return [*findings, Finding("latest report", State.OK, "opens")]
 
 
-async def _has_report(service: _Part) -> bool:
+async def _has_report(service: Part) -> bool:
     try:
         return bool((await service.json("/monitor/status"))["latest_report_url"])
     except (ComponentProblem, LookupError, TypeError):  # reported by the check of the service
         return False
 
 
-async def _alertmanager(part: _Part, *, wanted: bool) -> list[Finding]:
+async def _alertmanager(part: Part, *, wanted: bool) -> list[Finding]:
     try:
         await part.get("/-/ready")
     except ComponentProblem as problem:

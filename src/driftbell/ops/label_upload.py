@@ -135,6 +135,7 @@ def send_labels(
     file: LabelFile,
     *,
     accept_unseen: bool = False,
+    headers: Mapping[str, str] | None = None,
     client: httpx.Client | None = None,
 ) -> UploadResult:
     """Send labels to `POST {url}/labels`; sending them again is safe.
@@ -143,6 +144,7 @@ def send_labels(
         url: URL of the service.
         file: the labels.
         accept_unseen: send the labels even if none of them is a class of the model.
+        headers: additional request headers, such as an API key.
         client: HTTP client; by default a new one is opened and closed.
 
     Raises:
@@ -156,7 +158,7 @@ def send_labels(
     try:
         while rest:
             part = rest[:size]
-            answer = _post(http, url, part, accept_unseen=accept_unseen)
+            answer = _post(http, url, part, accept_unseen=accept_unseen, headers=headers)
             if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and size > 1:
                 size = max(1, len(part) // 2)
                 continue
@@ -184,13 +186,20 @@ class _UnavailableError(Exception):
 _with_retries = with_backoff(_UnavailableError, attempts=5, first_wait=0.5)
 
 
-def _post(http: httpx.Client, url: str, part: Sequence[LabelLine], *, accept_unseen: bool) -> httpx.Response:
+def _post(
+    http: httpx.Client,
+    url: str,
+    part: Sequence[LabelLine],
+    *,
+    accept_unseen: bool,
+    headers: Mapping[str, str] | None,
+) -> httpx.Response:
     """Send one request, and retry with exponential backoff while the service answers 503."""
     query = "?accept_unseen=true" if accept_unseen else ""
     body = {"labels": [{"prediction_id": line.prediction_id, "label": line.label} for line in part]}
 
     def attempt() -> httpx.Response:
-        answer = http.post(f"{url.rstrip('/')}/labels{query}", json=body)
+        answer = http.post(f"{url.rstrip('/')}/labels{query}", json=body, headers=headers)
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             raise _UnavailableError(answer)
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -48,6 +49,7 @@ class Stack:
         alertmanager_wanted: whether a missing Alertmanager is an error.
         login: Grafana's user and password.
         token: Grafana's token, instead of the login.
+        service_headers: headers for the service, such as an API key.
     """
 
     service: str | None
@@ -59,3 +61,4 @@ class Stack:
     alertmanager_wanted: bool = False
     login: tuple[str, str] = field(default=DEFAULT_LOGIN, repr=False)
     token: str | None = field(default=None, repr=False)
+    service_headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -9,6 +9,7 @@ from driftbell.ports.store import (
     AlarmStore,
     CheckStore,
     Coordination,
+    KeyStore,
     LabelStore,
     NotificationStore,
     PredictionStore,
@@ -33,10 +34,12 @@ from driftbell.records import (
 from driftbell.tabular.schema import Schema
 
 __all__ = [
+    "EXTERNAL",
     "AlarmStore",
     "CheckStore",
     "Coordination",
     "DegradationDetector",
+    "KeyStore",
     "LabelStore",
     "Model",
     "NotificationStore",
@@ -50,11 +53,15 @@ __all__ = [
 ]
 
 
+EXTERNAL = "external"
+"""Engine of a model that is served elsewhere: it cannot predict here."""
+
+
 class Model(Protocol):
     """A fitted model; immutable.
 
     Attributes:
-        engine: inference engine: `onnxruntime`, or `native` (the library that fitted the model).
+        engine: inference engine: `onnxruntime`, `native` (the library that fitted the model), or `EXTERNAL`.
         engine_reason: why the native library predicts; "" for ONNX Runtime.
         inline: whether one row is so fast that it may run on the event loop.
     """

@@ -34,6 +34,7 @@ from driftbell.records import (
     Window,
 )
 from driftbell.records.alarms import Annotation
+from driftbell.records.api_keys import ApiKey
 from driftbell.records.comparison import LabelledOutcome
 
 
@@ -305,6 +306,22 @@ class RetentionStore(Protocol):
         """Count archived and deleted predictions; read the oldest prediction's time and the last error."""
 
 
+class KeyStore(Protocol):
+    """API keys, revoked ones included."""
+
+    def add(self, key: ApiKey) -> bool:
+        """Write a new key; return False, and write nothing, if a key that is not revoked has its name."""
+
+    def all(self) -> list[ApiKey]:
+        """Read every key, in the order in which they were added."""
+
+    def revoke(self, name_or_id: str, now: datetime) -> list[ApiKey]:
+        """Revoke the key with a name or an id; return it as it was before, or nothing if there is none."""
+
+    def mark_used(self, ids: Collection[str], now: datetime) -> None:
+        """Write when keys were last used; an earlier time than the stored one changes nothing."""
+
+
 class Store(Protocol):
     """The prediction log: durable storage that server and monitors share.
 
@@ -338,6 +355,10 @@ class Store(Protocol):
     @property
     def refusals(self) -> RefusalStore:
         """Refused rows."""
+
+    @property
+    def keys(self) -> KeyStore:
+        """API keys."""
 
     @property
     def retention(self) -> RetentionStore:

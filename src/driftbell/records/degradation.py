@@ -85,7 +85,7 @@ class Performance:
         metric: `accuracy` or `mean absolute error`.
         reference: on the reference; None without labels.
         estimated: on the newest rows, without labels; None before the first block.
-        realized: on the newest labelled rows; None if there are too few.
+        realized: on the newest labelled rows, see `ModelMetrics`; None if there are too few.
         labelled: number of rows behind `realized`.
     """
 

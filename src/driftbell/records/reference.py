@@ -17,11 +17,13 @@ class Training:
         labels: the true class of each row, null where unknown; None if no row has one.
         out_of_sample: predictions of these rows by a model of the same kind that was not fitted on them;
             None if there are none, so that the model's own predictions have to do.
+        outputs: recorded predictions of a model that is served elsewhere; None if the model is asked.
     """
 
     features: Columns
     labels: Column | None = None
     out_of_sample: Outputs | None = None
+    outputs: Outputs | None = None
 
 
 @dataclass(frozen=True, slots=True)

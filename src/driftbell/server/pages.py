@@ -14,7 +14,6 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
 from driftbell.errors import StoreError
-from driftbell.ports import Model
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
@@ -23,6 +22,7 @@ from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.server.api.monitor import MonitorView, linked_view
+from driftbell.server.auth.session import may_change, session_name
 from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused
 from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
@@ -54,6 +54,8 @@ _templates = Environment(
 register_template_globals(_templates)
 _templates.globals["root"] = path_prefix
 _templates.globals["own_first"] = own_first
+_templates.globals["session_name"] = session_name
+_templates.globals["may_change"] = may_change
 
 
 class Pages:
@@ -61,12 +63,10 @@ class Pages:
 
     Args:
         view: reads the checks and the reports.
-        model: the served model.
     """
 
-    def __init__(self, view: MonitorView, model: Model) -> None:
+    def __init__(self, view: MonitorView) -> None:
         self._view = view
-        self._model = model
         self._counts = TrafficCounts(view.store.predictions)
 
     def prepare(self) -> None:
@@ -75,19 +75,19 @@ class Pages:
 
     def _build(self) -> None:
         with suppress(StoreError):  # the first load tries again
-            _page("home.html.j2", base="", **_home(self._view, self._model, self._counts))
+            render_page("home.html.j2", base="", **_home(self._view, self._counts))
 
     def router(self) -> APIRouter:
         """Build the routes of the pages. OpenAPI does not list them."""
-        return _router(self._view, self._model, self._counts)
+        return _router(self._view, self._counts)
 
 
-def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter:
+def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     def home(request: Request) -> Response:
-        return _page("home.html.j2", base=str(request.base_url), **_home(view, model, counts))
+        return render_page("home.html.j2", base=str(request.base_url), **_home(view, counts))
 
     @router.get("/index.json")
     def home_json() -> Response:
@@ -102,7 +102,7 @@ def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter
     def reports() -> Response:
         latest = [f"{prefix}_latest.html" for prefix in (OWN_REPORT, MAIN_REPORT)]
         existing = [name for name in latest if view.folder.open(name)] or latest[1:]
-        return _page("reports.html.j2", reports=view.folder.files(), latest=existing)
+        return render_page("reports.html.j2", reports=view.folder.files(), latest=existing)
 
     @router.get("/reports.json")
     def reports_json() -> Response:
@@ -118,7 +118,7 @@ def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter
 
     @router.get("/runbook")
     def runbook() -> Response:
-        return _page("runbook.html.j2", entries=RUNBOOK)
+        return render_page("runbook.html.j2", entries=RUNBOOK)
 
     @router.get("/runbook.json")
     def runbook_json() -> Response:
@@ -126,7 +126,7 @@ def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter
 
     @router.get("/docs")
     def docs(request: Request) -> Response:
-        return _page("docs.html.j2", spec=f"{path_prefix()}{request.app.openapi_url}")
+        return render_page("docs.html.j2", spec=f"{path_prefix()}{request.app.openapi_url}")
 
     return router
 
@@ -134,13 +134,14 @@ def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter
 _SAFE = {"Referrer-Policy": "no-referrer"}
 
 
-def _page(template: str, **context: Any) -> Response:
+def render_page(template: str, **context: Any) -> Response:
+    """Build the answer with a page."""
     content = _templates.get_template(template).render(version=driftbell.__version__, **context)
     headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store", **_SAFE}
     return HTMLResponse(content, headers=headers)
 
 
-def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, Any]:
+def _home(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
     now = view.clock()
     with view.store.snapshot():
         traffic = counts.last_hour(now)  # first, before others have counted rows that this snapshot lacks
@@ -164,7 +165,7 @@ def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, A
         "mean_latency": traffic.mean_latency_ms,
         "max_latency": traffic.max_latency_ms,
         "now": now,
-        "example": json.dumps(model.schema.example),
+        "example": json.dumps(view.served().schema.example),
     }
 
 

@@ -157,6 +157,7 @@ def _service(folder: Path, host: str, port: int) -> Iterator[subprocess.Popen[by
         "SERVER__HOST": host,
         "SERVER__PORT": str(port),
         "CHECK__EVERY": CHECK_EVERY,
+        "AUTH__REQUIRED": "never",
     }
     options["REPORTS__KEEP"] = str(REPORTS_KEPT)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}

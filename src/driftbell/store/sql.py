@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from driftbell.errors import StoreError
 from driftbell.store import leases
 from driftbell.store.alarms import SqlAlarms
+from driftbell.store.api_keys import SqlKeys
 from driftbell.store.archives import SqlRetention
 from driftbell.store.checks import SqlChecks
 from driftbell.store.connections import Connections
@@ -34,6 +35,7 @@ class SqlStore:
         self.coordination = SqlCoordination(connections)
         self.retention = SqlRetention(connections)
         self.refusals = SqlRefusals(connections)
+        self.keys = SqlKeys(connections)
         self.versions = SqlVersions(connections)
 
     def snapshot(self) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0008"
+HEAD = "0009"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -200,6 +200,22 @@ refused_rows = sa.Table(
     sqlite_autoincrement=True,
 )
 """Counts of refused rows by day and cause: bounded, whatever is sent."""
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", Id, nullable=False, unique=True),
+    sa.Column("name", Id, nullable=False),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("created", Utc, nullable=False),
+    sa.Column("expires", Utc),
+    sa.Column("last_used", Utc),
+    sa.Column("revoked", Utc),
+    sqlite_autoincrement=True,
+)
+"""API keys, each by its hash; revoked ones stay, so that no other can have their id."""
 
 pruned = sa.Table(
     "pruned",

@@ -16,6 +16,7 @@ from driftbell.tabular.convert_cells import is_null_cell
 from driftbell.tabular.text_column import TextColumn
 
 INTEGER = re.compile(r"u?int(8|16|32|64)")
+NULLABLE_INTEGER = re.compile(r"U?Int(8|16|32|64)")
 NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64")
 NUMBERS = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32"),
@@ -25,7 +26,10 @@ TEXTS = ("object", "str", "string", "category")
 TIMES = re.compile(r"datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]")
 EXAMPLES = "int64, float64, float32, Int64, bool, boolean, str, category, datetime64[ns, UTC]"
 
-INT64 = np.iinfo(np.int64)
+INT64, UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
+
+MAX_EXACT = 2**53
+"""Integers up to this size are floats without a loss."""
 
 
 def is_integer(dtype: str) -> bool:
@@ -35,6 +39,15 @@ def is_integer(dtype: str) -> bool:
     (True, False, False)
     """
     return INTEGER.fullmatch(dtype) is not None
+
+
+def has_integers(dtype: str) -> bool:
+    """Return whether a type has whole numbers, with or without null.
+
+    >>> has_integers("int64"), has_integers("Int64"), has_integers("float64")
+    (True, True, False)
+    """
+    return is_integer(dtype) or NULLABLE_INTEGER.fullmatch(dtype) is not None
 
 
 def kind_of_dtype(dtype: str) -> str:
@@ -73,8 +86,8 @@ def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
         texts: their content, if they are texts.
         values: the cells as values of a feature.
     """
-    if texts is not None and cells.from_text and values.dtype.kind in "if":
-        return "int64" if values.dtype.kind == "i" else "float64"
+    if texts is not None and cells.from_text and values.dtype.kind in "iuf":
+        return "float64" if values.dtype.kind == "f" else str(values.dtype)
     nulls = bool(is_null_cell(cells, texts, literal=True).any())
     match cells.form:
         case Form.NUMBERS if cells.stored_as == "numbers" and cells.precision is not None:
@@ -92,17 +105,23 @@ def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
 
 
 def whole_numbers(texts: TextColumn) -> Column | None:
-    """Return texts as int64; None unless every cell is a whole number without decimals and in its range."""
+    """Return texts as int64 or uint64; None unless each cell is a whole number in their range."""
     import polars as pl
 
     if not bool((texts.plain % 1 == 0).all()) or not texts.are_whole:
         return None
-    whole = texts.series.str.strip_chars().str.strip_prefix("+").cast(pl.Int64, strict=False)
-    return None if whole.null_count() else np.asarray(whole.to_numpy())
+    digits = texts.series.str.strip_chars().str.strip_prefix("+")
+    for dtype in (pl.Int64, pl.UInt64):
+        whole = digits.cast(dtype, strict=False)
+        if not whole.null_count():
+            return np.asarray(whole.to_numpy())
+    return None
 
 
 def feature_column(feature: Feature, cells: Sequence[Value]) -> Column:
-    """Return values of a feature as a column: whole numbers of an integer feature as int64.
+    """Return values of a feature as a column: whole numbers of an integer feature as int64 or uint64.
+
+    A nullable integer beyond `MAX_EXACT` makes a column of objects, as a float does not hold it.
 
     >>> feature_column(Feature("n", Kind.NUMERIC, dtype="int64"), [3, 2**60 + 1, 4.0]).tolist()
     [3, 1152921504606846977, 4]
@@ -111,14 +130,22 @@ def feature_column(feature: Feature, cells: Sequence[Value]) -> Column:
         whole = as_whole(cells)
         if whole is not None:
             return whole
+    elif has_integers(feature.dtype) and any(type(v) is int and abs(v) > MAX_EXACT for v in cells):
+        return np.array(cells, dtype=object)
     return as_column(cells, feature.kind)
 
 
 def as_whole(cells: Sequence[Any]) -> Column | None:
-    """Return numbers as int64; None if one has decimals, is null, or is out of its range."""
+    """Return numbers as int64, or uint64; None if one has decimals, is null, or is out of the range."""
     if any(type(v) is not int and not (isinstance(v, float) and v.is_integer()) for v in cells):
         return None
     whole = [int(v) for v in cells]
-    if whole and not (INT64.min <= min(whole) and max(whole) <= INT64.max):
-        return None
-    return np.array(whole, dtype=np.int64)
+    return np.array(whole, dtype=dtype) if (dtype := integer_type(whole)) else None
+
+
+def integer_type(numbers: Sequence[int]) -> type[np.int64 | np.uint64] | None:
+    """Return the type that holds integers: int64, or uint64 where one is too large; None if neither does."""
+    low, high = (min(numbers), max(numbers)) if numbers else (0, 0)
+    if low >= INT64.min and high <= INT64.max:
+        return np.int64
+    return np.uint64 if low >= 0 and high <= UINT64.max else None

@@ -19,7 +19,7 @@ import numpy as np
 from driftbell.phrases import printable
 from driftbell.records import Column, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_column
-from driftbell.tabular.dtypes import INT64, feature_column, is_integer
+from driftbell.tabular.dtypes import INT64, feature_column, has_integers
 
 MAX_NUMBER = float(np.finfo(np.float32).max)
 """Largest absolute value of a number: most models compute in single precision, where more is infinite."""
@@ -176,7 +176,7 @@ def read_column(feature: Feature, cells: Sequence[Any]) -> Column | None:
         nulls = cells.count(None) if feature.nullable else 0
         if np.count_nonzero(np.abs(numbers) <= rule.max_size) + nulls != len(cells):
             return None
-        return feature_column(feature, cells) if is_integer(feature.dtype) else numbers
+        return feature_column(feature, cells) if has_integers(feature.dtype) else numbers
     if rule.text_check and not all(text is None or rule.text_check(text) for text in set(cells)):
         return None
     return as_column(cells, feature.kind)
@@ -191,7 +191,7 @@ def parsed_type(feature: Feature) -> Any:
     parsed: Any = rule.types[0]
     if rule.max_size is not None:
         parsed = Annotated[float, msgspec.Meta(ge=-rule.max_size, le=rule.max_size)]
-        if is_integer(feature.dtype):  # a float has no integers beyond 2**53
+        if has_integers(feature.dtype):  # a float has no integers beyond 2**53
             parsed |= Annotated[int, msgspec.Meta(ge=int(INT64.min), le=int(INT64.max))]
     return parsed | None if feature.nullable else parsed
 
@@ -213,7 +213,7 @@ def as_stored(feature: Feature, value: Any) -> Value:
         return None
     match feature.kind:
         case Kind.NUMERIC:
-            return int(value) if is_integer(feature.dtype) and value % 1 == 0 else float(value)
+            return int(value) if has_integers(feature.dtype) and value % 1 == 0 else float(value)
         case Kind.BOOLEAN:
             return bool(value)
         case Kind.DATETIME if isinstance(value, date):

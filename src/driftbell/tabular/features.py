@@ -7,8 +7,8 @@ null in a text file, unless the model knows one as a category; and dates in text
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -19,7 +19,7 @@ from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular.cells import Cells, Form, objects
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind
-from driftbell.tabular.dtypes import as_whole, dtype_of, kind_of_dtype, whole_numbers
+from driftbell.tabular.dtypes import INT64, as_whole, dtype_of, kind_of_dtype, whole_numbers
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
@@ -32,10 +32,12 @@ class FeatureTable:
     Attributes:
         columns: integers as int64, other numbers as float64 with NaN, all others as objects with None.
         dtypes: the type of each column as pandas reads the same file.
+        detected: what was detected of the file, such as its separator; see `RawTable`.
     """
 
     columns: dict[str, Column]
     dtypes: dict[str, str]
+    detected: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_feature_table(path: str | PathLike[str], options: ColumnOptions | None = None) -> FeatureTable:
@@ -52,7 +54,8 @@ def read_feature_table(path: str | PathLike[str], options: ColumnOptions | None 
     raw, options = read_file(path), options or ColumnOptions()
     names = select_columns(list(raw.columns), options, strict=True)
     typed = {name: _typed_column(name, raw, options) for name in names}
-    return FeatureTable({n: c for n, (c, _) in typed.items()}, {n: d for n, (_, d) in typed.items()})
+    columns = {name: column for name, (column, _) in typed.items()}
+    return FeatureTable(columns, {name: dtype for name, (_, dtype) in typed.items()}, raw.detected)
 
 
 def read_features(path: str | PathLike[str], options: ColumnOptions | None = None) -> dict[str, Column]:
@@ -82,7 +85,7 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
     cells, kind, dtype = raw.columns[name], user_kind(name, options), options.dtypes.get(name, "")
     texts = None
     if cells.form is Form.TEXTS:
-        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal)
+        texts = _text_cells(cells.data, tuple(options.nulls), raw.decimal)
     if kind is None and kind_of_dtype(dtype):
         kind = Kind(kind_of_dtype(dtype))
         if kind is Kind.CATEGORICAL and texts is not None:
@@ -97,20 +100,33 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
     return values, dtype or dtype_of(cells, texts, values)
 
 
+def _text_cells(series: Any, nulls: tuple[str, ...], decimal: str | None) -> TextColumn:
+    """Return texts; numbers with a decimal comma with a point, if that makes every cell a plain number."""
+    texts = TextColumn(series, nulls, decimal)
+    if decimal != "," or texts.is_plain:
+        return texts
+    series = series.str.replace(r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$", "$1.$2")
+    pointed = TextColumn(series, nulls, ".")
+    return pointed if pointed.is_plain else texts
+
+
 def _dtype_of_kind(kind: Kind, values: Column) -> str:
     """Return the type of a column of the kind that the user has set."""
     if kind is Kind.BOOLEAN:
         return "bool" if None not in values.tolist() else "object"
     if kind is Kind.NUMERIC:
-        return "int64" if as_whole(values.tolist()) is not None else "float64"
+        whole = as_whole(values.tolist())
+        return "float64" if whole is None else str(whole.dtype)
     return "datetime64[us]" if kind is Kind.DATETIME else "object"
 
 
 def _column(name: str, cells: Cells, texts: TextColumn | None, known: Collection[str]) -> Column:
     match cells.form:
         case Form.NUMBERS:
-            whole = cells.data.dtype.kind == "i" or cells.data.dtype == np.uint32
-            return cells.data.astype(np.int64) if whole else np.asarray(cells.data, dtype=np.float64)
+            if cells.data.dtype.kind not in "iu":
+                return np.asarray(cells.data, dtype=np.float64)
+            too_large = bool((cells.data > INT64.max).any())
+            return np.asarray(cells.data if too_large else cells.data.astype(np.int64))
         case Form.TIMES:
             return objects(cells.data.tolist())
         case Form.NESTED:

@@ -174,6 +174,8 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], A
     """Read a file that has types."""
     import polars as pl
 
+    # else a zone such as "+05:30", which pandas writes, stops the reader
+    os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")
     try:
         frame = read(pl)
         columns = {

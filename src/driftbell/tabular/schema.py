@@ -13,7 +13,7 @@ from driftbell.errors import InputError
 from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Column, Columns, Feature, FieldProblem, Kind, Value
 from driftbell.tabular.columns import as_columns, is_null, kind_of
-from driftbell.tabular.dtypes import feature_column
+from driftbell.tabular.dtypes import feature_column, has_integers
 from driftbell.tabular.feature_value import (
     MAX_NUMBER,
     as_stored,
@@ -124,6 +124,8 @@ class Schema:
         for cells, feature in zip(by_column, self.features, strict=True):
             if feature.kind is Kind.NUMERIC and feature.nullable:
                 cells[:] = [None if v != v else v for v in cells]
+                if has_integers(feature.dtype):
+                    cells[:] = [int(v) if isinstance(v, float) and v.is_integer() else v for v in cells]
         return [list(row) for row in zip(*by_column, strict=True)]
 
     def _extras(self, names: list[str], index: int | None) -> list[FieldProblem]:

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError
-from driftbell.models.golden import GoldenRow, golden_problem, golden_reading
+from driftbell.models.golden import GoldenRow, golden_problem, golden_reading, reading_note
 from driftbell.models.native import NativeModel
+from driftbell.models.onnx_golden import onnx_golden_rows
+from driftbell.models.onnx_model import OnnxModel
 from driftbell.models.reference import (
     build_reference,
     match_labels,
@@ -27,9 +29,11 @@ from driftbell.models.threshold import with_threshold
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Task
+from driftbell.tabular.class_names import is_empty_label
 from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.features import FeatureTable
 from driftbell.tabular.files import read_file
-from driftbell.wiring.init_columns import ColumnPlan, plan_columns
+from driftbell.wiring.init_columns import ColumnPlan, classes_advice, plan_columns
 from driftbell.wiring.init_notes import reading_notes
 from driftbell.wiring.init_score import Score, classification_score, regression_score
 from driftbell.wiring.native_model import UnknownValues
@@ -123,14 +127,23 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     settings = _settings(options, offered, reference, plan, name)
     reading = _read(offered, settings, name, reference)
     model, table = reading.model, reading.table.columns
-    golden, no_golden = _golden_rows(model, table, reference)
+    golden, no_golden = _golden_rows(model, reading.table, options.model, reference)
+    has_frame = golden and isinstance(model, NativeModel)
+    golden_notes = [reading_note(reference, reading.table.detected)] if has_frame else []
     served = with_threshold(model, settings.model.threshold, ids=bool(options.classes))
     score, warnings = _score(served, table, reading.labels, source, ids=bool(options.classes))
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
     notes = reading_notes(raw, model.schema.features, table)
-    all_warnings = (*offered.warnings, *plan.warnings, *notes, *unknown, *warnings)
+    all_warnings = (
+        *offered.warnings,
+        *plan.warnings,
+        *filter(None, golden_notes),
+        *notes,
+        *unknown,
+        *warnings,
+    )
     return ExaminedModel(
         settings, reading, served, raw.rows, plan, other_types, golden, no_golden, score, all_warnings
     )
@@ -206,15 +219,20 @@ def _settings(
         raise ConfigError(f"--{option}: '{value}' {reason}") from error
 
 
-def _golden_rows(model: Model, table: Columns, reference: Path) -> tuple[list[GoldenRow], str]:
+def _golden_rows(
+    model: Model, table: FeatureTable, source: Path | str, reference: Path
+) -> tuple[list[GoldenRow], str]:
     """Return golden answers, or why there are none.
 
     Raises:
         ConfigError: driftbell's own path answers otherwise.
     """
-    if not isinstance(model, NativeModel):
-        return [], "an ONNX file is its own library"
-    rows, reason = golden_reading(model, table, reference)
+    if isinstance(model, NativeModel):
+        rows, reason = golden_reading(model, table.columns, reference, table.detected)
+    elif isinstance(model, OnnxModel) and isinstance(source, Path):
+        rows, reason = onnx_golden_rows(model, source.read_bytes(), table.columns)
+    else:
+        return [], "the model has no library of its own"
     problem = golden_problem(model, rows) if rows else ""
     if problem:
         types = join_names((f"{f.name} as {f.dtype or f.kind}" for f in model.schema.features), max_names=20)
@@ -238,7 +256,8 @@ def _score(
     labels = None
     is_regression = model.task is Task.REGRESSION
     if column is not None:
-        labels = match_numbers(column, source) if is_regression else _class_labels(column, model, source, ids)
+        match = _number_labels if is_regression else _class_labels
+        labels = match(column, model, source, ids)
     try:
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
@@ -253,6 +272,17 @@ def _score(
         return regression_score(outputs, labels.astype(np.float64)), [w for w in warnings if w]
     warnings.append(unseen_label_warning(labels, model.classes))
     return classification_score(outputs, labels, model.classes), [w for w in warnings if w]
+
+
+def _number_labels(column: Column, model: Model, source: str, ids: bool) -> Column:
+    try:
+        return match_numbers(column, source)
+    except ModelError as error:
+        values = {v for v in column.tolist() if not is_empty_label(v)}
+        advice = classes_advice(model.loaded, values) if isinstance(model, NativeModel) else ""
+        if not advice:
+            raise
+        raise ModelError(f"{error}; {advice}") from error
 
 
 def _class_labels(column: Column, model: Model, source: str, ids: bool) -> Column:

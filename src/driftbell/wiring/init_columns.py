@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from driftbell.errors import ConfigError
@@ -179,11 +179,28 @@ def plan_columns(
     reasons = {name: planner.reason(name) for name in left_out}
     if chosen is None and loaded.task is Task.CLASSIFICATION:
         planner.warnings += _other_class_names(planner, left_out)
+    if chosen is not None and (text := classes_advice(loaded, planner.values(chosen))):
+        planner.warnings.append(
+            f"'{printable(chosen)}' has two values, and the model is a regression: {text}"
+        )
     features = [name for name in names if name not in left_out and name != chosen]
     planner.warnings += _needed_identifiers(planner, features)
     user = {name: "by --exclude" for name in raw.columns if name not in names}
     excluded = (*options.exclude, *map(glob.escape, reasons))
     return ColumnPlan(chosen, why, {**user, **reasons}, excluded, tuple(planner.warnings))
+
+
+def classes_advice(loaded: LoadedModel, values: Collection[object]) -> str:
+    """Return how to make a regression a classifier of two classes; "" if it cannot be one.
+
+    Args:
+        loaded: the model.
+        values: different values of the label.
+    """
+    if loaded.task is not Task.REGRESSION or not loaded.classes_decide or len(values) != 2:
+        return ""
+    names = ",".join(sorted(map(label_text, values)))
+    return f"if its numbers are scores of the second of two classes, name both with --classes '{names}'"
 
 
 def _check_target(planner: _Planner, target: str) -> None:
@@ -282,10 +299,22 @@ def _wrong_count(planner: _Planner, names: Sequence[str], target: str | None) ->
     if len(names) < count:
         return f"{message}, so use a table with its {count} features in the same order"
     advice = "leave the others out with --exclude NAME"
-    if target is None:
-        guess = next((n for n in reversed(names) if planner.fits(n)), None)
-        advice += f", and name the label with --target {'COL' if guess is None else repr(guess)}"
-    return f"{message}: {advice}"
+    if target is not None:
+        return f"{message}: {advice}"
+    name, classes = _two_valued(planner, names)
+    guess = name or next((n for n in reversed(names) if planner.fits(n)), None)
+    advice += f", and name the label with --target {'COL' if guess is None else repr(guess)}"
+    return f"{message}: {advice}{f'; {classes}' if classes else ''}"
+
+
+def _two_valued(planner: _Planner, names: Sequence[str]) -> tuple[str, str]:
+    """Return the last column that may be the label of two classes, and the advice on it; "" without one."""
+    for name in reversed(names):
+        if planner.decide(name).kind in (Kind.CATEGORICAL, Kind.BOOLEAN, Kind.NUMERIC):
+            advice = classes_advice(planner.loaded, planner.values(name))
+            if advice:
+                return name, advice
+    return "", ""
 
 
 def _other_class_names(planner: _Planner, left_out: list[str]) -> list[str]:

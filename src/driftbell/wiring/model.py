@@ -14,6 +14,7 @@ from driftbell.models.reference import build_reference
 from driftbell.models.threshold import ThresholdModel, with_threshold
 from driftbell.ports import Model
 from driftbell.records import Reference
+from driftbell.wiring.external_model import check_external
 from driftbell.wiring.model_files import (
     build_model,
     load_cached_conversion,
@@ -58,7 +59,13 @@ def open_model(settings: Settings) -> OpenedModel:
         out_of_sample = served.decide(out_of_sample)
     return OpenedModel(
         served,
-        build_reference(served, training.features, labels=training.labels, out_of_sample=out_of_sample),
+        build_reference(
+            served,
+            training.features,
+            labels=training.labels,
+            out_of_sample=out_of_sample,
+            outputs=training.outputs,
+        ),
     )
 
 
@@ -74,6 +81,7 @@ def open_serving_model(settings: Settings) -> Model:
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
     converts = settings.model.engine == "auto" and not isinstance(settings.model.path, str)
+    converts = converts and settings.model.prediction is None
     if conversion is None and converts and find_spec("onnxruntime"):
         sections = {"data_dir": True, "columns": True, "model": True}
         options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
@@ -95,6 +103,14 @@ def _with_threshold(settings: Settings, model: Model) -> Model:
 
 
 def _check_paths(options: ModelSettings) -> None:
+    if options.prediction is not None:
+        check_external(options)
+        return
+    if options.probabilities or options.task or options.version:
+        raise ConfigError(
+            "model.prediction is missing: model.probabilities, model.task and model.version belong to a "
+            "model that is served elsewhere, with its predictions in a column of the reference"
+        )
     if options.path is None and (options.reference or options.sha256):
         raise ConfigError("model.path is missing: model.reference and model.sha256 belong to a model file")
     if options.path and options.reference is None:

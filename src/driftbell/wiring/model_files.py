@@ -25,9 +25,10 @@ from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.models.remote import shown
-from driftbell.ports import Model
+from driftbell.ports import EXTERNAL, Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
+from driftbell.wiring.external_model import open_external
 from driftbell.wiring.native_model import (
     open_native,
     options_of_model,
@@ -76,6 +77,8 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         ConfigError: a file cannot be read, or is not a supported model.
     """
     options = settings.model
+    if options.prediction is not None:
+        return *open_external(settings), None
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         native, training = iris_model(folder)[0], iris_training(folder)
@@ -111,6 +114,8 @@ def log_engine(model: Model, conversion: Conversion | None) -> None:
             "largest_difference": conversion.max_difference,
         }
         logger.info("model runs in ONNX Runtime", **fields, **check, inline=model.inline)
+    elif model.engine == EXTERNAL:
+        logger.info("model is served elsewhere, its predictions are read from POST /predictions", **fields)
     elif model.engine_reason in (INSTALL, NATIVE, NO_CONVERSION):
         logger.info("model runs natively", **fields, reason=model.engine_reason)
     else:
@@ -154,7 +159,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
     """Return the key of the model's cached conversion; None if a file of the model is missing."""
     options = settings.model
     model = options.path or settings.data_dir / IRIS_FOLDER / MANIFEST_FILE
-    if isinstance(model, str):  # it is not converted
+    if isinstance(model, str) or options.prediction is not None:  # it is not converted
         return None
     try:
         hashes = [_hash(path) for path in (model, options.reference) if isinstance(path, Path)]

@@ -75,6 +75,8 @@ def open_native(settings: Settings, path: Path | str, reference: Path, name: str
     options = settings.model
     remote = RemoteOptions(options.protocol, options.timeout.total_seconds())
     loaded, version = load_model(path, options.sha256, options.classes, remote)
+    if loaded.description:
+        logger.info("model is loaded", model=name, version=version, type=loaded.description)
     reading = read_native(settings, loaded, reference, name=name, version=version)
     if reading.other_types:
         types = dict(reading.other_types)
@@ -190,7 +192,7 @@ _ADVICE = (
 
 def warn_of_other_answers(reading: NativeReading, reference: Path) -> None:
     """Log a warning if the model answers the reference otherwise than when pandas reads the file."""
-    rows = golden_rows(reading.model, reading.table.columns, reference)
+    rows = golden_rows(reading.model, reading.table.columns, reference, reading.table.detected)
     problem = golden_problem(reading.model, rows) if rows else ""
     if problem:
         logger.warning(
@@ -254,7 +256,7 @@ def _better_type(
         if _known_share(name, known, other, typed) >= MIN_KNOWN:
             return dtype
     takes_texts = all(isinstance(value, str) for value in known.categories)
-    return "str" if takes_texts and table.columns[name].dtype.kind in "if" else ""
+    return "str" if takes_texts and table.columns[name].dtype.kind in "iuf" else ""
 
 
 def _known_share(name: str, known: KnownValues, table: FeatureTable, schema: Schema) -> float:

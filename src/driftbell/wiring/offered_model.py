@@ -140,7 +140,7 @@ def _type_name(loaded: LoadedModel) -> str:
     """Return the type of a model; of a pipeline, also that of its last step."""
     estimator = loaded.estimator
     if estimator is None:
-        return ""
+        return loaded.description
     name = type(estimator).__name__
     steps = getattr(estimator, "steps", None)
     return f"{name} with {type(steps[-1][1]).__name__}" if steps else name

@@ -30,6 +30,7 @@ from driftbell.process.memory import limit_arenas
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
+from driftbell.wiring.access import open_access
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.versions import register_champion
@@ -75,7 +76,6 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     import uvicorn  # the monitor's process imports this module too, and needs no web server
 
     from driftbell.server.http.protocol import BoundedProtocol
-    from driftbell.server.http.site_guard import is_loopback
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
@@ -86,6 +86,7 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     if has_workers:
         # migrate once, and train, convert and register once, before the workers start
         with closing(open_store(settings, lazy=_uses_spool(settings))) as store:
+            open_access(settings, store)
             register_champion(settings, store.versions, open_serving_model(settings), clock())
         app = "driftbell.wiring.server:application"
     else:
@@ -94,9 +95,6 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     logger.info(
         "service starting", url=f"http://{network_address(host, port)}", workers=settings.server.workers
     )
-    if not is_loopback(host):
-        hint = "everyone who reaches this port can use the service: see docs/security.md"
-        logger.warning("service listens beyond loopback, and has no authentication", host=host, hint=hint)
     folder = None
     try:
         folder = _metrics_folder() if has_workers else None
@@ -198,6 +196,7 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
+            access=open_access(settings, store),
         )
     )
 

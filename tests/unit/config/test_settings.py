@@ -43,6 +43,9 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
         ("https://a.example", "http://localhost:3000"),
     ),
     "server.access_log": ("false", False),
+    "auth.required": ('"with_keys"', "with_keys"),
+    "auth.rate": ('" 100 / minute"', "100/minute"),
+    "auth.open": ('"health, metrics"', ("health", "metrics")),
     "log.url": ('"postgresql://me:pw@db/log"', SecretStr("postgresql://me:pw@db/log")),
     "log.url_file": ('"log_url"', Path("log_url")),
     "log.durability": ('"power"', "power"),
@@ -65,6 +68,10 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.reference": ('"training.csv"', Path("training.csv")),
     "model.target": ('"churned"', "churned"),
     "model.classes": ('"no, yes"', ("no", "yes")),
+    "model.prediction": ('"predicted"', "predicted"),
+    "model.probabilities": ('"yes=p_yes"', {"yes": "p_yes"}),
+    "model.task": ('"regression"', "regression"),
+    "model.version": ('"2026-03"', "2026-03"),
     "model.threshold": ('"churn=0.8"', {"churn": 0.8}),
     "model.protocol": ('"mlflow"', "mlflow"),
     "model.timeout": ('"3s"', timedelta(seconds=3)),
@@ -263,6 +270,12 @@ def test_an_unknown_variable_is_named() -> None:
     )
 
 
+def test_variables_of_clients_are_no_settings() -> None:
+    environment = {"DRIFTBELL_API_KEY": "dbk_1", "DRIFTBELL_URL": "http://127.0.0.1:8000"}
+    assert load(written(""), environment=environment).settings == Settings()
+    assert "DRIFTBELL_API_KEYS" in problem(environment={"DRIFTBELL_API_KEYS": "x"})
+
+
 def test_an_unknown_override_is_named() -> None:
     assert problem(overrides={"prt": 1}).startswith("unknown setting 'prt' (command line)")
 
@@ -275,6 +288,9 @@ BAD: dict[str, list[Any]] = {
     "server.body_limit": ["1 MB/s", "63", -1, "big"],
     "server.queue_limit": [0, "x"],
     "server.access_log": ["perhaps", 3],
+    "auth.required": ["yes", True, 1, ""],
+    "auth.rate": ["100", "0/second", "1/day", "-1/second", "1.5/second", 100, ["1/second"]],
+    "auth.open": ["predict", ["health", "docs"], 3, {"health": True}],
     "window.rows": [0, 1_000_001, "all"],
     "model.protocol": ["grpc", 3],
     "model.timeout": ["0s", 5, "soon"],
@@ -350,6 +366,10 @@ BAD: dict[str, list[Any]] = {
     "model.sha256": ["abc", SHA + "a", "g" * 64],
     "model.reference": [5],
     "model.target": [5],
+    "model.prediction": [5],
+    "model.probabilities": ["p_yes", 5, ["p_yes"], {"yes": 5}],
+    "model.task": ["clustering", 5],
+    "model.version": ["", "a b", "-a", 5, "x" * 65],
     "model.golden": [5],
     "model.engine": ["onnx", True],
     "tracing.endpoint": [

@@ -94,8 +94,6 @@ def test_unchanged_errors_are_ok_and_larger_ones_are_an_alarm() -> None:
     assert quiet.verdict is Verdict.OK
     assert quiet.performance is not None
     assert quiet.performance.metric == "mean absolute error"
-    assert quiet.performance.realized is not None
-    assert quiet.performance.realized.value == pytest.approx(4.0, abs=0.4)
     worse = advance(detector, 20, 1.6)
     assert worse.verdict is Verdict.ALARM
     assert worse.estimated_loss is not None
@@ -156,10 +154,7 @@ def test_without_labels_the_estimate_is_used() -> None:
     quiet = advance(fitted(labelled=False), 10, 1.0, checks=1)
     assert quiet.performance is not None
     assert quiet.performance.reference is None
-    realized = quiet.performance.realized
-    assert realized is not None
-    assert realized.value == pytest.approx(4.0, abs=0.6)
-    assert 0.3 < realized.high - realized.value < 0.6, "about 1.645 deviations of the mean of 200 errors"
+    assert quiet.performance.estimated is not None
 
 
 def test_the_interval_of_a_loss_grows_with_the_errors() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,42 @@ COLUMNS: dict[str, Any] = {
     "zoned times": (pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(CODES, unit="D")).tz_convert(
         "Asia/Tokyo"
     ),
+    "int16": (CODES * 9000).astype(np.int16),
+    "int32": (CODES * 10**9).astype(np.int32),
+    "uint64": 2**63 - 4 + CODES.astype(np.uint64),
+    "uint64 beyond int64": 2**63 + CODES.astype(np.uint64),
+    "big integers with null": pd.array(
+        [None if hole else 2**53 + 1 + int(code) for code, hole in zip(CODES, HOLES, strict=True)],
+        dtype="Int64",
+    ),
+    "Float32": pd.array(
+        [None if hole else code + 0.1 for code, hole in zip(CODES, HOLES, strict=True)], dtype="Float32"
+    ),
+    "float32 with null": np.where(HOLES, np.nan, CODES + 0.1).astype(np.float32),
+    "text with nan": pd.Series(np.where(HOLES, None, WORDS.astype(object))).fillna(np.nan),
+    "string with null": pd.array(np.where(HOLES, None, WORDS.astype(object)), dtype="string"),
+    "words like booleans": np.array(["true", "false", "True", "yes"])[CODES],
+    "words like numbers": np.array(["1", "1.0", "1e0", "one"])[CODES],
+    "words like times": np.array(["2026-01-01", "2026-01-02", "2026-01-03", "later"])[CODES],
+    "words with spaces": np.array([" a", "a", "a ", "ä\u00a0"])[CODES],
+    "ordered category": pd.Categorical(WORDS, categories=["d", "c", "x", "b", "a"], ordered=True),
+    "category of booleans": pd.Categorical(CODES > 1, categories=[True, False]),
+    "category of floats": pd.Categorical(CODES + 0.5, categories=[3.5, 0.5, 1.5, 2.5]),
+    "category of integers with null": pd.Categorical(
+        [None if hole else int(code) for code, hole in zip(CODES, HOLES, strict=True)], categories=[2, 1, 0]
+    ),
+    "seconds": (pd.to_datetime("2026-01-01") + pd.to_timedelta(CODES, unit="s")).as_unit("s"),
+    "microseconds": (pd.to_datetime("2026-01-01") + pd.to_timedelta(CODES, unit="us")).as_unit("us"),
+    "nanoseconds": pd.to_datetime("2026-01-01") + pd.to_timedelta(CODES, unit="ns"),
+    "times with null": pd.Series(pd.to_datetime("2026-01-01") + pd.to_timedelta(CODES, unit="D")).mask(HOLES),
+    "utc times": pd.to_datetime("2026-03-29 00:30", utc=True) + pd.to_timedelta(CODES, unit="h"),
+    "times over a clock change": (
+        pd.to_datetime("2026-10-24 22:30", utc=True) + pd.to_timedelta(CODES, unit="h")
+    ).tz_convert("Europe/Berlin"),
+    "times of a fixed offset": (
+        pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(CODES, unit="D")
+    ).tz_convert("+05:30"),
+    "dates": np.array([date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3), date(2026, 1, 4)])[CODES],
 }
 """Columns of four values, of which the model's own spelling decides the class."""
 
@@ -120,7 +157,7 @@ def native(estimator: Any, path: Path, options: ColumnOptions | None = None) -> 
 def json_rows(frame: Any) -> list[dict[str, Any]]:
     """Return rows as a client sends them."""
     return msgspec.json.decode(
-        frame.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15).encode()
+        frame.to_json(orient="records", date_format="iso", date_unit="ns", double_precision=15).encode()
     )
 
 

@@ -134,6 +134,9 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
         "outcomes": 0,
         "pruned": 0,
         "refused_rows": 0,
+        "api_keys": 0,
+        **dict.fromkeys(("model_versions", "model_aliases", "model_files", "promotions"), 0),
+        "server_workers": 0,
     }
     assert set(written["files"]) == set(files(tmp_path / "saved")) - {"manifest.json"}
     assert saved.sentence.startswith("300 predictions, 0 checks, 2 reports, 3.")

@@ -33,13 +33,13 @@ def filled(path: Path) -> int:
 
 def zeros(path: Path, size: int) -> None:
     with path.open("r+b") as file:
-        file.seek(40 * size)
+        file.seek(100 * size)  # of predictions: the first pages are those of small tables
         file.write(bytes(20 * size))
 
 
 def noise(path: Path, size: int) -> None:
     with path.open("r+b") as file:
-        file.seek(60 * size)
+        file.seek(100 * size)
         file.write(b"\xa5" * size)
 
 

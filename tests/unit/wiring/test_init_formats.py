@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import joblib
@@ -23,6 +24,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     FRAME.to_csv(tmp_path / "past.csv", index=False)
     return tmp_path
+
+
+CODES_OF_PLANS = np.arange(ROWS) % 3 == 0
 
 
 def test_categories_of_lightgbm_and_names_with_spaces_are_known_from_the_model(folder: Path) -> None:
@@ -74,7 +78,25 @@ def test_the_user_names_the_classes_of_numbers(folder: Path) -> None:
     assert set(served(result, table.to_dict("records"))) == {"no", "yes"}
 
 
-def test_an_onnx_file_needs_no_golden_answers(folder: Path) -> None:
+def test_a_function_of_numbers_and_a_label_of_two_values_get_the_advice_to_name_the_classes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    code = "def predict(table):\n    return table['tenure'] / 72.0\n"
+    (folder / "scores_of_churn.py").write_text(code)
+    digits = FRAME[["tenure"]].assign(left=(FRAME.churned == "yes").astype(int))
+    digits.to_csv(folder / "digits.csv", index=False)
+    FRAME[["tenure", "churned"]].to_csv(folder / "texts.csv", index=False)
+    (warning,) = run("digits.csv", "scores_of_churn:predict", target="left").warnings
+    assert warning.startswith("'left' has two values, and the model is a regression: if its numbers are")
+    assert warning.endswith("name both with --classes '0,1'")
+    with pytest.raises(ConfigError, match=r"no numbers, .*; if its numbers are scores .* --classes 'no,yes'"):
+        run("texts.csv", "scores_of_churn:predict", target="churned", force=True)
+    result = run("texts.csv", "scores_of_churn:predict", classes=("no", "yes"), force=True)
+    assert (result.task, result.target, result.warnings) == ("classification", "churned", ())
+
+
+def test_the_golden_answers_of_an_onnx_file_are_those_of_its_runtime(folder: Path) -> None:
     skl2onnx = pytest.importorskip("skl2onnx")
     numbers = RNG.normal(size=(ROWS, 2)).astype(np.float32)
     label = np.where(numbers[:, 0] > 0, "yes", "no")
@@ -83,8 +105,31 @@ def test_an_onnx_file_needs_no_golden_answers(folder: Path) -> None:
     pd.DataFrame(numbers, columns=["a", "b"]).assign(label=label).to_csv(folder / "x.csv", index=False)
     result = run("x.csv", "m.onnx")
     assert (result.target, result.classes, result.sha256) == ("label", ("no", "yes"), None)
-    assert (result.golden, result.no_golden) == (None, "an ONNX file is its own library")
+    assert (result.golden, result.golden_rows, result.no_golden) == (Path("golden.json"), 200, "")
     assert len(served(result, [{"a": 1.0, "b": 0.0}])) == 1
+    text = (folder / "x.csv").read_text().replace("a,b,label", "b,a,label", 1)
+    (folder / "x.csv").write_text(text)  # the table is then fed in another order of its names
+    with pytest.raises(ConfigError, match="of 200 rows of the reference are answered otherwise"):
+        served(result, [{"a": 1.0, "b": 0.0}])
+
+
+@pytest.mark.parametrize(
+    ("options", "encoding"),
+    [({"sep": ";", "decimal": ","}, "cp1252"), ({"sep": "\t"}, "utf-16"), ({"sep": "|"}, "utf-8")],
+)
+def test_golden_answers_rest_on_pandas_reading_with_the_detected_layout(
+    folder: Path, options: dict[str, str], encoding: str
+) -> None:
+    plan = np.where(CODES_OF_PLANS, "größer", "klein")
+    table = pd.DataFrame({"plan": plan, "amount": RNG.normal(size=ROWS)})
+    encode = ColumnTransformer([("plan", OneHotEncoder(), ["plan"])], remainder="passthrough")
+    label = np.where((table["plan"] == "klein") & (table["amount"] > 0), "yes", "no")
+    joblib.dump(make_pipeline(encode, LogisticRegression()).fit(table, label), folder / "odd.joblib")
+    table.assign(label=label).to_csv(folder / "odd.csv", index=False, encoding=encoding, **options)
+    result = run("odd.csv", "odd.joblib", force=True)
+    assert (result.golden_rows, result.no_golden) == (200, "")
+    note = next(w for w in result.warnings if w.startswith("golden answers rest on odd.csv as pandas reads"))
+    assert all(f"{name}={value!r}" in note for name, value in options.items())
 
 
 def test_a_function_of_the_user_is_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 
 {{/* Sections of driftbell.toml. Precedence: settings fixed by the chart, user values, defaults of the chart. */}}
 {{- define "driftbell.config" -}}
-{{- $defaults := ternary dict (dict "reports" (dict "evidently" "off")) (ne .Values.reports.existingClaim "") -}}
+{{- $defaults := dict "auth" (dict "required" "with_keys") -}}
+{{- if not .Values.reports.existingClaim -}}
+{{- $_ := set $defaults "reports" (dict "evidently" "off") -}}
+{{- end -}}
 {{- $name := include "driftbell.fullname" . -}}
 {{- $names := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
 {{- $hosts := concat $names (dig "server" "allowed_hosts" list .Values.config) -}}

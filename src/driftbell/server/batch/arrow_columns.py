@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from driftbell.records import Column, Feature, FieldProblem, Kind
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.columns import as_column
-from driftbell.tabular.dtypes import is_integer
+from driftbell.tabular.dtypes import MAX_EXACT, feature_column, has_integers, is_integer
 from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, short_value, wrong_type
 from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 
@@ -89,6 +90,8 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
                     value = short_value(_plain(cells[row - first_row])) if problem.value else ""
                     problems.append((row, position, replace(problem, row=row, value=value)))
             first_row += len(chunk)
+        if {c.dtype.kind for c in chunks} >= {"i", "u"}:  # NumPy would join them as floats
+            chunks = [chunk.astype(object) for chunk in chunks]
         columns[feature.name] = np.concatenate(chunks)
     if problems:
         problems.sort(key=itemgetter(0, 1))
@@ -180,6 +183,8 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
         numbers = chunk.to_numpy(zero_copy_only=False).astype(np.float64)
     nulls = _is_null(chunk)
     problems = _null_problems(feature, nulls)
+    if has_integers(feature.dtype) and types.is_integer(chunk.type) and (np.abs(numbers) >= MAX_EXACT).any():
+        return feature_column(feature, chunk.to_pylist()), problems
     infinite = ~(np.abs(numbers) <= MAX_NUMBER) & ~nulls
     problem = find_problem(feature, np.inf)
     if problem and infinite.any():
@@ -228,12 +233,21 @@ def _read_datetimes(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     outside = ((seconds < MIN_SECONDS) | (seconds > MAX_SECONDS)) & ~nulls
     total = np.where(outside, 0, seconds) * 1_000_000 + microseconds
     times = total.astype("datetime64[us]").tolist()
-    texts = [t.date().isoformat() if is_date else t.isoformat() + suffix for t in times]
+    if not is_date and chunk.type.unit == "ns":
+        rest = (chunk.cast("int64").fill_null(0).to_numpy(zero_copy_only=False) % 1000).tolist()
+        texts = [_nanosecond_text(t, n) + suffix for t, n in zip(times, rest, strict=True)]
+    else:
+        texts = [t.date().isoformat() if is_date else t.isoformat() + suffix for t in times]
     column = _objects([None if null else text for null, text in zip(nulls.tolist(), texts, strict=True)])
     problems = _null_problems(feature, nulls)
     if outside.any():
         problems.append((outside, wrong_type(feature, "")))
     return column, problems
+
+
+def _nanosecond_text(time: datetime, nanoseconds: int) -> str:
+    """Return a time with nanoseconds beside its microseconds as ISO 8601."""
+    return f"{time.isoformat(timespec='microseconds')}{nanoseconds:03}" if nanoseconds else time.isoformat()
 
 
 def _split_seconds(chunk: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -31,6 +31,9 @@ STOPPING = "the service is stopping; try again"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 """Header of every answer: a browser must not guess another type than the one that is declared."""
 
+NO_STORE = (b"cache-control", b"no-store")
+"""Header of every answer to a request with a key."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -136,6 +139,9 @@ class RequestTelemetry:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), NOSNIFF]
+                if "driftbell.key" in scope:  # what one client may see is not for a cache that others share
+                    message["headers"] = [h for h in message["headers"] if h[0] != b"cache-control"]
+                    message["headers"].append(NO_STORE)
             return send(message)
 
         self._log.in_flight.inc()

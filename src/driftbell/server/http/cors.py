@@ -18,7 +18,10 @@ def cors_options(origins: Collection[str]) -> dict[str, Any]:
     return {
         "allow_origins": tuple(origins),
         "allow_methods": ("GET", "HEAD", "POST"),
-        "allow_headers": ("Content-Encoding", "Content-Type", "Traceparent", "Tracestate", "X-Request-ID"),
+        "allow_headers": (
+            *("Authorization", "Content-Encoding", "Content-Type", "Traceparent", "Tracestate", "X-API-Key"),
+            "X-Request-ID",
+        ),
         "expose_headers": ("Location", "Retry-After", "X-Request-ID"),
         "max_age": PREFLIGHT_SECONDS,
     }

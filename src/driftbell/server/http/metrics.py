@@ -34,7 +34,7 @@ CLOSE_REASONS = (
     "evicted",
     "not_http",
 )
-THREADS = ("journal", "parent", "database")
+THREADS = ("journal", "parent", "database", "keys")
 """Background threads of a server process."""
 
 

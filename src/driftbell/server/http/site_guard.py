@@ -115,7 +115,9 @@ class SiteGuard:
 
 
 class GuardedSite:
-    """ASGI middleware that applies a `SiteGuard`.
+    """ASGI middleware that applies a `SiteGuard`, and refuses paths with control characters.
+
+    The router takes `/labels` and a line feed for `/labels`, and what compares paths does not.
 
     Args:
         app: handles the requests that pass.
@@ -133,6 +135,8 @@ class GuardedSite:
         if scope["type"] == "http":
             try:
                 self._guard.check(scope)
+                if not scope["path"].isprintable():
+                    raise Refused(404, "path", "there is nothing here; the API is described at /docs")
             except Refused as refusal:
                 await self._errors.answer(refusal)(scope, receive, send)
                 return

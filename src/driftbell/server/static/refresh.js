@@ -3,6 +3,7 @@ setInterval(async () => {
   if (document.hidden) return;
   try {
     const answer = await fetch(location.href, { cache: "no-store" });
+    if (answer.status === 401) location.reload(); // the session has ended
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const live = document.getElementById("live");

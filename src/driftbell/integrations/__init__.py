@@ -1,0 +1,1 @@
+"""For services that are not ours: they send their predictions to driftbell."""

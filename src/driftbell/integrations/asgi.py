@@ -1,0 +1,176 @@
+"""ASGI middleware that logs the predictions of a FastAPI or Starlette application."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from driftbell.errors import ConfigError
+from driftbell.integrations.client import Monitor
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY = 1024 * 1024
+"""Larger requests and answers are not logged."""
+
+ID_HEADER = b"x-driftbell-id"
+"""Header of the answer with the id of the prediction, by which its label can follow."""
+
+GUESSED = ("prediction", "predicted", "class", "label", "value", "result", "output")
+"""Fields of an answer that are looked up if none is named."""
+
+
+class WatchedApp:
+    """ASGI middleware that logs each JSON answer of one path.
+
+    The request and its answer are passed on unchanged, apart from one header. Nothing that goes wrong in it
+    reaches the application.
+
+    Args:
+        app: the application.
+        monitor: receives the predictions.
+        path: the path of `POST` requests that predict.
+        features: field of the request with the features; None for the whole request.
+        prediction: field of the answer with the prediction; None for the first of `GUESSED`.
+        probabilities: field of the answer with the probability by class; None if there is none.
+        id: field of the request, or of the answer, with your own key; None makes ids.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        monitor: Monitor,
+        path: str = "/predict",
+        features: str | None = None,
+        prediction: str | None = None,
+        probabilities: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        self._app = app
+        self._monitor = monitor
+        self._path = path
+        self._features = features
+        self._prediction = prediction
+        self._probabilities = probabilities
+        self._id = id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != self._path:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        sent, answered = _Body(), _Body()
+        name, status = uuid.uuid4().hex, 0
+
+        async def received() -> Message:
+            message = await receive()
+            sent.add(message)
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if status == 200:
+                    headers = [*message.get("headers", ()), (ID_HEADER, name.encode())]
+                    message = {**message, "headers": headers}
+            else:
+                answered.add(message)
+            await send(message)
+
+        await self._app(scope, received, sending)
+        if status == 200:
+            with contextlib.suppress(Exception):  # the host must not fail
+                self._log(sent, answered, name, (time.perf_counter() - started) * 1000)
+
+    def _log(self, sent: _Body, answered: _Body, name: str, latency: float) -> None:
+        request, answer = json.loads(sent.content), json.loads(answered.content)
+        rows = request if self._features is None else request[self._features]
+        results = self._prediction_of(answer)
+        if isinstance(rows, Mapping):
+            self._log_row(rows, results, request, answer, name, latency)
+            return
+        for place, (row, result) in enumerate(zip(rows, results, strict=True)):
+            identifier = f"{name}-{place}"
+            self._log_row(row, self._prediction_of(result), row, result, identifier, latency / len(rows))
+
+    def _prediction_of(self, answer: Any) -> Any:
+        """Return the prediction in an answer, or in the answer of one row."""
+        if not isinstance(answer, Mapping):
+            return answer
+        fields = GUESSED if self._prediction is None else (self._prediction,)
+        return next((answer[field] for field in fields if field in answer), None)
+
+    def _log_row(
+        self, row: Mapping[str, Any], result: Any, request: Any, answer: Any, name: str, latency: float
+    ) -> None:
+        own = None
+        if self._id is not None:
+            for body in (request, answer):
+                if own is None and isinstance(body, Mapping):
+                    own = body.get(self._id)
+        shares = None
+        if self._probabilities is not None and isinstance(answer, Mapping):
+            shares = answer.get(self._probabilities)
+        features = {key: value for key, value in row.items() if key != self._id}
+        identifier = name if own is None else str(own)
+        self._monitor.log(features, result, id=identifier, probabilities=shares, latency_ms=latency)
+
+
+class _Body:
+    """Collects a body of a bounded size."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, message: Message) -> None:
+        """Add a part of the body."""
+        part = message.get("body", b"")
+        self._size += len(part)
+        if self._size <= MAX_BODY:
+            self._parts.append(part)
+        else:
+            self._parts.clear()
+
+    @property
+    def content(self) -> bytes:
+        """The whole body; empty if it is too large."""
+        return b"".join(self._parts) if self._size <= MAX_BODY else b""
+
+
+def watch(app: Any, monitor: Monitor | None = None, **options: Any) -> Monitor:
+    """Log the predictions of a FastAPI or Starlette application.
+
+    Args:
+        app: the application, before it has started.
+        monitor: receives the predictions; None makes one of the environment's settings.
+        **options: see `WatchedApp`: `path`, `features`, `prediction`, `probabilities`, `id`.
+
+    Returns:
+        The monitor, with its counts.
+
+    Raises:
+        ConfigError: the application takes no middleware.
+
+    >>> from fastapi import FastAPI
+    >>> app = FastAPI()
+    >>> monitor = watch(app, Monitor("http://127.0.0.1:8000"), path="/score", prediction="class")
+    """
+    if not hasattr(app, "add_middleware"):
+        raise ConfigError(
+            f"a {type(app).__name__} has no `add_middleware`: wrap it as WatchedApp(app, monitor=Monitor())"
+        )
+    chosen = monitor or Monitor()
+    app.add_middleware(WatchedApp, monitor=chosen, **options)
+    return chosen

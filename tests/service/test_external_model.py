@@ -1,0 +1,233 @@
+"""A model that is served elsewhere: its predictions come by HTTP or from files, and raise alarms as usual."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi import FastAPI
+from tests.asgi import post
+from tests.command_line import driftbell
+from tests.conftest import CHEAP_MONITOR, Running, monitored, running
+
+from driftbell import Monitor, watch
+
+pytestmark = pytest.mark.service
+
+
+def applicants(rows: int, seed: int) -> pd.DataFrame:
+    """Return rows with a model's answers, as a scoring service elsewhere writes them."""
+    rng = np.random.default_rng(seed)
+    income, debt = rng.normal(50, 12, rows), rng.normal(20, 6, rows)
+    region = rng.choice(["north", "south", None], rows, p=[0.5, 0.4, 0.1])
+    truth = rng.random(rows) < 1 / (1 + np.exp(-(0.15 * (debt - 20) - 0.1 * (income - 50))))
+    table = pd.DataFrame({"income": income, "debt": debt, "region": region})
+    return score(table).assign(default=np.where(truth, "yes", "no"))
+
+
+def score(table: pd.DataFrame) -> pd.DataFrame:
+    risk = 1 / (1 + np.exp(-(0.15 * (table["debt"] - 20) - 0.1 * (table["income"] - 50))))
+    return table.assign(p_yes=risk, predicted=np.where(risk > 0.5, "yes", "no"))
+
+
+def settings(folder: Path) -> dict[str, str]:
+    return {
+        "MODEL__NAME": "credit",
+        "MODEL__REFERENCE": str(folder / "reference.parquet"),
+        "MODEL__TARGET": "default",
+        "MODEL__PREDICTION": "predicted",
+        "MODEL__PROBABILITIES": "yes=p_yes",
+        "CHECK__EVERY": "off",
+    }
+
+
+def logged(table: pd.DataFrame, first: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"order-{first + i}",
+            "features": {"income": r.income, "debt": r.debt, "region": r.region},
+            "prediction": r.predicted,
+            "probabilities": {"yes": r.p_yes},
+        }
+        for i, r in enumerate(table.itertuples())
+    ]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("external")
+    applicants(3000, seed=0).to_parquet(folder / "reference.parquet")
+    with running("up", folder / "data", **settings(folder), **CHEAP_MONITOR) as found:
+        monitored(found)
+        yield found
+
+
+def checked(service: Running) -> dict[str, Any]:
+    answer = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def send(service: Running, rows: list[Any]) -> dict[str, Any]:
+    answer = httpx.post(f"{service.url}/predictions", json=rows, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_predictions_are_logged_and_judged_and_labels_come_by_the_users_ids(service: Running) -> None:
+    table = applicants(800, seed=1)
+    rows = logged(table, 0)
+    assert send(service, rows) == {"accepted": 800, "refused": 0, "errors": [], "ignored": {}}
+    send(service, rows[:100])  # again: they are known
+    check = checked(service)
+    assert check["rows"] == 500
+    assert check["verdict"] == "ok", check
+    labels = [
+        {"prediction_id": row["id"], "label": label}
+        for row, label in zip(rows, table["default"], strict=True)
+    ]
+    receipt = httpx.post(f"{service.url}/labels", json=labels).json()
+    assert receipt["accepted"] == 800
+    performance = httpx.get(f"{service.url}/monitor/performance").json()
+    newest = table.iloc[-500:]
+    assert performance["realized"]["value"] == pytest.approx((newest.predicted == newest.default).mean())
+    exposition = httpx.get(f"{service.url}/metrics").text
+    assert 'driftbell_predictions_total{class="yes",model="credit"' in exposition
+    assert 'engine="external"' in exposition
+
+
+def test_the_service_says_that_it_does_not_predict(service: Running) -> None:
+    for path in ("/predict", "/predict/batch"):
+        answer = httpx.post(f"{service.url}{path}", json={"income": 1.0})
+        assert answer.status_code == 404
+    answer = httpx.post(f"{service.url}/predict", json={"income": 1.0})
+    assert "POST /predictions" in answer.json()["detail"]
+    paths = httpx.get(f"{service.url}/openapi.json").json()["paths"]
+    assert "/predictions" in paths
+    assert "/predict" not in paths
+    assert httpx.get(f"{service.url}/health").json()["status"] == "ready"
+    for page in ("/", "/docs", "/monitor/status"):
+        assert httpx.get(f"{service.url}{page}").status_code == 200
+
+
+def test_rows_that_are_not_valid_are_refused_one_by_one(service: Running) -> None:
+    good = logged(applicants(1, seed=2), 10_000)[0]
+    body: list[Any] = [
+        good,
+        {**good, "id": "a", "features": {"income": "high", "debt": 1.0}},
+        {**good, "id": "b", "prediction": "maybe"},
+        {**good, "id": "c", "time": "2999-01-01T00:00:00Z"},
+        {**good, "id": "d", "probabilities": {"yes": 1.5}},
+        {**good, "id": "e", "customer": 7, "features": {**good["features"], "age": 3}},
+        "text",
+    ]
+    answer = send(service, body)
+    assert (answer["accepted"], answer["refused"]) == (2, 5)
+    assert {(e["row"], e["field"]) for e in answer["errors"]} == {
+        (1, "income"),
+        (2, "prediction"),
+        (3, "time"),
+        (4, "probabilities"),
+        (6, ""),
+    }
+    assert answer["ignored"] == {"customer": 1, "age": 1}
+    single = httpx.post(f"{service.url}/predictions", json={**good, "prediction": None})
+    assert single.status_code == 422
+    assert single.json()["errors"][0]["field"] == "prediction"
+
+
+def test_a_frozen_feature_raises_an_alarm_that_names_it(service: Running) -> None:
+    for part in range(4):
+        table = score(applicants(500, seed=10 + part).assign(debt=20.0))
+        send(service, logged(table, 20_000 + 500 * part))
+        check = checked(service)
+    assert check["verdict"] == "alarm", check["sentence"]
+    assert "debt" in [suspect["column"] for suspect in check["degradation"]["suspects"]]
+
+
+def test_a_file_of_predictions_can_be_imported_again_when_its_labels_arrive(tmp_path: Path) -> None:
+    applicants(1500, seed=0).to_parquet(tmp_path / "reference.parquet")
+    table = applicants(600, seed=3)
+    table["order"] = np.arange(600)
+    table["scored"] = pd.date_range("2026-03-01", periods=600, freq="min", tz="UTC")
+    table["channel"] = "web"
+    table.drop(columns="default").to_csv(tmp_path / "scored.csv", index=False)
+    environment = {**settings(tmp_path), "DATA_DIR": str(tmp_path / "data")}
+    options = ("--id", "order", "--time", "scored", "--json")
+    done = driftbell("import", "scored.csv", *options, cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    first = json.loads(done.stdout)
+    assert (first["rows"], first["predictions"], first["known"], first["labels"]) == (600, 600, 0, 0)
+    assert first["ignored"] == ["channel"]
+    table.to_parquet(tmp_path / "scored.parquet")
+    again = json.loads(driftbell("import", "scored.parquet", *options, cwd=tmp_path, **environment).stdout)
+    assert (again["predictions"], again["known"], again["labels"]) == (0, 600, 600)
+    done = driftbell("check", "--json", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["verdict"] == "ok"
+    table.loc[:4, "income"] = np.nan
+    table.loc[5:9, "predicted"] = "maybe"
+    table.drop(columns="order").iloc[:20].to_parquet(tmp_path / "part.parquet")
+    done = driftbell("import", "part.parquet", "--time", "scored", cwd=tmp_path, **environment)
+    assert done.returncode == 0
+    assert "15 new predictions, 0 already known, 15 new labels, 5 rows refused" in done.stdout
+    assert "'prediction' must be one of the classes no and yes" in done.stderr
+    done = driftbell("import", "part.parquet", "--time", "scored", cwd=tmp_path, **environment)
+    assert "0 new predictions, 15 already known, 0 new labels" in done.stdout
+    done = driftbell("import", "part.parquet", "--id", "ordr", cwd=tmp_path, **environment)
+    assert done.returncode == 2
+    assert "--id: part.parquet has no column 'ordr'" in done.stderr
+
+
+def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    applicants(300, seed=0).to_parquet(tmp_path / "reference.parquet")
+    good = {**settings(tmp_path), "DATA_DIR": str(tmp_path / "data")}
+    for change, text in (
+        ({"MODEL__PATH": "model.joblib"}, "exclude each other"),
+        ({"MODEL__PREDICTION": "predictd"}, "has no column 'predictd'; did you mean 'predicted'?"),
+        ({"MODEL__PROBABILITIES": "maybe=p_yes"}, "'maybe' is no class"),
+        ({"MODEL__TARGET": "region"}, "['north', 'south'] against ['no', 'yes']"),
+    ):
+        done = driftbell("check", cwd=tmp_path, **{**good, **change})
+        assert done.returncode == 2, (change, done.stdout, done.stderr)
+        assert text in done.stderr, (change, done.stderr)
+    without = {name: value for name, value in good.items() if name != "MODEL__NAME"}
+    done = driftbell("check", cwd=tmp_path, **without)
+    assert "model.name is missing" in done.stderr
+    served = driftbell("import", "reference.parquet", cwd=tmp_path, DATA_DIR=str(tmp_path / "other"))
+    assert served.returncode == 2
+    assert "set model.prediction" in served.stderr
+
+
+def test_a_watched_application_sends_its_predictions_here(service: Running) -> None:
+    app = FastAPI()
+
+    @app.post("/score")
+    def predict(row: dict[str, Any]) -> dict[str, Any]:
+        table = score(pd.DataFrame([row]))
+        return {"decision": table.predicted[0], "shares": {"yes": float(table.p_yes[0])}}
+
+    before = httpx.get(f"{service.url}/monitor/performance").json()["labels"]["labelled"]
+    monitor = watch(
+        app, Monitor(service.url), path="/score", prediction="decision", probabilities="shares", id="order"
+    )
+    rows = applicants(60, seed=4)
+    requests = [
+        {"income": r.income, "debt": r.debt, "region": r.region, "order": f"watched-{number}"}
+        for number, r in enumerate(rows.itertuples())
+    ]
+    answers = post(app, *(("/score", body) for body in requests))
+    assert [answer.json()["decision"] for answer in answers] == rows.predicted.tolist()
+    assert monitor.flush()
+    assert (monitor.counts.sent, monitor.counts.refused) == (60, 0)
+    monitor.close()
+    labels = [{"prediction_id": f"watched-{i}", "label": label} for i, label in enumerate(rows["default"])]
+    assert httpx.post(f"{service.url}/labels", json=labels).json()["accepted"] == 60
+    after = httpx.get(f"{service.url}/monitor/performance").json()["labels"]["labelled"]
+    assert after == before + 60

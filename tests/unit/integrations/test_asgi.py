@@ -1,0 +1,91 @@
+"""`watch` on a FastAPI application: what it answers stays the same, and its predictions arrive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, HTTPException, Request, Response
+from tests.asgi import post
+
+from driftbell import ConfigError, Monitor, WatchedApp, watch
+
+
+class Recorded(Monitor):
+    """Keeps predictions instead of sending them."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self.calls: list[tuple[dict[str, Any], Any, str, Any]] = []
+
+    def log(self, features: Any, prediction: Any, **options: Any) -> str:
+        self.calls.append((features, prediction, options["id"], options["probabilities"]))
+        assert options["latency_ms"] > 0
+        return options["id"]
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Any:
+        body = await request.json()
+        if isinstance(body, list):
+            return [{"class": "yes" if row["x"] > 1 else "no"} for row in body]
+        if body["x"] < 0:
+            raise HTTPException(422, "negative")
+        return {"class": "yes" if body["x"] > 1 else "no", "shares": {"yes": 0.75}, "order": 7}
+
+    @app.post("/score")
+    async def score(request: Request) -> dict[str, Any]:
+        return {"scores": [row["x"] * 2 for row in (await request.json())["rows"]]}
+
+    @app.post("/text")
+    async def text() -> Response:
+        return Response("yes", media_type="text/plain")
+
+    return app
+
+
+def test_single_rows_and_lists_are_logged_and_answered_as_before() -> None:
+    app, monitor = application(), Recorded()
+    assert watch(app, monitor, probabilities="shares") is monitor
+    answer, several, refused, other = post(
+        app,
+        ("/predict", {"x": 2}),
+        ("/predict", [{"x": 0}, {"x": 5}]),
+        ("/predict", {"x": -1}),
+        ("/score", {"rows": [{"x": 1}]}),
+    )
+    assert answer.json() == {"class": "yes", "shares": {"yes": 0.75}, "order": 7}
+    name = answer.headers["x-driftbell-id"]
+    assert several.json() == [{"class": "no"}, {"class": "yes"}]
+    assert (refused.status_code, other.status_code) == (422, 200)
+    assert "x-driftbell-id" not in other.headers
+    single, first, second = monitor.calls
+    assert single == ({"x": 2}, "yes", name, {"yes": 0.75})
+    assert (first[0], first[1], second[0], second[1]) == ({"x": 0}, "no", {"x": 5}, "yes")
+    assert first[2].removesuffix("-0") == second[2].removesuffix("-1")
+
+
+def test_fields_and_ids_can_be_named() -> None:
+    app, monitor = application(), Recorded()
+    watch(app, monitor, path="/score", features="rows", prediction="scores", id="key")
+    post(app, ("/score", {"rows": [{"x": 1, "key": "a"}, {"x": 2, "key": 9}]}))
+    assert [(row, value, name) for row, value, name, _ in monitor.calls] == [
+        ({"x": 1}, 2, "a"),
+        ({"x": 2}, 4, "9"),
+    ]
+    app, monitor = application(), Recorded()
+    watch(app, monitor, id="order")
+    post(app, ("/predict", {"x": 2}))
+    assert monitor.calls[0][2] == "7"
+
+
+def test_answers_that_cannot_be_read_are_left_alone() -> None:
+    app, monitor = application(), Recorded()
+    watch(app, monitor, path="/text")
+    assert post(app, ("/text", "not an object"))[0].text == "yes"
+    assert monitor.calls == []
+    with pytest.raises(ConfigError, match="wrap it as WatchedApp"):
+        watch(WatchedApp(app, monitor=monitor))

@@ -1,0 +1,181 @@
+"""The client of a service that is not ours: bounded, and nothing of it reaches its host."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from driftbell import ConfigError, Monitor, MonitorCounts
+
+
+class Service:
+    """A service that remembers what it gets, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status, self.rows, self.headers = 200, list[dict[str, Any]](), list[dict[str, str]]()
+        self.refused = 0
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                answer = {"detail": "busy"} if service.status != 200 else service.take(body, self.headers)
+                content = json.dumps(answer).encode()
+                self.send_response(service.status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def take(self, body: list[dict[str, Any]], headers: Any) -> dict[str, Any]:
+        self.rows += body
+        self.headers.append(dict(headers))
+        errors = [{"message": "'age' is missing"}] if self.refused else []
+        return {"accepted": len(body) - self.refused, "refused": self.refused, "errors": errors}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    opened = Service()
+    yield opened
+    opened.close()
+
+
+def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Service) -> None:
+    monitor = Monitor(service.url, api_key="dbk_secret")
+    features = {
+        "age": np.float32(31.5),
+        "bad": float("nan"),
+        "day": datetime(2026, 3, 1, tzinfo=UTC),
+        "gone": pd.NaT,
+        "flag": np.True_,
+    }
+    assert monitor.log(features, np.int64(1), id="a", probabilities={"1": np.float64(0.75)}) == "a"
+    made = [monitor.log({"age": i}, "yes") for i in range(1200)]
+    assert monitor.flush()
+    assert [row["id"] for row in service.rows] == ["a", *made]
+    assert len(set(made)) == 1200
+    first = service.rows[0]
+    assert first["features"] == {
+        "age": 31.5,
+        "bad": None,
+        "day": "2026-03-01T00:00:00+00:00",
+        "gone": None,
+        "flag": True,
+    }
+    assert (first["prediction"], first["probabilities"]) == (1, {"1": 0.75})
+    assert datetime.fromisoformat(first["time"]).tzinfo is not None
+    assert all(headers["Authorization"] == "Bearer dbk_secret" for headers in service.headers)
+    assert monitor.counts == MonitorCounts(sent=1201, refused=0, dropped=0, waiting=0)
+    monitor.close()
+    monitor.close()
+
+
+def test_a_service_that_is_down_costs_the_host_nothing_and_gets_the_rows_later(service: Service) -> None:
+    service.status = 503
+    monitor = Monitor(service.url, queue_limit=5)
+    for number in range(8):
+        monitor.log({"x": number}, "no", id=str(number))
+    assert not monitor.flush(timeout=1.0)
+    assert monitor.counts.dropped == 3
+    service.status = 200
+    assert monitor.flush()
+    assert [row["id"] for row in service.rows] == ["3", "4", "5", "6", "7"]
+    monitor.close()
+
+
+def test_what_is_refused_is_counted_and_logged_once(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.refused = 1
+    monitor = Monitor(service.url)
+    with caplog.at_level(logging.WARNING, logger="driftbell"):
+        for _ in range(3):
+            monitor.log({"x": 1}, "no")
+            assert monitor.flush()
+    assert monitor.counts.refused == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "driftbell: 1 predictions were refused: 'age' is missing"
+    ]
+    service.status = 422  # all of a batch
+    monitor.log({"x": 1}, "no")
+    assert monitor.flush()
+    assert monitor.counts.refused == 4
+    monitor.close()
+
+
+def test_nothing_raises_into_the_host(service: Service) -> None:
+    monitor = Monitor("http://127.0.0.1:9")
+    monitor.log({"x": object()}, "no")
+    monitor.log({"x": [object()]}, "no")
+    monitor.log({"x": 1}, "no", id="kept")
+    assert monitor.counts.dropped == 2
+    monitor.close(timeout=0.2)
+    assert monitor.log({"x": 1}, "no", id="late") == "late"
+    assert monitor.counts == MonitorCounts(sent=0, refused=0, dropped=4, waiting=0)
+
+
+def test_a_decorated_function_keeps_its_result_and_its_errors(service: Service) -> None:
+    monitor = Monitor(service.url)
+
+    @monitor.logged
+    def plain(row: dict[str, float]) -> str:
+        return "high" if row["x"] > 1 else "low"
+
+    @monitor.logged(features=lambda x, scale: {"x": x, "scale": scale})
+    def scaled(x: float, scale: float) -> float:
+        return x / scale
+
+    assert plain({"x": 2.0}) == "high"
+    assert plain.__name__ == "plain"
+    assert scaled(4.0, scale=2.0) == 2.0
+    with pytest.raises(ZeroDivisionError):
+        scaled(4.0, scale=0.0)
+    assert monitor.flush()
+    assert [(row["features"], row["prediction"]) for row in service.rows] == [
+        ({"x": 2.0}, "high"),
+        ({"x": 4.0, "scale": 2.0}, 2.0),
+    ]
+    assert all(row["latency_ms"] >= 0 for row in service.rows)
+    monitor.close()
+
+
+def test_a_forked_child_sends_its_own_predictions(service: Service) -> None:
+    monitor = Monitor(service.url)
+    monitor.log({"x": 1}, "no", id="parent")
+    child = os.fork()
+    if child == 0:
+        monitor.log({"x": 1}, "no", id="child")
+        os._exit(0 if monitor.flush() and monitor.counts.sent == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert monitor.flush()
+    assert sorted(row["id"] for row in service.rows) == ["child", "parent"]
+    monitor.close()
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://x:99999", "http://x:0"])
+def test_a_wrong_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="the URL of driftbell must be such as"):
+        Monitor(url)
