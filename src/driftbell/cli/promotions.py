@@ -46,7 +46,7 @@ def promote_version(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Make a version the champion, which answers all requests.
+    """Promote a version to champion, which answers all requests.
 
     Every running server process loads the version first; then all switch at one time, and no request is lost.
     If one cannot load it, nothing changes. VERSION may be the beginning of a version.

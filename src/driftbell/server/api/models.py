@@ -92,7 +92,7 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
 
     @router.post("/{version}/promote", summary="Promote a version", openapi_extra=_BODY, responses=errors)
     async def promote_version(version: str, request: Request) -> dict[str, Any]:
-        """Make a version the champion, in every server process at one time.
+        """Promote a version to champion, in every server process at one time.
 
         The answer comes when every server process has loaded the version, with the time of the switch. If one
         cannot load it, nothing changes. A version with other features or classes needs `schema_change`.
