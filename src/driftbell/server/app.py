@@ -25,6 +25,7 @@ from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
 from driftbell.server.api.alertmanager import alertmanager_router
+from driftbell.server.api.inference_protocols import inference_router
 from driftbell.server.api.labels import Labeller, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
@@ -182,6 +183,7 @@ def create_app(service: Service) -> FastAPI:
         endpoint = PredictEndpoint(predictor, refusals, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
         app.include_router(no_predictions_router())
+        app.include_router(inference_router(predictor, refusals, errors, body_limit=service.body_limit))
         predicting = batch_router(predictor, refusals, body_limit=service.body_limit)
     errors.add_to(app)
     app.include_router(predicting)
