@@ -11,8 +11,8 @@ from driftbell.errors import ConfigError
 
 PREFIX = "DRIFTBELL_"
 FILE_VARIABLE = "DRIFTBELL_CONFIG"
-KEY_VARIABLE = "DRIFTBELL_API_KEY"
-"""Holds the API key of a client; it is no setting."""
+KEY_VARIABLE, URL_VARIABLE = "DRIFTBELL_API_KEY", "DRIFTBELL_URL"
+"""Variables of clients: the API key, and the address of the service for `driftbell.Monitor`; no settings."""
 
 FILE_NAME = "driftbell.toml"
 
@@ -58,7 +58,7 @@ def values_of_environment(environment: Mapping[str, str]) -> list[tuple[str, str
         (key.removeprefix(PREFIX).lower().replace("__", "."), value, f"environment, {key}")
         for key, value in environment.items()
         if key.startswith(PREFIX)
-        and key not in (FILE_VARIABLE, KEY_VARIABLE)
+        and key not in (FILE_VARIABLE, KEY_VARIABLE, URL_VARIABLE)
         and value  # Compose sets unused ones to ""
         if not re.match(f"{PREFIX}(SERVICE_|PORT(_|$))", key)  # by Kubernetes, for a service named driftbell
     ]

@@ -270,6 +270,12 @@ def test_an_unknown_variable_is_named() -> None:
     )
 
 
+def test_variables_of_clients_are_no_settings() -> None:
+    environment = {"DRIFTBELL_API_KEY": "dbk_1", "DRIFTBELL_URL": "http://127.0.0.1:8000"}
+    assert load(written(""), environment=environment).settings == Settings()
+    assert "DRIFTBELL_API_KEYS" in problem(environment={"DRIFTBELL_API_KEYS": "x"})
+
+
 def test_an_unknown_override_is_named() -> None:
     assert problem(overrides={"prt": 1}).startswith("unknown setting 'prt' (command line)")
 
