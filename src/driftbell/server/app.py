@@ -25,13 +25,15 @@ from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
 from driftbell.server.api.alertmanager import alertmanager_router
-<<<<<<< HEAD
-from driftbell.server.api.inference_protocols import inference_router
-from driftbell.server.api.labels import Labeller, labels_router
-=======
+from driftbell.server.api.inference_protocols import (
+    INFER_PATH,
+    INVOCATIONS_PATH,
+    describe_infer,
+    describe_invocations,
+    inference_router,
+)
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
->>>>>>> main
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
 from driftbell.server.api.predictions import (
@@ -192,12 +194,8 @@ def create_app(service: Service) -> FastAPI:
         endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
         app.include_router(no_predictions_router())
-<<<<<<< HEAD
-        app.include_router(inference_router(predictor, refusals, errors, body_limit=service.body_limit))
-        predicting = batch_router(predictor, refusals, body_limit=service.body_limit)
-=======
+        app.include_router(inference_router(deployment, errors, body_limit=service.body_limit))
         predicting = batch_router(deployment, body_limit=service.body_limit)
->>>>>>> main
     errors.add_to(app)
     app.include_router(predicting)
     app.include_router(login_router(service.access, metrics))
@@ -225,7 +223,13 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
-DESCRIPTIONS = {PATH: describe_predict, BATCH_PATH: describe_batch, LABELS_PATH: describe_labels}
+DESCRIPTIONS = {
+    PATH: describe_predict,
+    BATCH_PATH: describe_batch,
+    INVOCATIONS_PATH: describe_invocations,
+    INFER_PATH: describe_infer,
+    LABELS_PATH: describe_labels,
+}
 """Descriptions in OpenAPI that depend on the served model, by path."""
 
 

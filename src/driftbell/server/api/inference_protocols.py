@@ -17,16 +17,17 @@ from structlog.contextvars import bound_contextvars
 
 import driftbell
 from driftbell.errors import DriftbellError, InputError, PredictError
+from driftbell.ports import Model
 from driftbell.records import Feature, Kind, Value
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
+from driftbell.server.deployment import Deployment, ServedVersion
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
 from driftbell.server.predict.answers import PredictedRow
-from driftbell.server.predict.predictor import Predictor
-from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.schema import Schema
 
@@ -38,27 +39,18 @@ NO_BINARY = (
 MLFLOW_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-def inference_router(
-    predictor: Predictor, refusals: RefusalCounter, errors: ErrorAnswers, *, body_limit: int
-) -> APIRouter:
-    """Build the routes of one model.
+INVOCATIONS_PATH, INFER_PATH = "/invocations", "/v2/models/{name}/infer"
+
+
+def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit: int) -> APIRouter:
+    """Build the routes.
 
     Args:
-        predictor: predicts rows.
-        refusals: counts refused rows.
+        deployment: the served version.
         errors: turns errors into answers.
         body_limit: maximum size of a body in bytes.
     """
     router = APIRouter(tags=["predict"])
-    model = predictor.model
-    schema = model.schema
-
-    async def predict(request: Request, rows: list[list[Value]]) -> list[PredictedRow]:
-        try:
-            return await predictor.predict(rows, request.scope["driftbell.started"])
-        except PredictError as error:
-            refusals.count_failed(error, len(rows))
-            raise
 
     @router.get("/ping", summary="MLflow: is it alive?", response_class=Response, responses={200: _TEXT})
     async def ping() -> Response:
@@ -66,9 +58,8 @@ def inference_router(
         return Response("\n", media_type="text/plain")
 
     @router.post(
-        "/invocations",
+        INVOCATIONS_PATH,
         summary="MLflow: predict rows",
-        openapi_extra={"requestBody": {"required": True, "content": _invocations(schema)}},
         responses=documented(400, 413, 415, 422, 500, 503),
     )
     async def invocations(request: Request) -> Response:
@@ -77,6 +68,8 @@ def inference_router(
         The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
         """
+        served = deployment.served
+        schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
         try:
@@ -90,10 +83,10 @@ def inference_router(
                 detail = f"send the header 'Content-Type: application/json' or '{CSV}'"
                 raise Refused(415, "content_type", detail)
         except InputError as error:
-            refusals.count(error)
+            served.refusals.count(error)
             raise
-        answers = await predict(request, rows)
-        values = [model.classes[row.value] if model.classes else row.value for row in answers]
+        answers = await _predict(served, request, rows)
+        values = [classes[row.value] if classes else row.value for row in answers]
         content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
         return Response(content, media_type="application/json")
 
@@ -110,19 +103,22 @@ def inference_router(
     @router.get("/v2/health/ready", summary="Open Inference Protocol: ready?", responses=documented(503))
     async def ready() -> dict[str, bool]:
         """Answer 200 if the model answers, as far as known, else 503."""
-        predictor.check()
+        deployment.served.predictor.check()
         return {"ready": True}
 
     @router.get("/v2/models/{name}", summary="Open Inference Protocol: the model", responses=documented(404))
     async def describe(name: str) -> Any:
         """Describe inputs and outputs of the model."""
+        model = deployment.model
         if name != model.name:
             return _with_error(errors.answer(_unknown_model(name, model.name)))
         return {
             "name": model.name,
             "versions": [model.version],
             "platform": "driftbell",
-            "inputs": [{"name": f.name, "datatype": datatype(f), "shape": [-1]} for f in schema.features],
+            "inputs": [
+                {"name": f.name, "datatype": datatype(f), "shape": [-1]} for f in model.schema.features
+            ],
             "outputs": _described_outputs(model.classes),
         }
 
@@ -133,15 +129,15 @@ def inference_router(
     )
     async def model_ready(name: str) -> Any:
         """Answer 200 if the model answers, as far as known, else 503."""
+        model = deployment.model
         if name != model.name:
             return _with_error(errors.answer(_unknown_model(name, model.name)))
-        predictor.check()
+        deployment.served.predictor.check()
         return {"name": model.name, "ready": True}
 
     @router.post(
-        "/v2/models/{name}/infer",
+        INFER_PATH,
         summary="Open Inference Protocol: predict rows",
-        openapi_extra={"requestBody": {"required": True, "content": _tensors(schema)}},
         responses=documented(400, 404, 413, 415, 422, 500, 503),
     )
     async def infer(name: str, request: Request) -> Response:
@@ -150,24 +146,34 @@ def inference_router(
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
         Tensors are JSON; the extension for binary tensors is refused.
         """
+        served = deployment.served
+        model = served.model
         try:
             if name != model.name:
                 raise _unknown_model(name, model.name)
             if BINARY_HEADER in request.headers:
                 raise Refused(415, "content_type", NO_BINARY)
             body = await read_bytes(request, body_limit)
-            read = partial(_read_infer, schema, model.classes)
+            read = partial(_read_infer, model.schema, model.classes)
             rows, identifier, wanted = await check_json(request, body, body_limit, read)
-            answers = await predict(request, rows)
+            answers = await _predict(served, request, rows)
             content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
             return Response(content, media_type="application/json")
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
-                refusals.count(error)
+                served.refusals.count(error)
             with bound_contextvars(request_id=request.scope["driftbell.request_id"]):
                 return _with_error(errors.answer(error))
 
     return router
+
+
+async def _predict(served: ServedVersion, request: Request, rows: list[list[Value]]) -> list[PredictedRow]:
+    try:
+        return await served.predictor.predict(rows, request.scope["driftbell.started"])
+    except PredictError as error:
+        served.refusals.count_failed(error, len(rows))
+        raise
 
 
 def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
@@ -216,19 +222,33 @@ def datatype(feature: Feature) -> str:
 _TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Alive."}
 
 
-def _invocations(schema: Schema) -> dict[str, Any]:
-    """Describe a body of `/invocations` for OpenAPI."""
+def describe_invocations(model: Model) -> Description:
+    """Describe `/invocations` in OpenAPI."""
+    schema = model.schema
     rows, table = batch_schema(schema)["oneOf"]
     forms = [
         {"type": "object", "properties": {key: form}, "required": [key], "additionalProperties": False}
         for key, form in (("dataframe_records", rows), ("dataframe_split", table))
     ]
     example = {"dataframe_records": [schema.example]}
-    return {"application/json": {"schema": {"oneOf": forms}, "example": example}}
+    value = {"type": "string", "enum": list(model.classes)} if model.classes else {"type": "number"}
+    answer = {
+        "type": "object",
+        "properties": {
+            "predictions": {"type": "array", "items": value},
+            "ids": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["predictions", "ids"],
+    }
+    return Description(
+        {"application/json": {"schema": {"oneOf": forms}, "example": example}},
+        {"description": "The predictions.", "content": {"application/json": {"schema": answer}}},
+    )
 
 
-def _tensors(schema: Schema) -> dict[str, Any]:
-    """Describe a body of `infer` for OpenAPI."""
+def describe_infer(model: Model) -> Description:
+    """Describe `infer` in OpenAPI."""
+    schema = model.schema
     tensor = {
         "type": "object",
         "properties": {
@@ -247,7 +267,10 @@ def _tensors(schema: Schema) -> dict[str, Any]:
     inputs = [
         {"name": f.name, "shape": [1], "datatype": datatype(f), "data": [f.example]} for f in schema.features
     ]
-    return {"application/json": {"schema": body, "example": {"inputs": inputs}}}
+    return Description(
+        {"application/json": {"schema": body, "example": {"inputs": inputs}}},
+        {"description": "The outputs.", "content": {"application/json": {"schema": {"type": "object"}}}},
+    )
 
 
 def _read_infer(
