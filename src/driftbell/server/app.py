@@ -25,7 +25,15 @@ from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
 from driftbell.server.api.alertmanager import alertmanager_router
-from driftbell.server.api.labels import Labeller, labels_router
+from driftbell.server.api.inference_protocols import (
+    INFER_PATH,
+    INVOCATIONS_PATH,
+    describe_infer,
+    describe_invocations,
+    inference_router,
+)
+from driftbell.server.api.labels import PATH as LABELS_PATH
+from driftbell.server.api.labels import Labeller, describe_labels, labels_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
 from driftbell.server.api.predictions import (
@@ -38,12 +46,15 @@ from driftbell.server.auth.access import check_routes
 from driftbell.server.auth.guard import Access, AuthenticatedRequests
 from driftbell.server.auth.login import login_router, redirect_to_login
 from driftbell.server.auth.openapi import add_security
-from driftbell.server.batch.route import batch_router
+from driftbell.server.batch.route import PATH as BATCH_PATH
+from driftbell.server.batch.route import batch_router, describe_batch
+from driftbell.server.deployment import Deployment
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.cors import cors_options
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.head import HeadRequests
 from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.openapi import describe_routes
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
@@ -54,7 +65,7 @@ from driftbell.server.predict.journal_writer import JournalWriter
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, open_recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
-from driftbell.server.predict.route import add_predict_route
+from driftbell.server.predict.route import add_predict_route, describe_predict
 
 STATIC = Path(__file__).parent / "static"
 
@@ -113,7 +124,7 @@ class Service:
 
 def create_app(service: Service) -> FastAPI:
     """Build the application; it owns the store and closes it at shutdown."""
-    model, store = service.model, service.store
+    store = service.store
     metrics = Metrics()
     tracing = service.tracing
     tracing.count_failures(metrics.trace_failures)
@@ -122,22 +133,22 @@ def create_app(service: Service) -> FastAPI:
     errors = ErrorAnswers(metrics)
     writer = JournalWriter(store, service.journals, metrics, spool=service.on_failure == "spool")
     recorder = open_recorder(service.durability, writer, metrics, queue_limit=service.queue_limit)
-    predictor = Predictor(
-        model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
+    deployment = Deployment(
+        service.model,
+        predictor=lambda model: Predictor(
+            model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
+        ),
+        refusals=lambda model: RefusalCounter(store, model, metrics, clock=service.clock),
     )
-    refusals = RefusalCounter(store, model, metrics, clock=service.clock)
     labeller = Labeller(store, metrics, queue_limit=service.queue_limit, clock=service.clock)
     view = MonitorView(
         store,
         service.reports,
-        model=model.name,
-        version=model.version,
-        engine=model.engine,
-        engine_reason=model.engine_reason,
+        served=lambda: deployment.model,
         window_rows=service.window_rows,
         clock=service.clock,
     )
-    pages = Pages(view, model)
+    pages = Pages(view)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -147,10 +158,9 @@ def create_app(service: Service) -> FastAPI:
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         pages.prepare()
-        logger.info("service started", model=model.name, version=model.version)
+        logger.info("service started", model=deployment.model.name, version=deployment.model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
-        await predictor.close()
-        await refusals.close()
+        await deployment.close()
         await recorder.close()
         await writer.close()
         await labeller.close()
@@ -173,30 +183,33 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(HeadRequests)
     app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
+    app.deployment = deployment
     guards: Any = {"site_guard": service.site_guard, "access": service.access}
-    if model.engine == EXTERNAL:
-        rows = PredictionLogger(model, recorder, refusals, metrics, clock=service.clock)
+    if service.model.engine == EXTERNAL:
+        refusals = deployment.served.refusals
+        rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
         _add_predict(app, NotServed(errors, **guards), service, metrics)
-        predicting = predictions_router(rows, model, body_limit=service.body_limit)
+        predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
     else:
-        endpoint = PredictEndpoint(predictor, refusals, errors, **guards, body_limit=service.body_limit)
+        endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
         app.include_router(no_predictions_router())
-        predicting = batch_router(predictor, refusals, body_limit=service.body_limit)
+        app.include_router(inference_router(deployment, errors, body_limit=service.body_limit))
+        predicting = batch_router(deployment, body_limit=service.body_limit)
     errors.add_to(app)
     app.include_router(predicting)
     app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
-        labels_router(labeller, model.classes, body_limit=service.body_limit),
+        labels_router(labeller, view.served, body_limit=service.body_limit),
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
-        performance_router(store, model, window_rows=service.window_rows, clock=service.clock),
+        performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),
         pages.router(),
     ):  # they read the store, so answered predictions must be there
-        app.include_router(router, dependencies=[Depends(writer.settle), Depends(refusals.settle)])
-    _add_health(app, service, predictor, writer, view)
-    _add_metrics(app, service, metrics, writer)
+        app.include_router(router, dependencies=[Depends(writer.settle), Depends(deployment.settle)])
+    _add_health(app, service, deployment, writer, view)
+    _add_metrics(app, service, metrics, writer, view)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     check_routes(app)
     return app
@@ -210,20 +223,35 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
+DESCRIPTIONS = {
+    PATH: describe_predict,
+    BATCH_PATH: describe_batch,
+    INVOCATIONS_PATH: describe_invocations,
+    INFER_PATH: describe_infer,
+    LABELS_PATH: describe_labels,
+}
+"""Descriptions in OpenAPI that depend on the served model, by path."""
+
+
 class _Application(FastAPI):
     """FastAPI's application, which passes `POST /predict` to its endpoint without the router."""
 
+    deployment: Deployment
     predict: ASGIApp
     prefix: PathPrefix
     declares_keys = False
+    described: Model | None = None
 
     def openapi(self) -> dict[str, Any]:
-        """Return the specification of the API."""
-        if self.openapi_schema is None:
-            spec = super().openapi()
-            if self.declares_keys:
-                add_security(spec)
-        return super().openapi()
+        """Return the specification of the API, for the served version."""
+        is_new = self.openapi_schema is None
+        document, model = super().openapi(), self.deployment.model
+        if is_new and self.declares_keys:
+            add_security(document)
+        if self.described is not model:
+            describe_routes(document, DESCRIPTIONS, model)
+            self.described = model
+        return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or lifespan event."""
@@ -258,20 +286,21 @@ def _add_predict(app: _Application, endpoint: ASGIApp, service: Service, metrics
 
 
 def _add_health(
-    app: FastAPI, service: Service, predictor: Predictor, writer: JournalWriter, view: MonitorView
+    app: FastAPI, service: Service, deployment: Deployment, writer: JournalWriter, view: MonitorView
 ) -> None:
     @app.get("/health", tags=["operation"], summary="Ready to serve?", responses=documented(503))
     def health() -> dict[str, Any]:
         """Answer 200 if predictions can be made and recorded, else 503 with the reason."""
         monitor = "unknown"
-        predictor.check()
+        served = deployment.served
+        served.predictor.check()
         if writer.check():
             with suppress(StoreError) if service.on_failure == "spool" else nullcontext():
                 monitor = view.monitor()
         return {
             "status": "ready",
-            "model": service.model.name,
-            "version": service.model.version,
+            "model": served.model.name,
+            "version": served.model.version,
             "monitor": monitor,
         }
 
@@ -281,17 +310,21 @@ def _add_health(
         return {"status": "alive"}
 
 
-def _add_metrics(app: FastAPI, service: Service, metrics: Metrics, writer: JournalWriter) -> None:
-    collector = CheckCollector(
-        service.store,
-        model=service.model.name,
-        version=service.model.version,
-        engine=service.model.engine,
-        window_rows=service.window_rows,
-        clock=service.clock,
-        budget_per_day=service.budget_per_day,
-        smallest_loss=service.smallest_loss,
-    )
+def _add_metrics(
+    app: FastAPI, service: Service, metrics: Metrics, writer: JournalWriter, view: MonitorView
+) -> None:
+    def collector() -> CheckCollector:
+        model = view.served()
+        return CheckCollector(
+            service.store,
+            model=model.name,
+            version=model.version,
+            engine=model.engine,
+            window_rows=service.window_rows,
+            clock=service.clock,
+            budget_per_day=service.budget_per_day,
+            smallest_loss=service.smallest_loss,
+        )
 
     @app.get(
         "/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response, responses=_TEXT
@@ -299,4 +332,4 @@ def _add_metrics(app: FastAPI, service: Service, metrics: Metrics, writer: Journ
     def prometheus_metrics() -> Response:
         """Return metrics of requests, predictions, rejected inputs and the last check."""
         writer.count_waiting()
-        return metrics.exposition([collector])
+        return metrics.exposition([collector()])

@@ -14,7 +14,6 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
 from driftbell.errors import StoreError
-from driftbell.ports import Model
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
@@ -64,12 +63,10 @@ class Pages:
 
     Args:
         view: reads the checks and the reports.
-        model: the served model.
     """
 
-    def __init__(self, view: MonitorView, model: Model) -> None:
+    def __init__(self, view: MonitorView) -> None:
         self._view = view
-        self._model = model
         self._counts = TrafficCounts(view.store.predictions)
 
     def prepare(self) -> None:
@@ -78,19 +75,19 @@ class Pages:
 
     def _build(self) -> None:
         with suppress(StoreError):  # the first load tries again
-            render_page("home.html.j2", base="", **_home(self._view, self._model, self._counts))
+            render_page("home.html.j2", base="", **_home(self._view, self._counts))
 
     def router(self) -> APIRouter:
         """Build the routes of the pages. OpenAPI does not list them."""
-        return _router(self._view, self._model, self._counts)
+        return _router(self._view, self._counts)
 
 
-def _router(view: MonitorView, model: Model, counts: TrafficCounts) -> APIRouter:
+def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     def home(request: Request) -> Response:
-        return render_page("home.html.j2", base=str(request.base_url), **_home(view, model, counts))
+        return render_page("home.html.j2", base=str(request.base_url), **_home(view, counts))
 
     @router.get("/index.json")
     def home_json() -> Response:
@@ -144,7 +141,7 @@ def render_page(template: str, **context: Any) -> Response:
     return HTMLResponse(content, headers=headers)
 
 
-def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, Any]:
+def _home(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
     now = view.clock()
     with view.store.snapshot():
         traffic = counts.last_hour(now)  # first, before others have counted rows that this snapshot lacks
@@ -168,7 +165,7 @@ def _home(view: MonitorView, model: Model, counts: TrafficCounts) -> dict[str, A
         "mean_latency": traffic.mean_latency_ms,
         "max_latency": traffic.max_latency_ms,
         "now": now,
-        "example": json.dumps(model.schema.example),
+        "example": json.dumps(view.served().schema.example),
     }
 
 

@@ -43,6 +43,9 @@ NICENESS = 10
 STOP_SECONDS = 3
 """Seconds that a stopping monitor waits for a notification in progress; the next monitor sends it again."""
 
+LATE_SECONDS = 8.0
+"""Time to stop for a monitor in a check; then it ends as after a crash, and the next monitor checks again."""
+
 logger = structlog.get_logger()
 
 
@@ -186,7 +189,9 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
     opened = open_model(settings)
     os.nice(NICENESS)  # not earlier: a starting server waits for this process's lock
     check = checker(settings, store, notifies=bool(targets), opened=opened)
-    stop = stop_event(supervised=supervised)  # until here, a stop signal ends the process at once
+    stop = stop_event(
+        supervised=supervised, seconds=LATE_SECONDS
+    )  # until here, a stop signal ends the process at once
     monitor = Monitor(store, check, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         store, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock

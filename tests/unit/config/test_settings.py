@@ -266,6 +266,15 @@ def test_an_unknown_key_is_named_with_its_source_and_the_nearest_one(text: str, 
     assert result.startswith(message)
 
 
+@pytest.mark.parametrize("section", sorted(set(Settings.model_fields) - {"data_dir", "umask"}))
+def test_a_section_without_settings_has_its_defaults(section: str) -> None:
+    assert load(written(f"[{section}]\n# nothing yet\n")).settings == Settings()
+
+
+def test_an_empty_section_with_an_unknown_name_is_refused() -> None:
+    assert problem(file=written("[alarm]")).startswith("unknown setting 'alarm' (some.toml)")
+
+
 def test_an_unknown_variable_is_named() -> None:
     result = problem(environment={"DRIFTBELL_CHECK__EVRY": "5m"})
     assert result == (

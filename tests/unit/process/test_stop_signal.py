@@ -74,6 +74,50 @@ for _ in range(300):
 """
 
 
+NATIVE = """
+import hashlib, os, sys, threading
+from driftbell.process.stop_signal import end_at_stop, stop_event
+end_at_stop()
+if "running" in sys.argv:
+    stop = stop_event(seconds=0.5)
+    threading.Thread(target=lambda: (stop.wait(), os.write(1, b"stopping")), daemon=True).start()
+os.write(1, b"ready")
+hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # many minutes in native code, as a fit
+"""
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("phase", ["starting", "running"])
+def test_a_process_in_a_long_call_of_native_code_ends(phase: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", NATIVE, phase]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=not_ignored)  # noqa: PLW1509
+    assert process.stdout
+    assert os.read(process.stdout.fileno(), 5) == b"ready"
+    process.send_signal(number)
+    try:
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (output, process.returncode) == (b"stopping" if phase == "running" else b"", 0)
+
+
+FORKED = """
+import os, signal
+from driftbell.process.stop_signal import stop_event
+stop = stop_event()
+child = os.fork()
+if not child:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(0)
+os.waitpid(child, 0)
+assert not stop.wait(0.2)
+"""
+
+
+def test_a_signal_to_a_forked_process_does_not_stop_its_parent() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=60)
+
+
 def test_no_signal_is_lost_while_the_event_is_waited_for() -> None:
     subprocess.run([sys.executable, "-c", MANY], check=True, timeout=60)
 

@@ -65,14 +65,12 @@ def get(log: SqlStore, folder: ReportFolder) -> Get:
     view = MonitorView(
         log,
         folder,
-        model=MODEL.name,
-        version=MODEL.version,
-        engine=MODEL.engine,
+        served=lambda: MODEL,
         window_rows=500,
         clock=lambda: NOON,
     )
     app = FastAPI()
-    app.include_router(Pages(view, MODEL).router())
+    app.include_router(Pages(view).router())
 
     async def answer(path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -18,14 +18,17 @@ from fastapi.responses import JSONResponse
 
 from driftbell.errors import DriftbellError, OverloadedError, StoreError
 from driftbell.phrases import printable
-from driftbell.ports import Store
+from driftbell.ports import Model, Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
 from driftbell.server.api.label_body import MAX_LABELS, LabelReader, NumberReader, Pair
 from driftbell.server.http.body import read_json
 from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
 from driftbell.server.ids import is_recent
 from driftbell.server.predict.micro_batch import ThreadBatcher
+
+PATH = "/labels"
 
 MAX_UNKNOWN = 100
 """Unknown ids that an answer lists; it counts all of them."""
@@ -162,20 +165,33 @@ def _merge(first: LabelReceipt, second: LabelReceipt, retried: set[str]) -> Labe
     )
 
 
-def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int) -> APIRouter:
-    """Build the route of one model."""
-    router = APIRouter(tags=["labels"])
-    reader, log = LabelReader(classes) if classes else NumberReader(), _UnseenLog()
-    example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": reader.example}]}
-    body = {"content": {"application/json": {"schema": reader.body_schema(), "example": example}}}
-    answered = {"description": "The labels are stored.", "content": {"application/json": {"schema": ANSWER}}}
+@lru_cache(maxsize=8)
+def label_reader(classes: tuple[str, ...]) -> LabelReader:
+    """Return the reader of labels of a model with these classes; none for a regression."""
+    return LabelReader(classes) if classes else NumberReader()
 
-    @router.post(
-        "/labels",
-        summary="Send labels",
-        openapi_extra={"requestBody": {"required": True, **body}},
-        responses={200: answered, **documented(400, 404, 413, 415, 422, 500, 503)},
-    )
+
+def describe_labels(model: Model) -> Description:
+    """Describe the route for the labels of a model in OpenAPI."""
+    reader = label_reader(model.classes)
+    example = {"labels": [{"prediction_id": "0199f3b2c4d5", "label": reader.example}]}
+    body = {"application/json": {"schema": reader.body_schema(), "example": example}}
+    answered = {"description": "The labels are stored.", "content": {"application/json": {"schema": ANSWER}}}
+    return Description(body, answered)
+
+
+def labels_router(labeller: Labeller, served: Callable[[], Model], *, body_limit: int) -> APIRouter:
+    """Build the route.
+
+    Args:
+        labeller: writes the labels.
+        served: returns the served model.
+        body_limit: maximum size of a body in bytes.
+    """
+    router = APIRouter(tags=["labels"])
+    log = _UnseenLog()
+
+    @router.post(PATH, summary="Send labels", responses=documented(400, 404, 413, 415, 422, 500, 503))
     async def add_labels(request: Request, accept_unseen: bool = False) -> Response:
         """Store labels of predictions by prediction id. If a label is invalid, none is stored.
 
@@ -187,6 +203,7 @@ def labels_router(labeller: Labeller, classes: Sequence[str], *, body_limit: int
         is refused, since it may be a typo, except with `accept_unseen=true`. Empty labels of a list are
         skipped and counted.
         """
+        reader = label_reader(served().classes)
         sent = await read_json(request, body_limit, partial(reader.read, accept_unseen=accept_unseen))
         receipt = await labeller.add(sent.pairs)
         if receipt.unknown and sent.is_single:

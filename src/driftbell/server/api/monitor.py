@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from driftbell.ports import Store
+from driftbell.ports import Model, Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
@@ -29,10 +29,7 @@ class MonitorView:
     Args:
         store: the prediction store.
         folder: folder of reports.
-        model: name of the served model.
-        version: version of the served model.
-        engine: what runs the model, `native` or `onnx`.
-        engine_reason: why another engine is not used, or "".
+        served: returns the served model.
         window_rows: size of the window.
         clock: returns the time (UTC).
     """
@@ -42,19 +39,14 @@ class MonitorView:
         store: Store,
         folder: ReportFolder,
         *,
-        model: str,
-        version: str,
-        engine: str,
-        engine_reason: str = "",
+        served: Callable[[], Model],
         window_rows: int,
         clock: Callable[[], datetime],
     ) -> None:
         self.store = store
         self.folder = folder
         self.clock = clock
-        self._model = model
-        self._version = version
-        self._engine = {"engine": engine, "engine_reason": engine_reason}
+        self.served = served
         self._window_rows = window_rows
 
     def _lease(self) -> Lease | None:
@@ -75,34 +67,34 @@ class MonitorView:
         Raises:
             StoreError: the store cannot be read.
         """
+        model = self.served()
+        served: dict[str, Any] = {"model": model.name, "version": model.version}
         lease = self._lease()
         next_run = lease.next_run if lease else None
         last = self.last_check()
         totals = self.store.checks.totals()
-        alarm = self.store.alarms.current(model=self._model, version=self._version)
+        alarm = self.store.alarms.current(**served)
         return {
             "enabled": next_run is not None,
             "monitor": _monitor_state(lease),
             "next_run": next_run.isoformat() if next_run else None,
-            "data_points": self.store.predictions.count(
-                model=self._model, version=self._version, limit=self._window_rows
-            ),
+            "data_points": self.store.predictions.count(**served, limit=self._window_rows),
             "window_rows": self._window_rows,
-            "model": self._model,
-            "version": self._version,
-            **self._engine,
+            **served,
+            "engine": model.engine,
+            "engine_reason": model.engine_reason,
             "reports": self.reports(RECENT_REPORTS),
             "latest_report_url": latest_url(self.folder),
             "last_check": linked_view(last) if last else None,
             "checks": dict(totals.by_verdict),
             "check_failures": totals.failed,
-            "notifications": self._notifications(),
+            "notifications": self._notifications(model),
             "alarm": alarm and alarm_view(alarm),
             "warnings": list(last.state.warnings) if last else [],
         }
 
-    def _notifications(self) -> dict[str, Any]:
-        last = self.store.notifications.last(model=self._model, version=self._version)
+    def _notifications(self, model: Model) -> dict[str, Any]:
+        last = self.store.notifications.last(model=model.name, version=model.version)
         return {
             "last": last and notification_view(last),
             "pending": self.store.notifications.totals().get("pending", 0),
@@ -110,7 +102,7 @@ class MonitorView:
 
     def last_check(self) -> Check | None:
         """Return the newest check of the served version."""
-        return next(iter(self.store.checks.newest(1, version=self._version)), None)
+        return next(iter(self.store.checks.newest(1, version=self.served().version)), None)
 
     def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
         """Return the reports, newest first."""

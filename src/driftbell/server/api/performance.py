@@ -29,15 +29,22 @@ MAX_UNSEEN, OTHER_LABELS = 20, "other labels"
 
 
 def performance_router(
-    store: Store, model: Model, *, window_rows: int, clock: Callable[[], datetime]
+    store: Store, served: Callable[[], Model], *, window_rows: int, clock: Callable[[], datetime]
 ) -> APIRouter:
-    """Build the route of one model."""
+    """Build the route.
+
+    Args:
+        store: store of predictions, labels and checks.
+        served: returns the served model.
+        window_rows: see `performance_view`.
+        clock: returns the time (UTC).
+    """
     router = APIRouter(prefix="/monitor", tags=["monitor"])
 
     @router.get("/performance", summary="Get the model's performance", responses=documented(503))
     def performance() -> dict[str, Any]:
         """Return performance with 90 % intervals: realized now and at each recent check, and estimated."""
-        return performance_view(store, model, window_rows=window_rows, now=clock())
+        return performance_view(store, served(), window_rows=window_rows, now=clock())
 
     return router
 

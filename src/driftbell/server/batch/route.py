@@ -12,18 +12,21 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from driftbell.errors import InputError, PredictError
+from driftbell.ports import Model
 from driftbell.records import FieldProblem, Value
 from driftbell.server.batch import arrow
 from driftbell.server.batch.csv_body import CSV, read_csv_rows, write_csv_answers
 from driftbell.server.batch.limit import Limit
+from driftbell.server.deployment import Deployment
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
+from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
 from driftbell.server.predict.answers import PredictedRow, prediction_schema, prediction_view
-from driftbell.server.predict.predictor import Predictor
-from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import row_schema
 from driftbell.tabular.schema import Schema
+
+PATH = "/predict/batch"
 
 JSON = "application/json"
 TABLES = tuple(arrow.NAMES)
@@ -38,19 +41,16 @@ SEND_ARROW = (
 )
 
 
-def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: int) -> APIRouter:
-    """Build the route of one model."""
-    router = APIRouter(tags=["predict"])
-    schema = predictor.model.schema
-    classes = predictor.model.classes
-    model = {"model": predictor.model.name, "version": predictor.model.version}
+def describe_batch(model: Model) -> Description:
+    """Describe the route of a model in OpenAPI."""
+    return Description(_bodies(model.schema), _answers(model.classes))
 
-    @router.post(
-        "/predict/batch",
-        summary="Predict many rows",
-        openapi_extra={"requestBody": {"required": True, "content": _bodies(schema)}},
-        responses={200: _answers(classes), **documented(400, 413, 415, 422, 500, 503)},
-    )
+
+def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
+    """Build the route."""
+    router = APIRouter(tags=["predict"])
+
+    @router.post(PATH, summary="Predict many rows", responses=documented(400, 413, 415, 422, 500, 503))
     async def predict_batch(request: Request) -> Response:
         """Predict the rows of one body: all of them, or none if one is not valid.
 
@@ -58,17 +58,20 @@ def batch_router(predictor: Predictor, refusals: RefusalCounter, *, body_limit: 
         "records" and "split"), CSV with one header row, an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
         """
+        served = deployment.served
+        classes = served.model.classes
+        model = {"model": served.model.name, "version": served.model.version}
         media_type, charset = _body_type(request)
         try:
-            with predictor.tracing.step("validate") as set_rows:
-                rows = await _read_rows(request, media_type, charset, schema, body_limit)
+            with served.predictor.tracing.step("validate") as set_rows:
+                rows = await _read_rows(request, media_type, charset, served.model.schema, body_limit)
                 set_rows(len(rows))
-            answers = await predictor.predict(rows, request.scope["driftbell.started"])
+            answers = await served.predictor.predict(rows, request.scope["driftbell.started"])
         except InputError as error:
-            refusals.count(error)
+            served.refusals.count(error)
             raise
         except PredictError as error:
-            refusals.count_failed(error, len(rows))
+            served.refusals.count_failed(error, len(rows))
             raise
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == CSV:

@@ -10,14 +10,13 @@ from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.records import Value
 from driftbell.records.api_keys import PREDICT
 from driftbell.server.auth.guard import Access
+from driftbell.server.deployment import Deployment, ServedVersion
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.site_guard import SiteGuard
-from driftbell.server.predict.fast_path import is_plain_json, row_parser
-from driftbell.server.predict.predictor import Predictor
-from driftbell.server.predict.refusal_counter import RefusalCounter
+from driftbell.server.predict.fast_path import is_plain_json
 
 PATH = "/predict"
 
@@ -36,8 +35,7 @@ class PredictEndpoint:
     validated field by field, which accepts it or says what is wrong with it.
 
     Args:
-        predictor: predicts rows.
-        refusals: counts refused rows.
+        deployment: has the version that predicts.
         errors: turns errors into answers.
         site_guard: refuses requests of other sites.
         access: refuses requests without a valid key.
@@ -48,37 +46,35 @@ class PredictEndpoint:
 
     def __init__(
         self,
-        predictor: Predictor,
-        refusals: RefusalCounter,
+        deployment: Deployment,
         errors: ErrorAnswers,
         *,
         site_guard: SiteGuard,
         access: Access,
         body_limit: int,
     ) -> None:
-        self._predictor = predictor
-        self._refusals = refusals
+        self._deployment = deployment
         self._errors = errors
         self._check_site = site_guard.check
         self._require_scope = access.require
         self._body_limit = body_limit
-        self._parse_row = row_parser(predictor.model.schema)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["route"] = self  # as the router does, for metrics and logs
+        served = self._deployment.served
         try:
             self._check_site(scope)
             self._require_scope(scope, PREDICT)
-            with self._predictor.tracing.step("validate") as set_rows:
-                row = await self._read_row(scope, receive)
+            with served.predictor.tracing.step("validate") as set_rows:
+                row = await self._read_row(scope, receive, served)
                 set_rows(1)
-            body = await self._predictor.answer(row, scope["driftbell.started"])
+            body = await served.predictor.answer(row, scope["driftbell.started"])
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
-                self._refusals.count(error)
+                served.refusals.count(error)
             elif isinstance(error, PredictError):
-                self._refusals.count_failed(error, 1)
+                served.refusals.count_failed(error, 1)
             with bound_contextvars(request_id=scope["driftbell.request_id"]):
                 answer = self._errors.answer(error)
             await answer(scope, receive, send)
@@ -87,7 +83,7 @@ class PredictEndpoint:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _read_row(self, scope: Scope, receive: Receive) -> list[Value]:
+    async def _read_row(self, scope: Scope, receive: Receive, served: ServedVersion) -> list[Value]:
         """Read and validate the row of a request.
 
         Raises:
@@ -97,13 +93,11 @@ class PredictEndpoint:
         if is_plain_json(scope, self._body_limit):
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):
-                row = self._parse_row(message["body"])
+                row = served.parse_row(message["body"])
                 if row is not None:
                     return row
             receive = _replay(message, receive)
-        return await read_json(
-            Request(scope, receive), self._body_limit, self._predictor.model.schema.validate
-        )
+        return await read_json(Request(scope, receive), self._body_limit, served.model.schema.validate)
 
 
 def _replay(message: Message, receive: Receive) -> Receive:

@@ -9,11 +9,19 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from driftbell.ports import EXTERNAL, Model
+from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import documented
 from driftbell.server.predict.answers import answer_schema
 from driftbell.server.predict.endpoint import PATH
 from driftbell.tabular.feature_value import json_schema
 from driftbell.tabular.schema import Schema
+
+
+def describe_predict(model: Model) -> Description:
+    """Describe `POST /predict` of a model in OpenAPI."""
+    content = {"application/json": {"schema": row_schema(model.schema), "example": model.schema.example}}
+    answer = {"application/json": {"schema": answer_schema(model.classes)}}
+    return Description(content, {"description": "Predicted and logged.", "content": answer})
 
 
 def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
@@ -22,9 +30,6 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
     def predict() -> None:
         """Predict one object of features by name; the answer is sent once the prediction is recorded."""
 
-    schema = model.schema
-    content = {"application/json": {"schema": row_schema(schema), "example": schema.example}}
-    answer = {"application/json": {"schema": answer_schema(model.classes)}}
     route = APIRoute(
         PATH,
         predict,
@@ -33,11 +38,7 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
         summary="Predict one row",
         response_model=None,
         include_in_schema=model.engine != EXTERNAL,
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-        responses={
-            200: {"description": "Predicted and logged.", "content": answer},
-            **documented(400, 413, 415, 422, 500, 503),
-        },
+        responses=documented(400, 413, 415, 422, 500, 503),
     )
     route.app = endpoint
     app.router.routes.append(route)

@@ -14,16 +14,16 @@ from driftbell.records import CheckKind
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.problems import Refused
 from driftbell.store.sql import SqlStore
-from driftbell.testing import memory_store
+from driftbell.tabular.columns import as_column
+from driftbell.tabular.schema import infer_schema
+from driftbell.testing import FakeModel, memory_store
 
 
 def request_check(store: SqlStore, folder: Path) -> None:
     view = MonitorView(
         store,
         ReportFolder(folder, keep=5),
-        model="m",
-        version="v",
-        engine="native",
+        served=lambda: FakeModel(infer_schema({"x": as_column([1.0])}), ["a"], lambda columns: [0]),
         window_rows=500,
         clock=lambda: NOON,
     )
