@@ -7,7 +7,7 @@ RUN python3 -m venv --without-pip /opt/driftbell
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
 RUN --mount=type=cache,target=/pip-cache \
-    python3 -m pip --python /opt/driftbell/bin/python install -c constraints.txt '.[serve,evidently,parquet,postgres,archive,notifications,otel,onnx]' \
+    python3 -m pip --python /opt/driftbell/bin/python install -c constraints.txt '.[serve,evidently,parquet,postgres,archive,notifications,otel,oidc,onnx]' \
     # the tests of these libraries are a tenth of its size (Evidently's folder of that name is none)
     && find /opt/driftbell -regextype posix-extended -type d \
        -regex '.*/site-packages/(numpy|pandas|pyarrow|scipy|sklearn|statsmodels)(/.*)?/tests' -prune -exec rm -r {} +

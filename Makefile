@@ -72,10 +72,10 @@ clean:
 
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/pip.stamp
 	@echo "Installing driftbell with its extras into .venv; this takes a minute or two …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,onnx]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,oidc,onnx]'
 	@touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
 	@echo "Installing the tools for tests into .venv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,onnx,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,evidently,notifications,otel,certs,oidc,onnx,dev]'
 	@touch $@

@@ -6,12 +6,14 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from driftbell.config.display import path_without_credentials, read_secret_file
 from driftbell.config.section import Section
 from driftbell.config.sources import KEY_VARIABLE
+from driftbell.config.values import Address
 from driftbell.errors import ConfigError
 
 OPEN_NAMES = ("health", "metrics")
@@ -50,6 +52,14 @@ def _rate(value: object) -> object:
     return f"{count}/{next(name for name, period in _PERIODS.items() if period == seconds)}"
 
 
+def _issuer(value: str | None) -> str | None:
+    if value is not None and value.startswith("http://"):
+        host = urlsplit(value).hostname or ""
+        if host not in ("localhost", "::1") and not host.startswith("127."):
+            raise ValueError("must be an https URL: its keys decide who gets in")
+    return value
+
+
 class AuthSettings(Section):
     """`[auth]`."""
 
@@ -57,6 +67,12 @@ class AuthSettings(Section):
     """Whether requests need an API key; 'auto': beyond loopback; 'with_keys': as soon as one exists."""
     open: Annotated[tuple[str, ...], BeforeValidator(_open_names)] = ("health",)
     """Routes that never need a key: 'health' (`/health` and `/health/live`), 'metrics'."""
+    issuer: Annotated[Address, AfterValidator(_issuer)] = None
+    """URL of an OpenID Connect issuer; its bearer tokens are accepted besides keys (extra `oidc`)."""
+    audience: str | None = Field(None, min_length=1)
+    """The name of this service in the claim `aud` of tokens; required with `auth.issuer`."""
+    scope_claim: str = Field("scope", min_length=1)
+    """The claim with the scopes of a token: a text with spaces, or a list."""
     rate: Annotated[str | None, BeforeValidator(_rate)] = None
     """The most requests of one key to one server process, such as '100/second'; without it, any number."""
 

@@ -274,6 +274,8 @@ def load(
     for layer in layers:
         for name, value, source in layer:
             if name not in known_names:
+                if value == {} and name in Settings.model_fields:
+                    continue  # a section without settings
                 problems.append(_unknown_setting(name, source, known_names))
                 continue
             values[name], sources[name] = value, source

@@ -23,6 +23,10 @@ _ORIGIN = r"(?i)(https?)://([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?"
 OWN_PATHS = {
     *(
         "check",
+        "invocations",
+        "ping",
+        "predictions",
+        "v2",
         "docs",
         "health",
         "index.json",

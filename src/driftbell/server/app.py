@@ -25,6 +25,13 @@ from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
 from driftbell.server.api.alertmanager import alertmanager_router
+from driftbell.server.api.inference_protocols import (
+    INFER_PATH,
+    INVOCATIONS_PATH,
+    describe_infer,
+    describe_invocations,
+    inference_router,
+)
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
 from driftbell.server.api.models import models_router
@@ -198,6 +205,7 @@ def create_app(service: Service) -> FastAPI:
         endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
         app.include_router(no_predictions_router())
+        app.include_router(inference_router(deployment, errors, body_limit=service.body_limit))
         predicting = batch_router(deployment, body_limit=service.body_limit)
     errors.add_to(app)
     app.include_router(predicting)
@@ -227,7 +235,13 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
-DESCRIPTIONS = {PATH: describe_predict, BATCH_PATH: describe_batch, LABELS_PATH: describe_labels}
+DESCRIPTIONS = {
+    PATH: describe_predict,
+    BATCH_PATH: describe_batch,
+    INVOCATIONS_PATH: describe_invocations,
+    INFER_PATH: describe_infer,
+    LABELS_PATH: describe_labels,
+}
 """Descriptions in OpenAPI that depend on the served model, by path."""
 
 

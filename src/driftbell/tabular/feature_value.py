@@ -122,8 +122,7 @@ def find_problem(feature: Feature, value: Any, row: int | None = None) -> FieldP
     if not rule.has_type(value):
         return replace(wrong_type(feature, json_type_of(value), row), value=short_value(value))
     if rule.max_size is not None:
-        limit = f"{rule.max_size:.1e}".replace("+", "")
-        message = f"'{name}' must be a finite number of at most {limit} in size: {_if_missing(feature)}"
+        message = _not_finite(feature, value, rule.max_size)
         return FieldProblem(name, "not_finite", message, row, short_value(value))
     message = f"'{name}' must be {rule.text_error or rule.expected}"
     return FieldProblem(name, "type", message, row, short_value(value))
@@ -143,11 +142,18 @@ def short_value(value: Any, max_length: int = MAX_VALUE_LENGTH) -> str:
     return printable(text, max_length)
 
 
-def _if_missing(feature: Feature) -> str:
-    """Return what to send for a number that is not there, which many senders write as NaN."""
-    if feature.nullable:
-        return "send null for a missing value"
-    return "null is not valid, as the reference has no nulls in it"
+def _not_finite(feature: Feature, value: float, max_size: float) -> str:
+    """Return the message for a number that is NaN, infinite or too large for a model."""
+    limit = f"{max_size:.1e}".replace("+", "")
+    hint = ": send null for a missing value" if feature.nullable else ""
+    if value != value:
+        hint = hint or ": the reference has no missing values in it"
+        return f"'{feature.name}' must be a finite number, got NaN{hint}"
+    must = f"'{feature.name}' must be a finite number of at most {limit} in size, got"
+    if value in (np.inf, -np.inf):  # JSON is parsed as infinite beyond double precision
+        sign = "-" if value < 0 else ""
+        return f"{must} {sign}Infinity or a number beyond {sign}1.8e308{hint}"
+    return f"{must} {short_value(value)}"
 
 
 def wrong_type(feature: Feature, actual: str, row: int | None = None) -> FieldProblem:

@@ -9,12 +9,13 @@ import structlog
 
 from driftbell.config.auth import parse_rate
 from driftbell.config.settings import Settings
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.wiring.store import clock
 
 if TYPE_CHECKING:
     from driftbell.ports import Store
     from driftbell.server.auth.guard import Access
+    from driftbell.server.auth.tokens import TokenVerifier
 
 logger = structlog.get_logger()
 
@@ -40,7 +41,7 @@ def open_access(settings: Settings, store: Store) -> Access:
     """Build the check of API keys, and log which rule applies.
 
     Raises:
-        ConfigError: keys are required, and the store has none.
+        ConfigError: keys are required, and the store has none; or the settings of tokens are incomplete.
     """
     from driftbell.server.auth.guard import Access
     from driftbell.server.auth.keyring import Keyring
@@ -51,7 +52,8 @@ def open_access(settings: Settings, store: Store) -> Access:
         return Access()
     keyring = Keyring(store.keys, clock=clock)
     keyring.refresh()
-    if keyring.empty and rule == "always":
+    tokens = _token_verifier(settings)
+    if keyring.empty and rule == "always" and tokens is None:
         reason = (
             f"the service listens on {host}, where others reach it"
             if settings.auth.required == "auto"
@@ -61,14 +63,33 @@ def open_access(settings: Settings, store: Store) -> Access:
             f"{reason}, and there is no API key, so it would answer nobody: create one with `driftbell keys "
             'create NAME --scope admin`, or set auth.required = "never" to serve without authentication'
         )
-    if rule == "with_keys" and keyring.empty:
+    if rule == "with_keys" and keyring.empty and tokens is None:
         _log_rule("requests need an API key as soon as the first one is created", host, has_keys=False)
     else:
-        _log_rule("requests need an API key", host, has_keys=True, valid_keys=keyring.valid_count)
-        if keyring.loaded and not keyring.valid_count:
+        needed = "an API key" if tokens is None else "an API key, or a token of auth.issuer"
+        _log_rule(f"requests need {needed}", host, has_keys=True, valid_keys=keyring.valid_count)
+        if keyring.loaded and not keyring.valid_count and tokens is None:
             logger.warning("every API key is revoked or expired, so every request is refused")
     rate = parse_rate(settings.auth.rate) if settings.auth.rate else None
-    return Access(keyring, always=rule == "always", open_names=settings.auth.open, rate=rate)
+    return Access(keyring, always=rule == "always", open_names=settings.auth.open, tokens=tokens, rate=rate)
+
+
+def _token_verifier(settings: Settings) -> TokenVerifier | None:
+    auth = settings.auth
+    if auth.issuer is None:
+        return None
+    if auth.audience is None:
+        raise ConfigError(
+            "auth.issuer needs auth.audience, the name of this service in its tokens: those for other "
+            "services must not count"
+        )
+    try:
+        from driftbell.server.auth.tokens import TokenVerifier
+    except ModuleNotFoundError as error:
+        if error.name != "joserfc":
+            raise
+        raise MissingExtraError("auth.issuer", "oidc") from error
+    return TokenVerifier(auth.issuer, auth.audience, scope_claim=auth.scope_claim, clock=clock)
 
 
 def _log_rule(text: str, host: str, *, has_keys: bool, **fields: int) -> None:

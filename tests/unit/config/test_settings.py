@@ -44,6 +44,9 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     ),
     "server.access_log": ("false", False),
     "auth.required": ('"with_keys"', "with_keys"),
+    "auth.issuer": ('"https://login.example.org/realms/ml"', "https://login.example.org/realms/ml"),
+    "auth.audience": ('"driftbell"', "driftbell"),
+    "auth.scope_claim": ('"permissions"', "permissions"),
     "auth.rate": ('" 100 / minute"', "100/minute"),
     "auth.open": ('"health, metrics"', ("health", "metrics")),
     "log.url": ('"postgresql://me:pw@db/log"', SecretStr("postgresql://me:pw@db/log")),
@@ -263,6 +266,15 @@ def test_an_unknown_key_is_named_with_its_source_and_the_nearest_one(text: str, 
     assert result.startswith(message)
 
 
+@pytest.mark.parametrize("section", sorted(set(Settings.model_fields) - {"data_dir", "umask"}))
+def test_a_section_without_settings_has_its_defaults(section: str) -> None:
+    assert load(written(f"[{section}]\n# nothing yet\n")).settings == Settings()
+
+
+def test_an_empty_section_with_an_unknown_name_is_refused() -> None:
+    assert problem(file=written("[alarm]")).startswith("unknown setting 'alarm' (some.toml)")
+
+
 def test_an_unknown_variable_is_named() -> None:
     result = problem(environment={"DRIFTBELL_CHECK__EVRY": "5m"})
     assert result == (
@@ -289,6 +301,9 @@ BAD: dict[str, list[Any]] = {
     "server.queue_limit": [0, "x"],
     "server.access_log": ["perhaps", 3],
     "auth.required": ["yes", True, 1, ""],
+    "auth.issuer": ["login.example.org", "http://login.example.org", "https://a@b", 3],
+    "auth.audience": ["", 3],
+    "auth.scope_claim": ["", 3],
     "auth.rate": ["100", "0/second", "1/day", "-1/second", "1.5/second", 100, ["1/second"]],
     "auth.open": ["predict", ["health", "docs"], 3, {"health": True}],
     "window.rows": [0, 1_000_001, "all"],

@@ -30,6 +30,19 @@ from driftbell.tabular.logged_rows import FIELDS, LoggedRow, LoggedRowReader
 MAX_ROWS = 10_000
 """Predictions in one request."""
 
+PREDICT_ROUTES = (
+    ("POST", "/predict/batch"),
+    ("POST", "/invocations"),
+    ("GET", "/ping"),
+    ("GET", "/v2"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("GET", "/v2/models/{name}"),
+    ("GET", "/v2/models/{name}/ready"),
+    ("POST", "/v2/models/{name}/infer"),
+)
+"""Routes, besides `POST /predict`, of a model that is served here."""
+
 NOT_SERVED = (
     "this service monitors a model that is served elsewhere and cannot predict: send its predictions to "
     "POST /predictions"
@@ -185,11 +198,12 @@ def predictions_router(logger: PredictionLogger, model: Model, *, body_limit: in
         ]
         return {"accepted": len(rows), "refused": refused, "errors": errors, "ignored": dict(ignored)}
 
-    @router.post("/predict/batch", include_in_schema=False)
     def refuse() -> None:
         """Answer 404."""
         raise Refused(404, "not_served", NOT_SERVED)
 
+    for method, path in PREDICT_ROUTES:
+        router.add_api_route(path, refuse, methods=[method], include_in_schema=False)
     return router
 
 

@@ -18,6 +18,14 @@ OPEN = "open"
 ACCESS = {
     ("POST", "/predict"): PREDICT,
     ("POST", "/predict/batch"): PREDICT,
+    ("POST", "/invocations"): PREDICT,
+    ("POST", "/v2/models/{name}/infer"): PREDICT,
+    ("GET", "/v2/models/{name}"): PREDICT,
+    ("GET", "/v2/models/{name}/ready"): READ,
+    ("GET", "/v2"): READ,
+    ("GET", "/v2/health/live"): READ,
+    ("GET", "/v2/health/ready"): READ,
+    ("GET", "/ping"): READ,
     ("POST", "/predictions"): PREDICT,
     ("POST", "/labels"): LABEL,
     ("GET", "/health"): READ,
@@ -56,7 +64,13 @@ ACCESS = {
 }
 """Scope by method and path template. `HEAD` needs what `GET` needs; other methods need any valid key."""
 
-OPENABLE = {"health": ("/health", "/health/live"), "metrics": ("/metrics",)}
+OPENABLE = {
+    "health": (
+        *("/health", "/health/live", "/ping"),
+        *("/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"),
+    ),
+    "metrics": ("/metrics",),
+}
 """Routes that the setting `auth.open` opens, by the name that it has for them."""
 
 

@@ -7,6 +7,7 @@ import binascii
 import math
 import time
 from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.responses import Response
@@ -25,7 +26,14 @@ from driftbell.server.http.problems import Refused
 HOW = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; `driftbell keys create` creates one"
 CHALLENGE = 'Bearer realm="driftbell"'
 
+if TYPE_CHECKING:
+    from driftbell.server.auth.tokens import TokenVerifier  # joserfc is an optional dependency
+
 logger = structlog.get_logger()
+
+
+class TokenError(Exception):
+    """A token is not accepted; the message says why."""
 
 
 class Access:
@@ -35,6 +43,7 @@ class Access:
         keyring: the keys; None lets every request pass.
         always: whether keys are required before the first one exists.
         open_names: see `driftbell.server.auth.access.RouteScopes`.
+        tokens: verifies tokens of an issuer, which are accepted besides API keys; None accepts none.
         rate: the largest number of requests of one key within a number of seconds; None for no limit.
         timer: returns a monotonic time in seconds.
     """
@@ -45,6 +54,7 @@ class Access:
         *,
         always: bool = True,
         open_names: Collection[str] = (),
+        tokens: TokenVerifier | None = None,
         rate: tuple[int, float] | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,6 +62,7 @@ class Access:
         self._always = always
         self._scopes = RouteScopes(open_names)
         self._guesses = GuessLimit()
+        self._tokens = tokens
         self._rate = RateLimit(*rate) if rate else None
         self._timer = timer
 
@@ -96,6 +107,8 @@ class Access:
                 what = f"an API key with the scope '{needed}'" if needed else "an API key"
                 raise _unauthorized("no_key", f"this call needs {what}: {HOW}", CHALLENGE)
             set_current(key)
+        elif self._tokens is not None and presented.startswith(b"eyJ"):
+            key = self._token(self._tokens, presented, client_address(scope))
         else:
             key = self.valid_key(presented, client_address(scope))
         if needed and not key.allows(needed):
@@ -108,7 +121,9 @@ class Access:
     @property
     def is_required(self) -> bool:
         """Return whether requests need a key now."""
-        return self.keyring is not None and (self._always or not self.keyring.empty)
+        return self.keyring is not None and (
+            self._always or not self.keyring.empty or self._tokens is not None
+        )
 
     def valid_key(self, presented: bytes, client: str) -> ApiKey:
         """Return the stored key that a client presents.
@@ -132,6 +147,18 @@ class Access:
             if end:
                 raise _unauthorized("wrong_key", f"the API key '{key.name}' is {end}: {HOW}")
         return key
+
+    def _token(self, tokens: TokenVerifier, presented: bytes, client: str) -> ApiKey:
+        """Return a token of the issuer as a key; the errors are those of `valid_key`."""
+        if not tokens.loaded:
+            raise Refused(
+                503, "keys", "the keys of the token issuer cannot be read yet; try again in a second"
+            )
+        try:
+            return tokens.verify(presented)
+        except TokenError as error:
+            self._count_guess(client)
+            raise _unauthorized("wrong_key", f"this token is not accepted: {error}") from error
 
     def _count_guess(self, client: str) -> None:
         number, seconds = self._guesses.count(client, self._timer())
@@ -157,11 +184,15 @@ class Access:
         """Keep the keys up to date from now on."""
         if self.keyring is not None:
             self.keyring.start()
+        if self._tokens is not None:
+            self._tokens.start()
 
     def close(self) -> None:
         """End what `start` began."""
         if self.keyring is not None:
             self.keyring.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
 
 class AuthenticatedRequests:

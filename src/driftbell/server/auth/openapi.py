@@ -8,7 +8,11 @@ from driftbell.server.auth.access import ACCESS, OPEN
 from driftbell.server.http.problems import documented
 
 SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token of the issuer in `auth.issuer`.",
+    },
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 

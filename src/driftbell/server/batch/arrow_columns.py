@@ -17,7 +17,7 @@ from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.dtypes import MAX_EXACT, feature_column, has_integers, is_integer
-from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, short_value, wrong_type
+from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, wrong_type
 from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 
 RowProblems: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
@@ -87,8 +87,9 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
             chunks.append(cells)
             for mask, problem in chunk_problems:
                 for row in (first_row + np.flatnonzero(mask)[:max_problems]).tolist():
-                    value = short_value(_plain(cells[row - first_row])) if problem.value else ""
-                    problems.append((row, position, replace(problem, row=row, value=value)))
+                    cell = _plain(cells[row - first_row])
+                    of_cell = find_problem(feature, cell, row) if problem.value else None
+                    problems.append((row, position, of_cell or replace(problem, row=row)))
             first_row += len(chunk)
         if {c.dtype.kind for c in chunks} >= {"i", "u"}:  # NumPy would join them as floats
             chunks = [chunk.astype(object) for chunk in chunks]

@@ -34,7 +34,7 @@ CLOSE_REASONS = (
     "evicted",
     "not_http",
 )
-THREADS = ("journal", "parent", "database", "keys")
+THREADS = ("journal", "parent", "database", "keys", "tokens")
 """Background threads of a server process."""
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from starlette.types import Message
 from tests.unit.server.predict.test_fast_path import Model
@@ -49,6 +50,7 @@ class Site:
         has_keys: whether there are any.
         prefix: the path prefix.
         cors_origins: see `Service`.
+        tokens: verifies tokens of an issuer, if there is one.
         rate: requests of one key, and the seconds within which it may send them.
 
     Attributes:
@@ -64,6 +66,7 @@ class Site:
         has_keys: bool = True,
         prefix: str = "",
         rate: tuple[int, float] | None = None,
+        tokens: Any = None,
         cors_origins: tuple[str, ...] = (),
     ) -> None:
         self.clock = ManualClock(NOW)
@@ -80,7 +83,12 @@ class Site:
         self.keyring.refresh()
         self.seconds = 1000.0
         access = Access(
-            self.keyring, always=always, open_names=["health"], rate=rate, timer=lambda: self.seconds
+            self.keyring,
+            always=always,
+            open_names=["health"],
+            tokens=tokens,
+            rate=rate,
+            timer=lambda: self.seconds,
         )
         service = Service(
             model=Model(),

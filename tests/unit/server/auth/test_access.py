@@ -20,7 +20,14 @@ from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ, ApiKey
 from driftbell.server.auth.access import ACCESS, OPENABLE, RouteScopes, check_routes, routes_of
 from driftbell.server.auth.guard import presented_key
 
-PREDICTS = {("POST", "/predict"), ("POST", "/predict/batch"), ("POST", "/predictions")}
+PREDICTS = {
+    ("POST", "/predict"),
+    ("POST", "/predict/batch"),
+    ("POST", "/predictions"),
+    ("POST", "/invocations"),
+    ("POST", "/v2/models/{name}/infer"),
+    ("GET", "/v2/models/{name}"),
+}
 LABELS = {("POST", "/labels")}
 CHANGES = {
     ("POST", "/check"),
@@ -31,7 +38,8 @@ CHANGES = {
     ("POST", "/models/rollback"),
 }
 OPEN = {
-    *(("GET", path) for path in ("/static/{path:path}", "/health", "/health/live", "/login")),
+    *(("GET", path) for path in ("/static/{path:path}", "/health", "/health/live", "/login", "/ping")),
+    *(("GET", path) for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready")),
     *(("POST", path) for path in ("/login", "/logout")),
 }
 """What is expected here; every other route needs `read`."""
@@ -79,7 +87,7 @@ def expected(need: str | None, key: str) -> int | None:
 
 def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -> None:
     templates = sorted({path for _, path in routes_of(site.app)})
-    assert len(templates) == 36
+    assert len(templates) == 44
     checked = 0
     for template in (*templates, *UNKNOWN_PATHS):
         path = re.sub(r"\{[^}]+\}", "style.css" if "static" in template else "x", template)

@@ -165,6 +165,8 @@ def test_pandas_row_labels_are_no_feature() -> None:
         ({"age": pa.array([1.0, 2.0, math.nan])}, math.nan, 2),
         ({"age": pa.array([math.inf, 2.0, 3.0])}, math.inf, 0),
         ({"age": pa.array([1, 2, 3e39])}, 3e39, 2),
+        ({"age": pa.array([1, 2, -math.inf])}, -math.inf, 2),
+        ({"age": pa.array([1, -1e308, 3])}, -1e308, 1),
         ({"age": pa.array([1, None, 3], pa.int64())}, None, 1),
         ({"height": pa.array([1.0, math.nan, None])}, math.nan, 1),
         ({"plan": pa.array(["a", "b\0c", None])}, "b\0c", 1),

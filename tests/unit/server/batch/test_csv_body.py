@@ -116,6 +116,8 @@ def test_nulls() -> None:
         (HEADER + ROW + ",1.5,basic,true,\n", 422, "'age' must not be null"),
         (HEADER + ROW + "1_0,1.5,basic,true,\n", 422, "'age' must be a number, got '1_0'"),
         (HEADER + ROW + "inf,1.5,basic,true,\n", 422, "'age' must be a finite number"),
+        (HEADER + ROW + "-1e308,1.5,basic,true,\n", 422, "3.4e38 in size, got -1e+308"),
+        (HEADER + ROW + "-inf,1.5,basic,true,\n", 422, "got -Infinity or a number beyond -1.8e308"),
         (HEADER + ROW + "1,1.5,basic,maybe,\n", 422, "'active' must be true or false, got 'maybe'"),
         (HEADER + ROW + "1,1.5,basic,true,yesterday\n", 422, "'since' must be an ISO 8601 date"),
         (HEADER + ROW + ",,,,\n,,,,\n", 400, "the last rows of the body have no value in any cell (2)"),

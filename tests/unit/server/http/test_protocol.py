@@ -241,6 +241,7 @@ def test_a_new_connection_takes_the_place_of_the_longest_idle_one() -> None:
             writer.write(request())
             await reader.readuntil(b"/ 0")
             idle.append((reader, writer))
+            await asyncio.sleep(0.01)  # the clock of uvloop counts milliseconds
         assert status(await server.ask(request("/", b"", b"Connection: close"))) == 200
         assert server.closed == ["evicted"]
         assert await asyncio.wait_for(idle[0][0].read(), WAIT) == b""

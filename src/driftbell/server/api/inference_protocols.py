@@ -1,0 +1,387 @@
+"""Routes of other servers: MLflow's `/invocations`, and the Open Inference Protocol V2 of KServe and Triton.
+
+Clients of those servers can call driftbell unchanged; each row is recorded as by `POST /predict/batch`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from structlog.contextvars import bound_contextvars
+
+import driftbell
+from driftbell.errors import DriftbellError, InputError, PredictError
+from driftbell.ports import Model
+from driftbell.records import Feature, Kind, Value
+from driftbell.server.batch.csv_body import CSV, read_csv_rows
+from driftbell.server.batch.limit import Limit
+from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
+from driftbell.server.deployment import Deployment, ServedVersion
+from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
+from driftbell.server.http.errors import ErrorAnswers
+from driftbell.server.http.openapi import Description
+from driftbell.server.http.problems import Refused, documented
+from driftbell.server.predict.answers import PredictedRow
+from driftbell.tabular.dtypes import is_integer
+from driftbell.tabular.schema import Schema
+
+BINARY_HEADER = "inference-header-content-length"
+NO_BINARY = (
+    "binary tensors are not read here: send JSON, with tritonclient "
+    "input.set_data_from_numpy(values, binary_data=False)"
+)
+MLFLOW_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+INVOCATIONS_PATH, INFER_PATH = "/invocations", "/v2/models/{name}/infer"
+
+
+def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit: int) -> APIRouter:
+    """Build the routes.
+
+    Args:
+        deployment: the served version.
+        errors: turns errors into answers.
+        body_limit: maximum size of a body in bytes.
+    """
+    router = APIRouter(tags=["predict"])
+
+    @router.get("/ping", summary="MLflow: is it alive?", response_class=Response, responses={200: _TEXT})
+    async def ping() -> Response:
+        """Answer 200."""
+        return Response("\n", media_type="text/plain")
+
+    @router.post(
+        INVOCATIONS_PATH,
+        summary="MLflow: predict rows",
+        responses=documented(400, 413, 415, 422, 500, 503),
+    )
+    async def invocations(request: Request) -> Response:
+        """Predict rows as MLflow's scoring server does.
+
+        The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
+        The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
+        """
+        served = deployment.current()
+        schema, classes = served.model.schema, served.model.classes
+        media_type, charset = content_type(request)
+        body = await read_bytes(request, body_limit)
+        try:
+            if media_type == CSV:
+                limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
+                read = partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
+                rows = await check_large(request, body, body_limit, read)
+            elif media_type == "application/json":
+                rows = await check_json(request, body, body_limit, partial(mlflow_rows, schema))
+            else:
+                detail = f"send the header 'Content-Type: application/json' or '{CSV}'"
+                raise Refused(415, "content_type", detail)
+        except InputError as error:
+            served.refusals.count(error)
+            raise
+        answers = await _predict(served, request, rows)
+        values = [classes[row.value] if classes else row.value for row in answers]
+        content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
+        return Response(content, media_type="application/json")
+
+    @router.get("/v2", summary="Open Inference Protocol: the server")
+    async def server() -> dict[str, Any]:
+        """Describe the server."""
+        return {"name": "driftbell", "version": driftbell.__version__, "extensions": []}
+
+    @router.get("/v2/health/live", summary="Open Inference Protocol: alive?")
+    async def live() -> dict[str, bool]:
+        """Answer 200 while the process answers at all."""
+        return {"live": True}
+
+    @router.get("/v2/health/ready", summary="Open Inference Protocol: ready?", responses=documented(503))
+    async def ready() -> dict[str, bool]:
+        """Answer 200 if the model answers, as far as known, else 503."""
+        deployment.current().predictor.check()
+        return {"ready": True}
+
+    @router.get("/v2/models/{name}", summary="Open Inference Protocol: the model", responses=documented(404))
+    async def describe(name: str) -> Any:
+        """Describe inputs and outputs of the model."""
+        model = deployment.model
+        if name != model.name:
+            return _with_error(errors.answer(_unknown_model(name, model.name)))
+        return {
+            "name": model.name,
+            "versions": [model.version],
+            "platform": "driftbell",
+            "inputs": [
+                {"name": f.name, "datatype": datatype(f), "shape": [-1]} for f in model.schema.features
+            ],
+            "outputs": _described_outputs(model.classes),
+        }
+
+    @router.get(
+        "/v2/models/{name}/ready",
+        summary="Open Inference Protocol: model ready?",
+        responses=documented(404, 503),
+    )
+    async def model_ready(name: str) -> Any:
+        """Answer 200 if the model answers, as far as known, else 503."""
+        model = deployment.model
+        if name != model.name:
+            return _with_error(errors.answer(_unknown_model(name, model.name)))
+        deployment.current().predictor.check()
+        return {"name": model.name, "ready": True}
+
+    @router.post(
+        INFER_PATH,
+        summary="Open Inference Protocol: predict rows",
+        responses=documented(400, 404, 413, 415, 422, 500, 503),
+    )
+    async def infer(name: str, request: Request) -> Response:
+        """Predict rows of tensors: one input a feature of shape [n] or [n, 1], or one of shape [n, features].
+
+        The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
+        Tensors are JSON; the extension for binary tensors is refused.
+        """
+        served = deployment.current()
+        model = served.model
+        try:
+            if name != model.name:
+                raise _unknown_model(name, model.name)
+            if BINARY_HEADER in request.headers:
+                raise Refused(415, "content_type", NO_BINARY)
+            body = await read_bytes(request, body_limit)
+            read = partial(_read_infer, model.schema, model.classes)
+            rows, identifier, wanted = await check_json(request, body, body_limit, read)
+            answers = await _predict(served, request, rows)
+            content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
+            return Response(content, media_type="application/json")
+        except (DriftbellError, Refused) as error:
+            if isinstance(error, InputError):
+                served.refusals.count(error)
+            with bound_contextvars(request_id=request.scope["driftbell.request_id"]):
+                return _with_error(errors.answer(error))
+
+    return router
+
+
+async def _predict(served: ServedVersion, request: Request, rows: list[list[Value]]) -> list[PredictedRow]:
+    try:
+        return await served.predictor.predict(rows, request.scope["driftbell.started"])
+    except PredictError as error:
+        served.refusals.count_failed(error, len(rows))
+        raise
+
+
+def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
+    """Check the rows of a body of MLflow's scoring server.
+
+    Raises:
+        InputError: rows do not fit the schema.
+        Refused: 422, the body has another shape.
+    """
+    keys = [key for key in MLFLOW_KEYS if isinstance(body, dict) and key in body]
+    if len(keys) != 1:
+        raise Refused(422, "not_a_batch", f"send a JSON object with one of {', '.join(MLFLOW_KEYS)}")
+    rows = body[keys[0]]
+    if keys[0] in ("instances", "inputs"):
+        if isinstance(rows, dict):
+            rows = _from_columns(rows)
+        elif isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
+            rows = {"columns": list(schema.names), "data": rows}
+    return validated_rows(schema, rows)
+
+
+def _from_columns(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns by name as columns and rows.
+
+    Raises:
+        Refused: 422, they are not lists of one length.
+    """
+    columns = [value if isinstance(value, list) else [value] for value in cells.values()]
+    if len(set(map(len, columns))) != 1:
+        raise Refused(422, "not_a_batch", "each column must be a list, all of one length")
+    flat = [[cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in c] for c in columns]
+    return {"columns": list(cells), "data": [list(row) for row in zip(*flat, strict=True)]}
+
+
+def datatype(feature: Feature) -> str:
+    """Return the type of a feature in the Open Inference Protocol.
+
+    >>> datatype(Feature("age", Kind.NUMERIC, dtype="float64")), datatype(Feature("city", Kind.CATEGORICAL))
+    ('FP64', 'BYTES')
+    """
+    if feature.kind is Kind.NUMERIC:
+        return "INT64" if is_integer(feature.dtype) else "FP64"
+    return "BOOL" if feature.kind is Kind.BOOLEAN else "BYTES"
+
+
+_TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Alive."}
+
+
+def describe_invocations(model: Model) -> Description:
+    """Describe `/invocations` in OpenAPI."""
+    schema = model.schema
+    rows, table = batch_schema(schema)["oneOf"]
+    forms = [
+        {"type": "object", "properties": {key: form}, "required": [key], "additionalProperties": False}
+        for key, form in (("dataframe_records", rows), ("dataframe_split", table))
+    ]
+    example = {"dataframe_records": [schema.example]}
+    value = {"type": "string", "enum": list(model.classes)} if model.classes else {"type": "number"}
+    answer = {
+        "type": "object",
+        "properties": {
+            "predictions": {"type": "array", "items": value},
+            "ids": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["predictions", "ids"],
+    }
+    return Description(
+        {"application/json": {"schema": {"oneOf": forms}, "example": example}},
+        {"description": "The predictions.", "content": {"application/json": {"schema": answer}}},
+    )
+
+
+def describe_infer(model: Model) -> Description:
+    """Describe `infer` in OpenAPI."""
+    schema = model.schema
+    tensor = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "datatype": {"type": "string"},
+            "data": {"type": "array"},
+        },
+        "required": ["name", "shape", "datatype", "data"],
+    }
+    body = {
+        "type": "object",
+        "properties": {"inputs": {"type": "array", "minItems": 1, "items": tensor}},
+        "required": ["inputs"],
+    }
+    inputs = [
+        {"name": f.name, "shape": [1], "datatype": datatype(f), "data": [f.example]} for f in schema.features
+    ]
+    return Description(
+        {"application/json": {"schema": body, "example": {"inputs": inputs}}},
+        {"description": "The outputs.", "content": {"application/json": {"schema": {"type": "object"}}}},
+    )
+
+
+def _read_infer(
+    schema: Schema, classes: Sequence[str], body: Any
+) -> tuple[list[list[Value]], str | None, list[str] | None]:
+    """Return the rows, the request's id, and the names of the wanted outputs.
+
+    Raises:
+        InputError: rows do not fit the schema.
+        Refused: 422, the body has another shape.
+    """
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(i, dict) for i in inputs):
+        detail = "send a JSON object with 'inputs', a list of tensors with name, shape and data"
+        raise Refused(422, "not_a_batch", detail)
+    tensors = {str(tensor.get("name")): _tensor(tensor) for tensor in inputs}
+    if len(tensors) < len(inputs):
+        raise Refused(422, "not_a_batch", "each input must have a name of its own")
+    names = list(tensors)
+    if len(tensors) == 1 and names[0] not in schema.names and len(schema.names) > 1:
+        rows, width = next(iter(tensors.values()))
+        if width != len(schema.names):
+            features = ", ".join(schema.names[:20])
+            detail = f"the input '{names[0]}' must have the shape [rows, {len(schema.names)}]: {features}"
+            raise Refused(422, "not_a_batch", detail)
+        data = [rows[i : i + width] for i in range(0, len(rows), width)]
+        table = {"columns": list(schema.names), "data": data}
+    else:
+        wide = next((name for name, (_, width) in tensors.items() if width != 1), None)
+        if wide is not None:
+            detail = f"the input '{wide}' must have the shape [rows] or [rows, 1]"
+            raise Refused(422, "not_a_batch", detail)
+        table = _from_columns({name: cells for name, (cells, _) in tensors.items()})
+    wanted = body.get("outputs")
+    outputs = None
+    if isinstance(wanted, list) and wanted:
+        outputs = [str(output.get("name")) if isinstance(output, dict) else str(output) for output in wanted]
+    known = [output["name"] for output in _described_outputs(classes)]
+    unknown = [name for name in outputs or () if name not in known]
+    if unknown:
+        detail = f"the model has no output '{unknown[0][:80]}'; its outputs: {', '.join(known)}"
+        raise Refused(422, "not_a_batch", detail)
+    identifier = body.get("id")
+    return validated_rows(schema, table), identifier if isinstance(identifier, str) else None, outputs
+
+
+def _tensor(tensor: Mapping[str, Any]) -> tuple[list[Any], int]:
+    """Return the cells of a tensor, row by row, and its number of columns.
+
+    Raises:
+        Refused: 422, shape and data do not fit.
+    """
+    name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
+    cells = _flat(data) if isinstance(data, list) else []
+    valid = isinstance(shape, list) and 1 <= len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
+    if not valid or not isinstance(data, list) or math.prod(shape or [0]) != len(cells):
+        detail = f"the input '{str(name)[:80]}' must have a shape [rows, columns] that fits its data"
+        raise Refused(422, "not_a_batch", detail)
+    return cells, shape[1] if shape is not None and len(shape) == 2 else 1
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    return [cell for row in data for cell in (row if isinstance(row, list) else [row])]
+
+
+def _described_outputs(classes: Sequence[str]) -> list[dict[str, Any]]:
+    if not classes:
+        outputs: list[tuple[str, str, list[int]]] = [("value", "FP64", [-1])]
+    else:
+        outputs = [
+            ("class", "BYTES", [-1]),
+            ("class_id", "INT64", [-1]),
+            ("probabilities", "FP64", [-1, len(classes)]),
+        ]
+    outputs.append(("id", "BYTES", [-1]))
+    return [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in outputs]
+
+
+def _infer_answer(
+    name: str,
+    version: str,
+    classes: Sequence[str],
+    answers: Sequence[PredictedRow],
+    identifier: str | None,
+    wanted: list[str] | None,
+) -> bytes:
+    """Serialize an answer."""
+    data: dict[str, list[Any]] = {"id": [row.id for row in answers]}
+    if classes:
+        data["class"] = [classes[row.value] for row in answers]
+        data["class_id"] = [row.value for row in answers]
+        if all(row.probabilities for row in answers):
+            data["probabilities"] = [p for row in answers for p in row.probabilities]
+    else:
+        data["value"] = [row.value for row in answers]
+    outputs = []
+    for output in _described_outputs(classes):
+        if output["name"] in data and (wanted is None or output["name"] in wanted):
+            shape = [len(answers), *output["shape"][1:]]
+            outputs.append({**output, "shape": shape, "data": data[output["name"]]})
+    answer = {"model_name": name, "model_version": version, "outputs": outputs}
+    return msgspec.json.encode(answer if identifier is None else {**answer, "id": identifier})
+
+
+def _unknown_model(name: str, served: str) -> Refused:
+    return Refused(404, "unknown_model", f"the model of this service is '{served}', not '{name[:80]}'")
+
+
+def _with_error(response: Response) -> Response:
+    """Add the member `error` that clients of the protocol read."""
+    body = json.loads(bytes(response.body))
+    headers = {k: v for k, v in response.headers.items() if k not in ("content-length", "content-type")}
+    content = json.dumps({"error": body["detail"], **body})
+    return Response(content, response.status_code, headers, response.media_type)
