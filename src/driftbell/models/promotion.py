@@ -48,7 +48,7 @@ def promote(
     open_version: Callable[[ModelVersion], object] = lambda version: None,
     wait_seconds: float = WAIT_SECONDS,
 ) -> Promoted:
-    """Promote a version to champion; requests are answered by one version until a time, and then by the other.
+    """Promote a version to champion: all server processes switch to it at one time.
 
     Args:
         versions: the registry.
