@@ -244,4 +244,4 @@ def test_every_drawn_bin_has_a_name(cells: list[Any]) -> None:
 def test_bins_of_numbers_have_distinct_names_without_exponents(
     bars: tuple[float, ...], labels: tuple[str, ...]
 ) -> None:
-    assert Layout(Kind.NUMERIC, bars=bars).labels == labels
+    assert ColumnLayout(Kind.NUMERIC, bars=bars).labels == labels
