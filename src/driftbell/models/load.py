@@ -93,6 +93,8 @@ def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:
         ModelError: it cannot be read, or does not match its pinned hash.
     """
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe has no end
+            raise ModelError(f"cannot read model.path {path}: it is no regular file; copy the model into one")
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read model.path {path}: {error.strerror}") from error

@@ -89,7 +89,10 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         ModelError: it lies outside.
     """
-    path = (folder / name).resolve()
+    try:
+        path = (folder / name).resolve()
+    except RuntimeError as error:
+        raise ModelError(f"{folder / name} is a loop of links: remove it") from error
     if not path.is_relative_to(folder.resolve()):
         raise ModelError(f"{folder / MANIFEST} names '{name}', which lies outside the model's folder")
     return path
@@ -105,7 +108,8 @@ def folder_sha256(folder: Path) -> str:
     try:
         for path in sorted(p for p in folder.rglob("*") if not p.is_dir() and "__pycache__" not in p.parts):
             name = path.relative_to(folder).as_posix()
-            inside(folder, name)
+            if inside(folder, name).exists() and not path.is_file():  # a device or a pipe has no end
+                raise ModelError(f"cannot read {path}: it is no regular file; remove it from the folder")
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             digest.update(f"{content} {name}\n".encode("utf-8", "surrogateescape"))
@@ -128,7 +132,7 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
         ):
             raise ModelError(f"{path} is not as MLflow writes it: larger than 1 MiB, or with aliases")
         manifest = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not valid YAML") from error
     flavors = manifest.get("flavors") if isinstance(manifest, dict) else None
     if not isinstance(flavors, dict) or not all(isinstance(v, dict) for v in flavors.values()):

@@ -80,6 +80,8 @@ def _read(path: Path) -> bytes:
         ConfigError: it cannot be read, or is too large.
     """
     try:
+        if path.exists() and not path.is_file():  # opening a pipe waits for its writer
+            raise ConfigError(f"cannot read {path}: it is no regular file; copy it into one")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
