@@ -68,10 +68,16 @@ def suggest_name(name: str, candidates: Iterable[str]) -> str:
     >>> suggest_name("height", ["age", "income"])
     ''
     """
+    similar = similar_name(name, candidates)
+    return "" if similar is None else f"did you mean '{similar}'?"
+
+
+def similar_name(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate most similar to a name; None if none is similar."""
     import difflib  # used in messages of errors only: every command would pay for it at its start
 
     matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], list(candidates), n=1)
-    return f"did you mean '{matches[0]}'?" if matches else ""
+    return matches[0] if matches else None
 
 
 def network_address(host: str, port: int) -> str:
