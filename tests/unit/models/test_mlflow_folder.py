@@ -201,9 +201,7 @@ def test_another_flavor_needs_consent_and_mlflow(tmp_path: Path, monkeypatch: py
         load_model(path, folder_sha256(path))
 
 
-@pytest.mark.filterwarnings(
-    "ignore::UserWarning"
-)  # as errors, hints stop MLflow's inference
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as errors, hints stop MLflow's inference
 def test_a_python_function_is_called_by_mlflow(tmp_path: Path) -> None:
     pyfunc: Any = pytest.importorskip("mlflow.pyfunc")
 
