@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 MAX_NAMES = 8
@@ -48,6 +49,17 @@ def format_amount(value: float) -> str:
     ('0.042', '3.14', '41,234', '2')
     """
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+
+
+def format_value(value: float, digits: int = 4) -> str:
+    """Return a value of a column with significant digits, and all digits before the point of a large one.
+
+    >>> format_value(5.1), format_value(2026), format_value(143_000.4), format_value(-0.00001234)
+    ('5.1', '2026', '143,000', '-1.234e-05')
+    """
+    if not 9999.5 <= abs(value) < 1e15:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def format_points(share: float) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.phrases import format_value
 from driftbell.records import Columns
 
 LEVEL = 1e-6
@@ -186,11 +187,11 @@ class DataFaultDetector:
         margin = RANGE_MARGIN * (high - low)
         out = (now < low - margin) | (now > high + margin)
         outside = ((now < low) | (now > high)).mean()
-        words = f"{outside:.0%} of the newest values outside {low:.4g} to {high:.4g}"
+        words = f"{outside:.0%} of the newest values outside {format_value(low)} to {format_value(high)}"
         faults = self._excess_faults(j, out, 0, words)
         value = values[counts.argmax()]
         frozen = now == value
-        words = f"frozen at {value:.4g} in {frozen.mean():.0%} of the newest {len(now)} rows"
+        words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
         return faults + self._excess_faults(
             j, frozen, int((before == value).sum()), words, min_excess=MIN_FROZEN
         )

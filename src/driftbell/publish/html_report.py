@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from driftbell.degradation.metric_texts import amount_text
 from driftbell.errors import ReportError
+from driftbell.phrases import format_value
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.performance_views import interval_note, metric_rows
@@ -214,4 +215,4 @@ def _format_p_value(value: float | None) -> str:
 def _format_number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 10 else format_value(value)
