@@ -156,6 +156,15 @@ def test_other_features_need_consent_and_everything_follows_the_champion(files: 
         assert list(body["schema"]["properties"]) == list(row)
         assert service.status()["version"] == narrow
         assert service.metric("driftbell_model_info", version=narrow) == 1
+        for path, key in (("checks", "checks"), ("alarms", "alarms")):
+            url = f"{service.url}/monitor/{path}"
+            assert httpx.get(url, params={"version": narrow}, timeout=10).json() == {key: []}
+        performance = f"{service.url}/monitor/performance"
+        other = httpx.get(f"{service.url}/models", timeout=10).json()["versions"][1]["version"]
+        for version in (narrow, other):
+            answer = httpx.get(performance, params={"version": version}, timeout=10).json()
+            assert answer["version"] == version
+        assert httpx.get(performance, params={"version": "none"}, timeout=10).status_code == 404
         back = httpx.post(f"{service.url}/models/rollback", json=WHY, timeout=60)
         assert back.status_code == 200
         wait_until(lambda: served(service.url) == back.json()["version"], 10, "the rollback")

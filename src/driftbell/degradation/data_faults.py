@@ -10,6 +10,7 @@ import scipy
 from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.phrases import format_value
 from driftbell.records import Columns
@@ -290,9 +291,10 @@ class DataFaultDetector:
                 moves.append((scale, middle - scale * at))
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
-        all_rows = np.ones(len(now), dtype=bool)
+        all_rows, middle_before = np.ones(len(now), dtype=bool), float(np.median(before))
         return [
-            DataFault(j, all_rows, _describe_move(scale, offset), scale, offset) for scale, offset in moves
+            DataFault(j, all_rows, describe_move(scale, offset, middle_before), scale, offset)
+            for scale, offset in moves
         ]
 
     def _distances(self, residuals_of: dict[int, Vector]) -> dict[int, float]:
@@ -310,12 +312,6 @@ class DataFaultDetector:
 def _printable(category: object) -> str:
     """Shorten a value from a request and replace control characters, which databases and mail refuse."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:MAX_CATEGORY_LENGTH])
-
-
-def _describe_move(scale: float, offset: float) -> str:
-    if abs(scale - 1) < 0.02:
-        return f"≈ {offset:+.3g} to all of before"
-    return f"≈ {scale:.3g} × {f'{offset:+.3g} of ' if offset else ''}before: unit change?"
 
 
 def _present(values: Vector) -> Vector:

@@ -70,8 +70,9 @@ def version_source(settings: Settings, versions: VersionStore, configured: Model
                 models[version] = _load_champion(load, version)
     except StoreError as error:
         logger.warning("model versions cannot be read yet", model=configured.name, error=str(error))
-    first = models.pop(champion)
-    return VersionSource(versions, worker, (first, *models.values()), load)
+    first = models.get(champion, configured)
+    others = (model for model in models.values() if model is not first)
+    return VersionSource(versions, worker, (first, *others), load)
 
 
 def _load_champion(load: Callable[[str], Model], version: str) -> Model:

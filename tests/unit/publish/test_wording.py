@@ -102,7 +102,7 @@ def test_what_labels_measured_is_not_called_probable(claim: str, probably: bool)
 
 def test_suspects_are_described_with_their_values() -> None:
     assert describe_suspects(degradations.ALARM) == [
-        "petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?",
+        f"petal length (cm), 81 % of the evidence: {degradations.WARMER}",
         "sepal width (cm), 19 % of the evidence",
     ]
 
