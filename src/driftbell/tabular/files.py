@@ -199,7 +199,7 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], A
 
 @contextmanager
 def _any_time_zone() -> Iterator[None]:
-    """Set that Polars reads a zone such as "+05:30", which pandas writes, and restore the setting afterwards."""
+    """Set Polars to read a zone such as "+05:30", which pandas writes; restore the setting afterwards."""
     with _zone_lock:
         before = os.environ.get(ZONE_SETTING)
         os.environ[ZONE_SETTING] = "1"
