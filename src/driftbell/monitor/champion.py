@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import structlog
 
-from driftbell.errors import ConfigError
+from driftbell.error_capture import ErrorCapture
+from driftbell.errors import StoreError
 from driftbell.monitor.check import Checker
+from driftbell.monitor.check_reports import describe_error
 from driftbell.records import Check, CheckKind, Lease
 
 MAX_CHECKERS = 3
@@ -49,12 +51,11 @@ class ChampionChecks:
     def _switch(self, version: str) -> None:
         before = self._current.model.version
         if version not in self._checkers:
-            try:
+            with ErrorCapture(StoreError) as captured:  # a reference or a model may fail with any error
                 self._checkers[version] = self._open_checker(version)
-            except ConfigError as error:
-                logger.error(
-                    "champion cannot be monitored", version=version, checked=before, error=str(error)
-                )
+            if captured.error:
+                text = describe_error(captured.error)
+                logger.error("champion cannot be monitored", version=version, checked=before, error=text)
                 return
         self._current = self._checkers[version] = self._checkers.pop(version)  # the newest
         for old in list(self._checkers)[:-MAX_CHECKERS]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import structlog
+
 from driftbell.config.settings import Settings
-from driftbell.errors import ModelError
+from driftbell.errors import ModelError, StoreError
 from driftbell.ports import Store
 from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import clock
 from driftbell.wiring.versions import open_version_with_reference
+
+logger = structlog.get_logger()
 
 
 def open_champion(settings: Settings, store: Store) -> OpenedModel:
@@ -17,11 +21,15 @@ def open_champion(settings: Settings, store: Store) -> OpenedModel:
 
     Raises:
         ConfigError: it cannot be opened.
-        StoreError: the registry cannot be read.
+        StoreError: a file of the version cannot be read from the registry.
     """
     configured = open_model(settings)
     model = configured.model
-    champion = store.versions.state(clock(), model=model.name).champion
+    try:
+        champion = store.versions.state(clock(), model=model.name).champion
+    except StoreError as error:  # a monitor that spools starts without its database, and follows later
+        logger.warning("model versions cannot be read yet", model=model.name, error=str(error))
+        return configured
     if not champion or champion.configured != model.version or champion.version in (None, model.version):
         return configured
     return open_registered(settings, store, str(champion.version), model=model.name)
