@@ -96,6 +96,7 @@ def checker(
         window_rows=settings.window.rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
+        refused_share=settings.check.refused_share,
         smallest_effect=configured_effects(settings, list(reference.columns)),
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
