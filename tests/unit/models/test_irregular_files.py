@@ -32,7 +32,7 @@ def test_an_onnx_file_is_read_alike(tmp_path: Path) -> None:
 def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
     loop = tmp_path / "loop.joblib"
     loop.symlink_to(loop)
-    with pytest.raises(ModelError, match="cannot read model.path"):
+    with pytest.raises(ModelError, match=r"cannot read model\.path"):
         load_model(loop, None)
 
 
