@@ -87,9 +87,9 @@ def some(
 
 
 FAULTS = {
-    "unit change": ("a", "×", lambda t: t | {"a": 1.8 * t["a"] + 32}),
-    "other scale": ("a", "×", lambda t: t | {"a": 0.45 * t["a"]}),
-    "shift": ("b", "to all", lambda t: t | {"b": t["b"] + 3}),
+    "unit change": ("a", "times", lambda t: t | {"a": 1.8 * t["a"] + 32}),
+    "other scale": ("a", "of the reference", lambda t: t | {"a": 0.45 * t["a"]}),
+    "shift": ("b", "more than", lambda t: t | {"b": t["b"] + 3}),
     "stuck": ("a", "frozen at 9.3", lambda t: some(t, 9.3, every=4)),
     "nulls": ("a", "null 0.0% → 80.0%", lambda t: some(t, np.nan, every=4)),
     "range": ("a", "outside", lambda t: some(t, 99.0)),

@@ -9,6 +9,8 @@ from driftbell.records import ChangePoint, Degradation, Evidence, Interval, Perf
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
+WARMER = "values are about 1.8 times those of the reference plus 32: unit change from °C to °F?"
+
 ALARM = Degradation(
     Verdict.ALARM,
     "The model has probably done worse since 2026-01-31 10:20: 4.2 points of accuracy, "
@@ -30,7 +32,11 @@ ALARM = Degradation(
         NOON - timedelta(minutes=100), NOON - timedelta(minutes=130), NOON - timedelta(minutes=85)
     ),
     suspects=(
-        Suspect("petal length (cm)", 0.81, "≈ 1.8 × + 32 of before: unit change?"),
+        Suspect(
+            "petal length (cm)",
+            0.81,
+            WARMER,
+        ),
         Suspect("sepal width (cm)", 0.19, ""),
     ),
     segment="petal width (cm) above 1.7",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 MAX_NAMES = 8
@@ -50,6 +51,17 @@ def format_amount(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
 
 
+def format_value(value: float, digits: int = 4) -> str:
+    """Return a value of a column with significant digits, and all digits before the point of a large one.
+
+    >>> format_value(5.1), format_value(2026), format_value(143_000.4), format_value(-0.00001234)
+    ('5.1', '2026', '143,000', '-1.234e-05')
+    """
+    if not 9999.5 <= abs(value) < 1e15:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
 def format_points(share: float) -> str:
     """Return a share in percentage points, with two digits if one decimal would round it to zero.
 
@@ -68,10 +80,16 @@ def suggest_name(name: str, candidates: Iterable[str]) -> str:
     >>> suggest_name("height", ["age", "income"])
     ''
     """
+    similar = similar_name(name, candidates)
+    return "" if similar is None else f"did you mean '{similar}'?"
+
+
+def similar_name(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate most similar to a name; None if none is similar."""
     import difflib  # used in messages of errors only: every command would pay for it at its start
 
     matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], list(candidates), n=1)
-    return f"did you mean '{matches[0]}'?" if matches else ""
+    return matches[0] if matches else None
 
 
 def network_address(host: str, port: int) -> str:

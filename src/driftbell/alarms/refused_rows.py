@@ -18,7 +18,7 @@ from driftbell.records.refusals import (
 )
 
 MAX_SHARE = 0.01
-"""A larger share of refused rows since the last check is a warning."""
+"""The default of the largest share of refused rows without a warning."""
 
 MAX_CAUSES = 3
 """Causes that the sentence names."""
@@ -32,7 +32,10 @@ MAX_ERROR = 160
 
 
 def refused_since(
-    stored: Sequence[StoredRefusal], before: Mapping[str, tuple[int, int]], predictions: int
+    stored: Sequence[StoredRefusal],
+    before: Mapping[str, tuple[int, int]],
+    predictions: int,
+    max_share: float = MAX_SHARE,
 ) -> RefusedRows | None:
     """Return the rows that were refused since the last check; None if there are none.
 
@@ -40,6 +43,7 @@ def refused_since(
         stored: counts of the days since the last check.
         before: rows and refused rows at the last check, by number of the entry.
         predictions: number of predictions since then.
+        max_share: a larger share of refused rows is a warning.
     """
     total = 0
     rows: dict[tuple[str, str], int] = {}
@@ -62,7 +66,7 @@ def refused_since(
         named = {value: n for value, n in by_value.items() if value}
         value = max(named, key=lambda v: named[v], default="")
         causes.append(RefusalCause(field, reason, value, len(by_value), count))
-    result = RefusedRows(total, predictions, tuple(causes), "", MAX_SHARE)
+    result = RefusedRows(total, predictions, tuple(causes), "", max_share)
     return replace(result, sentence=refused_sentence(result))
 
 

@@ -17,6 +17,7 @@ from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.root import cli, common, config_option, settings
 from driftbell.cli.table_options import READING_OPTIONS, TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
+from driftbell.phrases import format_value
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
@@ -336,7 +337,7 @@ def _header(*, by_time: bool) -> str:
 
 def _line(check: BacktestCheck, *, by_time: bool) -> str:
     period = f"{check.start:%Y-%m-%d %H:%M}  {check.rows:>7}" if by_time else f"{check.index:>5}"
-    loss = "–" if check.estimated_loss is None else f"{check.estimated_loss:.4g}"
+    loss = "–" if check.estimated_loss is None else format_value(check.estimated_loss)
     score = f"{min(check.score, 999.99):.2f}"
     columns = ", ".join(check.columns)
     return f"{period}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
@@ -345,7 +346,7 @@ def _line(check: BacktestCheck, *, by_time: bool) -> str:
 def _reference_score(check: BacktestCheck) -> str:
     if check.reference_score is None:
         return ""
-    return f"On the reference: {check.reference_metric} {check.reference_score:.4g}."
+    return f"On the reference: {check.reference_metric} {format_value(check.reference_score)}."
 
 
 def _summary(counts: Counter[str], first: int | None, each: str) -> str:

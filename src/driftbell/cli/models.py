@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from driftbell.cli.promotions import promote_version, rollback
 from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.versions import add, list_versions, show_version
 
@@ -20,7 +21,7 @@ EXIT_WORSE = 1
 
 @cli.group()
 def models() -> None:
-    """Add, list and compare versions of the model.
+    """Add, list, compare and promote versions of the model.
 
     A service registers the model of its settings when it starts. Further versions are added from files; they
     are stored in the prediction log, so that every replica can open them.
@@ -29,11 +30,12 @@ def models() -> None:
     Examples:
       driftbell models list
       driftbell models add churn-2.skops --reference held_out.csv
+      driftbell models promote 3f2a
       driftbell models compare
     """
 
 
-for command in (add, list_versions, show_version):
+for command in (add, list_versions, show_version, promote_version, rollback):
     models.add_command(command)
 
 

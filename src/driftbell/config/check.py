@@ -98,6 +98,8 @@ class CheckSettings(Section):
     """Changes of at most this share of a column's rows are negligible and not listed as drift."""
     smallest_effects: Effects = Field(default_factory=dict)
     """Another `check.smallest_effect` for single columns, such as {amount = 0.1}."""
+    refused_share: float = Field(0.01, ge=0, le=1)
+    """A larger share of refused rows since the last check is a warning; 1 never warns."""
 
     def with_effects(self, texts: Iterable[str]) -> CheckSettings:
         """Return the settings with options such as `0.05` (all columns) or `amount=0.1` (one column).

@@ -10,7 +10,9 @@ import scipy
 from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.phrases import format_value
 from driftbell.records import Columns
 
 LEVEL = 1e-6
@@ -186,11 +188,11 @@ class DataFaultDetector:
         margin = RANGE_MARGIN * (high - low)
         out = (now < low - margin) | (now > high + margin)
         outside = ((now < low) | (now > high)).mean()
-        words = f"{outside:.0%} of the newest values outside {low:.4g} to {high:.4g}"
+        words = f"{outside:.0%} of the newest values outside {format_value(low)} to {format_value(high)}"
         faults = self._excess_faults(j, out, 0, words)
         value = values[counts.argmax()]
         frozen = now == value
-        words = f"frozen at {value:.4g} in {frozen.mean():.0%} of the newest {len(now)} rows"
+        words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
         return faults + self._excess_faults(
             j, frozen, int((before == value).sum()), words, min_excess=MIN_FROZEN
         )
@@ -289,9 +291,10 @@ class DataFaultDetector:
                 moves.append((scale, middle - scale * at))
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
-        all_rows = np.ones(len(now), dtype=bool)
+        all_rows, middle_before = np.ones(len(now), dtype=bool), float(np.median(before))
         return [
-            DataFault(j, all_rows, _describe_move(scale, offset), scale, offset) for scale, offset in moves
+            DataFault(j, all_rows, describe_move(scale, offset, middle_before), scale, offset)
+            for scale, offset in moves
         ]
 
     def _distances(self, residuals_of: dict[int, Vector]) -> dict[int, float]:
@@ -309,12 +312,6 @@ class DataFaultDetector:
 def _printable(category: object) -> str:
     """Shorten a value from a request and replace control characters, which databases and mail refuse."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:MAX_CATEGORY_LENGTH])
-
-
-def _describe_move(scale: float, offset: float) -> str:
-    if abs(scale - 1) < 0.02:
-        return f"≈ {offset:+.3g} to all of before"
-    return f"≈ {scale:.3g} × {f'{offset:+.3g} of ' if offset else ''}before: unit change?"
 
 
 def _present(values: Vector) -> Vector:

@@ -12,9 +12,9 @@ import numpy as np
 from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.data_faults import ks_distance
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.metric_texts import error_change_text
+from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, error_change_text
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
-from driftbell.phrases import format_points
+from driftbell.phrases import format_points, format_value
 from driftbell.records import BlockExplanation, ChangePoint, Columns, Interval, Suspect, Verdict
 
 MAX_SUSPECTS = 5
@@ -80,7 +80,7 @@ def sentence(
         return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
     if estimate.verdict is Verdict.WARNING:
         return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
-    basis = "estimated without labels" if estimate.source == ESTIMATE else "by its labels"
+    basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
@@ -193,7 +193,7 @@ def _describe(learned: Any, matrix: Matrix, j: int) -> str:
     before, now = learned.usual[:, j], matrix[:, j]
     if np.isnan(before).all() or np.isnan(now).all():
         return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
-    return f"median {np.nanmedian(before):.4g} → {np.nanmedian(now):.4g}"
+    return f"median {format_value(float(np.nanmedian(before)))} → {format_value(float(np.nanmedian(now)))}"
 
 
 def worst_segment(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Sequence[bool]) -> str:
@@ -224,7 +224,7 @@ def _path(tree: Any, leaf: int, names: Sequence[str]) -> str:
         parent = int(as_left[0]) if len(as_left) else int(np.flatnonzero(tree.children_right == node)[0])
         sign = "≤" if len(as_left) else ">"
         name, cut = names[tree.feature[parent]], float(tree.threshold[parent])
-        words = f"{name} {sign} {cut:.4g}"
+        words = f"{name} {sign} {format_value(cut)}"
         if cut < NULL / 4:  # halfway between null and the smallest value
             words = f"{name} is null" if len(as_left) else f"{name} is not null"
         conditions.setdefault((name, sign), words)

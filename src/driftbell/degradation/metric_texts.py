@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from driftbell.phrases import format_amount, format_points
 from driftbell.records import Interval, MetricComparison
 
+ESTIMATED, BY_LABELS = "estimated without labels", "by its labels"
+"""How the loss in the sentence of an alarm is known."""
+
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",

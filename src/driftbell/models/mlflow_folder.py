@@ -80,7 +80,8 @@ def load_mlflow(folder: Path, sha256: str | None, classes: Sequence[str]) -> tup
         loaded = _load_function(folder, classes, pinned=sha256 is not None, digest=digest)
     else:
         raise ModelError(f"{folder} has no flavor that can be served: {', '.join(flavors)}")
-    return _with_signature(loaded, manifest.get("signature"), prescribes=own is None), digest
+    enforced = own is None and not manifest.get("is_signature_from_type_hint")
+    return _with_signature(loaded, manifest.get("signature"), prescribes=enforced), digest
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -187,6 +188,8 @@ def _predict(model: Any, classes: tuple[str, ...], table: Any) -> Outputs:
 def _with_signature(loaded: LoadedModel, signature: Any, *, prescribes: bool) -> LoadedModel:
     """Return a model with the features of its signature, if it does not know them itself.
 
+    MLflow gives a model as many columns as the signature has: of more, the first ones.
+
     Raises:
         ModelError: the signature is not as MLflow writes it.
     """
@@ -195,12 +198,14 @@ def _with_signature(loaded: LoadedModel, signature: Any, *, prescribes: bool) ->
         return loaded
     try:
         entries = json.loads(inputs)
-        names = tuple(str(e["name"]) for e in entries if "name" in e and e.get("type") != "tensor")
+        columns = [e for e in entries if e.get("type") != "tensor"]
+        names = tuple(str(e["name"]) for e in columns if "name" in e)
         types = {str(e["name"]): TYPES[e["type"]] for e in entries if "name" in e and e["type"] in TYPES}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError("the signature of the MLflow model is not as MLflow writes it") from error
-    if len(names) != len(entries):  # of tensors
-        return loaded
+    if len(names) != len(entries):  # of tensors, or of columns without names
+        is_unnamed = prescribes and not names and len(columns) == len(entries)
+        return replace(loaded, feature_count=len(entries)) if is_unnamed else loaded
     return replace(
         loaded,
         feature_names=loaded.feature_names or names,

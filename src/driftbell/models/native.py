@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ class NativeModel:
         name: the model's name.
         version: content hash of the model.
         schema: its features; they are put into the order that the model was fitted with.
+        label_known: whether the label of the reference is named, for messages.
 
     Attributes:
         engine_reason: why it runs natively; set by the code that decides.
@@ -38,13 +40,15 @@ class NativeModel:
     engine_reason = ""
     inline = False
 
-    def __init__(self, loaded: LoadedModel, *, name: str, version: str, schema: Schema) -> None:
+    def __init__(
+        self, loaded: LoadedModel, *, name: str, version: str, schema: Schema, label_known: bool = False
+    ) -> None:
         self.loaded = loaded
         self.name = name
         self.version = version
         self.task = loaded.task
         self.classes = loaded.classes
-        self.schema = _ordered(schema, loaded, name)
+        self.schema = _ordered(schema, loaded, name, label_known=label_known)
         self._integers = [f.name for f in self.schema.features if is_integer(f.dtype)]
 
     def predict(self, columns: Columns) -> Outputs:
@@ -120,7 +124,7 @@ def check_example_row(model: Model) -> None:
         ) from error
 
 
-def _ordered(schema: Schema, loaded: LoadedModel, name: str) -> Schema:
+def _ordered(schema: Schema, loaded: LoadedModel, name: str, *, label_known: bool) -> Schema:
     """Return the schema in the model's order.
 
     Raises:
@@ -132,17 +136,37 @@ def _ordered(schema: Schema, loaded: LoadedModel, name: str) -> Schema:
         extra = sorted(set(schema.names) - set(order))
         differences = [f"missing {missing}"] if missing else []
         if extra:
-            advice = "if one is the label, name it in model.target; '' is an index that pandas wrote"
-            differences.append(f"not known to the model {extra} ({advice})")
+            differences.append(f"not known to the model {extra} ({extra_advice(label_known, extra)})")
         text = ", ".join(differences)
         raise ModelError(f"the reference of model '{name}' does not have the model's features: {text}")
     width = len(schema.features)
     if loaded.feature_count not in (None, width):
+        advice = f" ({extra_advice(label_known)})" if width > (loaded.feature_count or 0) else ""
         raise ModelError(
-            f"model '{name}' takes {loaded.feature_count} features, its reference has {width} "
-            "(if one of them is the label, name it in model.target)"
+            f"model '{name}' takes {loaded.feature_count} features, its reference has {width}{advice}"
         )
     if not order:
         return schema
     positions = {name: i for i, name in enumerate(order)}
     return Schema(tuple(sorted(schema.features, key=lambda f: positions[f.name])))
+
+
+def extra_advice(label_known: bool, names: Sequence[str] = ()) -> str:
+    """Return what to do about columns of a reference that the model does not take.
+
+    Args:
+        label_known: whether the label is named.
+        names: the columns; () if it is not known which they are.
+
+    >>> extra_advice(True, ["id", "note"])
+    'leave them out with exclude = ["id", "note"] under [columns]'
+    >>> extra_advice(False)
+    'if one of them is the label, name it in model.target; leave others out with exclude under [columns]'
+    """
+    quoted = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
+    some = f"exclude = [{quoted}]" if quoted else "exclude"
+    if label_known:
+        return f"leave them out with {some} under [columns]"
+    return (
+        f"if one of them is the label, name it in model.target; leave others out with {some} under [columns]"
+    )

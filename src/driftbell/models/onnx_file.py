@@ -13,6 +13,7 @@ from driftbell.errors import ModelError, PredictError
 from driftbell.models.class_choice import chosen_names
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.load import VERSION_DIGITS, read_model
+from driftbell.models.native import extra_advice
 from driftbell.models.onnx_external import require_own_data
 from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
 from driftbell.records import Columns, Kind, Task
@@ -125,9 +126,11 @@ def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, s
             )
         return inputs, True
     if {input_name for input_name, _ in inputs} != set(schema.names):
+        extra = sorted(set(schema.names) - {n for n, _ in inputs})
+        advice = f" ({extra_advice(False, extra)})" if extra else ""
         raise ModelError(
-            f"model '{name}' takes {sorted(n for n, _ in inputs)}, its reference has {sorted(schema.names)} "
-            "(if one of them is the label, name it in model.target)"
+            f"model '{name}' takes {sorted(n for n, _ in inputs)}, its reference has {sorted(schema.names)}"
+            f"{advice}"
         )
     kinds = {f.name: f.kind for f in schema.features}
     for feature, kind in inputs:

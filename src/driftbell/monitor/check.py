@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from driftbell.alarms.refused_rows import with_refused
+from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
@@ -53,6 +53,7 @@ from driftbell.records import (
     Lease,
     Limit,
     Reference,
+    RefusedCount,
     RefusedRows,
     Task,
     Verdict,
@@ -120,6 +121,7 @@ class Checker:
         detector: degradation detector; None if degradation is not monitored.
         detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
         warnings: problems of the model or its reference.
+        refused_share: a larger share of refused rows since the last check is a warning.
     """
 
     store: Store
@@ -138,6 +140,7 @@ class Checker:
     detector: DegradationDetector | None = None
     detector_settings: str = ""
     warnings: tuple[str, ...] = ()
+    refused_share: float = MAX_SHARE
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -169,7 +172,7 @@ class Checker:
             carried = self._carried()
             findings = replace(findings, state=carried.state)
             window = self._window()
-            refused, counted = refused_rows(self.store, carried.state.counted, window, now, **self._served)
+            refused, counted = self._refused_rows(carried, window, now)
             findings = replace(findings, state=msgspec.structs.replace(carried.state, counted=counted))
             findings = self._examine(replace(carried, state=findings.state), window, occasion)
         if captured.error:
@@ -196,7 +199,7 @@ class Checker:
         """
         carried, window = self._carried(), self._window()
         now = self.clock()
-        refused, _ = refused_rows(self.store, carried.state.counted, window, now, **self._served)
+        refused, _ = self._refused_rows(carried, window, now)
         findings = self._examine(carried, window, "")
         findings = replace(findings, judgement=with_refused(findings.judgement, refused))
         check = self._record(carried, window, findings, CheckKind.MANUAL, "", now)
@@ -267,6 +270,12 @@ class Checker:
         drift = replace(drift, target_drift=target, metrics=metrics)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
+
+    def _refused_rows(
+        self, carried: CarriedState, window: Window, now: datetime
+    ) -> tuple[RefusedRows | None, RefusedCount]:
+        counted = carried.state.counted
+        return refused_rows(self.store, counted, window, now, self.refused_share, **self._served)
 
     def _judge(
         self, state: CheckState, window: Window, columns: Mapping[str, Column], reference: Reference

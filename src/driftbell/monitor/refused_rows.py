@@ -14,7 +14,7 @@ MAX_COUNTED = 1_000_000
 
 
 def refused_rows(
-    store: Store, before: RefusedCount | None, window: Window, now: datetime, **served: Any
+    store: Store, before: RefusedCount | None, window: Window, now: datetime, max_share: float, **served: Any
 ) -> tuple[RefusedRows | None, RefusedCount]:
     """Read the rows that were refused since the last check.
 
@@ -23,6 +23,7 @@ def refused_rows(
         before: count of the last check; None before the first one, which counts the rows of today.
         window: the window of this check.
         now: time of this check (UTC).
+        max_share: a larger share of refused rows is a warning.
         served: name and version of the model.
 
     Returns:
@@ -35,6 +36,6 @@ def refused_rows(
     day, after, counted = (before.day, before.seq, before.rows) if before else (today, 0, {})
     entries = store.refusals.since(min(day, today), **served)
     predictions = store.predictions.count(**served, limit=MAX_COUNTED, after=after) if entries else 0
-    refused = refused_since(entries, counted, predictions)
+    refused = refused_since(entries, counted, predictions, max_share)
     of_today = [entry for entry in entries if entry.day >= today]
     return refused, RefusedCount(today, max(window.last, after), counted_refusals(of_today))

@@ -11,8 +11,9 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from driftbell.degradation.metric_texts import amount_text
+from driftbell.degradation.metric_texts import amount_text, number_writer
 from driftbell.errors import ReportError
+from driftbell.phrases import format_value
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.performance_views import interval_note, metric_rows
@@ -168,10 +169,9 @@ def template_environment() -> Environment:
     }
     register_template_globals(environment)
     environment.filters |= {
-        "number": _format_number,
         "p_value": _format_p_value,
         "threshold": lambda value: "–" if value is None else f"{value:.2g}",
-        "value": _format_result,
+        "with_noise": _format_with_noise,
         "name": _name,
         "text": lambda text: truncate(text, MAX_TEXT),
     }
@@ -203,6 +203,19 @@ def _format_result(result: Result) -> str:
     )
 
 
+def _format_with_noise(result: Result) -> tuple[str, str]:
+    """Return a result and its noise, with the same number of digits; "" without noise."""
+    if result.noise is None:
+        return _format_result(result), ""
+    sides = [math.nan if side is None else side for side in (result.value, result.noise)]
+    write = number_writer(sides)
+    if sides[1] >= 0.001:
+        decimals = 4 if 0 < sides[0] < 0.001 else 3
+        write = f"{{:.{decimals}f}}".format
+    value, noise = ("–" if math.isnan(side) else write(side) for side in sides)
+    return value, noise
+
+
 def _format_p_value(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
@@ -214,4 +227,4 @@ def _format_p_value(value: float | None) -> str:
 def _format_number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 10 else format_value(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC
 
-from driftbell.degradation.metric_texts import number_writer
+from driftbell.degradation.metric_texts import ESTIMATED, number_writer
 from driftbell.phrases import format_amount, format_points, join_names, printable
 from driftbell.records import Degradation, Judgement, Performance, Verdict
 
@@ -91,7 +91,8 @@ def headline(judgement: Judgement) -> tuple[str, str]:
         return rest or judgement.sentence, ""
     if degradation.closing:
         return "The alarm is closing: the newest predictions show no loss.", rest
-    measured = degradation.sentence.startswith("The model performs worse")
+    claim = degradation.sentence.partition(", since ")[0]
+    measured = claim.startswith(("The model loses", "The model performs")) and not claim.endswith(ESTIMATED)
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
     if degradation.estimated_loss is None or not degradation.estimated_loss.is_positive:
         return f"{worse}.", rest

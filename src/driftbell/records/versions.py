@@ -116,7 +116,7 @@ class ServerWorker:
         model: the model's name.
         seen: its last report (UTC).
         ready: the versions that it can serve at once.
-        errors: why it cannot serve a version, by version.
+        errors: why it cannot load the version of a promotion, by the id of the promotion.
     """
 
     id: str

@@ -34,6 +34,7 @@ from driftbell.server.api.inference_protocols import (
 )
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
+from driftbell.server.api.models import models_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
 from driftbell.server.api.predictions import (
@@ -66,6 +67,7 @@ from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, open_recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import add_predict_route, describe_predict
+from driftbell.server.version_follower import VersionFollower, VersionSource
 
 STATIC = Path(__file__).parent / "static"
 
@@ -97,6 +99,7 @@ class Service:
         clock: returns the time (UTC).
         budget_per_day: see `CheckCollector`.
         smallest_loss: see `CheckCollector`.
+        versions: the registry of versions; None if the model never changes.
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
         access: checks the API key of each request; the default lets every request pass.
@@ -117,6 +120,7 @@ class Service:
     on_failure: OnFailure = "refuse"
     budget_per_day: float | None = None
     smallest_loss: float | None = None
+    versions: VersionSource | None = None
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
     access: Access = field(default_factory=Access)
@@ -133,13 +137,16 @@ def create_app(service: Service) -> FastAPI:
     errors = ErrorAnswers(metrics)
     writer = JournalWriter(store, service.journals, metrics, spool=service.on_failure == "spool")
     recorder = open_recorder(service.durability, writer, metrics, queue_limit=service.queue_limit)
+    source = service.versions
     deployment = Deployment(
-        service.model,
+        *(source.models if source else (service.model,)),
         predictor=lambda model: Predictor(
             model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
         ),
         refusals=lambda model: RefusalCounter(store, model, metrics, clock=service.clock),
+        clock=service.clock,
     )
+    follower = VersionFollower(source, deployment, service.clock) if source else None
     labeller = Labeller(store, metrics, queue_limit=service.queue_limit, clock=service.clock)
     view = MonitorView(
         store,
@@ -158,8 +165,12 @@ def create_app(service: Service) -> FastAPI:
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         pages.prepare()
+        if follower:
+            follower.start()
         logger.info("service started", model=deployment.model.name, version=deployment.model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
+        if follower:
+            await follower.close()
         await deployment.close()
         await recorder.close()
         await writer.close()
@@ -204,6 +215,7 @@ def create_app(service: Service) -> FastAPI:
         labels_router(labeller, view.served, body_limit=service.body_limit),
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
+        models_router(view, body_limit=service.body_limit),
         performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),
         pages.router(),
     ):  # they read the store, so answered predictions must be there
@@ -292,7 +304,7 @@ def _add_health(
     def health() -> dict[str, Any]:
         """Answer 200 if predictions can be made and recorded, else 503 with the reason."""
         monitor = "unknown"
-        served = deployment.served
+        served = deployment.current()
         served.predictor.check()
         if writer.check():
             with suppress(StoreError) if service.on_failure == "spool" else nullcontext():

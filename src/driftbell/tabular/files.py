@@ -6,7 +6,9 @@ import glob
 import io
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -40,6 +42,8 @@ NO_ROWS = (
     "it is a profile, which has no rows: only the reference of `driftbell check` may be one, as a plain file"
 )
 UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:yet )?implemented")
+ZONE_SETTING = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
+_zone_lock = threading.Lock()
 HIVE = re.compile(r"([^/=]+)=([^/]*)")
 
 
@@ -174,13 +178,14 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], A
     """Read a file that has types."""
     import polars as pl
 
-    # else a zone such as "+05:30", which pandas writes, stops the reader
-    os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")
     try:
-        frame = read(pl)
-        columns = {
-            s.name: read_series(s.name, s) for s in frame.get_columns() if not s.name.startswith(PANDAS_INDEX)
-        }
+        with _any_time_zone():
+            frame = read(pl)
+            columns = {
+                s.name: read_series(s.name, s)
+                for s in frame.get_columns()
+                if not s.name.startswith(PANDAS_INDEX)
+            }
     except (
         pl.exceptions.PolarsError,
         pl.exceptions.PanicException,
@@ -190,6 +195,21 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], A
     ) as error:
         raise ConfigError(_corrupt(path, name, error)) from error
     return RawTable(columns, str(path), {"format": name} | facts)
+
+
+@contextmanager
+def _any_time_zone() -> Iterator[None]:
+    """Set Polars to read a zone such as "+05:30", which pandas writes; restore the setting afterwards."""
+    with _zone_lock:
+        before = os.environ.get(ZONE_SETTING)
+        os.environ[ZONE_SETTING] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[ZONE_SETTING]
+            else:
+                os.environ[ZONE_SETTING] = before
 
 
 def _read_ipc(pl: Any, data: bytes) -> Any:

@@ -220,7 +220,7 @@ def _outer_cuts(finite: Vector, group: int, first_run: int, last_run: int) -> li
 
 
 def _margin(nearest: Vector, end: float) -> float:
-    distance = abs(float(np.median(nearest)) / 2 - end / 2)
+    distance = abs(float(np.median(nearest / 2)) - end / 2)  # the median adds two numbers
     return min(distance, 1e308 - min(abs(end), 1e308)) or abs(end) / 100 or 1.0
 
 
@@ -248,7 +248,8 @@ def _representative(rows: Vector, low: float, high: float) -> float:
         ends = low if math.isfinite(low) else first - 1, high if math.isfinite(high) else last + 1
         between = simplest_between(*ends)
         return first if between is None else between
-    mean = min(max(float(np.sum(rows / len(rows))), first), last)
+    with np.errstate(over="ignore"):  # by rounding, if all rows are near the largest double
+        mean = min(max(float(np.sum(rows / len(rows))), first), last)
     for digits in range(3, DIGITS + 1):
         short = float(f"{mean:.{digits}g}")
         if first <= short <= last and abs(short - mean) <= (last / 2 - first / 2) / 1000:

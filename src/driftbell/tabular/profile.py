@@ -12,6 +12,7 @@ from types import NoneType
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.phrases import format_value
 from driftbell.records import Column, Columns, Kind
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.columns import as_column, is_null, kind_of
@@ -61,7 +62,8 @@ class ColumnLayout:
         """A name for each bin in charts."""
         if self.kind is not Kind.NUMERIC:
             return self.categories
-        edges = [f"{edge:.4g}" for edge in self.bars]
+        by_digits = ([format_value(edge, digits) for edge in self.bars] for digits in range(4, 18))
+        edges = next((texts for texts in by_digits if len(set(texts)) == len(texts)), [*map(str, self.bars)])
         return (f"≤ {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"> {edges[-1]}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, UntrustedModelError
 from driftbell.models.golden import write_golden
+from driftbell.models.promotion import differences
 from driftbell.models.remote import RemoteOptions
 from driftbell.ports import VersionStore
 from driftbell.records.versions import GOLDEN_FILE, ModelVersion
@@ -20,7 +21,7 @@ from driftbell.wiring.init_score import Score
 from driftbell.wiring.model_files import model_name
 from driftbell.wiring.offered_model import offer_model
 from driftbell.wiring.version_files import write_version_file
-from driftbell.wiring.versions import describe_version, differences, write_files
+from driftbell.wiring.versions import describe_version, write_files
 
 
 @dataclass(frozen=True, slots=True)

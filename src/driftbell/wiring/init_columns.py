@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from driftbell.errors import ConfigError
 from driftbell.models.loaded import LoadedModel
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import join_names, printable, similar_name, suggest_name
 from driftbell.records import Kind, Task
 from driftbell.tabular.cells import Form
 from driftbell.tabular.class_names import ClassNames, is_empty_label, label_text
@@ -222,14 +222,14 @@ def _by_name(planner: _Planner, target: str | None) -> tuple[str | None, str, li
     extras = [name for name in planner.names if name not in features and name != target]
     missing = [name for name in features if name not in planner.names]
     if missing:
-        raise ConfigError(_missing(planner, missing, extras))
+        raise ConfigError(_missing(planner, missing, extras, target))
     if target is not None:
         return target, "", extras
     chosen, why = planner.guess(extras)
     return chosen, why, [name for name in extras if name != chosen]
 
 
-def _missing(planner: _Planner, missing: list[str], extras: list[str]) -> str:
+def _missing(planner: _Planner, missing: list[str], extras: list[str], target: str | None) -> str:
     excluded = [name for name in missing if name in planner.raw.columns]
     if excluded:
         return f"{planner.model} needs {join_names(excluded)}: remove --exclude"
@@ -239,13 +239,16 @@ def _missing(planner: _Planner, missing: list[str], extras: list[str]) -> str:
         f"the file has {join_names(planner.names, max_names=40)}"
     )
     by_lower_case = {name.strip().casefold(): name for name in extras}
+    renamed = {}
     for name in missing[:5]:
-        same = by_lower_case.get(name.strip().casefold())
-        hint = suggest_name(name, extras) if same is None else f"did you mean '{printable(same)}'?"
-        message += f"; for '{printable(name)}', {hint}" if hint else ""
-    label = next((name for name in extras if planner.fits(name)), None)
-    if label is not None:
-        message += f"; the label is probably '{printable(label)}'"
+        similar = by_lower_case.get(name.strip().casefold()) or similar_name(name, extras)
+        if similar:
+            renamed[name] = similar
+            message += f"; for '{printable(name)}', did you mean '{printable(similar)}'?"
+    others = [name for name in extras if name not in renamed.values()]
+    if target is None and len(others) > len(missing) - len(renamed):  # otherwise all may be features
+        label, _ = planner.guess(others)
+        message += f"; the label is probably '{printable(label)}'" if label else ""
     return f"{message}. Use a table with the columns that the model was fitted on, under the same names"
 
 

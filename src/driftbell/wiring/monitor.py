@@ -21,6 +21,7 @@ from driftbell.drift.logged_columns import typed_columns
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
+from driftbell.monitor.champion import ChampionChecks
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
@@ -33,7 +34,8 @@ from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
 from driftbell.records import Reference
 from driftbell.store.sql import SqlStore
-from driftbell.wiring.model import OpenedModel, open_model
+from driftbell.wiring.champion import champion_version, open_champion, open_registered
+from driftbell.wiring.model import OpenedModel
 from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.tables import configured_effects
 
@@ -67,12 +69,12 @@ def checker(
         settings: all settings.
         store: the prediction store.
         notifies: whether changes of the verdict are written as notifications.
-        opened: the model and its reference; None opens them.
+        opened: the model and its reference; None opens those of the champion.
 
     Raises:
         ConfigError: see `open_model`, Evidently is required and not installed, or a setting names no column.
     """
-    opened = opened or open_model(settings)
+    opened = opened or open_champion(settings, store)
     model, reference = opened.model, opened.reference
     limits = parse_limits(settings.limits)
     if limits:
@@ -94,6 +96,7 @@ def checker(
         window_rows=settings.window.rows,
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
+        refused_share=settings.check.refused_share,
         smallest_effect=configured_effects(settings, list(reference.columns)),
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
@@ -186,13 +189,23 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
     targets = notification_targets(settings)
     files = archive_files(settings)
     store = open_store(settings, lazy=settings.log.on_failure == "spool")  # as the server beside it does
-    opened = open_model(settings)
+    opened = open_champion(settings, store)
     os.nice(NICENESS)  # not earlier: a starting server waits for this process's lock
     check = checker(settings, store, notifies=bool(targets), opened=opened)
     stop = stop_event(
         supervised=supervised, seconds=LATE_SECONDS
     )  # until here, a stop signal ends the process at once
-    monitor = Monitor(store, check, every=settings.check.every, clock=clock)
+    versions = ChampionChecks(
+        check,
+        lambda: champion_version(store, check.model.name),
+        lambda version: checker(
+            settings,
+            store,
+            notifies=bool(targets),
+            opened=open_registered(settings, store, version, model=check.model.name),
+        ),
+    )
+    monitor = Monitor(store, versions, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         store, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock
     )

@@ -131,7 +131,7 @@ def read_native(
             for f in schema.features
         )
     )
-    model = NativeModel(loaded, name=name, version=version, schema=schema)
+    model = NativeModel(loaded, name=name, version=version, schema=schema, label_known=target is not None)
     check_example_row(model)
     return NativeReading(model, table, labels, other, tuple(_unknown(model, table, known)))
 

@@ -166,19 +166,21 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.server.http.prefix import PathPrefix
     from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
+    from driftbell.wiring.served_versions import version_source
 
     limit_arenas()
     model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
-    register_champion(settings, store.versions, model, clock())
+    source = version_source(settings, store.versions, model)
     if log_database(settings.log) is None:
         _verify_daily(store)
     return create_app(
         Service(
-            model=model,
+            model=source.models[0] if source else model,
             store=store,
+            versions=source,
             journals=settings.journals_dir,
             reports=report_folder(settings),
             window_rows=settings.window.rows,

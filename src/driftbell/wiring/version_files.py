@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from driftbell.atomic_write import write_atomically
+from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models.mlflow_folder import inside
 from driftbell.ports import VersionStore
@@ -45,7 +46,11 @@ def open_version_file(versions: VersionStore, file: VersionFile, data_dir: Path)
     Raises:
         ConfigError: the file cannot be written, or the store's content is damaged.
     """
-    folder = data_dir / FILES_FOLDER / file.sha256
+    with exclusive_setup(data_dir / FILES_FOLDER):  # each worker of a server opens it at the same time
+        return _open_file(versions, file, data_dir / FILES_FOLDER / file.sha256)
+
+
+def _open_file(versions: VersionStore, file: VersionFile, folder: Path) -> Path:
     target = folder / file.name
     try:
         if file.is_folder:

@@ -12,7 +12,7 @@ import structlog
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.errors import ConfigError, ModelError, StoreError
-from driftbell.ports import Model, VersionStore
+from driftbell.ports import EXTERNAL, Model, VersionStore
 from driftbell.records.versions import (
     GOLDEN_FILE,
     MODEL_FILE,
@@ -100,8 +100,10 @@ def register_champion(
     """Register the model of the settings, and return the champion; None if the store cannot be written.
 
     The model of the settings is the champion unless another version was promoted since the settings named
-    it.
+    it. A model that is served elsewhere has no other version, and is not registered.
     """
+    if model.engine == EXTERNAL:
+        return None
     try:
         register_configured(settings, versions, model, now)
         return versions.settle(model.version, now, model=model.name)
@@ -182,29 +184,3 @@ def _check_version(model: Model, version: ModelVersion) -> None:
             f"{version.source or 'the default model'} is version {model.version} here, not the registered "
             f"version {version.version}: its code, server or libraries have changed"
         )
-
-
-def differences(version: ModelVersion, other: ModelVersion) -> list[str]:
-    """Return in what the requests and answers of a version differ from those of another one.
-
-    Returns:
-        One text each, such as "feature 'age' is missing"; none if clients notice no difference.
-    """
-    texts = []
-    if version.task != other.task:
-        texts.append(f"task {version.task} instead of {other.task}")
-    if version.classes != other.classes:
-        texts.append(f"classes {list(version.classes)} instead of {list(other.classes)}")
-    features = {feature.name: feature for feature in version.features}
-    others = {feature.name: feature for feature in other.features}
-    texts += [f"feature '{name}' is missing" for name in others if name not in features]
-    texts += [f"feature '{name}' is new" for name in features if name not in others]
-    for name, feature in features.items():
-        known = others.get(name)
-        if known is None:
-            continue
-        if feature.kind != known.kind:
-            texts.append(f"feature '{name}' is {feature.kind} instead of {known.kind}")
-        if known.nullable and not feature.nullable:
-            texts.append(f"feature '{name}' must not be null any more")
-    return texts

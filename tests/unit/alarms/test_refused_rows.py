@@ -93,3 +93,10 @@ def test_a_share_above_one_percent_is_a_warning_and_never_silent(
     assert judged.verdict is expected
     assert judged.sentence.startswith("Before. 11 of ")
     assert with_refused(judged, None) is judged
+
+
+@pytest.mark.parametrize(("share", "exceeded"), [(0.0, True), (0.05, True), (0.1, False), (1.0, False)])
+def test_the_largest_share_without_a_warning_can_be_set(share: float, exceeded: bool) -> None:
+    refused = refused_since(stored(Refusal("age", "null", "", 10, 10)), {}, 90, share)
+    assert refused is not None
+    assert (refused.limit, refused.exceeded) == (share, exceeded)

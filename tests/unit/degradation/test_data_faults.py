@@ -1,12 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.degradation_tasks import FAULTS, answers, evidence, some, table
 
-from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, ks_distance, overdispersion
+from driftbell.degradation.data_faults import (
+    DataFaultDetector,
+    Diagnosis,
+    ks_distance,
+    overdispersion,
+)
+from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models, one_thread
 
 
@@ -51,6 +60,45 @@ def test_a_repair_inverts_the_move(learned: ReferenceModels, name: str) -> None:
     undone = (change(columns)[column] - fault.offset) / fault.scale
     assert np.median(undone) == pytest.approx(np.median(columns[column]), abs=0.4)
     assert undone.std() == pytest.approx(columns[column].std(), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: 100 * a, "values are about 100 times those of the reference: unit change?"),
+        (lambda a: a / 1000, "values are about 1/1,000 of those of the reference: unit change?"),
+        (lambda a: a + 50, "values are about 50 more than those of the reference"),
+    ],
+)
+def test_a_move_is_described_in_plain_words(
+    learned: ReferenceModels, change: Callable[[Any], Any], words: str
+) -> None:
+    columns, _ = table(500, 7)
+    (fault,) = diagnosed(learned, columns | {"a": change(columns["a"])}).faults
+    number = re.compile(r"[\d,./]+")
+    assert number.sub("#", fault.words) == number.sub("#", words)
+    near, exact = (float(Fraction(number.findall(text)[0].replace(",", ""))) for text in (fault.words, words))
+    assert near == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "words"),
+    [
+        (99.2, 12.0, "values are about 100 times those of the reference: unit change?"),
+        (2.2046, 0.0, "values are about 2.2 times those of the reference: unit change?"),
+        (1.8, 32.0, "values are about 1.8 times those of the reference plus 32: unit change from °C to °F?"),
+        (
+            0.5556,
+            -17.8,
+            "values are about 0.556 times those of the reference minus 17.8: unit change from °F to °C?",
+        ),
+        (1.0, -273.0, "values are about 273 less than those of the reference: unit change from K to °C?"),
+        (3.0, -40.0, "values are about 3 times those of the reference minus 40: unit change?"),
+    ],
+)
+def test_a_unit_with_an_offset_is_named(scale: float, offset: float, words: str) -> None:
+    assert describe_move(scale, offset, 20.0) == words
+    assert describe_move(2.0, 5.0, 0.0).endswith("2 times those of the reference plus 5: unit change?")
 
 
 def test_control_characters_in_categories_are_replaced(learned: ReferenceModels) -> None:

@@ -201,7 +201,7 @@ def test_another_flavor_needs_consent_and_mlflow(tmp_path: Path, monkeypatch: py
         load_model(path, folder_sha256(path))
 
 
-@pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as errors, hints stop MLflow's inference
 def test_a_python_function_is_called_by_mlflow(tmp_path: Path) -> None:
     pyfunc: Any = pytest.importorskip("mlflow.pyfunc")
 
@@ -216,3 +216,28 @@ def test_a_python_function_is_called_by_mlflow(tmp_path: Path) -> None:
     pyfunc.save_model(path, python_model=Positive(), signature=infer_signature(FRAME, CLASS))
     model = opened(path, tmp_path, sha256=folder_sha256(path), classes=["no", "yes"])
     assert answers(model) == CLASS.tolist()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_signature_without_names_tells_how_many_columns_mlflow_passes(tmp_path: Path) -> None:
+    """MLflow would give the model the first column of the two."""
+    pyfunc: Any = pytest.importorskip("mlflow.pyfunc")
+
+    class Positive(pyfunc.PythonModel):
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return (model_input["b"] > 0).astype(int)
+
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema
+
+    for count in (1, 2):
+        path = tmp_path / f"m{count}"
+        signature = ModelSignature(inputs=Schema([ColSpec("double"), ColSpec("long")][:count]))
+        pyfunc.save_model(path, python_model=Positive(), signature=signature)
+        sha256 = folder_sha256(path)
+        if count == 1:
+            with pytest.raises(ConfigError, match="takes 1 features, its reference has 2"):
+                opened(path, tmp_path, sha256=sha256, classes=["no", "yes"])
+            continue
+        model = opened(path, tmp_path, sha256=sha256, classes=["no", "yes"])
+        assert answers(model) == CLASS.tolist()

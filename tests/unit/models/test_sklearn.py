@@ -169,8 +169,24 @@ def test_a_reference_with_another_number_of_features_is_refused() -> None:
 
 def test_a_reference_with_other_names_than_the_model_was_fitted_with_is_refused() -> None:
     fitted = LogisticRegression().fit(pd.DataFrame(TABLE), Y)
-    with pytest.raises(ModelError, match=r"missing \['b'\].*model \['c'\]"):
+    with pytest.raises(
+        ModelError, match=r"missing \['b'\].*model \['c'\] .*model\.target; .*= \[\"c\"\] under"
+    ):
         served(fitted, infer_schema({"a": [1.0], "c": [1.0]}))
+
+
+def test_columns_that_are_no_features_are_to_be_left_out_where_the_label_is_named() -> None:
+    fitted, schema = LogisticRegression().fit(pd.DataFrame(TABLE), Y), infer_schema({**TABLE, "id": Y})
+    with pytest.raises(ModelError) as named:
+        NativeModel(loaded_estimator(fitted), name="m", version="v", schema=schema, label_known=True)
+    assert str(named.value).endswith(
+        """not known to the model ['id'] (leave them out with exclude = ["id"] under [columns])"""
+    )
+    with pytest.raises(ModelError) as unnamed:
+        NativeModel(loaded_estimator(logistic()), name="m", version="v", schema=schema, label_known=True)
+    assert str(unnamed.value).endswith("has 3 (leave them out with exclude under [columns])")
+    with pytest.raises(ModelError, match=r"takes 2 features, its reference has 1$"):
+        served(logistic(), infer_schema({"a": TABLE["a"]}))
 
 
 def test_features_come_in_the_order_the_model_was_fitted_with() -> None:

@@ -81,3 +81,12 @@ def test_refused_rows_are_in_the_html_report(checker: Checker, lease: Lease) -> 
     assert "<h2>Refused rows</h2>" in page
     assert "5 of 105 rows since the last check" in page
     assert "<script>" not in page.partition("Refused rows</h2>")[2]
+
+
+def test_the_share_that_is_a_warning_is_a_setting(checker: Checker, lease: Lease) -> None:
+    checker.store.predictions.append(predictions(100))
+    checker.store.refusals.add([WIEN], NOON, **SERVED)
+    judgement = replace(checker, refused_share=0.05)(CheckKind.AUTOMATIC, "12:00", lease).judgement
+    assert judgement.verdict is Verdict.OK
+    assert judgement.refused is not None
+    assert judgement.refused.limit == 0.05

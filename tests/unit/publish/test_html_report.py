@@ -15,8 +15,19 @@ from tests import degradations
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.publish.charts import CHARACTER_WIDTH, histogram_svg
-from driftbell.publish.html_report import MAX_BYTES, HtmlReport
-from driftbell.records import Check, CheckKind, Degradation, Evidence, Histogram, Reference, Suspect, Verdict
+from driftbell.publish.html_report import MAX_BYTES, HtmlReport, _format_with_noise
+from driftbell.records import (
+    Check,
+    CheckKind,
+    Degradation,
+    Evidence,
+    Histogram,
+    Reference,
+    Result,
+    ResultKind,
+    Suspect,
+    Verdict,
+)
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
 from driftbell.stats import psi_noise
 from driftbell.tabular.columns import as_column
@@ -118,7 +129,7 @@ def test_the_page_shows_degradation_before_drift() -> None:
         "90 % interval: 86.8 % to 95.1 %",
         "Realized (120 labels)",
         "disagreement: petal length (cm)",
-        "unit change?",
+        "unit change from °C to °F?",
         "petal width (cm) above 1.7",
         "informative, cannot raise an alarm",
         "Label these 50 predictions",
@@ -180,6 +191,13 @@ def test_every_statistic_of_every_column_is_shown() -> None:
         assert page.text.count(result.statistic) >= sum(r.statistic == result.statistic for r in results)
     assert page.text.count("distance") >= sum(r.kind.value == "distance" for r in results)
     assert all(f"\n{c.reason}" in page.text for c in check.judgement.columns)
+
+
+def test_a_size_has_as_many_digits_as_its_noise() -> None:
+    psi = Result("PSI", 0.0004211, ResultKind.DISTANCE, None, 9, 9)
+    texts = [_format_with_noise(replace(psi, noise=noise)) for noise in (0.004, 0.0001, None)]
+    assert texts == [("0.0004", "0.0040"), ("0.000421", "0.000100"), ("0.0004211", "")]
+    assert _format_with_noise(replace(psi, value=0.5, noise=0.381)) == ("0.500", "0.381")
 
 
 def test_effect_sizes_are_shown_with_their_noise() -> None:

@@ -77,9 +77,32 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block(
     assert headline(alone) == (degradations.UNKNOWN.sentence, "")
 
 
+@pytest.mark.parametrize(
+    ("claim", "probably"),
+    [
+        (
+            "The model loses 4.2 points of accuracy (90 % interval: 1.8 to 6.6), estimated without labels",
+            True,
+        ),
+        ("The model loses 4.2 points of accuracy (90 % interval: 1.8 to 6.6), by its labels", False),
+        ("The model performs worse: mean absolute error 41,000 → 52,000, estimated without labels", True),
+        ("The model performs worse: mean absolute error 41,000 → 52,000, by its labels", False),
+        ("The model performs worse: accuracy 94 % → 88 %, 6.0 points lost (p 0.001).", False),
+        ("The model probably performs worse, because inputs look broken", True),
+    ],
+)
+def test_what_labels_measured_is_not_called_probable(claim: str, probably: bool) -> None:
+    suspects = "a (new category ', by its labels' 9%), b (new category ', estimated without labels' 9%)"
+    sentence = f"{claim}, since 2026-01-31 10:20 UTC; suspect columns: {suspects}."
+    alarm = Judgement(Verdict.ALARM, sentence, degradation=replace(degradations.ALARM, sentence=sentence))
+    assert headline(alarm)[0] == (
+        f"The model {'probably performs' if probably else 'performs'} worse: 4.2 points of accuracy lost."
+    )
+
+
 def test_suspects_are_described_with_their_values() -> None:
     assert describe_suspects(degradations.ALARM) == [
-        "petal length (cm), 81 % of the evidence: ≈ 1.8 × + 32 of before: unit change?",
+        f"petal length (cm), 81 % of the evidence: {degradations.WARMER}",
         "sepal width (cm), 19 % of the evidence",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,7 +18,7 @@ from pyarrow import feather, parquet
 from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.tabular.features import read_features
 from driftbell.tabular.file_options import FileOptions
-from driftbell.tabular.files import read_file
+from driftbell.tabular.files import ZONE_SETTING, read_file
 from driftbell.tabular.typed_column import read_columns
 
 NAN = float("nan")
@@ -274,3 +275,18 @@ def write_workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> None:
         archive.writestr(
             "_rels/.rels", f'<Relationships xmlns="{package}/relationships">{root}</Relationships>'
         )
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_a_zone_that_is_an_offset_is_read_and_the_process_keeps_its_setting(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ZONE_SETTING, raising=False)
+    if before is not None:
+        monkeypatch.setenv(ZONE_SETTING, before)
+    times = pa.array([0, 1], pa.timestamp("s", tz="+05:30"))
+    for suffix, write in ((".parquet", parquet.write_table), (".feather", feather.write_feather)):
+        path = tmp_path / f"t{suffix}"
+        write(pa.table({"at": times}), path)
+        assert len(read_file(path).columns["at"]) == 2
+    assert os.environ.get(ZONE_SETTING) == before

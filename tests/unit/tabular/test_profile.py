@@ -230,3 +230,18 @@ def test_finite_removes_null_and_infinity_only() -> None:
 def test_every_drawn_bin_has_a_name(cells: list[Any]) -> None:
     on = layout_of(cells)
     assert len(on.labels) == len(count_column(as_column(cells), on).bars)
+
+
+@pytest.mark.parametrize(
+    ("bars", "labels"),
+    [
+        ((1.5, 2.0), ("≤ 1.5", "1.5 to 2", "> 2")),
+        ((143_000.0, 2.5e6), ("≤ 143,000", "143,000 to 2,500,000", "> 2,500,000")),
+        ((143_000.25, 143_000.5), ("≤ 143,000.2", "143,000.2 to 143,000.5", "> 143,000.5")),
+        ((-0.100001, -0.1), ("≤ -0.100001", "-0.100001 to -0.1", "> -0.1")),
+    ],
+)
+def test_bins_of_numbers_have_distinct_names_without_exponents(
+    bars: tuple[float, ...], labels: tuple[str, ...]
+) -> None:
+    assert ColumnLayout(Kind.NUMERIC, bars=bars).labels == labels

@@ -321,6 +321,23 @@ def test_another_table_is_refused_with_both_lists_and_the_likely_label(folder: P
     assert "for 'plan', did you mean 'PLAN'?" in text
     assert "for 'zip', did you mean 'zipp'?" in text
     assert "the label is probably 'churned'" in text
+    with pytest.raises(ConfigError) as error:
+        run("other.csv", target="churned")
+    assert "the label is probably" not in str(error.value)
+
+
+def test_a_renamed_feature_is_not_taken_for_the_label(folder: Path) -> None:
+    FRAME.rename(columns={"city": "cities"}).assign(cities=FRAME["churned"]).to_csv("other.csv", index=False)
+    with pytest.raises(ConfigError) as error:
+        run("other.csv")
+    assert "for 'city', did you mean 'cities'?; the label is probably 'churned'" in str(error.value)
+    FRAME.rename(columns={"city": "town"}).assign(town=FRAME["churned"]).drop(
+        columns=["churned", "customer"]
+    ).to_csv("other.csv", index=False)
+    with pytest.raises(ConfigError) as error:
+        run("other.csv")
+    assert "missing city" in str(error.value)
+    assert "the label" not in str(error.value)
 
 
 def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:

@@ -21,6 +21,7 @@ from tests.init_tables import FRAME, churn
 
 from driftbell.config.settings import Settings, load
 from driftbell.errors import ConfigError, ModelError
+from driftbell.models.promotion import differences
 from driftbell.records.versions import VersionFeature
 from driftbell.store.sql import SqlStore
 from driftbell.store.tables import model_files
@@ -30,7 +31,6 @@ from driftbell.wiring.add_version import AddedVersion, AddOptions, add_version
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.version_files import open_version_file, write_version_file
 from driftbell.wiring.versions import (
-    differences,
     open_version,
     open_version_with_reference,
     register_champion,

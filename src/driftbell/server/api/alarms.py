@@ -12,7 +12,7 @@ from driftbell.publish.json_views import alarm_view
 from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm, CheckKind
 from driftbell.records.alarms import ANNOTATIONS
-from driftbell.server.api.monitor import MonitorView
+from driftbell.server.api.monitor import MonitorView, VersionQuery
 from driftbell.server.http.body import read_json
 from driftbell.server.http.problems import Refused, documented
 
@@ -56,9 +56,14 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     router = APIRouter(prefix="/monitor/alarms", tags=["monitor"], responses=documented(503))
 
     @router.get("", summary="List alarms", responses=documented(422))
-    def alarms(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        """Return the alarms, newest first. At most one alarm of each model version is open."""
-        return {"alarms": [alarm_view(a) for a in view.store.alarms.newest(limit)]}
+    def alarms(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100, version: VersionQuery = None
+    ) -> dict[str, Any]:
+        """Return the alarms, of one version if it is given, newest first.
+
+        At most one alarm of each model version is open.
+        """
+        return {"alarms": [alarm_view(a) for a in view.store.alarms.newest(limit, version=version)]}
 
     @router.get("/{alarm_id}", summary="Get one alarm", responses=documented(404, 422))
     def one_alarm(alarm_id: str) -> dict[str, Any]:

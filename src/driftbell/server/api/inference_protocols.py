@@ -69,7 +69,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
         """
-        served = deployment.served
+        served = deployment.current()
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
@@ -104,7 +104,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     @router.get("/v2/health/ready", summary="Open Inference Protocol: ready?", responses=documented(503))
     async def ready() -> dict[str, bool]:
         """Answer 200 if the model answers, as far as known, else 503."""
-        deployment.served.predictor.check()
+        deployment.current().predictor.check()
         return {"ready": True}
 
     @router.get("/v2/models/{name}", summary="Open Inference Protocol: the model", responses=documented(404))
@@ -133,7 +133,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         model = deployment.model
         if name != model.name:
             return _with_error(errors.answer(_unknown_model(name, model.name)))
-        deployment.served.predictor.check()
+        deployment.current().predictor.check()
         return {"name": model.name, "ready": True}
 
     @router.post(
@@ -147,7 +147,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
         Tensors are JSON; the extension for binary tensors is refused.
         """
-        served = deployment.served
+        served = deployment.current()
         model = served.model
         try:
             if name != model.name:

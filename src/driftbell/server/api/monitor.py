@@ -22,6 +22,9 @@ RECENT_REPORTS = 20
 POLL_SECONDS = 0.05
 WAIT_SECONDS = 120.0
 
+VersionQuery = Annotated[str | None, Query(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
+"""The parameter `version`: a version of the model."""
+
 
 class MonitorView:
     """Status of the monitor for the API and the pages, read from the store.
@@ -195,9 +198,12 @@ def monitor_router(view: MonitorView) -> APIRouter:
         return _check_response(*await view.request_check(CheckKind.MANUAL, wait=wait))
 
     @router.get("/checks", summary="List checks", responses=documented(422))
-    def checks(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        """Return the checks, newest first, without evidence and columns."""
-        return {"checks": [linked_view(c, brief=True) for c in view.store.checks.newest(limit)]}
+    def checks(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100, version: VersionQuery = None
+    ) -> dict[str, Any]:
+        """Return the checks, of one version if it is given, newest first, without evidence and columns."""
+        newest = view.store.checks.newest(limit, version=version)
+        return {"checks": [linked_view(c, brief=True) for c in newest]}
 
     @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter
 
@@ -14,7 +14,8 @@ from driftbell.degradation.labelled_metrics import answer_metrics
 from driftbell.ports import Model, Store
 from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.records import Check, Interval, LabelledPrediction, Performance, Share, Task
-from driftbell.server.http.problems import documented
+from driftbell.server.api.monitor import VersionQuery
+from driftbell.server.http.problems import Refused, documented
 from driftbell.stats import REGRESSION_METRICS, calibration, class_scores, confusion, mean_interval, wilson
 from driftbell.tabular.outputs import output_values
 
@@ -26,6 +27,36 @@ MAX_ROWS = 10_000
 
 MAX_UNSEEN, OTHER_LABELS = 20, "other labels"
 """Labels that are no class of the model: the most frequent ones have a row of their own."""
+
+
+class MeasuredModel(Protocol):
+    """The facts of a model that its performance depends on; see `driftbell.ports.Model`."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    @property
+    def task(self) -> Task:
+        """Classification or regression."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, by class id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _RegisteredModel:
+    """A version that is not loaded; implements `MeasuredModel`."""
+
+    name: str
+    version: str
+    task: Task
+    classes: tuple[str, ...]
 
 
 def performance_router(
@@ -41,20 +72,32 @@ def performance_router(
     """
     router = APIRouter(prefix="/monitor", tags=["monitor"])
 
-    @router.get("/performance", summary="Get the model's performance", responses=documented(503))
-    def performance() -> dict[str, Any]:
-        """Return performance with 90 % intervals: realized now and at each recent check, and estimated."""
-        return performance_view(store, served(), window_rows=window_rows, now=clock())
+    @router.get("/performance", summary="Get the model's performance", responses=documented(404, 422, 503))
+    def performance(version: VersionQuery = None) -> dict[str, Any]:
+        """Return performance with 90 % intervals: realized now and at each recent check, and estimated.
+
+        It is that of the served version, or of another registered one.
+        """
+        model: MeasuredModel = served()
+        if version is not None and version != model.version:
+            registered = store.versions.get(version, model=model.name)
+            if registered is None:
+                raise Refused(404, "unknown_version", "no version has this name; GET /models lists all")
+            task = Task(registered.task)
+            model = _RegisteredModel(registered.model, registered.version, task, registered.classes)
+        return performance_view(store, model, window_rows=window_rows, now=clock())
 
     return router
 
 
-def performance_view(store: Store, model: Model, *, window_rows: int, now: datetime) -> dict[str, Any]:
-    """Return the performance of the served version as JSON.
+def performance_view(
+    store: Store, model: MeasuredModel, *, window_rows: int, now: datetime
+) -> dict[str, Any]:
+    """Return the performance of a version as JSON.
 
     Args:
         store: store of predictions, labels and checks.
-        model: the served model.
+        model: the model of the version.
         window_rows: maximum number of labelled predictions.
         now: the current time (UTC).
 
@@ -100,7 +143,7 @@ def _target_view(checks: Sequence[Check]) -> dict[str, Any] | None:
     return asdict(target) if target else None
 
 
-def _realized_views(labelled: Sequence[LabelledPrediction], model: Model) -> dict[str, Any]:
+def _realized_views(labelled: Sequence[LabelledPrediction], model: MeasuredModel) -> dict[str, Any]:
     """Return the realized performance: accuracy by class, or the errors of a regression."""
     if model.task is Task.REGRESSION:
         predicted = output_values([row.prediction.output for row in labelled], ())
@@ -117,7 +160,7 @@ def _realized_views(labelled: Sequence[LabelledPrediction], model: Model) -> dic
     }
 
 
-def _realized_at(store: Store, model: Model, rows: int, time: datetime) -> dict[str, Any]:
+def _realized_at(store: Store, model: MeasuredModel, rows: int, time: datetime) -> dict[str, Any]:
     """Return the realized performance on the labels that had arrived at a time."""
     labels: dict[str, Any] = {"model": model.name, "version": model.version, "as_of": time}
     if model.task is not Task.REGRESSION:

@@ -40,6 +40,10 @@ ACCESS = {
     ("GET", "/monitor/alarms/{alarm_id}"): READ,
     ("GET", "/monitor/alarms/{alarm_id}/label-sheet"): READ,
     ("POST", "/monitor/alarms/{alarm_id}/annotation"): ADMIN,
+    ("GET", "/models"): READ,
+    ("GET", "/models/{version}"): READ,
+    ("POST", "/models/{version}/promote"): ADMIN,
+    ("POST", "/models/rollback"): ADMIN,
     ("POST", "/monitor/trigger_now"): ADMIN,
     ("GET", "/monitor/generate_report"): ADMIN,
     ("POST", "/monitor/alertmanager"): READ,  # it writes log lines and changes nothing

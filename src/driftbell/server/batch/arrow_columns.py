@@ -17,7 +17,7 @@ from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.dtypes import MAX_EXACT, feature_column, has_integers, is_integer
-from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, wrong_type
+from driftbell.tabular.feature_value import MAX_NUMBER, RULES, find_problem, short_value, wrong_type
 from driftbell.tabular.schema import MAX_NAME_LENGTH, Schema
 
 RowProblems: TypeAlias = list[tuple[NDArray[np.bool_], FieldProblem]]
@@ -51,7 +51,8 @@ def check_header(schema: Schema, fields: Sequence[tuple[str, Any]]) -> None:
     for feature in schema.features:
         arrow_type = types.get(feature.name)
         if arrow_type is not None and not _fits(feature.kind, arrow_type):
-            problems.append(wrong_type(feature, _describe_type(arrow_type)))
+            problem = wrong_type(feature, _describe_type(arrow_type))
+            problems.append(replace(problem, message=problem.message + _time_advice(feature, arrow_type)))
     if problems:
         raise InputError(problems)
 
@@ -119,6 +120,36 @@ def _describe_type(arrow_type: Any) -> str:
     return "an array" if "list" in name.partition("<")[0] else name[:MAX_NAME_LENGTH]
 
 
+TIME_FORMS = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
+
+
+def _time_advice(feature: Feature, arrow_type: Any) -> str:
+    """Return how to send the times of a feature that is text in the reference; "" for other columns."""
+    if feature.kind is not Kind.CATEGORICAL or not _is_time(_value_type(arrow_type)):
+        return ""
+    texts = [str(feature.example), *feature.categories]
+    forms = (form for form in TIME_FORMS if all(_has_form(text, form) for text in texts))
+    write = f"strftime({next(forms, 'FORMAT')!r})"
+    name = feature.name
+    return (
+        f". The reference has it as text, such as {short_value(feature.example)!r}: send texts in the same "
+        f"form, in pandas with frame[{name!r}] = frame[{name!r}].dt.{write}"
+    )
+
+
+def _has_form(text: str, form: str) -> bool:
+    try:
+        return datetime.strptime(text, form).strftime(form) == text  # noqa: DTZ007 - only its form matters
+    except ValueError:
+        return False
+
+
+def _is_time(value_type: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_timestamp(value_type) or types.is_date(value_type))
+
+
 def _fits(kind: Kind, arrow_type: Any) -> bool:
     """Return whether a column of an Arrow type can hold a feature."""
     from pyarrow import types
@@ -126,7 +157,7 @@ def _fits(kind: Kind, arrow_type: Any) -> bool:
     value_type = _value_type(arrow_type)
     if types.is_null(value_type):
         return True
-    if types.is_timestamp(value_type) or types.is_date(value_type):
+    if _is_time(value_type):
         return kind is Kind.DATETIME  # which JSON has as a text
     return _python_type(value_type) in RULES[kind].types
 

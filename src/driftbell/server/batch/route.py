@@ -58,7 +58,7 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
         "records" and "split"), CSV with one header row, an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
         """
-        served = deployment.served
+        served = deployment.current()
         classes = served.model.classes
         model = {"model": served.model.name, "version": served.model.version}
         media_type, charset = _body_type(request)

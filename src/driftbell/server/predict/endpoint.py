@@ -62,7 +62,8 @@ class PredictEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["route"] = self  # as the router does, for metrics and logs
-        served = self._deployment.served
+        deployment = self._deployment
+        served = deployment.served if deployment.due is None else deployment.current()
         try:
             self._check_site(scope)
             self._require_scope(scope, PREDICT)

@@ -6,12 +6,15 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from driftbell.errors import InputError, PredictError
 from driftbell.phrases import join_names, printable, suggest_name
-from driftbell.records import Feature, FieldProblem, Kind, Value
+from driftbell.records import FieldProblem, Kind, Value
 from driftbell.records.refusals import UNKNOWN_CATEGORY, UNUSABLE_VALUE
 from driftbell.tabular.feature_value import short_value
 from driftbell.tabular.schema import Schema
+from driftbell.tabular.text_times import read_times
 
 MAX_TRIED = 10
 """Values of one request that are tried; further unknown ones are not blamed."""
@@ -21,6 +24,9 @@ MAX_CONFIRMED = 1000
 
 MAX_CATEGORIES = 10
 """Known categories that a message lists."""
+
+MIN_DATES = 0.9
+"""Share of the known values that are dates, from which a message names the first and last instead."""
 
 MAX_MASKED_ROWS = 100
 MAX_REASON = 300
@@ -53,6 +59,7 @@ class FailedRows:
             for place, feature in enumerate(schema.features)
             if feature.kind is Kind.CATEGORICAL
         }
+        self._known: dict[int, tuple[str, bool]] = {}
         self._usual = [schema.example[name] for name in schema.names]
         self._confirmed: dict[tuple[int, Value], None] = {}
 
@@ -90,10 +97,20 @@ class FailedRows:
             if self._is_cause(rows[index], place, by_row[index]):
                 self._confirm(value)
         return [
-            _unknown_category(self._schema.features[place], str(rows[index][place]), index if batch else None)
+            self._unknown_category(place, str(rows[index][place]), index if batch else None)
             for index, place in suspects
             if (place, rows[index][place]) in self._confirmed
         ]
+
+    def _unknown_category(self, place: int, value: str, row: int | None) -> FieldProblem:
+        feature = self._schema.features[place]
+        if place not in self._known:
+            self._known[place] = _describe_known(feature.categories)
+        known, dates = self._known[place]
+        near = "" if dates or len(value) > MAX_REASON else suggest_name(value, feature.categories)
+        text = short_value(value)
+        message = f"'{feature.name}' has the unknown value '{text}': {near or known}"
+        return FieldProblem(feature.name, UNKNOWN_CATEGORY, message, row, value=text)
 
     def _is_cause(self, row: Row, place: int, suspects: Sequence[int]) -> bool:
         """Return whether the model fails with this value, and not with any suspect value replaced."""
@@ -155,12 +172,24 @@ class FailedRows:
         return False
 
 
-def _unknown_category(feature: Feature, value: str, row: int | None) -> FieldProblem:
-    text = short_value(value)
-    known = join_names((printable(c, 40) for c in feature.categories), max_names=MAX_CATEGORIES)
-    hint = suggest_name(value, feature.categories) if len(value) <= MAX_REASON else ""
-    message = f"'{feature.name}' has the unknown value '{text}': {hint or f'the model knows {known}'}"
-    return FieldProblem(feature.name, UNKNOWN_CATEGORY, message, row, value=text)
+def _describe_known(categories: Sequence[str]) -> tuple[str, bool]:
+    """Return which values of a feature a model knows, and whether they are dates.
+
+    >>> _describe_known(["a", "b"]), _describe_known(["2026-01-31", "2024-05-01", "2025-01-01"])
+    (('the model knows a and b', False), ("the reference has dates from '2024-05-01' to '2026-01-31'", True))
+    """
+    import polars as pl
+
+    times = read_times(pl.Series(categories, dtype=pl.String), digits=True).values
+    places = np.flatnonzero(~np.isnat(times))
+    if len(places) >= MIN_DATES * len(categories):
+        ends = (categories[places[place]] for place in (times[places].argmin(), times[places].argmax()))
+        first, last = (printable(text, 40) for text in ends)
+        return f"the reference has dates from '{first}' to '{last}'", True
+    texts = [printable(category, 40) for category in categories[:MAX_CATEGORIES]]
+    if len(categories) <= MAX_CATEGORIES:
+        return f"the model knows {join_names(texts, max_names=MAX_CATEGORIES)}", False
+    return f"the model knows {len(categories)} values, such as {join_names(texts[:3])}", False
 
 
 def masked_reason(error: PredictError, rows: Sequence[Row], names: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from pyarrow import compute, ipc
 from driftbell.errors import InputError
 from driftbell.records import Feature, Kind
 from driftbell.server.batch import arrow
+from driftbell.server.batch.arrow_columns import check_header
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import validated_rows
 from driftbell.server.http.problems import Refused
@@ -310,3 +311,25 @@ def test_the_answer_is_a_table_of_the_same_type(media_type: str) -> None:
 def test_a_model_without_probabilities_has_no_columns_for_them() -> None:
     body = arrow.write_answers([PredictedRow("0199", 1, ())], ("no", "yes"), METADATA, arrow.STREAM)
     assert ipc.open_stream(body).read_all().column_names == ["id", "class", "class_id"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "form"),
+    [
+        (("2026-01-31", "2026-02-01"), "%Y-%m-%d"),
+        (("2026-01-31 00:00:00", "2026-02-01 12:30:00"), "%Y-%m-%d %H:%M:%S"),
+        (("03/04/2026", "31/01/2026"), "%d/%m/%Y"),
+        (("Jan 2026", "Feb 2026"), "FORMAT"),
+    ],
+)
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.date32()])
+def test_times_of_a_feature_of_dates_as_text_are_to_be_sent_as_text(
+    texts: tuple[str, ...], form: str, kind: Any
+) -> None:
+    feature = Feature("day", Kind.CATEGORICAL, categories=texts, example=texts[0])
+    with pytest.raises(InputError) as error:
+        check_header(Schema((feature,)), [("day", kind)])
+    assert str(error.value) == (
+        f"'day' must be a string, got {kind}. The reference has it as text, such as '{texts[0]}': send texts "
+        f"in the same form, in pandas with frame['day'] = frame['day'].dt.strftime('{form}')"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -60,6 +61,27 @@ def test_an_unknown_category_is_named_with_its_value() -> None:
     assert found.example == {"age": 31.0, "city": "Wien", "plan": "free", "store": 1.0}
     typo = FailedRows(SCHEMA, Encoder()).explain([[31.0, "Bernn", "free", 1.0]], ERROR, batch=False)
     assert str(typo) == "'city' has the unknown value 'Bernn': did you mean 'Bern'?"
+
+
+def unknown(categories: list[str], value: str) -> str:
+    schema = infer_schema(as_columns({"x": np.array(categories, dtype=object)}))
+    model = Encoder(lambda row: row[0] not in categories)
+    return str(FailedRows(schema, model).explain([[value]], ERROR, batch=False))
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%Y-%m-%d %H:%M", "%d %b %Y"])
+def test_dates_as_text_are_described_by_the_first_and_the_last(form: str) -> None:
+    dates = [(date(2024, 1, 31) + timedelta(days=d)).strftime(form) for d in range(949)]
+    shuffled = [dates[i] for i in np.random.default_rng(0).permutation(949)]
+    expected = (
+        f"'x' has the unknown value '2024/01': the reference has dates from '{dates[0]}' to '{dates[-1]}'"
+    )
+    assert unknown(shuffled, "2024/01") == expected
+
+
+def test_of_many_categories_only_some_are_listed() -> None:
+    text = unknown([f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"], "1")
+    assert text == "'x' has the unknown value '1': the model knows 64 values, such as aa, ab and ac"
 
 
 def test_every_unknown_category_of_a_row_is_named() -> None:
