@@ -137,6 +137,10 @@ def test_rows_that_are_not_valid_are_refused_one_by_one(service: Running) -> Non
         (6, ""),
     }
     assert answer["ignored"] == {"customer": 1, "age": 1}
+    late = send(
+        service, [{"prediction": "maybe"}] * 1200 + [{**good, "id": "late"}]
+    )  # many before the first valid
+    assert (late["accepted"], late["refused"], len(late["errors"])) == (1, 1200, 50)
     single = httpx.post(f"{service.url}/predictions", json={**good, "prediction": None})
     assert single.status_code == 422
     assert single.json()["errors"][0]["field"] == "prediction"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,18 @@ def test_driftbells_own_clients_of_both_protocols_understand_the_answers(
         outputs = loaded.predict(pd.DataFrame(rows))
         assert [classes[i] for i in outputs.values] == expected
         assert (outputs.probabilities is not None) == (protocol == "v2")
+
+
+def test_an_id_that_cannot_be_answered_is_refused_before_anything_is_recorded(
+    service: Running, rows: list[dict[str, Any]]
+) -> None:
+    name = httpx.get(f"{service.url}/health").json()["model"]
+    inputs = [{"name": n, "shape": [1], "datatype": "FP64", "data": [v]} for n, v in rows[0].items()]
+    address = f"{service.url}/v2/models/{name}/infer"
+    body = json.dumps({"inputs": inputs, "id": "\ud800"})
+    answer = httpx.post(address, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        "'id' must be valid Unicode text without NUL",
+    )
+    assert httpx.post(address, json={"inputs": inputs, "id": "ä"}).json()["id"] == "ä"

@@ -13,10 +13,8 @@ from driftbell.degradation.reference_models import Vector
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
 from driftbell.records import FieldProblem, Kind
+from driftbell.tabular.logged_rows import ERROR_PER_CLASS, MAX_SUM_ERROR
 from driftbell.tabular.typed_column import TypedColumn
-
-MAX_SUM_ERROR, ERROR_PER_CLASS = 0.01, 0.005
-"""Tolerated deviation of the sum of a row's probabilities from 1, for probabilities with two decimals."""
 
 MAX_DISAGREEMENT = 0.5
 """Predictions that differ from the most probable class in more than this share of the rows are refused."""

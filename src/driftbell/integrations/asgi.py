@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import uuid
+import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -21,10 +21,13 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY = 1024 * 1024
 """Larger requests and answers are not logged."""
 
-ID_HEADER = b"x-driftbell-id"
-"""Header of the answer with the id of the prediction, by which its label can follow."""
+GZIP = 31
+"""Window bits with which zlib reads gzip."""
 
-GUESSED = ("prediction", "predicted", "class", "label", "value", "result", "output")
+ID_HEADER = b"x-driftbell-id"
+"""Header of the answer with the id of the prediction, for its label. With ids of your own, there is none."""
+
+GUESSED = ("prediction", "predictions", "predicted", "class", "label", "value", "result", "output")
 """Fields of an answer that are looked up if none is named."""
 
 
@@ -37,7 +40,7 @@ class WatchedApp:
     Args:
         app: the application.
         monitor: receives the predictions.
-        path: the path of `POST` requests that predict.
+        path: the path of `POST` requests that predict; that of a mount may be left out.
         features: field of the request with the features; None for the whole request.
         prediction: field of the answer with the prediction; None for the first of `GUESSED`.
         probabilities: field of the answer with the probability by class; None if there is none.
@@ -65,7 +68,7 @@ class WatchedApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != self._path:
+        if scope["type"] != "http" or scope["method"] != "POST" or not self._is_watched(scope):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -81,7 +84,8 @@ class WatchedApp:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status == 200:
+                answered.is_compressed = (b"content-encoding", b"gzip") in message.get("headers", ())
+                if status == 200 and self._id is None:
                     headers = [*message.get("headers", ()), (ID_HEADER, name.encode())]
                     message = {**message, "headers": headers}
             else:
@@ -90,8 +94,17 @@ class WatchedApp:
 
         await self._app(scope, received, sending)
         if status == 200:
-            with contextlib.suppress(Exception):  # the host must not fail
-                self._log(sent, answered, name, (time.perf_counter() - started) * 1000)
+            duration = (time.perf_counter() - started) * 1000
+            try:
+                self._log(sent, answered, name, duration)
+            except Exception as error:  # noqa: BLE001 - the host must not fail
+                self._monitor.drop(
+                    1, f"an answer of {self._path} cannot be read: {error or type(error).__name__}"
+                )
+
+    def _is_watched(self, scope: Scope) -> bool:
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        return path == self._path or (bool(root) and path == root + self._path)
 
     def _log(self, sent: _Body, answered: _Body, name: str, latency: float) -> None:
         request, answer = json.loads(sent.content), json.loads(answered.content)
@@ -133,6 +146,7 @@ class _Body:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
+        self.is_compressed = False
 
     def add(self, message: Message) -> None:
         """Add a part of the body."""
@@ -145,8 +159,17 @@ class _Body:
 
     @property
     def content(self) -> bytes:
-        """The whole body; empty if it is too large."""
-        return b"".join(self._parts) if self._size <= MAX_BODY else b""
+        """The whole body, decompressed.
+
+        Raises:
+            ValueError: it is too large.
+        """
+        content = b"".join(self._parts)
+        if self.is_compressed:
+            content = zlib.decompressobj(GZIP).decompress(content, MAX_BODY + 1)
+        if max(self._size, len(content)) > MAX_BODY:
+            raise ValueError(f"it has more than {MAX_BODY:,} bytes")
+        return content
 
 
 def watch(app: Any, monitor: Monitor | None = None, **options: Any) -> Monitor:

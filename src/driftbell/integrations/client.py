@@ -33,6 +33,9 @@ MAX_BATCH_BYTES = 512 * 1024
 FLUSH_SECONDS = 0.5
 """Time between two requests, so that the predictions of a busy service share them."""
 
+MAX_ANSWER_BYTES = 1024 * 1024
+"""A larger answer is not one of the service."""
+
 TIMEOUT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
@@ -90,11 +93,11 @@ class Monitor:
         self, url: str | None = None, *, api_key: str | None = None, queue_limit: int = 10_000
     ) -> None:
         address = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-        parts = urlsplit(address)
         try:
+            parts = urlsplit(address)
             port = parts.port
         except ValueError:
-            port = 0
+            parts, port = urlsplit(""), 0
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise ConfigError(f"the URL of driftbell must be such as '{DEFAULT_URL}', got '{address}'")
         self._connect: Callable[[], http.client.HTTPConnection] = functools.partial(
@@ -110,6 +113,7 @@ class Monitor:
             self._headers["Authorization"] = f"Bearer {key}"
         self._queue: deque[bytes] = deque()
         self._limit = max(1, queue_limit)
+        self._batch_limit = MAX_BATCH
         self._sent = self._refused = self._dropped = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -141,22 +145,23 @@ class Monitor:
             time: time of the prediction; None for now.
             latency_ms: time to predict, in milliseconds.
         """
-        name = id or uuid.uuid4().hex
-        moment = time or datetime.now(UTC)
-        item: dict[str, Any] = {
-            "id": name,
-            "time": (moment if moment.tzinfo else moment.astimezone()).isoformat(),
-            "features": features,
-            "prediction": prediction,
-        }
-        if probabilities is not None:
-            item["probabilities"] = probabilities
-        if latency_ms is not None:
-            item["latency_ms"] = latency_ms
+        name = uuid.uuid4().hex
         try:
+            name = id or name
+            moment = datetime.now(UTC) if time is None else time
+            item: dict[str, Any] = {
+                "id": name,
+                "time": (moment if moment.tzinfo else moment.astimezone()).isoformat(),
+                "features": features,
+                "prediction": prediction,
+            }
+            if probabilities is not None:
+                item["probabilities"] = probabilities
+            if latency_ms is not None:
+                item["latency_ms"] = latency_ms
             line = json.dumps(_plain(item), allow_nan=False).encode()
         except Exception as error:  # noqa: BLE001 - the host must not fail
-            self._drop(1, f"a prediction cannot be written as JSON: {error}")
+            self.drop(1, f"a prediction cannot be written as JSON: {error}")
             return name
         self._put(line)
         return name
@@ -247,8 +252,10 @@ class Monitor:
                 self._dropped += 1
             self._queue.append(line)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="driftbell", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="driftbell", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no more threads: the next prediction tries again
+                    thread.start()
+                    self._thread = thread
             waiting = len(self._queue)
         if waiting >= MAX_BATCH:
             self._wake.set()
@@ -270,7 +277,7 @@ class Monitor:
                 connection = connection or self._connect()
                 self._send(connection, batch)
                 pause = 0.0 if self._batch() else FLUSH_SECONDS
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - any answer of any server: the thread must go on
                 if connection:
                     connection.close()
                 connection = None
@@ -286,7 +293,7 @@ class Monitor:
             size = 2
             for line in self._queue:
                 size += len(line) + 1
-                if batch and (len(batch) == MAX_BATCH or size > MAX_BATCH_BYTES):
+                if batch and (len(batch) >= self._batch_limit or size > MAX_BATCH_BYTES):
                     break
                 batch.append(line)
             return batch
@@ -295,18 +302,26 @@ class Monitor:
         """Send a batch, and take it from the queue if the service has decided on it.
 
         Raises:
-            OSError, HTTPException, ValueError: it has not.
+            Exception: it has not.
         """
         connection.request("POST", self._path, b"[%b]" % b",".join(batch), self._headers)
         response = connection.getresponse()
-        body = response.read()
+        body = response.read(MAX_ANSWER_BYTES + 1)
+        if len(body) > MAX_ANSWER_BYTES:
+            raise OSError(f"the service answered {response.status} with more than {MAX_ANSWER_BYTES} bytes")
         refused, reason = 0, ""
         if response.status == 200:
             answer = json.loads(body)
             refused = int(answer["refused"])
             errors = answer["errors"]
             reason = str(errors[0]["message"]) if errors else ""
-        elif response.status in (413, 422):
+            self._batch_limit = min(MAX_BATCH, 2 * self._batch_limit)
+        elif response.status == 413 or (response.status == 400 and _is_problem(body)):
+            if len(batch) > 1:  # one row may be the cause: halve until it is alone
+                self._batch_limit = len(batch) // 2
+                return
+            refused, reason = 1, _detail(body)
+        elif response.status == 422:
             refused, reason = len(batch), _detail(body)
         else:
             raise OSError(f"the service answered {response.status}: {_detail(body)}")
@@ -319,7 +334,13 @@ class Monitor:
         if refused:
             self._log(f"{refused} predictions were refused: {reason}")
 
-    def _drop(self, count: int, reason: str) -> None:
+    def drop(self, count: int, reason: str) -> None:
+        """Count predictions that cannot be logged.
+
+        Args:
+            count: number of predictions.
+            reason: for the log of the host.
+        """
         with self._lock:
             self._dropped += count
         self._log(reason)
@@ -332,8 +353,16 @@ class Monitor:
                 logger.warning("driftbell: %s", message)
 
 
+def _is_problem(body: bytes) -> bool:
+    """Return whether an answer is one of the service, and not of a proxy before it."""
+    with contextlib.suppress(ValueError, RecursionError):
+        answer = json.loads(body)
+        return isinstance(answer, dict) and "detail" in answer
+    return False
+
+
 def _detail(body: bytes) -> str:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
         return str(json.loads(body)["detail"])[:300]
     return body[:100].decode("utf-8", "replace")
 

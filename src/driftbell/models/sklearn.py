@@ -79,6 +79,9 @@ def loaded_estimator(
         )
     if has_classes and isinstance(estimator.classes_, list):
         raise ModelError(f"the model in {source} has several outputs: only models with one are served")
+    no_classes = has_classes and estimator.classes_ is None
+    if no_classes or getattr(estimator, "n_features_in_", None) == 0:  # as of CatBoost inside a pipeline
+        raise ModelError(f"the model in {source} is not fitted: fit it, and save it again")
     names = tuple(str(n) for n in getattr(estimator, "feature_names_in_", ()))
     estimator = _one_thread(estimator)
     levels = _levels(estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ MAX_IGNORED = 100
 
 ROUNDING = 1e-4
 """Tolerated rounding error of a probability below 0 or above 1."""
+
+
+MAX_SUM_ERROR, ERROR_PER_CLASS = 0.01, 0.005
+"""Tolerated difference of the sum of a row's probabilities from 1, for probabilities with two decimals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +173,9 @@ class LoggedRowReader:
         shares: dict[str, float] = {}
         for label, share in value.items():
             name, number = self._find(label), None if isinstance(share, str) else parse_number(share)
-            if name is None or number is None or not -ROUNDING <= number <= 1 + ROUNDING:
+            if name is None or number is None or name in shares or not -ROUNDING <= number <= 1 + ROUNDING:
                 known = join_names(self._classes)
-                message = f"'probabilities' must have a number from 0 to 1 for the classes {known}"
+                message = f"'probabilities' must have one number from 0 to 1 for the classes {known}"
                 refuse("probabilities", "type", message, label if name is None else share)
                 return []
             shares[name] = min(1.0, max(0.0, number))
@@ -180,5 +185,11 @@ class LoggedRowReader:
         missing = [c for c in self._classes if c not in shares]
         if missing:
             refuse("probabilities", "missing", f"'probabilities' lacks the classes {join_names(missing)}", "")
+            return []
+        total = math.fsum(shares.values())
+        if abs(total - 1) > MAX_SUM_ERROR + ERROR_PER_CLASS * len(shares):
+            refuse(
+                "probabilities", "type", f"'probabilities' must sum to 1, but their sum is {total:.4g}", value
+            )
             return []
         return [shares[c] for c in self._classes]

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import StreamingResponse
 from tests.asgi import post
 
 from driftbell import ConfigError, Monitor, WatchedApp, watch
@@ -82,10 +84,41 @@ def test_fields_and_ids_can_be_named() -> None:
     assert monitor.calls[0][2] == "7"
 
 
+def test_an_answer_has_no_header_with_another_id_than_the_users() -> None:
+    app, monitor = application(), Recorded()
+    watch(app, monitor, id="order")
+    assert "x-driftbell-id" not in post(app, ("/predict", {"x": 2}))[0].headers
+
+
+def test_a_mounted_application_is_watched_by_its_own_path() -> None:
+    app, outer, monitor = application(), FastAPI(), Recorded()
+    watch(app, monitor)
+    outer.mount("/v1", app)
+    post(outer, ("/v1/predict", {"x": 2}), ("/v1/score", {"rows": []}))
+    assert [(row, value) for row, value, _, _ in monitor.calls] == [({"x": 2}, "yes")]
+
+
+def test_compressed_and_streamed_answers_are_read() -> None:
+    app, monitor = application(), Recorded()
+
+    @app.post("/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(iter(['{"class"', ': "yes"}']), media_type="application/json")
+
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    watch(app, monitor)
+    watch(app, monitor, path="/stream")
+    answer, streamed = post(app, ("/predict", {"x": 2}), ("/stream", {"x": 3}))
+    assert answer.headers["content-encoding"] == streamed.headers["content-encoding"] == "gzip"
+    assert answer.json()["class"] == "yes"
+    assert [(row, value) for row, value, _, _ in monitor.calls] == [({"x": 2}, "yes"), ({"x": 3}, "yes")]
+
+
 def test_answers_that_cannot_be_read_are_left_alone() -> None:
     app, monitor = application(), Recorded()
     watch(app, monitor, path="/text")
     assert post(app, ("/text", "not an object"))[0].text == "yes"
     assert monitor.calls == []
+    assert monitor.counts.dropped == 1
     with pytest.raises(ConfigError, match="wrap it as WatchedApp"):
         watch(WatchedApp(app, monitor=monitor))

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,7 +23,8 @@ class Service:
 
     def __init__(self) -> None:
         self.status, self.rows, self.headers = 200, list[dict[str, Any]](), list[dict[str, str]]()
-        self.refused = 0
+        self.refused, self.answer = 0, b""
+        self.status_of: Callable[[list[dict[str, Any]]], int] = lambda rows: self.status
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,9 +32,10 @@ class Service:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                answer = {"detail": "busy"} if service.status != 200 else service.take(body, self.headers)
-                content = json.dumps(answer).encode()
-                self.send_response(service.status)
+                status = service.status_of(body)
+                answer = {"detail": "busy"} if status != 200 else service.take(body, self.headers)
+                content = service.answer or json.dumps(answer).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -137,6 +139,68 @@ def test_nothing_raises_into_the_host(service: Service) -> None:
     assert monitor.counts == MonitorCounts(sent=0, refused=0, dropped=4, waiting=0)
 
 
+@pytest.mark.parametrize("status", [400, 413])
+def test_one_row_that_the_service_cannot_read_does_not_hold_up_the_others(
+    service: Service, status: int
+) -> None:
+    service.status_of = lambda rows: status if any(row["id"] == "bad" for row in rows) else 200
+    monitor = Monitor(service.url)
+    names = [*map(str, range(20)), "bad", *map(str, range(20, 40))]
+    for name in names:
+        monitor.log({"x": 1}, "no", id=name)
+    assert monitor.flush()
+    assert [row["id"] for row in service.rows] == [name for name in names if name != "bad"]
+    assert monitor.counts == MonitorCounts(sent=40, refused=1, dropped=0, waiting=0)
+    monitor.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>", b"[]", b"{}", b'{"refused": null, "errors": 1}', b"[" * 100_000, b" " * 2_000_000]
+)
+def test_a_strange_answer_does_not_end_the_thread(service: Service, answer: bytes) -> None:
+    service.answer = answer
+    monitor = Monitor(service.url)
+    monitor.log({"x": 1}, "no", id="first")
+    assert not monitor.flush(timeout=0.8)
+    service.answer = b""
+    assert monitor.flush()
+    assert monitor.counts.sent == 1
+    monitor.close()
+
+
+def test_a_bad_request_of_a_proxy_is_repeated(service: Service) -> None:
+    service.status, service.answer = 400, b"<html>plain HTTP was sent to an HTTPS port</html>"
+    monitor = Monitor(service.url)
+    monitor.log({"x": 1}, "no")
+    assert not monitor.flush(timeout=0.8)
+    service.status, service.answer = 200, b""
+    assert monitor.flush()
+    assert monitor.counts.sent == 1
+    monitor.close()
+
+
+def test_times_ids_and_threads_that_cannot_be_had_do_not_raise(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(service.url)
+    wrong: Any = "2026-01-31"
+    pairs: Any = np.array(["a", "b"])
+    monitor.log({"x": 1}, "no", time=wrong)
+    monitor.log({"x": 1}, "no", id=pairs)
+    assert monitor.counts.dropped == 2
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        monitor.log({"x": 1}, "no", id="first")
+    monitor.log({"x": 1}, "no", id="second")
+    assert monitor.flush()
+    assert [row["id"] for row in service.rows] == ["first", "second"]
+    monitor.close()
+
+
 def test_a_decorated_function_keeps_its_result_and_its_errors(service: Service) -> None:
     monitor = Monitor(service.url)
 
@@ -175,7 +239,9 @@ def test_a_forked_child_sends_its_own_predictions(service: Service) -> None:
     monitor.close()
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://x:99999", "http://x:0"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://x", "http://", "http://x:99999", "http://x:0", "http://[::1"]
+)
 def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="the URL of driftbell must be such as"):
         Monitor(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from driftbell.config.settings import load
 from driftbell.errors import ModelError
@@ -89,7 +91,8 @@ def test_another_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None
         load_model(tmp_path / "m.cbm", None)
 
 
-def test_a_model_that_is_not_fitted_is_refused(tmp_path: Path) -> None:
-    joblib.dump(catboost.CatBoostClassifier(), tmp_path / "m.joblib")
+@pytest.mark.parametrize("wrap", [lambda model: model, make_pipeline])
+def test_a_model_that_is_not_fitted_is_refused(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
+    joblib.dump(wrap(catboost.CatBoostClassifier()), tmp_path / "m.joblib")
     with pytest.raises(ModelError, match="not fitted"):
         load_model(tmp_path / "m.joblib", file_sha256(tmp_path / "m.joblib"))

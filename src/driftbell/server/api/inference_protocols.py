@@ -29,6 +29,7 @@ from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.dtypes import is_integer
+from driftbell.tabular.feature_value import is_unicode_text
 from driftbell.tabular.schema import Schema
 
 BINARY_HEADER = "inference-header-content-length"
@@ -314,6 +315,8 @@ def _read_infer(
         detail = f"the model has no output '{unknown[0][:80]}'; its outputs: {', '.join(known)}"
         raise Refused(422, "not_a_batch", detail)
     identifier = body.get("id")
+    if isinstance(identifier, str) and not is_unicode_text(identifier):
+        raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
     return validated_rows(schema, table), identifier if isinstance(identifier, str) else None, outputs
 
 

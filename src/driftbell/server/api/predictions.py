@@ -19,7 +19,7 @@ from driftbell.server.auth.guard import Access
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import MAX_ERRORS, MAX_PROBLEMS, Refused, documented
+from driftbell.server.http.problems import MAX_ERRORS, Refused, documented
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.recorder import Recorder
@@ -127,8 +127,6 @@ class PredictionLogger:
                 rows.append(reader.read(item, now, index))
             except InputError as error:
                 problems += error.problems
-                if not rows and len(problems) >= MAX_PROBLEMS:
-                    break
         if problems and not rows:
             raise InputError(problems)
         return rows, problems, reader.ignored
