@@ -274,6 +274,14 @@ def test_of_a_long_period_every_nth_prediction_is_read(store: SqlStore) -> None:
     assert [p.id for p in window.predictions] == [f"id-{i}" for i in range(3, 100, 4)]
 
 
+def test_new_predictions_are_counted(store: SqlStore) -> None:
+    assert store.predictions.append([]) == 0
+    assert store.predictions.append([prediction(1), prediction(2)]) == 2
+    assert store.predictions.append([prediction(2), prediction(3), prediction(3)]) == 1
+    odd = [prediction(4, features={"x": "\0"}), prediction(1, features={"x": "\0"})]
+    assert store.predictions.append(odd) == 1
+
+
 def test_versions_are_in_the_order_of_their_newest_predictions(store: SqlStore) -> None:
     assert store.predictions.versions("iris") == []
     store.predictions.append([prediction(1, version="b"), prediction(2, version="a")])

@@ -18,12 +18,14 @@ from driftbell.models.foreign_code import load_with
 from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.missing_library import import_library
+from driftbell.models.nesting import nesting_depth
 from driftbell.models.sklearn import load_estimator
 from driftbell.models.xgboost_file import load_xgboost
 from driftbell.records import Outputs, Task
 
 MANIFEST = "MLmodel"
 MAX_MANIFEST_BYTES = 1024**2
+MAX_DEPTH = 100
 PATH_KEYS = ("data", "code", "python_model", "pickled_model", "model_path", "model_code_path", "path")
 """Keys of an `MLmodel` file that name a file or folder in the model's folder."""
 
@@ -126,6 +128,8 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
             content = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    if nesting_depth(content) > MAX_DEPTH:  # the parser takes quadratic time
+        raise ModelError(f"{path} is not as MLflow writes it: nested more than {MAX_DEPTH} levels deep")
     try:
         # a few aliases of aliases fill the memory
         if len(content) > MAX_MANIFEST_BYTES or any(

@@ -16,7 +16,11 @@ from driftbell.models.class_choice import number_names, two_classes
 from driftbell.models.foreign_code import load_with
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.missing_library import import_library
+from driftbell.models.nesting import nesting_depth
 from driftbell.records import Outputs, Task, Value
+
+MAX_DEPTH = 100
+"""Levels of lists and objects in a file; a model has fewer than ten."""
 
 CATEGORY = "c"
 """Type of a categorical feature in a file."""
@@ -51,6 +55,8 @@ def load_xgboost(path: Path, content: bytes) -> LoadedModel:
     xgboost = import_library("xgboost", needed_by=path)
     if not content.startswith(b"{"):  # XGBoost ends the process for an empty file
         raise ModelError(_failure(path))
+    if _is_too_deep(content):  # XGBoost would crash
+        raise ModelError(_failure(path))
     booster = xgboost.Booster({"nthread": 1})
     load_with(lambda: booster.load_model(bytearray(content)), failure=_failure(path))
     config = json.loads(booster.save_config())["learner"]
@@ -74,6 +80,18 @@ def load_xgboost(path: Path, content: bytes) -> LoadedModel:
         levels=levels,
         predicts_argmax=True,
     )
+
+
+def _is_too_deep(content: bytes) -> bool:
+    """Return whether JSON is nested deeper than any model of XGBoost."""
+    is_json = content[1:].lstrip()[:1] in (b'"', b"}")  # else UBJSON, with any byte in it
+    if not is_json or nesting_depth(content) <= MAX_DEPTH:
+        return False
+    try:
+        json.loads(content)  # some brackets may be in strings
+    except (RecursionError, ValueError):
+        return True
+    return False
 
 
 def xgboost_levels(booster: Any) -> Mapping[str, tuple[Value, ...]]:

@@ -41,10 +41,14 @@ from driftbell.records.comparison import LabelledOutcome
 class PredictionStore(Protocol):
     """Predictions, each with a sequence number in the order of arrival."""
 
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        """Write all or none, skipping known ids; written predictions survive the death of the process."""
+    def append(self, predictions: Sequence[Prediction]) -> int:
+        """Write all or none, skipping known ids; written predictions survive the death of the process.
 
-    def append_lines(self, lines: Sequence[bytes]) -> None:
+        Returns:
+            The number of predictions with new ids.
+        """
+
+    def append_lines(self, lines: Sequence[bytes]) -> int:
         """Append predictions that `driftbell.journal.line` has serialized; one invalid line fails all."""
 
     def window(self, rows: int, *, model: str, version: str) -> Window:

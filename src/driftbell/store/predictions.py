@@ -47,18 +47,17 @@ class SqlPredictions:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def append(self, new: Sequence[Prediction]) -> None:
-        self.append_lines([encode_line(prediction) for prediction in new])
+    def append(self, new: Sequence[Prediction]) -> int:
+        return self.append_lines([encode_line(prediction) for prediction in new])
 
-    def append_lines(self, lines: Sequence[bytes]) -> None:
+    def append_lines(self, lines: Sequence[bytes]) -> int:
         if not lines:
-            return
+            return 0
         with self._connections.write() as connection:
             text = (b"[%b]" % b",".join(lines)).decode()
             if connection.dialect.name == "postgresql" and _UNREADABLE.search(text):
-                connection.execute(_INSERT_ROW, [_parse(line) for line in lines])
-            else:
-                connection.execute(_INSERT[connection.dialect.name], {"lines": text})
+                return sum(connection.execute(_INSERT_ROW, _parse(line)).rowcount for line in lines)
+            return connection.execute(_INSERT[connection.dialect.name], {"lines": text}).rowcount
 
     def window(self, rows: int, *, model: str, version: str) -> Window:
         return self.after(0, rows, model=model, version=version)

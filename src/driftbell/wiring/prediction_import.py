@@ -172,11 +172,8 @@ class _Importer:
         """Write predictions and their labels."""
         if not batch:
             return
-        name, version = self._model.name, self._model.version
         records = [self._record(row) for row, _ in batch]
-        before = store.predictions.count(model=name, version=version)
-        store.predictions.append(records)
-        added = store.predictions.count(model=name, version=version) - before
+        added = store.predictions.append(records)
         self._result.predictions += added
         self._result.known += len(records) - added
         labels = [

@@ -54,6 +54,20 @@ def test_a_pipe_or_a_loop_in_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_deeply_nested_manifest_is_refused(tmp_path: Path) -> None:
-    folder = _folder(tmp_path / "deep", "flavors: " + "[" * 1500 + "]" * 1500)
-    with pytest.raises(ModelError, match="is not valid YAML"):
+    folder = _folder(tmp_path / "deep", "flavors: " + "[" * 20_000)
+    with pytest.raises(ModelError, match="nested more than 100 levels deep"):
         load_model(folder, None)
+    lines = "".join(f"{' ' * level}a:\n" for level in range(1200))
+    with pytest.raises(ModelError, match="is not valid YAML"):
+        load_model(_folder(tmp_path / "indented", lines), None)
+
+
+def test_a_deeply_nested_model_of_xgboost_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("xgboost")
+    path = tmp_path / "deep.json"
+    path.write_text('{"a":' * 20_000 + "1" + "}" * 20_000)
+    with pytest.raises(ModelError, match=r"deep\.json"):
+        load_model(path, None)
+    path.write_text('{"learner": "' + "[" * 200 + '"}')
+    with pytest.raises(ModelError, match=r"deep\.json"):
+        load_model(path, None)
