@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.command_line import driftbell
 from tests.conftest import CHEAP_MONITOR, Running, monitored, running
 
 from driftbell import Monitor, watch
+from driftbell.store.sqlite import open_sqlite
 
 pytestmark = pytest.mark.service
 
@@ -187,6 +189,29 @@ def test_a_file_of_predictions_can_be_imported_again_when_its_labels_arrive(tmp_
     done = driftbell("import", "part.parquet", "--id", "ordr", cwd=tmp_path, **environment)
     assert done.returncode == 2
     assert "--id: part.parquet has no column 'ordr'" in done.stderr
+
+
+def test_ids_and_times_may_be_excluded_from_the_features(tmp_path: Path) -> None:
+    applicants(900, seed=0).assign(order=range(900)).to_csv(tmp_path / "reference.csv", index=False)
+    table = applicants(50, seed=3).assign(order=[f"o-{i}" for i in range(50)])
+    table["scored"] = pd.date_range("2026-03-01", periods=50, freq="min")
+    table.to_csv(tmp_path / "scored.csv", index=False)
+    environment = {
+        **settings(tmp_path),
+        "MODEL__REFERENCE": str(tmp_path / "reference.csv"),
+        "COLUMNS__EXCLUDE": "ord*",
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+    options = ("--id", "order", "--time", "scored")
+    done = driftbell("import", "scored.csv", *options, cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "50 new predictions, 0 already known, 50 new labels" in done.stdout
+    store = open_sqlite(tmp_path / "data" / "log.sqlite")
+    first = store.predictions.get("o-0")
+    store.close()
+    assert first is not None
+    assert first.time == datetime(2026, 3, 1, tzinfo=UTC)
+    assert set(first.features) == {"income", "debt", "region"}
 
 
 def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:

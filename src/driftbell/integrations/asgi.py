@@ -108,14 +108,19 @@ class WatchedApp:
 
     def _log(self, sent: _Body, answered: _Body, name: str, latency: float) -> None:
         request, answer = json.loads(sent.content), json.loads(answered.content)
-        rows = request if self._features is None else request[self._features]
+        items = request if isinstance(request, list) else self._features_of(request)
         results = self._prediction_of(answer)
-        if isinstance(rows, Mapping):
-            self._log_row(rows, results, request, answer, name, latency)
+        if isinstance(items, Mapping):
+            self._log_row(items, results, request, answer, name, latency)
             return
-        for place, (row, result) in enumerate(zip(rows, results, strict=True)):
+        for place, (item, result) in enumerate(zip(items, results, strict=True)):
+            row = self._features_of(item) if isinstance(request, list) else item
             identifier = f"{name}-{place}"
-            self._log_row(row, self._prediction_of(result), row, result, identifier, latency / len(rows))
+            self._log_row(row, self._prediction_of(result), item, result, identifier, latency / len(items))
+
+    def _features_of(self, item: Any) -> Any:
+        """Return the features in a request, or in one row of it."""
+        return item if self._features is None else item[self._features]
 
     def _prediction_of(self, answer: Any) -> Any:
         """Return the prediction in an answer, or in the answer of one row."""

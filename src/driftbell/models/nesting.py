@@ -1,4 +1,4 @@
-"""How deep lists and objects are nested in a text, before a parser that would crash or take for ever."""
+"""Depth of nested lists and objects in a text, before a parser that would crash or take for ever."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
     return router
 
 
-_SAFE = {"Referrer-Policy": "no-referrer"}
+_SAFE = {"Referrer-Policy": "same-origin"}
 
 
 def render_page(template: str, **context: Any) -> Response:

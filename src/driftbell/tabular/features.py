@@ -40,19 +40,22 @@ class FeatureTable:
     detected: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_feature_table(path: str | PathLike[str], options: ColumnOptions | None = None) -> FeatureTable:
+def read_feature_table(
+    path: str | PathLike[str], options: ColumnOptions | None = None, *, strict: bool = True
+) -> FeatureTable:
     """Read a file with rows like a model's training data, and the types of its columns.
 
     Args:
         path: see `read_file`.
         options: the user's options for the columns.
+        strict: whether names in the options must be columns, as in the reference.
 
     Raises:
         ConfigError: the file cannot be read, or an option names no column.
         InputError: a column is nested.
     """
     raw, options = read_file(path), options or ColumnOptions()
-    names = select_columns(list(raw.columns), options, strict=True)
+    names = select_columns(list(raw.columns), options, strict=strict)
     typed = {name: _typed_column(name, raw, options) for name in names}
     columns = {name: column for name, (column, _) in typed.items()}
     return FeatureTable(columns, {name: dtype for name, (_, dtype) in typed.items()}, raw.detected)

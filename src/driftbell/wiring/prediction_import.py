@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,17 @@ def _read(
         ConfigError: it cannot be read, is empty, or a column is missing.
     """
     options = options_of_model(settings.columns.options, model, settings.model.target)
-    columns = {name: column.tolist() for name, column in read_feature_table(path, options).columns.items()}
+    needed = {"model.prediction": settings.model.prediction, "--id": id_column, "--time": time_column}
+    used = [name for name in (*needed.values(), settings.model.target) if name is not None]
+    options = replace(  # a column that is no feature is still the id or the time
+        options,
+        exclude=[p for p in options.exclude if not any(fnmatchcase(name, p) for name in used)],
+        include=[*options.include, *used] if options.include else (),
+    )
+    table = read_feature_table(path, options, strict=False)
+    columns = {name: column.tolist() for name, column in table.columns.items()}
     if not columns or not next(iter(columns.values())):
         raise ConfigError(f"{path} has no rows")
-    needed = {"model.prediction": settings.model.prediction, "--id": id_column, "--time": time_column}
     for option, name in needed.items():
         if name is not None and name not in columns:
             hint = suggest_name(name, columns) or f"its columns: {join_names(columns)}"

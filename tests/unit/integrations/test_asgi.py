@@ -42,6 +42,10 @@ def application() -> FastAPI:
     async def score(request: Request) -> dict[str, Any]:
         return {"scores": [row["x"] * 2 for row in (await request.json())["rows"]]}
 
+    @app.post("/each")
+    async def each(request: Request) -> list[int]:
+        return [10 * item["row"]["x"] for item in await request.json()]
+
     @app.post("/text")
     async def text() -> Response:
         return Response("yes", media_type="text/plain")
@@ -77,6 +81,13 @@ def test_fields_and_ids_can_be_named() -> None:
     assert [(row, value, name) for row, value, name, _ in monitor.calls] == [
         ({"x": 1}, 2, "a"),
         ({"x": 2}, 4, "9"),
+    ]
+    app, monitor = application(), Recorded()
+    watch(app, monitor, path="/each", features="row", id="key")
+    post(app, ("/each", [{"key": "a", "row": {"x": 1}}, {"key": "b", "row": {"x": 2}}]))
+    assert [(row, value, name) for row, value, name, _ in monitor.calls] == [
+        ({"x": 1}, 10, "a"),
+        ({"x": 2}, 20, "b"),
     ]
     app, monitor = application(), Recorded()
     watch(app, monitor, id="order")
