@@ -15,7 +15,7 @@ from driftbell.records.versions import CHAMPION, AliasChange, ModelVersion, Prom
 ALIVE_SECONDS = 8.0
 """A server process that has not reported for this time does not count: it has ended, or has no store."""
 
-SWITCH_SECONDS = 2.0
+SWITCH_SECONDS = 3.0
 """Time between the decision and the switch: every server process reads the registry more often."""
 
 WAIT_SECONDS = 120.0

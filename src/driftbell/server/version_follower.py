@@ -60,17 +60,18 @@ class VersionFollower:
         self._errors: dict[str, str] = {}
         self._retry: dict[str, datetime] = {}
         self._loading: asyncio.Task[None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._reported: ServerWorker | None = None
         self._failing = False
 
     def start(self) -> None:
-        """Begin to follow the registry."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        """Begin to follow the registry, and to report to it; a report that waits delays no switch."""
+        loop = asyncio.get_running_loop()
+        self._tasks = (loop.create_task(self._run()), loop.create_task(self._run_reports()))
 
     async def close(self) -> None:
         """Stop, and tell promotions not to wait for this process."""
-        for task in (self._task, self._loading):
+        for task in (*self._tasks, self._loading):
             if task:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -90,13 +91,18 @@ class VersionFollower:
             self._failing = error is not None
             await asyncio.sleep(POLL_SECONDS)
 
+    async def _run_reports(self) -> None:
+        while True:
+            with suppress(StoreError):  # reading fails then as well, which is logged
+                await self._report()
+            await asyncio.sleep(POLL_SECONDS)
+
     async def poll(self) -> None:
         """Read the registry once, and follow it.
 
         Raises:
-            StoreError: it cannot be read or written now.
+            StoreError: it cannot be read now.
         """
-        await self._report()
         model = self._deployment.served.model.name
         state = await asyncio.to_thread(self._versions.state, self._clock(), model=model)
         self._follow(state)
