@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import suppress
 
@@ -14,9 +13,13 @@ from driftbell.wiring.model import open_model
 from driftbell.wiring.server import exit_with
 
 
-def main() -> None:
-    """Convert the model of the settings on standard input: `data_dir`, `model` and `columns` as JSON."""
+def main(parent: int) -> None:
+    """Convert the model of the settings on standard input: `data_dir`, `model` and `columns` as JSON.
+
+    Args:
+        parent: process id of the parent process.
+    """
     jsonlog.configure()
-    exit_with(os.getppid())  # a start that is interrupted leaves no process
+    exit_with(parent)  # where the kernel does not end this process with its parent
     with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself
         open_model(Settings.model_validate(json.load(sys.stdin)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.data_folder import exclusive_setup
 from driftbell.errors import ConfigError
+from driftbell.models.load import BOOSTER_SUFFIXES, TORCH_SUFFIX
 from driftbell.models.reference import build_reference
 from driftbell.models.threshold import ThresholdModel, with_threshold
 from driftbell.ports import Model
@@ -23,8 +25,18 @@ from driftbell.wiring.model_files import (
 )
 from driftbell.wiring.native_model import check_golden
 
-CONVERT = "from driftbell.wiring.conversion_process import main; main()"
-"""Program of the child process that converts the model; its settings are read from standard input."""
+CONVERT = """
+import sys
+from driftbell.process.parent_death import end_with_parent
+parent = int(sys.argv[1])
+end_with_parent(parent)  # before the libraries are imported, which takes seconds
+from driftbell.wiring.conversion_process import main
+main(parent)
+"""
+"""Program of the child process that converts the model, given the id of its parent process.
+
+Its settings are read from standard input.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +92,12 @@ def open_serving_model(settings: Settings) -> Model:
     """
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
-    converts = settings.model.engine == "auto" and not isinstance(settings.model.path, str)
-    converts = converts and settings.model.prediction is None
-    if conversion is None and converts and find_spec("onnxruntime"):
+    if conversion is None and _may_convert(settings.model) and find_spec("onnxruntime"):
         sections = {"data_dir": True, "columns": True, "model": True}
         options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
         # its errors are raised again below, in this process
-        subprocess.run([sys.executable, "-c", CONVERT], input=options, text=True, check=False)  # noqa: S603
+        command = [sys.executable, "-c", CONVERT, str(os.getpid())]
+        subprocess.run(command, input=options, text=True, check=False)  # noqa: S603
         conversion = load_cached_conversion(settings)
     model: Model | None = conversion.model if conversion else None
     if model is None:
@@ -100,6 +111,13 @@ def open_serving_model(settings: Settings) -> Model:
 
 def _with_threshold(settings: Settings, model: Model) -> Model:
     return with_threshold(model, settings.model.threshold, ids=bool(settings.model.classes))
+
+
+def _may_convert(options: ModelSettings) -> bool:
+    """Return whether the model may have a conversion, as far as its settings say."""
+    if options.engine != "auto" or options.prediction is not None or isinstance(options.path, str):
+        return False
+    return options.path is None or options.path.suffix.lower() not in (*BOOSTER_SUFFIXES, TORCH_SUFFIX)
 
 
 def _check_paths(options: ModelSettings) -> None:

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from driftbell.config import settings as config
 from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup
-from driftbell.errors import ModelError
+from driftbell.errors import DriftbellError, ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
@@ -91,6 +91,31 @@ def test_the_second_start_converts_nothing(tmp_path: Path) -> None:
     assert (second.name, second.version, second.classes) == (first.name, first.version, ("0", "1"))
     assert second.schema == first.schema
     assert second.answer(X[:5].tolist()) == first.answer(X[:5].tolist())
+
+
+@pytest.fixture
+def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file to which each converting process writes one line."""
+    lines = tmp_path / "children"
+    monkeypatch.setattr("driftbell.wiring.model.CONVERT", f"open({str(lines)!r}, 'a').write('started\\n')")
+    return lines
+
+
+def test_the_second_start_runs_no_converting_process(tmp_path: Path, children: Path) -> None:
+    chosen = write(tmp_path, LogisticRegression())
+    for _ in range(2):
+        open_serving_model(chosen)
+        assert children.read_text() == "started\n"
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".json", ".ubj", ".cbm", ".pt2", ".TXT"])
+def test_a_format_without_a_conversion_starts_no_process(tmp_path: Path, children: Path, suffix: str) -> None:
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(b"not a model")
+    (tmp_path / "rows.csv").write_text("a,b,y\n1,2,0\n", "utf-8")
+    with pytest.raises(DriftbellError):
+        open_serving_model(settings(tmp_path, path=path))
+    assert not children.exists()
 
 
 def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:

@@ -39,6 +39,7 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.alarms import Annotation
+from driftbell.server.http.metrics import Metrics
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 
@@ -385,12 +386,14 @@ def test_columns_beyond_the_limit_are_counted_and_drifted_ones_are_shown() -> No
     assert exported_columns(columns[:MAX_COLUMNS]) == columns[:MAX_COLUMNS]
 
 
-def test_a_scrape_of_2000_columns_stays_below_100_kb(log: SqlStore, lease: Lease) -> None:
+def test_a_scrape_of_2000_columns_and_300_classes_stays_below_100_kb(log: SqlStore, lease: Lease) -> None:
     results = (P_VALUE, replace(P_VALUE, statistic="Wasserstein"), DISTANCE)
     columns = [column(f"feature number {i}", Verdict.OK, *results) for i in range(2000)]
     log.checks.save(check("1", Verdict.OK, *columns), lease)
-    registry = CollectorRegistry()
-    registry.register(CheckCollector(log, **SERVED, window_rows=5, clock=lambda: NOON))
-    text = generate_latest(registry)
+    metrics = Metrics()
+    for i in range(300):
+        metrics.predictions.labels("m", "v", f"class number {i}").inc()
+    text = metrics.exposition([CheckCollector(log, **SERVED, window_rows=5, clock=lambda: NOON)]).body
+    assert bytes(text).count(b"driftbell_predictions_total{") == 300
     assert f"driftbell_columns_omitted {2000 - MAX_COLUMNS}.0".encode() in text
     assert len(text) < 100_000
