@@ -147,14 +147,14 @@ def test_a_promotion_is_complete_when_every_live_worker_is_ready(store: SqlStore
     store.versions.start_promotion(promotion(), stale=NOW)
     alive = NOW - SECOND
     complete = store.versions.complete_promotion
-    assert complete(promotion(), champion("v2"), alive=alive) == [worker]
+    assert complete(promotion(), lambda: champion("v2"), alive=alive) == [worker]
     assert store.versions.state(NOW, model="iris") == VersionState(promotion=promotion())
     ready = replace(worker, ready=("v1", "v2"), errors={})
     store.versions.report_worker(ready)
     assert store.versions.workers(alive, model="iris") == [ready]
-    assert complete(promotion(), champion("v2"), alive=alive) == []
+    assert complete(promotion(), lambda: champion("v2"), alive=alive) == []
     assert store.versions.state(NOW, model="iris") == VersionState(champion("v2"))
-    assert complete(promotion(), champion("v2"), alive=alive) is None
+    assert complete(promotion(), lambda: champion("v2"), alive=alive) is None
     store.versions.remove_worker("a:1")
     assert store.versions.workers(alive, model="iris") == []
 

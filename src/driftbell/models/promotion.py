@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from driftbell.errors import ConfigError
 from driftbell.ports import VersionStore
@@ -115,17 +116,22 @@ def _complete(
                 reason = worker.errors[promotion.id]
                 raise ConfigError(f"{worker.id} cannot load {promotion.version}: {reason}")
         if not waiting:
-            seconds = SWITCH_SECONDS if workers else 0.0
-            change = replace(change, active_from=clock() + timedelta(seconds=seconds))
-            late = versions.complete_promotion(promotion, change, alive=_alive(clock))
+            ahead = timedelta(seconds=SWITCH_SECONDS if workers else 0.0)
+            scheduled = partial(_scheduled, change, clock, ahead)
+            late = versions.complete_promotion(promotion, scheduled, alive=_alive(clock))
             if late is None:
                 raise ConfigError("another promotion has replaced this one: see driftbell models list")
             if not late:
-                return Promoted(change, before, len(workers))
+                written = versions.history(1, model=promotion.model, alias=CHAMPION)[0]
+                return Promoted(written, before, len(workers))
             waiting = late
         if time.monotonic() > deadline:
             raise ConfigError(_late_message(promotion, waiting, wait_seconds))
         time.sleep(POLL_SECONDS)
+
+
+def _scheduled(change: AliasChange, clock: Callable[[], datetime], ahead: timedelta) -> AliasChange:
+    return replace(change, active_from=clock() + ahead)
 
 
 def previous_champion(versions: VersionStore, *, model: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -55,9 +55,12 @@ class VersionStore(Protocol):
         """End a promotion without any change."""
 
     def complete_promotion(
-        self, promotion: Promotion, change: AliasChange, *, alive: datetime
+        self, promotion: Promotion, change: Callable[[], AliasChange], *, alive: datetime
     ) -> list[ServerWorker] | None:
-        """Append the change and end the promotion, if every worker seen since `alive` is ready.
+        """Append a change and end the promotion, if every worker seen since `alive` is ready.
+
+        The change is built when nothing keeps it from being written any more: waiting for other writers must
+        not eat up the time until it takes effect.
 
         Returns:
             Otherwise the workers that are not ready, without any change; None if the promotion was replaced.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -129,7 +129,7 @@ class SqlVersions:
             connection.execute(promotions.delete().where(promotions.c.id == promotion.id))
 
     def complete_promotion(
-        self, promotion: Promotion, change: AliasChange, *, alive: datetime
+        self, promotion: Promotion, change: Callable[[], AliasChange], *, alive: datetime
     ) -> list[ServerWorker] | None:
         own = promotions.c.id == promotion.id
         with self._connections.write() as connection:
@@ -139,7 +139,7 @@ class SqlVersions:
             waiting = [worker for worker in workers if promotion.version not in worker.ready]
             if not waiting:
                 connection.execute(promotions.delete().where(own))
-                connection.execute(model_aliases.insert(), asdict(change))
+                connection.execute(model_aliases.insert(), asdict(change()))
             return waiting
 
     def report_worker(self, worker: ServerWorker) -> None:
