@@ -58,7 +58,7 @@ class Registry:
         raise ConfigError(f"{problem} '{printable(text)}': see driftbell models list")
 
     def state(self) -> VersionState:
-        """Return what is in force now."""
+        """Return the current aliases and promotion."""
         return self.versions.state(datetime.now(UTC), model=self.model)
 
 
@@ -123,22 +123,22 @@ def show_version(
     from driftbell.records.versions import CHALLENGER, CHAMPION
 
     with opened_registry(config_file, data_dir) as registry:
-        found = registry.find(version)
+        registered = registry.find(version)
         aliases = aliases_by_version(registry.state())
         changes = [
             change
             for alias in (CHAMPION, CHALLENGER)
             for change in registry.versions.history(100, model=registry.model, alias=alias)
-            if change.version == found.version
+            if change.version == registered.version
         ]
     view: dict[str, Any] = {
-        **version_view(found, aliases),
+        **version_view(registered, aliases),
         "history": [change_view(change) for change in changes],
     }
     if as_json:
         click.echo(json.dumps(view, indent=1))
         return
-    for line in _version_lines(found, aliases.get(found.version, [])):
+    for line in _version_lines(registered, aliases.get(registered.version, [])):
         click.echo(line)
     for change in changes:
         reason = f": {printable(change.reason)}" if change.reason else ""

@@ -132,7 +132,7 @@ def _require_program(path: Path, content: bytes) -> str:
             graph = next((entry for entry in archive.infolist() if PROGRAM.search(entry.filename)), None)
             # PyTorch does not compress
             text = archive.read(graph) if graph and graph.file_size <= len(content) else b""
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:  # or an unknown compression
         raise ModelError(f"{path} is not a program of torch.export.save: {EXPORT}") from error
     if graph is None:
         raise ModelError(

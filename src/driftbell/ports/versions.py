@@ -34,7 +34,7 @@ class VersionStore(Protocol):
         """Yield the parts of a file in order."""
 
     def state(self, now: datetime, *, model: str) -> VersionState:
-        """Read what is in force now, and what comes."""
+        """Read the aliases in force now, the next change and the promotion in progress."""
 
     def history(self, limit: int, *, model: str, alias: str) -> list[AliasChange]:
         """Read the newest changes of an alias, newest first."""

@@ -73,16 +73,16 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     @router.get("/{version}", summary="Get one version", responses=documented(404, 422))
     def one_version(version: str) -> dict[str, Any]:
         """Return one version, and when it was the champion or the challenger."""
-        found = _find(view, version)
+        registered = _find(view, version)
         store = view.store.versions
         changes = [
             change
             for alias in (CHAMPION, CHALLENGER)
-            for change in store.history(MAX_CHANGES, model=found.model, alias=alias)
+            for change in store.history(MAX_CHANGES, model=registered.model, alias=alias)
             if change.version == version
         ]
-        aliases = aliases_by_version(store.state(view.clock(), model=found.model))
-        return {**version_view(found, aliases), "history": [change_view(change) for change in changes]}
+        aliases = aliases_by_version(store.state(view.clock(), model=registered.model))
+        return {**version_view(registered, aliases), "history": [change_view(change) for change in changes]}
 
     @router.post("/rollback", summary="Go back to the champion before", openapi_extra=_BODY, responses=errors)
     async def rollback(request: Request) -> dict[str, Any]:
@@ -105,10 +105,10 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
 
 def _find(view: MonitorView, version: str) -> ModelVersion:
     version = version.replace("\0", "\ufffd")  # PostgreSQL accepts no text with a NUL
-    found = view.store.versions.get(version, model=view.served().name)
-    if found is None:
+    registered = view.store.versions.get(version, model=view.served().name)
+    if registered is None:
         raise Refused(404, "unknown_version", "no version has this name; GET /models lists all versions")
-    return found
+    return registered
 
 
 def _rollback(view: MonitorView, body: dict[str, Any]) -> dict[str, Any]:
@@ -120,11 +120,11 @@ def _rollback(view: MonitorView, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _promote(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str, Any]:
-    found = _find(view, version)
+    registered = _find(view, version)
     if view.served().engine == EXTERNAL:
         raise Refused(409, "not_promoted", "this service monitors a model that is served elsewhere")
     try:
-        promoted = promote(view.store.versions, found, **body, clock=view.clock)
+        promoted = promote(view.store.versions, registered, **body, clock=view.clock)
     except ConfigError as error:
         raise Refused(409, "not_promoted", str(error)) from error
     return _promoted_view(promoted)
