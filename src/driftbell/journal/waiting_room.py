@@ -51,7 +51,7 @@ class WaitingRoom:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file."""
+        """True if there is a file."""
         return self._path.exists()
 
     def put(self, name: str, kind: str, half: Half, now: float) -> Half | None:

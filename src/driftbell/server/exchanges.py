@@ -70,7 +70,7 @@ class ExchangeLogger:
         await self._logger.log(rows, problems)
 
     def unreadable(self, reason: str) -> InputError:
-        """Count a request whose predictions cannot be read; return it as an error."""
+        """Count a request with unreadable predictions; return it as an error."""
         return self.refused(UNREADABLE, f"the predictions cannot be read: {reason}", reason)
 
     def refused(self, reason: str, message: str, value: str = "", count: int = 1) -> InputError:

@@ -79,7 +79,7 @@ class InferenceEvents:
         self._events = self._bytes = 0
 
     def start(self) -> None:
-        """Give up requests without an answer from now on, also those of an earlier process."""
+        """Count requests without an answer from now on, also those of an earlier process."""
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
     async def close(self) -> None:
@@ -152,7 +152,7 @@ def cloud_events_router(events: InferenceEvents, model: Model, *, body_limit: in
         responses=documented(400, 404, 413, 415, 422, 500, 503),
     )
     async def receive(request: Request) -> Response:
-        """Take a CloudEvent of a request or an answer; their predictions are recorded once both are here.
+        """Store a CloudEvent of a request or an answer; their predictions are recorded once both are here.
 
         Binary, structured and batched mode, with the types `org.kubeflow.serving.inference.request` and
         `.response`. The id of a prediction is that of the event, followed by the number of the row if there
