@@ -14,7 +14,10 @@ CHAMPION = "champion"
 """The alias of the version that answers requests."""
 
 CHALLENGER = "challenger"
-"""The alias of the version that is compared with the champion."""
+"""The alias of the version that answers a share of the requests, or predicts copies of them."""
+
+STICKY_FEATURE, STICKY_HEADER = "feature", "header"
+"""Sources of a sticky key; see `AliasChange.sticky`."""
 
 SETTINGS_AUTHOR = "settings"
 """The author of what the settings file did: a registration, or a change of the champion."""
@@ -99,6 +102,11 @@ class AliasChange:
         author: who did it; `SETTINGS_AUTHOR` for the settings.
         reason: the author's reason.
         configured: the version that the settings named then.
+        share: share of the requests that the challenger answers, or that it predicts copies of; None for the
+            champion.
+        is_shadow: whether the challenger only predicts copies of requests, after the champion has answered.
+        sticky: what decides which version answers: "" for chance, "feature:NAME" for the value of a feature,
+            "header:NAME" for the value of a request header. Equal values are answered by one version.
     """
 
     model: str
@@ -108,6 +116,9 @@ class AliasChange:
     author: str
     reason: str
     configured: str
+    share: float | None = None
+    is_shadow: bool = False
+    sticky: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +166,16 @@ class VersionState:
     Attributes:
         champion: the change of the champion in force; None before the first.
         upcoming: a change of the champion that takes effect later.
-        challenger: the change of the challenger in force; None before the first.
-        promotion: the promotion in progress.
+        challenger: the change that made a version the challenger; None if there is no challenger now. Every
+            change of the champion ends it.
+        upcoming_challenger: a change of the challenger that takes effect later.
+        promotion: the promotion in progress, or the start of a challenger.
     """
 
     champion: AliasChange | None = None
     upcoming: AliasChange | None = None
     challenger: AliasChange | None = None
+    upcoming_challenger: AliasChange | None = None
     promotion: Promotion | None = None
 
 

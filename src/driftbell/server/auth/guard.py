@@ -18,7 +18,7 @@ from driftbell.server.auth.access import OPEN, RouteScope, RouteScopes
 from driftbell.server.auth.audit import audited, client_address
 from driftbell.server.auth.keyring import Keyring
 from driftbell.server.auth.limits import MAX_GUESSES, GuessLimit, RateLimit
-from driftbell.server.auth.session import session_key, set_current
+from driftbell.server.auth.session import Sessions, set_current
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
@@ -41,6 +41,7 @@ class Access:
 
     Args:
         keyring: the keys; None lets every request pass.
+        secret: the key of the signatures of sessions; needed with a keyring.
         always: whether keys are required before the first one exists.
         open_names: see `driftbell.server.auth.access.RouteScopes`.
         tokens: verifies tokens of an issuer, which are accepted besides API keys; None accepts none.
@@ -52,6 +53,7 @@ class Access:
         self,
         keyring: Keyring | None = None,
         *,
+        secret: bytes = b"",
         always: bool = True,
         open_names: Collection[str] = (),
         tokens: TokenVerifier | None = None,
@@ -59,6 +61,7 @@ class Access:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.keyring = keyring
+        self.sessions = Sessions(keyring, secret) if keyring else None
         self._always = always
         self._scopes = RouteScopes(open_names)
         self._guesses = GuessLimit()
@@ -101,7 +104,7 @@ class Access:
             return
         presented = presented_key(scope["headers"])
         if presented is None:
-            key = session_key(scope["headers"], keyring)
+            key = self.sessions.key_of(scope["headers"]) if self.sessions else None
             if key is None:
                 self._check_loaded(keyring)
                 what = f"an API key with the scope '{needed}'" if needed else "an API key"
