@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from driftbell.ports import Store
-from driftbell.records.versions import VersionInUse, VersionRole, VersionState
+from driftbell.records.versions import CHALLENGER, VersionInUse, VersionRole, VersionState
 
 LATE_LABELS = timedelta(days=30)
 """Labels of a replaced version count until its newest prediction is this old."""
@@ -35,46 +35,39 @@ def versions_in_use(store: Store, state: VersionState, *, model: str, now: datet
     """
     if state.champion is None or state.champion.version is None:
         return []
+    switched = _last_switch(store, state, model, now)
     aliases = [change.version for change in (state.champion, state.challenger) if change and change.version]
     others = [version for version in reversed(store.predictions.versions(model)) if version not in aliases]
-    versions = [_read(store, state, model, version, now) for version in dict.fromkeys(aliases)]
-    for version in others:
-        item = _read(store, state, model, version, now)
-        if item.last_prediction and now - item.last_prediction > LATE_LABELS:
+    versions = []
+    for version in dict.fromkeys([*aliases, *others]):
+        newest = store.predictions.window(1, model=model, version=version).predictions
+        predicted = newest[-1].time if newest else None
+        if version in others and predicted and now - predicted > LATE_LABELS:
             continue
-        versions.append(item)
+        last_check = next(iter(store.checks.newest(1, version=version)), None)
+        role = _role(state, version, predicted, switched, now)
+        versions.append(VersionInUse(version, role, predicted, last_check))
     return versions
 
 
-def _read(store: Store, state: VersionState, model: str, version: str, now: datetime) -> VersionInUse:
-    newest = store.predictions.window(1, model=model, version=version).predictions
-    last_prediction = newest[-1].time if newest else None
-    last_check = next(iter(store.checks.newest(1, version=version)), None)
-    return VersionInUse(
-        version, version_role(state, version, last_prediction, now), last_prediction, last_check
-    )
+def _last_switch(store: Store, state: VersionState, model: str, now: datetime) -> datetime:
+    """Return when the champion or the challenger changed last, also if there is no challenger any more."""
+    times = [change.active_from for change in store.versions.history(1, model=model, alias=CHALLENGER)]
+    assert state.champion
+    return max([state.champion.active_from, *(time for time in times if time <= now)])
 
 
-def version_role(
-    state: VersionState, version: str, last_prediction: datetime | None, now: datetime
+def _role(
+    state: VersionState, version: str, predicted: datetime | None, switched: datetime, now: datetime
 ) -> VersionRole:
-    """Return the role of a version.
-
-    Args:
-        state: the aliases of the model.
-        version: the version.
-        last_prediction: the time of its newest prediction (UTC); None without any.
-        now: the time (UTC).
-    """
+    """Return the role of a version, given the time of its newest prediction and of the last switch."""
     if state.champion and version == state.champion.version:
         return VersionRole.CHAMPION
     if state.challenger and version == state.challenger.version:
         return VersionRole.CHALLENGER
-    changes = [change.active_from for change in (state.champion, state.challenger) if change]
-    if last_prediction is None or now - last_prediction > SERVING_TIME:
+    if predicted is None or predicted <= switched + SWITCH_TIME or now - predicted > SERVING_TIME:
         return VersionRole.REPLACED
-    switched = max(changes, default=last_prediction)
-    return VersionRole.SERVING if last_prediction > switched + SWITCH_TIME else VersionRole.REPLACED
+    return VersionRole.SERVING
 
 
 def has_news(store: Store, version: VersionInUse, *, model: str) -> bool:

@@ -188,6 +188,21 @@ def test_a_process_that_lags_behind_the_registry_keeps_its_version_monitored(ser
     assert service.alarm("v1") is not None
 
 
+def test_a_challenger_that_was_removed_is_replaced(service: Service) -> None:
+    service.alias(CHALLENGER, "v2")
+    service.traffic(200)
+    service.traffic(200, version="v2")
+    service.round()
+    service.traffic(200, shift=20, version="v2")
+    service.round()
+    assert service.alarm("v2")
+    service.traffic(20, version="v2")
+    service.alias(CHALLENGER, None)
+    _, last = service.round(minutes=1)
+    assert (last.version, last.reports) == ("v2", ())
+    assert service.alarm("v2") is None
+
+
 def test_the_checks_of_one_time_are_bounded_and_take_turns(service: Service) -> None:
     service.alias(CHALLENGER, "v2")
     for version in ("v3", "v4", "v5"):
