@@ -27,8 +27,8 @@ def versions_in_use(store: Store, state: VersionState, *, model: str, now: datet
         now: the time (UTC).
 
     Returns:
-        An empty list without a champion, as for a model that is served elsewhere. A version whose newest
-        prediction is older than `LATE_LABELS` is left out.
+        An empty list without a champion, as for a model that is served elsewhere. A version without any
+        prediction since `LATE_LABELS` is left out.
 
     Raises:
         StoreError: the store cannot be read.

@@ -208,5 +208,5 @@ class VersionInUse:
 
     @property
     def serves(self) -> bool:
-        """Whether it answers requests."""
+        """True if it answers requests."""
         return self.role is not VersionRole.REPLACED
