@@ -110,7 +110,7 @@ class AlarmSettings(Section):
     """`[alarms]`."""
 
     budget: FalseAlarms = Budget(1, timedelta(days=30))
-    """The accepted rate of false alarms, such as '1 per 30d' or '2 per 1000 checks'."""
+    """The accepted rate of false alarms of each version, such as '1 per 30d' or '2 per 1000 checks'."""
     smallest_loss: SmallestRelevantLoss = None
     """The smallest loss worth an alarm: of accuracy (0.02), or more error (a number, or '10%' of it)."""
 
