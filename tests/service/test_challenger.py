@@ -57,12 +57,17 @@ def answering(service: Running, user: str | None, row: dict[str, Any] = EXAMPLE)
         answer = httpx.post(f"{service.url}{path}", json=body, headers=headers, timeout=20)
         facts = answer.raise_for_status().json()
         if path == "/invocations":
-            wait_until(lambda facts=facts: facts["ids"][0] in service.logged_ids(), 20, "the log")
-            [(version,)] = service.sql("SELECT version FROM predictions WHERE id = ?", facts["ids"][0])
+            version = logged_version(service, facts["ids"][0])
         else:
             version = facts.get("version") or facts["model_version"]
         versions.append(version)
     return versions
+
+
+def logged_version(service: Running, prediction_id: str) -> str:
+    wait_until(lambda: prediction_id in service.logged_ids(), 20, "the log")
+    [(version,)] = service.sql("SELECT version FROM predictions WHERE id = ?", prediction_id)
+    return str(version)
 
 
 def check_users(service: Running, first: str, second: str, share: float, users: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.contract.builders import NOW
 from tests.contract.test_versions import challenger
 
+from driftbell.records import Value
 from driftbell.server.challenge import ServedVersion, share_of
 from driftbell.server.deployment import Deployment
 from driftbell.tabular.schema import infer_schema
@@ -88,13 +89,14 @@ def test_a_feature_decides_when_the_rows_are_read(order: tuple[str, ...]) -> Non
     assert version_of(served) == "v1"
     assert served.choose
     for customer in range(200):
-        row = [float(customer), 35.0, "Bern"]
+        row: list[Value] = [float(customer), 35.0, "Bern"]
         version, rows = served.choose([row])
         assert version_of(version) == ("v2" if share_of(b"%d" % customer, "v2") < 0.5 else "v1")
         by_name = dict(zip(version.model.schema.names, rows[0], strict=True))
         assert by_name == dict(zip(COLUMNS, row, strict=True))
     keys = [float(n) for n in range(200) if share_of(b"%d" % n, "v2") < 0.5][:2]
-    same, other = ([[key, 35.0, "Bern"] for key in chosen] for chosen in ((keys[0],) * 2, keys))
+    same: list[list[Value]] = [[key, 35.0, "Bern"] for key in (keys[0], keys[0])]
+    other: list[list[Value]] = [[key, 35.0, "Bern"] for key in keys]
     assert version_of(served.choose(same)[0]) == "v2"
     assert served.choose(other) == (opened.served, other)  # rows with several keys
     assert version_of(served.choose([[None, 35.0, "Bern"]])[0]) == "v1"
