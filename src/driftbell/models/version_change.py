@@ -25,7 +25,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """Makes a change of an alias to a registered version.
+    """Writes a change of an alias to a registered version.
 
     Attributes:
         versions: the registry.
@@ -46,7 +46,7 @@ class VersionChange:
     def make(
         self, version: ModelVersion, build: Callable[[VersionState], AliasChange]
     ) -> tuple[AliasChange, int]:
-        """Make the change when every server process has loaded the version.
+        """Write the change when every server process has loaded the version.
 
         Args:
             version: a registered version.

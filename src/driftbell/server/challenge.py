@@ -1,4 +1,4 @@
-"""Which version answers a request while there is a challenger."""
+"""Choice of the version that answers a request while there is a challenger."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         "/{version}/challenge", summary="Challenge the champion", openapi_extra=_CHALLENGE, responses=errors
     )
     async def challenge_version(version: str, request: Request) -> dict[str, Any]:
-        """Let a version answer a share of the requests.
+        """Start or change a challenge: a version answers a share of the requests.
 
         With `sticky_feature` or `sticky_header`, requests with an equal value are answered by one version.
         Every server process loads the version first. Call it again to change the share.
@@ -126,7 +126,7 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
 
     @router.post("/challenger/stop", summary="End the challenge", openapi_extra=_STOP, responses=errors)
     async def stop_challenger(request: Request) -> dict[str, Any]:
-        """Let the champion answer all requests again; return the challenger."""
+        """End the challenge and return the challenger; the champion answers all requests again."""
         body = await read_json(request, body_limit, read_stop)
         return await run_in_threadpool(_stop, view, body)
 
