@@ -42,7 +42,7 @@ def challenge_version(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Let a version answer a share of the requests beside the champion.
+    """Start, change or end a challenge: a version answers a share of the requests beside the champion.
 
     Every running server process loads the version first; then all begin at one time. Repeat the command to
     change the share. A challenge ends with --stop, or when the champion changes: by a promotion, also of the

@@ -73,7 +73,7 @@ def sticky_key(feature: str | None, header: str | None) -> str:
 
 
 def challenge(change: VersionChange, version: ModelVersion, traffic: Traffic) -> Challenged:
-    """Make a version the challenger, or change the traffic of the challenger.
+    """Start a challenge by a version, or change the traffic of the challenger.
 
     Every server process loads it first, then all follow at one time.
 
