@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
+
+from driftbell.records.checks import Check
 
 CHAMPION = "champion"
 """The alias of the version that answers requests."""
@@ -174,3 +177,36 @@ class VersionState:
     challenger: AliasChange | None = None
     upcoming_challenger: AliasChange | None = None
     promotion: Promotion | None = None
+
+
+class VersionRole(StrEnum):
+    """Part of a version in a service."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    SERVING = "serving"
+    """It answers requests without an alias: a server process has not followed the registry yet."""
+    REPLACED = "replaced"
+    """It answered requests before, and its labels may still arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInUse:
+    """A version that answers requests, or did so recently.
+
+    Attributes:
+        version: the version.
+        role: its part in the service.
+        last_prediction: the time of its newest prediction (UTC); None without any.
+        last_check: its newest check; None without any.
+    """
+
+    version: str
+    role: VersionRole
+    last_prediction: datetime | None = None
+    last_check: Check | None = None
+
+    @property
+    def serves(self) -> bool:
+        """True if it answers requests."""
+        return self.role is not VersionRole.REPLACED

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,7 +16,7 @@ from driftbell.records.api_keys import ADMIN, ApiKey
 from driftbell.server.auth.access import OPEN, RouteScope, RouteScopes
 from driftbell.server.auth.audit import audited, client_address
 from driftbell.server.auth.keyring import Keyring
-from driftbell.server.auth.limits import MAX_GUESSES, GuessLimit, RateLimit
+from driftbell.server.auth.limits import GuessLimit, RateLimit
 from driftbell.server.auth.session import Sessions, set_current
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
@@ -28,8 +27,6 @@ CHALLENGE = 'Bearer realm="driftbell"'
 
 if TYPE_CHECKING:
     from driftbell.server.auth.tokens import TokenVerifier  # joserfc is an optional dependency
-
-logger = structlog.get_logger()
 
 
 class TokenError(Exception):
@@ -96,8 +93,8 @@ class Access:
         """Check that the key of a request is valid and has a scope; "" for any.
 
         Raises:
-            Refused: 401 no valid key, 403 it lacks the scope, 429 too many unknown keys of this client, or
-                requests of this key, 503 the keys could not be read yet.
+            Refused: 401 no valid key, 403 it lacks the scope, 429 too many unknown keys, or requests of
+                this key, 503 the keys could not be read yet.
         """
         keyring = self.keyring
         if keyring is None or not self.is_required:
@@ -136,7 +133,7 @@ class Access:
             client: the client's address.
 
         Raises:
-            Refused: 401 it is unknown, revoked or expired, 429 too many unknown keys of this client, 503 the
+            Refused: 401 it is unknown, revoked or expired, 429 too many unknown keys, 503 the
                 keys could not be read yet.
         """
         keyring = self.keyring
@@ -164,11 +161,9 @@ class Access:
             raise _unauthorized("wrong_key", f"this token is not accepted: {error}") from error
 
     def _count_guess(self, client: str) -> None:
-        number, seconds = self._guesses.count(client, self._timer())
-        if number <= MAX_GUESSES:
+        seconds = self._guesses.count(client, self._timer())
+        if not seconds:
             return
-        if number == MAX_GUESSES + 1:
-            logger.warning("many unknown API keys from one client", client=client, keys=number)
         raise Refused(
             429,
             "guesses",
