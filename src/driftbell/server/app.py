@@ -34,6 +34,7 @@ from driftbell.server.api.inference_protocols import (
     describe_invocations,
     inference_router,
 )
+from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
 from driftbell.server.api.models import models_router
@@ -225,7 +226,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
-        labels_router(labeller, view.served, body_limit=service.body_limit),
+        labels_router(
+            labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
+        ),
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit),
