@@ -25,11 +25,11 @@ ADVICE = {
     404: "check the path of the URL, and model.protocol",
     405: "check the path of the URL, and model.protocol",
 }
-"""What to do by status."""
+"""Advice by status."""
 
 
 class RemoteClient:
-    """Calls a server, whose whole answer must arrive in time.
+    """Calls a server, with a limit of time for the whole answer.
 
     Args:
         timeout: seconds from the call to the last byte of the answer.
