@@ -21,7 +21,8 @@ from driftbell.records import Feature, Kind, Value
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
-from driftbell.server.deployment import Deployment, ServedVersion
+from driftbell.server.challenge import ServedVersion
+from driftbell.server.deployment import Deployment
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
@@ -68,7 +69,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
         """
-        served = deployment.current()
+        served = deployment.choose(request.scope)
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
@@ -85,6 +86,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         except InputError as error:
             served.refusals.count(error)
             raise
+        if served.choose:
+            served, rows = served.choose(rows)
         answers = await _predict(served, request, rows)
         values = [classes[row.value] if classes else row.value for row in answers]
         content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
@@ -146,7 +149,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
         Tensors are JSON; the extension for binary tensors is refused.
         """
-        served = deployment.current()
+        served = deployment.choose(request.scope)
         model = served.model
         try:
             if name != model.name:
@@ -156,8 +159,11 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             body = await read_bytes(request, body_limit)
             read = partial(_read_infer, model.schema, model.classes)
             rows, identifier, wanted = await check_json(request, body, body_limit, read)
+            if served.choose:
+                served, rows = served.choose(rows)
             answers = await _predict(served, request, rows)
-            content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
+            version = served.model.version
+            content = _infer_answer(model.name, version, model.classes, answers, identifier, wanted)
             return Response(content, media_type="application/json")
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
