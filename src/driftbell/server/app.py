@@ -59,7 +59,7 @@ from driftbell.server.http.cors import cors_options
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.head import HeadRequests
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.openapi import describe_routes
+from driftbell.server.http.openapi import NO_TELEMETRY, describe_routes
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
@@ -196,7 +196,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=life,
         docs_url=None,  # served from the package by the pages below
         redoc_url=None,
-        telemetry=_NO_TELEMETRY,
+        telemetry=NO_TELEMETRY,
     )
     app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
@@ -242,9 +242,6 @@ def create_app(service: Service) -> FastAPI:
     check_routes(app)
     return app
 
-
-_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""Telemetry of newer versions of FastAPI is off: it exports messages that may hold feature values."""
 
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text exposition."}
