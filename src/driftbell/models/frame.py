@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.records import Column, Columns, Feature, Kind
-from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
+from driftbell.tabular.dtypes import NULLABLE, TIMES_OF_PANDAS, as_whole, is_integer
 from driftbell.tabular.files import COMPRESSED_SUFFIXES
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema
@@ -117,7 +117,7 @@ def library_frame(path: Path, features: Sequence[Feature], options: Mapping[str,
         **dict.fromkeys(
             TEXT_SUFFIXES, partial(pd.read_csv, dtype=dtypes, **_null_options(features), **options)
         ),
-        ".xlsx": partial(pd.read_excel, dtype=dtypes),
+        ".xlsx": partial(pd.read_excel, dtype=dtypes, **_null_options(features)),
         ".jsonl": partial(pd.read_json, lines=True),
     }
     try:
@@ -220,6 +220,6 @@ def _times(dtype: str, column: Column) -> Any:
     if dtype == "object":  # dates of a Parquet file
         dates = moments.dt.date
         return dates.where(moments.notna(), None)
-    unit, _, zone = dtype.removeprefix("datetime64[").removesuffix("]").partition(", ")
+    unit, _, zone = dtype.removeprefix(TIMES_OF_PANDAS).strip("[]").partition(", ")
     moments = moments.dt.tz_convert(_zone(zone)) if zone else moments.dt.tz_localize(None)
-    return moments.dt.as_unit(unit or "ns")
+    return moments.dt.as_unit(unit) if unit else moments

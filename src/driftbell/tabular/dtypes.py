@@ -24,6 +24,8 @@ NUMBERS = (
 )
 TEXTS = ("object", "str", "string", "category")
 TIMES = re.compile(r"datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]")
+TIMES_OF_PANDAS = "datetime64"
+"""Times in the unit in which pandas reads them: nanoseconds before pandas 3, microseconds since."""
 EXAMPLES = "int64, float64, float32, Int64, bool, boolean, str, category, datetime64[ns, UTC]"
 
 INT64, UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
@@ -90,15 +92,17 @@ def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
         return "float64" if values.dtype.kind == "f" else str(values.dtype)
     nulls = bool(is_null_cell(cells, texts, literal=True).any())
     match cells.form:
+        case Form.NUMBERS if cells.is_category:
+            return "category"
         case Form.NUMBERS if cells.stored_as == "numbers" and cells.precision is not None:
             whole = cells.precision.kind in "iu"
             return "float64" if whole and nulls else str(cells.precision)
         case Form.NUMBERS:
             return "float64"
         case Form.BOOLEANS:
-            return "object" if nulls else "bool"
+            return str(cells.precision or "object") if nulls else "bool"
         case Form.TIMES:
-            return "datetime64[us]"
+            return TIMES_OF_PANDAS
     if texts is None or not cells.from_text:
         return "category" if cells.is_category else "object"
     return "bool" if texts.all_boolean and not nulls else "object"

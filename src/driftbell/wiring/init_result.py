@@ -21,7 +21,7 @@ class FeatureFacts:
 
     Attributes:
         name: its name.
-        kind: the kind of its values.
+        kind: the kind by which its values are compared.
         type: the type in which the model is given it, as pandas names it.
         nullable: whether null is valid.
         values: its categories, or its range.
@@ -98,7 +98,7 @@ def feature_facts(feature: Feature, column: Column) -> FeatureFacts:
     """
     return FeatureFacts(
         feature.name,
-        feature.kind.value,
+        (Kind.CATEGORICAL if feature.has_number_categories else feature.kind).value,
         feature.dtype,
         feature.nullable,
         _values_text(feature, column),
@@ -108,8 +108,9 @@ def feature_facts(feature: Feature, column: Column) -> FeatureFacts:
 
 def _values_text(feature: Feature, column: Column) -> str:
     """Return the categories or the range of a column."""
-    if feature.kind is Kind.CATEGORICAL:
-        return join_names((printable(c, 20) for c in feature.categories), max_names=MAX_CATEGORIES)
+    if feature.kind is Kind.CATEGORICAL or feature.has_number_categories:
+        categories = feature.categories or feature.levels
+        return join_names((printable(c, 20) for c in categories), max_names=MAX_CATEGORIES)
     present = [v for v in column.tolist() if not is_null(v)]
     if feature.kind is Kind.BOOLEAN:
         return join_names(str(v).lower() for v in sorted(set(present)))

@@ -77,6 +77,7 @@ def open_model(settings: Settings) -> OpenedModel:
             labels=training.labels,
             out_of_sample=out_of_sample,
             outputs=training.outputs,
+            kinds=settings.columns.options.user_kinds,
         ),
     )
 
