@@ -20,10 +20,10 @@ from driftbell.drift.logged_columns import prepare_reference
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
-from driftbell.monitor.champion import ChampionChecks
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
+from driftbell.monitor.version_checks import VersionChecks
 from driftbell.ports import Model, NotificationTarget, Sink
 from driftbell.process.stop_signal import stop_event
 from driftbell.process.supervised_thread import SupervisedThread
@@ -35,7 +35,7 @@ from driftbell.records import Column, Kind, Reference
 from driftbell.store.sql import SqlStore
 from driftbell.tabular.cells import objects
 from driftbell.tabular.profile import texts
-from driftbell.wiring.champion import champion_version, open_champion, open_registered
+from driftbell.wiring.champion import open_champion, open_registered
 from driftbell.wiring.model import OpenedModel
 from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.tables import configured_effects
@@ -202,9 +202,9 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
     stop = stop_event(
         supervised=supervised, seconds=LATE_SECONDS
     )  # until here, a stop signal ends the process at once
-    versions = ChampionChecks(
+    versions = VersionChecks(
         check,
-        lambda: champion_version(store, check.model.name),
+        lambda: store.versions.state(clock(), model=check.model.name),
         lambda version: checker(
             settings,
             store,
