@@ -100,5 +100,5 @@ class Feature:
 
     @property
     def has_number_categories(self) -> bool:
-        """Whether its categories are numbers: the model is given a category, and requests have numbers."""
+        """True if its categories are numbers: the model is given a category, and requests have numbers."""
         return self.kind is Kind.NUMERIC and self.dtype == "category"

@@ -24,6 +24,8 @@ NUMBERS = (
 )
 TEXTS = ("object", "str", "string", "category")
 TIMES = re.compile(r"datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]")
+DECIMAL = re.compile(r"decimal\((\d+)\)")
+"""Decimals of Parquet, which pandas reads as objects, with the number of their decimal places."""
 TIMES_OF_PANDAS = "datetime64"
 """Times in the unit in which pandas reads them: nanoseconds before pandas 3, microseconds since."""
 EXAMPLES = "int64, float64, float32, Int64, bool, boolean, str, category, datetime64[ns, UTC]"
@@ -65,6 +67,16 @@ def kind_of_dtype(dtype: str) -> str:
     if TIMES.fullmatch(dtype):
         return Kind.DATETIME.value
     return Kind.CATEGORICAL.value if dtype in TEXTS and dtype != "category" else ""
+
+
+def decimal_places(dtype: str) -> int | None:
+    """Return the decimal places of a type of Parquet's decimals; None for any other type.
+
+    >>> decimal_places("decimal(2)"), decimal_places("float64")
+    (2, None)
+    """
+    match = DECIMAL.fullmatch(dtype)
+    return int(match[1]) if match else None
 
 
 def parse_dtypes(value: object) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from driftbell.config.settings import Settings
 from driftbell.drift.logged_columns import dates_in_text
 from driftbell.errors import ConfigError, InputError, ModelError
 from driftbell.models.feature_names import with_names_of
-from driftbell.models.frame import build_frame, with_stored_types
+from driftbell.models.frame import build_frame, with_stored_types, without_decimals
 from driftbell.models.golden import golden_problem, golden_rows, read_golden
 from driftbell.models.known_values import MIN_KNOWN, KnownValues, known_values
 from driftbell.models.load import load_model
@@ -23,6 +24,7 @@ from driftbell.models.remote import RemoteOptions
 from driftbell.ports import Model
 from driftbell.records import Column, Feature, Kind
 from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.dtypes import decimal_places
 from driftbell.tabular.features import FeatureTable, read_feature_table
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema, infer_schema
@@ -73,7 +75,7 @@ class UnknownValues:
 
     @property
     def has_other_type(self) -> bool:
-        """Whether the model was probably fitted on another type of the column."""
+        """True if the model was probably fitted on another type of the column."""
         return not self.are_dates and self.known_share < MIN_KNOWN_OF_TYPE
 
 
@@ -148,9 +150,27 @@ def read_native(
             for f in schema.features
         )
     )
-    model = NativeModel(loaded, name=name, version=version, schema=schema, label_known=target is not None)
-    check_example_row(model)
+    build = partial(NativeModel, loaded, name=name, version=version, label_known=target is not None)
+    model = _checked(build, schema)
     return NativeReading(model, table, labels, other, tuple(_unknown(model, table, known)))
+
+
+def _checked(build: Callable[..., NativeModel], schema: Schema) -> NativeModel:
+    """Return a model that predicts its example row, with decimals as floats if it takes no objects.
+
+    Raises:
+        ModelError: it fails on the row.
+    """
+    model = build(schema=schema)
+    try:
+        check_example_row(model)
+    except ModelError:
+        floats = without_decimals(schema)
+        if floats == schema:
+            raise
+        model = build(schema=floats)
+        check_example_row(model)
+    return model
 
 
 def read_reference(
@@ -265,7 +285,8 @@ def _better_type(
     """Return the type in which a model knows the values of a column; "" if it knows them as they are."""
     if not known.categories or _known_share(name, known, table, schema) >= MIN_KNOWN:
         return ""
-    for dtype in OTHER_TYPES:
+    feature = next(f for f in schema.features if f.name == name)
+    for dtype in OTHER_TYPES if decimal_places(feature.dtype) is None else ("float64",):
         other = read_feature_table(reference, replace(options, dtypes={**options.dtypes, name: dtype}))
         try:
             typed = infer_schema({name: other.columns[name]}, other.dtypes)
