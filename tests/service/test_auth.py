@@ -13,6 +13,7 @@ from tests.command_line import driftbell
 from tests.conftest import EXAMPLE, Running, running, starting, wait_until
 
 from driftbell.config.sources import KEY_VARIABLE
+from driftbell.wiring.session_secret import FILE_NAME
 
 pytestmark = pytest.mark.service
 
@@ -126,6 +127,19 @@ def test_no_key_and_no_hash_is_in_any_output(secured: tuple[Running, dict[str, s
     statuses(service, made["predict"] + "x", 2)
     with sqlite3.connect(service.data_dir / "log.sqlite") as log:
         digests = [digest for (digest,) in log.execute("SELECT digest FROM api_keys")]
+    secret_file = service.data_dir / FILE_NAME
+    assert secret_file.stat().st_mode & 0o777 == 0o600
+    login = httpx.post(f"{service.url}/login", data={"key": made["admin"]})
+    session = login.cookies["driftbell_session"]
+    assert httpx.get(f"{service.url}/", cookies={"driftbell_session": session}).is_success
+    backup = service.data_dir.with_name("backup")
+    done = driftbell("backup", str(backup), "--data-dir", str(service.data_dir), cwd=service.data_dir)
+    assert done.returncode == 0, done.stderr
+    secret = secret_file.read_bytes().strip()
+    saved = [path.read_bytes() for path in backup.rglob("*") if path.is_file()]
+    assert saved
+    assert not any(secret in content for content in saved)
+    digests.append(secret.decode())
     outputs = {
         "log": service.lines(),
         "metrics": httpx.get(f"{service.url}/metrics", headers=bearer(made["read"])).text,
@@ -135,8 +149,8 @@ def test_no_key_and_no_hash_is_in_any_output(secured: tuple[Running, dict[str, s
     }
     assert len(digests) >= 4
     for name, text in outputs.items():
-        for secret in (*made.values(), *(key.rpartition("_")[2] for key in made.values()), *digests):
-            assert secret not in text, name
+        for value in (*made.values(), *(k.rpartition("_")[2] for k in made.values()), *digests, session):
+            assert value not in text, name
     assert KEY_VARIABLE not in outputs["config"]
 
 
@@ -153,9 +167,14 @@ def test_a_key_is_listed_with_its_last_use(secured: tuple[Running, dict[str, str
 
 
 def test_a_service_that_others_reach_does_not_start_without_a_key(tmp_path: Path) -> None:
-    for settings in ({"SERVER__HOST": "0.0.0.0"}, {"SERVER__HOST": "0.0.0.0", "SERVER__WORKERS": "2"}):
-        with starting("serve", tmp_path, **QUIET, **settings) as service:
+    listening = {"SERVER__HOST": "0.0.0.0"}
+    starts = [("serve", listening), ("serve", {**listening, "SERVER__WORKERS": "2"}), ("up", listening)]
+    for number, (verb, settings) in enumerate(starts):
+        folder = tmp_path / str(number)
+        with starting(verb, folder, **QUIET, **settings) as service:
             assert service.process.wait(60) == 2
+            assert '"event"' not in service.lines(), "no model is loaded and no monitor started"
+            assert not (folder / "models").exists()
             assert "the service listens on 0.0.0.0, where others reach it" in service.lines()
             assert "driftbell keys create NAME --scope admin" in service.lines()
             assert 'auth.required = "never"' in service.lines()
@@ -198,7 +217,8 @@ def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
     assert len(key) > 50
     assert "key 'ada' (label, read) is valid until" in done.stderr
     assert "it is not shown again" in done.stderr
-    assert 'auth.required = "always"' in done.stderr
+    assert "a service on 127.0.0.1 needs no key" in done.stderr
+    assert "on any other address, as with --host 0.0.0.0, every request needs one" in done.stderr
     store = tmp_path / "driftbell-data" / "log.sqlite"
     assert store.stat().st_mode & 0o077 == 0
     assert key.encode() not in store.read_bytes() + b"".join(

@@ -86,6 +86,9 @@ class PredictionStore(Protocol):
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
 
+    def versions_by_id(self, ids: Sequence[str], *, model: str) -> dict[str, str]:
+        """Read the versions that made the predictions of a model with these ids; unknown ids are omitted."""
+
     def versions(self, model: str) -> list[str]:
         """Read the versions of a model that have predictions, in the order of their newest predictions."""
 
@@ -161,8 +164,7 @@ class CheckStore(Protocol):
 
         With an automatic check, the lease's `next_run` is written too, so each interval has one check.
 
-        An alarm that was closed meanwhile stays as it is, and so does every annotation. Open alarms of other
-        versions of the model are closed, since these are not served any more.
+        An alarm that was closed meanwhile stays as it is, and so does every annotation.
 
         Raises:
             LeaseLostError: another monitor holds the lease now.
@@ -203,6 +205,18 @@ class AlarmStore(Protocol):
         """Write an annotation; `expected` and `false` close the alarm.
 
         The time of an annotation is later than that of every earlier one. None if the alarm is unknown.
+        """
+
+    def close_replaced(
+        self, served: Collection[str], reason: str, now: datetime, lease: Lease, *, model: str
+    ) -> int:
+        """Close the open alarms of the model's versions that do not serve, and append why to the sentences.
+
+        Returns:
+            The number of closed alarms.
+
+        Raises:
+            LeaseLostError: another monitor holds the lease now.
         """
 
     def totals(self, *, model: str, version: str) -> Mapping[str, int]:

@@ -19,12 +19,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import driftbell
 from driftbell import jsonlog
 from driftbell.errors import StoreError
+from driftbell.journal.waiting_room import WaitingRoom
 from driftbell.ports import EXTERNAL, Model, Store
 from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
 from driftbell.server.api.alertmanager import alertmanager_router
+from driftbell.server.api.cloud_events import InferenceEvents, cloud_events_router, no_cloud_events_router
 from driftbell.server.api.inference_protocols import (
     INFER_PATH,
     INVOCATIONS_PATH,
@@ -32,6 +34,7 @@ from driftbell.server.api.inference_protocols import (
     describe_invocations,
     inference_router,
 )
+from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
 from driftbell.server.api.models import models_router
@@ -50,12 +53,13 @@ from driftbell.server.auth.openapi import add_security
 from driftbell.server.batch.route import PATH as BATCH_PATH
 from driftbell.server.batch.route import batch_router, describe_batch
 from driftbell.server.deployment import Deployment
+from driftbell.server.exchanges import ExchangeLogger
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.cors import cors_options
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.head import HeadRequests
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.openapi import describe_routes
+from driftbell.server.http.openapi import NO_TELEMETRY, describe_routes
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
@@ -165,12 +169,16 @@ def create_app(service: Service) -> FastAPI:
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         pages.prepare()
+        if events:
+            events.start()
         if follower:
             follower.start()
         logger.info("service started", model=deployment.model.name, version=deployment.model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
         if follower:
             await follower.close()
+        if events:
+            await events.close()
         await deployment.close()
         await recorder.close()
         await writer.close()
@@ -188,23 +196,29 @@ def create_app(service: Service) -> FastAPI:
         lifespan=life,
         docs_url=None,  # served from the package by the pages below
         redoc_url=None,
-        telemetry=_NO_TELEMETRY,
+        telemetry=NO_TELEMETRY,
     )
     app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
     app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     app.deployment = deployment
+    events: InferenceEvents | None = None
     guards: Any = {"site_guard": service.site_guard, "access": service.access}
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
         rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
         _add_predict(app, NotServed(errors, **guards), service, metrics)
         predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
+        room = WaitingRoom(service.journals.parent / "exchanges.sqlite")
+        exchanges = ExchangeLogger(service.model, rows)
+        events = InferenceEvents(room, exchanges, clock=service.clock)
+        app.include_router(cloud_events_router(events, service.model, body_limit=service.body_limit))
     else:
         endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
         app.include_router(no_predictions_router())
+        app.include_router(no_cloud_events_router())
         app.include_router(inference_router(deployment, errors, body_limit=service.body_limit))
         predicting = batch_router(deployment, body_limit=service.body_limit)
     errors.add_to(app)
@@ -212,7 +226,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
-        labels_router(labeller, view.served, body_limit=service.body_limit),
+        labels_router(
+            labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
+        ),
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit),
@@ -226,9 +242,6 @@ def create_app(service: Service) -> FastAPI:
     check_routes(app)
     return app
 
-
-_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""Telemetry of newer versions of FastAPI is off: it exports messages that may hold feature values."""
 
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text exposition."}

@@ -115,10 +115,15 @@ def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambd
         # its errors are raised again below, in this process
         command = [sys.executable, "-c", CONVERT, str(os.getpid())]
         with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as child:  # noqa: S603
-            if child.stdin:
-                with suppress(BrokenPipeError), child.stdin as pipe:  # it has ended
-                    pipe.write(options)
-            meanwhile()
+            try:
+                if child.stdin:
+                    with suppress(BrokenPipeError), child.stdin as pipe:  # it has ended
+                        pipe.write(options)
+                meanwhile()
+                child.wait()
+            except BaseException:  # such as a stop signal's
+                child.kill()
+                raise
         conversion = load_cached_conversion(settings)
     model: Model | None = conversion.model if conversion else None
     if model is None:

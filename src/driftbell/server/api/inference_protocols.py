@@ -6,8 +6,7 @@ Clients of those servers can call driftbell unchanged; each row is recorded as b
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,8 @@ from driftbell.records import Feature, Kind, Value
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
-from driftbell.server.deployment import Deployment, ServedVersion
+from driftbell.server.challenge import ServedVersion
+from driftbell.server.deployment import Deployment
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
@@ -30,6 +30,7 @@ from driftbell.server.http.problems import Refused, documented
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.feature_value import is_unicode_text
+from driftbell.tabular.inference_tables import mlflow_table, v2_table
 from driftbell.tabular.schema import Schema
 
 BINARY_HEADER = "inference-header-content-length"
@@ -37,7 +38,6 @@ NO_BINARY = (
     "binary tensors are not read here: send JSON, with tritonclient "
     "input.set_data_from_numpy(values, binary_data=False)"
 )
-MLFLOW_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 INVOCATIONS_PATH, INFER_PATH = "/invocations", "/v2/models/{name}/infer"
@@ -69,7 +69,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
         """
-        served = deployment.current()
+        served = deployment.choose(request.scope)
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
@@ -86,6 +86,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         except InputError as error:
             served.refusals.count(error)
             raise
+        if served.choose:
+            served, rows = served.choose(rows)
         answers = await _predict(served, request, rows)
         values = [classes[row.value] if classes else row.value for row in answers]
         content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
@@ -147,7 +149,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
         Tensors are JSON; the extension for binary tensors is refused.
         """
-        served = deployment.current()
+        served = deployment.choose(request.scope)
         model = served.model
         try:
             if name != model.name:
@@ -157,8 +159,11 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             body = await read_bytes(request, body_limit)
             read = partial(_read_infer, model.schema, model.classes)
             rows, identifier, wanted = await check_json(request, body, body_limit, read)
+            if served.choose:
+                served, rows = served.choose(rows)
             answers = await _predict(served, request, rows)
-            content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
+            version = served.model.version
+            content = _infer_answer(model.name, version, model.classes, answers, identifier, wanted)
             return Response(content, media_type="application/json")
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
@@ -184,29 +189,19 @@ def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
         InputError: rows do not fit the schema.
         Refused: 422, the body has another shape.
     """
-    keys = [key for key in MLFLOW_KEYS if isinstance(body, dict) and key in body]
-    if len(keys) != 1:
-        raise Refused(422, "not_a_batch", f"send a JSON object with one of {', '.join(MLFLOW_KEYS)}")
-    rows = body[keys[0]]
-    if keys[0] in ("instances", "inputs"):
-        if isinstance(rows, dict):
-            rows = _from_columns(rows)
-        elif isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
-            rows = {"columns": list(schema.names), "data": rows}
-    return validated_rows(schema, rows)
+    return validated_rows(schema, _shaped(mlflow_table, schema, body))
 
 
-def _from_columns(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Return columns by name as columns and rows.
+def _shaped(read: Callable[[Sequence[str], Any], Any], schema: Schema, body: Any) -> Any:
+    """Return the rows of a body, not validated.
 
     Raises:
-        Refused: 422, they are not lists of one length.
+        Refused: 422, the body has another shape.
     """
-    columns = [value if isinstance(value, list) else [value] for value in cells.values()]
-    if len(set(map(len, columns))) != 1:
-        raise Refused(422, "not_a_batch", "each column must be a list, all of one length")
-    flat = [[cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in c] for c in columns]
-    return {"columns": list(cells), "data": [list(row) for row in zip(*flat, strict=True)]}
+    try:
+        return read(schema.names, body)
+    except ValueError as error:
+        raise Refused(422, "not_a_batch", str(error)) from error
 
 
 def datatype(feature: Feature) -> str:
@@ -283,28 +278,7 @@ def _read_infer(
         InputError: rows do not fit the schema.
         Refused: 422, the body has another shape.
     """
-    inputs = body.get("inputs") if isinstance(body, dict) else None
-    if not isinstance(inputs, list) or not inputs or not all(isinstance(i, dict) for i in inputs):
-        detail = "send a JSON object with 'inputs', a list of tensors with name, shape and data"
-        raise Refused(422, "not_a_batch", detail)
-    tensors = {str(tensor.get("name")): _tensor(tensor) for tensor in inputs}
-    if len(tensors) < len(inputs):
-        raise Refused(422, "not_a_batch", "each input must have a name of its own")
-    names = list(tensors)
-    if len(tensors) == 1 and names[0] not in schema.names and len(schema.names) > 1:
-        rows, width = next(iter(tensors.values()))
-        if width != len(schema.names):
-            features = ", ".join(schema.names[:20])
-            detail = f"the input '{names[0]}' must have the shape [rows, {len(schema.names)}]: {features}"
-            raise Refused(422, "not_a_batch", detail)
-        data = [rows[i : i + width] for i in range(0, len(rows), width)]
-        table = {"columns": list(schema.names), "data": data}
-    else:
-        wide = next((name for name, (_, width) in tensors.items() if width != 1), None)
-        if wide is not None:
-            detail = f"the input '{wide}' must have the shape [rows] or [rows, 1]"
-            raise Refused(422, "not_a_batch", detail)
-        table = _from_columns({name: cells for name, (cells, _) in tensors.items()})
+    table = _shaped(v2_table, schema, body)
     wanted = body.get("outputs")
     outputs = None
     if isinstance(wanted, list) and wanted:
@@ -318,25 +292,6 @@ def _read_infer(
     if isinstance(identifier, str) and not is_unicode_text(identifier):
         raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
     return validated_rows(schema, table), identifier if isinstance(identifier, str) else None, outputs
-
-
-def _tensor(tensor: Mapping[str, Any]) -> tuple[list[Any], int]:
-    """Return the cells of a tensor, row by row, and its number of columns.
-
-    Raises:
-        Refused: 422, shape and data do not fit.
-    """
-    name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
-    cells = _flat(data) if isinstance(data, list) else []
-    valid = isinstance(shape, list) and 1 <= len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
-    if not valid or not isinstance(data, list) or math.prod(shape or [0]) != len(cells):
-        detail = f"the input '{str(name)[:80]}' must have a shape [rows, columns] that fits its data"
-        raise Refused(422, "not_a_batch", detail)
-    return cells, shape[1] if shape is not None and len(shape) == 2 else 1
-
-
-def _flat(data: list[Any]) -> list[Any]:
-    return [cell for row in data for cell in (row if isinstance(row, list) else [row])]
 
 
 def _described_outputs(classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -58,14 +58,14 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
         "records" and "split"), CSV with one header row, an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
         """
-        served = deployment.current()
-        classes = served.model.classes
-        model = {"model": served.model.name, "version": served.model.version}
+        served = deployment.choose(request.scope)
         media_type, charset = _body_type(request)
         try:
             with served.predictor.tracing.step("validate") as set_rows:
                 rows = await _read_rows(request, media_type, charset, served.model.schema, body_limit)
                 set_rows(len(rows))
+            if served.choose:
+                served, rows = served.choose(rows)
             answers = await served.predictor.predict(rows, request.scope["driftbell.started"])
         except InputError as error:
             served.refusals.count(error)
@@ -73,6 +73,8 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
         except PredictError as error:
             served.refusals.count_failed(error, len(rows))
             raise
+        classes = served.model.classes
+        model = {"model": served.model.name, "version": served.model.version}
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == CSV:
             write = partial(_csv_answers, answers, classes)
