@@ -197,10 +197,11 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.wiring.served_versions import version_source
 
     limit_arenas()
-    model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    access = open_access(settings, store)  # refuses a start without keys before the model is loaded
+    model = open_serving_model(settings)
     source = version_source(settings, store.versions, model)
     if log_database(settings.log) is None:
         _verify_daily(store)
@@ -226,7 +227,7 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
-            access=open_access(settings, store),
+            access=access,
         )
     )
 
