@@ -109,14 +109,16 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
         if kind not in KIND_NAMES:
             raise ConfigError(f"unknown kind '{kind}' of column '{name}': use one of {', '.join(KIND_NAMES)}")
     if strict:
+        known = set(names)
         for option, patterns in (
             ("column", options.kinds),
             ("dtypes", options.dtypes),
             ("exclude", options.exclude),
             ("include", options.include),
         ):
+            exact = option in ("column", "dtypes")
             for pattern in patterns:
-                if not any(_matches(name, [pattern], exact=option in ("column", "dtypes")) for name in names):
+                if pattern not in known and (exact or not any(_matches(name, [pattern]) for name in names)):
                     raise ConfigError(_no_such_column(option, pattern, names))
     selected = [
         name
@@ -148,8 +150,8 @@ def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
             )
 
 
-def _matches(name: str, patterns: Sequence[str], *, exact: bool = False) -> bool:
-    return name in patterns or (not exact and any(fnmatchcase(name, pattern) for pattern in patterns))
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import structlog
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError
-from driftbell.models.remote import shown
+from driftbell.models.remote_call import shown
 from driftbell.phrases import network_address
 from driftbell.process.stop_signal import handle_stop
 from driftbell.server.auth.guard import Access
