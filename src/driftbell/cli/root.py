@@ -219,10 +219,10 @@ def cli(context: click.Context) -> None:
 
 
 def configure_log() -> None:
-    """Write log lines to stderr, since stdout is for results."""
+    """Write warnings as sentences to stderr, since stdout is for results."""
     from driftbell import jsonlog
 
-    jsonlog.configure(sys.stderr, level="WARNING")
+    jsonlog.configure(sys.stderr, level="WARNING", plain=True)
 
 
 def _log_warning(*arguments: Any, **options: Any) -> None:

@@ -63,6 +63,7 @@ class InitResult:
         score: the score on the reference; None without labels.
         warnings: what the user should know or decide.
         example: a valid row.
+        example_file: the file with this row if it is long; None if not.
     """
 
     output: Path
@@ -87,6 +88,7 @@ class InitResult:
     score: Score | None
     warnings: tuple[str, ...]
     example: dict[str, Value]
+    example_file: Path | None
 
 
 def feature_facts(feature: Feature, column: Column) -> FeatureFacts:
