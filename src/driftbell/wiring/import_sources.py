@@ -31,8 +31,8 @@ CAPTURE_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
+class ImportOptions:
     """Options of an import.
-    """Where the predictions are.
 
     Attributes:
         id_column: column of unique ids of a table; None if there is none.
