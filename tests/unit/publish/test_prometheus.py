@@ -421,7 +421,7 @@ def test_a_scrape_of_2000_columns_and_300_classes_stays_below_100_kb(log: SqlSto
         for status in ("200", "4xx", "503"):
             metrics.requests.labels(route, "POST", status).inc()
             metrics.duration.labels(route, "POST", status).observe(0.1)
-    versions = [VersionInUse(f"v{i}", VersionRole.REPLACED, NOON, alarm) for i in range(7)]
+    versions = [VersionInUse(f"v{i}", VersionRole.REPLACED, NOON, last_check=alarm) for i in range(7)]
     collector = CheckCollector(log, **SERVED, window_rows=5, clock=lambda: NOON, versions=lambda: versions)
     text = bytes(metrics.exposition([collector]).body)
     assert text.count(b"driftbell_predictions_total{") == MAX_CLASSES + 1
