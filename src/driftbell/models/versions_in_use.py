@@ -36,7 +36,8 @@ def versions_in_use(store: Store, state: VersionState, *, model: str, now: datet
     if state.champion is None or state.champion.version is None:
         return []
     switched = _last_switch(store, state, model, now)
-    aliases = [change.version for change in (state.champion, state.challenger) if change and change.version]
+    named = (state.champion, state.challenger)
+    aliases = [c.version for c in named if c and c.version and not c.is_shadow]
     others = [version for version in reversed(store.predictions.versions(model)) if version not in aliases]
     versions = []
     for version in dict.fromkeys([*aliases, *others]):
@@ -63,7 +64,8 @@ def _role(
     """Return the role of a version, given the time of its newest prediction and of the last switch."""
     if state.champion and version == state.champion.version:
         return VersionRole.CHAMPION
-    if state.challenger and version == state.challenger.version:
+    challenger = state.challenger
+    if challenger and version == challenger.version and not challenger.is_shadow:
         return VersionRole.CHALLENGER
     if predicted is None or predicted <= switched + SWITCH_TIME or now - predicted > SERVING_TIME:
         return VersionRole.REPLACED
