@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError
+from driftbell.models.foreign_code import failure_reason
 from driftbell.models.golden import GoldenRow, golden_problem, golden_reading, reading_note
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_golden import onnx_golden_rows
@@ -135,7 +136,7 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
-    notes = reading_notes(raw, model.schema.features, table)
+    notes = reading_notes(raw, model.schema.features, table, options.columns.kinds)
     all_warnings = (
         *offered.warnings,
         *plan.warnings,
@@ -158,8 +159,9 @@ def _read(offered: OfferedModel, settings: Settings, name: str, reference: Path)
             "model does not need it"
         ) from error
     except ModelError as error:
-        if not isinstance(error.__cause__, PredictError):
-            raise
+        failure = error.__cause__
+        if not isinstance(failure, PredictError) or isinstance(failure.__cause__, ModelError):
+            raise  # no type of a column is the cause
         raise ModelError(
             f"{error}. Its columns are read from {reference}; if it was fitted on another type of one, set "
             "that with --dtype, such as --dtype 'zip=str' or --dtype 'when=datetime64[ns]'"
@@ -261,8 +263,7 @@ def _score(
     try:
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
-        cause = error.__cause__
-        reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        reason = failure_reason(error)
         raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []
@@ -296,8 +297,13 @@ def _class_labels(column: Column, model: Model, source: str, ids: bool) -> Colum
 
 
 def _unknown_warning(unknown: UnknownValues) -> str:
-    return (
-        f"the model knows only {unknown.known_share:.0%} of the values of '{printable(unknown.column)}' (it "
-        f"knows {join_names(unknown.examples)}): set the type of the column with --dtype, or use rows like "
-        "the training data"
-    )
+    name, examples = printable(unknown.column), join_names(unknown.examples)
+    known = f"the model knows only {unknown.known_share:.0%} of the values of '{name}'"
+    if unknown.are_dates:
+        return (
+            f"{known}: each date of its training is a category to it, such as {examples}, and any other date "
+            "is unknown. A model that is fitted on numbers of the date, such as the month, knows new ones"
+        )
+    if unknown.has_other_type:
+        return f"{known} (it knows {examples}): set the type of the column with --dtype"
+    return f"{known} (it knows {examples}): use rows like the training data"

@@ -13,10 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -29,6 +29,7 @@ from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import network_address
 from driftbell.ports import Model
 from driftbell.process.memory import limit_arenas
+from driftbell.process.parent_death import exit_with
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
@@ -38,6 +39,7 @@ from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.versions import register_champion
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from driftbell.server.http.connections import ConnectionLimits
@@ -50,9 +52,6 @@ SHUTDOWN_SECONDS = 4
 
 STOP_SECONDS = 8.0
 """Time for the workers to stop; then they are killed."""
-
-ORPHAN_SECONDS = 12.0
-"""Time to stop for a process without its parent; then it ends itself at once."""
 
 START_SECONDS = 20
 """A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""
@@ -75,14 +74,11 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     Raises:
         ConfigError, StoreError: the service cannot start.
     """
-    import uvicorn  # the monitor's process imports this module too, and needs no web server
-
-    from driftbell.server.http.protocol import BoundedProtocol
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
-    _check_port(host, port)
+    check_port(host, port)
     has_workers = settings.server.workers > 1
     app: FastAPI | str
     if has_workers:
@@ -100,25 +96,7 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     folder = None
     try:
         folder = _metrics_folder() if has_workers else None
-        config = uvicorn.Config(
-            app,
-            factory=has_workers,
-            host=host,
-            port=port,
-            workers=settings.server.workers,
-            loop="uvloop",
-            http=functools.partial(BoundedProtocol, limits=_connection_limits(settings)),  # type: ignore[arg-type]
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.server.trusted_proxies),
-            forwarded_allow_ips=_with_mapped(settings.server.trusted_proxies),
-            timeout_keep_alive=math.ceil(settings.server.keep_alive.total_seconds()),
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            timeout_worker_healthcheck=START_SECONDS,
-        )
+        config = server_config(app, settings, factory=has_workers, workers=settings.server.workers)
         if has_workers:
             run_workers(config, STOP_SECONDS, supervised=supervised)
         else:
@@ -126,6 +104,38 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def server_config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
+    """Return the configuration of a server.
+
+    Args:
+        app: the application, or the name of its factory.
+        settings: all settings.
+        **options: further options of uvicorn.
+    """
+    import uvicorn  # the monitor's process imports this module too, and needs no web server
+
+    from driftbell.server.http.protocol import BoundedProtocol
+
+    return uvicorn.Config(
+        app,
+        host=settings.server.host,
+        port=settings.server.port,
+        loop="uvloop",
+        http=functools.partial(BoundedProtocol, limits=_connection_limits(settings)),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.server.trusted_proxies),
+        forwarded_allow_ips=_with_mapped(settings.server.trusted_proxies),
+        timeout_keep_alive=math.ceil(settings.server.keep_alive.total_seconds()),
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
+        **options,
+    )
 
 
 def _with_mapped(proxies: Sequence[str]) -> list[str]:
@@ -150,7 +160,12 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Check that a port is free.
+
+    Raises:
+        ConfigError: it is not.
+    """
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
@@ -173,17 +188,19 @@ def application() -> FastAPI:
 
 
 def _application(settings: Settings) -> FastAPI:
+    limit_arenas()
+    _require_opentelemetry(settings)
+    endpoint = settings.tracing.endpoint
+    store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    access = open_access(settings, store)  # refuses a start without keys before the model is loaded
+    model = open_serving_model(settings, meanwhile=_import_libraries)
+
     from driftbell.server import Service, create_app
     from driftbell.server.http.prefix import PathPrefix
     from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
     from driftbell.wiring.served_versions import version_source
 
-    limit_arenas()
-    model = open_serving_model(settings)
-    _require_opentelemetry(settings)
-    endpoint = settings.tracing.endpoint
-    store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
     source = version_source(settings, store.versions, model)
     if log_database(settings.log) is None:
         _verify_daily(store)
@@ -209,9 +226,17 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
-            access=open_access(settings, store),
+            access=access,
         )
     )
+
+
+def _import_libraries() -> None:
+    """Import what serving needs, which takes a while."""
+    with suppress(ImportError):  # optional
+        import onnxruntime  # noqa: F401
+    import driftbell.server
+    import driftbell.wiring.served_versions  # noqa: F401
 
 
 def _smallest_loss(settings: Settings, model: Model) -> float | None:
@@ -258,20 +283,6 @@ def _require_opentelemetry(settings: Settings) -> None:
         import opentelemetry.sdk.trace.export  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("tracing.endpoint", "otel") from error
-
-
-def exit_with(parent: int) -> None:
-    """Stop this process by SIGTERM when its parent process has ended, for whatever reason."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        logger.warning("parent process has ended, stopping")
-        time.sleep(ORPHAN_SECONDS)
-        os._exit(1)
-
-    SupervisedThread(watch, name="parent").start()
 
 
 def _metrics_folder() -> Path:

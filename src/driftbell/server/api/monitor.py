@@ -11,14 +11,19 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from driftbell.models.versions_in_use import versions_in_use
 from driftbell.ports import Model, Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
+from driftbell.records.versions import VersionInUse
 from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused, documented
 
 RECENT_REPORTS = 20
+MAX_VERSIONS = 5
+"""Versions in use that are listed."""
+
 POLL_SECONDS = 0.05
 WAIT_SECONDS = 120.0
 
@@ -102,6 +107,17 @@ class MonitorView:
             "last": last and notification_view(last),
             "pending": self.store.notifications.totals().get("pending", 0),
         }
+
+    def versions(self) -> list[VersionInUse]:
+        """Return the served version first, then the challenger and the newest others, few in all.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        model, now = self.served(), self.clock()
+        state = self.store.versions.state(now, model=model.name)
+        options: dict[str, Any] = {"model": model.name, "now": now, "limit": MAX_VERSIONS}
+        return versions_in_use(self.store, state, served=model.version, **options)
 
     def last_check(self) -> Check | None:
         """Return the newest check of the served version."""
