@@ -182,7 +182,7 @@ def class_labels(classes: Sequence[str]) -> dict[str, str]:
     would make a counter fall, which Prometheus takes for a restart.
 
     Args:
-        classes: the classes of a model, in its order; none for a regression, whose one label is empty.
+        classes: the classes of a model, in its order; none for a regression, which has one empty label.
 
     >>> labels = class_labels([f"fault {i}" for i in range(300)])
     >>> labels["fault 49"], labels["fault 50"], labels["fault 299"]
