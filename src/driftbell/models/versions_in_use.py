@@ -45,7 +45,8 @@ def versions_in_use(
     changes = {champion.version: champion}
     aliases = {champion.version: VersionRole.CHAMPION}
     challenger = state.challenger
-    if challenger and challenger.version and challenger.version != champion.version:
+    answers = challenger is not None and not challenger.is_shadow
+    if challenger and challenger.version and answers and challenger.version != champion.version:
         changes[challenger.version] = challenger
         aliases[challenger.version] = VersionRole.CHALLENGER
     roles = _Roles(aliases, _last_switch(store, champion, model, now), now)
