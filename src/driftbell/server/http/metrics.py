@@ -34,7 +34,8 @@ CLOSE_REASONS = (
     "evicted",
     "not_http",
 )
-THREADS = ("journal", "parent", "database", "keys", "tokens")
+SHADOW_DROP_REASONS = ("queue", "model", "store", "ended")
+THREADS = ("journal", "parent", "database", "keys", "tokens", "shadow")
 """Background threads of a server process."""
 
 
@@ -77,6 +78,20 @@ class Metrics:
             ["model", "version", "class"],
             registry=registry,
         )
+        self.shadow_predictions = Counter(
+            "driftbell_shadow_predictions",
+            "Copies of requests that a shadow predicted and the log has.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self.shadow_dropped = Counter(
+            "driftbell_shadow_dropped",
+            "Copies of requests that a shadow did not predict, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in SHADOW_DROP_REASONS:
+            self.shadow_dropped.labels(reason)
         self.closed = Counter(
             "driftbell_connections_closed",
             "Connections closed by a limit, by reason.",
