@@ -18,6 +18,13 @@ MAX_MESSAGES = 5
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--id", "id_column", metavar="COL", help="Column of unique ids, by which labels can follow.")
 @click.option("--time", "time_column", metavar="COL", help="Column of the times of the predictions.")
+@click.option(
+    "--metadata",
+    "metadata_columns",
+    metavar="COL",
+    multiple=True,
+    help="Column that is stored with the predictions as metadata; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def import_table(
     config_file: Path | None,
@@ -26,6 +33,7 @@ def import_table(
     file: Path,
     id_column: str | None,
     time_column: str | None,
+    metadata_columns: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write predictions of a model that is served elsewhere to the prediction log, with their labels.
@@ -38,12 +46,19 @@ def import_table(
     \b
     Examples:
       driftbell import scored-2026-03-01.parquet --id order_id --time scored_at
+      driftbell import scored.csv --id order_id --metadata shop --metadata country
       driftbell import scored.csv --json
     """
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.wiring.prediction_import import import_predictions
 
-    result = import_predictions(loaded.settings, file, id_column=id_column, time_column=time_column)
+    result = import_predictions(
+        loaded.settings,
+        file,
+        id_column=id_column,
+        time_column=time_column,
+        metadata_columns=metadata_columns,
+    )
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
         return

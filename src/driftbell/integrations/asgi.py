@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from driftbell.errors import ConfigError
@@ -45,6 +45,8 @@ class WatchedApp:
         prediction: field of the answer with the prediction; None for the first of `GUESSED`.
         probabilities: field of the answer with the probability by class; None if there is none.
         id: field of the request, or of the answer, with your own key; None makes ids.
+        metadata: fields of the request, or of one of its rows, that are stored with the prediction and are
+            no features.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class WatchedApp:
         prediction: str | None = None,
         probabilities: str | None = None,
         id: str | None = None,
+        metadata: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._monitor = monitor
@@ -65,6 +68,7 @@ class WatchedApp:
         self._prediction = prediction
         self._probabilities = probabilities
         self._id = id
+        self._metadata = tuple(metadata)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -140,9 +144,12 @@ class WatchedApp:
         shares = None
         if self._probabilities is not None and isinstance(answer, Mapping):
             shares = answer.get(self._probabilities)
-        features = {key: value for key, value in row.items() if key != self._id}
+        features = {k: value for k, value in row.items() if k != self._id and k not in self._metadata}
+        metadata = {k: request[k] for k in self._metadata if isinstance(request, Mapping) and k in request}
         identifier = name if own is None else str(own)
-        self._monitor.log(features, result, id=identifier, probabilities=shares, latency_ms=latency)
+        self._monitor.log(
+            features, result, id=identifier, probabilities=shares, latency_ms=latency, metadata=metadata
+        )
 
 
 class _Body:
@@ -183,7 +190,7 @@ def watch(app: Any, monitor: Monitor | None = None, **options: Any) -> Monitor:
     Args:
         app: the application, before it has started.
         monitor: receives the predictions; None makes one of the environment's settings.
-        **options: see `WatchedApp`: `path`, `features`, `prediction`, `probabilities`, `id`.
+        **options: see `WatchedApp`: `path`, `features`, `prediction`, `probabilities`, `id`, `metadata`.
 
     Returns:
         The monitor, with its counts.

@@ -10,9 +10,10 @@ import structlog
 
 from driftbell.ports import Model
 from driftbell.records import Value
-from driftbell.server.predict.fast_path import row_parser
+from driftbell.server.predict.fast_path import passed_row_parser, row_parser
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.refusal_counter import RefusalCounter
+from driftbell.tabular.pass_through import PassThrough
 
 MAX_LOADED = 3
 """Versions that stay loaded: switching back to one of them takes no time."""
@@ -29,12 +30,14 @@ class ServedVersion:
         predictor: predicts its rows.
         refusals: counts the rows that it got no answer for.
         parse_row: see `row_parser`.
+        parse_passed_row: see `passed_row_parser`.
     """
 
     model: Model
     predictor: Predictor
     refusals: RefusalCounter
     parse_row: Callable[[bytes], list[Value] | None]
+    parse_passed_row: Callable[[bytes], tuple[list[Value], PassThrough | None] | None]
 
 
 class Deployment:
@@ -131,5 +134,9 @@ class Deployment:
 
     def _build(self, model: Model) -> ServedVersion:
         return ServedVersion(
-            model, self._build_predictor(model), self._build_refusals(model), row_parser(model.schema)
+            model,
+            self._build_predictor(model),
+            self._build_refusals(model),
+            row_parser(model.schema),
+            passed_row_parser(model.schema),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from fnmatch import fnmatchcase
@@ -57,7 +57,12 @@ class ImportResult:
 
 
 def import_predictions(
-    settings: Settings, path: Path, *, id_column: str | None, time_column: str | None
+    settings: Settings,
+    path: Path,
+    *,
+    id_column: str | None,
+    time_column: str | None,
+    metadata_columns: Sequence[str] = (),
 ) -> ImportResult:
     """Write the predictions of a table to the log, and their labels.
 
@@ -69,6 +74,7 @@ def import_predictions(
         path: the table.
         id_column: column of unique ids; None if there is none.
         time_column: column of times; None for the time of the import.
+        metadata_columns: columns that are stored with the predictions as metadata.
 
     Raises:
         ConfigError: the model is served here, the table cannot be read or lacks a column, or no row is valid.
@@ -81,12 +87,12 @@ def import_predictions(
         )
     model = open_model(settings).model
     assert model.engine == EXTERNAL
-    columns = _read(settings, model, path, id_column, time_column)
+    columns = _read(settings, model, path, id_column, time_column, metadata_columns)
     result = ImportResult(rows=len(next(iter(columns.values()))))
     used = {id_column, time_column, settings.model.prediction, settings.model.target}
-    used |= {*settings.model.probabilities.values(), *model.schema.names}
+    used |= {*settings.model.probabilities.values(), *model.schema.names, *metadata_columns}
     result.ignored = tuple(name for name in columns if name not in used)
-    importer = _Importer(settings, model, columns, id_column, time_column, result)
+    importer = _Importer(settings, model, columns, id_column, time_column, metadata_columns, result)
     store = open_store(settings)
     try:
         batch: list[tuple[LoggedRow, Any]] = []
@@ -105,7 +111,12 @@ def import_predictions(
 
 
 def _read(
-    settings: Settings, model: Model, path: Path, id_column: str | None, time_column: str | None
+    settings: Settings,
+    model: Model,
+    path: Path,
+    id_column: str | None,
+    time_column: str | None,
+    metadata_columns: Sequence[str],
 ) -> dict[str, list[Any]]:
     """Read the columns of the table.
 
@@ -113,8 +124,9 @@ def _read(
         ConfigError: it cannot be read, is empty, or a column is missing.
     """
     options = options_of_model(settings.columns.options, model, settings.model.target)
-    needed = {"model.prediction": settings.model.prediction, "--id": id_column, "--time": time_column}
-    used = [name for name in (*needed.values(), settings.model.target) if name is not None]
+    needed = [("model.prediction", settings.model.prediction), ("--id", id_column), ("--time", time_column)]
+    needed += [("--metadata", name) for name in metadata_columns]
+    used = [name for name in (*(name for _, name in needed), settings.model.target) if name is not None]
     options = replace(  # a column that is no feature is still the id or the time
         options,
         exclude=[p for p in options.exclude if not any(fnmatchcase(name, p) for name in used)],
@@ -124,7 +136,7 @@ def _read(
     columns = {name: column.tolist() for name, column in table.columns.items()}
     if not columns or not next(iter(columns.values())):
         raise ConfigError(f"{path} has no rows")
-    for option, name in needed.items():
+    for option, name in needed:
         if name is not None and name not in columns:
             hint = suggest_name(name, columns) or f"its columns: {join_names(columns)}"
             raise ConfigError(f"{option}: {path} has no column '{name}'; {hint}")
@@ -144,11 +156,12 @@ class _Importer:
         columns: Mapping[str, list[Any]],
         id_column: str | None,
         time_column: str | None,
+        metadata_columns: Sequence[str],
         result: ImportResult,
     ) -> None:
         self._model = model
         self._columns = columns
-        self._id, self._time = id_column, time_column
+        self._id, self._time, self._metadata = id_column, time_column, metadata_columns
         self._prediction, self._target = str(settings.model.prediction), settings.model.target
         self._probabilities = {
             label: name for label, name in settings.model.probabilities.items() if name in columns
@@ -216,6 +229,8 @@ class _Importer:
                 item["id"] = ""
         if self._time is not None:
             item["time"] = cells[self._time] or ""
+        if self._metadata:
+            item["metadata"] = {name: cells[name] for name in self._metadata}
         return item
 
     def _record(self, row: LoggedRow) -> Prediction:
@@ -229,6 +244,7 @@ class _Importer:
             output=row.output,
             probabilities=dict(zip(classes, row.probabilities, strict=True)) if row.probabilities else {},
             latency_ms=row.latency_ms,
+            metadata=row.metadata or {},
         )
 
     def _hash(self, row: LoggedRow) -> str:

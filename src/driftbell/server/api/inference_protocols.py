@@ -6,8 +6,7 @@ Clients of those servers can call driftbell unchanged; each row is recorded as b
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,18 +17,20 @@ from structlog.contextvars import bound_contextvars
 import driftbell
 from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.ports import Model
-from driftbell.records import Feature, Kind, Value
+from driftbell.records import Feature, Kind
+from driftbell.server.api.infer_body import described_outputs, read_infer, table_of_columns
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
-from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
+from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, read_batch
 from driftbell.server.deployment import Deployment, ServedVersion
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
+from driftbell.server.pass_through import Batch, requested_fields
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.dtypes import is_integer
-from driftbell.tabular.feature_value import is_unicode_text
+from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
 BINARY_HEADER = "inference-header-content-length"
@@ -68,25 +69,27 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
 
         The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
+        Own ids and metadata come as in a batch: in records, or in columns that `?id=` and `&metadata=` name.
         """
         served = deployment.current()
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
         try:
+            fields = requested_fields(request.scope, schema)
             if media_type == CSV:
                 limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
-                read = partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
-                rows = await check_large(request, body, body_limit, read)
+                read = partial(read_csv_rows, charset=charset, schema=schema, limit=limit, fields=fields)
+                batch = await check_large(request, body, body_limit, read)
             elif media_type == "application/json":
-                rows = await check_json(request, body, body_limit, partial(mlflow_rows, schema))
+                batch = await check_json(request, body, body_limit, partial(mlflow_batch, schema, fields))
             else:
                 detail = f"send the header 'Content-Type: application/json' or '{CSV}'"
                 raise Refused(415, "content_type", detail)
         except InputError as error:
             served.refusals.count(error)
             raise
-        answers = await _predict(served, request, rows)
+        answers = await _predict(served, request, batch)
         values = [classes[row.value] if classes else row.value for row in answers]
         content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
         return Response(content, media_type="application/json")
@@ -120,7 +123,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             "inputs": [
                 {"name": f.name, "datatype": datatype(f), "shape": [-1]} for f in model.schema.features
             ],
-            "outputs": _described_outputs(model.classes),
+            "outputs": described_outputs(model.classes),
         }
 
     @router.get(
@@ -145,7 +148,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         """Predict rows of tensors: one input a feature of shape [n] or [n, 1], or one of shape [n, features].
 
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
-        Tensors are JSON; the extension for binary tensors is refused.
+        Tensors are JSON; the extension for binary tensors is refused. `?id=` and `&metadata=` name
+        inputs with your own ids, and inputs that are stored with the predictions.
         """
         served = deployment.current()
         model = served.model
@@ -155,9 +159,10 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             if BINARY_HEADER in request.headers:
                 raise Refused(415, "content_type", NO_BINARY)
             body = await read_bytes(request, body_limit)
-            read = partial(_read_infer, model.schema, model.classes)
-            rows, identifier, wanted = await check_json(request, body, body_limit, read)
-            answers = await _predict(served, request, rows)
+            fields = requested_fields(request.scope, model.schema).of_table()
+            read = partial(read_infer, model.schema, model.classes, fields)
+            batch, identifier, wanted = await check_json(request, body, body_limit, read)
+            answers = await _predict(served, request, batch)
             content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
             return Response(content, media_type="application/json")
         except (DriftbellError, Refused) as error:
@@ -169,15 +174,15 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     return router
 
 
-async def _predict(served: ServedVersion, request: Request, rows: list[list[Value]]) -> list[PredictedRow]:
+async def _predict(served: ServedVersion, request: Request, batch: Batch) -> list[PredictedRow]:
     try:
-        return await served.predictor.predict(rows, request.scope["driftbell.started"])
+        return await served.predictor.predict(batch.rows, request.scope["driftbell.started"], batch.passed)
     except PredictError as error:
-        served.refusals.count_failed(error, len(rows))
+        served.refusals.count_failed(error, len(batch.rows))
         raise
 
 
-def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
+def mlflow_batch(schema: Schema, fields: PassThroughFields, body: Any) -> Batch:
     """Check the rows of a body of MLflow's scoring server.
 
     Raises:
@@ -190,23 +195,10 @@ def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
     rows = body[keys[0]]
     if keys[0] in ("instances", "inputs"):
         if isinstance(rows, dict):
-            rows = _from_columns(rows)
+            rows = table_of_columns(rows)
         elif isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
             rows = {"columns": list(schema.names), "data": rows}
-    return validated_rows(schema, rows)
-
-
-def _from_columns(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Return columns by name as columns and rows.
-
-    Raises:
-        Refused: 422, they are not lists of one length.
-    """
-    columns = [value if isinstance(value, list) else [value] for value in cells.values()]
-    if len(set(map(len, columns))) != 1:
-        raise Refused(422, "not_a_batch", "each column must be a list, all of one length")
-    flat = [[cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in c] for c in columns]
-    return {"columns": list(cells), "data": [list(row) for row in zip(*flat, strict=True)]}
+    return read_batch(schema, fields, rows)
 
 
 def datatype(feature: Feature) -> str:
@@ -274,84 +266,6 @@ def describe_infer(model: Model) -> Description:
     )
 
 
-def _read_infer(
-    schema: Schema, classes: Sequence[str], body: Any
-) -> tuple[list[list[Value]], str | None, list[str] | None]:
-    """Return the rows, the request's id, and the names of the wanted outputs.
-
-    Raises:
-        InputError: rows do not fit the schema.
-        Refused: 422, the body has another shape.
-    """
-    inputs = body.get("inputs") if isinstance(body, dict) else None
-    if not isinstance(inputs, list) or not inputs or not all(isinstance(i, dict) for i in inputs):
-        detail = "send a JSON object with 'inputs', a list of tensors with name, shape and data"
-        raise Refused(422, "not_a_batch", detail)
-    tensors = {str(tensor.get("name")): _tensor(tensor) for tensor in inputs}
-    if len(tensors) < len(inputs):
-        raise Refused(422, "not_a_batch", "each input must have a name of its own")
-    names = list(tensors)
-    if len(tensors) == 1 and names[0] not in schema.names and len(schema.names) > 1:
-        rows, width = next(iter(tensors.values()))
-        if width != len(schema.names):
-            features = ", ".join(schema.names[:20])
-            detail = f"the input '{names[0]}' must have the shape [rows, {len(schema.names)}]: {features}"
-            raise Refused(422, "not_a_batch", detail)
-        data = [rows[i : i + width] for i in range(0, len(rows), width)]
-        table = {"columns": list(schema.names), "data": data}
-    else:
-        wide = next((name for name, (_, width) in tensors.items() if width != 1), None)
-        if wide is not None:
-            detail = f"the input '{wide}' must have the shape [rows] or [rows, 1]"
-            raise Refused(422, "not_a_batch", detail)
-        table = _from_columns({name: cells for name, (cells, _) in tensors.items()})
-    wanted = body.get("outputs")
-    outputs = None
-    if isinstance(wanted, list) and wanted:
-        outputs = [str(output.get("name")) if isinstance(output, dict) else str(output) for output in wanted]
-    known = [output["name"] for output in _described_outputs(classes)]
-    unknown = [name for name in outputs or () if name not in known]
-    if unknown:
-        detail = f"the model has no output '{unknown[0][:80]}'; its outputs: {', '.join(known)}"
-        raise Refused(422, "not_a_batch", detail)
-    identifier = body.get("id")
-    if isinstance(identifier, str) and not is_unicode_text(identifier):
-        raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
-    return validated_rows(schema, table), identifier if isinstance(identifier, str) else None, outputs
-
-
-def _tensor(tensor: Mapping[str, Any]) -> tuple[list[Any], int]:
-    """Return the cells of a tensor, row by row, and its number of columns.
-
-    Raises:
-        Refused: 422, shape and data do not fit.
-    """
-    name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
-    cells = _flat(data) if isinstance(data, list) else []
-    valid = isinstance(shape, list) and 1 <= len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
-    if not valid or not isinstance(data, list) or math.prod(shape or [0]) != len(cells):
-        detail = f"the input '{str(name)[:80]}' must have a shape [rows, columns] that fits its data"
-        raise Refused(422, "not_a_batch", detail)
-    return cells, shape[1] if shape is not None and len(shape) == 2 else 1
-
-
-def _flat(data: list[Any]) -> list[Any]:
-    return [cell for row in data for cell in (row if isinstance(row, list) else [row])]
-
-
-def _described_outputs(classes: Sequence[str]) -> list[dict[str, Any]]:
-    if not classes:
-        outputs: list[tuple[str, str, list[int]]] = [("value", "FP64", [-1])]
-    else:
-        outputs = [
-            ("class", "BYTES", [-1]),
-            ("class_id", "INT64", [-1]),
-            ("probabilities", "FP64", [-1, len(classes)]),
-        ]
-    outputs.append(("id", "BYTES", [-1]))
-    return [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in outputs]
-
-
 def _infer_answer(
     name: str,
     version: str,
@@ -370,7 +284,7 @@ def _infer_answer(
     else:
         data["value"] = [row.value for row in answers]
     outputs = []
-    for output in _described_outputs(classes):
+    for output in described_outputs(classes):
         if output["name"] in data and (wanted is None or output["name"] in wanted):
             shape = [len(answers), *output["shape"][1:]]
             outputs.append({**output, "shape": shape, "data": data[output["name"]]})
