@@ -40,13 +40,14 @@ FEATURES = as_columns({"age": np.random.default_rng(0).normal(40, 10, 300)})
 MODEL_VERSION = {"model": "m", "version": "v1"}
 
 
-def model() -> FakeModel:
+def model(version: str = "v1") -> FakeModel:
     """Return a model that answers "old" above forty, without probabilities."""
     return FakeModel(
         infer_schema(FEATURES),
         ("old", "young"),
         lambda columns: np.where(columns["age"] > 40, 0, 1),
         name="m",
+        version=version,
         probabilities=False,
         inline=False,
     )
@@ -131,14 +132,14 @@ class Life:
             detector=CountingDetector(),
         )
 
-    def traffic(self, rows: int, *, shift: float = 0.0) -> list[str]:
+    def traffic(self, rows: int, *, shift: float = 0.0, version: str = "v1") -> list[str]:
         ages = np.random.default_rng(self.rows).normal(40 + shift, 10, rows)
         new = [
             Prediction(
                 f"id{self.rows + i:06}",
                 self.now,
                 "m",
-                "v1",
+                version,
                 {"age": float(a)},
                 "old" if a > 40 else "young",
                 {},

@@ -8,7 +8,7 @@ from pathlib import Path
 PART_SUFFIX = ".part"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file under a hidden temporary name, flush it to the disk, and rename it to its own name.
 
     An interrupted write leaves the previous file as it was. The content survives a power loss once this
@@ -17,13 +17,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     Args:
         path: the file, in an existing folder; an existing file is replaced.
         content: the whole content.
+        mode: the permissions of the file, less the umask.
 
     Raises:
         OSError: it cannot be written; the temporary file is removed.
     """
     part = path.with_name(f".{path.name}{PART_SUFFIX}")
     try:
-        with part.open("wb") as file:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

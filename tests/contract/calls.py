@@ -36,6 +36,7 @@ CALLS = {
     "alarms.annotated_after": lambda store: store.alarms.annotated_after(None, **IRIS),
     "alarms.silent_until": lambda store: store.alarms.silent_until(**IRIS),
     "alarms.annotate": lambda store: store.alarms.annotate("x", annotation("false")),
+    "alarms.close_replaced": lambda store: store.alarms.close_replaced(["v2"], "", NOW, LEASE, model="iris"),
     "alarms.totals": lambda store: store.alarms.totals(**IRIS),
     "predictions.first_since": lambda store: store.predictions.first_since(NOW, **IRIS),
     "notifications.pending": lambda store: store.notifications.pending(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,14 +78,28 @@ def test_alarms_are_returned_newest_first_by_version(store: SqlStore, lease: Lea
     assert store.alarms.current(model="other", version="v2") is None
 
 
-def test_a_new_version_closes_the_alarms_of_the_old_one(store: SqlStore, lease: Lease) -> None:
+def test_the_alarms_of_replaced_versions_are_closed_with_a_reason(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0)
-    store.checks.save(check(1, model="another", version="v2"), lease)
-    assert store.alarms.current(**IRIS) is not None
-    later = check(2, version="v2")
-    store.checks.save(later, lease)
-    assert store.alarms.current(**IRIS) is None
-    assert store.alarms.newest(5) == [alarm(closed=later.time)]
+    save_alarms(store, lease, 1, version="v2")
+    later = NOW + timedelta(minutes=1)
+    close = partial(store.alarms.close_replaced, now=later, reason="Closed: replaced.")
+    assert close(["v2"], lease=lease, model="another") == 0
+    assert close(["v1", "v2"], lease=lease, model="iris") == 0
+    assert store.alarms.current(**IRIS) == alarm()
+    assert close(["v2"], lease=lease, model="iris") == 1
+    assert store.alarms.newest(5, version="v1") == [
+        alarm(closed=later, sentence=f"{alarm().sentence} Closed: replaced.")
+    ]
+    assert store.alarms.current(model="iris", version="v2") is not None
+    assert close(["v2"], lease=lease, model="iris") == 0
+
+
+def test_a_monitor_without_the_lease_closes_no_alarm(store: SqlStore, lease: Lease) -> None:
+    save_alarms(store, lease, 0)
+    store.coordination.take_lease("b", now=lease.expires, seconds=30, next_run=None)
+    with pytest.raises(LeaseLostError):
+        store.alarms.close_replaced(["v2"], "Closed.", NOW, lease, model="iris")
+    assert store.alarms.current(**IRIS) == alarm()
 
 
 @pytest.mark.parametrize("word", ["expected", "false"])

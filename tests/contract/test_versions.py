@@ -118,12 +118,49 @@ def test_a_change_of_the_future_is_upcoming(store: SqlStore) -> None:
     assert store.versions.state(NOW, model="other") == VersionState()
 
 
-def test_a_challenger_can_be_removed(store: SqlStore) -> None:
-    store.versions.set_alias(champion("v2", alias=CHALLENGER))
-    assert store.versions.state(NOW, model="iris").challenger == champion("v2", alias=CHALLENGER)
-    store.versions.set_alias(champion(None, alias=CHALLENGER))
-    assert store.versions.state(NOW, model="iris").challenger.version is None
-    assert store.versions.state(NOW, model="iris").champion is None
+def challenger(name: str | None = "v2", seconds: int = 0, **changes: Any) -> AliasChange:
+    values = {"share": 0.25, "is_shadow": True, "sticky": "header:x-user"} if name else {}
+    return champion(name, seconds, alias=CHALLENGER, **values | changes)
+
+
+def test_a_challenger_is_upcoming_in_force_and_removed(store: SqlStore) -> None:
+    versions = store.versions
+    versions.set_alias(champion("v1"))
+    versions.set_alias(challenger(seconds=2))
+    assert versions.state(NOW, model="iris") == VersionState(
+        champion("v1"), upcoming_challenger=challenger(seconds=2)
+    )
+    assert versions.challengers(NOW, model="iris") == ()
+    later = NOW + 2 * SECOND
+    assert versions.state(later, model="iris").challenger == challenger(seconds=2)
+    assert versions.challengers(later, model="iris") == (challenger(seconds=2),)
+    assert versions.challengers(later, model="other") == ()
+    versions.set_alias(challenger("v3", 2, share=0.5, is_shadow=False, sticky=""))
+    assert [c.version for c in versions.challengers(later, model="iris")] == ["v3"]
+    versions.set_alias(challenger(None, 3))
+    assert versions.state(later + SECOND, model="iris") == VersionState(champion("v1"))
+
+
+def test_a_challenger_that_is_stopped_before_its_time_never_begins(store: SqlStore) -> None:
+    store.versions.set_alias(challenger(seconds=2))
+    store.versions.set_alias(challenger(None, 1))
+    for seconds in (1, 2, 3):
+        assert store.versions.state(NOW + seconds * SECOND, model="iris") == VersionState()
+
+
+def test_every_change_of_the_champion_ends_the_challenger(store: SqlStore) -> None:
+    versions = store.versions
+    versions.settle("v1", NOW, model="iris")
+    versions.set_alias(challenger())
+    versions.settle("v1", NOW + SECOND, model="iris")  # a restart
+    assert versions.challengers(NOW + SECOND, model="iris") == (challenger(),)
+    versions.set_alias(champion("v2", 3))
+    assert versions.challengers(NOW + 2 * SECOND, model="iris") == (challenger(),)
+    assert versions.challengers(NOW + 3 * SECOND, model="iris") == ()
+    versions.set_alias(challenger("v1", 4))
+    assert [c.version for c in versions.challengers(NOW + 4 * SECOND, model="iris")] == ["v1"]
+    versions.settle("v3", NOW + 5 * SECOND, model="iris")
+    assert versions.challengers(NOW + 5 * SECOND, model="iris") == ()
 
 
 def test_one_promotion_is_in_progress_at_a_time(store: SqlStore) -> None:

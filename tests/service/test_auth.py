@@ -13,6 +13,7 @@ from tests.command_line import driftbell
 from tests.conftest import EXAMPLE, Running, running, starting, wait_until
 
 from driftbell.config.sources import KEY_VARIABLE
+from driftbell.wiring.session_secret import FILE_NAME
 
 pytestmark = pytest.mark.service
 
@@ -126,6 +127,19 @@ def test_no_key_and_no_hash_is_in_any_output(secured: tuple[Running, dict[str, s
     statuses(service, made["predict"] + "x", 2)
     with sqlite3.connect(service.data_dir / "log.sqlite") as log:
         digests = [digest for (digest,) in log.execute("SELECT digest FROM api_keys")]
+    secret_file = service.data_dir / FILE_NAME
+    assert secret_file.stat().st_mode & 0o777 == 0o600
+    login = httpx.post(f"{service.url}/login", data={"key": made["admin"]})
+    session = login.cookies["driftbell_session"]
+    assert httpx.get(f"{service.url}/", cookies={"driftbell_session": session}).is_success
+    backup = service.data_dir.with_name("backup")
+    done = driftbell("backup", str(backup), "--data-dir", str(service.data_dir), cwd=service.data_dir)
+    assert done.returncode == 0, done.stderr
+    secret = secret_file.read_bytes().strip()
+    saved = [path.read_bytes() for path in backup.rglob("*") if path.is_file()]
+    assert saved
+    assert not any(secret in content for content in saved)
+    digests.append(secret.decode())
     outputs = {
         "log": service.lines(),
         "metrics": httpx.get(f"{service.url}/metrics", headers=bearer(made["read"])).text,
@@ -135,8 +149,8 @@ def test_no_key_and_no_hash_is_in_any_output(secured: tuple[Running, dict[str, s
     }
     assert len(digests) >= 4
     for name, text in outputs.items():
-        for secret in (*made.values(), *(key.rpartition("_")[2] for key in made.values()), *digests):
-            assert secret not in text, name
+        for value in (*made.values(), *(k.rpartition("_")[2] for k in made.values()), *digests, session):
+            assert value not in text, name
     assert KEY_VARIABLE not in outputs["config"]
 
 

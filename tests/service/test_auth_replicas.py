@@ -32,8 +32,10 @@ def test_keys_and_sessions_are_shared_and_known_ones_outlive_the_database(
     server: postgres.Server, tmp_path: Path
 ) -> None:
     (tmp_path / "url").write_text(server.empty_database())
+    (tmp_path / "session").write_text("one secret for all of the replicas\n")
     named = {"LOG__URL_FILE": str(tmp_path / "url")}
-    settings = {**QUIET, **named, "AUTH__REQUIRED": "with_keys", "LOG__ON_FAILURE": "spool"}
+    shared = {"AUTH__SESSION_SECRET_FILE": str(tmp_path / "session")}
+    settings = {**QUIET, **shared, **named, "AUTH__REQUIRED": "with_keys", "LOG__ON_FAILURE": "spool"}
 
     def keys(*args: str) -> str:
         done = driftbell("keys", *args, cwd=tmp_path, **named)
@@ -46,6 +48,9 @@ def test_keys_and_sessions_are_shared_and_known_ones_outlive_the_database(
         session = httpx.post(f"{a.url}/login", data={"key": admin}).cookies["driftbell_session"]
         pages = [httpx.get(f"{s.url}/", cookies={"driftbell_session": session}).status_code for s in (a, b)]
         assert pages == [200, 200]
+        with running("serve", tmp_path / "alone", **settings | {"AUTH__SESSION_SECRET_FILE": ""}) as alone:
+            refused = httpx.get(f"{alone.url}/", cookies={"driftbell_session": session})
+            assert refused.status_code == 401, "a secret of its own"
         keys("revoke", "shop")
         for service in (a, b):
             wait_until(lambda service=service: status(service, shop) == 401, 30, "the end of the key")  # type: ignore[misc]

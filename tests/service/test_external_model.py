@@ -16,49 +16,12 @@ from fastapi import FastAPI
 from tests.asgi import post
 from tests.command_line import driftbell
 from tests.conftest import CHEAP_MONITOR, Running, monitored, running
+from tests.external import applicants, checked, logged, score, send, settings
 
 from driftbell import Monitor, watch
 from driftbell.store.sqlite import open_sqlite
 
 pytestmark = pytest.mark.service
-
-
-def applicants(rows: int, seed: int) -> pd.DataFrame:
-    """Return rows with a model's answers, as a scoring service elsewhere writes them."""
-    rng = np.random.default_rng(seed)
-    income, debt = rng.normal(50, 12, rows), rng.normal(20, 6, rows)
-    region = rng.choice(["north", "south", None], rows, p=[0.5, 0.4, 0.1])
-    truth = rng.random(rows) < 1 / (1 + np.exp(-(0.15 * (debt - 20) - 0.1 * (income - 50))))
-    table = pd.DataFrame({"income": income, "debt": debt, "region": region})
-    return score(table).assign(default=np.where(truth, "yes", "no"))
-
-
-def score(table: pd.DataFrame) -> pd.DataFrame:
-    risk = 1 / (1 + np.exp(-(0.15 * (table["debt"] - 20) - 0.1 * (table["income"] - 50))))
-    return table.assign(p_yes=risk, predicted=np.where(risk > 0.5, "yes", "no"))
-
-
-def settings(folder: Path) -> dict[str, str]:
-    return {
-        "MODEL__NAME": "credit",
-        "MODEL__REFERENCE": str(folder / "reference.parquet"),
-        "MODEL__TARGET": "default",
-        "MODEL__PREDICTION": "predicted",
-        "MODEL__PROBABILITIES": "yes=p_yes",
-        "CHECK__EVERY": "off",
-    }
-
-
-def logged(table: pd.DataFrame, first: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"order-{first + i}",
-            "features": {"income": r.income, "debt": r.debt, "region": r.region},
-            "prediction": r.predicted,
-            "probabilities": {"yes": r.p_yes},
-        }
-        for i, r in enumerate(table.itertuples())
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +31,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running("up", folder / "data", **settings(folder), **CHEAP_MONITOR) as found:
         monitored(found)
         yield found
-
-
-def checked(service: Running) -> dict[str, Any]:
-    answer = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120)
-    answer.raise_for_status()
-    return answer.json()
-
-
-def send(service: Running, rows: list[Any]) -> dict[str, Any]:
-    answer = httpx.post(f"{service.url}/predictions", json=rows, timeout=60)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def test_predictions_are_logged_and_judged_and_labels_come_by_the_users_ids(service: Running) -> None:

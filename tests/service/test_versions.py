@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -241,18 +240,40 @@ def test_two_replicas_on_postgresql_switch_together(
         check_every_prediction(replicas[0].url, [(row[0], row[1], row[2]) for row in rows])
 
 
-def test_the_monitor_checks_the_champion(files: Path, tmp_path: Path) -> None:
+def predicted(url: str, rows: int) -> list[str]:
+    """Send rows of setosa, and return the ids of their predictions."""
+    answers = [httpx.post(f"{url}/predict", json=EXAMPLE, timeout=10).raise_for_status() for _ in range(rows)]
+    return [answer.json()["id"] for answer in answers]
+
+
+def trigger(url: str) -> Any:
+    return httpx.post(f"{url}/monitor/trigger_now", timeout=120).raise_for_status().json()
+
+
+def test_late_labels_of_the_version_before_are_measured_and_not_mixed(files: Path, tmp_path: Path) -> None:
     settings = {**QUIET, "CHECK__MINIMUM_ROWS": "10"}
     with running("up", tmp_path, **settings) as service:
+        url, first = service.url, served(service.url)
         second = add(tmp_path, files)
         wait_until(lambda: service.status()["monitor"] == "running", 60, "the monitor")
-        assert promote(service.url, second).status_code == 200
-        wait_until(lambda: served(service.url) == second, 10, "the switch")
-        for _ in range(20):
-            served(service.url)
-        check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).json()
-        assert check["version"] == second
-        assert check["rows"] >= 10
-        assert service.status()["last_check"]["version"] == second
-        with contextlib.closing(sqlite3.connect(tmp_path / "log.sqlite")) as log:
-            assert log.execute("SELECT DISTINCT version FROM checks").fetchall() == [(second,)]
+        before = predicted(url, 30)
+        assert promote(url, second).status_code == 200
+        wait_until(lambda: version_of(url) == second, 10, "the switch")
+        after = predicted(url, 25)
+        labels = [{"prediction_id": one, "label": "virginica"} for one in before]
+        labels += [{"prediction_id": one, "label": "setosa"} for one in after]
+        wait_until(lambda: {*before, *after} <= set(service.logged_ids()), 30, "the predictions")
+        assert httpx.post(f"{url}/labels", json=labels, timeout=10).json()["accepted"] == 55
+        check = trigger(url)
+        assert (check["version"], service.status()["last_check"]["version"]) == (second, second)
+        measured = {}
+        for version in (first, second):
+            query = {"version": version}
+            [last] = httpx.get(f"{url}/monitor/checks", params=query, timeout=10).json()["checks"]
+            realized = httpx.get(f"{url}/monitor/performance", params=query, timeout=10).json()["metrics"]
+            measured[version] = (last["rows"], realized["accuracy"]["realized"]["value"])
+        assert measured == {first: (31, 0.0), second: (25, 1.0)}
+        trigger(url)
+        counts = service.sql("SELECT version, count(*) FROM checks GROUP BY version")
+        assert dict(counts) == {first: 1, second: 2}
+        assert httpx.get(f"{url}/monitor/alarms", timeout=10).json() == {"alarms": []}

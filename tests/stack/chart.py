@@ -26,6 +26,7 @@ PRODUCTION: dict[str, Any] = {
     | {"pullSecrets": [{"name": "registry"}]},
     "publicUrl": "https://ml.example.org/",
     "log": {"existingSecret": "pg", "secretKey": "uri"},
+    "sessions": {"existingSecret": "sessions"},
     "notifications": {"existingSecret": "receivers"},
     "model": {"volume": {"persistentVolumeClaim": {"claimName": "churn"}}},
     "reports": {"existingClaim": "reports"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from pathlib import Path
@@ -39,7 +40,7 @@ CRDS = json.loads((Path(__file__).parent / "crds.json").read_text("utf-8"))
 
 CHARTS_OWN = {
     *("data_dir", "umask", "server.host", "server.port", "log.url", "log.url_file"),
-    *("notifications.urls", "notifications.urls_file", "notifications.link"),
+    *("notifications.urls", "notifications.urls_file", "notifications.link", "auth.session_secret_file"),
 }
 """Settings that the chart sets, or that are secrets."""
 
@@ -75,9 +76,9 @@ def test_every_document_is_valid(documents: Documents) -> None:
 def test_options_enable_and_disable_resources(tmp_path: Path) -> None:
     kinds = {name: sorted(d["kind"] for d in render(tmp_path, v)) for name, v in CASES.items()}
     always = ["ConfigMap", "Deployment", "Deployment", "Service"]
-    assert kinds["off"] == always
+    assert kinds["off"] == sorted(["Secret", *always])
     default = ["ConfigMap", "HorizontalPodAutoscaler", "Job", "PodDisruptionBudget", "ServiceAccount"]
-    assert kinds["default"] == sorted(always + default)
+    assert kinds["default"] == sorted(["Secret", *always, *default])
     more = ["NetworkPolicy", "NetworkPolicy", "PrometheusRule", "ServiceMonitor"]
     assert kinds["production"] == sorted(always + default + more)
 
@@ -244,8 +245,28 @@ def test_secrets_are_referenced_and_never_rendered(production: Documents) -> Non
         assert not {"DRIFTBELL_LOG__URL", "DRIFTBELL_NOTIFICATIONS__URLS"} & {
             e["name"] for e in container["env"]
         }
-        # only the monitor needs the notification targets
+        # only the server signs sessions, and only the monitor needs the notification targets
+        assert ("session-secret" in volumes) == (container["name"] == "server")
+        if container["name"] == "server":
+            assert volumes["session-secret"]["secret"]["secretName"] == "sessions"
         assert ("notification-urls" in volumes) == (container["name"] == "monitor")
+
+
+def test_all_replicas_sign_sessions_with_one_generated_secret(tmp_path: Path) -> None:
+    documents = render(tmp_path, {})
+    secret = one(documents, "Secret")
+    server, _ = deployments(documents)
+    spec = server["spec"]["template"]["spec"]
+    (volume,) = (v["secret"] for v in spec["volumes"] if v["name"] == "session-secret")
+    assert volume["secretName"] == secret["metadata"]["name"] == "demo-driftbell-sessions"
+    assert {item["key"] for item in volume["items"]} == set(secret["data"])
+    (value,) = secret["data"].values()
+    assert len(base64.b64decode(value)) == 64
+    assert one(render(tmp_path, {}), "Secret")["data"] != secret["data"]
+    (container,) = spec["containers"]
+    env = {e["name"]: e.get("value") for e in container["env"]}
+    (mount,) = (m["mountPath"] for m in container["volumeMounts"] if m["name"] == "session-secret")
+    assert env["DRIFTBELL_AUTH__SESSION_SECRET_FILE"] == f"{mount}/{volume['items'][0]['path']}"
 
 
 def test_config_accepts_every_setting_that_the_chart_does_not_set() -> None:

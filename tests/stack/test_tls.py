@@ -65,7 +65,7 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> DevCertificates:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running("serve", tmp_path_factory.mktemp("served")) as service:
+    with running("serve", tmp_path_factory.mktemp("served"), SERVER__TRUSTED_PROXIES="127.0.0.1") as service:
         yield service
 
 

@@ -10,7 +10,9 @@ from driftbell.records import Judgement, Verdict
 from driftbell.records.refusals import (
     MODEL_ERROR,
     OTHER_CAUSES,
+    UNJOINED,
     UNKNOWN_CATEGORY,
+    UNREADABLE,
     UNUSABLE_VALUE,
     RefusalCause,
     RefusedRows,
@@ -109,7 +111,7 @@ def refused_sentence(refused: RefusedRows, *, values: bool = True) -> str:
 def _cause(cause: RefusalCause, *, values: bool) -> str:
     value = f"'{printable(cause.value, MAX_VALUE)}'" if values and cause.value else ""
     others = cause.values - 1
-    kind = "error" if cause.reason == MODEL_ERROR else "value"
+    kind = "error" if cause.reason in (MODEL_ERROR, UNREADABLE) else "value"
     also = f" and {others} other {kind}{'s' if others > 1 else ''}" if value and others else ""
     name = f"'{printable(cause.field)}'"
     rows = f"in {cause.rows:,} of them"
@@ -118,6 +120,8 @@ def _cause(cause: RefusalCause, *, values: bool) -> str:
         return f"the model itself failed{message} {rows}"
     if not cause.field:
         what = "several causes" if cause.reason == OTHER_CAUSES else _NO_FIELD.get(cause.reason, cause.reason)
+        if value and cause.reason == UNREADABLE:
+            return f"{what} ({printable(cause.value, MAX_ERROR)}{also}) {rows}"
         return f"{what} {value}{also} {rows}" if value and cause.reason == "extra" else f"{what} {rows}"
     such_as = f" ({value}{also})" if value else ""
     match cause.reason:
@@ -136,4 +140,9 @@ def _cause(cause: RefusalCause, *, values: bool) -> str:
     return f"{name}: {cause.reason}{such_as} {rows}"
 
 
-_NO_FIELD = {"extra": "unknown fields", "not_an_object": "no object of features"}
+_NO_FIELD = {
+    "extra": "unknown fields",
+    "not_an_object": "no object of features",
+    UNREADABLE: "unreadable requests or answers",
+    UNJOINED: "requests without an answer, or answers without a request",
+}

@@ -42,3 +42,25 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
     )
     sentence = drift.sentence if drift_only else " ".join(sentences)
     return replace(drift, verdict=verdict, sentence=sentence, degradation=degradation)
+
+
+REPLACED = "No alarm is raised, since this version does not serve any more."
+
+
+def without_alarm(judgement: Judgement) -> Judgement:
+    """Return a judgement with a warning in place of an alarm, for a version that does not serve any more.
+
+    Its labels still say how well it performed, but nothing can be done about it.
+    """
+    degradation = judgement.degradation
+    if degradation and degradation.verdict is Verdict.ALARM:
+        sentence = f"{degradation.sentence} {REPLACED}"
+        degradation = replace(degradation, verdict=Verdict.WARNING, sentence=sentence)
+    if judgement.verdict is not Verdict.ALARM:
+        return replace(judgement, degradation=degradation)
+    return replace(
+        judgement,
+        verdict=Verdict.WARNING,
+        sentence=f"{judgement.sentence} {REPLACED}",
+        degradation=degradation,
+    )

@@ -73,6 +73,8 @@ class AuthSettings(Section):
     """The name of this service in the claim `aud` of tokens; required with `auth.issuer`."""
     scope_claim: str = Field("scope", min_length=1)
     """The claim with the scopes of a token: a text with spaces, or a list."""
+    session_secret_file: Path | None = None
+    """A file with the secret that signs logins, the same for all replicas; without it, one in `data_dir`."""
     rate: Annotated[str | None, BeforeValidator(_rate)] = None
     """The most requests of one key to one server process, such as '100/second'; without it, any number."""
 

@@ -34,6 +34,7 @@ from driftbell.config.values import (
     ModelSource,
     Origins,
     PathPrefix,
+    Proxies,
     ReportSize,
     SecretUrls,
     Size,
@@ -57,6 +58,8 @@ class ServerSettings(Section):
     """The port to listen on."""
     allowed_hosts: Hosts = ()
     """More host names of the service than localhost and `notifications.link`; another name gets 421."""
+    trusted_proxies: Proxies = ()
+    """Proxies in front that set `X-Forwarded-For` and `-Proto`, such as '127.0.0.1' or '10.1.0.0/16'."""
     workers: int = Field(1, ge=1, le=64)
     """Server processes on that port."""
     body_limit: Size = 1024 * 1024
@@ -107,7 +110,7 @@ class AlarmSettings(Section):
     """`[alarms]`."""
 
     budget: FalseAlarms = Budget(1, timedelta(days=30))
-    """The accepted rate of false alarms, such as '1 per 30d' or '2 per 1000 checks'."""
+    """The accepted rate of false alarms of each version, such as '1 per 30d' or '2 per 1000 checks'."""
     smallest_loss: SmallestRelevantLoss = None
     """The smallest loss worth an alarm: of accuracy (0.02), or more error (a number, or '10%' of it)."""
 

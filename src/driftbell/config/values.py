@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -80,6 +81,24 @@ def _hosts(value: object) -> object:
     ):
         raise ValueError("must be host names without a port, such as 'ml.example.org' or '*.example.org'")
     return tuple(map(str, names))
+
+
+def _proxies(value: object) -> object:
+    """Split a string of addresses and networks at commas and spaces."""
+    texts = re.findall(r"[^\s,]+", value) if isinstance(value, str) else value
+    hint = "must be addresses or networks of proxies, such as '127.0.0.1' or '10.1.0.0/16'"
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(hint)
+    proxies = []
+    for text in texts:
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            raise ValueError(hint) from error
+        if network.prefixlen == 0:
+            raise ValueError(f"{hint}: whoever is trusted can name any address as its client's")
+        proxies.append(str(network) if "/" in text else str(network.network_address))
+    return tuple(proxies)
 
 
 def _origins(value: object) -> object:
@@ -222,6 +241,7 @@ def _smallest_loss(value: object) -> object:
 
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
+Proxies = Annotated[tuple[str, ...], BeforeValidator(_proxies)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 PathPrefix = Annotated[str | None, BeforeValidator(_path_prefix)]
 TimeLimit = Annotated[timedelta, BeforeValidator(_time_limit)]

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
-from driftbell.alarms.verdict import combine
+from driftbell.alarms.verdict import combine, without_alarm
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
@@ -59,6 +59,7 @@ from driftbell.records import (
     Verdict,
     Window,
 )
+from driftbell.records.versions import VersionRole
 
 MAX_ROWS = 10_000
 """Largest number of predictions, and of labels, that one check counts; also of a baseline."""
@@ -149,7 +150,9 @@ class Checker:
     )
     _metrics: MetricsReader = field(default_factory=MetricsReader, init=False, repr=False, compare=False)
 
-    def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
+    def __call__(
+        self, kind: CheckKind, occasion: str, lease: Lease, role: VersionRole = VersionRole.CHAMPION
+    ) -> Check:
         """Run one check and save it, with its notification and alarm.
 
         A check that crashes is saved as `unknown` with its error; a report that cannot be written does not
@@ -159,6 +162,8 @@ class Checker:
             kind: reason of the check.
             occasion: the scheduled time, or the request that it answers; part of the check's identity.
             lease: proves the right to save it.
+            role: only the champion's report becomes the latest one; a replaced version has no report, and
+                raises no alarm.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -181,13 +186,24 @@ class Checker:
             findings = replace(findings, error=describe_error(captured.error))
         findings = replace(findings, judgement=with_refused(findings.judgement, refused))
         check = self._record(carried, window, findings, kind, occasion, now)
-        if findings.columns and check.rows >= self.minimum_rows:
+        serves = role is not VersionRole.REPLACED
+        if serves and findings.columns and check.rows >= self.minimum_rows:
             check = write_reports(
-                check, findings.reference, findings.columns, self.sinks, folder=self.folder, store=self.store
+                check,
+                findings.reference,
+                findings.columns,
+                self.sinks,
+                folder=self.folder,
+                store=self.store,
+                is_latest=role is VersionRole.CHAMPION,
             )
         check = replace(check, duration=time.perf_counter() - started)
-        notification = notification_of(check, self.store, self.cooldown)
-        self.store.checks.save(check, lease, notification, alarm_of(check, self.store))
+        if serves:
+            notification = notification_of(check, self.store, self.cooldown)
+            self.store.checks.save(check, lease, notification, alarm_of(check, self.store))
+        else:
+            check = replace(check, judgement=without_alarm(check.judgement))
+            self.store.checks.save(check, lease)
         log_check(check)
         return check
 

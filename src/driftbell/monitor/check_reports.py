@@ -25,6 +25,7 @@ def write_reports(
     *,
     folder: ReportFolder,
     store: Store,
+    is_latest: bool = True,
 ) -> Check:
     """Write the reports, and return the check with their names and errors.
 
@@ -35,6 +36,7 @@ def write_reports(
         sinks: report formats by file name prefix, the main one first.
         folder: where they are written to.
         store: tells how important the check is.
+        is_latest: whether the `latest` names point to these reports.
     """
     contents: dict[str, bytes] = {}
     errors = [check.error] if check.error else []
@@ -53,6 +55,7 @@ def write_reports(
                 manual=check.kind is CheckKind.MANUAL,
                 requested=check.kind is not CheckKind.AUTOMATIC,
                 importance=report_importance(store, check),
+                is_latest=is_latest,
             )
         except ReportError as error:
             logger.error("drift report not written", check_id=check.id, error=str(error))

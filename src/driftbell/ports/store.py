@@ -161,8 +161,7 @@ class CheckStore(Protocol):
 
         With an automatic check, the lease's `next_run` is written too, so each interval has one check.
 
-        An alarm that was closed meanwhile stays as it is, and so does every annotation. Open alarms of other
-        versions of the model are closed, since these are not served any more.
+        An alarm that was closed meanwhile stays as it is, and so does every annotation.
 
         Raises:
             LeaseLostError: another monitor holds the lease now.
@@ -203,6 +202,18 @@ class AlarmStore(Protocol):
         """Write an annotation; `expected` and `false` close the alarm.
 
         The time of an annotation is later than that of every earlier one. None if the alarm is unknown.
+        """
+
+    def close_replaced(
+        self, served: Collection[str], reason: str, now: datetime, lease: Lease, *, model: str
+    ) -> int:
+        """Close the open alarms of the model's versions that do not serve, and append why to the sentences.
+
+        Returns:
+            The number of closed alarms.
+
+        Raises:
+            LeaseLostError: another monitor holds the lease now.
         """
 
     def totals(self, *, model: str, version: str) -> Mapping[str, int]:

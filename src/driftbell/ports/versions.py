@@ -34,7 +34,10 @@ class VersionStore(Protocol):
         """Yield the parts of a file in order."""
 
     def state(self, now: datetime, *, model: str) -> VersionState:
-        """Read the aliases in force now, the next change and the promotion in progress."""
+        """Read the aliases in force now, the next changes and the promotion in progress."""
+
+    def challengers(self, now: datetime, *, model: str) -> tuple[AliasChange, ...]:
+        """Read the challengers in force now, at most one; a shadow (`is_shadow`) answers no request."""
 
     def history(self, limit: int, *, model: str, alias: str) -> list[AliasChange]:
         """Read the newest changes of an alias, newest first."""

@@ -75,6 +75,7 @@ class ReportFolder:
         manual: bool,
         requested: bool | None = None,
         importance: int = UNCHANGED,
+        is_latest: bool = True,
     ) -> tuple[str, ...]:
         """Write the reports of one check and point the `latest` names to them.
 
@@ -84,6 +85,7 @@ class ReportFolder:
             manual: see `ReportFile`.
             requested: whether the check was requested; None if `manual` says so.
             importance: see `StoredReport`.
+            is_latest: whether the `latest` names point to them; else they stay as they are.
 
         Returns:
             The file names, in the order of `reports`.
@@ -98,7 +100,7 @@ class ReportFolder:
             mark = _mark_line(manual, manual if requested is None else requested, importance)
             for name, content in zip(names, reports.values(), strict=True):
                 write_atomically(self.path / name, content + mark)
-            for name, prefix in zip(names, reports, strict=True):
+            for name, prefix in zip(names, reports if is_latest else (), strict=is_latest):
                 self._link_latest(f"{prefix}_latest.html", name)
             self._rotate(names)
         except OSError as error:

@@ -37,7 +37,8 @@ class Alarm:
         version: version of the model.
         opened: time of opening (UTC).
         closed: time of closing (UTC); None while it is open.
-        sentence: reason given by the newest check while it was open.
+        sentence: reason given by the newest check while it was open; of a replaced version, also why
+            it closed.
         columns: names of the suspect columns.
         first: sequence number of the first prediction since the change point.
         last: sequence number of the newest prediction.

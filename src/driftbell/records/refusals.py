@@ -17,6 +17,12 @@ UNUSABLE_VALUE = "unusable_value"
 MODEL_ERROR = "model_error"
 """Reason of a row that the model failed on without a single value as the cause (500)."""
 
+UNREADABLE = "unreadable"
+"""Reason of a request to another server, or its answer, from which no prediction can be read."""
+
+UNJOINED = "unjoined"
+"""Reason of a request to another server without its answer, or of an answer without its request."""
+
 OTHER_CAUSES = "other"
 """Reason under which rows are counted once a day has too many different causes."""
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
+
+from driftbell.records.checks import Check
 
 CHAMPION = "champion"
 """The alias of the version that answers requests."""
 
 CHALLENGER = "challenger"
-"""The alias of the version that is compared with the champion."""
+"""The alias of the version that answers a share of the requests, or predicts copies of them."""
+
+STICKY_FEATURE, STICKY_HEADER = "feature", "header"
+"""Sources of a sticky key; see `AliasChange.sticky`."""
 
 SETTINGS_AUTHOR = "settings"
 """The author of what the settings file did: a registration, or a change of the champion."""
@@ -96,6 +102,11 @@ class AliasChange:
         author: who did it; `SETTINGS_AUTHOR` for the settings.
         reason: the author's reason.
         configured: the version that the settings named then.
+        share: share of the requests that the challenger answers, or that it predicts copies of; None for the
+            champion.
+        is_shadow: whether the challenger only predicts copies of requests, after the champion has answered.
+        sticky: what decides which version answers: "" for chance, "feature:NAME" for the value of a feature,
+            "header:NAME" for the value of a request header. Equal values are answered by one version.
     """
 
     model: str
@@ -105,6 +116,9 @@ class AliasChange:
     author: str
     reason: str
     configured: str
+    share: float | None = None
+    is_shadow: bool = False
+    sticky: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +166,47 @@ class VersionState:
     Attributes:
         champion: the change of the champion in force; None before the first.
         upcoming: a change of the champion that takes effect later.
-        challenger: the change of the challenger in force; None before the first.
-        promotion: the promotion in progress.
+        challenger: the change that made a version the challenger; None if there is no challenger now. Every
+            change of the champion ends it.
+        upcoming_challenger: a change of the challenger that takes effect later.
+        promotion: the promotion in progress, or the start of a challenger.
     """
 
     champion: AliasChange | None = None
     upcoming: AliasChange | None = None
     challenger: AliasChange | None = None
+    upcoming_challenger: AliasChange | None = None
     promotion: Promotion | None = None
+
+
+class VersionRole(StrEnum):
+    """Part of a version in a service."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    SERVING = "serving"
+    """It answers requests without an alias: a server process has not followed the registry yet."""
+    REPLACED = "replaced"
+    """It answered requests before, and its labels may still arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInUse:
+    """A version that answers requests, or did so recently.
+
+    Attributes:
+        version: the version.
+        role: its part in the service.
+        last_prediction: the time of its newest prediction (UTC); None without any.
+        last_check: its newest check; None without any.
+    """
+
+    version: str
+    role: VersionRole
+    last_prediction: datetime | None = None
+    last_check: Check | None = None
+
+    @property
+    def serves(self) -> bool:
+        """True if it answers requests."""
+        return self.role is not VersionRole.REPLACED

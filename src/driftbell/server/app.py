@@ -19,12 +19,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import driftbell
 from driftbell import jsonlog
 from driftbell.errors import StoreError
+from driftbell.journal.waiting_room import WaitingRoom
 from driftbell.ports import EXTERNAL, Model, Store
 from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.server.api.alarms import alarms_router
 from driftbell.server.api.alertmanager import alertmanager_router
+from driftbell.server.api.cloud_events import InferenceEvents, cloud_events_router, no_cloud_events_router
 from driftbell.server.api.inference_protocols import (
     INFER_PATH,
     INVOCATIONS_PATH,
@@ -50,6 +52,7 @@ from driftbell.server.auth.openapi import add_security
 from driftbell.server.batch.route import PATH as BATCH_PATH
 from driftbell.server.batch.route import batch_router, describe_batch
 from driftbell.server.deployment import Deployment
+from driftbell.server.exchanges import ExchangeLogger
 from driftbell.server.http.access_log import RequestLog, RequestTelemetry
 from driftbell.server.http.cors import cors_options
 from driftbell.server.http.errors import ErrorAnswers
@@ -165,12 +168,16 @@ def create_app(service: Service) -> FastAPI:
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         pages.prepare()
+        if events:
+            events.start()
         if follower:
             follower.start()
         logger.info("service started", model=deployment.model.name, version=deployment.model.version)
         yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
         if follower:
             await follower.close()
+        if events:
+            await events.close()
         await deployment.close()
         await recorder.close()
         await writer.close()
@@ -195,16 +202,22 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
     app.deployment = deployment
+    events: InferenceEvents | None = None
     guards: Any = {"site_guard": service.site_guard, "access": service.access}
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
         rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
         _add_predict(app, NotServed(errors, **guards), service, metrics)
         predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
+        room = WaitingRoom(service.journals.parent / "exchanges.sqlite")
+        exchanges = ExchangeLogger(service.model, rows)
+        events = InferenceEvents(room, exchanges, clock=service.clock)
+        app.include_router(cloud_events_router(events, service.model, body_limit=service.body_limit))
     else:
         endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
         app.include_router(no_predictions_router())
+        app.include_router(no_cloud_events_router())
         app.include_router(inference_router(deployment, errors, body_limit=service.body_limit))
         predicting = batch_router(deployment, body_limit=service.body_limit)
     errors.add_to(app)

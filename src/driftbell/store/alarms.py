@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from driftbell.records import Alarm
+from driftbell.records import Alarm, Lease
 from driftbell.records.alarms import EXPECTED, FALSE, SILENCED, Annotation
+from driftbell.store import leases
 from driftbell.store.connections import Connections
 from driftbell.store.prune import pruned_counts
 from driftbell.store.tables import alarms, pruned
@@ -71,6 +73,18 @@ class SqlAlarms:
             connection.execute(alarms.update().where(alarms.c.id == alarm_id).values(values))
             return _get(connection, alarm_id)
 
+    def close_replaced(
+        self, served: Collection[str], reason: str, now: datetime, lease: Lease, *, model: str
+    ) -> int:
+        replaced = (alarms.c.model == model) & alarms.c.version.not_in(served) & alarms.c.closed.is_(None)
+        with self._connections.read() as connection:
+            if connection.execute(sa.select(alarms.c.id).where(replaced).limit(1)).scalar() is None:
+                return 0
+        closed = {"closed": now, "sentence": alarms.c.sentence + f" {reason}"}
+        with self._connections.write() as connection:
+            leases.fence(connection, lease)
+            return connection.execute(alarms.update().where(replaced).values(closed)).rowcount
+
     def totals(self, *, model: str, version: str) -> dict[str, int]:
         query = sa.select(alarms.c.annotation, sa.func.count()).group_by(alarms.c.annotation)
         query = query.where(alarms.c.model == model, alarms.c.version == version)
@@ -93,12 +107,6 @@ def upsert(connection: sa.Connection, alarm: Alarm) -> None:
         return
     still_open = (alarms.c.id == alarm.id) & alarms.c.closed.is_(None)
     connection.execute(alarms.update().where(still_open).values({name: row[name] for name in UPDATED}))
-
-
-def close_replaced(connection: sa.Connection, *, model: str, version: str, now: datetime) -> None:
-    """Close the open alarms of other versions of a model, since these are not served any more."""
-    others = (alarms.c.model == model) & (alarms.c.version != version) & alarms.c.closed.is_(None)
-    connection.execute(alarms.update().where(others).values(closed=now))
 
 
 def _get(connection: sa.Connection, alarm_id: str) -> Alarm | None:

@@ -38,7 +38,6 @@ class SqlChecks:
             connection.execute(checks.insert(), _row(check))
             if notification:
                 notifications.insert(connection, notification)
-            alarms.close_replaced(connection, model=check.model, version=check.version, now=check.time)
             if alarm:
                 alarms.upsert(connection, alarm)
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0010"
+HEAD = "0011"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -281,6 +281,9 @@ model_aliases = sa.Table(
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("configured", sa.String(64), nullable=False),
+    sa.Column("share", sa.Float),
+    sa.Column("is_shadow", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("sticky", sa.Text, nullable=False, server_default=""),
     sa.Index("model_aliases_newest", "model", "alias", "seq"),
 )
 

@@ -90,10 +90,17 @@ class SqlVersions:
     def state(self, now: datetime, *, model: str) -> VersionState:
         promotion = sa.select(promotions).where(promotions.c.model == model)
         with self._connections.read() as connection:
-            champion, upcoming = _in_force(connection, model, CHAMPION, now)
-            challenger, _ = _in_force(connection, model, CHALLENGER, now)
+            champion, upcoming, after = _in_force(connection, model, CHAMPION, now)
+            challenger, next_challenger, _ = _in_force(connection, model, CHALLENGER, now, after)
             row = connection.execute(promotion).one_or_none()
-        return VersionState(champion, upcoming, challenger, Promotion(**row._mapping) if row else None)
+        if challenger and challenger.version is None:
+            challenger = None
+        in_progress = Promotion(**row._mapping) if row else None
+        return VersionState(champion, upcoming, challenger, next_challenger, in_progress)
+
+    def challengers(self, now: datetime, *, model: str) -> tuple[AliasChange, ...]:
+        challenger = self.state(now, model=model).challenger
+        return (challenger,) if challenger else ()
 
     def history(self, limit: int, *, model: str, alias: str) -> list[AliasChange]:
         with self._connections.read() as connection:
@@ -107,7 +114,7 @@ class SqlVersions:
                 change = AliasChange(model, CHAMPION, configured, now, SETTINGS_AUTHOR, reason, configured)
                 connection.execute(model_aliases.insert(), asdict(change))
                 return change
-            champion, _ = _in_force(connection, model, CHAMPION, now)
+            champion, _, _ = _in_force(connection, model, CHAMPION, now)
         return champion or _change(newest)
 
     def set_alias(self, change: AliasChange) -> None:
@@ -172,16 +179,20 @@ def _select_alias(model: str, alias: str) -> sa.Select[Any]:
 
 
 def _in_force(
-    connection: sa.Connection, model: str, alias: str, now: datetime
-) -> tuple[AliasChange | None, AliasChange | None]:
-    """Read the newest change with a time in the past, and a newer one with a time in the future."""
-    query = _select_alias(model, alias)
+    connection: sa.Connection, model: str, alias: str, now: datetime, after: int = 0
+) -> tuple[AliasChange | None, AliasChange | None, int]:
+    """Read the newest change with a time in the past, and a newer one with a time in the future.
+
+    Only changes after a sequence number count. The third value is the number of the change in force.
+    """
+    query = _select_alias(model, alias).where(model_aliases.c.seq > after)
     row = connection.execute(query.where(model_aliases.c.active_from <= now).limit(1)).one_or_none()
     later = query.where(model_aliases.c.active_from > now)
     if row:
         later = later.where(model_aliases.c.seq > row.seq)
     next_row = connection.execute(later.limit(1)).one_or_none()
-    return _change(row) if row else None, _change(next_row) if next_row else None
+    seq = row.seq if row else after
+    return _change(row) if row else None, _change(next_row) if next_row else None, seq
 
 
 def _workers(connection: sa.Connection, model: str, since: datetime) -> list[ServerWorker]:

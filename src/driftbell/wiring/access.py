@@ -10,6 +10,7 @@ import structlog
 from driftbell.config.auth import parse_rate
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, MissingExtraError
+from driftbell.wiring.session_secret import session_secret
 from driftbell.wiring.store import clock
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def open_access(settings: Settings, store: Store) -> Access:
     """Build the check of API keys, and log which rule applies.
 
     Raises:
-        ConfigError: keys are required, and the store has none; or the settings of tokens are incomplete.
+        ConfigError: keys are required, and the store has none; or the settings of tokens are incomplete; or
+            the secret of the sessions cannot be read.
     """
     from driftbell.server.auth.guard import Access
     from driftbell.server.auth.keyring import Keyring
@@ -71,7 +73,14 @@ def open_access(settings: Settings, store: Store) -> Access:
         if keyring.loaded and not keyring.valid_count and tokens is None:
             logger.warning("every API key is revoked or expired, so every request is refused")
     rate = parse_rate(settings.auth.rate) if settings.auth.rate else None
-    return Access(keyring, always=rule == "always", open_names=settings.auth.open, tokens=tokens, rate=rate)
+    return Access(
+        keyring,
+        secret=session_secret(settings),
+        always=rule == "always",
+        open_names=settings.auth.open,
+        tokens=tokens,
+        rate=rate,
+    )
 
 
 def _token_verifier(settings: Settings) -> TokenVerifier | None:

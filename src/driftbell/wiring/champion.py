@@ -45,13 +45,3 @@ def open_registered(settings: Settings, store: Store, version: str, *, model: st
     if registered is None:
         raise ModelError(f"version {version} of {model} is not registered")
     return open_version_with_reference(settings, store.versions, registered)
-
-
-def champion_version(store: Store, model: str) -> str | None:
-    """Return the version of the champion; None if the registry has none.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    champion = store.versions.state(clock(), model=model).champion
-    return champion.version if champion else None

@@ -21,10 +21,10 @@ from driftbell.drift.logged_columns import typed_columns
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
-from driftbell.monitor.champion import ChampionChecks
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.scheduler import Monitor
+from driftbell.monitor.version_checks import VersionChecks
 from driftbell.ports import Model, NotificationTarget, Sink
 from driftbell.process.stop_signal import stop_event
 from driftbell.process.supervised_thread import SupervisedThread
@@ -34,7 +34,7 @@ from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
 from driftbell.records import Reference
 from driftbell.store.sql import SqlStore
-from driftbell.wiring.champion import champion_version, open_champion, open_registered
+from driftbell.wiring.champion import open_champion, open_registered
 from driftbell.wiring.model import OpenedModel
 from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.tables import configured_effects
@@ -195,9 +195,9 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
     stop = stop_event(
         supervised=supervised, seconds=LATE_SECONDS
     )  # until here, a stop signal ends the process at once
-    versions = ChampionChecks(
+    versions = VersionChecks(
         check,
-        lambda: champion_version(store, check.model.name),
+        lambda: store.versions.state(clock(), model=check.model.name),
         lambda version: checker(
             settings,
             store,

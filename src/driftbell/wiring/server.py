@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import math
 import os
 import shutil
@@ -11,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing import parent_process
 from pathlib import Path
@@ -111,6 +113,8 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.server.trusted_proxies),
+            forwarded_allow_ips=_with_mapped(settings.server.trusted_proxies),
             timeout_keep_alive=math.ceil(settings.server.keep_alive.total_seconds()),
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_worker_healthcheck=START_SECONDS,
@@ -122,6 +126,13 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_mapped(proxies: Sequence[str]) -> list[str]:
+    """Add the form of each IPv4 proxy that a socket for both protocols reports (RFC 4291, 2.5.5.2)."""
+    networks = [ipaddress.ip_network(proxy) for proxy in proxies]
+    mapped = [f"::ffff:{n.network_address}/{96 + n.prefixlen}" for n in networks if n.version == 4]
+    return [*proxies, *mapped]
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

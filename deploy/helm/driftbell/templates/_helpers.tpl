@@ -24,6 +24,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- .Values.serviceAccount.name | default (include "driftbell.fullname" .) -}}
 {{- end -}}
 
+{{- define "driftbell.sessionSecret" -}}
+{{- .Values.sessions.existingSecret | default (printf "%s-sessions" (include "driftbell.fullname" .)) -}}
+{{- end -}}
+
 {{- define "driftbell.publicUrl" -}}
 {{- .Values.publicUrl | default (printf "http://%s.%s:%v" (include "driftbell.fullname" .) .Release.Namespace .Values.service.port) | trimSuffix "/" -}}
 {{- end -}}

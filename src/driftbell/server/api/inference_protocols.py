@@ -6,7 +6,7 @@ Clients of those servers can call driftbell unchanged; each row is recorded as b
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,18 +18,19 @@ import driftbell
 from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.ports import Model
 from driftbell.records import Feature, Kind
-from driftbell.server.api.infer_body import described_outputs, read_infer, table_of_columns
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
-from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, read_batch
+from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, read_batch, validated_rows
 from driftbell.server.deployment import Deployment, ServedVersion
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
-from driftbell.server.pass_through import Batch, requested_fields
+from driftbell.server.pass_through import Batch, read_passed, requested_fields, rows_of_columns
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.dtypes import is_integer
+from driftbell.tabular.feature_value import is_unicode_text
+from driftbell.tabular.inference_tables import mlflow_table, tensor_cells, v2_table
 from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
@@ -38,7 +39,6 @@ NO_BINARY = (
     "binary tensors are not read here: send JSON, with tritonclient "
     "input.set_data_from_numpy(values, binary_data=False)"
 )
-MLFLOW_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 INVOCATIONS_PATH, INFER_PATH = "/invocations", "/v2/models/{name}/infer"
@@ -123,7 +123,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             "inputs": [
                 {"name": f.name, "datatype": datatype(f), "shape": [-1]} for f in model.schema.features
             ],
-            "outputs": described_outputs(model.classes),
+            "outputs": _described_outputs(model.classes),
         }
 
     @router.get(
@@ -160,7 +160,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
                 raise Refused(415, "content_type", NO_BINARY)
             body = await read_bytes(request, body_limit)
             fields = requested_fields(request.scope, model.schema).of_table()
-            read = partial(read_infer, model.schema, model.classes, fields)
+            read = partial(_read_infer, model.schema, model.classes, fields)
             batch, identifier, wanted = await check_json(request, body, body_limit, read)
             answers = await _predict(served, request, batch)
             content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
@@ -189,16 +189,19 @@ def mlflow_batch(schema: Schema, fields: PassThroughFields, body: Any) -> Batch:
         InputError: rows do not fit the schema.
         Refused: 422, the body has another shape.
     """
-    keys = [key for key in MLFLOW_KEYS if isinstance(body, dict) and key in body]
-    if len(keys) != 1:
-        raise Refused(422, "not_a_batch", f"send a JSON object with one of {', '.join(MLFLOW_KEYS)}")
-    rows = body[keys[0]]
-    if keys[0] in ("instances", "inputs"):
-        if isinstance(rows, dict):
-            rows = table_of_columns(rows)
-        elif isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
-            rows = {"columns": list(schema.names), "data": rows}
-    return read_batch(schema, fields, rows)
+    return read_batch(schema, fields, _shaped(mlflow_table, schema, body))
+
+
+def _shaped(read: Callable[[Sequence[str], Any], Any], schema: Schema, body: Any) -> Any:
+    """Return the rows of a body, not validated.
+
+    Raises:
+        Refused: 422, the body has another shape.
+    """
+    try:
+        return read(schema.names, body)
+    except ValueError as error:
+        raise Refused(422, "not_a_batch", str(error)) from error
 
 
 def datatype(feature: Feature) -> str:
@@ -266,6 +269,62 @@ def describe_infer(model: Model) -> Description:
     )
 
 
+def _read_infer(
+    schema: Schema, classes: Sequence[str], fields: PassThroughFields, body: Any
+) -> tuple[Batch, str | None, list[str] | None]:
+    """Return the rows, the request's id, and the names of the wanted outputs.
+
+    Raises:
+        InputError: rows do not fit the schema.
+        Refused: 422, the body has another shape.
+    """
+    columns: dict[str, list[Any]] = {}
+    table = _shaped(partial(_split_inputs, fields, columns), schema, body)
+    wanted = body.get("outputs")
+    outputs = None
+    if isinstance(wanted, list) and wanted:
+        outputs = [str(output.get("name")) if isinstance(output, dict) else str(output) for output in wanted]
+    known = [output["name"] for output in _described_outputs(classes)]
+    unknown = [name for name in outputs or () if name not in known]
+    if unknown:
+        detail = f"the model has no output '{unknown[0][:80]}'; its outputs: {', '.join(known)}"
+        raise Refused(422, "not_a_batch", detail)
+    identifier = body.get("id")
+    if isinstance(identifier, str) and not is_unicode_text(identifier):
+        raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
+    rows = validated_rows(schema, table)
+    wrong = next((name for name, cells in columns.items() if len(cells) != len(rows)), None)
+    if wrong is not None:
+        raise Refused(422, "not_a_batch", f"the input '{wrong[:80]}' must have one value for each row")
+    passed = read_passed(rows_of_columns(columns, len(rows)), fields) if fields.named else None
+    return Batch(rows, passed), identifier if isinstance(identifier, str) else None, outputs
+
+
+def _split_inputs(
+    fields: PassThroughFields, columns: dict[str, list[Any]], names: Sequence[str], body: Any
+) -> dict[str, Any]:
+    """Return the rows of a request, see `v2_table`; the inputs that are passed through go to `columns`."""
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    if fields.named and isinstance(inputs, list) and all(isinstance(tensor, dict) for tensor in inputs):
+        passed = [tensor for tensor in inputs if tensor.get("name") in fields.named]
+        columns.update({tensor["name"]: tensor_cells(tensor)[0] for tensor in passed})
+        body = {**body, "inputs": [tensor for tensor in inputs if tensor.get("name") not in fields.named]}
+    return v2_table(names, body)
+
+
+def _described_outputs(classes: Sequence[str]) -> list[dict[str, Any]]:
+    if not classes:
+        outputs: list[tuple[str, str, list[int]]] = [("value", "FP64", [-1])]
+    else:
+        outputs = [
+            ("class", "BYTES", [-1]),
+            ("class_id", "INT64", [-1]),
+            ("probabilities", "FP64", [-1, len(classes)]),
+        ]
+    outputs.append(("id", "BYTES", [-1]))
+    return [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in outputs]
+
+
 def _infer_answer(
     name: str,
     version: str,
@@ -284,7 +343,7 @@ def _infer_answer(
     else:
         data["value"] = [row.value for row in answers]
     outputs = []
-    for output in described_outputs(classes):
+    for output in _described_outputs(classes):
         if output["name"] in data and (wanted is None or output["name"] in wanted):
             shape = [len(answers), *output["shape"][1:]]
             outputs.append({**output, "shape": shape, "data": data[output["name"]]})

@@ -27,6 +27,7 @@ ACCESS = {
     ("GET", "/v2/health/ready"): READ,
     ("GET", "/ping"): READ,
     ("POST", "/predictions"): PREDICT,
+    ("POST", "/cloudevents"): PREDICT,
     ("POST", "/labels"): LABEL,
     ("GET", "/health"): READ,
     ("GET", "/health/live"): READ,

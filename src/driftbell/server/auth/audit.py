@@ -46,6 +46,6 @@ def audited(scope: Scope, template: str, send: Send) -> Send:
 
 
 def client_address(scope: Scope) -> str:
-    """Return the client's address; behind a trusted proxy, the one that it names in `X-Forwarded-For`."""
+    """Return the address that connects; behind `server.trusted_proxies`, that of their client."""
     client = scope.get("client")
     return str(client[0]) if client else "unknown"

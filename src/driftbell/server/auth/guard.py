@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,8 +16,8 @@ from driftbell.records.api_keys import ADMIN, ApiKey
 from driftbell.server.auth.access import OPEN, RouteScope, RouteScopes
 from driftbell.server.auth.audit import audited, client_address
 from driftbell.server.auth.keyring import Keyring
-from driftbell.server.auth.limits import MAX_GUESSES, GuessLimit, RateLimit
-from driftbell.server.auth.session import session_key, set_current
+from driftbell.server.auth.limits import GuessLimit, RateLimit
+from driftbell.server.auth.session import Sessions, set_current
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
@@ -28,8 +27,6 @@ CHALLENGE = 'Bearer realm="driftbell"'
 
 if TYPE_CHECKING:
     from driftbell.server.auth.tokens import TokenVerifier  # joserfc is an optional dependency
-
-logger = structlog.get_logger()
 
 
 class TokenError(Exception):
@@ -41,6 +38,7 @@ class Access:
 
     Args:
         keyring: the keys; None lets every request pass.
+        secret: the key of the signatures of sessions; needed with a keyring.
         always: whether keys are required before the first one exists.
         open_names: see `driftbell.server.auth.access.RouteScopes`.
         tokens: verifies tokens of an issuer, which are accepted besides API keys; None accepts none.
@@ -52,6 +50,7 @@ class Access:
         self,
         keyring: Keyring | None = None,
         *,
+        secret: bytes = b"",
         always: bool = True,
         open_names: Collection[str] = (),
         tokens: TokenVerifier | None = None,
@@ -59,6 +58,7 @@ class Access:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.keyring = keyring
+        self.sessions = Sessions(keyring, secret) if keyring else None
         self._always = always
         self._scopes = RouteScopes(open_names)
         self._guesses = GuessLimit()
@@ -93,15 +93,15 @@ class Access:
         """Check that the key of a request is valid and has a scope; "" for any.
 
         Raises:
-            Refused: 401 no valid key, 403 it lacks the scope, 429 too many unknown keys of this client, or
-                requests of this key, 503 the keys could not be read yet.
+            Refused: 401 no valid key, 403 it lacks the scope, 429 too many unknown keys, or requests of
+                this key, 503 the keys could not be read yet.
         """
         keyring = self.keyring
         if keyring is None or not self.is_required:
             return
         presented = presented_key(scope["headers"])
         if presented is None:
-            key = session_key(scope["headers"], keyring)
+            key = self.sessions.key_of(scope["headers"]) if self.sessions else None
             if key is None:
                 self._check_loaded(keyring)
                 what = f"an API key with the scope '{needed}'" if needed else "an API key"
@@ -133,7 +133,7 @@ class Access:
             client: the client's address.
 
         Raises:
-            Refused: 401 it is unknown, revoked or expired, 429 too many unknown keys of this client, 503 the
+            Refused: 401 it is unknown, revoked or expired, 429 too many unknown keys, 503 the
                 keys could not be read yet.
         """
         keyring = self.keyring
@@ -161,11 +161,9 @@ class Access:
             raise _unauthorized("wrong_key", f"this token is not accepted: {error}") from error
 
     def _count_guess(self, client: str) -> None:
-        number, seconds = self._guesses.count(client, self._timer())
-        if number <= MAX_GUESSES:
+        seconds = self._guesses.count(client, self._timer())
+        if not seconds:
             return
-        if number == MAX_GUESSES + 1:
-            logger.warning("many unknown API keys from one client", client=client, keys=number)
         raise Refused(
             429,
             "guesses",

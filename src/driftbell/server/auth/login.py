@@ -12,7 +12,7 @@ from starlette.types import Scope
 from driftbell.records.api_keys import READ
 from driftbell.server.auth.audit import client_address, write_audit_line
 from driftbell.server.auth.guard import Access
-from driftbell.server.auth.session import COOKIE, new_session, session_key
+from driftbell.server.auth.session import COOKIE
 from driftbell.server.http.body import read_bytes
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.prefix import path_prefix, route_path
@@ -32,17 +32,17 @@ def login_router(access: Access, metrics: Metrics) -> APIRouter:
 
     @router.get("/login")
     def login_page(request: Request, next: str = "/") -> Response:
-        keyring = access.keyring
-        if keyring is None or not access.is_required or session_key(request.headers.raw, keyring):
+        sessions = access.sessions
+        if sessions is None or not access.is_required or sessions.key_of(request.headers.raw):
             return _redirect(local_path(next))
         return _form(next)
 
     @router.post("/login")
     async def login(request: Request) -> Response:
-        keyring = access.keyring
+        keyring, sessions = access.keyring, access.sessions
         fields = parse_qs((await read_bytes(request, MAX_FORM_BYTES)).decode("utf-8", "replace"))
         target = fields.get("next", ["/"])[0]
-        if keyring is None or not access.is_required:
+        if keyring is None or sessions is None or not access.is_required:
             return _redirect(local_path(target))
         try:
             client = client_address(request.scope)
@@ -62,7 +62,7 @@ def login_router(access: Access, metrics: Metrics) -> APIRouter:
             return _form(target, f"The key '{key.name}' has no scope 'read', which the pages need.")
         keyring.mark_used(key)
         write_audit_line(key.name, "log in", "/login", key_id=key.id, client=client)
-        value, seconds = new_session(key, keyring.clock())
+        value, seconds = sessions.begin(key)
         answer = _redirect(local_path(target))
         answer.set_cookie(
             COOKIE,

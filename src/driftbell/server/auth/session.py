@@ -1,7 +1,8 @@
 """Sessions of people who have logged in to the pages: a signed cookie, valid in every worker and replica.
 
-The cookie has the id of an API key and an end, signed by HMAC-SHA256 with the stored hash of that key. So a
-session needs no table of its own, and ends when its key is revoked or expires.
+The cookie has the id of an API key and an end, signed by HMAC-SHA256 with a secret that is not in the
+database. So a session needs no table of its own, ends when its key is revoked or expires, and cannot be
+forged by whoever reads the database or a backup of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from driftbell.records.api_keys import ADMIN, ApiKey
 from driftbell.server.auth.keyring import Keyring
@@ -18,27 +19,52 @@ from driftbell.server.auth.keyring import Keyring
 COOKIE = "driftbell_session"
 LIFETIME = timedelta(hours=12)
 
+MIN_SECRET_BYTES = 32
+"""As many as the signature has; a shorter secret could be guessed from a session."""
+
 _FORM = re.compile(r"([0-9a-f]{8})\.([0-9]{1,12})\.([0-9a-f]{64})")
 
 _current: ContextVar[ApiKey | None] = ContextVar("driftbell_session", default=None)
 
 
-def new_session(key: ApiKey, now: datetime) -> tuple[str, int]:
-    """Return the value of a cookie for a key, and the seconds for which it is valid."""
-    end = now + LIFETIME if key.expires is None else min(now + LIFETIME, key.expires)
-    end_seconds = int(end.timestamp())
-    return f"{key.id}.{end_seconds}.{_signature(key, end_seconds)}", int((end - now).total_seconds())
+class Sessions:
+    """Signs sessions and checks them.
 
+    Args:
+        keyring: the keys that sessions stand for.
+        secret: the key of the signatures; with another one, all sessions end.
 
-def session_key(headers: Iterable[tuple[bytes, bytes]], keyring: Keyring) -> ApiKey | None:
-    """Return the valid key of a request's session; None without a valid session."""
-    match = _FORM.fullmatch(_cookie(headers))
-    if not match:
-        return None
-    key, end, now = keyring.by_id(match[1]), int(match[2]), keyring.clock()
-    if key is None or key.end(now) or end <= now.timestamp():
-        return None
-    return key if hmac.compare_digest(match[3], _signature(key, end)) else None
+    Raises:
+        ValueError: the secret is too short.
+    """
+
+    def __init__(self, keyring: Keyring, secret: bytes) -> None:
+        if len(secret) < MIN_SECRET_BYTES:
+            raise ValueError(f"the secret of sessions must have at least {MIN_SECRET_BYTES} bytes")
+        self._keyring = keyring
+        self._secret = secret
+
+    def begin(self, key: ApiKey) -> tuple[str, int]:
+        """Return the value of a cookie for a key, and the seconds for which it is valid."""
+        now = self._keyring.clock()
+        end = now + LIFETIME if key.expires is None else min(now + LIFETIME, key.expires)
+        end_seconds = int(end.timestamp())
+        return f"{key.id}.{end_seconds}.{self._signature(key, end_seconds)}", int((end - now).total_seconds())
+
+    def key_of(self, headers: Iterable[tuple[bytes, bytes]]) -> ApiKey | None:
+        """Return the valid key of a request's session; None without a valid session."""
+        match = _FORM.fullmatch(_cookie(headers))
+        if not match:
+            return None
+        key, end, now = self._keyring.by_id(match[1]), int(match[2]), self._keyring.clock()
+        if key is None or key.end(now) or end <= now.timestamp():
+            return None
+        return key if hmac.compare_digest(match[3], self._signature(key, end)) else None
+
+    def _signature(self, key: ApiKey, end: int) -> str:
+        # with the hash, so that a session is never that of another key with the same id
+        text = f"driftbell session {key.id} {end} {key.digest}"
+        return hmac.digest(self._secret, text.encode(), "sha256").hex()
 
 
 def set_current(key: ApiKey | None) -> None:
@@ -56,12 +82,6 @@ def may_change() -> bool:
     """Return whether the current request may change state, as far as its session decides it."""
     key = _current.get()
     return key is None or key.allows(ADMIN)
-
-
-def _signature(key: ApiKey, end: int) -> str:
-    return hmac.digest(
-        bytes.fromhex(key.digest), f"driftbell session {key.id} {end}".encode(), "sha256"
-    ).hex()
 
 
 def _cookie(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -21,6 +21,7 @@ from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
 from driftbell.testing import ManualClock, memory_store
 
+SECRET = b"only for tests, as long as needed"
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 Headers = list[tuple[bytes, bytes]]
 
@@ -84,6 +85,7 @@ class Site:
         self.seconds = 1000.0
         access = Access(
             self.keyring,
+            secret=SECRET,
             always=always,
             open_names=["health"],
             tokens=tokens,

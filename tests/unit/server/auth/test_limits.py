@@ -13,7 +13,14 @@ from tests.unit.server.auth.site import NOW, Site
 from tests.unit.server.auth.test_login import cookie, post_key
 
 from driftbell.records.api_keys import ADMIN, PREDICT, READ
-from driftbell.server.auth.limits import MAX_ADDRESSES, MAX_GUESSES, GuessLimit, RateLimit
+from driftbell.server.auth.limits import (
+    GUESS_SECONDS,
+    MAX_ADDRESSES,
+    MAX_ALL_GUESSES,
+    MAX_GUESSES,
+    GuessLimit,
+    RateLimit,
+)
 from driftbell.server.http.problems import Refused
 
 ADA, BOB = "192.0.2.7", "192.0.2.8"
@@ -63,13 +70,35 @@ def test_the_login_counts_too(site: Site) -> None:
 
 def test_an_ipv6_network_counts_as_one_client_and_memory_is_bounded() -> None:
     limit = GuessLimit()
-    assert [limit.count(f"2001:db8::{number}", 0)[0] for number in (1, 2, 3)] == [1, 2, 3]
-    assert limit.count("2001:db8:1::1", 0)[0] == 1
+    waits = [limit.count(f"2001:db8::{number}", 0) for number in range(MAX_GUESSES + 2)]
+    assert waits == [0.0] * MAX_GUESSES + [GUESS_SECONDS] * 2
+    assert limit.count("2001:db8:1::1", 0) == 0
+    for form in ("192.0.2.7", "::ffff:192.0.2.7"):  # of a socket for IPv4, and of one for both
+        for _ in range(MAX_GUESSES // 2):
+            assert limit.count(form, 0) == 0
+    assert limit.count("::ffff:192.0.2.7", 0) > 0
+    assert limit.count("::ffff:192.0.2.8", 0) == 0
     for number in range(2 * MAX_ADDRESSES):
-        limit.count(f"address {number}", 0)
+        limit.count(f"address {number}", GUESS_SECONDS)
     assert len(limit._windows) == MAX_ADDRESSES
-    assert limit.count("2001:db8::1", 0)[0] == 1, "the oldest are forgotten"
-    assert limit.count(f"address {2 * MAX_ADDRESSES - 1}", 0)[0] == 2
+
+
+def test_keys_from_ever_new_addresses_reach_a_limit_of_all(site: Site) -> None:
+    with capture_logs() as lines:
+        answers = Counter(
+            site.call("GET", "/runbook.json", "wrong", client=f"10.0.{n // 250}.{n % 250}").status
+            for n in range(MAX_ALL_GUESSES + 7)
+        )
+    assert answers == {401: MAX_ALL_GUESSES, 429: 7}
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == [
+        "many unknown API keys from all clients"
+    ]
+    assert statuses(site, 3, READ) == {200: 3}, "valid keys are never locked out"
+    assert site.call("GET", "/runbook.json", cookie=cookie(site, READ), client=BOB).status == 200
+    assert statuses(site, 3, "none", BOB) == {401: 3}
+    assert post_key(site, "wrong", client=BOB).status == 429
+    site.seconds += GUESS_SECONDS
+    assert statuses(site, 3, "wrong", BOB) == {401: 3}
 
 
 def test_the_rate_of_a_key_is_limited_and_others_are_not(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,11 +11,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.unit.server.auth.site import NOW, Answer, Site
+from tests.unit.server.auth.site import NOW, SECRET, Answer, Site
 
 from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
+from driftbell.server.auth.guard import Access
 from driftbell.server.auth.login import local_path
-from driftbell.server.auth.session import COOKIE
+from driftbell.server.auth.session import COOKIE, MIN_SECRET_BYTES, Sessions
 
 HTML: dict[str, Any] = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -145,6 +147,44 @@ def test_a_session_ends_after_its_time_or_with_its_key(site: Site) -> None:
     site.store.keys.revoke(READ, site.clock.now)
     site.keyring.refresh()
     assert open_pages() == [401, 401]
+
+
+def test_who_reads_the_database_cannot_forge_a_session(site: Site) -> None:
+    (stored,) = [key for key in site.store.keys.all() if key.name == ADMIN]
+    end = int((NOW + timedelta(hours=1)).timestamp())
+    texts = (f"driftbell session {stored.id} {end}", f"driftbell session {stored.id} {end} {stored.digest}")
+    for secret in (bytes.fromhex(stored.digest), stored.digest.encode(), b"", b"\0" * 32):
+        for text in texts:
+            signature = hmac.digest(secret, text.encode(), "sha256").hex()
+            forged = f"{COOKIE}={stored.id}.{end}.{signature}"
+            assert site.call("GET", "/runbook.json", cookie=forged).status == 401
+    genuine = hmac.digest(SECRET, texts[1].encode(), "sha256").hex()
+    cookie_text = f"{COOKIE}={stored.id}.{end}.{genuine}"
+    assert site.call("GET", "/runbook.json", cookie=cookie_text).status == 200, "the forgery would be one"
+
+
+def test_another_secret_ends_all_sessions(site: Site) -> None:
+    key = site.keyring.find(site.keys[READ].encode())
+    assert key is not None
+    value, _ = Sessions(site.keyring, b"another secret, of which enough bytes").begin(key)
+    assert site.call("GET", "/runbook.json", cookie=f"{COOKIE}={value}").status == 401
+    for short in (b"", b"s" * (MIN_SECRET_BYTES - 1)):
+        with pytest.raises(ValueError, match="at least 32 bytes"):
+            Access(site.keyring, secret=short)
+
+
+def test_a_login_never_continues_the_session_that_a_browser_brings(site: Site) -> None:
+    planted = cookie(site, READ)
+    answer = post_key(site, ADMIN, cookie=planted)
+    own = answer.headers["set-cookie"].partition(";")[0]
+    assert own != planted
+    assert site.call("POST", "/monitor/trigger_now", cookie=planted).status == 403, "still the reader's"
+    assert site.call("POST", "/monitor/trigger_now", cookie=own).status == 503
+    invented = post_key(site, READ, cookie=f"{COOKIE}=chosen.by.somebody").headers["set-cookie"]
+    assert "chosen" not in invented
+    for both in (f"{planted}; {own}", f"{own}; {planted}"):  # of two, the first counts, and only that
+        status = site.call("POST", "/monitor/trigger_now", cookie=both).status
+        assert status == (403 if both.startswith(planted) else 503)
 
 
 def test_logout_removes_the_cookie(site: Site) -> None:
