@@ -44,7 +44,7 @@ class JournalMover:
         folder: the folder of the journals of all processes.
         on_moved: called in the thread after each move.
         on_writable: called when the store stops or starts being writable.
-        on_repeated: called with a number of lines whose ids were in the store already.
+        on_repeated: called with a number of lines with ids that were in the store already.
 
     Attributes:
         failure: why the store cannot be written now; None if it can.
@@ -245,7 +245,7 @@ def append_chunk(
         predictions: the store.
         chunk: whole lines.
         invalid: folder where invalid lines are kept; None if they are kept elsewhere.
-        on_repeated: called with the number of lines whose ids were in the store already, if there are any.
+        on_repeated: called with the number of lines with ids that were in the store already, if any.
 
     Returns:
         How many lines were skipped.

@@ -8,14 +8,17 @@ from typing import Any, NamedTuple
 from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
-from driftbell.errors import InputError
 from driftbell.phrases import printable
 from driftbell.records import FieldProblem, Value
-from driftbell.server.http.problems import check_each
+from driftbell.server.http.problems import Refused, check_each
 from driftbell.tabular.pass_through import (
     ID,
+    ID_PATTERN,
     MAX_ID_LENGTH,
     MAX_METADATA,
+    MAX_NAME_LENGTH,
+    MAX_SIZE,
+    MAX_TEXT_LENGTH,
     METADATA,
     PassThrough,
     PassThroughFields,
@@ -106,7 +109,8 @@ def read_passed(
     """Return what is passed through with each row of a batch; None if there is nothing.
 
     Raises:
-        InputError: values are not valid, a named field is missing, or two rows have the same id.
+        InputError: values are not valid, or a named field is missing.
+        Refused: 409, two rows have the same id.
     """
     passed = check_each(cells, fields.read)
     if not any(passed):
@@ -119,7 +123,8 @@ def read_passed(
             message = (
                 f"'{printable(fields.id)}' is '{row.id}' in more than one row: each needs an id of its own"
             )
-            raise InputError([FieldProblem(fields.id, "own_id", message, index)])
+            problem = FieldProblem(fields.id, "own_id", message, index)
+            raise Refused(409, "own_id", f"row {index}: {message}", errors=[problem])
         seen.add(row.id)
     return passed
 
@@ -133,8 +138,7 @@ def describe_fields(names: Iterable[str]) -> dict[str, Any]:
     return {name: _FIELDS[name] for name in (ID, METADATA) if name in names}
 
 
-PRINTABLE = "^[ -~]+$"
-"""The printable characters of ASCII; the service accepts those of other scripts too."""
+WITHOUT_NUL = r"^[^\u0000]*$"
 
 _FIELDS: dict[str, dict[str, Any]] = {
     ID: {
@@ -142,21 +146,21 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "type": ["string", "integer", "null"],
         "minLength": 1,
         "maxLength": MAX_ID_LENGTH,
-        "pattern": PRINTABLE,
-        "minimum": -(10**18),
-        "maximum": 10**18,
+        "pattern": ID_PATTERN,
+        "minimum": -MAX_SIZE,
+        "maximum": MAX_SIZE,
     },
     METADATA: {
         "description": "Values that are stored with the prediction, and never given to the model.",
         "type": ["object", "null"],
         "maxProperties": MAX_METADATA,
-        "propertyNames": {"maxLength": 16, "pattern": PRINTABLE},
-        "additionalProperties": {  # narrower than the service, which bounds the whole object
+        "propertyNames": {"maxLength": MAX_NAME_LENGTH, "pattern": WITHOUT_NUL},
+        "additionalProperties": {
             "type": ["string", "number", "boolean", "null"],
-            "maxLength": 24,
-            "pattern": PRINTABLE,
-            "minimum": -1e15,
-            "maximum": 1e15,
+            "maxLength": MAX_TEXT_LENGTH,
+            "pattern": WITHOUT_NUL,
+            "minimum": -MAX_SIZE,
+            "maximum": MAX_SIZE,
         },
     },
 }

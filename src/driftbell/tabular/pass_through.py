@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-import msgspec
 
 from driftbell.errors import InputError
 from driftbell.phrases import printable
@@ -21,16 +19,19 @@ MAX_ID_LENGTH = 128
 MAX_METADATA = 20
 """Values of one prediction's metadata."""
 
-MAX_METADATA_BYTES = 2048
-"""Size of one prediction's metadata as JSON."""
+MAX_NAME_LENGTH, MAX_TEXT_LENGTH = 64, 128
+"""Characters of a name and of a text of the metadata."""
 
-MAX_INTEGER = 2**63 - 1
+MAX_SIZE = 10**18
+"""Largest absolute value of a number, which every reader of JSON can read."""
 
-ID_RULE = f"a text of 1 to {MAX_ID_LENGTH} printable characters, or a whole number"
+ID_RULE = f"a text of 1 to {MAX_ID_LENGTH} characters without control characters, or a whole number"
+ID_PATTERN = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"
+_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
 
 
 class PassThrough(NamedTuple):
-    """What a client passes through with one row.
+    """Own id and metadata of one row.
 
     Attributes:
         id: the client's own id; "" if the service makes one.
@@ -47,13 +48,18 @@ def read_id(value: Any) -> str:
     Raises:
         ValueError: what an id must be.
 
-    >>> read_id("order-1"), read_id(17), read_id(None)
-    ('order-1', '17', '')
+    >>> read_id("order-1"), read_id(17), read_id(17.0), read_id(None)
+    ('order-1', '17', '17', '')
     """
     if value is None:
         return ""
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if not (0 < len(text) <= MAX_ID_LENGTH and text.isprintable()):
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_SIZE:
+        text = ""
+    else:
+        text = str(int(value)) if value == int(value) else ""
+    if not (len(text) <= MAX_ID_LENGTH and _ID.fullmatch(text) and is_unicode_text(text)):
         raise ValueError(f"must be {ID_RULE}")
     return text
 
@@ -75,27 +81,26 @@ def read_metadata(value: Any) -> dict[str, Value] | None:
     if len(metadata) > MAX_METADATA:
         raise ValueError(f"must have at most {MAX_METADATA} values, got {len(metadata)}")
     for name, item in metadata.items():
-        if not is_unicode_text(name):
-            raise ValueError("must have names of valid Unicode text without NUL")
+        if len(name) > MAX_NAME_LENGTH or not is_unicode_text(name):
+            raise ValueError(f"must have names of at most {MAX_NAME_LENGTH} characters, without NUL")
         problem = _problem(item)
         if problem:
             raise ValueError(
                 f"must have texts, numbers and booleans: the value of '{printable(name)}' {problem}"
             )
-    size = len(msgspec.json.encode(metadata))
-    if size > MAX_METADATA_BYTES:
-        raise ValueError(f"must have at most {MAX_METADATA_BYTES} bytes as JSON, got {size}")
     return metadata or None
 
 
 def _problem(value: Any) -> str:
     """Return why a value is not one of metadata; "" if it is."""
     if isinstance(value, str):
+        if len(value) > MAX_TEXT_LENGTH:
+            return f"has {len(value)} characters, and at most {MAX_TEXT_LENGTH} are accepted"
         return "" if is_unicode_text(value) else "is not valid Unicode text without NUL"
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else "is not finite"
-    if isinstance(value, int):  # also a boolean
-        return "" if abs(value) <= MAX_INTEGER else "has more than 63 bits: send a text"
+    if isinstance(value, int | float):  # also a boolean
+        return (
+            "" if abs(value) <= MAX_SIZE else f"is no number of at most {MAX_SIZE:.0e} in size: send a text"
+        )
     return f"is {json_type_of(value)}"
 
 

@@ -156,7 +156,10 @@ def test_without_an_id_the_service_makes_one_also_beside_metadata(client: Client
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"id": ""}, "'id' must be a text of 1 to 128 printable characters, or a whole number"),
+        (
+            {"id": ""},
+            "'id' must be a text of 1 to 128 characters without control characters, or a whole number",
+        ),
         ({"id": "a\nb"}, "'id' must be a text"),
         ({"id": 1.5}, "'id' must be a text"),
         ({"metadata": [1]}, "'metadata' must be an object of texts, numbers and booleans, got an array"),
@@ -314,10 +317,11 @@ def test_an_id_twice_in_a_batch_is_refused_with_its_row(client: Client, name: st
         "stream": lambda: ipc(pa.concat_tables([FRAME, FRAME.slice(1, 1)])),
     }[name]()
     answer = client.post(path, twice, media_type)
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert answer.json()["errors"][0]["row"] == 3
     assert "is 'o-1' in more than one row" in answer.json()["detail"]
     client.get("/monitor/status")
+    assert client.service.store.refusals.since("", model="sum", version="v1") == []
     assert client.service.store.predictions.count(model="sum", version="v1") == 0
 
 

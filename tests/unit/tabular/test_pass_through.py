@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from driftbell.errors import InputError
 from driftbell.tabular.pass_through import (
     MAX_ID_LENGTH,
-    MAX_METADATA_BYTES,
     PassThrough,
     PassThroughFields,
     pass_through_fields,
@@ -23,18 +22,26 @@ from driftbell.tabular.pass_through import (
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("a", "a"), ("Bestellung 12/ü", "Bestellung 12/ü"), ("x" * 128, "x" * 128), (0, "0"), (-7, "-7")],
+    [
+        ("a", "a"),
+        ("Bestellung 12/ü", "Bestellung 12/ü"),
+        ("x" * 128, "x" * 128),
+        (0, "0"),
+        (-7, "-7"),
+        (1e15, "1" + "0" * 15),
+    ],
 )
-def test_an_id_is_a_printable_text_or_a_whole_number(value: Any, text: str) -> None:
+def test_an_id_is_a_text_or_a_whole_number(value: Any, text: str) -> None:
     assert read_id(value) == text
     assert read_id(None) == ""
 
 
 @pytest.mark.parametrize(
-    "value", ["", "x" * 129, "a\nb", "a\0", "\ud800", "a\u202eb", 1.0, True, [], {}, 10**128]
+    "value",
+    ["", "x" * 129, "a\nb", "a\0", "\ud800", "a\x85b", 1.5, 1e20, -(10**19), float("nan"), True, [], {}],
 )
 def test_any_other_id_is_refused_with_the_rule(value: Any) -> None:
-    with pytest.raises(ValueError, match=f"must be a text of 1 to {MAX_ID_LENGTH} printable characters"):
+    with pytest.raises(ValueError, match=f"must be a text of 1 to {MAX_ID_LENGTH} characters without"):
         read_id(value)
 
 
@@ -42,7 +49,7 @@ def test_metadata_are_kept_as_they_are_without_nulls() -> None:
     metadata = {"shop": "Zürich", "basket": 3, "price": 1.5, "test": False, "empty": ""}
     assert read_metadata({**metadata, "gone": None}) == metadata
     assert read_metadata({}) is read_metadata(None) is read_metadata({"gone": None}) is None
-    assert read_metadata({"n": 2**63 - 1}) == {"n": 2**63 - 1}
+    assert read_metadata({"n": 10**18}) == {"n": 10**18}
 
 
 @pytest.mark.parametrize(
@@ -51,12 +58,14 @@ def test_metadata_are_kept_as_they_are_without_nulls() -> None:
         ("Bern", "must be an object of texts, numbers and booleans, got a string"),
         ({"a": ["secret"]}, "the value of 'a' is an array"),
         ({"a": {"b": "secret"}}, "the value of 'a' is an object"),
-        ({"a": float("inf")}, "the value of 'a' is not finite"),
-        ({"a": 2**63}, "the value of 'a' has more than 63 bits"),
+        ({"a": float("inf")}, "the value of 'a' is no number of at most 1e.18 in size: send a text"),
+        ({"a": float("nan")}, "the value of 'a' is no number"),
+        ({"a": 2**63}, "the value of 'a' is no number"),
         ({"a": "secret\0"}, "the value of 'a' is not valid Unicode"),
-        ({"\ud800": 1}, "must have names of valid Unicode"),
+        ({"\ud800": 1}, "must have names of at most 64 characters, without NUL"),
+        ({"n" * 65: 1}, "must have names of at most 64 characters"),
         ({str(i): i for i in range(21)}, "must have at most 20 values, got 21"),
-        ({"a": "secret" * 400}, f"must have at most {MAX_METADATA_BYTES} bytes as JSON, got 2408"),
+        ({"a": "secret" * 40}, "the value of 'a' has 240 characters, and at most 128 are accepted"),
     ],
 )
 def test_other_metadata_are_refused_without_their_values(value: Any, message: str) -> None:
@@ -69,13 +78,13 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 
 
 @given(st.dictionaries(st.text(max_size=8), SCALARS, max_size=25))
-def test_accepted_metadata_are_small_json(value: dict[str, Any]) -> None:
+def test_accepted_metadata_are_json(value: dict[str, Any]) -> None:
     try:
         metadata = read_metadata(value)
     except ValueError:
         return
     text = json.dumps(metadata or {}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    assert len(text.encode()) <= MAX_METADATA_BYTES
+    assert json.loads(text) == (metadata or {})
     assert metadata is None or set(metadata.items()) <= set(value.items())
 
 

@@ -62,7 +62,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     @router.post(
         INVOCATIONS_PATH,
         summary="MLflow: predict rows",
-        responses=documented(400, 413, 415, 422, 500, 503),
+        responses=documented(400, 409, 413, 415, 422, 500, 503),
     )
     async def invocations(request: Request) -> Response:
         """Predict rows as MLflow's scoring server does.
@@ -142,7 +142,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     @router.post(
         INFER_PATH,
         summary="Open Inference Protocol: predict rows",
-        responses=documented(400, 404, 413, 415, 422, 500, 503),
+        responses=documented(400, 404, 409, 413, 415, 422, 500, 503),
     )
     async def infer(name: str, request: Request) -> Response:
         """Predict rows of tensors: one input a feature of shape [n] or [n, 1], or one of shape [n, features].

@@ -52,7 +52,7 @@ def passed_columns(table: Any, passed: Sequence[str], limit: Limit) -> dict[str,
     """Return the cells of the columns that are passed through: times as texts, decimals as floats.
 
     Args:
-        table: a table whose columns `check_passed` accepts.
+        table: a table with columns that `check_passed` accepts.
         passed: names of columns.
         limit: the largest table; a text counts in each row that refers to it.
 

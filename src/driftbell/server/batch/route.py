@@ -58,7 +58,7 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
     """Build the route."""
     router = APIRouter(tags=["predict"])
 
-    @router.post(PATH, summary="Predict many rows", responses=documented(400, 413, 415, 422, 500, 503))
+    @router.post(PATH, summary="Predict many rows", responses=documented(400, 409, 413, 415, 422, 500, 503))
     async def predict_batch(request: Request) -> Response:
         """Predict the rows of one body: all of them, or none if one is not valid.
 

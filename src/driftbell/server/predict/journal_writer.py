@@ -159,7 +159,7 @@ class JournalWriter:
             self._journal.close()  # else the end of the process does it
 
     def _count_repeated(self, rows: int) -> None:
-        """Count predictions whose ids are in the store already; runs in the threads that write to it."""
+        """Count predictions with ids that are in the store already; runs in the threads that write to it."""
         self._metrics.repeated.inc(rows)
         now = time.monotonic()
         if now >= self._next_log:
