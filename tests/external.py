@@ -71,6 +71,18 @@ def send(service: Running, rows: list[Any]) -> dict[str, Any]:
     return answer.json()
 
 
+def external_model(classes: tuple[str, ...] = ("no", "yes")) -> ExternalModel:
+    """Return a model with two features; without classes it is a regression."""
+    schema = Schema(
+        (
+            Feature("income", Kind.NUMERIC, nullable=True, example=48.2),
+            Feature("region", Kind.CATEGORICAL, nullable=True, example="north"),
+        )
+    )
+    task = Task.CLASSIFICATION if classes else Task.REGRESSION
+    return ExternalModel("credit", "v1", schema, task, classes)
+
+
 class ExternalSite:
     """The application of a model that is served elsewhere, with two features, called without a server.
 
@@ -80,14 +92,7 @@ class ExternalSite:
     """
 
     def __init__(self, folder: Path, classes: tuple[str, ...] = ("no", "yes")) -> None:
-        schema = Schema(
-            (
-                Feature("income", Kind.NUMERIC, nullable=True, example=48.2),
-                Feature("region", Kind.CATEGORICAL, nullable=True, example="north"),
-            )
-        )
-        task = Task.CLASSIFICATION if classes else Task.REGRESSION
-        self.model = ExternalModel("credit", "v1", schema, task, classes)
+        self.model = external_model(classes)
         self.clock, self.store = ManualClock(), memory_store()
         service = Service(
             model=self.model,

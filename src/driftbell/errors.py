@@ -4,7 +4,8 @@
 DriftbellError
 ├── ConfigError        a setting, file or argument is wrong; the message names it and says what to do
 │   ├── ModelError     a model file cannot be loaded, or is not allowed
-│   │   └── UntrustedModelError  loading it may run code, and its hash is not pinned
+│   │   ├── UntrustedModelError  loading it may run code, and its hash is not pinned
+│   │   └── AnswerError      a function or server answered something that is no prediction
 │   └── MissingExtraError  an optional dependency is not installed; the message names the extra
 ├── InputError         a row or table does not fit the schema; `problems` lists every field
 ├── PredictError       the model itself failed on valid input
@@ -52,6 +53,10 @@ class UntrustedModelError(ModelError):
         self.reason = reason
         self.sha256 = sha256
         super().__init__(f'{reason}: if you trust it, set sha256 = "{sha256}" under [model]')
+
+
+class AnswerError(ModelError, ValueError):
+    """The user's own code or a server answered something that is no prediction."""
 
 
 class MissingExtraError(ConfigError):

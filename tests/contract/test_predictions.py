@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.contract.builders import ANY, IRIS, NOW, TEXT, prediction
 from driftbell.errors import StoreError
 from driftbell.journal.line import LineEncoder, encode_line, time_text
 from driftbell.records import Label, LabelReceipt, Window
+from driftbell.store.predictions import MAX_IDS
 from driftbell.store.sql import SqlStore
 
 
@@ -30,6 +32,16 @@ def test_times_are_returned_in_utc_from_any_time_zone(store: SqlStore) -> None:
     (row,) = store.predictions.window(1, **IRIS).predictions
     assert row.time == NOW
     assert row.time.utcoffset() == timedelta(0)
+
+
+def test_versions_are_read_by_id(store: SqlStore) -> None:
+    rows = [prediction(1), prediction(2, version="v2"), prediction(3, model="other")]
+    store.predictions.append(rows)
+    ids = [row.id for row in rows]
+    read = partial(store.predictions.versions_by_id, model="iris")
+    assert read([*ids, "x", "nul\0"]) == {"id-1": "v1", "id-2": "v2"}
+    assert read([]) == {}
+    assert read([*(f"none-{n}" for n in range(MAX_IDS)), ids[1]]) == {"id-2": "v2"}
 
 
 def test_an_empty_list_can_be_appended(store: SqlStore) -> None:

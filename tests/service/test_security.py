@@ -50,6 +50,24 @@ def test_with_the_umask_of_the_stack_the_viewer_can_read_the_reports(tmp_path: P
         assert "docs/security.md" in warning["hint"]
 
 
+def test_on_loopback_no_page_and_no_call_answers_under_another_name(tmp_path: Path) -> None:
+    """DNS rebinding: the name of a web page points at 127.0.0.1."""
+    with running("up", tmp_path / "data", CHECK__EVERY="off", REPORTS__EVIDENTLY="off") as service:
+        spec = httpx.get(f"{service.url}/openapi.json").json()
+        calls = [(m.upper(), path) for path, methods in spec["paths"].items() for m in methods]
+        assert len(calls) > 25
+        pages = ("/", "/login", "/docs", "/openapi.json", "/reports/", "/runbook", "/static/style.css", "/x")
+        for name in ("evil.example", "evil.example:8000", "localhost.evil.example"):
+            with httpx.Client(base_url=service.url, headers={"Host": name}) as client:
+                for method, path in (*calls, *(("GET", page) for page in pages), ("POST", "/login")):
+                    answer = client.request(method, path.replace("{", "").replace("}", ""))
+                    assert answer.status_code == 421, (method, path, name)
+                    assert "set-cookie" not in answer.headers
+        answer = httpx.post(f"{service.url}/check", headers={"Referer": "http://evil.example/page"})
+        assert answer.status_code == 403
+        assert httpx.get(f"{service.url}/").is_success
+
+
 def test_a_database_with_damaged_pages_is_not_healthy(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     filled(tmp_path / "data" / "log.sqlite")

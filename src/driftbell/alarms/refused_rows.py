@@ -8,6 +8,7 @@ from dataclasses import replace
 from driftbell.phrases import printable
 from driftbell.records import Judgement, Verdict
 from driftbell.records.refusals import (
+    DROPPED,
     MODEL_ERROR,
     OTHER_CAUSES,
     UNJOINED,
@@ -144,5 +145,6 @@ _NO_FIELD = {
     "extra": "unknown fields",
     "not_an_object": "no object of features",
     UNREADABLE: "unreadable requests or answers",
+    DROPPED: "requests that were answered and not recorded",
     UNJOINED: "requests without an answer, or answers without a request",
 }

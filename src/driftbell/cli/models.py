@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from driftbell.cli.challenge import challenge_version
 from driftbell.cli.promotions import promote_version, rollback
 from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.versions import add, list_versions, show_version
@@ -30,12 +31,13 @@ def models() -> None:
     Examples:
       driftbell models list
       driftbell models add churn-2.skops --reference held_out.csv
+      driftbell models challenge 3f2a --share 0.1
       driftbell models promote 3f2a
       driftbell models compare
     """
 
 
-for command in (add, list_versions, show_version, promote_version, rollback):
+for command in (add, list_versions, show_version, promote_version, challenge_version, rollback):
     models.add_command(command)
 
 

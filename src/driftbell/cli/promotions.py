@@ -13,7 +13,7 @@ from driftbell.cli.versions import Registry, author_option, json_option, login_n
 
 if TYPE_CHECKING:
     from driftbell.models.promotion import Promoted
-    from driftbell.records.versions import ModelVersion
+    from driftbell.models.version_change import VersionChange
 
 reason_option = click.option("--reason", default="", help="Reason for the change.")
 wait_option = click.option(
@@ -49,17 +49,18 @@ def promote_version(
     """Promote a version to champion, which answers all requests.
 
     Every running server process loads the version first; then all switch at one time, and no request is lost.
-    If one cannot load it, nothing changes. VERSION may be the beginning of a version.
+    If one cannot load it, nothing changes. A challenge ends. VERSION may be the beginning of a version.
 
     \b
     Examples:
       driftbell models promote 3f2a --reason "better on last month's labels"
       driftbell models promote 3f2a --schema-change
     """
+    from driftbell.models.promotion import promote
+
     with opened_registry(config_file, data_dir) as registry:
-        promoted = _promote(
-            registry, registry.find(version), author, reason, wait, schema_change=schema_change
-        )
+        change = version_change(registry, author, reason, wait)
+        promoted = promote(change, registry.find(version), schema_change=schema_change)
     _print(promoted, as_json=as_json)
 
 
@@ -84,34 +85,25 @@ def rollback(
     Example:
       driftbell models rollback --reason "more complaints"
     """
-    from driftbell.models.promotion import previous_champion
+    from driftbell.models.promotion import previous_champion, promote
 
     with opened_registry(config_file, data_dir) as registry:
         version = registry.find(previous_champion(registry.versions, model=registry.model))
-        promoted = _promote(registry, version, author, reason, wait, schema_change=True)
+        promoted = promote(version_change(registry, author, reason, wait), version, schema_change=True)
     _print(promoted, as_json=as_json)
 
 
-def _promote(
-    registry: Registry,
-    version: ModelVersion,
-    author: str | None,
-    reason: str,
-    wait: float,
-    *,
-    schema_change: bool,
-) -> Promoted:
-    from driftbell.models.promotion import promote
+def version_change(registry: Registry, author: str | None, reason: str, wait: float) -> VersionChange:
+    """Return what makes a change of an alias for the user."""
+    from driftbell.models.version_change import VersionChange
     from driftbell.wiring.store import clock
     from driftbell.wiring.versions import open_version
 
-    return promote(
+    return VersionChange(
         registry.versions,
-        version,
         author=author or login_name(),
         reason=reason,
         clock=clock,
-        schema_change=schema_change,
         open_version=lambda version: open_version(registry.settings, registry.versions, version),
         wait_seconds=wait,
     )

@@ -68,6 +68,7 @@ COMMANDS = {
     "monitor": "run",
     "notify": "notify",
     "profile": "profile",
+    "proxy": "proxy",
     "rehearse": "backtest",
     "report": "check",
     "restore": "ops",

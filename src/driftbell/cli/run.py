@@ -59,7 +59,9 @@ def up(
     )
     begin(parent, loaded.settings)
     from driftbell.ops.supervisor import run_up
+    from driftbell.wiring.access import check_keys
 
+    check_keys(loaded.settings)
     sys.exit(run_up())
 
 

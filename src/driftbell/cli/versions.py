@@ -80,23 +80,28 @@ def opened_registry(config_file: Path | None, data_dir: str | None) -> Iterator[
 @common
 @json_option
 def list_versions(config_file: Path | None, data_dir: str | None, parent: int | None, as_json: bool) -> None:
-    """List the versions, newest first.
+    """List the versions, newest first, with the champion, and the challenger and its share.
 
     \b
     Example:
       driftbell models list --json
     """
-    from driftbell.publish.version_views import aliases_by_version, version_view
+    from driftbell.publish.version_views import aliases_by_version, change_view, traffic_text, version_view
 
     with opened_registry(config_file, data_dir) as registry:
         versions = registry.versions.newest(model=registry.model)
-        aliases = aliases_by_version(registry.state())
+        state = registry.state()
+    aliases = aliases_by_version(state)
     if as_json:
         views = [version_view(v, aliases) for v in versions]
-        click.echo(json.dumps({"model": registry.model, "versions": views}, indent=1))
+        challenger = change_view(state.challenger) if state.challenger else None
+        view = {"model": registry.model, "challenger": challenger, "versions": views}
+        click.echo(json.dumps(view, indent=1))
         return
     for v in versions:
         names = "".join(f"  {alias}" for alias in aliases.get(v.version, []))
+        if state.challenger and state.challenger.version == v.version:
+            names += f" ({traffic_text(state.challenger)})"
         click.echo(f"{v.version}{names}  added {v.added:%Y-%m-%d %H:%M} by {printable(v.author)}")
         note = f" ({printable(v.note)})" if v.note else ""
         click.echo(f"  {v.task}, {len(v.features)} features, {printable(v.source or 'default model')}{note}")
@@ -119,7 +124,7 @@ def show_version(
     Example:
       driftbell models show 3f2a
     """
-    from driftbell.publish.version_views import aliases_by_version, change_view, version_view
+    from driftbell.publish.version_views import aliases_by_version, change_view, traffic_text, version_view
     from driftbell.records.versions import CHALLENGER, CHAMPION
 
     with opened_registry(config_file, data_dir) as registry:
@@ -141,9 +146,10 @@ def show_version(
     for line in _version_lines(registered, aliases.get(registered.version, [])):
         click.echo(line)
     for change in changes:
+        traffic = f", {traffic_text(change)}" if change.share is not None else ""
         reason = f": {printable(change.reason)}" if change.reason else ""
         when = f"{change.active_from:%Y-%m-%d %H:%M:%S}"
-        click.echo(f"{change.alias:<10} since {when} UTC, by {printable(change.author)}{reason}")
+        click.echo(f"{change.alias:<10} since {when} UTC{traffic}, by {printable(change.author)}{reason}")
 
 
 def _version_lines(version: ModelVersion, aliases: list[str]) -> Iterator[str]:

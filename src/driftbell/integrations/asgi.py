@@ -6,11 +6,12 @@ import json
 import time
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from driftbell.errors import ConfigError
 from driftbell.integrations.client import Monitor
+from driftbell.tabular.exchanges import JsonFields
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,9 +28,6 @@ GZIP = 31
 ID_HEADER = b"x-driftbell-id"
 """Header of the answer with the id of the prediction, for its label. With ids of your own, there is none."""
 
-GUESSED = ("prediction", "predictions", "predicted", "class", "label", "value", "result", "output")
-"""Fields of an answer that are looked up if none is named."""
-
 
 class WatchedApp:
     """ASGI middleware that logs each JSON answer of one path.
@@ -42,7 +40,8 @@ class WatchedApp:
         monitor: receives the predictions.
         path: the path of `POST` requests that predict; that of a mount may be left out.
         features: field of the request with the features; None for the whole request.
-        prediction: field of the answer with the prediction; None for the first of `GUESSED`.
+        prediction: field of the answer with the prediction; None for the first of
+            `driftbell.tabular.exchanges.PREDICTION_FIELDS`.
         probabilities: field of the answer with the probability by class; None if there is none.
         id: field of the request, or of the answer, with your own key; None makes ids.
         metadata: fields of the request, or of one of its rows, that are stored with the prediction and are
@@ -64,11 +63,7 @@ class WatchedApp:
         self._app = app
         self._monitor = monitor
         self._path = path
-        self._features = features
-        self._prediction = prediction
-        self._probabilities = probabilities
-        self._id = id
-        self._metadata = tuple(metadata)
+        self._fields = JsonFields(features, prediction, probabilities, id, tuple(metadata))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -89,7 +84,7 @@ class WatchedApp:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answered.is_compressed = (b"content-encoding", b"gzip") in message.get("headers", ())
-                if status == 200 and self._id is None:
+                if status == 200 and self._fields.id is None:
                     headers = [*message.get("headers", ()), (ID_HEADER, name.encode())]
                     message = {**message, "headers": headers}
             else:
@@ -111,45 +106,17 @@ class WatchedApp:
         return path == self._path or (bool(root) and path == root + self._path)
 
     def _log(self, sent: _Body, answered: _Body, name: str, latency: float) -> None:
-        request, answer = json.loads(sent.content), json.loads(answered.content)
-        items = request if isinstance(request, list) else self._features_of(request)
-        results = self._prediction_of(answer)
-        if isinstance(items, Mapping):
-            self._log_row(items, results, request, answer, name, latency)
-            return
-        for place, (item, result) in enumerate(zip(items, results, strict=True)):
-            row = self._features_of(item) if isinstance(request, list) else item
-            identifier = f"{name}-{place}"
-            self._log_row(row, self._prediction_of(result), item, result, identifier, latency / len(items))
-
-    def _features_of(self, item: Any) -> Any:
-        """Return the features in a request, or in one row of it."""
-        return item if self._features is None else item[self._features]
-
-    def _prediction_of(self, answer: Any) -> Any:
-        """Return the prediction in an answer, or in the answer of one row."""
-        if not isinstance(answer, Mapping):
-            return answer
-        fields = GUESSED if self._prediction is None else (self._prediction,)
-        return next((answer[field] for field in fields if field in answer), None)
-
-    def _log_row(
-        self, row: Mapping[str, Any], result: Any, request: Any, answer: Any, name: str, latency: float
-    ) -> None:
-        own = None
-        if self._id is not None:
-            for body in (request, answer):
-                if own is None and isinstance(body, Mapping):
-                    own = body.get(self._id)
-        shares = None
-        if self._probabilities is not None and isinstance(answer, Mapping):
-            shares = answer.get(self._probabilities)
-        features = {k: value for k, value in row.items() if k != self._id and k not in self._metadata}
-        metadata = {k: request[k] for k in self._metadata if isinstance(request, Mapping) and k in request}
-        identifier = name if own is None else str(own)
-        self._monitor.log(
-            features, result, id=identifier, probabilities=shares, latency_ms=latency, metadata=metadata
-        )
+        items, is_list = self._fields.read(json.loads(sent.content), json.loads(answered.content))
+        for place, item in enumerate(items):
+            identifier = f"{name}-{place}" if is_list else name
+            self._monitor.log(
+                item["features"],
+                item["prediction"],
+                id=item.get("id", identifier),
+                probabilities=item.get("probabilities"),
+                latency_ms=latency / len(items),
+                metadata=item.get("metadata"),
+            )
 
 
 class _Body:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from driftbell.errors import ModelError, PredictError
+from driftbell.error_capture import ErrorCapture
+from driftbell.errors import ConfigError, ModelError, PredictError
+from driftbell.phrases import printable
 
 MAX_MESSAGE_LENGTH = 300
+MAX_ROW_SECONDS = 60.0
+"""A model that takes longer for one row cannot be served."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -21,7 +26,8 @@ def call_model(name: str, predict: Callable[[A], T], table: A) -> T:
     """
     try:
         return predict(table)
-    except Exception as error:  # a user's model may raise any type
+    except BaseException as error:  # a user's model may raise any type, and must not end the service
+        _raise_interrupt(error)
         raise PredictError(f"model '{name}' failed with {type(error).__name__}") from error
 
 
@@ -34,15 +40,67 @@ def load_with(load: Callable[[], T], *, failure: str, advise: Callable[[Exceptio
         advise: returns what to do about an error, "" if it is not known.
 
     Raises:
-        ModelError: the function raised an error; the message contains its first line.
+        ModelError: the function raised an error; the message contains its first words.
     """
     try:
         return load()
-    except ModelError:
+    except ConfigError:
         raise
-    except Exception as error:  # a damaged file may raise any type
-        line = (str(error).splitlines() or [""])[0][:MAX_MESSAGE_LENGTH]
-        advice = advise(error) if advise else ""
+    except BaseException as error:  # a damaged file may raise any type, and a user's module may exit
+        _raise_interrupt(error)
+        advice = advise(error) if advise and isinstance(error, Exception) else ""
+        reason = error_text(error)
+        raise ModelError(f"{failure}: {reason}{'; ' if advice else ''}{advice}") from error
+
+
+def first_call(name: str, predict: Callable[[], T]) -> T:
+    """Call a model for the first time, with a limit of time.
+
+    A call that takes longer goes on in its thread, which ends with the process.
+
+    Raises:
+        ModelError: it has not answered within `MAX_ROW_SECONDS`.
+        PredictError: it failed.
+    """
+    results: list[T] = []
+    captured = ErrorCapture()
+
+    def call() -> None:
+        with captured:
+            results.append(predict())
+
+    thread = threading.Thread(target=call, name="first call of the model", daemon=True)
+    thread.start()
+    thread.join(MAX_ROW_SECONDS)
+    if thread.is_alive():
         raise ModelError(
-            f"{failure}: {type(error).__name__}: {line}{'; ' if advice else ''}{advice}"
-        ) from error
+            f"model '{name}' has not answered one row like the first one of its reference within "
+            f"{MAX_ROW_SECONDS:.0f} s: it has a loop that does not end, or is too slow to be served"
+        )
+    if captured.error:
+        raise captured.error
+    return results[0]
+
+
+def error_text(error: BaseException) -> str:
+    r"""Return type and message of an error of foreign code on one line of limited length.
+
+    >>> error_text(ValueError("bad\nvalue")), error_text(EOFError())
+    ('ValueError: bad value', 'EOFError')
+    """
+    text = " ".join(str(error).partition("Stack trace")[0].split())
+    return f"{type(error).__name__}: {printable(text, MAX_MESSAGE_LENGTH)}" if text else type(error).__name__
+
+
+def failure_reason(error: PredictError) -> str:
+    """Return why a model failed; its own message may contain feature values."""
+    cause = error.__cause__
+    if cause is None or isinstance(cause, ModelError):
+        return str(cause or error)
+    return error_text(cause)
+
+
+def _raise_interrupt(error: BaseException) -> None:
+    """Raise an error again that is the user's Ctrl-C, which only the main thread gets."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error

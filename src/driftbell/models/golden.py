@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.errors import InputError, ModelError, PredictError
+from driftbell.models.answers import require_rows
+from driftbell.models.foreign_code import call_model, failure_reason
 from driftbell.models.frame import library_frame, text_options
 from driftbell.models.known_values import MIN_KNOWN, known_values
 from driftbell.models.native import NativeModel
+from driftbell.phrases import printable
 from driftbell.ports import Model
 from driftbell.records import Columns, Feature, Kind, Outputs, Task, Value
 
@@ -39,6 +43,12 @@ class GoldenRow:
     features: Mapping[str, Value]
     answer: str | float
     probabilities: Mapping[str, float]
+
+    @property
+    def is_finite(self) -> bool:
+        """Return whether no number of the answer is NaN or infinite."""
+        numbers = [*self.probabilities.values(), *([] if isinstance(self.answer, str) else [self.answer])]
+        return all(map(math.isfinite, numbers))
 
 
 def golden_rows(
@@ -65,6 +75,9 @@ def golden_reading(
 
     Returns:
         At most `MAX_ROWS` rows and "", or no rows and the reason.
+
+    Raises:
+        AnswerError: the model does not answer one value for each row.
     """
     options = text_options(detected)
     frame = library_frame(path, _with_known_texts(model, columns), options)
@@ -76,14 +89,16 @@ def golden_reading(
         return [], f"pandas reads {len(frame)} rows of {path} {how}, and driftbell {rows}"
     chosen = chosen_rows(rows, len(columns))
     table = frame.iloc[chosen]
+    given = table if model.loaded.takes_frame else table.to_numpy()
     try:
-        outputs = model.loaded.predict(table if model.loaded.takes_frame else table.to_numpy())
-    except Exception as error:  # noqa: BLE001 - the library may refuse its own reading with any error
-        line = (str(error).splitlines() or [""])[0][:200]
-        return [], f"the model cannot predict {path} as pandas reads it: {type(error).__name__}: {line}"
+        outputs = call_model(model.name, model.loaded.predict, given)
+    except PredictError as error:
+        return [], f"the model cannot predict {path} as pandas reads it: {failure_reason(error)}"
+    require_rows(outputs, len(table))
     own = model.schema.rows({name: column[chosen] for name, column in columns.items()})
     features = [dict(zip(model.schema.names, map(json_value, row), strict=True)) for row in own]
-    return list(_answered(features, outputs, model)), ""
+    answered = [row for row in _answered(features, outputs, model) if row.is_finite]
+    return answered, "" if answered else f"the model answers NaN or infinite numbers to every row of {path}"
 
 
 def chosen_rows(rows: int, columns: int) -> NDArray[np.intp]:
@@ -152,7 +167,7 @@ def golden_problem(model: Model, rows: Sequence[GoldenRow]) -> str:
     except InputError as error:
         raise ModelError(f"a golden row does not fit the schema of model '{model.name}': {error}") from error
     except PredictError as error:
-        raise ModelError(f"model '{model.name}' fails on its golden rows: {error.__cause__}") from error
+        raise ModelError(f"model '{model.name}' fails on its golden rows: {failure_reason(error)}") from error
     differing = [
         i
         for i, row in enumerate(rows)
@@ -174,7 +189,7 @@ def golden_problem(model: Model, rows: Sequence[GoldenRow]) -> str:
             )
     return (
         f"{len(differing)} of {len(rows)} rows of the reference are answered otherwise than by the model's "
-        f"own library, such as {dict(row.features)}: {change}"
+        f"own library, such as {printable(dict(row.features), 300)}: {change}"
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.errors import ModelError, PredictError
-from driftbell.models.foreign_code import call_model
+from driftbell.models.answers import require_rows
+from driftbell.models.foreign_code import call_model, failure_reason, first_call
 from driftbell.models.frame import build_frame
 from driftbell.models.loaded import LoadedModel
 from driftbell.ports import Model
@@ -84,10 +85,7 @@ class NativeModel:
 
     def _call(self, columns: Columns) -> Outputs:
         outputs = self.loaded.predict(self._table(columns))
-        rows = len(columns[self.schema.names[0]])
-        if outputs.values.shape != (rows,):
-            raise ValueError(f"the model returned values of shape {outputs.values.shape} for {rows} rows")
-        return outputs
+        return require_rows(outputs, len(columns[self.schema.names[0]]))
 
     def answer(self, rows: Sequence[Sequence[Value]]) -> tuple[list[Any], list[list[float]] | None]:
         """Predict valid rows; see `driftbell.ports.Model`."""
@@ -112,15 +110,16 @@ def check_example_row(model: Model) -> None:
     """Check that a model can predict its own example row, so that a broken one fails at start.
 
     Raises:
-        ModelError: it failed; the message holds the model's own, as no request data is involved yet.
+        ModelError: it failed, or does not answer; the message holds the model's own, as no request data is
+            involved yet.
     """
+    row = model.schema.columns([model.schema.validate(model.schema.example)])
     try:
-        model.predict(model.schema.columns([model.schema.validate(model.schema.example)]))
+        first_call(model.name, lambda: model.predict(row))
     except PredictError as error:
-        cause = error.__cause__
         raise ModelError(
             f"model '{model.name}' cannot predict a row like the first one of its reference: "
-            f"{type(cause).__name__}: {cause}"
+            f"{failure_reason(error)}"
         ) from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from driftbell.errors import ModelError, PredictError
 from driftbell.models.class_choice import chosen_names
 from driftbell.models.conversion_cache import Conversion
+from driftbell.models.foreign_code import failure_reason
 from driftbell.models.load import VERSION_DIGITS, read_model
 from driftbell.models.native import extra_advice
 from driftbell.models.onnx_external import require_own_data
@@ -194,9 +195,8 @@ def _check_reference(model: OnnxModel, features: Columns) -> None:
     try:
         outputs = model.predict({name: features[name][:rows] for name in model.schema.names})
     except PredictError as error:
-        cause = error.__cause__
         raise ModelError(
-            f"model '{model.name}' cannot predict its reference: {type(cause).__name__}: {cause}"
+            f"model '{model.name}' cannot predict its reference: {failure_reason(error)}"
         ) from error
     scores = outputs.probabilities
     if model.task is Task.REGRESSION and outputs.values.shape != (rows,):

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from driftbell.errors import ModelError
+from driftbell.errors import AnswerError, ModelError
 from driftbell.models.answers import class_ids, read_answers
 from driftbell.models.loaded import LoadedModel
-from driftbell.models.missing_library import import_library
+from driftbell.models.remote_call import RemoteClient, shown
+from driftbell.phrases import printable
 from driftbell.records import Outputs, Task
 
-MAX_ANSWER_BYTES = 64 * 1024**2
 PROTOCOLS = ("json", "mlflow", "v2")
 V2_TYPES = {
     **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
@@ -49,13 +49,13 @@ class Server:
     """A server of a model.
 
     Attributes:
-        client: the HTTP client.
+        client: calls it.
         url: the URL of predictions.
         protocol: one of `PROTOCOLS`.
         inputs: name, type and shape of each input that the server describes, in the protocol v2.
     """
 
-    client: Any
+    client: RemoteClient
     url: str
     protocol: str
     inputs: tuple[Mapping[str, Any], ...] = ()
@@ -75,11 +75,11 @@ def load_remote(url: str, options: RemoteOptions, classes: Sequence[str]) -> tup
     Raises:
         ModelError: the URL is not valid, or the server does not describe its model as the protocol v2 does.
     """
-    parts = urlsplit(url)
-    if not parts.hostname or parts.query or parts.fragment:
-        raise ModelError(f"model.path {shown(url)} must be a URL such as 'http://127.0.0.1:8080/predict'")
-    httpx = import_library("httpx", needed_by=shown(url), extra="serve")
-    client = httpx.Client(timeout=options.timeout, follow_redirects=False)
+    if not _is_valid(url):
+        raise ModelError(
+            f"model.path {printable(shown(url), 200)} must be a URL such as 'http://127.0.0.1:8080/predict'"
+        )
+    client = RemoteClient(options.timeout, needed_by=shown(url))
     base = url.rstrip("/")
     version: Any = ""
     server = Server(client, base, options.protocol)
@@ -87,7 +87,7 @@ def load_remote(url: str, options: RemoteOptions, classes: Sequence[str]) -> tup
         server = Server(client, base.removesuffix("/invocations") + "/invocations", options.protocol)
     elif options.protocol == "v2":
         base = base.removesuffix("/infer")
-        description = _call(client, "GET", base, None)
+        description = client.call("GET", base, None)
         if not isinstance(description, dict) or "/v2/models/" not in base:
             raise ModelError(f"model.path {shown(url)} must be a model's URL, such as '.../v2/models/churn'")
         version = description.get("versions") or ""
@@ -104,57 +104,30 @@ def load_remote(url: str, options: RemoteOptions, classes: Sequence[str]) -> tup
     return loaded, digest
 
 
-def shown(url: str) -> str:
-    """Return a URL without user and password.
-
-    >>> shown("http://me:secret@host:8080/x")
-    'http://host:8080/x'
-    """
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _is_valid(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no IPv6 address, or no port
+        return False
+    return has_address and not parts.query and not parts.fragment and url.isprintable() and " " not in url
 
 
 def _predict(server: Server, classes: tuple[str, ...], table: Any) -> Outputs:
     body = v2_body(table, server.inputs) if server.protocol == "v2" else _table_body(table, server.protocol)
-    answer = _call(server.client, "POST", server.url, body)
+    answer = server.client.call("POST", server.url, body)
     try:
         labels, shares = _v2_answers(answer) if server.protocol == "v2" else _predictions(answer)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{shown(server.url)} answered in another form than {server.protocol}") from error
+        raise AnswerError(
+            f"{shown(server.url)} answered in another form than the protocol {server.protocol} has; check "
+            "model.path and model.protocol"
+        ) from error
     if labels is None or not classes:
         return read_answers(shares if labels is None else labels, classes)
     if shares is None:
         return read_answers(labels, classes)
     return Outputs(class_ids(labels, classes), read_answers(shares, classes).probabilities)
-
-
-def _call(client: Any, method: str, url: str, body: Any) -> Any:
-    """Return the JSON value that a server answered.
-
-    Raises:
-        ModelError: it cannot be reached, or its answer is an error, too large, or not JSON.
-    """
-    import httpx
-
-    content = None if body is None else json.dumps(body, allow_nan=False).encode()
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    try:
-        with client.stream(method, url, content=content, headers=headers) as response:
-            answer = bytearray()
-            for chunk in response.iter_bytes():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise ModelError(f"{shown(url)} answered more than {MAX_ANSWER_BYTES} bytes")
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise ModelError(f"cannot reach {shown(url)}: {reason}; check model.path and the server") from error
-    if response.status_code != 200:
-        text = bytes(answer[:200]).decode("utf-8", "replace")
-        raise ModelError(f"{shown(url)} answered {response.status_code}: {text}")
-    try:
-        return json.loads(bytes(answer))
-    except ValueError as error:
-        raise ModelError(f"{shown(url)} answered no JSON; check model.path and model.protocol") from error
 
 
 def _table_body(table: Any, protocol: str) -> dict[str, Any]:

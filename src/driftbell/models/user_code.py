@@ -55,30 +55,50 @@ def load_reference(source: str, classes: Sequence[str]) -> tuple[LoadedModel, st
     """
     module_name, _, attribute = source.partition(":")
     find_user_modules()
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and not (module_name + ".").startswith(error.name + "."):
-            raise ModelError(
-                f"model.path {source}: the module '{module_name}' imports '{error.name}', which is not "
-                "installed: pip install it"
-            ) from error
-        raise ModelError(
-            f"model.path {source}: there is no module '{module_name}', neither installed nor beside the "
-            f"configuration file nor in {Path.cwd()}"
-        ) from error
-    except Exception as error:  # the user's module may raise any type
-        raise ModelError(
-            f"model.path {source}: the module '{module_name}' fails with {type(error).__name__}: {error}"
-        ) from error
+    module = _import(module_name, source)
     target = module
     for part in attribute.split("."):
-        if not hasattr(target, part):
-            raise ModelError(f"model.path {source}: the module '{module_name}' has no '{attribute}'")
-        target = getattr(target, part)
+        target = _attribute(target, part, source)
     if isclass(target):
         target = load_with(target, failure=f"model.path {source}: the class cannot be called")
-    return loaded_object(target, source, classes), _module_hash(module, source)
+    loaded = load_with(
+        lambda: loaded_object(target, source, classes), failure=f"model.path {source} cannot be used"
+    )
+    return loaded, _module_hash(module, source)
+
+
+def _attribute(target: Any, name: str, source: str) -> Any:
+    module_name, _, attribute = source.partition(":")
+
+    def get() -> Any:
+        try:
+            return getattr(target, name)
+        except AttributeError as error:
+            raise ModelError(
+                f"model.path {source}: the module '{module_name}' has no '{attribute}'"
+            ) from error
+
+    return load_with(get, failure=f"model.path {source} cannot be used")
+
+
+def _import(name: str, source: str) -> Any:
+    try:
+        return load_with(
+            lambda: import_module(name), failure=f"model.path {source}: the module '{name}' fails"
+        )
+    except ModelError as failed:
+        error = failed.__cause__
+        if not isinstance(error, ModuleNotFoundError):
+            raise
+        if error.name and not (name + ".").startswith(error.name + "."):
+            raise ModelError(
+                f"model.path {source}: the module '{name}' imports '{error.name}', which is not installed: "
+                "pip install it"
+            ) from error
+        raise ModelError(
+            f"model.path {source}: there is no module '{name}', neither installed nor beside the "
+            f"configuration file nor in {Path.cwd()}"
+        ) from error
 
 
 def loaded_object(target: Any, source: str, classes: Sequence[str]) -> LoadedModel:

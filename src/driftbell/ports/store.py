@@ -86,6 +86,9 @@ class PredictionStore(Protocol):
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
 
+    def versions_by_id(self, ids: Sequence[str], *, model: str) -> dict[str, str]:
+        """Read the versions that made the predictions of a model with these ids; unknown ids are omitted."""
+
     def versions(self, model: str) -> list[str]:
         """Read the versions of a model that have predictions, in the order of their newest predictions."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from driftbell.records.versions import AliasChange, ModelVersion, VersionState
+from driftbell.records.versions import CHALLENGER, AliasChange, ModelVersion, VersionState
 
 
 def version_view(version: ModelVersion, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -25,8 +25,27 @@ def version_view(version: ModelVersion, aliases: Mapping[str, list[str]]) -> dic
 
 
 def change_view(change: AliasChange) -> dict[str, Any]:
-    """Return a change of an alias as JSON."""
-    return {**asdict(change), "active_from": change.active_from.isoformat()}
+    """Return a change of an alias as JSON; that of a challenger with its traffic."""
+    view = {**asdict(change), "active_from": change.active_from.isoformat()}
+    if change.alias != CHALLENGER:
+        for name in ("share", "is_shadow", "sticky"):
+            del view[name]
+    return view
+
+
+def traffic_text(change: AliasChange) -> str:
+    """Describe the traffic of a challenger.
+
+    >>> from datetime import UTC, datetime
+    >>> when = datetime(2026, 1, 31, tzinfo=UTC)
+    >>> traffic_text(AliasChange("iris", "challenger", "v2", when, "", "", "v1", 0.1, False, "header:x-user"))
+    'answers 10 % of the requests, by the header x-user'
+    """
+    share = f"{100 * (change.share or 0):.4g} % of the requests"
+    if change.is_shadow:
+        return f"predicts copies of {share} and answers none"
+    source, _, name = change.sticky.partition(":")
+    return f"answers {share}{f', by the {source} {name}' if name else ''}"
 
 
 def aliases_by_version(state: VersionState) -> dict[str, list[str]]:

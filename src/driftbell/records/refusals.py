@@ -23,6 +23,9 @@ UNREADABLE = "unreadable"
 UNJOINED = "unjoined"
 """Reason of a request to another server without its answer, or of an answer without its request."""
 
+DROPPED = "dropped"
+"""Reason of a request to another server that was answered and not recorded, since too many waited."""
+
 OTHER_CAUSES = "other"
 """Reason under which rows are counted once a day has too many different causes."""
 

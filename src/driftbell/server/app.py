@@ -34,6 +34,7 @@ from driftbell.server.api.inference_protocols import (
     describe_invocations,
     inference_router,
 )
+from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
 from driftbell.server.api.models import models_router
@@ -58,7 +59,7 @@ from driftbell.server.http.cors import cors_options
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.head import HeadRequests
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.openapi import describe_routes
+from driftbell.server.http.openapi import NO_TELEMETRY, describe_routes
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.problems import documented
 from driftbell.server.http.site_guard import GuardedSite, SiteGuard
@@ -195,7 +196,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=life,
         docs_url=None,  # served from the package by the pages below
         redoc_url=None,
-        telemetry=_NO_TELEMETRY,
+        telemetry=NO_TELEMETRY,
     )
     app.declares_keys = service.access.keyring is not None
     app.add_middleware(HeadRequests)
@@ -225,7 +226,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(login_router(service.access, metrics))
     app.include_router(alertmanager_router(body_limit=service.body_limit))
     for router in (
-        labels_router(labeller, view.served, body_limit=service.body_limit),
+        labels_router(
+            labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
+        ),
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit),
@@ -239,9 +242,6 @@ def create_app(service: Service) -> FastAPI:
     check_routes(app)
     return app
 
-
-_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""Telemetry of newer versions of FastAPI is off: it exports messages that may hold feature values."""
 
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text exposition."}

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from starlette.types import Scope
 
 from driftbell.ports import Model
-from driftbell.records import Value
+from driftbell.records.versions import AliasChange
+from driftbell.server.challenge import Challenge, ServedVersion
 from driftbell.server.predict.fast_path import passed_row_parser, row_parser
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.refusal_counter import RefusalCounter
-from driftbell.tabular.pass_through import PassThrough
 
 MAX_LOADED = 3
 """Versions that stay loaded: switching back to one of them takes no time."""
 
+Switch = tuple[datetime, str, AliasChange | None]
+
 logger = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class ServedVersion:
-    """A loaded version, with the parts that are bound to it.
-
-    Attributes:
-        model: the model.
-        predictor: predicts its rows.
-        refusals: counts the rows that it got no answer for.
-        parse_row: see `row_parser`.
-        parse_passed_row: see `passed_row_parser`.
-    """
-
-    model: Model
-    predictor: Predictor
-    refusals: RefusalCounter
-    parse_row: Callable[[bytes], list[Value] | None]
-    parse_passed_row: Callable[[bytes], tuple[list[Value], PassThrough | None] | None]
 
 
 class Deployment:
@@ -47,14 +30,17 @@ class Deployment:
     Every method belongs to the event loop.
 
     Args:
-        models: loaded models; the first one is served.
+        models: loaded models; the first one is the champion.
         predictor: builds the predictor of a model.
         refusals: builds the counter of refused rows of a model.
         clock: returns the time (UTC).
 
     Attributes:
-        served: the version that answers requests, unless `due` has come.
-        due: the time and the version of the next switch; None if there is none.
+        sole: the version that answers every request; None if it depends on the request or on the time.
+        served: the champion, unless `due` has come.
+        challenger: the change that made a loaded version the challenger; None if there is none.
+        due: the time of the next switch, with the champion and the challenger from then on; None if there is
+            none.
     """
 
     def __init__(
@@ -68,14 +54,17 @@ class Deployment:
         self._build_refusals = refusals
         self._clock = clock
         self._loaded: dict[str, ServedVersion] = {}
-        self.due: tuple[datetime, str] | None = None
+        self.due: Switch | None = None
         for model in models:
             self._loaded[model.version] = self._build(model)
         self.served = self._loaded[models[0].version]
+        self.challenger: AliasChange | None = None
+        self._challenge: Challenge | None = None
+        self.sole: ServedVersion | None = self.served
 
     @property
     def model(self) -> Model:
-        """The model of the served version."""
+        """The model of the champion."""
         return self.current().model
 
     @property
@@ -84,42 +73,62 @@ class Deployment:
         return tuple(self._loaded)
 
     def current(self) -> ServedVersion:
-        """Return the version that answers a request that begins now."""
+        """Return the champion now."""
         if self.due is not None and self._clock() >= self.due[0]:
-            self.switch(self.due[1])
+            self.switch(*self.due[1:])
         return self.served
+
+    def choose(self, scope: Scope) -> ServedVersion:
+        """Return the version that answers a request that begins now; see `ServedVersion.choose`."""
+        if self.sole is not None:
+            return self.sole
+        champion, challenge = self.current(), self._challenge
+        if challenge is None:
+            return champion
+        return challenge.by_rows or challenge.choose(scope)
 
     def add(self, model: Model, keep: frozenset[str]) -> None:
         """Add a loaded version, and forget the oldest ones beyond `MAX_LOADED`.
 
         Args:
             model: its model.
-            keep: versions that stay, besides the served one.
+            keep: versions that stay, besides the champion and the challenger.
         """
         self._loaded[model.version] = self._build(model)
         stay = keep | {model.version, self.served.model.version}
+        if self.challenger and self.challenger.version:
+            stay |= {self.challenger.version}
         for version in [v for v in self._loaded if v not in stay]:
             if len(self._loaded) <= MAX_LOADED:
                 break
             del self._loaded[version]
 
-    def schedule(self, version: str, time: datetime) -> None:
-        """Serve a loaded version from a time on."""
-        self.due = (time, version)
+    def schedule(self, due: Switch | None) -> None:
+        """Set when the next switch is due, to loaded versions; None cancels it."""
+        self.due = due
+        self._settle_sole()
 
-    def switch(self, version: str) -> None:
-        """Serve a loaded version from now on."""
-        before, self.due = self.served, None
+    def switch(self, version: str, challenger: AliasChange | None = None) -> None:
+        """Serve a loaded version as the champion from now on, with or without a loaded challenger."""
+        before, before_challenger, self.due = self.served, self.challenger, None
         self.served = self._loaded[version]
+        self.challenger = challenger
+        self._challenge = None
+        if challenger and challenger.version and not challenger.is_shadow:
+            self._challenge = Challenge(challenger, self.served, self._loaded[challenger.version])
+        self._settle_sole()
+        model = self.served.model
         if self.served is not before:
             self._loaded[version] = self._loaded.pop(version)  # the newest
-            model = self.served.model
             logger.info(
-                "served version changed",
-                model=model.name,
-                version=version,
-                before=before.model.version,
+                "served version changed", model=model.name, version=version, before=before.model.version
             )
+        if challenger != before_challenger:
+            _log_challenger(model.name, challenger)
+
+    def _settle_sole(self) -> None:
+        is_plain = self.due is None and self._challenge is None
+        self.sole = self.served if is_plain else None
 
     async def settle(self) -> None:
         """Add the waiting counts of refused rows to the store, if it can be written."""
@@ -140,3 +149,17 @@ class Deployment:
             row_parser(model.schema),
             passed_row_parser(model.schema),
         )
+
+
+def _log_challenger(model: str, challenger: AliasChange | None) -> None:
+    if challenger is None:
+        logger.info("challenger ended", model=model)
+        return
+    logger.info(
+        "challenger changed",
+        model=model,
+        version=challenger.version,
+        share=challenger.share,
+        shadow=challenger.is_shadow,
+        sticky=challenger.sticky,
+    )

@@ -13,8 +13,8 @@ import structlog
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, StoreError
 from driftbell.ports import Model, VersionStore
-from driftbell.records.versions import ServerWorker, VersionState
-from driftbell.server.deployment import Deployment
+from driftbell.records.versions import AliasChange, ServerWorker, VersionState
+from driftbell.server.deployment import Deployment, Switch
 
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 2.0
@@ -35,12 +35,14 @@ class VersionSource:
         worker: identifies this process.
         models: the models that are loaded already; the first one is the champion.
         open: opens a version; it may take long, and raises `DriftbellError`.
+        state: the aliases when the models were loaded; None if they could not be read.
     """
 
     versions: VersionStore
     worker: str
     models: tuple[Model, ...]
     open: Callable[[str], Model]
+    state: VersionState | None = None
 
 
 class VersionFollower:
@@ -67,6 +69,8 @@ class VersionFollower:
     def start(self) -> None:
         """Begin to follow the registry, and to report to it; a report that waits delays no switch."""
         loop = asyncio.get_running_loop()
+        if self._source.state:
+            self._follow(self._source.state)
         self._tasks = (loop.create_task(self._run()), loop.create_task(self._run_reports()))
 
     async def close(self) -> None:
@@ -109,22 +113,42 @@ class VersionFollower:
 
     def _follow(self, state: VersionState) -> None:
         deployment = self._deployment
-        champion, upcoming = state.champion, state.upcoming
-        if upcoming and self._clock() >= upcoming.active_from:  # its time came while the state was read
-            champion, upcoming = upcoming, None
-        if upcoming and upcoming.version in deployment.loaded:
-            deployment.schedule(upcoming.version, upcoming.active_from)
-        served = deployment.current().model.version
-        if champion and champion.version and champion.version != served:
+        now, served = self._clock(), deployment.current().model.version
+        champion, challenger = state.champion, state.challenger
+        upcoming, next_challenger = state.upcoming, state.upcoming_challenger
+        if upcoming and now >= upcoming.active_from:  # its time came while the state was read
+            champion, challenger, upcoming = upcoming, None, None
+        if next_challenger and now >= next_challenger.active_from:
+            challenger, next_challenger = next_challenger, None
+        if champion and champion.version:
             if champion.version in deployment.loaded:
-                deployment.switch(champion.version)
+                ready = self._ready(challenger)
+                if (champion.version, ready) != (served, deployment.challenger):
+                    deployment.switch(champion.version, ready)
             else:
                 self._load(champion.version, state)
-        if upcoming and upcoming.version and upcoming.version not in deployment.loaded:
-            self._load(upcoming.version, state)
+        champion_now = deployment.served.model.version
+        deployment.schedule(self._next_switch(champion_now, upcoming, next_challenger))
+        for change in (upcoming, challenger, next_challenger):
+            if change and change.version and change.version not in deployment.loaded:
+                self._load(change.version, state)
         promotion = state.promotion
         if promotion and promotion.version not in deployment.loaded and promotion.id not in self._errors:
             self._load(promotion.version, state)
+
+    def _ready(self, challenger: AliasChange | None) -> AliasChange | None:
+        """Return the change of a challenger if it names a loaded version."""
+        return challenger if challenger and challenger.version in self._deployment.loaded else None
+
+    def _next_switch(
+        self, served: str, upcoming: AliasChange | None, challenger: AliasChange | None
+    ) -> Switch | None:
+        """Return the next switch, if its versions are loaded."""
+        if upcoming and upcoming.version and upcoming.version in self._deployment.loaded:
+            return (upcoming.active_from, upcoming.version, None)
+        if challenger and (challenger.version is None or self._ready(challenger)):
+            return (challenger.active_from, served, self._ready(challenger))
+        return None
 
     def _load(self, version: str, state: VersionState) -> None:
         """Load a version in a thread, one at a time."""
@@ -135,7 +159,10 @@ class VersionFollower:
         retry = self._retry.get(version)
         if not promoted and retry and self._clock() < retry:
             return
-        named = (state.champion, state.upcoming, state.promotion)
+        named = (
+            *(state.champion, state.upcoming, state.promotion),
+            *(state.challenger, state.upcoming_challenger),
+        )
         keep = frozenset(entry.version for entry in named if entry and entry.version)
         self._loading = asyncio.get_running_loop().create_task(self._open(version, promoted, keep))
 

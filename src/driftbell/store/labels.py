@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,8 @@ from driftbell.journal.line import time_text
 from driftbell.records import ErrorTotals, Label, LabelledPrediction, LabelReceipt, LabelTotals, Share
 from driftbell.records.comparison import LabelledOutcome
 from driftbell.store.connections import Connections
-from driftbell.store.predictions import prediction_from
+from driftbell.store.predictions import id_parts, prediction_from
 from driftbell.store.tables import archives, labels, predictions
-
-MAX_IDS = 5000
-"""Ids in one query; SQLite allows some thirty thousand parameters."""
 
 
 class SqlLabels:
@@ -193,7 +190,7 @@ def _add(connection: sa.Connection, new: Sequence[Label]) -> LabelReceipt:
 def _predicted(connection: sa.Connection, ids: list[str]) -> dict[str, _Predicted]:
     """Read the predictions with these ids, each with the value of its newest label."""
     predicted: dict[str, _Predicted] = {}
-    for part in _parts(ids):
+    for part in id_parts(ids):
         query = sa.select(
             predictions.c.id, predictions.c.seq, predictions.c.model, predictions.c.version
         ).where(predictions.c.id.in_(part), ~_archived())
@@ -244,11 +241,6 @@ def newest_label(connection: sa.Connection, model: str, version: str) -> int | N
     """Read the sequence number of the newest label of a model version."""
     query = _served(sa.select(labels.c.seq), model, version).order_by(labels.c.seq.desc()).limit(1)
     return connection.execute(query).scalar()
-
-
-def _parts(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), MAX_IDS):
-        yield ids[start : start + MAX_IDS]
 
 
 def _newest_totals(connection: sa.Connection, model: str, version: str) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ from driftbell.journal.line import encode_line
 from driftbell.records import Prediction, TrafficBucket, Window
 from driftbell.store.connections import Connections
 from driftbell.store.tables import predictions
+
+MAX_IDS = 5000
+"""Ids in one query; SQLite allows some thirty thousand parameters."""
 
 _NAMES = ("id", "time", "model", "version", "features", "output", "probabilities", "latency_ms", "metadata")
 _INTO = f"INSERT INTO predictions ({', '.join(_NAMES)})"
@@ -165,6 +168,16 @@ class SqlPredictions:
         window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
         return count, window
 
+    def versions_by_id(self, ids: Sequence[str], *, model: str) -> dict[str, str]:
+        versions: dict[str, str] = {}
+        with self._connections.read() as connection:
+            for part in id_parts(ids):
+                query = sa.select(predictions.c.id, predictions.c.version).where(
+                    predictions.c.id.in_(part), predictions.c.model == model
+                )
+                versions |= {row.id: row.version for row in connection.execute(query)}
+        return versions
+
     def versions(self, model: str) -> list[str]:
         following = sa.select(sa.func.min(predictions.c.version)).where(
             predictions.c.model == model, predictions.c.version > sa.bindparam("last")
@@ -178,6 +191,12 @@ class SqlPredictions:
             while last := connection.execute(following, {"last": last}).scalar() or "":
                 seqs[last] = connection.execute(newest, {"last": last}).scalar_one()
         return sorted(seqs, key=seqs.__getitem__)
+
+
+def id_parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield ids in parts of at most `MAX_IDS`."""
+    for start in range(0, len(ids), MAX_IDS):
+        yield ids[start : start + MAX_IDS]
 
 
 def prediction_from(row: Any) -> Prediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from driftbell.tabular.class_names import ClassNames
@@ -12,6 +13,106 @@ PREDICTION_FIELDS = ("prediction", "predictions", "predicted", "class", "label",
 """Fields of an answer that are looked up if none is named."""
 
 PROBABILITY_FIELDS = ("probabilities", "probability", "scores")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFields:
+    """Fields of plain JSON requests and answers: an object of one row, or a list of them.
+
+    Attributes:
+        features: field of a request with the features; None for the whole request.
+        prediction: field of an answer with the prediction; None for the first of `PREDICTION_FIELDS`.
+        probabilities: field of an answer with the probabilities; None if there is none.
+        id: field of a request, or of an answer, with the user's own id; None if there is none.
+        metadata: fields of a request, or of one of its rows, that are stored with the prediction and are no
+            features.
+    """
+
+    features: str | None = None
+    prediction: str | None = None
+    probabilities: str | None = None
+    id: str | None = None
+    metadata: tuple[str, ...] = ()
+
+    def read(self, request: Any, answer: Any) -> tuple[list[dict[str, Any]], bool]:
+        """Return the predictions of a request and its answer, and whether the request is a list of rows.
+
+        Raises:
+            LookupError, TypeError, ValueError: they have another form.
+        """
+        items = request if isinstance(request, list) else self._features_of(request)
+        results = self._prediction_of(answer)
+        if isinstance(items, Mapping) and not isinstance(items.get("data"), list):
+            return [self._item(items, results, request, answer)], False
+        if isinstance(items, Mapping):  # columns and rows
+            rows: list[Any] = list(row_objects(items))
+            sources = rows
+        else:
+            rows = [self._features_of(item) for item in items] if items is request else list(items)
+            sources = items
+        if not isinstance(results, list) or len(results) != len(rows):
+            count = len(results) if isinstance(results, list) else "no list of"
+            raise ValueError(f"the answer has {count} predictions for {len(rows)} rows")
+        listed = answer.get(self.probabilities or "") if isinstance(answer, Mapping) else None
+        read = []
+        for place, (row, source, result) in enumerate(zip(rows, sources, results, strict=True)):
+            item = self._item(row, self._prediction_of(result), source, result)
+            if isinstance(listed, list):
+                item["probabilities"] = listed[place]
+            read.append(item)
+        return read, True
+
+    def _features_of(self, item: Any) -> Any:
+        """Return the features in a request, or in one row of it."""
+        return item if self.features is None else item[self.features]
+
+    def _prediction_of(self, answer: Any) -> Any:
+        """Return the prediction in an answer, or in the answer of one row."""
+        if not isinstance(answer, Mapping):
+            return answer
+        fields = PREDICTION_FIELDS if self.prediction is None else (self.prediction,)
+        return next((answer[field] for field in fields if field in answer), None)
+
+    def _item(self, row: Any, prediction: Any, request: Any, answer: Any) -> dict[str, Any]:
+        others = {self.id, *self.metadata}
+        features = {key: value for key, value in row.items() if key not in others}
+        item: dict[str, Any] = {"features": features, "prediction": prediction}
+        if self.metadata and isinstance(request, Mapping):
+            item["metadata"] = {key: request[key] for key in self.metadata if key in request}
+        if self.id is not None:
+            bodies = (body for body in (request, answer) if isinstance(body, Mapping))
+            own = next((body[self.id] for body in bodies if body.get(self.id) is not None), None)
+            if own is not None:
+                item["id"] = str(own)
+        if self.probabilities is not None and isinstance(answer, Mapping):
+            shares = answer.get(self.probabilities)
+            if shares is not None:
+                item["probabilities"] = shares
+        return item
+
+
+def read_json_exchange(
+    fields: JsonFields, request: Any, answer: Any, names: Sequence[str], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the predictions of a plain JSON request and its answer; see `read_exchange`.
+
+    Class ids and probabilities in the place of predictions are read as in the other protocols.
+
+    Raises:
+        LookupError, TypeError, ValueError: they have another form.
+
+    >>> read_json_exchange(JsonFields(id="key"), {"a": 1, "key": 7}, {"class": 1}, ["a"], ["no", "yes"])
+    [{'features': {'a': 1}, 'prediction': 'yes', 'id': '7'}]
+    """
+    items, _ = fields.read(request, answer)
+    answers = _numbers_as_shares([_answer(item["prediction"], classes) for item in items], classes)
+    for item, (value, shares) in zip(items, answers, strict=True):
+        item["prediction"] = value
+        given = by_class(item.pop("probabilities", None), classes)
+        if given is not None or shares is not None:
+            item["probabilities"] = shares if given is None else given
+    return items
+
 
 Answer = tuple[Any, Any]
 """A prediction, and its probabilities by class or None."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from driftbell.records import Feature, Kind
 
 MLFLOW_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 """Fields of a body of MLflow's scoring server; it has one of them. KServe's V1 is `instances`."""
@@ -89,6 +93,45 @@ def tensor_cells(tensor: Mapping[str, Any], what: str = "input") -> tuple[list[A
             f"the {what} '{str(name)[:80]}' must have a shape [rows, columns] that fits its data"
         )
     return cells, shape[1] if shape is not None and len(shape) == 2 else 1
+
+
+def csv_rows(text: str, features: Sequence[Feature], *, header: bool = True) -> list[dict[str, Any]]:
+    """Return the rows of CSV as objects; empty cells are null.
+
+    Args:
+        text: the rows, one on each line.
+        features: the model's features in its order; they decide the types of the cells.
+        header: whether the first row has the names.
+
+    Raises:
+        ValueError: a row has another number of cells than there are columns.
+
+    >>> csv_rows("31,Oslo", [Feature("age", Kind.NUMERIC), Feature("city", Kind.CATEGORICAL)], header=False)
+    [{'age': 31.0, 'city': 'Oslo'}]
+    """
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    names = [feature.name for feature in features]
+    if header:
+        if not rows:
+            raise ValueError("the CSV has no header row")
+        names, rows = rows[0], rows[1:]
+    kinds = {feature.name: feature.kind for feature in features}
+    table = {"columns": names, "data": rows}
+    return [{name: _cell(cell, kinds.get(name)) for name, cell in row.items()} for row in row_objects(table)]
+
+
+def _cell(cell: str, kind: Kind | None) -> Any:
+    """Return a cell of CSV as JSON has it; one that does not fit stays a text, which is refused later."""
+    if not cell:
+        return None
+    if kind is Kind.NUMERIC:
+        try:
+            return float(cell)
+        except ValueError:
+            return cell
+    if kind is Kind.BOOLEAN:
+        return {"true": True, "false": False, "1": True, "0": False}.get(cell.strip().lower(), cell)
+    return cell
 
 
 def row_objects(table: Any) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, UntrustedModelError
 from driftbell.models.golden import write_golden
-from driftbell.models.promotion import differences
 from driftbell.models.remote import RemoteOptions
+from driftbell.models.version_change import differences
 from driftbell.ports import VersionStore
 from driftbell.records.versions import GOLDEN_FILE, ModelVersion
 from driftbell.tabular.column_options import ColumnOptions

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError
+from driftbell.models.foreign_code import failure_reason
 from driftbell.models.golden import GoldenRow, golden_problem, golden_reading, reading_note
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_golden import onnx_golden_rows
@@ -158,8 +159,9 @@ def _read(offered: OfferedModel, settings: Settings, name: str, reference: Path)
             "model does not need it"
         ) from error
     except ModelError as error:
-        if not isinstance(error.__cause__, PredictError):
-            raise
+        failure = error.__cause__
+        if not isinstance(failure, PredictError) or isinstance(failure.__cause__, ModelError):
+            raise  # no type of a column is the cause
         raise ModelError(
             f"{error}. Its columns are read from {reference}; if it was fitted on another type of one, set "
             "that with --dtype, such as --dtype 'zip=str' or --dtype 'when=datetime64[ns]'"
@@ -261,8 +263,7 @@ def _score(
     try:
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
-        cause = error.__cause__
-        reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        reason = failure_reason(error)
         raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []

@@ -24,7 +24,7 @@ from driftbell.models.native import NativeModel
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
-from driftbell.models.remote import shown
+from driftbell.models.remote_call import shown
 from driftbell.ports import EXTERNAL, Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import structlog
 
 from driftbell.config.settings import Settings
+from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, ModelError, StoreError
 from driftbell.ports import EXTERNAL, Model, VersionStore
-from driftbell.records.versions import ServerWorker
+from driftbell.records.versions import ServerWorker, VersionState
 from driftbell.server.version_follower import VersionSource
 from driftbell.wiring.store import clock
 from driftbell.wiring.versions import open_version, register_champion
@@ -50,6 +51,7 @@ def version_source(settings: Settings, versions: VersionStore, configured: Model
         return open_version(settings, versions, registered)
 
     models = {configured.version: configured}
+    state: VersionState | None = None
     champion = configured.version
     try:
         versions.report_worker(ServerWorker(worker, configured.name, clock()))
@@ -68,11 +70,22 @@ def version_source(settings: Settings, versions: VersionStore, configured: Model
             reported = not missing
             for version in missing:
                 models[version] = _load_champion(load, version)
+            _load_challengers(load, state, models)
     except StoreError as error:
         logger.warning("model versions cannot be read yet", model=configured.name, error=str(error))
     first = models.get(champion, configured)
     others = (model for model in models.values() if model is not first)
-    return VersionSource(versions, worker, (first, *others), load)
+    return VersionSource(versions, worker, (first, *others), load, state)
+
+
+def _load_challengers(load: Callable[[str], Model], state: VersionState, models: dict[str, Model]) -> None:
+    """Load the challengers into `models`; one that cannot be loaded is tried again while the service runs."""
+    for change in (state.challenger, state.upcoming_challenger):
+        if change and change.version and change.version not in models:
+            with ErrorCapture() as captured:  # a model may fail with any error
+                models[change.version] = load(change.version)
+            if captured.error:
+                logger.error("challenger cannot be loaded", version=change.version, error=str(captured.error))
 
 
 def _load_champion(load: Callable[[str], Model], version: str) -> Model:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -38,6 +38,7 @@ from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.versions import register_champion
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from driftbell.server.http.connections import ConnectionLimits
@@ -75,14 +76,11 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     Raises:
         ConfigError, StoreError: the service cannot start.
     """
-    import uvicorn  # the monitor's process imports this module too, and needs no web server
-
-    from driftbell.server.http.protocol import BoundedProtocol
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
-    _check_port(host, port)
+    check_port(host, port)
     has_workers = settings.server.workers > 1
     app: FastAPI | str
     if has_workers:
@@ -100,25 +98,7 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     folder = None
     try:
         folder = _metrics_folder() if has_workers else None
-        config = uvicorn.Config(
-            app,
-            factory=has_workers,
-            host=host,
-            port=port,
-            workers=settings.server.workers,
-            loop="uvloop",
-            http=functools.partial(BoundedProtocol, limits=_connection_limits(settings)),  # type: ignore[arg-type]
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.server.trusted_proxies),
-            forwarded_allow_ips=_with_mapped(settings.server.trusted_proxies),
-            timeout_keep_alive=math.ceil(settings.server.keep_alive.total_seconds()),
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            timeout_worker_healthcheck=START_SECONDS,
-        )
+        config = server_config(app, settings, factory=has_workers, workers=settings.server.workers)
         if has_workers:
             run_workers(config, STOP_SECONDS, supervised=supervised)
         else:
@@ -126,6 +106,38 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def server_config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
+    """Return the configuration of a server.
+
+    Args:
+        app: the application, or the name of its factory.
+        settings: all settings.
+        **options: further options of uvicorn.
+    """
+    import uvicorn  # the monitor's process imports this module too, and needs no web server
+
+    from driftbell.server.http.protocol import BoundedProtocol
+
+    return uvicorn.Config(
+        app,
+        host=settings.server.host,
+        port=settings.server.port,
+        loop="uvloop",
+        http=functools.partial(BoundedProtocol, limits=_connection_limits(settings)),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.server.trusted_proxies),
+        forwarded_allow_ips=_with_mapped(settings.server.trusted_proxies),
+        timeout_keep_alive=math.ceil(settings.server.keep_alive.total_seconds()),
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
+        **options,
+    )
 
 
 def _with_mapped(proxies: Sequence[str]) -> list[str]:
@@ -150,7 +162,12 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Check that a port is free.
+
+    Raises:
+        ConfigError: it is not.
+    """
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
@@ -180,10 +197,11 @@ def _application(settings: Settings) -> FastAPI:
     from driftbell.wiring.served_versions import version_source
 
     limit_arenas()
-    model = open_serving_model(settings)
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    access = open_access(settings, store)  # refuses a start without keys before the model is loaded
+    model = open_serving_model(settings)
     source = version_source(settings, store.versions, model)
     if log_database(settings.log) is None:
         _verify_daily(store)
@@ -209,7 +227,7 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
-            access=open_access(settings, store),
+            access=access,
         )
     )
 

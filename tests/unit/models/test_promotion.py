@@ -12,7 +12,8 @@ from tests.contract.builders import NOW
 from tests.contract.test_versions import version
 
 from driftbell.errors import ConfigError
-from driftbell.models.promotion import ALIVE_SECONDS, SWITCH_SECONDS, Promoted, previous_champion, promote
+from driftbell.models.promotion import Promoted, previous_champion, promote
+from driftbell.models.version_change import ALIVE_SECONDS, SWITCH_SECONDS, VersionChange
 from driftbell.records.versions import Promotion, ServerWorker, VersionState
 from driftbell.store.sql import SqlStore
 from driftbell.testing import memory_store
@@ -33,7 +34,9 @@ def store() -> Iterator[SqlStore]:
 def promoted(store: SqlStore, name: str = "v2", **options: Any) -> Promoted:
     values = {"author": "ada", "reason": "better", "clock": lambda: NOW, "wait_seconds": 0, **options}
     found = store.versions.get(name, model="iris")
-    return promote(store.versions, replace(found, **values.pop("other", {})), **values)
+    other, schema_change = values.pop("other", {}), values.pop("schema_change", False)
+    change = VersionChange(store.versions, **values)
+    return promote(change, replace(found, **other), schema_change=schema_change)
 
 
 def test_without_a_server_process_the_version_is_opened_first(store: SqlStore) -> None:
@@ -74,7 +77,7 @@ def test_a_server_process_that_is_not_ready_stops_the_promotion(store: SqlStore)
 def test_one_promotion_is_in_progress_at_a_time(store: SqlStore) -> None:
     other = Promotion("x", "iris", "v2", "bob", NOW)
     store.versions.start_promotion(other, stale=NOW - timedelta(days=1))
-    with pytest.raises(ConfigError, match="bob promotes v2 just now"):
+    with pytest.raises(ConfigError, match="bob starts v2 just now"):
         promoted(store)
     assert store.versions.state(NOW, model="iris").promotion == other
 

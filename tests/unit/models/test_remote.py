@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,8 +16,9 @@ import pytest
 
 from driftbell.config.settings import load
 from driftbell.errors import ModelError, PredictError
-from driftbell.models import remote
+from driftbell.models import remote_call
 from driftbell.records import Task
+from driftbell.server.predict.failed_rows import FailedRows
 from driftbell.wiring.model import open_model
 
 FRAME = pd.DataFrame(
@@ -201,11 +203,18 @@ def test_v2_sends_one_tensor_if_the_server_takes_one(serving: Serving, tmp_path:
         ((500, b"out of memory"), r"answered 500: out of memory"),
         ((404, {"detail": "no"}), "answered 404"),
         (b"<html>", r"answered no JSON; check model\.path and model\.protocol"),
-        ({"answer": 1}, "answered in another form than json"),
-        ("yes", "answered in another form than json"),
-        ([0.5, 0.5], "shape"),
+        ({"answer": 1}, "answered in another form than the protocol json has"),
+        ("yes", "answered in another form than the protocol json has"),
+        ([0.5, 0.5], "answered 2 values for 1 row: it must answer one for each row"),
         (["maybe"], "answered 'maybe', which is none of its classes"),
-        ((302, b""), "answered 302"),
+        ((302, b""), "answered 302, a redirect to '', which is not followed"),
+        ((500, b"a\x1b[31m\nb"), r"answered 500: a\\x1b\[31m\\nb; look into the server's log"),
+        ((401, b""), "answered 401; it asks for a login, and driftbell sends none"),
+        ((422, {"detail": "no"}), "answered 422: .*; check model.protocol"),
+        (b"[" * 100_000, "answered no JSON"),
+        (b"", "answered no JSON"),
+        (None, r"answered nothing \(None\) instead of a list"),
+        ([[0.5, 0.5], [1]], "answered in another form than the protocol json has"),
     ],
 )
 def test_an_answer_that_is_none_is_refused(
@@ -219,9 +228,9 @@ def test_an_answer_that_is_none_is_refused(
 def test_an_answer_is_read_up_to_a_limit(
     serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(remote_call, "MAX_ANSWER_BYTES", 1000)
     serving.answer = lambda path, body: b" " * 2000
-    with pytest.raises(ModelError, match="answered more than 1000 bytes"):
+    with pytest.raises(ModelError, match="answered more than"):
         opened(tmp_path, serving.url, "no", "yes")
 
 
@@ -236,12 +245,86 @@ def test_a_slow_server_is_not_waited_for(serving: Serving, tmp_path: Path) -> No
     assert "timed out" in str(caught.value.__cause__)
 
 
+def dripping(head: bytes, done: threading.Event) -> Iterator[str]:
+    """Serve a head, and a byte each 0.1 s, on loopback; yield the URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):  # the client gives up
+            connection.sendall(head)
+            while not done.wait(0.1):
+                connection.sendall(b" ")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+    done.set()
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nX-Long:", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"]
+)
+def test_an_answer_that_arrives_byte_by_byte_is_not_waited_for(head: bytes, tmp_path: Path) -> None:
+    for url in dripping(head, threading.Event()):
+        with pytest.raises(ModelError, match=r"/x timed out: it has not answered within .* \(1 s\)"):
+            opened(tmp_path, url, "no", "yes", timeout="1s")
+
+
+def test_the_next_call_after_a_timeout_is_answered(serving: Serving, tmp_path: Path) -> None:
+    serving.answer = lambda path, body: [0.5] * len(body["data"])
+    model = opened(tmp_path, serving.url, "no", "yes", timeout="1s")
+    done = threading.Event()
+    serving.answer = lambda path, body: done.wait(30) and []
+    with pytest.raises(PredictError):
+        answers(model)
+    done.set()
+    serving.answer = lambda path, body: [0.25] * len(body["data"])
+    assert answers(model)[0] == [0, 0, 0]
+
+
+def test_no_value_is_blamed_for_a_server_that_fails(serving: Serving, tmp_path: Path) -> None:
+    serving.answer = lambda path, body: [0.5] * len(body["data"])
+    model = opened(tmp_path, serving.url, "no", "yes")
+
+    def answer(path: str, body: Any) -> Any:
+        return (status, b"") if 40 in of_ages(body) else [0.5] * len(body["data"])
+
+    serving.answer = answer
+    rows: list[list[Any]] = [[20, 1.5, "basic", True], [40, None, None, False]]
+
+    def explained() -> Any:
+        with pytest.raises(PredictError) as caught:
+            model.answer(rows)
+        return FailedRows(model.schema, model.answer).explain(rows, caught.value, batch=True)
+
+    status = 500
+    count = len(serving.requests)
+    assert isinstance(explained(), PredictError)
+    assert len(serving.requests) == count + 1
+    status = 422
+    assert [p.field for p in explained().problems] == ["age"]
+
+
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot reach http://127\.0\.0\.1:1/x: .*check model\.path"):
         opened(tmp_path, "http://127.0.0.1:1/x", "no", "yes")
 
 
-@pytest.mark.parametrize("url", ["http:///x", "http://h/x?a=1", "http://h/#x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http:///x",
+        "http://h/x?a=1",
+        "http://h/#x",
+        "http://[h/x",
+        "http://h:x/",
+        "http://h:99999/",
+        "http://a b/",
+    ],
+)
 def test_another_url_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must be a URL such as"):
         opened(tmp_path, url)

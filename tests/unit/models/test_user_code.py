@@ -145,7 +145,7 @@ def test_another_process_finds_the_module_too(folder: Path) -> None:
         ),
         ("own_model:predict", "the module 'own_model' has no 'predict'"),
         ("own_model:SETTING", "is neither a function nor an object with predict: it is int"),
-        ("broken:predict", "the module 'broken' fails with ZeroDivisionError: division by zero"),
+        ("broken:predict", "the module 'broken' fails: ZeroDivisionError: division by zero"),
         ("needy:predict", "imports 'no_such_package', which is not installed: pip install it"),
         ("own_model:ids", "answered 0: if it is a class, set model.classes"),
         ("own_model:labels", "answered 'no': if it is a class, set model.classes"),
@@ -175,6 +175,12 @@ def test_a_hash_of_code_is_refused(folder: Path) -> None:
         ([[0.2, 0.8]], ["a", "b", "c"], "answered 2 probabilities a row for 3 classes"),
         ([[1.0, 2.0]], [], r"shape \(1, 2\)"),
         ([None], [], "answered None"),
+        (None, [], r"answered nothing \(None\) instead of a list, array, Series or DataFrame"),
+        ("no", ["no", "yes"], "answered a value of the type str instead of a list"),
+        ((share for share in [0.5]), [], "answered a value of the type generator"),
+        ({"answer": [1.5]}, [], "answered a value of the type dict"),
+        (1.5, [], "answered a value of the type float"),
+        ([[0.2, 0.8], [1.0]], ["no", "yes"], "answered rows of different lengths"),
     ],
 )
 def test_an_answer_that_fits_nothing_is_named(answers: Any, classes: list[str], problem: str) -> None:

@@ -21,7 +21,7 @@ from tests.init_tables import FRAME, churn
 
 from driftbell.config.settings import Settings, load
 from driftbell.errors import ConfigError, ModelError
-from driftbell.models.promotion import differences
+from driftbell.models.version_change import differences
 from driftbell.records.versions import VersionFeature
 from driftbell.store.sql import SqlStore
 from driftbell.store.tables import model_files

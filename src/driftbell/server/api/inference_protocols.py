@@ -21,7 +21,8 @@ from driftbell.records import Feature, Kind
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, read_batch, validated_rows
-from driftbell.server.deployment import Deployment, ServedVersion
+from driftbell.server.challenge import ServedVersion
+from driftbell.server.deployment import Deployment
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
@@ -71,7 +72,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
         Own ids and metadata come as in a batch: in records, or in columns that `?id=` and `&metadata=` name.
         """
-        served = deployment.current()
+        served = deployment.choose(request.scope)
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
@@ -89,6 +90,9 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         except InputError as error:
             served.refusals.count(error)
             raise
+        if served.choose:
+            served, rows = served.choose(batch.rows)
+            batch = batch._replace(rows=rows)
         answers = await _predict(served, request, batch)
         values = [classes[row.value] if classes else row.value for row in answers]
         content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
@@ -151,7 +155,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         Tensors are JSON; the extension for binary tensors is refused. `?id=` and `&metadata=` name
         inputs with your own ids, and inputs that are stored with the predictions.
         """
-        served = deployment.current()
+        served = deployment.choose(request.scope)
         model = served.model
         try:
             if name != model.name:
@@ -162,8 +166,12 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             fields = requested_fields(request.scope, model.schema).of_table()
             read = partial(_read_infer, model.schema, model.classes, fields)
             batch, identifier, wanted = await check_json(request, body, body_limit, read)
+            if served.choose:
+                served, rows = served.choose(batch.rows)
+                batch = batch._replace(rows=rows)
             answers = await _predict(served, request, batch)
-            content = _infer_answer(model.name, model.version, model.classes, answers, identifier, wanted)
+            version = served.model.version
+            content = _infer_answer(model.name, version, model.classes, answers, identifier, wanted)
             return Response(content, media_type="application/json")
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):

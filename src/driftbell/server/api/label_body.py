@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
@@ -60,23 +60,31 @@ class LabelReader:
     def __init__(self, names: Sequence[str]) -> None:
         self.classes = ClassNames(names)
 
-    def read(self, body: Any, *, accept_unseen: bool = False) -> LabelRequest:
+    def read(
+        self, body: Any, *, accept_unseen: bool = False, others: Mapping[str, LabelReader] | None = None
+    ) -> LabelRequest:
         """Check a body: one label, a list of labels, or `{"labels": [...]}`.
 
         Args:
             body: any JSON value.
             accept_unseen: accept a list in which no label is a class of the model.
+            others: readers of the labels of some predictions instead of this one, by prediction id.
 
         Raises:
             InputError: labels are invalid; holds the problems of all labels.
             Refused: 422, there are no labels or too many, or no label of a list is a class of the model.
         """
+        others = others or {}
+
+        def read_pair(row: Any, index: int | None) -> Pair | None:
+            return others.get(_id_in(row), self)._pair(row, index)
+
         if is_single(body):
-            pair = self._pair(body, None)
+            pair = read_pair(body, None)
             if pair is None:
                 message = "'label' is empty: send the true class"
                 raise InputError([FieldProblem("label", "empty", message)])
-            return LabelRequest([pair], is_single=True, unseen=self._unseen([pair]))
+            return LabelRequest([pair], is_single=True, unseen=self._unseen([pair], others))
         rows = body["labels"] if isinstance(body, dict) else body
         if not isinstance(rows, list):
             raise Refused(422, "not_labels", f"'labels' must be a list of {_EXAMPLE}")
@@ -84,14 +92,20 @@ class LabelReader:
             raise Refused(422, "empty_batch", "there are no labels: send at least one")
         if len(rows) > MAX_LABELS:
             raise Refused(422, "too_many", f"{len(rows)} labels: send at most {MAX_LABELS} at a time")
-        pairs = [pair for pair in check_each(rows, self._pair) if pair is not None]
-        unseen = self._unseen(pairs)
+        pairs = [pair for pair in check_each(rows, read_pair) if pair is not None]
+        unseen = self._unseen(pairs, others)
         if len(pairs) > 1 and unseen.total() == len(pairs) and not accept_unseen:
-            raise Refused(422, "no_class", self._typo_message(unseen), errors=[_no_class(unseen)])
+            readers = dict.fromkeys(others.get(prediction_id, self) for prediction_id, _ in pairs)
+            names = dict.fromkeys(name for reader in readers for name in reader.classes.names)
+            raise Refused(422, "no_class", _typo_message(unseen, tuple(names)), errors=[_no_class(unseen)])
         return LabelRequest(pairs, empty=len(rows) - len(pairs), unseen=unseen)
 
-    def _unseen(self, pairs: Sequence[Pair]) -> Counter[str]:
-        return Counter(label for _, label in pairs if label not in self.classes.names)
+    def _unseen(self, pairs: Sequence[Pair], others: Mapping[str, LabelReader]) -> Counter[str]:
+        return Counter(label for name, label in pairs if others.get(name, self)._is_unseen(label))
+
+    def _is_unseen(self, label: str) -> bool:
+        """Return whether a valid label is no class."""
+        return label not in self.classes.names
 
     def _pair(self, row: Any, index: int | None) -> Pair | None:
         """Return one label; None if it is empty."""
@@ -131,16 +145,8 @@ class LabelReader:
         """Return the text under which a valid label is stored."""
         return self.classes.name_of(label)
 
-    def _typo_message(self, unseen: Counter[str]) -> str:
-        labels = join_names((f"'{printable(name, 30)}'" for name in unseen), max_names=MAX_CLASSES)
-        return (
-            f"none of the {unseen.total()} labels is a class of the model: {labels} against "
-            f"{self._listed()}; if they are right, send them again with ?accept_unseen=true, and they count "
-            "as wrong answers"
-        )
-
     def _listed(self) -> str:
-        return join_names((f"'{name}'" for name in self.classes.names), max_names=MAX_CLASSES)
+        return _listed(tuple(self.classes.names))
 
     @property
     def example(self) -> Any:
@@ -201,8 +207,8 @@ class NumberReader(LabelReader):
     def __init__(self) -> None:
         super().__init__(())
 
-    def _unseen(self, pairs: Sequence[Pair]) -> Counter[str]:
-        return Counter()
+    def _is_unseen(self, label: str) -> bool:
+        return False
 
     def _problem(self, label: Any) -> str:
         if parse_number(label) is not None:
@@ -230,6 +236,32 @@ def is_single(body: Any) -> bool:
     return not isinstance(body, list) and not (isinstance(body, dict) and set(body) == {"labels"})
 
 
+def prediction_ids(body: Any) -> Iterator[str]:
+    """Yield the valid prediction ids of a body of labels, which may be invalid otherwise."""
+    rows = [body] if is_single(body) else body["labels"] if isinstance(body, dict) else body
+    if isinstance(rows, list) and len(rows) <= MAX_LABELS:
+        yield from filter(None, map(_id_in, rows))
+
+
+def _id_in(row: Any) -> str:
+    """Return the prediction id of a label; "" if it is not valid."""
+    name = row.get("prediction_id") if isinstance(row, dict) else None
+    return name if _is_id(name) else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return join_names((f"'{name}'" for name in names), max_names=MAX_CLASSES)
+
+
+def _typo_message(unseen: Counter[str], classes: Sequence[str]) -> str:
+    labels = join_names((f"'{printable(name, 30)}'" for name in unseen), max_names=MAX_CLASSES)
+    return (
+        f"none of the {unseen.total()} labels is a class of the model: {labels} against "
+        f"{_listed(classes)}; if they are right, send them again with ?accept_unseen=true, and they count "
+        "as wrong answers"
+    )
+
+
 def _no_class(unseen: Counter[str]) -> FieldProblem:
     name, count = unseen.most_common(1)[0]
     return FieldProblem("label", "no_class", f"'{printable(name, 80)}' ({count}) is no class of the model")
@@ -248,7 +280,7 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[str]:
     return (
         isinstance(value, str)
         and 0 < len(value) <= MAX_ID_LENGTH

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -20,8 +19,14 @@ from driftbell.errors import DriftbellError, OverloadedError, StoreError
 from driftbell.phrases import printable
 from driftbell.ports import Model, Store
 from driftbell.records import FieldProblem, Label, LabelReceipt
-from driftbell.server.api.label_body import MAX_LABELS, LabelReader, NumberReader, Pair
-from driftbell.server.http.body import read_json
+from driftbell.server.api.label_body import MAX_LABELS, Pair
+from driftbell.server.api.label_readers import (
+    RECENT_SECONDS,
+    RETRIES,
+    RETRY_SECONDS,
+    LabelReaders,
+    label_reader,
+)
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
@@ -38,14 +43,6 @@ MAX_UNSEEN = 20
 
 LOG_SECONDS = 1.0
 """Labels that are no class of the model are logged once in this time."""
-
-RECENT_SECONDS = 120.0
-"""A prediction of the last `RECENT_SECONDS` may not be in the store yet, so its label is retried. Its id has
-the time of the replica that answered it; the clock of that replica may be ahead or behind by as much."""
-
-RETRIES, RETRY_SECONDS = 6, 0.05
-"""Attempts to find a recent prediction, first after `RETRY_SECONDS`, then each time after twice as long: the
-journal of another replica is moved to the store meanwhile."""
 
 MAX_RETRIED = 2 * MAX_LABELS
 """Labels that wait for their predictions at a time; further ones are unknown at once."""
@@ -165,12 +162,6 @@ def _merge(first: LabelReceipt, second: LabelReceipt, retried: set[str]) -> Labe
     )
 
 
-@lru_cache(maxsize=8)
-def label_reader(classes: tuple[str, ...]) -> LabelReader:
-    """Return the reader of labels of a model with these classes; none for a regression."""
-    return LabelReader(classes) if classes else NumberReader()
-
-
 def describe_labels(model: Model) -> Description:
     """Describe the route for the labels of a model in OpenAPI."""
     reader = label_reader(model.classes)
@@ -180,12 +171,12 @@ def describe_labels(model: Model) -> Description:
     return Description(body, answered)
 
 
-def labels_router(labeller: Labeller, served: Callable[[], Model], *, body_limit: int) -> APIRouter:
+def labels_router(labeller: Labeller, readers: LabelReaders, *, body_limit: int) -> APIRouter:
     """Build the route.
 
     Args:
         labeller: writes the labels.
-        served: returns the served model.
+        readers: reads the bodies.
         body_limit: maximum size of a body in bytes.
     """
     router = APIRouter(tags=["labels"])
@@ -195,7 +186,7 @@ def labels_router(labeller: Labeller, served: Callable[[], Model], *, body_limit
     async def add_labels(request: Request, accept_unseen: bool = False) -> Response:
         """Store labels of predictions by prediction id. If a label is invalid, none is stored.
 
-        A label is the true class, or the true number of a regression.
+        A label is the true class, or the true number of a regression, of the version that predicted.
 
         Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
         A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.
@@ -203,8 +194,7 @@ def labels_router(labeller: Labeller, served: Callable[[], Model], *, body_limit
         is refused, since it may be a typo, except with `accept_unseen=true`. Empty labels of a list are
         skipped and counted.
         """
-        reader = label_reader(served().classes)
-        sent = await read_json(request, body_limit, partial(reader.read, accept_unseen=accept_unseen))
+        sent = await readers.read(request, body_limit, accept_unseen=accept_unseen)
         receipt = await labeller.add(sent.pairs)
         if receipt.unknown and sent.is_single:
             message = f"no prediction has the id '{receipt.unknown[0]}'"

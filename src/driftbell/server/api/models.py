@@ -7,42 +7,50 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from driftbell.errors import ConfigError, InputError
-from driftbell.models.promotion import Promoted, previous_champion, promote
+from driftbell.errors import ConfigError
+from driftbell.models.challenge import Traffic, challenge, sticky_key, stop_challenge
+from driftbell.models.promotion import previous_champion, promote
+from driftbell.models.version_change import VersionChange
 from driftbell.ports import EXTERNAL
 from driftbell.publish.version_views import aliases_by_version, change_view, version_view
-from driftbell.records import FieldProblem
 from driftbell.records.versions import CHALLENGER, CHAMPION, ModelVersion
+from driftbell.server.api.model_bodies import MAX_LENGTH, read_challenge, read_promotion, read_stop
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.body import read_json
 from driftbell.server.http.problems import Refused, documented
 
-MAX_LENGTH = 500
-"""Characters of an author or a reason."""
-
 MAX_CHANGES = 100
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["author", "reason"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "author": _TEXT,
-                        "reason": _TEXT,
-                        "schema_change": {"type": "boolean"},
-                    },
-                },
-                "example": {"author": "ada", "reason": "better on last month's labels"},
-            }
-        },
+_NAME = {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_LENGTH}
+
+
+def _described(
+    example: dict[str, Any], rules: dict[str, Any] | None = None, **properties: Any
+) -> dict[str, Any]:
+    """Describe a body with author, reason and more members in OpenAPI."""
+    schema = {
+        "type": "object",
+        "required": ["author", "reason"],
+        "additionalProperties": False,
+        "properties": {"author": _TEXT, "reason": _TEXT, **properties},
+        **(rules or {}),
     }
-}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_PROMOTE = _described(
+    {"author": "ada", "reason": "better on last month's labels"}, schema_change={"type": "boolean"}
+)
+_CHALLENGE = _described(
+    {"author": "ada", "reason": "more trees", "share": 0.1, "sticky_header": "X-User"},
+    {"required": ["author", "reason", "share"]},
+    share={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    sticky_feature=_NAME,
+    sticky_header=_NAME,
+)
+_STOP = _described({"author": "ada", "reason": "no better"})
 
 
 def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
@@ -57,7 +65,7 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
 
     @router.get("", summary="List the versions")
     def versions() -> dict[str, Any]:
-        """Return the registered versions of the model, newest first, and the changes of the champion."""
+        """Return the registered versions, newest first, the changes of the champion, and the challenger."""
         store, name = view.store.versions, view.served().name
         with view.store.snapshot():
             state = store.state(view.clock(), model=name)
@@ -66,6 +74,7 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         aliases = aliases_by_version(state)
         return {
             "model": name,
+            "challenger": change_view(state.challenger) if state.challenger else None,
             "versions": [version_view(version, aliases) for version in registered],
             "changes": [change_view(change) for change in changes],
         }
@@ -84,21 +93,42 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         aliases = aliases_by_version(store.state(view.clock(), model=registered.model))
         return {**version_view(registered, aliases), "history": [change_view(change) for change in changes]}
 
-    @router.post("/rollback", summary="Go back to the champion before", openapi_extra=_BODY, responses=errors)
+    @router.post(
+        "/rollback", summary="Go back to the champion before", openapi_extra=_PROMOTE, responses=errors
+    )
     async def rollback(request: Request) -> dict[str, Any]:
         """Promote the version that was the champion before the current one."""
-        body = await read_json(request, body_limit, _read_body)
+        body = await read_json(request, body_limit, read_promotion)
         return await run_in_threadpool(_rollback, view, body)
 
-    @router.post("/{version}/promote", summary="Promote a version", openapi_extra=_BODY, responses=errors)
+    @router.post("/{version}/promote", summary="Promote a version", openapi_extra=_PROMOTE, responses=errors)
     async def promote_version(version: str, request: Request) -> dict[str, Any]:
         """Promote a version to champion, in every server process at one time.
 
         The answer comes when every server process has loaded the version, with the time of the switch. If one
-        cannot load it, nothing changes. A version with other features or classes needs `schema_change`.
+        cannot load it, nothing changes. A version with other features or classes needs `schema_change`. A
+        challenge ends.
         """
-        body = await read_json(request, body_limit, _read_body)
+        body = await read_json(request, body_limit, read_promotion)
         return await run_in_threadpool(_promote, view, version, body)
+
+    @router.post(
+        "/{version}/challenge", summary="Challenge the champion", openapi_extra=_CHALLENGE, responses=errors
+    )
+    async def challenge_version(version: str, request: Request) -> dict[str, Any]:
+        """Start or change a challenge: a version answers a share of the requests.
+
+        With `sticky_feature` or `sticky_header`, requests with an equal value are answered by one version.
+        Every server process loads the version first. Call it again to change the share.
+        """
+        body = await read_json(request, body_limit, read_challenge)
+        return await run_in_threadpool(_challenge, view, version, body)
+
+    @router.post("/challenger/stop", summary="End the challenge", openapi_extra=_STOP, responses=errors)
+    async def stop_challenger(request: Request) -> dict[str, Any]:
+        """End the challenge and return the challenger; the champion answers all requests again."""
+        body = await read_json(request, body_limit, read_stop)
+        return await run_in_threadpool(_stop, view, body)
 
     return router
 
@@ -121,45 +151,43 @@ def _rollback(view: MonitorView, body: dict[str, Any]) -> dict[str, Any]:
 
 def _promote(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str, Any]:
     registered = _find(view, version)
-    if view.served().engine == EXTERNAL:
-        raise Refused(409, "not_promoted", "this service monitors a model that is served elsewhere")
+    _require_versions(view)
     try:
-        promoted = promote(view.store.versions, registered, **body, clock=view.clock)
+        promoted = promote(_change(view, body), registered, schema_change=body.get("schema_change", False))
     except ConfigError as error:
         raise Refused(409, "not_promoted", str(error)) from error
-    return _promoted_view(promoted)
-
-
-def _promoted_view(promoted: Promoted) -> dict[str, Any]:
     return {**change_view(promoted.change), "before": promoted.before, "workers": promoted.workers}
 
 
-def _read_body(body: Any) -> dict[str, Any]:
-    """Check the body of a promotion.
-
-    Raises:
-        InputError: a field is missing, unknown or invalid.
-    """
-    if not isinstance(body, dict):
-        raise InputError([FieldProblem("", "not_an_object", "send an object with 'author' and 'reason'")])
-    problems = [
-        FieldProblem(name, "type", f"'{name}' must be a text of 1 to {MAX_LENGTH} characters")
-        for name in ("author", "reason")
-        if not _is_text(body.get(name))
-    ]
-    if not isinstance(body.get("schema_change", False), bool):
-        problems.append(FieldProblem("schema_change", "type", "'schema_change' must be true or false"))
-    extra = [str(name)[:80] for name in body if name not in ("author", "reason", "schema_change")]
-    problems += [FieldProblem(name, "extra", f"unknown field '{name}'") for name in extra[:1]]
-    if problems:
-        raise InputError(problems)
-    return body
+def _challenge(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str, Any]:
+    registered = _find(view, version)
+    _require_versions(view)
+    try:
+        sticky = sticky_key(body.get("sticky_feature"), body.get("sticky_header"))
+        traffic = Traffic(body["share"], sticky=sticky)
+        challenged = challenge(_change(view, body), registered, traffic)
+    except ConfigError as error:
+        raise Refused(409, "not_challenged", str(error)) from error
+    return {
+        **change_view(challenged.change),
+        "champion": challenged.champion,
+        "workers": challenged.workers,
+    }
 
 
-def _is_text(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and bool(value.strip())
-        and len(value) <= MAX_LENGTH
-        and not any("\ud800" <= c <= "\udfff" or c == "\0" for c in value)
-    )
+def _stop(view: MonitorView, body: dict[str, Any]) -> dict[str, Any]:
+    now = view.clock()
+    try:
+        ended = stop_challenge(view.store.versions, model=view.served().name, **body, now=now)
+    except ConfigError as error:
+        raise Refused(409, "no_challenger", str(error)) from error
+    return {**change_view(ended), "ended": now.isoformat()}
+
+
+def _change(view: MonitorView, body: dict[str, Any]) -> VersionChange:
+    return VersionChange(view.store.versions, author=body["author"], reason=body["reason"], clock=view.clock)
+
+
+def _require_versions(view: MonitorView) -> None:
+    if view.served().engine == EXTERNAL:
+        raise Refused(409, "not_promoted", "this service monitors a model that is served elsewhere")

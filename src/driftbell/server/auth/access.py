@@ -44,6 +44,8 @@ ACCESS = {
     ("GET", "/models"): READ,
     ("GET", "/models/{version}"): READ,
     ("POST", "/models/{version}/promote"): ADMIN,
+    ("POST", "/models/{version}/challenge"): ADMIN,
+    ("POST", "/models/challenger/stop"): ADMIN,
     ("POST", "/models/rollback"): ADMIN,
     ("POST", "/monitor/trigger_now"): ADMIN,
     ("GET", "/monitor/generate_report"): ADMIN,

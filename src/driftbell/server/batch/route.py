@@ -68,15 +68,15 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
         `?id=COLUMN&metadata=COLUMN,COLUMN` names columns with your own ids, and columns that are stored with
         the predictions; objects may have `id` and `metadata` without it.
         """
-        served = deployment.current()
-        classes = served.model.classes
-        model = {"model": served.model.name, "version": served.model.version}
+        served = deployment.choose(request.scope)
         media_type, charset = _body_type(request)
         try:
             with served.predictor.tracing.step("validate") as set_rows:
                 batch = await _read_batch(request, media_type, charset, served.model.schema, body_limit)
                 rows = batch.rows
                 set_rows(len(rows))
+            if served.choose:
+                served, rows = served.choose(rows)
             answers = await served.predictor.predict(rows, request.scope["driftbell.started"], batch.passed)
         except InputError as error:
             served.refusals.count(error)
@@ -84,6 +84,8 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
         except PredictError as error:
             served.refusals.count_failed(error, len(rows))
             raise
+        classes = served.model.classes
+        model = {"model": served.model.name, "version": served.model.version}
         answer_type = wanted_type(request.headers.get("accept", ""), media_type)
         if answer_type == CSV:
             write = partial(_csv_answers, answers, classes)

@@ -24,7 +24,7 @@ INLINE_BYTES, INLINE_RESULT_BYTES = 16 * 1024, 256 * 1024
 GZIP_BITS, ZLIB_BITS, RAW_BITS = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
-class _TooLargeError(Exception):
+class TooLargeError(Exception):
     """The result is larger than the limit."""
 
 
@@ -76,7 +76,7 @@ async def decompress(request: Request, body: bytes, coding: str, limit: int, wai
     """
     try:
         result = await _decompressed(request, body, coding, limit, waiting_limit)
-    except _TooLargeError as error:
+    except TooLargeError as error:
         detail = (
             f"the body decompresses to more than {limit} bytes: send fewer rows at a time, "
             "or raise server.body_limit"
@@ -93,7 +93,7 @@ async def _decompressed(request: Request, body: bytes, coding: str, limit: int, 
     if len(body) <= INLINE_BYTES and coding != "zstd":
         try:
             return inflate(body, coding, min(limit, INLINE_RESULT_BYTES))
-        except _TooLargeError:
+        except TooLargeError:
             if limit <= INLINE_RESULT_BYTES:
                 raise
     work = unpack_zstd if coding == "zstd" else inflate
@@ -112,7 +112,7 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
 
     Raises:
         Refused: 400, the body is not valid.
-        _TooLargeError: the result is larger than the limit.
+        TooLargeError: the result is larger than the limit.
     """
     if coding == "gzip" and not body.startswith(GZIP_MARK):
         _refuse_other(coding)
@@ -129,7 +129,7 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
             _refuse_corrupt(coding, error)
         size += len(parts[-1])
         if size > limit:
-            raise _TooLargeError
+            raise TooLargeError
         if not stream.eof:
             _refuse_corrupt(coding, "it ends too early")
         body = stream.unused_data
@@ -143,7 +143,7 @@ def unpack_zstd(body: bytes, coding: str, limit: int) -> bytes:
 
     Raises:
         Refused: 400, the body is not valid.
-        _TooLargeError: the result is larger than the limit.
+        TooLargeError: the result is larger than the limit.
     """
     import pyarrow as pa
 
@@ -155,7 +155,7 @@ def unpack_zstd(body: bytes, coding: str, limit: int) -> bytes:
     except (OSError, ValueError) as error:
         _refuse_corrupt(coding, str(error).partition("\n")[0][:100])
     if len(result) > limit:
-        raise _TooLargeError
+        raise TooLargeError
     return result
 
 

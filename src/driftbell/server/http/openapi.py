@@ -8,6 +8,9 @@ from typing import Any
 
 from driftbell.ports import Model
 
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""Telemetry of newer versions of FastAPI is off: it exports messages that may hold feature values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Description:

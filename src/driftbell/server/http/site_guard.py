@@ -2,17 +2,18 @@
 
 A browser sends requests of any page to any address that it reaches, loopback included. A page with a name
 that is pointed at this service (DNS rebinding) has that name as `Host`; the browser marks the requests of
-other pages with `Sec-Fetch-Site` or `Origin`. See https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
+other pages with `Sec-Fetch-Site`, `Origin` or `Referer`. See
+https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from driftbell.addresses import is_address, is_loopback
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
@@ -57,7 +58,7 @@ class SiteGuard:
         Raises:
             Refused: 400 no host or several, 421 another host, 403 another site.
         """
-        host = origin = site = b""
+        host = origin = site = referer = b""
         hosts = 0
         for name, value in scope["headers"]:
             if name == b"host":
@@ -67,6 +68,8 @@ class SiteGuard:
                 site = value
             elif name == b"origin":
                 origin = value
+            elif name == b"referer":
+                referer = value
         # others on the way may read another of several; HTTP/1.0 knows none
         if hosts != 1 and (hosts or scope["http_version"] != "1.0"):
             raise Refused(400, "host", "send one header 'Host'")
@@ -76,23 +79,22 @@ class SiteGuard:
             raise Refused(421, "host", detail)
         if scope["method"] in SAFE_METHODS:
             if route_path(scope) in CHANGING_PATHS:
-                self._check_site(scope, host, site, origin)
-        elif site or origin:
-            self._check_site(scope, host, site, origin)
+                self._check_site(scope, host, site, origin, referer)
+        elif site or origin or referer:
+            self._check_site(scope, host, site, origin, referer)
 
-    def _check_site(self, scope: Scope, host: bytes, site: bytes, origin: bytes) -> None:
+    def _check_site(self, scope: Scope, host: bytes, site: bytes, origin: bytes, referer: bytes) -> None:
+        if not origin and referer and not site:
+            origin = _origin(referer)
         if origin and (self._any_origin or origin.lower() in self._origins):
             is_foreign = False
         elif site:
             is_foreign = site not in (b"same-origin", b"none")
         elif origin:
             is_foreign = _netloc(origin) not in (host.lower(), _header(scope, b"x-forwarded-host").lower())
-        elif scope["method"] in SAFE_METHODS:  # an image of another page looks the same without those headers
-            referer = _header(scope, b"referer")
+        else:  # an image of another page looks the same without those headers
             is_browser = _header(scope, b"user-agent").startswith(b"Mozilla/")
-            is_foreign = _netloc(referer) != host.lower() if referer else is_browser
-        else:
-            is_foreign = False
+            is_foreign = scope["method"] in SAFE_METHODS and is_browser
         if is_foreign:
             detail = (
                 "another site may not change state here: use the page of this service, a client that is no "
@@ -111,7 +113,7 @@ class SiteGuard:
             return False
         if name in self._names or (self._suffixes and name.endswith(self._suffixes)):
             return True
-        return _is_address(name) and (self._accepts_addresses or is_loopback(name))
+        return is_address(name) and (self._accepts_addresses or is_loopback(name))
 
 
 class GuardedSite:
@@ -147,6 +149,19 @@ def _header(scope: Scope, wanted: bytes) -> bytes:
     return next((bytes(value) for name, value in scope["headers"] if name == wanted), b"")
 
 
+def _origin(url: bytes) -> bytes:
+    """Return scheme, host and port of a URL as the origin that a browser sends for it.
+
+    >>> _origin(b"https://Evil.example/a?b"), _origin(b"//x"), _origin(b"http://[::1")
+    (b'https://evil.example', b'null', b'null')
+    """
+    try:
+        parts = urlsplit(url.decode("latin-1").lower())
+    except ValueError:
+        return b"null"
+    return f"{parts.scheme}://{parts.netloc}".encode("latin-1") if parts.scheme and parts.netloc else b"null"
+
+
 def _netloc(url: bytes) -> bytes:
     """Return host and port of an origin; None of another's matches `null` or an invalid one."""
     try:
@@ -172,20 +187,3 @@ def _host_name(host: bytes) -> str | None:
     except ValueError:
         return None
     return (url.hostname or "").removesuffix(".") or None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether only this machine reaches an address to listen on.
-
-    >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, True, False)
-    """
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)

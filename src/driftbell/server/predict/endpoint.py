@@ -12,7 +12,8 @@ from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.records import Value
 from driftbell.records.api_keys import PREDICT
 from driftbell.server.auth.guard import Access
-from driftbell.server.deployment import Deployment, ServedVersion
+from driftbell.server.challenge import ServedVersion
+from driftbell.server.deployment import Deployment
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
@@ -66,14 +67,15 @@ class PredictEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["route"] = self  # as the router does, for metrics and logs
-        deployment = self._deployment
-        served = deployment.served if deployment.due is None else deployment.current()
+        served = self._deployment.sole or self._deployment.choose(scope)
         try:
             self._check_site(scope)
             self._require_scope(scope, PREDICT)
             with served.predictor.tracing.step("validate") as set_rows:
                 row, passed = await self._read_row(scope, receive, served)
                 set_rows(1)
+            if served.choose:
+                served, (row,) = served.choose([row])
             body = await served.predictor.answer(row, scope["driftbell.started"], passed)
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):

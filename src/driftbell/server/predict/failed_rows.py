@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from driftbell.errors import InputError, PredictError
+from driftbell.errors import AnswerError, InputError, ModelError, PredictError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import FieldProblem, Kind, Value
 from driftbell.records.refusals import UNKNOWN_CATEGORY, UNUSABLE_VALUE
@@ -71,6 +71,9 @@ class FailedRows:
             error: of the model.
             batch: whether the rows have an index in messages.
         """
+        if is_outage(error):
+            error.reason = masked_reason(error, rows, self._schema.names)
+            return error
         problems = self._unknown_categories(rows, batch=batch) or self._unusable_value(rows, batch=batch)
         if problems:
             row = rows[problems[0].row or 0]
@@ -190,6 +193,12 @@ def _describe_known(categories: Sequence[str]) -> tuple[str, bool]:
     if len(categories) <= MAX_CATEGORIES:
         return f"the model knows {join_names(texts, max_names=MAX_CATEGORIES)}", False
     return f"the model knows {len(categories)} values, such as {join_names(texts[:3])}", False
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether a model's server has failed, which no value of a row is to blame for."""
+    cause = error.__cause__
+    return isinstance(cause, ModelError) and not isinstance(cause, AnswerError)
 
 
 def masked_reason(error: PredictError, rows: Sequence[Row], names: Iterable[str]) -> str:

@@ -90,8 +90,8 @@ class ThreadBatcher(Generic[T, R]):
         process: returns one result for each item; runs in a thread of its own.
         name: the thread's name.
         limit: items that may wait; one submission is always accepted if none waits.
-        split_on_error: retry the halves of a failed batch, down to single submissions, so that a bad
-            submission does not fail its neighbors.
+        split_on_error: whether to retry the halves of a batch that failed with an error, down to single
+            submissions, so that a bad submission does not fail its neighbors; a function of the error.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ThreadBatcher(Generic[T, R]):
         *,
         name: str,
         limit: int,
-        split_on_error: bool = False,
+        split_on_error: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._process = process
         self._limit = limit
@@ -159,7 +159,7 @@ class ThreadBatcher(Generic[T, R]):
         with ErrorCapture() as captured:
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._process, items)
         if captured.error:
-            if self._split_on_error and len(batch) > 1:
+            if len(batch) > 1 and self._split_on_error(captured.error):
                 middle = len(batch) // 2
                 await self._process_batch(batch[:middle])
                 await self._process_batch(batch[middle:])

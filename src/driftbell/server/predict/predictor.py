@@ -19,7 +19,7 @@ from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.answers import PredictedRow, answer_encoder
-from driftbell.server.predict.failed_rows import FailedRows
+from driftbell.server.predict.failed_rows import FailedRows, is_outage
 from driftbell.server.predict.micro_batch import LoopBatcher, ThreadBatcher
 from driftbell.server.predict.recorder import Recorder
 from driftbell.tabular.outputs import NumberTexts, check_numbers
@@ -83,7 +83,7 @@ class Predictor:
         self._answer_rows = partial(_answer_numbers, model) if is_regression else model.answer
         self._encode_answer = answer_encoder(model)
         self._threads: ThreadBatcher[Row, Output] = ThreadBatcher(
-            self._call_model, name="model", limit=queue_limit, split_on_error=True
+            self._call_model, name="model", limit=queue_limit, split_on_error=_is_due_to_rows
         )
         self._failed_rows = FailedRows(model.schema, self._call_model)
         self._explaining = asyncio.Semaphore(MAX_EXPLAINED)
@@ -194,7 +194,9 @@ class Predictor:
         try:
             return self._call_model(rows)
         except PredictError as error:
-            return [error] if len(rows) == 1 else [self._call_for_each([row])[0] for row in rows]
+            if len(rows) == 1 or not _is_due_to_rows(error):
+                return [error] * len(rows)
+            return [self._call_for_each([row])[0] for row in rows]
 
     def _call_model(self, rows: list[Row]) -> Sequence[Output]:
         values, probabilities = self._answer_rows(rows)
@@ -231,6 +233,11 @@ class Predictor:
 
     def _count_numbers(self, predicted: list[PredictedRow]) -> None:
         self._counters[0].inc(len(predicted))
+
+
+def _is_due_to_rows(error: Exception) -> bool:
+    """Return whether other rows of a batch that failed may be predicted."""
+    return not is_outage(error)
 
 
 def _answer_numbers(model: Model, rows: Sequence[Row]) -> tuple[list[Any], None]:

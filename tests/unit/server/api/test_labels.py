@@ -13,7 +13,8 @@ from tests.contract.builders import prediction
 
 from driftbell.records import Label, LabelReceipt
 from driftbell.server.api import labels
-from driftbell.server.api.labels import RETRIES, Labeller
+from driftbell.server.api.label_readers import RETRIES
+from driftbell.server.api.labels import Labeller
 from driftbell.server.http.metrics import Metrics
 from driftbell.store.sql import SqlStore
 from driftbell.testing import memory_store

@@ -202,6 +202,7 @@ def test_another_site_can_neither_log_in_nor_use_a_session(site: Site) -> None:
         {"origin": "http://evil.example"},
         {"origin": "http://localhost:3000"},
         {"origin": "null"},
+        {"referer": "http://evil.example/page"},
     )
     for headers in foreign:
         for path in ("/check", "/monitor/trigger_now", "/monitor/alarms/x/annotation", "/labels", "/logout"):

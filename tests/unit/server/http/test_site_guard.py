@@ -116,6 +116,17 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
         ({"origin": "http://[::1"}, 403),
         ({"origin": "https://ml.example.org", "x_forwarded_host": "ml.example.org"}, 200),
         ({"origin": "https://evil.example", "x_forwarded_host": "ml.example.org"}, 403),
+        ({"referer": "http://localhost:8000/reports/"}, 200),
+        ({"referer": "https://evil.example/page"}, 403),
+        ({"referer": "https://evil.example/?http://localhost:8000/"}, 403),
+        ({"referer": "http://localhost:8000@evil.example/"}, 403),
+        ({"referer": "http://localhost:9000/"}, 403),
+        ({"referer": "about:blank"}, 403),
+        ({"referer": "http://[::1"}, 403),
+        ({"referer": "https://ml.example.org/", "x_forwarded_host": "ml.example.org"}, 200),
+        ({"referer": "https://evil.example/", "sec_fetch_site": "same-origin"}, 200),
+        ({"referer": "https://evil.example/", "origin": "http://localhost:8000"}, 200),
+        ({"referer": "http://localhost:8000/", "origin": "https://evil.example"}, 403),
     ],
 )
 def test_changes_of_state_by_other_sites_are_refused(headers: dict[str, str], status: int) -> None:
@@ -142,3 +153,10 @@ def test_a_report_is_generated_by_get_only_for_this_site_and_other_clients(
 ) -> None:
     guard = SiteGuard((), bound="10.0.0.5")
     assert outcome(guard, "GET", "/monitor/generate_report", host="10.0.0.5:8000", **headers) == status
+
+
+def test_a_page_of_an_allowed_origin_may_send_only_a_referer() -> None:
+    guard = SiteGuard((), bound="127.0.0.1", origins=["https://app.example.org"])
+    headers = {"host": "localhost:8000"}
+    assert outcome(guard, "POST", "/labels", referer="https://app.example.org/page", **headers) == 200
+    assert outcome(guard, "POST", "/labels", referer="https://evil.example/page", **headers) == 403

@@ -63,10 +63,14 @@ def test_what_comes_in_while_one_batch_works_is_the_next_batch() -> None:
     asyncio.run(story())
 
 
+def is_any(error: Exception) -> bool:
+    return True
+
+
 def test_one_bad_among_many_costs_few_calls() -> None:
     async def story() -> None:
         work = Work(bad=40)
-        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000, split_on_error=True)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000, split_on_error=is_any)
         found = await asyncio.gather(*(batcher.submit([i]) for i in range(64)), return_exceptions=True)
         assert [i for i, f in enumerate(found) if isinstance(f, ValueError)] == [40]
         assert [f for f in found if not isinstance(f, ValueError)] == [[2 * i] for i in range(64) if i != 40]
@@ -80,7 +84,9 @@ def test_one_bad_among_many_costs_few_calls() -> None:
 def test_a_bad_submission_fails_its_neighbors_only_without_splitting(split: bool) -> None:
     async def story() -> None:
         work = Work(bad=7)
-        batcher: ThreadBatcher[int, int] = ThreadBatcher(work, name="test", limit=1000, split_on_error=split)
+        batcher: ThreadBatcher[int, int] = ThreadBatcher(
+            work, name="test", limit=1000, split_on_error=lambda _: split
+        )
         first = await busy(batcher, work)
         rest = [asyncio.create_task(batcher.submit([i])) for i in range(5, 10)]
         await asyncio.sleep(0)

@@ -1,0 +1,1 @@
+"""A reverse proxy in front of a model server that records its predictions."""
