@@ -42,6 +42,11 @@ class PassThrough(NamedTuple):
     metadata: Mapping[str, Value] | None = None
 
 
+def is_id(text: str) -> bool:
+    """Return whether a text can be a client's own id."""
+    return len(text) <= MAX_ID_LENGTH and bool(_ID.fullmatch(text)) and is_unicode_text(text)
+
+
 def read_id(value: Any) -> str:
     """Return a client's own id as text; "" for null.
 
@@ -59,7 +64,7 @@ def read_id(value: Any) -> str:
         text = ""
     else:
         text = str(int(value)) if value == int(value) else ""
-    if not (len(text) <= MAX_ID_LENGTH and _ID.fullmatch(text) and is_unicode_text(text)):
+    if not is_id(text):
         raise ValueError(f"must be {ID_RULE}")
     return text
 
