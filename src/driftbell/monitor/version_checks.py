@@ -57,15 +57,14 @@ class VersionChecks:
         self._follow(state)
         check = self._current(kind, occasion, lease)
         store, model, now = self._current.store, self._current.model.name, check.time
-        versions = versions_in_use(store, state, model=model, now=now)
-        if not versions:
-            return check
+        current = self._current.model.version
+        versions = versions_in_use(store, state, model=model, served=current, now=now)
         if kind is not CheckKind.MANUAL:
             for item in self._others(versions):
                 checker = self._checker(item.version)
                 if checker:
                     checker(kind, occasion, lease, item.role)
-        served = {self._current.model.version, *(item.version for item in versions if item.serves)}
+        served = {current, *(item.version for item in versions if item.serves)}
         reason = f"Closed: {versions[0].version} answers requests instead of this version."
         store.alarms.close_replaced(served, reason, now, lease, model=model)
         return check

@@ -86,6 +86,9 @@ class PredictionStore(Protocol):
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
 
+    def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
+        """Count the predictions of a model among the last `rows` of all, by version."""
+
     def versions_by_id(self, ids: Sequence[str], *, model: str) -> dict[str, str]:
         """Read the versions that made the predictions of a model with these ids; unknown ids are omitted."""
 

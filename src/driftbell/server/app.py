@@ -349,6 +349,7 @@ def _add_metrics(
             clock=service.clock,
             budget_per_day=service.budget_per_day,
             smallest_loss=service.smallest_loss,
+            versions=view.versions,
         )
 
     @app.get(

@@ -41,6 +41,12 @@ class ColumnOptions:
         """Columns with a kind or type that is set."""
         return frozenset({*self.kinds, *self.dtypes})
 
+    @property
+    def user_kinds(self) -> dict[str, Kind]:
+        """Kinds by column that are set; a column of the type `category` has categories."""
+        categories = {name: Kind.CATEGORICAL for name, dtype in self.dtypes.items() if dtype == "category"}
+        return categories | {name: _kind(word) for name, word in self.kinds.items()}
+
 
 def parse_kinds(value: object) -> dict[str, str]:
     """Return the kind by column of a mapping, or of a text such as `zip=categorical,age=integer`.
@@ -103,14 +109,16 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
         if kind not in KIND_NAMES:
             raise ConfigError(f"unknown kind '{kind}' of column '{name}': use one of {', '.join(KIND_NAMES)}")
     if strict:
+        known = set(names)
         for option, patterns in (
             ("column", options.kinds),
             ("dtypes", options.dtypes),
             ("exclude", options.exclude),
             ("include", options.include),
         ):
+            exact = option in ("column", "dtypes")
             for pattern in patterns:
-                if not any(_matches(name, [pattern], exact=option in ("column", "dtypes")) for name in names):
+                if pattern not in known and (exact or not any(_matches(name, [pattern]) for name in names)):
                     raise ConfigError(_no_such_column(option, pattern, names))
     selected = [
         name
@@ -142,8 +150,8 @@ def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
             )
 
 
-def _matches(name: str, patterns: Sequence[str], *, exact: bool = False) -> bool:
-    return name in patterns or (not exact and any(fnmatchcase(name, pattern) for pattern in patterns))
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:
@@ -154,6 +162,8 @@ def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:
 def user_kind(name: str, options: ColumnOptions) -> Kind | None:
     """Return the kind that the user set; None if there is none."""
     word = options.kinds.get(name)
-    if word is None:
-        return None
+    return None if word is None else _kind(word)
+
+
+def _kind(word: str) -> Kind:
     return Kind.NUMERIC if word == INTEGER else Kind(word)

@@ -19,7 +19,7 @@ from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular.cells import Cells, Form, objects
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind
-from driftbell.tabular.dtypes import INT64, as_whole, dtype_of, kind_of_dtype, whole_numbers
+from driftbell.tabular.dtypes import INT64, TIMES_OF_PANDAS, as_whole, dtype_of, kind_of_dtype, whole_numbers
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
@@ -120,7 +120,7 @@ def _dtype_of_kind(kind: Kind, values: Column) -> str:
     if kind is Kind.NUMERIC:
         whole = as_whole(values.tolist())
         return "float64" if whole is None else str(whole.dtype)
-    return "datetime64[us]" if kind is Kind.DATETIME else "object"
+    return TIMES_OF_PANDAS if kind is Kind.DATETIME else "object"
 
 
 def _column(name: str, cells: Cells, texts: TextColumn | None, known: Collection[str]) -> Column:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -73,6 +77,13 @@ def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Se
         "day": datetime(2026, 3, 1, tzinfo=UTC),
         "gone": pd.NaT,
         "flag": np.True_,
+        "price": Decimal("12.50"),
+        "none": Decimal("NaN"),
+        "instant": np.datetime64("2026-03-01T08:00:00.5", "ns"),
+        "nat": np.datetime64("NaT"),
+        "long": np.longdouble(0.5),
+        "key": UUID(int=7),
+        "stamp": pd.Timestamp("2026-03-01", tz="UTC"),
     }
     assert (
         monitor.log(
@@ -91,6 +102,13 @@ def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Se
         "day": "2026-03-01T00:00:00+00:00",
         "gone": None,
         "flag": True,
+        "price": 12.5,
+        "none": None,
+        "instant": "2026-03-01T08:00:00.500000000",
+        "nat": None,
+        "long": 0.5,
+        "key": "00000000-0000-0000-0000-000000000007",
+        "stamp": "2026-03-01T00:00:00+00:00",
     }
     assert (first["prediction"], first["probabilities"]) == (1, {"1": 0.75})
     assert first["metadata"] == {"n": 3}
@@ -230,6 +248,52 @@ def test_a_decorated_function_keeps_its_result_and_its_errors(service: Service) 
         ({"x": 4.0, "scale": 2.0}, 2.0),
     ]
     assert all(row["latency_ms"] >= 0 for row in service.rows)
+    monitor.close()
+
+
+def test_async_functions_are_awaited_and_logged(service: Service) -> None:
+    monitor = Monitor(service.url)
+
+    @monitor.logged
+    async def plain(row: dict[str, float]) -> str:
+        await asyncio.sleep(0.02)
+        return "high" if row["x"] > 1 else "low"
+
+    @monitor.logged(features=lambda x: {"x": x})
+    async def failing(x: float) -> float:
+        return 1 / x
+
+    async def play() -> None:
+        assert inspect.iscoroutinefunction(plain)
+        answers = await asyncio.gather(plain({"x": 2.0}), plain(row={"x": 0.0}))
+        assert list(answers) == ["high", "low"]
+        with pytest.raises(ZeroDivisionError):
+            await failing(0.0)
+
+    asyncio.run(play())
+    assert monitor.flush()
+    assert sorted((row["features"]["x"], row["prediction"]) for row in service.rows) == [
+        (0.0, "low"),
+        (2.0, "high"),
+    ]
+    assert all(row["latency_ms"] > 0 for row in service.rows)
+    monitor.close()
+
+
+def test_a_call_without_features_is_counted_and_keys_of_any_kind_are_texts(service: Service) -> None:
+    monitor = Monitor(service.url)
+
+    @monitor.logged
+    def constant() -> str:
+        return "yes"
+
+    assert constant() == "yes"
+    assert monitor.counts.dropped == 1
+    keys: list[Any] = [0, UUID(int=7), np.int64(5)]
+    names = [monitor.log({"x": 1}, "no", id=key) for key in keys]
+    assert names == ["0", "00000000-0000-0000-0000-000000000007", "5"]
+    assert monitor.flush()
+    assert [row["id"] for row in service.rows] == names
     monitor.close()
 
 

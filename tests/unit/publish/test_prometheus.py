@@ -39,6 +39,7 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.alarms import Annotation
+from driftbell.records.versions import VersionInUse, VersionRole
 from driftbell.server.http.metrics import Metrics
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
@@ -397,3 +398,32 @@ def test_a_scrape_of_2000_columns_and_300_classes_stays_below_100_kb(log: SqlSto
     assert bytes(text).count(b"driftbell_predictions_total{") == 300
     assert f"driftbell_columns_omitted {2000 - MAX_COLUMNS}.0".encode() in text
     assert len(text) < 100_000
+
+
+def test_versions_in_use_are_shown_side_by_side(log: SqlStore) -> None:
+    checked = check("1", Verdict.ALARM, column("age", Verdict.WARNING), degradation=degradations.ALARM)
+    accuracy = {"accuracy": Interval(0.7, 0.6, 0.8)}
+    judgement = replace(checked.judgement, metrics=ModelMetrics(realized=accuracy, labels=40))
+    versions = [
+        VersionInUse("v2", VersionRole.CHAMPION),
+        VersionInUse("v1", VersionRole.REPLACED, None, NOON, replace(checked, judgement=judgement)),
+    ]
+    metrics = scraped(log, versions=lambda: versions)
+    shown = {key: value for key, value in metrics.items() if key[0].startswith("driftbell_version_")}
+    performance = degradations.ALARM.performance
+    assert performance
+    assert performance.estimated
+    prefix = "driftbell_version"
+    expected: dict[tuple[str, tuple[str, ...]], float] = {
+        (f"{prefix}_role", ("champion", "v2")): 1,
+        (f"{prefix}_role", ("replaced", "v1")): 1,
+        **{(f"{prefix}_verdict", (v.value, "v1")): float(v is Verdict.ALARM) for v in Verdict},
+        (f"{prefix}_drifted_columns", ("v1",)): 1,
+        (f"{prefix}_evidence", ("v1",)): degradations.ALARM.score,
+        (f"{prefix}_performance", ("realized", "accuracy", "v1")): 0.7,
+        (f"{prefix}_performance", ("estimated", "accuracy", "v1")): performance.estimated.value,
+        (f"{prefix}_performance", ("reference", "accuracy", "v1")): performance.reference,
+        (f"{prefix}_performance_labels", ("v1",)): 40,
+    }
+    assert shown == expected
+    assert not any(name.startswith(prefix) for name, _ in scraped(log))
