@@ -243,7 +243,7 @@ def test_predictions_of_the_version_before_metadata_have_none_and_longer_ids_fit
     empty_database: EmptyDatabase,
 ) -> None:
     url, open_migrated = empty_database
-    engine = tables_of("0010", url)
+    engine = tables_of("0011", url)
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL TIME ZONE 'UTC'")

@@ -45,7 +45,8 @@ def versions_in_use(
     changes = {champion.version: champion}
     aliases = {champion.version: VersionRole.CHAMPION}
     challenger = state.challenger
-    if challenger and challenger.version and challenger.version != champion.version:
+    answers = challenger is not None and not challenger.is_shadow
+    if challenger and challenger.version and answers and challenger.version != champion.version:
         changes[challenger.version] = challenger
         aliases[challenger.version] = VersionRole.CHALLENGER
     roles = _Roles(aliases, _last_switch(store, champion, model, now), now)
@@ -94,21 +95,3 @@ def _last_switch(store: Store, champion: AliasChange, model: str, now: datetime)
     """Return when the champion or the challenger changed last, also if there is no challenger any more."""
     times = [change.active_from for change in store.versions.history(1, model=model, alias=CHALLENGER)]
     return max([champion.active_from, *(time for time in times if time <= now)])
-
-
-def has_news(store: Store, version: VersionInUse, *, model: str) -> bool:
-    """Return whether predictions or labels of a version have arrived since its last check.
-
-    Labels do not count while the version waits for the predictions of a new baseline.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    last, served = version.last_check, {"model": model, "version": version.version}
-    if last is None:
-        return version.last_prediction is not None
-    if store.predictions.count(**served, limit=1, after=last.last):
-        return True
-    if last.baseline and not last.baseline.last:
-        return False
-    return bool(store.labels.after(last.state.evidence.label_seq, 1, **served))

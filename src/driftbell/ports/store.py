@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.versions import VersionStore
 from driftbell.records import (
     Alarm,
@@ -380,6 +381,10 @@ class Store(Protocol):
     @property
     def keys(self) -> KeyStore:
         """API keys."""
+
+    @property
+    def shadows(self) -> ShadowStore:
+        """Predictions of shadows."""
 
     @property
     def retention(self) -> RetentionStore:

@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-IDS = (("predictions", "id"), ("labels", "prediction_id"))
+IDS = (("predictions", "id"), ("labels", "prediction_id"), ("shadow_predictions", "prediction_id"))
 
 
 def upgrade() -> None:
