@@ -214,7 +214,7 @@ def test_a_shadow_predicts_copies_and_answers_nobody(files: Path, tmp_path: Path
         assert service.metric("driftbell_shadow_dropped_total", reason="model") == 0
         assert not service.events("shadow cannot predict")
         # a label of the answered prediction is one of both
-        labels = [{"id": name, "label": "setosa"} for name in load.answered]
+        labels = [{"prediction_id": name, "label": "setosa"} for name in load.answered]
         httpx.post(f"{service.url}/labels", json=labels, timeout=30).raise_for_status()
         compared = httpx.get(f"{service.url}/models/compare", timeout=30).raise_for_status().json()
         assert (compared["before"]["version"], compared["after"]["version"]) == (first, second)
