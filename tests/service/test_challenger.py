@@ -223,7 +223,7 @@ def test_a_shadow_predicts_copies_and_answers_nobody(files: Path, tmp_path: Path
         assert compared["after"]["p95_latency_ms"] > 0
         assert compared["verdict"] in ("equal", "unknown")
         alone = httpx.get(f"{service.url}/models/compare", params={"before": first}, timeout=30)
-        assert alone.status_code == 422
+        assert alone.status_code == 409
         # the shadow becomes the champion: it answers, and copies nothing any more
         assert promote(service.url, second).status_code == 200
         wait_until(lambda: version_of(service.url) == second, 10, "the promotion")

@@ -154,7 +154,7 @@ def _compare(
     view: MonitorView, smallest_loss: SmallestLoss, before: str | None, after: str | None
 ) -> dict[str, Any]:
     if (before is None) != (after is None):
-        raise Refused(422, "missing", "name both versions, 'before' and 'after', or none")
+        raise Refused(409, "not_compared", "name both versions, 'before' and 'after', or none")
     model = view.served()
     comparer = VersionComparer(
         view.store,
