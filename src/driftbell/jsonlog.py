@@ -1,4 +1,4 @@
-"""Log lines as JSON on stdout: time, level, event, request id; never a feature value."""
+"""Log lines: JSON on stdout with time, level, event, request id, or sentences; never a feature value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from driftbell.process.log_stream import LogStream
 _FIRST_FIELDS = ("time", "level", "event", "request_id", "trace_id", "span_id")
 
 
-def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
+def configure(stream: TextIO | None = None, *, level: str = "INFO", plain: bool = False) -> None:
     """Send every log line of this process, libraries' included, to one stream as JSON.
 
     Uncaught errors of threads become log lines too.
@@ -30,6 +30,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
     Args:
         stream: None is stdout, written by a thread so that a stalled reader blocks nobody, see `LogStream`.
         level: lines below it are dropped.
+        plain: write sentences for a person instead of JSON, as `plain_line` does.
     """
     output: TextIO | LogStream = stream or sys.stdout
     if stream is None:
@@ -56,7 +57,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _order_fields,
-                structlog.processors.JSONRenderer(),
+                plain_line if plain else structlog.processors.JSONRenderer(),
             ],
         )
     )
@@ -127,6 +128,25 @@ def _describe_error(_: Any, __: str, event: EventDict) -> EventDict:
 
 def _frames(trace: TracebackType | None, most: int = 8) -> list[str]:
     return [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)[-most:]]
+
+
+def plain_line(_: Any, __: str, event: EventDict) -> str:
+    """Return a log line as a sentence: level, event, reason and advice, then all other fields in brackets.
+
+    >>> plain_line(None, "", {"level": "WARNING", "event": "model is odd", "rows": 3, "advice": "look"})
+    'Warning: model is odd (rows 3): look'
+    """
+    texts = [str(event.pop(name)) for name in ("reason", "error", "hint", "advice") if event.get(name)]
+    level, text = str(event.pop("level", "info")).capitalize(), str(event.pop("event", "")).strip()
+    frames = event.pop("where", ())
+    event.pop("time", None)
+    fields = ", ".join(f"{name.replace('_', ' ')} {_field(value)}" for name, value in event.items())
+    line = f"{level}: {text}{f' ({fields})' if fields else ''}{''.join(f': {t}' for t in texts)}"
+    return "\n  ".join([line, *frames])
+
+
+def _field(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _order_fields(_: Any, __: str, event: EventDict) -> EventDict:

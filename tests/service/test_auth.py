@@ -167,9 +167,12 @@ def test_a_key_is_listed_with_its_last_use(secured: tuple[Running, dict[str, str
 
 
 def test_a_service_that_others_reach_does_not_start_without_a_key(tmp_path: Path) -> None:
-    for settings in ({"SERVER__HOST": "0.0.0.0"}, {"SERVER__HOST": "0.0.0.0", "SERVER__WORKERS": "2"}):
-        with starting("serve", tmp_path, **QUIET, **settings) as service:
+    listening = {"SERVER__HOST": "0.0.0.0"}
+    starts = [("serve", listening), ("serve", {**listening, "SERVER__WORKERS": "2"}), ("up", listening)]
+    for verb, settings in starts:
+        with starting(verb, tmp_path, **QUIET, **settings) as service:
             assert service.process.wait(60) == 2
+            assert '"event"' not in service.lines(), "no model is loaded and no monitor started"
             assert "the service listens on 0.0.0.0, where others reach it" in service.lines()
             assert "driftbell keys create NAME --scope admin" in service.lines()
             assert 'auth.required = "never"' in service.lines()
@@ -212,7 +215,8 @@ def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
     assert len(key) > 50
     assert "key 'ada' (label, read) is valid until" in done.stderr
     assert "it is not shown again" in done.stderr
-    assert 'auth.required = "always"' in done.stderr
+    assert "a service on 127.0.0.1 needs no key" in done.stderr
+    assert "on any other address, as with --host 0.0.0.0, every request needs one" in done.stderr
     store = tmp_path / "driftbell-data" / "log.sqlite"
     assert store.stat().st_mode & 0o077 == 0
     assert key.encode() not in store.read_bytes() + b"".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.conftest import Running, running
 
 from driftbell.models.remote import RemoteOptions, load_remote
 from driftbell.simulation.traffic import iris_rows
+from driftbell.tabular.binary_tensors import fill_tensors
 
 pytestmark = pytest.mark.service
 
@@ -131,8 +133,9 @@ def test_wrong_tensors_are_refused_with_the_member_that_clients_read(service: Ru
         assert text in answer.json()["error"]
     other = httpx.post(f"{service.url}/v2/models/churn/infer", json={"inputs": [tensor]})
     assert (other.status_code, "'iris'" in other.json()["error"]) == (404, True)
-    binary = httpx.post(url, content=b"{}", headers={"Inference-Header-Content-Length": "2"})
-    assert (binary.status_code, "binary_data=False" in binary.json()["error"]) == (415, True)
+    for length, text in (("9", "a length up to the 2 bytes"), ("2", "a list of tensors")):
+        binary = httpx.post(url, content=b"{}", headers={"Inference-Header-Content-Length": length})
+        assert (binary.status_code, text in binary.json()["error"]) == (422, True)
 
 
 def test_driftbells_own_clients_of_both_protocols_understand_the_answers(
@@ -159,3 +162,52 @@ def test_an_id_that_cannot_be_answered_is_refused_before_anything_is_recorded(
         "'id' must be valid Unicode text without NUL",
     )
     assert httpx.post(address, json={"inputs": inputs, "id": "ä"}).json()["id"] == "ä"
+
+
+def test_binary_tensors_are_read_and_answered(
+    service: Running, rows: list[dict[str, Any]], expected: list[str]
+) -> None:
+    url, n = f"{service.url}/v2/models/iris/infer", len(rows)
+    values = np.array([list(row.values()) for row in rows])
+    for dtype, datatype in (("<f8", "FP64"), ("<f4", "FP32")):
+        data = values.astype(dtype).tobytes()
+        tensor = {"name": "x", "shape": [n, 4], "datatype": datatype}
+        body = {
+            "inputs": [{**tensor, "parameters": {"binary_data_size": len(data)}}],
+            "outputs": [
+                {"name": "class", "parameters": {"binary_data": True}},
+                {"name": "probabilities", "parameters": {"binary_data": True}},
+                {"name": "class_id"},
+            ],
+        }
+        head = json.dumps(body).encode()
+        headers = {"Inference-Header-Content-Length": str(len(head))}
+        packed = gzip.compress(head + data)
+        for content, coding in ((head + data, {}), (packed, {"Content-Encoding": "gzip"})):
+            answer = httpx.post(url, content=content, headers={**headers, **coding})
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["content-type"] == "application/octet-stream"
+            length = int(answer.headers["inference-header-content-length"])
+            outputs = json.loads(answer.content[:length])["outputs"]
+            assert [output["name"] for output in outputs] == ["class", "class_id", "probabilities"]
+            filled = fill_tensors({"outputs": outputs}, answer.content[length:], "outputs")["outputs"]
+            assert filled[0]["data"] == expected
+            shares = np.reshape(filled[2]["data"], (n, 3))
+            assert shares.argmax(axis=1).tolist() == filled[1]["data"]
+    assert httpx.get(f"{service.url}/v2").json()["extensions"] == ["binary_tensor_data"]
+
+
+def test_the_client_of_triton_is_understood(
+    service: Running, rows: list[dict[str, Any]], expected: list[str]
+) -> None:
+    client = pytest.importorskip("tritonclient.http", reason="tritonclient is not installed")
+    with client.InferenceServerClient(service.url.removeprefix("http://")) as server:
+        inputs = []
+        for name in rows[0]:
+            values = np.array([[row[name]] for row in rows])
+            inputs.append(client.InferInput(name, list(values.shape), "FP64"))
+            inputs[-1].set_data_from_numpy(values)
+        for coding in (None, "gzip"):
+            result = server.infer("iris", inputs, request_compression_algorithm=coding)
+            assert [text.decode() for text in result.as_numpy("class")] == expected
+            assert result.as_numpy("probabilities").shape == (len(rows), 3)

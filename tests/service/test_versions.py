@@ -273,6 +273,12 @@ def test_late_labels_of_the_version_before_are_measured_and_not_mixed(files: Pat
             realized = httpx.get(f"{url}/monitor/performance", params=query, timeout=10).json()["metrics"]
             measured[version] = (last["rows"], realized["accuracy"]["realized"]["value"])
         assert measured == {first: (31, 0.0), second: (25, 1.0)}
+        for version, role in ((first, "replaced"), (second, "champion")):
+            assert service.metric("driftbell_version_role", version=version, role=role) == 1
+            scraped = {"version": version, "metric": "accuracy", "kind": "realized"}
+            assert service.metric("driftbell_version_performance", **scraped) == measured[version][1]
+        roles = {item["version"]: item["role"] for item in service.status()["versions"]}
+        assert roles == {first: "replaced", second: "champion"}
         trigger(url)
         counts = service.sql("SELECT version, count(*) FROM checks GROUP BY version")
         assert dict(counts) == {first: 1, second: 2}

@@ -120,3 +120,20 @@ def test_values_that_are_not_json_and_line_breaks_stay_one_line(stream: io.Strin
     structlog.get_logger().info("two\nlines", thing=object(), path={"a": {1, 2}})
     assert len(stream.getvalue().splitlines()) == 1
     assert lines(stream)[0]["event"] == "two\nlines"
+
+
+def test_a_command_writes_sentences(stream: io.StringIO) -> None:
+    stream.truncate(0)
+    jsonlog.configure(stream, level="WARNING", plain=True)
+    log = structlog.get_logger()
+    log.info("not shown")
+    log.warning("model was probably fitted on its reference", model="m", reason="R² is 1.0")
+    log.warning("values are unknown", column="zip", examples=["a", "b"], advice="set its type")
+    logging.getLogger("library").warning("low on %s", "disk")
+    log.error("check failed", exc_info=ValueError(SECRET))
+    first, second, third, *rest = stream.getvalue().lstrip("\0").splitlines()
+    assert first == "Warning: model was probably fitted on its reference (model m): R² is 1.0"
+    assert second == "Warning: values are unknown (column zip, examples a, b): set its type"
+    assert third == "Warning: low on disk"
+    assert rest[-1] == "Error: check failed (error type ValueError)"
+    assert SECRET not in stream.getvalue()

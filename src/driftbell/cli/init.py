@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MAX_FEATURES = 40
 """Features that are printed."""
 
-MAX_EXAMPLE = 2000
-"""Characters of an example row that is printed."""
-
 METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -54,7 +51,7 @@ METRICS = {
     default="driftbell.toml",
     show_default=True,
     metavar="FILE",
-    help="Configuration to write; golden.json is written beside it.",
+    help="Configuration to write; golden.json, and example_row.json for a wide model, are written beside it.",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option("--trust", is_flag=True, help="Load a model that can run code, such as a pickle.")
@@ -301,15 +298,14 @@ def _next_command(result: InitResult) -> str:
 
 
 def _next_lines(result: InitResult) -> Iterator[str]:
-    files = [str(path) for path in (result.output, result.golden) if path]
+    files = [str(path) for path in (result.output, result.golden, result.example_file) if path]
     yield f"{join_names(files)} {'is' if len(files) == 1 else 'are'} written. Serve and monitor the model:"
     yield ""
     yield f"  {_next_command(result)}"
     yield ""
-    body = json.dumps(result.example, ensure_ascii=False)
-    if len(body) > MAX_EXAMPLE:
-        yield "http://127.0.0.1:8000/docs shows an example row."
-        return
+    body = (
+        f"@{result.example_file}" if result.example_file else json.dumps(result.example, ensure_ascii=False)
+    )
     yield "and in another terminal, a prediction for a row like those of the reference:"
     yield ""
     yield "  curl http://127.0.0.1:8000/predict -H 'Content-Type: application/json' \\"

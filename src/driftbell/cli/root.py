@@ -219,10 +219,10 @@ def cli(context: click.Context) -> None:
 
 
 def configure_log() -> None:
-    """Write log lines to stderr, since stdout is for results."""
+    """Write warnings as sentences to stderr, since stdout is for results."""
     from driftbell import jsonlog
 
-    jsonlog.configure(sys.stderr, level="WARNING")
+    jsonlog.configure(sys.stderr, level="WARNING", plain=True)
 
 
 def _log_warning(*arguments: Any, **options: Any) -> None:
@@ -292,7 +292,7 @@ def begin(parent: int | None, configured: config.Settings) -> None:
         raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
     from driftbell import jsonlog
     from driftbell.data_folder import restrict_access
-    from driftbell.wiring.server import exit_with
+    from driftbell.process.parent_death import exit_with
 
     jsonlog.configure()
     restrict_access(configured.data_dir, int(configured.umask, 8))

@@ -25,6 +25,14 @@ STRETCHES = 10
 QUANTILES = 21
 """Number of quantiles that represent the distribution of the residuals (regression)."""
 
+MAX_BOOSTED_CLASSES = 30
+"""With more classes, randomized trees estimate the label: boosting has too few rows for the trees of each."""
+
+SHUFFLED_ROWS, WIDE_SHUFFLED_ROWS = 2000, 500
+"""Rows for the permutation importance, and with more than `MAX_SHUFFLED` features times classes."""
+
+MAX_SHUFFLED = 2000
+
 Vector = NDArray[np.float64]
 
 
@@ -280,7 +288,7 @@ def _fit_features(learned: ReferenceModels) -> None:
 
 def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
     from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
     if not classes:
         if not matrix.shape[1]:
@@ -289,6 +297,8 @@ def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
     count = len(np.unique(truth))
     if count < 2 or not matrix.shape[1]:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)
+    if count > MAX_BOOSTED_CLASSES:
+        return ExtraTreesClassifier(100, min_samples_leaf=2, random_state=seed).fit(matrix, truth)
     return HistGradientBoostingClassifier(
         max_iter=60 if count == 2 else max(15, 120 // count),
         learning_rate=0.12 if count <= 3 else 0.3,
@@ -332,7 +342,8 @@ def _importance(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Ve
         return np.zeros(0)
     rng = np.random.default_rng(seed)
     predict = _surrogate(matrix, answers, classes, seed)
-    sample = rng.permutation(n)[:2000]
+    is_wide = d * min(classes, MAX_BOOSTED_CLASSES) > MAX_SHUFFLED
+    sample = rng.permutation(n)[: WIDE_SHUFFLED_ROWS if is_wide else SHUFFLED_ROWS]
     unchanged = predict(matrix[sample])
     change = np.zeros(d)
     for j in range(d):
@@ -344,10 +355,17 @@ def _importance(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Ve
 
 def _surrogate(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Callable[[Matrix], Matrix]:
     if classes:
-        model = _truth_model(matrix, answers.values, classes, seed)
+        model = _truth_model(matrix, _frequent(answers.values), classes, seed)
         return lambda rows: np.asarray(model.predict_proba(rows))
     model = _trees(seed, iterations=60, leaves=15).fit(matrix, answers.values)
     return lambda rows: np.asarray(model.predict(rows))
+
+
+def _frequent(values: Vector) -> Vector:
+    """Return class ids with all but the most frequent ones as one class, -1."""
+    ids, counts = np.unique(values, return_counts=True)
+    kept = ids[np.argsort(-counts, kind="stable")[: MAX_BOOSTED_CLASSES - 1]]
+    return values if len(ids) <= MAX_BOOSTED_CLASSES else np.where(np.isin(values, kept), values, -1.0)
 
 
 @cache

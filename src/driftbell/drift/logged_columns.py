@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
 
-from driftbell.records import Column, Columns, Kind
+from driftbell.drift.compare import prepare
+from driftbell.drift.prepared import PreparedReference
+from driftbell.records import Column, Columns, Kind, Reference
+from driftbell.tabular.cells import objects
 from driftbell.tabular.column_kind import MAX_CATEGORIES
 from driftbell.tabular.columns import is_null, kind_of
+from driftbell.tabular.profile import texts
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_numbers import MIN_SHARE
 from driftbell.tabular.text_times import TimeReading
@@ -18,8 +23,16 @@ from driftbell.tabular.typed_column import TypedColumn
 MAX_EXAMPLES = 3
 
 
+def prepare_reference(reference: Reference) -> PreparedReference:
+    """Prepare the reference of a model for comparisons with logged predictions."""
+    return prepare(typed_columns(reference.columns, kinds=reference.kinds), roles=reference.roles)
+
+
 def typed_columns(
-    columns: Columns, decided: Mapping[str, TypedColumn] | None = None
+    columns: Columns,
+    decided: Mapping[str, TypedColumn] | None = None,
+    *,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> dict[str, TypedColumn]:
     """Return columns of known types, such as logged predictions, without reading their cells again.
 
@@ -29,18 +42,22 @@ def typed_columns(
         columns: arrays as `as_column` returns them.
         decided: kind of each column, and the order of day and month, as decided on the reference
             (`PreparedReference.decided`); None decides them.
+        kinds: see `Reference`; without effect on what is decided.
 
     >>> days = [f"2026-0{m}-{d:02}" for m in range(1, 7) for d in range(1, 20)]
     >>> typed_columns({"signup": np.array(days, dtype=object)})["signup"].kind.value
     'datetime'
     """
     if decided is None:
-        return {name: _decide(cells) for name, cells in columns.items()}
+        return {name: _decide(cells, (kinds or {}).get(name)) for name, cells in columns.items()}
     return {name: _typed(cells, decided.get(name)) for name, cells in columns.items()}
 
 
-def _decide(cells: Column) -> TypedColumn:
+def _decide(cells: Column, given: Kind | None) -> TypedColumn:
     kind = kind_of(cells)
+    if given in (Kind.CATEGORICAL, Kind.TEXT, Kind.IDENTIFIER) and kind is not None:
+        # categories that are numbers are like other categories, and nobody has set their kind
+        return replace(_as_kind(cells, given), set_by_user=kind is not Kind.NUMERIC)
     if kind is Kind.CATEGORICAL:
         dates = dates_in_text(cells)
         if dates is not None:
@@ -64,18 +81,18 @@ def dates_in_text(cells: Column) -> TimeReading | None:
     present = [cell for cell in cells.tolist() if isinstance(cell, str)]
     if len(set(present)) <= MAX_CATEGORIES:
         return None
-    texts = _text_column(cells)
-    if not texts.might_be_times or texts.looks_like_durations:
+    column = _text_column(cells)
+    if not column.might_be_times or column.looks_like_durations:
         return None
-    reading = texts.times()
+    reading = column.times()
     return reading if np.count_nonzero(~np.isnat(reading.values)) >= MIN_SHARE * len(present) else None
 
 
 def _text_column(cells: Column) -> TextColumn:
     import polars as pl  # imports slowly, and a model of numbers does not need it
 
-    texts = [None if is_null(cell) else str(cell) for cell in cells.tolist()]
-    return TextColumn(pl.Series(texts, dtype=pl.String))
+    words = [None if is_null(cell) else str(cell) for cell in cells.tolist()]
+    return TextColumn(pl.Series(words, dtype=pl.String))
 
 
 def _with_dates(cells: Column, dates: TimeReading) -> TypedColumn:
@@ -95,6 +112,8 @@ def _with_dates(cells: Column, dates: TimeReading) -> TypedColumn:
 def _as_kind(cells: Column, kind: Kind | None) -> TypedColumn:
     if kind is Kind.DATETIME and cells.dtype.kind != "M":
         cells = np.array([_moment(cell) for cell in cells.tolist()], dtype="datetime64[us]")
+    elif kind in (Kind.CATEGORICAL, Kind.TEXT, Kind.IDENTIFIER) and cells.dtype.kind == "f":
+        cells = objects(texts(cells))
     return TypedColumn(kind, cells, stored_as="")
 
 

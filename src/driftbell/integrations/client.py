@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import http.client
+import inspect
 import json
 import logging
 import os
@@ -16,11 +17,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Any, ParamSpec, TypeVar
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 from driftbell.errors import ConfigError
+from driftbell.integrations.plain_value import plain_value
 
 URL_VARIABLE, KEY_VARIABLE = "DRIFTBELL_URL", "DRIFTBELL_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -35,6 +37,8 @@ FLUSH_SECONDS = 0.5
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """A larger answer is not one of the service."""
+
+MAX_NAMES_LENGTH = 200
 
 TIMEOUT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 30.0
@@ -138,7 +142,7 @@ class Monitor:
         """Log one prediction; return its id, by which its label can follow.
 
         Args:
-            features: values by name; NumPy's numbers, dates and NaN are understood.
+            features: values by name; NumPy's numbers and times, decimals, dates and NaN are understood.
             prediction: the class, or the number of a regression.
             id: your own key, at most 64 characters; None makes a new one.
             probabilities: probability by class.
@@ -147,7 +151,7 @@ class Monitor:
         """
         name = uuid.uuid4().hex
         try:
-            name = id or name
+            name = name if id is None or id == "" else id if isinstance(id, str) else str(id)
             moment = datetime.now(UTC) if time is None else time
             item: dict[str, Any] = {
                 "id": name,
@@ -159,7 +163,7 @@ class Monitor:
                 item["probabilities"] = probabilities
             if latency_ms is not None:
                 item["latency_ms"] = latency_ms
-            line = json.dumps(_plain(item), allow_nan=False).encode()
+            line = json.dumps(plain_value(item), allow_nan=False).encode()
         except Exception as error:  # noqa: BLE001 - the host must not fail
             self.drop(1, f"a prediction cannot be written as JSON: {error}")
             return name
@@ -172,7 +176,7 @@ class Monitor:
         *,
         features: Callable[P, Mapping[str, Any]] | None = None,
     ) -> Any:
-        """Decorate a function that predicts one row, so that each call is logged.
+        """Decorate a function, also an async one, that predicts one row, so that each call is logged.
 
         Args:
             function: the function; its result is the prediction.
@@ -188,14 +192,31 @@ class Monitor:
         """
 
         def decorate(wrapped: Callable[P, R]) -> Callable[P, R]:
+            def record(started: float, result: Any, *args: Any, **kwargs: Any) -> None:
+                duration = (time.perf_counter() - started) * 1000
+                try:
+                    row = features(*args, **kwargs) if features else [*args, *kwargs.values()][0]
+                except Exception as error:  # noqa: BLE001 - the host must not fail
+                    self.drop(1, f"the features of a call are not known: {error or type(error).__name__}")
+                    return
+                self.log(row, result, latency_ms=duration)
+
+            if inspect.iscoroutinefunction(wrapped):
+
+                @functools.wraps(wrapped)
+                async def await_call(*args: Any, **kwargs: Any) -> Any:
+                    started = time.perf_counter()
+                    result = await wrapped(*args, **kwargs)
+                    record(started, result, *args, **kwargs)
+                    return result
+
+                return cast(Callable[P, R], await_call)
+
             @functools.wraps(wrapped)
             def call(*args: P.args, **kwargs: P.kwargs) -> R:
                 started = time.perf_counter()
                 result = wrapped(*args, **kwargs)
-                duration = (time.perf_counter() - started) * 1000
-                with contextlib.suppress(Exception):  # the host must not fail
-                    row = features(*args, **kwargs) if features else args[0]
-                    self.log(row, result, latency_ms=duration)  # type: ignore[arg-type]
+                record(started, result, *args, **kwargs)
                 return result
 
             return call
@@ -273,6 +294,7 @@ class Monitor:
                 if self._closing:
                     return
                 continue
+            is_new = connection is None
             try:
                 connection = connection or self._connect()
                 self._send(connection, batch)
@@ -281,6 +303,9 @@ class Monitor:
                 if connection:
                     connection.close()
                 connection = None
+                if isinstance(error, ConnectionError) and not is_new:  # the service closes idle ones
+                    pause = 0.0
+                    continue
                 self._log(f"predictions are not sent: {error}")
                 pause = min(MAX_PAUSE_SECONDS, 2 * max(pause, FLUSH_SECONDS))
                 if self._closing:
@@ -313,7 +338,10 @@ class Monitor:
         if response.status == 200:
             answer = json.loads(body)
             refused = int(answer["refused"])
-            errors = answer["errors"]
+            errors, ignored = answer["errors"], answer.get("ignored")
+            if ignored and isinstance(ignored, dict):
+                names = ", ".join(sorted(map(str, ignored)))[:MAX_NAMES_LENGTH]
+                self._log(f"fields that the model does not have are not stored: {names}")
             reason = str(errors[0]["message"]) if errors else ""
             self._batch_limit = min(MAX_BATCH, 2 * self._batch_limit)
         elif response.status == 413 or (response.status == 400 and _is_problem(body)):
@@ -365,22 +393,3 @@ def _detail(body: bytes) -> str:
     with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
         return str(json.loads(body)["detail"])[:300]
     return body[:100].decode("utf-8", "replace")
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: NumPy's scalars as numbers, NaN and the infinities as null."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, datetime | date):
-        return value.isoformat() if value == value else None  # not a time: pandas' NaT
-    if hasattr(value, "item"):  # a scalar of NumPy, or an array with one element
-        return _plain(value.item())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value != value:  # pandas' NA refuses, which the caller counts
-        return None
-    raise TypeError(f"a {type(value).__name__} has no JSON")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from driftbell.models import onnx_export
@@ -12,6 +13,9 @@ from driftbell.models.equivalence import check_equivalence
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Columns, Task
+
+LIBRARIES = ("onnx", "onnxmltools", "onnxruntime", "skl2onnx")
+"""Libraries of the extra `onnx`; each is imported where it is needed, since that takes long."""
 
 MAX_ERROR_LENGTH = 200
 NO_CONVERSION = "models of this format are not converted"
@@ -26,12 +30,7 @@ def convert(native: NativeModel, features: Columns) -> Conversion:
     """
     if native.loaded.estimator is None:
         return Conversion(None, None, NO_CONVERSION)
-    try:
-        import onnx  # noqa: F401
-        import onnxmltools  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import skl2onnx  # noqa: F401
-    except ImportError:  # they are optional
+    if not all(map(find_spec, LIBRARIES)):
         return Conversion(None, None, INSTALL)
     first_failure: Conversion | None = None
     for export in _exporters(native):

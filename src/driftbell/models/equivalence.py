@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ RANDOM_ROWS = 4_000
 THRESHOLD_ROWS = 4_000
 MIN_THRESHOLD_ROWS = 50
 """Minimum number of rows near the thresholds of each feature."""
+
+BATCH_ROWS = 2_000
+"""Rows near thresholds are predicted in tables of this size: a call has a cost for each column of a table."""
 
 TOLERANCE = 1e-5
 """Largest accepted difference between two probabilities."""
@@ -71,20 +74,19 @@ def check_equivalence(
         argmax: whether the native model predicts the most probable class; either one of two tied classes
             is accepted then.
     """
-    tables = _test_tables(native.schema.features, features, thresholds)
     rows, differing, max_difference, first_difference = 0, 0, 0.0, ""
-    for row_kind, table in tables.items():
+    for table in _test_tables(native.schema.features, features, thresholds):
         try:
-            differs, difference = _differences(native, converted, table, TIE if argmax else -1)
+            differs, difference = _differences(native, converted, table.columns, TIE if argmax else -1)
         except PredictError as error:
             cause = error.__cause__
-            problem = f"{row_kind} cannot be predicted: {type(cause).__name__}: {cause}"
+            problem = f"{table.kind} cannot be predicted: {type(cause).__name__}: {cause}"
             return Equivalence(rows, max_difference, problem)
         rows += len(differs)
         differing += int(differs.sum())
         max_difference = max(max_difference, difference)
         if differs.any() and not first_difference:
-            first_difference = row_kind
+            first_difference = table.kind_of(int(differs.argmax()))
     if not differing:
         return Equivalence(rows, max_difference, "")
     problem = (
@@ -94,25 +96,51 @@ def check_equivalence(
     return Equivalence(rows, max_difference, problem)
 
 
+@dataclass(frozen=True, slots=True)
+class _TestTable:
+    """Rows to compare.
+
+    Attributes:
+        kind: what they are, as messages name it.
+        columns: their values.
+        features: of rows at thresholds, the feature of each row.
+    """
+
+    kind: str
+    columns: Columns
+    features: tuple[str, ...] = ()
+
+    def kind_of(self, row: int) -> str:
+        """Return what a row is."""
+        return f"{self.kind} of '{self.features[row]}'" if self.features else self.kind
+
+
 def _test_tables(
     features: tuple[Feature, ...], reference: Columns, thresholds: Mapping[int, NDArray[np.float64]]
-) -> dict[str, Columns]:
-    """Return the tables to compare, by the kind of their rows as messages name it."""
+) -> Iterator[_TestTable]:
+    """Yield the tables to compare."""
     rng = np.random.default_rng(0)
     sample = _take(reference, _even_sample(len(next(iter(reference.values()))), MAX_REFERENCE_ROWS))
-    tables: dict[str, Columns] = {
-        "a row of the reference": sample,
-        "a random row": _random_rows(features, sample, rng),
-        "a mix of the reference's values": _mixed_rows(sample, rng),
-    }
+    yield _TestTable("a row of the reference", sample)
+    yield _TestTable("a random row", _random_rows(features, sample, rng))
+    yield _TestTable("a mix of the reference's values", _mixed_rows(sample, rng))
+    usable = {}
     for position, feature_thresholds in sorted(thresholds.items()):
         size = np.abs(feature_thresholds)  # infinite ones separate nulls from values
         finite = feature_thresholds[(size >= MIN_ABS_VALUE) & (size < MAX_NUMBER)]
         if len(finite):
-            name = features[position].name
-            count = max(MIN_THRESHOLD_ROWS, THRESHOLD_ROWS // len(thresholds))
-            tables[f"a row at a threshold of '{name}'"] = _threshold_rows(sample, name, finite, count, rng)
-    return tables
+            usable[features[position].name] = finite
+    count = max(MIN_THRESHOLD_ROWS, THRESHOLD_ROWS // max(len(thresholds), 1))
+    width = max(BATCH_ROWS // count, 1)
+    for first in range(0, len(usable), width):
+        names = list(usable)[first : first + width]
+        of_row = tuple(name for name in names for _ in range(count))
+        rows = _take(sample, rng.integers(len(next(iter(sample.values()))), size=len(of_row)))
+        for place, name in enumerate(names):
+            cells = slice(place * count, (place + 1) * count)
+            rows[name] = rows[name].astype(np.float64)
+            rows[name][cells] = _near_thresholds(usable[name], count, rng)
+        yield _TestTable("a row at a threshold", rows, of_row)
 
 
 def _differences(
@@ -174,11 +202,10 @@ def _mixed_rows(sample: Columns, rng: np.random.Generator) -> dict[str, Column]:
     return {name: column[rng.integers(rows, size=RANDOM_ROWS)] for name, column in sample.items()}
 
 
-def _threshold_rows(
-    sample: Columns, name: str, thresholds: NDArray[np.float64], count: int, rng: np.random.Generator
-) -> dict[str, Column]:
-    """Return rows of the reference with one feature at a threshold, or next to it in either precision."""
-    rows = _take(sample, rng.integers(len(sample[name]), size=count))
+def _near_thresholds(
+    thresholds: NDArray[np.float64], count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return numbers at a threshold, or next to it in either precision."""
     values = rng.choice(thresholds, count)
     single = values.astype(np.float32)
     up, down = np.float32(np.inf), np.float32(-np.inf)
@@ -193,4 +220,4 @@ def _threshold_rows(
         np.nextafter(np.nextafter(single, down), down).astype(np.float64),
     ]
     chosen = np.choose(rng.integers(len(choices), size=count), choices)
-    return {**rows, name: np.clip(chosen, -MAX_NUMBER, MAX_NUMBER)}
+    return np.asarray(np.clip(chosen, -MAX_NUMBER, MAX_NUMBER))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta, timezone
+from decimal import Decimal, localcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from driftbell.records import Column, Columns, Feature, Kind
-from driftbell.tabular.dtypes import NULLABLE, as_whole, is_integer
+from driftbell.tabular.dtypes import NULLABLE, TIMES_OF_PANDAS, as_whole, decimal_places, is_integer
 from driftbell.tabular.files import COMPRESSED_SUFFIXES
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema
 
 OFFSET = re.compile(r"(?:UTC)?([+-]\d\d):(\d\d)")
 PYTZ_OFFSET = re.compile(r"pytz\.FixedOffset\((-?\d+)\)")
+
+MAX_DIGITS = 400
+"""Digits that hold any number of a feature with its decimal places."""
 
 SEPARATORS = {"semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
@@ -117,7 +121,7 @@ def library_frame(path: Path, features: Sequence[Feature], options: Mapping[str,
         **dict.fromkeys(
             TEXT_SUFFIXES, partial(pd.read_csv, dtype=dtypes, **_null_options(features), **options)
         ),
-        ".xlsx": partial(pd.read_excel, dtype=dtypes),
+        ".xlsx": partial(pd.read_excel, dtype=dtypes, **_null_options(features)),
         ".jsonl": partial(pd.read_json, lines=True),
     }
     try:
@@ -126,6 +130,8 @@ def library_frame(path: Path, features: Sequence[Feature], options: Mapping[str,
         for name in dtypes:
             if str(frame[name].dtype) != "category":
                 frame[name] = frame[name].astype("str").mask(frame[name].isna())
+        for name in (f.name for f in features if f.dtype == "float64" and frame[f.name].dtype == object):
+            frame[name] = frame[name].astype("float64")  # decimals, which its users have to convert
         for name, levels in categories.items():
             frame[name] = frame[name].astype("category").cat.set_categories(levels)
         for name in (f.name for f in features if f.null == "none" and f.dtype != "category"):
@@ -151,7 +157,9 @@ def _stored_type(feature: Feature, series: Any) -> Feature:
             return replace(feature, dtype=dtype, levels=levels)
         return feature
     if dtype == "object" and feature.kind is Kind.NUMERIC:
-        return replace(feature, dtype="float64")  # decimals
+        exponents = [v.as_tuple().exponent for v in series if isinstance(v, Decimal) and v.is_finite()]
+        places = max((-e for e in exponents if isinstance(e, int)), default=None)
+        return replace(feature, dtype="float64" if places is None else f"decimal({max(0, places)})")
     if dtype == "object":
         has_none = any(v is None for v in series.tolist())
         return replace(feature, dtype=dtype, null="none" if has_none else "nan")
@@ -164,6 +172,8 @@ def _series(feature: Feature, column: Column) -> Any:
     match feature.kind:
         case Kind.NUMERIC if feature.dtype == "category":
             return pd.Categorical(_objects(column), categories=_levels(feature))
+        case Kind.NUMERIC if (places := decimal_places(feature.dtype)) is not None:
+            return pd.Series([_decimal(v, places) for v in column.tolist()], dtype=object)
         case Kind.NUMERIC:
             return _numbers(feature.dtype, column)
         case Kind.DATETIME:
@@ -203,6 +213,28 @@ def _numbers(dtype: str, column: Column) -> Any:
     return whole.astype(dtype)
 
 
+def _decimal(value: float, places: int) -> Decimal | None:
+    """Return a number as pandas reads a decimal of Parquet; one with more decimal places keeps them.
+
+    >>> _decimal(1.1, 2), _decimal(1.125, 2), _decimal(float("nan"), 2)
+    (Decimal('1.10'), Decimal('1.125'), None)
+    """
+    if value != value:
+        return None
+    number = Decimal(repr(value))
+    with localcontext(prec=MAX_DIGITS):
+        rounded = number.quantize(Decimal(1).scaleb(-places))
+    return rounded if rounded == number else number
+
+
+def without_decimals(schema: Schema) -> Schema:
+    """Return a schema with decimals of Parquet as float64, for a model that takes no objects."""
+    floats = (
+        replace(f, dtype="float64") if decimal_places(f.dtype) is not None else f for f in schema.features
+    )
+    return Schema(tuple(floats))
+
+
 def _zone(name: str) -> Any:
     """Return a time zone by its name in a type of pandas, which may be an offset such as `UTC+05:30`."""
     if match := OFFSET.fullmatch(name):
@@ -220,6 +252,6 @@ def _times(dtype: str, column: Column) -> Any:
     if dtype == "object":  # dates of a Parquet file
         dates = moments.dt.date
         return dates.where(moments.notna(), None)
-    unit, _, zone = dtype.removeprefix("datetime64[").removesuffix("]").partition(", ")
+    unit, _, zone = dtype.removeprefix(TIMES_OF_PANDAS).strip("[]").partition(", ")
     moments = moments.dt.tz_convert(_zone(zone)) if zone else moments.dt.tz_localize(None)
-    return moments.dt.as_unit(unit or "ns")
+    return moments.dt.as_unit(unit) if unit else moments

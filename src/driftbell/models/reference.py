@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -118,6 +118,7 @@ def build_reference(
     labels: Column | None = None,
     out_of_sample: Outputs | None = None,
     outputs: Outputs | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Reference:
     """Build the reference: the features and the model's own predictions on them.
 
@@ -127,6 +128,7 @@ def build_reference(
         labels: see `Reference`.
         out_of_sample: see `Training`.
         outputs: see `Training`.
+        kinds: kinds of features that the user has set.
 
     Raises:
         ModelError: a feature has the name of a prediction column.
@@ -147,9 +149,10 @@ def build_reference(
     digest = hashlib.sha256()
     for name, column in {**columns, **predictions}.items():
         digest.update(repr((name, column.tolist())).encode("utf-8", "surrogatepass"))
-    return Reference(
-        {**columns, **predictions}, roles, digest.hexdigest()[:VERSION_DIGITS], labels, out_of_sample
-    )
+    compared_as = {f.name: Kind.CATEGORICAL for f in model.schema.features if f.has_number_categories}
+    compared_as |= {name: kind for name, kind in (kinds or {}).items() if name in columns}
+    version = digest.hexdigest()[:VERSION_DIGITS]
+    return Reference({**columns, **predictions}, roles, version, labels, out_of_sample, compared_as)
 
 
 def _prediction_column(model: Model, outputs: Outputs) -> Column:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from driftbell.ports import Store
-from driftbell.records.versions import CHALLENGER, VersionInUse, VersionRole, VersionState
+from driftbell.records.versions import CHALLENGER, AliasChange, VersionInUse, VersionRole, VersionState
 
 LATE_LABELS = timedelta(days=30)
 """Labels of a replaced version count until its newest prediction is this old."""
@@ -17,72 +19,79 @@ SERVING_TIME = timedelta(minutes=10)
 """A version without an alias serves if it has a prediction that is younger than this."""
 
 
-def versions_in_use(store: Store, state: VersionState, *, model: str, now: datetime) -> list[VersionInUse]:
+def versions_in_use(
+    store: Store, state: VersionState, *, model: str, served: str, now: datetime, limit: int | None = None
+) -> list[VersionInUse]:
     """Read the versions of a model with their roles: the champion, the challenger, then the newest.
 
     Args:
         store: the prediction store.
         state: the aliases of the model.
         model: its name.
+        served: the version that is the only one without a registered champion, as of a model that is served
+            elsewhere.
         now: the time (UTC).
+        limit: the most versions to read; None reads all.
 
     Returns:
-        An empty list without a champion, as for a model that is served elsewhere. A version without any
-        prediction since `LATE_LABELS` is left out.
+        At least one version. One without any prediction since `LATE_LABELS` is left out.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    if state.champion is None or state.champion.version is None:
-        return []
-    switched = _last_switch(store, state, model, now)
-    aliases = [change.version for change in (state.champion, state.challenger) if change and change.version]
-    others = [version for version in reversed(store.predictions.versions(model)) if version not in aliases]
+    champion = state.champion
+    if champion is None or champion.version is None:
+        return [_read(store, model, served, _Roles({served: VersionRole.CHAMPION}, now, now))]
+    changes = {champion.version: champion}
+    aliases = {champion.version: VersionRole.CHAMPION}
+    challenger = state.challenger
+    answers = challenger is not None and not challenger.is_shadow
+    if challenger and challenger.version and answers and challenger.version != champion.version:
+        changes[challenger.version] = challenger
+        aliases[challenger.version] = VersionRole.CHALLENGER
+    roles = _Roles(aliases, _last_switch(store, champion, model, now), now)
+    newest = [version for version in reversed(store.predictions.versions(model)) if version not in aliases]
     versions = []
-    for version in dict.fromkeys([*aliases, *others]):
-        newest = store.predictions.window(1, model=model, version=version).predictions
-        predicted = newest[-1].time if newest else None
-        if version in others and predicted and now - predicted > LATE_LABELS:
-            continue
-        last_check = next(iter(store.checks.newest(1, version=version)), None)
-        role = _role(state, version, predicted, switched, now)
-        versions.append(VersionInUse(version, role, predicted, last_check))
+    for version in [*aliases, *newest][:limit]:
+        item = _read(store, model, version, roles)
+        if version in changes:
+            item = replace(item, since=changes[version].active_from)
+        if version in aliases or (item.last_prediction and now - item.last_prediction <= LATE_LABELS):
+            versions.append(item)
     return versions
 
 
-def _last_switch(store: Store, state: VersionState, model: str, now: datetime) -> datetime:
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    """Aliases, the time of their last change, and the time now, which decide the roles of versions."""
+
+    aliases: Mapping[str, VersionRole]
+    switched: datetime
+    now: datetime
+
+    def of(self, version: str, predicted: datetime | None) -> VersionRole:
+        """Return the role of a version, given the time of its newest prediction."""
+        if version in self.aliases:
+            return self.aliases[version]
+        if (
+            predicted is None
+            or predicted <= self.switched + SWITCH_TIME
+            or self.now - predicted > SERVING_TIME
+        ):
+            return VersionRole.REPLACED
+        return VersionRole.SERVING
+
+
+def _read(store: Store, model: str, version: str, roles: _Roles) -> VersionInUse:
+    newest = store.predictions.window(1, model=model, version=version).predictions
+    predicted = newest[-1].time if newest else None
+    last_check = next(iter(store.checks.newest(1, version=version)), None)
+    return VersionInUse(
+        version, roles.of(version, predicted), last_prediction=predicted, last_check=last_check
+    )
+
+
+def _last_switch(store: Store, champion: AliasChange, model: str, now: datetime) -> datetime:
     """Return when the champion or the challenger changed last, also if there is no challenger any more."""
     times = [change.active_from for change in store.versions.history(1, model=model, alias=CHALLENGER)]
-    assert state.champion
-    return max([state.champion.active_from, *(time for time in times if time <= now)])
-
-
-def _role(
-    state: VersionState, version: str, predicted: datetime | None, switched: datetime, now: datetime
-) -> VersionRole:
-    """Return the role of a version, given the time of its newest prediction and of the last switch."""
-    if state.champion and version == state.champion.version:
-        return VersionRole.CHAMPION
-    if state.challenger and version == state.challenger.version:
-        return VersionRole.CHALLENGER
-    if predicted is None or predicted <= switched + SWITCH_TIME or now - predicted > SERVING_TIME:
-        return VersionRole.REPLACED
-    return VersionRole.SERVING
-
-
-def has_news(store: Store, version: VersionInUse, *, model: str) -> bool:
-    """Return whether predictions or labels of a version have arrived since its last check.
-
-    Labels do not count while the version waits for the predictions of a new baseline.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    last, served = version.last_check, {"model": model, "version": version.version}
-    if last is None:
-        return version.last_prediction is not None
-    if store.predictions.count(**served, limit=1, after=last.last):
-        return True
-    if last.baseline and not last.baseline.last:
-        return False
-    return bool(store.labels.after(last.state.evidence.label_seq, 1, **served))
+    return max([champion.active_from, *(time for time in times if time <= now)])

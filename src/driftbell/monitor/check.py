@@ -15,10 +15,10 @@ import structlog
 
 from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
 from driftbell.alarms.verdict import combine, without_alarm
-from driftbell.drift.compare import compare, prepare
+from driftbell.drift.compare import compare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
-from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.logged_columns import prepare_reference, typed_columns
 from driftbell.drift.prepared import PreparedReference
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
@@ -312,9 +312,7 @@ class Checker:
     def _compare(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
         if reference.version not in self._prepared:
             self._prepared.clear()
-            self._prepared[reference.version] = prepare(
-                typed_columns(reference.columns), roles=reference.roles
-            )
+            self._prepared[reference.version] = prepare_reference(reference)
         rows = max(map(len, columns.values()), default=0)
         newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
         prepared = self._prepared[reference.version]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 from contextlib import suppress
 
 PR_SET_PDEATHSIG = 1
 """The operation of Linux's `prctl` that sets the signal a process gets when its parent ends."""
+
+ORPHAN_SECONDS = 12.0
+"""Time to stop for a process without its parent; then it ends itself at once."""
 
 
 def end_with_parent(parent: int) -> None:
@@ -26,3 +30,20 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def exit_with(parent: int) -> None:
+    """Stop this process by SIGTERM when its parent process has ended, for whatever reason."""
+    import structlog  # imports slowly, and `end_with_parent` is needed before such imports
+
+    from driftbell.process.supervised_thread import SupervisedThread
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        structlog.get_logger().warning("parent process has ended, stopping")
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
+
+    SupervisedThread(watch, name="parent").start()

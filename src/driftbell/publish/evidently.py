@@ -17,6 +17,7 @@ import numpy as np
 from driftbell.errors import ReportError
 from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, metric_writer
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
+from driftbell.tabular.cells import objects
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
 
 MAX_COLUMNS = 100
@@ -144,6 +145,8 @@ def _dataset(columns: dict[str, _ReportColumn], side: Callable[[_ReportColumn], 
 
 
 def _report_column(verdict: ColumnVerdict, reference: Column, window: Column) -> _ReportColumn:
+    if verdict.comparison.kind is Kind.CATEGORICAL and reference.dtype.kind == "f":
+        reference, window = objects(texts(reference)), objects(texts(window))
     on = layout({verdict.column: reference})[verdict.column]
     if on.kind is Kind.NUMERIC:
         old, new = _finite(reference), _finite(window)

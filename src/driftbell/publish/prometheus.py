@@ -14,9 +14,11 @@ from prometheus_client.registry import Collector
 from driftbell.errors import StoreError
 from driftbell.ports import Store
 from driftbell.publish.prometheus_degradation import degradation_families, performance_families
+from driftbell.publish.prometheus_versions import version_families
 from driftbell.records import ArchiveTotals, Check, ColumnVerdict, ResultKind, Verdict
+from driftbell.records.versions import VersionInUse
 
-MAX_COLUMNS = 64
+MAX_COLUMNS = 20
 """Maximum number of columns with series of their own; a scrape of a model with more stays below 100 kB."""
 
 
@@ -32,6 +34,7 @@ class CheckCollector(Collector):
         clock: returns the current time (UTC).
         budget_per_day: allowed false alarms per day on average; None omits the metric.
         smallest_loss: smallest relevant loss of accuracy; None takes that of the last check.
+        versions: reads the versions in use; None omits their metrics.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class CheckCollector(Collector):
         clock: Callable[[], datetime],
         budget_per_day: float | None = None,
         smallest_loss: float | None = None,
+        versions: Callable[[], Sequence[VersionInUse]] | None = None,
     ) -> None:
         self._store = store
         self._model = model
@@ -54,6 +58,7 @@ class CheckCollector(Collector):
         self._clock = clock
         self._budget_per_day = budget_per_day
         self._smallest_loss = smallest_loss
+        self._versions = versions
 
     def describe(self) -> Iterable[Metric]:
         """Return no metrics, so that registration does not read the log."""
@@ -71,7 +76,8 @@ class CheckCollector(Collector):
             model=self._model, version=self._version, limit=self._window_rows
         )
         totals = self._store.checks.totals()
-        last = next(iter(self._store.checks.newest(1, version=self._version)), None)
+        versions = self._versions() if self._versions else ()
+        last = self._newest_check(versions)
         lease = self._store.coordination.lease()
         notifications = self._store.notifications.totals()
         yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 1)
@@ -121,6 +127,8 @@ class CheckCollector(Collector):
         yield from self._labels()
         yield from self._silenced()
         yield from _retention(self._store.retention.totals())
+        if versions:
+            yield from version_families(versions)
         if last:
             yield from _last_check(last)
             yield from performance_families(last.judgement)
@@ -129,6 +137,13 @@ class CheckCollector(Collector):
                 yield from degradation_families(degradation)
                 if self._smallest_loss is None and degradation.smallest_loss is not None:
                     yield _smallest_loss(degradation.smallest_loss)
+
+    def _newest_check(self, versions: Sequence[VersionInUse]) -> Check | None:
+        """Return the newest check of the served version; a check of many columns is read once."""
+        for item in versions:
+            if item.version == self._version:
+                return item.last_check
+        return next(iter(self._store.checks.newest(1, version=self._version)), None)
 
     def _settings(self) -> Iterable[Metric]:
         if self._budget_per_day is not None:

@@ -97,3 +97,8 @@ class Feature:
     dtype: str = ""
     levels: tuple[Value, ...] = ()
     null: str = "nan"
+
+    @property
+    def has_number_categories(self) -> bool:
+        """True if its categories are numbers: the model is given a category, and requests have numbers."""
+        return self.kind is Kind.NUMERIC and self.dtype == "category"

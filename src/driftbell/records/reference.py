@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from driftbell.records.data import Column, Columns
+from driftbell.records.data import Column, Columns, Kind
 from driftbell.records.predictions import Outputs
 
 
@@ -36,6 +37,8 @@ class Reference:
         version: content hash.
         labels: the true class of each row, null where unknown; None if no row has one.
         out_of_sample: see `Training`.
+        kinds: kind by which a column is compared, where it is not that of its values: the user has set it,
+            or its categories are numbers.
     """
 
     columns: Columns
@@ -43,3 +46,4 @@ class Reference:
     version: str
     labels: Column | None = None
     out_of_sample: Outputs | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)

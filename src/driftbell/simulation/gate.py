@@ -11,9 +11,9 @@ import scipy
 
 from driftbell.degradation.cusum import MIN_ROWS
 from driftbell.degradation.explain import since_clause
-from driftbell.drift.compare import compare, prepare
+from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
-from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.logged_columns import prepare_reference, typed_columns
 from driftbell.publish.wording import format_loss_amount
 from driftbell.records import (
     Columns,
@@ -215,7 +215,7 @@ def _run_checks(
 ) -> tuple[list[PastAlarm], dict[str, int]]:
     """Return the alarms, and the number of checks with drift by column."""
     reference = rehearsal.reference
-    prepared = prepare(typed_columns(reference.columns), roles=reference.roles)
+    prepared = prepare_reference(reference)
     columns = typed_columns(past.columns, prepared.decided)
     state = EvidenceState()
     persistence: Mapping[str, int] = {}

@@ -18,6 +18,7 @@ from driftbell.records import (
     Column,
     Degradation,
     EvidenceState,
+    Feature,
     Kind,
     Outputs,
     Prediction,
@@ -28,7 +29,6 @@ from driftbell.records import (
 )
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
 from driftbell.simulation.traffic import sample_rows
-from driftbell.tabular.columns import kind_of
 from driftbell.tabular.outputs import output_texts, output_values, row_errors
 
 ACCURACY, MEAN_ABSOLUTE_ERROR = "accuracy", "mean absolute error"
@@ -76,6 +76,11 @@ class RehearsalOutcome:
     metric: str = ACCURACY
 
 
+def _is_amount(feature: Feature) -> bool:
+    """Return whether a feature has numbers that may be shifted, scaled and swapped."""
+    return feature.kind is Kind.NUMERIC and not feature.has_number_categories
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
     """Rehearsal of faults against a model and its degradation detector.
@@ -102,7 +107,7 @@ class Rehearsal:
         faults: list[Fault] = []
         for name in names[:TOP_FEATURES]:
             column = self.reference.columns[name]
-            if features[name].kind is Kind.NUMERIC:
+            if _is_amount(features[name]):
                 spread = float(f"{np.std(column[np.isfinite(column)]):.3g}")
                 faults += [
                     Fault(FaultKind.SHIFT, name, spread or 1.0),
@@ -111,7 +116,7 @@ class Rehearsal:
             faults.append(Fault(FaultKind.STUCK, name))
             if features[name].nullable:
                 faults.append(Fault(FaultKind.NULLS, name, NULL_SHARE))
-        numeric = [n for n in names if kind_of(self.reference.columns[n]) is Kind.NUMERIC]
+        numeric = [n for n in names if _is_amount(features[n])]
         for a, b in combinations(numeric, 2):
             if features[a].nullable == features[b].nullable:  # else the service rejects the nulls of one
                 faults.append(Fault(FaultKind.SWAP, a, other=b))

@@ -7,6 +7,7 @@ Source: Triton Inference Server, `docs/protocol/extension_binary_data.md`.
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,17 @@ def split_body(raw: bytes, length: str) -> tuple[bytes, bytes]:
         size = len(raw)
         raise ValueError(f"the header '{LENGTH_HEADER}' must be a length up to the {size} bytes of the body")
     return raw[:count], raw[count:]
+
+
+def json_length(raw: bytes) -> int:
+    """Return the length of the JSON at the beginning of a body, for one without the header.
+
+    Raises:
+        ValueError: it does not begin with JSON.
+    """
+    text = raw.decode("utf-8", "surrogateescape")
+    _, end = json.JSONDecoder().raw_decode(text)
+    return len(text[:end].encode("utf-8", "surrogateescape"))
 
 
 def fill_tensors(body: Any, binary: bytes, key: str) -> Any:

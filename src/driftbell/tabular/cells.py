@@ -42,7 +42,7 @@ class Cells:
         data: numbers: integers or floats, with NaN for null; booleans: objects with None; times:
             datetime64[us] in UTC, with NaT; texts: a Polars series of strings; nested and nulls: objects.
         stored_as: type in which they were stored, for messages.
-        precision: dtype in which numbers were stored.
+        precision: dtype in which numbers were stored, or in which pandas reads booleans.
         from_text: whether they come from a text file, in which every cell is text.
         is_category: whether their type is a category of pandas, Polars or Arrow.
     """

@@ -41,6 +41,12 @@ class ColumnOptions:
         """Columns with a kind or type that is set."""
         return frozenset({*self.kinds, *self.dtypes})
 
+    @property
+    def user_kinds(self) -> dict[str, Kind]:
+        """Kinds by column that are set; a column of the type `category` has categories."""
+        categories = {name: Kind.CATEGORICAL for name, dtype in self.dtypes.items() if dtype == "category"}
+        return categories | {name: _kind(word) for name, word in self.kinds.items()}
+
 
 def parse_kinds(value: object) -> dict[str, str]:
     """Return the kind by column of a mapping, or of a text such as `zip=categorical,age=integer`.
@@ -103,15 +109,16 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
         if kind not in KIND_NAMES:
             raise ConfigError(f"unknown kind '{kind}' of column '{name}': use one of {', '.join(KIND_NAMES)}")
     if strict:
-        known = frozenset(names)
+        known = set(names)
         for option, patterns in (
             ("column", options.kinds),
             ("dtypes", options.dtypes),
             ("exclude", options.exclude),
             ("include", options.include),
         ):
+            exact = option in ("column", "dtypes")
             for pattern in patterns:
-                is_name = option in ("column", "dtypes") or not _is_glob(pattern)
+                is_name = exact or not _is_glob(pattern)
                 if pattern not in known and (is_name or not any(fnmatchcase(n, pattern) for n in names)):
                     raise ConfigError(_no_such_column(option, pattern, names))
     included, excluded = _Patterns(options.include), _Patterns(options.exclude)
@@ -164,6 +171,8 @@ def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:
 def user_kind(name: str, options: ColumnOptions) -> Kind | None:
     """Return the kind that the user set; None if there is none."""
     word = options.kinds.get(name)
-    if word is None:
-        return None
+    return None if word is None else _kind(word)
+
+
+def _kind(word: str) -> Kind:
     return Kind.NUMERIC if word == INTEGER else Kind(word)

@@ -24,6 +24,10 @@ NUMBERS = (
 )
 TEXTS = ("object", "str", "string", "category")
 TIMES = re.compile(r"datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]")
+DECIMAL = re.compile(r"decimal\((\d+)\)")
+"""Decimals of Parquet, which pandas reads as objects, with the number of their decimal places."""
+TIMES_OF_PANDAS = "datetime64"
+"""Times in the unit in which pandas reads them: nanoseconds before pandas 3, microseconds since."""
 EXAMPLES = "int64, float64, float32, Int64, bool, boolean, str, category, datetime64[ns, UTC]"
 
 INT64, UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
@@ -65,6 +69,16 @@ def kind_of_dtype(dtype: str) -> str:
     return Kind.CATEGORICAL.value if dtype in TEXTS and dtype != "category" else ""
 
 
+def decimal_places(dtype: str) -> int | None:
+    """Return the decimal places of a type of Parquet's decimals; None for any other type.
+
+    >>> decimal_places("decimal(2)"), decimal_places("float64")
+    (2, None)
+    """
+    match = DECIMAL.fullmatch(dtype)
+    return int(match[1]) if match else None
+
+
 def parse_dtypes(value: object) -> dict[str, str]:
     """Return the type by column of a mapping, or of a text such as `zip=str,age=int64`.
 
@@ -90,15 +104,17 @@ def dtype_of(cells: Cells, texts: TextColumn | None, values: Column) -> str:
         return "float64" if values.dtype.kind == "f" else str(values.dtype)
     nulls = bool(is_null_cell(cells, texts, literal=True).any())
     match cells.form:
+        case Form.NUMBERS if cells.is_category:
+            return "category"
         case Form.NUMBERS if cells.stored_as == "numbers" and cells.precision is not None:
             whole = cells.precision.kind in "iu"
             return "float64" if whole and nulls else str(cells.precision)
         case Form.NUMBERS:
             return "float64"
         case Form.BOOLEANS:
-            return "object" if nulls else "bool"
+            return str(cells.precision or "object") if nulls else "bool"
         case Form.TIMES:
-            return "datetime64[us]"
+            return TIMES_OF_PANDAS
     if texts is None or not cells.from_text:
         return "category" if cells.is_category else "object"
     return "bool" if texts.all_boolean and not nulls else "object"

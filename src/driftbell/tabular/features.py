@@ -19,7 +19,7 @@ from driftbell.records import Column, FieldProblem, Kind
 from driftbell.tabular.cells import Cells, Form, objects
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind
-from driftbell.tabular.dtypes import INT64, as_whole, dtype_of, kind_of_dtype, whole_numbers
+from driftbell.tabular.dtypes import INT64, TIMES_OF_PANDAS, as_whole, dtype_of, kind_of_dtype, whole_numbers
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
@@ -54,7 +54,14 @@ def read_feature_table(
         ConfigError: the file cannot be read, or an option names no column.
         InputError: a column is nested.
     """
-    raw, options = read_file(path), options or ColumnOptions()
+    return feature_table(read_file(path), options, strict=strict)
+
+
+def feature_table(
+    raw: RawTable, options: ColumnOptions | None = None, *, strict: bool = True
+) -> FeatureTable:
+    """Return the columns of a table, and their types; see `read_feature_table`."""
+    options = options or ColumnOptions()
     names = select_columns(list(raw.columns), options, strict=strict)
     typed = {name: _typed_column(name, raw, options) for name in names}
     columns = {name: column for name, (column, _) in typed.items()}
@@ -120,7 +127,7 @@ def _dtype_of_kind(kind: Kind, values: Column) -> str:
     if kind is Kind.NUMERIC:
         whole = as_whole(values.tolist())
         return "float64" if whole is None else str(whole.dtype)
-    return "datetime64[us]" if kind is Kind.DATETIME else "object"
+    return TIMES_OF_PANDAS if kind is Kind.DATETIME else "object"
 
 
 def _column(name: str, cells: Cells, texts: TextColumn | None, known: Collection[str]) -> Column:

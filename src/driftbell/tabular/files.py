@@ -7,7 +7,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
@@ -20,6 +20,7 @@ from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.compression import decompress
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.json_files import is_profile, read_json
+from driftbell.tabular.number_categories import arrow_categories, parquet_categories
 from driftbell.tabular.raw_table import RawTable, first_line, is_duplicate
 from driftbell.tabular.text_files import read_text_table
 from driftbell.tabular.text_numbers import decimal_mark, may_be_thousands
@@ -63,14 +64,20 @@ def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> 
     if not fspath(path):  # as a path, it would be the current folder
         raise ConfigError("cannot read a table with an empty name: name a file, folder or pattern")
     path, options = Path(path), options or FileOptions()
-    files = _files(path)
+    files = list_files(path)
     parts = [_read(file, options) for file in files]
     if len(parts) == 1 and not _hive(path, files[0]):
         return parts[0]
     return _joined(path, files, parts)
 
 
-def _files(path: Path) -> list[Path]:
+def list_files(source: str | PathLike[str]) -> list[Path]:
+    """Return the files of a folder or pattern, sorted by name, or the one file.
+
+    Raises:
+        ConfigError: there is none, or the folder has files of different types.
+    """
+    path = Path(source)
     text = str(path)
     if path.is_dir():
         files = sorted(_walk(path))
@@ -136,11 +143,13 @@ def _read(path: Path, options: FileOptions) -> RawTable:
     data, compression = decompress(read_bytes(path), str(path))
     facts = {"compression": compression} if compression else {}
     if data.startswith(PARQUET) or path.suffix.lower() == ".parquet":
-        return _typed(
+        table = _typed(
             path, "Parquet", facts, lambda pl: pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
         )
+        return _with_categories(table, parquet_categories(data))
     if data.startswith(ARROW):
-        return _typed(path, "Arrow", facts, lambda pl: _read_ipc(pl, data))
+        table = _typed(path, "Arrow", facts, lambda pl: _read_ipc(pl, data))
+        return _with_categories(table, arrow_categories(data))
     if path.suffix.lower() in (".arrow", ".feather", ".ipc") and not data.startswith(FEATHER_1):
         return _typed(path, "Arrow stream", facts, lambda pl: pl.read_ipc_stream(io.BytesIO(data)))
     if data.startswith(FEATHER_1):
@@ -195,6 +204,11 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], A
     ) as error:
         raise ConfigError(_corrupt(path, name, error)) from error
     return RawTable(columns, str(path), {"format": name} | facts)
+
+
+def _with_categories(table: RawTable, names: Collection[str]) -> RawTable:
+    columns = {n: replace(c, is_category=c.is_category or n in names) for n, c in table.columns.items()}
+    return replace(table, columns=columns)
 
 
 @contextmanager

@@ -24,6 +24,12 @@ MAX_ID_LENGTH = 64
 MAX_AHEAD = timedelta(days=1)
 """A prediction from further in the future has a wrong clock or a wrong format of times."""
 
+MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""A prediction from before has a wrong clock or a wrong format of times."""
+
+MAX_LATENCY_MS = 86_400_000
+"""A day; no model takes longer for a prediction."""
+
 MAX_IGNORED = 100
 """Fields that are counted by name."""
 
@@ -117,8 +123,9 @@ class LoggedRowReader:
                 name,
             )
         duration = 0.0 if latency is None else parse_number(latency)
-        if duration is None or duration < 0 or isinstance(latency, str):
-            refuse("latency_ms", "type", "'latency_ms' must be a number of milliseconds", latency)
+        if duration is None or not 0 <= duration <= MAX_LATENCY_MS or isinstance(latency, str):
+            limits = f"0 to {MAX_LATENCY_MS:,} (a day)"
+            refuse("latency_ms", "type", f"'latency_ms' must be a number of milliseconds, {limits}", latency)
         if problems:
             raise InputError(problems)
         return LoggedRow(text, time, values, output, probabilities, duration or 0.0)
@@ -140,6 +147,9 @@ class LoggedRowReader:
             return None
         if time > now + MAX_AHEAD:
             refuse("time", "future", "'time' lies more than a day in the future: check the clock", str(value))
+        if time < MIN_TIME:
+            message = f"'time' lies before {MIN_TIME.year}: check the clock, or the unit of the times"
+            refuse("time", "past", message, str(value))
         return time
 
     def _output(self, value: Any, refuse: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from driftbell.errors import InputError
 from driftbell.phrases import join_names
 from driftbell.records import FieldProblem
-from driftbell.tabular.cells import Cells, read_array, read_objects, read_series
+from driftbell.tabular.cells import Cells, Form, read_array, read_objects, read_series
+from driftbell.tabular.number_categories import dictionary_columns
 
 MAX_LENGTHS = 8
 
@@ -120,7 +121,12 @@ def _frame_columns(table: Any) -> list[tuple[str, Any]]:
         if is_duplicate(str(error)):
             raise _error("", "duplicate", f"duplicate column name: {first_line(error)}") from error
         raise _error("", "type", f"cannot read the {type(table).__name__}: {first_line(error)}") from error
-    return [(series.name, series) for series in frame.get_columns()]
+    is_arrow = type(table).__module__.partition(".")[0] == "pyarrow"
+    categories = dictionary_columns(table.schema) if is_arrow else frozenset()
+    return [
+        (s.name, replace(read_series(s.name, s), is_category=True) if s.name in categories else s)
+        for s in frame.get_columns()
+    ]
 
 
 def _narwhals_columns(table: Any) -> list[tuple[Any, Any]]:
@@ -151,6 +157,8 @@ def not_a_table(table: Any) -> InputError:
 
 
 def _cells(name: str, cells: Any) -> Cells:
+    if isinstance(cells, Cells):
+        return cells
     module = type(cells).__module__.partition(".")[0]
     if module == "polars":
         return read_series(name, cells)
@@ -176,6 +184,9 @@ def _pandas_cells(name: str, series: Any) -> Cells:
         return read_array(name, series.to_numpy())
     text = str(dtype)
     if text == "category":
+        plain = read_objects(name, [None if v is None or v != v else v for v in series.tolist()])
+        if plain.form in (Form.NUMBERS, Form.TEXTS, Form.NULLS):
+            return replace(plain, is_category=True)
         cells = read_objects(name, [None if v is None or v != v else str(v) for v in series.tolist()])
         return Cells(cells.form, cells.data, "text", is_category=True)
     numpy_dtype = getattr(dtype, "numpy_dtype", None)  # nullable and Arrow numbers

@@ -169,7 +169,9 @@ def infer_schema(table: Any, dtypes: Mapping[str, str] | None = None) -> Schema:
             problems.append(FieldProblem(name, "empty", f"column '{name}' of the reference has no values"))
             continue
         if column.dtype.kind == "f":
-            features.append(_numeric_feature(name, column, (dtypes or {}).get(name, "")))
+            features.append(
+                _with_levels(_numeric_feature(name, column, (dtypes or {}).get(name, "")), column)
+            )
             continue
         present = [v for v in column.tolist() if not is_null(v)]
         if any(isinstance(v, NESTED) for v in present):
@@ -183,7 +185,8 @@ def infer_schema(table: Any, dtypes: Mapping[str, str] | None = None) -> Schema:
         stored = (as_stored(bare, v) for v in present)
         example = next((v for v in stored if not find_problem(bare, v)), None)
         nullable = len(present) < len(column)
-        features.append(replace(bare, nullable=nullable, categories=categories, example=example))
+        feature = replace(bare, nullable=nullable, categories=categories, example=example)
+        features.append(_with_levels(feature, column))
     if problems or not features:
         raise InputError(problems or [FieldProblem("", "empty", "the reference has no columns")])
     return Schema(tuple(features))
@@ -194,6 +197,17 @@ def _numeric_feature(name: str, column: Column, dtype: str) -> Feature:
     valid = np.flatnonzero(np.abs(column) <= MAX_NUMBER)
     bare = Feature(name, Kind.NUMERIC, bool(null.any()), dtype=dtype)
     return replace(bare, example=as_stored(bare, column[valid[0]].item()) if len(valid) else None)
+
+
+def _with_levels(feature: Feature, column: Column) -> Feature:
+    """Return a feature of the type `category` with its categories if they are numbers or booleans."""
+    if feature.dtype != "category" or feature.kind not in (Kind.NUMERIC, Kind.BOOLEAN):
+        return feature
+    levels = sorted({v for v in column.tolist() if not is_null(v)})
+    if feature.kind is Kind.NUMERIC and all(v.is_integer() for v in levels):
+        levels = [int(v) for v in levels]
+    example = levels[levels.index(feature.example)] if feature.example in levels else feature.example
+    return replace(feature, levels=tuple(levels), example=example)
 
 
 def _missing(feature: Feature, row: int | None) -> FieldProblem:

@@ -15,6 +15,7 @@ from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
+from driftbell.tabular.number_categories import as_category
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import TextColumn
@@ -184,6 +185,7 @@ def _typed(
     has_role: bool = False,
 ) -> TypedColumn:
     cells = without_null_numbers(raw.columns[name], options.nulls) if options.nulls else raw.columns[name]
+    cells = as_category(cells)
     texts = None
     if cells.form is Form.TEXTS:
         unit = given.unit if isinstance(given, TypedColumn) else None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.phrases import join_names
-from driftbell.tabular.cells import read_series
+from driftbell.tabular.cells import Form, read_series
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.raw_table import RawTable, check_names, first_line
 from driftbell.tabular.text_layout import rows_above_header
@@ -94,10 +97,16 @@ def _empty() -> Any:
 
 
 def _cells(name: str, series: Any) -> Any:
-    """Return cells; a column of texts was mixed, and workbooks store whole numbers as floats."""
+    """Return cells; a column of texts was mixed, and workbooks store whole numbers as floats.
+
+    Booleans with nulls have the precision in which pandas reads those of a workbook.
+    """
     import polars as pl
 
     if series.dtype == pl.Float64:
         whole = ((series == series.floor()) & (series.abs() < MAX_EXACT)).all()
         series = series.cast(pl.Int64) if whole else series
-    return read_series(name, series, from_text=series.dtype == pl.String)
+    cells = read_series(name, series, from_text=series.dtype == pl.String)
+    if cells.form is Form.BOOLEANS and series.null_count():
+        return replace(cells, precision=np.dtype(np.float64))
+    return cells

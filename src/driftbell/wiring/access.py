@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 import structlog
 
+from driftbell.addresses import is_loopback
 from driftbell.config.auth import parse_rate
 from driftbell.config.settings import Settings
-from driftbell.errors import ConfigError, MissingExtraError
+from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.wiring.session_secret import session_secret
-from driftbell.wiring.store import clock
 
 if TYPE_CHECKING:
     from driftbell.ports import Store
@@ -23,8 +24,6 @@ logger = structlog.get_logger()
 
 def auth_rule(settings: Settings) -> str:
     """Return "always", "never" or "with_keys"; "auto" depends on the address that the service listens on."""
-    from driftbell.server.http.site_guard import is_loopback
-
     rule = settings.auth.required
     if rule == "auto":
         return "never" if is_loopback(settings.server.host) else "always"
@@ -32,10 +31,47 @@ def auth_rule(settings: Settings) -> str:
 
 
 def without_keys_hint(settings: Settings) -> str:
-    """Return what to set so that keys are required; "" if they are."""
+    """Return when a service with these settings needs no key; "" if it does."""
     if auth_rule(settings) != "never":
         return ""
-    return 'with these settings no request needs a key: set auth.required = "always" for the service'
+    if settings.auth.required == "never":
+        return 'auth.required is "never", so no request needs a key'
+    return (
+        f'a service on {settings.server.host} needs no key, unless auth.required is "always"; on any other '
+        "address, as with --host 0.0.0.0, every request needs one"
+    )
+
+
+def check_keys(settings: Settings) -> None:
+    """Check that there is a key if each request needs one, before anything slow begins.
+
+    Raises:
+        ConfigError: there is none, or the data folder cannot be written.
+        StoreError: the store cannot be opened.
+    """
+    if auth_rule(settings) != "always" or settings.auth.issuer is not None:
+        return
+    from driftbell.wiring.store import open_store  # SQLAlchemy takes long to import
+
+    store = open_store(settings, lazy=settings.log.on_failure == "spool")
+    with closing(store), suppress(StoreError):  # a process that could not read the keys reads them later
+        if not store.keys.all():
+            _require_key(settings)
+
+
+def _require_key(settings: Settings) -> None:
+    """Refuse a start without a key if every request would be refused."""
+    if auth_rule(settings) != "always" or settings.auth.issuer is not None:
+        return
+    reason = (
+        f"the service listens on {settings.server.host}, where others reach it"
+        if settings.auth.required == "auto"
+        else 'auth.required is "always"'
+    )
+    raise ConfigError(
+        f"{reason}, and there is no API key, so it would answer nobody: create one with `driftbell keys "
+        'create NAME --scope admin`, or set auth.required = "never" to serve without authentication'
+    )
 
 
 def open_access(settings: Settings, store: Store) -> Access:
@@ -47,6 +83,7 @@ def open_access(settings: Settings, store: Store) -> Access:
     """
     from driftbell.server.auth.guard import Access
     from driftbell.server.auth.keyring import Keyring
+    from driftbell.wiring.store import clock
 
     rule, host = auth_rule(settings), settings.server.host
     if rule == "never":
@@ -55,16 +92,8 @@ def open_access(settings: Settings, store: Store) -> Access:
     keyring = Keyring(store.keys, clock=clock)
     keyring.refresh()
     tokens = _token_verifier(settings)
-    if keyring.empty and rule == "always" and tokens is None:
-        reason = (
-            f"the service listens on {host}, where others reach it"
-            if settings.auth.required == "auto"
-            else 'auth.required is "always"'
-        )
-        raise ConfigError(
-            f"{reason}, and there is no API key, so it would answer nobody: create one with `driftbell keys "
-            'create NAME --scope admin`, or set auth.required = "never" to serve without authentication'
-        )
+    if keyring.empty:
+        _require_key(settings)
     if rule == "with_keys" and keyring.empty and tokens is None:
         _log_rule("requests need an API key as soon as the first one is created", host, has_keys=False)
     else:
@@ -94,6 +123,7 @@ def _token_verifier(settings: Settings) -> TokenVerifier | None:
         )
     try:
         from driftbell.server.auth.tokens import TokenVerifier
+        from driftbell.wiring.store import clock
     except ModuleNotFoundError as error:
         if error.name != "joserfc":
             raise
@@ -103,8 +133,6 @@ def _token_verifier(settings: Settings) -> TokenVerifier | None:
 
 def _log_rule(text: str, host: str, *, has_keys: bool, **fields: int) -> None:
     """Log which rule applies, once for all workers; a service that all can use is a warning."""
-    from driftbell.server.http.site_guard import is_loopback
-
     if parent_process() is not None:
         return
     logger.info("authentication", rule=text, **fields)

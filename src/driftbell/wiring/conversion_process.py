@@ -9,8 +9,8 @@ from contextlib import suppress
 from driftbell import jsonlog
 from driftbell.config.settings import Settings
 from driftbell.errors import DriftbellError
-from driftbell.wiring.model import open_model
-from driftbell.wiring.server import exit_with
+from driftbell.process.parent_death import exit_with
+from driftbell.wiring.model import convert_model
 
 
 def main(parent: int) -> None:
@@ -22,4 +22,4 @@ def main(parent: int) -> None:
     jsonlog.configure()
     exit_with(parent)  # where the kernel does not end this process with its parent
     with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself
-        open_model(Settings.model_validate(json.load(sys.stdin)))
+        convert_model(Settings.model_validate(json.load(sys.stdin)))

@@ -137,7 +137,7 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
-    notes = reading_notes(raw, model.schema.features, table)
+    notes = reading_notes(raw, model.schema.features, table, options.columns.kinds)
     all_warnings = (
         *offered.warnings,
         *plan.warnings,
@@ -298,8 +298,13 @@ def _class_labels(column: Column, model: Model, source: str, ids: bool) -> Colum
 
 
 def _unknown_warning(unknown: UnknownValues) -> str:
-    return (
-        f"the model knows only {unknown.known_share:.0%} of the values of '{printable(unknown.column)}' (it "
-        f"knows {join_names(unknown.examples)}): set the type of the column with --dtype, or use rows like "
-        "the training data"
-    )
+    name, examples = printable(unknown.column), join_names(unknown.examples)
+    known = f"the model knows only {unknown.known_share:.0%} of the values of '{name}'"
+    if unknown.are_dates:
+        return (
+            f"{known}: each date of its training is a category to it, such as {examples}, and any other date "
+            "is unknown. A model that is fitted on numbers of the date, such as the month, knows new ones"
+        )
+    if unknown.has_other_type:
+        return f"{known} (it knows {examples}): set the type of the column with --dtype"
+    return f"{known} (it knows {examples}): use rows like the training data"

@@ -17,6 +17,7 @@ from driftbell.tabular.class_names import ClassNames, is_empty_label, label_text
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.features import feature_columns
+from driftbell.tabular.number_categories import as_category
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
 
@@ -76,7 +77,7 @@ class _Planner:
         if (kind := user_kind(name, self.options)) is not None:
             return Decision(kind)
         if name not in self.decisions:
-            cells = self.raw.columns[name]
+            cells = as_category(self.raw.columns[name])
             texts = None
             if cells.form is Form.TEXTS:
                 texts = TextColumn(cells.data, tuple(self.options.nulls), self.raw.decimal)

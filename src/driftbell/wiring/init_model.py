@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from driftbell.wiring.init_toml import Configuration, configuration_text
 from driftbell.wiring.offered_model import OfferedModel, offer_model
 from driftbell.wiring.sql_tables import is_database
 
+MAX_EXAMPLE = 200
+"""Characters of an example row that is printed; a longer one is written to a file."""
+
 
 def init_model(options: InitOptions, trust: Callable[[UntrustedModelError], bool]) -> InitResult:
-    """Write the configuration of a model, and golden answers beside it.
+    """Write the configuration of a model, and beside it golden answers and a long example row.
 
     Args:
         options: the user's options.
@@ -32,23 +36,34 @@ def init_model(options: InitOptions, trust: Callable[[UntrustedModelError], bool
     """
     golden, stored = _beside(options.output, "golden.json"), _beside(options.output, "reference.parquet")
     from_database = is_database(options.reference)
-    _check_files(options, golden, stored if from_database else None)
+    row = _beside(options.output, "example_row.json")
+    _check_files(options, [golden, row, *([stored] if from_database else [])])
     if options.query and not from_database:
         raise ConfigError("--query needs a database such as sqlite:///FILE or postgresql://USER@HOST/NAME")
     offered = offer_model(options.model, options.classes, RemoteOptions(options.protocol), trust)
     with _reference_file(options, stored) as (reference, dropped):
-        return _init(options, offered, reference, golden, dropped)
+        return _init(options, offered, reference, golden, row, dropped)
 
 
 def _init(
-    options: InitOptions, offered: OfferedModel, reference: Path, golden: Path, dropped: dict[str, str]
+    options: InitOptions,
+    offered: OfferedModel,
+    reference: Path,
+    golden: Path,
+    row: Path,
+    dropped: dict[str, str],
 ) -> InitResult:
     examined = examine_model(options, offered, reference)
     model, table, plan = examined.reading.model, examined.reading.table.columns, examined.plan
     if examined.golden:
         write_golden(golden, model, examined.golden)
     written = golden if examined.golden else None
-    _write(options, _configuration(options, examined.settings, examined.other_types, written))
+    body = json.dumps(model.schema.example, ensure_ascii=False)
+    is_long = len(body) > MAX_EXAMPLE
+    if is_long:
+        _write(row, json.dumps(model.schema.example, ensure_ascii=False, indent=1) + "\n")
+    configuration = _configuration(options, examined.settings, examined.other_types, written)
+    _write(options.output, configuration_text(configuration))
     return InitResult(
         output=options.output,
         golden=written,
@@ -72,6 +87,7 @@ def _init(
         score=examined.score,
         warnings=examined.warnings,
         example=model.schema.example,
+        example_file=row if is_long else None,
     )
 
 
@@ -101,7 +117,7 @@ def _beside(output: Path, name: str) -> Path:
     return output.parent / (name if output.name == DEFAULT_OUTPUT.name else f"{output.stem}.{name}")
 
 
-def _check_files(options: InitOptions, golden: Path, stored: Path | None) -> None:
+def _check_files(options: InitOptions, others: Sequence[Path]) -> None:
     """Check that the files can be written, before the work begins.
 
     Raises:
@@ -111,7 +127,7 @@ def _check_files(options: InitOptions, golden: Path, stored: Path | None) -> Non
         raise ConfigError(f"--output: {options.output} is a folder: name a file, such as driftbell.toml")
     if not options.output.parent.is_dir():
         raise ConfigError(f"--output: there is no folder {options.output.parent}: create it first")
-    files = [path for path in (options.output, golden, stored) if path is not None]
+    files = [options.output, *others]
     for path in files:
         for source in (options.model, Path(options.reference)):
             if isinstance(source, Path) and path.exists() and source.exists() and path.samefile(source):
@@ -145,8 +161,8 @@ def _reference_file(options: InitOptions, stored: Path) -> Iterator[tuple[Path, 
         raise
 
 
-def _write(options: InitOptions, values: Configuration) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        write_atomically(options.output, configuration_text(values).encode())
+        write_atomically(path, text.encode())
     except OSError as error:
-        raise ConfigError(f"--output: cannot write {options.output}: {error.strerror}") from error
+        raise ConfigError(f"--output: cannot write {path}: {error.strerror}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from driftbell.drift.logged_columns import dates_in_text
 from driftbell.phrases import join_names, printable
@@ -11,23 +11,34 @@ from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.raw_table import RawTable
 
 
-def reading_notes(raw: RawTable, features: tuple[Feature, ...], table: Columns) -> Iterator[str]:
-    """Yield notes on texts that are null, and on dates in text.
+def reading_notes(
+    raw: RawTable, features: tuple[Feature, ...], table: Columns, kinds: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield notes on texts that are null, on dates in text, and on categories that are read as numbers.
 
     Args:
         raw: the reference as it is in the file.
         features: the features of the model.
         table: the reference as it is read.
+        kinds: columns with a kind that the user has set.
     """
     for feature in features:
         cells = raw.columns[feature.name]
         if cells.from_text and feature.kind is Kind.CATEGORICAL:
             yield from _null_words(feature, cells.data.to_list(), table[feature.name].tolist())
+        if feature.name in kinds:
+            continue
+        name = printable(feature.name)
+        if feature.kind is Kind.NUMERIC and cells.is_category and feature.dtype != "category":
+            yield (
+                f"'{name}' is a category of pandas in the file, which pandas reads as {feature.dtype}: it is "
+                f"compared as a number. To compare it as categories, pass --dtype '{name}=category'"
+            )
         if feature.kind is Kind.CATEGORICAL and dates_in_text(table[feature.name]) is not None:
-            name = printable(feature.name)
             yield (
                 f"'{name}' has dates as text: the model is given the text, and checks compare the dates. If "
-                f"the model was trained on timestamps, pass --column '{name}=datetime'"
+                f"the model was trained on timestamps, pass --column '{name}=datetime'; to compare the texts "
+                f"as categories, --column '{name}=categorical'"
             )
 
 

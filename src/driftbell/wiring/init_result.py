@@ -21,7 +21,7 @@ class FeatureFacts:
 
     Attributes:
         name: its name.
-        kind: the kind of its values.
+        kind: the kind by which its values are compared.
         type: the type in which the model is given it, as pandas names it.
         nullable: whether null is valid.
         values: its categories, or its range.
@@ -63,6 +63,7 @@ class InitResult:
         score: the score on the reference; None without labels.
         warnings: what the user should know or decide.
         example: a valid row.
+        example_file: the file with this row if it is long; None if not.
     """
 
     output: Path
@@ -87,6 +88,7 @@ class InitResult:
     score: Score | None
     warnings: tuple[str, ...]
     example: dict[str, Value]
+    example_file: Path | None
 
 
 def feature_facts(feature: Feature, column: Column) -> FeatureFacts:
@@ -98,7 +100,7 @@ def feature_facts(feature: Feature, column: Column) -> FeatureFacts:
     """
     return FeatureFacts(
         feature.name,
-        feature.kind.value,
+        (Kind.CATEGORICAL if feature.has_number_categories else feature.kind).value,
         feature.dtype,
         feature.nullable,
         _values_text(feature, column),
@@ -108,8 +110,9 @@ def feature_facts(feature: Feature, column: Column) -> FeatureFacts:
 
 def _values_text(feature: Feature, column: Column) -> str:
     """Return the categories or the range of a column."""
-    if feature.kind is Kind.CATEGORICAL:
-        return join_names((printable(c, 20) for c in feature.categories), max_names=MAX_CATEGORIES)
+    if feature.kind is Kind.CATEGORICAL or feature.has_number_categories:
+        categories = feature.categories or feature.levels
+        return join_names((printable(c, 20) for c in categories), max_names=MAX_CATEGORIES)
     present = [v for v in column.tolist() if not is_null(v)]
     if feature.kind is Kind.BOOLEAN:
         return join_names(str(v).lower() for v in sorted(set(present)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -77,15 +79,31 @@ def open_model(settings: Settings) -> OpenedModel:
             labels=training.labels,
             out_of_sample=out_of_sample,
             outputs=training.outputs,
+            kinds=settings.columns.options.user_kinds,
         ),
     )
 
 
-def open_serving_model(settings: Settings) -> Model:
+def convert_model(settings: Settings) -> None:
+    """Convert the model, and write it to the conversion cache, unless another process has done it.
+
+    Raises:
+        ConfigError: a file is missing or invalid; the message names it.
+    """
+    with exclusive_setup(settings.data_dir):
+        if load_cached_conversion(settings) is None:
+            build_model(settings)
+
+
+def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> Model:
     """Open the model without its reference, from the conversion cache where possible.
 
     A cached model is loaded without the libraries that it was trained with. If there is none, a child process
     converts it, so that the memory of those libraries is released before serving starts.
+
+    Args:
+        settings: all settings.
+        meanwhile: called while the child process converts the model.
 
     Raises:
         ConfigError: a file is missing or invalid; the message names it.
@@ -97,7 +115,16 @@ def open_serving_model(settings: Settings) -> Model:
         options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
         # its errors are raised again below, in this process
         command = [sys.executable, "-c", CONVERT, str(os.getpid())]
-        subprocess.run(command, input=options, text=True, check=False)  # noqa: S603
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as child:  # noqa: S603
+            try:
+                if child.stdin:
+                    with suppress(BrokenPipeError), child.stdin as pipe:  # it has ended
+                        pipe.write(options)
+                meanwhile()
+                child.wait()
+            except BaseException:  # such as a stop signal's
+                child.kill()
+                raise
         conversion = load_cached_conversion(settings)
     model: Model | None = conversion.model if conversion else None
     if model is None:

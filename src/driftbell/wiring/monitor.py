@@ -15,9 +15,8 @@ from driftbell.alarms.limits import parse_limits
 from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
-from driftbell.drift.compare import prepare
 from driftbell.drift.limits import check_limits
-from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.logged_columns import prepare_reference
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
@@ -32,8 +31,10 @@ from driftbell.publish.evidently import EvidentlyReport, evidently_available, im
 from driftbell.publish.html_report import HtmlReport
 from driftbell.publish.notify import NotificationSender, apprise_targets
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT
-from driftbell.records import Reference
+from driftbell.records import Column, Kind, Reference
 from driftbell.store.sql import SqlStore
+from driftbell.tabular.cells import objects
+from driftbell.tabular.profile import texts
 from driftbell.wiring.champion import open_champion, open_registered
 from driftbell.wiring.model import OpenedModel
 from driftbell.wiring.store import clock, open_store, report_folder
@@ -78,7 +79,7 @@ def checker(
     model, reference = opened.model, opened.reference
     limits = parse_limits(settings.limits)
     if limits:
-        columns = prepare(typed_columns(reference.columns), roles=reference.roles).columns
+        columns = prepare_reference(reference).columns
         check_limits(limits, columns)
     warning = memorization_warning(reference)
     if warning:
@@ -115,7 +116,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
     classes = model.classes
     started = time.perf_counter()
     detector = fit_detector(
-        {name: reference.columns[name] for name in model.schema.names},
+        {name: _as_categories(reference, name) for name in model.schema.names},
         reference.out_of_sample or reference_outputs(reference, classes),
         reference.labels,
         classes=classes,
@@ -134,6 +135,12 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         duration_s=round(time.perf_counter() - started, 2),
     )
     return detector
+
+
+def _as_categories(reference: Reference, name: str) -> Column:
+    """Return a column of the reference, with categories that are numbers as texts."""
+    column = reference.columns[name]
+    return objects(texts(column)) if reference.kinds.get(name) is Kind.CATEGORICAL else column
 
 
 def _sinks(settings: Settings) -> Mapping[str, Sink]:

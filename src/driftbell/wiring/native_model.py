@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from driftbell.config.settings import Settings
+from driftbell.drift.logged_columns import dates_in_text
 from driftbell.errors import ConfigError, InputError, ModelError
 from driftbell.models.feature_names import with_names_of
-from driftbell.models.frame import build_frame, with_stored_types
+from driftbell.models.frame import build_frame, with_stored_types, without_decimals
 from driftbell.models.golden import golden_problem, golden_rows, read_golden
 from driftbell.models.known_values import MIN_KNOWN, KnownValues, known_values
 from driftbell.models.load import load_model
@@ -20,14 +22,18 @@ from driftbell.models.loaded import LoadedModel
 from driftbell.models.native import NativeModel, check_example_row
 from driftbell.models.remote import RemoteOptions
 from driftbell.ports import Model
-from driftbell.records import Column, Feature
+from driftbell.records import Column, Feature, Kind
 from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.dtypes import decimal_places
 from driftbell.tabular.features import FeatureTable, read_feature_table
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.schema import Schema, infer_schema
 
 OTHER_TYPES = ("str", "int64", "float64")
 """Types in which a column is read if its model does not know its values."""
+
+MIN_KNOWN_OF_TYPE = 0.1
+"""A model that knows at least this share of a column's values was fitted on its type."""
 
 logger = structlog.get_logger()
 
@@ -41,7 +47,7 @@ class NativeReading:
         table: the features of the reference.
         labels: the column of the labels; None if no target is configured.
         other_types: types by column in which it is read because the model knows its values only then.
-        unknown: columns of which the model does not know most values.
+        unknown: columns with values that the model does not know.
     """
 
     model: NativeModel
@@ -53,17 +59,24 @@ class NativeReading:
 
 @dataclass(frozen=True, slots=True)
 class UnknownValues:
-    """A column of which a model does not know most values: it may have been fitted on another type.
+    """A column with values that a model does not know.
 
     Attributes:
         column: its name.
         known_share: share of its values that the model knows.
         examples: at most three values that the model knows.
+        are_dates: whether the values are dates as text, each a category of its own.
     """
 
     column: str
     known_share: float
     examples: tuple[str, ...]
+    are_dates: bool = False
+
+    @property
+    def has_other_type(self) -> bool:
+        """True if the model was probably fitted on another type of the column."""
+        return not self.are_dates and self.known_share < MIN_KNOWN_OF_TYPE
 
 
 def open_native(settings: Settings, path: Path | str, reference: Path, name: str) -> NativeReading:
@@ -82,13 +95,19 @@ def open_native(settings: Settings, path: Path | str, reference: Path, name: str
         types = dict(reading.other_types)
         logger.info("columns are read as the model knows them", model=name, dtypes=types)
     for unknown in reading.unknown:
+        if unknown.are_dates:  # a fact about the model, which `driftbell init` names once
+            continue
+        event, advice = "model does not know all values of a column", "use a reference like the training data"
+        if unknown.has_other_type:
+            event = "model does not know the values of a column: it may have been fitted on another type"
+            advice = "set its type in [columns] dtypes"
         logger.warning(
-            "model does not know most values of a column: it may have been fitted on another type",
+            event,
             model=name,
             column=unknown.column,
             known_share=unknown.known_share,
             examples=list(unknown.examples),
-            advice="set its type in [columns] dtypes",
+            advice=advice,
         )
     return reading
 
@@ -131,9 +150,27 @@ def read_native(
             for f in schema.features
         )
     )
-    model = NativeModel(loaded, name=name, version=version, schema=schema, label_known=target is not None)
-    check_example_row(model)
+    build = partial(NativeModel, loaded, name=name, version=version, label_known=target is not None)
+    model = _checked(build, schema)
     return NativeReading(model, table, labels, other, tuple(_unknown(model, table, known)))
+
+
+def _checked(build: Callable[..., NativeModel], schema: Schema) -> NativeModel:
+    """Return a model that predicts its example row, with decimals as floats if it takes no objects.
+
+    Raises:
+        ModelError: it fails on the row.
+    """
+    model = build(schema=schema)
+    try:
+        check_example_row(model)
+    except ModelError:
+        floats = without_decimals(schema)
+        if floats == schema:
+            raise
+        model = build(schema=floats)
+        check_example_row(model)
+    return model
 
 
 def read_reference(
@@ -219,21 +256,22 @@ def _known(loaded: LoadedModel) -> dict[str, KnownValues]:
 
 
 def _prescribed(feature: Feature, loaded: LoadedModel, typed: Collection[str]) -> Feature:
-    """Return a feature with the type that its model prescribes, unless the user has set it.
+    """Return a feature with the type that its model prescribes, unless the user has set another one.
 
     Raises:
         ModelError: neither the model nor the reference has its categories.
     """
-    if feature.name in typed or feature.name not in loaded.dtypes:
+    dtype = loaded.dtypes.get(feature.name)
+    if dtype is None or (feature.name in typed and feature.dtype != dtype):
         return feature
     levels = loaded.levels.get(feature.name, feature.levels)
-    if loaded.dtypes[feature.name] == "category" and not levels:
+    if dtype == "category" and not levels:
         raise ModelError(
             f"the model does not hold the categories of '{feature.name}' (XGBoost before 3.1 does not write "
             "them, and newer ones cut texts that are not ASCII): set model.reference to a Parquet file in "
             f"which '{feature.name}' has the training's type, pandas.CategoricalDtype"
         )
-    return replace(feature, dtype=loaded.dtypes[feature.name], levels=levels)
+    return replace(feature, dtype=dtype, levels=levels)
 
 
 def _better_type(
@@ -247,7 +285,8 @@ def _better_type(
     """Return the type in which a model knows the values of a column; "" if it knows them as they are."""
     if not known.categories or _known_share(name, known, table, schema) >= MIN_KNOWN:
         return ""
-    for dtype in OTHER_TYPES:
+    feature = next(f for f in schema.features if f.name == name)
+    for dtype in OTHER_TYPES if decimal_places(feature.dtype) is None else ("float64",):
         other = read_feature_table(reference, replace(options, dtypes={**options.dtypes, name: dtype}))
         try:
             typed = infer_schema({name: other.columns[name]}, other.dtypes)
@@ -278,4 +317,6 @@ def _unknown(
         share = values.share(build_frame([feature], table.columns)[feature.name].tolist())
         if share < MIN_KNOWN:
             examples = sorted(map(repr, values.categories))[:3]
-            yield UnknownValues(feature.name, round(share, 3), tuple(examples))
+            column = table.columns[feature.name]
+            are_dates = feature.kind is Kind.CATEGORICAL and dates_in_text(column) is not None
+            yield UnknownValues(feature.name, round(share, 3), tuple(examples), are_dates)

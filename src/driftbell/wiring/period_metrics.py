@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from driftbell.config.settings import Settings
-from driftbell.drift.compare import prepare
-from driftbell.drift.logged_columns import typed_columns
+from driftbell.drift.logged_columns import prepare_reference
 from driftbell.monitor.period_metrics import PeriodMetrics
 from driftbell.publish.metric_rows import metric_rows
 from driftbell.records import Period
@@ -70,7 +69,7 @@ def _metrics(settings: Settings, store: SqlStore) -> PeriodMetrics:
         store,
         opened.model,
         reference,
-        prepare(typed_columns(reference.columns), roles=reference.roles),
+        prepare_reference(reference),
         build_detector(settings, opened.model, reference),
         settings.check.minimum_rows,
         settings.check.false_discovery_rate,

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import network_address
 from driftbell.ports import Model
 from driftbell.process.memory import limit_arenas
+from driftbell.process.parent_death import exit_with
 from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
@@ -51,9 +52,6 @@ SHUTDOWN_SECONDS = 4
 
 STOP_SECONDS = 8.0
 """Time for the workers to stop; then they are killed."""
-
-ORPHAN_SECONDS = 12.0
-"""Time to stop for a process without its parent; then it ends itself at once."""
 
 START_SECONDS = 20
 """A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""
@@ -190,17 +188,19 @@ def application() -> FastAPI:
 
 
 def _application(settings: Settings) -> FastAPI:
+    limit_arenas()
+    _require_opentelemetry(settings)
+    endpoint = settings.tracing.endpoint
+    store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    access = open_access(settings, store)  # refuses a start without keys before the model is loaded
+    model = open_serving_model(settings, meanwhile=_import_libraries)
+
     from driftbell.server import Service, create_app
     from driftbell.server.http.prefix import PathPrefix
     from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
     from driftbell.wiring.served_versions import version_source
 
-    limit_arenas()
-    model = open_serving_model(settings)
-    _require_opentelemetry(settings)
-    endpoint = settings.tracing.endpoint
-    store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
     source = version_source(settings, store.versions, model)
     if log_database(settings.log) is None:
         _verify_daily(store)
@@ -226,9 +226,17 @@ def _application(settings: Settings) -> FastAPI:
             smallest_loss=_smallest_loss(settings, model),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
-            access=open_access(settings, store),
+            access=access,
         )
     )
+
+
+def _import_libraries() -> None:
+    """Import what serving needs, which takes a while."""
+    with suppress(ImportError):  # optional
+        import onnxruntime  # noqa: F401
+    import driftbell.server
+    import driftbell.wiring.served_versions  # noqa: F401
 
 
 def _smallest_loss(settings: Settings, model: Model) -> float | None:
@@ -275,20 +283,6 @@ def _require_opentelemetry(settings: Settings) -> None:
         import opentelemetry.sdk.trace.export  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("tracing.endpoint", "otel") from error
-
-
-def exit_with(parent: int) -> None:
-    """Stop this process by SIGTERM when its parent process has ended, for whatever reason."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        logger.warning("parent process has ended, stopping")
-        time.sleep(ORPHAN_SECONDS)
-        os._exit(1)
-
-    SupervisedThread(watch, name="parent").start()
 
 
 def _metrics_folder() -> Path:

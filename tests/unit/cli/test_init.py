@@ -137,7 +137,18 @@ def test_many_features_and_long_rows_are_cut(folder: Path) -> None:
     done = driftbell("init", "wide.joblib", "--reference", "wide.csv", "--trust", cwd=folder)
     assert done.returncode == 0
     assert "  and 260 more features; --json prints all" in done.stdout
-    assert "http://127.0.0.1:8000/docs shows an example row." in done.stdout
+    lines = done.stdout.splitlines()
+    assert (
+        "driftbell.toml, golden.json and example_row.json are written. Serve and monitor the model:" in lines
+    )
+    assert lines[-2:] == [
+        "  curl http://127.0.0.1:8000/predict -H 'Content-Type: application/json' \\",
+        "    -d @example_row.json",
+    ]
+    row = json.loads((folder / "example_row.json").read_text())
+    assert row == dict(wide.iloc[0])
+    again = driftbell("init", "wide.joblib", "--reference", "wide.csv", "--trust", cwd=folder)
+    assert "driftbell.toml, golden.json and example_row.json exist: pass --force" in again.stderr
     assert "Score      unknown: the reference has no labels" in done.stdout
 
 

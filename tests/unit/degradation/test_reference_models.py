@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 from tests.degradation_tasks import amounts, answers, evidence, table
 
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
@@ -188,3 +189,19 @@ def test_many_classes_with_rare_ones() -> None:
     block = charts.examine({k: v[half] for k, v in columns.items()}, given.take(half))
     assert block.basis == "confidence"
     assert abs(block.loss) < 0.05
+
+
+def test_the_expected_error_of_many_classes_depends_on_the_row() -> None:
+    rng = np.random.default_rng(0)
+    classes, rows = 50, 3000
+    centers = rng.normal(size=(classes, 8))
+    truth = rng.integers(classes, size=rows)
+    noise = np.where(rng.random(rows) < 0.4, 3.0, 0.3)  # near a center, or anywhere
+    values = centers[truth] + noise[:, None] * rng.normal(size=(rows, 8))
+    columns = {f"x{i}": values[:, i] for i in range(8)}
+    answers = ((values[:, None, :] - centers[None]) ** 2).sum(axis=2).argmin(axis=1).astype(float)
+    learned = fit_reference_models(columns, Answers(answers), truth.astype(float), classes=classes, seed=0)
+    wrong = answers != truth
+    assert 0.25 < wrong.mean() < 0.45
+    assert roc_auc_score(wrong, learned.by_features) > 0.8
+    assert len(learned.top) == 6

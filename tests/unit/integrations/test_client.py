@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import inspect
 import json
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -24,11 +30,17 @@ class Service:
     def __init__(self) -> None:
         self.status, self.rows, self.headers = 200, list[dict[str, Any]](), list[dict[str, str]]()
         self.refused, self.answer = 0, b""
+        self.ignored: dict[str, int] = {}
+        self._open: list[socket.socket] = []
         self.status_of: Callable[[list[dict[str, Any]]], int] = lambda rows: self.status
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                service._open.append(self.connection)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -51,7 +63,15 @@ class Service:
         self.rows += body
         self.headers.append(dict(headers))
         errors = [{"message": "'age' is missing"}] if self.refused else []
-        return {"accepted": len(body) - self.refused, "refused": self.refused, "errors": errors}
+        accepted = len(body) - self.refused
+        return {"accepted": accepted, "refused": self.refused, "errors": errors, "ignored": self.ignored}
+
+    def hang_up(self) -> None:
+        """Close the connections, as a service does with idle ones."""
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -73,6 +93,13 @@ def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Se
         "day": datetime(2026, 3, 1, tzinfo=UTC),
         "gone": pd.NaT,
         "flag": np.True_,
+        "price": Decimal("12.50"),
+        "none": Decimal("NaN"),
+        "instant": np.datetime64("2026-03-01T08:00:00.5", "ns"),
+        "nat": np.datetime64("NaT"),
+        "long": np.longdouble(0.5),
+        "key": UUID(int=7),
+        "stamp": pd.Timestamp("2026-03-01", tz="UTC"),
     }
     assert monitor.log(features, np.int64(1), id="a", probabilities={"1": np.float64(0.75)}) == "a"
     made = [monitor.log({"age": i}, "yes") for i in range(1200)]
@@ -86,6 +113,13 @@ def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Se
         "day": "2026-03-01T00:00:00+00:00",
         "gone": None,
         "flag": True,
+        "price": 12.5,
+        "none": None,
+        "instant": "2026-03-01T08:00:00.500000000",
+        "nat": None,
+        "long": 0.5,
+        "key": "00000000-0000-0000-0000-000000000007",
+        "stamp": "2026-03-01T00:00:00+00:00",
     }
     assert (first["prediction"], first["probabilities"]) == (1, {"1": 0.75})
     assert datetime.fromisoformat(first["time"]).tzinfo is not None
@@ -226,6 +260,52 @@ def test_a_decorated_function_keeps_its_result_and_its_errors(service: Service) 
     monitor.close()
 
 
+def test_async_functions_are_awaited_and_logged(service: Service) -> None:
+    monitor = Monitor(service.url)
+
+    @monitor.logged
+    async def plain(row: dict[str, float]) -> str:
+        await asyncio.sleep(0.02)
+        return "high" if row["x"] > 1 else "low"
+
+    @monitor.logged(features=lambda x: {"x": x})
+    async def failing(x: float) -> float:
+        return 1 / x
+
+    async def play() -> None:
+        assert inspect.iscoroutinefunction(plain)
+        answers = await asyncio.gather(plain({"x": 2.0}), plain(row={"x": 0.0}))
+        assert list(answers) == ["high", "low"]
+        with pytest.raises(ZeroDivisionError):
+            await failing(0.0)
+
+    asyncio.run(play())
+    assert monitor.flush()
+    assert sorted((row["features"]["x"], row["prediction"]) for row in service.rows) == [
+        (0.0, "low"),
+        (2.0, "high"),
+    ]
+    assert all(row["latency_ms"] > 0 for row in service.rows)
+    monitor.close()
+
+
+def test_a_call_without_features_is_counted_and_keys_of_any_kind_are_texts(service: Service) -> None:
+    monitor = Monitor(service.url)
+
+    @monitor.logged
+    def constant() -> str:
+        return "yes"
+
+    assert constant() == "yes"
+    assert monitor.counts.dropped == 1
+    keys: list[Any] = [0, UUID(int=7), np.int64(5)]
+    names = [monitor.log({"x": 1}, "no", id=key) for key in keys]
+    assert names == ["0", "00000000-0000-0000-0000-000000000007", "5"]
+    assert monitor.flush()
+    assert [row["id"] for row in service.rows] == names
+    monitor.close()
+
+
 def test_a_forked_child_sends_its_own_predictions(service: Service) -> None:
     monitor = Monitor(service.url)
     monitor.log({"x": 1}, "no", id="parent")
@@ -245,3 +325,31 @@ def test_a_forked_child_sends_its_own_predictions(service: Service) -> None:
 def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="the URL of driftbell must be such as"):
         Monitor(url)
+
+
+def test_an_idle_connection_that_the_service_has_closed_is_no_failure(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = Monitor(service.url)
+    with caplog.at_level(logging.WARNING, logger="driftbell"):
+        for number in range(3):
+            monitor.log({"x": number}, "no", id=str(number))
+            assert monitor.flush()
+            service.hang_up()
+    assert [row["id"] for row in service.rows] == ["0", "1", "2"]
+    assert not caplog.records
+    monitor.close()
+
+
+def test_fields_that_the_model_does_not_have_are_logged(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.ignored = {"agee": 1, "x": 1}
+    monitor = Monitor(service.url)
+    with caplog.at_level(logging.WARNING, logger="driftbell"):
+        monitor.log({"agee": 1}, "no")
+        assert monitor.flush()
+    assert [r.getMessage() for r in caplog.records] == [
+        "driftbell: fields that the model does not have are not stored: agee, x"
+    ]
+    monitor.close()

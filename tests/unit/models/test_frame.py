@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,10 @@ COLUMNS: dict[str, Any] = {
     "times of a fixed offset": (
         pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(CODES, unit="D")
     ).tz_convert("+05:30"),
+    "decimals": [Decimal(f"{code}.10") for code in CODES],
+    "decimals with null": [
+        None if hole else Decimal(f"1234567.{code}05") for code, hole in zip(CODES, HOLES, strict=True)
+    ],
     "dates": np.array([date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3), date(2026, 1, 4)])[CODES],
 }
 """Columns of four values, of which the model's own spelling decides the class."""

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import feather, parquet
 
 from driftbell.errors import ConfigError, InputError, MissingExtraError
-from driftbell.tabular.features import read_features
+from driftbell.tabular.features import read_feature_table, read_features
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import ZONE_SETTING, read_file
 from driftbell.tabular.typed_column import read_columns
@@ -239,6 +239,23 @@ def test_the_sheets_of_a_workbook_are_tables(tmp_path: Path) -> None:
         read_file(path)
 
 
+def test_booleans_of_a_workbook_with_nulls_have_the_type_of_pandas(tmp_path: Path) -> None:
+    pytest.importorskip("fastexcel")
+    path = tmp_path / "t.xlsx"
+    write_workbook(path, {"first": [["x", "y"], [True, False], [None, True], [False, True]]})
+    table = read_feature_table(path)
+    assert table.dtypes == {"x": "float64", "y": "bool"}
+    assert table.columns["x"].tolist() == [True, None, False]
+
+
+def _cell(place: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f'<c r="{place}" t="b"><v>{int(value)}</v></c>'
+    if isinstance(value, int | float):
+        return f'<c r="{place}"><v>{value}</v></c>'
+    return f'<c r="{place}" t="inlineStr"><is><t>{value}</t></is></c>'
+
+
 def write_workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> None:
     """Write the smallest workbook that Excel reads."""
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -254,12 +271,7 @@ def write_workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> None:
             )
             data = ""
             for i, row in enumerate(rows, 1):
-                cells = (
-                    f'<c r="{"ABCD"[j]}{i}"><v>{v}</v></c>'
-                    if isinstance(v, int | float)
-                    else f'<c r="{"ABCD"[j]}{i}" t="inlineStr"><is><t>{v}</t></is></c>'
-                    for j, v in enumerate(row)
-                )
+                cells = (_cell(f"{'ABCD'[j]}{i}", v) for j, v in enumerate(row) if v is not None)
                 data += f'<row r="{i}">{"".join(cells)}</row>'
             archive.writestr(
                 f"xl/worksheets/{number}.xml", f"<worksheet {main}><sheetData>{data}</sheetData></worksheet>"

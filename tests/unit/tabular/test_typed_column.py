@@ -157,7 +157,7 @@ OTHER: dict[str, tuple[Any, Kind, list[Any], str]] = {
     "days": ([date(2026, 1, 1), None], Kind.DATETIME, [datetime(2026, 1, 1), None], "dates"),  # noqa: DTZ001
     "mixed numbers and text": ([1, "2", 3.0, "4.5"], Kind.NUMERIC, [1.0, 2.0, 3.0, 4.5], "mixed types"),
     "mixed": ([1, "a", True, None], Kind.CATEGORICAL, ["1", "a", "True", None], "mixed types"),
-    "category of numbers": (pd.Categorical([10115, 80331]), Kind.CATEGORICAL, ["10115", "80331"], "text"),
+    "category of numbers": (pd.Categorical([10115, 80331]), Kind.CATEGORICAL, ["10115", "80331"], "numbers"),
     "NumPy's booleans": ([np.bool_(True), None], Kind.BOOLEAN, [True, None], "booleans"),
     "huge": ([10**400, -(10**400)], Kind.NUMERIC, [np.inf, -np.inf], "numbers"),
     "half a surrogate pair": (["\ud800", "b"], Kind.CATEGORICAL, ["\ufffd", "b"], "text"),

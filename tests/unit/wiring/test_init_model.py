@@ -352,7 +352,8 @@ def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
     dates, nulls = result.warnings[:2] if "dates as text" in result.warnings[0] else result.warnings[1::-1]
     assert dates == (
         "'signup' has dates as text: the model is given the text, and checks compare the dates. If the "
-        "model was trained on timestamps, pass --column 'signup=datetime'"
+        "model was trained on timestamps, pass --column 'signup=datetime'; to compare the texts as "
+        "categories, --column 'signup=categorical'"
     )
     assert nulls.startswith(f"'plan': {ROWS // 5} cells 'NA' are null, as pandas reads them by default.")
     assert not any("identifier" in warning for warning in result.warnings)

@@ -108,7 +108,7 @@ def test_values_that_no_type_makes_known_are_named(tmp_path: Path) -> None:
     config = settings(tmp_path, estimator, pd.DataFrame({"zip": ZIPS}))
     with capture_logs() as logs:
         open_model(config)
-    (warning,) = [e for e in logs if e["event"].startswith("model does not know most values")]
+    (warning,) = [e for e in logs if e["event"].startswith("model does not know the values of a column")]
     assert (warning["column"], warning["known_share"]) == ("zip", 0.0)
 
 

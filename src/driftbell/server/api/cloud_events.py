@@ -24,6 +24,7 @@ from driftbell.records.refusals import UNJOINED
 from driftbell.server.exchanges import ExchangeLogger
 from driftbell.server.http.body import MAX_INLINE_BYTES, check_large, content_type, parse_json, read_bytes
 from driftbell.server.http.problems import Refused, documented
+from driftbell.tabular.binary_tensors import fill_tensors, json_length
 
 PATH = "/cloudevents"
 STRUCTURED, BATCHED = "application/cloudevents+json", "application/cloudevents-batch+json"
@@ -230,6 +231,18 @@ def _data_of(entry: Mapping[str, Any]) -> bytes:
     return data.encode("utf-8", "replace") if isinstance(data, str) else json.dumps(data).encode()
 
 
+def _json_of(data: bytes, key: str) -> Any:
+    """Return a body as JSON; binary tensors may follow it, without the header that the event does not have.
+
+    Raises:
+        Refused, ValueError: it cannot be read.
+    """
+    if b'"binary_data_size"' not in data:
+        return parse_json(data)
+    length = json_length(data)
+    return fill_tensors(parse_json(data[:length]), data[length:], key)
+
+
 def _event(attributes: Mapping[str, Any], data: bytes, model: str) -> InferenceEvent:
     """Return one event.
 
@@ -248,9 +261,11 @@ def _event(attributes: Mapping[str, Any], data: bytes, model: str) -> InferenceE
         raise Refused(404, "unknown_model", f"{detail}: set model.name to the name of the InferenceService")
     problem = ""
     try:
-        value = parse_json(data)
+        value = _json_of(data, "inputs" if KINDS[str(kind)] == REQUEST else "outputs")
     except Refused as error:
         problem = error.detail
+    except ValueError as error:
+        problem = str(error)
     return InferenceEvent(
         name,
         KINDS[str(kind)],

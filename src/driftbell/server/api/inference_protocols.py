@@ -6,7 +6,6 @@ Clients of those servers can call driftbell unchanged; each row is recorded as b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,27 +17,21 @@ import driftbell
 from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.ports import Model
 from driftbell.records import Feature, Kind, Value
+from driftbell.server.api.v2_bodies import described_outputs, infer_response, read_infer, shaped
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
 from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
 from driftbell.server.challenge import ServedVersion
 from driftbell.server.deployment import Deployment
-from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
+from driftbell.server.http.body import MAX_INLINE_BYTES, check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
 from driftbell.server.predict.answers import PredictedRow
+from driftbell.tabular.binary_tensors import LENGTH_HEADER
 from driftbell.tabular.dtypes import is_integer
-from driftbell.tabular.feature_value import is_unicode_text
-from driftbell.tabular.inference_tables import mlflow_table, v2_table
+from driftbell.tabular.inference_tables import mlflow_table
 from driftbell.tabular.schema import Schema
-
-BINARY_HEADER = "inference-header-content-length"
-NO_BINARY = (
-    "binary tensors are not read here: send JSON, with tritonclient "
-    "input.set_data_from_numpy(values, binary_data=False)"
-)
-
 
 INVOCATIONS_PATH, INFER_PATH = "/invocations", "/v2/models/{name}/infer"
 
@@ -96,7 +89,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     @router.get("/v2", summary="Open Inference Protocol: the server")
     async def server() -> dict[str, Any]:
         """Describe the server."""
-        return {"name": "driftbell", "version": driftbell.__version__, "extensions": []}
+        return {"name": "driftbell", "version": driftbell.__version__, "extensions": ["binary_tensor_data"]}
 
     @router.get("/v2/health/live", summary="Open Inference Protocol: alive?")
     async def live() -> dict[str, bool]:
@@ -122,7 +115,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             "inputs": [
                 {"name": f.name, "datatype": datatype(f), "shape": [-1]} for f in model.schema.features
             ],
-            "outputs": _described_outputs(model.classes),
+            "outputs": described_outputs(model.classes),
         }
 
     @router.get(
@@ -147,24 +140,22 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         """Predict rows of tensors: one input a feature of shape [n] or [n, 1], or one of shape [n, features].
 
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
-        Tensors are JSON; the extension for binary tensors is refused.
+        Tensors are JSON, or binary with the header `Inference-Header-Content-Length`.
         """
         served = deployment.choose(request.scope)
         model = served.model
         try:
             if name != model.name:
                 raise _unknown_model(name, model.name)
-            if BINARY_HEADER in request.headers:
-                raise Refused(415, "content_type", NO_BINARY)
             body = await read_bytes(request, body_limit)
-            read = partial(_read_infer, model.schema, model.classes)
-            rows, identifier, wanted = await check_json(request, body, body_limit, read)
+            read = partial(read_infer, model.schema, model.classes, request.headers.get(LENGTH_HEADER))
+            small = len(body) <= MAX_INLINE_BYTES
+            asked = read(body) if small else await check_large(request, body, body_limit, read)
+            rows = asked.rows
             if served.choose:
                 served, rows = served.choose(rows)
             answers = await _predict(served, request, rows)
-            version = served.model.version
-            content = _infer_answer(model.name, version, model.classes, answers, identifier, wanted)
-            return Response(content, media_type="application/json")
+            return infer_response(model.name, served.model.version, model.classes, answers, asked)
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
                 served.refusals.count(error)
@@ -189,19 +180,7 @@ def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
         InputError: rows do not fit the schema.
         Refused: 422, the body has another shape.
     """
-    return validated_rows(schema, _shaped(mlflow_table, schema, body))
-
-
-def _shaped(read: Callable[[Sequence[str], Any], Any], schema: Schema, body: Any) -> Any:
-    """Return the rows of a body, not validated.
-
-    Raises:
-        Refused: 422, the body has another shape.
-    """
-    try:
-        return read(schema.names, body)
-    except ValueError as error:
-        raise Refused(422, "not_a_batch", str(error)) from error
+    return validated_rows(schema, shaped(mlflow_table, schema, body))
 
 
 def datatype(feature: Feature) -> str:
@@ -267,70 +246,6 @@ def describe_infer(model: Model) -> Description:
         {"application/json": {"schema": body, "example": {"inputs": inputs}}},
         {"description": "The outputs.", "content": {"application/json": {"schema": {"type": "object"}}}},
     )
-
-
-def _read_infer(
-    schema: Schema, classes: Sequence[str], body: Any
-) -> tuple[list[list[Value]], str | None, list[str] | None]:
-    """Return the rows, the request's id, and the names of the wanted outputs.
-
-    Raises:
-        InputError: rows do not fit the schema.
-        Refused: 422, the body has another shape.
-    """
-    table = _shaped(v2_table, schema, body)
-    wanted = body.get("outputs")
-    outputs = None
-    if isinstance(wanted, list) and wanted:
-        outputs = [str(output.get("name")) if isinstance(output, dict) else str(output) for output in wanted]
-    known = [output["name"] for output in _described_outputs(classes)]
-    unknown = [name for name in outputs or () if name not in known]
-    if unknown:
-        detail = f"the model has no output '{unknown[0][:80]}'; its outputs: {', '.join(known)}"
-        raise Refused(422, "not_a_batch", detail)
-    identifier = body.get("id")
-    if isinstance(identifier, str) and not is_unicode_text(identifier):
-        raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
-    return validated_rows(schema, table), identifier if isinstance(identifier, str) else None, outputs
-
-
-def _described_outputs(classes: Sequence[str]) -> list[dict[str, Any]]:
-    if not classes:
-        outputs: list[tuple[str, str, list[int]]] = [("value", "FP64", [-1])]
-    else:
-        outputs = [
-            ("class", "BYTES", [-1]),
-            ("class_id", "INT64", [-1]),
-            ("probabilities", "FP64", [-1, len(classes)]),
-        ]
-    outputs.append(("id", "BYTES", [-1]))
-    return [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in outputs]
-
-
-def _infer_answer(
-    name: str,
-    version: str,
-    classes: Sequence[str],
-    answers: Sequence[PredictedRow],
-    identifier: str | None,
-    wanted: list[str] | None,
-) -> bytes:
-    """Serialize an answer."""
-    data: dict[str, list[Any]] = {"id": [row.id for row in answers]}
-    if classes:
-        data["class"] = [classes[row.value] for row in answers]
-        data["class_id"] = [row.value for row in answers]
-        if all(row.probabilities for row in answers):
-            data["probabilities"] = [p for row in answers for p in row.probabilities]
-    else:
-        data["value"] = [row.value for row in answers]
-    outputs = []
-    for output in _described_outputs(classes):
-        if output["name"] in data and (wanted is None or output["name"] in wanted):
-            shape = [len(answers), *output["shape"][1:]]
-            outputs.append({**output, "shape": shape, "data": data[output["name"]]})
-    answer = {"model_name": name, "model_version": version, "outputs": outputs}
-    return msgspec.json.encode(answer if identifier is None else {**answer, "id": identifier})
 
 
 def _unknown_model(name: str, served: str) -> Refused:

@@ -208,7 +208,8 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     if types.is_null(chunk.type):
         numbers = np.full(len(chunk), np.nan)
     elif types.is_decimal(chunk.type):
-        numbers = chunk.cast("float64", safe=False).to_numpy(zero_copy_only=False)
+        # through texts: the direct cast multiplies by a power of ten that is rounded itself
+        numbers = chunk.cast("string").cast("float64").to_numpy(zero_copy_only=False)
     elif is_integer(feature.dtype) and types.is_signed_integer(chunk.type) and not chunk.null_count:
         return chunk.to_numpy(zero_copy_only=False).astype(np.int64), []
     else:

@@ -8,12 +8,12 @@ https://www.w3.org/TR/fetch-metadata/ and RFC 6454.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from driftbell.addresses import is_address, is_loopback
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
@@ -113,7 +113,7 @@ class SiteGuard:
             return False
         if name in self._names or (self._suffixes and name.endswith(self._suffixes)):
             return True
-        return _is_address(name) and (self._accepts_addresses or is_loopback(name))
+        return is_address(name) and (self._accepts_addresses or is_loopback(name))
 
 
 class GuardedSite:
@@ -187,20 +187,3 @@ def _host_name(host: bytes) -> str | None:
     except ValueError:
         return None
     return (url.hostname or "").removesuffix(".") or None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether only this machine reaches an address to listen on.
-
-    >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, True, False)
-    """
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
