@@ -152,7 +152,7 @@ def _chosen(view: MonitorView, versions: Sequence[VersionInUse], version: str | 
     if version is None:
         return None
     in_use = next((item for item in versions if item.version == version), None)
-    last = view.last_check(version)
+    last = view.last_check(version, versions)
     if in_use is None and last is None:
         raise Refused(404, "unknown_version", "no version in use has this name; / lists all")
     return in_use or VersionInUse(version, VersionRole.REPLACED, last_check=last)
@@ -166,7 +166,7 @@ def _home(view: MonitorView, counts: TrafficCounts, version: str | None = None) 
         chosen = _chosen(view, versions, version)
         status = view.status(versions)
         checks = view.store.checks.newest(MAX_CHECKS, version=version)
-        last = view.last_check(version)
+        last = view.last_check(version, versions)
         alarm = view.store.alarms.current(model=status["model"], version=version or status["version"])
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
@@ -199,7 +199,7 @@ def _home_json(view: MonitorView, counts: TrafficCounts, version: str | None) ->
         _chosen(view, versions, version)
         status = view.status(versions)
         checks = view.store.checks.newest(MAX_CHECKS, version=version)
-        last = view.last_check(version)
+        last = view.last_check(version, versions)
     return {
         "status": status,
         "checks": [linked_view(c, brief=True) for c in checks],

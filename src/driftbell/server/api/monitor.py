@@ -83,7 +83,8 @@ class MonitorView:
         served: dict[str, Any] = {"model": model.name, "version": model.version}
         lease = self._lease()
         next_run = lease.next_run if lease else None
-        last = self.last_check()
+        versions = self.versions() if versions is None else versions
+        last = self.last_check(versions=versions)
         totals = self.store.checks.totals()
         alarm = self.store.alarms.current(**served)
         return {
@@ -103,7 +104,7 @@ class MonitorView:
             "notifications": self._notifications(model),
             "alarm": alarm and alarm_view(alarm),
             "warnings": list(last.state.warnings) if last else [],
-            "versions": self._version_views(self.versions() if versions is None else versions),
+            "versions": self._version_views(versions),
         }
 
     def _version_views(self, versions: Sequence[VersionInUse]) -> list[dict[str, Any]]:
@@ -137,9 +138,13 @@ class MonitorView:
         options: dict[str, Any] = {"model": model.name, "now": now, "limit": MAX_VERSIONS}
         return versions_in_use(self.store, state, served=model.version, **options)
 
-    def last_check(self, version: str | None = None) -> Check | None:
-        """Return the newest check of a version, or of the served one."""
-        return next(iter(self.store.checks.newest(1, version=version or self.served().version)), None)
+    def last_check(self, version: str | None = None, versions: Sequence[VersionInUse] = ()) -> Check | None:
+        """Return the newest check of a version, or of the served one; `versions` were read already."""
+        version = version or self.served().version
+        for item in versions:
+            if item.version == version:
+                return item.last_check
+        return next(iter(self.store.checks.newest(1, version=version)), None)
 
     def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
         """Return the reports, newest first."""
