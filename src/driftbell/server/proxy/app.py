@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -136,6 +137,7 @@ class Proxy:
             capture.begin_answer(answer, self._own_id(headers), self._clock())
             if 200 <= answer.status < 300 and not self._predict.has_own_ids:
                 head["headers"] = [*answer.headers, (ID_HEADER, capture.name.encode())]
+        gone: asyncio.Task[None] | None = None
         try:
             await send(head)
             async with aclosing(answer.body) as parts:  # type: ignore[type-var]
@@ -143,9 +145,16 @@ class Proxy:
                     if capture:
                         capture.answer.add(part)
                     await send({"type": "http.response.body", "body": part, "more_body": more})
+                    if more and gone is None:
+                        gone = asyncio.create_task(_wait_for_disconnect(receive))
+                    elif more and gone is not None and gone.done():
+                        return answer.status  # nobody reads an endless answer
         except UpstreamError as error:
             self._log(error)
             return answer.status  # the server closes the connection within the answer, as its own did
+        finally:
+            if gone:
+                gone.cancel()
         if capture:
             self._queue.put(capture.exchange(answer.status, (time.perf_counter() - started) * 1000))
         return answer.status
@@ -207,6 +216,12 @@ async def _request_body(receive: Receive, capture: _Capture | None) -> AsyncIter
         yield part
         if not message.get("more_body"):
             return
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    """Return once the client has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _target(scope: Scope) -> bytes:
