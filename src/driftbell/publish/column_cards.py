@@ -42,7 +42,7 @@ class ColumnCards:
 
     @property
     def is_wide(self) -> bool:
-        """Whether one page cannot hold all columns."""
+        """True if one page cannot hold all columns."""
         return self.total > MAX_CARDS
 
 
