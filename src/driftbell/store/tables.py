@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0011"
+HEAD = "0012"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -233,6 +233,14 @@ api_keys = sa.Table(
     sqlite_autoincrement=True,
 )
 """API keys, each by its hash; revoked ones stay, so that no other can have their id."""
+
+ended_sessions = sa.Table(
+    "ended_sessions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("until", Utc, nullable=False),
+)
+"""Sessions of the pages that people ended by logging out, until they would have ended by themselves."""
 
 pruned = sa.Table(
     "pruned",
