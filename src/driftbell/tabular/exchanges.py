@@ -28,12 +28,15 @@ class JsonFields:
         prediction: field of an answer with the prediction; None for the first of `PREDICTION_FIELDS`.
         probabilities: field of an answer with the probabilities; None if there is none.
         id: field of a request, or of an answer, with the user's own id; None if there is none.
+        metadata: fields of a request, or of one of its rows, that are stored with the prediction and are no
+            features.
     """
 
     features: str | None = None
     prediction: str | None = None
     probabilities: str | None = None
     id: str | None = None
+    metadata: tuple[str, ...] = ()
 
     def read(self, request: Any, answer: Any) -> tuple[list[dict[str, Any]], bool]:
         """Return the predictions of a request and its answer, and whether the request is a list of rows.
@@ -75,8 +78,11 @@ class JsonFields:
         return next((answer[field] for field in fields if field in answer), None)
 
     def _item(self, row: Any, prediction: Any, request: Any, answer: Any) -> dict[str, Any]:
-        features = {key: value for key, value in row.items() if key != self.id}
+        others = {self.id, *self.metadata}
+        features = {key: value for key, value in row.items() if key not in others}
         item: dict[str, Any] = {"features": features, "prediction": prediction}
+        if self.metadata and isinstance(request, Mapping):
+            item["metadata"] = {key: request[key] for key in self.metadata if key in request}
         if self.id is not None:
             bodies = (body for body in (request, answer) if isinstance(body, Mapping))
             own = next((body[self.id] for body in bodies if body.get(self.id) is not None), None)
