@@ -21,8 +21,7 @@ from driftbell.server.http.route_labels import METHODS, OTHER
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.proxy.exchange_queue import CapturedBody, Exchange, ExchangeQueue
 from driftbell.server.proxy.upstream import Upstream, UpstreamAnswer, UpstreamError, UpstreamTimeoutError
-from driftbell.tabular.feature_value import is_unicode_text
-from driftbell.tabular.logged_rows import MAX_ID_LENGTH
+from driftbell.tabular.pass_through import MAX_ID_LENGTH, is_id
 
 OWN_PATH = "/driftbell/"
 """Paths that the proxy answers itself."""
@@ -165,7 +164,7 @@ class Proxy:
         if wanted:
             for name, value in headers:
                 text = value.decode("latin-1")
-                if name == wanted and 0 < len(text) <= MAX_OWN_ID and is_unicode_text(text):
+                if name == wanted and len(text) <= MAX_OWN_ID and is_id(text):
                     return text
         return new_prediction_id()
 
