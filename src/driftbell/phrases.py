@@ -42,6 +42,15 @@ def printable(text: object, max_length: int = MAX_NAME_LENGTH) -> str:
     )
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number and a regular noun.
+
+    >>> count_of(1, "feature"), count_of(1200, "row")
+    ('1 feature', '1,200 rows')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def format_amount(value: float) -> str:
     """Return a number with three significant digits; all digits of a thousand and more.
 

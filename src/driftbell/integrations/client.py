@@ -38,6 +38,8 @@ FLUSH_SECONDS = 0.5
 MAX_ANSWER_BYTES = 1024 * 1024
 """A larger answer is not one of the service."""
 
+MAX_NAMES_LENGTH = 200
+
 TIMEOUT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
@@ -136,16 +138,18 @@ class Monitor:
         probabilities: Mapping[str, float] | None = None,
         time: datetime | None = None,
         latency_ms: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> str:
         """Log one prediction; return its id, by which its label can follow.
 
         Args:
             features: values by name; NumPy's numbers and times, decimals, dates and NaN are understood.
             prediction: the class, or the number of a regression.
-            id: your own key, at most 64 characters; None makes a new one.
+            id: your own key, at most 128 characters; None makes a new one.
             probabilities: probability by class.
             time: time of the prediction; None for now.
             latency_ms: time to predict, in milliseconds.
+            metadata: texts, numbers and booleans that are stored with the prediction, such as a shop.
         """
         name = uuid.uuid4().hex
         try:
@@ -161,6 +165,8 @@ class Monitor:
                 item["probabilities"] = probabilities
             if latency_ms is not None:
                 item["latency_ms"] = latency_ms
+            if metadata:
+                item["metadata"] = metadata
             line = json.dumps(plain_value(item), allow_nan=False).encode()
         except Exception as error:  # noqa: BLE001 - the host must not fail
             self.drop(1, f"a prediction cannot be written as JSON: {error}")
@@ -292,6 +298,7 @@ class Monitor:
                 if self._closing:
                     return
                 continue
+            is_new = connection is None
             try:
                 connection = connection or self._connect()
                 self._send(connection, batch)
@@ -300,6 +307,9 @@ class Monitor:
                 if connection:
                     connection.close()
                 connection = None
+                if isinstance(error, ConnectionError) and not is_new:  # the service closes idle ones
+                    pause = 0.0
+                    continue
                 self._log(f"predictions are not sent: {error}")
                 pause = min(MAX_PAUSE_SECONDS, 2 * max(pause, FLUSH_SECONDS))
                 if self._closing:
@@ -332,7 +342,10 @@ class Monitor:
         if response.status == 200:
             answer = json.loads(body)
             refused = int(answer["refused"])
-            errors = answer["errors"]
+            errors, ignored = answer["errors"], answer.get("ignored")
+            if ignored and isinstance(ignored, dict):
+                names = ", ".join(sorted(map(str, ignored)))[:MAX_NAMES_LENGTH]
+                self._log(f"fields that the model does not have are not stored: {names}")
             reason = str(errors[0]["message"]) if errors else ""
             self._batch_limit = min(MAX_BATCH, 2 * self._batch_limit)
         elif response.status == 413 or (response.status == 400 and _is_problem(body)):

@@ -346,6 +346,12 @@ class KeyStore(Protocol):
     def mark_used(self, ids: Collection[str], now: datetime) -> None:
         """Write when keys were last used; an earlier time than the stored one changes nothing."""
 
+    def end_sessions(self, sessions: Mapping[str, datetime], now: datetime) -> None:
+        """Write the ids of sessions that people ended, with the time at which each would have ended."""
+
+    def ended_sessions(self, now: datetime) -> frozenset[str]:
+        """Read the ids of ended sessions that would not have ended by now."""
+
 
 class Store(Protocol):
     """The prediction log: durable storage that server and monitors share.

@@ -18,7 +18,7 @@ from driftbell.publish.prometheus_versions import version_families
 from driftbell.records import ArchiveTotals, Check, ColumnVerdict, ResultKind, Verdict
 from driftbell.records.versions import VersionInUse
 
-MAX_COLUMNS = 64
+MAX_COLUMNS = 20
 """Maximum number of columns with series of their own; a scrape of a model with more stays below 100 kB."""
 
 

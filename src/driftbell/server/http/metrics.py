@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,8 +39,13 @@ THREADS = ("journal", "parent", "database", "keys", "tokens", "shadow")
 """Background threads of a server process."""
 
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+MAX_CLASSES = 50
+"""Maximum number of classes of a model version with series of their own."""
 
+OTHER_CLASSES = "other"
+"""Class of the predictions of all other classes."""
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 logger = structlog.get_logger()
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -132,6 +137,11 @@ class Metrics:
             "Predictions that could not be logged; their requests were answered with 503.",
             registry=registry,
         )
+        self.repeated = Counter(
+            "driftbell_predictions_repeated",
+            "Predictions that were not recorded, since the log has one with their id.",
+            registry=registry,
+        )
         self.labels = Counter(
             "driftbell_labels", "Labels that came in, by what became of them.", ["result"], registry=registry
         )
@@ -168,6 +178,22 @@ class Metrics:
         for collector in collectors:
             registry.register(collector)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def class_labels(classes: Sequence[str]) -> dict[str, str]:
+    """Return the value of the label `class` by class: the first classes keep their names.
+
+    The order of the model decides and not the frequency: a class that changed from one series to another
+    would make a counter fall, which Prometheus takes for a restart.
+
+    Args:
+        classes: the classes of a model, in its order; none for a regression, which has one empty label.
+
+    >>> labels = class_labels([f"fault {i}" for i in range(300)])
+    >>> labels["fault 49"], labels["fault 50"], labels["fault 299"]
+    ('fault 49', 'other', 'other')
+    """
+    return {c: c if i < MAX_CLASSES else OTHER_CLASSES for i, c in enumerate(classes)} or {"": ""}
 
 
 def _forget_the_dead(folder: Path) -> None:
