@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from driftbell.phrases import join_names
 from driftbell.tabular.class_names import ClassNames
 from driftbell.tabular.inference_tables import MLFLOW_KEYS, mlflow_table, row_objects, tensor_cells, v2_table
 
@@ -114,7 +115,7 @@ def read_json_exchange(
         given = by_class(item.pop("probabilities", None), classes)
         if given is not None or shares is not None:
             item["probabilities"] = shares if given is None else given
-    return items
+    return _with_features(items, frozenset(names))
 
 
 Answer = tuple[Any, Any]
@@ -148,7 +149,9 @@ def read_exchange(
         answers = answer_rows(answer, classes)
     if len(rows) != len(answers):
         raise ValueError(f"the answer has {len(answers)} predictions for {len(rows)} rows")
-    return [_item(row, *pair) for row, pair in zip(rows, answers, strict=True)]
+    return _with_features(
+        [_item(row, *pair) for row, pair in zip(rows, answers, strict=True)], frozenset(names)
+    )
 
 
 def is_v2(request: Any) -> bool:
@@ -264,6 +267,19 @@ def _v2_answers(answer: Any, rows: int, classes: Sequence[str]) -> list[Answer]:
     if shares is None:
         return answers
     return [(value, by_class(row, classes)) for (value, _), row in zip(answers, shares, strict=True)]
+
+
+def _with_features(items: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+    """Return predictions that have a feature of the model.
+
+    Raises:
+        ValueError: one has none: the names are others, and all features would be null.
+    """
+    other = next((item["features"] for item in items if names.isdisjoint(item["features"])), None)
+    if other is not None:
+        fields = join_names([str(name)[:40] for name in other]) or "no field"
+        raise ValueError(f"a row has none of the model's features, but {fields}")
+    return items
 
 
 def _item(row: dict[str, Any], prediction: Any, probabilities: Any) -> dict[str, Any]:
