@@ -245,6 +245,14 @@ api_keys = sa.Table(
 )
 """API keys, each by its hash; revoked ones stay, so that no other can have their id."""
 
+ended_sessions = sa.Table(
+    "ended_sessions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("until", Utc, nullable=False),
+)
+"""Sessions of the pages that people ended by logging out, until they would have ended by themselves."""
+
 pruned = sa.Table(
     "pruned",
     metadata,
