@@ -184,6 +184,13 @@ class SqlPredictions:
         window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
         return count, window
 
+    def newest_time(self, *, model: str, version: str) -> datetime | None:
+        query = sa.select(predictions.c.time).where(
+            predictions.c.model == model, predictions.c.version == version
+        )
+        with self._connections.read() as connection:
+            return connection.execute(query.order_by(predictions.c.seq.desc()).limit(1)).scalar()
+
     def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
         last = sa.select(predictions.c.model, predictions.c.version).order_by(predictions.c.seq.desc())
         newest = last.limit(rows).subquery()  # of all models: the order needs no sorting then
