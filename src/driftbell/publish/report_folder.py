@@ -113,7 +113,9 @@ class ReportFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             moment = self._moment(time.astimezone(UTC))
             names = tuple(_name(prefix, moment, manual) for prefix in reports)
-            mark = _mark_line(manual, manual if requested is None else requested, importance, verdict, version)
+            mark = _mark_line(
+                manual, manual if requested is None else requested, importance, verdict, version
+            )
             for name, content in zip(names, reports.values(), strict=True):
                 write_atomically(self.path / name, content + mark)
             for name, prefix in zip(names, reports if is_latest else (), strict=is_latest):
