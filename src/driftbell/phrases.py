@@ -27,6 +27,16 @@ def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural.
+
+    >>> count_of(1, "row"), count_of(3000, "row"), count_of(0, "new class")
+    ('1 row', '3,000 rows', '0 new classes')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def printable(text: object, max_length: int = MAX_NAME_LENGTH) -> str:
     r"""Return a text of the user on one line, with control characters escaped, and a long text shortened.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from driftbell.errors import AnswerError
 from driftbell.models.class_choice import two_classes
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.records import Outputs
 from driftbell.tabular.class_names import ClassNames
 
@@ -57,14 +57,10 @@ def require_rows(outputs: Outputs, rows: int) -> Outputs:
     """
     if outputs.values.shape != (rows,):
         raise AnswerError(
-            f"the model answered {_count(len(outputs.values), 'value')} for {_count(rows, 'row')}: it must "
-            "answer one for each row, in their order"
+            f"the model answered {count_of(len(outputs.values), 'value')} for {count_of(rows, 'row')}: it "
+            "must answer one for each row, in their order"
         )
     return outputs
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _table(answers: Any) -> Any:

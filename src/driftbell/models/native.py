@@ -14,6 +14,7 @@ from driftbell.models.answers import require_rows
 from driftbell.models.foreign_code import call_model, failure_reason, first_call
 from driftbell.models.frame import build_frame
 from driftbell.models.loaded import LoadedModel
+from driftbell.phrases import count_of
 from driftbell.ports import Model
 from driftbell.records import Columns, Kind, Outputs, Value
 from driftbell.tabular.dtypes import is_integer
@@ -142,7 +143,8 @@ def _ordered(schema: Schema, loaded: LoadedModel, name: str, *, label_known: boo
     if loaded.feature_count not in (None, width):
         advice = f" ({extra_advice(label_known)})" if width > (loaded.feature_count or 0) else ""
         raise ModelError(
-            f"model '{name}' takes {loaded.feature_count} features, its reference has {width}{advice}"
+            f"model '{name}' takes {count_of(loaded.feature_count or 0, 'feature')}, its reference "
+            f"has {width}{advice}"
         )
     if not order:
         return schema
