@@ -3,10 +3,12 @@
 from tests.contract.builders import IRIS, NOW, annotation, api_key, check, label, notification, prediction
 
 from driftbell.journal.line import encode_line
-from driftbell.records import Archive, CheckKind, Delivery, Lease, Refusal, Verdict
+from driftbell.records import Archive, CheckKind, Delivery, Lease, Refusal, ShadowPrediction, Verdict
 
 LEASE = Lease("a", 1, NOW)
 LEASE_TERM = {"now": NOW, "seconds": 1, "next_run": None}
+SHADOW = ShadowPrediction("id-1", NOW, "iris", "v2", "setosa", {})
+PAIR = {"model": "iris", "champion": "v1", "shadow": "v2"}
 ARCHIVE = Archive(1, "iris", "v1", "2026-01-31", 1001, 1009, 9, "file.parquet", NOW, "planned")
 
 CALLS = {
@@ -18,6 +20,7 @@ CALLS = {
     "predictions.traffic_between": lambda store: store.predictions.traffic_between(0, 9, 60),
     "predictions.numbers_since": lambda store: store.predictions.numbers_since(NOW),
     "predictions.get": lambda store: store.predictions.get("x"),
+    "predictions.counts_by_version": lambda store: store.predictions.counts_by_version(9, model="iris"),
     "predictions.versions_by_id": lambda store: store.predictions.versions_by_id(["x"], model="iris"),
     "predictions.after": lambda store: store.predictions.after(0, 1, **IRIS),
     "labels.add": lambda store: store.labels.add([label(1)]),
@@ -58,6 +61,10 @@ CALLS = {
     "coordination.lease": lambda store: store.coordination.lease(),
     "refusals.add": lambda store: store.refusals.add([Refusal("x", "type", "n/a", 1, 1)], NOW, **IRIS),
     "refusals.since": lambda store: store.refusals.since("2026-01-31", **IRIS),
+    "shadows.append": lambda store: store.shadows.append([SHADOW]),
+    "shadows.pairs": lambda store: store.shadows.pairs(1, **PAIR),
+    "shadows.labelled_pairs": lambda store: store.shadows.labelled_pairs(1, **PAIR),
+    "shadows.versions": lambda store: store.shadows.versions("iris"),
     "keys.add": lambda store: store.keys.add(api_key()),
     "keys.all": lambda store: store.keys.all(),
     "keys.revoke": lambda store: store.keys.revoke("x", NOW),

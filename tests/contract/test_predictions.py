@@ -46,6 +46,14 @@ def test_versions_are_read_by_id(store: SqlStore) -> None:
     assert read([*(f"none-{n}" for n in range(MAX_IDS)), ids[1]]) == {"id-2": "v2"}
 
 
+def test_the_last_predictions_are_counted_by_version(store: SqlStore) -> None:
+    assert store.predictions.counts_by_version(5, model="iris") == {}
+    rows = [prediction(1), prediction(2, version="v2"), prediction(3, model="other"), prediction(4)]
+    store.predictions.append([*rows, prediction(5, version="v2"), prediction(6, version="v2")])
+    assert store.predictions.counts_by_version(5, model="iris") == {"v1": 1, "v2": 3}
+    assert store.predictions.counts_by_version(100, model="iris") == {"v1": 2, "v2": 3}
+
+
 def test_an_empty_list_can_be_appended(store: SqlStore) -> None:
     store.predictions.append([])
     assert store.predictions.count(**IRIS) == 0

@@ -148,8 +148,9 @@ def test_a_feature_decides_and_impossible_challenges_are_refused(files: Path, tm
     with running("serve", tmp_path, **QUIET) as service:
         url, first, second = service.url, served(service.url), add(tmp_path, files)
         for body, status, text in (
-            ({}, 422, "give 'share', a number such as 0.1"),
+            ({}, 422, "give 'share', a number such as 0.1, or 'shadow': true"),
             ({"share": "0.1"}, 422, "'share' must be a number above 0 and at most 1"),
+            ({"share": 0.1, "shadow": 1}, 422, "'shadow' must be true or false"),
             ({"share": 0.1, "sticky": "x"}, 422, "unknown field 'sticky'"),
             ({"share": 0.1, "sticky_header": ""}, 422, "'sticky_header' must be a text"),
             ({"share": 1}, 409, "above 0 and below 1"),
@@ -179,3 +180,44 @@ def test_a_feature_decides_and_impossible_challenges_are_refused(files: Path, tm
         assert "challenger" in challenge(url, narrow, share=0.5).json()["detail"]
         back = httpx.post(f"{url}/models/rollback", json=WHY, timeout=60)
         assert back.status_code == 409  # there was no other champion
+
+
+def test_a_shadow_predicts_copies_and_answers_nobody(files: Path, tmp_path: Path) -> None:
+    with running("serve", tmp_path, **QUIET, SERVER__WORKERS="2") as service:
+        first, second = served(service.url), add(tmp_path, files)
+        refused = challenge(service.url, second, shadow=True, sticky_header="x-user")
+        assert (refused.status_code, "needs no sticky key" in refused.text) == (409, True)
+        begin = started(service.url, second, shadow=True)
+        with Load(service.url, clients=16, pause=0.02) as load:
+            killed = max(workers(service))
+            wait_until(lambda: len(load.answered) > 500, 60, "answers")
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: killed not in workers(service) and len(workers(service)) == 2, 60, "a worker")
+            count = len(load.answered)
+            wait_until(lambda: len(load.answered) > count + 500, 60, "answers")
+            assert set(answering(service, None)) == {first}
+        assert set(load.statuses) <= {0, 200}  # 0: connections to the killed worker
+        joined = "shadow_predictions s JOIN predictions p ON p.id = prediction_id"
+        copies = f"SELECT p.version, s.version, s.time FROM {joined}"
+        wait_until(lambda: len(service.sql(copies)) > 500, 30, "copies")
+        rows = service.sql(copies)
+        assert {row[:2] for row in rows} == {(first, second)}
+        assert min(row[2] for row in rows) >= begin.replace(tzinfo=None).isoformat(" ")
+        assert {row[0] for row in service.sql("SELECT DISTINCT version FROM predictions")} == {first}
+        by_version = {
+            s.labels["version"]
+            for s in service.samples()
+            if s.name == "driftbell_predictions_total" and s.value
+        }
+        assert by_version == {first}
+        assert service.metric("driftbell_shadow_predictions_total", model="iris", version=second) > 500
+        assert service.metric("driftbell_shadow_dropped_total", reason="model") == 0
+        assert not service.events("shadow cannot predict")
+        # the shadow becomes the champion: it answers, and copies nothing any more
+        assert promote(service.url, second).status_code == 200
+        wait_until(lambda: version_of(service.url) == second, 10, "the promotion")
+        time.sleep(SETTLING.total_seconds())
+        count = len(service.sql(copies))
+        assert set(answering(service, None)) == {second}
+        time.sleep(SETTLING.total_seconds())
+        assert len(service.sql(copies)) == count

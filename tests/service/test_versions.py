@@ -277,6 +277,8 @@ def test_late_labels_of_the_version_before_are_measured_and_not_mixed(files: Pat
             assert service.metric("driftbell_version_role", version=version, role=role) == 1
             scraped = {"version": version, "metric": "accuracy", "kind": "realized"}
             assert service.metric("driftbell_version_performance", **scraped) == measured[version][1]
+        roles = {item["version"]: item["role"] for item in service.status()["versions"]}
+        assert roles == {first: "replaced", second: "champion"}
         trigger(url)
         counts = service.sql("SELECT version, count(*) FROM checks GROUP BY version")
         assert dict(counts) == {first: 1, second: 2}

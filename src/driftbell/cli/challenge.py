@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @click.command("challenge")
 @common
 @click.argument("version", required=False)
-@click.option("--share", type=float, help="Share of the requests, such as 0.1.")
+@click.option("--share", type=float, help="Share of the requests, such as 0.1 [default with --shadow: 1].")
+@click.option("--shadow", is_flag=True, help="Predict copies of requests; the champion answers all of them.")
 @click.option("--sticky", metavar="FEATURE", help="Answer equal values of a feature by one version.")
 @click.option("--sticky-header", metavar="NAME", help="Answer equal values of a header by one version.")
 @click.option("--stop", is_flag=True, help="End the challenge.")
@@ -35,6 +36,7 @@ def challenge_version(
     parent: int | None,
     version: str | None,
     share: float | None,
+    shadow: bool,
     sticky: str | None,
     sticky_header: str | None,
     stop: bool,
@@ -43,7 +45,7 @@ def challenge_version(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Start, change or end a challenge: a version answers a share of the requests beside the champion.
+    """Start, change or end a challenge of the champion: a share of the requests, or copies of them.
 
     Every running server process loads the version first; then all begin at one time. Repeat the command to
     change the share. A challenge ends with --stop, or when the champion changes: by a promotion, also of the
@@ -54,21 +56,22 @@ def challenge_version(
       driftbell models challenge 3f2a --share 0.1 --reason "more trees"
       driftbell models challenge 3f2a --share 0.1 --sticky customer_id
       driftbell models challenge 3f2a --share 0.1 --sticky-header X-User
+      driftbell models challenge 3f2a --shadow
       driftbell models challenge --stop --reason "no better"
     """
     if stop:
-        if version or share is not None or sticky or sticky_header:
-            raise click.UsageError("--stop takes no version, --share or sticky key")
+        if version or share is not None or shadow or sticky or sticky_header:
+            raise click.UsageError("--stop takes no version, --share, --shadow or sticky key")
         with opened_registry(config_file, data_dir) as registry:
             _stop(registry, author or login_name(), reason, as_json=as_json)
         return
     if version is None:
         raise click.UsageError("name the version of the challenger, or end the challenge with --stop")
-    if share is None:
-        raise click.UsageError("give the share of the requests, such as --share 0.1")
+    if share is None and not shadow:
+        raise click.UsageError("give the share of the requests, such as --share 0.1, or --shadow")
     from driftbell.models.challenge import Traffic, challenge, sticky_key
 
-    traffic = Traffic(share, sticky=sticky_key(sticky, sticky_header))
+    traffic = Traffic(1.0 if share is None else share, shadow, sticky_key(sticky, sticky_header))
     with opened_registry(config_file, data_dir) as registry:
         change = version_change(registry, author, reason, wait)
         _print(challenge(change, registry.find(version), traffic), as_json=as_json)

@@ -214,10 +214,10 @@ def _lines(result: InitResult) -> Iterator[str]:
     if result.left_out or result.target is not None:
         yield ""
         yield "Not features:"
-        rows = [*result.left_out.items()]
+        rows = [(printable(name, 40), why) for name, why in result.left_out.items()]
         if result.target is not None:
             why = f": {result.why_target}; --target names another one" if result.why_target else ""
-            rows.insert(0, (result.target, f"the label{why}"))
+            rows.insert(0, (printable(result.target, 40), f"the label{why}"))
         yield from _aligned(rows[:MAX_FEATURES])
         if len(rows) > MAX_FEATURES:
             yield f"  and {len(rows) - MAX_FEATURES} more; --json prints all"

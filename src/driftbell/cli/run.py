@@ -18,6 +18,7 @@ from driftbell.cli.root import (
     settings,
     silence_retries,
 )
+from driftbell.config.sources import GIVE_KEY
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of
 from driftbell.process.stop_signal import end_at_stop
@@ -239,9 +240,9 @@ def _print_summary(summary: Summary, service: str) -> None:
     if summary.failed:
         raise ConfigError(f"{summary.failed} requests got no answer from {service}")
     if summary.sent and 200 not in summary.by_status:
-        raise ConfigError(
-            "the service accepted no request; for a model of your own, name its table with --reference"
-        )
+        is_refused = summary.by_status.keys() <= {401, 403}
+        cure = GIVE_KEY if is_refused else "for a model of your own, name its table with --reference"
+        raise ConfigError(f"the service accepted no request; {cure}")
 
 
 @cli.command()

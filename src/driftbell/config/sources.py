@@ -14,6 +14,9 @@ FILE_VARIABLE = "DRIFTBELL_CONFIG"
 KEY_VARIABLE, URL_VARIABLE = "DRIFTBELL_API_KEY", "DRIFTBELL_URL"
 """Variables of clients: the API key, and the address of the service for `driftbell.Monitor`; no settings."""
 
+GIVE_KEY = f"give this command a key in {KEY_VARIABLE} or with --api-key-file"
+"""The cure after a 401 or 403."""
+
 FILE_NAME = "driftbell.toml"
 
 

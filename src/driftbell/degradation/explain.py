@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -20,8 +21,27 @@ from driftbell.records import BlockExplanation, BlockSummary, ChangePoint, Colum
 MAX_SUSPECTS = 5
 MAX_TO_LABEL = 50
 MIN_SEGMENT_ROWS = 30
+MAX_CHANCE = 0.01
+"""Chance that any column of unchanged rows is a suspect because its distribution seems to have moved."""
+
+KS_5_PERCENT = 1.36
+"""The 5 % point of the two-sample Kolmogorov–Smirnov distance, in units of sqrt(1/n + 1/m)."""
+
 NULL = -1e32
 """Replacement of null in the decision tree of the segment: below every other number."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnprovenLoss:
+    """A loss that the newest labels measure, before there is enough evidence for an alarm.
+
+    Attributes:
+        loss: increase of the error.
+        labels: number of labels.
+    """
+
+    loss: Interval
+    labels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +56,10 @@ class DegradationEstimate:
         change_point: time of the change.
         loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
+        recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no loss while the alarm is open.
         outside: the block with rows outside the reference, of which the estimate cannot tell the loss.
+        unproven: a loss of the newest labels that is not yet an alarm.
     """
 
     verdict: Verdict
@@ -46,8 +68,10 @@ class DegradationEstimate:
     change_point: ChangePoint | None = None
     loss: Interval | None = None
     contradicted: bool = False
+    recovered: bool = False
     closing: bool = False
     outside: BlockSummary | None = None
+    unproven: UnprovenLoss | None = None
 
     @property
     def notable(self) -> bool:
@@ -73,12 +97,22 @@ def sentence(
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.outside:
         return f"Cannot tell whether the model performs worse: {_outside(estimate.outside)}."
+    if estimate.unproven:
+        loss = _format_loss(estimate.unproven.loss, classes, error)
+        return (
+            f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
+            "chance; if it lasts, an alarm is raised."
+        )
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
     loss = _format_loss(estimate.loss, classes, error) if estimate.loss else ""
     since = since_clause(estimate.change_point)
     causes = ", ".join(f"{suspect.column} ({suspect.words})" for suspect in suspects[:2])
     which = f"; suspect columns: {causes}" if causes else ""
+    basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
+    if estimate.recovered:
+        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
+        return f"The newest labels show no loss any more: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
         but = f"the estimated loss is {loss} {since}, but " if loss else ""
         return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
@@ -89,7 +123,6 @@ def sentence(
         )
     if estimate.verdict is Verdict.WARNING:
         return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
-    basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
@@ -192,7 +225,9 @@ def suspects(charts: CusumCharts, block: Block, matrix: Matrix) -> list[Suspect]
             Suspect(names[j], round(weight[j] / total, 3), ", ".join(words[j])) for j in ranked[:MAX_SUSPECTS]
         ]
     moved = np.array([_distance(learned.usual[:, j], matrix[:, j]) for j in range(len(names))])
-    weights = np.where(moved > 1, moved, 0.0) * learned.importance
+    chance = MAX_CHANCE / len(names)  # Bonferroni
+    limit = math.sqrt(-math.log(chance / 2) / 2) / KS_5_PERCENT
+    weights = np.where(moved > limit, moved, 0.0) * learned.importance
     total = float(weights.sum())
     if not total > 0:
         return []
@@ -207,7 +242,7 @@ def _distance(before: Vector, now: Vector) -> float:
     """Return the Kolmogorov–Smirnov distance in units of its 5 % point, with nulls as smallest value."""
     a = np.sort(np.nan_to_num(before, nan=-np.inf))
     b = np.sort(np.nan_to_num(now, nan=-np.inf))
-    return ks_distance(a, b) / float(1.36 * np.sqrt(1 / len(a) + 1 / len(b)))
+    return ks_distance(a, b) / float(KS_5_PERCENT * np.sqrt(1 / len(a) + 1 / len(b)))
 
 
 def _describe(learned: Any, matrix: Matrix, j: int) -> str:

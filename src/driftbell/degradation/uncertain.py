@@ -1,4 +1,4 @@
-"""What an estimate without labels does not tell: the error of rows outside the reference of a regression."""
+"""Estimates without labels, and their limit: rows of a regression outside the reference."""
 
 from __future__ import annotations
 

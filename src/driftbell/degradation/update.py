@@ -21,7 +21,7 @@ from driftbell.degradation.cusum import (
     CusumCharts,
     change_point,
 )
-from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
+from driftbell.degradation.explain import DegradationEstimate, UnprovenLoss, explain_block, sentence
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.degradation.uncertain import is_outside, with_support
 from driftbell.phrases import count_of
@@ -139,9 +139,16 @@ def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows:
 def _add_block(
     charts: CusumCharts, source: str, state: SourceState, block: BlockSummary, confirmed: float = 0.0
 ) -> SourceState:
-    """Add a block to the charts of a source, with the errors of the previous block that it confirms."""
+    """Add a block to the charts of a source, with the errors of the previous block that it confirms.
+
+    When all sums are zero again after evidence of a loss, that loss is over: the blocks before are forgotten,
+    since they are no part of a later one.
+    """
     sums, score = charts.add(state.sums, source, block.rows, block.loss + confirmed / block.rows)
-    return SourceState(sums, score, (*_amend(state.blocks, confirmed), block)[-MAX_BLOCKS:])
+    if state.raised and not any(sums):
+        return SourceState(sums, score, (block,))
+    blocks = (*_amend(state.blocks, confirmed), block)[-MAX_BLOCKS:]
+    return SourceState(sums, score, blocks, state.raised or score >= 1)
 
 
 def _amend(blocks: tuple[BlockSummary, ...], errors: float) -> tuple[BlockSummary, ...]:
@@ -182,7 +189,10 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
     sums, score = labels.sums, labels.score
     if score is not None:
         sums, score = charts.correct(sums, LABELS, labels.blocks[-1].rows, errors)
-    return msgspec.structs.replace(state, labels=SourceState(sums, score, _amend(labels.blocks, errors)))
+    amended = SourceState(
+        sums, score, _amend(labels.blocks, errors), labels.raised or (score is not None and score >= 1)
+    )
+    return msgspec.structs.replace(state, labels=amended)
 
 
 def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
@@ -198,7 +208,7 @@ def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
     score = max(estimated, measured)
     if score < 1:
-        return DegradationEstimate(Verdict.OK, source, score)
+        return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
     change, loss = _change(charts, state, source)
     shown = _shows_loss(state, source)
     if source == LABELS and estimated >= 1 and not (loss and shown):
@@ -212,7 +222,9 @@ def _estimate(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         change, loss = ChangePoint(first, first, last), None
     alarm = DegradationEstimate(Verdict.ALARM, source, score, change, loss)
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
-    if _is_over(charts, state) or (source == ESTIMATE and _is_contradicted(charts, state, change, loss)):
+    if _is_over(charts, state):
+        return replace(capped, contradicted=True, recovered=state.labels.raised)
+    if source == ESTIMATE and _is_contradicted(charts, state, change, loss):
         return replace(capped, contradicted=True)
     if proven or broken:
         return alarm
@@ -234,6 +246,16 @@ def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[Cha
 def _shows_loss(state: EvidenceState, source: str) -> bool:
     """Return whether the newest block of a source has a loss."""
     return _blocks(state, source)[-1].loss > 0
+
+
+def _unproven(charts: CusumCharts, state: EvidenceState) -> UnprovenLoss | None:
+    """Return the loss that the newest labels measure if it matters and is probably not zero."""
+    blocks = state.labels.blocks[-1:]
+    if not blocks or not charts.learned.labelled:
+        return None
+    loss = _interval(charts, LABELS, blocks)
+    matters = loss.is_positive and loss.value >= charts.smallest_loss
+    return UnprovenLoss(loss, blocks[0].rows) if matters else None
 
 
 def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:

@@ -39,6 +39,8 @@ FLUSH_SECONDS = 0.5
 MAX_ANSWER_BYTES = 1024 * 1024
 """A larger answer is not one of the service."""
 
+MAX_NAMES_LENGTH = 200
+
 TIMEOUT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
@@ -293,6 +295,7 @@ class Monitor:
                 if self._closing:
                     return
                 continue
+            is_new = connection is None
             try:
                 connection = connection or self._connect()
                 self._send(connection, batch)
@@ -301,6 +304,9 @@ class Monitor:
                 if connection:
                     connection.close()
                 connection = None
+                if isinstance(error, ConnectionError) and not is_new:  # the service closes idle ones
+                    pause = 0.0
+                    continue
                 self._log(f"predictions are not sent: {error}")
                 pause = min(MAX_PAUSE_SECONDS, 2 * max(pause, FLUSH_SECONDS))
                 if self._closing:
@@ -333,7 +339,10 @@ class Monitor:
         if response.status == 200:
             answer = json.loads(body)
             refused = int(answer["refused"])
-            errors = answer["errors"]
+            errors, ignored = answer["errors"], answer.get("ignored")
+            if ignored and isinstance(ignored, dict):
+                names = ", ".join(sorted(map(str, ignored)))[:MAX_NAMES_LENGTH]
+                self._log(f"fields that the model does not have are not stored: {names}")
             reason = str(errors[0]["message"]) if errors else ""
             self._batch_limit = min(MAX_BATCH, 2 * self._batch_limit)
         elif response.status == 413 or (response.status == 400 and _is_problem(body)):

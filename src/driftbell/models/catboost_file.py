@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError
+from driftbell.models.file_content import content_advice
 from driftbell.models.foreign_code import load_with
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.missing_library import import_library
@@ -25,7 +26,11 @@ def load_catboost(path: Path, content: bytes) -> LoadedModel:
     catboost = import_library("catboost", needed_by=path)
     model = catboost.CatBoost()
     failure = f"{path} is not a CatBoost model (save one with model.save_model('model.cbm'))"
-    load_with(lambda: model.load_model(blob=content), failure=failure)
+    load_with(
+        lambda: model.load_model(blob=content),
+        failure=failure,
+        advise=lambda _: content_advice(path, content),
+    )
     return loaded_catboost(model, source=str(path))
 
 

@@ -13,6 +13,9 @@ from driftbell.models.loaded import LoadedModel
 from driftbell.phrases import count_of
 from driftbell.records import Outputs, Task
 
+MAX_CLASSES = 100_000
+"""Classes that a file may declare; a damaged one may declare any number."""
+
 
 def with_class_names(loaded: LoadedModel, names: Sequence[str], source: str) -> LoadedModel:
     """Return a model with class names of the user's; none leave it as it is.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from driftbell.errors import ModelError
 from driftbell.models.catboost_file import load_catboost
 from driftbell.models.class_choice import with_class_names
+from driftbell.models.file_content import require_content
+from driftbell.models.foreign_code import load_with
 from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.mlflow_folder import load_mlflow
@@ -17,6 +20,7 @@ from driftbell.models.sklearn import load_estimator
 from driftbell.models.torch_file import EXPORT, load_torch
 from driftbell.models.user_code import load_reference
 from driftbell.models.xgboost_file import load_xgboost
+from driftbell.phrases import printable
 
 VERSION_DIGITS = 12
 SKLEARN_SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle", ".cloudpickle")
@@ -61,11 +65,26 @@ def load_model(
         is_url = source.startswith(("http://", "https://"))
         loaded, digest = load_remote(source, remote, classes) if is_url else load_reference(source, classes)
         return loaded, digest[:VERSION_DIGITS]
-    if source.is_dir():
+    if is_folder(source):
         loaded, digest = load_mlflow(source, sha256, classes)
     else:
         loaded, digest = _load_file(source, sha256, classes)
     return with_class_names(loaded, classes, str(source)), digest[:VERSION_DIGITS]
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder.
+
+    Raises:
+        ModelError: it cannot be looked at, such as a name that is too long, or in a folder of another user.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it has a null character"
+        raise ModelError(f"cannot read model.path {printable(path, 200)}: {reason}") from error
 
 
 def _load_file(path: Path, sha256: str | None, classes: Sequence[str]) -> tuple[LoadedModel, str]:
@@ -80,7 +99,9 @@ def _load_file(path: Path, sha256: str | None, classes: Sequence[str]) -> tuple[
         raise ModelError(f"cannot load {path}: {ending} is no format of models. Supported: {FORMATS}")
     content, digest = read_model(path, sha256)
     if suffix in BOOSTER_SUFFIXES:
-        return BOOSTER_SUFFIXES[suffix](path, content), digest
+        return load_with(
+            lambda: BOOSTER_SUFFIXES[suffix](path, content), failure=f"cannot load {path}"
+        ), digest
     if suffix == TORCH_SUFFIX:
         return load_torch(path, content, classes, pinned=sha256 is not None, digest=digest), digest
     return load_estimator(path, content, pinned=sha256 is not None, digest=digest), digest
@@ -90,7 +111,7 @@ def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:
     """Read a model file and its SHA-256, and check the latter against the pinned one, if any.
 
     Raises:
-        ModelError: it cannot be read, or does not match its pinned hash.
+        ModelError: it cannot be read, cannot be a model, or does not match its pinned hash.
     """
     try:
         if path.exists() and not path.is_file():  # a device or a pipe has no end
@@ -98,6 +119,7 @@ def read_model(path: Path, sha256: str | None) -> tuple[bytes, str]:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read model.path {path}: {error.strerror}") from error
+    require_content(path, content)
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and sha256.lower() != digest:
         raise ModelError(f"{path} is not the pinned model: model.sha256 is {sha256}, the file's is {digest}")

@@ -26,6 +26,7 @@ class LoadedModel:
         estimator: the library's own object, for its conversion to ONNX; None if there is no conversion.
         predicts_argmax: whether the predicted class is known to be the most probable one.
         classes_decide: whether the user's class names make it a classifier, and it is a regression without.
+        saved_by: the version of scikit-learn that saved it, if it is another one.
         description: the type of the model for people, if `estimator` does not say it.
     """
 
@@ -40,4 +41,5 @@ class LoadedModel:
     estimator: Any = None
     predicts_argmax: bool = False
     classes_decide: bool = False
+    saved_by: str = ""
     description: str = ""

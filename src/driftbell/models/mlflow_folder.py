@@ -14,6 +14,7 @@ from typing import Any
 from driftbell.errors import ModelError, UntrustedModelError
 from driftbell.models.answers import read_answers
 from driftbell.models.catboost_file import load_catboost
+from driftbell.models.file_content import DAMAGE_ERRORS, DAMAGED, require_content
 from driftbell.models.foreign_code import load_with
 from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import LoadedModel
@@ -21,6 +22,7 @@ from driftbell.models.missing_library import import_library
 from driftbell.models.nesting import nesting_depth
 from driftbell.models.sklearn import load_estimator
 from driftbell.models.xgboost_file import load_xgboost
+from driftbell.phrases import join_names, printable
 from driftbell.records import Outputs, Task
 
 MANIFEST = "MLmodel"
@@ -81,7 +83,7 @@ def load_mlflow(folder: Path, sha256: str | None, classes: Sequence[str]) -> tup
     elif "python_function" in flavors:
         loaded = _load_function(folder, classes, pinned=sha256 is not None, digest=digest)
     else:
-        raise ModelError(f"{folder} has no flavor that can be served: {', '.join(flavors)}")
+        raise ModelError(f"{folder} has no flavor that can be served: {join_names(flavors)}")
     enforced = own is None and not manifest.get("is_signature_from_type_hint")
     return _with_signature(loaded, manifest.get("signature"), prescribes=enforced), digest
 
@@ -94,10 +96,15 @@ def inside(folder: Path, name: str) -> Path:
     """
     try:
         path = (folder / name).resolve()
+        path.exists()
     except RuntimeError as error:
         raise ModelError(f"{folder / name} is a loop of links: remove it") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / MANIFEST} names '{printable(name)}', which is no valid path") from error
     if not path.is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder / MANIFEST} names '{name}', which lies outside the model's folder")
+        raise ModelError(
+            f"{folder / MANIFEST} names '{printable(name)}', which lies outside the model's folder"
+        )
     return path
 
 
@@ -149,9 +156,9 @@ def _paths(value: Any) -> Iterator[str]:
     """Yield the paths that flavors name."""
     if isinstance(value, dict):
         for key, entry in value.items():
-            if key in PATH_KEYS and isinstance(entry, str):
-                yield entry
-            else:
+            if key in PATH_KEYS:
+                yield from (e for e in (entry if isinstance(entry, list) else [entry]) if isinstance(e, str))
+            if not isinstance(entry, str):
                 yield from _paths(entry)
     elif isinstance(value, list):
         for entry in value:
@@ -161,25 +168,33 @@ def _paths(value: Any) -> Iterator[str]:
 def _load_flavor(
     folder: Path, flavor: str, options: Mapping[str, Any], *, pinned: bool, digest: str
 ) -> LoadedModel:
-    name = str(options.get("pickled_model") or options.get("data") or "")
+    name = options.get("pickled_model") or options.get("data") or ""
+    if not isinstance(name, str) or not name or not inside(folder, name).is_file():
+        raise ModelError(
+            f"{folder / MANIFEST} names no file of its flavor '{flavor}': '{printable(name)}' is no file in "
+            "the folder; copy the folder, or save the model, again"
+        )
     path = inside(folder, name)
-    if not name or not path.is_file():
-        raise ModelError(f"{folder / MANIFEST} names no file of its flavor '{flavor}'")
     content = path.read_bytes()
+    require_content(path, content)
     if flavor == "sklearn" or path.suffix in (".pkl", ".skops"):
         code = options.get("code")
         if pinned and isinstance(code, str) and code:
             sys.path.append(str(inside(folder, code)))
         return load_estimator(path, content, pinned=pinned, digest=digest)
     loaders = {"lightgbm": load_lightgbm, "xgboost": load_xgboost, "catboost": load_catboost}
-    return loaders[flavor](path, content)
+    return load_with(lambda: loaders[flavor](path, content), failure=f"cannot load {path}")
 
 
 def _load_function(folder: Path, classes: Sequence[str], *, pinned: bool, digest: str) -> LoadedModel:
     if not pinned:
         raise UntrustedModelError(f"{folder} is a python_function of MLflow, which can run any code", digest)
     pyfunc = import_library("mlflow.pyfunc", needed_by=folder, extra="mlflow")
-    model = load_with(lambda: pyfunc.load_model(str(folder)), failure=f"cannot load {folder}")
+    model = load_with(
+        lambda: pyfunc.load_model(str(folder)),
+        failure=f"cannot load {folder}",
+        advise=lambda error: DAMAGED if isinstance(error, DAMAGE_ERRORS) else "",
+    )
     return LoadedModel(
         Task.CLASSIFICATION if classes else Task.REGRESSION,
         partial(_predict, model, tuple(classes)),

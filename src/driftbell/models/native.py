@@ -13,6 +13,7 @@ from driftbell.errors import ModelError, PredictError
 from driftbell.models.answers import require_rows
 from driftbell.models.foreign_code import call_model, failure_reason, first_call
 from driftbell.models.frame import build_frame
+from driftbell.models.load_advice import version_note
 from driftbell.models.loaded import LoadedModel
 from driftbell.phrases import count_of
 from driftbell.ports import Model
@@ -120,7 +121,7 @@ def check_example_row(model: Model) -> None:
     except PredictError as error:
         raise ModelError(
             f"model '{model.name}' cannot predict a row like the first one of its reference: "
-            f"{failure_reason(error)}"
+            f"{failure_reason(error)}{version_note(model)}"
         ) from error
 
 
@@ -141,15 +142,27 @@ def _ordered(schema: Schema, loaded: LoadedModel, name: str, *, label_known: boo
         raise ModelError(f"the reference of model '{name}' does not have the model's features: {text}")
     width = len(schema.features)
     if loaded.feature_count not in (None, width):
-        advice = f" ({extra_advice(label_known)})" if width > (loaded.feature_count or 0) else ""
+        count = loaded.feature_count or 0
         raise ModelError(
-            f"model '{name}' takes {count_of(loaded.feature_count or 0, 'feature')}, its reference "
-            f"has {width}{advice}"
+            f"model '{name}' takes {count_of(count, 'feature')}, its reference has {width} "
+            f"({extra_advice(label_known) if width > count else missing_advice(count)})"
         )
     if not order:
         return schema
     positions = {name: i for i, name in enumerate(order)}
     return Schema(tuple(sorted(schema.features, key=lambda f: positions[f.name])))
+
+
+def missing_advice(count: int) -> str:
+    """Return what to do about a reference with too few columns.
+
+    >>> missing_advice(1)
+    'use a table with its 1 feature in the order of the training, and check model.target and exclude'
+    """
+    return (
+        f"use a table with its {count_of(count, 'feature')} in the order of the training, and check "
+        "model.target and exclude"
+    )
 
 
 def extra_advice(label_known: bool, names: Sequence[str] = ()) -> str:

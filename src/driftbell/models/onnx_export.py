@@ -25,6 +25,9 @@ __all__ = ["export_any", "export_pipeline_with_trees", "export_trees", "has_tree
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Operator sets of exported graphs; every ONNX Runtime since 2023 reads them."""
 
+Inputs = tuple[tuple[str, str], ...]
+"""Name and type of each input of a graph."""
+
 BOOSTERS_OPSET = 15
 TABLE = "features"
 """Name of the one input of a graph that takes all features as a table."""
@@ -46,6 +49,7 @@ def export_any(native: NativeModel, number: str) -> tuple[Any, GraphSignature]:
     """
     inputs, table = _inputs(native, number)
     model = _to_onnx_model(native, _estimator(native), inputs, table=table)
+    inputs = _renamed(model, inputs)
     if native.task is Task.REGRESSION:
         scores = model.graph.output[0].name
         return model, GraphSignature(inputs, table=table, scores=scores, null_text=_null_text(native))
@@ -82,6 +86,7 @@ def export_pipeline_with_trees(native: NativeModel) -> tuple[Any, GraphSignature
     inputs, table = _inputs(native, "float64")
     estimator = _estimator(native)
     head = _to_onnx_model(native, estimator[:-1], inputs, table=table)
+    inputs = _renamed(head, inputs)
     tree_graph, signature = _tree_graph(estimator[-1])
     tail = compose.add_prefix(tree_graph, "trees.")
     types = {"float32": [TensorProto.FLOAT], "float64": [TensorProto.DOUBLE]}[signature.inputs[0][1]]
@@ -156,7 +161,7 @@ def _xgboost(estimator: Any, width: int) -> Any:
     return convert_xgboost(nameless, initial_types=types, target_opset=BOOSTERS_OPSET)
 
 
-def _inputs(native: NativeModel, number: str) -> tuple[tuple[tuple[str, str], ...], bool]:
+def _inputs(native: NativeModel, number: str) -> tuple[Inputs, bool]:
     """Return the inputs of a graph, and whether they are one table of numbers and not a column each."""
     features = native.schema.features
     for feature in features:
@@ -170,6 +175,8 @@ def _inputs(native: NativeModel, number: str) -> tuple[tuple[tuple[str, str], ..
         )
     kinds = {Kind.NUMERIC: number, Kind.CATEGORICAL: "str", Kind.BOOLEAN: "bool"}
     for feature in features:
+        if not feature.name:
+            raise ModelError("a feature has an empty name, which ONNX does not have: name the column")
         if feature.kind not in kinds:
             raise ModelError(f"'{feature.name}' is a date, which ONNX does not support")
         if feature.nullable and feature.kind is not Kind.NUMERIC and not is_nullable_text(feature):
@@ -183,9 +190,7 @@ def _selects_columns(estimator: Any) -> bool:
     return type(estimator).__name__ == "ColumnTransformer" or any(_selects_columns(step) for step in steps)
 
 
-def _to_onnx_model(
-    native: NativeModel, estimator: Any, inputs: tuple[tuple[str, str], ...], *, table: bool
-) -> Any:
+def _to_onnx_model(native: NativeModel, estimator: Any, inputs: Inputs, *, table: bool) -> Any:
     width = len(native.schema.features) if table else 1
     return _to_onnx(estimator, [(name, _tensor(kind, width)) for name, kind in inputs])
 
@@ -198,6 +203,21 @@ def _to_onnx(estimator: Any, types: Sequence[tuple[str, Any]]) -> Any:
         return to_onnx(estimator, initial_types=list(types), target_opset=OPSETS, options={"zipmap": False})
     except NameError:  # a converter without this option
         return to_onnx(estimator, initial_types=list(types), target_opset=OPSETS)
+
+
+def _renamed(model: Any, inputs: Inputs) -> Inputs:
+    """Return the inputs with their names in the graph.
+
+    The converter replaces characters such as spaces, dots and hyphens, and numbers names that are taken; the
+    order of the inputs stays.
+
+    Raises:
+        ModelError: the graph has other inputs.
+    """
+    names = [graph_input.name for graph_input in model.graph.input]
+    if len(names) != len(inputs):
+        raise ModelError(f"its graph has {len(names)} inputs for {len(inputs)} features")
+    return tuple((name, kind) for name, (_, kind) in zip(names, inputs, strict=True))
 
 
 def _tensor(kind: str, width: int) -> Any:

@@ -6,7 +6,10 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from driftbell.errors import ModelError
+from driftbell.models.file_content import DAMAGED, content_advice
 
 _MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -25,15 +28,24 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 
 
-def require_own_data(content: bytes) -> None:
+def require_own_data(content: bytes, path: Path) -> None:
     """Require that a model has all its weights in its own file.
 
     Args:
         content: the file.
+        path: its path, for messages.
 
     Raises:
         ModelError: a tensor is in another file, or the file is not a valid ONNX model.
     """
+    try:
+        _search(content, path)
+    except ValueError as error:
+        advice = content_advice(path, content) or DAMAGED
+        raise ModelError(f"cannot load {path}: it is not a valid ONNX graph; {advice}") from error
+
+
+def _search(content: bytes, path: Path) -> None:
     waiting = [("model", 0, len(content))]
     while waiting:
         message, position, end = waiting.pop()
@@ -46,8 +58,8 @@ def require_own_data(content: bytes) -> None:
                 value, position = _varint(content, position, end)
             if message == "tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value)):
                 raise ModelError(
-                    "the ONNX model has weights in another file, which its hash does not cover: save it as "
-                    "one file, such as with onnx.save(onnx.load('model.onnx'), 'one_file.onnx')"
+                    f"{path} has weights in another file, which its hash does not cover: save it as one "
+                    "file, such as with onnx.save(onnx.load('model.onnx'), 'one_file.onnx')"
                 )
             if wire == _BYTES:
                 size = value
@@ -57,7 +69,7 @@ def require_own_data(content: bytes) -> None:
                 size = _SIZES.get(wire, end + 1)
             position += size
             if position > end:
-                raise _invalid()
+                raise ValueError
 
 
 def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
@@ -70,8 +82,4 @@ def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
         if byte < 128:
             return value, position
         shift += 7
-    raise _invalid()
-
-
-def _invalid() -> ModelError:
-    return ModelError("ONNX Runtime cannot load the model: the file is not a valid ONNX model")
+    raise ValueError

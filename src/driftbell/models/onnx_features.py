@@ -20,8 +20,8 @@ def onnx_features(path: Path) -> LoadedModel:
         ModelError: it cannot be loaded.
     """
     content, _ = read_model(path, None)
-    require_own_data(content)
-    inputs = open_session(content).get_inputs()
+    require_own_data(content, path)
+    inputs = open_session(content, str(path)).get_inputs()
     names = tuple(node.name for node in inputs) if len(inputs) > 1 else ()
     shape = inputs[0].shape if inputs else []
     width = shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None

@@ -17,6 +17,7 @@ from driftbell.models.load import VERSION_DIGITS, read_model
 from driftbell.models.native import extra_advice
 from driftbell.models.onnx_external import require_own_data
 from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
+from driftbell.phrases import count_of
 from driftbell.records import Columns, Kind, Task
 from driftbell.tabular.schema import Schema
 
@@ -67,8 +68,8 @@ def load_onnx(
         ModelError: it cannot be loaded, is no such classifier, or cannot predict the reference.
     """
     content, digest = read_model(path, sha256)
-    require_own_data(content)
-    session = open_session(content)
+    require_own_data(content, path)
+    session = open_session(content, str(path))
     inputs, table = _inputs(session, name, schema)
     if not table:
         by_name = {f.name: f for f in schema.features}
@@ -123,7 +124,8 @@ def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, s
         shape = nodes[0].shape
         if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != width):
             raise ModelError(
-                f"model '{name}' takes a table of shape {shape}, its reference has {width} features"
+                f"model '{name}' takes a table of shape {shape}, its reference has "
+                f"{count_of(width, 'feature')}"
             )
         return inputs, True
     if {input_name for input_name, _ in inputs} != set(schema.names):

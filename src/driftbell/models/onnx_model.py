@@ -299,8 +299,12 @@ class _Buffers:
         return scores
 
 
-def open_session(content: bytes) -> Any:
+def open_session(content: bytes, source: str = "the model") -> Any:
     """Open a graph in a session with one thread that does not spin: more threads slow a small graph down.
+
+    Args:
+        content: the bytes of an .onnx file.
+        source: where it is from, for messages.
 
     Raises:
         ModelError: ONNX Runtime is missing or cannot load it.
@@ -313,13 +317,26 @@ def open_session(content: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return load_with(
         lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
-        failure="ONNX Runtime cannot load the model",
+        failure=f"ONNX Runtime cannot load {source}",
+        advise=_session_advice,
     )
+
+
+def _session_advice(error: Exception) -> str:
+    text = str(error)
+    if "not a registered function/op" in text or "No Op registered" in text:
+        return (
+            "it has an operator that ONNX Runtime does not have: export it with standard operators, or serve "
+            'a function that calls it, with model.path = "module:function"'
+        )
+    if "opset" in text.lower():
+        return "export it for an older opset, or install a newer onnxruntime"
+    return ""
 
 
 def _input_array(column: Column, kind: str, null_text: str) -> NDArray[Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,31 @@ import numpy as np
 
 from driftbell.errors import ModelError, UntrustedModelError
 from driftbell.models.catboost_file import loaded_catboost
+from driftbell.models.file_content import damage_advice
 from driftbell.models.foreign_code import load_with
 from driftbell.models.lightgbm_file import lightgbm_levels
-from driftbell.models.load_advice import load_advice
+from driftbell.models.load_advice import load_advice, saved_versions
 from driftbell.models.loaded import LoadedModel
+from driftbell.models.nesting import nesting_depth
 from driftbell.models.text_estimator import Predict, predict_texts, takes_texts
 from driftbell.models.user_code import find_user_modules
 from driftbell.models.xgboost_file import xgboost_levels
+from driftbell.phrases import join_names
 from driftbell.records import Outputs, Task, Value
 
 MAX_UNPACKED_BYTES = 256 * 1024**2
 MAX_UNPACKED_RATIO = 50
 """Limits of a skops file without a pinned hash: one beyond both is refused."""
+
+SCHEMA = "schema.json"
+MAX_SCHEMA_BYTES = 64 * 1024**2
+"""Limit of the description of the objects in a skops file without a pinned hash, which is read as a whole."""
+
+MAX_DEPTH = 500
+"""Levels of lists and objects in the description."""
+
+MAX_TYPES = 20
+"""Types that a message lists."""
 
 ARGMAX_CLASSIFIERS = {
     "lightgbm": {"LGBMClassifier"},
@@ -164,18 +179,20 @@ def load_estimator(path: Path, content: bytes, *, pinned: bool, digest: str) -> 
     if suffix != ".skops" and not pinned:
         raise UntrustedModelError(f"{path} is a pickle, which can run any code when it is loaded", digest)
     find_user_modules(path.absolute().parent)
-    estimator = load_with(
-        lambda: (
-            _load_skops(path, content, pinned=pinned, digest=digest)
-            if suffix == ".skops"
-            else _load_pickle(content)
-        ),
-        failure=f"cannot load {path}",
-        advise=lambda error: load_advice(error, content),
-    )
+    with saved_versions() as saved:
+        estimator = load_with(
+            lambda: (
+                _load_skops(path, content, pinned=pinned, digest=digest)
+                if suffix == ".skops"
+                else _load_pickle(content)
+            ),
+            failure=f"cannot load {path}",
+            advise=lambda error: load_advice(error, content) or damage_advice(path, content, error),
+        )
     if type(estimator).__module__.partition(".")[0] == "catboost":
         return loaded_catboost(estimator, source=str(path))
-    return loaded_estimator(estimator, source=str(path))
+    loaded = loaded_estimator(estimator, source=str(path))
+    return replace(loaded, saved_by=saved[0]) if saved else loaded
 
 
 def _load_pickle(content: bytes) -> Any:
@@ -189,10 +206,12 @@ def _load_skops(path: Path, content: bytes, *, pinned: bool, digest: str) -> Any
 
     if not pinned:
         _check_size(path, content, digest)
+    _require_schema(path, content)
     unknown = skops_io.get_untrusted_types(data=content)
     if unknown and not pinned:
-        names = ", ".join(unknown)
-        raise UntrustedModelError(f"{path} has types that skops does not trust ({names})", digest)
+        raise UntrustedModelError(
+            f"{path} has types that skops does not trust ({join_names(unknown, max_names=MAX_TYPES)})", digest
+        )
     return skops_io.loads(content, trusted=unknown)
 
 
@@ -203,11 +222,36 @@ def _check_size(path: Path, content: bytes, digest: str) -> None:
         UntrustedModelError: it unpacks to far more than its own size.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
+        entries = archive.infolist()
+        size = sum(entry.file_size for entry in entries)
+        schema = sum(entry.file_size for entry in entries if entry.filename == SCHEMA)
+    if schema > MAX_SCHEMA_BYTES:
+        raise UntrustedModelError(
+            f"{path} has a {SCHEMA} of {schema / 2**20:,.0f} MiB, far more than models need", digest
+        )
     if size > MAX_UNPACKED_BYTES and size > MAX_UNPACKED_RATIO * len(content):
         raise UntrustedModelError(
             f"{path} unpacks to {size / 2**20:,.0f} MiB, {size / len(content):,.0f} times its size", digest
         )
+
+
+def _require_schema(path: Path, content: bytes) -> None:
+    """Require that a file is a zip archive with the schema of skops.
+
+    Raises:
+        ModelError: it is not.
+    """
+    advice = 'save the model with skops.io.dump(model, "model.skops")'
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            schema = archive.read(SCHEMA)
+        is_schema = nesting_depth(schema) <= MAX_DEPTH and isinstance(json.loads(schema), dict)
+    except zipfile.BadZipFile:
+        raise
+    except (KeyError, ValueError, RecursionError, NotImplementedError, RuntimeError):
+        is_schema = False
+    if not is_schema:
+        raise ModelError(f"cannot load {path}: it has no valid {SCHEMA}, so it is no file of skops: {advice}")
 
 
 def _predicts_argmax(estimator: Any) -> bool:

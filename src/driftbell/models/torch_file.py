@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from driftbell.errors import ModelError, UntrustedModelError
 from driftbell.models.class_choice import number_names
+from driftbell.models.file_content import DAMAGED, content_advice
 from driftbell.models.foreign_code import load_with
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.missing_library import import_library
@@ -68,11 +71,12 @@ def load_torch(
         )
     torch = import_library("torch", needed_by=path)
     export = import_library("torch.export", needed_by=path, extra="torch")
+    logging.getLogger("torch.export").setLevel(logging.CRITICAL)  # its errors are raised
     torch.set_num_threads(1)  # more threads slow single rows down
     exported = load_with(
         lambda: export.load(io.BytesIO(content)),
-        failure=f"cannot load {path}",
-        advise=lambda _: _version_advice(version, torch.__version__),
+        failure=f"cannot load {path}: PyTorch cannot read the program",
+        advise=lambda _: _version_advice(version, torch.__version__) or f"{DAMAGED}; {EXPORT}",
     )
     inputs, size = _inputs(exported, path)
     output, width = _output(exported, path, size)
@@ -132,12 +136,14 @@ def _require_program(path: Path, content: bytes) -> str:
             graph = next((entry for entry in archive.infolist() if PROGRAM.search(entry.filename)), None)
             # PyTorch does not compress
             text = archive.read(graph) if graph and graph.file_size <= len(content) else b""
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:  # or an unknown compression
-        raise ModelError(f"{path} is not a program of torch.export.save: {EXPORT}") from error
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError) as error:
+        advice = content_advice(path, content) or EXPORT
+        raise ModelError(f"{path} is not a program of torch.export.save: {advice}") from error
     if graph is None:
+        advice = content_advice(path, content)
         raise ModelError(
-            f"{path} is not a program of torch.export.save (TorchScript, weights and compiled packages are "
-            f"not served): {EXPORT}"
+            f"{path} is not a program of torch.export.save{f'; {advice}' if advice else ''} (TorchScript, "
+            f"weights and compiled packages are not served): {EXPORT}"
         )
     match = SAVED_VERSION.search(text)
     return match[1].decode("ascii", "replace") if match else ""

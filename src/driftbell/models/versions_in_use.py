@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from driftbell.ports import Store
@@ -40,14 +41,21 @@ def versions_in_use(
     """
     champion = state.champion
     if champion is None or champion.version is None:
-        return [_read(store, model, served, _Roles(served, None, now, now))]
-    challenger = state.challenger.version if state.challenger else None
-    roles = _Roles(champion.version, challenger, _last_switch(store, champion, model, now), now)
-    aliases = dict.fromkeys(version for version in (champion.version, challenger) if version)
+        return [_read(store, model, served, _Roles({served: VersionRole.CHAMPION}, now, now))]
+    changes = {champion.version: champion}
+    aliases = {champion.version: VersionRole.CHAMPION}
+    challenger = state.challenger
+    answers = challenger is not None and not challenger.is_shadow
+    if challenger and challenger.version and answers and challenger.version != champion.version:
+        changes[challenger.version] = challenger
+        aliases[challenger.version] = VersionRole.CHALLENGER
+    roles = _Roles(aliases, _last_switch(store, champion, model, now), now)
     newest = [version for version in reversed(store.predictions.versions(model)) if version not in aliases]
     versions = []
     for version in [*aliases, *newest][:limit]:
         item = _read(store, model, version, roles)
+        if version in changes:
+            item = replace(item, since=changes[version].active_from)
         if version in aliases or (item.last_prediction and now - item.last_prediction <= LATE_LABELS):
             versions.append(item)
     return versions
@@ -57,17 +65,14 @@ def versions_in_use(
 class _Roles:
     """Aliases, the time of their last change, and the time now, which decide the roles of versions."""
 
-    champion: str
-    challenger: str | None
+    aliases: Mapping[str, VersionRole]
     switched: datetime
     now: datetime
 
     def of(self, version: str, predicted: datetime | None) -> VersionRole:
         """Return the role of a version, given the time of its newest prediction."""
-        if version == self.champion:
-            return VersionRole.CHAMPION
-        if version == self.challenger:
-            return VersionRole.CHALLENGER
+        if version in self.aliases:
+            return self.aliases[version]
         if (
             predicted is None
             or predicted <= self.switched + SWITCH_TIME
@@ -81,28 +86,12 @@ def _read(store: Store, model: str, version: str, roles: _Roles) -> VersionInUse
     newest = store.predictions.window(1, model=model, version=version).predictions
     predicted = newest[-1].time if newest else None
     last_check = next(iter(store.checks.newest(1, version=version)), None)
-    return VersionInUse(version, roles.of(version, predicted), predicted, last_check)
+    return VersionInUse(
+        version, roles.of(version, predicted), last_prediction=predicted, last_check=last_check
+    )
 
 
 def _last_switch(store: Store, champion: AliasChange, model: str, now: datetime) -> datetime:
     """Return when the champion or the challenger changed last, also if there is no challenger any more."""
     times = [change.active_from for change in store.versions.history(1, model=model, alias=CHALLENGER)]
     return max([champion.active_from, *(time for time in times if time <= now)])
-
-
-def has_news(store: Store, version: VersionInUse, *, model: str) -> bool:
-    """Return whether predictions or labels of a version have arrived since its last check.
-
-    Labels do not count while the version waits for the predictions of a new baseline.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    last, served = version.last_check, {"model": model, "version": version.version}
-    if last is None:
-        return version.last_prediction is not None
-    if store.predictions.count(**served, limit=1, after=last.last):
-        return True
-    if last.baseline and not last.baseline.last:
-        return False
-    return bool(store.labels.after(last.state.evidence.label_seq, 1, **served))

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ModelError
-from driftbell.models.class_choice import number_names, two_classes
+from driftbell.models.class_choice import MAX_CLASSES, number_names, two_classes
+from driftbell.models.file_content import DAMAGED, content_advice
 from driftbell.models.foreign_code import load_with
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.missing_library import import_library
@@ -54,16 +55,18 @@ def load_xgboost(path: Path, content: bytes) -> LoadedModel:
     """
     xgboost = import_library("xgboost", needed_by=path)
     if not content.startswith(b"{"):  # XGBoost ends the process for an empty file
-        raise ModelError(_failure(path))
+        raise ModelError(_failure(path, content))
     if _is_too_deep(content):  # XGBoost would crash
-        raise ModelError(_failure(path))
+        raise ModelError(_failure(path, content))
     booster = xgboost.Booster({"nthread": 1})
-    load_with(lambda: booster.load_model(bytearray(content)), failure=_failure(path))
+    load_with(lambda: booster.load_model(bytearray(content)), failure=_failure(path, content))
     config = json.loads(booster.save_config())["learner"]
     objective = config["objective"]["name"]
     parameters = config["learner_model_param"]
     if int(parameters.get("num_target", 1)) > 1:
         raise ModelError(f"{path} predicts several outputs: only models with one are served")
+    if int(parameters["num_class"]) > MAX_CLASSES:
+        raise ModelError(f"cannot load {path}: it declares {int(parameters['num_class']):,} classes")
     task, classes = _task(objective, int(parameters["num_class"]))
     names = tuple(booster.feature_names or ())
     levels = xgboost_levels(booster)
@@ -118,10 +121,13 @@ def _readable(values: Any) -> tuple[Value, ...]:
     return levels if all(not isinstance(v, str) or v.isascii() for v in levels) else ()
 
 
-def _failure(path: Path) -> str:
+def _failure(path: Path, content: bytes) -> str:
+    advice = content_advice(path, content)
+    if advice and advice != DAMAGED:
+        return f"{path} is not an XGBoost model: {advice}"
     return (
-        f"{path} is not an XGBoost model (save one with classifier.save_model('model.json')), or needs a "
-        "newer XGBoost"
+        f"{path} is not an XGBoost model (save one with classifier.save_model('model.json')), is cut off or "
+        "damaged, or needs a newer XGBoost"
     )
 
 

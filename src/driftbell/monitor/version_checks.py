@@ -8,9 +8,10 @@ import structlog
 
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
-from driftbell.models.versions_in_use import has_news, versions_in_use
+from driftbell.models.versions_in_use import versions_in_use
 from driftbell.monitor.check import Checker
 from driftbell.monitor.check_reports import describe_error
+from driftbell.ports import Store
 from driftbell.records import Check, CheckKind, Lease
 from driftbell.records.versions import VersionInUse, VersionRole, VersionState
 
@@ -88,7 +89,7 @@ class VersionChecks:
         due = [
             item
             for item in others
-            if item.role is VersionRole.CHALLENGER or has_news(store, item, model=current.name)
+            if item.role is VersionRole.CHALLENGER or _has_news(store, item, model=current.name)
         ]
         due = [item for item in due if item.role is not VersionRole.CHAMPION]  # it could not be opened
         due.sort(key=_urgency)
@@ -111,6 +112,24 @@ class VersionChecks:
         for old in others[: max(0, len(self._checkers) - MAX_CHECKERS)]:
             del self._checkers[old]
         return checker
+
+
+def _has_news(store: Store, item: VersionInUse, *, model: str) -> bool:
+    """Return whether predictions or labels of a version have arrived since its last check.
+
+    Labels do not count while the version waits for the predictions of a new baseline.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    last, served = item.last_check, {"model": model, "version": item.version}
+    if last is None:
+        return item.last_prediction is not None
+    if store.predictions.count(**served, limit=1, after=last.last):
+        return True
+    if last.baseline and not last.baseline.last:
+        return False
+    return bool(store.labels.after(last.state.evidence.label_seq, 1, **served))
 
 
 def _urgency(item: VersionInUse) -> tuple[bool, bool, float]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from driftbell.config.sources import GIVE_KEY
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import count_of, join_names
 from driftbell.retries import with_backoff
@@ -233,7 +234,8 @@ def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return f"{part[errors[0]['row']].place}: {errors[0]['message']}{more}"
         detail = str(body["detail"]).replace("with ?accept_unseen=true", "with --accept-unseen")
-        return f"the service answered {answer.status_code}: {detail}"
+        key = f"; {GIVE_KEY}" if answer.status_code in (401, 403) else ""
+        return f"the service answered {answer.status_code}: {detail}{key}"
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # perhaps the error page of a proxy
         return f"the service answered {answer.status_code} {answer.reason_phrase}"
 

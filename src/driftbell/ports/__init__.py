@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.store import (
     AlarmStore,
     CheckStore,
@@ -47,6 +48,7 @@ __all__ = [
     "PredictionStore",
     "RefusalStore",
     "RetentionStore",
+    "ShadowStore",
     "Sink",
     "Store",
     "VersionStore",

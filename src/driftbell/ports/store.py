@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.versions import VersionStore
 from driftbell.records import (
     Alarm,
@@ -85,6 +86,9 @@ class PredictionStore(Protocol):
 
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
+
+    def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
+        """Count the predictions of a model among the last `rows` of all, by version."""
 
     def versions_by_id(self, ids: Sequence[str], *, model: str) -> dict[str, str]:
         """Read the versions that made the predictions of a model with these ids; unknown ids are omitted."""
@@ -377,6 +381,10 @@ class Store(Protocol):
     @property
     def keys(self) -> KeyStore:
         """API keys."""
+
+    @property
+    def shadows(self) -> ShadowStore:
+        """Predictions of shadows."""
 
     @property
     def retention(self) -> RetentionStore:

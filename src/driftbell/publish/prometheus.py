@@ -18,7 +18,7 @@ from driftbell.publish.prometheus_versions import version_families
 from driftbell.records import ArchiveTotals, Check, ColumnVerdict, ResultKind, Verdict
 from driftbell.records.versions import VersionInUse
 
-MAX_COLUMNS = 64
+MAX_COLUMNS = 20
 """Maximum number of columns with series of their own; a scrape of a model with more stays below 100 kB."""
 
 
@@ -76,7 +76,8 @@ class CheckCollector(Collector):
             model=self._model, version=self._version, limit=self._window_rows
         )
         totals = self._store.checks.totals()
-        last = next(iter(self._store.checks.newest(1, version=self._version)), None)
+        versions = self._versions() if self._versions else ()
+        last = self._newest_check(versions)
         lease = self._store.coordination.lease()
         notifications = self._store.notifications.totals()
         yield GaugeMetricFamily("driftbell_log_up", "1 if the prediction log can be read, else 0.", 1)
@@ -126,8 +127,8 @@ class CheckCollector(Collector):
         yield from self._labels()
         yield from self._silenced()
         yield from _retention(self._store.retention.totals())
-        if self._versions:
-            yield from version_families(self._versions())
+        if versions:
+            yield from version_families(versions)
         if last:
             yield from _last_check(last)
             yield from performance_families(last.judgement)
@@ -136,6 +137,13 @@ class CheckCollector(Collector):
                 yield from degradation_families(degradation)
                 if self._smallest_loss is None and degradation.smallest_loss is not None:
                     yield _smallest_loss(degradation.smallest_loss)
+
+    def _newest_check(self, versions: Sequence[VersionInUse]) -> Check | None:
+        """Return the newest check of the served version; a check of many columns is read once."""
+        for item in versions:
+            if item.version == self._version:
+                return item.last_check
+        return next(iter(self._store.checks.newest(1, version=self._version)), None)
 
     def _settings(self) -> Iterable[Metric]:
         if self._budget_per_day is not None:

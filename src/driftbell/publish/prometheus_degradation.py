@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from driftbell.publish.measured_metrics import REALIZED, REFERENCE, measured_metrics
 from driftbell.records import Degradation, Evidence, Interval, Judgement, Verdict
 
-MAX_EVIDENCE = 64
+MAX_EVIDENCE = 20
 """Maximum number of pieces of evidence with a series of their own."""
 
 

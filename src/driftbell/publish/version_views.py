@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from driftbell.records.versions import CHALLENGER, AliasChange, ModelVersion, VersionState
+from driftbell.records import Alarm
+from driftbell.records.versions import CHALLENGER, AliasChange, ModelVersion, VersionInUse, VersionState
 
 
 def version_view(version: ModelVersion, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -21,6 +22,35 @@ def version_view(version: ModelVersion, aliases: Mapping[str, list[str]]) -> dic
         **view,
         "added": version.added.isoformat(),
         "aliases": aliases.get(version.version, []),
+    }
+
+
+def version_in_use_view(item: VersionInUse, share: float | None, alarm: Alarm | None) -> dict[str, Any]:
+    """Return a version in use as JSON, with the result of its last check.
+
+    Args:
+        item: the version.
+        share: its share of the newest predictions; None without any.
+        alarm: its open alarm.
+    """
+    check = item.last_check
+    degradation = check.judgement.degradation if check else None
+    performance = degradation.performance if degradation else None
+    last_check = check and {
+        "id": check.id,
+        "time": check.time.isoformat(),
+        "verdict": check.judgement.verdict.value,
+        "sentence": check.judgement.sentence,
+    }
+    return {
+        "version": item.version,
+        "role": item.role.value,
+        "since": item.since and item.since.isoformat(),
+        "last_prediction": item.last_prediction and item.last_prediction.isoformat(),
+        "share": share,
+        "last_check": last_check,
+        "performance": asdict(performance) if performance else None,
+        "alarm": alarm and alarm.id,
     }
 
 

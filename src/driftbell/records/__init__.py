@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         TrafficBucket,
     )
     from driftbell.records.periods import ColumnStats, Period
-    from driftbell.records.predictions import Outputs, Prediction, Window
+    from driftbell.records.predictions import Outputs, Prediction, ShadowPrediction, Window
     from driftbell.records.reference import Reference, Training
     from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
     from driftbell.records.table_performance import MetricComparison, TablePerformance
@@ -86,7 +86,7 @@ _MODULES = {
             "Notification TrafficBucket"
         ),
         "periods": "ColumnStats Period",
-        "predictions": "Outputs Prediction Window",
+        "predictions": "Outputs Prediction ShadowPrediction Window",
         "reference": "Reference Training",
         "refusals": "Refusal RefusalCause RefusedRows StoredRefusal",
         "table_performance": "MetricComparison TablePerformance",
@@ -151,6 +151,7 @@ __all__ = [
     "Result",
     "ResultKind",
     "Scope",
+    "ShadowPrediction",
     "Share",
     "SourceState",
     "StoredRefusal",

@@ -37,12 +37,14 @@ class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         sums: the cumulative sum of each chart.
         score: the largest sum in units of its decision threshold; None before the first block.
-        blocks: the newest blocks, oldest first.
+        blocks: the newest blocks, oldest first; none from before the end of an earlier loss.
+        raised: whether the score has reached 1 since the sums were zero.
     """
 
     sums: tuple[float, ...] = ()
     score: float | None = None
     blocks: tuple[BlockSummary, ...] = ()
+    raised: bool = False
 
 
 class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):

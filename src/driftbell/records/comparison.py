@@ -28,6 +28,29 @@ class LabelledOutcome:
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class ShadowPair:
+    """Outputs of the champion and of its shadow for one row.
+
+    Attributes:
+        seq: sequence number of the first label; of the shadow's output if there is no label.
+        time: time of the prediction (UTC).
+        output: the champion's class or number.
+        shadow_output: the shadow's.
+        label: the newest label; None if there is none.
+        latency_ms: as in `Prediction`, of the champion.
+        shadow_latency_ms: as in `ShadowPrediction`.
+    """
+
+    seq: int
+    time: datetime
+    output: str
+    shadow_output: str
+    label: str | None
+    latency_ms: float
+    shadow_latency_ms: float | None
+
+
 class ComparisonVerdict(StrEnum):
     """Answer to "is the other version better?"."""
 

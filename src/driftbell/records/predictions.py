@@ -39,6 +39,29 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowPrediction:
+    """The prediction of a shadow for a row that the champion answered.
+
+    Attributes:
+        prediction_id: the id of the answered prediction, which has the features.
+        time: when the shadow predicted (UTC).
+        model: the model's name.
+        version: the shadow's version.
+        output: as in `Prediction`.
+        probabilities: as in `Prediction`.
+        latency_ms: time of the model in milliseconds; None if it predicted further rows in the same call.
+    """
+
+    prediction_id: str
+    time: datetime
+    model: str
+    version: str
+    output: str
+    probabilities: Mapping[str, float]
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Consecutive predictions of one model version, oldest first.
 

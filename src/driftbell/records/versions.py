@@ -197,12 +197,14 @@ class VersionInUse:
     Attributes:
         version: the version.
         role: its part in the service.
+        since: when it became the champion or the challenger (UTC); None if it is neither, or unknown.
         last_prediction: the time of its newest prediction (UTC); None without any.
         last_check: its newest check; None without any.
     """
 
     version: str
     role: VersionRole
+    since: datetime | None = None
     last_prediction: datetime | None = None
     last_check: Check | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -71,6 +72,7 @@ from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.recorder import Durability, OnFailure, open_recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import add_predict_route, describe_predict
+from driftbell.server.predict.shadow import ShadowWorker
 from driftbell.server.version_follower import VersionFollower, VersionSource
 
 STATIC = Path(__file__).parent / "static"
@@ -142,12 +144,14 @@ def create_app(service: Service) -> FastAPI:
     writer = JournalWriter(store, service.journals, metrics, spool=service.on_failure == "spool")
     recorder = open_recorder(service.durability, writer, metrics, queue_limit=service.queue_limit)
     source = service.versions
+    shadows = ShadowWorker(store.shadows, metrics, service.clock)
     deployment = Deployment(
         *(source.models if source else (service.model,)),
         predictor=lambda model: Predictor(
             model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
         ),
         refusals=lambda model: RefusalCounter(store, model, metrics, clock=service.clock),
+        shadow=shadows.shadow,
         clock=service.clock,
     )
     follower = VersionFollower(source, deployment, service.clock) if source else None
@@ -180,6 +184,7 @@ def create_app(service: Service) -> FastAPI:
         if events:
             await events.close()
         await deployment.close()
+        await asyncio.to_thread(shadows.close)
         await recorder.close()
         await writer.close()
         await labeller.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import structlog
@@ -14,6 +14,7 @@ from driftbell.server.challenge import Challenge, ServedVersion
 from driftbell.server.predict.fast_path import row_parser
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.refusal_counter import RefusalCounter
+from driftbell.server.predict.shadow import Shadow
 
 MAX_LOADED = 3
 """Versions that stay loaded: switching back to one of them takes no time."""
@@ -33,6 +34,7 @@ class Deployment:
         models: loaded models; the first one is the champion.
         predictor: builds the predictor of a model.
         refusals: builds the counter of refused rows of a model.
+        shadow: builds the shadow of a challenger's model, for the champion's features and a share.
         clock: returns the time (UTC).
 
     Attributes:
@@ -48,10 +50,12 @@ class Deployment:
         *models: Model,
         predictor: Callable[[Model], Predictor],
         refusals: Callable[[Model], RefusalCounter],
+        shadow: Callable[[Model, Sequence[str], float], Shadow],
         clock: Callable[[], datetime],
     ) -> None:
         self._build_predictor = predictor
         self._build_refusals = refusals
+        self._build_shadow = shadow
         self._clock = clock
         self._loaded: dict[str, ServedVersion] = {}
         self.due: Switch | None = None
@@ -114,8 +118,14 @@ class Deployment:
         self.served = self._loaded[version]
         self.challenger = challenger
         self._challenge = None
-        if challenger and challenger.version and not challenger.is_shadow:
-            self._challenge = Challenge(challenger, self.served, self._loaded[challenger.version])
+        self._end_shadow(before.predictor)
+        if challenger and challenger.version:
+            second = self._loaded[challenger.version]
+            if challenger.is_shadow:
+                names, share = self.served.model.schema.names, challenger.share or 0.0
+                self.served.predictor.shadow = self._build_shadow(second.model, names, share)
+            else:
+                self._challenge = Challenge(challenger, self.served, second)
         self._settle_sole()
         model = self.served.model
         if self.served is not before:
@@ -125,6 +135,11 @@ class Deployment:
             )
         if challenger != before_challenger:
             _log_challenger(model.name, challenger)
+
+    def _end_shadow(self, predictor: Predictor) -> None:
+        if predictor.shadow:
+            predictor.shadow.is_over = True
+            predictor.shadow = None
 
     def _settle_sole(self) -> None:
         is_plain = self.due is None and self._challenge is None

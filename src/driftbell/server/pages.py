@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -21,7 +22,8 @@ from driftbell.publish.json_views import check_view
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import CheckKind, TrafficBucket
-from driftbell.server.api.monitor import MonitorView, linked_view
+from driftbell.records.versions import VersionInUse, VersionRole
+from driftbell.server.api.monitor import MonitorView, VersionQuery, linked_view
 from driftbell.server.auth.session import may_change, session_name
 from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused
@@ -86,12 +88,12 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
-    def home(request: Request) -> Response:
-        return render_page("home.html.j2", base=str(request.base_url), **_home(view, counts))
+    def home(request: Request, version: VersionQuery = None) -> Response:
+        return render_page("home.html.j2", base=str(request.base_url), **_home(view, counts, version))
 
     @router.get("/index.json")
-    def home_json() -> Response:
-        return JSONResponse(_home_json(view, counts))
+    def home_json(version: VersionQuery = None) -> Response:
+        return JSONResponse(_home_json(view, counts, version))
 
     @router.post("/check")
     async def check_now() -> Response:
@@ -141,13 +143,31 @@ def render_page(template: str, **context: Any) -> Response:
     return HTMLResponse(content, headers=headers)
 
 
-def _home(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
+def _chosen(view: MonitorView, versions: Sequence[VersionInUse], version: str | None) -> VersionInUse | None:
+    """Return the version that a page is about; None for the served one.
+
+    Raises:
+        Refused: 404, no version with predictions or checks has this name.
+    """
+    if version is None:
+        return None
+    in_use = next((item for item in versions if item.version == version), None)
+    last = view.last_check(version, versions)
+    if in_use is None and last is None:
+        raise Refused(404, "unknown_version", "no version in use has this name; / lists all")
+    return in_use or VersionInUse(version, VersionRole.REPLACED, last_check=last)
+
+
+def _home(view: MonitorView, counts: TrafficCounts, version: str | None = None) -> dict[str, Any]:
     now = view.clock()
     with view.store.snapshot():
         traffic = counts.last_hour(now)  # first, before others have counted rows that this snapshot lacks
-        status = view.status()
-        checks = view.store.checks.newest(MAX_CHECKS)
-        last = view.last_check()
+        versions = view.versions()
+        chosen = _chosen(view, versions, version)
+        status = view.status(versions)
+        checks = view.store.checks.newest(MAX_CHECKS, version=version)
+        last = view.last_check(version, versions)
+        alarm = view.store.alarms.current(model=status["model"], version=version or status["version"])
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
         for c in (last.judgement.columns if last else ())
@@ -156,6 +176,9 @@ def _home(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
     return {
         "status": status,
         "last": last,
+        "alarm": alarm,
+        "chosen": chosen,
+        "versions": list(zip(versions, status["versions"], strict=True)),
         "checks": checks,
         "histograms": histograms,
         "drift": describe_drift(last.judgement) if last else "",
@@ -169,12 +192,14 @@ def _home(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
     }
 
 
-def _home_json(view: MonitorView, counts: TrafficCounts) -> dict[str, Any]:
+def _home_json(view: MonitorView, counts: TrafficCounts, version: str | None) -> dict[str, Any]:
     with view.store.snapshot():
         traffic = counts.last_hour(view.clock())  # first, as on the page
-        status = view.status()
-        checks = view.store.checks.newest(MAX_CHECKS)
-        last = view.last_check()
+        versions = view.versions()
+        _chosen(view, versions, version)
+        status = view.status(versions)
+        checks = view.store.checks.newest(MAX_CHECKS, version=version)
+        last = view.last_check(version, versions)
     return {
         "status": status,
         "checks": [linked_view(c, brief=True) for c in checks],

@@ -167,6 +167,13 @@ class SqlPredictions:
         window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
         return count, window
 
+    def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
+        last = sa.select(predictions.c.model, predictions.c.version).order_by(predictions.c.seq.desc())
+        newest = last.limit(rows).subquery()  # of all models: the order needs no sorting then
+        query = sa.select(newest.c.version, sa.func.count()).where(newest.c.model == model)
+        with self._connections.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(newest.c.version))}
+
     def versions_by_id(self, ids: Sequence[str], *, model: str) -> dict[str, str]:
         versions: dict[str, str] = {}
         with self._connections.read() as connection:

@@ -1,4 +1,4 @@
-"""Delete expired checks, notifications, alarms, requests and counts of refused rows; totals stay."""
+"""Delete expired checks, notifications, alarms, requests, shadow outputs and refused rows; totals stay."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from driftbell.store.tables import (
     pruned,
     refused_rows,
     requests,
+    shadow_predictions,
 )
 
 
@@ -43,6 +44,9 @@ def prune(connection: sa.Connection, before: datetime, limit: int) -> int:
     expired = sa.select(refused_rows.c.seq).where(refused_rows.c.day < before.date().isoformat())
     refused = refused_rows.delete().where(refused_rows.c.seq.in_(expired.limit(limit)))
     deleted += connection.execute(refused).rowcount
+    shadows = sa.select(shadow_predictions.c.seq).where(shadow_predictions.c.time < before).limit(limit)
+    unused = shadow_predictions.delete().where(shadow_predictions.c.seq.in_(shadows))
+    deleted += connection.execute(unused).rowcount
     return deleted + _prune_orphaned_labels(connection, limit)
 
 

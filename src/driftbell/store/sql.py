@@ -19,6 +19,7 @@ from driftbell.store.labels import SqlLabels
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.predictions import SqlPredictions
 from driftbell.store.refusals import SqlRefusals
+from driftbell.store.shadows import SqlShadows
 from driftbell.store.versions import SqlVersions
 
 
@@ -37,6 +38,7 @@ class SqlStore:
         self.refusals = SqlRefusals(connections)
         self.keys = SqlKeys(connections)
         self.versions = SqlVersions(connections)
+        self.shadows = SqlShadows(connections)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read in one transaction; see `driftbell.ports.Store.snapshot`."""

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0010"
+HEAD = "0011"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -55,6 +55,23 @@ predictions = sa.Table(
     sa.Index("predictions_window", "model", "version", "seq"),
     sqlite_autoincrement=True,
 )
+
+shadow_predictions = sa.Table(
+    "shadow_predictions",
+    metadata,
+    sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("prediction_id", Id, nullable=False),
+    sa.Column("time", Utc, nullable=False, index=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("output", sa.Text, nullable=False),
+    sa.Column("probabilities", sa.JSON, nullable=False),
+    sa.Column("latency_ms", sa.Float),
+    sa.UniqueConstraint("prediction_id", "version", name="shadow_predictions_key"),
+    sa.Index("shadow_predictions_newest", "model", "version", "seq"),
+    sqlite_autoincrement=True,
+)
+"""Predictions of shadows for answered predictions, which have the features."""
 
 checks = sa.Table(
     "checks",

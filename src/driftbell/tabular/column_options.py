@@ -118,13 +118,11 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
         ):
             exact = option in ("column", "dtypes")
             for pattern in patterns:
-                if pattern not in known and (exact or not any(_matches(name, [pattern]) for name in names)):
+                is_name = exact or not _is_glob(pattern)
+                if pattern not in known and (is_name or not any(fnmatchcase(n, pattern) for n in names)):
                     raise ConfigError(_no_such_column(option, pattern, names))
-    selected = [
-        name
-        for name in names
-        if (not options.include or _matches(name, options.include)) and not _matches(name, options.exclude)
-    ]
+    included, excluded = _Patterns(options.include), _Patterns(options.exclude)
+    selected = [name for name in names if (not options.include or name in included) and name not in excluded]
     if strict and names and not selected:
         raise ConfigError("exclude, include: no column of the table is left")
     return selected
@@ -139,9 +137,9 @@ def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
     for role in filter(None, roles):
         name = printable(role)
         hint = f"but another option names '{name}' as prediction, probability, label or time"
-        if _matches(role, options.exclude):
+        if role in _Patterns(options.exclude):
             raise ConfigError(f"--exclude leaves out column '{name}', {hint}: remove one of both")
-        if options.include and not _matches(role, options.include):
+        if options.include and role not in _Patterns(options.include):
             raise ConfigError(f"--include leaves out column '{name}', {hint}: add it to --include")
         if (kind := options.kinds.get(role)) in ("text", "identifier"):
             raise ConfigError(
@@ -150,8 +148,19 @@ def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
             )
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+class _Patterns:
+    """Names and patterns of columns; many names cost no more than one."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._names = frozenset(patterns)
+        self._globs = [pattern for pattern in patterns if _is_glob(pattern)]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names or any(fnmatchcase(name, pattern) for pattern in self._globs)
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(mark in pattern for mark in "*?[")
 
 
 def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:

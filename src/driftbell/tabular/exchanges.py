@@ -9,7 +9,10 @@ from typing import Any
 from driftbell.tabular.class_names import ClassNames
 from driftbell.tabular.inference_tables import MLFLOW_KEYS, mlflow_table, row_objects, tensor_cells, v2_table
 
-PREDICTION_FIELDS = ("prediction", "predictions", "predicted", "class", "label", "value", "result", "output")
+PREDICTION_FIELDS = (
+    *("prediction", "predictions", "predicted", "predicted_label", "class", "label"),
+    *("value", "result", "output"),
+)
 """Fields of an answer that are looked up if none is named."""
 
 PROBABILITY_FIELDS = ("probabilities", "probability", "scores")

@@ -54,7 +54,14 @@ def read_feature_table(
         ConfigError: the file cannot be read, or an option names no column.
         InputError: a column is nested.
     """
-    raw, options = read_file(path), options or ColumnOptions()
+    return feature_table(read_file(path), options, strict=strict)
+
+
+def feature_table(
+    raw: RawTable, options: ColumnOptions | None = None, *, strict: bool = True
+) -> FeatureTable:
+    """Return the columns of a table, and their types; see `read_feature_table`."""
+    options = options or ColumnOptions()
     names = select_columns(list(raw.columns), options, strict=strict)
     typed = {name: _typed_column(name, raw, options) for name in names}
     columns = {name: column for name, (column, _) in typed.items()}

@@ -64,14 +64,20 @@ def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> 
     if not fspath(path):  # as a path, it would be the current folder
         raise ConfigError("cannot read a table with an empty name: name a file, folder or pattern")
     path, options = Path(path), options or FileOptions()
-    files = _files(path)
+    files = list_files(path)
     parts = [_read(file, options) for file in files]
     if len(parts) == 1 and not _hive(path, files[0]):
         return parts[0]
     return _joined(path, files, parts)
 
 
-def _files(path: Path) -> list[Path]:
+def list_files(source: str | PathLike[str]) -> list[Path]:
+    """Return the files of a folder or pattern, sorted by name, or the one file.
+
+    Raises:
+        ConfigError: there is none, or the folder has files of different types.
+    """
+    path = Path(source)
     text = str(path)
     if path.is_dir():
         files = sorted(_walk(path))

@@ -248,8 +248,10 @@ def may_be_thousands(texts: Any) -> bool:
     for cells in (texts.head(SAMPLE_ROWS), texts):
         clean = cells.drop_nulls().str.strip_chars()
         grouped = clean.str.contains(r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
+        if not grouped.any():
+            return False
         short = clean.str.contains(r"^[+-]?(0|[1-9]\d{0,2})$")
         number = clean.str.contains(r"^[+-]?[\d.,]+$")
-        if not grouped.any() or not short.any() or bool((number & ~grouped & ~short).any()):
+        if not short.any() or bool((number & ~grouped & ~short).any()):
             return False
     return True

@@ -15,6 +15,7 @@ from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError, ModelError, PredictError
 from driftbell.models.foreign_code import failure_reason
 from driftbell.models.golden import GoldenRow, golden_problem, golden_reading, reading_note
+from driftbell.models.load_advice import version_note
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_golden import onnx_golden_rows
 from driftbell.models.onnx_model import OnnxModel
@@ -263,7 +264,7 @@ def _score(
     try:
         reference = build_reference(model, table, labels=labels)
     except PredictError as error:
-        reason = failure_reason(error)
+        reason = f"{failure_reason(error)}{version_note(model)}"
         raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []

@@ -10,7 +10,7 @@ from pathlib import Path
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, ModelError, UntrustedModelError
 from driftbell.models.feature_names import with_names_of
-from driftbell.models.load import load_model
+from driftbell.models.load import is_folder, load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.onnx_features import onnx_features
 from driftbell.models.onnx_file import load_onnx
@@ -75,7 +75,7 @@ def offer_model(
     Raises:
         ConfigError: the file cannot be loaded, or is not trusted.
     """
-    if isinstance(source, Path) and not source.exists():
+    if isinstance(source, Path) and not is_folder(source) and not source.exists():
         raise ConfigError(f"cannot read the model {source}: there is no such file")
     if isinstance(source, Path) and source.suffix.lower() == ".onnx":
         return OfferedModel(source, onnx_features(source), "", None, "ONNX graph", ())

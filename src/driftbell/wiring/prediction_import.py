@@ -1,33 +1,43 @@
-"""Import predictions of a model that is served elsewhere from a table, with their labels."""
+"""Import predictions of a model that is served elsewhere, with their labels."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError
-from driftbell.phrases import join_names, suggest_name
 from driftbell.ports import EXTERNAL, Model
 from driftbell.records import FieldProblem, Label, Prediction, Refusal
 from driftbell.store.sql import SqlStore
+from driftbell.tabular.captures import DATABRICKS_COLUMNS, Captured, read_databricks, read_sagemaker
+from driftbell.tabular.cells import plain_cells
 from driftbell.tabular.class_names import ClassNames, is_empty_label
-from driftbell.tabular.columns import is_null
-from driftbell.tabular.features import read_feature_table
+from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.logged_rows import LoggedRow, LoggedRowReader
 from driftbell.tabular.outputs import NumberTexts, parse_number
+from driftbell.wiring.counted_refusals import CountedRefusals
+from driftbell.wiring.import_sources import (
+    CAPTURE_COLUMNS,
+    ImportedRow,
+    ImportOptions,
+    capture_files,
+    check_captured,
+    table_rows,
+)
 from driftbell.wiring.model import open_model
-from driftbell.wiring.native_model import options_of_model
+from driftbell.wiring.sql_tables import is_database
 from driftbell.wiring.store import clock, open_store
+from driftbell.wiring.tables import open_table, public_name
 
 BATCH = 5000
 """Rows that are written in one transaction."""
+
+MAX_PROBLEM = 160
+"""Characters of the reason why a request cannot be read that are stored."""
 
 MAX_CAUSES = 300
 """Causes of refused rows that are counted by value; further ones are counted without it."""
@@ -38,13 +48,14 @@ class ImportResult:
     """Counts of one import.
 
     Attributes:
-        rows: rows of the table.
+        rows: rows of the source.
         predictions: predictions that are new in the log.
         known: predictions that were in the log before.
         labels: labels that are new, or correct an earlier one.
         refused: rows that were refused.
         messages: the problems of refused rows, with the number of rows of each.
-        ignored: columns of the table that the model does not have.
+        places: the line or row with the first of some of these problems.
+        ignored: columns of a table that the model does not have.
     """
 
     rows: int = 0
@@ -53,25 +64,25 @@ class ImportResult:
     labels: int = 0
     refused: int = 0
     messages: Counter[str] = field(default_factory=Counter)
+    places: dict[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
 
-def import_predictions(
-    settings: Settings, path: Path, *, id_column: str | None, time_column: str | None
-) -> ImportResult:
-    """Write the predictions of a table to the log, and their labels.
+def import_predictions(settings: Settings, source: str, options: ImportOptions) -> ImportResult:
+    """Write the predictions of a source to the log, and their labels.
 
-    A row that is in the log already is skipped. Without a column of ids, the id is a hash of the row, so the
-    same file can be imported again.
+    A row that is in the log already is skipped. Without ids, the id is a hash of the row, so the same source
+    can be imported again.
 
     Args:
         settings: all settings; `model.prediction`, `model.probabilities` and `model.target` name columns.
-        path: the table.
-        id_column: column of unique ids; None if there is none.
-        time_column: column of times; None for the time of the import.
+        source: a table, captured requests of SageMaker or Databricks, a folder or pattern, or the URL of a
+            database.
+        options: how it is read.
 
     Raises:
-        ConfigError: the model is served here, the table cannot be read or lacks a column, or no row is valid.
+        ConfigError: the model is served here, the source cannot be read or lacks a column, or no row is
+            valid.
         StoreError: the log cannot be written.
     """
     if settings.model.prediction is None:
@@ -81,78 +92,59 @@ def import_predictions(
         )
     model = open_model(settings).model
     assert model.engine == EXTERNAL
-    columns = _read(settings, model, path, id_column, time_column)
-    result = ImportResult(rows=len(next(iter(columns.values()))))
-    used = {id_column, time_column, settings.model.prediction, settings.model.target}
-    used |= {*settings.model.probabilities.values(), *model.schema.names}
-    result.ignored = tuple(name for name in columns if name not in used)
-    importer = _Importer(settings, model, columns, id_column, time_column, result)
+    result = ImportResult()
+    importer = _Importer(settings, model, result)
+    importer.read(_rows_of(settings, model, source, options, result, importer))
     store = open_store(settings)
     try:
-        batch: list[tuple[LoggedRow, Any]] = []
-        for row in importer.rows():
-            batch.append(row)
-            if len(batch) == BATCH:
-                importer.write(store, batch)
-                batch = []
-        importer.write(store, batch)
-        importer.count_refused(store)
+        importer.write(store)
     finally:
         store.close()
-    if result.rows and result.refused == result.rows:
-        raise ConfigError(f"{path}: no row is valid: {next(iter(result.messages))}")
+    if result.rows and result.refused == result.rows and not importer.labels:
+        raise ConfigError(f"{public_name(source)}: no row is valid: {next(iter(result.messages))}")
     return result
 
 
-def _read(
-    settings: Settings, model: Model, path: Path, id_column: str | None, time_column: str | None
-) -> dict[str, list[Any]]:
-    """Read the columns of the table.
+def _rows_of(
+    settings: Settings,
+    model: Model,
+    source: str,
+    options: ImportOptions,
+    result: ImportResult,
+    importer: _Importer,
+) -> Iterator[ImportedRow]:
+    """Yield the rows of a source, whatever it is.
 
     Raises:
-        ConfigError: it cannot be read, is empty, or a column is missing.
+        ConfigError: it cannot be read.
     """
-    options = options_of_model(settings.columns.options, model, settings.model.target)
-    needed = {"model.prediction": settings.model.prediction, "--id": id_column, "--time": time_column}
-    used = [name for name in (*needed.values(), settings.model.target) if name is not None]
-    options = replace(  # a column that is no feature is still the id or the time
-        options,
-        exclude=[p for p in options.exclude if not any(fnmatchcase(name, p) for name in used)],
-        include=[*options.include, *used] if options.include else (),
-    )
-    table = read_feature_table(path, options, strict=False)
-    columns = {name: column.tolist() for name, column in table.columns.items()}
-    if not columns or not next(iter(columns.values())):
-        raise ConfigError(f"{path} has no rows")
-    for option, name in needed.items():
-        if name is not None and name not in columns:
-            hint = suggest_name(name, columns) or f"its columns: {join_names(columns)}"
-            raise ConfigError(f"{option}: {path} has no column '{name}'; {hint}")
-    missing = [name for name in model.schema.names if name not in columns]
-    if len(missing) == len(model.schema.names):
-        raise ConfigError(f"{path} has none of the model's features: {join_names(missing)}")
-    return columns
+    if options.query and not is_database(source):
+        raise ConfigError("--query needs a database such as sqlite:///FILE or postgresql://USER@HOST/NAME")
+    if not is_database(source):
+        files = capture_files(source)
+        if files:
+            check_captured(options, "SageMaker's data capture")
+            for file in files:
+                events = read_sagemaker(file.read_bytes(), model.schema.features, model.classes)
+                yield from importer.captured(events, str(file))
+            return
+    raw = open_table(source, FileOptions(), options.query)
+    if raw.columns.keys() >= DATABRICKS_COLUMNS:
+        check_captured(options, "an inference table of Databricks")
+        columns = {n: plain_cells(cells) for n, cells in raw.columns.items() if n in CAPTURE_COLUMNS}
+        requests = read_databricks(columns, model.schema.features, model.classes)
+        yield from importer.captured(requests, public_name(source))
+        return
+    rows, result.ignored = table_rows(settings, model, raw, public_name(source), options)
+    yield from rows
 
 
 class _Importer:
-    """Reads rows of a table as logged predictions, and writes them."""
+    """Reads rows as logged predictions, and writes them with their labels."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        model: Model,
-        columns: Mapping[str, list[Any]],
-        id_column: str | None,
-        time_column: str | None,
-        result: ImportResult,
-    ) -> None:
+    def __init__(self, settings: Settings, model: Model, result: ImportResult) -> None:
         self._model = model
-        self._columns = columns
-        self._id, self._time = id_column, time_column
-        self._prediction, self._target = str(settings.model.prediction), settings.model.target
-        self._probabilities = {
-            label: name for label, name in settings.model.probabilities.items() if name in columns
-        }
+        self._target = settings.model.target
         self._result = result
         self._reader = LoggedRowReader(model.schema, model.classes)
         self._names = ClassNames(model.classes) if model.classes else None
@@ -160,63 +152,74 @@ class _Importer:
         self._copies: Counter[str] = Counter()
         self._causes: Counter[tuple[str, str, str]] = Counter()
         self._first_causes: Counter[tuple[str, str, str]] = Counter()
+        self._counted = CountedRefusals(settings.data_dir)
+        self._rows: list[tuple[LoggedRow, Any]] = []
+        self.labels: dict[str, Any] = {}
 
-    def rows(self) -> Iterator[tuple[LoggedRow, Any]]:
-        """Yield the valid rows in the order of their times, each with the cell of its label."""
-        valid: list[tuple[LoggedRow, Any]] = []
-        labels = self._columns.get(self._target or "")
-        for index in range(self._result.rows):
+    def read(self, rows: Iterable[ImportedRow]) -> None:
+        """Validate rows, and sort them by their times."""
+        for row in rows:
+            self._result.rows += 1
             try:
-                row = self._reader.read(self._item(index), self._now)
+                self._rows.append((self._reader.read(row.item, self._now), row.label))
             except InputError as error:
-                self._refuse(error.problems)
-                continue
-            valid.append((row, labels[index] if labels else None))
-        if self._time is not None:
-            valid.sort(key=lambda pair: pair[0].time or self._now)
-        yield from valid
+                self._refuse(error.problems, repr(row.item))
+        self._rows.sort(key=lambda pair: pair[0].time or self._now)
 
-    def write(self, store: SqlStore, batch: list[tuple[LoggedRow, Any]]) -> None:
-        """Write predictions and their labels."""
-        if not batch:
-            return
+    def captured(self, requests: Iterable[Captured], source: str) -> Iterator[ImportedRow]:
+        """Yield the predictions of captured requests; keep their labels, and count the others.
+
+        Args:
+            requests: the requests.
+            source: the file or table.
+        """
+        for request in requests:
+            if request.problem:
+                message = request.problem
+                self._result.places.setdefault(message, request.place)
+                if request.reason:
+                    self._result.rows += 1
+                    problem = FieldProblem("", request.reason, message, None, message[:MAX_PROBLEM])
+                    self._refuse((problem,), repr((source, request.place, message)))
+                else:
+                    self._result.messages[message] += 1
+                continue
+            for item in request.items:
+                yield ImportedRow(item, request.labels.get(item["id"]))
+            if not request.items:
+                self.labels |= request.labels
+
+    def write(self, store: SqlStore) -> None:
+        """Write predictions, labels, and the counts of refused rows."""
+        for start in range(0, len(self._rows), BATCH):
+            self._write_batch(store, self._rows[start : start + BATCH])
+        pairs = list(self.labels.items())
+        for start in range(0, len(pairs), BATCH):
+            self._write_labels(store, pairs[start : start + BATCH])
+        refusals = [Refusal(*cause, rows, self._first_causes[cause]) for cause, rows in self._causes.items()]
+        if refusals:
+            store.refusals.add(refusals, self._now, model=self._model.name, version=self._model.version)
+        self._counted.save()
+
+    def _write_batch(self, store: SqlStore, batch: list[tuple[LoggedRow, Any]]) -> None:
         records = [self._record(row) for row, _ in batch]
         added = store.predictions.append(records)
         self._result.predictions += added
         self._result.known += len(records) - added
+        self._write_labels(
+            store, [(record.id, cell) for record, (_, cell) in zip(records, batch, strict=True)]
+        )
+
+    def _write_labels(self, store: SqlStore, pairs: Iterable[tuple[str, Any]]) -> None:
         labels = [
-            Label(record.id, text, self._now)
-            for record, (_, cell) in zip(records, batch, strict=True)
+            Label(name, text, self._now)
+            for name, cell in pairs
             if not is_empty_label(cell) and (text := self._label(cell)) is not None
         ]
         receipt = store.labels.add(labels)
         self._result.labels += receipt.accepted + receipt.corrected
-
-    def count_refused(self, store: SqlStore) -> None:
-        """Count the refused rows as data quality."""
-        refusals = [Refusal(*cause, rows, self._first_causes[cause]) for cause, rows in self._causes.items()]
-        if refusals:
-            store.refusals.add(refusals, self._now, model=self._model.name, version=self._model.version)
-
-    def _item(self, index: int) -> dict[str, Any]:
-        """Return a row as `POST /predictions` receives it."""
-        cells = {name: _json_value(column[index]) for name, column in self._columns.items()}
-        item: dict[str, Any] = {
-            "features": {name: cells.get(name) for name in self._model.schema.names},
-            "prediction": cells[self._prediction],
-        }
-        shares = {label: cells[name] for label, name in self._probabilities.items()}
-        if any(share is not None for share in shares.values()):
-            item["probabilities"] = shares
-        if self._id is not None:
-            identifier = cells[self._id]
-            whole = isinstance(identifier, float) and identifier.is_integer()
-            item["id"] = int(identifier) if whole else identifier
-            if identifier is None:
-                item["id"] = ""
-        if self._time is not None:
-            item["time"] = cells[self._time] or ""
-        return item
+        if receipt.unknown:
+            self._result.messages["labels without a prediction in the log"] += len(receipt.unknown)
 
     def _record(self, row: LoggedRow) -> Prediction:
         classes = self._model.classes
@@ -244,23 +247,21 @@ class _Importer:
             return self._names.name_of(cell)
         number = parse_number(cell)
         if number is None:
-            self._result.messages[f"labels in column '{self._target}' that are no numbers"] += 1
+            column = f"in column '{self._target}' " if self._target else ""
+            self._result.messages[f"labels {column}that are no numbers"] += 1
             return None
         return NumberTexts()[number]
 
-    def _refuse(self, problems: tuple[FieldProblem, ...]) -> None:
+    def _refuse(self, problems: tuple[FieldProblem, ...], content: str) -> None:
+        """Count a refused row; as data quality only the first time that it is imported."""
         self._result.refused += 1
+        is_new = self._counted.add(content)
         for number, problem in enumerate(problems):
             self._result.messages[problem.message] += 1
+            if not is_new:
+                continue
             cause = problem.field, problem.reason, problem.value
             if cause not in self._causes and len(self._causes) >= MAX_CAUSES:
                 cause = problem.field, problem.reason, ""
             self._causes[cause] += 1
             self._first_causes[cause] += number == 0
-
-
-def _json_value(cell: Any) -> Any:
-    """Return a cell as JSON has it."""
-    if is_null(cell):
-        return None
-    return cell.isoformat() if isinstance(cell, datetime | date) else cell

@@ -13,7 +13,7 @@ from driftbell.records import Task
 from driftbell.records.comparison import VersionComparison
 from driftbell.store.sql import SqlStore
 from driftbell.wiring.model import open_model
-from driftbell.wiring.store import open_complete_store
+from driftbell.wiring.store import clock, open_complete_store
 
 MAX_LABELS = 200_000
 """Newest labelled predictions of a version that are compared."""
@@ -50,10 +50,28 @@ def compare_logged_versions(settings: Settings, before: str | None, after: str |
     )
 
 
+def _no_predictions_yet(store: SqlStore, model: str, version: str) -> str:
+    state = store.versions.state(clock(), model=model)
+    aliases = [
+        change.alias for change in (state.champion, state.challenger) if change and change.version == version
+    ]
+    if aliases:
+        return f"is the {aliases[0]} and has no predictions yet"
+    return (
+        "is registered and has no predictions yet: let it answer requests with "
+        f"`driftbell models promote {version}` or `driftbell models challenge {version} --share 0.1`"
+    )
+
+
 def _chosen(store: SqlStore, model: str, before: str | None, after: str | None) -> tuple[str, str]:
     """Return the two versions to compare."""
     versions = store.predictions.versions(model)
+    silent = [v.version for v in store.versions.newest(model=model) if v.version not in versions]
     for version in (before, after):
+        if version in silent:
+            raise ConfigError(
+                f"version '{version}' of '{model}' {_no_predictions_yet(store, model, version)}"
+            )
         if version is not None and version not in versions:
             hint = suggest_name(version, versions)
             known = (
@@ -65,9 +83,12 @@ def _chosen(store: SqlStore, model: str, before: str | None, after: str | None) 
             raise ConfigError(f"name two versions: '{before}' is compared with itself")
         return before, after
     if len(versions) < 2:
+        waiting = (
+            f"; {silent[0]} {_no_predictions_yet(store, model, silent[0])}" if silent and versions else ""
+        )
         raise ConfigError(
             f"there are fewer than two versions of '{model}' in the log: "
-            f"{join_names(versions) if versions else 'no predictions'}"
+            f"{join_names(versions) if versions else 'no predictions'}{waiting}"
         )
     arrived = {v: store.labels.totals(model=model, version=v).last_label for v in versions}
     oldest = datetime.min.replace(tzinfo=UTC)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from driftbell.cli import cli
 from driftbell.errors import ConfigError
 from driftbell.records import Label, Prediction
+from driftbell.records.versions import CHAMPION, AliasChange, ModelVersion
 from driftbell.store.sqlite import open_sqlite
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -80,6 +81,14 @@ def test_without_versions_the_two_that_received_labels_last_are_compared(folder:
     assert "more labels decide" in body["sentence"]
 
 
+def register(folder: Path, version: str, *, champion: bool = False) -> None:
+    store = open_sqlite(folder / "log.sqlite")
+    store.versions.add(ModelVersion("iris", version, "", {}, (), (), ("a",), "classification", NOW, "ada"))
+    if champion:
+        store.versions.set_alias(AliasChange("iris", CHAMPION, version, NOW, "ada", "better", version))
+    store.close()
+
+
 def test_unknown_versions_and_a_log_of_one_version_are_errors(folder: Path) -> None:
     with pytest.raises(ConfigError, match="fewer than two versions of 'iris' in the log: no predictions"):
         run()
@@ -88,6 +97,15 @@ def test_unknown_versions_and_a_log_of_one_version_are_errors(folder: Path) -> N
         run()
     with pytest.raises(ConfigError, match="'3f6c2a9d10b' of 'iris' has no predictions; did you mean"):
         run("3f6c2a9d10b", "3f6c2a9d10be")
+    register(folder, "81d0c5e7b2aa")
+    yet = "81d0c5e7b2aa.*has no predictions yet: .*`driftbell models promote 81d0c5e7b2aa`"
+    with pytest.raises(ConfigError, match=f"fewer than two versions of 'iris' .*: 3f6c2a9d10be; {yet}"):
+        run()
+    with pytest.raises(ConfigError, match=f"version '{yet}"):
+        run("3f6c2a9d10be", "81d0c5e7b2aa")
+    register(folder, "81d0c5e7b2aa", champion=True)
+    with pytest.raises(ConfigError, match="81d0c5e7b2aa is the champion and has no predictions yet"):
+        run()
     with pytest.raises(ConfigError, match="compared with itself"):
         run("3f6c2a9d10be", "3f6c2a9d10be")
     one = CliRunner().invoke(cli, ["models", "compare", "3f6c2a9d10be"])

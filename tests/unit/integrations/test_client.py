@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -28,11 +30,17 @@ class Service:
     def __init__(self) -> None:
         self.status, self.rows, self.headers = 200, list[dict[str, Any]](), list[dict[str, str]]()
         self.refused, self.answer = 0, b""
+        self.ignored: dict[str, int] = {}
+        self._open: list[socket.socket] = []
         self.status_of: Callable[[list[dict[str, Any]]], int] = lambda rows: self.status
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                service._open.append(self.connection)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -55,7 +63,15 @@ class Service:
         self.rows += body
         self.headers.append(dict(headers))
         errors = [{"message": "'age' is missing"}] if self.refused else []
-        return {"accepted": len(body) - self.refused, "refused": self.refused, "errors": errors}
+        accepted = len(body) - self.refused
+        return {"accepted": accepted, "refused": self.refused, "errors": errors, "ignored": self.ignored}
+
+    def hang_up(self) -> None:
+        """Close the connections, as a service does with idle ones."""
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -309,3 +325,31 @@ def test_a_forked_child_sends_its_own_predictions(service: Service) -> None:
 def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="the URL of driftbell must be such as"):
         Monitor(url)
+
+
+def test_an_idle_connection_that_the_service_has_closed_is_no_failure(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = Monitor(service.url)
+    with caplog.at_level(logging.WARNING, logger="driftbell"):
+        for number in range(3):
+            monitor.log({"x": number}, "no", id=str(number))
+            assert monitor.flush()
+            service.hang_up()
+    assert [row["id"] for row in service.rows] == ["0", "1", "2"]
+    assert not caplog.records
+    monitor.close()
+
+
+def test_fields_that_the_model_does_not_have_are_logged(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.ignored = {"agee": 1, "x": 1}
+    monitor = Monitor(service.url)
+    with caplog.at_level(logging.WARNING, logger="driftbell"):
+        monitor.log({"agee": 1}, "no")
+        assert monitor.flush()
+    assert [r.getMessage() for r in caplog.records] == [
+        "driftbell: fields that the model does not have are not stored: agee, x"
+    ]
+    monitor.close()

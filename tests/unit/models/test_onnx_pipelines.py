@@ -109,6 +109,50 @@ def test_a_pipeline_that_onnx_would_answer_otherwise_stays_in_scikit_learn() -> 
     assert "rows differ, the first is a row of the reference" in result.reason
 
 
+NAMES = [
+    ("Site 0", "Sensor 1", "Sensor_1"),
+    ("a b", "a_b", "a-b"),
+    ("a/b", "a.b", "(a)"),
+    ("größe", "日本", "u(b)"),
+    ("1", "2", "1 2"),
+    ("variable", "label", "probabilities"),
+    (" ", "  ", "_"),
+]
+"""Names of columns that the converter replaces, or that are equal after it did."""
+
+
+@pytest.mark.parametrize(
+    "last", [LogisticRegression(), RandomForestClassifier(9, random_state=0), Ridge()], ids=str
+)
+@pytest.mark.parametrize("names", NAMES, ids=repr)
+def test_features_of_any_name_are_fed_to_their_inputs(names: tuple[str, str, str], last: Any) -> None:
+    category, second, third = names
+    plans = np.array(["a", "b", "c"], dtype=object)[CODES]
+    rows = pd.DataFrame({category: plans, second: NUMBERS[:, 0], third: 3 * NUMBERS[:, 1]})
+    steps = [
+        ("numbers", StandardScaler(), [third, second]),
+        ("text", ENCODERS["null is a category"](), [category]),
+    ]
+    truth = TARGET if isinstance(last, Ridge) else np.where(TARGET + 5 * CODES > 105, "yes", "no")
+    scikit = native(make_pipeline(ColumnTransformer(steps), last).fit(rows, truth), rows)
+    result = convert(scikit, as_columns(rows))
+    assert result.model, result.reason
+    mixed = as_columns(rows.assign(**{category: plans[::-1], third: NUMBERS[:, 2]}))
+    expected, answer = scikit.predict(mixed), result.model.predict(mixed)
+    np.testing.assert_allclose(answer.values, expected.values, rtol=1e-5)
+    if expected.probabilities is not None:
+        np.testing.assert_allclose(answer.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_a_feature_without_a_name_stays_in_scikit_learn() -> None:
+    rows = pd.DataFrame({"": np.array(["a", "b"], dtype=object)[CODES % 2], "x": AMOUNT})
+    steps = [("text", OneHotEncoder(handle_unknown="ignore"), [""])]
+    estimator = make_pipeline(ColumnTransformer(steps, remainder="passthrough"), LogisticRegression())
+    result = convert(native(estimator.fit(rows, LABELS), rows), as_columns(rows))
+    assert result.model is None
+    assert "a feature has an empty name" in result.reason
+
+
 def test_the_text_for_null_cannot_be_sent_by_a_client() -> None:
     rows = table(None)
     estimator = pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(rows, LABELS)

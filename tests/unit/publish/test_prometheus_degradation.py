@@ -167,7 +167,7 @@ def test_versions_in_use_are_shown_side_by_side(log: SqlStore) -> None:
     judgement = replace(checked.judgement, metrics=ModelMetrics(realized=accuracy, labels=40))
     versions = [
         VersionInUse("v2", VersionRole.CHAMPION),
-        VersionInUse("v1", VersionRole.REPLACED, NOON, replace(checked, judgement=judgement)),
+        VersionInUse("v1", VersionRole.REPLACED, None, NOON, replace(checked, judgement=judgement)),
     ]
     metrics = scraped(log, versions=lambda: versions)
     shown = {key: value for key, value in metrics.items() if key[0].startswith("driftbell_version_")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ def model(version: str, order: tuple[str, ...] = tuple(COLUMNS)) -> FakeModel:
 
 
 def deployment(*models: FakeModel, clock: Callable[[], Any] = lambda: NOW) -> Deployment:
-    part: Any = lambda model: model.version  # noqa: E731 - stands for the parts that no test here uses
-    return Deployment(*models, predictor=part, refusals=part, clock=clock)
+    part: Any = lambda *_: SimpleNamespace(shadow=None)  # noqa: E731 - no test here uses these parts
+    return Deployment(*models, predictor=part, refusals=part, shadow=part, clock=clock)
 
 
 def challenged(share: float, sticky: str = "", second: FakeModel | None = None) -> Deployment:
@@ -139,3 +140,7 @@ def test_a_shadow_answers_nobody() -> None:
     opened = deployment(model("v1"), model("v2"))
     opened.switch("v1", challenger(share=1.0, sticky=""))
     assert opened.sole is opened.served
+    shadow: Any = opened.served.predictor.shadow
+    opened.switch("v2")
+    assert shadow.is_over
+    assert [version.predictor.shadow for version in opened._loaded.values()] == [None, None]

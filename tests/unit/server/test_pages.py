@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from driftbell.records import (
     Judgement,
     LimitResult,
     Measure,
+    Prediction,
     TargetDrift,
     Verdict,
 )
+from driftbell.records.versions import CHAMPION, AliasChange
 from driftbell.server.api.monitor import MonitorView
+from driftbell.server.http.problems import Refused
 from driftbell.server.pages import Pages
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
@@ -198,3 +202,48 @@ def test_the_runbook_formats_commands_and_settings_as_code(get: Get) -> None:
     for code in ("alarms.smallest_loss", "log.on_failure", "/predict", "/predict/batch"):
         assert f"<code>{code}</code>" in page
     assert "`" not in page
+
+
+def test_one_version_has_no_table_of_versions(get: Get, log: SqlStore) -> None:
+    save(log, degradations.OK)
+    page = get("/").text
+    assert "<h2>Versions</h2>" not in page
+    [version] = get("/index.json").json()["status"]["versions"]
+    assert (version["version"], version["role"], version["share"]) == (MODEL.version, "champion", None)
+
+
+def test_versions_in_use_have_a_row_and_a_page_each(get: Get, log: SqlStore) -> None:
+    other = "<v1>"
+    since = NOON - timedelta(hours=2)
+    log.versions.set_alias(AliasChange(MODEL.name, CHAMPION, MODEL.version, since, "ada", "better", other))
+    old = NOON - timedelta(hours=3)
+    rows = [Prediction(f"p{i}", old, MODEL.name, other, {}, "a", {}, 1.0) for i in range(3)]
+    rows.append(Prediction("q", NOON, MODEL.name, MODEL.version, {}, "a", {}, 1.0))
+    log.predictions.append(rows)
+    save(log, degradations.OK)
+    lease = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert lease
+    worse = Judgement(Verdict.WARNING, "Its labels show a loss.", degradation=degradations.WARNING)
+    log.checks.save(Check("d", old, CheckKind.AUTOMATIC, MODEL.name, other, "r", 3, 1, 3, worse), lease)
+    page = get("/").text
+    table = page.split("<h2>Versions</h2>")[1].split("</section>")[0]
+    assert [word in table for word in ("champion", "replaced", "25 %", "75 %", "&lt;v1&gt;")] == [True] * 5
+    assert table.index("champion") < table.index("replaced")
+    assert 'href="/?version=%3Cv1%3E"' in table
+    assert "Both answers." in page
+    chosen = get("/?version=%3Cv1%3E").text
+    assert "Version &lt;v1&gt; (replaced)" in chosen
+    assert "Its labels show a loss." in chosen
+    assert "Both answers." not in chosen
+    found = get("/index.json?version=%3Cv1%3E").json()
+    assert [check["version"] for check in found["checks"]] == [other]
+    by_version = {v["version"]: v for v in found["status"]["versions"]}
+    assert by_version[other]["last_check"]["verdict"] == "warning"
+    assert by_version[other]["performance"]["labelled"] == 120
+    assert by_version[MODEL.version]["since"] == since.isoformat()
+
+
+def test_an_unknown_version_has_no_page(get: Get) -> None:
+    with pytest.raises(Refused) as refused:
+        get("/?version=none")
+    assert refused.value.status == 404

@@ -29,16 +29,17 @@ def read_challenge(body: Any) -> dict[str, Any]:
     >>> read_challenge({"author": "ada", "reason": "more trees"})
     Traceback (most recent call last):
     ...
-    driftbell.errors.InputError: give 'share', a number such as 0.1
+    driftbell.errors.InputError: give 'share', a number such as 0.1, or 'shadow': true
     """
-    members, problems = _read(body, {"share", "sticky_feature", "sticky_header"})
+    members, problems = _read(body, {"share", "shadow", "sticky_feature", "sticky_header"})
+    problems += _not_boolean(members, "shadow")
     for name in ("sticky_feature", "sticky_header"):
         if members.get(name) is not None and not _is_text(members[name]):
             message = f"'{name}' must be a text of 1 to {MAX_LENGTH} characters"
             problems.append(FieldProblem(name, "type", message))
     share = members.get("share")
-    if "share" not in members:
-        message = "give 'share', a number such as 0.1"
+    if "share" not in members and not members.get("shadow"):
+        message = "give 'share', a number such as 0.1, or 'shadow': true"
         problems.append(FieldProblem("share", "missing", message))
     elif "share" in members and (type(share) not in (int, float) or not 0 < members["share"] <= 1):
         message = "'share' must be a number above 0 and at most 1, such as 0.1"

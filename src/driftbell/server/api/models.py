@@ -45,8 +45,9 @@ _PROMOTE = _described(
 )
 _CHALLENGE = _described(
     {"author": "ada", "reason": "more trees", "share": 0.1, "sticky_header": "X-User"},
-    {"required": ["author", "reason", "share"]},
+    {"anyOf": [{"required": ["share"]}, {"required": ["shadow"], "properties": {"shadow": {"const": True}}}]},
     share={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    shadow={"type": "boolean"},
     sticky_feature=_NAME,
     sticky_header=_NAME,
 )
@@ -116,7 +117,7 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         "/{version}/challenge", summary="Challenge the champion", openapi_extra=_CHALLENGE, responses=errors
     )
     async def challenge_version(version: str, request: Request) -> dict[str, Any]:
-        """Start or change a challenge: a version answers a share of the requests.
+        """Start or change a challenge: a share of the requests, or copies of them (`shadow`).
 
         With `sticky_feature` or `sticky_header`, requests with an equal value are answered by one version.
         Every server process loads the version first. Call it again to change the share.
@@ -162,9 +163,10 @@ def _promote(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str,
 def _challenge(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str, Any]:
     registered = _find(view, version)
     _require_versions(view)
+    is_shadow = body.get("shadow", False)
     try:
         sticky = sticky_key(body.get("sticky_feature"), body.get("sticky_header"))
-        traffic = Traffic(body["share"], sticky=sticky)
+        traffic = Traffic(body.get("share", 1.0), is_shadow, sticky)
         challenged = challenge(_change(view, body), registered, traffic)
     except ConfigError as error:
         raise Refused(409, "not_challenged", str(error)) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from driftbell.models.versions_in_use import versions_in_use
 from driftbell.ports import Model, Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
+from driftbell.publish.version_views import version_in_use_view
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 from driftbell.records.versions import VersionInUse
 from driftbell.server.http.prefix import path_prefix
@@ -69,8 +70,11 @@ class MonitorView:
         """
         return _monitor_state(self._lease())
 
-    def status(self) -> dict[str, Any]:
+    def status(self, versions: Sequence[VersionInUse] | None = None) -> dict[str, Any]:
         """Return the status as JSON.
+
+        Args:
+            versions: those of `versions`, if they were read already.
 
         Raises:
             StoreError: the store cannot be read.
@@ -79,7 +83,8 @@ class MonitorView:
         served: dict[str, Any] = {"model": model.name, "version": model.version}
         lease = self._lease()
         next_run = lease.next_run if lease else None
-        last = self.last_check()
+        versions = self.versions() if versions is None else versions
+        last = self.last_check(versions=versions)
         totals = self.store.checks.totals()
         alarm = self.store.alarms.current(**served)
         return {
@@ -99,7 +104,21 @@ class MonitorView:
             "notifications": self._notifications(model),
             "alarm": alarm and alarm_view(alarm),
             "warnings": list(last.state.warnings) if last else [],
+            "versions": self._version_views(versions),
         }
+
+    def _version_views(self, versions: Sequence[VersionInUse]) -> list[dict[str, Any]]:
+        model = self.served().name
+        counts = self.store.predictions.counts_by_version(self._window_rows, model=model)
+        total = sum(counts.values())
+        return [
+            version_in_use_view(
+                item,
+                counts.get(item.version, 0) / total if total else None,
+                self.store.alarms.current(model=model, version=item.version),
+            )
+            for item in versions
+        ]
 
     def _notifications(self, model: Model) -> dict[str, Any]:
         last = self.store.notifications.last(model=model.name, version=model.version)
@@ -119,9 +138,13 @@ class MonitorView:
         options: dict[str, Any] = {"model": model.name, "now": now, "limit": MAX_VERSIONS}
         return versions_in_use(self.store, state, served=model.version, **options)
 
-    def last_check(self) -> Check | None:
-        """Return the newest check of the served version."""
-        return next(iter(self.store.checks.newest(1, version=self.served().version)), None)
+    def last_check(self, version: str | None = None, versions: Sequence[VersionInUse] = ()) -> Check | None:
+        """Return the newest check of a version, or of the served one; `versions` were read already."""
+        version = version or self.served().version
+        for item in versions:
+            if item.version == version:
+                return item.last_check
+        return next(iter(self.store.checks.newest(1, version=version)), None)
 
     def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
         """Return the reports, newest first."""
@@ -196,7 +219,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
 
     @router.get("/status", summary="Get the status of the monitor")
     def status() -> dict[str, Any]:
-        """Return whether checks are scheduled, the next check, the size of the window, and recent reports."""
+        """Return whether checks are scheduled, the next one, the window, recent reports and the versions."""
         with view.store.snapshot():
             return view.status()
 

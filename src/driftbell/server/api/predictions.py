@@ -18,7 +18,7 @@ from driftbell.records.api_keys import PREDICT
 from driftbell.server.auth.guard import Access
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
-from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.metrics import Metrics, class_labels
 from driftbell.server.http.problems import MAX_ERRORS, Refused, documented
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.ids import new_prediction_id
@@ -100,6 +100,7 @@ class PredictionLogger:
         self._recorder = recorder
         self._refusals = refusals
         self._metrics = metrics
+        self._class_labels = class_labels(model.classes)
         self._clock = clock
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
 
@@ -153,9 +154,9 @@ class PredictionLogger:
         recorded = self._recorder.record(lines)
         if recorded:
             await recorded
-        outputs = Counter(row.output if self._model.classes else "" for row in rows)
-        for output, count in outputs.items():
-            self._metrics.predictions.labels(self._model.name, self._model.version, output).inc(count)
+        labels = Counter(self._class_labels[row.output if self._model.classes else ""] for row in rows)
+        for label, count in labels.items():
+            self._metrics.predictions.labels(self._model.name, self._model.version, label).inc(count)
         if problems:
             self.count_refused(InputError(problems))
 

@@ -141,5 +141,7 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
         if isinstance(original, Mount):
             yield "GET", f"{original.path}/{{path:path}}"
             continue
+        if not getattr(route, "methods", None):  # of web sockets or hosts, which the guard does not know
+            raise RuntimeError(f"{type(original).__name__} {getattr(original, 'path', '')!r} has no methods")
         for method in route.methods - {"HEAD"}:
             yield method, route.path

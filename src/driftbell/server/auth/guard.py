@@ -38,7 +38,7 @@ class Access:
 
     Args:
         keyring: the keys; None lets every request pass.
-        secret: the key of the signatures of sessions; needed with a keyring.
+        secret: the key of the signatures of sessions; None accepts no sessions.
         always: whether keys are required before the first one exists.
         open_names: see `driftbell.server.auth.access.RouteScopes`.
         tokens: verifies tokens of an issuer, which are accepted besides API keys; None accepts none.
@@ -50,7 +50,7 @@ class Access:
         self,
         keyring: Keyring | None = None,
         *,
-        secret: bytes = b"",
+        secret: bytes | None = None,
         always: bool = True,
         open_names: Collection[str] = (),
         tokens: TokenVerifier | None = None,
@@ -58,7 +58,7 @@ class Access:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.keyring = keyring
-        self.sessions = Sessions(keyring, secret) if keyring else None
+        self.sessions = Sessions(keyring, secret) if keyring and secret is not None else None
         self._always = always
         self._scopes = RouteScopes(open_names)
         self._guesses = GuessLimit()

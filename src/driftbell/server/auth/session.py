@@ -49,7 +49,9 @@ class Sessions:
         now = self._keyring.clock()
         end = now + LIFETIME if key.expires is None else min(now + LIFETIME, key.expires)
         end_seconds = int(end.timestamp())
-        return f"{key.id}.{end_seconds}.{self._signature(key, end_seconds)}", int((end - now).total_seconds())
+        return f"{key.id}.{end_seconds}.{self._signature(key.id, end_seconds, key.digest)}", int(
+            (end - now).total_seconds()
+        )
 
     def key_of(self, headers: Iterable[tuple[bytes, bytes]]) -> ApiKey | None:
         """Return the valid key of a request's session; None without a valid session."""
@@ -57,13 +59,12 @@ class Sessions:
         if not match:
             return None
         key, end, now = self._keyring.by_id(match[1]), int(match[2]), self._keyring.clock()
-        if key is None or key.end(now) or end <= now.timestamp():
-            return None
-        return key if hmac.compare_digest(match[3], self._signature(key, end)) else None
+        is_signed = hmac.compare_digest(match[3], self._signature(match[1], end, key.digest if key else ""))
+        return key if is_signed and key and not key.end(now) and now.timestamp() < end else None
 
-    def _signature(self, key: ApiKey, end: int) -> str:
+    def _signature(self, key_id: str, end: int, digest: str) -> str:
         # with the hash, so that a session is never that of another key with the same id
-        text = f"driftbell session {key.id} {end} {key.digest}"
+        text = f"driftbell session {key_id} {end} {digest}"
         return hmac.digest(self._secret, text.encode(), "sha256").hex()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,12 +34,18 @@ CLOSE_REASONS = (
     "evicted",
     "not_http",
 )
-THREADS = ("journal", "parent", "database", "keys", "tokens")
+SHADOW_DROP_REASONS = ("queue", "model", "store", "ended")
+THREADS = ("journal", "parent", "database", "keys", "tokens", "shadow")
 """Background threads of a server process."""
 
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+MAX_CLASSES = 50
+"""Maximum number of classes of a model version with series of their own."""
 
+OTHER_CLASSES = "other"
+"""Class of the predictions of all other classes."""
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 logger = structlog.get_logger()
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -77,6 +83,20 @@ class Metrics:
             ["model", "version", "class"],
             registry=registry,
         )
+        self.shadow_predictions = Counter(
+            "driftbell_shadow_predictions",
+            "Copies of requests that a shadow predicted and the log has.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self.shadow_dropped = Counter(
+            "driftbell_shadow_dropped",
+            "Copies of requests that a shadow did not predict, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in SHADOW_DROP_REASONS:
+            self.shadow_dropped.labels(reason)
         self.closed = Counter(
             "driftbell_connections_closed",
             "Connections closed by a limit, by reason.",
@@ -153,6 +173,22 @@ class Metrics:
         for collector in collectors:
             registry.register(collector)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def class_labels(classes: Sequence[str]) -> dict[str, str]:
+    """Return the value of the label `class` by class: the first classes keep their names.
+
+    The order of the model decides and not the frequency: a class that changed from one series to another
+    would make a counter fall, which Prometheus takes for a restart.
+
+    Args:
+        classes: the classes of a model, in its order; none for a regression, which has one empty label.
+
+    >>> labels = class_labels([f"fault {i}" for i in range(300)])
+    >>> labels["fault 49"], labels["fault 50"], labels["fault 299"]
+    ('fault 49', 'other', 'other')
+    """
+    return {c: c if i < MAX_CLASSES else OTHER_CLASSES for i, c in enumerate(classes)} or {"": ""}
 
 
 def _forget_the_dead(folder: Path) -> None:

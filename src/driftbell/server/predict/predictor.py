@@ -14,13 +14,14 @@ from driftbell.journal.line import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import Task, Value
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
-from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.metrics import Metrics, class_labels
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.answers import PredictedRow, answer_encoder
 from driftbell.server.predict.failed_rows import FailedRows, is_outage
 from driftbell.server.predict.micro_batch import LoopBatcher, ThreadBatcher
 from driftbell.server.predict.recorder import Recorder
+from driftbell.server.predict.shadow import Shadow
 from driftbell.tabular.outputs import NumberTexts, check_numbers
 
 MAX_MODEL_SECONDS = 60.0
@@ -50,7 +51,12 @@ class Predictor:
         tracing: records spans.
         queue_limit: rows that may wait for the model.
         clock: returns the time (UTC).
+
+    Attributes:
+        shadow: gets a copy of each answered row; None if there is no shadow.
     """
+
+    shadow: Shadow | None = None
 
     def __init__(
         self,
@@ -70,7 +76,8 @@ class Predictor:
         is_regression = model.task is Task.REGRESSION
         self._texts: Sequence[str] | NumberTexts = NumberTexts() if is_regression else model.classes
         self._counters = [
-            metrics.predictions.labels(model.name, model.version, c) for c in model.classes or ("",)
+            metrics.predictions.labels(model.name, model.version, label)
+            for label in class_labels(model.classes).values()
         ]
         self._count = self._count_numbers if is_regression else self._count_classes
         self._answer_rows = partial(_answer_numbers, model) if is_regression else model.answer
@@ -125,6 +132,8 @@ class Predictor:
             if recorded:
                 await recorded
         self._count(predicted)
+        if self.shadow:
+            self.shadow.copy(rows, predicted)
         return predicted
 
     async def _explain(
@@ -156,21 +165,29 @@ class Predictor:
             for (row, started), output in zip(batch, outputs, strict=True)
             if not isinstance(output, PredictError)
         ]
-        predicted, lines = self._serialize([row for row, _ in good], [output for _, output in good])
+        rows = [row for row, _ in good]
+        predicted, lines = self._serialize(rows, [output for _, output in good])
         recorded = self._recorder.record(lines)
         if recorded:
-            return self._when_recorded(recorded, predicted, outputs)
-        self._count(predicted)
+            return self._when_recorded(recorded, rows, predicted, outputs)
+        self._finish(rows, predicted)
         return _merge(predicted, outputs)
+
+    def _finish(self, rows: list[tuple[Row, float]], predicted: list[PredictedRow]) -> None:
+        """Count recorded predictions, and pass copies of their rows to the shadow."""
+        self._count(predicted)
+        if self.shadow:
+            self.shadow.copy([row for row, _ in rows], predicted)
 
     async def _when_recorded(
         self,
         recorded: Awaitable[None],
+        rows: list[tuple[Row, float]],
         predicted: list[PredictedRow],
         outputs: Sequence[Output | PredictError],
     ) -> Results:
         await recorded
-        self._count(predicted)
+        self._finish(rows, predicted)
         return _merge(predicted, outputs)
 
     def _call_for_each(self, rows: list[Row]) -> Sequence[Output | PredictError]:

@@ -51,6 +51,7 @@ class Site:
         has_keys: whether there are any.
         prefix: the path prefix.
         cors_origins: see `Service`.
+        open_names: see `RouteScopes`.
         tokens: verifies tokens of an issuer, if there is one.
         rate: requests of one key, and the seconds within which it may send them.
 
@@ -69,6 +70,7 @@ class Site:
         rate: tuple[int, float] | None = None,
         tokens: Any = None,
         cors_origins: tuple[str, ...] = (),
+        open_names: tuple[str, ...] = ("health",),
     ) -> None:
         self.clock = ManualClock(NOW)
         self.store = memory_store()
@@ -87,7 +89,7 @@ class Site:
             self.keyring,
             secret=SECRET,
             always=always,
-            open_names=["health"],
+            open_names=open_names,
             tokens=tokens,
             rate=rate,
             timer=lambda: self.seconds,

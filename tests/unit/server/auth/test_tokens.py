@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.conftest import wait_until
 from tests.issuer import AUDIENCE, Issuer, issuing
 from tests.unit.server.auth.site import NOW, Site
 
@@ -20,7 +21,7 @@ from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
 pytest.importorskip("joserfc", reason="the extra oidc is not installed")
 
 from driftbell.server.auth.guard import TokenError
-from driftbell.server.auth.tokens import LEEWAY, MAX_TOKENS, TokenVerifier
+from driftbell.server.auth.tokens import LEEWAY, MAX_TOKENS, RETRY_SECONDS, TokenVerifier
 from driftbell.testing import ManualClock
 
 NOON = NOW.timestamp()
@@ -188,6 +189,97 @@ def test_symmetric_and_encryption_keys_of_the_issuer_are_not_used(issuer: Issuer
     assert not accepted(verifier, signed)
     unused = RSAKey.import_key({k: v for k, v in other_use.as_dict(private=True).items() if k != "use"})
     assert not accepted(verifier, jwt.encode({"alg": "RS256", "kid": "enc"}, claims, unused))
+
+
+def test_odd_headers_are_refused(verifier: TokenVerifier, issuer: Issuer) -> None:
+    from joserfc import jwe, jws
+    from joserfc.jwk import OctKey, RSAKey
+
+    good = issuer.token(NOON)
+    body = good.split(".")[1]
+    claims = base64.urlsafe_b64decode(body + "==")
+    key = issuer.keys["one"]
+    wrong_headers: tuple[dict[str, Any], ...] = (
+        {},
+        {"alg": "RS256"},  # several keys, and none is named
+        {"alg": "RS256", "kid": 1},
+        {"alg": "RS256", "kid": ["one"]},
+        {"alg": "RS256", "kid": None},
+        {"alg": ["RS256"], "kid": "one"},
+        {"alg": None, "kid": "one"},
+        {"alg": "rs256", "kid": "one"},
+        {"alg": "RS256", "kid": "one", "crit": ["exp"]},
+        {"alg": "RS256", "kid": "one", "crit": ["odd"], "odd": 1},
+    )
+    for header in wrong_headers:
+        signing_input = f"{part(header)}.{body}".encode()
+        signature = key.get_op_key("sign").sign(signing_input, *rsa_padding())
+        text = base64.urlsafe_b64encode(signature).rstrip(b"=")
+        assert not accepted(verifier, (signing_input + b"." + text).decode()), header
+    right = f"{part({'alg': 'RS256', 'kid': 'one'})}.{body}".encode()
+    text = base64.urlsafe_b64encode(key.get_op_key("sign").sign(right, *rsa_padding())).rstrip(b"=")
+    assert accepted(verifier, (right + b"." + text).decode()), (
+        "the others would be valid but for their header"
+    )
+    encrypted = {"alg": "RSA-OAEP", "enc": "A128GCM", "kid": "one"}
+    public = RSAKey.import_key({n: v for n, v in key.as_dict(private=False).items() if n != "use"})
+    assert not accepted(verifier, jwe.encrypt_compact(encrypted, claims, public))
+    slow = part({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 10**9, "p2s": "AA"})
+    assert not accepted(verifier, f"{slow}.AA.AA.AA.AA")
+    detached = {"alg": "RS256", "kid": "one", "b64": False, "crit": ["b64"]}
+    assert not accepted(verifier, f"{part(detached)}..{good.split('.')[2]}")
+    assert not accepted(verifier, jws.serialize_compact({"alg": "HS256"}, claims, OctKey.generate_key(256)))
+
+
+def rsa_padding() -> tuple[Any, Any]:
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return padding.PKCS1v15(), SHA256()
+
+
+def test_a_flood_of_unknown_tokens_reads_the_keys_once_in_ten_seconds_at_most(
+    issuer: Issuer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftbell.server.auth.tokens.RETRY_SECONDS", 3600.0)
+    running = TokenVerifier(issuer.url, AUDIENCE, scope_claim="scope", clock=clock)
+    before = len(issuer.requests)
+    running.start()
+    wait_until(lambda: running.loaded, 30, "the keys")
+    issuer.add_key("two")
+    new = issuer.token(NOON, "two")
+    for number in range(500):
+        token = issuer.token(NOON) if number % 2 else new
+        body, signature = token.split(".")[1:]
+        forged = f"{part({'alg': 'RS256', 'kid': f'unknown {number}'})}.{body}.{signature}"
+        assert not accepted(running, forged)
+        assert not accepted(running, new)
+    assert issuer.requests[before:] == ["/.well-known/openid-configuration", "/keys"]
+    running.close()
+    assert RETRY_SECONDS >= 10
+
+
+def test_a_running_verifier_follows_a_rotation_and_outlives_its_issuer(
+    issuer: Issuer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftbell.server.auth.tokens.RETRY_SECONDS", 0.05)
+    running = TokenVerifier(issuer.url, AUDIENCE, scope_claim="scope", clock=clock)
+    running.start()
+    wait_until(lambda: running.loaded, 30, "the keys")
+    issuer.add_key("two")
+    new = issuer.token(NOON, "two")
+    wait_until(lambda: accepted(running, new), 30, "the new key, which its token asks for")
+    issuer.down = True
+    seen = len(issuer.requests)
+
+    def asked_again() -> bool:
+        assert not accepted(running, issuer.token(NOON, "elliptic", "RS256"))
+        return len(issuer.requests) > seen + 3
+
+    monkeypatch.setitem(issuer.keys, "elliptic", issuer.keys["one"])
+    wait_until(asked_again, 30, "reads of an issuer that is down")
+    assert [accepted(running, token) for token in (issuer.token(NOON), new)] == [True, True]
+    running.close()
 
 
 def test_a_new_key_is_accepted_after_a_refresh_and_a_removed_one_ends(
