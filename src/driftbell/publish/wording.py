@@ -133,15 +133,21 @@ def describe_suspects(degradation: Degradation) -> list[str]:
 
 def describe_drift(judgement: Judgement) -> str:
     """Describe in one sentence which columns drifted, and how many were not compared."""
+    before, after = drift_sentence(judgement)
+    return before + join_names(judgement.drifted_columns) + after
+
+
+def drift_sentence(judgement: Judgement) -> tuple[str, str]:
+    """Return the sentence about drift before and after the names of the drifted columns, if there are any."""
     compared = sum(c.compared for c in judgement.columns)
     if not compared:
-        return "No column could be compared."
+        return "No column could be compared.", ""
     skipped = len(judgement.columns) - compared
     tail = f" {count_of(skipped, 'column')} not compared." if skipped else ""
     drifted = judgement.drifted_columns
     if not drifted:
-        return f"No drift: {count_of(compared, 'column')} compared with the reference.{tail}"
-    return f"Drift in {join_names(drifted)}: {len(drifted)} of {count_of(compared, 'column')} compared.{tail}"
+        return f"No drift: {count_of(compared, 'column')} compared with the reference.{tail}", ""
+    return "Drift in ", f": {len(drifted):,} of {count_of(compared, 'column')} compared.{tail}"
 
 
 def format_score(score: float) -> str:
