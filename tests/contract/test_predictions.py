@@ -44,6 +44,13 @@ def test_versions_are_read_by_id(store: SqlStore) -> None:
     assert read([*(f"none-{n}" for n in range(MAX_IDS)), ids[1]]) == {"id-2": "v2"}
 
 
+def test_the_time_of_the_last_prediction_is_read(store: SqlStore) -> None:
+    assert store.predictions.newest_time(**IRIS) is None
+    rows = [prediction(1, time=NOW + timedelta(hours=1)), prediction(2), prediction(3, version="v2")]
+    store.predictions.append(rows)
+    assert store.predictions.newest_time(**IRIS) == rows[1].time
+
+
 def test_the_last_predictions_are_counted_by_version(store: SqlStore) -> None:
     assert store.predictions.counts_by_version(5, model="iris") == {}
     rows = [prediction(1), prediction(2, version="v2"), prediction(3, model="other"), prediction(4)]

@@ -87,6 +87,9 @@ class PredictionStore(Protocol):
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
 
+    def newest_time(self, *, model: str, version: str) -> datetime | None:
+        """Read the time of the last prediction of one model version, whatever else its row holds."""
+
     def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
         """Count the predictions of a model among the last `rows` of all, by version."""
 

@@ -221,13 +221,19 @@ def _numbers_as_shares(answers: list[Answer], classes: Sequence[str]) -> list[An
     if not classes:
         return answers
     names = ClassNames(classes)
-    labels = [names.find(value) for value, _ in answers]
+    labels = [_class_of(value, names, classes) for value, _ in answers]
     if len(classes) == 2 and None in labels and all(_is_share(value) for value, _ in answers):
         return [
             (classes[int(value >= 0.5)], {classes[0]: 1 - value, classes[1]: value}) for value, _ in answers
         ]
     pairs = zip(answers, labels, strict=True)
     return [(value if label is None else label, shares) for (value, shares), label in pairs]
+
+
+def _class_of(value: Any, names: ClassNames, classes: Sequence[str]) -> str | None:
+    """Return the class that a label names; of two classes, a boolean is the first or the second."""
+    label = names.find(value)
+    return classes[value] if label is None and isinstance(value, bool) and len(classes) == 2 else label
 
 
 def _is_share(value: Any) -> bool:
