@@ -111,6 +111,11 @@ def test_a_page_fits_a_phone_and_no_table_is_cut(browser: Browser, alarmed: Runn
     assert visit.trouble == []
 
 
+def test_the_runbook_fits_a_phone(browser: Browser, alarmed: Running) -> None:
+    visit = Visit(browser, alarmed, "/runbook", width=390)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_check_now_makes_a_check(browser: Browser, alarmed: Running) -> None:
     before = len(httpx.get(f"{alarmed.url}/monitor/checks").json()["checks"])
     visit = Visit(browser, alarmed, "/")
