@@ -23,7 +23,7 @@ def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
     """
     texts = [printable(name) for name in names]
     if len(texts) > max_names:
-        return f"{', '.join(texts[:max_names])} and {len(texts) - max_names} more"
+        return f"{', '.join(texts[:max_names])} and {len(texts) - max_names:,} more"
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 

@@ -49,6 +49,7 @@ def prediction(number: int, **changes: Any) -> Prediction:
         output="setosa",
         probabilities={"setosa": 0.75, "virginica": 0.25},
         latency_ms=1.5,
+        metadata={"shop": 'Zürich "1"', "basket": 3, "price": 1.5, "test": True},
     )
     return replace(record, **changes)
 

@@ -20,6 +20,7 @@ CALLS = {
     "predictions.traffic_between": lambda store: store.predictions.traffic_between(0, 9, 60),
     "predictions.numbers_since": lambda store: store.predictions.numbers_since(NOW),
     "predictions.get": lambda store: store.predictions.get("x"),
+    "predictions.newest_time": lambda store: store.predictions.newest_time(**IRIS),
     "predictions.counts_by_version": lambda store: store.predictions.counts_by_version(9, model="iris"),
     "predictions.versions_by_id": lambda store: store.predictions.versions_by_id(["x"], model="iris"),
     "predictions.after": lambda store: store.predictions.after(0, 1, **IRIS),

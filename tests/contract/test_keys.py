@@ -76,3 +76,13 @@ def test_any_name_can_be_used(store: SqlStore, name: str) -> None:
     assert store.keys.add(key)
     assert store.keys.all()[-1] == key
     assert not store.keys.add(api_key(name))
+
+
+def test_ended_sessions_are_kept_until_they_would_have_ended(store: SqlStore) -> None:
+    assert store.keys.ended_sessions(NOW) == frozenset()
+    store.keys.end_sessions({"one": LATER, "two": NOW + timedelta(hours=1)}, NOW)
+    store.keys.end_sessions({"two": NOW + timedelta(hours=1), "three": LATER}, NOW)
+    assert store.keys.ended_sessions(NOW) == {"one", "two", "three"}
+    assert store.keys.ended_sessions(LATER) == {"two"}
+    store.keys.end_sessions({}, LATER)
+    assert store.keys.ended_sessions(NOW) == {"two"}, "those that are over are deleted"

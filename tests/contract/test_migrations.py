@@ -20,6 +20,7 @@ from tests.contract.builders import (
     NOW,
     check,
     notification,
+    prediction,
 )
 from tests.contract.stores import DURABLE, new_sqlite
 
@@ -235,6 +236,25 @@ def test_a_store_of_the_previous_version_is_migrated_and_its_evidence_restarts(
     assert (alarm.annotation, alarm.author) == ("expected", "ada")
     assert [d.notification.check_id for d in store.notifications.pending()] == ["check-0"]
     assert store.notifications.totals() == {"pending": 1, "sent": 3}
+    store.close()
+
+
+def test_predictions_of_the_version_before_metadata_have_none_and_longer_ids_fit(
+    empty_database: EmptyDatabase,
+) -> None:
+    url, open_migrated = empty_database
+    engine = tables_of("0011", url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL TIME ZONE 'UTC'")
+        connection.execute(PREDICTION)
+    engine.dispose()
+    store = open_migrated()
+    store.predictions.append([prediction(1, id="x" * 128)])
+    old, new = store.predictions.window(10, **IRIS).predictions
+    assert (old.id, dict(old.metadata)) == ("old", {})
+    assert new == prediction(1, id="x" * 128)
+    assert store.labels.add([Label("x" * 128, "setosa", NOW)]) == LabelReceipt(accepted=1)
     store.close()
 
 

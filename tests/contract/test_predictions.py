@@ -15,9 +15,7 @@ from tests.contract.builders import ANY, IRIS, NOW, TEXT, prediction
 
 from driftbell.errors import StoreError
 from driftbell.journal.line import LineEncoder, encode_line, time_text
-from driftbell.records import (
-    Window,
-)
+from driftbell.records import Label, LabelReceipt, Window
 from driftbell.store.predictions import MAX_IDS
 from driftbell.store.sql import SqlStore
 
@@ -44,6 +42,13 @@ def test_versions_are_read_by_id(store: SqlStore) -> None:
     assert read([*ids, "x", "nul\0"]) == {"id-1": "v1", "id-2": "v2"}
     assert read([]) == {}
     assert read([*(f"none-{n}" for n in range(MAX_IDS)), ids[1]]) == {"id-2": "v2"}
+
+
+def test_the_time_of_the_last_prediction_is_read(store: SqlStore) -> None:
+    assert store.predictions.newest_time(**IRIS) is None
+    rows = [prediction(1, time=NOW + timedelta(hours=1)), prediction(2), prediction(3, version="v2")]
+    store.predictions.append(rows)
+    assert store.predictions.newest_time(**IRIS) == rows[1].time
 
 
 def test_the_last_predictions_are_counted_by_version(store: SqlStore) -> None:
@@ -88,7 +93,8 @@ def test_lines_are_written_in_their_order_and_known_ids_skipped(store: SqlStore)
     store.predictions.append([prediction(2)])
     encoder = LineEncoder("iris", "v1", ["x"], ["setosa", "virginica"])
     lines = [
-        encoder.line(f"id-{i}", time_text(NOW), [float(i)], "setosa", [0.5, 0.5], 2.5) for i in (3, 1, 2)
+        encoder.line(f"id-{i}", time_text(NOW), [float(i)], "setosa", [0.5, 0.5], 2.5, {"n": i})
+        for i in (3, 1, 2)
     ]
     store.predictions.append_lines(lines)
     store.predictions.append_lines(lines[:1])
@@ -97,7 +103,23 @@ def test_lines_are_written_in_their_order_and_known_ids_skipped(store: SqlStore)
     assert [p.id for p in rows] == ["id-2", "id-3", "id-1"]
     assert rows[0] == prediction(2)
     sent = {"features": {"x": 3.0}, "probabilities": {"setosa": 0.5, "virginica": 0.5}, "latency_ms": 2.5}
-    assert rows[1] == prediction(3, time=NOW, **sent)
+    assert rows[1] == prediction(3, time=NOW, metadata={"n": 3}, **sent)
+
+
+def test_a_line_without_metadata_lacks_the_member_and_has_none_in_the_store(store: SqlStore) -> None:
+    plain = encode_line(prediction(1, metadata={}))
+    assert b"metadata" not in plain
+    assert b'"metadata":{"n":1}' in encode_line(prediction(2, metadata={"n": 1}))
+    assert store.predictions.append_lines([plain]) == 1
+    assert store.predictions.append_lines([plain, encode_line(prediction(2))]) == 1
+    assert store.predictions.get("id-1") == prediction(1, metadata={})
+
+
+def test_ids_of_clients_may_have_128_characters_and_be_labelled(store: SqlStore) -> None:
+    long = "ü" * 128
+    store.predictions.append([prediction(1, id=long)])
+    assert store.labels.add([Label(long, "setosa", NOW)]) == LabelReceipt(accepted=1)
+    assert [found.prediction for found in store.labels.newest(5, **IRIS)] == [prediction(1, id=long)]
 
 
 NO_LINES = [b"", b"{", encode_line(prediction(2))[:-40], b"[1]", b"{}", b'{"id":"\xff"}', b"null", b"1],[2"]

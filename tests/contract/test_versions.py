@@ -118,6 +118,17 @@ def test_a_change_of_the_future_is_upcoming(store: SqlStore) -> None:
     assert store.versions.state(NOW, model="other") == VersionState()
 
 
+def test_of_two_changes_of_the_future_the_earlier_one_is_upcoming(store: SqlStore) -> None:
+    """A process that reads with a time of some seconds ago sees two."""
+    for change in (champion("v1"), champion("v2", 2), champion("v1", 5)):
+        store.versions.set_alias(change)
+    state = store.versions.state(NOW + SECOND, model="iris")
+    assert state == VersionState(champion("v1"), champion("v2", 2))
+    assert store.versions.state(NOW + 3 * SECOND, model="iris") == VersionState(
+        champion("v2", 2), champion("v1", 5)
+    )
+
+
 def challenger(name: str | None = "v2", seconds: int = 0, **changes: Any) -> AliasChange:
     values = {"share": 0.25, "is_shadow": True, "sticky": "header:x-user"} if name else {}
     return champion(name, seconds, alias=CHALLENGER, **values | changes)

@@ -51,6 +51,14 @@ def test_keys_and_sessions_are_shared_and_known_ones_outlive_the_database(
         with running("serve", tmp_path / "alone", **settings | {"AUTH__SESSION_SECRET_FILE": ""}) as alone:
             refused = httpx.get(f"{alone.url}/", cookies={"driftbell_session": session})
             assert refused.status_code == 401, "a secret of its own"
+        cookies = {"driftbell_session": session}
+        assert httpx.post(f"{b.url}/logout", cookies=cookies).status_code == 303
+        for service in (b, a):
+            wait_until(
+                lambda service=service: httpx.get(f"{service.url}/", cookies=cookies).status_code == 401,  # type: ignore[misc]
+                30,
+                "the end of the session",
+            )
         keys("revoke", "shop")
         for service in (a, b):
             wait_until(lambda service=service: status(service, shop) == 401, 30, "the end of the key")  # type: ignore[misc]

@@ -213,6 +213,17 @@ def test_a_shadow_predicts_copies_and_answers_nobody(files: Path, tmp_path: Path
         assert service.metric("driftbell_shadow_predictions_total", model="iris", version=second) > 500
         assert service.metric("driftbell_shadow_dropped_total", reason="model") == 0
         assert not service.events("shadow cannot predict")
+        # a label of the answered prediction is one of both
+        labels = [{"prediction_id": name, "label": "setosa"} for name in load.answered]
+        httpx.post(f"{service.url}/labels", json=labels, timeout=30).raise_for_status()
+        compared = httpx.get(f"{service.url}/models/compare", timeout=30).raise_for_status().json()
+        assert (compared["before"]["version"], compared["after"]["version"]) == (first, second)
+        assert compared["agreement"]["rows"] >= compared["pairs"] > 500
+        assert compared["agreement"]["matrix"] == [[compared["agreement"]["rows"]]]
+        assert compared["after"]["p95_latency_ms"] > 0
+        assert compared["verdict"] in ("equal", "unknown")
+        alone = httpx.get(f"{service.url}/models/compare", params={"before": first}, timeout=30)
+        assert alone.status_code == 409
         # the shadow becomes the champion: it answers, and copies nothing any more
         assert promote(service.url, second).status_code == 200
         wait_until(lambda: version_of(service.url) == second, 10, "the promotion")

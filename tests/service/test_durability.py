@@ -31,6 +31,7 @@ from driftbell.errors import StoreError
 pytestmark = pytest.mark.service
 
 QUIET = {**CHEAP_MONITOR, "SERVER__ACCESS_LOG": "false"}
+FULL_DISK = "CREATE TRIGGER disk BEFORE INSERT ON predictions BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
 
 
 def steady_load(service: Running) -> Load:
@@ -60,6 +61,31 @@ def test_what_was_answered_survives_kill_9_of_every_process(tmp_path: Path, verb
         assert again.status()["data_points"] == 500
         new = httpx.post(f"{again.url}/predict", json=EXAMPLE).json()["id"]
         wait_until(lambda: new in again.logged_ids(), 60, "the prediction in the log")
+
+
+def test_own_ids_and_metadata_in_the_journal_survive_kill_9(tmp_path: Path) -> None:
+    settings = {**QUIET, "LOG__ON_FAILURE": "spool"}
+    with running("serve", tmp_path, **settings) as service:
+        service.sql(FULL_DISK)
+        for number in range(20):
+            row = {**EXAMPLE, "id": f"o-{number}", "metadata": {"number": number, "shop": "Zürich"}}
+            assert httpx.post(f"{service.url}/predict", json=row).json()["id"] == f"o-{number}"
+        rows = [{**EXAMPLE, "id": number, "metadata": {"number": number}} for number in range(20, 40)]
+        answers = httpx.post(f"{service.url}/predict/batch", json=rows).json()["predictions"]
+        assert [answer["id"] for answer in answers] == [str(number) for number in range(20, 40)]
+        assert service.logged_ids() == []
+        service.kill_tree()
+        service.sql("DROP TRIGGER disk")
+    with running("serve", tmp_path, **settings) as again:
+        wait_until(lambda: len(again.logged_ids()) == 40, 60, "the log of all that was answered")
+        found = again.sql("SELECT id, json_extract(metadata, '$.number') FROM predictions ORDER BY seq")
+        assert found == [(f"o-{n}" if n < 20 else str(n), n) for n in range(40)]
+        labels = [{"prediction_id": name, "label": "setosa"} for name, _ in found]
+        assert httpx.post(f"{again.url}/labels", json=labels).json()["accepted"] == 40
+        again_sent = httpx.post(f"{again.url}/predict", json={**EXAMPLE, "id": "o-7"})
+        assert again_sent.json()["class"] == "setosa"
+        wait_until(lambda: again.metric("driftbell_predictions_repeated_total") == 1, 60, "the count")
+        assert len(again.logged_ids()) == 40
 
 
 def test_sigterm_under_load_ends_in_order(tmp_path: Path) -> None:
@@ -114,9 +140,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, urls: Path) -> Iterator[Ru
 @pytest.fixture
 def full(service: Running) -> Iterator[None]:
     """The log takes no rows, as on a full disk."""
-    service.sql(
-        "CREATE TRIGGER disk BEFORE INSERT ON predictions BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
-    )
+    service.sql(FULL_DISK)
     try:
         yield
     finally:

@@ -117,6 +117,7 @@ def test_a_file_of_predictions_can_be_imported_again_when_its_labels_arrive(tmp_
     table.drop(columns="default").to_csv(tmp_path / "scored.csv", index=False)
     environment = {**settings(tmp_path), "DATA_DIR": str(tmp_path / "data")}
     options = ("--id", "order", "--time", "scored", "--json")
+    metadata = ("--metadata", "channel", "--metadata", "region")
     done = driftbell("import", "scored.csv", *options, cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     first = json.loads(done.stdout)
@@ -137,6 +138,16 @@ def test_a_file_of_predictions_can_be_imported_again_when_its_labels_arrive(tmp_
     assert "'prediction' must be one of the classes no and yes" in done.stderr
     done = driftbell("import", "part.parquet", "--time", "scored", cwd=tmp_path, **environment)
     assert "0 new predictions, 15 already known, 0 new labels" in done.stdout
+    done = driftbell("import", "part.parquet", *metadata, cwd=tmp_path, **environment)
+    assert "15 new predictions" in done.stdout
+    store = open_sqlite(tmp_path / "data" / "log.sqlite")
+    newest = store.predictions.after(0, 1, model="credit", version=store.predictions.versions("credit")[-1])
+    store.close()
+    found = newest.predictions[0]
+    region = {} if found.features["region"] is None else {"region": found.features["region"]}
+    assert dict(found.metadata) == {"channel": "web", **region}
+    done = driftbell("import", "part.parquet", "--metadata", "chanel", cwd=tmp_path, **environment)
+    assert "--metadata: part.parquet has no column 'chanel'; did you mean 'channel'?" in done.stderr
     done = driftbell("import", "part.parquet", "--id", "ordr", cwd=tmp_path, **environment)
     assert done.returncode == 2
     assert "--id: part.parquet has no column 'ordr'" in done.stderr
@@ -195,11 +206,23 @@ def test_a_watched_application_sends_its_predictions_here(service: Running) -> N
 
     before = httpx.get(f"{service.url}/monitor/performance").json()["labels"]["labelled"]
     monitor = watch(
-        app, Monitor(service.url), path="/score", prediction="decision", probabilities="shares", id="order"
+        app,
+        Monitor(service.url),
+        path="/score",
+        prediction="decision",
+        probabilities="shares",
+        id="order",
+        metadata=["channel"],
     )
     rows = applicants(60, seed=4)
     requests = [
-        {"income": r.income, "debt": r.debt, "region": r.region, "order": f"watched-{number}"}
+        {
+            "income": r.income,
+            "debt": r.debt,
+            "region": r.region,
+            "order": f"watched-{number}",
+            "channel": "app",
+        }
         for number, r in enumerate(rows.itertuples())
     ]
     answers = post(app, *(("/score", body) for body in requests))
@@ -207,6 +230,9 @@ def test_a_watched_application_sends_its_predictions_here(service: Running) -> N
     assert monitor.flush()
     assert (monitor.counts.sent, monitor.counts.refused) == (60, 0)
     monitor.close()
+    service.status()
+    watched = "SELECT DISTINCT metadata FROM predictions WHERE id LIKE 'watched-%'"
+    assert service.sql(watched) == [('{"channel":"app"}',)]
     labels = [{"prediction_id": f"watched-{i}", "label": label} for i, label in enumerate(rows["default"])]
     assert httpx.post(f"{service.url}/labels", json=labels).json()["accepted"] == 60
     after = httpx.get(f"{service.url}/monitor/performance").json()["labels"]["labelled"]

@@ -85,6 +85,7 @@ OPERATIONS = (
     "POST /monitor/alarms/{alarm_id}/annotation",
     "GET /monitor/alarms/{alarm_id}/label-sheet",
     "GET /models",
+    "GET /models/compare",
     "GET /models/{version}",
     "POST /models/{version}/promote",
     "POST /models/{version}/challenge",

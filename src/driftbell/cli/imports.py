@@ -18,6 +18,13 @@ MAX_MESSAGES = 5
 @click.argument("source")
 @click.option("--id", "id_column", metavar="COL", help="Column of unique ids, by which labels can follow.")
 @click.option("--time", "time_column", metavar="COL", help="Column of the times of the predictions.")
+@click.option(
+    "--metadata",
+    "metadata_columns",
+    metavar="COL",
+    multiple=True,
+    help="Column of a table that is stored with the predictions as metadata; may be repeated.",
+)
 @click.option("--query", metavar="SQL", help="Query of a database.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def import_table(
@@ -27,6 +34,7 @@ def import_table(
     source: str,
     id_column: str | None,
     time_column: str | None,
+    metadata_columns: tuple[str, ...],
     query: str | None,
     as_json: bool,
 ) -> None:
@@ -43,6 +51,7 @@ def import_table(
     \b
     Examples:
       driftbell import scored-2026-03-01.parquet --id order_id --time scored_at
+      driftbell import scored.csv --id order_id --metadata shop --metadata country
       driftbell import data-capture/ --json
       driftbell import postgresql://app@db/shop --query "SELECT * FROM scored" --id order_id
     """
@@ -51,7 +60,8 @@ def import_table(
     from driftbell.wiring.prediction_import import import_predictions
     from driftbell.wiring.tables import public_name
 
-    result = import_predictions(loaded.settings, source, ImportOptions(id_column, time_column, query))
+    options = ImportOptions(id_column, time_column, query, metadata_columns)
+    result = import_predictions(loaded.settings, source, options)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
         return

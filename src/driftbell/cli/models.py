@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from driftbell.cli.challenge import challenge_version
 from driftbell.cli.promotions import promote_version, rollback
 from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.versions import add, list_versions, show_version
+from driftbell.phrases import printable
 
 if TYPE_CHECKING:
     from driftbell.records.comparison import VersionComparison, VersionSummary
 
 EXIT_WORSE = 1
+
+MAX_CLASSES = 8
+"""Classes of a matrix that fits a terminal."""
 
 
 @cli.group()
@@ -56,9 +61,10 @@ def compare(
 ) -> None:
     """Compare two versions that served at the same time, by the labels of their predictions.
 
-    BEFORE and AFTER are versions in the prediction log; without them, the two that received labels last. The
-    interval of the difference holds however often you look, so you may stop as soon as it is certain: of two
-    equal versions, at most 1 in 100 comparisons ever says that one is better.
+    BEFORE and AFTER are versions in the prediction log; without them, the champion and its challenger, or the
+    two that received labels last. A shadow is compared on the rows that both predicted, also without labels.
+    The interval of the difference holds however often you look, so you may stop as soon as it is certain: of
+    two equal versions, at most 1 in 100 comparisons ever says that one is better.
 
     Exit codes: 0 AFTER is better or equal, 1 it is worse, 2 no such version, 3 cannot tell yet.
 
@@ -94,9 +100,9 @@ def _print(comparison: VersionComparison) -> None:
             for v in (side.performance.value, side.performance.low, side.performance.high)
         )
         period = f"{side.first:%Y-%m-%d %H:%M} to {side.last:%Y-%m-%d %H:%M} UTC"
-        latency = (
-            "" if side.median_latency_ms is None else f", median latency {side.median_latency_ms:.1f} ms"
-        )
+        latency = ""
+        if side.median_latency_ms is not None and side.p95_latency_ms is not None:
+            latency = f", latency p50 {side.median_latency_ms:.1f} ms, p95 {side.p95_latency_ms:.1f} ms"
         return (
             f"  {side.version}  {comparison.metric} {value} (90 % interval: {low} to {high}), "
             f"{side.labels:,} labels, {period}{latency}"
@@ -107,3 +113,26 @@ def _print(comparison: VersionComparison) -> None:
     click.echo(line(comparison.after))
     if comparison.decided:
         click.echo(f"  certain since {comparison.decided:,} labels")
+    if comparison.pairs:
+        click.echo(f"  both predicted the same {comparison.pairs:,} labelled rows")
+    for text in _agreement_lines(comparison):
+        click.echo(text)
+
+
+def _agreement_lines(comparison: VersionComparison) -> Iterator[str]:
+    agreement = comparison.agreement
+    if agreement is None:
+        return
+    share = 100 * agreement.same / agreement.rows
+    yield f"  the same output for {share:.2f} % of {agreement.rows:,} rows that both predicted"
+    if agreement.mean_difference is not None:
+        yield f"  mean absolute difference {agreement.mean_difference:.4g}"
+        return
+    names = [printable(name, 20) for name in agreement.classes]
+    if len(names) > MAX_CLASSES:
+        yield f"  --json has the matrix of the {len(names)} classes"
+        return
+    width = max(map(len, [*names, f"{agreement.rows:,}"]))
+    yield f"  {'':{width}}  {'  '.join(f'{name:>{width}}' for name in names)}  <- {comparison.after.version}"
+    for name, counts in zip(names, agreement.matrix, strict=True):
+        yield f"  {name:>{width}}  {'  '.join(f'{count:>{width},}' for count in counts)}"

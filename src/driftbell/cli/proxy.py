@@ -28,6 +28,12 @@ DEFAULT_PORT = 8001
 @click.option("--prediction", metavar="FIELD", help="Field of a JSON answer with the prediction.")
 @click.option("--probabilities", metavar="FIELD", help="Field of a JSON answer with the probabilities.")
 @click.option("--id", "own_id", metavar="FIELD", help="Field of a JSON request or answer with your own id.")
+@click.option(
+    "--metadata",
+    metavar="FIELD",
+    multiple=True,
+    help="Field of a JSON request that is stored with the prediction; may be repeated.",
+)
 @click.option("--id-header", metavar="NAME", default="", help="Header of a request with your own id.")
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True, help="Port to listen on.")
@@ -42,6 +48,7 @@ def proxy(
     prediction: str | None,
     probabilities: str | None,
     own_id: str | None,
+    metadata: tuple[str, ...],
     id_header: str,
     host: str | None,
     port: int,
@@ -64,6 +71,6 @@ def proxy(
     from driftbell.tabular.exchanges import JsonFields
     from driftbell.wiring.proxy import ProxyOptions, run_proxy
 
-    fields = JsonFields(features, prediction, probabilities, own_id)
+    fields = JsonFields(features, prediction, probabilities, own_id, metadata)
     with mark_in_use(loaded.settings.data_dir):
         run_proxy(loaded.settings, ProxyOptions(upstream, protocol, path, fields, id_header))

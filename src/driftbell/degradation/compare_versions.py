@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from driftbell.degradation.metric_texts import amount_text
 from driftbell.records import Interval
 from driftbell.records.comparison import (
+    Agreement,
     ComparisonVerdict,
     LabelledOutcome,
+    ShadowPair,
     VersionComparison,
     VersionSummary,
 )
@@ -64,34 +67,117 @@ def compare_versions(
     order = np.argsort([o.seq for _, outcomes in sides for o in outcomes], kind="stable")
     values = np.concatenate(scores)[order]
     in_second = np.repeat([False, True], [len(s) for s in scores])[order]
-    differences = block_differences(values, in_second)
-    scale, skipped = _scale(differences) if is_regression else (1.0, 0)
-    counted = np.clip(differences[skipped:] / scale, -1, 1)
-    difference, decided = None, None
-    if len(counted):
-        unscaled = confidence_sequence(counted, level=LEVEL)
-        difference = Interval(*(scale * v for v in (unscaled.value, unscaled.low, unscaled.high)))
-        exclusion = first_exclusion(counted, level=LEVEL)
-        if exclusion:
-            decided = blocks(in_second)[skipped + exclusion[0] - 1].closed
     first, second = (
         _summary(version, outcomes, score, is_regression)
         for (version, outcomes), score in zip(sides, scores, strict=True)
     )
+    differences = block_differences(values, in_second)
+    comparison, count = _comparison(
+        (model, first, second), differences, is_regression=is_regression, smallest_loss=smallest_loss
+    )
+    decided = blocks(in_second)[count - 1].closed if count else None
+    return _finished(comparison, decided=decided)
+
+
+def compare_pairs(
+    model: str,
+    before: str,
+    after: str,
+    pairs: Sequence[ShadowPair],
+    *,
+    is_regression: bool,
+    smallest_loss: float,
+) -> VersionComparison:
+    """Compare two versions that predicted the same rows, by their labels; see `compare_versions`.
+
+    Each row gives one difference, so a difference is certain with fewer labels than if each answered
+    other rows.
+
+    Args:
+        model: name of the model.
+        before: the version of `ShadowPair.output`.
+        after: the version of `ShadowPair.shadow_output`.
+        pairs: labelled pairs.
+        is_regression: whether outputs are numbers.
+        smallest_loss: smallest relevant difference of accuracy, or of the mean absolute error.
+    """
+    rows = sorted(pairs, key=lambda pair: pair.seq)
+    sides = [
+        [LabelledOutcome(p.seq, p.time, output, p.label or "", latency) for p, output, latency in side]
+        for side in (
+            [(p, p.output, p.latency_ms) for p in rows],
+            [(p, p.shadow_output, p.shadow_latency_ms) for p in rows],
+        )
+    ]
+    scores = [_scores(outcomes, is_regression) for outcomes in sides]
+    first, second = (
+        _summary(version, outcomes, score, is_regression)
+        for version, outcomes, score in zip((before, after), sides, scores, strict=True)
+    )
+    comparison, count = _comparison(
+        (model, first, second),
+        scores[1] - scores[0],
+        is_regression=is_regression,
+        smallest_loss=smallest_loss,
+    )
+    return _finished(replace(comparison, pairs=len(rows)), decided=count or None)
+
+
+def agreement_of(pairs: Sequence[ShadowPair], *, is_regression: bool) -> Agreement:
+    """Count how often two versions predict the same for a row.
+
+    >>> from datetime import datetime
+    >>> when = datetime(2026, 1, 31)
+    >>> pairs = [ShadowPair(1, when, "no", shadow, None, 1.0, None) for shadow in ("no", "no", "yes")]
+    >>> agreement_of(pairs, is_regression=False)
+    Agreement(rows=3, same=2, classes=('no', 'yes'), matrix=((2, 1), (0, 0)), mean_difference=None)
+    """
+    if is_regression:
+        differences = [abs(float(p.output) - float(p.shadow_output)) for p in pairs]
+        mean = statistics.fmean(differences) if differences else None
+        return Agreement(len(pairs), sum(d == 0 for d in differences), (), (), mean)
+    counts = Counter((p.output, p.shadow_output) for p in pairs)
+    classes = tuple(sorted({name for pair in counts for name in pair}))
+    matrix = tuple(tuple(counts[row, column] for column in classes) for row in classes)
+    return Agreement(len(pairs), sum(counts[name, name] for name in classes), classes, matrix, None)
+
+
+def _comparison(
+    names: tuple[str, VersionSummary, VersionSummary],
+    differences: Vector,
+    *,
+    is_regression: bool,
+    smallest_loss: float,
+) -> tuple[VersionComparison, int]:
+    """Return the comparison by differences, and after how many of them it was certain; 0 if it is not."""
+    scale, skipped = _scale(differences) if is_regression else (1.0, 0)
+    counted = np.clip(differences[skipped:] / scale, -1, 1)
+    difference, certain = None, 0
+    if len(counted):
+        unscaled = confidence_sequence(counted, level=LEVEL)
+        difference = Interval(*(scale * v for v in (unscaled.value, unscaled.low, unscaled.high)))
+        exclusion = first_exclusion(counted, level=LEVEL)
+        certain = skipped + exclusion[0] if exclusion else 0
+    model, before, after = names
     comparison = VersionComparison(
         model=model,
         metric=ERROR if is_regression else ACCURACY,
-        before=first,
-        after=second,
+        before=before,
+        after=after,
         verdict=_verdict(difference, smallest_loss, is_regression),
         sentence="",
         blocks=len(counted),
         difference=difference,
         level=LEVEL,
         smallest_loss=smallest_loss,
-        decided=decided,
+        decided=None,
     )
-    return replace(comparison, sentence=_sentence(comparison))
+    return comparison, certain
+
+
+def _finished(comparison: VersionComparison, *, decided: int | None) -> VersionComparison:
+    complete = replace(comparison, decided=decided)
+    return replace(complete, sentence=_sentence(complete))
 
 
 def mean_error(outcomes: Sequence[LabelledOutcome]) -> float:
@@ -130,14 +216,15 @@ def _summary(
     version: str, outcomes: Sequence[LabelledOutcome], scores: Vector, is_regression: bool
 ) -> VersionSummary:
     if not outcomes:
-        return VersionSummary(version, 0, None, None, None, None)
+        return VersionSummary(version, 0, None, None, None, None, None)
     if is_regression:
         performance = mean_interval(len(scores), float(scores.sum()), float((scores**2).sum()), low=0.0)
     else:
         performance = wilson(int(scores.sum()), len(scores))
     times = [o.time for o in outcomes]
-    latency = statistics.median(o.latency_ms for o in outcomes)
-    return VersionSummary(version, len(outcomes), min(times), max(times), performance, latency)
+    latencies = [o.latency_ms for o in outcomes if o.latency_ms is not None]
+    median, p95 = np.percentile(latencies, [50, 95]).tolist() if latencies else (None, None)
+    return VersionSummary(version, len(outcomes), min(times), max(times), performance, median, p95)
 
 
 def _sentence(c: VersionComparison) -> str:
@@ -169,5 +256,5 @@ def _labels_needed(c: VersionComparison) -> int:
     """Return roughly how many more labels shrink the interval to the smallest relevant difference."""
     assert c.difference is not None
     width = (c.difference.high - c.difference.low) / 2
-    total = c.before.labels + c.after.labels
+    total = c.pairs or c.before.labels + c.after.labels
     return max(1, math.ceil(total * ((width / c.smallest_loss) ** 2 - 1)))

@@ -251,7 +251,7 @@ def _unseen(columns: Iterable[ColumnVerdict], rows: int) -> str:
 def _notes(others: Iterable[ColumnVerdict], extra: Sequence[str]) -> str:
     """Return sentences about the columns that were not compared."""
     others = list(others)
-    count = "1 column" if len(others) == 1 else f"{len(others)} columns"
+    count = "1 column" if len(others) == 1 else f"{len(others):,} columns"
     sentences = [f"{count} not compared: {_reasons(others)}."] if others else []
     if extra:
         sentences.append(f"Not in the reference: {join_names(extra)}.")

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from driftbell.errors import ConfigError
@@ -44,6 +44,8 @@ class WatchedApp:
             `driftbell.tabular.exchanges.PREDICTION_FIELDS`.
         probabilities: field of the answer with the probability by class; None if there is none.
         id: field of the request, or of the answer, with your own key; None makes ids.
+        metadata: fields of the request, or of one of its rows, that are stored with the prediction and are
+            no features.
     """
 
     def __init__(
@@ -56,11 +58,12 @@ class WatchedApp:
         prediction: str | None = None,
         probabilities: str | None = None,
         id: str | None = None,
+        metadata: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._monitor = monitor
         self._path = path
-        self._fields = JsonFields(features, prediction, probabilities, id)
+        self._fields = JsonFields(features, prediction, probabilities, id, tuple(metadata))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -112,6 +115,7 @@ class WatchedApp:
                 id=item.get("id", identifier),
                 probabilities=item.get("probabilities"),
                 latency_ms=latency / len(items),
+                metadata=item.get("metadata"),
             )
 
 
@@ -153,7 +157,7 @@ def watch(app: Any, monitor: Monitor | None = None, **options: Any) -> Monitor:
     Args:
         app: the application, before it has started.
         monitor: receives the predictions; None makes one of the environment's settings.
-        **options: see `WatchedApp`: `path`, `features`, `prediction`, `probabilities`, `id`.
+        **options: see `WatchedApp`: `path`, `features`, `prediction`, `probabilities`, `id`, `metadata`.
 
     Returns:
         The monitor, with its counts.

@@ -138,16 +138,18 @@ class Monitor:
         probabilities: Mapping[str, float] | None = None,
         time: datetime | None = None,
         latency_ms: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> str:
         """Log one prediction; return its id, by which its label can follow.
 
         Args:
             features: values by name; NumPy's numbers and times, decimals, dates and NaN are understood.
             prediction: the class, or the number of a regression.
-            id: your own key, at most 64 characters; None makes a new one.
+            id: your own key, at most 128 characters; None makes a new one.
             probabilities: probability by class.
             time: time of the prediction; None for now.
             latency_ms: time to predict, in milliseconds.
+            metadata: texts, numbers and booleans that are stored with the prediction, such as a shop.
         """
         name = uuid.uuid4().hex
         try:
@@ -163,6 +165,8 @@ class Monitor:
                 item["probabilities"] = probabilities
             if latency_ms is not None:
                 item["latency_ms"] = latency_ms
+            if metadata:
+                item["metadata"] = metadata
             line = json.dumps(plain_value(item), allow_nan=False).encode()
         except Exception as error:  # noqa: BLE001 - the host must not fail
             self.drop(1, f"a prediction cannot be written as JSON: {error}")

@@ -14,8 +14,8 @@ from driftbell.errors import StoreError
 from driftbell.records import Prediction, Value
 
 
-class Line(msgspec.Struct, gc=False):
-    """The members of a line: one prediction."""
+class Line(msgspec.Struct, gc=False, omit_defaults=True):
+    """The members of a line: one prediction. Without metadata, the line lacks the member."""
 
     id: str
     time: str
@@ -25,6 +25,7 @@ class Line(msgspec.Struct, gc=False):
     output: str
     probabilities: Any
     latency_ms: float
+    metadata: Any = None
 
 
 class LineEncoder:
@@ -53,23 +54,27 @@ class LineEncoder:
         output: str,
         probabilities: Sequence[float],
         latency_ms: float,
+        metadata: Mapping[str, Value] | None = None,
     ) -> bytes:
         """Serialize one prediction as one line, without a line feed.
 
         Args:
-            id: unique, ordered by time.
+            id: unique.
             time: see `time_text`.
             values: the features' values; NaN and the infinities become null.
             output: the predicted class.
             probabilities: one for each class, or empty.
             latency_ms: from the request's arrival to the model's answer.
+            metadata: values that the client passed through; None if there are none.
 
         Raises:
             StoreError: a value cannot be written as JSON.
         """
         features = self._features(*values)
         shares = self._probabilities(*probabilities) if probabilities else {}
-        return _encode(Line(id, time, self._model, self._version, features, output, shares, latency_ms))
+        return _encode(
+            Line(id, time, self._model, self._version, features, output, shares, latency_ms, metadata)
+        )
 
 
 def encode_line(prediction: Prediction) -> bytes:
@@ -79,8 +84,11 @@ def encode_line(prediction: Prediction) -> bytes:
         StoreError: a value cannot be written as JSON.
     """
     p = prediction
+    metadata = p.metadata or None
     time = time_text(p.time)
-    return _encode(Line(p.id, time, p.model, p.version, p.features, p.output, p.probabilities, p.latency_ms))
+    return _encode(
+        Line(p.id, time, p.model, p.version, p.features, p.output, p.probabilities, p.latency_ms, metadata)
+    )
 
 
 def time_text(moment: datetime) -> str:

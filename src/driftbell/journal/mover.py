@@ -44,6 +44,7 @@ class JournalMover:
         folder: the folder of the journals of all processes.
         on_moved: called in the thread after each move.
         on_writable: called when the store stops or starts being writable.
+        on_repeated: called with a number of lines with ids that were in the store already.
 
     Attributes:
         failure: why the store cannot be written now; None if it can.
@@ -58,6 +59,7 @@ class JournalMover:
         *,
         on_moved: Callable[[], None] = lambda: None,
         on_writable: Callable[[bool], None] = lambda _: None,
+        on_repeated: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.failure: StoreError | None = None
         self.skipped_lines = 0
@@ -66,6 +68,7 @@ class JournalMover:
         self._folder = folder
         self._on_moved = on_moved
         self._on_writable = on_writable
+        self._on_repeated = on_repeated
         self._wake = threading.Event()
         self._closing = False
         self._progress = threading.Condition()
@@ -170,7 +173,11 @@ class JournalMover:
             logger.error("the journal was removed; a new one is started")
         started, target = time.monotonic(), self._journal.written_bytes
         while self._journal.moved_bytes < target and (chunk := self._journal.read()):
-            self.skipped_lines += append_chunk(self._store.predictions, chunk, self._folder / INVALID)
+            # after a failure, the store may have committed the chunk already
+            on_repeated = self._on_repeated if self.failure is None else None
+            self.skipped_lines += append_chunk(
+                self._store.predictions, chunk, self._folder / INVALID, on_repeated
+            )
             self._journal.mark_moved(len(chunk), chunk.count(b"\n"))
             self._on_moved()
             with self._progress:
@@ -226,13 +233,19 @@ def _move_orphan(store: Store, orphan: OrphanedJournal, invalid_folder: Path) ->
     return skipped
 
 
-def append_chunk(predictions: PredictionStore, chunk: bytes, invalid: Path | None = None) -> int:
+def append_chunk(
+    predictions: PredictionStore,
+    chunk: bytes,
+    invalid: Path | None = None,
+    on_repeated: Callable[[int], None] | None = None,
+) -> int:
     """Write lines to the store and skip invalid ones: after a power loss, a file may contain zeros.
 
     Args:
         predictions: the store.
         chunk: whole lines.
         invalid: folder where invalid lines are kept; None if they are kept elsewhere.
+        on_repeated: called with the number of lines with ids that were in the store already, if any.
 
     Returns:
         How many lines were skipped.
@@ -242,7 +255,9 @@ def append_chunk(predictions: PredictionStore, chunk: bytes, invalid: Path | Non
     """
     lines = [line for line in chunk.split(b"\n") if line]
     try:
-        predictions.append_lines(lines)
+        added = predictions.append_lines(lines)
+        if on_repeated and added < len(lines):
+            on_repeated(len(lines) - added)
         return 0
     except StoreError:
         valid = [line for line in lines if is_prediction(line)]

@@ -79,15 +79,20 @@ class WaitingRoom:
             )
             return next((Half(body, time) for other, body, time in rows if other != kind), None)
 
-    def finish(self, name: str, now: float) -> None:
+    def finish(self, name: str, now: float) -> bool:
         """Remove the bodies of an exchange, and remember its id for a while.
+
+        Returns:
+            Whether it was not finished before.
 
         Raises:
             StoreError: the file cannot be written.
         """
         with self._transaction() as connection:
+            rows = connection.execute("SELECT body FROM halves WHERE id = ?", (name,)).fetchall()
             connection.execute("DELETE FROM halves WHERE id = ?", (name,))
             connection.execute("INSERT INTO halves VALUES (?, ?, NULL, '', ?)", (name, REQUEST, now))
+            return not any(body is None for (body,) in rows)
 
     def expire(self, now: float) -> int:
         """Remove what is too old or too much; return the number of requests and answers without the other.

@@ -83,8 +83,7 @@ class _Roles:
 
 
 def _read(store: Store, model: str, version: str, roles: _Roles) -> VersionInUse:
-    newest = store.predictions.window(1, model=model, version=version).predictions
-    predicted = newest[-1].time if newest else None
+    predicted = store.predictions.newest_time(model=model, version=version)
     last_check = next(iter(store.checks.newest(1, version=version)), None)
     return VersionInUse(
         version, roles.of(version, predicted), last_prediction=predicted, last_check=last_check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -199,6 +200,7 @@ def parquet_of(rows: Sequence[ArchivedPrediction], kinds: Mapping[str, Kind]) ->
         "version": pa.array([p.version for p in predictions], pa.string()),
         "output": pa.array([p.output for p in predictions], pa.string()),
         "latency_ms": pa.array([p.latency_ms for p in predictions], pa.float64()),
+        "metadata": pa.array([_json(p.metadata) for p in predictions], pa.string()),
         "label": pa.array([row.label for row in rows], pa.string()),
         "label_time": pa.array([row.label_time for row in rows], pa.timestamp("us", "UTC")),
     }
@@ -216,6 +218,11 @@ def parquet_of(rows: Sequence[ArchivedPrediction], kinds: Mapping[str, Kind]) ->
     buffer = io.BytesIO()
     parquet.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
+
+
+def _json(metadata: Mapping[str, Any]) -> str | None:
+    """Return metadata as JSON; None if there is none."""
+    return json.dumps(metadata, ensure_ascii=False) if metadata else None
 
 
 def _column(values: list[Any], kind: Kind | None) -> Any:

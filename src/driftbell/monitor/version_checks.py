@@ -129,7 +129,10 @@ def _has_news(store: Store, item: VersionInUse, *, model: str) -> bool:
         return True
     if last.baseline and not last.baseline.last:
         return False
-    return bool(store.labels.after(last.state.evidence.label_seq, 1, **served))
+    has_labels = False
+    with ErrorCapture(StoreError) as captured:  # a row may be damaged, which the check reports
+        has_labels = bool(store.labels.after(last.state.evidence.label_seq, 1, **served))
+    return has_labels or captured.error is not None
 
 
 def _urgency(item: VersionInUse) -> tuple[bool, bool, float]:

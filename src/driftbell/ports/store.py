@@ -87,6 +87,9 @@ class PredictionStore(Protocol):
     def oldest(self, *, model: str, version: str) -> datetime | None:
         """Read the time of the oldest prediction of one model version."""
 
+    def newest_time(self, *, model: str, version: str) -> datetime | None:
+        """Read the time of the last prediction of one model version, whatever else its row holds."""
+
     def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
         """Count the predictions of a model among the last `rows` of all, by version."""
 
@@ -342,6 +345,12 @@ class KeyStore(Protocol):
 
     def mark_used(self, ids: Collection[str], now: datetime) -> None:
         """Write when keys were last used; an earlier time than the stored one changes nothing."""
+
+    def end_sessions(self, sessions: Mapping[str, datetime], now: datetime) -> None:
+        """Write the ids of sessions that people ended, with the time at which each would have ended."""
+
+    def ended_sessions(self, now: datetime) -> frozenset[str]:
+        """Read the ids of ended sessions that would not have ended by now."""
 
 
 class Store(Protocol):

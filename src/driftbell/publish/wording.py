@@ -133,19 +133,25 @@ def describe_suspects(degradation: Degradation) -> list[str]:
 
 def describe_drift(judgement: Judgement) -> str:
     """Describe in one sentence which columns drifted, and how many were not compared."""
+    before, after = drift_sentence(judgement)
+    return before + join_names(judgement.drifted_columns) + after
+
+
+def drift_sentence(judgement: Judgement) -> tuple[str, str]:
+    """Return the sentence about drift before and after the names of the drifted columns, if there are any."""
     compared = sum(c.compared for c in judgement.columns)
     if not compared:
-        return "No column could be compared."
+        return "No column could be compared.", ""
     skipped = len(judgement.columns) - compared
     tail = f" {_count_columns(skipped)} not compared." if skipped else ""
     drifted = judgement.drifted_columns
     if not drifted:
-        return f"No drift: {_count_columns(compared)} compared with the reference.{tail}"
-    return f"Drift in {join_names(drifted)}: {len(drifted)} of {_count_columns(compared)} compared.{tail}"
+        return f"No drift: {_count_columns(compared)} compared with the reference.{tail}", ""
+    return "Drift in ", f": {len(drifted):,} of {_count_columns(compared)} compared.{tail}"
 
 
 def _count_columns(count: int) -> str:
-    return "1 column" if count == 1 else f"{count} columns"
+    return "1 column" if count == 1 else f"{count:,} columns"
 
 
 def format_score(score: float) -> str:

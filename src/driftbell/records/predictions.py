@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ class Prediction:
     """One logged prediction.
 
     Attributes:
-        id: a unique id; ids are ordered by time.
+        id: a unique id: the client's own, or one of the service, which is ordered by time.
         time: when the request arrived (UTC).
         model: the model's name.
         version: the model's version, a content hash.
@@ -26,6 +26,7 @@ class Prediction:
         output: the predicted class, or the predicted number of a regression as a text.
         probabilities: probability by class; empty for a model without probabilities.
         latency_ms: from the request's arrival to the model's answer, in milliseconds.
+        metadata: values that the client passed through, by name; the model never gets them.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Prediction:
     output: str
     probabilities: Mapping[str, float]
     latency_ms: float
+    metadata: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import driftbell
 from driftbell import jsonlog
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.errors import StoreError
 from driftbell.journal.waiting_room import WaitingRoom
 from driftbell.ports import EXTERNAL, Model, Store
@@ -105,6 +106,7 @@ class Service:
         clock: returns the time (UTC).
         budget_per_day: see `CheckCollector`.
         smallest_loss: see `CheckCollector`.
+        compared_loss: the smallest loss that matters in a comparison of versions.
         versions: the registry of versions; None if the model never changes.
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
@@ -126,6 +128,7 @@ class Service:
     on_failure: OnFailure = "refuse"
     budget_per_day: float | None = None
     smallest_loss: float | None = None
+    compared_loss: SmallestLoss = field(default_factory=SmallestLoss)
     versions: VersionSource | None = None
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
@@ -236,7 +239,7 @@ def create_app(service: Service) -> FastAPI:
         ),
         monitor_router(view),
         alarms_router(view, body_limit=service.body_limit),
-        models_router(view, body_limit=service.body_limit),
+        models_router(view, body_limit=service.body_limit, smallest_loss=service.compared_loss),
         performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),
         pages.router(),
     ):  # they read the store, so answered predictions must be there

@@ -14,6 +14,7 @@ from driftbell.records import Value
 from driftbell.records.versions import STICKY_FEATURE, STICKY_HEADER, AliasChange
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.refusal_counter import RefusalCounter
+from driftbell.tabular.pass_through import PassThrough
 
 Row = list[Value]
 
@@ -27,6 +28,7 @@ class ServedVersion:
         predictor: predicts its rows.
         refusals: counts the rows that it got no answer for.
         parse_row: see `row_parser`.
+        parse_passed_row: see `passed_row_parser`.
         choose: chooses the version that answers validated rows of this version, and returns it with the rows
             in its order of features; None if this version answers all.
     """
@@ -35,6 +37,7 @@ class ServedVersion:
     predictor: Predictor
     refusals: RefusalCounter
     parse_row: Callable[[bytes], Row | None]
+    parse_passed_row: Callable[[bytes], tuple[Row, PassThrough | None] | None]
     choose: Callable[[list[Row]], tuple[ServedVersion, list[Row]]] | None = None
 
 

@@ -11,7 +11,7 @@ from starlette.types import Scope
 from driftbell.ports import Model
 from driftbell.records.versions import AliasChange
 from driftbell.server.challenge import Challenge, ServedVersion
-from driftbell.server.predict.fast_path import row_parser
+from driftbell.server.predict.fast_path import passed_row_parser, row_parser
 from driftbell.server.predict.predictor import Predictor
 from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.shadow import Shadow
@@ -158,7 +158,11 @@ class Deployment:
 
     def _build(self, model: Model) -> ServedVersion:
         return ServedVersion(
-            model, self._build_predictor(model), self._build_refusals(model), row_parser(model.schema)
+            model,
+            self._build_predictor(model),
+            self._build_refusals(model),
+            row_parser(model.schema),
+            passed_row_parser(model.schema),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from driftbell.errors import InputError
@@ -69,9 +70,10 @@ class ExchangeLogger:
             raise self.unreadable(error.detail) from error
         await self._logger.log(rows, problems)
 
-    def unreadable(self, reason: str) -> InputError:
-        """Count a request with unreadable predictions; return it as an error."""
-        return self.refused(UNREADABLE, f"the predictions cannot be read: {reason}", reason)
+    def unreadable(self, reason: str, *, counts: bool = True) -> InputError:
+        """Count a request with unreadable predictions, unless it was counted; return it as an error."""
+        message = f"the predictions cannot be read: {reason}"
+        return self.refused(UNREADABLE, message, reason, count=int(counts))
 
     def refused(self, reason: str, message: str, value: str = "", count: int = 1) -> InputError:
         """Count requests without a recorded prediction, one row each; return them as an error.
@@ -83,7 +85,6 @@ class ExchangeLogger:
             count: number of requests.
         """
         problem = FieldProblem("", reason, message, None, value[:MAX_MESSAGE])
-        problems = [FieldProblem("", reason, message, i, value[:MAX_MESSAGE]) for i in range(count)]
-        error = InputError(problems if count > 1 else [problem])
-        self._logger.count_refused(error)
-        return error
+        if count:
+            self._logger.count_refused(InputError([replace(problem, row=i) for i in range(count)]))
+        return InputError([problem])

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -17,10 +17,11 @@ import driftbell
 from driftbell.errors import StoreError
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.publish.charts import histogram_svg
+from driftbell.publish.column_cards import ColumnCards, column_cards
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.json_views import check_view
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
-from driftbell.publish.wording import describe_drift
+from driftbell.publish.wording import drift_sentence
 from driftbell.records import CheckKind, TrafficBucket
 from driftbell.records.versions import VersionInUse, VersionRole
 from driftbell.server.api.monitor import MonitorView, VersionQuery, linked_view
@@ -30,6 +31,17 @@ from driftbell.server.http.problems import Refused
 from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
 
 MAX_CHECKS = 12
+MAX_DRIFTED_LINKS = 8
+"""Drifted columns that the page names above the cards."""
+
+MAX_EXAMPLE = 1500
+"""Characters of an example row in a command; a longer one is left to a file."""
+
+ColumnQuery = Annotated[str, Query(max_length=200)]
+"""The parameter `column`: a part of the names of the columns that the first page shows."""
+
+StartQuery = Annotated[int, Query(ge=0, le=1_000_000)]
+"""The parameter `start`: number of columns before the first one that the page shows."""
 
 CARD_WIDTH, CARD_HEIGHT = 230, 100
 """Size of a column's histogram: about the width of its card, so that its labels are not scaled down."""
@@ -88,8 +100,11 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
-    def home(request: Request, version: VersionQuery = None) -> Response:
-        return render_page("home.html.j2", base=str(request.base_url), **_home(view, counts, version))
+    def home(
+        request: Request, version: VersionQuery = None, column: ColumnQuery = "", start: StartQuery = 0
+    ) -> Response:
+        context = _home(view, counts, version, column, start)
+        return render_page("home.html.j2", base=str(request.base_url), **context)
 
     @router.get("/index.json")
     def home_json(version: VersionQuery = None) -> Response:
@@ -158,7 +173,9 @@ def _chosen(view: MonitorView, versions: Sequence[VersionInUse], version: str | 
     return in_use or VersionInUse(version, VersionRole.REPLACED, last_check=last)
 
 
-def _home(view: MonitorView, counts: TrafficCounts, version: str | None = None) -> dict[str, Any]:
+def _home(
+    view: MonitorView, counts: TrafficCounts, version: str | None = None, column: str = "", start: int = 0
+) -> dict[str, Any]:
     now = view.clock()
     with view.store.snapshot():
         traffic = counts.last_hour(now)  # first, before others have counted rows that this snapshot lacks
@@ -168,11 +185,14 @@ def _home(view: MonitorView, counts: TrafficCounts, version: str | None = None) 
         checks = view.store.checks.newest(MAX_CHECKS, version=version)
         last = view.last_check(version, versions)
         alarm = view.store.alarms.current(model=status["model"], version=version or status["version"])
+    cards = column_cards(last.judgement, column, start) if last else ColumnCards()
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
-        for c in (last.judgement.columns if last else ())
+        for _, c in cards.cards
         if c.comparison.histogram
     }
+    example = json.dumps(view.served().schema.example)
+    drifted = column_cards(last.judgement).cards if last else ()
     return {
         "status": status,
         "last": last,
@@ -181,14 +201,16 @@ def _home(view: MonitorView, counts: TrafficCounts, version: str | None = None) 
         "versions": list(zip(versions, status["versions"], strict=True)),
         "checks": checks,
         "histograms": histograms,
-        "drift": describe_drift(last.judgement) if last else "",
+        "columns": cards,
+        "drifted": [(i, c.column) for i, c in drifted[:MAX_DRIFTED_LINKS] if c.drifted],
+        "drift": drift_sentence(last.judgement) if last else ("", ""),
         "traffic": traffic_by_minute(traffic.buckets, now),
         "total": traffic.total,
         "complete": traffic.complete,
         "mean_latency": traffic.mean_latency_ms,
         "max_latency": traffic.max_latency_ms,
         "now": now,
-        "example": json.dumps(view.served().schema.example),
+        "example": example if len(example) <= MAX_EXAMPLE else "",
     }
 
 

@@ -108,12 +108,14 @@ class VersionFollower:
             StoreError: it cannot be read now.
         """
         model = self._deployment.served.model.name
-        state = await asyncio.to_thread(self._versions.state, self._clock(), model=model)
+        # the clock is read in the thread, which may begin late
+        state = await asyncio.to_thread(lambda: self._versions.state(self._clock(), model=model))
         self._follow(state)
 
     def _follow(self, state: VersionState) -> None:
         deployment = self._deployment
-        now, served = self._clock(), deployment.current().model.version
+        served = deployment.current().model.version
+        now = self._clock()  # not before: a switch in between would be taken back
         champion, challenger = state.champion, state.challenger
         upcoming, next_challenger = state.upcoming, state.upcoming_challenger
         if upcoming and now >= upcoming.active_from:  # its time came while the state was read

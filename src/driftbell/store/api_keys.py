@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from driftbell.records.api_keys import ApiKey
 from driftbell.store.connections import Connections
-from driftbell.store.tables import api_keys
+from driftbell.store.tables import api_keys, ended_sessions
 
 
 class SqlKeys:
@@ -58,6 +58,20 @@ class SqlKeys:
             connection.execute(
                 api_keys.update().where(api_keys.c.id.in_(list(ids)) & later).values(last_used=now)
             )
+
+    def end_sessions(self, sessions: Mapping[str, datetime], now: datetime) -> None:
+        with self._connections.write() as connection:
+            connection.execute(ended_sessions.delete().where(ended_sessions.c.until <= now))
+            known = sa.select(ended_sessions.c.id).where(ended_sessions.c.id.in_(list(sessions)))
+            new = sessions.keys() - set(connection.execute(known).scalars())
+            if new:
+                rows = [{"id": name, "until": sessions[name]} for name in sorted(new)]
+                connection.execute(ended_sessions.insert(), rows)
+
+    def ended_sessions(self, now: datetime) -> frozenset[str]:
+        with self._connections.read() as connection:
+            query = sa.select(ended_sessions.c.id).where(ended_sessions.c.until > now)
+            return frozenset(connection.execute(query).scalars())
 
 
 def _key(row: Any) -> ApiKey:

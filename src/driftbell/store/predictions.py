@@ -19,7 +19,7 @@ from driftbell.store.tables import predictions
 MAX_IDS = 5000
 """Ids in one query; SQLite allows some thirty thousand parameters."""
 
-_NAMES = ("id", "time", "model", "version", "features", "output", "probabilities", "latency_ms")
+_NAMES = ("id", "time", "model", "version", "features", "output", "probabilities", "latency_ms", "metadata")
 _INTO = f"INSERT INTO predictions ({', '.join(_NAMES)})"
 _FIELDS = ", ".join(f"json_extract(value, '$.{name}')" for name in _NAMES)
 _INSERT = {
@@ -28,9 +28,9 @@ _INSERT = {
     ),
     "postgresql": sa.text(
         f"{_INTO} SELECT id, time AT TIME ZONE 'UTC', model, version, features, output, probabilities, "  # noqa: S608
-        "latency_ms FROM json_to_recordset(CAST(:lines AS json)) AS line (id text, time timestamp, "
+        "latency_ms, metadata FROM json_to_recordset(CAST(:lines AS json)) AS line (id text, time timestamp, "
         "model text, version text, features json, output text, probabilities json, "
-        "latency_ms double precision) ON CONFLICT (id) DO NOTHING"
+        "latency_ms double precision, metadata json) ON CONFLICT (id) DO NOTHING"
     ),
 }
 """One statement for any number of rows: the database parses the JSON, without Python's global lock."""
@@ -40,7 +40,8 @@ _UNREADABLE = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
 
 _INSERT_ROW = sa.text(
     f"{_INTO} VALUES (:id, CAST(:time AS timestamp) AT TIME ZONE 'UTC', :model, :version, "
-    "CAST(:features AS json), :output, CAST(:probabilities AS json), :latency_ms) ON CONFLICT (id) DO NOTHING"
+    "CAST(:features AS json), :output, CAST(:probabilities AS json), :latency_ms, CAST(:metadata AS json)) "
+    "ON CONFLICT (id) DO NOTHING"
 )
 
 
@@ -167,6 +168,13 @@ class SqlPredictions:
         window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
         return count, window
 
+    def newest_time(self, *, model: str, version: str) -> datetime | None:
+        query = sa.select(predictions.c.time).where(
+            predictions.c.model == model, predictions.c.version == version
+        )
+        with self._connections.read() as connection:
+            return connection.execute(query.order_by(predictions.c.seq.desc()).limit(1)).scalar()
+
     def counts_by_version(self, rows: int, *, model: str) -> dict[str, int]:
         last = sa.select(predictions.c.model, predictions.c.version).order_by(predictions.c.seq.desc())
         newest = last.limit(rows).subquery()  # of all models: the order needs no sorting then
@@ -216,12 +224,15 @@ def prediction_from(row: Any) -> Prediction:
         row.output,
         row.probabilities,
         row.latency_ms,
+        row.metadata or {},
     )
 
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
         row: dict[str, Any] = json.loads(line)
-        return row | {name: json.dumps(row[name]) for name in ("features", "probabilities")}
+        metadata = None if row.get("metadata") is None else json.dumps(row["metadata"])
+        texts = {name: json.dumps(row[name]) for name in ("features", "probabilities")}
+        return {**row, **texts, "metadata": metadata}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError("the prediction cannot be logged: its line is not JSON, or incomplete") from error

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0011"
+HEAD = "0012"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -37,6 +37,16 @@ class Id(sa.TypeDecorator[str]):
         return value and value.replace("\0", "\ufffd")
 
 
+class PredictionId(Id):
+    """The id of a prediction, or a client's own. SQLite cannot change the length, and does not enforce it."""
+
+    impl = sa.String(128)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        return dialect.type_descriptor(sa.String(64) if dialect.name == "sqlite" else sa.String(128))
+
+
 metadata = sa.MetaData()
 _Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -44,7 +54,7 @@ predictions = sa.Table(
     "predictions",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("id", Id, nullable=False, unique=True),
+    sa.Column("id", PredictionId, nullable=False, unique=True),
     sa.Column("time", Utc, nullable=False, index=True),
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
@@ -52,6 +62,7 @@ predictions = sa.Table(
     sa.Column("output", sa.Text, nullable=False),
     sa.Column("probabilities", sa.JSON, nullable=False),
     sa.Column("latency_ms", sa.Float, nullable=False),
+    sa.Column("metadata", sa.JSON(none_as_null=True)),
     sa.Index("predictions_window", "model", "version", "seq"),
     sqlite_autoincrement=True,
 )
@@ -60,7 +71,7 @@ shadow_predictions = sa.Table(
     "shadow_predictions",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("prediction_id", Id, nullable=False),
+    sa.Column("prediction_id", PredictionId, nullable=False),
     sa.Column("time", Utc, nullable=False, index=True),
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
@@ -116,7 +127,7 @@ labels = sa.Table(
     "labels",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("prediction_id", Id, nullable=False, index=True),
+    sa.Column("prediction_id", PredictionId, nullable=False, index=True),
     sa.Column("prediction_seq", sa.BigInteger, nullable=False),
     sa.Column("model", sa.String(200), nullable=False),
     sa.Column("version", sa.String(64), nullable=False),
@@ -233,6 +244,14 @@ api_keys = sa.Table(
     sqlite_autoincrement=True,
 )
 """API keys, each by its hash; revoked ones stay, so that no other can have their id."""
+
+ended_sessions = sa.Table(
+    "ended_sessions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("until", Utc, nullable=False),
+)
+"""Sessions of the pages that people ended by logging out, until they would have ended by themselves."""
 
 pruned = sa.Table(
     "pruned",

@@ -181,7 +181,9 @@ def _select_alias(model: str, alias: str) -> sa.Select[Any]:
 def _in_force(
     connection: sa.Connection, model: str, alias: str, now: datetime, after: int = 0
 ) -> tuple[AliasChange | None, AliasChange | None, int]:
-    """Read the newest change with a time in the past, and a newer one with a time in the future.
+    """Read the newest change with a time in the past, and the next one with a time in the future.
+
+    There are several in the future if `now` is long ago when the query runs.
 
     Only changes after a sequence number count. The third value is the number of the change in force.
     """
@@ -190,7 +192,7 @@ def _in_force(
     later = query.where(model_aliases.c.active_from > now)
     if row:
         later = later.where(model_aliases.c.seq > row.seq)
-    next_row = connection.execute(later.limit(1)).one_or_none()
+    next_row = connection.execute(later.order_by(None).order_by(model_aliases.c.seq).limit(1)).one_or_none()
     seq = row.seq if row else after
     return _change(row) if row else None, _change(next_row) if next_row else None, seq
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from driftbell.phrases import join_names
 from driftbell.tabular.class_names import ClassNames
 from driftbell.tabular.inference_tables import MLFLOW_KEYS, mlflow_table, row_objects, tensor_cells, v2_table
 
@@ -27,12 +28,15 @@ class JsonFields:
         prediction: field of an answer with the prediction; None for the first of `PREDICTION_FIELDS`.
         probabilities: field of an answer with the probabilities; None if there is none.
         id: field of a request, or of an answer, with the user's own id; None if there is none.
+        metadata: fields of a request, or of one of its rows, that are stored with the prediction and are no
+            features.
     """
 
     features: str | None = None
     prediction: str | None = None
     probabilities: str | None = None
     id: str | None = None
+    metadata: tuple[str, ...] = ()
 
     def read(self, request: Any, answer: Any) -> tuple[list[dict[str, Any]], bool]:
         """Return the predictions of a request and its answer, and whether the request is a list of rows.
@@ -74,8 +78,11 @@ class JsonFields:
         return next((answer[field] for field in fields if field in answer), None)
 
     def _item(self, row: Any, prediction: Any, request: Any, answer: Any) -> dict[str, Any]:
-        features = {key: value for key, value in row.items() if key != self.id}
+        others = {self.id, *self.metadata}
+        features = {key: value for key, value in row.items() if key not in others}
         item: dict[str, Any] = {"features": features, "prediction": prediction}
+        if self.metadata and isinstance(request, Mapping):
+            item["metadata"] = {key: request[key] for key in self.metadata if key in request}
         if self.id is not None:
             bodies = (body for body in (request, answer) if isinstance(body, Mapping))
             own = next((body[self.id] for body in bodies if body.get(self.id) is not None), None)
@@ -108,7 +115,7 @@ def read_json_exchange(
         given = by_class(item.pop("probabilities", None), classes)
         if given is not None or shares is not None:
             item["probabilities"] = shares if given is None else given
-    return items
+    return _with_features(items, frozenset(names))
 
 
 Answer = tuple[Any, Any]
@@ -142,7 +149,9 @@ def read_exchange(
         answers = answer_rows(answer, classes)
     if len(rows) != len(answers):
         raise ValueError(f"the answer has {len(answers)} predictions for {len(rows)} rows")
-    return [_item(row, *pair) for row, pair in zip(rows, answers, strict=True)]
+    return _with_features(
+        [_item(row, *pair) for row, pair in zip(rows, answers, strict=True)], frozenset(names)
+    )
 
 
 def is_v2(request: Any) -> bool:
@@ -212,13 +221,19 @@ def _numbers_as_shares(answers: list[Answer], classes: Sequence[str]) -> list[An
     if not classes:
         return answers
     names = ClassNames(classes)
-    labels = [names.find(value) for value, _ in answers]
+    labels = [_class_of(value, names, classes) for value, _ in answers]
     if len(classes) == 2 and None in labels and all(_is_share(value) for value, _ in answers):
         return [
             (classes[int(value >= 0.5)], {classes[0]: 1 - value, classes[1]: value}) for value, _ in answers
         ]
     pairs = zip(answers, labels, strict=True)
     return [(value if label is None else label, shares) for (value, shares), label in pairs]
+
+
+def _class_of(value: Any, names: ClassNames, classes: Sequence[str]) -> str | None:
+    """Return the class that a label names; of two classes, a boolean is the first or the second."""
+    label = names.find(value)
+    return classes[value] if label is None and isinstance(value, bool) and len(classes) == 2 else label
 
 
 def _is_share(value: Any) -> bool:
@@ -258,6 +273,19 @@ def _v2_answers(answer: Any, rows: int, classes: Sequence[str]) -> list[Answer]:
     if shares is None:
         return answers
     return [(value, by_class(row, classes)) for (value, _), row in zip(answers, shares, strict=True)]
+
+
+def _with_features(items: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+    """Return predictions that have a feature of the model.
+
+    Raises:
+        ValueError: one has none: the names are others, and all features would be null.
+    """
+    other = next((item["features"] for item in items if names.isdisjoint(item["features"])), None)
+    if other is not None:
+        fields = join_names([str(name)[:40] for name in other]) or "no field"
+        raise ValueError(f"a row has none of the model's features, but {fields}")
+    return items
 
 
 def _item(row: dict[str, Any], prediction: Any, probabilities: Any) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from driftbell.errors import InputError
 from driftbell.phrases import join_names, printable
 from driftbell.records import FieldProblem, Value
 from driftbell.tabular.class_names import ClassNames
-from driftbell.tabular.feature_value import is_unicode_text, json_type_of, short_value
+from driftbell.tabular.feature_value import json_type_of, short_value
 from driftbell.tabular.outputs import MAX_OUTPUT, NumberTexts, parse_number
+from driftbell.tabular.pass_through import read_id, read_metadata
 from driftbell.tabular.schema import Schema
 
-FIELDS = ("id", "time", "features", "prediction", "probabilities", "latency_ms")
+FIELDS = ("id", "time", "features", "prediction", "probabilities", "latency_ms", "metadata")
 """Fields of a logged prediction; `features` and `prediction` are required."""
 
-MAX_ID_LENGTH = 64
 MAX_AHEAD = timedelta(days=1)
 """A prediction from further in the future has a wrong clock or a wrong format of times."""
 
@@ -52,6 +52,7 @@ class LoggedRow:
         output: the predicted class, or the text of the number.
         probabilities: one for each class in the model's order, or empty.
         latency_ms: time to predict, in milliseconds; 0 if it is unknown.
+        metadata: values that are stored with the prediction; None if there are none.
     """
 
     id: str
@@ -60,6 +61,7 @@ class LoggedRow:
     output: str
     probabilities: list[float]
     latency_ms: float
+    metadata: Mapping[str, Value] | None = None
 
 
 class LoggedRowReader:
@@ -113,22 +115,23 @@ class LoggedRowReader:
         time = self._time(item.get("time"), now, refuse)
         output = self._output(item.get("prediction"), refuse)
         probabilities = self._probabilities(item.get("probabilities"), refuse)
-        name, latency = item.get("id"), item.get("latency_ms")
-        text = str(name) if isinstance(name, str | int) and not isinstance(name, bool) else ""
-        if name is not None and not (0 < len(text) <= MAX_ID_LENGTH and is_unicode_text(text)):
-            refuse(
-                "id",
-                "type",
-                f"'id' must be a text of 1 to {MAX_ID_LENGTH} characters, or a whole number",
-                name,
-            )
+        text, metadata = "", None
+        try:
+            text = read_id(item.get("id"))
+        except ValueError as error:
+            refuse("id", "type", f"'id' {error}", item["id"])
+        try:
+            metadata = read_metadata(item.get("metadata"))
+        except ValueError as error:
+            refuse("metadata", "type", f"'metadata' {error}", {})
+        latency = item.get("latency_ms")
         duration = 0.0 if latency is None else parse_number(latency)
         if duration is None or not 0 <= duration <= MAX_LATENCY_MS or isinstance(latency, str):
             limits = f"0 to {MAX_LATENCY_MS:,} (a day)"
             refuse("latency_ms", "type", f"'latency_ms' must be a number of milliseconds, {limits}", latency)
         if problems:
             raise InputError(problems)
-        return LoggedRow(text, time, values, output, probabilities, duration or 0.0)
+        return LoggedRow(text, time, values, output, probabilities, duration or 0.0, metadata)
 
     def _ignore(self, names: Any) -> None:
         for name in names:

@@ -38,11 +38,13 @@ class ImportOptions:
         id_column: column of unique ids of a table; None if there is none.
         time_column: column of times of a table; None for the time of the import.
         query: query of a database; None for files.
+        metadata_columns: columns of a table that are stored with the predictions as metadata.
     """
 
     id_column: str | None = None
     time_column: str | None = None
     query: str | None = None
+    metadata_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,12 @@ def check_captured(options: ImportOptions, kind: str) -> None:
     Raises:
         ConfigError: one does not fit.
     """
-    for option, value in (("--id", options.id_column), ("--time", options.time_column)):
+    metadata = options.metadata_columns or None
+    for option, value in (
+        ("--id", options.id_column),
+        ("--time", options.time_column),
+        ("--metadata", metadata),
+    ):
         if value is not None:
             raise ConfigError(f"{option} is for tables: {kind} has ids and times of its own")
 
@@ -100,7 +107,7 @@ def table_rows(
     """
     columns = _columns(settings, model, raw, name, options)
     used = {options.id_column, options.time_column, settings.model.prediction, settings.model.target}
-    used |= {*settings.model.probabilities.values(), *model.schema.names}
+    used |= {*settings.model.probabilities.values(), *model.schema.names, *options.metadata_columns}
     ignored = tuple(column for column in columns if column not in used)
     return _rows(settings, model, columns, options), ignored
 
@@ -127,6 +134,8 @@ def _rows(
                 item["id"] = ""
         if options.time_column is not None:
             item["time"] = cells[options.time_column] or ""
+        if options.metadata_columns:
+            item["metadata"] = {name: cells[name] for name in options.metadata_columns}
         yield ImportedRow(item, labels[index] if labels else None)
 
 
@@ -139,12 +148,13 @@ def _columns(
         ConfigError: the table is empty, or a column is missing.
     """
     options = options_of_model(settings.columns.options, model, settings.model.target)
-    needed = {
-        "model.prediction": settings.model.prediction,
-        "--id": names.id_column,
-        "--time": names.time_column,
-    }
-    used = [name for name in (*needed.values(), settings.model.target) if name is not None]
+    needed = [
+        ("model.prediction", settings.model.prediction),
+        ("--id", names.id_column),
+        ("--time", names.time_column),
+        *(("--metadata", name) for name in names.metadata_columns),
+    ]
+    used = [name for name in (*(name for _, name in needed), settings.model.target) if name is not None]
     options = replace(  # a column that is no feature is still the id or the time
         options,
         exclude=[p for p in options.exclude if not any(fnmatchcase(name, p) for name in used)],
@@ -157,7 +167,7 @@ def _columns(
     columns = {name: column.tolist() for name, column in table.columns.items()}
     if not columns or not next(iter(columns.values())):
         raise ConfigError(f"{source} has no rows")
-    for option, name in needed.items():
+    for option, name in needed:
         if name is not None and name not in columns:
             hint = suggest_name(name, columns) or f"its columns: {join_names(columns)}"
             raise ConfigError(f"{option}: {source} has no column '{name}'; {hint}")

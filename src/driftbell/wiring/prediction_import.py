@@ -232,6 +232,7 @@ class _Importer:
             output=row.output,
             probabilities=dict(zip(classes, row.probabilities, strict=True)) if row.probabilities else {},
             latency_ms=row.latency_ms,
+            metadata=row.metadata or {},
         )
 
     def _hash(self, row: LoggedRow) -> str:

@@ -224,6 +224,7 @@ def _application(settings: Settings) -> FastAPI:
             on_failure=settings.log.on_failure,
             budget_per_day=settings.alarms.budget.per_day(settings.check.every),
             smallest_loss=_smallest_loss(settings, model),
+            compared_loss=parse_smallest_loss(settings.alarms.smallest_loss),
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
             access=access,

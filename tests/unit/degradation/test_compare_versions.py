@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from driftbell.degradation.compare_versions import compare_versions
-from driftbell.records.comparison import ComparisonVerdict, LabelledOutcome, VersionComparison
+from driftbell.degradation.compare_versions import agreement_of, compare_pairs, compare_versions
+from driftbell.records.comparison import ComparisonVerdict, LabelledOutcome, ShadowPair, VersionComparison
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -95,3 +95,45 @@ def test_errors_of_regressions_are_compared() -> None:
     assert better.verdict is ComparisonVerdict.BETTER
     assert regressions(4000, (5.0, 5.0)).verdict is ComparisonVerdict.EQUAL
     assert regressions(400, (5.0, 5.0)).verdict is ComparisonVerdict.UNKNOWN
+
+
+def paired(rows: int, accuracies: tuple[float, float], *, seed: int = 0) -> VersionComparison:
+    """Two classifiers that are wrong on mostly the same rows."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for seq in range(rows):
+        difficulty = rng.random()
+        first, second = ("yes" if difficulty < accuracy else "no" for accuracy in accuracies)
+        pairs.append(ShadowPair(seq, START, first, second, "yes", 2.0, None))
+    return compare_pairs("m", "v1", "v2", pairs, is_regression=False, smallest_loss=0.02)
+
+
+def test_pairs_decide_with_fewer_labels_than_blocks() -> None:
+    result = paired(2000, (0.9, 0.85))
+    assert result.verdict is ComparisonVerdict.WORSE
+    assert (result.pairs, result.blocks, result.before.labels) == (2000, 2000, 2000)
+    assert result.difference is not None
+    assert -0.09 < result.difference.low < -0.05 < result.difference.high < 0
+    apart = classifiers(4000, (0.9, 0.85))
+    assert result.decided is not None
+    assert apart.decided is None or apart.decided > result.decided
+
+
+def test_equal_pairs_are_equal() -> None:
+    result = paired(3000, (0.9, 0.9))
+    assert result.verdict is ComparisonVerdict.EQUAL
+    assert result.decided is None
+
+
+def test_pairs_of_a_regression_are_compared_by_their_errors() -> None:
+    rng = np.random.default_rng(0)
+    pairs = []
+    for seq in range(1500):
+        label, first, second = rng.normal(size=3)
+        outputs = (str(label + first), str(label + first + second))
+        pairs.append(ShadowPair(seq, START, *outputs, str(label), 2.0, None))
+    result = compare_pairs("m", "v1", "v2", pairs, is_regression=True, smallest_loss=0.1)
+    assert (result.verdict, result.metric) == (ComparisonVerdict.WORSE, "mean absolute error")
+    agreement = agreement_of(pairs, is_regression=True)
+    assert (agreement.rows, agreement.same, agreement.matrix) == (1500, 0, ())
+    assert agreement.mean_difference == pytest.approx(np.sqrt(2 / np.pi), abs=0.05)

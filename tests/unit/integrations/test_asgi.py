@@ -95,6 +95,26 @@ def test_fields_and_ids_can_be_named() -> None:
     assert monitor.calls[0][2] == "7"
 
 
+def test_metadata_are_fields_of_the_request_and_no_features() -> None:
+    class Keeps(Recorded):
+        def log(self, features: Any, prediction: Any, **options: Any) -> str:
+            metadata.append(options["metadata"])
+            return super().log(features, prediction, **options)
+
+    metadata: list[Any] = []
+    app, monitor = application(), Keeps()
+    watch(app, monitor, metadata=["shop", "n"])
+    post(
+        app, ("/predict", {"x": 2, "shop": "Bern"}), ("/predict", [{"x": 1, "n": 5}]), ("/predict", {"x": 1})
+    )
+    assert metadata == [{"shop": "Bern"}, {"n": 5}, {}]
+    assert [row for row, *_ in monitor.calls] == [{"x": 2}, {"x": 1}, {"x": 1}]
+    app, monitor = application(), Keeps()
+    watch(app, monitor, path="/each", features="row", metadata=["shop"])
+    post(app, ("/each", [{"shop": "Bern", "row": {"x": 1}}]))
+    assert metadata[-1] == {"shop": "Bern"}
+
+
 def test_an_answer_has_no_header_with_another_id_than_the_users() -> None:
     app, monitor = application(), Recorded()
     watch(app, monitor, id="order")

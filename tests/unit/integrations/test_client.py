@@ -101,7 +101,12 @@ def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Se
         "key": UUID(int=7),
         "stamp": pd.Timestamp("2026-03-01", tz="UTC"),
     }
-    assert monitor.log(features, np.int64(1), id="a", probabilities={"1": np.float64(0.75)}) == "a"
+    assert (
+        monitor.log(
+            features, np.int64(1), id="a", probabilities={"1": np.float64(0.75)}, metadata={"n": np.int64(3)}
+        )
+        == "a"
+    )
     made = [monitor.log({"age": i}, "yes") for i in range(1200)]
     assert monitor.flush()
     assert [row["id"] for row in service.rows] == ["a", *made]
@@ -122,6 +127,8 @@ def test_predictions_arrive_in_order_with_ids_times_and_plain_values(service: Se
         "stamp": "2026-03-01T00:00:00+00:00",
     }
     assert (first["prediction"], first["probabilities"]) == (1, {"1": 0.75})
+    assert first["metadata"] == {"n": 3}
+    assert "metadata" not in service.rows[1]
     assert datetime.fromisoformat(first["time"]).tzinfo is not None
     assert all(headers["Authorization"] == "Bearer dbk_secret" for headers in service.headers)
     assert monitor.counts == MonitorCounts(sent=1201, refused=0, dropped=0, waiting=0)

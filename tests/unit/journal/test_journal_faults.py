@@ -165,11 +165,11 @@ def test_a_prediction_with_half_a_surrogate_pair_survives_a_store_that_fails_onc
     assert not is_prediction(encoded[:-1])
 
     class FailsOnce(Flaky):
-        def append_lines(self, lines: Sequence[bytes]) -> None:
+        def append_lines(self, lines: Sequence[bytes]) -> int:
             self.tries += 1
             if self.tries == 1:
                 raise StoreError("busy")
-            self.log.predictions.append_lines(lines)
+            return self.log.predictions.append_lines(lines)
 
     store: Any = FailsOnce(log)
     chunk = encoded + b"\n" + line(2)

@@ -38,11 +38,11 @@ class Flaky:
     def predictions(self) -> Flaky:
         return self
 
-    def append_lines(self, lines: list[bytes]) -> None:
+    def append_lines(self, lines: list[bytes]) -> int:
         self.tries += 1
         if self.off.is_set():
             raise StoreError("switched off")
-        self.log.predictions.append_lines(lines)
+        return self.log.predictions.append_lines(lines)
 
     def ping(self) -> None:
         self.append_lines([])
@@ -135,10 +135,10 @@ def test_a_journal_that_cannot_be_begun_anew_is_a_failure_until_it_can(folder: P
 
 def test_whatever_a_log_raises_the_thread_goes_on(folder: Path, log: SqlStore) -> None:
     class Odd(Flaky):
-        def append_lines(self, lines: list[bytes]) -> None:
+        def append_lines(self, lines: list[bytes]) -> int:
             if self.off.is_set():
                 raise IndexError("a value that is nobody's business")
-            super().append_lines(lines)
+            return super().append_lines(lines)
 
     odd = Odd(log)
     odd.off.set()

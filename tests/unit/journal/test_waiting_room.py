@@ -22,7 +22,8 @@ def test_the_second_half_gets_the_first_one_in_either_order(tmp_path: Path) -> N
     assert room.put("a", ANSWER, ANSWERED, 1.0) == SENT
     assert room.put("b", REQUEST, SENT, 1.0) == ANSWERED
     assert room.put("a", ANSWER, ANSWERED, 2.0) == SENT, "not finished: it can be repeated"
-    room.finish("a", 2.0)
+    assert room.finish("a", 2.0)
+    assert not room.finish("a", 2.0)
     assert room.put("a", ANSWER, ANSWERED, 3.0) is None
     assert room.put("a", REQUEST, SENT, 3.0) is None
     room.close()

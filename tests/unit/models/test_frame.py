@@ -193,7 +193,7 @@ def test_every_way_in_gives_the_table_that_pandas_reads(name: str, suffix: str, 
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    arrow_rows = arrow.read_rows(sink.getvalue(), arrow.FILE, model.schema, Limit(10**6, 10**7), 10)
+    arrow_rows = arrow.read_rows(sink.getvalue(), arrow.FILE, model.schema, Limit(10**6, 10**7), 10).rows
     assert [model.classes[i] for i in model.answer(arrow_rows)[0]] == expected
 
 

@@ -49,10 +49,16 @@ def test_the_type_of_a_column_follows_its_values() -> None:
     assert table["number"].to_pylist() == [1.0, 2.5]
 
 
+def test_metadata_are_a_column_of_json() -> None:
+    rows = [PREDICTION, replace(PREDICTION, metadata={"shop": "Zürich", "n": 3})]
+    table = table_of(*map(ArchivedPrediction, rows))
+    assert table["metadata"].to_pylist() == [None, '{"shop": "Zürich", "n": 3}']
+
+
 def test_a_feature_with_a_reserved_name_is_renamed() -> None:
-    names = ["id", "label", "model", "date", "probability of yes"]
+    names = ["id", "label", "model", "date", "metadata", "probability of yes"]
     table = table_of(ArchivedPrediction(replace(PREDICTION, features=dict.fromkeys(names, 7.0))))
-    assert [table[f"feature {name}"][0].as_py() for name in names] == [7.0] * 5
+    assert [table[f"feature {name}"][0].as_py() for name in names] == [7.0] * 6
     assert table["id"].to_pylist() == ["1"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.life import NOON, Life, model
 
 from driftbell.alarms.verdict import REPLACED
@@ -259,6 +260,22 @@ def test_another_version_that_cannot_be_opened_hides_none(service: Service) -> N
     assert service.checked() == ["v1"]
     service.error = None
     assert service.checked() == ["v1", "v2"]
+
+
+def test_damaged_predictions_of_one_version_hide_no_check(service: Service) -> None:
+    service.alias(CHALLENGER, "v2")
+    service.traffic(20)
+    [*_, last] = service.traffic(20, version="v2")
+    service.round()
+    damaged = sa.text("UPDATE predictions SET features = 'no JSON' WHERE id = :id")
+    with service.store.connections.write() as connection:
+        connection.execute(damaged, {"id": last})
+    champion, challenger = service.round()
+    assert (champion.error, challenger.judgement.verdict) == ("", Verdict.UNKNOWN)
+    assert challenger.error
+    service.label([last], "old")
+    service.champion("v3")
+    assert [check.version for check in service.round()] == ["v3", "v2"]
 
 
 def test_an_outage_of_the_store_is_not_hidden(service: Service) -> None:

@@ -3,19 +3,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests import degradations
+from tests.wide import wide_judgement
 
 from driftbell.alarms.lifecycle import alarm_after
-from driftbell.drift.compare import compare
-from driftbell.drift.judge import judge
 from driftbell.errors import StoreError
 from driftbell.publish.prometheus import MAX_COLUMNS, CheckCollector, exported_columns
 from driftbell.publish.prometheus_degradation import MAX_EVIDENCE
@@ -27,7 +24,6 @@ from driftbell.records import (
     ColumnVerdict,
     Degradation,
     Delivery,
-    Evidence,
     Interval,
     Judgement,
     Kind,
@@ -393,25 +389,8 @@ def test_columns_beyond_the_limit_are_counted_and_drifted_ones_are_shown() -> No
     assert exported_columns(columns[:MAX_COLUMNS]) == columns[:MAX_COLUMNS]
 
 
-def wide_judgement(columns: int) -> Judgement:
-    """Return the judgement of a check with drift and an alarm: two real comparisons under many names."""
-    rng = np.random.default_rng(0)
-    reference = {"number": rng.normal(size=500), "category": rng.choice(["a", "b", "c"], 500)}
-    window = {"number": rng.normal(2, 1, 500), "category": rng.choice(["a", "b", "d"], 500)}
-    names = [f"Sensor {i:04} of line 3 (mm/s)" for i in range(columns)]
-    pairs = zip(names, cycle(compare(reference, window)), strict=False)
-    judgement = judge([replace(comparison, column=name) for name, comparison in pairs], rows=500)
-    pieces = [Evidence("data quality", name, 0.5 + 0.0001 * i) for i, name in enumerate(names)]
-    evidence = (*degradations.ALARM.evidence, *pieces)
-    interval = Interval(0.91, 0.9, 0.92)
-    performance = dict.fromkeys(("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"), interval)
-    metrics = ModelMetrics(reference=performance, reference_labels=500, realized=performance, labels=300)
-    degradation = replace(degradations.ALARM, evidence=evidence)
-    return replace(judgement, verdict=Verdict.ALARM, degradation=degradation, metrics=metrics)
-
-
 def test_a_scrape_of_2000_columns_and_300_classes_stays_below_100_kb(log: SqlStore, lease: Lease) -> None:
-    alarm = replace(check("1", Verdict.ALARM), judgement=wide_judgement(2300))
+    alarm = replace(check("1", Verdict.ALARM), judgement=wide_judgement(2300, drifted=2300))
     assert len(alarm.judgement.drifted_columns) == 2300
     log.checks.save(alarm, lease, None, alarm_after(alarm, None))
     metrics = Metrics()

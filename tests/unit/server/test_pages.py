@@ -16,8 +16,10 @@ import pytest
 from fastapi import FastAPI
 from tests import degradations as degradations
 from tests.degradations import NOON
+from tests.wide import wide_judgement
 
 from driftbell.alarms.lifecycle import alarm_after
+from driftbell.publish.column_cards import MAX_CARDS
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.publish.wording import NOT_ESTIMATED
 from driftbell.records import (
@@ -247,3 +249,62 @@ def test_an_unknown_version_has_no_page(get: Get) -> None:
     with pytest.raises(Refused) as refused:
         get("/?version=none")
     assert refused.value.status == 404
+
+
+def save_judgement(log: SqlStore, judgement: Judgement) -> None:
+    lease = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert lease
+    check = Check("c", NOON, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 1500, 1, 1500, judgement)
+    log.checks.save(check, lease, None, alarm_after(check, None))
+
+
+def cards_of(page: str) -> list[str]:
+    return re.findall(r'<article class="column \w+" id="column-\d+">\s*<h3>(.*?)</h3>', page)
+
+
+def test_a_page_of_2300_columns_is_small_and_leads_to_each(get: Get, log: SqlStore) -> None:
+    save_judgement(log, wide_judgement(2300, drifted=12))
+    page = get("/").text
+    assert len(page.encode()) < 300_000
+    assert len(cards_of(page)) == MAX_CARDS
+    assert set(cards_of(page)[:12]) == {f"Sensor {i:04} of line 3 (mm/s)" for i in range(2288, 2300)}
+    assert "1 to 30 of 2,300 columns, the drifted first" in page
+    assert "and 4 more: 12 of 2,300 columns compared." in page
+    links = re.findall(r'<a href="/#column-(\d)">(Sensor \d+ of line 3 \(mm/s\))</a>', page)
+    assert [name for _, name in links] == cards_of(page)[:8]
+    assert all(f'id="column-{i}">\n      <h3>{name}</h3>' in page for i, name in links)
+    assert 'href="/?start=30#columns">Next columns' in page
+    assert page.count("columns.js") == 1
+
+
+def test_columns_are_searched_on_the_first_page(get: Get, log: SqlStore) -> None:
+    save_judgement(log, wide_judgement(2300, drifted=12))
+    assert cards_of(get("/?column=sensor%201234").text) == ["Sensor 1234 of line 3 (mm/s)"]
+    page = get("/?column=LINE&start=60").text
+    assert "61 to 90 of 2,300 columns with “LINE” in their names" in page
+    assert 'href="/?column=LINE&amp;start=30#columns">Previous' in page
+    nothing = get("/?column=%3Cb%3E").text
+    assert "No column has “&lt;b&gt;” in its name." in nothing
+    assert not cards_of(nothing)
+    assert 'value="&lt;b&gt;"' in nothing
+
+
+def test_a_page_of_few_columns_has_no_search(get: Get, log: SqlStore) -> None:
+    save_judgement(log, wide_judgement(5, drifted=1))
+    page = get("/").text
+    assert cards_of(page)[0] == "Sensor 0004 of line 3 (mm/s)"
+    assert len(cards_of(page)) == 5
+    assert 'Drift in <a href="/#column-0">Sensor 0004 of line 3 (mm/s)</a>: 1 of 5 columns compared.' in page
+    assert "Next columns" not in page
+    assert 'type="search"' not in page
+    assert "columns.js" not in page
+
+
+def test_a_long_example_row_is_left_to_a_file(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert """-d '{&#34;age&#34;: 0.0}'""" in get("/").text
+    schema = infer_schema({f"feature {i}": np.arange(20.0) for i in range(400)})
+    wide = FakeModel(schema, ("old", "young"), refuse, name="m", inline=False)
+    monkeypatch.setitem(globals(), "MODEL", wide)
+    page = get("/").text
+    assert "-d @row.json" in page
+    assert "feature 399" not in page

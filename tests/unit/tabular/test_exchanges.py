@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from driftbell.tabular.exchanges import read_exchange
+from driftbell.tabular.exchanges import JsonFields, read_exchange, read_json_exchange
 
 NAMES = ["age", "city"]
 ROWS = [{"age": 31, "city": "Oslo"}, {"age": 42, "city": None}]
@@ -65,7 +65,7 @@ SHARES = [{"no": 0.25, "yes": 0.75}, {"no": 0.6, "yes": 0.4}]
 )
 def test_labels_ids_and_probabilities_name_the_class(answer: Any, shares: Any) -> None:
     items = read_exchange({"instances": LISTS}, answer, NAMES, ["no", "yes"])
-    assert [str(item["prediction"]).lower() for item in items] in (["yes", "no"], ["true", "false"])
+    assert [item["prediction"] for item in items] == ["yes", "no"]
     for item, expected in zip(items, shares or [None, None], strict=True):
         assert item.get("probabilities") == (expected and pytest.approx(expected))
 
@@ -125,6 +125,7 @@ def test_a_regression_answers_numbers() -> None:
         ({"instances": [1]}, {"predictions": [1]}, "objects of values by name"),
         ({"instances": [[1]]}, {"predictions": [1]}, "row 0 has 1 values for the 2 columns"),
         ({"instances": LISTS}, {"predictions": ["no"]}, "1 predictions for 2 rows"),
+        ({"instances": [{"Age": 1, "Town": 2}]}, {"predictions": ["no"]}, "none of .* features, but Age and"),
         ({"instances": LISTS}, {"error": "down"}, "no list of 'predictions'"),
         ({"instances": LISTS}, "down", "no list of 'predictions'"),
         ({"inputs": TENSORS}, {"predictions": []}, "no list of 'outputs'"),
@@ -136,3 +137,47 @@ def test_a_regression_answers_numbers() -> None:
 def test_bodies_that_do_not_fit_are_named(request_body: Any, answer: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_exchange(request_body, answer, NAMES, ["no", "yes"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "request_body", "answer"),
+    [
+        (JsonFields(), {"age": 31, "city": "Oslo"}, {"class": "yes"}),
+        (JsonFields(), [{"age": 31, "city": "Oslo"}], [{"class": 1}]),
+        (JsonFields(), [{"age": 31, "city": "Oslo"}], {"predictions": ["yes"]}),
+        (JsonFields("row"), {"row": {"age": 31, "city": "Oslo"}, "user": 7}, "yes"),
+        (JsonFields("rows"), {"rows": [{"age": 31, "city": "Oslo"}]}, {"output": [0.75]}),
+        (JsonFields("row"), [{"row": {"age": 31, "city": "Oslo"}}], [{"result": [0.25, 0.75]}]),
+        (JsonFields(prediction="y"), {"columns": NAMES, "data": [[31, "Oslo"]]}, {"y": ["yes"]}),
+    ],
+)
+def test_plain_json_of_one_row_or_many_is_read(fields: JsonFields, request_body: Any, answer: Any) -> None:
+    (item,) = read_json_exchange(fields, request_body, answer, NAMES, ["no", "yes"])
+    assert (item["features"], item["prediction"]) == ({"age": 31, "city": "Oslo"}, "yes")
+
+
+def test_plain_json_has_ids_and_probabilities_of_its_own() -> None:
+    fields = JsonFields(probabilities="p", id="key")
+    request = [{"age": 31, "key": "a"}, {"age": 42, "key": "b"}]
+    answers: list[Any] = [
+        [{"class": "yes", "p": [0.25, 0.75]}, {"class": "no", "p": {"no": 0.6, "yes": 0.4}}],
+        {"predictions": ["yes", "no"], "p": [[0.25, 0.75], [0.6, 0.4]]},
+    ]
+    for answer in answers:
+        items = read_json_exchange(fields, request, answer, NAMES, ["no", "yes"])
+        assert [item["id"] for item in items] == ["a", "b"]
+        assert [item["probabilities"] for item in items] == SHARES
+
+
+@pytest.mark.parametrize(
+    ("request_body", "answer", "message"),
+    [
+        ([{"age": 1}], [1, 2], "2 predictions for 1 rows"),
+        ([{"age": 1}], {"class": "yes"}, "no list of predictions for 1 rows"),
+        ({"Age": 1}, {"class": "yes"}, "none of the model's features, but Age"),
+        ({}, {"class": "yes"}, "none of the model's features, but no field"),
+    ],
+)
+def test_plain_json_that_does_not_fit_is_named(request_body: Any, answer: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_json_exchange(JsonFields(), request_body, answer, NAMES, ["no", "yes"])

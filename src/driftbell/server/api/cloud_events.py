@@ -99,8 +99,8 @@ class InferenceEvents:
         """
         now = self._clock().timestamp()
         if event.data is None:
-            await asyncio.to_thread(self._room.finish, event.id, now)
-            raise self._exchanges.unreadable(event.problem)
+            is_first = await asyncio.to_thread(self._room.finish, event.id, now)
+            raise self._exchanges.unreadable(event.problem, counts=is_first)
         half = Half(event.data, event.time)
         other = await asyncio.to_thread(self._room.put, event.id, event.kind, half, now)
         self._events += 1

@@ -16,21 +16,23 @@ from structlog.contextvars import bound_contextvars
 import driftbell
 from driftbell.errors import DriftbellError, InputError, PredictError
 from driftbell.ports import Model
-from driftbell.records import Feature, Kind, Value
+from driftbell.records import Feature, Kind
 from driftbell.server.api.v2_bodies import described_outputs, infer_response, read_infer, shaped
 from driftbell.server.batch.csv_body import CSV, read_csv_rows
 from driftbell.server.batch.limit import Limit
-from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, validated_rows
+from driftbell.server.batch.route import MAX_EXPANSION, batch_schema, read_batch
 from driftbell.server.challenge import ServedVersion
 from driftbell.server.deployment import Deployment
 from driftbell.server.http.body import MAX_INLINE_BYTES, check_json, check_large, content_type, read_bytes
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import Refused, documented
+from driftbell.server.pass_through import Batch, requested_fields
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.binary_tensors import LENGTH_HEADER
 from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.inference_tables import mlflow_table
+from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
 INVOCATIONS_PATH, INFER_PATH = "/invocations", "/v2/models/{name}/infer"
@@ -54,25 +56,27 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     @router.post(
         INVOCATIONS_PATH,
         summary="MLflow: predict rows",
-        responses=documented(400, 413, 415, 422, 500, 503),
+        responses=documented(400, 409, 413, 415, 422, 500, 503),
     )
     async def invocations(request: Request) -> Response:
         """Predict rows as MLflow's scoring server does.
 
         The body is JSON with one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or CSV.
         The answer has `predictions` (classes, or numbers of a regression) and the `ids` of the predictions.
+        Own ids and metadata come as in a batch: in records, or in columns that `?id=` and `&metadata=` name.
         """
         served = deployment.choose(request.scope)
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
         body = await read_bytes(request, body_limit)
         try:
+            fields = requested_fields(request.scope, schema)
             if media_type == CSV:
                 limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
-                read = partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
-                rows = await check_large(request, body, body_limit, read)
+                read = partial(read_csv_rows, charset=charset, schema=schema, limit=limit, fields=fields)
+                batch = await check_large(request, body, body_limit, read)
             elif media_type == "application/json":
-                rows = await check_json(request, body, body_limit, partial(mlflow_rows, schema))
+                batch = await check_json(request, body, body_limit, partial(mlflow_batch, schema, fields))
             else:
                 detail = f"send the header 'Content-Type: application/json' or '{CSV}'"
                 raise Refused(415, "content_type", detail)
@@ -80,8 +84,9 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             served.refusals.count(error)
             raise
         if served.choose:
-            served, rows = served.choose(rows)
-        answers = await _predict(served, request, rows)
+            served, rows = served.choose(batch.rows)
+            batch = batch._replace(rows=rows)
+        answers = await _predict(served, request, batch)
         values = [classes[row.value] if classes else row.value for row in answers]
         content = msgspec.json.encode({"predictions": values, "ids": [row.id for row in answers]})
         return Response(content, media_type="application/json")
@@ -134,13 +139,14 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     @router.post(
         INFER_PATH,
         summary="Open Inference Protocol: predict rows",
-        responses=documented(400, 404, 413, 415, 422, 500, 503),
+        responses=documented(400, 404, 409, 413, 415, 422, 500, 503),
     )
     async def infer(name: str, request: Request) -> Response:
         """Predict rows of tensors: one input a feature of shape [n] or [n, 1], or one of shape [n, features].
 
         The outputs are `class`, `class_id` and `probabilities`, or `value` of a regression, and `id`.
-        Tensors are JSON, or binary with the header `Inference-Header-Content-Length`.
+        Tensors are JSON, or binary with the header `Inference-Header-Content-Length`. `?id=` and `&metadata=`
+        name inputs with your own ids, and inputs that are stored with the predictions.
         """
         served = deployment.choose(request.scope)
         model = served.model
@@ -148,13 +154,16 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             if name != model.name:
                 raise _unknown_model(name, model.name)
             body = await read_bytes(request, body_limit)
-            read = partial(read_infer, model.schema, model.classes, request.headers.get(LENGTH_HEADER))
+            fields = requested_fields(request.scope, model.schema).of_table()
+            length = request.headers.get(LENGTH_HEADER)
+            read = partial(read_infer, model.schema, model.classes, fields, length)
             small = len(body) <= MAX_INLINE_BYTES
             asked = read(body) if small else await check_large(request, body, body_limit, read)
-            rows = asked.rows
+            batch = asked.batch
             if served.choose:
-                served, rows = served.choose(rows)
-            answers = await _predict(served, request, rows)
+                served, rows = served.choose(batch.rows)
+                batch = batch._replace(rows=rows)
+            answers = await _predict(served, request, batch)
             return infer_response(model.name, served.model.version, model.classes, answers, asked)
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
@@ -165,22 +174,22 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
     return router
 
 
-async def _predict(served: ServedVersion, request: Request, rows: list[list[Value]]) -> list[PredictedRow]:
+async def _predict(served: ServedVersion, request: Request, batch: Batch) -> list[PredictedRow]:
     try:
-        return await served.predictor.predict(rows, request.scope["driftbell.started"])
+        return await served.predictor.predict(batch.rows, request.scope["driftbell.started"], batch.passed)
     except PredictError as error:
-        served.refusals.count_failed(error, len(rows))
+        served.refusals.count_failed(error, len(batch.rows))
         raise
 
 
-def mlflow_rows(schema: Schema, body: Any) -> list[list[Value]]:
+def mlflow_batch(schema: Schema, fields: PassThroughFields, body: Any) -> Batch:
     """Check the rows of a body of MLflow's scoring server.
 
     Raises:
         InputError: rows do not fit the schema.
         Refused: 422, the body has another shape.
     """
-    return validated_rows(schema, shaped(mlflow_table, schema, body))
+    return read_batch(schema, fields, shaped(mlflow_table, schema, body))
 
 
 def datatype(feature: Feature) -> str:

@@ -15,11 +15,11 @@ from driftbell.server.http.problems import Refused, check_each
 from driftbell.tabular.class_names import MAX_WHOLE, ClassNames, is_empty_label
 from driftbell.tabular.feature_value import is_unicode_text
 from driftbell.tabular.outputs import MAX_OUTPUT, parse_number
+from driftbell.tabular.pass_through import MAX_ID_LENGTH
 
 MAX_LABELS = 10_000
 """Labels of one request."""
 
-MAX_ID_LENGTH = 64
 MAX_LABEL_LENGTH = 200
 """Characters of a label that is no class of the model."""
 

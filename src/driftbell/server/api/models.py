@@ -7,19 +7,26 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
+from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.errors import ConfigError
 from driftbell.models.challenge import Traffic, challenge, sticky_key, stop_challenge
 from driftbell.models.promotion import previous_champion, promote
 from driftbell.models.version_change import VersionChange
+from driftbell.models.version_comparison import VersionComparer
 from driftbell.ports import EXTERNAL
+from driftbell.publish.json_views import version_comparison_view
 from driftbell.publish.version_views import aliases_by_version, change_view, version_view
+from driftbell.records import Task
 from driftbell.records.versions import CHALLENGER, CHAMPION, ModelVersion
 from driftbell.server.api.model_bodies import MAX_LENGTH, read_challenge, read_promotion, read_stop
-from driftbell.server.api.monitor import MonitorView
+from driftbell.server.api.monitor import MonitorView, VersionQuery
 from driftbell.server.http.body import read_json
 from driftbell.server.http.problems import Refused, documented
 
 MAX_CHANGES = 100
+
+MAX_COMPARED = 20_000
+"""Newest labelled predictions of a version that are compared: in that time, answers are a little slower."""
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH}
 _NAME = {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_LENGTH}
@@ -54,12 +61,13 @@ _CHALLENGE = _described(
 _STOP = _described({"author": "ada", "reason": "no better"})
 
 
-def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
+def models_router(view: MonitorView, *, body_limit: int, smallest_loss: SmallestLoss) -> APIRouter:
     """Build the routes.
 
     Args:
         view: access to the store and the served model.
         body_limit: maximum size of a body in bytes.
+        smallest_loss: the smallest loss that matters in a comparison.
     """
     router = APIRouter(prefix="/models", tags=["models"], responses=documented(503))
     errors = documented(400, 404, 409, 413, 415, 422)
@@ -79,6 +87,14 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
             "versions": [version_view(version, aliases) for version in registered],
             "changes": [change_view(change) for change in changes],
         }
+
+    @router.get("/compare", summary="Compare two versions", responses=documented(404, 409, 422))
+    def compare(before: VersionQuery = None, after: VersionQuery = None) -> dict[str, Any]:
+        """Compare two versions by the newest labels of their predictions, as `driftbell models compare`.
+
+        Without versions, the champion and its challenger are compared, or the two that received labels last.
+        """
+        return _compare(view, smallest_loss, before, after)
 
     @router.get("/{version}", summary="Get one version", responses=documented(404, 422))
     def one_version(version: str) -> dict[str, Any]:
@@ -132,6 +148,26 @@ def models_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         return await run_in_threadpool(_stop, view, body)
 
     return router
+
+
+def _compare(
+    view: MonitorView, smallest_loss: SmallestLoss, before: str | None, after: str | None
+) -> dict[str, Any]:
+    if (before is None) != (after is None):
+        raise Refused(409, "not_compared", "name both versions, 'before' and 'after', or none")
+    model = view.served()
+    comparer = VersionComparer(
+        view.store,
+        model.name,
+        is_regression=model.task is Task.REGRESSION,
+        smallest_loss=smallest_loss,
+        max_rows=MAX_COMPARED,
+    )
+    try:
+        return version_comparison_view(comparer.compare(before, after, now=view.clock()))
+    except ConfigError as error:
+        status, code = (409, "not_compared") if before is None else (404, "unknown_version")
+        raise Refused(status, code, str(error)) from error
 
 
 def _find(view: MonitorView, version: str) -> ModelVersion:

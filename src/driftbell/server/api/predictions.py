@@ -22,6 +22,7 @@ from driftbell.server.http.metrics import Metrics, class_labels
 from driftbell.server.http.problems import MAX_ERRORS, Refused, documented
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.ids import new_prediction_id
+from driftbell.server.pass_through import describe_fields
 from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import row_schema
@@ -147,6 +148,7 @@ class PredictionLogger:
                 row.output,
                 row.probabilities,
                 row.latency_ms,
+                row.metadata,
             )
             + b"\n"
             for row in rows
@@ -225,12 +227,13 @@ def _item_schema(model: Model) -> dict[str, Any]:
         "type": "object",
         "title": "Prediction",
         "properties": {
-            "id": {"type": ["string", "integer"]},
+            **describe_fields(("id",)),
             "time": {"type": "string", "format": "date-time"},
-            "features": {**row_schema(model.schema), "additionalProperties": True},
+            "features": {**row_schema(model.schema, passed=False), "additionalProperties": True},
             "prediction": prediction,
             "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
             "latency_ms": {"type": "number", "minimum": 0},
+            **describe_fields(("metadata",)),
         },
         "required": ["features", "prediction"],
     }

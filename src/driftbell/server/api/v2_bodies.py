@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from driftbell.records import Value
 from driftbell.server.batch.route import validated_rows
 from driftbell.server.http.body import parse_json
 from driftbell.server.http.problems import Refused
+from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.binary_tensors import (
     LENGTH_HEADER,
@@ -22,7 +24,8 @@ from driftbell.tabular.binary_tensors import (
     wants_binary,
 )
 from driftbell.tabular.feature_value import is_unicode_text
-from driftbell.tabular.inference_tables import v2_table
+from driftbell.tabular.inference_tables import tensor_cells, v2_table
+from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
 
@@ -31,33 +34,37 @@ class InferRequest:
     """A valid request.
 
     Attributes:
-        rows: values of the features in the schema's order.
+        batch: the rows, and what is passed through with them.
         identifier: the request's id; None if it has none.
         outputs: names of the wanted outputs; None for all.
         binary: names of the outputs that are wanted as binary data.
     """
 
-    rows: list[list[Value]]
+    batch: Batch
     identifier: str | None
     outputs: list[str] | None
     binary: frozenset[str] = frozenset()
 
 
-def read_infer(schema: Schema, classes: Sequence[str], length: str | None, raw: bytes) -> InferRequest:
+def read_infer(
+    schema: Schema, classes: Sequence[str], fields: PassThroughFields, length: str | None, raw: bytes
+) -> InferRequest:
     """Read and check a request.
 
     Args:
         schema: the model's features.
         classes: the model's classes; none for a regression.
+        fields: names of inputs that are passed through.
         length: the length of the JSON before binary data, from the header; None without such data.
         raw: the body.
 
     Raises:
         InputError: rows do not fit the schema.
-        Refused: 400 no JSON, 422 the body has another shape.
+        Refused: 400 no JSON, 409 an id is there twice, 422 the body has another shape.
     """
     body = parse_json(raw) if length is None else _filled(length, raw)
-    table = shaped(v2_table, schema, body)
+    columns: dict[str, list[Any]] = {}
+    table = shaped(partial(_split_inputs, fields, columns), schema, body)
     wanted = body.get("outputs")
     outputs = None
     if isinstance(wanted, list) and wanted:
@@ -71,11 +78,36 @@ def read_infer(schema: Schema, classes: Sequence[str], length: str | None, raw: 
     if isinstance(identifier, str) and not is_unicode_text(identifier):
         raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
     return InferRequest(
-        validated_rows(schema, table),
+        _batch(validated_rows(schema, table), fields, columns),
         identifier if isinstance(identifier, str) else None,
         outputs,
         frozenset(name for name in known if wants_binary(body, name)),
     )
+
+
+def _split_inputs(
+    fields: PassThroughFields, columns: dict[str, list[Any]], names: Sequence[str], body: Any
+) -> dict[str, Any]:
+    """Return the rows of a request, see `v2_table`; the inputs that are passed through go to `columns`."""
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    if fields.named and isinstance(inputs, list) and all(isinstance(tensor, dict) for tensor in inputs):
+        passed = [tensor for tensor in inputs if tensor.get("name") in fields.named]
+        columns.update({tensor["name"]: tensor_cells(tensor)[0] for tensor in passed})
+        body = {**body, "inputs": [tensor for tensor in inputs if tensor.get("name") not in fields.named]}
+    return v2_table(names, body)
+
+
+def _batch(rows: list[list[Value]], fields: PassThroughFields, columns: dict[str, list[Any]]) -> Batch:
+    """Return rows with the inputs that are passed through.
+
+    Raises:
+        Refused: 409 an id is there twice, 422 an input has another number of values.
+    """
+    wrong = next((name for name, cells in columns.items() if len(cells) != len(rows)), None)
+    if wrong is not None:
+        raise Refused(422, "not_a_batch", f"the input '{wrong[:80]}' must have one value for each row")
+    passed = read_passed(rows_of_columns(columns, len(rows)), fields) if fields.named else None
+    return Batch(rows, passed)
 
 
 def _filled(length: str, raw: bytes) -> Any:

@@ -42,6 +42,7 @@ ACCESS = {
     ("GET", "/monitor/alarms/{alarm_id}/label-sheet"): READ,
     ("POST", "/monitor/alarms/{alarm_id}/annotation"): ADMIN,
     ("GET", "/models"): READ,
+    ("GET", "/models/compare"): READ,
     ("GET", "/models/{version}"): READ,
     ("POST", "/models/{version}/promote"): ADMIN,
     ("POST", "/models/{version}/challenge"): ADMIN,

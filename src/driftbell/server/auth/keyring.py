@@ -38,16 +38,19 @@ class Keyring:
     Attributes:
         loaded: whether the keys have been read at least once.
         empty: whether the store has never had a key; a revoked one counts.
+        ended: ids of the sessions that people have ended.
     """
 
     def __init__(self, store: KeyStore, *, clock: Callable[[], datetime]) -> None:
         self.loaded = False
         self.empty = False
+        self.ended: frozenset[str] = frozenset()
         self.clock = clock
         self._store = store
         self._keys: Mapping[str, ApiKey] = {}
         self._by_id: Mapping[str, ApiKey] = {}
         self._used: set[str] = set()
+        self._ending: dict[str, datetime] = {}
         self._failing = False
         self._stop = threading.Event()
         self._thread = SupervisedThread(self._run, name="keys")
@@ -80,10 +83,21 @@ class Keyring:
         """Note that a key was used; it is written later."""
         self._used.add(key.id)
 
+    def end_session(self, session_id: str, until: datetime) -> None:
+        """End a session here at once, and in every other process when it is written.
+
+        Args:
+            session_id: its id.
+            until: when it would have ended by itself (UTC).
+        """
+        self._ending[session_id] = until
+        self.ended |= {session_id}
+
     def refresh(self) -> None:
         """Read the keys; if the store cannot be read, those that are known stay valid."""
         try:
             keys = self._store.all()
+            ended = self._store.ended_sessions(self.clock())
         except StoreError as error:
             if not self._failing:
                 logger.warning("API keys cannot be read, the known ones stay valid", error=str(error))
@@ -98,6 +112,8 @@ class Keyring:
         self._by_id = {key.id: key for key in keys}
         self.empty = not keys
         self.loaded = True
+        self._write_ended()
+        self.ended = ended | self._ending.keys()
         self._write_used()
 
     def _log_changes(self, keys: Sequence[ApiKey]) -> None:
@@ -109,6 +125,15 @@ class Keyring:
                 write_audit_line("driftbell keys", "create key", key.name, key_id=key.id, scopes=scopes)
             elif key.revoked is not None and (known is None or known.revoked is None):
                 write_audit_line("driftbell keys", "revoke key", key.name, key_id=key.id)
+
+    def _write_ended(self) -> None:
+        """Write the sessions that were ended here; those that cannot be written stay ended here."""
+        ending = dict(self._ending)
+        if ending:
+            with suppress(StoreError):  # written later
+                self._store.end_sessions(ending, self.clock())
+                for session_id in ending:
+                    del self._ending[session_id]
 
     def _write_used(self) -> None:
         used, self._used = self._used, set()

@@ -76,7 +76,11 @@ def login_router(access: Access, metrics: Metrics) -> APIRouter:
         return answer
 
     @router.post("/logout")
-    def logout() -> Response:
+    def logout(request: Request) -> Response:
+        key = access.sessions.end(request.headers.raw) if access.sessions else None
+        if key:
+            client = client_address(request.scope)
+            write_audit_line(key.name, "log out", "/logout", key_id=key.id, client=client)
         answer = _redirect("/login")
         answer.delete_cookie(COOKIE, path=path_prefix() or "/", httponly=True, samesite="strict")
         return answer

@@ -1,17 +1,18 @@
 """Sessions of people who have logged in to the pages: a signed cookie, valid in every worker and replica.
 
-The cookie has the id of an API key and an end, signed by HMAC-SHA256 with a secret that is not in the
-database. So a session needs no table of its own, ends when its key is revoked or expires, and cannot be
-forged by whoever reads the database or a backup of it.
+The cookie has the id of an API key, an id of its own and an end, signed by HMAC-SHA256 with a secret that is
+not in the database. So a session ends when its key is revoked or expires, and cannot be forged by whoever
+reads the database or a backup of it. Stored are only the ids of sessions that people have ended.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
+import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from driftbell.records.api_keys import ADMIN, ApiKey
 from driftbell.server.auth.keyring import Keyring
@@ -22,7 +23,7 @@ LIFETIME = timedelta(hours=12)
 MIN_SECRET_BYTES = 32
 """As many as the signature has; a shorter secret could be guessed from a session."""
 
-_FORM = re.compile(r"([0-9a-f]{8})\.([0-9]{1,12})\.([0-9a-f]{64})")
+_FORM = re.compile(r"([0-9a-f]{8})\.([0-9a-f]{32})\.([0-9]{1,12})\.([0-9a-f]{64})")
 
 _current: ContextVar[ApiKey | None] = ContextVar("driftbell_session", default=None)
 
@@ -48,23 +49,40 @@ class Sessions:
         """Return the value of a cookie for a key, and the seconds for which it is valid."""
         now = self._keyring.clock()
         end = now + LIFETIME if key.expires is None else min(now + LIFETIME, key.expires)
-        end_seconds = int(end.timestamp())
-        return f"{key.id}.{end_seconds}.{self._signature(key.id, end_seconds, key.digest)}", int(
-            (end - now).total_seconds()
-        )
+        session_id, end_seconds = secrets.token_hex(16), int(end.timestamp())
+        signature = self._signature(key.id, session_id, end_seconds, key.digest)
+        return f"{key.id}.{session_id}.{end_seconds}.{signature}", int((end - now).total_seconds())
 
     def key_of(self, headers: Iterable[tuple[bytes, bytes]]) -> ApiKey | None:
         """Return the valid key of a request's session; None without a valid session."""
+        found = self._find(headers)
+        return found[0] if found else None
+
+    def end(self, headers: Iterable[tuple[bytes, bytes]]) -> ApiKey | None:
+        """End the session of a request, in every process; return its key, or None without a valid session."""
+        found = self._find(headers)
+        if found is None:
+            return None
+        key, session_id, end = found
+        self._keyring.end_session(session_id, datetime.fromtimestamp(end, UTC))
+        return key
+
+    def _find(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[ApiKey, str, int] | None:
+        """Return the key, the id and the end of a request's session; None without a valid session."""
         match = _FORM.fullmatch(_cookie(headers))
         if not match:
             return None
-        key, end, now = self._keyring.by_id(match[1]), int(match[2]), self._keyring.clock()
-        is_signed = hmac.compare_digest(match[3], self._signature(match[1], end, key.digest if key else ""))
-        return key if is_signed and key and not key.end(now) and now.timestamp() < end else None
+        key, session_id, end = self._keyring.by_id(match[1]), match[2], int(match[3])
+        signature = self._signature(match[1], session_id, end, key.digest if key else "")
+        now = self._keyring.clock()
+        if not hmac.compare_digest(match[4], signature) or key is None:
+            return None
+        is_over = key.end(now) or end <= now.timestamp() or session_id in self._keyring.ended
+        return None if is_over else (key, session_id, end)
 
-    def _signature(self, key_id: str, end: int, digest: str) -> str:
+    def _signature(self, key_id: str, session_id: str, end: int, digest: str) -> str:
         # with the hash, so that a session is never that of another key with the same id
-        text = f"driftbell session {key_id} {end} {digest}"
+        text = f"driftbell session {key_id} {session_id} {end} {digest}"
         return hmac.digest(self._secret, text.encode(), "sha256").hex()
 
 

@@ -7,18 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from driftbell.errors import InputError
-from driftbell.records import Value, probability_column
+from driftbell.records import probability_column
 from driftbell.server.batch.arrow_columns import check_header, checked_columns
 from driftbell.server.batch.arrow_messages import file_messages, message_size
+from driftbell.server.batch.arrow_pass_through import check_passed, passed_columns
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.problems import Refused
+from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
 from driftbell.server.predict.answers import PredictedRow
+from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
 STREAM = "application/vnd.apache.arrow.stream"
 FILE = "application/vnd.apache.arrow.file"
 NAMES = {STREAM: "an Arrow IPC stream", FILE: "an Arrow IPC file"}
 """Description of each media type."""
+
+NO_FIELDS = PassThroughFields()
 
 PANDAS_INDEX = "__index_level_"
 """Prefix of columns that pandas adds for its row labels."""
@@ -30,8 +35,13 @@ def can_read() -> bool:
 
 
 def read_rows(
-    body: bytes, media_type: str, schema: Schema, limit: Limit, max_problems: int
-) -> list[list[Value]]:
+    body: bytes,
+    media_type: str,
+    schema: Schema,
+    limit: Limit,
+    max_problems: int,
+    fields: PassThroughFields = NO_FIELDS,
+) -> Batch:
     """Read and check a table.
 
     Args:
@@ -40,12 +50,10 @@ def read_rows(
         schema: the features of the model.
         limit: the largest table.
         max_problems: the most problems that are reported.
-
-    Returns:
-        Rows of values in the schema's order.
+        fields: columns that are passed through.
 
     Raises:
-        InputError: columns or cells do not fit the schema.
+        InputError: columns or cells do not fit the schema, or own ids or metadata are not valid.
         Refused: 400 the body is not Arrow IPC, 413 it is too large, 415 pyarrow is missing, 422 there are
             no rows.
     """
@@ -54,11 +62,16 @@ def read_rows(
         raise Refused(415, "content_type", detail)
     read_table = {STREAM: _read_stream, FILE: _read_file}[media_type]
     try:
-        table = read_table(body, schema, limit)
+        columns = fields.of_table()
+        table = read_table(body, schema, limit, columns.named)
         table.validate(full=True)
         if not table.num_rows:
             raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
-        return schema.rows(checked_columns(table, schema, limit, max_problems))
+        rows = schema.rows(checked_columns(table, schema, limit, max_problems))
+        if not columns.named:
+            return Batch(rows)
+        passed = passed_columns(table, columns.named, limit)
+        return Batch(rows, read_passed(rows_of_columns(passed, len(rows)), columns))
     except (InputError, Refused):
         raise
     except Exception as error:  # a broken body can raise any error inside pyarrow
@@ -66,12 +79,12 @@ def read_rows(
         raise Refused(400, "not_arrow", f"the body cannot be read as {NAMES[media_type]}: {cause}") from error
 
 
-def _read_stream(body: bytes, schema: Schema, limit: Limit) -> Any:
+def _read_stream(body: bytes, schema: Schema, limit: Limit, passed: Sequence[str]) -> Any:
     import pyarrow as pa
 
     buffer = pa.py_buffer(body)
     with pa.ipc.open_stream(buffer) as stream:
-        _check_fields(stream.schema, schema)
+        _check_fields(stream.schema, schema, passed)
         columns = len(stream.schema)
     messages = pa.ipc.MessageReader.open_stream(buffer)
     _check_sizes(((m.metadata.to_pybytes(), memoryview(m.body or b"")) for m in messages), columns, limit)
@@ -79,12 +92,12 @@ def _read_stream(body: bytes, schema: Schema, limit: Limit) -> Any:
         return stream.read_all()
 
 
-def _read_file(body: bytes, schema: Schema, limit: Limit) -> Any:
+def _read_file(body: bytes, schema: Schema, limit: Limit, passed: Sequence[str]) -> Any:
     import pyarrow as pa
 
     messages = file_messages(body)
     with pa.ipc.open_file(pa.py_buffer(body)) as file:
-        _check_fields(file.schema, schema)
+        _check_fields(file.schema, schema, passed)
         _check_sizes(messages, len(file.schema), limit)
         return file.read_all()
 
@@ -98,9 +111,10 @@ def _check_sizes(messages: Iterable[tuple[bytes, memoryview]], columns: int, lim
         limit.check(rows=total_rows, columns=columns, size=total_size)
 
 
-def _check_fields(fields: Any, schema: Schema) -> None:
+def _check_fields(fields: Any, schema: Schema, passed: Sequence[str]) -> None:
     columns = [f for f in fields if not f.name.startswith(PANDAS_INDEX) or f.name in schema.names]
-    check_header(schema, [(f.name, f.type) for f in columns])
+    check_header(schema, [(f.name, f.type) for f in columns if f.name not in passed])
+    check_passed(fields, passed)
 
 
 def write_answers(

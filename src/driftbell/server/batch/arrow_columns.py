@@ -81,8 +81,8 @@ def checked_columns(table: Any, schema: Schema, limit: Limit, max_problems: int)
         chunks = []
         first_row = 0
         for chunk in table.column(feature.name).chunks:
-            if _is_text(_value_type(chunk.type)):
-                text_size += _text_size(chunk)
+            if is_text_type(value_type_of(chunk.type)):
+                text_size += text_size_of(chunk)
                 limit.check(rows=0, columns=1, size=text_size)
             cells, chunk_problems = _READERS[feature.kind](feature, chunk)
             chunks.append(cells)
@@ -109,7 +109,7 @@ def _describe_type(arrow_type: Any) -> str:
     """Return the name of a type: JSON's where JSON has it, else Arrow's."""
     from pyarrow import types
 
-    value_type = _value_type(arrow_type)
+    value_type = value_type_of(arrow_type)
     names = {str: "a string", bool: "a boolean", float: "a number"}
     python_type = _python_type(value_type)
     if python_type in names:
@@ -125,7 +125,7 @@ TIME_FORMS = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y", 
 
 def _time_advice(feature: Feature, arrow_type: Any) -> str:
     """Return how to send the times of a feature that is text in the reference; "" for other columns."""
-    if feature.kind is not Kind.CATEGORICAL or not _is_time(_value_type(arrow_type)):
+    if feature.kind is not Kind.CATEGORICAL or not is_time_type(value_type_of(arrow_type)):
         return ""
     texts = [str(feature.example), *feature.categories]
     forms = (form for form in TIME_FORMS if all(_has_form(text, form) for text in texts))
@@ -144,7 +144,8 @@ def _has_form(text: str, form: str) -> bool:
         return False
 
 
-def _is_time(value_type: Any) -> bool:
+def is_time_type(value_type: Any) -> bool:
+    """Return whether an Arrow type has dates or timestamps."""
     from pyarrow import types
 
     return bool(types.is_timestamp(value_type) or types.is_date(value_type))
@@ -154,10 +155,10 @@ def _fits(kind: Kind, arrow_type: Any) -> bool:
     """Return whether a column of an Arrow type can hold a feature."""
     from pyarrow import types
 
-    value_type = _value_type(arrow_type)
+    value_type = value_type_of(arrow_type)
     if types.is_null(value_type):
         return True
-    if _is_time(value_type):
+    if is_time_type(value_type):
         return kind is Kind.DATETIME  # which JSON has as a text
     return _python_type(value_type) in RULES[kind].types
 
@@ -166,27 +167,29 @@ def _python_type(value_type: Any) -> type:
     """Return the Python type of a column's values: as JSON has them, if JSON has them."""
     from pyarrow import types
 
-    if _is_text(value_type):
+    if is_text_type(value_type):
         return str
     if types.is_boolean(value_type):
         return bool
-    return float if _is_number(value_type) else object
+    return float if is_number_type(value_type) else object
 
 
-def _value_type(arrow_type: Any) -> Any:
+def value_type_of(arrow_type: Any) -> Any:
     """Return the type of a column's values, also where they are dictionary-encoded."""
     from pyarrow import types
 
     return arrow_type.value_type if types.is_dictionary(arrow_type) else arrow_type
 
 
-def _is_number(value_type: Any) -> bool:
+def is_number_type(value_type: Any) -> bool:
+    """Return whether an Arrow type has numbers."""
     from pyarrow import types
 
     return bool(types.is_integer(value_type) or types.is_floating(value_type) or types.is_decimal(value_type))
 
 
-def _is_text(value_type: Any) -> bool:
+def is_text_type(value_type: Any) -> bool:
+    """Return whether an Arrow type has texts."""
     from pyarrow import types
 
     return bool(types.is_string(value_type) or types.is_large_string(value_type) or _is_view(value_type))
@@ -204,7 +207,7 @@ def _null_problems(feature: Feature, mask: NDArray[np.bool_]) -> RowProblems:
 def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     from pyarrow import types
 
-    chunk = _decoded(chunk)
+    chunk = decoded(chunk)
     if types.is_null(chunk.type):
         numbers = np.full(len(chunk), np.nan)
     elif types.is_decimal(chunk.type):
@@ -226,7 +229,7 @@ def _read_numbers(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
 
 
 def _read_booleans(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
-    column = _objects(_decoded(chunk).to_pylist())
+    column = _objects(decoded(chunk).to_pylist())
     return column, _null_problems(feature, _is_none(column))
 
 
@@ -234,7 +237,7 @@ def _read_texts(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     """Read texts through their dictionary, so that each distinct text is checked once."""
     from pyarrow import types
 
-    if types.is_null(chunk.type) or types.is_null(_value_type(chunk.type)):
+    if types.is_null(chunk.type) or types.is_null(value_type_of(chunk.type)):
         column = _objects([None] * len(chunk))
         return column, _null_problems(feature, _is_none(column))
     if not types.is_dictionary(chunk.type):
@@ -256,9 +259,9 @@ def _read_datetimes(feature: Feature, chunk: Any) -> tuple[Column, RowProblems]:
     """Read dates and timestamps as ISO 8601 texts; a timestamp with a time zone is converted to UTC."""
     from pyarrow import types
 
-    if _is_text(_value_type(chunk.type)) or types.is_null(_value_type(chunk.type)):
+    if is_text_type(value_type_of(chunk.type)) or types.is_null(value_type_of(chunk.type)):
         return _read_texts(feature, chunk)
-    chunk = _decoded(chunk)
+    chunk = decoded(chunk)
     nulls = _is_null(chunk)
     is_date = types.is_date(chunk.type)
     suffix = "" if is_date or chunk.type.tz is None else "+00:00"
@@ -305,7 +308,8 @@ _READERS: dict[Kind, Callable[[Feature, Any], tuple[Column, RowProblems]]] = {
 }
 
 
-def _decoded(chunk: Any) -> Any:
+def decoded(chunk: Any) -> Any:
+    """Return a chunk without its dictionary."""
     from pyarrow import types
 
     return chunk.dictionary_decode() if types.is_dictionary(chunk.type) else chunk
@@ -325,7 +329,7 @@ def _objects(values: list[Any]) -> Column:
     return column
 
 
-def _text_size(chunk: Any) -> int:
+def text_size_of(chunk: Any) -> int:
     """Return the bytes of all rows' texts; a text that several rows refer to counts in each of them."""
     from pyarrow import types
 

@@ -16,9 +16,11 @@ from driftbell.records import Feature, FieldProblem, Kind, Value, probability_co
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.content_encoding import compression_hint
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each
+from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
 from driftbell.tabular.feature_value import wrong_type
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.null_words import NULL_WORDS, PANDAS_WORDS
+from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
 CSV = "text/csv"
@@ -46,7 +48,12 @@ OPTION_HINTS = {
 """Options of the command line in messages of the reader, and what to do about a request instead."""
 
 
-def read_csv_rows(body: bytes, charset: str, schema: Schema, limit: Limit) -> list[list[Value]]:
+NO_FIELDS = PassThroughFields()
+
+
+def read_csv_rows(
+    body: bytes, charset: str, schema: Schema, limit: Limit, fields: PassThroughFields = NO_FIELDS
+) -> Batch:
     """Read and check a table of text with one header row.
 
     Numbers, `true` and `false` are read as JSON has them; numbers may have a decimal comma where cells are
@@ -58,12 +65,10 @@ def read_csv_rows(body: bytes, charset: str, schema: Schema, limit: Limit) -> li
         charset: the encoding that `Content-Type` names, or UTF-8.
         schema: the features of the model.
         limit: the largest table.
-
-    Returns:
-        Rows of values in the schema's order.
+        fields: columns that are passed through as they are, as texts.
 
     Raises:
-        InputError: columns or cells do not fit the schema.
+        InputError: columns or cells do not fit the schema, or own ids or metadata are not valid.
         Refused: 400 the body is not CSV, 413 it is too large, 415 unknown encoding, 422 there are no rows.
     """
     if not body.strip(b"\xef\xbb\xbf\0\r\n\t "):
@@ -71,9 +76,10 @@ def read_csv_rows(body: bytes, charset: str, schema: Schema, limit: Limit) -> li
     hint = compression_hint(body)
     if hint:
         raise Refused(400, "not_csv", hint)
-    table = _read_table(body, charset, schema)
+    named = fields.of_table().named
+    table = _read_table(body, charset, schema, named)
     frame = table.frame
-    _check_header(schema, list(frame.columns))
+    _check_header(schema, list(frame.columns), named)
     limit.check(rows=len(frame), columns=len(frame.columns), size=len(body))
     if not len(frame):
         raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
@@ -86,17 +92,22 @@ def read_csv_rows(body: bytes, charset: str, schema: Schema, limit: Limit) -> li
     }
     columns = schema.read_columns(cells)
     if columns is not None:
-        return schema.rows(columns)
-    rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-    return check_each(rows, lambda row, index: _checked(schema, row, index))
+        rows = schema.rows(columns)
+    else:
+        objects = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+        rows = check_each(objects, lambda row, index: _checked(schema, row, index))
+    if not named:
+        return Batch(rows)
+    passed = {name: frame[name].to_list() for name in named if name in frame.columns}
+    return Batch(rows, read_passed(rows_of_columns(passed, len(rows)), fields.of_table()))
 
 
-def _read_table(body: bytes, charset: str, schema: Schema) -> Any:
+def _read_table(body: bytes, charset: str, schema: Schema, named: Sequence[str]) -> Any:
     from driftbell.tabular.text_files import read_text_table  # imports Polars, which JSON does not need
 
     encoding = _encoding(body, charset)
     separator, names = _header(body, encoding or "utf-8-sig", schema)
-    _check_header(schema, names)  # before the rows are read: each unknown column would cost memory
+    _check_header(schema, names, named)  # before the rows are read: each unknown column would cost memory
     options = FileOptions(encoding=encoding, header=True, separator=separator)
     try:
         table = read_text_table(body, "the body", options)
@@ -165,8 +176,8 @@ def _header(body: bytes, encoding: str, schema: Schema) -> tuple[str, list[str]]
     return best[2:] if best else (",", [])
 
 
-def _check_header(schema: Schema, names: list[str]) -> None:
-    """Check the names of the columns.
+def _check_header(schema: Schema, names: list[str], named: Sequence[str]) -> None:
+    """Check the names of the columns, of which some are passed through.
 
     Raises:
         InputError: columns are missing or unknown.
@@ -176,7 +187,7 @@ def _check_header(schema: Schema, names: list[str]) -> None:
     if duplicates:
         detail = f"the column '{printable(duplicates[0])}' is there more than once"
         raise Refused(400, "duplicate", detail)
-    problems = schema.header_problems(names)
+    problems = schema.header_problems([name for name in names if name not in named])
     for position, problem in enumerate(problems):
         if problem.message.startswith(("unknown field '':", "unknown field 'column 1':")):
             message = "the first column has no name: leave it out, in pandas with to_csv(index=False)"

@@ -22,8 +22,16 @@ from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
+from driftbell.server.pass_through import (
+    Batch,
+    read_passed,
+    requested_fields,
+    split_objects,
+    split_table,
+)
 from driftbell.server.predict.answers import PredictedRow, prediction_schema, prediction_view
 from driftbell.server.predict.route import row_schema
+from driftbell.tabular.pass_through import PassThroughFields
 from driftbell.tabular.schema import Schema
 
 PATH = "/predict/batch"
@@ -50,23 +58,26 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
     """Build the route."""
     router = APIRouter(tags=["predict"])
 
-    @router.post(PATH, summary="Predict many rows", responses=documented(400, 413, 415, 422, 500, 503))
+    @router.post(PATH, summary="Predict many rows", responses=documented(400, 409, 413, 415, 422, 500, 503))
     async def predict_batch(request: Request) -> Response:
         """Predict the rows of one body: all of them, or none if one is not valid.
 
         The body is JSON (a list of rows, or `columns` and `data`, also with `index`: pandas' orients
         "records" and "split"), CSV with one header row, an Arrow IPC stream or an Arrow IPC file.
         The answer has the format of the body, or the one that the header `Accept` asks for.
+        `?id=COLUMN&metadata=COLUMN,COLUMN` names columns with your own ids, and columns that are stored with
+        the predictions; objects may have `id` and `metadata` without it.
         """
         served = deployment.choose(request.scope)
         media_type, charset = _body_type(request)
         try:
             with served.predictor.tracing.step("validate") as set_rows:
-                rows = await _read_rows(request, media_type, charset, served.model.schema, body_limit)
+                batch = await _read_batch(request, media_type, charset, served.model.schema, body_limit)
+                rows = batch.rows
                 set_rows(len(rows))
             if served.choose:
                 served, rows = served.choose(rows)
-            answers = await served.predictor.predict(rows, request.scope["driftbell.started"])
+            answers = await served.predictor.predict(rows, request.scope["driftbell.started"], batch.passed)
         except InputError as error:
             served.refusals.count(error)
             raise
@@ -88,25 +99,31 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
     return router
 
 
-async def _read_rows(
+async def _read_batch(
     request: Request, media_type: str, charset: str, schema: Schema, body_limit: int
-) -> list[list[Value]]:
+) -> Batch:
     """Read and check the rows of a body.
 
     Raises:
         InputError: rows do not fit the schema.
         Refused: the body cannot be read.
     """
+    fields = requested_fields(request.scope, schema)
     body = await read_bytes(request, body_limit)
     if media_type == JSON:
-        return await check_json(request, body, body_limit, partial(validated_rows, schema))
+        return await check_json(request, body, body_limit, partial(read_batch, schema, fields))
     # as many values as JSON of the largest size can hold: one digit and one comma each
     limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
     if media_type == CSV:
-        read_csv = partial(read_csv_rows, charset=charset, schema=schema, limit=limit)
+        read_csv = partial(read_csv_rows, charset=charset, schema=schema, limit=limit, fields=fields)
         return await check_large(request, body, body_limit, read_csv)
     read = partial(
-        arrow.read_rows, media_type=media_type, schema=schema, limit=limit, max_problems=MAX_PROBLEMS
+        arrow.read_rows,
+        media_type=media_type,
+        schema=schema,
+        limit=limit,
+        max_problems=MAX_PROBLEMS,
+        fields=fields,
     )
     return await check_large(request, body, body_limit, read)
 
@@ -157,6 +174,34 @@ def wanted_type(accept: str, body_type: str) -> str:
         if (is_supported or is_wildcard) and quality > best_quality:
             best_quality, best_type = quality, media_type if is_supported else body_type
     return best_type
+
+
+def read_batch(schema: Schema, fields: PassThroughFields, body: Any) -> Batch:
+    """Check a batch, and what is passed through with its rows; see `validated_rows`.
+
+    Raises:
+        InputError: rows do not fit the schema, or own ids or metadata are not valid.
+        Refused: 422, the body has another shape, or no rows.
+    """
+    if isinstance(body, list) and set(map(type, body)) == {dict}:
+        objects, given = split_objects(body, fields)
+        rows = validated_rows(schema, objects)
+        return Batch(rows, read_passed(given, fields) if given else None)
+    table = fields.of_table()
+    if not table.named or not _is_table(body):
+        return Batch(validated_rows(schema, body))
+    columns, data, cells = split_table(body["columns"], body["data"], table.named)
+    rows = validated_rows(schema, {**body, "columns": columns, "data": data})
+    return Batch(rows, read_passed(cells, table))
+
+
+def _is_table(body: Any) -> bool:
+    """Return whether a body is columns and rows of as many cells."""
+    columns, data = (body.get("columns"), body.get("data")) if isinstance(body, dict) else (None, None)
+    if not (isinstance(columns, list) and isinstance(data, list) and set(map(type, data)) == {list}):
+        return False
+    names = set(columns) if all(isinstance(c, str) for c in columns) else set()
+    return len(names) == len(columns) and set(map(len, data)) == {len(columns)}
 
 
 def validated_rows(schema: Schema, body: Any) -> list[list[Value]]:

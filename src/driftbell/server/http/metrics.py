@@ -137,6 +137,11 @@ class Metrics:
             "Predictions that could not be logged; their requests were answered with 503.",
             registry=registry,
         )
+        self.repeated = Counter(
+            "driftbell_predictions_repeated",
+            "Predictions that were not recorded, since the log has one with their id.",
+            registry=registry,
+        )
         self.labels = Counter(
             "driftbell_labels", "Labels that came in, by what became of them.", ["result"], registry=registry
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
@@ -17,7 +19,9 @@ from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.site_guard import SiteGuard
+from driftbell.server.pass_through import read_row, requested_fields
 from driftbell.server.predict.fast_path import is_plain_json
+from driftbell.tabular.pass_through import PassThrough
 
 PATH = "/predict"
 
@@ -68,11 +72,11 @@ class PredictEndpoint:
             self._check_site(scope)
             self._require_scope(scope, PREDICT)
             with served.predictor.tracing.step("validate") as set_rows:
-                row = await self._read_row(scope, receive, served)
+                row, passed = await self._read_row(scope, receive, served)
                 set_rows(1)
             if served.choose:
                 served, (row,) = served.choose([row])
-            body = await served.predictor.answer(row, scope["driftbell.started"])
+            body = await served.predictor.answer(row, scope["driftbell.started"], passed)
         except (DriftbellError, Refused) as error:
             if isinstance(error, InputError):
                 served.refusals.count(error)
@@ -86,21 +90,28 @@ class PredictEndpoint:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _read_row(self, scope: Scope, receive: Receive, served: ServedVersion) -> list[Value]:
-        """Read and validate the row of a request.
+    async def _read_row(
+        self, scope: Scope, receive: Receive, served: ServedVersion
+    ) -> tuple[list[Value], PassThrough | None]:
+        """Read and validate the row of a request, and what is passed through.
 
         Raises:
             Refused: the body is not JSON, too large or of another type.
             InputError: the row does not fit the schema.
         """
-        if is_plain_json(scope, self._body_limit):
+        if is_plain_json(scope, self._body_limit) and not scope["query_string"]:
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):
                 row = served.parse_row(message["body"])
                 if row is not None:
-                    return row
+                    return row, None
+                passed_row = served.parse_passed_row(message["body"])
+                if passed_row is not None:
+                    return passed_row
             receive = _replay(message, receive)
-        return await read_json(Request(scope, receive), self._body_limit, served.model.schema.validate)
+        schema = served.model.schema
+        read = partial(read_row, schema, requested_fields(scope, schema))
+        return await read_json(Request(scope, receive), self._body_limit, read)
 
 
 def _replay(message: Message, receive: Receive) -> Receive:

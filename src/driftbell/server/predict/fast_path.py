@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from starlette.types import Scope
 from driftbell.errors import InputError
 from driftbell.records import Value
 from driftbell.tabular.feature_value import RULES, parsed_type
+from driftbell.tabular.pass_through import PassThrough, pass_through_fields
 from driftbell.tabular.schema import Schema
 
 
@@ -77,12 +78,55 @@ def row_parser(schema: Schema) -> Callable[[bytes], list[Value] | None]:
     return parse_values if has_texts else parse_numbers
 
 
-def _decoder(schema: Schema, *, omittable: bool) -> Callable[[bytes], Any]:
+def passed_row_parser(schema: Schema) -> Callable[[bytes], tuple[list[Value], PassThrough | None] | None]:
+    """Return a function that parses and checks a body as one row with the client's own id and metadata.
+
+    Returns:
+        A function from a body to the values in the schema's order, and what is passed through; or to None
+        if the body is not valid or needs a closer look.
+    """
+    fields = pass_through_fields(schema.names)
+    passed = sorted(fields.names)
+    try:
+        decode = _decoder(schema, omittable=True, passed=passed)
+    except ValueError:
+        return lambda body: None
+    to_tuple, count = msgspec.structs.astuple, len(schema.features)
+
+    def parse(body: bytes) -> tuple[list[Value], PassThrough | None] | None:
+        try:
+            cells = to_tuple(decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        row = [None if cell is msgspec.UNSET else cell for cell in cells[:count]]
+        present = {n: v for n, v in zip(passed, cells[count:], strict=True) if v is not msgspec.UNSET}
+        metadata = present.get(fields.metadata) or {}
+        texts = sum(isinstance(value, str) for value in (*cells, *metadata.values()))
+        names = sum(cell is not msgspec.UNSET for cell in cells) + len(metadata)
+        if body.count(b'"') != 2 * (names + texts):  # a name is there twice, or a text has a quote
+            return None
+        values = _valid(schema, row)
+        try:
+            return None if values is None else (values, fields.read(present))
+        except InputError:
+            return None
+
+    return parse
+
+
+_PASSED_TYPES = {
+    "id": str | int | None,
+    "metadata": dict[str, str | int | float | bool | None] | None,
+}
+
+
+def _decoder(schema: Schema, *, omittable: bool, passed: Iterable[str] = ()) -> Callable[[bytes], Any]:
     """Return a decoder of rows.
 
     Args:
         schema: the features.
         omittable: whether a row may lack nullable features; they are `msgspec.UNSET` then.
+        passed: further fields that a row may have, after the features.
 
     Raises:
         ValueError: msgspec cannot have a feature's name.
@@ -94,10 +138,14 @@ def _decoder(schema: Schema, *, omittable: bool) -> Callable[[bytes], Any]:
             fields.append((f"f{number}", kind | msgspec.UnsetType, msgspec.UNSET))
         else:
             fields.append((f"f{number}", kind))
+    names = {f"f{number}": feature.name for number, feature in enumerate(schema.features)}
+    for name in passed:
+        fields.append((f"p_{name}", _PASSED_TYPES[name] | msgspec.UnsetType, msgspec.UNSET))
+        names[f"p_{name}"] = name
     row_type = msgspec.defstruct(
         "Row",
         fields,
-        rename={f"f{number}": feature.name for number, feature in enumerate(schema.features)},
+        rename=names,
         forbid_unknown_fields=True,
         kw_only=True,  # features with a default may come before features without
         gc=False,

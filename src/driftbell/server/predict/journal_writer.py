@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ MAX_WAITING_SECONDS = 60.0
 
 CLOSE_SECONDS = 3.0
 SETTLE_SECONDS = 2.0
+LOG_SECONDS = 10.0
+"""Repeated ids are logged once in this time; the metric counts all of them."""
 
 logger = structlog.get_logger()
 
@@ -43,10 +46,16 @@ class JournalWriter:
         self._journal = Journal(folder)
         self._disk_error: StoreError | None = None
         self._queue_sizes: list[Callable[[], int]] = []
+        self._next_log = 0.0
         metrics.log_writable.set(1)
         metrics.log_oldest.set(0)
         self._mover = JournalMover(
-            store, self._journal, folder, on_moved=self.count_waiting, on_writable=metrics.log_writable.set
+            store,
+            self._journal,
+            folder,
+            on_moved=self.count_waiting,
+            on_writable=metrics.log_writable.set,
+            on_repeated=self._count_repeated,
         )
 
     @property
@@ -94,10 +103,12 @@ class JournalWriter:
         """
         self.raise_failure()  # requests that queued behind a slow failure need not wait for another
         try:
-            self._store.predictions.append_lines(lines)
+            added = self._store.predictions.append_lines(lines)
         except StoreError as error:
             self._mover.report_failure(error)
             raise
+        if added < len(lines):
+            self._count_repeated(len(lines) - added)
 
     def raise_failure(self) -> None:
         """Raise `StoreError` if the store cannot be written now."""
@@ -146,6 +157,14 @@ class JournalWriter:
         """Move the waiting lines; lines that the store does not take stay in the journal."""
         if await asyncio.to_thread(self._mover.close, CLOSE_SECONDS):
             self._journal.close()  # else the end of the process does it
+
+    def _count_repeated(self, rows: int) -> None:
+        """Count predictions with ids that are in the store already; runs in the threads that write to it."""
+        self._metrics.repeated.inc(rows)
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + LOG_SECONDS
+            logger.warning("predictions with ids that are in the log are not recorded again", rows=rows)
 
     def _append(self, lines: Sequence[bytes]) -> None:
         try:

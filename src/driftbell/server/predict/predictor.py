@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from driftbell.errors import InputError, OverloadedError, PredictError
@@ -23,6 +24,7 @@ from driftbell.server.predict.micro_batch import LoopBatcher, ThreadBatcher
 from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.shadow import Shadow
 from driftbell.tabular.outputs import NumberTexts, check_numbers
+from driftbell.tabular.pass_through import PassThrough
 
 MAX_MODEL_SECONDS = 60.0
 """A model that takes longer for one batch counts as not answering."""
@@ -30,12 +32,17 @@ MAX_MODEL_SECONDS = 60.0
 MAX_EXPLAINED = 2
 """Failed requests that are examined for their cause at a time; good rows are predicted in between."""
 
+NOTHING_PASSED = PassThrough()
+
 Row = list[Value]
 Output = tuple[Any, Sequence[float]]
 """Class id, or number of a regression, and the probability of each class (empty if there is none)."""
 
 
 Results = Sequence[PredictedRow | PredictError]
+
+TimedRow = tuple[Row, float, PassThrough | None]
+"""A row, the arrival of its request or its latency (ms), and what is passed through."""
 
 
 class Predictor:
@@ -87,25 +94,33 @@ class Predictor:
         )
         self._failed_rows = FailedRows(model.schema, self._call_model)
         self._explaining = asyncio.Semaphore(MAX_EXPLAINED)
-        self._loop: LoopBatcher[tuple[Row, float], PredictedRow | PredictError] | None = (
+        self._loop: LoopBatcher[TimedRow, PredictedRow | PredictError] | None = (
             LoopBatcher(self._predict_batch) if model.inline and not tracing.on else None
         )
 
-    async def answer(self, row: Row, started: float) -> bytes:
+    async def answer(self, row: Row, started: float, passed: PassThrough | None = None) -> bytes:
         """Predict one validated row and return the JSON of its answer; see `predict`."""
         if self._loop is None:
-            return self._encode_answer((await self.predict([row], started, batch=False))[0])
-        result = await self._loop.submit((row, started))
+            return self._encode_answer((await self.predict([row], started, [passed], batch=False))[0])
+        result = await self._loop.submit((row, started, passed))
         if isinstance(result, PredictError):
             raise await self._explain([row], result, batch=False)
         return self._encode_answer(result)
 
-    async def predict(self, rows: list[Row], started: float, *, batch: bool = True) -> list[PredictedRow]:
+    async def predict(
+        self,
+        rows: list[Row],
+        started: float,
+        passed: Sequence[PassThrough | None] | None = None,
+        *,
+        batch: bool = True,
+    ) -> list[PredictedRow]:
         """Predict validated rows, all or none.
 
         Args:
             rows: values in the schema's order.
             started: arrival of the request, by `time.perf_counter`.
+            passed: what is passed through with each row; None if there is nothing.
             batch: whether the rows have an index in messages.
 
         Raises:
@@ -124,7 +139,8 @@ class Predictor:
                     raise
                 raise cause from error
         latency = (time.perf_counter() - started) * 1000
-        serialize = partial(self._serialize, [(row, latency) for row in rows], outputs)
+        timed = [(row, latency, given) for row, given in zip(rows, passed or repeat(None), strict=False)]
+        serialize = partial(self._serialize, timed, outputs)
         predicted, lines = serialize() if len(rows) <= MAX_INLINE_ROWS else await run_heavy(serialize)
         with self.tracing.step("log") as set_rows:
             set_rows(len(rows))
@@ -156,13 +172,13 @@ class Predictor:
         """Finish the waiting rows; every answered prediction is recorded."""
         await self._threads.close()
 
-    def _predict_batch(self, batch: list[tuple[Row, float]]) -> Results | Awaitable[Results]:
+    def _predict_batch(self, batch: list[TimedRow]) -> Results | Awaitable[Results]:
         """Predict and record the single rows of one iteration of the event loop."""
-        outputs = self._call_for_each([row for row, _ in batch])
+        outputs = self._call_for_each([row for row, _, _ in batch])
         now = time.perf_counter()
         good = [
-            ((row, (now - started) * 1000), output)
-            for (row, started), output in zip(batch, outputs, strict=True)
+            ((row, (now - started) * 1000, passed), output)
+            for (row, started, passed), output in zip(batch, outputs, strict=True)
             if not isinstance(output, PredictError)
         ]
         rows = [row for row, _ in good]
@@ -173,16 +189,16 @@ class Predictor:
         self._finish(rows, predicted)
         return _merge(predicted, outputs)
 
-    def _finish(self, rows: list[tuple[Row, float]], predicted: list[PredictedRow]) -> None:
+    def _finish(self, rows: list[TimedRow], predicted: list[PredictedRow]) -> None:
         """Count recorded predictions, and pass copies of their rows to the shadow."""
         self._count(predicted)
         if self.shadow:
-            self.shadow.copy([row for row, _ in rows], predicted)
+            self.shadow.copy([row for row, _, _ in rows], predicted)
 
     async def _when_recorded(
         self,
         recorded: Awaitable[None],
-        rows: list[tuple[Row, float]],
+        rows: list[TimedRow],
         predicted: list[PredictedRow],
         outputs: Sequence[Output | PredictError],
     ) -> Results:
@@ -207,16 +223,18 @@ class Predictor:
         return list(zip(values, probabilities or [[]] * len(rows), strict=True))
 
     def _serialize(
-        self, rows: list[tuple[Row, float]], outputs: Sequence[Output]
+        self, rows: list[TimedRow], outputs: Sequence[Output]
     ) -> tuple[list[PredictedRow], list[bytes]]:
-        """Assign an id to each row and its latency (ms), and serialize it as a line of the journal."""
+        """Assign an id to each row, unless it has one of the client, and serialize it as a line."""
         time_now = time_text(self._clock())
         texts, line = self._texts, self._encoder.line
         predicted, lines = [], []
-        for (row, latency), (value, probabilities) in zip(rows, outputs, strict=True):
-            prediction_id = new_prediction_id()
+        for (row, latency, passed), (value, probabilities) in zip(rows, outputs, strict=True):
+            own_id, metadata = passed or NOTHING_PASSED
+            prediction_id = own_id or new_prediction_id()
             predicted.append(PredictedRow(prediction_id, value, probabilities))
-            lines.append(line(prediction_id, time_now, row, texts[value], probabilities, latency) + b"\n")
+            text = line(prediction_id, time_now, row, texts[value], probabilities, latency, metadata)
+            lines.append(text + b"\n")
         return predicted, lines
 
     def _count_classes(self, predicted: list[PredictedRow]) -> None:

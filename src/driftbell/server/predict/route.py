@@ -11,9 +11,11 @@ from starlette.types import ASGIApp
 from driftbell.ports import EXTERNAL, Model
 from driftbell.server.http.openapi import Description
 from driftbell.server.http.problems import documented
+from driftbell.server.pass_through import describe_fields
 from driftbell.server.predict.answers import answer_schema
 from driftbell.server.predict.endpoint import PATH
 from driftbell.tabular.feature_value import json_schema
+from driftbell.tabular.pass_through import pass_through_fields
 from driftbell.tabular.schema import Schema
 
 
@@ -28,7 +30,12 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
     """Add `POST /predict` to the router and to OpenAPI; its requests are handled by `endpoint`."""
 
     def predict() -> None:
-        """Predict one object of features by name; the answer is sent once the prediction is recorded."""
+        """Predict one object of features by name; the answer is sent once the prediction is recorded.
+
+        The object may have `id`, your own id of the prediction, and `metadata`, values that are stored with
+        it, unless these are features of the model; `?id=FIELD&metadata=FIELD,FIELD` names other fields.
+        The same `id` again is answered again, and the log keeps the first prediction.
+        """
 
     route = APIRoute(
         PATH,
@@ -44,12 +51,19 @@ def add_predict_route(app: FastAPI, endpoint: ASGIApp, model: Model) -> None:
     app.router.routes.append(route)
 
 
-def row_schema(schema: Schema) -> dict[str, Any]:
-    """Describe one row as JSON Schema."""
+def row_schema(schema: Schema, *, passed: bool = True) -> dict[str, Any]:
+    """Describe one row as JSON Schema.
+
+    Args:
+        schema: the features.
+        passed: whether the row may have the fields that are passed through.
+    """
+    properties = {feature.name: json_schema(feature) for feature in schema.features}
+    more = describe_fields(pass_through_fields(schema.names).names) if passed else {}
     return {
         "type": "object",
         "title": "Row",
-        "properties": {feature.name: json_schema(feature) for feature in schema.features},
+        "properties": {**properties, **more},
         "required": [feature.name for feature in schema.features if not feature.nullable],
         "additionalProperties": False,
     }

@@ -22,7 +22,7 @@ from driftbell.server.http.metrics import Metrics
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.outputs import NumberTexts, check_numbers
 
-MAX_TIME_SHARE = 0.03
+MAX_TIME_SHARE = 0.01
 """Largest share of the time that the thread works, so that answers are not slower."""
 
 MAX_QUEUE = 5000
@@ -276,6 +276,6 @@ def pause_after(seconds: float) -> float:
     """Return how long the thread rests after it has worked for some seconds.
 
     >>> round(pause_after(0.01), 3)
-    0.323
+    0.99
     """
     return seconds * (1 / MAX_TIME_SHARE - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,8 +21,7 @@ from driftbell.server.http.route_labels import METHODS, OTHER
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.proxy.exchange_queue import CapturedBody, Exchange, ExchangeQueue
 from driftbell.server.proxy.upstream import Upstream, UpstreamAnswer, UpstreamError, UpstreamTimeoutError
-from driftbell.tabular.feature_value import is_unicode_text
-from driftbell.tabular.logged_rows import MAX_ID_LENGTH
+from driftbell.tabular.pass_through import MAX_ID_LENGTH, is_id
 
 OWN_PATH = "/driftbell/"
 """Paths that the proxy answers itself."""
@@ -136,6 +136,7 @@ class Proxy:
             capture.begin_answer(answer, self._own_id(headers), self._clock())
             if 200 <= answer.status < 300 and not self._predict.has_own_ids:
                 head["headers"] = [*answer.headers, (ID_HEADER, capture.name.encode())]
+        gone: asyncio.Task[None] | None = None
         try:
             await send(head)
             async with aclosing(answer.body) as parts:  # type: ignore[type-var]
@@ -143,9 +144,16 @@ class Proxy:
                     if capture:
                         capture.answer.add(part)
                     await send({"type": "http.response.body", "body": part, "more_body": more})
+                    if more and gone is None:
+                        gone = asyncio.create_task(_wait_for_disconnect(receive))
+                    elif more and gone is not None and gone.done():
+                        return answer.status  # nobody reads an endless answer
         except UpstreamError as error:
             self._log(error)
             return answer.status  # the server closes the connection within the answer, as its own did
+        finally:
+            if gone:
+                gone.cancel()
         if capture:
             self._queue.put(capture.exchange(answer.status, (time.perf_counter() - started) * 1000))
         return answer.status
@@ -156,7 +164,7 @@ class Proxy:
         if wanted:
             for name, value in headers:
                 text = value.decode("latin-1")
-                if name == wanted and 0 < len(text) <= MAX_OWN_ID and is_unicode_text(text):
+                if name == wanted and len(text) <= MAX_OWN_ID and is_id(text):
                     return text
         return new_prediction_id()
 
@@ -207,6 +215,12 @@ async def _request_body(receive: Receive, capture: _Capture | None) -> AsyncIter
         yield part
         if not message.get("more_body"):
             return
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    """Return once the client has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _target(scope: Scope) -> bytes:

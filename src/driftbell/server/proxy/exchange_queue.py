@@ -21,6 +21,9 @@ from driftbell.server.http.body import MAX_INLINE_BYTES
 MAX_BYTES = 64 * 1024 * 1024
 """Size of the requests and answers that wait."""
 
+BATCH = 100
+"""Exchanges that are recorded together: with `log.durability = "power"` they share a commit."""
+
 CLOSE_SECONDS = 3.0
 FAILED_STATUSES = (400, 422, 500)
 """Statuses of requests that the model fails on, which count as data quality; others are of the server."""
@@ -93,7 +96,7 @@ ReadBodies = Callable[[CapturedBody, CapturedBody], tuple[Any, Any]]
 
 
 class ExchangeQueue:
-    """Records exchanges one after the other; a full queue drops new ones and counts them.
+    """Records exchanges in batches; a full queue drops new ones and counts them.
 
     Args:
         exchanges: records predictions.
@@ -106,13 +109,13 @@ class ExchangeQueue:
         self._read = read
         self._limit = limit
         self._queue: deque[Exchange] = deque()
-        self._bytes = 0
+        self._bytes = self._recording = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """Exchanges that wait."""
-        return len(self._queue)
+        """Exchanges that are not recorded yet."""
+        return len(self._queue) + self._recording
 
     def put(self, exchange: Exchange) -> None:
         """Queue an exchange; it never waits and never raises."""
@@ -145,19 +148,23 @@ class ExchangeQueue:
     async def _run(self) -> None:
         while self._queue:
             await asyncio.sleep(0)  # answers go first
-            exchange = self._queue.popleft()
-            self._bytes -= exchange.size
-            with ErrorCapture() as captured:
-                await self._record(exchange)
-            error = captured.error
-            if isinstance(error, InputError):
-                continue  # counted
-            if isinstance(error, StoreError | OverloadedError):
-                logger.error("predictions are lost", error=str(error))
-            elif error:
-                self._exchanges.unreadable(type(error).__name__)
-                logger.error("an exchange cannot be recorded", exc_info=error)
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._bytes -= sum(exchange.size for exchange in batch)
+            self._recording = len(batch)
+            await asyncio.gather(*map(self._try_to_record, batch))
+            self._recording = 0
         self._task = None
+
+    async def _try_to_record(self, exchange: Exchange) -> None:
+        """Record the predictions of one exchange; a failure is counted or logged."""
+        with ErrorCapture() as captured:
+            await self._record(exchange)
+        error = captured.error
+        if isinstance(error, StoreError | OverloadedError):
+            logger.error("predictions are lost", error=str(error))
+        elif error and not isinstance(error, InputError):  # those are counted already
+            self._exchanges.unreadable(type(error).__name__)
+            logger.error("an exchange cannot be recorded", exc_info=error)
 
     async def _record(self, exchange: Exchange) -> None:
         """Record the predictions of one exchange.

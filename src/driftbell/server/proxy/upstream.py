@@ -268,6 +268,8 @@ class Upstream:
             raise
         if connection.complete and connection.keeps:
             connection.used = time.monotonic()
+            while self._idle and self._idle[0].used < connection.used - IDLE_SECONDS:
+                self._idle.popleft().writer.close()
             self._idle.append(connection)
         else:
             connection.writer.close()

@@ -124,6 +124,7 @@ def test_bodies_that_are_not_read_are_counted_with_their_reason(site: ExternalSi
     assert answer.status_code == 422
     assert "cannot be read: the body is not UTF-8" in answer.json()["detail"]
     assert binary(site, "a", "response", ANSWERED).status_code == 204, "it waits for nothing"
+    assert binary(site, "a", "request", b"{").status_code == 422, "sent again, it is counted once"
     binary(site, "b", "request", SENT)
     assert "2 predictions" not in binary(site, "b", "response", {"error": "down"}).json()["detail"]
     binary(site, "c", "request", {"instances": [["high", "north"], [1.0, "north"]]})

@@ -13,8 +13,10 @@ from urllib.parse import urlencode
 import pytest
 from tests.unit.server.auth.site import NOW, SECRET, Answer, Site
 
+from driftbell.errors import StoreError
 from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ
 from driftbell.server.auth.guard import Access
+from driftbell.server.auth.keyring import Keyring
 from driftbell.server.auth.login import local_path
 from driftbell.server.auth.session import COOKIE, MIN_SECRET_BYTES, Sessions
 
@@ -106,18 +108,20 @@ def test_a_key_that_may_not_read_opens_no_session(site: Site, key: str) -> None:
 
 def test_a_changed_cookie_is_no_session(site: Site) -> None:
     value = cookie(site, READ).partition("=")[2]
-    key_id, end, signature = value.split(".")
+    key_id, session_id, end, signature = value.split(".")
     admin = cookie(site, ADMIN).partition("=")[2].split(".")
     for changed in (
-        f"{key_id}.{int(end) + 1}.{signature}",
-        f"{admin[0]}.{end}.{signature}",
-        f"{key_id}.{end}.{admin[2]}",
-        f"{key_id}.{end}.{signature[:-1]}",
-        f"{key_id}.{end}.{'0' * 64}",
-        f"{key_id}.{'9' * 12}.{signature}",
-        f"{key_id}.{end}.",
-        f"{key_id}..{signature}",
-        f"00000000.{end}.{signature}",
+        f"{key_id}.{session_id}.{int(end) + 1}.{signature}",
+        f"{admin[0]}.{session_id}.{end}.{signature}",
+        f"{key_id}.{admin[1]}.{end}.{signature}",
+        f"{key_id}.{session_id}.{end}.{admin[3]}",
+        f"{key_id}.{session_id}.{end}.{signature[:-1]}",
+        f"{key_id}.{session_id}.{end}.{'0' * 64}",
+        f"{key_id}.{session_id}.{'9' * 12}.{signature}",
+        f"{key_id}.{session_id}.{end}.",
+        f"{key_id}.{session_id}..{signature}",
+        f"{key_id}.{end}.{signature}",
+        f"00000000.{session_id}.{end}.{signature}",
         site.keys[READ],
         "",
         "é" * 80,
@@ -152,14 +156,18 @@ def test_a_session_ends_after_its_time_or_with_its_key(site: Site) -> None:
 def test_who_reads_the_database_cannot_forge_a_session(site: Site) -> None:
     (stored,) = [key for key in site.store.keys.all() if key.name == ADMIN]
     end = int((NOW + timedelta(hours=1)).timestamp())
-    texts = (f"driftbell session {stored.id} {end}", f"driftbell session {stored.id} {end} {stored.digest}")
+    session_id = "0" * 32
+    texts = (
+        f"driftbell session {stored.id} {session_id} {end}",
+        f"driftbell session {stored.id} {session_id} {end} {stored.digest}",
+    )
     for secret in (bytes.fromhex(stored.digest), stored.digest.encode(), b"", b"\0" * 32):
         for text in texts:
             signature = hmac.digest(secret, text.encode(), "sha256").hex()
-            forged = f"{COOKIE}={stored.id}.{end}.{signature}"
+            forged = f"{COOKIE}={stored.id}.{session_id}.{end}.{signature}"
             assert site.call("GET", "/runbook.json", cookie=forged).status == 401
     genuine = hmac.digest(SECRET, texts[1].encode(), "sha256").hex()
-    cookie_text = f"{COOKIE}={stored.id}.{end}.{genuine}"
+    cookie_text = f"{COOKIE}={stored.id}.{session_id}.{end}.{genuine}"
     assert site.call("GET", "/runbook.json", cookie=cookie_text).status == 200, "the forgery would be one"
 
 
@@ -185,6 +193,39 @@ def test_a_login_never_continues_the_session_that_a_browser_brings(site: Site) -
     for both in (f"{planted}; {own}", f"{own}; {planted}"):  # of two, the first counts, and only that
         status = site.call("POST", "/monitor/trigger_now", cookie=both).status
         assert status == (403 if both.startswith(planted) else 503)
+
+
+def test_logout_ends_a_copied_session_and_no_other_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, other = cookie(site, READ), cookie(site, READ)
+
+    def open_pages() -> list[int]:
+        return [site.call("GET", "/runbook.json", cookie=one).status for one in (session, other)]
+
+    assert session != other
+    assert open_pages() == [200, 200]
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise StoreError("gone")
+
+        patch.setattr(site.store.keys, "end_sessions", fail)
+        site.call("POST", "/logout", cookie=session)
+        assert open_pages() == [401, 200], "at once in this process"
+        site.keyring.refresh()
+        assert open_pages() == [401, 200], "also while it cannot be written"
+    assert site.store.keys.ended_sessions(site.clock()) == frozenset()
+    site.keyring.refresh()
+    assert site.store.keys.ended_sessions(site.clock()) == {session.split(".")[1]}
+    elsewhere = Keyring(site.store.keys, clock=site.clock)
+    elsewhere.refresh()
+    there = Sessions(elsewhere, SECRET)
+    found = [there.key_of([(b"cookie", one.encode())]) is not None for one in (session, other)]
+    assert found == [False, True], "in every process"
+    for anything in ("", f"{COOKIE}=x", session, f"{COOKIE}={'0' * 8}.{'0' * 32}.9.{'0' * 64}"):
+        assert site.call("POST", "/logout", cookie=anything).status == 303
+    site.clock.now += timedelta(hours=12)
+    site.keyring.refresh()
+    assert site.keyring.ended == frozenset()
 
 
 def test_logout_removes_the_cookie(site: Site) -> None:

@@ -58,7 +58,7 @@ def table(rows: list[dict[str, Any]] = ROWS, **columns: Any) -> pa.Table:
 
 def read(content: pa.Table | bytes, media_type: str = arrow.STREAM, limit: Limit = LIMIT) -> list[list[Any]]:
     body = content if isinstance(content, bytes) else written(content, media_type)
-    return arrow.read_rows(body, media_type, SCHEMA, limit, 1000)
+    return arrow.read_rows(body, media_type, SCHEMA, limit, 1000).rows
 
 
 def problems_of(found: pa.Table, media_type: str = arrow.STREAM) -> list[tuple[str, str, int | None]]:

@@ -29,7 +29,7 @@ VALUES = [31.0, 1.5, "basic", True, "2026-01-31"]
 
 def read(body: str | bytes, charset: str = "utf-8", schema: Schema = SCHEMA) -> list[list[Any]]:
     raw = body.encode() if isinstance(body, str) else body
-    return read_csv_rows(raw, charset, schema, LIMIT)
+    return read_csv_rows(raw, charset, schema, LIMIT).rows
 
 
 def problem(body: str | bytes, charset: str = "utf-8") -> tuple[int, str]:

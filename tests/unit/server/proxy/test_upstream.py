@@ -90,6 +90,19 @@ def test_chunked_bodies_interim_answers_and_answers_without_a_length() -> None:
     run(lambda _: next(remaining), task)
 
 
+def test_idle_connections_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def task(upstream: Upstream, origin: Origin) -> None:
+        await asyncio.gather(*(ask(upstream) for _ in range(8)))
+        assert (origin.connections, len(upstream._idle)) == (8, 8)
+        await ask(upstream)
+        assert origin.connections == 8
+        monkeypatch.setattr("driftbell.server.proxy.upstream.IDLE_SECONDS", 0.0)
+        await ask(upstream)
+        assert (origin.connections, len(upstream._idle)) == (9, 1)
+
+    run(lambda _: answer(b"ok"), task)
+
+
 def test_the_answer_to_head_has_a_length_and_no_body() -> None:
     async def task(upstream: Upstream, origin: Origin) -> None:
         status, headers, body = await ask(upstream, method="HEAD")
