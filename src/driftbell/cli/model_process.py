@@ -25,7 +25,7 @@ _reports: list[int] = []
 
 
 def name_model(model: object) -> None:
-    """Tell the parent process which model is loaded, for its messages."""
+    """Write the name of the model to the parent process, for its messages."""
     if _reports:
         os.write(_reports[0], printable(model, 200).encode() + b"\n")
 
