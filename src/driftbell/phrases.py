@@ -27,6 +27,16 @@ def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural.
+
+    >>> count_of(1, "row"), count_of(3000, "row"), count_of(0, "new class")
+    ('1 row', '3,000 rows', '0 new classes')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def printable(text: object, max_length: int = MAX_NAME_LENGTH) -> str:
     r"""Return a text of the user on one line, with control characters escaped, and a long text shortened.
 
@@ -40,15 +50,6 @@ def printable(text: object, max_length: int = MAX_NAME_LENGTH) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in characters
     )
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number and a regular noun.
-
-    >>> count_of(1, "feature"), count_of(1200, "row")
-    ('1 feature', '1,200 rows')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def format_amount(value: float) -> str:

@@ -277,16 +277,33 @@ def test_tables_of_the_first_release_are_migrated_while_its_replicas_write(serve
         config.set_main_option("script_location", "driftbell.store:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    with engine.begin() as connection:
-        connection.execute(insert, {"id": "old", "time": NOW})
-        with engine.begin() as writing:  # a transaction of the first release, open all the while
-            writing.execute(insert, {"id": "meanwhile", "time": NOW})
+    written: list[str] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        """Write as a replica of the first release does, one short transaction after the other."""
+        while not stop.is_set():
+            name = f"meanwhile-{len(written)}"
+            with engine.begin() as writing:
+                writing.execute(insert, {"id": name, "time": NOW})
+                time.sleep(0.05)  # the migration comes while it is open
+            written.append(name)
+
+    with ThreadPoolExecutor(1) as threads:
+        replica = threads.submit(write)
+        try:
             assert upgrade_postgres(parse_database(url)) == ("0001", HEAD)
+            before = len(written)
+            while len(written) < before + 3 and not replica.done():
+                time.sleep(0.01)
+        finally:
+            stop.set()
+        replica.result()
     with engine.begin() as connection:
         connection.execute(insert, {"id": "id-7", "time": NOW})
     engine.dispose()
     with opened(url) as store:
-        assert {p.id for p in store.predictions.window(9, **IRIS).predictions} == {"old", "meanwhile", "id-7"}
+        assert {p.id for p in store.predictions.window(10_000, **IRIS).predictions} == {*written, "id-7"}
         assert store.labels.add([label(7)]).accepted == 1
 
 

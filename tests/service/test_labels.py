@@ -266,7 +266,7 @@ def test_a_file_is_sent_to_the_service_of_the_settings(
     port = service.url.rpartition(":")[2]
     done = driftbell("labels", "truth.csv", cwd=tmp_path, SERVER__PORT=port, SERVER__HOST="0.0.0.0")
     assert (done.returncode, done.stdout) == (0, "truth.csv: 10 new, 1 corrected, 0 already known\n")
-    assert done.stderr == "1 unknown prediction ids: nobody\n"
+    assert done.stderr == "1 unknown prediction id: nobody\n"
     done = driftbell("labels", "truth.csv", "--url", service.url, "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout) == receipt(0, 2, 9, "nobody")

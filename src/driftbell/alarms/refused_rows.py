@@ -1,4 +1,4 @@
-"""Refused rows as data quality: the rows that got no prediction since the last check, and why."""
+"""Refused rows as data quality: the rows that were not logged since the last check, and why."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def refused_sentence(refused: RefusedRows, *, values: bool = True) -> str:
     causes = [_cause(cause, values=values) for cause in refused.causes[:MAX_CAUSES]]
     more = len(refused.causes) - len(causes)
     listed = "; ".join([*causes, *([f"and {more} more causes"] if more else [])])
-    return f"{of} since the last check {were} refused and got no prediction: {listed}."
+    return f"{of} since the last check {were} refused and not logged: {listed}."
 
 
 def _cause(cause: RefusalCause, *, values: bool) -> str:

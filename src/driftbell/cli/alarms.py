@@ -13,6 +13,7 @@ import click
 
 from driftbell.cli.root import cli, common, settings
 from driftbell.errors import ConfigError
+from driftbell.phrases import count_of
 
 if TYPE_CHECKING:
     from driftbell.records import Alarm
@@ -123,7 +124,9 @@ def write_label_sheet(
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
     rows = max(0, text.count("\n") - 1)
-    click.echo(f"{target}: {rows} rows; fill in the column 'label', then run: driftbell labels {target}")
+    click.echo(
+        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels {target}"
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.root import cli, common, config_option, settings
 from driftbell.cli.table_options import READING_OPTIONS, TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
-from driftbell.phrases import format_value
+from driftbell.phrases import count_of, format_value
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
@@ -352,5 +352,4 @@ def _reference_score(check: BacktestCheck) -> str:
 def _summary(counts: Counter[str], first: int | None, each: str) -> str:
     verdicts = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
     first_alarm = "" if first is None else f"; first alarm at check {first}"
-    checks = "1 check" if counts.total() == 1 else f"{counts.total()} checks"
-    return f"{checks} {each}: {verdicts}{first_alarm}."
+    return f"{count_of(counts.total(), 'check')} {each}: {verdicts}{first_alarm}."

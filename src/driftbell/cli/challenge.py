@@ -12,6 +12,7 @@ import click
 from driftbell.cli.promotions import reason_option, version_change, wait_option
 from driftbell.cli.root import common
 from driftbell.cli.versions import Registry, author_option, json_option, login_name, opened_registry
+from driftbell.phrases import count_of
 
 if TYPE_CHECKING:
     from driftbell.models.challenge import Challenged
@@ -97,7 +98,7 @@ def _print(challenged: Challenged, *, as_json: bool) -> None:
         click.echo(json.dumps(view, indent=1))
         return
     count = challenged.workers
-    who = f"in {count} server processes" if count else "at the next start of a service"
+    who = f"in {count_of(count, 'server process')}" if count else "at the next start of a service"
     when = f"{change.active_from:%Y-%m-%d %H:%M:%S} UTC"
     names = f"{change.model} {change.version} is the challenger of {challenged.champion}"
     click.echo(f"{names} from {when} on, {who}: it {traffic_text(change)}")

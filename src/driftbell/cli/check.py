@@ -15,7 +15,7 @@ from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
 from driftbell.cli.table_options import TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
@@ -286,6 +286,6 @@ def _print_result(result: TableCheck) -> None:
         reason = printable(c.reason, views.MAX_REASON)
         click.echo(f"  {name:<{width}}  {views.verdict_word(c):<8} {p_value:<11} {reason}".rstrip())
     if others:
-        click.echo(f"  and {others} more columns; --json prints all")
+        click.echo(f"  and {count_of(others, 'more column')}; --json prints all")
     for line in limit_lines(judgement):
         click.echo(line)

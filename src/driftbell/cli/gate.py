@@ -13,7 +13,7 @@ import click
 
 from driftbell.cli.root import EXIT_DRIFT, EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.table_options import TableCommand
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 
 if TYPE_CHECKING:
     from driftbell.simulation.gate import CatchesAnswer, QuietAnswer
@@ -100,7 +100,7 @@ def _json(result: GateResult) -> str:
 def _quiet_lines(answer: QuietAnswer) -> Iterator[str]:
     yield f"{answer.status.value.upper():<7}  quiet: {answer.reason}"
     for alarm in answer.alarms:
-        lasts = "1 check" if alarm.checks == 1 else f"{alarm.checks} checks"
+        lasts = count_of(alarm.checks, "check")
         rows = f"rows {alarm.rows[0]} to {alarm.rows[1]}"
         yield f"  alarm at check {alarm.check} ({rows}), lasts {lasts}: {alarm.sentence}"
     if answer.drift:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from driftbell.cli.root import cli, common, settings
+from driftbell.phrases import count_of
 
 MAX_MESSAGES = 5
 
@@ -65,9 +66,9 @@ def import_table(
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
         return
-    counts = f"{result.predictions:,} new predictions, {result.known:,} already known"
-    refused = f", {result.refused:,} rows refused" if result.refused else ""
-    click.echo(f"{public_name(source)}: {counts}, {result.labels:,} new labels{refused}")
+    counts = f"{count_of(result.predictions, 'new prediction')}, {result.known:,} already known"
+    refused = f", {count_of(result.refused, 'row')} refused" if result.refused else ""
+    click.echo(f"{public_name(source)}: {counts}, {count_of(result.labels, 'new label')}{refused}")
     for message, rows in result.messages.most_common(MAX_MESSAGES):
         place = f" (first: {result.places[message]})" if message in result.places else ""
         click.echo(f"  {rows:,} × {message}{place}", err=True)

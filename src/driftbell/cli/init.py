@@ -17,7 +17,7 @@ from driftbell.cli.model_process import name_model
 from driftbell.cli.root import cli
 from driftbell.cli.table_options import TableCommand
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 
 if TYPE_CHECKING:
     from driftbell.errors import UntrustedModelError
@@ -212,7 +212,7 @@ def _lines(result: InitResult) -> Iterator[str]:
     yield f"Model      {_model_line(result)}"
     for name, probability in (result.threshold or {}).items():
         yield f"Threshold  {printable(name, 40)} is predicted from a probability of {probability!r} on"
-    yield f"Reference  {result.reference}, {result.rows:,} rows"
+    yield f"Reference  {result.reference}, {count_of(result.rows, 'row')}"
     yield ""
     yield from _feature_lines(result.features)
     if result.left_out or result.target is not None:
@@ -257,7 +257,7 @@ def _feature_lines(features: tuple[FeatureFacts, ...]) -> Iterator[str]:
     ]
     yield from _aligned([header, *rows])
     if len(features) > MAX_FEATURES:
-        yield f"  and {len(features) - MAX_FEATURES} more features; --json prints all"
+        yield f"  and {count_of(len(features) - MAX_FEATURES, 'more feature')}; --json prints all"
 
 
 def _aligned(rows: list[Any]) -> Iterator[str]:
@@ -273,7 +273,7 @@ def score_text(score: Score | None) -> str:
         return "unknown: the reference has no labels (--target names their column)"
     texts = [f"{METRICS[m.name]} {_number(m.value)}" for m in score.metrics]
     baselines = [f"{_number(m.baseline)}" for m in score.metrics]
-    rows = "1 labelled row" if score.rows == 1 else f"{score.rows:,} labelled rows"
+    rows = count_of(score.rows, "labelled row")
     constant = (
         f"'{printable(score.constant, 30)}'" if isinstance(score.constant, str) else _number(score.constant)
     )

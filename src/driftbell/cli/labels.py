@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftbell.cli.root import cli, common, key_option, service_url, settings, silence_retries
+from driftbell.phrases import count_of
 
 if TYPE_CHECKING:
     from driftbell.ops.label_upload import UploadResult
@@ -72,4 +73,4 @@ def _print_unknown(result: UploadResult) -> None:
     if result.unknown_count:
         more = result.unknown_count - len(result.unknown)
         listed = ", ".join(result.unknown) + (f" and {more} more" if more else "")
-        click.echo(f"{result.unknown_count} unknown prediction ids: {listed}", err=True)
+        click.echo(f"{count_of(result.unknown_count, 'unknown prediction id')}: {listed}", err=True)

@@ -11,6 +11,7 @@ from driftbell.alarms.budget import parse_every
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import TableCommand
 from driftbell.errors import ConfigError
+from driftbell.phrases import count_of
 
 
 def _period(_context: click.Context, parameter: click.Parameter, value: str) -> timedelta:
@@ -95,6 +96,4 @@ def metrics(
         when = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
         click.echo(f"nothing to write: the log has no predictions of the served model{when}")
         return
-    periods = "1 period" if count == 1 else f"{count} periods"
-    predictions = "1 prediction" if rows == 1 else f"{rows} predictions"
-    click.echo(f"{place.name}: {periods} with {predictions}")
+    click.echo(f"{place.name}: {count_of(count, 'period')} with {count_of(rows, 'prediction')}")

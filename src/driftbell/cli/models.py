@@ -14,7 +14,7 @@ from driftbell.cli.challenge import challenge_version
 from driftbell.cli.promotions import promote_version, rollback
 from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.versions import add, list_versions, show_version
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 
 if TYPE_CHECKING:
     from driftbell.records.comparison import VersionComparison, VersionSummary
@@ -105,7 +105,7 @@ def _print(comparison: VersionComparison) -> None:
             latency = f", latency p50 {side.median_latency_ms:.1f} ms, p95 {side.p95_latency_ms:.1f} ms"
         return (
             f"  {side.version}  {comparison.metric} {value} (90 % interval: {low} to {high}), "
-            f"{side.labels:,} labels, {period}{latency}"
+            f"{count_of(side.labels, 'label')}, {period}{latency}"
         )
 
     click.echo(comparison.sentence)

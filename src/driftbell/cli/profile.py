@@ -10,7 +10,7 @@ import click
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import TableCommand, read_options, table_options
 from driftbell.errors import ConfigError
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 
 
 @cli.command(cls=TableCommand)
@@ -60,7 +60,7 @@ def profile(
         raise ConfigError(f"--output: {error}") from error
     kinds = [str(column.kind or "null") for column in result.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    click.echo(f"{output}: {result.rows} rows of {public_name(table)}, columns: {counts}")
+    click.echo(f"{output}: {count_of(result.rows, 'row')} of {public_name(table)}, columns: {counts}")
     for column in result.columns:
         if column.excluded:
             click.echo(f"  {printable(column.name)} is not compared: {column.excluded}")

@@ -10,6 +10,7 @@ import click
 
 from driftbell.cli.root import common
 from driftbell.cli.versions import Registry, author_option, json_option, login_name, opened_registry
+from driftbell.phrases import count_of
 
 if TYPE_CHECKING:
     from driftbell.models.promotion import Promoted
@@ -118,6 +119,10 @@ def _print(promoted: Promoted, *, as_json: bool) -> None:
         click.echo(json.dumps(view, indent=1))
         return
     before = f" instead of {promoted.before}" if promoted.before else ""
-    who = f"in {promoted.workers} server processes" if promoted.workers else "at the next start of a service"
+    who = (
+        f"in {count_of(promoted.workers, 'server process')}"
+        if promoted.workers
+        else "at the next start of a service"
+    )
     when = f"{change.active_from:%Y-%m-%d %H:%M:%S} UTC"
     click.echo(f"{change.model} {change.version} is the champion{before} from {when} on, {who}")

@@ -20,6 +20,7 @@ from driftbell.cli.root import (
 )
 from driftbell.config.sources import GIVE_KEY
 from driftbell.errors import ConfigError
+from driftbell.phrases import count_of
 from driftbell.process.stop_signal import end_at_stop
 
 if TYPE_CHECKING:
@@ -233,7 +234,9 @@ def _print_summary(summary: Summary, service: str) -> None:
         ConfigError: requests failed, or the service accepted none.
     """
     statuses = ", ".join(f"{count} answered {status}" for status, count in sorted(summary.by_status.items()))
-    click.echo(f"Simulation complete: {summary.sent} requests sent: {statuses or 'none answered'}.")
+    click.echo(
+        f"Simulation complete: {count_of(summary.sent, 'request')} sent: {statuses or 'none answered'}."
+    )
     if summary.failed:
         raise ConfigError(f"{summary.failed} requests got no answer from {service}")
     if summary.sent and 200 not in summary.by_status:

@@ -18,7 +18,7 @@ from driftbell.cli.init import ask_for_trust, column_options, model_source, scor
 from driftbell.cli.model_process import name_model
 from driftbell.cli.root import common, settings
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
@@ -106,7 +106,8 @@ def list_versions(config_file: Path | None, data_dir: str | None, parent: int | 
             names += f" ({traffic_text(state.challenger)})"
         click.echo(f"{v.version}{names}  added {v.added:%Y-%m-%d %H:%M} by {printable(v.author)}")
         note = f" ({printable(v.note)})" if v.note else ""
-        click.echo(f"  {v.task}, {len(v.features)} features, {printable(v.source or 'default model')}{note}")
+        features, source = count_of(len(v.features), "feature"), printable(v.source or "default model")
+        click.echo(f"  {v.task}, {features}, {source}{note}")
     if not versions:
         click.echo(f"no versions of {registry.model}: a service registers its model when it starts")
 
@@ -273,7 +274,7 @@ def _added_lines(added: AddedVersion) -> Iterator[str]:
     verb = "added" if added.is_new else "was registered before and stays as it is"
     yield f"{version.model} {version.version} {verb}"
     yield f"Score      {score_text(added.score)}"
-    rows = f"{added.golden_rows} answers of the model's own library"
+    rows = f"{count_of(added.golden_rows, 'answer')} of the model's own library"
     yield f"Golden     {rows if added.golden_rows else f'none: {added.no_golden}'}"
     if added.champion == version.version:
         yield "Champion   this version"

@@ -11,6 +11,7 @@ import numpy as np
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, overdispersion
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
+from driftbell.degradation.support import NOT_OUTSIDE, OutsideRows, Support
 from driftbell.records import Columns
 from driftbell.stats.cusum import decision_threshold, simulate_false_alarms
 
@@ -91,6 +92,7 @@ class Block:
         examined: their positions in the block.
         diagnosis: data faults, if any.
         loss_without_moves: the loss without the part that depends on features that seem to have moved.
+        outside: rows outside the reference.
     """
 
     rows: int
@@ -100,6 +102,7 @@ class Block:
     examined: np.ndarray
     diagnosis: Diagnosis | None = None
     loss_without_moves: float = 0.0
+    outside: OutsideRows = NOT_OUTSIDE
 
 
 def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
@@ -152,6 +155,7 @@ class CusumCharts:
         self.checks_per_alarm = checks_per_alarm
         self.block_rows = block_rows
         self._faults = DataFaultDetector(learned)
+        self._support = Support(learned)
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (
@@ -202,6 +206,7 @@ class CusumCharts:
         sample = np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(np.intp)
         with one_thread():
             matrix = self.learned.encoder(columns, n)
+            outside = self._support.outside(matrix)
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
             if n > MAX_ROWS:
@@ -226,8 +231,9 @@ class CusumCharts:
                     sample,
                     diagnosis,
                     min(loss_without_moves, fault_loss),
+                    outside,
                 )
-        return Block(n, loss, "confidence", errors, sample, diagnosis, loss)
+        return Block(n, loss, "confidence", errors, sample, diagnosis, loss, outside)
 
     def data_quality_score(self, block: Block) -> float:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""

@@ -16,7 +16,7 @@ from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, error_change_text
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
 from driftbell.phrases import format_points, format_value
-from driftbell.records import BlockExplanation, ChangePoint, Columns, Interval, Suspect, Verdict
+from driftbell.records import BlockExplanation, BlockSummary, ChangePoint, Columns, Interval, Suspect, Verdict
 
 MAX_SUSPECTS = 5
 MAX_TO_LABEL = 50
@@ -58,6 +58,7 @@ class DegradationEstimate:
         contradicted: whether labels contradict it.
         recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no loss while the alarm is open.
+        outside: the block with rows outside the reference, of which the estimate cannot tell the loss.
         unproven: a loss of the newest labels that is not yet an alarm.
     """
 
@@ -69,6 +70,7 @@ class DegradationEstimate:
     contradicted: bool = False
     recovered: bool = False
     closing: bool = False
+    outside: BlockSummary | None = None
     unproven: UnprovenLoss | None = None
 
     @property
@@ -93,6 +95,8 @@ def sentence(
         classes: number of classes; 0 for a regression.
         error: mean absolute error of a regression before the change; None if it is unknown.
     """
+    if estimate.verdict is Verdict.UNKNOWN and estimate.outside:
+        return f"Cannot tell whether the model performs worse: {_outside(estimate.outside)}."
     if estimate.unproven:
         loss = _format_loss(estimate.unproven.loss, classes, error)
         return (
@@ -112,6 +116,11 @@ def sentence(
     if estimate.contradicted:
         but = f"the estimated loss is {loss} {since}, but " if loss else ""
         return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
+    if estimate.verdict is Verdict.WARNING and estimate.outside:
+        return (
+            "Evidence of a loss has accumulated, and the estimate cannot tell whether it goes on: "
+            f"{_outside(estimate.outside)}{which}."
+        )
     if estimate.verdict is Verdict.WARNING:
         return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
     where = f"; largest loss where {segment}" if segment else ""
@@ -120,6 +129,11 @@ def sentence(
         return (
             f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
         )
+    if estimate.outside:
+        return (
+            f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
+            f"much: {_outside(estimate.outside)}{which}{where}."
+        )
     if not loss:
         return (
             f"The model probably performs worse, because inputs look broken {since}: the estimate without "
@@ -127,6 +141,15 @@ def sentence(
         )
     worse = f"The model loses {loss}" if classes else f"The model performs worse: {loss}"
     return f"{worse}, {basis}, {since}{which}{where}."
+
+
+def _outside(block: BlockSummary) -> str:
+    """Return the clause about rows outside the reference."""
+    until = f"{block.last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return (
+        f"{block.outside:.0%} of the {block.rows:,} rows until {until} are outside the reference's range, "
+        f"most in {block.outside_column}, and only labels show the error there"
+    )
 
 
 def _lost(loss: str, classes: int) -> str:

@@ -12,6 +12,7 @@ from driftbell.degradation.metric_texts import METRIC_NAMES, amount_text, metric
 from driftbell.degradation.model_columns import CLASSIFICATION, MIN_LABELS, REGRESSION, ModelColumns
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.degradation.relevant_loss import relevant_error
+from driftbell.phrases import count_of
 from driftbell.records import (
     Columns,
     Degradation,
@@ -197,7 +198,7 @@ def _sentence(
     if certain and not relevant:
         limit = amount_text(deciding.name, smallest)
         return f"{measured}: a loss of {amount}, smaller than the smallest relevant one ({limit})."
-    rows = f"{min(performance.labelled):,} labels"
+    rows = count_of(min(performance.labelled), "label")
     if relevant:
         return f"{measured}: a loss of {amount} may be chance with {rows} ({p_value})."
     return f"{measured}: no relevant loss can be seen ({p_value})."

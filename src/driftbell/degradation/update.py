@@ -23,6 +23,8 @@ from driftbell.degradation.cusum import (
 )
 from driftbell.degradation.explain import DegradationEstimate, UnprovenLoss, explain_block, sentence
 from driftbell.degradation.reference_models import Answers, Vector
+from driftbell.degradation.uncertain import is_outside, with_support
+from driftbell.phrases import count_of
 from driftbell.records import (
     BlockSummary,
     ChangePoint,
@@ -99,7 +101,7 @@ def update(
         block = charts.examine(rows.columns, rows.answers)
         state = _add_estimate(charts, state, block, rows)
     state = _add_labels(charts, state, labels)
-    estimate = _estimate(charts, state)
+    estimate = with_support(state, _estimate(charts, state))
     state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
     if block:
         explanation = explain_block(
@@ -117,7 +119,10 @@ def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows:
         loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
     elif moved:
         confirmed = state.unconfirmed
-    summary = BlockSummary(block.rows, loss, rows.times[0], rows.times[-1])
+    outside = block.outside
+    summary = BlockSummary(
+        block.rows, loss, rows.times[0], rows.times[-1], round(outside.share, 4), outside.column
+    )
     data_quality = charts.data_quality_score(block)
     broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
     return msgspec.structs.replace(
@@ -304,10 +309,10 @@ def _is_contradicted(
 def _degradation(
     charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, *, waiting: int
 ) -> Degradation:
-    if estimate.verdict is Verdict.UNKNOWN:
+    if estimate.verdict is Verdict.UNKNOWN and not estimate.outside:
         text = (
-            f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has {waiting} new "
-            "predictions."
+            f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has "
+            f"{count_of(waiting, 'new prediction')}."
         )
         return Degradation(estimate.verdict, text, waiting=True)
     explanation = state.explanation
@@ -355,7 +360,7 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
     """
     learned = charts.learned
     labelled_mean = charts.baselines[LABELS].mean
-    newest = state.estimate.blocks[-1:]
+    newest = () if is_outside(state) else state.estimate.blocks[-1:]
     estimated = _interval(charts, ESTIMATE, newest) if newest and not unknown else None
     reference = None
     if learned.labelled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.records import (
     ColumnComparison,
     ColumnVerdict,
@@ -92,11 +92,14 @@ def judge(
         'Cannot judge: needs 10, has 7 rows.'
     """
     if rows < minimum_rows:
-        return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {rows} {unit}.")
+        noun, space, rest = unit.partition(" ")
+        has = f"{count_of(rows, noun.removesuffix('s'))}{space}{rest}"
+        return Judgement(Verdict.UNKNOWN, f"Cannot judge: needs {minimum_rows}, has {has}.")
     reference_rows = max((r.n_reference for c in comparisons for r in c.results), default=minimum_rows)
     if reference_rows < minimum_rows:
         return Judgement(
-            Verdict.UNKNOWN, f"Cannot judge: the reference needs {minimum_rows}, has {reference_rows} rows."
+            Verdict.UNKNOWN,
+            f"Cannot judge: the reference needs {minimum_rows}, has {count_of(reference_rows, 'row')}.",
         )
     sizes = {c.column: _smallest(c.column, smallest_effect) for c in comparisons}
     tested = [c for c in comparisons if c.p_value is not None]
@@ -251,8 +254,7 @@ def _unseen(columns: Iterable[ColumnVerdict], rows: int) -> str:
 def _notes(others: Iterable[ColumnVerdict], extra: Sequence[str]) -> str:
     """Return sentences about the columns that were not compared."""
     others = list(others)
-    count = "1 column" if len(others) == 1 else f"{len(others):,} columns"
-    sentences = [f"{count} not compared: {_reasons(others)}."] if others else []
+    sentences = [f"{count_of(len(others), 'column')} not compared: {_reasons(others)}."] if others else []
     if extra:
         sentences.append(f"Not in the reference: {join_names(extra)}.")
     return "".join(f" {sentence}" for sentence in sentences)

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from driftbell.errors import ConfigError
 from driftbell.integrations.plain_value import plain_value
+from driftbell.phrases import count_of
 
 URL_VARIABLE, KEY_VARIABLE = "DRIFTBELL_URL", "DRIFTBELL_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -364,7 +365,7 @@ class Monitor:
             self._sent += len(batch) - refused
             self._refused += refused
         if refused:
-            self._log(f"{refused} predictions were refused: {reason}")
+            self._log(f"refused {count_of(refused, 'prediction')}: {reason}")
 
     def drop(self, count: int, reason: str) -> None:
         """Count predictions that cannot be logged.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from driftbell.errors import ModelError
 from driftbell.models.loaded import LoadedModel
+from driftbell.phrases import count_of
 from driftbell.records import Outputs, Task
 
 MAX_CLASSES = 100_000
@@ -45,7 +46,8 @@ def chosen_names(own: Sequence[str], names: Sequence[str], source: str) -> tuple
     """
     if len(names) != len(own):
         raise ModelError(
-            f"model.classes has {len(names)} names, {source} has {len(own)} classes: {', '.join(own[:20])}"
+            f"model.classes has {count_of(len(names), 'name')}, {source} has "
+            f"{count_of(len(own), 'class')}: {', '.join(own[:20])}"
         )
     if list(own) != [str(i) for i in range(len(own))] and list(own) != list(names):
         raise ModelError(

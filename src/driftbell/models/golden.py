@@ -18,7 +18,7 @@ from driftbell.models.foreign_code import call_model, failure_reason
 from driftbell.models.frame import library_frame, text_options
 from driftbell.models.known_values import MIN_KNOWN, known_values
 from driftbell.models.native import NativeModel
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 from driftbell.ports import Model
 from driftbell.records import Columns, Feature, Kind, Outputs, Task, Value
 
@@ -86,7 +86,7 @@ def golden_reading(
     if frame is None:
         return [], f"pandas cannot read the columns of {path} {how}"
     if len(frame) != rows:
-        return [], f"pandas reads {len(frame)} rows of {path} {how}, and driftbell {rows}"
+        return [], f"pandas reads {count_of(len(frame), 'row')} of {path} {how}, and driftbell {rows}"
     chosen = chosen_rows(rows, len(columns))
     table = frame.iloc[chosen]
     given = table if model.loaded.takes_frame else table.to_numpy()

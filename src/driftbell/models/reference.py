@@ -11,7 +11,7 @@ import numpy as np
 
 from driftbell.errors import ModelError
 from driftbell.models.load import VERSION_DIGITS
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.ports import Model
 from driftbell.records import (
     PREDICTION_COLUMN,
@@ -83,8 +83,9 @@ def match_numbers(column: Column, source: str = "the reference") -> Column:
     wrong = [cell for cell, label in zip(cells, labels, strict=True) if cell is not None and label is None]
     if wrong:
         names = join_names(dict.fromkeys(f"'{printable(cell, 30)}'" for cell in wrong), max_names=5)
+        are = "is no number" if len(wrong) == 1 else "are no numbers"
         raise ModelError(
-            f"{len(wrong)} labels of {source} are no numbers, and the model is a regression: {names}; "
+            f"{count_of(len(wrong), 'label')} of {source} {are}, and the model is a regression: {names}; "
             "correct them, or leave the cells empty where the label is unknown"
         )
     if not any(label is not None for label in labels):

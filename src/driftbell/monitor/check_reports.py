@@ -55,6 +55,8 @@ def write_reports(
                 manual=check.kind is CheckKind.MANUAL,
                 requested=check.kind is not CheckKind.AUTOMATIC,
                 importance=report_importance(store, check),
+                verdict=check.judgement.verdict,
+                version=check.version,
                 is_latest=is_latest,
             )
         except ReportError as error:

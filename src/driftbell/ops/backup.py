@@ -19,6 +19,7 @@ from driftbell.config.settings import Settings, log_database
 from driftbell.data_folder import exclusive_setup, require_unused
 from driftbell.errors import ConfigError
 from driftbell.journal.file import read_journals
+from driftbell.phrases import count_of
 from driftbell.store.snapshot import append_journal, copy_store, read_facts
 
 MANIFEST = "manifest.json"
@@ -66,9 +67,11 @@ class Manifest:
     def sentence(self) -> str:
         """A summary of the contents."""
         size = sum(f.size for f in self.files.values())
-        counts = {n: f"{self.rows.get(n, 0)} {n}" for n in ("predictions", "checks")}
+        counts = {n: count_of(self.rows.get(f"{n}s", 0), n) for n in ("prediction", "check")}
         reports = sum(name.startswith(f"{REPORTS}/") for name in self.files)
-        return f"{counts['predictions']}, {counts['checks']}, {reports} reports, {size / 1e6:.1f} MB"
+        return (
+            f"{counts['prediction']}, {counts['check']}, {count_of(reports, 'report')}, {size / 1e6:.1f} MB"
+        )
 
 
 def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:

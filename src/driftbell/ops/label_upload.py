@@ -15,7 +15,7 @@ import httpx
 
 from driftbell.config.sources import GIVE_KEY
 from driftbell.errors import ConfigError, InputError
-from driftbell.phrases import join_names
+from driftbell.phrases import count_of, join_names
 from driftbell.retries import with_backoff
 from driftbell.tabular.cells import plain_cells
 from driftbell.tabular.class_names import is_empty_label
@@ -127,7 +127,7 @@ def read_labels(path: Path) -> LabelFile:
     except (OSError, UnicodeDecodeError, InputError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not lines:
-        raise ConfigError(f"{path} has no labels" + (f": the {empty} cells are empty" if empty else ""))
+        raise ConfigError(f"{path} has no labels" + (": every cell is empty" if empty else ""))
     return LabelFile(tuple(lines), empty)
 
 
@@ -241,7 +241,8 @@ def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
 
 
 def _accepted(done: UploadResult) -> str:
-    return f"; {done.total} labels before it were accepted; sending them again is safe" if done.total else ""
+    labels, are = count_of(done.total, "label"), "was" if done.total == 1 else "were"
+    return f"; {labels} before it {are} accepted; sending them again is safe" if done.total else ""
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

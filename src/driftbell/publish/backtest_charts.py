@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 from driftbell.publish.axis import axis_numbers, axis_times
 from driftbell.publish.backtest_view import METRIC_NAMES, BacktestView, Point
 from driftbell.publish.wording import format_metric
@@ -113,7 +113,7 @@ def heat_level(distance: float) -> int:
 
 def _title(view: BacktestView) -> str:
     performance = f"{METRIC_NAMES[view.metric]} and " if view.has_performance else ""
-    return f"{performance}drift of {len(view.rows)} columns over time. {view.sentence}"
+    return f"{performance}drift of {count_of(len(view.rows), 'column')} over time. {view.sentence}"
 
 
 def _performance(view: BacktestView, axes: _Axes) -> Markup:

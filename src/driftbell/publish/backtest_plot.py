@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from driftbell.errors import MissingExtraError
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 from driftbell.publish.backtest_charts import (
     ALARM,
     CHANGE,
@@ -163,7 +163,7 @@ def _draw_heat_map(figure: Figure, axes: Axes, view: BacktestView) -> None:
     names = [printable(row.column, MAX_NAME).replace("$", r"\$") for row in view.rows]
     axes.set_yticks([k + 0.5 for k in range(len(names))], names)
     axes.invert_yaxis()
-    more = f"; {view.other_columns} more columns are not shown" if view.other_columns else ""
+    more = f"; not shown: {count_of(view.other_columns, 'more column')}" if view.other_columns else ""
     axes.set_xlabel(f"{'time (UTC)' if view.timed else 'row'}{more}")
     figure.colorbar(mesh, ax=axes, label="distance", pad=0.01, fraction=0.03)
 

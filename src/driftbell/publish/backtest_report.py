@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from driftbell.errors import ReportError
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.backtest_charts import backtest_svg, heat_scale
 from driftbell.publish.backtest_view import (
     METRIC_NAMES,
@@ -78,7 +78,7 @@ def backtest_notebook(backtest: Backtest) -> str:
     """Return the picture of a backtest for notebooks."""
     view = backtest_view(backtest)
     picture = Markup("{}{}").format(backtest_svg(view), heat_scale()) if view.points else Markup("")
-    more = f" {view.other_columns} more columns are not shown." if view.other_columns else ""
+    more = f" Not shown: {count_of(view.other_columns, 'more column')}." if view.other_columns else ""
     return str(Markup("<div><p><b>{}</b>{}</p>{}</div>").format(view.sentence, more, picture))
 
 
@@ -101,8 +101,8 @@ def _facts(backtest: Backtest, view: BacktestView, names: tuple[str, str]) -> li
     checks = backtest.checks
     source, stream = (f"{truncate(printable(n, MAX_SOURCE))}, " if n else "" for n in names)
     facts = [
-        ("Reference", f"{source}{reference.rows:,} rows"),
-        ("Stream", f"{stream}{len(checks):,} checks"),
+        ("Reference", f"{source}{count_of(reference.rows, 'row')}"),
+        ("Stream", f"{stream}{count_of(len(checks), 'check')}"),
     ]
     if checks:
         end = format_moment(checks[-1].end)

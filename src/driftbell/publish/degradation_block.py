@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table
 from driftbell.publish.wording import (
@@ -119,7 +119,7 @@ def performance_rows(performance: Performance) -> list[PerformanceRow]:
     write = metric_writer(performance)
     value = UNKNOWN_VALUE if reference is None else write(reference)
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
-    labels = f" ({performance.labelled:,} labels)" if performance.realized else ""
+    labels = f" ({count_of(performance.labelled, 'label')})" if performance.realized else ""
     for name, interval in (
         ("Estimated, without labels", performance.estimated),
         (f"Realized{labels}", performance.realized),

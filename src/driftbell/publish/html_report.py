@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from driftbell.degradation.metric_texts import amount_text, number_writer
 from driftbell.errors import ReportError
-from driftbell.phrases import format_value
+from driftbell.phrases import count_of, format_value
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.degradation_block import register_template_globals
 from driftbell.publish.performance_views import interval_note, metric_rows
@@ -67,8 +67,8 @@ class HtmlReport:
         facts = (
             ("Checked at", _format_time(check.time)),
             ("Model", f"{_name(check.model)}, version {_name(check.version)}"),
-            ("Reference", f"{_name(check.reference)}, {rows:,} rows"),
-            ("Window", f"{check.rows:,} predictions{numbers}"),
+            ("Reference", f"{_name(check.reference)}, {count_of(rows, 'row')}"),
+            ("Window", f"{count_of(check.rows, 'prediction')}{numbers}"),
             ("Trigger", check.kind.value),
             ("Check id", _name(check.id)),
         )
@@ -97,8 +97,8 @@ def table_report(
     """
     facts = (
         ("Checked at", _format_time(time.astimezone(UTC))),
-        ("Reference", f"{_name(names[0])}, {rows[0]:,} rows"),
-        ("Current", f"{_name(names[1])}, {rows[1]:,} rows"),
+        ("Reference", f"{_name(names[0])}, {count_of(rows[0], 'row')}"),
+        ("Current", f"{_name(names[1])}, {count_of(rows[1], 'row')}"),
     )
     return _fitting_page(judgement, facts, title=names[1], error="", single=True, performance=performance)
 

@@ -10,6 +10,7 @@ from typing import Any
 from driftbell.degradation.labelled_metrics import MONITORED_METRICS
 from driftbell.degradation.metric_texts import METRIC_NAMES, metric_texts
 from driftbell.degradation.model_columns import MIN_LABELS
+from driftbell.phrases import count_of
 from driftbell.records import Interval, Judgement, MetricComparison, ModelMetrics
 
 REFERENCE, REALIZED, ESTIMATED = "reference", "realized", "estimated"
@@ -135,7 +136,7 @@ def metric_labels_sentence(metrics: ModelMetrics) -> str:
         return f"Not measured: needs {MIN_LABELS} labels, has {metrics.labels}."
     times = (metrics.first, metrics.last, metrics.newest_label)
     first, last, newest = ("unknown" if time is None else _minute(time) for time in times)
-    reference = f" Reference: {metrics.reference_labels:,} labels." if metrics.reference else ""
+    reference = f" Reference: {count_of(metrics.reference_labels, 'label')}." if metrics.reference else ""
     macro = (
         " Precision, recall and F1 are means over the classes (macro)."
         if set(MACRO) & set(metrics.realized)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 from driftbell.publish.performance_views import CELL, performance_table
 from driftbell.publish.table_views import (
     MAX_NAME,
@@ -39,7 +39,7 @@ def notebook_html(judgement: Judgement, performance: TablePerformance | None = N
     )
     names = ("column", "kind", "verdict", "adjusted p-value", "nulls", "reason")
     head = Markup("").join(Markup('<th style="{}">{}</th>').format(CELL, name) for name in names)
-    more = Markup("<p>and {} more columns</p>").format(others) if others else Markup("")
+    more = Markup("<p>and {}</p>").format(count_of(others, "more column")) if others else Markup("")
     table = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}").format(head, rows, more)
     return Markup("<div><p><b>{} {}</b> {}</p>{}{}</div>").format(
         VERDICT_SYMBOLS[judgement.verdict],

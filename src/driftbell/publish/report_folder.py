@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from driftbell.atomic_write import PART_SUFFIX, write_atomically
 from driftbell.errors import ReportError
 from driftbell.publish.report_rotation import UNCHANGED, Rotation, StoredReport
+from driftbell.records import Verdict
 
 MAIN_REPORT = "drift_report"
 """File name prefix of the main report: Evidently's if it is installed, otherwise the HTML report."""
@@ -25,11 +27,13 @@ MAX_CLOCK_SKEW = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 
 MAX_SIZE = 1024**3
-MAX_MARK_BYTES = 100
+MAX_MARK_BYTES = 600
 
-_MARK = "\n<!-- driftbell report: {origin}, importance {importance} -->\n"
-_MARK_PATTERN = re.compile(rb"\n<!-- driftbell report: (requested|scheduled), importance ([0-2]) -->\n\Z")
-"""Last line of a report that is important, or has no origin in its name; see `StoredReport`."""
+_MARK_PATTERN = re.compile(
+    rb"\n<!-- driftbell report: (requested|scheduled), importance ([0-2])"
+    rb"(?:, verdict (ok|warning|alarm|unknown) of version ([!-~]*))? -->\n\Z"
+)
+"""Last line of a report; a file without one is not important, and its origin is in its name."""
 
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(rf"({MAIN_REPORT}|{OWN_REPORT})_(manual_)?(\d{{8}}_\d{{6}})\.html")
@@ -45,12 +49,20 @@ class ReportFile:
         time: when the check ran (UTC).
         manual: whether it was requested by `POST /monitor/generate_report`.
         size: size in bytes.
+        requested: whether its check was requested; else it was scheduled.
+        importance: see `StoredReport`.
+        verdict: verdict of its check; None if the file does not say it.
+        version: version of the model that was checked; "" if the file does not say it.
     """
 
     name: str
     time: datetime
     manual: bool
     size: int
+    requested: bool = False
+    importance: int = UNCHANGED
+    verdict: Verdict | None = None
+    version: str = ""
 
 
 class ReportFolder:
@@ -75,6 +87,8 @@ class ReportFolder:
         manual: bool,
         requested: bool | None = None,
         importance: int = UNCHANGED,
+        verdict: Verdict | None = None,
+        version: str = "",
         is_latest: bool = True,
     ) -> tuple[str, ...]:
         """Write the reports of one check and point the `latest` names to them.
@@ -85,6 +99,8 @@ class ReportFolder:
             manual: see `ReportFile`.
             requested: whether the check was requested; None if `manual` says so.
             importance: see `StoredReport`.
+            verdict: verdict of the check, if the list of reports shows it.
+            version: version of the model that was checked.
             is_latest: whether the `latest` names point to them; else they stay as they are.
 
         Returns:
@@ -97,7 +113,9 @@ class ReportFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             moment = self._moment(time.astimezone(UTC))
             names = tuple(_name(prefix, moment, manual) for prefix in reports)
-            mark = _mark_line(manual, manual if requested is None else requested, importance)
+            mark = _mark_line(
+                manual, manual if requested is None else requested, importance, verdict, version
+            )
             for name, content in zip(names, reports.values(), strict=True):
                 write_atomically(self.path / name, content + mark)
             for name, prefix in zip(names, reports if is_latest else (), strict=is_latest):
@@ -120,7 +138,7 @@ class ReportFolder:
             if match and time:
                 reports.append((time, name, bool(match[2])))
         newest = sorted(reports, reverse=True)[:limit]
-        return [ReportFile(name, time, manual, _size(self.path / name)) for time, name, manual in newest]
+        return [_with_mark(self.path, ReportFile(name, time, manual, 0)) for time, name, manual in newest]
 
     def open(self, name: str) -> Path | None:
         """Return the path of a report by its file name; None if there is no such report."""
@@ -149,32 +167,48 @@ class ReportFolder:
         names = {f.name for f in files}
         stored = []
         for file in files:
-            requested, importance = self._mark(file)
             beside_own = file.name.replace(MAIN_REPORT, OWN_REPORT, 1) in names - {file.name}
-            stored.append(
-                StoredReport(file.name, file.time, file.size, requested, importance, is_evidently=beside_own)
-            )
+            mark = file.requested, file.importance
+            stored.append(StoredReport(file.name, file.time, file.size, *mark, is_evidently=beside_own))
         for name in self._rotation.expired(stored, written):
             (self.path / name).unlink(missing_ok=True)
         for name in _names_in(self.path):
             if name.startswith(".") and name.endswith(PART_SUFFIX):
                 (self.path / name).unlink(missing_ok=True)
 
-    def _mark(self, file: ReportFile) -> tuple[bool, int]:
-        """Read whether a report was requested, and its importance."""
-        try:
-            with (self.path / file.name).open("rb") as report:
-                report.seek(max(0, file.size - MAX_MARK_BYTES))
-                match = _MARK_PATTERN.search(report.read(MAX_MARK_BYTES))
-        except OSError:  # not readable: as if it was not important
-            match = None
-        return (match[1] == b"requested", int(match[2])) if match else (file.manual, UNCHANGED)
 
-
-def _mark_line(manual: bool, requested: bool, importance: int) -> bytes:
-    if requested is manual and importance == UNCHANGED:
+def _mark_line(
+    manual: bool, requested: bool, importance: int, verdict: Verdict | None, version: str
+) -> bytes:
+    if requested is manual and importance == UNCHANGED and verdict is None:
         return b""
-    return _MARK.format(origin="requested" if requested else "scheduled", importance=importance).encode()
+    text = f"{'requested' if requested else 'scheduled'}, importance {importance}"
+    if verdict:
+        text += (
+            f", verdict {verdict.value} of version {quote(version)}"  # no `>`, which could end the comment
+        )
+    return f"\n<!-- driftbell report: {text} -->\n".encode()
+
+
+def _with_mark(folder: Path, file: ReportFile) -> ReportFile:
+    """Return a report with its size and the facts of its last line."""
+    try:
+        with (folder / file.name).open("rb") as report:
+            size = report.seek(0, os.SEEK_END)
+            report.seek(max(0, size - MAX_MARK_BYTES))
+            match = _MARK_PATTERN.search(report.read(MAX_MARK_BYTES))
+    except OSError:  # pruned by the monitor in the meantime, or not readable: as if it was not important
+        return replace(file, size=_size(folder / file.name), requested=file.manual)
+    if match is None:
+        return replace(file, size=size, requested=file.manual)
+    return replace(
+        file,
+        size=size,
+        requested=match[1] == b"requested",
+        importance=int(match[2]),
+        verdict=Verdict(match[3].decode()) if match[3] else None,
+        version=unquote(match[4] or b""),
+    )
 
 
 def own_first(names: Iterable[str]) -> list[str]:

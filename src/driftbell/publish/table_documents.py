@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.performance_views import HEADINGS, MAX_NOTE, interval_note, metric_rows
 from driftbell.publish.table_views import (
@@ -60,7 +60,7 @@ def table_markdown(
         cells = (name, c.comparison.kind.value, word, p_value_text(c), nulls_text(c))
         lines.append(f"| {' | '.join(cells)} | {_text(c.reason, MAX_REASON)} |")
     if others:
-        lines += ["", f"and {others} more columns"]
+        lines += ["", f"and {count_of(others, 'more column')}"]
     lines += _limit_rows(judgement)
     if all(names):
         tables = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC
 
 from driftbell.degradation.metric_texts import ESTIMATED, number_writer
-from driftbell.phrases import format_amount, format_points, join_names, printable
+from driftbell.phrases import count_of, format_amount, format_points, join_names, printable
 from driftbell.records import Degradation, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
@@ -143,15 +143,11 @@ def drift_sentence(judgement: Judgement) -> tuple[str, str]:
     if not compared:
         return "No column could be compared.", ""
     skipped = len(judgement.columns) - compared
-    tail = f" {_count_columns(skipped)} not compared." if skipped else ""
+    tail = f" {count_of(skipped, 'column')} not compared." if skipped else ""
     drifted = judgement.drifted_columns
     if not drifted:
-        return f"No drift: {_count_columns(compared)} compared with the reference.{tail}", ""
-    return "Drift in ", f": {len(drifted):,} of {_count_columns(compared)} compared.{tail}"
-
-
-def _count_columns(count: int) -> str:
-    return "1 column" if count == 1 else f"{count:,} columns"
+        return f"No drift: {count_of(compared, 'column')} compared with the reference.{tail}", ""
+    return "Drift in ", f": {len(drifted):,} of {count_of(compared, 'column')} compared.{tail}"
 
 
 def format_score(score: float) -> str:

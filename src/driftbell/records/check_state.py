@@ -10,7 +10,7 @@ from msgspec import field
 from driftbell.records.degradation import Suspect
 
 
-class BlockSummary(msgspec.Struct, frozen=True):
+class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     """One block of rows on a CUSUM chart.
 
     Attributes:
@@ -18,12 +18,17 @@ class BlockSummary(msgspec.Struct, frozen=True):
         loss: mean error of its rows above the baseline.
         first: time of its first row (UTC).
         last: time of its last row (UTC).
+        outside: share of its rows outside the reference, if it is so large that an estimate cannot tell the
+            error; else 0.
+        outside_column: the feature with most of these rows; "" for 0.
     """
 
     rows: int
     loss: float
     first: datetime
     last: datetime
+    outside: float = 0.0
+    outside_column: str = ""
 
 
 class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""Refused rows: rows that were sent to be predicted and got no prediction, because of their values."""
+"""Refused rows: rows that were sent and neither predicted nor logged, because of their values."""
 
 from __future__ import annotations
 

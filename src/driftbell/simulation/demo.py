@@ -22,7 +22,7 @@ import numpy as np
 
 from driftbell.config.sources import FILE_VARIABLE, PREFIX
 from driftbell.errors import DriftbellError
-from driftbell.phrases import network_address
+from driftbell.phrases import count_of, network_address
 from driftbell.simulation.traffic import simulate
 
 CHECK_EVERY = "3s"
@@ -114,7 +114,7 @@ def _send_until(
             url, normal=normal, drifted=drifted, rate=None, rng=rng, report=lambda _: None, concurrency=8
         )
         kind = "normal" if normal else "drifted"
-        echo(f"   {summary.sent} {kind} requests sent. Waiting for the next check …")
+        echo(f"   {count_of(summary.sent, f'{kind} request')} sent. Waiting for the next check …")
         check = _next_check(url)
         verdict = f"   {check['verdict'].upper()}  "
         echo(fill(check["sentence"], 100, initial_indent=verdict, subsequent_indent=" " * len(verdict)))

@@ -14,6 +14,7 @@ from driftbell.degradation.explain import since_clause
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.drift.logged_columns import prepare_reference, typed_columns
+from driftbell.phrases import count_of
 from driftbell.publish.wording import format_loss_amount
 from driftbell.records import (
     Columns,
@@ -156,7 +157,9 @@ def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) ->
     window_rows = rehearsal.window_rows
     available, needed = len(past.predictions), max(window_rows, MIN_ROWS)
     if available < needed:
-        reason = f"{past.name} has {available} rows, and a check needs {needed}: pass a longer past"
+        reason = (
+            f"{past.name} has {count_of(available, 'row')}, and a check needs {needed}: pass a longer past"
+        )
         return QuietAnswer(GateStatus.UNKNOWN, reason)
     checks = available // window_rows
     skipped = available - checks * window_rows
@@ -164,7 +167,8 @@ def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) ->
     allowed = allowed_alarms(checks, rehearsal.detector.charts.checks_per_alarm)
     status = GateStatus.FAILED if len(alarms) > allowed else GateStatus.PASSED
     reason = (
-        f"{_count(len(alarms), 'alarm')} in {_count(checks, 'check')} of {window_rows} rows of {past.name}; "
+        f"{count_of(len(alarms), 'alarm')} in {count_of(checks, 'check')} of {window_rows} rows of "
+        f"{past.name}; "
         f"the budget, {budget}, allows {allowed}{past.note and f'; {past.note}'}"
     )
     return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift)
@@ -189,9 +193,9 @@ def catches(
     harmful = [o for o in outcomes if o.actual_loss is not None and o.actual_loss >= smallest_loss]
     missed = [o for o in harmful if o.detection_delay is None]
     status = GateStatus.PASSED
-    windows = f"{_count(rehearsal.max_windows, 'window')} of {rehearsal.window_rows} rows"
+    windows = f"{count_of(rehearsal.max_windows, 'window')} of {rehearsal.window_rows} rows"
     reason = (
-        f"{len(harmful) - len(missed)} of {_count(len(harmful), 'harmful fault')} caught within {windows}"
+        f"{len(harmful) - len(missed)} of {count_of(len(harmful), 'harmful fault')} caught within {windows}"
     )
     if without_fault.detection_delay is not None:
         status = GateStatus.FAILED
@@ -264,7 +268,3 @@ def _sentence(past: Past, degradation: Degradation) -> str:
         return degradation.sentence
     row, low, high = (round((t - START).total_seconds()) for t in (change.time, change.low, change.high))
     return degradation.sentence.replace(since_clause(change), f"since row {row} (between {low} and {high})")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -21,11 +21,21 @@ MAX_IDS = 5000
 
 _NAMES = ("id", "time", "model", "version", "features", "output", "probabilities", "latency_ms", "metadata")
 _INTO = f"INSERT INTO predictions ({', '.join(_NAMES)})"
-_FIELDS = ", ".join(f"json_extract(value, '$.{name}')" for name in _NAMES)
+
+
+def _insert_in_sqlite(names: Sequence[str]) -> sa.TextClause:
+    fields = ", ".join(f"json_extract(value, '$.{name}')" for name in names)
+    return sa.text(
+        f"INSERT INTO predictions ({', '.join(names)}) SELECT {fields} FROM json_each(:lines) WHERE true "  # noqa: S608
+        "ON CONFLICT (id) DO NOTHING"
+    )
+
+
+_INSERT_PLAIN = _insert_in_sqlite(_NAMES[:-1])
+"""For lines without metadata: SQLite would look for it in each of them."""
+
 _INSERT = {
-    "sqlite": sa.text(
-        f"{_INTO} SELECT {_FIELDS} FROM json_each(:lines) WHERE true ON CONFLICT (id) DO NOTHING"  # noqa: S608
-    ),
+    "sqlite": _insert_in_sqlite(_NAMES),
     "postgresql": sa.text(
         f"{_INTO} SELECT id, time AT TIME ZONE 'UTC', model, version, features, output, probabilities, "  # noqa: S608
         "latency_ms, metadata FROM json_to_recordset(CAST(:lines AS json)) AS line (id text, time timestamp, "
@@ -34,6 +44,9 @@ _INSERT = {
     ),
 }
 """One statement for any number of rows: the database parses the JSON, without Python's global lock."""
+
+_METADATA = '"metadata"'
+"""Part of every line with metadata, and of a line with a feature of this name."""
 
 _UNREADABLE = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
 """NUL and unpaired surrogates: PostgreSQL stores them in a `json` column, but cannot extract them."""
@@ -61,7 +74,10 @@ class SqlPredictions:
             text = (b"[%b]" % b",".join(lines)).decode()
             if connection.dialect.name == "postgresql" and _UNREADABLE.search(text):
                 return sum(connection.execute(_INSERT_ROW, _parse(line)).rowcount for line in lines)
-            return connection.execute(_INSERT[connection.dialect.name], {"lines": text}).rowcount
+            insert = _INSERT[connection.dialect.name]
+            if connection.dialect.name == "sqlite" and _METADATA not in text:
+                insert = _INSERT_PLAIN
+            return connection.execute(insert, {"lines": text}).rowcount
 
     def window(self, rows: int, *, model: str, version: str) -> Window:
         return self.after(0, rows, model=model, version=version)

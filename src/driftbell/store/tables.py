@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0012"
+HEAD = "0013"
 
 
 class Utc(sa.TypeDecorator[datetime]):

@@ -103,7 +103,11 @@ class LoggedRowReader:
         features = item.get("features")
         values: list[Value] = []
         if not isinstance(features, Mapping):
-            refuse("features", "missing", "'features' must be an object of the features by name", features)
+            what = "must be an object of the features by name"
+            if features is None:
+                refuse("features", "missing", f"'features' is missing: it {what}")
+            else:
+                refuse("features", "type", f"'features' {what}, got {json_type_of(features)}", features)
         else:
             known = {name: value for name, value in features.items() if name in self._names}
             self._ignore(name for name in features if name not in self._names)
@@ -160,19 +164,21 @@ class LoggedRowReader:
             number = parse_number(value)
             if number is None:
                 limits = f"a number from -{MAX_OUTPUT:g} to {MAX_OUTPUT:g}"
-                refuse(
-                    "prediction",
-                    "missing" if value is None else "type",
-                    f"'prediction' must be {limits}",
-                    value,
-                )
+                if value is None:
+                    refuse(
+                        "prediction", "missing", f"'prediction' is missing: send the model's answer, {limits}"
+                    )
+                else:
+                    refuse("prediction", "type", f"'prediction' must be {limits}", value)
                 return ""
             return NumberTexts()[number]
         name = self._find(value)
         if name is None:
-            known = join_names(self._classes)
-            reason = "missing" if value is None else "unknown_class"
-            refuse("prediction", reason, f"'prediction' must be one of the classes {known}", value)
+            known = f"one of the classes {join_names(self._classes)}"
+            if value is None:
+                refuse("prediction", "missing", f"'prediction' is missing: send the model's answer, {known}")
+            else:
+                refuse("prediction", "unknown_class", f"'prediction' must be {known}", value)
         return name or ""
 
     def _probabilities(self, value: Any, refuse: Any) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from driftbell.errors import ConfigError
+from driftbell.phrases import count_of
 from driftbell.tabular.text_layout import SINGLE, Layout
 
 CHUNK_BYTES = 1 << 23
@@ -79,6 +80,7 @@ def _ragged(body: bytes, first: int, last: int, cells: int, layout: Layout, sour
     is_last = not body[last:].strip()
     hint = "the file may be cut off" if is_last else "check the separator (--separator) and quotes"
     return (
-        f"cannot read {source}: line {line} has {cells} cells, the header {len(layout.names)}: {hint}; "
+        f"cannot read {source}: line {line} has {count_of(cells, 'cell')}, "
+        f"the header {len(layout.names)}: {hint}; "
         f"it is {text!r}"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from driftbell.errors import ConfigError
 from driftbell.models.loaded import LoadedModel
-from driftbell.phrases import join_names, printable, similar_name, suggest_name
+from driftbell.phrases import count_of, join_names, printable, similar_name, suggest_name
 from driftbell.records import Kind, Task
 from driftbell.tabular.cells import Form
 from driftbell.tabular.class_names import ClassNames, is_empty_label, label_text
@@ -294,10 +294,10 @@ def _last_may_be_label(planner: _Planner, name: str) -> list[str]:
 
 def _wrong_count(planner: _Planner, names: Sequence[str], target: str | None) -> str:
     count = planner.loaded.feature_count or 0
-    noun = "feature" if count == 1 else "features"
     label = f" besides the label '{printable(target)}'" if target is not None else ""
     message = (
-        f"{planner.model} takes {count} {noun}, {planner.source} has {len(names)} columns{label}: "
+        f"{planner.model} takes {count_of(count, 'feature')}, {planner.source} has "
+        f"{count_of(len(names), 'column')}{label}: "
         f"{join_names(names, max_names=40)}. The model was fitted without the columns' names"
     )
     if len(names) < count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from driftbell.drift.logged_columns import dates_in_text
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.records import Columns, Feature, Kind
 from driftbell.tabular.null_words import PANDAS_WORDS
 from driftbell.tabular.raw_table import RawTable
@@ -46,8 +46,9 @@ def _null_words(feature: Feature, texts: list[str | None], values: list[object])
     words = [t for t, v in zip(texts, values, strict=True) if t and v is None and t in PANDAS_WORDS]
     if words:
         names = join_names(sorted({f"'{word}'" for word in words}))
+        cells = f"{count_of(len(words), 'cell')} {names} {'is' if len(words) == 1 else 'are'}"
         yield (
-            f"'{printable(feature.name)}': {len(words):,} cells {names} are null, as pandas reads them by "
+            f"'{printable(feature.name)}': {cells} null, as pandas reads them by "
             "default. If the model was trained on them as texts, write the reference as Parquet, which keeps "
             "them"
         )

@@ -30,7 +30,7 @@ def result(*refusals: Refusal, predictions: int = 100) -> RefusedRows:
 def test_the_sentence_names_fields_values_and_numbers() -> None:
     refused = result(WIEN, PARIS, TEXT)
     assert refused.sentence == (
-        "14 of 114 rows since the last check were refused and got no prediction: 'city' has the unknown "
+        "14 of 114 rows since the last check were refused and not logged: 'city' has the unknown "
         "value 'Wien' and 1 other value in 13 of them; 'age' has values of another type ('n/a') in 3 of them."
     )
     without_values = refused_sentence(refused, values=False)

@@ -264,7 +264,7 @@ def test_a_pair_that_is_none(pair: str) -> None:
         (("--stream", "nowhere.csv"), ["--stream", "nowhere.csv"]),
         (("--reference", "nowhere.parquet"), ["--reference", "nowhere.parquet"]),
         (("--stream", "before.xlsx"), ["--stream", "before.xlsx"]),
-        (("--stream", "{folder}/broken.csv"), ["--stream", "line 2 has 1 cells"]),
+        (("--stream", "{folder}/broken.csv"), ["--stream", "line 2 has 1 cell"]),
         (("--stream", "{folder}/broken.parquet"), ["--stream", "broken.parquet"]),
     ],
 )

@@ -96,7 +96,7 @@ def test_markdown_has_a_table_without_the_markup_of_the_data(tables: Path) -> No
 def test_markdown_without_a_verdict(tables: Path) -> None:
     done = driftbell("check", "before.csv", "few.csv", "--markdown", "-", cwd=tables)
     assert done.returncode == 3
-    assert done.stdout.startswith("### ? driftbell check: unknown\n\nCannot judge: needs 10, has 1 rows")
+    assert done.stdout.startswith("### ? driftbell check: unknown\n\nCannot judge: needs 10, has 1 row")
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_columns_that_cannot_be_judged_do_not_count_in_the_adjustment() -> None:
 def test_a_reference_of_a_few_rows_cannot_be_judged_against() -> None:
     judged = judge(compare({"x": [1.0]}, {"x": [1000.0] * 10}), rows=10)
     assert judged.verdict is Verdict.UNKNOWN
-    assert judged.sentence == "Cannot judge: the reference needs 10, has 1 rows."
+    assert judged.sentence == "Cannot judge: the reference needs 10, has 1 row."
 
 
 @pytest.mark.parametrize("rows", [10, 24, 100])

@@ -160,7 +160,7 @@ def test_what_is_refused_is_counted_and_logged_once(
             assert monitor.flush()
     assert monitor.counts.refused == 3
     assert [record.getMessage() for record in caplog.records] == [
-        "driftbell: 1 predictions were refused: 'age' is missing"
+        "driftbell: refused 1 prediction: 'age' is missing"
     ]
     service.status = 422  # all of a batch
     monitor.log({"x": 1}, "no")

@@ -236,7 +236,7 @@ def test_a_signature_without_names_tells_how_many_columns_mlflow_passes(tmp_path
         pyfunc.save_model(path, python_model=Positive(), signature=signature)
         sha256 = folder_sha256(path)
         if count == 1:
-            with pytest.raises(ConfigError, match="takes 1 features, its reference has 2"):
+            with pytest.raises(ConfigError, match="takes 1 feature, its reference has 2"):
                 opened(path, tmp_path, sha256=sha256, classes=["no", "yes"])
             continue
         model = opened(path, tmp_path, sha256=sha256, classes=["no", "yes"])

@@ -69,7 +69,5 @@ def test_a_regression_on_texts_answers_numbers(tmp_path: Path) -> None:
 def test_a_second_column_is_refused(tmp_path: Path) -> None:
     estimator = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, LABELS)
     table = pd.DataFrame({"review": TEXTS, "label": LABELS})
-    with pytest.raises(
-        ConfigError, match=r"takes 1 features, its reference has 2 .*name it in model\.target"
-    ):
+    with pytest.raises(ConfigError, match=r"takes 1 feature, its reference has 2 .*name it in model\.target"):
         opened(tmp_path, estimator, table)

@@ -31,7 +31,7 @@ def test_refused_rows_are_a_warning_with_field_and_value_and_count_once(
         check = checker(CheckKind.AUTOMATIC, "12:00", lease)
     assert check.judgement.verdict is Verdict.WARNING
     sentence = (
-        "4 of 104 rows since the last check were refused and got no prediction: 'city' has the unknown value "
+        "4 of 104 rows since the last check were refused and not logged: 'city' has the unknown value "
         "'Wien' in 4 of them."
     )
     assert check.judgement.sentence.endswith(sentence)

@@ -272,9 +272,9 @@ def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
         ("a.csv", "", "the file is empty"),
         ("a.csv", "prediction_id,label\n", "has no labels"),
         ("a.csv", "prediction_id,label\na,b\n,b\n", "line 3: 'prediction_id' is empty"),
-        ("a.csv", "prediction_id,label\na\n", "line 2 has 1 cells, the header 2"),
+        ("a.csv", "prediction_id,label\na\n", "line 2 has 1 cell, the header 2"),
         ("a.csv", 'prediction_id,label\n"a', "cannot read"),
-        ("a.jsonl", '{"prediction_id": "a"}\n', "has no labels: the 1 cells are empty"),
+        ("a.jsonl", '{"prediction_id": "a"}\n', "has no labels: every cell is empty"),
         ("a.jsonl", '{"prediction_id": "a", "label": []}', "line 1: 'label' must be a text or a number"),
         ("a.jsonl", '{"prediction_id": "a", "label": Infinity}', "'label' must be a text or a number"),
         ("a.jsonl", '{"prediction_id": "\\ud800", "label": 1}', "'prediction_id' must be a text"),
@@ -386,7 +386,7 @@ def test_a_refused_label_is_an_error_with_its_line_and_the_accepted_count() -> N
         send_labels("http://a", lines(2100), client=client)
     assert str(raised.value) == (
         "a.csv line 2005: 'label' must be one of (and 1 more); "
-        "2003 labels before it were accepted; sending them again is safe"
+        "2,003 labels before it were accepted; sending them again is safe"
     )
 
 

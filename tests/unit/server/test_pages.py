@@ -191,12 +191,18 @@ def test_an_alarm_without_a_known_loss_shows_no_number(get: Get, log: SqlStore) 
     assert get("/index.json").json()["status"]["last_check"]["degradation"]["estimated_loss"] is None
 
 
-def test_the_list_of_reports_shows_how_each_was_started(get: Get, folder: ReportFolder) -> None:
+def test_the_list_of_reports_shows_the_verdict_and_the_version(get: Get, folder: ReportFolder) -> None:
     folder.save({"drift_report": b"1"}, time=NOON, manual=False)
-    folder.save({"drift_report": b"2"}, time=NOON, manual=True)
-    _, newest, other = get("/reports/").text.split('<td class="name">')
-    assert "manually" in newest
-    assert "scheduled or triggered" in other
+    report = {"drift_report": b"2"}
+    folder.save(report, time=NOON, manual=True, verdict=Verdict.ALARM, version="v1 --><b>")
+    page = get("/reports/").text
+    _, newest, other = page.split('<td class="name">')
+    assert '<span class="badge alarm">▲ alarm</span>' in newest
+    assert "<td>v1 --&gt;&lt;b&gt;</td>" in newest
+    assert "badge" not in other
+    assert "scheduled" not in page
+    reports = get("/reports.json").json()["reports"]
+    assert [(r["verdict"], r["version"]) for r in reports] == [("alarm", "v1 --><b>"), (None, None)]
 
 
 def test_the_runbook_formats_commands_and_settings_as_code(get: Get) -> None:

@@ -36,3 +36,45 @@ def test_probabilities_sum_to_one_apart_from_rounding() -> None:
 def test_other_probabilities_are_refused(shares: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(probabilities=shares)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "message"),
+    [
+        (
+            {"features": {}},
+            "missing",
+            "'prediction' is missing: send the model's answer, one of the classes no and yes",
+        ),
+        (
+            {"features": {}, "prediction": "maybe"},
+            "unknown_class",
+            "'prediction' must be one of the classes no and yes",
+        ),
+        (
+            {"prediction": "no"},
+            "missing",
+            "'features' is missing: it must be an object of the features by name",
+        ),
+        (
+            {"features": [1], "prediction": "no"},
+            "type",
+            "'features' must be an object of the features by name, got an array",
+        ),
+    ],
+)
+def test_a_missing_field_is_named_as_missing(row: dict[str, Any], reason: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        LoggedRowReader(SCHEMA, ("no", "yes")).read(row, NOW)
+    (problem,) = error.value.problems
+    assert (problem.reason, problem.message) == (reason, message)
+
+
+def test_a_missing_number_of_a_regression_is_named_as_missing() -> None:
+    reader = LoggedRowReader(SCHEMA, ())
+    for row, words in (
+        ({"features": {}}, "is missing: send the model's answer, a number"),
+        ({"features": {}, "prediction": "x"}, "must be a number"),
+    ):
+        with pytest.raises(InputError, match=f"'prediction' {words} from -"):
+            reader.read(row, NOW)

@@ -155,6 +155,8 @@ class MonitorView:
                 "time": f.time.isoformat(),
                 "manual": f.manual,
                 "size": f.size,
+                "verdict": f.verdict and f.verdict.value,
+                "version": f.version or None,
             }
             for f in self.folder.files(max_reports)
         ]

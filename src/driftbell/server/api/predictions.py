@@ -184,7 +184,8 @@ def predictions_router(logger: PredictionLogger, model: Model, *, body_limit: in
         """Record one prediction or a list of them; the answer is sent once they are recorded.
 
         Rows of a list that are not valid are refused one by one, and counted as data quality. A row with an
-        `id` that is recorded already is skipped, so a request can be sent again. Labels come by that id.
+        `id` that is recorded already counts as accepted and is skipped later, so a request can be sent again.
+        Labels come by that id.
         """
         try:
             rows, problems, ignored = await read_json(request, body_limit, logger.read)
