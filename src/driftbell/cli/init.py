@@ -6,12 +6,14 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftbell.cli.model_process import name_model
 from driftbell.cli.root import cli
 from driftbell.cli.table_options import TableCommand
 from driftbell.errors import ConfigError
@@ -138,7 +140,9 @@ def init(
         force=force,
         command=shlex.join(["driftbell", *sys.argv[1:]]),
     )
-    result = init_model(options, (lambda _: True) if trust else ask_for_trust)
+    name_model(model)
+    with redirect_stdout(sys.stderr):  # what the model prints is no result
+        result = init_model(options, (lambda _: True) if trust else ask_for_trust)
     if as_json:
         click.echo(json.dumps(_facts(result), indent=1, ensure_ascii=False, default=str))
         return

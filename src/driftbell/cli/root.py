@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -143,24 +143,55 @@ def main() -> NoReturn:
     Python's exit code for a crash is 1, which here means drift, so no exception leaves this function.
     """
     _open_standard_streams()
-    try:
-        cli(standalone_mode=False)
-        code: Any = EXIT_OK
-    except SystemExit as end:
-        code = end.code
-    except click.ClickException as error:
-        code = _print_error(error.show, EXIT_USAGE)
-    except click.Abort:
-        code = EXIT_INTERRUPTED
-    except DriftbellError as error:
-        code = _print_error(partial(click.echo, f"driftbell: {error}", err=True), EXIT_USAGE)
-    except _ReaderGoneError:
-        code = EXIT_USAGE
-    except BaseException as error:  # noqa: BLE001 - see above; a panic in a library of Rust is no Exception
-        code = _print_error(partial(_print_crash, error), EXIT_UNKNOWN)
+    code = _run_in_child() if _loads_model(sys.argv[1:]) else _run()
     _discard_unwritable_output()
     gc.freeze()  # the end of the process would look through every object of large libraries, for seconds
     sys.exit(code)
+
+
+def _loads_model(arguments: Sequence[str]) -> bool:
+    """Return whether a command line loads a model that may never have been loaded before."""
+    words = [word for word in arguments if not word.startswith("-")]
+    return words[:1] == ["init"] or words[:2] == ["models", "add"]
+
+
+def _run_in_child() -> int:
+    """Run the command in a child process, and report how that ended."""
+    from driftbell.cli.model_process import run_in_child
+
+    def run() -> int:
+        code = _run()
+        _discard_unwritable_output()
+        return code
+
+    try:
+        code, reason = run_in_child(run)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    if code is None:
+        return _print_error(partial(click.echo, f"driftbell: {reason}", err=True), EXIT_USAGE)
+    return code
+
+
+def _run() -> int:
+    """Run the command and return its exit code."""
+    try:
+        cli(standalone_mode=False)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            return _print_error(partial(click.echo, end.code, err=True), EXIT_UNKNOWN)
+        return end.code or EXIT_OK
+    except click.ClickException as error:
+        return _print_error(error.show, EXIT_USAGE)
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except DriftbellError as error:
+        return _print_error(partial(click.echo, f"driftbell: {error}", err=True), EXIT_USAGE)
+    except _ReaderGoneError:
+        return EXIT_USAGE
+    except BaseException as error:  # noqa: BLE001 - see `main`; a panic in a library of Rust is no Exception
+        return _print_error(partial(_print_crash, error), EXIT_UNKNOWN)
+    return EXIT_OK
 
 
 def _open_standard_streams() -> None:

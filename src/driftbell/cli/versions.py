@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftbell.cli.init import ask_for_trust, column_options, model_source, score_text
+from driftbell.cli.model_process import name_model
 from driftbell.cli.root import common, settings
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of, join_names, printable
@@ -249,7 +251,9 @@ def add(
         columns=column_options(columns),
         note=note,
     )
-    with opened_registry(config_file, data_dir) as registry:
+    name_model(model)
+    # what the model prints is no result
+    with redirect_stdout(sys.stderr), opened_registry(config_file, data_dir) as registry:
         added = add_version(
             registry.settings,
             registry.versions,

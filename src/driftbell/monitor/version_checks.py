@@ -24,8 +24,9 @@ logger = structlog.get_logger()
 class VersionChecks:
     """Runs a check of each version in use; the states of versions are never mixed.
 
-    The champion and the challenger are checked each time. Another version is checked if predictions or labels
-    of it have arrived since its last check, at most `MAX_CHECKERS` in all: the longest unchecked come first.
+    The champion and a challenger that answers requests are checked each time. Another version is checked if
+    predictions or labels of it have arrived since its last check, at most `MAX_CHECKERS` in all: the longest
+    unchecked come first.
 
     Args:
         checker: the checker of the version that is the champion now.
@@ -61,7 +62,7 @@ class VersionChecks:
         current = self._current.model.version
         versions = versions_in_use(store, state, model=model, served=current, now=now)
         if kind is not CheckKind.MANUAL:
-            for item in self._others(versions):
+            for item in self._others(versions, state):
                 checker = self._checker(item.version)
                 if checker:
                     checker(kind, occasion, lease, item.role)
@@ -82,14 +83,15 @@ class VersionChecks:
         self._current = checker
         logger.info("monitored version changed", version=version, before=before)
 
-    def _others(self, versions: list[VersionInUse]) -> list[VersionInUse]:
-        """Return the versions to check beside the champion."""
+    def _others(self, versions: list[VersionInUse], state: VersionState) -> list[VersionInUse]:
+        """Return the versions to check beside the champion; a shadow answers nobody, so it has no check."""
+        answers = state.challenger is not None and not state.challenger.is_shadow
         store, current = self._current.store, self._current.model
         others = [item for item in versions if item.version != current.version]
         due = [
             item
             for item in others
-            if item.role is VersionRole.CHALLENGER or _has_news(store, item, model=current.name)
+            if (item.role is VersionRole.CHALLENGER and answers) or _has_news(store, item, model=current.name)
         ]
         due = [item for item in due if item.role is not VersionRole.CHAMPION]  # it could not be opened
         due.sort(key=_urgency)

@@ -41,9 +41,10 @@ class Service(Life):
         self.opened.append(version)
         return replace(self.checker, model=model(version))
 
-    def alias(self, alias: str, version: str | None, since: datetime | None = None) -> None:
+    def alias(self, alias: str, version: str | None, since: datetime | None = None, **traffic: Any) -> None:
         since = since or self.now
-        self.store.versions.set_alias(AliasChange("m", alias, version, since, "ada", "a test", "v1"))
+        change = AliasChange("m", alias, version, since, "ada", "a test", "v1", **traffic)
+        self.store.versions.set_alias(change)
 
     def champion(self, version: str) -> None:
         self.alias(CHAMPION, version)
@@ -106,6 +107,12 @@ def test_a_challenger_is_checked_beside_the_champion_with_its_own_evidence(servi
     assert service.alarm("v2") is not None
     assert service.notified() == [Verdict.ALARM]
     assert service.checked() == ["v1", "v2"]  # without new predictions too
+
+
+def test_a_shadow_has_no_check(service: Service) -> None:
+    service.alias(CHALLENGER, "v2", share=1.0, is_shadow=True)
+    service.traffic(20)
+    assert service.checked() == ["v1"]
 
 
 def test_the_latest_report_is_that_of_the_champion(service: Service) -> None:
