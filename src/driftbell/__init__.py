@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from driftbell.drift.compare import compare
     from driftbell.drift.judge import judge
     from driftbell.errors import (
+        AnswerError,
         ArchiveError,
         ConfigError,
         DriftbellError,
@@ -125,6 +126,7 @@ __all__ = [  # noqa: RUF022 - functions, types, errors
     "TargetDrift",
     "Verdict",
     "WatchedApp",
+    "AnswerError",
     "ArchiveError",
     "ConfigError",
     "DriftbellError",
