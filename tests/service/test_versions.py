@@ -156,7 +156,7 @@ def test_other_features_need_consent_and_everything_follows_the_champion(files: 
         assert refusal.status_code == 422
         paths = httpx.get(f"{service.url}/openapi.json", timeout=10).json()["paths"]
         body = paths["/predict"]["post"]["requestBody"]["content"]["application/json"]
-        assert list(body["schema"]["properties"]) == list(row)
+        assert list(body["schema"]["properties"]) == [*row, "id", "metadata"]
         assert service.status()["version"] == narrow
         assert service.metric("driftbell_model_info", version=narrow) == 1
         for path, key in (("checks", "checks"), ("alarms", "alarms")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from sklearn.datasets import load_iris
 from tests.conftest import Running, monitored, predict, running, wait_until
 from tests.regression import houses, rows_of, write_model
+from tests.service.test_challenger import started
+from tests.service.test_versions import add, files
 from tests.stack.prometheus import Prometheus, prometheus, stack_config
 from tests.stack.queries import Query, promql
 
@@ -24,6 +27,8 @@ FEATURES = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal
 ERRORS = ("driftbell_mean_absolute_error", 'metric="mae"', 'metric="rmse"')
 OF_REGRESSION = [query for query in promql() if any(error in query.expression for error in ERRORS)]
 OF_CLASSIFIER = [query for query in promql() if query not in OF_REGRESSION]
+
+__all__ = ["files"]  # a fixture
 
 SECONDS = 30
 """Maximum time until every panel has data."""
@@ -65,8 +70,8 @@ def check(service: Running) -> str:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Yield a Prometheus after normal, invalid and drifted traffic with a check after each."""
+def watched(tmp_path_factory: pytest.TempPathFactory, files: Path) -> Iterator[Prometheus]:
+    """Yield a Prometheus after normal, invalid and drifted traffic with a check after each, and a shadow."""
     folder = tmp_path_factory.mktemp("dashboards")
     with (
         running(
@@ -80,6 +85,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         prometheus(folder, stack_config(folder, service.url)) as metrics,
     ):
         monitored(service)
+        started(service.url, add(folder / "data", files), shadow=True)
         wait_until(lambda: metrics.query("driftbell_monitor_up == 1"), 60, "the first scrape")
         send(service, normal=60, drifted=0)
         send_labelled(service)

@@ -240,7 +240,7 @@ def _print_summary(summary: Summary, service: str) -> None:
     if summary.failed:
         raise ConfigError(f"{summary.failed} requests got no answer from {service}")
     if summary.sent and 200 not in summary.by_status:
-        is_refused = summary.by_status.keys() <= {401, 403}
+        is_refused = bool(summary.by_status.keys() & {401, 403})
         cure = GIVE_KEY if is_refused else "for a model of your own, name its table with --reference"
         raise ConfigError(f"the service accepted no request; {cure}")
 

@@ -55,7 +55,13 @@ def require_rows(outputs: Outputs, rows: int) -> Outputs:
     Raises:
         AnswerError: there are more or fewer.
     """
-    if outputs.values.shape != (rows,):
+    shape = outputs.values.shape
+    if len(shape) > 1:
+        raise AnswerError(
+            f"the model answered an array of shape {shape} for {count_of(rows, 'row')}: it must answer one "
+            "number for each row"
+        )
+    if shape != (rows,):
         raise AnswerError(
             f"the model answered {count_of(len(outputs.values), 'value')} for {count_of(rows, 'row')}: it "
             "must answer one for each row, in their order"

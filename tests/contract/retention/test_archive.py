@@ -45,6 +45,7 @@ def test_expired_predictions_are_archived_as_logged_and_deleted(
             "version": "v1",
             "output": "setosa",
             "latency_ms": 1.5,
+            "metadata": '{"shop": "Zürich \\"1\\"", "basket": 3, "price": 1.5, "test": true}',
             "label": label and label.label,
             "label_time": label and label.time,
             "probability of setosa": 0.75,

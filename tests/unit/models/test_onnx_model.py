@@ -390,7 +390,7 @@ def test_an_onnx_file_with_another_hash_than_the_pinned_one_is_refused(tmp_path:
 
 def test_an_onnx_file_that_is_broken_or_takes_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
-    with pytest.raises(ModelError, match="ONNX Runtime cannot load the model"):
+    with pytest.raises(ModelError, match="not a valid ONNX graph; it is cut off or damaged"):
         load(tmp_path / "broken.onnx")
     with pytest.raises(ModelError, match="its reference has 3 features"):
         load(saved(tmp_path, soft()), GRID[:, :3])

@@ -157,9 +157,9 @@ def test_a_regressor_predicts_the_numbers_of_its_own_predict(targets: np.ndarray
 
 
 def test_a_model_of_several_numbers_a_row_fails_by_name() -> None:
-    with pytest.raises(PredictError, match="model 'm' failed with ValueError") as caught:
+    with pytest.raises(PredictError, match="model 'm' failed with AnswerError") as caught:
         served(LinearRegression().fit(X, X)).predict(TABLE)
-    assert "shape (60, 2) for 60 rows" in str(caught.value.__cause__)
+    assert "an array of shape (60, 2) for 60 rows" in str(caught.value.__cause__)
 
 
 def test_a_reference_with_another_number_of_features_is_refused() -> None:
@@ -185,7 +185,7 @@ def test_columns_that_are_no_features_are_to_be_left_out_where_the_label_is_name
     with pytest.raises(ModelError) as unnamed:
         NativeModel(loaded_estimator(logistic()), name="m", version="v", schema=schema, label_known=True)
     assert str(unnamed.value).endswith("has 3 (leave them out with exclude under [columns])")
-    with pytest.raises(ModelError, match=r"takes 2 features, its reference has 1$"):
+    with pytest.raises(ModelError, match=r"takes 2 features, its reference has 1 \(use a table with"):
         served(logistic(), infer_schema({"a": TABLE["a"]}))
 
 

@@ -135,6 +135,8 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
         "pruned": 0,
         "refused_rows": 0,
         "api_keys": 0,
+        "ended_sessions": 0,
+        "shadow_predictions": 0,
         **dict.fromkeys(("model_versions", "model_aliases", "model_files", "promotions"), 0),
         "server_workers": 0,
     }

@@ -85,7 +85,7 @@ BAD = {
     "long label": ({**GOOD, "label": "x" * 201}, "label", "label"),
     "number as id": ({**GOOD, "prediction_id": 5}, "prediction_id", "type"),
     "empty id": ({**GOOD, "prediction_id": ""}, "prediction_id", "type"),
-    "long id": ({**GOOD, "prediction_id": "x" * 65}, "prediction_id", "type"),
+    "long id": ({**GOOD, "prediction_id": "x" * 129}, "prediction_id", "type"),
     "half a pair": ({**GOOD, "prediction_id": "\ud800"}, "prediction_id", "type"),
     "NUL": ({**GOOD, "prediction_id": "a\0"}, "prediction_id", "type"),
     "text": ("setosa", "", "not_an_object"),
