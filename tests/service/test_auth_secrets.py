@@ -31,7 +31,7 @@ def test_no_key_is_in_spans_log_lines_metrics_and_answers(tmp_path: Path) -> Non
         session = client.post("/login", data={"key": admin}, headers=traced).cookies[COOKIE]
         client.cookies.clear()
         secrets = [admin, predict, UNKNOWN, session]
-        secrets += [secret.rpartition("_")[2] for secret in (admin, predict)]
+        secrets += [secret.split("_", 2)[2] for secret in (admin, predict)]
         secrets += [base64.b64encode(f":{key}".encode()).decode() for key in (admin, predict, UNKNOWN)]
         answers = []
         for key in (admin, predict, UNKNOWN):

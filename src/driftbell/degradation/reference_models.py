@@ -298,7 +298,7 @@ def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
     if count < 2 or not matrix.shape[1]:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)
     if count > MAX_BOOSTED_CLASSES:
-        return ExtraTreesClassifier(100, min_samples_leaf=2, random_state=seed).fit(matrix, truth)
+        return ExtraTreesClassifier(50, min_samples_leaf=2, random_state=seed).fit(matrix, truth)
     return HistGradientBoostingClassifier(
         max_iter=60 if count == 2 else max(15, 120 // count),
         learning_rate=0.12 if count <= 3 else 0.3,
