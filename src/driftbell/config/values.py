@@ -96,7 +96,7 @@ def _proxies(value: object) -> object:
         except ValueError as error:
             raise ValueError(hint) from error
         if network.prefixlen == 0:
-            raise ValueError(f"{hint}: whoever is trusted can name any address as its client's")
+            raise ValueError(f"{hint}: a trusted proxy can name any address as that of its client")
         proxies.append(str(network) if "/" in text else str(network.network_address))
     return tuple(proxies)
 

@@ -42,7 +42,7 @@ def typed_columns(
         columns: arrays as `as_column` returns them.
         decided: kind of each column, and the order of day and month, as decided on the reference
             (`PreparedReference.decided`); None decides them.
-        kinds: see `Reference`; without effect on what is decided.
+        kinds: see `Reference`; they do not change the decided columns.
 
     >>> days = [f"2026-0{m}-{d:02}" for m in range(1, 7) for d in range(1, 20)]
     >>> typed_columns({"signup": np.array(days, dtype=object)})["signup"].kind.value

@@ -95,7 +95,7 @@ class WaitingRoom:
             return not any(body is None for (body,) in rows)
 
     def expire(self, now: float) -> int:
-        """Remove what is too old or too much; return the number of requests and answers without the other.
+        """Remove expired and excess events; return the number of unmatched requests and answers.
 
         Raises:
             StoreError: the file cannot be written.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from driftbell.ports.keys import KeyStore
 from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.store import (
     AlarmStore,
     CheckStore,
     Coordination,
-    KeyStore,
     LabelStore,
     NotificationStore,
     PredictionStore,

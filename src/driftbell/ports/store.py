@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from driftbell.ports.keys import KeyStore
 from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.versions import VersionStore
 from driftbell.records import (
@@ -35,7 +36,6 @@ from driftbell.records import (
     Window,
 )
 from driftbell.records.alarms import Annotation
-from driftbell.records.api_keys import ApiKey
 from driftbell.records.comparison import LabelledOutcome
 
 
@@ -329,28 +329,6 @@ class RetentionStore(Protocol):
 
     def totals(self) -> ArchiveTotals:
         """Count archived and deleted predictions; read the oldest prediction's time and the last error."""
-
-
-class KeyStore(Protocol):
-    """API keys, revoked ones included."""
-
-    def add(self, key: ApiKey) -> bool:
-        """Write a new key; return False, and write nothing, if a key that is not revoked has its name."""
-
-    def all(self) -> list[ApiKey]:
-        """Read every key, in the order in which they were added."""
-
-    def revoke(self, name_or_id: str, now: datetime) -> list[ApiKey]:
-        """Revoke the key with a name or an id; return it as it was before, or nothing if there is none."""
-
-    def mark_used(self, ids: Collection[str], now: datetime) -> None:
-        """Write when keys were last used; an earlier time than the stored one changes nothing."""
-
-    def end_sessions(self, sessions: Mapping[str, datetime], now: datetime) -> None:
-        """Write the ids of sessions that people ended, with the time at which each would have ended."""
-
-    def ended_sessions(self, now: datetime) -> frozenset[str]:
-        """Read the ids of ended sessions that would not have ended by now."""
 
 
 class Store(Protocol):
