@@ -35,6 +35,13 @@ OPTIONS = (
         metavar="WORD",
         help="Word that means null, such as -999; may be repeated.",
     ),
+    click.option(
+        "--keep-null-words",
+        "keep_null_words",
+        multiple=True,
+        metavar="NAMES",
+        help="Columns in which NA, None and the like are texts and not null, such as 'region'.",
+    ),
     click.option("--separator", metavar="CHAR", help="Separator of text files [default: detected]."),
     click.option(
         "--decimal", metavar="CHAR", help="Decimal mark of text files, '.' or ',' [default: detected]."
@@ -64,6 +71,7 @@ READING_OPTIONS = (
     "exclude",
     "include",
     "nulls",
+    "keep_null_words",
     "separator",
     "decimal",
     "encoding",
@@ -126,12 +134,16 @@ def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = No
             kinds |= parse_kinds({name: kind})
         except ValueError as error:
             raise ConfigError(f"--column: {error}") from error
-    exclude, include = (
+    exclude, include, keep = (
         tuple(name for text in values[option] for name in parse_names(text))
-        for option in ("exclude", "include")
+        for option in ("exclude", "include", "keep_null_words")
     )
     options = ColumnOptions(
-        kinds, (*columns.exclude, *exclude), include or columns.include, (*columns.nulls, *values["nulls"])
+        kinds,
+        (*columns.exclude, *exclude),
+        include or columns.include,
+        (*columns.nulls, *values["nulls"]),
+        keep_null_words=(*columns.keep_null_words, *keep),
     )
     fields = ("separator", "decimal", "encoding", "header", "header_row", "sheet")
     return TableOptions(options, FileOptions(**{name: values[name] for name in fields}), values["queries"])

@@ -200,6 +200,13 @@ def _version_lines(version: ModelVersion, aliases: list[str]) -> Iterator[str]:
     "--column", "kinds", multiple=True, metavar="NAME=KIND", help="Kind of a column; may be repeated."
 )
 @click.option(
+    "--keep-null-words",
+    "keep_null_words",
+    multiple=True,
+    metavar="NAMES",
+    help="Columns in which NA, None and the like are texts and not null, such as 'region'.",
+)
+@click.option(
     "--dtype",
     "dtypes",
     multiple=True,

@@ -25,11 +25,20 @@ class ColumnSettings(Section):
     include: Names = ()
     """Columns of tables that are read: names or patterns; without it, all are."""
     nulls: Names = ()
-    """Further words of tables that mean null, such as '-999'; NA, NULL, NaN, None, '?', '-' always do."""
+    """Further words of tables that mean null, such as '-999'; NA, NULL, NaN, None, '?', '-' do by default."""
+    keep_null_words: Names = ()
+    """Columns in which NA, None and the like are texts and not null: names, or patterns such as 'region*'."""
     dtypes: Dtypes = Field(default_factory=dict)
     """Types of columns that the model is given, as pandas names them, such as {zip = "str"}."""
 
     @property
     def options(self) -> ColumnOptions:
         """The options of the reader."""
-        return ColumnOptions(self.kinds, self.exclude, self.include, self.nulls, self.dtypes)
+        return ColumnOptions(
+            self.kinds,
+            self.exclude,
+            self.include,
+            self.nulls,
+            self.dtypes,
+            keep_null_words=self.keep_null_words,
+        )

@@ -25,6 +25,7 @@ from driftbell.drift.prepared import (
     prepare_column,
 )
 from driftbell.drift.time_tests import add_times, why_not_compared
+from driftbell.phrases import join_names, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
@@ -168,6 +169,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")
+    if before.null_words or typed.null_words:
+        tested.remarks.append(_null_words(name, before.null_words, typed.null_words))
     frozen = _is_identifier(before) and add_frozen(before, now, tested)
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
@@ -205,6 +208,12 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
         numbers,
         unseen_rows(before, now),
     )
+
+
+def _null_words(name: str, before: str, now: str) -> str:
+    sides = {"in the reference": before, "in current": now}
+    cells = join_names(f"{count} {side}" for side, count in sides.items() if count)
+    return f"read as missing: {cells} (--keep-null-words '{printable(name)}' reads them as texts)"
 
 
 def _same_precision(before: PreparedColumn, typed: TypedColumn) -> tuple[PreparedColumn, TypedColumn]:

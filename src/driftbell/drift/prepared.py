@@ -106,6 +106,7 @@ class PreparedColumn:
         bins: bins to which windows are rounded; None if the rows of the reference are known.
         unit: see `TypedColumn`.
         remark: see `TypedColumn`.
+        null_words: see `TypedColumn`.
     """
 
     name: str
@@ -124,6 +125,7 @@ class PreparedColumn:
     bins: Bins | None = None
     unit: str | None = None
     remark: str = ""
+    null_words: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -214,6 +216,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed.date_order,
         unit=typed.unit,
         remark=typed.remark,
+        null_words=typed.null_words,
     )
 
 

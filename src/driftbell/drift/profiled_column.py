@@ -67,7 +67,8 @@ class ProfiledColumn:
         rows: number of rows.
         nulls: number of nulls, without unreadable cells.
         unreadable: number of cells that are not of the kind.
-        stored_as, precision, set_by_user, reason, date_order, unit: see `TypedColumn`.
+        stored_as, precision, set_by_user, reason, date_order, unit, null_words: see
+            `TypedColumn`.
         excluded: why its values are not compared, or "".
         numbers: numeric: counts on bins.
         categories: categorical and boolean: counts of categories.
@@ -92,6 +93,7 @@ class ProfiledColumn:
     times: TimeProfile | None = None
     words: BinnedTexts | None = None
     unit: str | None = None
+    null_words: str = ""
 
     @property
     def readable(self) -> int:
@@ -164,6 +166,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         typed.date_order,
         excluded,
         unit=typed.unit,
+        null_words=typed.null_words,
     )
     if excluded:
         return column
@@ -207,6 +210,7 @@ def outline(column: ProfiledColumn) -> PreparedColumn:
         excluded=column.excluded,
         date_order=column.date_order,
         unit=column.unit,
+        null_words=column.null_words,
     )
 
 

@@ -164,4 +164,5 @@ def _merged(settings: ColumnOptions, user: ColumnOptions) -> ColumnOptions:
         settings.include,
         settings.nulls,
         {**settings.dtypes, **user.dtypes},
+        keep_null_words=(*settings.keep_null_words, *user.keep_null_words),
     )

@@ -137,7 +137,7 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
-    notes = reading_notes(raw, model.schema.features, table, options.columns.kinds)
+    notes = reading_notes(raw, model.schema.features, reading.table, options.columns.kinds)
     all_warnings = (
         *offered.warnings,
         *plan.warnings,
@@ -211,6 +211,7 @@ def _settings(
             "exclude": plan.excluded,
             "include": columns.include,
             "nulls": columns.nulls,
+            "keep_null_words": columns.keep_null_words,
         },
     }
     try:

@@ -80,7 +80,12 @@ class _Planner:
             cells = as_category(self.raw.columns[name])
             texts = None
             if cells.form is Form.TEXTS:
-                texts = TextColumn(cells.data, tuple(self.options.nulls), self.raw.decimal)
+                texts = TextColumn(
+                    cells.data,
+                    tuple(self.options.nulls),
+                    self.raw.decimal,
+                    keep_null_words=self.options.keeps_null_words(name),
+                )
             self.decisions[name] = decide_kind(name, cells, texts)
         return self.decisions[name]
 
@@ -116,8 +121,9 @@ class _Planner:
     def values(self, name: str) -> Counter[object]:
         """Return the values of a column other than null, with their numbers."""
         table = replace(self.raw, columns={name: self.raw.columns[name]})
-        nulls = ColumnOptions(nulls=self.options.nulls)
-        return Counter(v for v in feature_columns(table, nulls)[name].tolist() if not is_empty_label(v))
+        reading = ColumnOptions(nulls=self.options.nulls, keep_null_words=self.options.keep_null_words)
+        values = feature_columns(table, reading, strict=False)[name].tolist()
+        return Counter(v for v in values if not is_empty_label(v))
 
     def guess(self, candidates: Sequence[str], *, ordered: bool = False) -> tuple[str | None, str]:
         """Return the column that is probably the label, and why; None if it is not clear.

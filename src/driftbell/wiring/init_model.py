@@ -109,6 +109,7 @@ def _configuration(
         exclude=columns.exclude,
         kinds=columns.kinds,
         dtypes={**columns.dtypes, **other_types},
+        keep_null_words=columns.keep_null_words,
     )
 
 

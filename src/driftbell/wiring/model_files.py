@@ -30,6 +30,7 @@ from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.external_model import open_external
 from driftbell.wiring.native_model import (
+    log_null_words,
     open_native,
     options_of_model,
     read_reference,
@@ -64,6 +65,7 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
         return iris_training(folder) if is_iris_cached(folder) else None
     columns = options_of_model(settings.columns.options, model, options.target)
     table, labels = read_reference(options.reference, columns, options.target)
+    log_null_words(table, model.name)
     return _match_training(table.columns, labels, model, options)
 
 
@@ -87,6 +89,7 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
     path, name = options.path, model_name(options)
     if isinstance(path, Path) and path.suffix.lower() == ".onnx":
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
+        log_null_words(table, name)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
         conversion = load_onnx(
             path, name=name, schema=schema, features=columns, sha256=options.sha256, names=options.classes

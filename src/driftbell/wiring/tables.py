@@ -138,6 +138,7 @@ def type_columns(
             exclude=options.exclude,
             include=options.include,
             nulls=options.nulls,
+            keep_null_words=options.keep_null_words,
             roles=roles,
         )
     except InputError as error:

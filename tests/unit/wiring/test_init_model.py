@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import tomllib
@@ -357,3 +358,13 @@ def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
     )
     assert nulls.startswith(f"'plan': {ROWS // 5} cells 'NA' are null, as pandas reads them by default.")
     assert not any("identifier" in warning for warning in result.warnings)
+    assert "--keep-null-words 'plan'" in nulls
+
+    read = functools.partial(pd.read_csv, "dates.csv", keep_default_na=False)
+    joblib.dump(model.fit(read()[["signup", "plan"]], read()["churned"]), "dates.joblib")
+    (Path("driftbell.toml")).unlink(missing_ok=True)
+    kept = ColumnOptions(keep_null_words=("plan",))
+    result = run("dates.csv", model="dates.joblib", columns=kept, force=True)
+    assert not any("null" in warning for warning in result.warnings)
+    assert 'keep_null_words = ["plan"]' in Path("driftbell.toml").read_text()
+    assert not next(f for f in result.features if f.name == "plan").nullable

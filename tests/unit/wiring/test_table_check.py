@@ -61,6 +61,28 @@ def test_options_set_kinds_and_select_columns() -> None:
         driftbell.check(zips, zips, exclude=["zap"])
 
 
+def test_null_words_in_texts_are_counted_and_can_be_kept(tmp_path: Path) -> None:
+    before = tmp_path / "before.csv"
+    before.write_text("region,plan,x\n" + "NA,a,1\nEU,b,NA\n ,None,2\n" * 50)
+    now = {"region": ["NA", "EU", "EU"] * 40, "plan": ["a", "b", "?"] * 40, "x": ["1", "NA", "2"] * 40}
+    region, plan, x = driftbell.check(before, now).columns
+    assert region.reason.endswith(
+        "read as missing: 50 cells 'NA' in the reference and 40 cells 'NA' in current "
+        "(--keep-null-words 'region' reads them as texts)."
+    )
+    assert "50 cells 'None' in the reference and 40 cells '?' in current" in plan.reason
+    assert "read as missing" not in x.reason
+    assert region.comparison.null_shares == pytest.approx((2 / 3, 1 / 3))
+
+    kept = driftbell.check(before, now, keep_null_words=["reg*"]).columns
+    assert kept[0].comparison.null_shares == pytest.approx((1 / 3, 0))  # blank cells stay null
+    assert ["read as missing" in c.reason for c in kept] == [False, True, False]
+    numbers = driftbell.check({"x": ["1", "nan"] * 50}, {"x": ["1", "nan"] * 50}, keep_null_words=["x"])
+    assert numbers.columns[0].comparison.kind == "categorical"
+    with pytest.raises(ConfigError, match="keep-null-words: the table has no column 'regio'"):
+        driftbell.check(before, now, keep_null_words=["regio"])
+
+
 def test_the_reference_sets_the_order_of_day_and_month() -> None:
     before = {"day": [f"{1 + i % 28:02}/{1 + i % 2:02}/2026" for i in range(150)]}
     now = {"day": [f"{1 + i % 12:02}/02/2026" for i in range(150)]}
