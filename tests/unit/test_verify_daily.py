@@ -10,14 +10,14 @@ from tests.conftest import wait_until
 
 from driftbell.errors import StoreError
 from driftbell.testing import memory_store
-from driftbell.wiring import server
+from driftbell.wiring import model_service
 
 
 def test_a_store_that_cannot_be_read_is_not_called_damaged_and_is_checked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "VERIFY_DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(server, "VERIFY_SECONDS", 0.001)
+    monkeypatch.setattr(model_service, "VERIFY_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(model_service, "VERIFY_SECONDS", 0.001)
     store: Any = memory_store()
     calls = 0
 
@@ -30,7 +30,7 @@ def test_a_store_that_cannot_be_read_is_not_called_damaged_and_is_checked_again(
 
     monkeypatch.setattr(store, "verify", verify)
     with capture_logs() as lines:
-        server._verify_daily(store)
+        model_service.verify_daily(store)
         wait_until(lambda: any(line["log_level"] == "error" for line in lines))
     assert [(line["event"], line["error"]) for line in lines] == [
         ("prediction log cannot be checked for damage", "too many open files"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,11 +61,13 @@ def up(
         check__every=every,
     )
     begin(parent, loaded.settings)
+    from driftbell.config.further_models import load_models
     from driftbell.ops.supervisor import run_up
     from driftbell.wiring.access import check_keys
 
+    load_models(loaded.settings)  # an error in one of their files ends the start here
     check_keys(loaded.settings)
-    sys.exit(run_up())
+    sys.exit(run_up(tuple(loaded.settings.models)))
 
 
 @cli.command()
@@ -91,33 +94,52 @@ def serve(
         config_file, data_dir=data_dir, server__host=host, server__port=port, server__workers=workers
     )
     begin(parent, loaded.settings)
-    from driftbell.data_folder import mark_in_use
+    from driftbell.config.further_models import load_models
+    from driftbell.data_folder import mark_in_use, restrict_access
     from driftbell.wiring.server import run_server
 
-    with mark_in_use(loaded.settings.data_dir):
+    with ExitStack() as stack:
+        stack.enter_context(mark_in_use(loaded.settings.data_dir))
+        for own in load_models(loaded.settings).values():
+            restrict_access(own.data_dir, int(own.umask, 8))
+            stack.enter_context(mark_in_use(own.data_dir))
         run_server(loaded.settings, supervised=parent is not None)
 
 
 @cli.command()
 @common
 @click.option("--every", help="Interval between checks, such as 1m [default: 5m].")
-def monitor(config_file: Path | None, data_dir: str | None, parent: int | None, every: str | None) -> None:
+@click.option("--model", help="Monitor this model of [models] alone, or 'default' [default: all].")
+def monitor(
+    config_file: Path | None, data_dir: str | None, parent: int | None, every: str | None, model: str | None
+) -> None:
     """Check the logged predictions on schedule and on request.
 
-    Several monitors may run on one store: one is active, and another takes over when it ends.
+    Several monitors may run on one store: one is active, and another takes over when it ends. Each model of
+    [models] has a monitor process of its own. --data-dir and --every are those of the main model.
 
     \b
-    Example:
+    Examples:
       driftbell monitor --every 1m
+      driftbell monitor --model churn
     """
     end_at_stop()
-    loaded = settings(config_file, data_dir=data_dir, check__every=every)
-    begin(parent, loaded.settings)
+    loaded = settings(config_file, data_dir=data_dir, check__every=every).settings
+    from driftbell.config.further_models import load_models, settings_of_model
     from driftbell.data_folder import mark_in_use
+
+    if model is None and load_models(loaded):
+        begin(parent, loaded)
+        from driftbell.ops.supervisor import monitor_commands, run_children
+
+        sys.exit(run_children(None, monitor_commands(tuple(loaded.models))))
+    own = settings_of_model(loaded, model)
+    begin(parent, own)
+    from driftbell.wiring.further_models import named_model
     from driftbell.wiring.monitor import run_monitor
 
-    with mark_in_use(loaded.settings.data_dir):
-        run_monitor(loaded.settings, supervised=parent is not None)
+    with mark_in_use(own.data_dir), named_model(loaded, model) if model in loaded.models else nullcontext():
+        run_monitor(own, supervised=parent is not None)
 
 
 @cli.command()

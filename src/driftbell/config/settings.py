@@ -17,6 +17,7 @@ from driftbell.config.auth import AuthSettings
 from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.display import file_value, read_secret_file, without_credentials
+from driftbell.config.further_models import ModelFiles
 from driftbell.config.postgres_url import parse_database
 from driftbell.config.section import Section
 from driftbell.config.sources import PREFIX, values_of_environment, values_of_file
@@ -209,6 +210,8 @@ class Settings(Section):
     alarms: AlarmSettings = AlarmSettings()
     reports: ReportSettings = ReportSettings()
     model: ModelSettings = ModelSettings()
+    models: ModelFiles = Field(default_factory=dict)
+    """Settings files of further models by name, such as {churn = "churn.toml"}, served at `/models/churn`."""
     columns: ColumnSettings = ColumnSettings()
     tracing: TracingSettings = TracingSettings()
     retention: RetentionSettings = RetentionSettings()

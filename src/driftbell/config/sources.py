@@ -44,7 +44,7 @@ def values_of_file(file: Path | None, environment: Mapping[str, str]) -> list[tu
         raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from error
     values = []
     for key, value in content.items():
-        if isinstance(value, dict) and value and key != "limits":
+        if isinstance(value, dict) and value and key not in ("limits", "models"):
             values += [(f"{key}.{k}", v, str(path)) for k, v in value.items()]
         else:
             values.append((key, value, str(path)))

@@ -301,3 +301,26 @@ def _last_check(check: Check) -> Iterable[Metric]:
         yield GaugeMetricFamily(
             "driftbell_target_drift_p_value", "P-value of equal shares of the labels.", target.p_value
         )
+
+
+class CollectorOfModel(Collector):
+    """Collector of a further model: every series of another collector with the label `model`.
+
+    Args:
+        collector: the other collector.
+        model: name of the model.
+    """
+
+    def __init__(self, collector: Collector, model: str) -> None:
+        self._collector = collector
+        self._model = model
+
+    def describe(self) -> Iterable[Metric]:
+        """Return no metrics, so that registration does not read the log."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics."""
+        for metric in self._collector.collect():
+            metric.samples = [s._replace(labels={**s.labels, "model": self._model}) for s in metric.samples]
+            yield metric

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -26,8 +27,9 @@ from driftbell.records import CheckKind, TrafficBucket
 from driftbell.records.versions import VersionInUse, VersionRole
 from driftbell.server.api.monitor import MonitorView, VersionQuery, linked_view
 from driftbell.server.auth.session import may_change, session_name
-from driftbell.server.http.prefix import path_prefix
+from driftbell.server.http.prefix import path_prefix, service_prefix
 from driftbell.server.http.problems import Refused
+from driftbell.server.model_state import ModelState
 from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
 
 MAX_CHECKS = 12
@@ -67,6 +69,7 @@ _templates = Environment(
 )
 register_template_globals(_templates)
 _templates.globals["root"] = path_prefix
+_templates.globals["service_root"] = service_prefix
 _templates.globals["own_first"] = own_first
 _templates.globals["session_name"] = session_name
 _templates.globals["may_change"] = may_change
@@ -77,10 +80,12 @@ class Pages:
 
     Args:
         view: reads the checks and the reports.
+        models: the states of further models by name, which the first page lists.
     """
 
-    def __init__(self, view: MonitorView) -> None:
+    def __init__(self, view: MonitorView, models: Mapping[str, ModelState] = MappingProxyType({})) -> None:
         self._view = view
+        self._models = models
         self._counts = TrafficCounts(view.store.predictions)
 
     def prepare(self) -> None:
@@ -89,14 +94,17 @@ class Pages:
 
     def _build(self) -> None:
         with suppress(StoreError):  # the first load tries again
-            render_page("home.html.j2", base="", **_home(self._view, self._counts))
+            render_page("home.html.j2", base="", models=[], **_home(self._view, self._counts))
 
     def router(self) -> APIRouter:
         """Build the routes of the pages. OpenAPI does not list them."""
-        return _router(self._view, self._counts)
+        return _router(self._view, self._counts, self._models)
 
 
-def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
+def _router(view: MonitorView, counts: TrafficCounts, states: Mapping[str, ModelState]) -> APIRouter:
+    def models() -> list[dict[str, Any]]:
+        return [state.overview(name) for name, state in states.items()]
+
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -104,11 +112,12 @@ def _router(view: MonitorView, counts: TrafficCounts) -> APIRouter:
         request: Request, version: VersionQuery = None, column: ColumnQuery = "", start: StartQuery = 0
     ) -> Response:
         context = _home(view, counts, version, column, start)
-        return render_page("home.html.j2", base=str(request.base_url), **context)
+        return render_page("home.html.j2", base=str(request.base_url), models=models(), **context)
 
     @router.get("/index.json")
     def home_json(version: VersionQuery = None) -> Response:
-        return JSONResponse(_home_json(view, counts, version))
+        more = {"models": models()} if states else {}
+        return JSONResponse({**_home_json(view, counts, version), **more})
 
     @router.post("/check")
     async def check_now() -> Response:

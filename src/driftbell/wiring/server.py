@@ -11,31 +11,28 @@ import signal
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import structlog
 
 from driftbell import jsonlog
-from driftbell.alarms.smallest_loss import parse_smallest_loss
-from driftbell.config.settings import Settings, load, log_database
+from driftbell.config.further_models import load_models
+from driftbell.config.settings import Settings, load
 from driftbell.data_folder import restrict_access
-from driftbell.errors import ConfigError, MissingExtraError, StoreError
+from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.phrases import network_address
-from driftbell.ports import Model
 from driftbell.process.memory import limit_arenas
 from driftbell.process.parent_death import exit_with
 from driftbell.process.stop_signal import handle_stop
-from driftbell.process.supervised_thread import SupervisedThread
-from driftbell.records import Task
 from driftbell.wiring.access import open_access
+from driftbell.wiring.further_models import check_model_names, named_model, uses_spool
 from driftbell.wiring.model import open_serving_model
-from driftbell.wiring.store import clock, open_store, report_folder
+from driftbell.wiring.store import clock, open_store
 from driftbell.wiring.versions import register_champion
 
 if TYPE_CHECKING:
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from driftbell.server.http.connections import ConnectionLimits
-    from driftbell.store.sql import SqlStore
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
@@ -55,9 +51,6 @@ STOP_SECONDS = 8.0
 
 START_SECONDS = 20
 """A worker that does not answer its parent within this time is replaced; a busy machine starts slowly."""
-
-VERIFY_DELAY_SECONDS, VERIFY_SECONDS = 2.0, 86400.0
-"""Time until the store is first looked over for damage, and between two times."""
 
 logger = structlog.get_logger()
 
@@ -77,18 +70,24 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     from driftbell.server.processes import run_single, run_workers
 
     _require_opentelemetry(settings)
+    models = load_models(settings)
     host, port = settings.server.host, settings.server.port
     check_port(host, port)
     has_workers = settings.server.workers > 1
     app: FastAPI | str
     if has_workers:
         # migrate once, and train, convert and register once, before the workers start
-        with closing(open_store(settings, lazy=_uses_spool(settings))) as store:
+        with closing(open_store(settings, lazy=uses_spool(settings))) as store:
             open_access(settings, store)
-            register_champion(settings, store.versions, open_serving_model(settings), clock())
+            model = open_serving_model(settings)
+            register_champion(settings, store.versions, model, clock())
+            check_model_names(settings, store, model)
+        for name, own in models.items():
+            with named_model(settings, name), closing(open_store(own, lazy=uses_spool(own))) as store:
+                register_champion(own, store.versions, open_serving_model(own), clock())
         app = "driftbell.wiring.server:application"
     else:
-        app = _application(settings)
+        app = _application(settings, models)
     handle_stop(lambda *_: sys.exit(0))  # from here there is something to clean up; uvicorn raises it again
     logger.info(
         "service starting", url=f"http://{network_address(host, port)}", workers=settings.server.workers
@@ -183,53 +182,37 @@ def application() -> FastAPI:
         jsonlog.configure()
         exit_with(parent.pid)
     settings = load().settings
-    restrict_access(settings.data_dir, int(settings.umask, 8))
-    return _application(settings)
+    models = load_models(settings)
+    for own in (settings, *models.values()):
+        restrict_access(own.data_dir, int(settings.umask, 8))
+    return _application(settings, models)
 
 
-def _application(settings: Settings) -> FastAPI:
+def _application(settings: Settings, models: Mapping[str, Settings]) -> FastAPI:
     limit_arenas()
     _require_opentelemetry(settings)
-    endpoint = settings.tracing.endpoint
-    store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
+    is_worker = parent_process() is not None
+    store = open_store(settings, lazy=uses_spool(settings) or is_worker)
     access = open_access(settings, store)  # refuses a start without keys before the model is loaded
     model = open_serving_model(settings, meanwhile=_import_libraries)
+    check_model_names(settings, store, model)
 
-    from driftbell.server import Service, create_app
+    from driftbell.server import create_app
     from driftbell.server.http.prefix import PathPrefix
-    from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
-    from driftbell.wiring.served_versions import version_source
+    from driftbell.wiring.model_service import model_service
 
-    source = version_source(settings, store.versions, model)
-    if log_database(settings.log) is None:
-        _verify_daily(store)
-    return create_app(
-        Service(
-            model=source.models[0] if source else model,
-            store=store,
-            versions=source,
-            journals=settings.journals_dir,
-            reports=report_folder(settings),
-            window_rows=settings.window.rows,
-            body_limit=settings.server.body_limit,
-            queue_limit=settings.server.queue_limit,
-            access_log=settings.server.access_log,
-            site_guard=SiteGuard(
-                _allowed_hosts(settings), bound=settings.server.host, origins=settings.server.cors_origins
-            ),
-            tracing=open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing(),
-            clock=clock,
-            durability=settings.log.durability,
-            on_failure=settings.log.on_failure,
-            budget_per_day=settings.alarms.budget.per_day(settings.check.every),
-            smallest_loss=_smallest_loss(settings, model),
-            compared_loss=parse_smallest_loss(settings.alarms.smallest_loss),
-            prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
-            cors_origins=settings.server.cors_origins,
-            access=access,
-        )
-    )
+    endpoint = settings.tracing.endpoint
+    tracing = open_tracing(endpoint, sample=settings.tracing.sample) if endpoint else Tracing()
+    main = model_service(settings, store, model, access=access, tracing=tracing)
+    further = {}
+    for name, own in models.items():
+        with named_model(settings, name):
+            own_store = open_store(own, lazy=uses_spool(own) or is_worker)
+            own_model = open_serving_model(own)
+            service = model_service(own, own_store, own_model, access=access, tracing=tracing)
+            further[name] = replace(service, site_guard=main.site_guard, prefix=PathPrefix())
+    return create_app(main, further)
 
 
 def _import_libraries() -> None:
@@ -238,42 +221,6 @@ def _import_libraries() -> None:
         import onnxruntime  # noqa: F401
     import driftbell.server
     import driftbell.wiring.served_versions  # noqa: F401
-
-
-def _smallest_loss(settings: Settings, model: Model) -> float | None:
-    """Return the smallest relevant loss of a classifier; of a regression it depends on the reference."""
-    if model.task is Task.REGRESSION:
-        return None
-    return parse_smallest_loss(settings.alarms.smallest_loss).of_accuracy()
-
-
-def _verify_daily(store: SqlStore) -> None:
-    """Look for damage of the store in a thread, soon after the start and then every day."""
-
-    def verify() -> None:
-        time.sleep(VERIFY_DELAY_SECONDS)
-        while True:
-            try:
-                store.verify()
-            except StoreError as error:
-                if store.connections.damage:
-                    logger.error("prediction log is damaged", error=str(error))
-                    return
-                logger.warning("prediction log cannot be checked for damage", error=str(error))
-            time.sleep(VERIFY_SECONDS)
-
-    SupervisedThread(verify, name="database").start()
-
-
-def _allowed_hosts(settings: Settings) -> list[str]:
-    """Return the configured names, and the one of the address for people."""
-    link = urlsplit(settings.notifications.link or "").hostname
-    return [*settings.server.allowed_hosts, *([link] if link else [])]
-
-
-def _uses_spool(settings: Settings) -> bool:
-    """Return whether the service runs without the store, spooling predictions until it is available."""
-    return settings.log.on_failure == "spool"
 
 
 def _require_opentelemetry(settings: Settings) -> None:

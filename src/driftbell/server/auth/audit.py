@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 import structlog
 from starlette.types import Message, Scope, Send
 
-from driftbell.server.http.prefix import route_path
+from driftbell.server.http.prefix import MODEL_PATH, route_path
 
 MAX_TARGET_LENGTH = 200
 
@@ -28,14 +28,15 @@ def write_audit_line(who: str, action: str, target: str, **fields: object) -> No
 
 def audited(scope: Scope, template: str, send: Send) -> Send:
     """Return a `send` that writes the audit line of a request when its answer begins."""
+    model = scope.get(MODEL_PATH, "")
 
     def send_on(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             key = scope["driftbell.key"]
             write_audit_line(
                 key.name,
-                f"{scope['method']} {template}",
-                route_path(scope),
+                f"{scope['method']} {model}{template}",
+                model + route_path(scope),
                 key_id=key.id,
                 client=client_address(scope),
                 status=message["status"],

@@ -15,7 +15,7 @@ from driftbell.server.auth.guard import Access
 from driftbell.server.auth.session import COOKIE
 from driftbell.server.http.body import read_bytes
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.prefix import path_prefix, route_path
+from driftbell.server.http.prefix import path_prefix, route_path, service_prefix
 from driftbell.server.http.problems import Refused
 from driftbell.server.pages import render_page
 
@@ -68,7 +68,7 @@ def login_router(access: Access, metrics: Metrics) -> APIRouter:
             COOKIE,
             value,
             max_age=seconds,
-            path=path_prefix() or "/",
+            path=service_prefix() or "/",
             secure=request.url.scheme == "https",
             httponly=True,
             samesite="strict",
@@ -82,7 +82,7 @@ def login_router(access: Access, metrics: Metrics) -> APIRouter:
             client = client_address(request.scope)
             write_audit_line(key.name, "log out", "/logout", key_id=key.id, client=client)
         answer = _redirect("/login")
-        answer.delete_cookie(COOKIE, path=path_prefix() or "/", httponly=True, samesite="strict")
+        answer.delete_cookie(COOKIE, path=service_prefix() or "/", httponly=True, samesite="strict")
         return answer
 
     return router

@@ -54,10 +54,12 @@ class RequestLog:
         metrics: the metrics to add them to.
         access_log: write one line for each request, except for the routes in `QUIET`; the lines of one
             iteration of the event loop are written at once.
+        path: the path of a further model; "" for the main one.
     """
 
-    def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
-        self.in_flight = metrics.in_flight
+    def __init__(self, metrics: Metrics, *, access_log: bool, path: str = "") -> None:
+        self._path = path
+        self.in_flight = metrics.process.in_flight
         self._metrics = metrics
         self._access_log = access_log
         self._outcomes: dict[tuple[str, str, int], _Outcome] = {}
@@ -66,7 +68,7 @@ class RequestLog:
     def start_at_zero(self, route: str, method: str, *statuses: int) -> None:
         """Create the counters of a route: a rate needs the zero before the first request."""
         for status in statuses:
-            self._outcome(route, method, status)
+            self._outcome(self._path + route, method, status)
 
     def record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Record one request."""
@@ -91,7 +93,7 @@ class RequestLog:
                 self._metrics.duration.labels(*labels, "4xx" if 400 <= status < 500 else str(status)),
                 "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO",
                 f'"method": "{method}", "route": {json.dumps(route)}, "status": {status}',
-                self._access_log and (route not in QUIET or status >= 500),
+                self._access_log and (route.removeprefix(self._path) not in QUIET or status >= 500),
             )
         return self._outcomes[key]
 

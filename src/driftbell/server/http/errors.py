@@ -15,6 +15,7 @@ from structlog.contextvars import get_contextvars
 from driftbell.errors import DriftbellError, InputError, OverloadedError, PredictError, StoreError
 from driftbell.records import FieldProblem
 from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.prefix import route_path
 from driftbell.server.http.problems import Refused, log_hint, problem
 
 LOG_SECONDS = 1.0
@@ -22,6 +23,9 @@ LOG_SECONDS = 1.0
 
 MAX_DETAILS = 5
 """Problems of a body that are repeated in the sentence of the answer."""
+
+MAX_NAME_LENGTH = 63
+"""Characters of a model's name that an answer repeats."""
 
 logger = structlog.get_logger()
 
@@ -31,7 +35,12 @@ class ErrorAnswers:
 
     Args:
         metrics: counts rejected inputs.
+
+    Attributes:
+        models: names of further models, for the answer to a path of an unknown one.
     """
+
+    models: tuple[str, ...] = ()
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -49,7 +58,18 @@ class ErrorAnswers:
         add(Refused, self.answer)
         add(DriftbellError, self.answer)
         add(RequestValidationError, self._invalid_query)
-        add(HTTPException, _http_error)
+
+        async def answer_http_error(request: Request, error: HTTPException) -> Response:
+            return _http_error(error, self._unknown_model(route_path(request.scope)))
+
+        app.add_exception_handler(HTTPException, answer_http_error)  # type: ignore[arg-type]
+
+    def _unknown_model(self, path: str) -> str:
+        """Return what to do about a path below `/models` that does not exist; "" for any other."""
+        if not self.models or not path.startswith("/models/"):
+            return ""
+        name = path.split("/")[2][:MAX_NAME_LENGTH]
+        return f"no further model is named '{name}': this service has {', '.join(self.models)}"
 
     def answer(self, error: DriftbellError | Refused) -> Response:
         """Build the answer to an error."""
@@ -96,13 +116,13 @@ def _log(error: DriftbellError) -> None:
     logger.error("request failed", error=str(error), error_type=type(error).__name__, **reason)
 
 
-def _http_error(error: HTTPException) -> Response:
+def _http_error(error: HTTPException, unknown: str) -> Response:
     headers = dict(error.headers or {})
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"
     allowed = headers.get("Allow", "see /docs")
     detail = {
-        404: "there is nothing here; the API is described at /docs",
+        404: unknown or "there is nothing here; the API is described at /docs",
         405: f"this method is not allowed here; allowed: {allowed}",
     }.get(error.status_code, str(error.detail))
     return problem(error.status_code, detail, headers=headers)

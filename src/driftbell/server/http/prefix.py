@@ -14,12 +14,29 @@ FORWARDED = b"x-forwarded-prefix"
 VALID = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 """No empty segment: a browser reads `//name` as another host."""
 
+MODEL_PATH = "driftbell.model_path"
+"""Key of a request's scope: the path of the further model that it is for, such as `/models/churn`."""
+
 _current: ContextVar[str] = ContextVar("driftbell_path_prefix", default="")
+_model_path: ContextVar[str] = ContextVar("driftbell_model_path", default="")
 
 
 def path_prefix() -> str:
-    """Return the path prefix of the current request, such as `/ml`; "" without one."""
+    """Return the path before the route of the current request, such as `/ml/models/churn`; "" without one."""
+    return _current.get() + _model_path.get()
+
+
+def service_prefix() -> str:
+    """Return the path prefix of the service, without that of a further model; "" without one."""
     return _current.get()
+
+
+def enter_model(scope: Scope, path: str) -> None:
+    """Make a request one of a further model, for which its routes are below `path`; "" for the main one."""
+    _model_path.set(path)
+    if path:
+        scope[MODEL_PATH] = path
+        scope["root_path"] = scope["app_root_path"] = scope.get("app_root_path", "") + path
 
 
 def route_path(scope: Scope) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-from driftbell.server.http.prefix import route_path
+from driftbell.server.http.prefix import MODEL_PATH, route_path
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -20,7 +20,15 @@ UNMATCHED = "unmatched"
 
 
 def route_of(scope: Scope) -> str:
-    """Return the template of the route: raw paths would give unlimited label values."""
+    """Return the template of the route: raw paths would give unlimited label values.
+
+    That of a further model begins with the path of the model, such as `/models/churn/predict`.
+    """
+    route = _template_of(scope)
+    return route if route == UNMATCHED else f"{scope.get(MODEL_PATH, '')}{route}"
+
+
+def _template_of(scope: Scope) -> str:
     template = getattr(scope.get("route"), "path", None)
     if template:
         return str(template)

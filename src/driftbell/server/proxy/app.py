@@ -106,12 +106,12 @@ class Proxy:
             await self.own(scope, receive, send)
             return
         started = time.perf_counter()
-        self._metrics.in_flight.inc()
+        self._metrics.process.in_flight.inc()
         status = 500
         try:
             status = await self._pass_on(scope, receive, send, started)
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.process.in_flight.dec()
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self._metrics.requests.labels(ROUTE, method, status).inc()
             group = "4xx" if 400 <= status < 500 else status

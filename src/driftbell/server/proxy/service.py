@@ -42,7 +42,7 @@ class ProxyService:
     Attributes:
         model: the model that the server behind the proxy serves.
         store: predictions are written there.
-        journals: see `driftbell.server.app.Service`.
+        journals: see `driftbell.server.service.Service`.
         upstream: the server.
         predict: which requests predict.
         fields: fields of plain JSON; None for the bodies of MLflow, KServe's V1 and the protocol V2.
@@ -69,8 +69,8 @@ class ProxyService:
 def create_proxy(service: ProxyService) -> Proxy:
     """Build the application; it owns the store and closes it at shutdown."""
     metrics, clock = Metrics(), service.clock
-    jsonlog.on_drop(metrics.dropped_lines.inc)
-    on_failure(lambda thread: metrics.thread_failures.labels(thread).inc())
+    jsonlog.on_drop(metrics.process.dropped_lines.inc)
+    on_failure(lambda thread: metrics.process.thread_failures.labels(thread).inc())
     writer = JournalWriter(service.store, service.journals, metrics, spool=True)  # answers never wait for it
     recorder = open_recorder(service.durability, writer, metrics, queue_limit=service.queue_limit)
     refusals = RefusalCounter(service.store, service.model, metrics, clock=clock)
@@ -86,7 +86,7 @@ def create_proxy(service: ProxyService) -> Proxy:
         await writer.start()
         service.access.start()
         logger.info("proxy started", upstream=service.upstream.name, model=service.model.name)
-        yield {"count_closed": lambda reason: metrics.closed.labels(reason).inc()}
+        yield {"count_closed": lambda reason: metrics.process.closed.labels(reason).inc()}
         await queue.close()
         await refusals.close()
         await recorder.close()

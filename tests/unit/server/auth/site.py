@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Site:
         cors_origins: see `Service`.
         open_names: see `RouteScopes`.
         tokens: verifies tokens of an issuer, if there is one.
+        further: names of further models.
         rate: requests of one key, and the seconds within which it may send them.
 
     Attributes:
@@ -71,6 +73,7 @@ class Site:
         tokens: Any = None,
         cors_origins: tuple[str, ...] = (),
         open_names: tuple[str, ...] = ("health",),
+        further: tuple[str, ...] = (),
     ) -> None:
         self.clock = ManualClock(NOW)
         self.store = memory_store()
@@ -110,7 +113,17 @@ class Site:
             cors_origins=cors_origins,
             access=access if authenticates else Access(),
         )
-        self.app = create_app(service)
+        models = {
+            name: replace(
+                service,
+                store=memory_store(),
+                journals=folder / name / "journal",
+                reports=ReportFolder(folder / name / "reports", keep=1),
+                prefix=PathPrefix(),
+            )
+            for name in further
+        }
+        self.app = create_app(service, models)
         self._life = self.app.router.lifespan_context(self.app)
         self._runner = asyncio.Runner()
         self._runner.run(self._life.__aenter__())

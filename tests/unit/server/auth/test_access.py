@@ -88,8 +88,10 @@ def expected(need: str | None, key: str) -> int | None:
     return None if need in ("", key) or key == ADMIN else 403
 
 
-def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -> None:
-    templates = sorted({path for _, path in routes_of(site.app)})
+@pytest.mark.parametrize("model_path", ["", "/models/churn"])
+def test_each_method_of_each_route_admits_only_keys_with_its_scope(model_path: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, further=("churn", "fraud"))
+    templates = sorted({path for _, path in routes_of(site.app.models["churn"] if model_path else site.app)})
     assert len(templates) == 48
     checked = 0
     for template in (*templates, *UNKNOWN_PATHS):
@@ -97,10 +99,12 @@ def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -
         for method in METHODS:
             # "rollback" is also a name of a version that GET may ask for
             is_version = template == "/models/rollback" and method in ("GET", "HEAD")
-            need = needed(method, "/models/{version}" if is_version else template)
+            # the path of a model without anything below it is its first page
+            route = "/" if model_path and not template else template
+            need = needed(method, "/models/{version}" if is_version else route)
             for key in KEYS:
                 site.seconds += 1  # below the limit of unknown keys
-                answer = site.call(method, path, key, client=f"client {checked}")
+                answer = site.call(method, model_path + path, key, client=f"client {checked}")
                 refusal = expected(need, key)
                 what = f"{method} {path} with {key}: {answer.status}"
                 if refusal is None:
@@ -115,6 +119,7 @@ def test_each_method_of_each_route_admits_only_keys_with_its_scope(site: Site) -
                     assert answer.headers["cache-control"] == "no-store", what
                 checked += 1
     assert checked == len(METHODS) * len(KEYS) * (len(templates) + len(UNKNOWN_PATHS))
+    site.close()
 
 
 def routed(site: Site, method: str, path: str) -> str | None:
