@@ -138,12 +138,12 @@ def test_every_label_in_a_query_is_documented() -> None:
         for name, text in re.findall(r"^\| `(driftbell_\w+)` \| \w+;? ?([^|]*) \|", METRICS, re.MULTILINE)
     }
     assert labels["driftbell_evidence"] == {"source", "column", "can_alarm"}
-    of_prometheus = {"job", "instance", "le"}
+    of_all = {"job", "instance", "le", "model"}  # the last of further models
     for query in promql():
         names = {
             re.sub("_(bucket|sum|count)$", "", n) for n in re.findall(r"driftbell_\w+", query.expression)
         }
-        known = of_prometheus.union(*(labels[name] for name in names))
+        known = of_all.union(*(labels[name] for name in names))
         grouped = re.findall(r"\bby \(([^)]*)\)", query.expression)
         selected = re.findall(r"\{([^}]*)\}", query.expression)
         used = {n for text in grouped for n in re.findall(r"\w+", text)}

@@ -16,6 +16,7 @@ VALUES = {
     "$__rate_interval": "10s",
     "$__auto": "10s",
     "$job": "driftbell",
+    "$model": "",
     "$column": ".+",
     "$distance": "Jensen–Shannon",
     "$level": ".*",

@@ -71,6 +71,19 @@ def load_models(main: Settings) -> dict[str, Settings]:
     return loaded
 
 
+def require_free_name(main: Settings, version: str) -> None:
+    """Require that no further model has the name of a version of the main one.
+
+    Raises:
+        ConfigError: one has, so `/models/NAME` would mean both.
+    """
+    if version in main.models:
+        raise ConfigError(
+            f"models.{version}: the main model has a version of this name, so /models/{version} would mean "
+            "both: give the further model another name"
+        )
+
+
 def settings_of_model(main: Settings, name: str | None) -> Settings:
     """Return the settings of a further model; of the main one for `DEFAULT` or None.
 

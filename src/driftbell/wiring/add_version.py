@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from driftbell.config.further_models import require_free_name
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, UntrustedModelError
 from driftbell.models.golden import write_golden
@@ -94,11 +95,13 @@ def add_version(
         trust: asks whether a model may be loaded that can run code; false refuses it.
 
     Raises:
-        ConfigError: the model or the reference cannot be used; the message says why.
+        ConfigError: the model or the reference cannot be used, or the version has the name of a further
+            model; the message says why.
         StoreError: the registry cannot be written.
     """
     examined = _examine(settings, options, trust)
     model = examined.served
+    require_free_name(settings, model.version)
     columns = examined.settings.columns
     columns = columns.model_copy(update={"dtypes": {**columns.dtypes, **examined.other_types}})
     own = examined.settings.model_copy(update={"columns": columns})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from driftbell.config.further_models import require_free_name
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, StoreError
 from driftbell.ports import Model
@@ -33,15 +34,11 @@ def check_model_names(main: Settings, store: SqlStore, model: Model) -> None:
     Raises:
         ConfigError: one has.
     """
+    require_free_name(main, model.version)
     for name in main.models:
-        is_version = model.version == name
         with suppress(StoreError):  # a store that cannot be read yet is not waited for
-            is_version = is_version or store.versions.get(name, model=model.name) is not None
-        if is_version:
-            raise ConfigError(
-                f"models.{name}: {model.name} has a version of this name, so /models/{name} would mean both: "
-                "give the further model another name"
-            )
+            if store.versions.get(name, model=model.name) is not None:
+                require_free_name(main, name)
 
 
 def uses_spool(settings: Settings) -> bool:
