@@ -189,7 +189,10 @@ def _distribution_note(
         return f"median {numbers_changed(before[0], now[0])}"
     if not ks.statistic:
         return f"median {short(before[0])}"
-    place, of_a, of_b = max((_farthest(a, b, values) for values in (a, b)), key=lambda p: abs(p[1] - p[2]))
+    few, many = (a, b) if len(a) <= len(b) else (b, a)
+    below = np.searchsorted(many, few, side="left") - 1  # the difference grows up to the next row of `few`
+    places = few, many[np.append(below[below >= 0], len(many) - 1)]
+    place, of_a, of_b = max((_farthest(a, b, values) for values in places), key=lambda p: abs(p[1] - p[2]))
     return f"rows up to {short(place)}: {shares_changed(of_a, of_b)}"
 
 

@@ -47,9 +47,11 @@ def kolmogorov_smirnov(
     if not ordered:
         reference, window = np.sort(reference), np.sort(window)
     n, m = len(reference), len(window)
-    rank = np.arange(m)
-    above = np.searchsorted(reference, window, side="left") * m - rank * n
-    below = (rank + 1) * n - np.searchsorted(reference, window, side="right") * m
+    # D is attained at a row of either sample, or just below it: so those of the smaller one suffice
+    few, many = (window, reference) if m <= n else (reference, window)
+    rank = np.arange(len(few))
+    above = np.searchsorted(many, few, side="left") * len(few) - rank * len(many)
+    below = (rank + 1) * len(many) - np.searchsorted(many, few, side="right") * len(few)
     steps = max(int(above.max()), int(below.max()), 0)
     return Outcome(steps / (n * m), smirnov_tail(n, m, steps // math.gcd(n, m)))
 
@@ -135,10 +137,14 @@ def rank_sum(
     if not ordered:
         reference, window = np.sort(reference), np.sort(window)
     n, m = len(reference), len(window)
-    left = np.searchsorted(reference, window, side="left")
-    right = np.searchsorted(reference, window, side="right")
-    u = float((left + right).sum()) / 2
-    cubes, largest = _all_ties(ties or tie_sums(reference), window, right - left)
+    swapped = n < m
+    few, many = (reference, window) if swapped else (window, reference)
+    left = np.searchsorted(many, few, side="left")
+    right = np.searchsorted(many, few, side="right")
+    u = int((left + right).sum()) / 2
+    if swapped:
+        u = n * m - u
+    cubes, largest = _all_ties((None if swapped else ties) or tie_sums(many), few, right - left)
     rows = n + m
     if largest > rows / 2:
         return None
@@ -155,6 +161,8 @@ def tie_sums(values: NDArray[np.float64]) -> tuple[float, int]:
     """
     if not len(values):
         return 0.0, 0
+    if not (values[1:] == values[:-1]).any():
+        return 0.0, 1
     runs = _run_lengths(values)
     return _cubes(runs), int(runs.max())
 
@@ -165,20 +173,20 @@ def _cubes(runs: NDArray[np.intp]) -> float:
 
 
 def _all_ties(
-    reference: tuple[float, int], window: NDArray[np.float64], matches: NDArray[np.intp]
+    sums: tuple[float, int], other: NDArray[np.float64], matches: NDArray[np.intp]
 ) -> tuple[float, int]:
     """Return the `tie_sums` of both samples together.
 
     Args:
-        reference: those of the reference.
-        window: sorted.
-        matches: number of equal values in the reference, for each value of the window.
+        sums: those of one sample.
+        other: the other one, sorted.
+        matches: number of equal values in the one sample, for each value of the other.
     """
-    of_window = _run_lengths(window)
-    matched = matches[np.cumsum(of_window) - 1]
-    together = matched + of_window
-    cubes = reference[0] - _cubes(matched) + _cubes(together)
-    return cubes, max(reference[1], int(together.max()))
+    of_other = _run_lengths(other)
+    matched = matches[np.cumsum(of_other) - 1]
+    together = matched + of_other
+    cubes = sums[0] - _cubes(matched) + _cubes(together)
+    return cubes, max(sums[1], int(together.max()))
 
 
 def distinct_counts(ordered: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
@@ -256,7 +264,9 @@ def _quantiles(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
     Returns:
         For each interval its index in the sample of n, its index in the sample of m, and its width.
     """
-    ends, _ = distinct_counts(np.sort(np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])))
+    both = np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])
+    both.sort(kind="stable")  # merges the two, which are sorted
+    ends = both[np.concatenate([[True], both[1:] != both[:-1]])]
     cut = (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
     for part in cut:
         part.flags.writeable = False  # shared by all callers
