@@ -294,9 +294,9 @@ class TextColumn:
         pool[:-1] = whole.to_list()
         numbers = pl.Series(range(len(names)), dtype=pl.Int64)
         index = self.series.replace_strict(names, numbers, default=len(names), return_dtype=pl.Int64)
+        if not self._are_plain(literal):
+            pool[:-1][self._null_words(names, literal=literal, known=known)] = None
+        result: NDArray[np.object_] = pool[index.to_numpy()]
         if self._are_plain(literal):
-            result: NDArray[np.object_] = pool[index.to_numpy()]
             result[np.isnan(self._values)] = None
-            return result
-        pool[:-1][self._null_words(names, literal=literal, known=known)] = None
-        return pool[index.to_numpy()]
+        return result
