@@ -1,4 +1,4 @@
-"""How a child process that loads a model has ended, as a sentence."""
+"""Sentence about how a child process that loads a model has ended."""
 
 from __future__ import annotations
 
