@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 class CrossRanks(NamedTuple):
-    """Where the rows of the smaller of two sorted samples stand in the larger one.
+    """Ranks of the rows of the smaller of two sorted samples in the larger one.
 
     Attributes:
         swapped: whether the reference is the smaller one.
