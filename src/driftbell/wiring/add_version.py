@@ -146,7 +146,7 @@ def _examine(
     classes = options.classes or configured.classes
     protocol = options.protocol or configured.protocol
     remote = RemoteOptions(protocol, configured.timeout.total_seconds())
-    offered = offer_model(options.source, classes, remote, trust)
+    offered = offer_model(options.source, classes, remote, trust, configured.load_timeout.total_seconds())
     examined_options = InitOptions(
         model=options.source,
         reference=str(reference),

@@ -53,7 +53,7 @@ def load_cached_conversion(settings: Settings) -> Conversion | None:
 
     Needs no lock: a cache that another process is writing does not match its hash, and counts as missing.
     """
-    key = _cache_key(settings) if settings.model.engine == "auto" else None
+    key = _cache_key(settings)
     return load_conversion(_cache_folder(settings), key) if key else None
 
 
@@ -129,6 +129,8 @@ def _convert(settings: Settings, native: NativeModel, training: Training) -> tup
     """Return the converted model, from the cache or converted now; the native one if there is none."""
     if settings.model.engine == "native":
         native.engine_reason = NATIVE
+        if load_cached_conversion(settings) is None:
+            _save(settings, Conversion(None, None, NATIVE))
         return native, None
     conversion = load_cached_conversion(settings)
     if conversion is None:
@@ -175,6 +177,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "sha256": options.sha256,
             "classes": options.classes,
             "suffix": model.suffix,
+            "engine": options.engine,
             "columns": settings.columns.model_dump(mode="json"),
             "files": hashes,
         }

@@ -87,7 +87,8 @@ def open_native(settings: Settings, path: Path | str, reference: Path, name: str
     """
     options = settings.model
     remote = RemoteOptions(options.protocol, options.timeout.total_seconds())
-    loaded, version = load_model(path, options.sha256, options.classes, remote)
+    limit = options.load_timeout.total_seconds()
+    loaded, version = load_model(path, options.sha256, options.classes, remote, limit)
     if loaded.description:
         logger.info("model is loaded", model=name, version=version, type=loaded.description)
     reading = read_native(settings, loaded, reference, name=name, version=version)

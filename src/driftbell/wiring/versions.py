@@ -29,7 +29,7 @@ from driftbell.wiring.version_files import open_version_file, write_version_file
 VERSIONS_FOLDER = Path("models") / "versions"
 """Folder below the data folder: one data folder for each registered version, with its conversion cache."""
 
-NOT_STORED = {"name", "path", "reference", "golden", "timeout", "engine"}
+NOT_STORED = {"name", "path", "reference", "golden", "timeout", "load_timeout", "engine"}
 """Settings of `[model]` that a version does not keep: files have other paths, and the rest is the host's."""
 
 logger = structlog.get_logger()
@@ -141,6 +141,7 @@ def settings_of_version(settings: Settings, versions: VersionStore, version: Mod
         "reference": paths.get(REFERENCE_FILE),
         "golden": paths.get(GOLDEN_FILE),
         "timeout": settings.model.timeout,
+        "load_timeout": settings.model.load_timeout,
         "engine": settings.model.engine,
     }
     try:

@@ -81,6 +81,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "model.threshold": ('"churn=0.8"', {"churn": 0.8}),
     "model.protocol": ('"mlflow"', "mlflow"),
     "model.timeout": ('"3s"', timedelta(seconds=3)),
+    "model.load_timeout": ('"10m"', timedelta(minutes=10)),
     "model.golden": ('"golden.json"', Path("golden.json")),
     "model.engine": ('"native"', "native"),
     "models": ('"churn=churn.toml, b-2=b.toml"', {"churn": Path("churn.toml"), "b-2": Path("b.toml")}),
@@ -315,6 +316,7 @@ BAD: dict[str, list[Any]] = {
     "window.rows": [0, 1_000_001, "all"],
     "model.protocol": ["grpc", 3],
     "model.timeout": ["0s", 5, "soon"],
+    "model.load_timeout": ["0s", 5, "soon"],
     "model.classes": ["yes", ["no", "no"], ["no", ""], "a,,b", 3, {"no": 0}],
     "model.threshold": [
         *("0.8", 0.8, "churn", "churn=0", "churn=1", "churn=80%", "churn=nan", "churn=0.8,stay=0.3", "=0.8"),
