@@ -30,8 +30,8 @@ from driftbell.tabular.profile import (
     ColumnLayout,
     category_layout,
     column_layout,
-    count_column,
-    finite,
+    count_numbers,
+    sorted_finite,
     tally,
 )
 from driftbell.tabular.typed_column import TypedColumn
@@ -118,8 +118,8 @@ class ProfiledColumn:
         """Return rows of another table with values rounded to the bins."""
         if self.numbers is not None:
             values = self.numbers.coarsen(rows.values)
-            profile = replace(count_column(values, layout), rows=rows.rows, nulls=rows.nulls)
-            return replace(rows, values=values, finite=finite(values), profile=profile)
+            profile = replace(count_numbers(values, len(values), layout), rows=rows.rows, nulls=rows.nulls)
+            return replace(rows, values=values, finite=sorted_finite(values), profile=profile)
         if self.categories is not None:
             texts, names = self.categories.coarsen(rows.texts)
             return replace(rows, texts=texts, names=names, profile=tally(texts, layout))
