@@ -343,19 +343,19 @@ def test_a_renamed_feature_is_not_taken_for_the_label(folder: Path) -> None:
 
 
 def test_names_with_spaces_at_their_ends_are_those_of_the_model(folder: Path) -> None:
-    table = FRAME[["age", "plan", "churned"]].rename(columns={"age": " age", "plan": "plan "})
+    table = FRAME[["tenure", "plan", "churned"]].rename(columns={"tenure": " tenure", "plan": "plan "})
     table.to_csv("spaces.csv", index=False)
-    steps = [("age", "passthrough", [" age"]), ("plan", OneHotEncoder(), ["plan "])]
+    steps = [("tenure", "passthrough", [" tenure"]), ("plan", OneHotEncoder(), ["plan "])]
     model = make_pipeline(ColumnTransformer(steps), LogisticRegression())
-    joblib.dump(model.fit(table[[" age", "plan "]], table["churned"]), "spaces.joblib")
+    joblib.dump(model.fit(table[[" tenure", "plan "]], table["churned"]), "spaces.joblib")
     result = run("spaces.csv", model="spaces.joblib")
-    assert [feature.name for feature in result.features] == ["age", "plan"]
+    assert [feature.name for feature in result.features] == ["tenure", "plan"]
     assert result.golden_rows > 0
-    both = table.assign(age=table[" age"])
+    both = table.assign(tenure=table[" tenure"])
     both.to_parquet("both.parquet")
-    joblib.dump(LogisticRegression().fit(both[[" age", "age"]], table["churned"]), "both.joblib")
+    joblib.dump(LogisticRegression().fit(both[[" tenure", "tenure"]], table["churned"]), "both.joblib")
     warnings = run("both.parquet", model="both.joblib", force=True).warnings
-    assert any("the features ' age' and 'age' differ only in spaces at the ends" in w for w in warnings)
+    assert any("the features ' tenure' and 'tenure' differ only in spaces at the ends" in w for w in warnings)
 
 
 def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
