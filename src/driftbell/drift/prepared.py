@@ -20,9 +20,9 @@ from driftbell.tabular.profile import (
     ColumnProfile,
     column_layout,
     count_categories,
-    count_column,
-    finite,
-    numbers,
+    count_numbers,
+    sorted_finite,
+    sorted_numbers,
     tally,
 )
 from driftbell.tabular.typed_column import TypedColumn
@@ -248,11 +248,10 @@ def column_rows(typed: TypedColumn, layout: ColumnLayout) -> ColumnRows:
     cells = typed.values
     match typed.kind:
         case Kind.NUMERIC:
-            cells = numbers(cells)
-            values = np.sort(cells[~np.isnan(cells)])
-            nulls = len(cells) - len(values)
+            values = sorted_numbers(cells)
+            profile = count_numbers(values, len(cells), layout)
             counted = ColumnRows(
-                len(cells), nulls, profile=count_column(cells, layout), values=values, finite=finite(values)
+                len(cells), profile.nulls, profile=profile, values=values, finite=sorted_finite(values)
             )
         case Kind.CATEGORICAL | Kind.BOOLEAN:
             texts = count_categories(cells)

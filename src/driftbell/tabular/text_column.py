@@ -260,15 +260,21 @@ class TextColumn:
                 the user's own words are null too.
             known: words that are values with `literal`.
         """
-        pl = self._pl
-        if not (literal or self._keeps_null_words or len(self._odd[0]) or self._more_nulls):
+        if self._are_plain(literal):
             return np.isnan(self._values)
+        return self._null_words(self.series, literal=literal, known=known)
+
+    def _are_plain(self, literal: bool) -> bool:
+        return not (literal or self._keeps_null_words or len(self._odd[0]) or self._more_nulls)
+
+    def _null_words(self, series: Any, *, literal: bool, known: Collection[str]) -> NDArray[np.bool_]:
+        pl = self._pl
         words = {"", *(w.strip() for w in self._more_nulls)} if literal else self._words
-        clean = self.series.str.strip_chars()
+        clean = series.str.strip_chars()
         is_word = clean.is_in(pl.Series(sorted(words), dtype=pl.String).implode())
         if literal:
             exact = sorted(set(PANDAS_WORDS).difference(known))
-            is_word |= self.series.is_in(pl.Series(exact, dtype=pl.String).implode())
+            is_word |= series.is_in(pl.Series(exact, dtype=pl.String).implode())
         return np.asarray((is_word | clean.is_null()).fill_null(True).to_numpy(), dtype=np.bool_)
 
     def texts(
@@ -288,6 +294,9 @@ class TextColumn:
         pool[:-1] = whole.to_list()
         numbers = pl.Series(range(len(names)), dtype=pl.Int64)
         index = self.series.replace_strict(names, numbers, default=len(names), return_dtype=pl.Int64)
+        if not self._are_plain(literal):
+            pool[:-1][self._null_words(names, literal=literal, known=known)] = None
         result: NDArray[np.object_] = pool[index.to_numpy()]
-        result[self.null(literal=literal, known=known)] = None
+        if self._are_plain(literal):
+            result[np.isnan(self._values)] = None
         return result

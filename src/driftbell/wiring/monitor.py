@@ -22,6 +22,7 @@ from driftbell.models.reference import memorization_warning, reference_outputs, 
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
+from driftbell.monitor.rollback import ChallengeGuard
 from driftbell.monitor.scheduler import Monitor
 from driftbell.monitor.version_checks import VersionChecks
 from driftbell.ports import Model, NotificationTarget, Sink
@@ -215,6 +216,7 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
             notifies=bool(targets),
             opened=open_registered(settings, store, version, model=check.model.name),
         ),
+        ChallengeGuard(store, parse_smallest_loss(settings.alarms.smallest_loss), notifies=bool(targets)),
     )
     monitor = Monitor(store, versions, every=settings.check.every, clock=clock)
     sender = NotificationSender(

@@ -11,7 +11,7 @@ import numpy as np
 from driftbell.errors import AnswerError, InputError, ModelError, PredictError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import FieldProblem, Kind, Value
-from driftbell.records.refusals import UNKNOWN_CATEGORY, UNUSABLE_VALUE
+from driftbell.records.refusals import MASK, UNKNOWN_CATEGORY, UNUSABLE_VALUE
 from driftbell.tabular.feature_value import short_value
 from driftbell.tabular.schema import Schema
 from driftbell.tabular.text_times import read_times
@@ -224,8 +224,8 @@ def masked_reason(error: PredictError, rows: Sequence[Row], names: Iterable[str]
     cells = list(itertools.chain.from_iterable(some))
     numbers = {float(v) for v in cells if isinstance(v, int | float)}
     hide_all = len(some) < len(rows)
-    text = _QUOTED.sub(lambda m: m[0] if m[0][1:-1] in kept else "***", text)
+    text = _QUOTED.sub(lambda m: m[0] if m[0][1:-1] in kept else MASK, text)
     for value in sorted({v for v in cells if isinstance(v, str) and v}, key=len, reverse=True):
-        text = re.sub(re.escape(value), "***", text, flags=re.IGNORECASE)
-    text = _NUMBER.sub(lambda m: "***" if hide_all or float(m[0]) in numbers else m[0], text)
+        text = re.sub(re.escape(value), MASK, text, flags=re.IGNORECASE)
+    text = _NUMBER.sub(lambda m: MASK if hide_all or float(m[0]) in numbers else m[0], text)
     return printable(f"{type(cause).__name__}: {text}", MAX_REASON)
