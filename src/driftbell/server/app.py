@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 import driftbell
 from driftbell import jsonlog
 from driftbell.journal.waiting_room import WaitingRoom
+from driftbell.models.logged_model import public_model
 from driftbell.ports import EXTERNAL
 from driftbell.process.supervised_thread import on_failure
 from driftbell.server.api.alarms import alarms_router
@@ -135,9 +136,17 @@ def _build(
     deployment = Deployment(
         *(source.models if source else (service.model,)),
         predictor=lambda model: Predictor(
-            model, recorder, metrics, service.tracing, queue_limit=service.queue_limit, clock=service.clock
+            model,
+            recorder,
+            metrics,
+            service.tracing,
+            queue_limit=service.queue_limit,
+            clock=service.clock,
+            logged=service.logged(model),
         ),
-        refusals=lambda model: RefusalCounter(store, model, metrics, clock=service.clock),
+        refusals=lambda model: RefusalCounter(
+            store, model, metrics, clock=service.clock, logged=service.logged(model)
+        ),
         shadow=shadows.shadow,
         clock=service.clock,
     )
@@ -146,7 +155,7 @@ def _build(
     view = MonitorView(
         store,
         service.reports,
-        served=lambda: deployment.model,
+        served=lambda: public_model(deployment.model, service.logged(deployment.model)),
         window_rows=service.window_rows,
         clock=service.clock,
     )
@@ -188,17 +197,21 @@ def _build(
     app.add_middleware(HeadRequests)
     app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
-    app.deployment = deployment
+    app.deployment, app.logged = deployment, service.logged
     guards: Any = {"site_guard": service.site_guard, "access": service.access}
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
-        rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
+        logged = service.logged(service.model)
+        rows = PredictionLogger(
+            service.model, recorder, refusals, metrics, clock=service.clock, logged=logged
+        )
         add_predict(app, NotServed(errors, **guards), service, metrics)
-        predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
-        room = WaitingRoom(service.journals.parent / "exchanges.sqlite")
+        described = public_model(service.model, logged)
+        predicting = predictions_router(rows, described, body_limit=service.body_limit)
+        room = WaitingRoom(service.journals.parent / "exchanges.sqlite", logged.key if logged else b"")
         exchanges = ExchangeLogger(service.model, rows)
         events = InferenceEvents(room, exchanges, clock=service.clock)
-        app.include_router(cloud_events_router(events, service.model, body_limit=service.body_limit))
+        app.include_router(cloud_events_router(events, described, body_limit=service.body_limit))
     else:
         endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         add_predict(app, endpoint, service, metrics)

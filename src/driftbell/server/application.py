@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from driftbell.models.logged_model import public_model
 from driftbell.ports import Model
 from driftbell.server.api.inference_protocols import (
     INFER_PATH,
@@ -32,6 +33,7 @@ from driftbell.server.http.tracing import TracedRequests
 from driftbell.server.predict.endpoint import PATH, is_predict
 from driftbell.server.predict.route import add_predict_route, describe_predict
 from driftbell.server.service import Service
+from driftbell.tabular.logged_values import LoggedValues
 
 MODELS_PATH = "/models/"
 
@@ -55,6 +57,7 @@ class Application(FastAPI):
         predict: handles `POST /predict`.
         prefix: finds the path prefix of a request.
         models: the applications of further models by name.
+        logged: returns what is logged of the rows of a version; None for everything.
     """
 
     deployment: Deployment
@@ -63,6 +66,7 @@ class Application(FastAPI):
     models: Mapping[str, Application] = MappingProxyType({})
     declares_keys = False
     described: Model | None = None
+    logged: Callable[[Model], LoggedValues | None]
 
     def openapi(self) -> dict[str, Any]:
         """Return the specification of the API, for the served version."""
@@ -71,7 +75,7 @@ class Application(FastAPI):
         if is_new and self.declares_keys:
             add_security(document)
         if self.described is not model:
-            describe_routes(document, DESCRIPTIONS, model)
+            describe_routes(document, DESCRIPTIONS, public_model(model, self.logged(model)))
             self.described = model
         return document
 

@@ -16,6 +16,7 @@ from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.predict.recorder import Durability, OnFailure
 from driftbell.server.version_follower import VersionSource
+from driftbell.tabular.logged_values import LoggedValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Service:
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
         access: checks the API key of each request; the default lets every request pass.
+        logged: returns what is logged of the rows of a version; None for everything.
     """
 
     model: Model
@@ -66,3 +68,4 @@ class Service:
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
     access: Access = field(default_factory=Access)
+    logged: Callable[[Model], LoggedValues | None] = lambda _: None

@@ -19,6 +19,7 @@ from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
 from driftbell.store.sql import SqlStore
+from driftbell.wiring.logged_values import LoggedVersions
 from driftbell.wiring.served_versions import version_source
 from driftbell.wiring.store import clock, report_folder
 
@@ -43,7 +44,10 @@ def model_service(
     Raises:
         ConfigError: the champion cannot be loaded.
     """
-    source = version_source(settings, store.versions, model)
+    logged = LoggedVersions(settings)
+    logged.require_features(model)
+    logged.add(settings, model)
+    source = version_source(settings, store.versions, model, prepare=logged.add)
     if log_database(settings.log) is None:
         verify_daily(store)
     server = settings.server
@@ -68,6 +72,7 @@ def model_service(
         prefix=PathPrefix(server.root_path or "", use_header=server.forwarded_prefix),
         cors_origins=server.cors_origins,
         access=access,
+        logged=logged,
     )
 
 
