@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from driftbell.server.api.inference_protocols import (
 from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
+from driftbell.server.api.logged_prediction import logged_prediction_router
 from driftbell.server.api.models import models_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
@@ -215,7 +217,8 @@ def create_app(service: Service) -> FastAPI:
     guards: Any = {"site_guard": service.site_guard, "access": service.access}
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
-        rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
+        known = partial(service.store.predictions.versions_by_id, model=service.model.name)
+        rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock, known=known)
         _add_predict(app, NotServed(errors, **guards), service, metrics)
         predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
         room = WaitingRoom(service.journals.parent / "exchanges.sqlite")
@@ -238,6 +241,7 @@ def create_app(service: Service) -> FastAPI:
             labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
         ),
         monitor_router(view),
+        logged_prediction_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit, smallest_loss=service.compared_loss),
         performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),
