@@ -245,13 +245,12 @@ def _missing(planner: _Planner, missing: list[str], extras: list[str], target: s
         f"the model was fitted on {join_names(planner.loaded.feature_names, max_names=40)}; "
         f"the file has {join_names(planner.names, max_names=40)}"
     )
-    by_lower_case = {name.strip().casefold(): name for name in extras}
     renamed = {}
     for name in missing[:5]:
-        similar = by_lower_case.get(name.strip().casefold()) or similar_name(name, extras)
+        similar = similar_name(name, extras)
         if similar:
             renamed[name] = similar
-            message += f"; for '{printable(name)}', did you mean '{printable(similar)}'?"
+            message += f"; for '{printable(name)}', {suggest_name(name, [similar])}"
     others = [name for name in extras if name not in renamed.values()]
     if target is None and len(others) > len(missing) - len(renamed):  # otherwise all may be features
         label, _ = planner.guess(others)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from driftbell.drift.logged_columns import dates_in_text
-from driftbell.phrases import printable
+from driftbell.phrases import folded_name, name_difference, printable
 from driftbell.records import Feature, Kind
 from driftbell.tabular.features import FeatureTable
 from driftbell.tabular.raw_table import RawTable
@@ -22,6 +22,7 @@ def reading_notes(
         table: the reference as it is read.
         kinds: columns with a kind that the user has set.
     """
+    yield from _similar_names([feature.name for feature in features])
     for feature in features:
         cells, name = raw.columns[feature.name], printable(feature.name)
         if words := table.null_words.get(feature.name):
@@ -41,4 +42,16 @@ def reading_notes(
                 f"'{name}' has dates as text: the model is given the text, and checks compare the dates. If "
                 f"the model was trained on timestamps, pass --column '{name}=datetime'; to compare the texts "
                 f"as categories, --column '{name}=categorical'"
+            )
+
+
+def _similar_names(names: Sequence[str]) -> Iterator[str]:
+    """Yield a note on each pair of names that differ in what people hardly see."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(folded_name(name), name)
+        if difference := name_difference(other, name):
+            yield (
+                f"the features '{printable(other)}' and '{printable(name)}' differ only in {difference}: if "
+                "they are one, rename a column and fit the model again"
             )

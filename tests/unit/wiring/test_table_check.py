@@ -193,6 +193,25 @@ def test_only_columns_of_nulls_are_never_ok(now: dict[str, Any]) -> None:
     assert verdict is (Verdict.UNKNOWN if now["none"][0] is None else Verdict.WARNING)
 
 
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ("größe ", "spaces at the ends"),
+        ("GRÖßE", "upper and lower case"),
+        ("gro\u0308\u00dfe", "how Unicode writes accents (NFC and NFD)"),
+    ],
+)
+def test_names_that_hardly_differ_are_named_together(other: str, difference: str) -> None:
+    before, now = {"größe": [1.0, 2.0] * 50}, {other: [1.0, 2.0] * 50}
+    for reference in before, driftbell.profile(before):
+        old, new = driftbell.check(reference, now).columns
+        assert old.reason == (
+            f"Not compared: the current data has no such column, but '{other}', which differs only in "
+            f"{difference}: rename one of both."
+        )
+        assert "the reference has no such column, but 'größe', which" in new.reason
+
+
 def test_an_additional_column_is_a_note_everywhere() -> None:
     result = driftbell.check(BEFORE, {**BEFORE, "more": [1] * 150})
     assert (result.verdict, str(result)[:2]) == (Verdict.OK, "OK")

@@ -28,6 +28,7 @@ from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import row_schema
 from driftbell.tabular.logged_rows import FIELDS, LoggedRow, LoggedRowReader
+from driftbell.tabular.logged_values import LoggedValues
 
 MAX_ROWS = 10_000
 """Predictions in one request."""
@@ -88,6 +89,7 @@ class PredictionLogger:
         metrics: counts predictions.
         clock: returns the time (UTC).
         known: returns which of some ids are in the log; it blocks, and may raise `StoreError`.
+        logged: what is logged of each row; None for everything.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class PredictionLogger:
         *,
         clock: Callable[[], datetime],
         known: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+        logged: LoggedValues | None = None,
     ) -> None:
         self._model = model
         self._recorder = recorder
@@ -107,7 +110,7 @@ class PredictionLogger:
         self._class_labels = class_labels(model.classes)
         self._clock = clock
         self._known = known
-        self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
+        self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes, logged)
 
     def read(self, body: Any) -> tuple[list[LoggedRow], list[FieldProblem], Counter[str]]:
         """Validate the rows of a body.
