@@ -49,11 +49,13 @@ class FailedRows:
     Args:
         schema: features of the model.
         predict: calls the model.
+        hides_reasons: whether the log has only the type of the model's own error, and not its message.
     """
 
-    def __init__(self, schema: Schema, predict: Predict) -> None:
+    def __init__(self, schema: Schema, predict: Predict, *, hides_reasons: bool = False) -> None:
         self._schema = schema
         self._predict = predict
+        self._hides_reasons = hides_reasons
         self._categories = {
             place: frozenset(feature.categories)
             for place, feature in enumerate(schema.features)
@@ -72,14 +74,19 @@ class FailedRows:
             batch: whether the rows have an index in messages.
         """
         if is_outage(error):
-            error.reason = masked_reason(error, rows, self._schema.names)
+            error.reason = self._reason(error, rows)
             return error
         problems = self._unknown_categories(rows, batch=batch) or self._unusable_value(rows, batch=batch)
         if problems:
             row = rows[problems[0].row or 0]
             return InputError(problems, example=dict(zip(self._schema.names, row, strict=True)))
-        error.reason = masked_reason(error, rows, self._schema.names)
+        error.reason = self._reason(error, rows)
         return error
+
+    def _reason(self, error: PredictError, rows: Sequence[Row]) -> str:
+        if self._hides_reasons:
+            return type(error.__cause__ or error).__name__
+        return masked_reason(error, rows, self._schema.names)
 
     def _unknown_categories(self, rows: Sequence[Row], *, batch: bool) -> list[FieldProblem]:
         suspects = [
