@@ -88,6 +88,9 @@ class PredictionLogger:
         metrics: counts predictions.
         clock: returns the time (UTC).
         logged: what is logged of each row; None for everything.
+
+    Attributes:
+        hides_values: whether a feature is not logged in full.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class PredictionLogger:
         self._recorder = recorder
         self._refusals = refusals
         self._metrics = metrics
+        self.hides_values = logged is not None
         self._class_labels = class_labels(model.classes)
         self._clock = clock
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes, logged)
