@@ -1,4 +1,4 @@
-"""Blind spots: rows of a block whose loss an estimate without labels cannot tell, and how large it may be."""
+"""Blind spots: rows of a block with a loss that an estimate without labels cannot tell, and its bound."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ONE_SIDED = 1.645
 
 @dataclass(frozen=True, slots=True)
 class BlockEstimate:
-    """What is known of a block without labels.
+    """Estimate of a block, and its data.
 
     Attributes:
         matrix: encoded features of the examined rows.
@@ -50,7 +50,7 @@ class BlockEstimate:
 
 
 class BlindSpots:
-    """Search for rows whose loss cannot be told without labels.
+    """Search for rows with a loss that only labels show.
 
     An estimate without labels is right if the inputs are what they seem. Where they have changed, other
     explanations fit as well: values that have moved by mistake, or that do not belong to their rows. Each

@@ -1,4 +1,4 @@
-"""Texts about rows whose loss an estimate without labels cannot tell."""
+"""Texts about rows with a loss that an estimate without labels cannot tell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from driftbell.records import BlindSpot, BlockSummary
 
 
 def blind_clause(block: BlockSummary, classes: int, error: float | None) -> str:
-    """Return the clause about rows whose loss cannot be told: how many, why, and how much they may hide.
+    """Return the clause about a blind spot: the rows, the reason, and the largest loss that they may hide.
 
     Args:
         block: with such rows.

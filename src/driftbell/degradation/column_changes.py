@@ -51,7 +51,7 @@ class ColumnTests:
     The distribution of each feature is compared by its Kolmogorov–Smirnov distance at quantiles of the
     reference. So is the residual of each feature given all others, from the inverse of the correlation
     matrix (a ridge regression of each feature on the others, for the cost of one product of matrices). It is
-    fitted on one fold of the reference and calibrated on the other. Levels are corrected for the number of
+    fitted on one half of the reference and calibrated on the other. Levels are corrected for the number of
     features (Bonferroni) and for autocorrelation.
 
     Args:
@@ -59,17 +59,16 @@ class ColumnTests:
     """
 
     def __init__(self, learned: ReferenceModels) -> None:
-        usual, fold = learned.usual, np.arange(len(learned.usual)) % 2
-        if len(learned.fold) == len(usual):
-            fold = learned.fold
+        usual = learned.usual
+        fitted = np.arange(len(usual)) % 2 == 0
         self._importance = learned.importance
         self._numeric = [j for j, numeric in enumerate(learned.encoder.numeric) if numeric]
         with np.errstate(all="ignore"):
             means = np.array([_mean(usual[:, j]) for j in range(usual.shape[1])])
             spreads = np.array([_spread(usual[:, j]) for j in range(usual.shape[1])])
         self._means, self._spreads = means, np.where(spreads > 0, spreads, 1.0)
-        self._weights = self._fit(self._scores(usual[fold == 0]))
-        calibration = self._scores(usual[fold == 1])
+        self._weights = self._fit(self._scores(usual[fitted]))
+        calibration = self._scores(usual[~fitted])
         residuals = calibration - calibration @ self._weights
         self._related = (spreads > 0) & (
             residuals.var(axis=0) < (1 - MIN_RELATED) * np.maximum(calibration.var(axis=0), 1e-9)

@@ -92,7 +92,7 @@ class Block:
         examined: their positions in the block.
         diagnosis: data faults, if any.
         loss_without_moves: the loss without the part that depends on features that seem to have moved.
-        blind: rows whose loss the estimate cannot tell.
+        blind: rows with a loss that the estimate cannot tell.
     """
 
     rows: int

@@ -71,7 +71,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What the charts of a source say.
+    """Result of the charts of a source.
 
     Attributes:
         change: the change point.

@@ -86,7 +86,7 @@ class DegradationEstimate:
         contradicted: whether labels contradict it.
         recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no loss while the alarm is open.
-        blind: the block with rows whose loss the estimate cannot tell.
+        blind: the block with rows with a loss that the estimate cannot tell.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
     """

@@ -1,4 +1,4 @@
-"""Estimates without labels, and their limit: rows whose loss they cannot tell."""
+"""Estimates without labels, and their limit: rows with a loss that they cannot tell."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def with_blind_spots(state: EvidenceState, estimate: DegradationEstimate) -> Deg
 
 
 def _newest_blind(blocks: Sequence[BlockSummary]) -> BlockSummary | None:
-    """Return the newest block with rows whose loss cannot be told."""
+    """Return the newest block with a blind spot."""
     return next((block for block in reversed(blocks) if block.blind), None)

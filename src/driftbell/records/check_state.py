@@ -28,7 +28,7 @@ class ColumnCondition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BlindSpot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Rows of a block whose loss an estimate without labels cannot tell.
+    """Rows of a block with a loss that an estimate without labels cannot tell.
 
     Attributes:
         share: their share of the rows.
@@ -54,7 +54,7 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
         loss: mean error of its rows above the baseline.
         first: time of its first row (UTC).
         last: time of its last row (UTC).
-        blind: rows whose loss the estimate cannot tell; None if it explains the block.
+        blind: rows with a loss that the estimate cannot tell; None if it explains the block.
     """
 
     rows: int
